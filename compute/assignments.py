@@ -1,0 +1,134 @@
+"""Which orders the node carries out: assignments, cancellations, receipts."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from compute.engines import Engine
+from compute.environment import EnvironmentPolicy, VariableRefused
+from compute.executions import Executions
+from compute.workspace import check_result_paths
+from shared.capacity import Capacity
+from shared.errors import InvalidJob
+from shared.ids import is_safe_id
+from shared.job_rules import NO_PUBLISHERS
+from shared.messages import (
+    Accepted,
+    Assignment,
+    CancelExecution,
+    Order,
+    Receipt,
+    Register,
+    Rejected,
+    UnknownMessage,
+    decode,
+    encode,
+    orders,
+)
+from shared.transport import Received
+
+_log = logging.getLogger(__name__)
+
+AT_ONCE = 64
+DROPS_PER_LOG_LINE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What this node can do, which its registration tells too."""
+
+    engines: Mapping[str, Engine]
+    publishers: Sequence[str]
+    environment: EnvironmentPolicy
+    capacity: Capacity
+
+
+def refusal(assignment: Assignment, offer: Offer) -> Rejected | None:
+    """Why this node can never run this; None if it can."""
+    task = assignment.task
+    engine = offer.engines.get(task.engine.type.lower())
+    if engine is None:
+        return Rejected(reason="EngineNotOffered", detail=f"This node has no engine {task.engine.type[:80]!r}.")
+    if task.publisher.type.lower() not in NO_PUBLISHERS | set(offer.publishers):
+        return Rejected(reason="PublisherNotOffered", detail=f"This node cannot use {task.publisher.type[:80]!r}.")
+    if task.input_sources:
+        return Rejected(reason="InputsNotOffered", detail="This node cannot fetch inputs.")
+    lacking = assignment.resources.lacks(offer.capacity)
+    if lacking:
+        return Rejected(reason="CapacityExceeded", detail=f"This node has too little {', '.join(lacking)}.")
+    try:
+        engine.check(task.engine.params)
+        check_result_paths(task.result_paths)
+        offer.environment.resolve(task.env)
+    except InvalidJob as error:
+        return Rejected(reason="InvalidTask", detail=error.message)
+    except VariableRefused as error:
+        return Rejected(reason="VariableRefused", detail=f"{error.message} {error.hint}")
+    return None
+
+
+class Assignments:
+    """Answers orders as they come, some at once. `register` asks for a registration without waiting for it."""
+
+    def __init__(self, executions: Executions, offer: Offer, register: Callable[[], None]) -> None:
+        self.dropped = 0
+        self._executions = executions
+        self._offer = offer
+        self._register = register
+
+    def __repr__(self) -> str:
+        return f"<Assignments, {self.dropped} orders dropped>"
+
+    async def run(self, received: AsyncIterator[Received]) -> None:
+        bound = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            async for message in received:
+                await bound.acquire()
+                task = group.create_task(self._handle(message), name="order")
+                task.add_done_callback(lambda _: bound.release())
+
+    async def _handle(self, message: Received) -> None:
+        """An order without reply subject was not sent by the orchestrator: another node can make the server do that."""
+        try:
+            if not message.reply:
+                self._drop("it has no reply subject")
+                return
+            order = decode(orders, message.payload)
+            if not _is_well_formed(order):
+                self._drop("it names an execution in a way that is not safe")
+                return
+            await message.respond(encode(await self._carry_out(order)))
+        except UnknownMessage as error:
+            self._drop(error.message)
+        except Exception:
+            _log.exception("An order of %d bytes could not be carried out.", len(message.payload))
+
+    async def _carry_out(self, order: Order) -> Accepted | Rejected:
+        match order:
+            case Assignment():
+                return refusal(order, self._offer) or await self._executions.accept(order)
+            case CancelExecution(execution_id=execution_id, reason=reason):
+                self._executions.cancel(execution_id, reason)
+            case Receipt(execution_ids=execution_ids):
+                self._executions.forget(execution_ids)
+            case Register():
+                self._register()
+        return self._executions.accepted()
+
+    def _drop(self, why: str) -> None:
+        self.dropped += 1
+        if self.dropped % DROPS_PER_LOG_LINE == 1:
+            _log.warning("An order was dropped, number %d so far: %s.", self.dropped, why)
+
+
+def _is_well_formed(order: Order) -> bool:
+    match order:
+        case Assignment(execution_id=execution_id, job_id=job_id):
+            return is_safe_id(execution_id) and is_safe_id(job_id)
+        case CancelExecution(execution_id=execution_id):
+            return is_safe_id(execution_id)
+        case Receipt(execution_ids=execution_ids):
+            return all(is_safe_id(each) for each in execution_ids)
+        case Register():
+            return True

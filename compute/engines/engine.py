@@ -1,0 +1,56 @@
+"""What an engine is asked for and what it answers."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from compute.process_mark import ProcessMark
+from compute.workspace import Workspace
+from shared.ids import ExecutionId
+from shared.jobspec import Task
+from shared.states import FailureReason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One task to be run. The engine awaits `on_started` once, when the task runs, with what recognises it later."""
+
+    execution_id: ExecutionId
+    task: Task
+    workspace: Workspace
+    environment: Mapping[str, str] = field(repr=False)
+    on_started: Callable[[ProcessMark | None], Awaitable[None]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Exited:
+    """The task has ended by itself, whatever it says about its success."""
+
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The task could not start, or was stopped because it broke a limit."""
+
+    reason: FailureReason
+    detail: str
+
+
+RunEnd = Exited | Broken
+
+
+class Engine(Protocol):
+    name: str
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Raise InvalidJob unless the parameters of a task make sense to this engine."""
+
+    async def run(self, run: Run) -> RunEnd:
+        """Run the task. Cancelling stops it, with everything it started, before the cancellation goes on.
+
+        Raises OSError where the node itself is the reason, such as a full disk.
+        """
+
+    def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:
+        """End what an earlier process of this node started and did not end. Blocks."""

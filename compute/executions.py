@@ -1,0 +1,186 @@
+"""Which executions this node holds: it takes them on, stops them, and forgets them when the orchestrator knows."""
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from collections.abc import Iterable
+
+from compute.execution import Activity, Execution, Stop, Supervisor
+from compute.grants import GrantRequests, Grants
+from compute.journal import Entry, Journal, new_entry
+from compute.reports import Reports
+from compute.slots import Slots
+from shared.ids import ExecutionId
+from shared.messages import Accepted, Assignment, Heartbeat, Rejected
+from shared.signed_url import Grant
+
+_log = logging.getLogger(__name__)
+
+REMEMBERED = 10_000
+"""How many forgotten ids are known, so that an offer that was delayed on its way does not run again."""
+
+
+class Executions:
+    """`group` is where the work of each execution lives; it has to outlive every call."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        slots: Slots,
+        supervisor: Supervisor,
+        reports: Reports,
+        grant_requests: GrantRequests,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self.session = str(uuid.uuid4())
+        self._journal = journal
+        self._slots = slots
+        self._supervisor = supervisor
+        self._reports = reports
+        self._grant_requests = grant_requests
+        self._group = group
+        self._held: dict[ExecutionId, Execution] = {}
+        self._forgotten: deque[ExecutionId] = deque(maxlen=REMEMBERED)
+        self._forgotten_set: set[ExecutionId] = set()
+        self._inventories = 0
+        self._stopping = False
+        self._changed = asyncio.Condition()
+        self._to_delete: asyncio.Queue[ExecutionId] = asyncio.Queue()
+
+    def __repr__(self) -> str:
+        return f"<Executions: {len(self._held)} held, {self._slots!r}>"
+
+    def inventory(self) -> tuple[int, tuple[ExecutionId, ...]]:
+        """The next inventory's number and what is held at this moment."""
+        self._inventories += 1
+        return self._inventories, tuple(self._held)
+
+    def heartbeat(self) -> Heartbeat:
+        counts = dict.fromkeys(Activity, 0)
+        for execution in self._held.values():
+            counts[execution.activity] += 1
+        return Heartbeat(
+            session=self.session,
+            running=counts[Activity.RUNNING],
+            queued=counts[Activity.QUEUED],
+            publishing=counts[Activity.PUBLISHING],
+        )
+
+    def accepted(self) -> Accepted:
+        """Made last, so that every inventory with a higher number was taken later."""
+        return Accepted(session=self.session, inventories=self._inventories)
+
+    async def accept(self, assignment: Assignment) -> Accepted | Rejected:
+        """Take it on, once: whoever offers it again hears the same, and may bring a fresher grant."""
+        grant = Grant(assignment.archive) if assignment.archive is not None else None
+        held = self._held.get(assignment.execution_id)
+        if held is not None:
+            held.grants.offer(grant)
+            await held.accepted.wait()
+            return self.accepted() if held.id in self._held else _not_written("")
+        if assignment.execution_id in self._forgotten_set:
+            return self.accepted()
+        return await self._take_on(assignment, grant)
+
+    async def _take_on(self, assignment: Assignment, grant: Grant | None) -> Accepted | Rejected:
+        if self._stopping:
+            return Rejected(reason="NodeStopping", detail="The node is being stopped.", retryable=True)
+        slot = self._slots.admit(assignment.resources)
+        if slot is None:
+            return Rejected(reason="QueueFull", detail="No more executions may wait on this node.", retryable=True)
+        grants = Grants(assignment.execution_id, self._grant_requests, grant)
+        execution = Execution(new_entry(assignment), grants, slot)
+        self._held[execution.id] = execution
+        try:
+            await self._journal.write(execution.entry)
+        except OSError as error:
+            del self._held[execution.id]
+            execution.release_slot()
+            return _not_written(str(error))
+        finally:
+            execution.accepted.set()
+        self._start(execution)
+        return self.accepted()
+
+    def adopt(self, entry: Entry) -> None:
+        """Go on with what an earlier process of this node left; what has ended is told again."""
+        execution = Execution(entry, Grants(entry.execution_id, self._grant_requests))
+        execution.accepted.set()
+        self._held[execution.id] = execution
+        self._reports.tell(execution.id, *entry.happenings, urgent=True)
+        if entry.is_final:
+            execution.activity = Activity.OVER
+        else:
+            execution.activity = Activity.PUBLISHING
+            self._start(execution)
+
+    def tell_again(self) -> None:
+        """Report every end for which there was no receipt, in case it was lost with the state of the far side."""
+        for execution in self._held.values():
+            if execution.activity is Activity.OVER:
+                self._reports.tell(execution.id, *execution.entry.happenings, urgent=True)
+
+    def cancel(self, execution_id: ExecutionId, reason: str) -> None:
+        execution = self._held.get(execution_id)
+        if execution is not None and execution.activity is not Activity.OVER:
+            execution.request_stop(Stop.CANCELLED, reason)
+
+    def forget(self, execution_ids: Iterable[ExecutionId]) -> None:
+        """The orchestrator is done with these. What still works is stopped and then forgotten."""
+        for execution_id in execution_ids:
+            execution = self._held.get(execution_id)
+            if execution is None:
+                continue
+            if execution.activity is Activity.OVER:
+                self._drop(execution_id)
+            else:
+                execution.request_stop(Stop.SETTLED)
+
+    async def delete_forgotten(self) -> None:
+        """Remove from disk what is forgotten, until cancelled; what is left is forgotten again after a restart."""
+        while True:
+            execution_id = await self._to_delete.get()
+            try:
+                await self._journal.delete(execution_id)
+            except OSError as error:
+                _log.warning("The folder of execution %s cannot be removed: %s", execution_id, error)
+
+    async def drain(self, *, within: float) -> None:
+        """Take nothing on, stop what runs or waits, and let what is published go on for at most `within` seconds."""
+        self._stopping = True
+        for execution in self._held.values():
+            if execution.activity in {Activity.QUEUED, Activity.RUNNING}:
+                execution.request_stop(Stop.NODE_STOPS)
+        try:
+            async with asyncio.timeout(within), self._changed:
+                await self._changed.wait_for(self._is_quiet)
+        except TimeoutError:
+            _log.info("Some executions have not ended within %g s; the journal keeps them.", within)
+
+    def _is_quiet(self) -> bool:
+        return all(execution.activity is Activity.OVER for execution in self._held.values())
+
+    def _start(self, execution: Execution) -> None:
+        self._group.create_task(self._carry_out(execution), name=f"execution {execution.id}")
+
+    async def _carry_out(self, execution: Execution) -> None:
+        await self._supervisor.carry_out(execution)
+        if execution.stop is Stop.SETTLED:
+            self._drop(execution.id)
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _drop(self, execution_id: ExecutionId) -> None:
+        del self._held[execution_id]
+        self._reports.forget(execution_id)
+        if len(self._forgotten) == REMEMBERED:
+            self._forgotten_set.discard(self._forgotten[0])
+        self._forgotten.append(execution_id)
+        self._forgotten_set.add(execution_id)
+        self._to_delete.put_nowait(execution_id)
+
+
+def _not_written(why: str) -> Rejected:
+    return Rejected(reason="JournalNotWritten", detail=f"The node's disk does not work: {why}", retryable=True)

@@ -1,0 +1,89 @@
+"""Who this node is: its id, and the key that proves it."""
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import nkeys
+
+from compute import private_file
+from shared.errors import Damaged
+from shared.ids import NodeId, is_safe_id, node_id
+
+NODE_FILE = "node.json"
+SEED_FILE = "node.nkey"
+
+
+@dataclass(frozen=True)
+class Identity:
+    node_id: NodeId
+    nkey_seed: str = field(repr=False)
+
+
+class _StoredNode(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    schema: int = 1
+
+
+def load_identity(folder: Path, name_provider: str) -> Identity:
+    """The identity kept in `folder`, made at the first call. Blocks.
+
+    Raises InvalidId if the name cannot be an id, Damaged if a file in `folder` cannot be read as what it should be.
+    """
+    private_file.make_folder(folder)
+    return Identity(node_id(_name(folder, name_provider)), _seed(folder / SEED_FILE))
+
+
+def _name(folder: Path, name_provider: str) -> str:
+    match name_provider.lower():
+        case "puuid":
+            return _kept_name(folder / NODE_FILE)
+        case "uuid":
+            return f"n-{uuid.uuid4()}"
+        case "hostname":
+            # A fully qualified name has dots, which would add tokens to a subject.
+            return socket.gethostname().replace(".", "-")
+        case _:
+            return name_provider
+
+
+def _kept_name(path: Path) -> str:
+    try:
+        stored = msgspec.json.decode(path.read_bytes(), type=_StoredNode)
+    except FileNotFoundError:
+        stored = _StoredNode(id=f"n-{uuid.uuid4()}")
+        private_file.replace(path, msgspec.json.encode(stored), through_to_disk=True)
+    except msgspec.DecodeError as error:
+        raise Damaged(
+            f"{path} does not hold a node's id: {error}.", hint="Remove the file to give the node a new id."
+        ) from None
+    if not is_safe_id(stored.id):
+        raise Damaged(f"{path} does not hold a node's id.", hint="Remove the file to give the node a new id.")
+    return stored.id
+
+
+def _seed(path: Path) -> str:
+    try:
+        seed = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER).decode("ascii")
+        private_file.replace(path, f"{seed}\n".encode("ascii"), through_to_disk=True)
+    except UnicodeDecodeError:
+        seed = ""
+    if not _is_user_seed(seed):
+        raise Damaged(
+            f"{path} does not hold the node's key.",
+            hint="Restore it from a backup, or remove it and give the node another name: its id belongs to that key.",
+        )
+    return seed
+
+
+def _is_user_seed(seed: str) -> bool:
+    try:
+        prefix, _ = nkeys.decode_seed(seed.encode("ascii"))
+    except (nkeys.NkeysError, ValueError):
+        return False
+    return bool(prefix == nkeys.PREFIX_BYTE_USER)

@@ -1,0 +1,25 @@
+"""How the node writes a file that no other user reads and that is never seen half written."""
+
+import os
+from pathlib import Path
+
+
+def replace(path: Path, content: bytes, *, through_to_disk: bool = False) -> None:
+    """Write by rename, with mode 0600. `through_to_disk` is for what a power cut must not undo."""
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            if through_to_disk:
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def make_folder(path: Path) -> None:
+    """A folder, with its parents, that only this user can enter."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,94 @@
+"""How bytes that are in hand travel to S3 with one PUT through a signed URL, and what came of it.
+
+Nothing here, nor any error from here, shows the URL's query: it is the signature.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import aiohttp
+from yarl import URL
+
+from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
+from shared.signed_url import SignedUrl
+
+SLICE_BYTES = 256 << 10
+CONNECT_SECONDS = 10.0
+IDLE_SECONDS = 60.0
+"""Without a slice sent or an answer begun. There is no limit on the whole, since networks may be slow."""
+
+
+class NotAnswered(Exception):
+    """The connection failed before S3 answered; whether the object was stored is not known."""
+
+
+class PartBody:
+    """The body of one PUT, in slices. Iterating again starts again, which a retry below us may do."""
+
+    def __init__(self, content: memoryview, deadline: asyncio.Timeout, idle_seconds: float) -> None:
+        self.sent_bytes = 0
+        self._content = content
+        self._deadline = deadline
+        self._idle_seconds = idle_seconds
+
+    async def __aiter__(self) -> AsyncIterator[memoryview]:
+        self.sent_bytes = 0
+        while self.sent_bytes < len(self._content):
+            piece = self._content[self.sent_bytes : self.sent_bytes + SLICE_BYTES]
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._idle_seconds)
+            yield piece
+            self.sent_bytes += len(piece)
+
+
+def upload_session() -> aiohttp.ClientSession:
+    """Takes no proxy and no credentials from the environment, which would break signatures."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+    return aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+
+
+async def put(
+    http: aiohttp.ClientSession,
+    url: SignedUrl,
+    content: memoryview,
+    *,
+    content_md5: str,
+    idle_seconds: float = IDLE_SECONDS,
+) -> S3Failure | None:
+    """None when S3 has stored the object, else what it said. Raises NotAnswered.
+
+    `content_md5` is the digest in base64, as RFC 1864 has it; S3 refuses other bytes.
+    """
+    # With a length, aiohttp never sends a chunked body, which AWS refuses.
+    headers = url.headers | {"Content-Length": str(len(content)), "Content-MD5": content_md5}
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(idle_seconds) as deadline:
+            body = PartBody(content, deadline, idle_seconds)
+            async with http.request(
+                url.method, URL(url.url, encoded=True), data=body, headers=headers, allow_redirects=False
+            ) as response:
+                deadline.reschedule(loop.time() + idle_seconds)
+                answer = await _bounded(response.content)
+                return None if 200 <= response.status < 300 else parse_error(response.status, answer, response.headers)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # Not chained: aiohttp puts the whole URL into some of its messages.
+        raise NotAnswered(f"{_host(url)}: {_why(error, idle_seconds)}") from None
+
+
+async def _bounded(stream: aiohttp.StreamReader) -> bytes:
+    answer = b""
+    while len(answer) <= MAX_ERROR_BYTES and (chunk := await stream.readany()):
+        answer += chunk
+    return answer
+
+
+def _host(url: SignedUrl) -> str:
+    return URL(url.url, encoded=True).authority
+
+
+def _why(error: Exception, idle_seconds: float) -> str:
+    number = getattr(error, "errno", None)
+    if isinstance(error, TimeoutError) and number is None:
+        return f"no progress for {idle_seconds:.0f} s, or no connection within {CONNECT_SECONDS:.0f} s"
+    return os.strerror(number) if number else type(error).__name__

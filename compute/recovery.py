@@ -1,0 +1,52 @@
+"""What a node does at its start with the executions that an earlier process of it left behind."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from compute.engines import Engine
+from compute.executions import Executions
+from compute.journal import Damaged, Entry, Happening, Journal, Phase
+from compute.reports import Reports
+from shared.messages import ExecutionFailed
+from shared.states import FailureReason
+
+_log = logging.getLogger(__name__)
+
+
+async def recover(journal: Journal, engines: Mapping[str, Engine], executions: Executions, reports: Reports) -> None:
+    """Fail what was not finished, publish what was finished, tell again what was told."""
+    for found in await asyncio.to_thread(lambda: list(journal.recover())):
+        match found:
+            case Damaged(execution_id, why):
+                fact = ExecutionFailed(
+                    reason=FailureReason.NODE_ERROR.value, detail=f"The node's journal is damaged: {why}"[:500]
+                )
+                reports.tell(execution_id, Happening(fact=fact, at=time.time()), urgent=True)
+            case Entry(phase=Phase.ACCEPTED | Phase.STARTED):
+                executions.adopt(await _failed(found, journal, engines))
+            case Entry():
+                executions.adopt(found)
+
+
+async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine]) -> Entry:
+    engine = engines.get(entry.assignment.task.engine.type.lower())
+    if entry.process is not None and engine is not None:
+        killed = await asyncio.to_thread(engine.end_left_over, entry.process, entry.execution_id)
+        if killed:
+            _log.warning("Ended %d left-over processes of execution %s.", killed, entry.execution_id)
+    fact = ExecutionFailed(
+        reason=FailureReason.NODE_RESTARTED.value, detail="The node was restarted while the execution was on it."
+    )
+    failed = replace(
+        entry, phase=Phase.FAILED, process=None, happenings=(*entry.happenings, Happening(fact=fact, at=time.time()))
+    )
+    try:
+        await asyncio.to_thread(journal.workspace(entry.execution_id).discard)
+        await journal.write(failed)
+    except OSError as error:
+        _log.warning("The journal of execution %s cannot be brought up to date: %s", entry.execution_id, error)
+    return failed

@@ -1,0 +1,106 @@
+"""How the node tells who it is and what it holds, and does what the orchestrator answers."""
+
+import asyncio
+import contextlib
+import logging
+
+from compute.backoff import Backoff
+from compute.executions import Executions
+from shared.aio import background
+from shared.errors import MessagingUnavailable
+from shared.messages import (
+    GrantGiven,
+    NodeInfo,
+    NodeRequestAnswer,
+    Reconciliation,
+    Registration,
+    RequestRefused,
+    UnknownMessage,
+    decode,
+    encode,
+    node_request_answers,
+)
+from shared.transport import Connection
+
+_log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 60.0
+REQUEST_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+class Registrar:
+    """Registers on each connection, once a while, and when asked."""
+
+    def __init__(self, connection: Connection, subject: str, info: NodeInfo, executions: Executions) -> None:
+        self._connection = connection
+        self._subject = subject
+        self._info = info
+        self._executions = executions
+        self._due = asyncio.Event()
+        self._said = ""
+
+    def __repr__(self) -> str:
+        return f"<Registrar of {self._info.node_id}: {self._said or 'not registered yet'}>"
+
+    def register_soon(self) -> None:
+        self._due.set()
+
+    async def run(self) -> None:
+        async with background(registering_on_connect=self._on_each_connection()):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY_SECONDS):
+                        await self._due.wait()
+                self._due.clear()
+                await self._register()
+
+    async def _on_each_connection(self) -> None:
+        number = await self._connection.next_connection(0)
+        self._due.set()
+        while True:
+            number = await self._connection.next_connection(number)
+            self._due.set()
+            self._executions.tell_again()
+
+    async def _register(self) -> None:
+        """Until there is an answer that settles it."""
+        pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        while not await self._try():
+            await pauses.pause()
+
+    async def _try(self) -> bool:
+        await self._connection.wait_connected()
+        inventory, held = self._executions.inventory()
+        request = Registration(info=self._info, session=self._executions.session, inventory=inventory, held=held)
+        try:
+            payload = await self._connection.request(self._subject, encode(request), timeout=REQUEST_SECONDS)
+            answer = decode(node_request_answers, payload)
+        except MessagingUnavailable:
+            return False
+        except UnknownMessage as error:
+            self._say(logging.WARNING, f"The orchestrator's answer to the registration is not understood: {error}")
+            return True
+        return self._apply(answer)
+
+    def _apply(self, answer: NodeRequestAnswer) -> bool:
+        match answer:
+            case Reconciliation(settled=settled, cancelled=cancelled):
+                self._say(logging.INFO, f"Node {self._info.node_id} has joined.")
+                for execution_id in cancelled:
+                    self._executions.cancel(execution_id, "The orchestrator does not want it any more.")
+                self._executions.forget(settled)
+                return True
+            case RequestRefused(message=message, retryable=retryable):
+                self._say(logging.WARNING, f"The orchestrator refuses this node: {message}")
+                return not retryable
+            case GrantGiven():
+                self._say(logging.WARNING, "The orchestrator answered another question than the registration.")
+                return True
+
+    def _say(self, level: int, message: str) -> None:
+        """Log changes, not every registration."""
+        if message != self._said:
+            self._said = message
+            _log.log(level, message)

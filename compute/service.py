@@ -1,0 +1,218 @@
+"""How a compute node is put together, started and stopped."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import aiohttp
+
+from compute import private_file
+from compute.assignments import Assignments, Offer
+from compute.engines import Engine, NoopEngine, ProcessEngine
+from compute.environment import EnvironmentPolicy
+from compute.execution import Execution, Supervisor
+from compute.executions import Executions
+from compute.grants import GrantRequests
+from compute.heartbeats import send_heartbeats
+from compute.identity import Identity, load_identity
+from compute.journal import Journal
+from compute.machine import allocated, detect_capacity
+from compute.put import upload_session
+from compute.recovery import recover
+from compute.registration import Registrar
+from compute.reports import Reports
+from compute.slots import Slots
+from compute.upload import Pace, Upload
+from shared import subjects
+from shared.aio import background, finish
+from shared.config import Config
+from shared.errors import AlreadyRunning
+from shared.job_rules import MANAGED
+from shared.loopback import loopback_id
+from shared.messages import NodeInfo
+from shared.transport import Connection, connect
+
+_log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 12.0
+"""At a stop: for results on their way, and for tasks to end after having been asked (10 s, then they are killed)."""
+FAREWELL_SECONDS = 2.0
+"""At a stop: for the last reports, if there is a connection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Node:
+    """What is known before anything is connected."""
+
+    identity: Identity
+    offer: Offer
+    info: NodeInfo
+
+
+async def run(config: Config, *, ready: Callable[[], None] | None = None) -> None:
+    """Be a compute node until cancelled; `ready` is called when orders are taken, joined or not.
+
+    Cancelling stops in phases: nothing new is taken on, tasks are stopped and reported as such, results on their way
+    get a little time, and the journal keeps whatever is left. Raises AlreadyRunning, InvalidId, Damaged.
+    """
+    folder = config.data_dir / "compute"
+    with _locked(folder, config.data_dir):
+        node = await asyncio.to_thread(_prepare, config, folder)
+        journal = Journal(folder / "executions")
+        try:
+            async with upload_session() as http, _connected(config, node.identity) as connection:
+                await _serve(config, node, journal, http, connection, ready or _nobody)
+        finally:
+            await finish(asyncio.to_thread(journal.close), within=DRAIN_SECONDS)
+
+
+async def _serve(
+    config: Config,
+    node: _Node,
+    journal: Journal,
+    http: aiohttp.ClientSession,
+    connection: Connection,
+    ready: Callable[[], None],
+) -> None:
+    me = node.identity.node_id
+    pace = Pace()
+
+    def new_upload(execution: Execution) -> Upload:
+        result = journal.workspace(execution.id).result
+        return Upload(execution.id, result, execution.grants, http=http, pace=pace)
+
+    reports = Reports(connection, subjects.node_reports(me))
+    supervisor = Supervisor(
+        journal=journal,
+        engines=node.offer.engines,
+        environment=node.offer.environment,
+        reports=reports,
+        new_upload=new_upload,
+    )
+    async with background(reports=reports.run()) as group:
+        executions = Executions(
+            journal=journal,
+            slots=Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity),
+            supervisor=supervisor,
+            reports=reports,
+            grant_requests=GrantRequests(connection, subjects.node_requests(me)),
+            group=group,
+        )
+        await recover(journal, node.offer.engines, executions, reports)
+        registrar = Registrar(connection, subjects.node_requests(me), node.info, executions)
+        assignments = Assignments(executions, node.offer, registrar.register_soon)
+        async with (
+            connection.subscribe(subjects.node_orders(me)) as orders,
+            background(
+                assignments=assignments.run(orders),
+                registration=registrar.run(),
+                heartbeats=send_heartbeats(
+                    connection,
+                    subjects.node_heartbeat(me),
+                    executions.heartbeat,
+                    interval_seconds=config.compute.heartbeat.interval,
+                ),
+                deletions=executions.delete_forgotten(),
+            ),
+        ):
+            _log.info("Compute node %s takes orders.", me)
+            ready()
+            await _until_cancelled(executions, reports, connection)
+
+
+async def _until_cancelled(executions: Executions, reports: Reports, connection: Connection) -> None:
+    """Everything around is still at work while this stops, so that ends can be told and receipts arrive."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await finish(_stop(executions, reports, connection), within=DRAIN_SECONDS + 2 * FAREWELL_SECONDS)
+
+
+async def _stop(executions: Executions, reports: Reports, connection: Connection) -> None:
+    await executions.drain(within=DRAIN_SECONDS)
+    if connection.connected:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await reports.all_sent()
+
+
+def _nobody() -> None:
+    pass
+
+
+def _prepare(config: Config, folder: Path) -> _Node:
+    identity = load_identity(folder, config.name_provider)
+    disabled = {name.lower() for name in config.publishers.disabled}
+    offer = Offer(
+        engines=_engines(config, os.environ),
+        publishers=tuple(name for name in (MANAGED,) if name not in disabled),
+        environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
+        capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
+    )
+    info = NodeInfo(
+        node_id=identity.node_id,
+        version=_version(),
+        labels=config.labels,
+        engines=tuple(offer.engines),
+        publishers=tuple(offer.publishers),
+        capacity=offer.capacity,
+        queue_capacity=config.compute.queue_capacity,
+        loopback_id=loopback_id(),
+    )
+    return _Node(identity=identity, offer=offer, info=info)
+
+
+def _engines(config: Config, environment: Mapping[str, str]) -> dict[str, Engine]:
+    engines: list[Engine] = [NoopEngine()]
+    if config.engines.types.process.enabled:
+        engines.append(ProcessEngine(environment))
+    disabled = {name.lower() for name in config.engines.disabled}
+    return {engine.name: engine for engine in engines if engine.name not in disabled}
+
+
+def _version() -> str:
+    try:
+        return version("tarpon-jobs")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@asynccontextmanager
+async def _connected(config: Config, identity: Identity) -> AsyncIterator[Connection]:
+    async with connect(
+        config.compute.orchestrators,
+        name=identity.node_id,
+        nkey_seed=identity.nkey_seed,
+        token=await asyncio.to_thread(_join_secret, config),
+        inbox_prefix=subjects.node_inbox(identity.node_id),
+    ) as connection:
+        yield connection
+
+
+def _join_secret(config: Config) -> str:
+    auth = config.compute.auth
+    if auth.token or not auth.token_file:
+        return auth.token.reveal()
+    return Path(auth.token_file).expanduser().read_text(encoding="utf-8").strip()
+
+
+@contextmanager
+def _locked(folder: Path, data_dir: Path) -> Iterator[None]:
+    """Only one node may use a folder. The lock ends with the process, however that ends."""
+    private_file.make_folder(folder)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning("compute node", str(data_dir)) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,83 @@
+"""Who may run now: a slot is given in order of arrival, when all resources that it names are free."""
+
+import asyncio
+from collections import deque
+
+from shared.capacity import Capacity
+
+
+class Slot:
+    """A place in the queue, and then a share of the node. Give it back with `release`, which may be repeated."""
+
+    def __init__(self, slots: "Slots", wanted: Capacity) -> None:
+        self.wanted = wanted
+        self._slots = slots
+        self._granted = asyncio.Event()
+
+    @property
+    def is_granted(self) -> bool:
+        return self._granted.is_set()
+
+    async def granted(self) -> None:
+        await self._granted.wait()
+
+    def release(self) -> None:
+        self._slots._give_back(self)  # noqa: SLF001  # the two classes are one thing
+
+    def __repr__(self) -> str:
+        return f"<Slot {'granted' if self.is_granted else 'waiting'} {self.wanted}>"
+
+
+class Slots:
+    """The node's capacity, and a bounded queue for it.
+
+    The one in front waits for as long as it does not fit, also where a later one would: else a large execution would
+    wait for ever behind small ones.
+    """
+
+    def __init__(self, capacity: Capacity, *, queue_capacity: int) -> None:
+        self.capacity = capacity
+        self._queue_capacity = queue_capacity
+        self._waiting: deque[Slot] = deque()
+        self._running: list[Slot] = []
+
+    def __repr__(self) -> str:
+        return f"<Slots {self.running} running, {self.queued} queued, {self.free} free>"
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def queued(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def free(self) -> Capacity:
+        left = self.capacity
+        for slot in self._running:
+            left = left.minus(slot.wanted)
+        return left
+
+    def admit(self, wanted: Capacity) -> Slot | None:
+        """A slot, granted already or waiting its turn; None if the queue is full. `wanted` must fit in the node."""
+        starts_now = not self._waiting and wanted.fits_in(self.free)
+        if not starts_now and self.queued >= self._queue_capacity:
+            return None
+        slot = Slot(self, wanted)
+        self._waiting.append(slot)
+        self._grant()
+        return slot
+
+    def _give_back(self, slot: Slot) -> None:
+        if slot in self._running:
+            self._running.remove(slot)
+        elif slot in self._waiting:
+            self._waiting.remove(slot)
+        self._grant()
+
+    def _grant(self) -> None:
+        while self._waiting and self._waiting[0].wanted.fits_in(self.free):
+            slot = self._waiting.popleft()
+            self._running.append(slot)
+            slot._granted.set()  # noqa: SLF001  # the two classes are one thing

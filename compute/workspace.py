@@ -1,0 +1,142 @@
+"""Where one execution works on disk, and how its result folder comes about.
+
+    <execution>/workspace/   what the task sees; a result path /a/b is the folder a/b in it
+    <execution>/result/      stdout, stderr, exitCode, and one folder per result path, named by its name
+
+After the task has ended nothing in the workspace can be trusted: a task may have replaced any folder by a link.
+"""
+
+import codecs
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from compute import private_file
+from shared.errors import InvalidJob
+from shared.jobspec import ResultPath
+from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
+
+STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
+MAX_NAME_BYTES = 255
+RESULT_FOLDER_MODE = 0o755
+
+
+class Workspace:
+    """The two folders of one execution below `root`. Every method blocks on the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "workspace"
+        self.result = root / "result"
+
+    def __repr__(self) -> str:
+        return f"<Workspace {self.folder}>"
+
+    def create(self, result_paths: Sequence[ResultPath]) -> None:
+        private_file.make_folder(self.folder)
+        private_file.make_folder(self.result)
+        for each in result_paths:
+            self.place(each.path).mkdir(mode=RESULT_FOLDER_MODE, parents=True, exist_ok=True)
+        for name in (STDOUT, STDERR):
+            (self.result / name).touch()
+
+    def place(self, path: str) -> Path:
+        """Where in the workspace an absolute path of the task is. Raises InvalidJob for a path that leaves it."""
+        parts = PurePosixPath(path).parts
+        if ".." in parts or "\0" in path:
+            raise InvalidJob([f"the path {path[:200]!r} leaves the task's folder"])
+        return self.folder.joinpath(*(part for part in parts if not part.startswith("/")))
+
+    def gather(self, result_paths: Sequence[ResultPath], exit_code: int) -> tuple[str, ...]:
+        """Move the result paths into the result folder and write the exit code. The answer is warnings for the user.
+
+        Nothing is copied and no link is followed. A result path that is no folder any more is an empty folder there.
+        """
+        (self.result / EXIT_CODE).write_text(str(exit_code), encoding="ascii")
+        deepest_first = sorted(result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True)
+        return tuple(warning for each in deepest_first if (warning := self._take(each)))
+
+    def _take(self, wanted: ResultPath) -> str:
+        source, target = self.place(wanted.path), self.result / wanted.name
+        problem = self._not_a_folder(source)
+        if problem:
+            target.mkdir(mode=RESULT_FOLDER_MODE)
+            return f"{wanted.path} {problem}, so {wanted.name} is empty"
+        # Moving a folder writes to it (its `..` changes), which the task may have forbidden.
+        source.chmod(source.stat().st_mode | stat.S_IRWXU)
+        source.rename(target)
+        return ""
+
+    def _not_a_folder(self, source: Path) -> str:
+        """What is wrong with `source` or, seen from the workspace, with a folder on the way to it."""
+        for part in reversed([source, *source.parents]):
+            if self.folder not in part.parents:
+                continue
+            try:
+                mode = part.lstat().st_mode
+            except FileNotFoundError:
+                return "is missing"
+            if stat.S_ISLNK(mode):
+                return "was replaced by a link, which is not followed"
+            if not stat.S_ISDIR(mode):
+                return "was replaced by something that is not a folder"
+        return ""
+
+    def read_output(self, exit_code: int) -> RunOutput:
+        stdout, stdout_truncated = _beginning(self.result / STDOUT)
+        stderr, stderr_truncated = _beginning(self.result / STDERR)
+        return RunOutput(
+            stdout=stdout,
+            stdout_truncated=stdout_truncated,
+            stderr=stderr,
+            stderr_truncated=stderr_truncated,
+            exit_code=exit_code,
+        )
+
+    def discard(self) -> None:
+        remove_tree(self.folder)
+        remove_tree(self.result)
+
+
+def check_result_paths(result_paths: Sequence[ResultPath]) -> None:
+    """Raise InvalidJob if a name would not be one folder of the result, or a path not one below the workspace."""
+    problems = [problem for each in result_paths if (problem := _problem(each))]
+    names = [each.name for each in result_paths]
+    problems += [f"the result name {name!r} is used twice" for name in sorted(set(names)) if names.count(name) > 1]
+    if problems:
+        raise InvalidJob(problems)
+
+
+def _problem(wanted: ResultPath) -> str:
+    name, path = wanted.name, PurePosixPath(wanted.path)
+    if name in {"", ".", "..", STDOUT, STDERR, EXIT_CODE} or "/" in name or "\0" in name:
+        return f"{name[:200]!r} cannot name a folder of the result"
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        return f"the result name {name[:40]!r}... has more than {MAX_NAME_BYTES} bytes"
+    if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1 or "\0" in wanted.path:
+        return f"the result path {wanted.path[:200]!r} is not an absolute path of a folder below the root"
+    return ""
+
+
+def _beginning(path: Path) -> tuple[str, bool]:
+    """The first MAX_RUN_OUTPUT_BYTES as text, and whether there is more. A character cut in two is left out."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_RUN_OUTPUT_BYTES + 1)
+    except FileNotFoundError:
+        return "", False
+    truncated = len(content) > MAX_RUN_OUTPUT_BYTES
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return decoder.decode(content[:MAX_RUN_OUTPUT_BYTES], final=not truncated), truncated
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a folder and all in it, also where a task has made folders read-only. Absent is fine."""
+    shutil.rmtree(root, ignore_errors=True)
+    if root.exists():
+        for folder, names, _ in os.walk(root):
+            for path in (Path(folder), *(Path(folder, name) for name in names)):
+                if not path.is_symlink():
+                    path.chmod(stat.S_IRWXU)
+        shutil.rmtree(root)

@@ -1,0 +1,174 @@
+"""Who may join over NATS, and as whom.
+
+A node shows the join secret as its token, its id as its name, and its own key by signing the server's nonce. The id is
+bound to the key at the first join: whoever has the join secret may take an id that is free, and nobody another's.
+
+`decide` judges a request without any I/O; `serve_auth` listens, binds and answers.
+"""
+
+import asyncio
+import hmac
+import logging
+import time
+from typing import Protocol
+
+import msgspec
+import nkeys
+
+from orchestrator import jwt
+from orchestrator.auth_callout import AuthRequest, User, admission, parse_request, refusal
+from orchestrator.nats_config import AUTH_SECONDS, NODES_ACCOUNT
+from shared.errors import InvalidId, TarponError
+from shared.ids import NodeId, node_id
+from shared.secret import Secret
+from shared.subjects import AUTH_REQUESTS, node_may_publish, node_may_subscribe
+from shared.transport import Connection, Received
+
+_log = logging.getLogger(__name__)
+
+QUEUE = "tarpon-auth"
+MAX_IN_FLIGHT = 64
+MAX_PENDING = 16_384
+BIND_SECONDS = AUTH_SECONDS / 2
+LOGGED_REFUSALS = 20
+LOG_WINDOW_SECONDS = 60.0
+
+
+class Admit(msgspec.Struct, frozen=True):
+    """Let it in, provided that `node` is bound to `public_key`."""
+
+    user: User
+    node: NodeId
+    public_key: str
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """`reason` is for the logs of the orchestrator and the server; the client is told nothing."""
+
+    reason: str
+
+
+class Bindings(Protocol):
+    """Which node id belongs to which key, for ever."""
+
+    async def bind(self, node: NodeId, public_key: str) -> bool:
+        """True if the id is bound to this key, now or since earlier; False if it is bound to another.
+
+        Raises Unavailable; the node then tries again.
+        """
+        ...
+
+
+def decide(request: AuthRequest, *, join_secret: Secret) -> Admit | Refuse:
+    """What can be judged without asking anybody."""
+    offered = request.connect_opts
+    if request.client_info.kind != "Client":
+        return Refuse("it is not a client but a leaf node or the like")
+    if not hmac.compare_digest(offered.auth_token.encode(), join_secret.reveal().encode()):
+        return Refuse("its join secret is wrong" if offered.auth_token else "it shows no join secret")
+    try:
+        node = node_id(offered.name)
+        _check_key(request)
+    except InvalidId:
+        return Refuse("its name is not a node id")
+    except jwt.BadSignature:
+        return Refuse("it does not prove that it has a key")
+    user = User(
+        name=node, account=NODES_ACCOUNT, may_publish=node_may_publish(node), may_subscribe=node_may_subscribe(node)
+    )
+    return Admit(user, node, offered.nkey)
+
+
+def _check_key(request: AuthRequest) -> None:
+    """The nonce is fresh and the server's, so a signature of it cannot be a repeated one."""
+    offered, nonce = request.connect_opts, request.client_info.nonce
+    if not nonce:
+        raise jwt.BadSignature("Nothing is signed.")
+    jwt.verify(nonce.encode(), jwt.from_base64(offered.sig.encode()), offered.nkey, kind=jwt.USER)
+
+
+async def serve_auth(
+    connection: Connection,
+    bindings: Bindings,
+    *,
+    issuer_seed: Secret,
+    join_secret: Secret,
+    ready: asyncio.Event | None = None,
+) -> None:
+    """Answer the servers' questions until cancelled; several orchestrators share them. Sets `ready` when listening."""
+    desk = _Desk(bindings, issuer_seed, join_secret)
+    free = asyncio.Semaphore(MAX_IN_FLIGHT)
+    async with (
+        connection.subscribe(AUTH_REQUESTS, queue=QUEUE, max_pending=MAX_PENDING) as requests,
+        asyncio.TaskGroup() as group,
+    ):
+        if ready is not None:
+            await connection.wait_connected()
+            ready.set()
+        async for received in requests:
+            await free.acquire()
+            task = group.create_task(desk.attend(received), name="auth")
+            task.add_done_callback(lambda _: free.release())
+
+
+class _Desk:
+    """Judges one request after the other, or many at once."""
+
+    def __init__(self, bindings: Bindings, issuer_seed: Secret, join_secret: Secret) -> None:
+        self._bindings = bindings
+        self._join_secret = join_secret
+        self._signer = nkeys.from_seed(bytearray(issuer_seed.reveal(), "ascii"))
+        self._issuer = str(self._signer.public_key, "ascii")
+        self._refusals = RefusalLog()
+
+    async def attend(self, received: Received) -> None:
+        try:
+            request = parse_request(received.payload, issuer=self._issuer)
+            decision = await self._judge(request)
+        except jwt.BadSignature as error:  # whom the answer would be for is not known
+            self._refusals.note(f"A request to judge a connection is ignored: {error}", now=time.monotonic())
+            return
+        except Exception:  # noqa: BLE001  # a fault of one request must not end the service
+            _log.exception("A connection could not be judged.")
+            return
+        now = int(time.time())
+        if isinstance(decision, Admit):
+            payload = admission(request, decision.user, self._signer, now=now)
+        else:
+            payload = refusal(request, decision.reason, self._signer, now=now)
+            self._refusals.note(_explain(request, decision), now=time.monotonic())
+        await received.respond(payload)
+
+    async def _judge(self, request: AuthRequest) -> Admit | Refuse:
+        decision = decide(request, join_secret=self._join_secret)
+        if isinstance(decision, Refuse):
+            return decision
+        try:
+            async with asyncio.timeout(BIND_SECONDS):
+                bound = await self._bindings.bind(decision.node, decision.public_key)
+        except (TarponError, TimeoutError) as error:
+            return Refuse(f"whether the id is its own cannot be told at present: {error!r}")
+        return decision if bound else Refuse("the id belongs to another key")
+
+
+def _explain(request: AuthRequest, refused: Refuse) -> str:
+    name, host = request.connect_opts.name[:64], request.client_info.host[:64]
+    return f"A connection from {host!r} as node {name!r} is refused: {refused.reason}."
+
+
+class RefusalLog:
+    """Warns about refused connections, but not about each of a flood."""
+
+    def __init__(self) -> None:
+        self._since = -LOG_WINDOW_SECONDS
+        self._count = 0
+
+    def note(self, line: str, *, now: float) -> None:
+        """`now` is in seconds on a clock that never goes back."""
+        if now - self._since >= LOG_WINDOW_SECONDS:
+            if self._count > LOGGED_REFUSALS:
+                _log.warning("%d more connections were refused meanwhile.", self._count - LOGGED_REFUSALS)
+            self._since, self._count = now, 0
+        self._count += 1
+        if self._count <= LOGGED_REFUSALS:
+            _log.warning(line)

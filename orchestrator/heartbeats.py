@@ -1,0 +1,24 @@
+"""Which nodes are alive: takes their heartbeats, and has those register that this orchestrator does not know."""
+
+from collections.abc import Callable
+
+from orchestrator.nodes import Nodes
+from shared import messages, subjects
+from shared.ids import NodeId
+from shared.messages import UnknownMessage
+from shared.transport import Connection
+
+
+async def take_heartbeats(connection: Connection, nodes: Nodes, on_unknown: Callable[[NodeId], None]) -> None:
+    """Listen until cancelled. `on_unknown` is called for a node whose session has not registered here yet."""
+    async with connection.subscribe(subjects.ALL_NODE_HEARTBEATS) as received:
+        async for each in received:
+            sender = subjects.sender(each.subject)
+            if sender is None:
+                continue
+            try:
+                beat = messages.decode(messages.heartbeats, each.payload)
+            except UnknownMessage:
+                continue
+            if not nodes.on_heartbeat(sender, beat):
+                on_unknown(sender)

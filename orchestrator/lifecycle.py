@@ -1,0 +1,237 @@
+"""How executions and jobs move: pure decisions over records, without clocks, locks or messages.
+
+A job's state follows from its record and its executions. A retry is a new execution, never a step back.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import assert_never
+
+import msgspec
+
+from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, PublishedResult, with_event
+from shared.messages import (
+    AnyFact,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionStarted,
+    OutputPublished,
+    RunOutput,
+    TaskEnded,
+)
+from shared.states import DesiredState, ExecutionState, FailureReason, JobState, check_transition
+
+MAX_DETAIL = 2000
+
+
+def story(record: ExecutionRecord) -> str:
+    """One execution's life in a line."""
+    return " -> ".join(event.message for event in record.events) or "(new)"
+
+
+def moved(
+    record: ExecutionRecord,
+    state: ExecutionState,
+    *,
+    now: int,
+    topic: str,
+    message: str,
+    details: dict[str, str] | None = None,
+    output: RunOutput | None = None,
+    run_seconds: float | None = None,
+    result: PublishedResult | None = None,
+    failure: Failure | None = None,
+) -> ExecutionRecord:
+    """The record after a step of its life. Raises IllegalTransition for a step that the life cycle does not know."""
+    check_transition(record.state, state, story(record))
+    return msgspec.structs.replace(
+        record,
+        state=state,
+        modify_time=now,
+        events=with_event(record.events, Event(time=now, topic=topic, message=message, details=details or {})),
+        output=output or record.output,
+        run_seconds=record.run_seconds if run_seconds is None else run_seconds,
+        result=result or record.result,
+        failure=failure or record.failure,
+    )
+
+
+def failed(record: ExecutionRecord, reason: FailureReason, detail: str, *, now: int) -> ExecutionRecord:
+    return moved(
+        record,
+        ExecutionState.FAILED,
+        now=now,
+        topic="Execution",
+        message=detail or reason,
+        details=_failure_details(reason, retryable=reason.retryable),
+        failure=Failure(reason=reason, detail=detail[:MAX_DETAIL], retryable=reason.retryable),
+    )
+
+
+def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bool, now: int) -> ExecutionRecord:
+    """The node answered that it will not run this."""
+    return moved(
+        record,
+        ExecutionState.REJECTED,
+        now=now,
+        topic="Scheduling",
+        message=f"Node {record.node_id} refused: {detail or reason}",
+        failure=Failure(reason=reason[:100], detail=detail[:MAX_DETAIL], retryable=retryable),
+    )
+
+
+def cancelled(record: ExecutionRecord, reason: str, *, now: int) -> ExecutionRecord:
+    return moved(record, ExecutionState.CANCELLED, now=now, topic="Execution", message=reason[:MAX_DETAIL])
+
+
+def is_behind(record: ExecutionRecord, fact: AnyFact) -> bool:
+    """Whether the record is past this fact already: a repeated report, which changes nothing."""
+    if record.state.is_terminal:
+        return True
+    if isinstance(fact, ExecutionStarted):
+        return record.state in {ExecutionState.RUNNING, ExecutionState.PUBLISHING}
+    if isinstance(fact, TaskEnded):
+        return record.state is ExecutionState.PUBLISHING
+    return False
+
+
+def after_fact(
+    record: ExecutionRecord, fact: AnyFact, *, has_publisher: bool, result: PublishedResult | None, now: int
+) -> ExecutionRecord:
+    """The record after what its node told. `result` is the verified object that belongs to an OutputPublished."""
+    if is_behind(record, fact):
+        return record
+    at = now - int(max(0.0, min(fact.age_seconds, 7 * 86400.0)) * 1e9)
+    match fact:
+        case ExecutionStarted():
+            message = f"Running on node {record.node_id}"
+            return moved(record, ExecutionState.RUNNING, now=at, topic="Running Execution", message=message)
+        case TaskEnded():
+            return _after_end(record, fact, has_publisher=has_publisher, at=at)
+        case OutputPublished():
+            message = f"Result published and verified, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
+            return moved(
+                record, ExecutionState.COMPLETED, now=at, topic="Publishing Results", message=message, result=result
+            )
+        case ExecutionFailed():
+            return _after_failure(record, fact, at=at)
+        case ExecutionCancelled():
+            reason = fact.reason[:MAX_DETAIL] or "Stopped by its node"
+            return cancelled(record, reason, now=at)
+        case _:
+            assert_never(fact)
+
+
+def _after_end(record: ExecutionRecord, fact: TaskEnded, *, has_publisher: bool, at: int) -> ExecutionRecord:
+    state = ExecutionState.PUBLISHING if has_publisher else ExecutionState.COMPLETED
+    ended = f"Task ended with exit code {fact.output.exit_code}"
+    return moved(
+        record,
+        state,
+        now=at,
+        topic="Running Execution",
+        message=f"{ended}; publishing its result" if has_publisher else ended,
+        output=fact.output,
+        run_seconds=fact.run_seconds,
+    )
+
+
+def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, *, at: int) -> ExecutionRecord:
+    reason = FailureReason.parse(fact.reason)
+    publishing = record.state is ExecutionState.PUBLISHING
+    return moved(
+        record,
+        ExecutionState.FAILED,
+        now=at,
+        topic="Publishing Results" if publishing else "Running Execution",
+        message=fact.detail[:MAX_DETAIL] or reason,
+        details=_failure_details(reason, retryable=reason.retryable),
+        output=fact.output,
+        failure=Failure(reason=reason, detail=fact.detail[:MAX_DETAIL], retryable=reason.retryable),
+    )
+
+
+def _failure_details(reason: str, *, retryable: bool) -> dict[str, str]:
+    return {"IsError": "true", "ErrorCode": reason, "Retryable": str(retryable).lower()}
+
+
+# ---- jobs -------------------------------------------------------------------------------------------------------
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows from a job's record and its executions.
+
+    `missing` are the (partition, attempt) that should be executed and are not; `surplus` the live executions that
+    should stop.
+    """
+
+    state: JobState
+    message: str = ""
+    missing: tuple[tuple[int, int], ...] = ()
+    surplus: tuple[ExecutionRecord, ...] = ()
+
+
+def progress(job: JobRecord, count: int, executions: Iterable[ExecutionRecord], *, max_attempts: int) -> Progress:
+    """Where the job stands and what should be done about it."""
+    known = tuple(executions)
+    live = tuple(each for each in known if not each.state.is_terminal)
+    if job.desired is DesiredState.STOPPED:
+        return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live)
+    if job.failure:
+        return Progress(state=JobState.FAILED, message=job.failure, surplus=live)
+    latest = _latest_attempts(each for each in known if each.job_version == job.version)
+    lost = _hopeless(latest, max_attempts)
+    if lost is not None:
+        return Progress(state=JobState.FAILED, message=_why(known, lost), surplus=live)
+    outdated = tuple(each for each in live if each.job_version != job.version)
+    missing = tuple(_missing(count, latest))
+    return Progress(state=_running_state(count, latest, missing), missing=missing, surplus=outdated)
+
+
+def _latest_attempts(executions: Iterable[ExecutionRecord]) -> dict[int, ExecutionRecord]:
+    latest: dict[int, ExecutionRecord] = {}
+    for each in executions:
+        if each.partition not in latest or latest[each.partition].attempt < each.attempt:
+            latest[each.partition] = each
+    return latest
+
+
+def _hopeless(latest: Mapping[int, ExecutionRecord], max_attempts: int) -> ExecutionRecord | None:
+    """An execution after whose failure no further attempt is made."""
+    for each in latest.values():
+        if each.state is ExecutionState.CANCELLED:
+            return each
+        if each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable):
+            return each
+        if each.state in {ExecutionState.FAILED, ExecutionState.REJECTED} and each.attempt + 1 >= max_attempts:
+            return each
+    return None
+
+
+def _why(known: tuple[ExecutionRecord, ...], last: ExecutionRecord) -> str:
+    """The first real reason, which a later and less telling one must not hide."""
+    attempts = sorted((each for each in known if each.partition == last.partition), key=lambda each: each.attempt)
+    reasons = [each.failure for each in attempts if each.failure is not None and each.job_version == last.job_version]
+    first = next((each for each in reasons), None)
+    text = (first.detail or first.reason) if first else "The execution was cancelled."
+    return text if len(attempts) < 2 else f"{text} (the first of {len(attempts)} attempts)"
+
+
+def _missing(count: int, latest: Mapping[int, ExecutionRecord]) -> Iterable[tuple[int, int]]:
+    for partition in range(count):
+        known = latest.get(partition)
+        if known is None:
+            yield partition, 0
+        elif known.state in {ExecutionState.FAILED, ExecutionState.REJECTED}:
+            yield partition, known.attempt + 1
+
+
+def _running_state(count: int, latest: Mapping[int, ExecutionRecord], missing: tuple[tuple[int, int], ...]) -> JobState:
+    states = {each.state for each in latest.values()}
+    if not missing and len(latest) == count and states == {ExecutionState.COMPLETED}:
+        return JobState.COMPLETED
+    begun = {ExecutionState.RUNNING, ExecutionState.PUBLISHING, ExecutionState.COMPLETED, ExecutionState.ACCEPTED}
+    return JobState.RUNNING if states & begun else JobState.PENDING
+
+
+def _last_message(job: JobRecord) -> str:
+    return job.events[-1].message if job.events else ""

@@ -1,0 +1,86 @@
+"""Where results are, also those that were published under earlier settings: signs and looks by stored location."""
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from orchestrator.records import Location
+from orchestrator.s3 import Bucket
+from orchestrator.s3_credentials import CredentialSource
+from orchestrator.s3_location import BucketSettings
+from orchestrator.s3_verification import Absent, ObjectFacts
+from shared.ids import ExecutionId, JobId
+from shared.objects import archive_key
+from shared.signed_url import SignedUrl
+
+DEFAULT_EXPIRATION_SECONDS = 3600.0
+
+
+class Locations:
+    """An async context manager. `current` is the bucket of the present settings, absent where there are none.
+
+    Older locations are reached with the same credentials; a bucket is opened once for each kind of them.
+    """
+
+    def __init__(self, current: Bucket | None) -> None:
+        self.current = current
+        self._credentials = current.credentials if current else CredentialSource()
+        self._expiration = current.settings.expiration_seconds if current else DEFAULT_EXPIRATION_SECONDS
+        self._opened: dict[tuple[str, str, str, str], Bucket] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        if self.current is not None:
+            self._opened[_place(self.current.settings)] = self.current
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def locate(self, job: JobId, execution: ExecutionId) -> Location:
+        """Where the result of a new execution goes."""
+        assert self.current is not None, "jobs for the managed publisher are refused where it is not configured"
+        settings = self.current.settings
+        return Location(
+            bucket=settings.bucket,
+            key=archive_key(settings.key, job, execution),
+            region=settings.region,
+            endpoint=settings.endpoint,
+            public_endpoint=settings.public_endpoint,
+        )
+
+    async def sign_put(self, location: Location) -> SignedUrl:
+        """Raises StorageUnavailable."""
+        bucket = await self._bucket(location)
+        return await bucket.sign_put(location.key, create_only=bucket.health.outcome.create_only)
+
+    async def sign_get(self, location: Location) -> SignedUrl:
+        """Raises StorageUnavailable."""
+        return await (await self._bucket(location)).sign_get(location.key)
+
+    async def head(self, location: Location) -> ObjectFacts | Absent:
+        """Raises StorageUnavailable."""
+        return await (await self._bucket(location)).head(location.key)
+
+    async def _bucket(self, location: Location) -> Bucket:
+        settings = BucketSettings(
+            bucket=location.bucket,
+            region=location.region,
+            endpoint=location.endpoint,
+            public_endpoint=location.public_endpoint,
+            expiration_seconds=self._expiration,
+        )
+        bucket = self._opened.get(_place(settings))
+        if bucket is None:
+            bucket = await self._stack.enter_async_context(Bucket(settings, credentials=self._credentials))
+            self._opened[_place(settings)] = bucket
+        return bucket
+
+    def __repr__(self) -> str:
+        return f"<Locations {self.current!r}, {len(self._opened)} open>"
+
+
+def _place(settings: BucketSettings) -> tuple[str, str, str, str]:
+    return settings.bucket, settings.region, settings.endpoint, settings.public_endpoint

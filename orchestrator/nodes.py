@@ -1,0 +1,168 @@
+"""Which nodes there are, whether they are alive, and how much they can take.
+
+What a node says of itself is stored; whether it lives is known from its heartbeats, and only in memory. Every message
+here is attributed to the node that its subject names.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from orchestrator.model import Model
+from orchestrator.placement import Candidate
+from orchestrator.records import ExecutionRecord
+from shared.capacity import Capacity
+from shared.ids import ExecutionId, NodeId
+from shared.messages import Accepted, Heartbeat, Registration
+from shared.states import ExecutionState
+
+QUICK_TASK_SECONDS = 0.5
+"""A node whose tasks take less than this on average gets work in advance, up to its queue's capacity."""
+AVERAGE_WEIGHT = 0.1
+
+
+class Presence(msgspec.Struct, kw_only=True):
+    """What is known of a node's process while this orchestrator runs; times are monotonic seconds."""
+
+    session: str = ""
+    last_seen: float
+    connected: bool = False
+    changed_at: float
+    heartbeat: Heartbeat | None = None
+    accepted: dict[ExecutionId, int] = {}
+    average_run_seconds: float = 60.0
+
+
+class Nodes:
+    """Liveness of nodes. `disconnect_seconds` of silence make a node lost."""
+
+    def __init__(self, model: Model, *, disconnect_seconds: float) -> None:
+        self._model = model
+        self._disconnect_seconds = disconnect_seconds
+        self._started = time.monotonic()
+        self._present: dict[NodeId, Presence] = {}
+
+    def presence(self, node: NodeId) -> Presence | None:
+        return self._present.get(node)
+
+    def is_connected(self, node: NodeId) -> bool:
+        present = self._present.get(node)
+        return present is not None and present.connected
+
+    def last_seen(self, node: NodeId) -> datetime | None:
+        present = self._present.get(node)
+        return _wall_clock(present.last_seen) if present else None
+
+    def changed_at(self, node: NodeId) -> datetime | None:
+        """Since when the node is connected, or is not."""
+        present = self._present.get(node)
+        return _wall_clock(present.changed_at) if present else None
+
+    def on_heartbeat(self, node: NodeId, beat: Heartbeat) -> bool:
+        """Take note; False if this session has not registered with this orchestrator yet."""
+        present = self._present.get(node)
+        if present is None or present.session != beat.session:
+            return False
+        present.heartbeat = beat
+        self._seen(present)
+        return True
+
+    def on_registration(self, node: NodeId, registration: Registration) -> tuple[ExecutionRecord, ...]:
+        """Take note; give the live executions which this node should hold, and does not hold any more."""
+        now = time.monotonic()
+        present = self._present.setdefault(node, Presence(last_seen=now, changed_at=now))
+        if present.session != registration.session:
+            present.session, present.accepted = registration.session, {}
+        self._seen(present)
+        held = frozenset(registration.held)
+        live = self._model.live.get(node, {})
+        present.accepted = {each: number for each, number in present.accepted.items() if each in live}
+        return tuple(
+            record
+            for execution, record in live.items()
+            if execution not in held and self._should_be_held(present, record, registration.inventory)
+        )
+
+    @staticmethod
+    def _should_be_held(present: Presence, record: ExecutionRecord, inventory: int) -> bool:
+        """An execution accepted at inventory k is in all later ones; one only offered may not have arrived yet."""
+        accepted = present.accepted.get(record.id)
+        if accepted is None:
+            return record.state is not ExecutionState.NEW
+        return inventory > accepted
+
+    def on_accepted(self, node: NodeId, execution: ExecutionId, answer: Accepted) -> None:
+        present = self._present.get(node)
+        if present is not None and present.session == answer.session:
+            present.accepted[execution] = answer.inventories
+
+    def has_accepted(self, node: NodeId, execution: ExecutionId) -> bool:
+        present = self._present.get(node)
+        return present is not None and execution in present.accepted
+
+    def on_run(self, node: NodeId, run_seconds: float) -> None:
+        """Learn how long this node's tasks take."""
+        present = self._present.get(node)
+        if present is not None:
+            weight = AVERAGE_WEIGHT if run_seconds < present.average_run_seconds else 0.5
+            present.average_run_seconds += weight * (run_seconds - present.average_run_seconds)
+
+    def _seen(self, present: Presence) -> None:
+        present.last_seen = time.monotonic()
+        if not present.connected:
+            present.connected, present.changed_at = True, present.last_seen
+        self._model.wake.set()
+
+    def sweep(self) -> tuple[NodeId, ...]:
+        """Mark nodes that have been silent for too long; give all that are silent and may still have executions."""
+        now = time.monotonic()
+        for present in self._present.values():
+            if present.connected and now - present.last_seen > self._disconnect_seconds:
+                present.connected, present.changed_at = False, now
+        return tuple(node for node in self._model.live if self._model.live[node] and not self._is_expected(node))
+
+    def _is_expected(self, node: NodeId) -> bool:
+        """Connected, or not silent for too long: a node that was known before this process started gets time too."""
+        present = self._present.get(node)
+        last_seen = present.last_seen if present is not None else self._started
+        return time.monotonic() - last_seen <= self._disconnect_seconds
+
+    def candidates(self, unreachable: dict[NodeId, dict[str, str]]) -> list[Candidate]:
+        """Every node that is connected or may be back soon, with what it has left."""
+        return [
+            self._candidate(node, unreachable.get(node, {})) for node in self._model.nodes if self._is_expected(node)
+        ]
+
+    def _candidate(self, node: NodeId, unreachable: dict[str, str]) -> Candidate:
+        info = self._model.nodes[node].info
+        used, overcommitted = Capacity(), 0
+        for record in self._model.live.get(node, {}).values():
+            if not record.state.holds_capacity:
+                continue
+            if used.plus(record.resources).fits_in(info.capacity):
+                used = used.plus(record.resources)
+            else:
+                overcommitted += 1
+        return Candidate(
+            info=info,
+            free=info.capacity.minus(used) if not overcommitted else Capacity(),
+            queue_left=max(0, self._queue_capacity(node, info.queue_capacity) - overcommitted),
+            expected=not self.is_connected(node),
+            unreachable=unreachable,
+        )
+
+    def _queue_capacity(self, node: NodeId, most: int) -> int:
+        """Work is given in advance only to a node whose tasks are quick, so that none waits behind a long one."""
+        present = self._present.get(node)
+        quick = present is not None and present.average_run_seconds < QUICK_TASK_SECONDS
+        return most if quick else 0
+
+    def __repr__(self) -> str:
+        connected = sum(present.connected for present in self._present.values())
+        return f"<Nodes, {connected} of {len(self._model.nodes)} connected>"
+
+
+def _wall_clock(moment: float) -> datetime:
+    """When a monotonic moment was."""
+    return datetime.now(UTC) - timedelta(seconds=time.monotonic() - moment)

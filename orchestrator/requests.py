@@ -1,0 +1,117 @@
+"""What nodes ask: to be registered, and for fresh URLs. The sender is who the subject says, never who the body says."""
+
+import asyncio
+import logging
+
+import msgspec
+
+from orchestrator.assignments import Assignments
+from orchestrator.grants import Grants
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
+from orchestrator.records import NodeRecord
+from orchestrator.scheduler import Scheduler
+from orchestrator.store import Store
+from shared import messages, subjects
+from shared.aio import pipelined
+from shared.errors import MessagingUnavailable, RevisionConflict
+from shared.ids import ExecutionId, NodeId
+from shared.messages import (
+    PROTOCOL,
+    GrantRequest,
+    NodeRequestAnswer,
+    Reconciliation,
+    Registration,
+    RequestRefused,
+    UnknownMessage,
+)
+from shared.transport import Connection, Received
+
+_log = logging.getLogger(__name__)
+
+AT_ONCE = 128
+MAX_INFO_BYTES = 64 * 1024
+WRITES_AT_ONCE = 32
+
+
+class Requests:
+    """The leader's answers to nodes."""
+
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        model: Model,
+        store: Store,
+        nodes: Nodes,
+        grants: Grants,
+        assignments: Assignments,
+        scheduler: Scheduler,
+    ) -> None:
+        self._connection = connection
+        self._model = model
+        self._store = store
+        self._nodes = nodes
+        self._grants = grants
+        self._assignments = assignments
+        self._scheduler = scheduler
+
+    async def run(self) -> None:
+        """Answer until cancelled; first ask every known node to register with this orchestrator."""
+        free = asyncio.Semaphore(AT_ONCE)
+        async with (
+            self._connection.subscribe(subjects.ALL_NODE_REQUESTS) as received,
+            asyncio.TaskGroup() as group,
+        ):
+            for node in list(self._model.nodes):
+                self._assignments.ask_to_register(node)
+            async for request in received:
+                await free.acquire()
+                task = group.create_task(self._answer(request), name="node request")
+                task.add_done_callback(lambda _: free.release())
+
+    async def _answer(self, received: Received) -> None:
+        sender = subjects.sender(received.subject)
+        if sender is None:
+            return
+        try:
+            answer = await self._decide(sender, received.payload)
+        except UnknownMessage as error:
+            answer = RequestRefused(code=error.code, message=error.message)
+        except (MessagingUnavailable, RevisionConflict) as error:
+            answer = RequestRefused(code=error.code, message=error.message, retryable=True)
+        except Exception:  # noqa: BLE001  # the per-message handler: one request must not end the service
+            _log.exception("A request of node %s could not be answered.", sender)
+            answer = RequestRefused(code="InternalError", message="The orchestrator failed; its log tells how.")
+        await received.respond(messages.encode(answer))
+
+    async def _decide(self, sender: NodeId, payload: bytes) -> NodeRequestAnswer:
+        request = messages.decode(messages.node_requests, payload)
+        match request:
+            case Registration():
+                return await self._register(sender, request)
+            case GrantRequest():
+                return await self._grants.renew(sender, request)
+
+    async def _register(self, sender: NodeId, registration: Registration) -> NodeRequestAnswer:
+        info = msgspec.structs.replace(registration.info, node_id=sender)
+        if len(msgspec.json.encode(info)) > MAX_INFO_BYTES:
+            return RequestRefused(
+                code="NodeInfoTooLarge", message=f"A node may say {MAX_INFO_BYTES:,} bytes of itself."
+            )
+        if not info.protocol_min <= PROTOCOL <= info.protocol_max:
+            _log.warning("Node %s speaks another protocol and gets no work.", sender)
+        known = self._model.nodes.get(sender)
+        if known is None or known.info != info:
+            await self._store.update(subjects.node_record(sender), NodeRecord(info=info))
+        missing = self._nodes.on_registration(sender, registration)
+        if missing:
+            _log.warning("Node %s has lost %d executions.", sender, len(missing))
+            await pipelined(missing, self._scheduler.fail_missing, at_once=WRITES_AT_ONCE)
+        self._assignments.offer_again(sender)
+        return Reconciliation(settled=tuple(each for each in registration.held if self._is_settled(sender, each)))
+
+    def _is_settled(self, sender: NodeId, execution: ExecutionId) -> bool:
+        """Whether the node may forget this execution: it has ended, or was never this node's."""
+        record = self._model.execution(execution)
+        return record is None or record.node_id != sender or record.state.is_terminal

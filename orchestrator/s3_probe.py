@@ -1,0 +1,166 @@
+"""Whether the bucket can be used, found out by doing what everything else does: a signed PUT and a signed GET."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import aiohttp
+import msgspec
+
+from orchestrator.s3_location import BucketSettings
+from orchestrator.s3_problems import Problem, ProblemCode, explain_exception, explain_failure
+from orchestrator.s3_requests import Answer, send
+from shared.errors import StorageUnavailable
+from shared.objects import probe_key
+from shared.s3_errors import S3Failure, UploadAction, action_for
+from shared.signed_url import SignedUrl
+
+logger = logging.getLogger(__name__)
+
+BODY = b"Tarpon wrote this to learn whether it may. It stays here.\n"
+CREATE_ONLY = {"if-none-match": "*"}
+"""The header that makes a PUT fail where an object exists (Amazon S3 user guide, "Conditional writes")."""
+
+
+class ProbeOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """`create_only` tells whether the service honours `If-None-Match: *`; `clock_ahead_seconds` S3's clock to ours."""
+
+    ready: bool
+    create_only: bool = False
+    problem: Problem | None = None
+    clock_skew_seconds: float | None = None
+
+
+NOT_PROBED = ProbeOutcome(
+    ready=False,
+    problem=Problem(
+        code=ProblemCode.NOT_PROBED,
+        message="The bucket has not been tried yet.",
+        hint="Try again in a few seconds.",
+    ),
+)
+
+
+class Sign(Protocol):
+    """Signs for a host that the orchestrator reaches."""
+
+    async def __call__(self, method: str, key: str, *, headers: dict[str, str] | None = None) -> SignedUrl: ...
+
+
+class _Stopped(Exception):
+    """Carries the finding out of the steps."""
+
+    def __init__(self, problem: Problem, clock_skew_seconds: float | None) -> None:
+        super().__init__(problem.code)
+        self.outcome = ProbeOutcome(ready=False, problem=problem, clock_skew_seconds=clock_skew_seconds)
+
+
+async def probe(session: aiohttp.ClientSession, settings: BucketSettings, sign: Sign) -> ProbeOutcome:
+    """Write `[<Key>/].tarpon-probe`, read it back, and write it again on condition that it is absent.
+
+    Raises nothing but a cancellation, after which the object may or may not be there; it never matters.
+    """
+    key = probe_key(settings.key)
+    try:
+        written = await _step(session, settings, sign("PUT", key), BODY)
+        _require_success(written, settings)
+        read = await _step(session, settings, sign("GET", key))
+        _require_success(read, settings)
+        _require_same(read, settings)
+        again = await _step(session, settings, sign("PUT", key, headers=CREATE_ONLY), BODY)
+        return ProbeOutcome(ready=True, create_only=_is_honoured(again, settings), clock_skew_seconds=read.skew)
+    except _Stopped as stopped:
+        return stopped.outcome
+
+
+class _Step(msgspec.Struct, frozen=True):
+    answer: Answer
+    skew: float | None
+
+
+async def _step(
+    session: aiohttp.ClientSession, settings: BucketSettings, signing: Awaitable[SignedUrl], body: bytes | None = None
+) -> _Step:
+    try:
+        url = await signing
+        answer = await send(session, url, body=body)
+    except (aiohttp.ClientError, OSError, StorageUnavailable) as error:
+        raise _Stopped(explain_exception(error, settings), None) from None
+    return _Step(answer, answer.clock_ahead_seconds(time.time()))
+
+
+def _require_success(step: _Step, settings: BucketSettings) -> None:
+    if step.answer.failure is not None:
+        raise _stopped(step.answer.failure, step, settings)
+
+
+def _require_same(step: _Step, settings: BucketSettings) -> None:
+    if step.answer.body != BODY:
+        raise _Stopped(_not_kept(settings), step.skew)
+
+
+def _stopped(failure: S3Failure, step: _Step, settings: BucketSettings) -> _Stopped:
+    return _Stopped(explain_failure(failure, settings, step.skew), step.skew)
+
+
+def _is_honoured(step: _Step, settings: BucketSettings) -> bool:
+    """412 is what honouring looks like. A service that fails for the moment has told nothing: the probe has failed."""
+    failure = step.answer.failure
+    if failure is None:
+        return False
+    match action_for(failure):
+        case UploadAction.SETTLE:
+            return True
+        case UploadAction.RETRY | UploadAction.RETRY_SLOWER:
+            raise _stopped(failure, step, settings)
+        case UploadAction.RENEW_URL | UploadAction.RENEW_ONCE | UploadAction.RESEND | UploadAction.FAIL:
+            return False
+
+
+def _not_kept(settings: BucketSettings) -> Problem:
+    return Problem(
+        code=ProblemCode.NOT_S3,
+        message=f"What was written to {settings.place} is not what was read back.",
+        hint="Endpoint may lead to something that is not an S3 service, or to a cache in front of one.",
+    )
+
+
+class BucketHealth:
+    """What the last probe found. `run()` repeats it until it succeeds."""
+
+    def __init__(self, check: Callable[[], Awaitable[ProbeOutcome]], place: str, *, interval_seconds: float) -> None:
+        self._check = check
+        self._place = place
+        self._interval_seconds = interval_seconds
+        self._outcome = NOT_PROBED
+
+    def __repr__(self) -> str:
+        problem = self._outcome.problem
+        return f"<BucketHealth {self._place}: {problem.code if problem else 'ready'}>"
+
+    @property
+    def outcome(self) -> ProbeOutcome:
+        return self._outcome
+
+    async def check(self) -> ProbeOutcome:
+        """Probe once."""
+        before, self._outcome = self._outcome, await self._check()
+        self._tell(before, self._outcome)
+        return self._outcome
+
+    async def run(self) -> None:
+        """Probe every `interval_seconds` until it succeeds, then return."""
+        outcome = await self.check()
+        while not outcome.ready:
+            await asyncio.sleep(self._interval_seconds)
+            outcome = await self.check()
+
+    def _tell(self, before: ProbeOutcome, now: ProbeOutcome) -> None:
+        if now.problem is not None:
+            if before.problem is None or before.problem.code is not now.problem.code:
+                logger.warning("Results cannot be stored in %s: %s", self._place, now.problem)
+        elif before.problem is not None:
+            create_only = "honours" if now.create_only else "does not honour"
+            logger.info("Results are stored in %s, which %s create-only writes.", self._place, create_only)

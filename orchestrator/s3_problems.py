@@ -1,0 +1,188 @@
+"""Why the bucket cannot be used, in words that tell a person what to change."""
+
+import os
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from orchestrator.s3_location import BucketSettings
+from shared.errors import TarponError
+from shared.s3_errors import S3Failure, UploadAction, action_for
+
+
+class ProblemCode(StrEnum):
+    """Stable names, for scripts and alerts."""
+
+    NOT_PROBED = "NotProbed"
+    CREDENTIALS_MISSING = "CredentialsMissing"
+    CREDENTIALS_EXPIRED = "CredentialsExpired"
+    ACCESS_KEY_UNKNOWN = "AccessKeyUnknown"
+    SECRET_KEY_WRONG = "SecretKeyWrong"  # noqa: S105  # a name, not a secret
+    ACCESS_DENIED = "AccessDenied"
+    BUCKET_MISSING = "BucketMissing"
+    REGION_WRONG = "RegionWrong"
+    CLOCK_SKEWED = "ClockSkewed"
+    ENDPOINT_UNREACHABLE = "EndpointUnreachable"
+    ENDPOINT_TIMEOUT = "EndpointTimeout"
+    TLS_FAILED = "TlsFailed"
+    NOT_S3 = "NotS3"
+    SERVICE_FAILING = "ServiceFailing"
+    REQUEST_REFUSED = "RequestRefused"
+
+
+CREDENTIAL_PROBLEMS = frozenset({
+    ProblemCode.CREDENTIALS_EXPIRED,
+    ProblemCode.ACCESS_KEY_UNKNOWN,
+    ProblemCode.SECRET_KEY_WRONG,
+    ProblemCode.ACCESS_DENIED,
+})  # fmt: skip
+"""Problems that other keys may solve, so that they are read again."""
+
+_BY_CODE = {
+    "NoSuchBucket": ProblemCode.BUCKET_MISSING,
+    "AccessDenied": ProblemCode.ACCESS_DENIED,
+    "AllAccessDisabled": ProblemCode.ACCESS_DENIED,
+    "AccountProblem": ProblemCode.ACCESS_DENIED,
+    "InvalidAccessKeyId": ProblemCode.ACCESS_KEY_UNKNOWN,
+    "SignatureDoesNotMatch": ProblemCode.SECRET_KEY_WRONG,
+    "ExpiredToken": ProblemCode.CREDENTIALS_EXPIRED,
+    "InvalidToken": ProblemCode.CREDENTIALS_EXPIRED,
+    "TokenRefreshRequired": ProblemCode.CREDENTIALS_EXPIRED,
+    "RequestTimeTooSkewed": ProblemCode.CLOCK_SKEWED,
+    "RequestExpired": ProblemCode.CLOCK_SKEWED,
+    "PermanentRedirect": ProblemCode.REGION_WRONG,
+    "TemporaryRedirect": ProblemCode.REGION_WRONG,
+    "AuthorizationHeaderMalformed": ProblemCode.REGION_WRONG,
+    "IllegalLocationConstraintException": ProblemCode.REGION_WRONG,
+}
+# S3 signs off requests whose time is this far from its own; see the error code RequestTimeTooSkewed.
+TOLERATED_SKEW_SECONDS = 15 * 60
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    code: ProblemCode
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+def classify(failure: S3Failure, clock_ahead_seconds: float | None) -> ProblemCode:
+    """The kind of problem behind an S3 answer to one of our freshly signed requests."""
+    if failure.expired or abs(clock_ahead_seconds or 0) > TOLERATED_SKEW_SECONDS:
+        return ProblemCode.CLOCK_SKEWED
+    if failure.code in _BY_CODE:
+        return _BY_CODE[failure.code]
+    if failure.region and failure.status in {301, 307, 400}:
+        return ProblemCode.REGION_WRONG
+    if failure.status >= 500 and failure.status != 501:
+        return ProblemCode.SERVICE_FAILING
+    if action_for(failure) is not UploadAction.FAIL:
+        return ProblemCode.SERVICE_FAILING
+    return ProblemCode.REQUEST_REFUSED if failure.code else ProblemCode.NOT_S3
+
+
+def explain_failure(failure: S3Failure, settings: BucketSettings, clock_ahead_seconds: float | None) -> Problem:
+    """The problem behind an S3 answer. S3's own words and its request id follow in brackets."""
+    code = classify(failure, clock_ahead_seconds)
+    message, hint = _words(code, failure, settings, clock_ahead_seconds)
+    return Problem(code=code, message=f"{message} [S3: {failure}]", hint=hint)
+
+
+def _words(
+    code: ProblemCode, failure: S3Failure, settings: BucketSettings, clock_ahead_seconds: float | None
+) -> tuple[str, str]:
+    bucket, host = repr(settings.bucket), _host(settings)
+    right_region = repr(failure.region) if failure.region else "the one where the bucket is"
+    message, hint = f"{host} refuses the request.", "Its own words tell why."
+    match code:
+        case ProblemCode.BUCKET_MISSING:
+            message = f"The bucket {bucket} does not exist, or these credentials may not use it."
+            hint = "Create it, or correct Bucket, Region or Endpoint. Tarpon never creates a bucket."
+        case ProblemCode.ACCESS_DENIED:
+            message = f"S3 refuses access: the bucket {bucket} does not exist, or these credentials may not use it."
+            objects = f"arn:aws:s3:::{settings.bucket}/{_below(settings)}*"
+            hint = f"They need s3:PutObject and s3:GetObject on {objects}, and the bucket has to exist."
+        case ProblemCode.ACCESS_KEY_UNKNOWN:
+            message = f"{host} does not know the access key id."
+            hint = "Check the credentials, and that they belong to this service."
+        case ProblemCode.SECRET_KEY_WRONG:
+            message = f"{host} does not accept the signature: the secret access key is wrong."
+            hint = "Check it. If it is right, a proxy in front of S3 may change requests, or Region may be wrong."
+        case ProblemCode.CREDENTIALS_EXPIRED:
+            message = "The S3 credentials have expired."
+            hint = "Renew the session token, or whatever issues these credentials."
+        case ProblemCode.CLOCK_SKEWED:
+            message = f"The clock of this machine is wrong: {_skew(clock_ahead_seconds)}."
+            hint = "Set the clock, best by NTP."
+        case ProblemCode.REGION_WRONG:
+            message = f"The bucket {bucket} is not in the region {settings.region!r}."
+            hint = f"Set Region to {right_region}."
+        case ProblemCode.SERVICE_FAILING:
+            message = f"{host} is failing at present."
+            hint = "It is tried again; nothing has to be changed here."
+        case ProblemCode.NOT_S3:
+            message = f"What answers at {host} is not an S3 service."
+            hint = "Correct Endpoint: the port or the path may be another."
+        case (
+            ProblemCode.REQUEST_REFUSED
+            | ProblemCode.NOT_PROBED
+            | ProblemCode.CREDENTIALS_MISSING
+            | ProblemCode.ENDPOINT_UNREACHABLE
+            | ProblemCode.ENDPOINT_TIMEOUT
+            | ProblemCode.TLS_FAILED
+        ):
+            pass  # the words above; the others are never found from an answer
+    return message, hint
+
+
+def explain_exception(error: Exception, settings: BucketSettings) -> Problem:
+    """The problem behind a request that got no answer. Tells the error's kind and never its text, which holds URLs."""
+    host = _host(settings)
+    if isinstance(error, TarponError):
+        return Problem(code=ProblemCode.CREDENTIALS_MISSING, message=error.message, hint=error.hint)
+    if isinstance(error, TimeoutError):
+        return Problem(
+            code=ProblemCode.ENDPOINT_TIMEOUT,
+            message=f"{host} did not answer in time.",
+            hint="Check Endpoint, the network, and a firewall that drops packets.",
+        )
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
+        return Problem(
+            code=ProblemCode.TLS_FAILED,
+            message=f"No trusted connection to {host}: {_os_words(error)}.",
+            hint="Use a certificate that this machine trusts (SSL_CERT_FILE names more), or http:// in Endpoint.",
+        )
+    return Problem(
+        code=ProblemCode.ENDPOINT_UNREACHABLE,
+        message=f"{host} cannot be reached: {_os_words(error)}.",
+        hint="Check Endpoint and Region, that the service runs, and the network.",
+    )
+
+
+def _os_words(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the name does not resolve"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return type(error.certificate_error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return os.strerror(error.os_error.errno) if error.os_error.errno else type(error.os_error).__name__
+    return type(error).__name__
+
+
+def _host(settings: BucketSettings) -> str:
+    return urlsplit(settings.endpoint).netloc if settings.endpoint else f"S3 in {settings.region}"
+
+
+def _below(settings: BucketSettings) -> str:
+    return f"{settings.key.removesuffix('/')}/" if settings.key else ""
+
+
+def _skew(clock_ahead_seconds: float | None) -> str:
+    if clock_ahead_seconds is None:
+        return "S3 finds the time of our request too far from its own"
+    direction = "behind" if clock_ahead_seconds > 0 else "ahead of"
+    return f"it is {abs(clock_ahead_seconds):.0f} s {direction} that of S3"

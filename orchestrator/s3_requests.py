@@ -1,0 +1,59 @@
+"""How the orchestrator itself makes a request that a signed URL allows."""
+
+import asyncio
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
+from shared.signed_url import SignedUrl
+
+REQUEST_SECONDS = 15.0
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What S3 answered, with at most 64 KiB of its body and header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def failure(self) -> S3Failure | None:
+        """What went wrong; None for success."""
+        if 200 <= self.status < 300:
+            return None
+        return parse_error(self.status, self.body, self.headers)
+
+    def clock_ahead_seconds(self, local: float) -> float | None:
+        """How much S3's clock was ahead of ours when ours showed `local` (seconds since 1970); whole seconds count."""
+        try:
+            return parsedate_to_datetime(self.headers["date"]).timestamp() - int(local)
+        except (KeyError, ValueError, TypeError):
+            return None
+
+
+async def send(session: aiohttp.ClientSession, url: SignedUrl, *, body: bytes | None = None) -> Answer:
+    """Make the request, following no redirect. Raises aiohttp.ClientError, OSError, or TimeoutError after 15 s.
+
+    The text of what it raises may hold the signed URL, so callers tell its kind alone.
+    """
+    headers = url.headers | {"accept-encoding": "identity"}
+    async with (
+        asyncio.timeout(REQUEST_SECONDS),
+        session.request(
+            url.method, URL(url.url, encoded=True), headers=headers, data=body, allow_redirects=False
+        ) as response,
+    ):
+        content = await _at_most(response.content, MAX_ERROR_BYTES)
+        lowered = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(status=response.status, headers=lowered, body=content)
+
+
+async def _at_most(stream: aiohttp.StreamReader, size_bytes: int) -> bytes:
+    content = bytearray()
+    while len(content) < size_bytes and (chunk := await stream.read(size_bytes - len(content))):
+        content += chunk
+    return bytes(content)

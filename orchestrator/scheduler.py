@@ -1,0 +1,217 @@
+"""What is done about jobs and nodes: the leader's loop, which wakes at every change and acts on what follows from it.
+
+What should happen is decided by pure functions (lifecycle, placement); here it is written down and set in motion.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from orchestrator.assignments import Assignments
+from orchestrator.lifecycle import cancelled, failed
+from orchestrator.model import JobEntry, Model
+from orchestrator.nodes import Nodes
+from orchestrator.placement import Placement, Wanted, plan
+from orchestrator.records import Event, ExecutionRecord, Location, with_event
+from orchestrator.store import Store
+from orchestrator.times import now_ns
+from shared import subjects
+from shared.aio import pipelined
+from shared.errors import IllegalTransition, MessagingUnavailable, RevisionConflict
+from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
+from shared.job_rules import MANAGED, capacity_of
+from shared.states import DesiredState, ExecutionState, FailureReason
+
+_log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+"""How often time alone is looked at: silent nodes, jobs that have waited for too long."""
+RETRY_SECONDS = 0.5
+PLACED_AT_ONCE = 256
+WRITES_AT_ONCE = 64
+
+
+class Scheduler:
+    """`locate` says where a result of this execution goes; `unreachable` which publishers which nodes cannot use."""
+
+    def __init__(
+        self,
+        model: Model,
+        store: Store,
+        nodes: Nodes,
+        assignments: Assignments,
+        *,
+        locate: Callable[[JobId, ExecutionId], Location],
+        unreachable: Callable[[], dict[NodeId, dict[str, str]]],
+        publish_seconds: float,
+    ) -> None:
+        self._model = model
+        self._store = store
+        self._nodes = nodes
+        self._assignments = assignments
+        self._locate = locate
+        self._unreachable = unreachable
+        self._publish_seconds = publish_seconds
+
+    async def run(self) -> None:
+        """Decide and act until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._model.wake.wait()
+            except TimeoutError:
+                pass
+            self._model.wake.clear()
+            try:
+                await self._fail_lost()
+                await self._cancel_surplus()
+                await self._place()
+            except MessagingUnavailable as error:
+                _log.warning("Nothing can be decided at present: %s", error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+                self._model.wake.set()
+
+    # ---- nodes that are gone ----------------------------------------------------------------------------------------
+
+    async def _fail_lost(self) -> None:
+        lost = [record for node in self._nodes.sweep() for record in self._model.live[node].values()]
+        await pipelined([each for each in lost if self._is_given_up(each)], self._fail_one, at_once=WRITES_AT_ONCE)
+
+    def _is_given_up(self, record: ExecutionRecord) -> bool:
+        """A finished result on a silent node is worth waiting for: its task would have to run again."""
+        if record.state is not ExecutionState.PUBLISHING:
+            return True
+        return now_ns() - record.modify_time > self._publish_seconds * 1e9
+
+    async def _fail_one(self, record: ExecutionRecord) -> None:
+        detail = f"Node {record.node_id} has disappeared"
+        await self.write(record, lambda current: failed(current, FailureReason.NODE_LOST, detail, now=now_ns()))
+
+    async def fail_missing(self, record: ExecutionRecord) -> None:
+        """The node has registered and does not hold this execution any more."""
+        detail = f"Node {record.node_id} does not know this execution any more"
+        await self.write(record, lambda current: failed(current, FailureReason.NODE_RESTARTED, detail, now=now_ns()))
+
+    async def write(self, record: ExecutionRecord, step: Callable[[ExecutionRecord], ExecutionRecord]) -> None:
+        """Take the step from the newest state of the execution, unless it has ended or moves meanwhile."""
+        current = self._model.execution(record.id)
+        if current is None or current.state.is_terminal:
+            return
+        key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+        try:
+            await self._store.update(subjects.execution_record(key), step(current))
+        except (RevisionConflict, IllegalTransition) as error:
+            _log.info("Execution %s moved meanwhile: %s", record.id, error.message)
+            await self._store.read(subjects.execution_record(key))
+
+    # ---- executions that should stop --------------------------------------------------------------------------------
+
+    async def _cancel_surplus(self) -> None:
+        surplus = [each for job in list(self._model.surplus) for each in self._model.jobs[job].progress.surplus]
+        await pipelined(surplus, self._cancel_one, at_once=WRITES_AT_ONCE)
+
+    async def _cancel_one(self, record: ExecutionRecord) -> None:
+        reason = self._why_cancelled(self._model.jobs[record.job_id], record)
+        await self.write(record, lambda current: cancelled(current, reason, now=now_ns()))
+        self._assignments.cancel(record, reason)
+
+    @staticmethod
+    def _why_cancelled(entry: JobEntry, record: ExecutionRecord) -> str:
+        if entry.job.desired is DesiredState.STOPPED:
+            return "Stopped because the job was stopped"
+        if record.job_version != entry.job.version:
+            return f"Stopped because version {entry.job.version} of the job replaces it"
+        return "Stopped because the job has failed"
+
+    # ---- executions that should start -------------------------------------------------------------------------------
+
+    async def _place(self) -> None:
+        candidates = self._nodes.candidates(self._unreachable())
+        planned = plan(self._wanted(), candidates, limit=PLACED_AT_ONCE)
+        await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)
+        for job, reason in (planned.waiting | planned.impossible).items():
+            self._model.explain(job, reason)
+        overdue = [job for job in planned.waiting if self._has_waited_enough(job, patient=True)]
+        hopeless = [job for job in planned.impossible if self._has_waited_enough(job, patient=False)]
+        await pipelined(overdue + hopeless, self._fail_job, at_once=WRITES_AT_ONCE)
+        if len(planned.placements) >= PLACED_AT_ONCE:
+            self._model.wake.set()
+
+    def _wanted(self) -> Iterator[Wanted]:
+        for job, entry in self._model.pending_jobs():
+            yield Wanted(
+                job_id=job,
+                version=entry.job.version,
+                job=entry.spec,
+                resources=capacity_of(entry.spec.task.resources),
+                missing=entry.progress.missing,
+                refused_by=frozenset(_nodes_where(entry, _refused)),
+                failed_on=frozenset(_nodes_where(entry, _failed)),
+            )
+
+    async def _start(self, placement: Placement) -> None:
+        key = execution_key(placement.job_id, placement.version, placement.partition, placement.attempt)
+        execution = new_execution_id(key)
+        spec = self._model.jobs[placement.job_id].specs[placement.version]
+        managed = spec.task.publisher.type.lower() == MANAGED
+        now = now_ns()
+        record = ExecutionRecord(
+            id=execution,
+            job_id=placement.job_id,
+            job_version=placement.version,
+            partition=placement.partition,
+            attempt=placement.attempt,
+            node_id=placement.node_id,
+            resources=placement.resources,
+            location=self._locate(placement.job_id, execution) if managed else None,
+            events=(Event(time=now, topic="Scheduling", message=f"Placed on node {placement.node_id}"),),
+            create_time=now,
+            modify_time=now,
+        )
+        try:
+            await self._store.create(subjects.execution_record(key), record)
+        except RevisionConflict:
+            _log.info("Execution %s exists already; somebody else decided it first.", execution)
+            await self._store.read(subjects.execution_record(key))
+        else:
+            self._model.reasons.pop(placement.job_id, None)
+            self._assignments.offer(record)
+
+    def _has_waited_enough(self, job: JobId, *, patient: bool) -> bool:
+        """With a queue time-out: when it is over. Without: a busy cluster is waited for, an impossible job is not."""
+        entry = self._model.jobs[job]
+        seconds = entry.spec.task.timeouts.queue_timeout
+        if not seconds:
+            return not patient
+        return now_ns() - entry.job.submit_time > seconds * 1e9
+
+    async def _fail_job(self, job: JobId) -> None:
+        entry = self._model.jobs[job]
+        reason = self._model.reasons.pop(job, "")
+        seconds = entry.spec.task.timeouts.queue_timeout
+        message = f"Not started within its queue time-out of {seconds} s. {reason}" if seconds else reason
+        now = now_ns()
+        event = Event(time=now, topic="Scheduling", message=message, details={"IsError": "true"})
+        after = msgspec.structs.replace(
+            entry.job, failure=message, modify_time=now, events=with_event(entry.job.events, event)
+        )
+        try:
+            await self._store.update(subjects.job_record(job), after)
+        except RevisionConflict:
+            await self._store.read(subjects.job_record(job))
+
+
+def _nodes_where(entry: JobEntry, holds: Callable[[ExecutionRecord], bool]) -> Iterator[NodeId]:
+    for each in entry.executions.values():
+        if each.job_version == entry.job.version and holds(each):
+            yield each.node_id
+
+
+def _refused(record: ExecutionRecord) -> bool:
+    return record.state is ExecutionState.REJECTED and not (record.failure and record.failure.retryable)
+
+
+def _failed(record: ExecutionRecord) -> bool:
+    return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED}

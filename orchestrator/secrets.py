@@ -1,0 +1,183 @@
+"""Which secrets an orchestrator holds, and how they are kept: one file each, for its own user's eyes alone.
+
+What is not given is made once and kept in the directory of secrets. Orchestrators that work together share the files:
+those of the first are given to the others by path.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import shlex
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import nkeys
+
+from shared.errors import InvalidInput
+from shared.secret import Secret
+
+_log = logging.getLogger(__name__)
+
+RANDOM_BYTES = 32
+MAX_SECRET_BYTES = 4096
+_VISIBLE = re.compile(r"[\x21-\x7e]+\Z")
+
+
+class SecretInvalid(InvalidInput):
+    """A secret that cannot be used: its file is absent, open to others, or holds something else."""
+
+
+class SecretSources(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the secrets come from. A file that is named must exist; one that is not is in `directory`."""
+
+    directory: Path
+    issuer_seed_file: Path | None = None
+    orchestrator_seed_file: Path | None = None
+    integration_secret_file: Path | None = None
+    join_secret_file: Path | None = None
+    join_secret: Secret = Secret()
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    """The issuer signs who may do what on NATS; the two public keys are in the configuration of its servers."""
+
+    issuer_seed: Secret
+    orchestrator_seed: Secret
+    join_secret: Secret
+    integration_secret: Secret
+
+    @property
+    def issuer_public_key(self) -> str:
+        return _public_key(self.issuer_seed)
+
+    @property
+    def orchestrator_public_key(self) -> str:
+        return _public_key(self.orchestrator_seed)
+
+
+def load_secrets(sources: SecretSources) -> Secrets:
+    """Read what there is and make what is missing. Raises SecretInvalid, which never shows a secret."""
+    sources.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Secrets(
+        issuer_seed=_seed(sources, sources.issuer_seed_file, "issuer.nkey", nkeys.PREFIX_BYTE_ACCOUNT),
+        orchestrator_seed=_seed(sources, sources.orchestrator_seed_file, "orchestrator.nkey", nkeys.PREFIX_BYTE_USER),
+        join_secret=_join_secret(sources),
+        integration_secret=_load(sources, sources.integration_secret_file, "integration.secret", _new_secret),
+    )
+
+
+def join_line(join_secret: Secret, host: str, port: int) -> str:
+    """The line that starts a node. The secret is in the environment, since every user sees command lines."""
+    address = f"[{host}]" if ":" in host else host
+    return (
+        f"TARPON_COMPUTE_AUTH_TOKEN={shlex.quote(join_secret.reveal())}"
+        f" tarpon serve --compute -c {shlex.quote(f'Compute.Orchestrators=nats://{address}:{port}')}"
+    )
+
+
+def _join_secret(sources: SecretSources) -> Secret:
+    if not sources.join_secret:
+        return _load(sources, sources.join_secret_file, "join.secret", _new_secret)
+    if sources.join_secret_file is not None:
+        raise SecretInvalid(
+            "The join secret is given twice, as a text and as a file.",
+            hint="Set one of Orchestrator.Auth.Token and Orchestrator.Auth.TokenFile.",
+        )
+    _check_visible(sources.join_secret.reveal(), "Orchestrator.Auth.Token")
+    return sources.join_secret
+
+
+def _seed(sources: SecretSources, given: Path | None, name: str, kind: int) -> Secret:
+    def make() -> str:
+        return str(nkeys.encode_seed(os.urandom(RANDOM_BYTES), kind), "ascii")
+
+    seed = _load(sources, given, name, make)
+    if not _is_seed(seed.reveal(), kind):
+        raise SecretInvalid(
+            f"{given or sources.directory / name} does not hold an nkey seed of the kind that is needed.",
+            hint="An account's seed begins with SA, a user's with SU. Without the setting, Tarpon makes one.",
+        )
+    return seed
+
+
+def _is_seed(text: str, kind: int) -> bool:
+    try:
+        found, raw = nkeys.decode_seed(bytearray(text, "ascii"))
+        return bool(found == kind and nkeys.encode_seed(bytes(raw), kind) == text.encode())
+    except (nkeys.NkeysError, ValueError):
+        return False
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(RANDOM_BYTES)
+
+
+def _load(sources: SecretSources, given: Path | None, name: str, make: Callable[[], str]) -> Secret:
+    if given is not None:
+        return Secret(_read(given))
+    path = sources.directory / name
+    if not path.exists():
+        _create(path, make())
+    return Secret(_read(path))
+
+
+def _create(path: Path, text: str) -> None:
+    """Make the file whole or not at all; where another process was first, its file stays."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+            _log.info("Made %s.", path)
+    finally:
+        draft.unlink()
+    _write_through(path.parent)
+
+
+def _write_through(directory: Path) -> None:
+    """Keep the names of new files through a power failure: a node trusts what it was once given."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(MAX_SECRET_BYTES)
+    except OSError as error:
+        raise SecretInvalid(
+            f"The secret in {path} cannot be read: {error.strerror}.",
+            hint="A file that a setting names must exist; without the setting, Tarpon makes one.",
+        ) from error
+    if mode & 0o077:
+        raise SecretInvalid(
+            f"The secret in {path} is open to other users (mode {mode:04o}).",
+            hint=f"chmod 600 {shlex.quote(str(path))}",
+        )
+    text = content.decode("latin-1").strip()
+    _check_visible(text, str(path))
+    return text
+
+
+def _check_visible(text: str, where: str) -> None:
+    if not _VISIBLE.match(text):
+        raise SecretInvalid(
+            f"{where} is not a secret: it is empty, or has other characters than visible ASCII ones.",
+            hint="Without the setting, Tarpon makes a good one.",
+        )
+
+
+def _public_key(seed: Secret) -> str:
+    return str(nkeys.from_seed(bytearray(seed.reveal(), "ascii")).public_key, "ascii")

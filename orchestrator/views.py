@@ -1,0 +1,213 @@
+"""How stored records look to users: the shapes of the HTTP API, made from the model."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from orchestrator.model import JobEntry, Model
+from orchestrator.nodes import Nodes
+from orchestrator.records import Event, ExecutionRecord
+from shared import rest
+from shared.capacity import Capacity
+from shared.ids import NodeId
+from shared.job_rules import MANAGED
+from shared.jobspec import JobView, StateView
+from shared.messages import NodeInfo, RunOutput
+from shared.rest import EventView, ExecutionView, HistoryItem, NodeState
+from shared.states import DesiredState, ExecutionState, JobState
+
+
+def job_state(entry: JobEntry, reason: str) -> StateView:
+    """`reason` is why a pending job has to wait; one that waits is Queued."""
+    progress = entry.progress
+    if progress.state is JobState.PENDING and reason:
+        return StateView(state_type=JobState.QUEUED, message=reason)
+    return StateView(state_type=progress.state, message=progress.message)
+
+
+def job_view(model: Model, entry: JobEntry) -> JobView:
+    record, spec = entry.job, entry.spec
+    fields = {name: getattr(spec, name) for name in spec.__struct_fields__}
+    fields["name"] = record.name
+    return JobView(
+        **fields,
+        id=record.id,
+        state=job_state(entry, model.reasons.get(record.id, "")),
+        version=record.version,
+        revision=entry.revision,
+        create_time=record.create_time,
+        modify_time=modified(entry),
+    )
+
+
+def modified(entry: JobEntry) -> int:
+    """When anything about the job changed last, in nanoseconds since 1970."""
+    return max((entry.job.modify_time, *(each.modify_time for each in entry.executions.values())))
+
+
+def execution_view(entry: JobEntry, record: ExecutionRecord, revision: int) -> ExecutionView:
+    job, task = entry.job, entry.specs[record.job_version].task
+    message = record.failure.detail or record.failure.reason if record.failure else ""
+    live = not record.state.is_terminal
+    return ExecutionView(
+        id=record.id,
+        namespace=job.namespace,
+        name=f"{job.name}.{task.name}[{record.partition}]",
+        node_id=record.node_id,
+        job_id=record.job_id,
+        job_version=record.job_version,
+        allocated_resources=rest.AllocatedResources(tasks={task.name: record.resources}),
+        desired_state=rest.NumberedState(
+            state_type=rest.desired_state_number(DesiredState.RUNNING if live else DesiredState.STOPPED)
+        ),
+        compute_state=rest.NumberedState(state_type=rest.execution_state_number(record.state), message=message),
+        published_result=published_view(record),
+        run_output=run_output_view(record.output, message) if record.output else None,
+        partition_index=record.partition,
+        revision=revision,
+        create_time=record.create_time,
+        modify_time=record.modify_time,
+    )
+
+
+def run_output_view(output: RunOutput, error: str) -> rest.RunOutputView:
+    return rest.RunOutputView(
+        stdout=output.stdout,
+        stdout_truncated=output.stdout_truncated,
+        stderr=output.stderr,
+        stderr_truncated=output.stderr_truncated,
+        exit_code=output.exit_code,
+        error_msg=error,
+    )
+
+
+def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
+    if record.result is None or record.location is None:
+        return None
+    return rest.PublishedResult(
+        type=MANAGED,
+        params=rest.PublishedParams(
+            job_id=record.job_id,
+            execution_id=record.id,
+            bucket=record.location.bucket,
+            key=record.location.key,
+            region=record.location.region,
+            endpoint=record.location.endpoint,
+            etag=record.result.etag,
+            sha256=record.result.sha256,
+            size=record.result.size_bytes,
+            entries=record.result.entries,
+            raw_size=record.result.raw_bytes,
+        ),
+    )
+
+
+def execution_views(model: Model, entry: JobEntry) -> tuple[ExecutionView, ...]:
+    """Of all versions and attempts, the oldest first."""
+    found = sorted(entry.executions.items(), key=lambda item: (item[1].create_time, item[0]))
+    return tuple(
+        execution_view(entry, record, model.revision_of(f"execution.{key}"))
+        for key, record in found
+        if record.job_version in entry.specs
+    )
+
+
+# ---- history ----------------------------------------------------------------------------------------------------
+
+
+def history(entry: JobEntry) -> tuple[HistoryItem, ...]:
+    """Everything that happened to the job and its executions, in order of time; how it ended comes last."""
+    record = entry.job
+    events: list[tuple[int, int, ExecutionRecord | None, Event]] = []
+    for event in record.events:
+        events.append((event.time, len(events), None, event))
+    for execution in sorted(entry.executions.values(), key=lambda each: each.create_time):
+        for event in execution.events:
+            events.append((event.time, len(events), execution, event))
+    events.sort(key=lambda each: each[:2])
+    if entry.progress.state.is_terminal:
+        events.append((modified(entry), len(events), None, _end(entry)))
+    return tuple(
+        _history_item(entry, number, execution, event)
+        for number, (_, _, execution, event) in enumerate(events, start=1)
+    )
+
+
+def _end(entry: JobEntry) -> Event:
+    state, message = entry.progress.state, entry.progress.message
+    details = {"NewState": str(state)} | ({"IsError": "true"} if state is JobState.FAILED else {})
+    text = f"Job {state.lower()}: {message}" if message and state is JobState.FAILED else f"Job {state.lower()}"
+    return Event(time=modified(entry), topic="State Update", message=text, details=details)
+
+
+def _history_item(entry: JobEntry, number: int, execution: ExecutionRecord | None, event: Event) -> HistoryItem:
+    at = instant(event.time)
+    return HistoryItem(
+        seq_num=number,
+        type=rest.EXECUTION_LEVEL if execution else rest.JOB_LEVEL,
+        job_id=entry.job.id,
+        job_version=execution.job_version if execution else entry.job.version,
+        execution_id=execution.id if execution else "",
+        event=EventView(message=event.message, topic=event.topic, timestamp=at, details=event.details),
+        time=at,
+    )
+
+
+def instant(time_ns: int) -> datetime:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC)
+
+
+# ---- nodes ------------------------------------------------------------------------------------------------------
+
+
+def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
+    info = model.nodes[node].info
+    connected = nodes.is_connected(node)
+    status = rest.CONNECTED if connected else rest.DISCONNECTED
+    seen, since = nodes.last_seen(node), nodes.changed_at(node)
+    return NodeState(
+        info=rest.NodeInfoView(
+            node_id=node,
+            node_type=rest.COMPUTE,
+            labels=info.labels,
+            supported_protocols=(f"tarpon/v{info.protocol_max}",),
+            compute_node_info=_compute_info(model, nodes, node, info),
+            version=version_view(info.version),
+        ),
+        connection=status,
+        connection_state=rest.ConnectionState(
+            status=status,
+            last_heartbeat=seen,
+            connected_since=since if connected else None,
+            disconnected_since=None if connected else since,
+        ),
+    )
+
+
+def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> rest.ComputeNodeInfo:
+    live = model.live.get(node, {}).values()
+    presence = nodes.presence(node)
+    beat = presence.heartbeat if presence else None
+    used = _sum(each.resources for each in live if each.state.holds_capacity)
+    running = sum(each.state is ExecutionState.RUNNING for each in live)
+    return rest.ComputeNodeInfo(
+        execution_engines=info.engines,
+        publishers=info.publishers,
+        storage_sources=info.input_sources,
+        max_capacity=info.capacity,
+        available_capacity=info.capacity.minus(used),
+        max_job_requirements=info.capacity,
+        running_executions=beat.running if beat else running,
+        enqueued_executions=beat.queued if beat else 0,
+    )
+
+
+def _sum(capacities: Iterable[Capacity]) -> Capacity:
+    total = Capacity()
+    for each in capacities:
+        total = total.plus(each)
+    return total
+
+
+def version_view(version: str) -> rest.VersionView:
+    parts = [*version.split("."), "", ""]
+    return rest.VersionView(major=parts[0], minor=parts[1], git_version=f"v{version}", goos="linux")

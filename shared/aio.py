@@ -1,0 +1,122 @@
+"""How asyncio is used here: named tasks, clean-up that outlives a cancellation, pipelined work.
+
+This is the one module that may create tasks outside a TaskGroup.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def finish(coro: Coroutine[Any, Any, T], *, within: float) -> T:
+    """Run clean-up to its end even while the caller is being cancelled, for at most `within` seconds.
+
+    A cancellation that arrives meanwhile is raised after the clean-up has ended. Raises TimeoutError when the
+    deadline passes; the clean-up is then cancelled.
+    """
+
+    async def bounded() -> T:
+        async with asyncio.timeout(within):
+            return await coro
+
+    task = asyncio.create_task(bounded(), name="finish")  # noqa: TID251  # the one place
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+        except BaseException:  # noqa: BLE001, S110  # raised below, from the task itself
+            pass
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved
+        raise cancelled
+    return task.result()
+
+
+async def pipelined(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
+    """Call `act` for each item, `at_once` of them in flight. The first error cancels the rest and is raised."""
+    bound = asyncio.Semaphore(at_once)
+
+    async def one(item: T) -> None:
+        try:
+            await act(item)
+        finally:
+            bound.release()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for item in items:
+                await bound.acquire()
+                group.create_task(one(item), name="pipelined")
+    except BaseExceptionGroup as errors:
+        raise first_leaf(errors) from errors
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    """The first plain exception inside (nested) exception groups, which is the one that started the fall."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@asynccontextmanager
+async def background(**loops: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.TaskGroup]:
+    """Run the named `loops` while the body runs, and cancel them when it ends. An error in a loop ends the body."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop, name=name) for name, loop in loops.items()]
+        try:
+            yield group
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def process_ended(pid: int) -> None:
+    """Wait until the process ends, also one that is not our child. Returns at once if it is gone already."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def on_readable() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(descriptor, on_readable)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def stop_requested() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets; a second signal kills the process at once."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if event.is_set():
+            os._exit(128 + number)
+        event.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield event
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

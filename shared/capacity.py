@@ -1,0 +1,48 @@
+"""How much CPU, memory, disk and GPU there is, is asked for and is left."""
+
+import msgspec
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Amounts of one node or one execution: cores, bytes, bytes, devices."""
+
+    cpu: float = msgspec.field(name="CPU", default=0.0)
+    memory: int = msgspec.field(name="Memory", default=0)
+    disk: int = msgspec.field(name="Disk", default=0)
+    gpu: int = msgspec.field(name="GPU", default=0)
+
+    def plus(self, other: "Capacity") -> "Capacity":
+        return Capacity(
+            cpu=self.cpu + other.cpu,
+            memory=self.memory + other.memory,
+            disk=self.disk + other.disk,
+            gpu=self.gpu + other.gpu,
+        )
+
+    def minus(self, other: "Capacity") -> "Capacity":
+        """What is left, never below zero."""
+        return Capacity(
+            cpu=max(0.0, self.cpu - other.cpu),
+            memory=max(0, self.memory - other.memory),
+            disk=max(0, self.disk - other.disk),
+            gpu=max(0, self.gpu - other.gpu),
+        )
+
+    def fits_in(self, other: "Capacity") -> bool:
+        """Whether `other` is at least as much; CPU to a thousandth of a core, so that sums of floats do not matter."""
+        return (
+            self.cpu <= other.cpu + 0.0005
+            and self.memory <= other.memory
+            and self.disk <= other.disk
+            and self.gpu <= other.gpu
+        )
+
+    def lacks(self, other: "Capacity") -> tuple[str, ...]:
+        """The names of the amounts of which `other` has too little for this."""
+        pairs = (
+            ("CPU", self.cpu > other.cpu + 0.0005),
+            ("memory", self.memory > other.memory),
+            ("disk", self.disk > other.disk),
+            ("GPU", self.gpu > other.gpu),
+        )
+        return tuple(name for name, lacking in pairs if lacking)

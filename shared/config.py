@@ -1,0 +1,214 @@
+"""Every setting of Tarpon: its key, type, default and meaning, declared once.
+
+A key is the path of names from `Config` down, such as `API.Port`; shared/config_keys.py walks them, and
+shared/config_loading.py fills them from files, the environment and the command line.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from shared.durations import Duration
+from shared.secret import Secret
+
+
+class FilePath(str):
+    """The name of a file, `~` being the home directory; empty means that none is set."""
+
+    __slots__ = ()
+
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+LogMode = Literal["default", "json"]
+
+_MINUTE = Duration(60)
+_HOUR = Duration(3600)
+
+
+class Api(Struct, frozen=True, kw_only=True, rename="pascal"):
+    host: Annotated[str, Meta(description="Where the HTTP API listens, and where clients look for it.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="The port of the HTTP API.")] = 1234
+
+
+class Auth(Struct, frozen=True, kw_only=True, rename="pascal"):
+    token: Annotated[Secret, Meta(description="The join secret with which a node joins; made if none is given.")] = (
+        Secret()
+    )
+    token_file: Annotated[FilePath, Meta(description="A file that holds the join secret.")] = FilePath()
+
+
+class Nats(Struct, frozen=True, kw_only=True, rename="pascal"):
+    servers: Annotated[
+        tuple[str, ...], Meta(description="The addresses of an existing NATS cluster; empty starts our own server.")
+    ] = ()
+    sync_interval: Annotated[
+        str, Meta(description="How often our own server writes through to disk: `always`, or a duration such as 2s.")
+    ] = "always"
+    server_binary: Annotated[FilePath, Meta(description="The nats-server program; empty finds the installed one.")] = (
+        FilePath()
+    )
+    nkey_file: Annotated[FilePath, Meta(description="The orchestrator's own NATS key; made in DataDir if empty.")] = (
+        field(default=FilePath(), name="NKeyFile")
+    )
+    issuer_seed_file: Annotated[
+        FilePath, Meta(description="The key that signs who may do what on NATS; made in DataDir if empty.")
+    ] = FilePath()
+    integration_secret_file: Annotated[
+        FilePath, Meta(description="The secret with which programs join the NATS API; made in DataDir if empty.")
+    ] = FilePath()
+
+
+class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
+    disconnect_timeout: Annotated[
+        Duration, Meta(description="How long a node may be silent before its executions count as lost.")
+    ] = _MINUTE
+
+
+class Scheduler(Struct, frozen=True, kw_only=True, rename="pascal"):
+    max_attempts: Annotated[
+        int, Meta(ge=1, description="How often one part of a job is tried before the job fails.")
+    ] = 5
+
+
+class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
+    enabled: Annotated[bool, Meta(description="Whether `tarpon serve` runs an orchestrator.")] = False
+    host: Annotated[str, Meta(description="Where our own NATS server listens for nodes.")] = "0.0.0.0"  # noqa: S104 - nodes are elsewhere
+    port: Annotated[Port, Meta(description="The port on which our own NATS server listens for nodes.")] = 4222
+    advertise: Annotated[str, Meta(description="The host:port that nodes are told to connect to, if not Host.")] = ""
+    auth: Auth = Auth()
+    nats: Nats = field(default=Nats(), name="NATS")
+    node_manager: NodeManager = NodeManager()
+    scheduler: Scheduler = Scheduler()
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True, rename="pascal"):
+    interval: Annotated[Duration, Meta(description="How often a node says that it is alive.")] = Duration(15)
+
+
+class AllocatedCapacity(Struct, frozen=True, kw_only=True, rename="pascal"):
+    cpu: Annotated[str, Meta(description="CPU that tasks may use: a share such as 80%, or an amount such as 4.")] = (
+        field(default="80%", name="CPU")
+    )
+    memory: Annotated[str, Meta(description="Memory that tasks may use: a share, or an amount such as 16GB.")] = "80%"
+    disk: Annotated[str, Meta(description="Disk space that tasks may use: a share, or an amount.")] = "80%"
+    gpu: Annotated[str, Meta(description="GPUs that tasks may use: a share, or a number.")] = field(
+        default="100%", name="GPU"
+    )
+
+
+class Env(Struct, frozen=True, kw_only=True, rename="pascal"):
+    allow_list: Annotated[
+        tuple[str, ...], Meta(description="Patterns of the node's environment variables that a task may ask for.")
+    ] = ()
+
+
+class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
+    enabled: Annotated[bool, Meta(description="Whether `tarpon serve` runs a compute node.")] = False
+    orchestrators: Annotated[tuple[str, ...], Meta(description="Where the node finds its orchestrators.")] = (
+        "nats://127.0.0.1:4222",
+    )
+    auth: Auth = Auth()
+    heartbeat: Heartbeat = Heartbeat()
+    allocated_capacity: AllocatedCapacity = AllocatedCapacity()
+    queue_capacity: Annotated[int, Meta(ge=0, description="How many executions may wait on the node.")] = 32
+    env: Env = Env()
+
+
+class ProcessEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
+    enabled: Annotated[bool, Meta(description="Whether jobs may run commands on the node without a container.")] = False
+
+
+class EngineTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
+    process: ProcessEngine = ProcessEngine()
+
+
+class Engines(Struct, frozen=True, kw_only=True, rename="pascal"):
+    disabled: Annotated[tuple[str, ...], Meta(description="Engines that this node does not offer.")] = ()
+    types: EngineTypes = EngineTypes()
+
+
+class S3Managed(Struct, frozen=True, kw_only=True, rename="pascal"):
+    bucket: Annotated[str, Meta(description="The bucket for results; it must exist.")] = ""
+    key: Annotated[str, Meta(description="What the keys of all results begin with.")] = ""
+    region: Annotated[str, Meta(description="The region of the bucket.")] = ""
+    endpoint: Annotated[str, Meta(description="The URL of an S3-compatible service; empty means AWS.")] = ""
+    public_endpoint: Annotated[
+        str, Meta(description="The URL under which nodes and users reach that service, if it is another.")
+    ] = ""
+    presigned_url_expiration: Annotated[
+        Duration, Meta(description="How long a signed URL is valid; more than zero and at most 168h.")
+    ] = field(default=_HOUR, name="PreSignedURLExpiration")
+    probe_interval: Annotated[
+        Duration, Meta(description="How often the bucket is tried again while it cannot be used.")
+    ] = Duration(30)
+
+
+class PublisherTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
+    s3managed: S3Managed = field(default=S3Managed(), name="S3Managed")
+
+
+class Publishers(Struct, frozen=True, kw_only=True, rename="pascal"):
+    disabled: Annotated[tuple[str, ...], Meta(description="Publishers that this node does not offer.")] = ()
+    publish_timeout: Annotated[
+        Duration, Meta(description="How long a silent node may hold a finished result before the work is given up.")
+    ] = _HOUR
+    types: PublisherTypes = PublisherTypes()
+
+
+class DefaultResources(Struct, frozen=True, kw_only=True, rename="pascal"):
+    cpu: Annotated[str, Meta(description="CPU of a task that names none.")] = field(default="500m", name="CPU")
+    memory: Annotated[str, Meta(description="Memory of a task that names none.")] = "512Mb"
+    disk: Annotated[str, Meta(description="Disk space of a task that names none.")] = ""
+    gpu: Annotated[str, Meta(description="GPUs of a task that names none.")] = field(default="", name="GPU")
+
+
+class DefaultPublisher(Struct, frozen=True, kw_only=True, rename="pascal"):
+    type: Annotated[str, Meta(description="Publisher of a task that names none.")] = ""
+
+
+class DefaultTimeouts(Struct, frozen=True, kw_only=True, rename="pascal"):
+    execution_timeout: Annotated[
+        Duration, Meta(description="How long an execution may take if the task does not say; 0s is no limit.")
+    ] = Duration()
+    total_timeout: Annotated[
+        Duration, Meta(description="How long a job may take in all if the task does not say; 0s is no limit.")
+    ] = Duration()
+
+
+class TaskDefaults(Struct, frozen=True, kw_only=True, rename="pascal"):
+    resources: DefaultResources = DefaultResources()
+    publisher: DefaultPublisher = DefaultPublisher()
+    timeouts: DefaultTimeouts = DefaultTimeouts()
+
+
+class BatchDefaults(Struct, frozen=True, kw_only=True, rename="pascal"):
+    priority: Annotated[int, Meta(description="Priority of a job that names none.")] = 0
+    task: TaskDefaults = TaskDefaults()
+
+
+class JobDefaults(Struct, frozen=True, kw_only=True, rename="pascal"):
+    batch: BatchDefaults = BatchDefaults()
+
+
+class Logging(Struct, frozen=True, kw_only=True, rename="pascal"):
+    level: Annotated[LogLevel, Meta(description="The least important messages to log.")] = "info"
+    mode: Annotated[LogMode, Meta(description="How log lines look.")] = "default"
+
+
+class Config(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """All settings of one process, complete and checked when they come from shared/config_loading.py."""
+
+    data_dir: Annotated[Path, Meta(description="Where this process keeps what must outlive it.")] = Path("~/.tarpon")
+    labels: Annotated[dict[str, str], Meta(description="Labels of this node, which jobs can ask for.")] = {}
+    name_provider: Annotated[
+        str, Meta(description="The node's name: hostname, uuid, puuid (a uuid that stays), or the name itself.")
+    ] = "puuid"
+    api: Api = field(default=Api(), name="API")
+    orchestrator: Orchestrator = Orchestrator()
+    compute: Compute = Compute()
+    engines: Engines = Engines()
+    publishers: Publishers = Publishers()
+    job_defaults: JobDefaults = JobDefaults()
+    logging: Logging = Logging()

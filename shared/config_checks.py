@@ -1,0 +1,106 @@
+"""Which values of settings make no sense although their type is right."""
+
+from collections.abc import Callable, Iterator
+from urllib.parse import SplitResult, urlsplit
+
+from shared.config import Auth, Config
+from shared.durations import parse_duration
+from shared.errors import InvalidInput
+from shared.ids import is_safe_id
+from shared.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
+
+_CLOUD_NAMES = {"aws", "gcp"}
+_SCHEMES = {"nats", "tls", "ws", "wss", ""}
+
+
+def setting_problems(config: Config) -> Iterator[str]:
+    """Everything wrong with settings of any role; each problem begins with the key."""
+    yield from _node(config)
+    yield from _durations(config)
+    yield from _secrets("Orchestrator.Auth", config.orchestrator.auth)
+    yield from _secrets("Compute.Auth", config.compute.auth)
+    yield from _addresses("Orchestrator.NATS.Servers", config.orchestrator.nats.servers)
+    yield from _addresses("Compute.Orchestrators", config.compute.orchestrators)
+    if config.compute.enabled and not config.compute.orchestrators:
+        yield "Compute.Orchestrators is empty, so the node would not know whom to join"
+    yield from _amounts(config)
+
+
+def _node(config: Config) -> Iterator[str]:
+    text = str(config.data_dir)
+    if "$" in text or not config.data_dir.is_absolute():
+        yield f"DataDir: {text!r} is not an absolute path; variables such as $HOME are not replaced here"
+    name = config.name_provider
+    if name.lower() in _CLOUD_NAMES:
+        yield f"NameProvider: {name} is not supported; use hostname, uuid, puuid, or the name itself"
+    elif not is_safe_id(name):
+        yield f"NameProvider: {name[:80]!r} cannot name a node; use 1 to 64 characters out of A-Z a-z 0-9 _ and -"
+    if "" in config.labels:
+        yield "Labels: a label has no name"
+
+
+def _durations(config: Config) -> Iterator[str]:
+    positive = {
+        "Orchestrator.NodeManager.DisconnectTimeout": config.orchestrator.node_manager.disconnect_timeout,
+        "Compute.Heartbeat.Interval": config.compute.heartbeat.interval,
+        "Publishers.PublishTimeout": config.publishers.publish_timeout,
+        "Publishers.Types.S3Managed.ProbeInterval": config.publishers.types.s3managed.probe_interval,
+    }
+    for key, value in positive.items():
+        if value <= 0:
+            yield f"{key} must be greater than zero"
+    timeouts = config.job_defaults.batch.task.timeouts
+    if timeouts.execution_timeout < 0:
+        yield "JobDefaults.Batch.Task.Timeouts.ExecutionTimeout must not be negative"
+    if timeouts.total_timeout < 0:
+        yield "JobDefaults.Batch.Task.Timeouts.TotalTimeout must not be negative"
+    if not _is_sync_interval(config.orchestrator.nats.sync_interval):
+        yield "Orchestrator.NATS.SyncInterval must be always, or a duration greater than zero such as 2s"
+
+
+def _is_sync_interval(text: str) -> bool:
+    try:
+        return text == "always" or parse_duration(text) > 0
+    except InvalidInput:
+        return False
+
+
+def _secrets(section: str, auth: Auth) -> Iterator[str]:
+    if auth.token and auth.token_file:
+        yield f"{section}.Token and {section}.TokenFile are both set; keep one of them"
+
+
+def _addresses(key: str, addresses: tuple[str, ...]) -> Iterator[str]:
+    for address in addresses:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        if "@" in parts.netloc:  # the address is not shown, because what stands before the @ is a secret
+            yield f"{key}: an address holds a token or password; set Auth.Token or Auth.TokenFile instead"
+        elif parts.scheme not in _SCHEMES or not parts.hostname or not _has_good_port(parts):
+            yield f"{key}: {address[:80]!r} is not an address such as nats://host:4222"
+
+
+def _has_good_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+def _amounts(config: Config) -> Iterator[str]:
+    capacity, resources = config.compute.allocated_capacity, config.job_defaults.batch.task.resources
+    allocated, asked = "Compute.AllocatedCapacity", "JobDefaults.Batch.Task.Resources"
+    yield from _amount(f"{allocated}.CPU", capacity.cpu, lambda text: share_or_amount(text, 1.0, parse_cpu))
+    yield from _amount(f"{allocated}.Memory", capacity.memory, lambda text: share_or_amount(text, 1, parse_bytes))
+    yield from _amount(f"{allocated}.Disk", capacity.disk, lambda text: share_or_amount(text, 1, parse_bytes))
+    yield from _amount(f"{allocated}.GPU", capacity.gpu, lambda text: share_or_amount(text, 1, parse_gpu))
+    yield from _amount(f"{asked}.CPU", resources.cpu or "0", parse_cpu)
+    yield from _amount(f"{asked}.Memory", resources.memory or "0", parse_bytes)
+    yield from _amount(f"{asked}.Disk", resources.disk or "0", parse_bytes)
+    yield from _amount(f"{asked}.GPU", resources.gpu or "0", parse_gpu)
+
+
+def _amount(key: str, text: str, parse: Callable[[str], float]) -> Iterator[str]:
+    try:
+        parse(text)
+    except InvalidInput as error:
+        yield f"{key}: {error.message} {error.hint}"

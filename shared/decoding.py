@@ -1,0 +1,233 @@
+"""How plain data, from YAML or JSON, becomes a Struct, and what a person is told when it cannot.
+
+Keys of Structs are matched whatever their case, at every level; keys of maps (labels, environments, parameters) stay
+as they are. Three leniences, each without loss: a number where a text belongs becomes that text (`CPU: 0.5`,
+`PORT: 8080`), a text that is a number counts where a number belongs (`Count: "1"`), and `null` is the same as leaving
+the key out, because that is how Go programs write an empty list.
+"""
+
+import enum
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from shared.errors import InvalidDocument
+
+T = TypeVar("T")
+
+_LISTS = (list, tuple, set, frozenset)
+_WORDS = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+_EXPECTED_KIND = re.compile(r"Expected `([^`]+)`, got `[^`]+`")
+_EXPECTED_RANGE = re.compile(r"Expected `(?:int|float)` (>=|<=|>|<) (\S+)")
+_RANGES = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+
+
+class UnknownKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that the type does not have; `suggestion` is the key that was probably meant, or empty."""
+
+    path: str
+    suggestion: str = ""
+
+    def sentence(self, verdict: str) -> str:
+        advice = f"; did you mean {self.suggestion}?" if self.suggestion else ""
+        return f"{self.path} {verdict}{advice}"
+
+
+def load_yaml(text: str, *, what: str) -> dict[str, Any]:
+    """The mapping in `text`. Raise InvalidDocument, which names `what`; shared/yaml_documents.py has the rules."""
+    from shared.yaml_documents import read_mapping  # most commands read no YAML
+
+    return read_mapping(text, what=what)
+
+
+def canonical(data: Any, type_: Any) -> tuple[Any, list[UnknownKey]]:
+    """A copy of `data` with the keys spelled as `type_` spells them and without those that it does not have.
+
+    Raise InvalidDocument where two keys of one Struct differ only in case.
+    """
+    walk = _Canonical()
+    copy = walk.value(data, type_, "")
+    if walk.duplicates:
+        raise _invalid("The data", walk.duplicates)
+    return copy, walk.unknown
+
+
+def decode(
+    data: Any, type_: type[T], *, what: str, unknown: Literal["refuse", "report"], strict: bool = False
+) -> tuple[T, tuple[str, ...]]:
+    """The value and the warnings. Raise InvalidDocument with every problem and its path in the one message.
+
+    Unknown keys are problems with "refuse"; with "report" they are left out and come back as warnings.
+    `strict` switches off that texts count as numbers.
+    """
+    walk = _Canonical()
+    copy = walk.value(data, type_, "")
+    problems = list(walk.duplicates)
+    if unknown == "refuse":
+        problems += [key.sentence("is not known") for key in walk.unknown]
+    problems += wrong_parts(copy, type_, "", strict=strict)
+    if problems:
+        raise _invalid(what, problems)
+    warnings = tuple(key.sentence("is not known and was ignored") for key in walk.unknown)
+    return msgspec.convert(copy, type_, strict=strict), warnings
+
+
+def close_match(word: str, names: Iterable[str]) -> str:
+    """The one of `names` that `word` was probably meant to be, or nothing."""
+    from difflib import get_close_matches  # only for whoever makes a mistake
+
+    by_lower = {name.lower(): name for name in names}
+    found = get_close_matches(word.lower(), by_lower, n=1)
+    return by_lower[found[0]] if found else ""
+
+
+def kind_of(value: Any) -> str:
+    """What a person calls `value`, without showing it."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case str():
+            return "a text"
+        case int() | float():
+            return "a number with a fraction" if value % 1 else "a number"
+        case Mapping():
+            return "a mapping"
+        case _:
+            return "a list"
+
+
+def explain(error: msgspec.ValidationError, value: Any, type_: Any) -> str:
+    """In a person's words, why `value` itself is not a `type_`."""
+    message = str(error).partition(" - at ")[0]
+    if choices := _choices(_fitting(value, type_)):
+        return f"must be one of {', '.join(choices)}"
+    if found := _EXPECTED_RANGE.match(message):
+        return f"must be {_RANGES[found[1]]} {found[2]}"
+    if found := _EXPECTED_KIND.match(message):
+        kinds = [_WORDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null"]
+        advice = "; write it in quotes" if kinds == ["a text"] and isinstance(value, bool) else ""
+        return f"expected {' or '.join(kinds)}, found {kind_of(value)}{advice}"
+    return message[:1].lower() + message[1:].replace("`", "")
+
+
+class _Canonical:
+    """One walk along data and type, and what it found on the way."""
+
+    def __init__(self) -> None:
+        self.unknown: list[UnknownKey] = []
+        self.duplicates: list[str] = []
+
+    def value(self, data: Any, type_: Any, path: str) -> Any:
+        fitting = _fitting(data, type_)
+        if isinstance(data, Mapping) and _is_struct(fitting):
+            return self._struct(data, fitting, path)
+        if isinstance(data, Mapping) and get_origin(fitting) is dict:
+            return {key: self.value(item, get_args(fitting)[1], _below(path, key)) for key, item in data.items()}
+        if isinstance(data, list) and get_origin(fitting) in _LISTS:
+            return [self.value(item, get_args(fitting)[0], f"{path}[{i}]") for i, item in enumerate(data)]
+        if fitting is str and isinstance(data, int | float) and not isinstance(data, bool):
+            return str(data)
+        return data
+
+    def _struct(self, data: Mapping[str, Any], struct: Any, path: str) -> dict[str, Any]:
+        names = _names(struct)
+        copy: dict[str, Any] = {}
+        for key, item in data.items():
+            field = names.get(str(key).lower())
+            if field is None:
+                suggestion = close_match(str(key), (name.encode_name for name in names.values()))
+                self.unknown.append(UnknownKey(path=_below(path, key), suggestion=suggestion))
+            elif field.encode_name in copy:
+                self.duplicates.append(f"{_below(path, field.encode_name)} is given twice, as keys that differ in case")
+            elif item is not None:
+                copy[field.encode_name] = self.value(item, field.type, _below(path, field.encode_name))
+        return copy
+
+
+def wrong_parts(data: Any, type_: Any, path: str, *, strict: bool) -> list[str]:
+    """Why canonical `data` is not a `type_`: each innermost part that is wrong, with its path below `path`."""
+    try:
+        msgspec.convert(data, type_, strict=strict)
+    except msgspec.ValidationError as error:
+        fitting = _fitting(data, type_)
+        problems = [f"{_below(path, name)} is missing" for name in _missing(data, fitting)]
+        for part, part_type, part_path in _parts(data, fitting, path):
+            problems += wrong_parts(part, part_type, part_path, strict=strict)
+        reason = explain(error, data, type_)
+        return problems or [f"{path}: {reason}" if path else reason]
+    return []
+
+
+def _parts(data: Any, fitting: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
+    if isinstance(data, Mapping) and _is_struct(fitting):
+        for field in _names(fitting).values():
+            if field.encode_name in data:
+                yield data[field.encode_name], field.type, _below(path, field.encode_name)
+    elif isinstance(data, Mapping) and get_origin(fitting) is dict:
+        for key, item in data.items():
+            yield item, get_args(fitting)[1], _below(path, key)
+    elif isinstance(data, list) and get_origin(fitting) in _LISTS:
+        for i, item in enumerate(data):
+            yield item, get_args(fitting)[0], f"{path}[{i}]"
+
+
+def _missing(data: Any, fitting: Any) -> list[str]:
+    if not (isinstance(data, Mapping) and _is_struct(fitting)):
+        return []
+    return [field.encode_name for field in _names(fitting).values() if field.required and field.encode_name not in data]
+
+
+def _fitting(data: Any, type_: Any) -> Any:
+    """The part of a union that `data` has the form of, without annotations; where none has, the type as it is."""
+    if get_origin(type_) is Annotated:
+        return _fitting(data, get_args(type_)[0])
+    if get_origin(type_) not in {Union, types.UnionType}:
+        return type_
+    members = [_fitting(data, member) for member in get_args(type_) if member is not type(None)]
+    return next((member for member in members if _has_form(data, member)), members[0] if len(members) == 1 else type_)
+
+
+def _has_form(data: Any, member: Any) -> bool:
+    if isinstance(data, Mapping):
+        return _is_struct(member) or get_origin(member) is dict
+    return get_origin(member) in _LISTS if isinstance(data, list) else type(data) is member
+
+
+def _choices(fitting: Any) -> list[str]:
+    if get_origin(fitting) is Literal:
+        return [str(choice) for choice in get_args(fitting)]
+    if isinstance(fitting, type) and issubclass(fitting, enum.Enum):
+        return [str(member.value) for member in fitting]
+    return []
+
+
+@lru_cache(maxsize=256)
+def _names(struct: Any) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name.lower(): field for field in msgspec.structs.fields(struct)}
+
+
+def _is_struct(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+
+
+def _below(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _invalid(what: str, problems: list[str]) -> InvalidDocument:
+    if len(problems) == 1:
+        return InvalidDocument(f"{what} is not valid: {problems[0]}")
+    return InvalidDocument(f"{what} is not valid:" + "".join(f"\n  - {problem}" for problem in problems))

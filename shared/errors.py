@@ -1,0 +1,284 @@
+"""What can go wrong, in words a user can act on.
+
+    TarponError
+    |- InvalidInput             the request itself is wrong; repeating it will not help
+    |  |- InvalidId, InvalidDuration, InvalidQuantity, InvalidDocument, InvalidJob, PayloadTooLarge ...
+    |  '- ConfigurationInvalid  the process does not start (exit code 2)
+    |- NotFound                 what was asked for does not exist
+    |- Conflict                 the present state forbids it
+    |- Refused                  the caller may not do this
+    |- Unavailable              something that is needed is away; it may come back (retryable)
+    |- Missing                  a program or a package has to be installed first
+    |- Damaged                  bytes are not what was promised
+    '- RemoteError              an error that a service told us, with its code, message and hint
+
+Each class has a stable `code` (its name), a message for a person, a `hint` that says what to do, and `retryable`,
+decided here and never by looking at text. An execution's failure is data, not an exception: see shared/states.py.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class TarponError(Exception):
+    """The root of everything that Tarpon raises on purpose."""
+
+    code: ClassVar[str] = "TarponError"
+    retryable: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        cls.code = cls.__name__
+
+    def __init__(self, message: str, *, hint: str = "", details: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details or {}
+
+
+class InvalidInput(TarponError):
+    """The request itself is wrong."""
+
+
+class ConfigurationInvalid(InvalidInput):
+    """One or more settings are wrong; every problem is in the one message."""
+
+    def __init__(self, problems: Iterable[str], *, hint: str = "") -> None:
+        self.problems = tuple(problems)
+        listed = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(f"The configuration is not valid:{listed}", hint=hint)
+
+
+class InvalidId(InvalidInput):
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(
+            f"{text[:80]!r} is not a {kind} id.",
+            hint="An id has 1 to 64 characters out of A-Z a-z 0-9 _ and -.",
+        )
+
+
+class InvalidDuration(InvalidInput):
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"{text[:80]!r} is not a duration.", hint="Write a number and a unit, such as 90s, 15m or 1h30m."
+        )
+
+
+class InvalidQuantity(InvalidInput):
+    def __init__(self, what: str, text: str, hint: str) -> None:
+        super().__init__(f"{text[:80]!r} is not an amount of {what}.", hint=hint)
+
+
+class InvalidDocument(InvalidInput):
+    """A configuration or job file whose text cannot be read as what it should be."""
+
+
+class InvalidJob(InvalidInput):
+    """A job that breaks one or more rules; every problem is in the one message."""
+
+    def __init__(self, problems: Iterable[str], *, hint: str = "") -> None:
+        self.problems = tuple(problems)
+        if len(self.problems) == 1:
+            message = f"The job is not valid: {self.problems[0]}"
+        else:
+            message = "The job is not valid:" + "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(message, hint=hint)
+
+
+class PayloadTooLarge(InvalidInput):
+    def __init__(self, what: str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"{what} has {size_bytes:,} bytes; at most {limit_bytes:,} are possible.",
+            hint="Put large data into a bucket or behind a URL and name it as an input of the job.",
+        )
+
+
+class NotFound(TarponError):
+    """What was asked for does not exist."""
+
+
+class JobNotFound(NotFound):
+    def __init__(self, job: str) -> None:
+        super().__init__(f"There is no job {job[:80]!r}.", hint="`tarpon job list` shows the jobs.")
+
+
+class JobAmbiguous(InvalidInput):
+    def __init__(self, prefix: str, count: int) -> None:
+        super().__init__(f"{prefix[:80]!r} is the beginning of {count} job ids.", hint="Give more of the id.")
+
+
+class NodeNotFound(NotFound):
+    def __init__(self, node: str) -> None:
+        super().__init__(f"There is no node {node[:80]!r}.", hint="`tarpon node list` shows the nodes.")
+
+
+class NoResults(NotFound):
+    """A job that has nothing to download."""
+
+
+class Conflict(TarponError):
+    """The present state forbids what was asked."""
+
+
+class JobEnded(Conflict):
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(
+            f"Job {job} cannot be stopped: it is {state} already.", hint="`tarpon job describe` shows how it ended."
+        )
+
+
+class JobUnchanged(Conflict):
+    def __init__(self, name: str, job: str) -> None:
+        super().__init__(
+            f"Job {name!r} ({job}) exists and is the same as what was submitted, so nothing was started.",
+            hint="Use --force to run it again as a new version, or give the job another name.",
+        )
+
+
+class RevisionConflict(Conflict):
+    """A record changed between reading and writing it: read again and decide again."""
+
+    retryable = True
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The record {key!r} was changed by somebody else meanwhile.")
+
+
+class IllegalTransition(Conflict):
+    """A state change that the life cycle does not know."""
+
+
+class Refused(TarponError):
+    """The caller may not do this."""
+
+
+class GrantRefused(Refused):
+    """A node asked for a URL that it has no right to."""
+
+
+class Unavailable(TarponError):
+    """Something that is needed is away, and may come back."""
+
+    retryable = True
+
+
+class OrchestratorUnreachable(Unavailable):
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"No orchestrator answers at {url}.",
+            hint="Start one with `tarpon serve` or `tarpon devstack`, or name another with"
+            " -c API.Host=... -c API.Port=... (or TARPON_API_HOST and TARPON_API_PORT).",
+        )
+
+
+class NotReady(Unavailable):
+    """The orchestrator is up and not yet able to do this."""
+
+
+class MessagingUnavailable(Unavailable):
+    """NATS did not answer in time."""
+
+
+class StorageUnavailable(Unavailable):
+    """S3, or what signs for it, cannot be used at present."""
+
+
+class CredentialsMissing(StorageUnavailable):
+    """The default AWS chain found no usable S3 credentials."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"There are no usable S3 credentials: {why}",
+            hint="Give the orchestrator AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a shared credentials file"
+            " (~/.aws/credentials), or a machine or container with a role.",
+        )
+
+
+class CredentialsExpiring(StorageUnavailable):
+    """The S3 credentials have too little life left to sign a URL of use, and new ones could not be had yet."""
+
+    def __init__(self, remaining_seconds: float) -> None:
+        state = f"expire in {remaining_seconds:.0f} s" if remaining_seconds > 0 else "have expired"
+        super().__init__(
+            f"The S3 credentials {state}, and there are no new ones yet.",
+            hint="Whatever issues them (the instance's or container's role, a session token) has to renew them.",
+        )
+
+
+class PortTaken(Unavailable):
+    retryable = False
+
+    def __init__(self, what: str, host: str, port: int, setting: str) -> None:
+        super().__init__(
+            f"{what} cannot listen on {host}:{port}: the port is in use.",
+            hint=f"Stop what listens there (`ss -ltnp 'sport = :{port}'` names it), or choose another port with"
+            f" -c {setting}=...",
+        )
+
+
+class AlreadyRunning(Conflict):
+    def __init__(self, role: str, data_dir: str) -> None:
+        super().__init__(
+            f"Another {role} is using {data_dir}.", hint="Stop it, or give this one its own -c DataDir=..."
+        )
+
+
+class Missing(TarponError):
+    """A program or a package has to be installed first."""
+
+
+class ProgramMissing(Missing):
+    def __init__(self, program: str, how: str) -> None:
+        super().__init__(f"The program {program!r} is not installed.", hint=how)
+
+
+class ExtraMissing(Missing):
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs packages that are not installed here.",
+            hint=f"Install them with: pip install 'tarpon-jobs[{extra}]' (from a checkout: pip install '.[{extra}]').",
+        )
+
+
+class Damaged(TarponError):
+    """Bytes are not what was promised."""
+
+
+class DigestMismatch(Damaged):
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{what} is not what the node said it published: SHA-256 {found}, expected {expected}.",
+            hint="The object was damaged or replaced, or the node reported wrongly. Run the job again.",
+        )
+
+
+class UnsafeArchive(Damaged):
+    """An archive that tries to write outside of the folder it is extracted to, or more than it announced."""
+
+
+class ArchiveDamaged(Damaged):
+    """An archive that ends too early, or whose bytes make no sense."""
+
+
+class CannotExtract(Conflict):
+    """A file of an archive cannot be written where it should go: something is there already, or the disk is full."""
+
+
+class DownloadFailed(Unavailable):
+    """An object could not be fetched."""
+
+
+class RemoteError(TarponError):
+    """An error that a service answered with. Its `code` is that of the error there."""
+
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", status: int = 0, details: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.remote_code = code
+        self.status = status
+
+
+def code_of(error: TarponError) -> str:
+    """The code to show for `error`: that of the far side where the far side found it."""
+    return error.remote_code if isinstance(error, RemoteError) else error.code

@@ -1,0 +1,67 @@
+"""What names jobs, executions and nodes, and which spellings are safe.
+
+Every id becomes a token of a NATS subject, a token of a key-value key and a part of an S3 key, so it is validated
+once, at the border, to an alphabet in which it can add no token, no wildcard and no path part.
+"""
+
+import re
+import uuid
+from typing import NewType
+
+from shared.errors import InvalidId
+
+JobId = NewType("JobId", str)
+ExecutionId = NewType("ExecutionId", str)
+NodeId = NewType("NodeId", str)
+
+MAX_ID_LENGTH = 64
+_SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_TARPON = uuid.UUID("6b1a3f0e-5c1d-5d7e-9a55-746172706f6e")
+
+
+def is_safe_id(text: str) -> bool:
+    return _SAFE.match(text) is not None
+
+
+def _checked(kind: str, text: str) -> str:
+    if not is_safe_id(text):
+        raise InvalidId(kind, text)
+    return text
+
+
+def job_id(text: str) -> JobId:
+    """Raise InvalidId unless `text` is safe in subjects and keys."""
+    return JobId(_checked("job", text))
+
+
+def execution_id(text: str) -> ExecutionId:
+    """Raise InvalidId unless `text` is safe in subjects and keys."""
+    return ExecutionId(_checked("execution", text))
+
+
+def node_id(text: str) -> NodeId:
+    """Raise InvalidId unless `text` is safe in subjects and keys."""
+    return NodeId(_checked("node", text))
+
+
+def new_job_id(idempotency_token: str | None = None, namespace: str = "") -> JobId:
+    """A fresh id, or the one id that belongs to this token, so that a retried submit names the same job."""
+    if idempotency_token is None:
+        return JobId(f"j-{uuid.uuid4()}")
+    decided_by = f"{namespace}\n{idempotency_token}"
+    return JobId(f"j-{uuid.uuid5(_TARPON, decided_by)}")
+
+
+def execution_key(job: JobId, version: int, partition: int, attempt: int) -> str:
+    """The decision "this attempt at this partition" as a key, so that it can be taken only once."""
+    return f"{job}.{version}.{partition}.{attempt}"
+
+
+def new_execution_id(key: str) -> ExecutionId:
+    """The id of the execution that `execution_key` decides: the same decision always gives the same id."""
+    return ExecutionId(f"e-{uuid.uuid5(_TARPON, key)}")
+
+
+def short(identifier: str) -> str:
+    """The prefix and the first eight hexadecimal digits of a generated id, as people read it."""
+    return identifier[:10] if re.match(r"[jen]-[0-9a-f]{8}-", identifier) else identifier

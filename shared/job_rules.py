@@ -1,0 +1,220 @@
+"""How a job is brought into its normal form, and what makes one invalid.
+
+Both are pure. `problems` finds everything that is wrong with a normalised job, so that its author sees it at once.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+import msgspec
+from msgspec.structs import replace
+
+from shared.capacity import Capacity
+from shared.constraints import NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS
+from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
+from shared.ids import is_safe_id
+from shared.jobspec import Constraint, InputSource, Job, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.quantities import parse_bytes, parse_cpu, parse_gpu
+
+MAX_JOB_BYTES = 256 * 1024
+"""Of a job in its normal form: one message carries it to a node, together with what belongs to it."""
+MAX_COUNT = 10_000
+MAX_NAME = 255
+MAX_LABELS = 256
+MAX_SECONDS = 365 * 86400
+
+MANAGED = "s3managed"
+NO_PUBLISHERS = frozenset({"", "noop"})
+
+_RESERVED_NAMES = frozenset({"stdout", "stderr", "exitcode"})
+_RESULT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_RESERVED_ENV = ("BACALHAU_", "TARPON_")
+
+
+def normalised(job: Job) -> Job:
+    """The job with blanks removed, a namespace, a count, and names in the spelling in which they are compared."""
+    return replace(
+        job,
+        name=job.name.strip(),
+        namespace=job.namespace.strip() or "default",
+        count=1 if job.count is None else job.count,
+        tasks=tuple(_normalised_task(task) for task in job.tasks[:1]),
+    )
+
+
+def _normalised_task(task: Task) -> Task:
+    return replace(
+        task,
+        name=task.name.strip(),
+        engine=_normalised_spec(task.engine),
+        publisher=_normalised_spec(task.publisher),
+        resources=Resources(
+            cpu=_plain(task.resources.cpu),
+            memory=_plain(task.resources.memory),
+            disk=_plain(task.resources.disk),
+            gpu=_plain(task.resources.gpu),
+        ),
+    )
+
+
+def _normalised_spec(spec: SpecConfig) -> SpecConfig:
+    return replace(spec, type=spec.type.strip())
+
+
+def _plain(text: str) -> str:
+    return text.lower().replace(" ", "")
+
+
+def check(job: Job) -> None:
+    """Raise InvalidJob with every problem of a normalised job, or PayloadTooLarge."""
+    size = len(msgspec.json.encode(job))
+    if size > MAX_JOB_BYTES:
+        raise PayloadTooLarge("The job", size, MAX_JOB_BYTES)
+    found = tuple(problems(job))
+    if found:
+        raise InvalidJob(found)
+
+
+def problems(job: Job) -> Iterator[str]:
+    yield from _job_problems(job)
+    for constraint in job.constraints:
+        yield from _constraint_problems(constraint)
+    if not job.tasks:
+        yield "Tasks is empty; a job needs one task."
+    for task in job.tasks:
+        yield from _task_problems(task)
+
+
+def _job_problems(job: Job) -> Iterator[str]:
+    if len(job.name) > MAX_NAME or not job.name.isprintable():
+        yield f"Name may have at most {MAX_NAME} printable characters."
+    if not is_safe_id(job.namespace):
+        yield f"Namespace {job.namespace[:80]!r} may have 1 to 64 characters out of A-Z a-z 0-9 _ and -."
+    match job.type:
+        case "batch":
+            pass
+        case "":
+            yield "Type is missing; write `Type: batch`."
+        case "ops" | "service" | "daemon":
+            yield f"Type {job.type} is not supported; Tarpon runs batch jobs."
+        case _:
+            yield f"Type {job.type[:80]!r} is not a type of job; write `Type: batch`."
+    if job.count is not None and not 1 <= job.count <= MAX_COUNT:
+        yield f"Count is {job.count}; it must be between 1 and {MAX_COUNT:,}."
+    for what, entries in (("Labels", job.labels), ("Meta", job.meta)):
+        if len(entries) > MAX_LABELS:
+            yield f"{what} has {len(entries):,} entries; at most {MAX_LABELS} are possible."
+
+
+def _constraint_problems(constraint: Constraint) -> Iterator[str]:
+    operator, values = constraint.operator.lower(), len(constraint.values)
+    where = f"Constraint on {constraint.key[:80]!r}"
+    if not constraint.key:
+        yield "A constraint has no Key."
+    if operator not in OPERATORS:
+        yield f"{where}: {constraint.operator[:20]!r} is not an operator; there are {', '.join(sorted(OPERATORS))}."
+    elif operator in NEEDS_NO_VALUE and values:
+        yield f"{where}: {operator} takes no Values."
+    elif operator in NEEDS_ONE_VALUE and values != 1:
+        yield f"{where}: {operator} takes exactly one of Values."
+    elif operator in NEEDS_VALUES and not values:
+        yield f"{where}: {operator} needs at least one of Values."
+
+
+def _task_problems(task: Task) -> Iterator[str]:
+    if not task.name:
+        yield "Tasks[0].Name is missing."
+    if not task.engine.type:
+        yield "Tasks[0].Engine.Type is missing."
+    if task.result_paths and task.publisher.type.lower() in NO_PUBLISHERS:
+        yield "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."
+    yield from _env_problems(task.env)
+    yield from _timeout_problems(task.timeouts)
+    yield from _resource_problems(task.resources)
+    yield from _input_problems(task.input_sources)
+    yield from _result_path_problems(task.result_paths)
+
+
+def _env_problems(env: dict[str, str]) -> Iterator[str]:
+    for name, value in env.items():
+        if not _ENV_NAME.match(name):
+            yield f"Env: {name[:80]!r} is not the name of an environment variable."
+        elif name.upper().startswith(_RESERVED_ENV):
+            yield f"Env: {name[:80]} begins with a reserved prefix ({' or '.join(_RESERVED_ENV)})."
+        elif "\0" in value:
+            yield f"Env: the value of {name[:80]} contains a NUL character."
+
+
+def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
+    for name in ("ExecutionTimeout", "QueueTimeout", "TotalTimeout"):
+        value = getattr(timeouts, {"E": "execution_timeout", "Q": "queue_timeout", "T": "total_timeout"}[name[0]])
+        if not 0 <= value <= MAX_SECONDS:
+            yield f"Timeouts.{name} is {value}; it must be between 0 (none) and {MAX_SECONDS:,} seconds."
+    if 0 < timeouts.total_timeout < timeouts.execution_timeout + timeouts.queue_timeout:
+        yield "Timeouts: ExecutionTimeout and QueueTimeout together exceed TotalTimeout."
+
+
+def _resource_problems(resources: Resources) -> Iterator[str]:
+    parsers: tuple[tuple[str, str, Callable[[str], float]], ...] = (
+        ("CPU", resources.cpu, parse_cpu),
+        ("Memory", resources.memory, parse_bytes),
+        ("Disk", resources.disk, parse_bytes),
+        ("GPU", resources.gpu, parse_gpu),
+    )
+    for name, text, parse in parsers:
+        try:
+            if text:
+                parse(text)
+        except InvalidQuantity as error:
+            yield f"Resources.{name}: {error.message} {error.hint}"
+
+
+def _input_problems(sources: tuple[InputSource, ...]) -> Iterator[str]:
+    targets: set[str] = set()
+    for source in sources:
+        if not source.source.type:
+            yield "An input source has no Source.Type."
+        if not source.target.startswith("/"):
+            yield f"The input target {source.target[:80]!r} must be an absolute path."
+        if source.target in targets:
+            yield f"The input target {source.target[:80]!r} is there twice."
+        targets.add(source.target)
+
+
+def _result_path_problems(paths: tuple[ResultPath, ...]) -> Iterator[str]:
+    names: set[str] = set()
+    folders: set[str] = set()
+    for each in paths:
+        if not _RESULT_NAME.match(each.name):
+            yield f"The result path name {each.name[:80]!r} may have letters, digits, _ - and inner dots alone."
+        if each.name.lower() in _RESERVED_NAMES:
+            yield f"The result path name {each.name!r} is one of those that Tarpon itself writes."
+        parts = each.path.split("/")
+        if not each.path.startswith("/") or ".." in parts or "\0" in each.path:
+            yield f"The result path {each.path[:80]!r} must be absolute and without `..`."
+        elif not each.path.strip("/"):
+            yield "The result path '/' is the whole file system; name a folder."
+        if each.name.lower() in names:
+            yield f"The result path name {each.name[:80]!r} is there twice."
+        if each.path.rstrip("/") in folders:
+            yield f"The result path {each.path[:80]!r} is there twice."
+        names.add(each.name.lower())
+        folders.add(each.path.rstrip("/"))
+
+
+def capacity_of(resources: Resources) -> Capacity:
+    """What one execution reserves. Raises InvalidQuantity for text that `problems` would have found."""
+    return Capacity(
+        cpu=parse_cpu(resources.cpu) if resources.cpu else 0.0,
+        memory=parse_bytes(resources.memory) if resources.memory else 0,
+        disk=parse_bytes(resources.disk) if resources.disk else 0,
+        gpu=parse_gpu(resources.gpu) if resources.gpu else 0,
+    )
+
+
+def dropped(job: Job) -> tuple[str, ...]:
+    """Warnings about what normalising leaves out."""
+    if len(job.tasks) > 1:
+        return (f"The job has {len(job.tasks)} tasks; only the first is run.",)
+    return ()

@@ -1,0 +1,108 @@
+"""What a job is: the shapes that people write and that REST and NATS carry, with the names of the reference.
+
+Nothing is checked here; shared/job_rules.py normalises and validates.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import field
+
+
+class SpecConfig(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """The kind of an engine, publisher or input, and its parameters."""
+
+    type: str = ""
+    params: dict[str, Any] = {}
+
+
+class InputSource(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    source: SpecConfig = SpecConfig()
+    alias: str = ""
+    target: str = ""
+
+
+class ResultPath(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A folder of the task that becomes the folder `name` of the result."""
+
+    name: str = ""
+    path: str = ""
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one execution asks for, as text: CPU "500m", Memory "512Mb", Disk "1Gb", GPU "1"."""
+
+    cpu: str = field(name="CPU", default="")
+    memory: str = field(name="Memory", default="")
+    disk: str = field(name="Disk", default="")
+    gpu: str = field(name="GPU", default="")
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    type: str = ""
+    domains: tuple[str, ...] = ()
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """Whole seconds; 0 means none."""
+
+    execution_timeout: int = 0
+    queue_timeout: int = 0
+    total_timeout: int = 0
+
+
+class Constraint(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A condition on a node's labels. Operators: = == != in notin exists ! gt lt."""
+
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] = ()
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    name: str = ""
+    engine: SpecConfig = field(default_factory=SpecConfig)
+    publisher: SpecConfig = field(default_factory=SpecConfig)
+    env: dict[str, str] = {}
+    meta: dict[str, str] = {}
+    input_sources: tuple[InputSource, ...] = ()
+    result_paths: tuple[ResultPath, ...] = ()
+    resources: Resources = Resources()
+    network: Network = Network()
+    timeouts: Timeouts = Timeouts()
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What the author of a job decides. The fields that the server owns are added by `JobView`."""
+
+    name: str = ""
+    namespace: str = ""
+    type: str = ""
+    priority: int = 0
+    count: int | None = None
+    constraints: tuple[Constraint, ...] = ()
+    meta: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    tasks: tuple[Task, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """The one task of a validated job."""
+        return self.tasks[0]
+
+
+class StateView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    state_type: str
+    message: str = ""
+    details: dict[str, str] = {}
+
+
+class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
+    """A job as the server shows it: times in nanoseconds since 1970."""
+
+    id: str = field(name="ID")
+    state: StateView
+    version: int
+    revision: int
+    create_time: int
+    modify_time: int

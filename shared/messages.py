@@ -1,0 +1,261 @@
+"""What orchestrator and compute nodes say to each other.
+
+Orders go to a node by request and reply: `Assignment`, `CancelExecution`, `Receipt`, `Register`. A node asks with a
+request: `Registration`, `GrantRequest`. It tells facts in a `Report`, which a stream keeps until the orchestrator has
+dealt with it, and shows that it lives by a `Heartbeat`.
+
+Evolution is additive: a new field has a default. What a program does not know is a named outcome, never a crash:
+`decode` raises `UnknownMessage`, which the receiver counts and sets aside.
+"""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared.capacity import Capacity
+from shared.errors import InvalidInput
+from shared.ids import ExecutionId, JobId, NodeId
+from shared.jobspec import Task
+from shared.signed_url import SignedUrl
+
+PROTOCOL = 1
+"""The version of these messages. A node tells the range that it speaks when it registers."""
+
+MAX_RUN_OUTPUT_BYTES = 2048
+"""How much of stdout and of stderr travels in a report, beside the whole of it in the result."""
+
+M = TypeVar("M")
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Whatever travels over NATS between our own processes."""
+
+
+# ---- orders to a node and its answers ---------------------------------------------------------------------------
+
+
+class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
+    """Run this execution. Offered until it is answered; idempotent by execution id.
+
+    `execution_timeout_seconds` 0 means none. `archive` is the right to PUT the result, absent where the job has no
+    publisher.
+    """
+
+    execution_id: ExecutionId
+    job_id: JobId
+    job_name: str
+    job_type: str
+    namespace: str
+    job_version: int
+    partition_index: int = 0
+    partition_count: int = 1
+    task: Task
+    resources: Capacity
+    execution_timeout_seconds: float = 0.0
+    publish_timeout_seconds: float = 3600.0
+    archive: SignedUrl | None = None
+
+
+class CancelExecution(Message, frozen=True, kw_only=True, tag="CancelExecution"):
+    execution_id: ExecutionId
+    reason: str = ""
+
+
+class Receipt(Message, frozen=True, kw_only=True, tag="Receipt"):
+    """The orchestrator has stored the end of these executions: the node may forget them and their results."""
+
+    execution_ids: tuple[ExecutionId, ...]
+
+
+class Register(Message, frozen=True, kw_only=True, tag="Register"):
+    """Send a Registration now: an orchestrator that has just started does not know this session yet."""
+
+
+Order = Assignment | CancelExecution | Receipt | Register
+
+
+class Accepted(Message, frozen=True, kw_only=True, tag="Accepted"):
+    """The order is carried out. `session` and `inventories` tell which later inventories must name the execution."""
+
+    session: str
+    inventories: int
+
+
+class Rejected(Message, frozen=True, kw_only=True, tag="Rejected"):
+    """The node will not run this. `retryable` tells whether it might at another time."""
+
+    reason: str
+    detail: str = ""
+    retryable: bool = False
+
+
+OrderAnswer = Accepted | Rejected
+
+# ---- requests of a node and the answers -------------------------------------------------------------------------
+
+
+class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a node can do. Untrusted: it decides about this node's own work alone.
+
+    `loopback_id` is equal on processes that share a loopback interface, which tells whether a loopback endpoint of
+    S3 can be reached from the node.
+    """
+
+    node_id: NodeId
+    version: str
+    protocol_min: int = PROTOCOL
+    protocol_max: int = PROTOCOL
+    labels: dict[str, str] = {}
+    engines: tuple[str, ...] = ()
+    publishers: tuple[str, ...] = ()
+    input_sources: tuple[str, ...] = ()
+    capacity: Capacity = Capacity()
+    queue_capacity: int = 0
+    loopback_id: str = ""
+
+
+class Registration(Message, frozen=True, kw_only=True, tag="Registration"):
+    """Who the node is and which executions it holds: sent on each (re)connect and once a while.
+
+    `session` is new at each start of the process; `inventory` counts the registrations of a session.
+    """
+
+    info: NodeInfo
+    session: str
+    inventory: int
+    held: tuple[ExecutionId, ...] = ()
+
+
+class GrantRequest(Message, frozen=True, kw_only=True, tag="GrantRequest"):
+    """A fresh URL to PUT the archive of this execution, because the one of the assignment is too old."""
+
+    execution_id: ExecutionId
+
+
+NodeRequest = Registration | GrantRequest
+
+
+class Reconciliation(Message, frozen=True, kw_only=True, tag="Reconciliation"):
+    """The orchestrator's view: what the node may forget, and what it should stop."""
+
+    settled: tuple[ExecutionId, ...] = ()
+    cancelled: tuple[ExecutionId, ...] = ()
+
+
+class GrantGiven(Message, frozen=True, kw_only=True, tag="GrantGiven"):
+    archive: SignedUrl
+
+
+class RequestRefused(Message, frozen=True, kw_only=True, tag="RequestRefused"):
+    code: str
+    message: str
+    retryable: bool = False
+
+
+NodeRequestAnswer = Reconciliation | GrantGiven | RequestRefused
+
+# ---- facts ------------------------------------------------------------------------------------------------------
+
+
+class Fact(Message, frozen=True, kw_only=True):
+    """Something that has happened to an execution, `age_seconds` before its report was sent (clocks may be wrong)."""
+
+    age_seconds: float = 0.0
+
+
+class ExecutionStarted(Fact, frozen=True, kw_only=True, tag="ExecutionStarted"):
+    pass
+
+
+class RunOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The beginning of what the task wrote, at most MAX_RUN_OUTPUT_BYTES each, and its exit code."""
+
+    stdout: str = ""
+    stdout_truncated: bool = False
+    stderr: str = ""
+    stderr_truncated: bool = False
+    exit_code: int = 0
+
+
+class TaskEnded(Fact, frozen=True, kw_only=True, tag="TaskEnded"):
+    """The task has ended by itself; a result is published next, where the job has a publisher."""
+
+    output: RunOutput
+    run_seconds: float
+
+
+class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
+    """The archive is in the bucket. Sizes in bytes; digests in hexadecimal; SHA-256 is the node's claim."""
+
+    size_bytes: int
+    md5: str
+    sha256: str
+    entries: int
+    raw_bytes: int
+    warnings: tuple[str, ...] = ()
+    warnings_count: int = 0
+    publish_seconds: float = 0.0
+    retries: int = 0
+    renewals: int = 0
+
+
+class ExecutionFailed(Fact, frozen=True, kw_only=True, tag="ExecutionFailed"):
+    """`reason` is a states.FailureReason; text, so that a newer node's reason is data and not an error."""
+
+    reason: str
+    detail: str = ""
+    output: RunOutput | None = None
+
+
+class ExecutionCancelled(Fact, frozen=True, kw_only=True, tag="ExecutionCancelled"):
+    reason: str = ""
+
+
+AnyFact = ExecutionStarted | TaskEnded | OutputPublished | ExecutionFailed | ExecutionCancelled
+
+
+class Report(Message, frozen=True, kw_only=True, tag="Report"):
+    """Facts about one execution in the order in which they happened; those that coincide travel together."""
+
+    execution_id: ExecutionId
+    facts: tuple[AnyFact, ...]
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
+    session: str
+    running: int = 0
+    queued: int = 0
+    publishing: int = 0
+
+
+# ---- the one encoder, and a decoder per direction ---------------------------------------------------------------
+
+
+class UnknownMessage(InvalidInput):
+    """Not a well-formed message of this direction: counted and set aside by who receives it."""
+
+
+_encoder = msgspec.json.Encoder()
+orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+order_answers: msgspec.json.Decoder[OrderAnswer] = msgspec.json.Decoder(OrderAnswer)
+node_requests: msgspec.json.Decoder[NodeRequest] = msgspec.json.Decoder(NodeRequest)
+node_request_answers: msgspec.json.Decoder[NodeRequestAnswer] = msgspec.json.Decoder(NodeRequestAnswer)
+reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+heartbeats: msgspec.json.Decoder[Heartbeat] = msgspec.json.Decoder(Heartbeat)
+
+
+def encode(message: Message) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode(decoder: "msgspec.json.Decoder[M]", payload: bytes) -> M:
+    """Raise UnknownMessage, which never repeats the payload, unless it is a message of this direction."""
+    try:
+        return decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnknownMessage(f"{len(payload)} bytes are not a message that is expected here: {_shape(error)}") from None
+
+
+def _shape(error: Exception) -> Any:
+    """What msgspec found wrong; it names types and paths and no values other than a tag."""
+    return str(error)[:200]

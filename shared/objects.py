@@ -1,0 +1,18 @@
+"""Where in the bucket things are: the one place that spells S3 keys."""
+
+from shared.ids import ExecutionId, JobId
+
+
+def _prefix(key: str) -> str:
+    stripped = key.removesuffix("/")
+    return f"{stripped}/" if stripped else ""
+
+
+def archive_key(prefix: str, job: JobId, execution: ExecutionId) -> str:
+    """`[<prefix>/]<jobID>/<executionID>.tar.gz`, where a trailing slash of the prefix does not count."""
+    return f"{_prefix(prefix)}{job}/{execution}.tar.gz"
+
+
+def probe_key(prefix: str) -> str:
+    """The small object by which the orchestrator learns at its start whether the bucket can be used."""
+    return f"{_prefix(prefix)}.tarpon-probe"

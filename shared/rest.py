@@ -1,0 +1,362 @@
+"""What the HTTP API says: the shapes of its requests and answers, with the names of the reference on the wire.
+
+A reader takes what it knows and ignores the rest, so a new field is no break; a field that an older server does not
+send has a default. Jobs themselves are in shared/jobspec.py.
+"""
+
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec import field
+
+from shared.capacity import Capacity
+from shared.jobspec import Job, JobView
+from shared.states import DesiredState, ExecutionState
+
+BASE_PATH = "/api/v1"
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True, rename="pascal"):
+    """Some items of a list. `next_token` asks for those that follow, and is empty when there are none."""
+
+    next_token: str = ""
+    items: tuple[T, ...] = ()
+
+
+# ---- jobs -------------------------------------------------------------------------------------------------------
+
+
+class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Run this job. The same idempotency token always names the same job, so a submit can be repeated safely."""
+
+    job: Job
+    force: bool = False
+    idempotency_token: str = ""
+
+
+class SubmitResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    job_id: str = field(name="JobID")
+    evaluation_id: str = field(name="EvaluationID", default="")
+    warnings: tuple[str, ...] = ()
+
+
+class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
+    reason: str = ""
+
+
+class StopResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The id is empty where the job was stopped already."""
+
+    evaluation_id: str = field(name="EvaluationID", default="")
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Something that happened, in words. Known details: IsError, Hint, Retryable, NewState, ErrorCode."""
+
+    message: str
+    topic: str
+    timestamp: datetime
+    details: dict[str, str] = {}
+
+    @property
+    def is_error(self) -> bool:
+        return self.details.get("IsError", "").lower() == "true"
+
+    @property
+    def hint(self) -> str:
+        return self.details.get("Hint", "")
+
+
+JOB_LEVEL = "JobLevel"
+EXECUTION_LEVEL = "ExecutionLevel"
+
+
+class HistoryItem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    seq_num: int
+    type: str
+    job_id: str = field(name="JobID")
+    job_version: int = 1
+    execution_id: str = field(name="ExecutionID", default="")
+    event: EventView
+    time: datetime
+
+
+class JobResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """A job, and its history and executions where they were asked for."""
+
+    job: JobView
+    history: Page[HistoryItem] | None = None
+    executions: "Page[ExecutionView] | None" = None
+
+
+ListJobsResponse = Page[JobView]
+
+# ---- executions -------------------------------------------------------------------------------------------------
+
+_STATE_NAMES = (
+    "Undefined",
+    "New",
+    "AskForBid",
+    "AskForBidAccepted",
+    "AskForBidRejected",
+    "BidAccepted",
+    "Running",
+    "Publishing",
+    "BidRejected",
+    "Completed",
+    "Failed",
+    "Cancelled",
+)
+_DESIRED_NAMES = ("Pending", "Running", "Stopped")
+
+
+def execution_state_number(state: ExecutionState) -> int:
+    return _STATE_NAMES.index(state.value)
+
+
+def execution_state_name(number: int) -> str:
+    return _STATE_NAMES[number] if 0 <= number < len(_STATE_NAMES) else f"Unknown({number})"
+
+
+def desired_state_number(state: DesiredState) -> int:
+    return _DESIRED_NAMES.index(state.value)
+
+
+def desired_state_name(number: int) -> str:
+    return _DESIRED_NAMES[number] if 0 <= number < len(_DESIRED_NAMES) else f"Unknown({number})"
+
+
+class NumberedState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The state of an execution, which the reference writes as a number (that of a job is text)."""
+
+    state_type: int = 0
+    message: str = ""
+    details: dict[str, str] = {}
+
+
+class RunOutputView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The beginning of what the task wrote, and its exit code."""
+
+    stdout: str = ""
+    stdout_truncated: bool = False
+    stderr: str = field(name="stderr", default="")
+    stderr_truncated: bool = False
+    exit_code: int = 0
+    error_msg: str = ""
+
+
+class PublishedParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Which object a result is: enough to find it, and never a URL."""
+
+    job_id: str = field(name="JobID", default="")
+    execution_id: str = field(name="ExecutionID", default="")
+    bucket: str = ""
+    key: str = ""
+    region: str = ""
+    endpoint: str = ""
+    etag: str = field(name="ETag", default="")
+    sha256: str = field(name="SHA256", default="")
+    size: int = 0
+    entries: int = 0
+    raw_size: int = 0
+
+
+class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Type is empty where nothing was published."""
+
+    type: str = ""
+    params: PublishedParams | None = None
+
+
+class AllocatedResources(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What an execution holds, by the name of its task."""
+
+    tasks: dict[str, Capacity] = {}
+
+
+class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """One attempt at one part of a job: times in nanoseconds since 1970."""
+
+    id: str = field(name="ID")
+    namespace: str = ""
+    eval_id: str = field(name="EvalID", default="")
+    name: str = ""
+    node_id: str = field(name="NodeID", default="")
+    job_id: str = field(name="JobID")
+    job_version: int = 1
+    allocated_resources: AllocatedResources = AllocatedResources()
+    desired_state: NumberedState = NumberedState()
+    compute_state: NumberedState = NumberedState()
+    published_result: PublishedResult | None = None
+    run_output: RunOutputView | None = None
+    previous_execution: str = ""
+    next_execution: str = ""
+    followup_eval_id: str = field(name="FollowupEvalID", default="")
+    partition_index: int = 0
+    revision: int = 0
+    create_time: int = 0
+    modify_time: int = 0
+
+    @property
+    def state_name(self) -> str:
+        return execution_state_name(self.compute_state.state_type)
+
+
+# ---- results ----------------------------------------------------------------------------------------------------
+
+RESULT_TYPE = "s3PreSigned"
+
+
+class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Where an object is, for those who have keys of their own."""
+
+    bucket: str = ""
+    key: str = ""
+    region: str = ""
+    endpoint: str = ""
+
+
+class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How to fetch one result, and how to tell that it is whole. The URL is a credential and never shown."""
+
+    pre_signed_url: str = field(name="PreSignedURL")
+    source_spec: SourceSpec = SourceSpec()
+    managed: bool = True
+    execution_id: str = field(name="ExecutionID", default="")
+    partition_index: int = 0
+    etag: str = field(name="ETag", default="")
+    sha256: str = field(name="SHA256", default="")
+    size: int = 0
+    entries: int = 0
+    raw_size: int = 0
+
+    def __repr__(self) -> str:
+        return f"<ResultParams {self.source_spec.bucket}/{self.source_spec.key}, {self.size} bytes>"
+
+    __str__ = __repr__
+
+
+class ResultItem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    type: str = RESULT_TYPE
+    params: ResultParams
+
+
+# ---- nodes and agents -------------------------------------------------------------------------------------------
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    major: str = ""
+    minor: str = ""
+    git_version: str = ""
+    git_commit: str = ""
+    build_date: str = ""
+    goos: str = field(name="GOOS", default="")
+    goarch: str = field(name="GOARCH", default="")
+
+
+class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    execution_engines: tuple[str, ...] = ()
+    publishers: tuple[str, ...] = ()
+    storage_sources: tuple[str, ...] = ()
+    max_capacity: Capacity = Capacity()
+    queue_capacity: Capacity = Capacity()
+    available_capacity: Capacity = Capacity()
+    max_job_requirements: Capacity = Capacity()
+    running_executions: int = 0
+    enqueued_executions: int = 0
+    address: str = field(name="address", default="")
+
+
+REQUESTER = "Requester"
+COMPUTE = "Compute"
+
+
+class NodeInfoView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    node_id: str = field(name="NodeID")
+    node_type: str = COMPUTE
+    labels: dict[str, str] = {}
+    supported_protocols: tuple[str, ...] = ()
+    compute_node_info: ComputeNodeInfo | None = None
+    version: VersionView = field(name="BacalhauVersion", default_factory=VersionView)
+
+
+CONNECTED = "CONNECTED"
+DISCONNECTED = "DISCONNECTED"
+APPROVED = "APPROVED"
+
+
+class ConnectionState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    status: str = DISCONNECTED
+    last_heartbeat: datetime | None = None
+    connected_since: datetime | None = None
+    disconnected_since: datetime | None = None
+    last_error: str = ""
+
+
+class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    info: NodeInfoView
+    membership: str = APPROVED
+    connection: str = DISCONNECTED
+    connection_state: ConnectionState = ConnectionState()
+
+
+class ListNodesResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    next_token: str = ""
+    nodes: tuple[NodeState, ...] = ()
+
+
+class NodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    node: NodeState
+
+
+class AliveResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    status: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    code: str
+    message: str
+    hint: str = ""
+
+
+class PublisherHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Whether results can be published now, and if not, why. `create_only` is None until it has been found out."""
+
+    ready: bool
+    create_only: bool | None = None
+    problem: Problem | None = None
+
+
+class PublishersHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A publisher that is not configured is absent."""
+
+    s3managed: PublisherHealth | None = field(name="S3Managed", default=None)
+
+
+class AgentNodeResponse(NodeInfoView, frozen=True, kw_only=True, rename="pascal"):
+    publishers: PublishersHealth = field(default_factory=PublishersHealth)
+
+
+# ---- errors and live progress -----------------------------------------------------------------------------------
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The body of every answer that is not a success."""
+
+    status: int = 0
+    message: str
+    request_id: str = field(name="RequestID", default="")
+    code: str = ""
+    component: str = ""
+    hint: str = ""
+    details: dict[str, str] = {}
+
+
+EVENT_HISTORY = "history"
+"""A server-sent event whose data is a HistoryItem."""
+
+EVENT_JOB = "job"
+"""A server-sent event whose data is a JobView; the stream ends after one whose state is terminal."""

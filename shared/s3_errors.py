@@ -1,0 +1,151 @@
+"""What S3's error answers mean, and what an upload does about each.
+
+Sources: the "Error responses" page of the Amazon S3 API reference, and the observed answers of S3-compatible services.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from enum import Enum
+
+import msgspec
+
+MAX_ERROR_BYTES = 64 * 1024
+MAX_TEXT = 300
+_QUERY = re.compile(r"\?\S*")
+
+
+class UploadAction(Enum):
+    """What the sender of a PUT does after a failure."""
+
+    RENEW_URL = "renew-url"
+    """Ask for a new URL and send the same bytes."""
+    RENEW_ONCE = "renew-once"
+    """Ask for a new URL at most once per upload: if that fails too, something other than the URL is wrong."""
+    RETRY = "retry"
+    """Send the same bytes to the same URL after a pause with jitter."""
+    RETRY_SLOWER = "retry-slower"
+    """As RETRY, with a longer pause and fewer requests in flight."""
+    RESEND = "resend"
+    """The bytes arrived damaged: make them again, a few times, then fail as corruption."""
+    SETTLE = "settle"
+    """Something is there already, or gone: the orchestrator compares and decides."""
+    FAIL = "fail"
+    """Repeating cannot help."""
+
+
+class S3Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that is not success. `code` is "" where the answer is not an S3 error document."""
+
+    status: int
+    code: str
+    message: str = ""
+    request_id: str = ""
+    region: str = ""
+    expired: bool = False
+    is_html: bool = False
+
+    def __str__(self) -> str:
+        parts = [f"{self.status} {self.code}".rstrip(), self.message]
+        if self.request_id:
+            parts.append(f"(request {self.request_id})")
+        return " ".join(part for part in parts if part)
+
+
+BY_CODE = {
+    "ExpiredToken": UploadAction.RENEW_URL,
+    "InvalidToken": UploadAction.RENEW_URL,
+    "TokenRefreshRequired": UploadAction.RENEW_URL,
+    "InvalidAccessKeyId": UploadAction.RENEW_URL,
+    "SignatureDoesNotMatch": UploadAction.RENEW_ONCE,
+    "RequestTimeTooSkewed": UploadAction.RENEW_ONCE,
+    "RequestTimeout": UploadAction.RETRY,
+    "InternalError": UploadAction.RETRY,
+    "OperationAborted": UploadAction.RETRY,
+    "ConditionalRequestConflict": UploadAction.RETRY,
+    "SlowDown": UploadAction.RETRY_SLOWER,
+    "ServiceUnavailable": UploadAction.RETRY_SLOWER,
+    "Throttling": UploadAction.RETRY_SLOWER,
+    "ThrottlingException": UploadAction.RETRY_SLOWER,
+    "RequestLimitExceeded": UploadAction.RETRY_SLOWER,
+    "BandwidthLimitExceeded": UploadAction.RETRY_SLOWER,
+    "BadDigest": UploadAction.RESEND,
+    "InvalidDigest": UploadAction.RESEND,
+    "XAmzContentSHA256Mismatch": UploadAction.RESEND,
+    "PreconditionFailed": UploadAction.SETTLE,
+    "NoSuchUpload": UploadAction.SETTLE,
+    "NotImplemented": UploadAction.FAIL,
+}
+# For answers without a known code, such as those of a proxy or to a HEAD.
+BY_STATUS = {
+    408: UploadAction.RETRY,
+    409: UploadAction.RETRY,
+    412: UploadAction.SETTLE,
+    429: UploadAction.RETRY_SLOWER,
+    501: UploadAction.FAIL,
+    503: UploadAction.RETRY_SLOWER,
+    505: UploadAction.FAIL,
+}
+
+
+def action_for(failure: S3Failure) -> UploadAction:
+    """What an upload does about `failure`. The caller bounds how often."""
+    if failure.expired:
+        return UploadAction.RENEW_URL
+    action = BY_CODE.get(failure.code) or BY_STATUS.get(failure.status)
+    if action is not None:
+        return action
+    return UploadAction.RETRY if failure.status >= 500 else UploadAction.FAIL
+
+
+def parse_error(status: int, body: bytes, headers: Mapping[str, str]) -> S3Failure:
+    """What an answer that is not success says. `headers` are looked up in lower case first, as aiohttp's allow.
+
+    Never raises: a body that is too large, not XML, or has a DTD (which could expand entities) counts as no S3 answer.
+    """
+    fields = _fields(body)
+    message = _printable(fields.get("Message", ""))
+    expired = "ServerTime" in fields or "Expires" in fields or "has expired" in message.lower()
+    return S3Failure(
+        status=status,
+        code=_printable(fields.get("Code", "")),
+        message=message,
+        request_id=_printable(fields.get("RequestId") or headers.get("x-amz-request-id", "")),
+        region=_printable(fields.get("Region") or headers.get("x-amz-bucket-region", "")),
+        expired=expired and status in {400, 401, 403},
+        is_html=_is_html(body, headers),
+    )
+
+
+class _NoDoctype(ET.TreeBuilder):
+    def doctype(self, name: str, public_id: str | None, system: str | None) -> None:  # noqa: ARG002  # expat's call
+        raise ET.ParseError("an S3 error document has no DTD")
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    if not body or len(body) > MAX_ERROR_BYTES:
+        return {}
+    parser = ET.XMLParser(target=_NoDoctype())  # noqa: S314  # bounded in size, and a DTD is refused
+    try:
+        parser.feed(body)
+        root = parser.close()
+    except (ET.ParseError, ValueError, LookupError):
+        return {}
+    if _local(root.tag) != "Error":
+        return {}
+    return {_local(child.tag): (child.text or "").strip() for child in root}
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _printable(text: str) -> str:
+    """Bounded, on one line, and without what follows a question mark in a URL, which may be a signature."""
+    line = "".join(character if character.isprintable() else " " for character in text[: 4 * MAX_TEXT])
+    return _QUERY.sub("?...", line)[:MAX_TEXT].strip()
+
+
+def _is_html(body: bytes, headers: Mapping[str, str]) -> bool:
+    kind = headers.get("content-type", "")
+    return "text/html" in kind or body[:256].lstrip().lower().startswith((b"<!doctype html", b"<html"))

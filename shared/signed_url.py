@@ -1,0 +1,42 @@
+"""What a grant to read or write one object is, and how long it lives."""
+
+import time
+from urllib.parse import urlsplit
+
+import msgspec
+
+
+class SignedUrl(msgspec.Struct, frozen=True, kw_only=True):
+    """A pre-signed URL: whoever holds it may make this one request until it expires.
+
+    It is a credential, so its text form shows the host and path alone. `headers` must be sent verbatim with the
+    request, because the signature covers them. The lifetime is relative, since the clocks of nodes may be wrong.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str] = {}
+    lifetime_seconds: int
+
+    def __repr__(self) -> str:
+        parts = urlsplit(self.url)
+        return f"<SignedUrl {self.method} {parts.scheme}://{parts.netloc}{parts.path}, {self.lifetime_seconds} s>"
+
+    __str__ = __repr__
+
+
+class Grant:
+    """A signed URL with the moment at which it dies by this process's monotonic clock."""
+
+    __slots__ = ("expires_at", "url")
+
+    def __init__(self, url: SignedUrl, *, received_at: float | None = None) -> None:
+        self.url = url
+        start = time.monotonic() if received_at is None else received_at
+        self.expires_at = start + url.lifetime_seconds
+
+    def remaining_seconds(self) -> float:
+        return self.expires_at - time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<Grant {self.url!r}, {self.remaining_seconds():.0f} s left>"

@@ -1,0 +1,112 @@
+"""Which states jobs and executions have, which changes are possible, and why executions fail.
+
+The names are those of the field, so that who comes from Bacalhau reads what they know.
+"""
+
+import enum
+
+from shared.errors import IllegalTransition
+
+
+class JobState(enum.StrEnum):
+    """Computed from a job's executions, never stored."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in {JobState.COMPLETED, JobState.FAILED, JobState.STOPPED}
+
+
+class ExecutionState(enum.StrEnum):
+    NEW = "New"
+    ACCEPTED = "BidAccepted"
+    REJECTED = "AskForBidRejected"
+    RUNNING = "Running"
+    PUBLISHING = "Publishing"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return not TRANSITIONS[self]
+
+    @property
+    def holds_capacity(self) -> bool:
+        """Whether the node's CPU and memory are reserved: until the task has ended, not while it is published."""
+        return self in {ExecutionState.NEW, ExecutionState.ACCEPTED, ExecutionState.RUNNING}
+
+
+_ENDS = frozenset({ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED})
+
+TRANSITIONS: dict[ExecutionState, frozenset[ExecutionState]] = {
+    ExecutionState.NEW: _ENDS
+    | {ExecutionState.ACCEPTED, ExecutionState.REJECTED, ExecutionState.RUNNING, ExecutionState.PUBLISHING},
+    ExecutionState.ACCEPTED: _ENDS | {ExecutionState.RUNNING, ExecutionState.PUBLISHING},
+    ExecutionState.RUNNING: _ENDS | {ExecutionState.PUBLISHING},
+    ExecutionState.PUBLISHING: _ENDS,
+    ExecutionState.REJECTED: frozenset(),
+    ExecutionState.COMPLETED: frozenset(),
+    ExecutionState.FAILED: frozenset(),
+    ExecutionState.CANCELLED: frozenset(),
+}
+
+
+def check_transition(old: ExecutionState, new: ExecutionState, story: str) -> None:
+    """Raise IllegalTransition, with the record's story, unless the life cycle knows the step."""
+    if new not in TRANSITIONS[old]:
+        raise IllegalTransition(f"An execution cannot go from {old} to {new}. Its story: {story}")
+
+
+class DesiredState(enum.StrEnum):
+    RUNNING = "Running"
+    STOPPED = "Stopped"
+
+
+class FailureReason(enum.StrEnum):
+    """Why an execution did not complete. `retryable` says whether another attempt may go better."""
+
+    TASK_NOT_STARTED = "TaskNotStarted"
+    EXECUTION_TIMED_OUT = "ExecutionTimedOut"
+    OUTPUT_LIMIT_EXCEEDED = "OutputLimitExceeded"
+    RESULT_TOO_LARGE = "ResultTooLarge"
+    RESULT_UNREADABLE = "ResultUnreadable"
+    PUBLISH_REFUSED = "PublishRefused"
+    PUBLISH_TIMED_OUT = "PublishTimedOut"
+    RESULT_NOT_VERIFIED = "ResultNotVerified"
+    DISK_FULL = "DiskFull"
+    NODE_RESTARTED = "NodeRestarted"
+    NODE_LOST = "NodeLost"
+    NODE_ERROR = "NodeError"
+    REJECTED_BY_NODE = "RejectedByNode"
+    STOPPED = "Stopped"
+    UNKNOWN = "Unknown"
+
+    @property
+    def retryable(self) -> bool:
+        return self in _RETRYABLE
+
+    @classmethod
+    def parse(cls, text: str) -> "FailureReason":
+        """A reason that a newer node reports and this program does not know is UNKNOWN, never an error."""
+        try:
+            return cls(text)
+        except ValueError:
+            return cls.UNKNOWN
+
+
+_RETRYABLE = frozenset(
+    {
+        FailureReason.DISK_FULL,
+        FailureReason.NODE_RESTARTED,
+        FailureReason.NODE_LOST,
+        FailureReason.NODE_ERROR,
+        FailureReason.REJECTED_BY_NODE,
+    }
+)

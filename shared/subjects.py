@@ -1,0 +1,99 @@
+"""What every NATS subject, stream, bucket and key is called: the one place that spells them."""
+
+import base64
+
+from shared.ids import JobId, NodeId, is_safe_id
+
+PREFIX = "tarpon.v1"
+
+# ---- between orchestrator and nodes (account NODES); the sender is who the subject says -------------------------
+
+ALL_NODE_ORDERS = f"{PREFIX}.node.*.in.>"
+ALL_NODE_REPORTS = f"{PREFIX}.node.*.out.reports"
+ALL_NODE_REQUESTS = f"{PREFIX}.node.*.out.requests"
+ALL_NODE_HEARTBEATS = f"{PREFIX}.node.*.out.heartbeat"
+
+
+def node_orders(node: NodeId) -> str:
+    return f"{PREFIX}.node.{node}.in.orders"
+
+
+def node_reports(node: NodeId) -> str:
+    return f"{PREFIX}.node.{node}.out.reports"
+
+
+def node_requests(node: NodeId) -> str:
+    return f"{PREFIX}.node.{node}.out.requests"
+
+
+def node_heartbeat(node: NodeId) -> str:
+    return f"{PREFIX}.node.{node}.out.heartbeat"
+
+
+def node_may_publish(node: NodeId) -> tuple[str, ...]:
+    return (f"{PREFIX}.node.{node}.out.>",)
+
+
+def node_may_subscribe(node: NodeId) -> tuple[str, ...]:
+    return (f"{PREFIX}.node.{node}.in.>", f"{node_inbox(node)}.>")
+
+
+def node_inbox(node: NodeId) -> str:
+    """The prefix of the inboxes in which this node alone receives answers."""
+    return f"_INBOX.{node}"
+
+
+def sender(subject: str) -> NodeId | None:
+    """Which node a subject speaks for; None if it is not a node's subject."""
+    tokens = subject.split(".")
+    if len(tokens) < 5 or tokens[:3] != [*PREFIX.split("."), "node"] or not is_safe_id(tokens[3]):
+        return None
+    return NodeId(tokens[3])
+
+
+# ---- for integrations (account INTEGRATIONS) --------------------------------------------------------------------
+
+ALL_API_REQUESTS = f"{PREFIX}.api.>"
+ALL_EVENTS = f"{PREFIX}.events.>"
+
+# ---- inside the orchestrator's account --------------------------------------------------------------------------
+
+REPORTS_STREAM = "TARPON_REPORTS"
+REPORTS_CONSUMER = "orchestrator"
+REPORTS_DELIVERY = f"{PREFIX}.leader.reports"
+STATE_BUCKET = "tarpon_state"
+LEASE_BUCKET = "tarpon_lease"
+LEASE_KEY = "leader"
+
+AUTH_REQUESTS = "$SYS.REQ.USER.AUTH"
+
+
+def _token(text: str) -> str:
+    """Any text as one token of a key."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def name_record(namespace: str, name: str) -> str:
+    return f"name.{_token(namespace)}.{_token(name)}"
+
+
+def job_record(job: JobId) -> str:
+    return f"job.{job}"
+
+
+def spec_record(job: JobId, version: int) -> str:
+    return f"spec.{job}.{version}"
+
+
+def execution_record(key: str) -> str:
+    """`key` is what ids.execution_key gives: the decision that created the execution."""
+    return f"execution.{key}"
+
+
+def node_record(node: NodeId) -> str:
+    return f"node.{node}"
+
+
+def binding_record(node: NodeId) -> str:
+    """Which public key a node id belongs to since its first join."""
+    return f"binding.{node}"

@@ -1,0 +1,291 @@
+"""How this process stays connected to NATS: one connection that comes back for ever, and what can be done over it.
+
+nats-py can reconnect by itself, but closes for good on some errors (a refused reconnect is one) and buffers what is
+published meanwhile. Here a lost connection is replaced by a new one, every subscription is made again on it, and
+nothing is buffered: who sends while there is no connection gets MessagingUnavailable and decides what to do.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from shared.aio import background, finish
+from shared.errors import MessagingUnavailable, PayloadTooLarge
+
+_log = logging.getLogger(__name__)
+
+MAX_PAYLOAD_BYTES = 1 << 20
+"""The largest message that the server takes; everything that is sent is bounded below it."""
+
+CONNECT_SECONDS = 10
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 3.0
+PING_SECONDS = 10
+CLOSE_SECONDS = 5
+
+
+class Received:
+    """One message, with the right to answer it where its sender waits for an answer."""
+
+    __slots__ = ("_message", "payload", "reply", "subject")
+
+    def __init__(self, message: Msg) -> None:
+        self._message = message
+        self.subject = message.subject
+        self.payload = message.data
+        self.reply = message.reply
+
+    async def respond(self, payload: bytes) -> None:
+        """Answer; an answer that nobody can receive any more is dropped."""
+        if self.reply:
+            try:
+                await self._message.respond(payload)
+            except (nats.errors.Error, OSError) as error:
+                _log.debug("An answer on %s could not be sent: %r", self.subject, error)
+
+    def __repr__(self) -> str:
+        return f"<Received {self.subject}, {len(self.payload)} bytes>"
+
+
+class _Subscription(AsyncIterator[Received]):
+    def __init__(self, subject: str, queue: str, max_pending: int) -> None:
+        self.subject = subject
+        self.queue = queue
+        self.received: asyncio.Queue[Received] = asyncio.Queue(max_pending)
+        self.client: Client | None = None
+        self.remove: Any = None
+
+    async def attach(self, client: Client) -> None:
+        async def enqueue(message: Msg) -> None:
+            await self.received.put(Received(message))
+
+        self.client = client
+        handle = await client.subscribe(self.subject, queue=self.queue, cb=enqueue)
+        self.remove = handle.unsubscribe
+
+    async def detach(self) -> None:
+        if self.remove is not None:
+            with contextlib.suppress(nats.errors.Error, OSError):  # the connection may be gone, and this with it
+                await self.remove()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Received:
+        return await self.received.get()
+
+
+class _Acknowledgement(msgspec.Struct):
+    stream: str = ""
+    seq: int = 0
+    error: dict[str, Any] | None = None
+
+
+class Connection:
+    """The one connection of a process. Make it with `connect`."""
+
+    def __init__(self, servers: Sequence[str], **options: Any) -> None:
+        self.servers = tuple(servers)
+        self.connections = 0
+        self._options = options
+        self._client: Client | None = None
+        self._subscriptions: set[_Subscription] = set()
+        self._changed = asyncio.Condition()
+        self._said = ""
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
+
+    @property
+    def client(self) -> Client:
+        """The connected nats-py client, which a later connection replaces. Raises MessagingUnavailable."""
+        if self._client is None:
+            raise MessagingUnavailable("There is no connection to NATS at present.")
+        return self._client
+
+    async def next_connection(self, after: int) -> int:
+        """Wait until a connection stands that was made after the `after`th; give its number."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._client is not None and self.connections > after)
+            return self.connections
+
+    async def lost(self, number: int) -> None:
+        """Wait until the connection with this number is gone."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._client is None or self.connections != number)
+
+    async def wait_connected(self) -> None:
+        await self.next_connection(0)
+
+    async def request(self, subject: str, payload: bytes, *, timeout: float) -> bytes:
+        """Raise MessagingUnavailable when nobody answers within `timeout` seconds."""
+        _check_size(subject, payload)
+        try:
+            answer = await self.client.request(subject, payload, timeout=timeout)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise MessagingUnavailable(f"Nobody answered on {subject}: {error!r}") from error
+        return answer.data
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        """Send to whoever listens now."""
+        _check_size(subject, payload)
+        try:
+            await self.client.publish(subject, payload)
+        except (nats.errors.Error, OSError) as error:
+            raise MessagingUnavailable(f"Nothing can be sent on {subject}: {error!r}") from error
+
+    async def publish_durably(self, subject: str, payload: bytes, *, timeout: float) -> None:
+        """Return when a stream has stored the message. Raises MessagingUnavailable: it may have been stored or not."""
+        answer = await self.request(subject, payload, timeout=timeout)
+        try:
+            acknowledgement = msgspec.json.decode(answer, type=_Acknowledgement)
+        except msgspec.DecodeError:
+            raise MessagingUnavailable(f"What answered on {subject} is not a stream.") from None
+        if acknowledgement.error is not None or not acknowledgement.stream:
+            raise MessagingUnavailable(f"The stream refused a message on {subject}: {acknowledgement.error}")
+
+    @asynccontextmanager
+    async def subscribe(
+        self, subject: str, *, queue: str = "", max_pending: int = 4096
+    ) -> AsyncIterator[AsyncIterator[Received]]:
+        """Receive what arrives on `subject`, over every connection that stands meanwhile."""
+        subscription = _Subscription(subject, queue, max_pending)
+        self._subscriptions.add(subscription)
+        try:
+            if self._client is not None:
+                await subscription.attach(self._client)
+                await self._client.flush()
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+            await subscription.detach()
+
+    async def keep(self) -> None:
+        """Connect, and connect again whenever the connection is lost, until cancelled."""
+        retry_seconds = FIRST_RETRY_SECONDS
+        while True:
+            lost = asyncio.Event()
+            client = await self._open(lost)
+            if client is None:
+                await asyncio.sleep(retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load only
+                retry_seconds = min(LAST_RETRY_SECONDS, retry_seconds * 2)
+                continue
+            retry_seconds = FIRST_RETRY_SECONDS
+            try:
+                await lost.wait()
+                self._say(logging.WARNING, "The connection to NATS is lost; connecting again.")
+            finally:
+                self._client = None
+                await finish(self._give_up(client), within=CLOSE_SECONDS)
+
+    async def _open(self, lost: asyncio.Event) -> Client | None:
+        client = Client()
+
+        async def on_closed() -> None:
+            lost.set()
+
+        async def on_error(error: Exception) -> None:
+            _log.debug("NATS: %r", error)
+            if isinstance(error, nats.errors.SlowConsumerError):
+                _log.warning("Messages on %s came faster than they were handled, and some are lost.", error.subject)
+
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client.connect(
+                    servers=list(self.servers),
+                    allow_reconnect=False,
+                    connect_timeout=CONNECT_SECONDS,
+                    ping_interval=PING_SECONDS,
+                    max_outstanding_pings=2,
+                    closed_cb=on_closed,
+                    error_cb=on_error,
+                    **self._options,
+                )
+                await self._attach_all(client)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            await finish(_close(client), within=CLOSE_SECONDS)
+            self._explain(error)
+            return None
+        except BaseException:
+            await finish(_close(client), within=CLOSE_SECONDS)
+            raise
+        if lost.is_set():
+            return None
+        self._client = client
+        async with self._changed:
+            self.connections += 1
+            self._changed.notify_all()
+        self._say(logging.INFO, f"Connected to NATS at {_host(client)}.")
+        return client
+
+    async def _give_up(self, client: Client) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+        await _close(client)
+
+    async def _attach_all(self, client: Client) -> None:
+        """Make every subscription on this client, also those that are added meanwhile."""
+        while waiting := [each for each in self._subscriptions if each.client is not client]:
+            for subscription in waiting:
+                await subscription.attach(client)
+            await client.flush()
+
+    def _explain(self, error: Exception) -> None:
+        if "authorization violation" in str(error).lower():
+            reason = "refused: wrong secret, or no orchestrator ready"
+        else:
+            reason = f"not reachable ({type(error).__name__})"
+        self._say(logging.WARNING, f"NATS at {', '.join(self.servers)} is {reason}; trying again until it works.")
+
+    def _say(self, level: int, message: str) -> None:
+        """Log changes of state, not every try."""
+        if message != self._said:
+            self._said = message
+            _log.log(level, message)
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "not connected"
+        return f"<Connection to {', '.join(self.servers)}, {state}, {self.connections} so far>"
+
+
+@asynccontextmanager
+async def connect(
+    servers: Sequence[str], *, name: str, nkey_seed: str, token: str = "", inbox_prefix: str = "_INBOX"
+) -> AsyncIterator[Connection]:
+    """Give a connection at once; it may stand only later. Leaving closes it.
+
+    `nkey_seed` proves who this process is, `token` is the join secret of a node, `name` its id.
+    """
+    options: dict[str, Any] = {"name": name, "nkeys_seed_str": nkey_seed, "inbox_prefix": inbox_prefix}
+    if token:
+        options["token"] = token
+    connection = Connection(servers, **options)
+    async with background(nats_connection=connection.keep()):
+        yield connection
+
+
+def _check_size(subject: str, payload: bytes) -> None:
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise PayloadTooLarge(f"A message on {subject}", len(payload), MAX_PAYLOAD_BYTES)
+
+
+async def _close(client: Client) -> None:
+    try:
+        await client.close()
+    except (nats.errors.Error, OSError) as error:
+        _log.debug("NATS: %r while closing", error)
+
+
+def _host(client: Client) -> str:
+    url = client.connected_url
+    return url.netloc.rpartition("@")[2] if url is not None else "?"

@@ -1,0 +1,13 @@
+"""Where the command `tarpon` begins."""
+
+import sys
+
+
+def main() -> None:
+    from tarpon.cli.program import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

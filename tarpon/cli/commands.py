@@ -1,0 +1,171 @@
+"""What all commands have in common: the global options at any place, flags that take =false, groups that load late."""
+
+import asyncio
+import functools
+import importlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from shared.config import Config
+    from shared.config_loading import LoadedConfig
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Given:
+    """What the global options said, in the order in which they were written."""
+
+    def __init__(self) -> None:
+        self.sets: list[str] = []
+        self.debug = False
+
+    def __repr__(self) -> str:
+        return f"<Given {len(self.sets)} settings, debug={self.debug}>"
+
+    def load(self, *extra: str, check_publisher: bool = False) -> "LoadedConfig":
+        """The configuration, with its warnings told on stderr. Raises ConfigurationInvalid."""
+        import os
+
+        from shared.config_loading import load
+
+        loaded = load(sets=[*self.sets, *extra], env=os.environ, check_publisher=check_publisher)
+        for warning in loaded.warnings:
+            click.echo(f"Warning: {warning}", err=True)
+        return loaded
+
+    def config(self, *extra: str) -> "Config":
+        return self.load(*extra).config
+
+
+def given() -> Given:
+    """What the global options of the running command said."""
+    return click.get_current_context().find_root().ensure_object(Given)
+
+
+def _take_sets(context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> None:
+    context.find_root().ensure_object(Given).sets += values
+
+
+def _take_as(key: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def take(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            context.find_root().ensure_object(Given).sets.append(f"{key}={value}")
+
+    return take
+
+
+def _take_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click
+    if value:
+        context.find_root().ensure_object(Given).debug = True
+
+
+def _global_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["-c", "--config"],
+            metavar="KEY=VALUE|FILE",
+            multiple=True,
+            expose_value=False,
+            callback=_take_sets,
+            help="A setting, or a YAML file of settings; may be repeated.",
+        ),
+        click.Option(
+            ["--api-host"], metavar="HOST", expose_value=False, callback=_take_as("API.Host"), help="API.Host."
+        ),
+        click.Option(
+            ["--api-port"], metavar="PORT", expose_value=False, callback=_take_as("API.Port"), help="API.Port."
+        ),
+        click.Option(
+            ["--debug"], is_flag=True, expose_value=False, callback=_take_debug, help="Show where an error arose."
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command that takes the global options, and flags written as Go programs take them: --wait=false."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _global_options()
+        self.context_settings = {**CONTEXT, **self.context_settings}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_with_plain_flags(args, self.params)))
+
+
+class Group(click.Group):
+    """A group whose commands are imported when they are used. `lazy` tells module and help line of each."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy or {}
+        self.params += _global_options()
+        self.context_settings = {**CONTEXT, **self.context_settings}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *self._lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._lazy[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from shared.decoding import close_match
+
+            suggestion = close_match(args[0], self.list_commands(ctx))
+            if not suggestion or suggestion in error.message:
+                raise
+            raise click.UsageError(f"There is no command {args[0]!r}. Did you mean {suggestion!r}?", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
+        """List lazy commands with their help lines, without importing them."""
+        rows = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
+        rows += [(name, help_line) for name, (_, help_line) in self._lazy.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _with_plain_flags(args: list[str], params: Iterable[click.Parameter]) -> Iterable[str]:
+    flags = {name: p for p in params if isinstance(p, click.Option) and p.is_flag for name in p.opts}
+    for index, arg in enumerate(args):
+        if arg == "--":
+            yield from args[index:]
+            return
+        name, equals, value = arg.partition("=")
+        if equals and name in flags and value.lower() in {"true", "false"}:
+            yield from [name] if value.lower() == "true" else flags[name].secondary_opts[:1]
+        else:
+            yield arg
+
+
+def with_client(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    """Run a coroutine function as a command; its first parameter becomes the connected client."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        from tarpon.client import Client
+
+        api = given().config().api
+
+        async def main() -> Any:
+            async with Client(api.host, api.port) as client:
+                return await function(client, *args, **kwargs)
+
+        return asyncio.run(main())
+
+    return command

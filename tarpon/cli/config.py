@@ -1,0 +1,48 @@
+"""The commands `tarpon config ...`: which settings hold, and where they come from."""
+
+import click
+import msgspec
+
+from shared.config_keys import settings, values
+from tarpon.cli.commands import Group, given
+from tarpon.cli.output import output_option, show, table
+
+
+class SettingView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    key: str
+    value: object
+    origin: str
+    description: str
+
+
+@click.group(cls=Group)
+def config() -> None:
+    """Show settings and where they come from."""
+
+
+@config.command("list")
+@output_option
+def list_settings(output: str) -> None:
+    """List every setting, its value and where it comes from. Secrets stay hidden."""
+    loaded = given().load()
+    now = values(loaded.config)
+    views = [
+        SettingView(
+            key=setting.key,
+            value=now[setting.key],
+            origin=loaded.origins[setting.key],
+            description=setting.description,
+        )
+        for setting in settings()
+    ]
+    show(views, output, lambda: table(["KEY", "VALUE", "ORIGIN"], [[v.key, _text(v.value), v.origin] for v in views]))
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case list() | dict():
+            return msgspec.json.encode(value).decode() if value else ""
+        case _:
+            return str(value)

@@ -1,0 +1,132 @@
+"""What `tarpon job run` does: submit, show what happens, tell how it ended."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import aclosing
+from datetime import timedelta
+
+import click
+
+from shared.config import Api
+from shared.jobspec import Job, JobView
+from shared.rest import ExecutionView, HistoryItem
+from shared.states import ExecutionState, JobState
+from tarpon.cli.job_get import download
+from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
+from tarpon.cli.output import lasting, printable
+from tarpon.cli.progress import EventLines
+from tarpon.client import Client
+
+
+class JobRun:
+    """One run of the command. `job_id` is known as soon as the orchestrator has the job."""
+
+    def __init__(self, job: Job, *, force: bool, id_only: bool, wait: bool, get: bool) -> None:
+        self.job_id = ""
+        self._job = job
+        self._force = force
+        self._id_only = id_only
+        self._wait = wait
+        self._get = get
+        self._first_error: HistoryItem | None = None
+
+    def __repr__(self) -> str:
+        return f"<JobRun {self.job_id or 'not submitted'}>"
+
+    def run(self, api: Api, *, exit_zero: bool) -> int:
+        """The exit code. Ctrl-C ends the watching, not the job."""
+        try:
+            asyncio.run(self._main(api))
+        except KeyboardInterrupt:
+            if not self.job_id:
+                raise
+            click.echo(f"\nNo longer watching; job {self.job_id} goes on.", err=True)
+            self._advise("stop it", "stop")
+            self._advise("see how it is doing", "describe")
+            return Exit.INTERRUPTED
+        except (JobFailed, JobStopped) as error:
+            if not exit_zero:
+                raise
+            show_error(error)
+        return Exit.OK
+
+    async def _main(self, api: Api) -> None:
+        async with Client(api.host, api.port) as client:
+            await self._submit(client)
+            if self._wait:
+                await self._end(client, await self._watch(client))
+            elif not self._id_only:
+                self._advise("see how it is doing", "describe")
+                self._advise("get its results", "get")
+
+    async def _submit(self, client: Client) -> None:
+        submitted = await client.submit(self._job, force=self._force)
+        self.job_id = submitted.job_id
+        for warning in submitted.warnings:
+            click.echo(f"Warning: {printable(warning)}", err=True)
+        click.echo(self.job_id if self._id_only else f"Job successfully submitted. Job ID: {self.job_id}")
+        if self._wait:
+            click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
+
+    async def _watch(self, client: Client) -> JobView:
+        lines = EventLines()
+        ended: JobView | None = None
+        async with aclosing(client.watch(self.job_id)) as events:
+            async for event in events:
+                if isinstance(event, JobView):
+                    ended = event
+                    continue
+                lines.write(event)
+                if event.event.is_error and self._first_error is None:
+                    self._first_error = event
+        assert ended is not None, "a watch ends with the job's last state"
+        return ended
+
+    async def _end(self, client: Client, ended: JobView) -> None:
+        click.echo(err=True)
+        match ended.state.state_type:
+            case JobState.COMPLETED:
+                await self._completed(client, ended)
+            case JobState.STOPPED:
+                raise JobStopped(self.job_id, printable(ended.state.message))
+            case _:
+                raise JobFailed(self.job_id, *failure(ended, self._first_error))
+
+    async def _completed(self, client: Client, ended: JobView) -> None:
+        executions = await client.executions(self.job_id)
+        took = lasting(timedelta(microseconds=(ended.modify_time - ended.create_time) / 1000))
+        click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions.items)}", err=True)
+        self._advise("see the details", "describe")
+        if self._get:
+            await download(client, self.job_id)
+        elif ended.tasks and ended.task.publisher.type:
+            self._advise("get the results", "get")
+
+    def _advise(self, what: str, command: str) -> None:
+        click.echo(f"To {what + ':':<22} tarpon job {command} {self.job_id}", err=True)
+
+
+def failure(ended: JobView, first_error: HistoryItem | None) -> tuple[str, str]:
+    """Why the job failed and what to do: the first thing that went wrong, since what follows is its consequence."""
+    told = printable(ended.state.message)
+    if first_error is None:
+        return told or "no reason was given", ended.state.details.get("Hint", "")
+    first = printable(first_error.event.message)
+    reason = first if not told or told in first else told if first in told else f"{first}\n  In the end: {told}"
+    return reason, printable(first_error.event.hint or ended.state.details.get("Hint", ""))
+
+
+def exit_codes(executions: Iterable[ExecutionView]) -> str:
+    """In one sentence, with which exit codes the tasks that completed ended."""
+    completed = [each for each in executions if each.state_name == ExecutionState.COMPLETED]
+    counts = Counter(each.run_output.exit_code for each in completed if each.run_output is not None)
+    match sorted(counts.items()):
+        case []:
+            return ""
+        case [(code, 1)]:
+            return f"Exit code: {code}."
+        case [(code, count)]:
+            return f"Exit code of all {count} tasks: {code}."
+        case several:
+            return "Exit codes: " + ", ".join(f"{code} ({count} x)" for code, count in several) + "."

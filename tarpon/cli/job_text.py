@@ -1,0 +1,89 @@
+"""How jobs and their executions look in tables and in `tarpon job describe`."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from shared.ids import short
+from shared.jobspec import JobView
+from shared.rest import ExecutionView, HistoryItem, JobResponse, desired_state_name
+from tarpon.cli.output import from_nanoseconds, moment, pairs, printable, table
+from tarpon.cli.progress import event_line, heading
+
+
+def jobs_table(jobs: Sequence[JobView], now: datetime) -> str:
+    rows = [
+        [
+            moment(from_nanoseconds(job.create_time), now),
+            short(job.id),
+            job.tasks[0].engine.type if job.tasks else "",
+            job.type,
+            job.state.state_type,
+            "" if job.name == job.id else printable(job.name),
+        ]
+        for job in jobs
+    ]
+    return table(["CREATED", "ID", "ENGINE", "TYPE", "STATE", "NAME"], rows)
+
+
+def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
+    rows = [
+        [
+            moment(from_nanoseconds(each.create_time), now),
+            short(each.id),
+            str(each.partition_index),
+            each.state_name,
+            desired_state_name(each.desired_state.state_type),
+            "" if each.run_output is None else str(each.run_output.exit_code),
+            short(printable(each.node_id)),
+        ]
+        for each in executions
+    ]
+    return table(["CREATED", "ID", "PART", "STATE", "DESIRED", "EXIT", "NODE"], rows)
+
+
+def history_lines(items: Iterable[HistoryItem], now: datetime) -> str:
+    return "\n".join([heading(), *(event_line(item, now=now) for item in items)])
+
+
+def description(described: JobResponse, now: datetime) -> str:
+    """What a person wants to know about one job, in sections."""
+    job = described.job
+    values = {
+        "ID": job.id,
+        "Name": printable(job.name),
+        "Namespace": printable(job.namespace),
+        "Type": job.type,
+        "State": job.state.state_type,
+        "Message": printable(job.state.message),
+        "Count": "" if job.count is None else str(job.count),
+        "Version": str(job.version),
+        "Labels": ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items())),
+        "Created": moment(from_nanoseconds(job.create_time), now),
+        "Modified": moment(from_nanoseconds(job.modify_time), now),
+    }
+    sections = [pairs(values)]
+    if described.executions is not None and described.executions.items:
+        sections.append("Executions\n" + executions_table(described.executions.items, now))
+        sections += _outputs(described.executions.items)
+    if described.history is not None and described.history.items:
+        sections.append("History\n" + history_lines(described.history.items, now))
+    return "\n\n".join(sections)
+
+
+def _outputs(executions: Sequence[ExecutionView]) -> Iterator[str]:
+    for each in executions:
+        output = each.run_output
+        if output is None:
+            continue
+        of = f" of {short(each.id)}" if len(executions) > 1 else ""
+        if output.error_msg:
+            yield f"Error{of}\n{printable(output.error_msg)}"
+        if output.stdout:
+            yield _written(f"Standard output{of}", output.stdout, truncated=output.stdout_truncated)
+        if output.stderr:
+            yield _written(f"Standard error{of}", output.stderr, truncated=output.stderr_truncated)
+
+
+def _written(title: str, text: str, *, truncated: bool) -> str:
+    note = " (the beginning; all of it is in the result)" if truncated else ""
+    return f"{title}{note}\n{printable(text).rstrip()}"

@@ -1,0 +1,103 @@
+"""The commands `tarpon node ...`."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.ids import short
+from tarpon.cli.commands import Group, given, with_client
+from tarpon.cli.output import moment, output_option, pairs, printable, show, size, table
+
+if TYPE_CHECKING:
+    from shared.rest import NodeState
+    from tarpon.client import Client
+
+
+@click.group(cls=Group)
+def node() -> None:
+    """Show nodes, and how a new one joins."""
+
+
+@node.command("list")
+@output_option
+@with_client
+async def list_nodes(client: "Client", output: str) -> None:
+    """List the nodes that the orchestrator knows."""
+    nodes = (await client.nodes()).nodes
+    show(nodes, output, lambda: _table(nodes))
+
+
+@node.command()
+@click.argument("node_id", metavar="NODE")
+@output_option
+@with_client
+async def describe(client: "Client", node_id: str, output: str) -> None:
+    """Show all about one node."""
+    found = await client.node(node_id)
+    show(found, output, lambda: _description(found, datetime.now(UTC)))
+
+
+@node.group(cls=Group)
+def token() -> None:
+    """The secret with which nodes join."""
+
+
+@token.command("show")
+def show_token() -> None:
+    """Print the line that starts a node. It holds the join secret; run this where the orchestrator runs."""
+    try:
+        from orchestrator.join import join_line_of
+    except ModuleNotFoundError as error:
+        from shared.errors import ExtraMissing
+
+        raise ExtraMissing("The orchestrator", "orchestrator") from error
+    click.echo(join_line_of(given().config()))
+
+
+def _table(nodes: "Sequence[NodeState]") -> str:
+    rows = []
+    for each in nodes:
+        info = each.info.compute_node_info
+        rows.append(
+            [
+                short(printable(each.info.node_id)),
+                each.info.node_type,
+                each.membership,
+                each.connection,
+                "" if info is None else ",".join(info.execution_engines),
+                "" if info is None else f"{info.running_executions}+{info.enqueued_executions}",
+            ]
+        )
+    return table(["ID", "TYPE", "APPROVAL", "STATUS", "ENGINES", "RUNS+QUEUE"], rows)
+
+
+def _description(node: "NodeState", now: datetime) -> str:
+    info, state = node.info.compute_node_info, node.connection_state
+    values = {
+        "ID": printable(node.info.node_id),
+        "Type": node.info.node_type,
+        "Approval": node.membership,
+        "Status": node.connection,
+        "Last error": printable(state.last_error),
+        "Last heartbeat": "" if state.last_heartbeat is None else moment(state.last_heartbeat, now),
+        "Connected since": "" if state.connected_since is None else moment(state.connected_since, now),
+        "Disconnected since": "" if state.disconnected_since is None else moment(state.disconnected_since, now),
+        "Version": printable(node.info.version.git_version),
+        "Labels": printable(", ".join(f"{name}={value}" for name, value in sorted(node.info.labels.items()))),
+    }
+    if info is not None:
+        free, most = info.available_capacity, info.max_capacity
+        values |= {
+            "Engines": printable(", ".join(info.execution_engines)),
+            "Publishers": printable(", ".join(info.publishers)),
+            "Inputs": printable(", ".join(info.storage_sources)),
+            "Running": str(info.running_executions),
+            "Queued": str(info.enqueued_executions),
+            "CPU free": f"{free.cpu:g} of {most.cpu:g}",
+            "Memory free": f"{size(free.memory)} of {size(most.memory)}",
+            "Disk free": f"{size(free.disk)} of {size(most.disk)}",
+            "GPU free": f"{free.gpu} of {most.gpu}" if most.gpu else "",
+        }
+    return pairs(values)

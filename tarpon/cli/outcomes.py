@@ -1,0 +1,52 @@
+"""What the exit codes of the command line are, and how errors look."""
+
+import enum
+
+import click
+
+from shared.errors import TarponError, code_of
+
+
+class Exit(enum.IntEnum):
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    STOPPED = 4
+    INTERRUPTED = 130
+
+
+EXIT_CODES_HELP = """\b
+Exit codes:
+    0  done; of `job run`: the job completed (whatever its task's exit code)
+    1  the job failed, or the request was refused
+    2  wrong usage, configuration or job file
+    3  no orchestrator can be reached
+    4  the job was stopped
+  130  interrupted
+"""
+
+
+class JobFailed(TarponError):
+    """A job that was waited for has failed."""
+
+    def __init__(self, job: str, reason: str, hint: str) -> None:
+        super().__init__(f"Job {job} failed: {reason}", hint=hint or f"See `tarpon job describe {job}`.")
+
+
+class JobStopped(TarponError):
+    """A job that was waited for was stopped by somebody."""
+
+    def __init__(self, job: str, reason: str) -> None:
+        told = f": {reason}" if reason else "."
+        super().__init__(f"Job {job} was stopped{told}", hint=f"See `tarpon job describe {job}`.")
+
+
+def show_error(error: TarponError) -> None:
+    """Message, code, details and hint, on stderr."""
+    code = click.style(f"[{code_of(error)}]", dim=True)
+    click.echo(f"{click.style('Error:', fg='red')} {error.message} {code}", err=True)
+    for name, value in error.details.items():
+        click.echo(f"  {name}: {value}", err=True)
+    if error.hint:
+        click.echo(f"{click.style('Hint: ', fg='green')} {error.hint}", err=True)

@@ -1,0 +1,111 @@
+"""How data looks on stdout: as a table for people, or as JSON or YAML for programs."""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+TABLE_WIDTH = 80
+
+output_option = click.option(
+    "--output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="The form of what is printed.",
+)
+
+
+def show(data: Any, output: str, as_text: Callable[[], str]) -> None:
+    """Print `data` in the form that `output` names; `as_text` makes the form for people."""
+    if output == "json":
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+    elif output == "yaml":
+        import msgspec
+        import yaml
+
+        click.echo(yaml.safe_dump(msgspec.to_builtins(data), sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        click.echo(as_text())
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as the terminal allows; where stdout is none, each row is one line, whatever its length."""
+    if sys.stdout.isatty():
+        return _wrapped(headings, rows, shutil.get_terminal_size((TABLE_WIDTH, 24)).columns)
+    return plain_columns([headings, *rows])
+
+
+def plain_columns(rows: Sequence[Sequence[str]]) -> str:
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for position, heading in enumerate(headings):
+        shown.add_column(heading, overflow="fold", no_wrap=position < len(headings) - 1)
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    console = Console(width=width, force_terminal=True)
+    with console.capture() as capture:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def printable(text: str) -> str:
+    """`text` without what could steer a terminal: tasks and nodes write it, and neither is trusted."""
+    return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in text)
+
+
+def pairs(values: Mapping[str, str]) -> str:
+    """`Name  value` lines, without those that have no value."""
+    shown = [(name, value) for name, value in values.items() if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown)
+
+
+def moment(when: datetime, now: datetime) -> str:
+    """The local time, with the date where it is not today's. Both arguments are aware."""
+    local = when.astimezone()
+    return local.strftime("%H:%M:%S" if local.date() == now.astimezone().date() else "%Y-%m-%d %H:%M:%S")
+
+
+def from_nanoseconds(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9).astimezone()
+
+
+def lasting(length: timedelta) -> str:
+    """`1.2 s`, `3 min 5 s`, `2 h 10 min`."""
+    seconds = length.total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+def size(count: float) -> str:
+    """`512 B`, `1.5 MiB`."""
+    if count < 1024:
+        return f"{count:.0f} B"
+    for unit in _UNITS:
+        count /= 1024
+        if count < 1024 or unit == _UNITS[-1]:
+            break
+    return f"{count:.1f} {unit}"

@@ -1,0 +1,103 @@
+"""The command `tarpon`: its groups, its exit codes, and the one place where errors are shown."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, TarponError
+from tarpon.cli.commands import Given, Group
+from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, JobStopped, show_error
+
+_LAZY = {
+    "serve": ("tarpon.cli.serve:serve", "Run an orchestrator, a compute node, or both."),
+    "devstack": ("tarpon.cli.devstack:devstack", "Run everything on this machine, to try it out."),
+    "job": ("tarpon.cli.job:job", "Submit, watch, list and stop jobs; get their results."),
+    "node": ("tarpon.cli.node:node", "Show nodes, and how a new one joins."),
+    "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),
+    "config": ("tarpon.cli.config:config", "Show settings and where they come from."),
+    "version": ("tarpon.cli.version:version", "Show the versions of this program and of the orchestrator."),
+}
+
+
+@click.group(cls=Group, lazy=_LAZY, epilog=EXIT_CODES_HELP)
+def tarpon() -> None:
+    """Run batch jobs on machines without cloud credentials, with their results in your S3 bucket."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code, after everything has been said."""
+    options = Given()
+    try:
+        result = tarpon.main(args=list(arguments), prog_name="tarpon", standalone_mode=False, obj=options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_went_away()
+    except BaseException as error:  # noqa: BLE001  # this is where errors become text and exit codes
+        return _explained(error, debug=options.debug)
+    return result if isinstance(result, int) else Exit.OK
+
+
+def _explained(error: BaseException, *, debug: bool) -> int:
+    match error:
+        case BaseExceptionGroup():
+            return _explained(_first(error), debug=debug)
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else Exit.FAILED
+        case click.Abort() | KeyboardInterrupt():
+            click.echo("Interrupted.", err=True)
+            return Exit.INTERRUPTED
+        case click.ClickException():
+            error.show()
+            return Exit.USAGE
+        case TarponError():
+            show_error(error)
+            if debug:
+                _show_traceback(error)
+            return _exit_code(error)
+        case Exception():
+            return _unexpected(error, debug=debug)
+        case _:
+            raise error
+
+
+def _unexpected(error: Exception, *, debug: bool) -> int:
+    click.echo(f"{click.style('Error:', fg='red')} {type(error).__name__}: {error} [InternalError]", err=True)
+    if debug:
+        _show_traceback(error)
+    else:
+        hint = "This is a defect of Tarpon. Repeat the command with --debug to see where it arose."
+        click.echo(f"{click.style('Hint: ', fg='green')} {hint}", err=True)
+    return Exit.FAILED
+
+
+def _exit_code(error: TarponError) -> int:
+    if isinstance(error, JobStopped):
+        return Exit.STOPPED
+    if isinstance(error, OrchestratorUnreachable) or error.code == "NotAnOrchestrator":
+        return Exit.UNREACHABLE
+    if isinstance(error, InvalidInput) or (isinstance(error, RemoteError) and error.remote_code in _BAD_JOB_FILE):
+        return Exit.USAGE
+    return Exit.FAILED
+
+
+_BAD_JOB_FILE = frozenset({"InvalidJob", "InvalidDocument"})
+
+
+def _show_traceback(error: BaseException) -> None:
+    import traceback
+
+    click.echo("".join(traceback.format_exception(error)), err=True)
+
+
+def _reader_went_away() -> int:
+    """Somebody like `head` has read enough: that is no error, and Python must not try to flush at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.OK
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

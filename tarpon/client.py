@@ -1,0 +1,194 @@
+"""The Python interface to an orchestrator: submit jobs, watch them, get what they produced.
+
+async with tarpon.Client() as client:
+    submitted = await client.submit(job)
+    ended = await client.wait(submitted.job_id)
+"""
+
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from shared.decoding import decode
+from shared.errors import OrchestratorUnreachable
+from shared.jobspec import Job, JobView
+from shared.rest import (
+    AgentNodeResponse,
+    AliveResponse,
+    ExecutionView,
+    HistoryItem,
+    JobResponse,
+    ListNodesResponse,
+    NodeResponse,
+    NodeState,
+    Page,
+    ResultItem,
+    StopRequest,
+    StopResponse,
+    SubmitRequest,
+    SubmitResponse,
+    VersionView,
+)
+from tarpon.calls import Calls
+from tarpon.watching import Progress, is_over, watch
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 1234
+
+
+class Client:
+    """One orchestrator, over HTTP. Use it as an async context manager.
+
+    `host` may also be a URL, such as that of a reverse proxy; `port` is ignored then. `timeout` bounds each try of a
+    call; `patience` is how long a watch waits for an orchestrator that went away. Every call is safe to repeat and is
+    repeated a few times where that may help. All raise OrchestratorUnreachable where nobody answers, and RemoteError
+    with the server's own code, message and hint.
+    """
+
+    def __init__(
+        self, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, timeout: float = 30.0, patience: float = 120.0
+    ) -> None:
+        self.url = base_url(host, port)
+        self._calls = Calls(self.url, timeout=timeout)
+        self._patience = patience
+
+    def __repr__(self) -> str:
+        return f"<tarpon.Client of {self.url}>"
+
+    async def __aenter__(self) -> Self:
+        await self._calls.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._calls.__aexit__(kind, error, trace)
+
+    # ---- jobs ---------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self, job: Job | Mapping[str, Any], *, force: bool = False, idempotency_token: str | None = None
+    ) -> SubmitResponse:
+        """Run a job. A mapping is read as a job file is: any case of keys, unknown keys raise InvalidDocument.
+
+        Give a token of your own to make a repeated submit of another process the same job too.
+        """
+        token = idempotency_token or str(uuid.uuid4())
+        request = SubmitRequest(job=_as_job(job), force=force, idempotency_token=token)
+        return await self._calls.call("PUT", "/orchestrator/jobs", SubmitResponse, body=request)
+
+    async def get(self, job: str, *, namespace: str = "") -> JobView:
+        """The job of this id, of this unambiguous beginning of an id, or of this name."""
+        return (await self.describe(job, namespace=namespace, include=())).job
+
+    async def describe(
+        self, job: str, *, namespace: str = "", include: Iterable[str] = ("history", "executions")
+    ) -> JobResponse:
+        query = _query(namespace=namespace, include=",".join(include))
+        return await self._calls.call("GET", _job(job), JobResponse, query=query)
+
+    async def list(
+        self,
+        *,
+        namespace: str = "",
+        limit: int = 0,
+        next_token: str = "",
+        order_by: str = "",
+        reverse: bool = False,
+        labels: str = "",
+    ) -> Page[JobView]:
+        """Some jobs. `namespace` "*" means all; `labels` is a selector such as `team=a,env in (x,y)`."""
+        query = _query(
+            namespace=namespace,
+            limit=str(limit or ""),
+            next_token=next_token,
+            order_by=order_by,
+            reverse="true" if reverse else "",
+            labels=labels,
+        )
+        return await self._calls.call("GET", "/orchestrator/jobs", Page[JobView], query=query)
+
+    async def stop(self, job: str, *, reason: str = "", namespace: str = "") -> StopResponse:
+        query, body = _query(namespace=namespace), StopRequest(reason=reason)
+        return await self._calls.call("DELETE", _job(job), StopResponse, query=query, body=body)
+
+    async def history(self, job: str, *, namespace: str = "", next_token: str = "") -> Page[HistoryItem]:
+        query = _query(namespace=namespace, next_token=next_token)
+        return await self._calls.call("GET", _job(job, "/history"), Page[HistoryItem], query=query)
+
+    async def executions(self, job: str, *, namespace: str = "", next_token: str = "") -> Page[ExecutionView]:
+        query = _query(namespace=namespace, next_token=next_token)
+        return await self._calls.call("GET", _job(job, "/executions"), Page[ExecutionView], query=query)
+
+    async def results(self, job: str, *, namespace: str = "") -> tuple[ResultItem, ...]:
+        """All results, each with a freshly signed URL. Fetch them with tarpon.results.get_results."""
+        items: tuple[ResultItem, ...] = ()
+        token = ""
+        while True:
+            query = _query(namespace=namespace, next_token=token)
+            page = await self._calls.call("GET", _job(job, "/results"), Page[ResultItem], query=query)
+            items += page.items
+            token = page.next_token
+            if not token:
+                return items
+
+    async def watch(self, job: str, *, namespace: str = "") -> AsyncGenerator[Progress, None]:
+        """History items from the first on, and the job at each change of its state; ends when the job has ended.
+
+        A lost connection is made again and goes on where it was.
+        """
+        progress = watch(self._calls, _job(job, "/events"), _query(namespace=namespace), patience=self._patience)
+        async with aclosing(progress) as events:
+            async for event in events:
+                yield event
+
+    async def wait(self, job: str, *, namespace: str = "") -> JobView:
+        """The job when it has ended, however it did."""
+        async with aclosing(self.watch(job, namespace=namespace)) as events:
+            async for event in events:
+                if isinstance(event, JobView) and is_over(event):
+                    return event
+        raise OrchestratorUnreachable(self.url)
+
+    # ---- nodes and the orchestrator itself ------------------------------------------------------------------------
+
+    async def nodes(self) -> ListNodesResponse:
+        return await self._calls.call("GET", "/orchestrator/nodes", ListNodesResponse)
+
+    async def node(self, node: str) -> NodeState:
+        """The node of this id or of this unambiguous beginning of an id."""
+        path = f"/orchestrator/nodes/{quote(node, safe='')}"
+        return (await self._calls.call("GET", path, NodeResponse)).node
+
+    async def alive(self) -> AliveResponse:
+        return await self._calls.call("GET", "/agent/alive", AliveResponse)
+
+    async def version(self) -> VersionView:
+        return await self._calls.call("GET", "/agent/version", VersionView)
+
+    async def agent_node(self) -> AgentNodeResponse:
+        """The orchestrator as a node, with the health of its publishers."""
+        return await self._calls.call("GET", "/agent/node", AgentNodeResponse)
+
+
+def base_url(host: str, port: int) -> str:
+    if "://" in host:
+        return host.rstrip("/")
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _as_job(job: Job | Mapping[str, Any]) -> Job:
+    if isinstance(job, Job):
+        return job
+    return decode(job, Job, what="The job", unknown="refuse")[0]
+
+
+def _job(job: str, rest: str = "") -> str:
+    return f"/orchestrator/jobs/{quote(job, safe='')}{rest}"
+
+
+def _query(**values: str) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}

@@ -1,0 +1,129 @@
+"""How a job's progress arrives live, also over an orchestrator's restart."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import aiohttp
+import msgspec
+
+from shared.errors import OrchestratorUnreachable, RemoteError
+from shared.jobspec import JobView
+from shared.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
+from shared.states import JobState
+from tarpon.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds
+
+SILENCE_SECONDS = 45.0
+"""The server sends a comment every 15 s; after three that are missing the connection counts as dead."""
+MAX_LINE_BYTES = 4 << 20
+
+_ENDS = frozenset(state.value for state in JobState if state.is_terminal)
+_BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
+
+Progress = HistoryItem | JobView
+
+
+class ServerSentEvent(msgspec.Struct, frozen=True):
+    """One event of a stream, as the HTML standard describes it (server-sent events)."""
+
+    kind: str = ""
+    data: str = ""
+    id: str = ""
+
+
+def is_over(job: JobView) -> bool:
+    return job.state.state_type in _ENDS
+
+
+async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: float) -> AsyncGenerator[Progress, None]:
+    """History items as they happen and the job whenever its state changes; ends after a terminal state.
+
+    Raises OrchestratorUnreachable when there never was one, or when it stays away for `patience` seconds.
+    """
+    last_id = ""
+    failures = 0
+    seen_at = time.monotonic()
+    while True:
+        try:
+            async with aclosing(_events(calls, path, query, last_id)) as events:
+                async for event in events:
+                    seen_at = time.monotonic()
+                    if event is None:
+                        continue
+                    failures = 0
+                    last_id = event.id or last_id
+                    progress = _decoded(event, calls.url)
+                    if progress is not None:
+                        yield progress
+                    if isinstance(progress, JobView) and is_over(progress):
+                        return
+        except _BROKEN as error:
+            if not calls.reached:
+                raise OrchestratorUnreachable(calls.url) from error
+        except RemoteError as error:
+            if error.status < 500:
+                raise
+        failures += 1
+        if time.monotonic() - seen_at > patience:
+            raise OrchestratorUnreachable(calls.url)
+        await asyncio.sleep(backoff_seconds(failures, longest=3.0))
+
+
+def _decoded(event: ServerSentEvent, url: str) -> Progress | None:
+    """None for an event of a kind that this program does not know."""
+    try:
+        if event.kind == EVENT_HISTORY:
+            return msgspec.json.decode(event.data, type=HistoryItem)
+        if event.kind == EVENT_JOB:
+            return msgspec.json.decode(event.data, type=JobView)
+    except msgspec.DecodeError as error:
+        raise NotAnOrchestrator(url, 200) from error
+    return None
+
+
+async def _events(
+    calls: Calls, path: str, query: dict[str, str], last_id: str
+) -> AsyncGenerator[ServerSentEvent | None, None]:
+    """The events of one connection, and None for every other sign of life."""
+    headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+    async with calls.session.get(
+        calls.address(path), params=query, headers=headers, timeout=limits, read_bufsize=MAX_LINE_BYTES
+    ) as response:
+        if response.status >= 400:
+            raise calls.refusal(response.status, await response.read())
+        calls.reached = True
+        yield None
+        fields = _Fields()
+        async for line in response.content:
+            yield fields.take(line.decode("utf-8", errors="replace").rstrip("\r\n"))
+
+
+class _Fields:
+    """Collects the lines of one event until the empty line that ends it."""
+
+    def __init__(self) -> None:
+        self._event = ServerSentEvent()
+
+    def take(self, line: str) -> ServerSentEvent | None:
+        """The event that this line ends, if it ends one."""
+        if line:
+            self._event = _with_line(self._event, line)
+            return None
+        event, self._event = self._event, ServerSentEvent()
+        return event if event.data else None
+
+
+def _with_line(event: ServerSentEvent, line: str) -> ServerSentEvent:
+    name, _, value = line.partition(":")
+    value = value.removeprefix(" ")
+    match name:
+        case "event":
+            return msgspec.structs.replace(event, kind=value)
+        case "id":
+            return msgspec.structs.replace(event, id=value)
+        case "data":
+            return msgspec.structs.replace(event, data=f"{event.data}\n{value}" if event.data else value)
+        case _:  # a comment, which keeps the connection alive, or a field that we do not use
+            return event

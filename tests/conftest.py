@@ -1,0 +1,26 @@
+"""Which servers and clients a test can ask for."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import S3Server, aws_environment, start_weed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_aws_of_this_machine() -> Iterator[None]:
+    """The developer's own keys, profiles and roles never matter, here and in the processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in aws_environment().items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = start_weed(tmp_path_factory.mktemp("weed"))
+    yield server
+    server.stop()

@@ -1,0 +1,190 @@
+"""A running nats-server of ours with its callout and streams, and nodes of nothing but nats-py (no tests in here)."""
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats.js.errors
+import nkeys
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+from nats.js.kv import KeyValue
+
+from orchestrator.auth import serve_auth
+from orchestrator.nats_config import ServerConfig
+from orchestrator.nats_server import NatsServer
+from orchestrator.secrets import Secrets, SecretSources, load_secrets
+from orchestrator.store import set_up_streams
+from shared.aio import background
+from shared.ids import NodeId
+from shared.subjects import STATE_BUCKET, binding_record, node_inbox
+from shared.transport import Connection, connect
+from tests.servers import HOST, free_ports
+
+WITHIN_SECONDS = 10.0
+
+
+async def eventually(is_so: Callable[[], bool], what: str) -> None:
+    """Wait until `is_so()`; the one loop in these tests that polls."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while not is_so():
+                await asyncio.sleep(0.01)
+    assert is_so(), f"not within {WITHIN_SECONDS:.0f} s: {what}"
+
+
+def new_user_seed() -> str:
+    return str(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER), "ascii")
+
+
+def public_key(seed: str) -> str:
+    return str(nkeys.from_seed(bytearray(seed, "ascii")).public_key, "ascii")
+
+
+class KvBindings:
+    """Bindings as create-only keys of the bucket of records. `binds` counts the questions."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.binds = 0
+
+    async def bind(self, node: NodeId, public_key: str) -> bool:
+        self.binds += 1
+        bucket = await self._connection.client.jetstream().key_value(STATE_BUCKET)
+        try:
+            await bucket.create(binding_record(node), public_key.encode())
+        except nats.js.errors.KeyWrongLastSequenceError:
+            return (await bucket.get(binding_record(node))).value == public_key.encode()
+        return True
+
+
+class Node:
+    """A connection with the rights of one node. `errors` are what the server said about it."""
+
+    def __init__(self, node: NodeId, client: Client, errors: list[Exception]) -> None:
+        self.id = node
+        self.client = client
+        self.errors = errors
+
+    async def settle(self) -> None:
+        """Return when the server has dealt with everything that was sent before, refusals included."""
+        await self.client.flush()
+
+    async def is_denied(self, what: str) -> None:
+        """The server refused something whose kind and subject are `what`."""
+        await eventually(lambda: any(what in str(error) for error in self.errors), f"refusal of {what}: {self.errors}")
+
+
+class Bus:
+    """The server, the orchestrator's connection to it, and means to join it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.secrets: Secrets = load_secrets(SecretSources(directory=directory / "secrets"))
+        self.config = ServerConfig(
+            directory=directory / "nats",
+            host=HOST,
+            port=free_ports(1)[0],
+            server_name="tarpon-test",
+            issuer=self.secrets.issuer_public_key,
+            orchestrator=self.secrets.orchestrator_public_key,
+        )
+        self.server = NatsServer(self.config)
+        self.connection: Connection
+        self.bindings: KvBindings
+        self._stack = AsyncExitStack()
+
+    @property
+    def client(self) -> Client:
+        """The orchestrator's own client of nats-py."""
+        return self.connection.client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        return self.client.jetstream()
+
+    async def bucket(self) -> KeyValue:
+        return await self.jetstream.key_value(STATE_BUCKET)
+
+    @asynccontextmanager
+    async def orchestrator(self) -> AsyncIterator[tuple[Connection, KvBindings]]:
+        """One more orchestrator: its connection, with the callout served over it."""
+        seed = self.secrets.orchestrator_seed.reveal()
+        async with connect([self.server.url], name="orchestrator", nkey_seed=seed) as connection:
+            bindings, ready = KvBindings(connection), asyncio.Event()
+            serving = serve_auth(
+                connection,
+                bindings,
+                issuer_seed=self.secrets.issuer_seed,
+                join_secret=self.secrets.join_secret,
+                ready=ready,
+            )
+            async with background(auth=serving):
+                async with asyncio.timeout(WITHIN_SECONDS):
+                    await ready.wait()
+                yield connection, bindings
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Bus"]:
+        """Everything up; nodes that joined are disconnected at the end."""
+        async with (
+            self.server,
+            background(nats=self.server.supervise()),
+            self.orchestrator() as (self.connection, self.bindings),
+            self._stack,
+        ):
+            await set_up_streams(self.jetstream)
+            yield self
+
+    async def join(self, node: str = "", *, seed: str = "", token: str | None = "", **options: Any) -> Node:
+        """Connect as a node would; a wrong `token`, none, or another `name` show what is refused.
+
+        Raises what nats-py raises if the server refuses.
+        """
+        name = NodeId(node or f"node-{uuid.uuid4().hex[:8]}")
+        errors: list[Exception] = []
+
+        async def remember(error: Exception) -> None:
+            errors.append(error)
+
+        if token == "":
+            token = self.secrets.join_secret.reveal()
+        settings = {
+            "name": name,
+            "token": token,
+            "nkeys_seed_str": seed or new_user_seed(),
+            "inbox_prefix": node_inbox(name),
+            "allow_reconnect": False,
+            "connect_timeout": WITHIN_SECONDS,
+            "error_cb": remember,
+            **options,
+        }
+        client = Client()
+        try:
+            await client.connect(servers=[self.server.url], **settings)
+        except BaseException:
+            await client.close()
+            raise
+        self._stack.push_async_callback(client.close)
+        return Node(name, client, errors)
+
+
+class Inbox:
+    """Everything that arrives on a subscription, in order."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def next(self) -> Msg:
+        return await self._subscription.next_msg(timeout=WITHIN_SECONDS)
+
+    @property
+    def is_empty(self) -> bool:
+        return self._subscription.pending_msgs == 0

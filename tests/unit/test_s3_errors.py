@@ -1,0 +1,150 @@
+import pytest
+
+from orchestrator.s3_location import BucketSettings
+from orchestrator.s3_problems import ProblemCode, explain_failure
+from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, parse_error
+
+SETTINGS = BucketSettings(bucket="results", region="eu-west-1", key="below/")
+
+
+def document(code: str, message: str = "Words.", more: str = "") -> bytes:
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>'
+        f"{more}<RequestId>4442587FB7D0A2F9</RequestId></Error>"
+    ).encode()
+
+
+def refusal(status: int, code: str, region: str = "") -> S3Failure:
+    return parse_error(status, document(code, more=f"<Region>{region}</Region>" if region else ""), {})
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "action"),
+    [
+        (400, "ExpiredToken", UploadAction.RENEW_URL),
+        (400, "InvalidToken", UploadAction.RENEW_URL),
+        (403, "InvalidAccessKeyId", UploadAction.RENEW_URL),
+        (403, "SignatureDoesNotMatch", UploadAction.RENEW_ONCE),
+        (403, "RequestTimeTooSkewed", UploadAction.RENEW_ONCE),
+        (403, "AccessDenied", UploadAction.FAIL),
+        (400, "RequestTimeout", UploadAction.RETRY),
+        (500, "InternalError", UploadAction.RETRY),
+        (503, "SlowDown", UploadAction.RETRY_SLOWER),
+        (503, "ServiceUnavailable", UploadAction.RETRY_SLOWER),
+        (429, "", UploadAction.RETRY_SLOWER),
+        (400, "BadDigest", UploadAction.RESEND),
+        (400, "InvalidDigest", UploadAction.RESEND),
+        (400, "XAmzContentSHA256Mismatch", UploadAction.RESEND),
+        (400, "EntityTooLarge", UploadAction.FAIL),
+        (400, "InvalidPart", UploadAction.FAIL),
+        (404, "NoSuchUpload", UploadAction.SETTLE),
+        (404, "NoSuchBucket", UploadAction.FAIL),
+        (409, "ConditionalRequestConflict", UploadAction.RETRY),
+        (412, "PreconditionFailed", UploadAction.SETTLE),
+        (412, "", UploadAction.SETTLE),
+        (411, "MissingContentLength", UploadAction.FAIL),
+        (501, "NotImplemented", UploadAction.FAIL),
+        (501, "", UploadAction.FAIL),
+        (301, "PermanentRedirect", UploadAction.FAIL),
+        (307, "TemporaryRedirect", UploadAction.FAIL),
+        (413, "", UploadAction.FAIL),
+        (502, "", UploadAction.RETRY),
+        (504, "", UploadAction.RETRY),
+        (507, "", UploadAction.RETRY),
+    ],
+)
+def test_each_answer_has_its_action(status: int, code: str, action: UploadAction) -> None:
+    failure = parse_error(status, document(code) if code else b"", {})
+    assert failure.code == code
+    assert action_for(failure) is action
+
+
+def test_an_expired_url_is_renewed_and_a_denied_one_is_not() -> None:
+    aws = document("AccessDenied", "Request has expired", "<ServerTime>2026-01-01T00:00:00Z</ServerTime>")
+    others = document("AccessDenied", "Request has expired")
+    assert action_for(parse_error(403, aws, {})) is UploadAction.RENEW_URL
+    assert action_for(parse_error(403, others, {})) is UploadAction.RENEW_URL
+    assert action_for(parse_error(403, document("AccessDenied"), {})) is UploadAction.FAIL
+
+
+def test_code_words_and_request_id_are_read_also_with_a_namespace() -> None:
+    body = b'<Error xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Code>SlowDown</Code><Message>Reduce.</Message></Error>'
+    failure = parse_error(503, body, {"x-amz-request-id": "R1"})
+    assert failure == S3Failure(status=503, code="SlowDown", message="Reduce.", request_id="R1")
+    assert str(failure) == "503 SlowDown Reduce. (request R1)"
+
+
+def test_the_right_region_is_read_from_the_body_or_a_header() -> None:
+    body = document("AuthorizationHeaderMalformed", more="<Region>eu-central-1</Region>")
+    assert parse_error(400, body, {}).region == "eu-central-1"
+    assert parse_error(301, b"", {"x-amz-bucket-region": "us-west-2"}).region == "us-west-2"
+
+
+def test_an_answer_with_a_dtd_is_not_read() -> None:
+    laughs = b'<!DOCTYPE Error [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><Error><Code>&b;</Code></Error>'
+    assert parse_error(403, laughs, {}).code == ""
+    assert parse_error(403, laughs.decode().encode("utf-16"), {}).code == ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not xml",
+        b"<Error><Code>Half",
+        b"<Other><Code>AccessDenied</Code></Other>",
+        b'<?xml version="1.0" encoding="no-such"?><Error/>',
+        document("AccessDenied", "x" * MAX_ERROR_BYTES),
+        b"\xff\xfe\x00",
+    ],
+)
+def test_what_is_not_an_error_document_has_no_code(body: bytes) -> None:
+    assert parse_error(403, body, {}).code == ""
+
+
+def test_a_web_page_is_recognised() -> None:
+    assert parse_error(404, b"<!DOCTYPE html><html></html>", {}).is_html
+    assert parse_error(404, b"Not here", {"content-type": "text/html; charset=utf-8"}).is_html
+    assert not parse_error(404, document("NoSuchBucket"), {"content-type": "application/xml"}).is_html
+
+
+def test_words_are_one_bounded_line_without_any_query_string() -> None:
+    hostile = "first\n\x1b[31msecond https://b.example/k?X-Amz-Signature=0123 " + "x" * 1000
+    message = parse_error(400, document("Odd", hostile.replace("\x1b", "")), {}).message
+    assert "\n" not in message
+    assert "0123" not in message
+    assert "https://b.example/k?..." in message
+    assert len(message) <= 300
+
+
+@pytest.mark.parametrize(
+    ("failure", "skew", "expected", "word"),
+    [
+        (refusal(404, "NoSuchBucket"), 0, ProblemCode.BUCKET_MISSING, "not exist, or these credentials may not use it"),
+        (refusal(403, "AccessDenied"), 0, ProblemCode.ACCESS_DENIED, "arn:aws:s3:::results/below/*"),
+        (refusal(403, "InvalidAccessKeyId"), 0, ProblemCode.ACCESS_KEY_UNKNOWN, "does not know the access key"),
+        (refusal(403, "SignatureDoesNotMatch"), 0, ProblemCode.SECRET_KEY_WRONG, "secret access key is wrong"),
+        (refusal(403, "SignatureDoesNotMatch"), 5000, ProblemCode.CLOCK_SKEWED, "5000 s behind that of S3"),
+        (refusal(403, "RequestTimeTooSkewed"), -1200, ProblemCode.CLOCK_SKEWED, "1200 s ahead of that of S3"),
+        (refusal(403, "RequestTimeTooSkewed"), None, ProblemCode.CLOCK_SKEWED, "too far from its own"),
+        (refusal(400, "ExpiredToken"), 0, ProblemCode.CREDENTIALS_EXPIRED, "have expired"),
+        (refusal(301, "PermanentRedirect"), 0, ProblemCode.REGION_WRONG, "the one where the bucket is"),
+        (refusal(400, "AuthorizationHeaderMalformed", "r-2"), 0, ProblemCode.REGION_WRONG, "Set Region to 'r-2'."),
+        (refusal(400, "AuthorizationQueryParametersError", "r-2"), 0, ProblemCode.REGION_WRONG, "Set Region to 'r-2'."),
+        (refusal(503, "SlowDown"), 0, ProblemCode.SERVICE_FAILING, "tried again"),
+        (refusal(400, "InvalidRequest"), 0, ProblemCode.REQUEST_REFUSED, "Words."),
+    ],
+)
+def test_each_refusal_is_told_in_words_with_a_stable_code(
+    failure: S3Failure, skew: float | None, expected: ProblemCode, word: str
+) -> None:
+    problem = explain_failure(failure, SETTINGS, skew)
+    assert problem.code is expected
+    assert word in str(problem)
+    assert "4442587FB7D0A2F9" in problem.message
+
+
+def test_an_answer_that_s3_would_not_give_is_told_as_such() -> None:
+    problem = explain_failure(parse_error(405, b"<html>no</html>", {}), SETTINGS, 0)
+    assert problem.code is ProblemCode.NOT_S3
+    assert explain_failure(parse_error(502, b"<html>bad</html>", {}), SETTINGS, 0).code is ProblemCode.SERVICE_FAILING

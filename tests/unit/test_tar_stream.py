@@ -1,0 +1,346 @@
+"""The tar that a directory tree becomes."""
+
+import io
+import os
+import socket
+import stat
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from compute import tar_stream
+from compute.tar_header import EntryKind, entry_header
+from compute.tar_stream import BLOCK_BYTES, MAX_WARNINGS, READ_BYTES, TarStream
+
+TIME = 1_700_000_000
+
+
+def tar_of(root: Path) -> bytes:
+    return b"".join(TarStream(root).blocks())
+
+
+def members(tar: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
+        return {member.name: member for member in archive}
+
+
+def content(tar: bytes, name: str) -> bytes:
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
+        file = archive.extractfile(name)
+        assert file is not None
+        return file.read()
+
+
+def descriptors() -> set[str]:
+    return {link.name for link in Path("/proc/self/fd").iterdir()}
+
+
+def forbid_opening(monkeypatch: pytest.MonkeyPatch, name: bytes) -> None:
+    """As root, permissions hide nothing."""
+    real_open: Callable[..., int] = os.open
+
+    def refusing_open(path: bytes, flags: int, *arguments: int, **options: int) -> int:
+        if path == name:
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refusing_open)
+
+
+def test_entries_come_in_the_order_of_their_bytes_and_directories_before_their_content(tmp_path: Path) -> None:
+    for name in ("b/z", "b/a", "a.txt", "a/inner", "Z", "é"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(members(tar_of(tmp_path))) == ["Z", "a", "a/inner", "a.txt", "b", "b/a", "b/z", "é"]
+
+
+def test_the_same_tree_gives_the_same_bytes_wherever_and_whenever_it_was_made(tmp_path: Path) -> None:
+    for root, names in ((tmp_path / "one", "abc"), (tmp_path / "two", "cba")):
+        root.mkdir()
+        for name in names:
+            (root / name).write_bytes(name.encode() * 1000)
+            os.utime(root / name, ns=(root.stat().st_mtime_ns, TIME * 10**9 + ord(root.name[0])))
+    assert tar_of(tmp_path / "one") == tar_of(tmp_path / "two")
+
+
+def test_owners_are_nobody_in_particular_and_times_are_whole_seconds(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.utime(tmp_path / "file", ns=(0, TIME * 10**9 + 999_999_999))
+    member = members(tar_of(tmp_path))["file"]
+    assert (member.uid, member.gid, member.uname, member.gname) == (0, 0, "", "")
+    assert (member.mtime, member.pax_headers) == (TIME, {})
+
+
+def test_permissions_are_kept_and_setuid_is_not(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(0o6751)
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    found = members(tar_of(tmp_path))
+    assert (found["file"].mode, found["shared"].mode) == (0o751, 0o1777)
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, READ_BYTES, READ_BYTES + 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 7])
+def test_content_of_any_size_is_kept(tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    (tmp_path / "file").write_bytes(data)
+    (tmp_path / "next").write_bytes(b"next")
+    tar = tar_of(tmp_path)
+    assert (content(tar, "file"), content(tar, "next")) == (data, b"next")
+
+
+def test_blocks_have_the_same_size_except_the_last(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(3 * BLOCK_BYTES))
+    sizes = [len(block) for block in TarStream(tmp_path).blocks()]
+    assert sizes == [BLOCK_BYTES] * 3 + [512 + 1024]
+
+
+def test_an_empty_directory_gives_a_valid_archive(tmp_path: Path) -> None:
+    assert members(tar_of(tmp_path)) == {}
+
+
+def test_symbolic_links_are_kept_and_never_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("secret")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "folder").symlink_to("../outside")
+    (root / "dangling").symlink_to("ü" * 120)
+    found = members(tar_of(root))
+    assert {name: member.linkname for name, member in found.items()} == {"folder": "../outside", "dangling": "ü" * 120}
+
+
+def exchange_when_opened(monkeypatch: pytest.MonkeyPatch, path: Path, target: Path) -> None:
+    """As a process left over from the task could: `path` becomes a link after it was looked at."""
+    real_open: Callable[..., int] = os.open
+
+    def exchanging_open(name: bytes, flags: int, *arguments: int, **options: int) -> int:
+        if name == os.fsencode(path.name):
+            path.rename(path.with_name("moved"))
+            path.symlink_to(target)
+        return real_open(name, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", exchanging_open)
+
+
+def test_a_file_that_turns_into_a_link_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outside").write_text("secret")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "file").write_text("public")
+    exchange_when_opened(monkeypatch, tmp_path / "root" / "file", tmp_path / "outside")
+    stream = TarStream(tmp_path / "root")
+    assert b"secret" not in b"".join(stream.blocks())
+    assert stream.warnings_count == 1
+
+
+def test_a_directory_that_turns_into_a_link_is_not_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("secret")
+    (tmp_path / "root" / "folder").mkdir(parents=True)
+    exchange_when_opened(monkeypatch, tmp_path / "root" / "folder", tmp_path / "outside")
+    stream = TarStream(tmp_path / "root")
+    assert b"secret" not in b"".join(stream.blocks())
+    assert stream.warnings_count == 1
+
+
+def test_a_second_name_of_a_file_becomes_a_hard_link(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "first").write_bytes(b"x" * 2000)
+    (tmp_path / "z").hardlink_to(tmp_path / "sub" / "first")
+    (tmp_path / "alone").write_bytes(b"")
+    stream = TarStream(tmp_path)
+    found = members(b"".join(stream.blocks()))
+    assert (found["z"].islnk(), found["z"].linkname, found["z"].size) == (True, "sub/first", 0)
+    assert found["sub/first"].isreg()
+    assert (stream.entries, stream.raw_bytes) == (4, 2000)
+
+
+@pytest.mark.parametrize(
+    "name", [b"n" * 100, b"n" * 101, b"n" * 255, "größe-数".encode(), b"\xff\xfe broken", b"line\nbreak", b" =\\ "]
+)
+def test_any_name_survives(tmp_path: Path, name: bytes) -> None:
+    text = os.fsdecode(name)
+    (tmp_path / text).write_bytes(b"content")
+    (tmp_path / "0link").symlink_to(text)
+    tar = tar_of(tmp_path)
+    assert content(tar, text) == b"content"
+    assert members(tar)["0link"].linkname == text
+
+
+def test_long_paths_survive_and_gnu_tar_lists_them(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*(["directory-" + "d" * 60] * 5))
+    deep.mkdir(parents=True)
+    (deep / "ünï").touch()
+    listed = subprocess.run(
+        ["tar", "-tf", "-", "--quoting-style=literal"], input=tar_of(tmp_path), capture_output=True, check=True
+    )
+    assert listed.stderr == b""
+    assert str((deep / "ünï").relative_to(tmp_path)) in listed.stdout.decode().splitlines()
+
+
+def test_gnu_tar_finds_no_difference_to_the_tree(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "file").write_bytes(os.urandom(5000))
+    (tmp_path / "link").symlink_to("sub/file")
+    (tmp_path / "hard").hardlink_to(tmp_path / "sub" / "file")
+    for path in (tmp_path / "hard", tmp_path / "sub"):
+        os.utime(path, (TIME, TIME))
+    os.utime(tmp_path / "link", (TIME, TIME), follow_symlinks=False)
+    compared = subprocess.run(
+        ["tar", "-C", tmp_path, "-df", "-"], input=tar_of(tmp_path), capture_output=True, check=False
+    )
+    differences = [line for line in compared.stdout.decode().splitlines() if "id differs" not in line]
+    assert (differences, compared.stderr) == ([], b"")
+
+
+def test_times_before_1970_and_sizes_beyond_8_gib_get_an_extended_header() -> None:
+    size = 9 * 2**30
+    header = entry_header(EntryKind.FILE, b"huge", mode=0o644, mtime=-5, size_bytes=size)
+    with tarfile.open(fileobj=io.BytesIO(header + bytes(1024)), mode="r:") as archive:
+        first = archive.next()
+    assert first is not None
+    assert (first.name, first.size, first.mtime) == ("huge", size, -5)
+
+
+def test_sockets_and_fifos_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        stream = TarStream(tmp_path)
+        assert list(members(b"".join(stream.blocks()))) == ["file"]
+    assert stream.warnings == [
+        "'fifo' was left out: it is a socket, a fifo or a device",
+        "'socket' was left out: it is a socket, a fifo or a device",
+    ]
+
+
+def test_an_unreadable_file_is_left_out_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hidden").write_text("x")
+    (tmp_path / "open").write_text("y")
+    forbid_opening(monkeypatch, b"hidden")
+    stream = TarStream(tmp_path)
+    tar = b"".join(stream.blocks())
+    assert (list(members(tar)), stream.raw_bytes) == (["open"], 1)
+    assert stream.warnings == ["'hidden' was left out: Permission denied"]
+
+
+def test_an_unreadable_directory_is_archived_empty_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "file").touch()
+    forbid_opening(monkeypatch, b"hidden")
+    stream = TarStream(tmp_path)
+    assert list(members(b"".join(stream.blocks()))) == ["hidden"]
+    assert stream.warnings == ["'hidden' was archived without its content: Permission denied"]
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_filled_with_zeros(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * (4 * BLOCK_BYTES))
+    (tmp_path / "next").write_bytes(b"next")
+    stream = TarStream(tmp_path)
+    blocks = stream.blocks()
+    tar = next(blocks)
+    os.truncate(tmp_path / "file", 2 * BLOCK_BYTES)
+    tar += b"".join(blocks)
+    assert content(tar, "file") == b"x" * (2 * BLOCK_BYTES) + bytes(2 * BLOCK_BYTES)
+    assert content(tar, "next") == b"next"
+    assert stream.warnings == [
+        f"'file' became shorter while it was read: its last {2 * BLOCK_BYTES} bytes are zeros in the archive"
+    ]
+
+
+def test_a_file_that_grows_while_it_is_read_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * (2 * BLOCK_BYTES))
+    (tmp_path / "next").write_bytes(b"next")
+    stream = TarStream(tmp_path)
+    blocks = stream.blocks()
+    tar = next(blocks)
+    with (tmp_path / "file").open("ab") as file:
+        file.write(b"more")
+    tar += b"".join(blocks)
+    assert (content(tar, "file"), content(tar, "next")) == (b"x" * (2 * BLOCK_BYTES), b"next")
+    assert stream.warnings == [f"'file' grew while it was read: it was cut at {2 * BLOCK_BYTES} bytes"]
+
+
+def test_a_file_that_vanishes_before_its_turn_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(2 * BLOCK_BYTES))
+    (tmp_path / "b").write_bytes(b"b")
+    stream = TarStream(tmp_path)
+    blocks = stream.blocks()
+    tar = next(blocks)
+    (tmp_path / "b").unlink()
+    tar += b"".join(blocks)
+    assert list(members(tar)) == ["a"]
+    assert stream.warnings == ["'b' was left out: it vanished"]
+
+
+def test_a_disk_error_in_the_middle_of_a_file_leaves_a_valid_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    (tmp_path / "next").write_bytes(b"next")
+    real_read = os.read
+
+    def failing_read(descriptor: int, size: int) -> bytes:
+        if size == 100:
+            raise OSError(5, "Input/output error")
+        return real_read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", failing_read)
+    stream = TarStream(tmp_path)
+    tar = b"".join(stream.blocks())
+    assert (content(tar, "file"), content(tar, "next")) == (bytes(100), b"next")
+    assert "Input/output error" in stream.warnings[0]
+
+
+def test_warnings_are_bounded_and_counted(tmp_path: Path) -> None:
+    for number in range(MAX_WARNINGS + 20):
+        os.mkfifo(tmp_path / f"fifo{number}")
+    stream = TarStream(tmp_path)
+    list(stream.blocks())
+    assert (len(stream.warnings), stream.warnings_count) == (MAX_WARNINGS, MAX_WARNINGS + 20)
+
+
+def test_a_warning_is_printable_valid_unicode_and_short(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ("\udcff\x1b[31m" + "x" * 240))
+    stream = TarStream(tmp_path)
+    list(stream.blocks())
+    assert stream.warnings[0].isprintable()
+    assert len(stream.warnings[0].encode()) < 300
+
+
+def test_directories_deeper_than_the_limit_are_archived_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar_stream, "MAX_DEPTH", 3)
+    (tmp_path / "1" / "2" / "3" / "4").mkdir(parents=True)
+    stream = TarStream(tmp_path)
+    assert list(members(b"".join(stream.blocks()))) == ["1", "1/2", "1/2/3"]
+    assert stream.warnings_count == 1
+
+
+def test_a_missing_root_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        tar_of(tmp_path / "missing")
+
+
+def test_closing_it_half_way_closes_every_file(tmp_path: Path) -> None:
+    (tmp_path / "1" / "2").mkdir(parents=True)
+    (tmp_path / "1" / "2" / "file").write_bytes(bytes(3 * BLOCK_BYTES))
+    before = descriptors()
+    blocks = TarStream(tmp_path).blocks()
+    next(blocks)
+    assert len(descriptors() - before) == 4
+    blocks.close()
+    assert descriptors() == before
+
+
+def test_reading_it_to_the_end_closes_every_file(tmp_path: Path) -> None:
+    (tmp_path / "1" / "2").mkdir(parents=True)
+    before = descriptors()
+    tar = tar_of(tmp_path)
+    assert descriptors() == before
+    assert stat.S_IMODE(members(tar)["1/2"].mode) == stat.S_IMODE((tmp_path / "1" / "2").stat().st_mode)
