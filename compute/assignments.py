@@ -101,7 +101,7 @@ class Assignments:
             await message.respond(encode(await self._carry_out(order)))
         except UnknownMessage as error:
             self._drop(error.message)
-        except Exception:
+        except Exception:  # noqa: BLE001  # one bad order must not end the intake
             _log.exception("An order of %d bytes could not be carried out.", len(message.payload))
 
     async def _carry_out(self, order: Order) -> Accepted | Rejected:

@@ -1,23 +1,20 @@
 """How one execution goes from accepted to told: slot, run, publish, with its end as a fact whatever happens."""
 
 import asyncio
-import enum
 import errno
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from msgspec.structs import replace
 
 from compute.engines import Broken, Engine, Exited, Run, RunEnd
 from compute.environment import EnvironmentPolicy
-from compute.grants import Grants
+from compute.held_execution import Activity, Execution, Stop
 from compute.journal import Entry, Happening, Journal, Phase
 from compute.process_mark import ProcessMark
 from compute.reports import Reports
-from compute.slots import Slot
 from compute.upload import NotSent, Sent, Upload
 from shared.aio import finish
 from shared.errors import TarponError
@@ -28,6 +25,7 @@ from shared.messages import (
     ExecutionFailed,
     ExecutionStarted,
     OutputPublished,
+    RunOutput,
     TaskEnded,
 )
 from shared.states import FailureReason
@@ -37,77 +35,12 @@ _log = logging.getLogger(__name__)
 PUBLISHING_AT_ONCE = 8
 DISK_SECONDS = 600.0
 """How long moving or removing the folders of one execution may take."""
+NO_EXIT_CODE = -1
+"""Told with the output of a task that did not end by itself."""
 MAX_WARNINGS = 20
 MAX_TEXT = 500
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNFINISHED = {Phase.ACCEPTED, Phase.STARTED}
-
-
-class Activity(enum.Enum):
-    QUEUED = enum.auto()
-    RUNNING = enum.auto()
-    PUBLISHING = enum.auto()
-    """The task has ended; what follows needs no slot."""
-    OVER = enum.auto()
-
-
-class Stop(enum.Enum):
-    """Why an execution is stopped from outside."""
-
-    CANCELLED = enum.auto()
-    SETTLED = enum.auto()
-    """The orchestrator does not wait for its end any more, so nothing is told."""
-    NODE_STOPS = enum.auto()
-
-
-class Execution:
-    """One execution that this node holds, in whatever phase."""
-
-    def __init__(self, entry: Entry, grants: Grants, slot: Slot | None = None) -> None:
-        self.entry = entry
-        self.grants = grants
-        self.activity = Activity.QUEUED
-        self.stop: Stop | None = None
-        self.stop_reason = ""
-        self.accepted = asyncio.Event()
-        """Set when the journal has it, or could not be written."""
-        self._slot = slot
-        self._scope: asyncio.Timeout | None = None
-
-    def __repr__(self) -> str:
-        return f"<Execution {self.id} {self.activity.name.lower()}, {self.entry.phase}>"
-
-    @property
-    def id(self) -> ExecutionId:
-        return self.entry.execution_id
-
-    @property
-    def was_interrupted(self) -> bool:
-        return self._scope is not None and self._scope.expired()
-
-    def request_stop(self, stop: Stop, reason: str = "") -> None:
-        """Interrupt the work wherever it is; `Supervisor` then decides what the end is. No effect after the end."""
-        if self.stop is not Stop.SETTLED:
-            self.stop, self.stop_reason = stop, reason
-        if self._scope is not None and not self._scope.expired():
-            self._scope.reschedule(asyncio.get_running_loop().time())
-
-    @asynccontextmanager
-    async def stoppable(self) -> AsyncIterator[None]:
-        """A stretch that `request_stop` ends with TimeoutError: a deadline that is set only when it is needed."""
-        async with asyncio.timeout(None) as scope:
-            if self.stop is not None:
-                scope.reschedule(asyncio.get_running_loop().time())
-            self._scope = scope
-            yield
-
-    async def slot_granted(self) -> None:
-        if self._slot is not None:
-            await self._slot.granted()
-
-    def release_slot(self) -> None:
-        if self._slot is not None:
-            self._slot.release()
 
 
 class Supervisor:
@@ -134,7 +67,7 @@ class Supervisor:
         try:
             async with execution.stoppable():
                 await self._advance(execution)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # an execution's failure is data, whatever it is
             if execution.was_interrupted:
                 await self._stopped(execution)
             else:
@@ -171,8 +104,9 @@ class Supervisor:
             on_started=partial(self._started, execution),
         )
         limit_seconds = assignment.execution_timeout_seconds
+        deadline = asyncio.timeout(limit_seconds or None)
         try:
-            async with asyncio.timeout(limit_seconds or None) as deadline:
+            async with deadline:
                 return await self._engines[assignment.task.engine.type.lower()].run(run)
         except TimeoutError:
             if not deadline.expired():
@@ -197,8 +131,9 @@ class Supervisor:
         upload = self._new_upload(execution)
         limit_seconds = execution.entry.assignment.publish_timeout_seconds
         begun = time.monotonic()
+        deadline = asyncio.timeout(limit_seconds)
         try:
-            async with asyncio.timeout(limit_seconds) as deadline, self._publishing:
+            async with deadline, self._publishing:
                 end = await upload.run()
         except TimeoutError:
             if not deadline.expired():
@@ -224,12 +159,16 @@ class Supervisor:
                 pass
 
     async def _fail(self, execution: Execution, reason: FailureReason, detail: str) -> None:
-        output = None
-        if execution.entry.phase is Phase.STARTED:
-            output = await asyncio.to_thread(self._journal.workspace(execution.id).read_output, 0)
+        output = await self._output_so_far(execution) if execution.entry.phase is Phase.STARTED else None
         await self._discard(execution)
         fact = ExecutionFailed(reason=reason.value, detail=detail[:MAX_TEXT], output=output)
         await self._conclude(execution, Phase.FAILED, fact)
+
+    async def _output_so_far(self, execution: Execution) -> RunOutput | None:
+        try:
+            return await asyncio.to_thread(self._journal.workspace(execution.id).read_output, NO_EXIT_CODE)
+        except OSError:
+            return None
 
     async def _discard(self, execution: Execution) -> None:
         """Nobody will read the files of what has failed, and the disk may be full of them."""

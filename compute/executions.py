@@ -6,8 +6,9 @@ import uuid
 from collections import deque
 from collections.abc import Iterable
 
-from compute.execution import Activity, Execution, Stop, Supervisor
+from compute.execution import Supervisor
 from compute.grants import GrantRequests, Grants
+from compute.held_execution import Activity, Execution, Stop
 from compute.journal import Entry, Journal, new_entry
 from compute.reports import Reports
 from compute.slots import Slots
@@ -119,7 +120,7 @@ class Executions:
     def tell_again(self) -> None:
         """Report every end for which there was no receipt, in case it was lost with the state of the far side."""
         for execution in self._held.values():
-            if execution.activity is Activity.OVER:
+            if execution.activity is Activity.OVER and not self._reports.is_waiting(execution.id):
                 self._reports.tell(execution.id, *execution.entry.happenings, urgent=True)
 
     def cancel(self, execution_id: ExecutionId, reason: str) -> None:

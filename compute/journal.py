@@ -85,7 +85,7 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Entry)
 
 
-class Damaged(msgspec.Struct, frozen=True):
+class DamagedEntry(msgspec.Struct, frozen=True):
     """An entry that could not be read and was set aside."""
 
     execution_id: ExecutionId
@@ -115,7 +115,7 @@ class Journal:
         await self._in_thread((folder / FILE).unlink, True)
         await asyncio.to_thread(remove_tree, folder)
 
-    def recover(self) -> Iterator[Entry | Damaged]:
+    def recover(self) -> Iterator[Entry | DamagedEntry]:
         """What an earlier process of this node left. Blocks; meant for the start."""
         private_file.make_folder(self._root)
         for folder in sorted(self._root.iterdir()):
@@ -138,7 +138,7 @@ class Journal:
         private_file.make_folder(folder)
         private_file.replace(folder / FILE, _encoder.encode(entry))
 
-    def _read(self, folder: Path) -> Entry | Damaged | None:
+    def _read(self, folder: Path) -> Entry | DamagedEntry | None:
         path = folder / FILE
         try:
             entry = _decoder.decode(path.read_bytes())
@@ -150,13 +150,13 @@ class Journal:
             return self._set_aside(folder, "the entry is of another execution")
         return entry
 
-    def _set_aside(self, folder: Path, why: str) -> Damaged:
+    def _set_aside(self, folder: Path, why: str) -> DamagedEntry:
         aside = self._root.with_name("damaged") / folder.name
         private_file.make_folder(aside.parent)
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
         _log.error("The journal of execution %s cannot be read (%s) and was moved to %s.", folder.name, why, aside)
-        return Damaged(ExecutionId(folder.name), why)
+        return DamagedEntry(ExecutionId(folder.name), why)
 
     async def _in_thread(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: act(*args, **kwargs))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from compute.engines import Engine
 from compute.executions import Executions
-from compute.journal import Damaged, Entry, Happening, Journal, Phase
+from compute.journal import DamagedEntry, Entry, Happening, Journal, Phase
 from compute.reports import Reports
 from shared.messages import ExecutionFailed
 from shared.states import FailureReason
@@ -21,7 +21,7 @@ async def recover(journal: Journal, engines: Mapping[str, Engine], executions: E
     """Fail what was not finished, publish what was finished, tell again what was told."""
     for found in await asyncio.to_thread(lambda: list(journal.recover())):
         match found:
-            case Damaged(execution_id, why):
+            case DamagedEntry(execution_id, why):
                 fact = ExecutionFailed(
                     reason=FailureReason.NODE_ERROR.value, detail=f"The node's journal is damaged: {why}"[:500]
                 )

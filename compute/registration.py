@@ -39,6 +39,7 @@ class Registrar:
         self._info = info
         self._executions = executions
         self._due = asyncio.Event()
+        self._tell_again = False
         self._said = ""
 
     def __repr__(self) -> str:
@@ -57,12 +58,11 @@ class Registrar:
                 await self._register()
 
     async def _on_each_connection(self) -> None:
-        number = await self._connection.next_connection(0)
-        self._due.set()
+        number = 0
         while True:
-            number = await self._connection.next_connection(number)
+            earlier, number = number, await self._connection.next_connection(number)
+            self._tell_again = self._tell_again or earlier > 0
             self._due.set()
-            self._executions.tell_again()
 
     async def _register(self) -> None:
         """Until there is an answer that settles it."""
@@ -91,6 +91,9 @@ class Registrar:
                 for execution_id in cancelled:
                     self._executions.cancel(execution_id, "The orchestrator does not want it any more.")
                 self._executions.forget(settled)
+                if self._tell_again:
+                    self._tell_again = False
+                    self._executions.tell_again()
                 return True
             case RequestRefused(message=message, retryable=retryable):
                 self._say(logging.WARNING, f"The orchestrator refuses this node: {message}")

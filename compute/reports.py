@@ -50,6 +50,9 @@ class Reports:
             loop = asyncio.get_running_loop()
             self._held[execution_id] = loop.call_later(HOLD_SECONDS, self._release, execution_id)
 
+    def is_waiting(self, execution_id: ExecutionId) -> bool:
+        return execution_id in self._waiting
+
     def forget(self, execution_id: ExecutionId) -> None:
         """The orchestrator knows how this execution ended, so what is unsent tells it nothing."""
         self._waiting.pop(execution_id, None)

@@ -5,8 +5,8 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,10 +17,11 @@ from compute import private_file
 from compute.assignments import Assignments, Offer
 from compute.engines import Engine, NoopEngine, ProcessEngine
 from compute.environment import EnvironmentPolicy
-from compute.execution import Execution, Supervisor
+from compute.execution import Supervisor
 from compute.executions import Executions
 from compute.grants import GrantRequests
 from compute.heartbeats import send_heartbeats
+from compute.held_execution import Execution
 from compute.identity import Identity, load_identity
 from compute.journal import Journal
 from compute.machine import allocated, detect_capacity
@@ -63,12 +64,12 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
     get a little time, and the journal keeps whatever is left. Raises AlreadyRunning, InvalidId, Damaged.
     """
     folder = config.data_dir / "compute"
-    with _locked(folder, config.data_dir):
+    async with _locked(folder, config.data_dir):
         node = await asyncio.to_thread(_prepare, config, folder)
         journal = Journal(folder / "executions")
         try:
             async with upload_session() as http, _connected(config, node.identity) as connection:
-                await _serve(config, node, journal, http, connection, ready or _nobody)
+                await _serve(config, node, journal=journal, http=http, connection=connection, ready=ready or _nobody)
         finally:
             await finish(asyncio.to_thread(journal.close), within=DRAIN_SECONDS)
 
@@ -76,6 +77,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
 async def _serve(
     config: Config,
     node: _Node,
+    *,
     journal: Journal,
     http: aiohttp.ClientSession,
     connection: Connection,
@@ -203,16 +205,22 @@ def _join_secret(config: Config) -> str:
     return Path(auth.token_file).expanduser().read_text(encoding="utf-8").strip()
 
 
-@contextmanager
-def _locked(folder: Path, data_dir: Path) -> Iterator[None]:
+@asynccontextmanager
+async def _locked(folder: Path, data_dir: Path) -> AsyncIterator[None]:
     """Only one node may use a folder. The lock ends with the process, however that ends."""
-    private_file.make_folder(folder)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = await asyncio.to_thread(_lock, folder, data_dir)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning("compute node", str(data_dir)) from None
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(folder: Path, data_dir: Path) -> int:
+    private_file.make_folder(folder)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise AlreadyRunning("compute node", str(data_dir)) from None
+    return descriptor

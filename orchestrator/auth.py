@@ -124,13 +124,10 @@ class _Desk:
     async def attend(self, received: Received) -> None:
         try:
             request = parse_request(received.payload, issuer=self._issuer)
-            decision = await self._judge(request)
-        except jwt.BadSignature as error:  # whom the answer would be for is not known
+        except jwt.BadSignature as error:  # whom an answer would be for is not known
             self._refusals.note(f"A request to judge a connection is ignored: {error}", now=time.monotonic())
             return
-        except Exception:  # noqa: BLE001  # a fault of one request must not end the service
-            _log.exception("A connection could not be judged.")
-            return
+        decision = await self._judge(request)
         now = int(time.time())
         if isinstance(decision, Admit):
             payload = admission(request, decision.user, self._signer, now=now)
@@ -140,14 +137,20 @@ class _Desk:
         await received.respond(payload)
 
     async def _judge(self, request: AuthRequest) -> Admit | Refuse:
-        decision = decide(request, join_secret=self._join_secret)
-        if isinstance(decision, Refuse):
-            return decision
         try:
-            async with asyncio.timeout(BIND_SECONDS):
-                bound = await self._bindings.bind(decision.node, decision.public_key)
+            decision = decide(request, join_secret=self._join_secret)
+            if isinstance(decision, Admit):
+                async with asyncio.timeout(BIND_SECONDS):
+                    return await self._bound(decision)
         except (TarponError, TimeoutError) as error:
             return Refuse(f"whether the id is its own cannot be told at present: {error!r}")
+        except Exception:  # noqa: BLE001  # a fault at one request must not end the service
+            _log.exception("A connection could not be judged.")
+            return Refuse("the orchestrator has a fault")
+        return decision
+
+    async def _bound(self, decision: Admit) -> Admit | Refuse:
+        bound = await self._bindings.bind(decision.node, decision.public_key)
         return decision if bound else Refuse("the id belongs to another key")
 
 

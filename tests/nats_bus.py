@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import nats.errors
 import nats.js.errors
 import nkeys
 from nats.aio.client import Client
@@ -23,6 +24,7 @@ from orchestrator.nats_server import NatsServer
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import set_up_streams
 from shared.aio import background
+from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.subjects import STATE_BUCKET, binding_record, node_inbox
 from shared.transport import Connection, connect
@@ -35,7 +37,7 @@ async def eventually(is_so: Callable[[], bool], what: str) -> None:
     """Wait until `is_so()`; the one loop in these tests that polls."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(WITHIN_SECONDS):
-            while not is_so():
+            while not is_so():  # noqa: ASYNC110  # what is waited for happens elsewhere
                 await asyncio.sleep(0.01)
     assert is_so(), f"not within {WITHIN_SECONDS:.0f} s: {what}"
 
@@ -57,11 +59,17 @@ class KvBindings:
 
     async def bind(self, node: NodeId, public_key: str) -> bool:
         self.binds += 1
-        bucket = await self._connection.client.jetstream().key_value(STATE_BUCKET)
         try:
-            await bucket.create(binding_record(node), public_key.encode())
+            bucket = await self._connection.client.jetstream().key_value(STATE_BUCKET)
+            return await self._create_or_compare(bucket, binding_record(node), public_key.encode())
+        except nats.errors.Error as error:
+            raise MessagingUnavailable("The bucket of bindings cannot be used.") from error
+
+    async def _create_or_compare(self, bucket: KeyValue, key: str, value: bytes) -> bool:
+        try:
+            await bucket.create(key, value)
         except nats.js.errors.KeyWrongLastSequenceError:
-            return (await bucket.get(binding_record(node))).value == public_key.encode()
+            return (await bucket.get(key)).value == value
         return True
 
 
@@ -78,7 +86,8 @@ class Node:
         await self.client.flush()
 
     async def is_denied(self, what: str) -> None:
-        """The server refused something whose kind and subject are `what`."""
+        """The server refused something whose kind and subject are `what`, which nats-py tells in small letters."""
+        what = what.lower()
         await eventually(lambda: any(what in str(error) for error in self.errors), f"refusal of {what}: {self.errors}")
 
 

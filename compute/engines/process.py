@@ -15,7 +15,7 @@ import msgspec
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.process_group import ProcessGroup
 from compute.environment import basics
-from compute.process_mark import ProcessMark, kill_left_over, mark_process
+from compute.process_mark import ProcessMark, kill_left_over
 from compute.workspace import STDERR, STDOUT, Workspace
 from shared.aio import finish, process_ended
 from shared.errors import InvalidJob
@@ -97,7 +97,7 @@ class ProcessEngine:
                 await finish(asyncio.to_thread(self._start, group, params, run), within=START_SECONDS)
             except (OSError, ValueError) as error:
                 return _not_started(params.command[0], error)
-            await run.on_started(mark_process(group.pid))
+            await run.on_started(group.mark)
             over = await self._ended_or_over_limit(group.pid, run.workspace)
         finally:
             await finish(group.end(self._grace_seconds), within=self._grace_seconds + START_SECONDS)
@@ -131,10 +131,14 @@ class ProcessEngine:
                 ended = True
             except TimeoutError:
                 pass
-            for name in (STDOUT, STDERR):
-                if (workspace.result / name).stat().st_size > self._output_limit_bytes:
-                    return name
+            over = await asyncio.to_thread(self._over_limit, workspace.result)
+            if over:
+                return over
         return ""
+
+    def _over_limit(self, result: Path) -> str:
+        sizes = {name: (result / name).stat().st_size for name in (STDOUT, STDERR)}
+        return next((name for name, size in sizes.items() if size > self._output_limit_bytes), "")
 
 
 _START_PROBLEMS = {

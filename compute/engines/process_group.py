@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from compute.process_mark import ProcessMark, mark_process
 from shared.aio import process_ended
 
 POLL_SECONDS = 0.01
@@ -24,6 +25,7 @@ class ProcessGroup:
 
     def __init__(self) -> None:
         self._leader: subprocess.Popen[bytes] | None = None
+        self._mark: ProcessMark | None = None
         self._unwanted = False
 
     def __repr__(self) -> str:
@@ -33,6 +35,11 @@ class ProcessGroup:
     def pid(self) -> int:
         assert self._leader is not None
         return self._leader.pid
+
+    @property
+    def mark(self) -> ProcessMark:
+        assert self._mark is not None
+        return self._mark
 
     @property
     def exit_code(self) -> int:
@@ -54,6 +61,7 @@ class ProcessGroup:
             stderr=stderr,
             start_new_session=True,
         )
+        self._mark = mark_process(self._leader.pid)
         if self._unwanted:
             self._signal(signal.SIGKILL)
             self._leader.wait()

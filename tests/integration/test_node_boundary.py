@@ -5,6 +5,7 @@ effect, if it has one, before the state is looked at.
 """
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -19,8 +20,7 @@ from nats.aio.msg import Msg
 
 from shared import subjects
 from shared.ids import NodeId
-from shared.transport import Connection
-from tests.nats_bus import WITHIN_SECONDS, Bus, Inbox, Node, eventually, new_user_seed, public_key
+from tests.nats_bus import WITHIN_SECONDS, Bus, Inbox, Node, new_user_seed, public_key
 
 RECORD = "job.j-1"
 STREAMS = {subjects.REPORTS_STREAM, f"KV_{subjects.STATE_BUCKET}", f"KV_{subjects.LEASE_BUCKET}"}
@@ -104,7 +104,7 @@ async def raw_connect(bus: Bus, *, name: str, nkey: str, signer: str) -> str:
         options = {
             "name": name,
             "nkey": nkey,
-            "sig": __import__("base64").urlsafe_b64encode(signature).decode().rstrip("="),
+            "sig": base64.urlsafe_b64encode(signature).decode().rstrip("="),
             "auth_token": bus.secrets.join_secret.reveal(),
             "verbose": False,
             "protocol": 1,

@@ -1,0 +1,43 @@
+# demo and test need python3 >= 3.11 with pip and venv, and nothing else; each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fix clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.demo: pyproject.toml
+	@echo "Setting up in $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name it with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing; on Debian: apt install python3-venv"; exit 1; }
+	@$(RUN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(RUN)/python -m pip install --quiet --editable '.[devstack]'
+	@touch $@
+
+$(VENV)/.develop: $(VENV)/.demo
+	@$(RUN)/python -m pip install --quiet --group check
+	@touch $@
+
+setup: $(VENV)/.develop ## Set up everything for development in .venv
+
+demo: $(VENV)/.demo ## Run a job on a stack of its own on this machine and print its result, fetched from S3
+	@$(RUN)/tarpon devstack --computes 2 --random-ports -- ./deploy/demo.sh
+
+test: $(VENV)/.develop ## Run all tests
+	@$(RUN)/python -m pytest
+
+check: $(VENV)/.develop ## Check style, types and who imports whom
+	@$(RUN)/ruff check
+	@$(RUN)/ruff format --check
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports
+
+fix: $(VENV)/.develop ## Put right what can be put right by machine
+	@$(RUN)/ruff check --fix
+	@$(RUN)/ruff format
+
+clean: ## Remove what setup made
+	rm -rf $(VENV) .venv-node build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

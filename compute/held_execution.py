@@ -1,0 +1,78 @@
+"""What the node knows about one execution that it holds, and how the work on it is interrupted."""
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from compute.grants import Grants
+from compute.journal import Entry
+from compute.slots import Slot
+from shared.ids import ExecutionId
+
+
+class Activity(enum.Enum):
+    QUEUED = enum.auto()
+    RUNNING = enum.auto()
+    PUBLISHING = enum.auto()
+    """The task has ended; what follows needs no slot."""
+    OVER = enum.auto()
+
+
+class Stop(enum.Enum):
+    """Why an execution is stopped from outside."""
+
+    CANCELLED = enum.auto()
+    SETTLED = enum.auto()
+    """The orchestrator does not wait for its end any more, so nothing is told."""
+    NODE_STOPS = enum.auto()
+
+
+class Execution:
+    """One execution that this node holds, in whatever phase."""
+
+    def __init__(self, entry: Entry, grants: Grants, slot: Slot | None = None) -> None:
+        self.entry = entry
+        self.grants = grants
+        self.activity = Activity.QUEUED
+        self.stop: Stop | None = None
+        self.stop_reason = ""
+        self.accepted = asyncio.Event()
+        """Set when the journal has it, or could not be written."""
+        self._slot = slot
+        self._scope: asyncio.Timeout | None = None
+
+    def __repr__(self) -> str:
+        return f"<Execution {self.id} {self.activity.name.lower()}, {self.entry.phase}>"
+
+    @property
+    def id(self) -> ExecutionId:
+        return self.entry.execution_id
+
+    @property
+    def was_interrupted(self) -> bool:
+        return self._scope is not None and self._scope.expired()
+
+    def request_stop(self, stop: Stop, reason: str = "") -> None:
+        """Interrupt the work wherever it is; `Supervisor` then decides what the end is. No effect after the end."""
+        if self.stop is not Stop.SETTLED:
+            self.stop, self.stop_reason = stop, reason
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def stoppable(self) -> AsyncIterator[None]:
+        """A stretch that `request_stop` ends with TimeoutError: a deadline that is set only when it is needed."""
+        async with asyncio.timeout(None) as scope:
+            if self.stop is not None:
+                scope.reschedule(asyncio.get_running_loop().time())
+            self._scope = scope
+            yield
+
+    async def slot_granted(self) -> None:
+        if self._slot is not None:
+            await self._slot.granted()
+
+    def release_slot(self) -> None:
+        if self._slot is not None:
+            self._slot.release()

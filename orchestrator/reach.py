@@ -1,0 +1,37 @@
+"""Which nodes cannot reach the store of a publisher, as far as that is known without trying."""
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from orchestrator.records import NodeRecord
+from orchestrator.s3 import Bucket
+from shared.ids import NodeId
+from shared.job_rules import MANAGED
+from shared.loopback import loopback_id
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether a URL names the machine that it is used on."""
+    host = urlsplit(endpoint).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def unreachable_publishers(nodes: Mapping[NodeId, NodeRecord], bucket: Bucket | None) -> dict[NodeId, dict[str, str]]:
+    """For each node that is elsewhere while the endpoint of S3 is on loopback: the publisher and the reason."""
+    if bucket is None:
+        return {}
+    endpoint = bucket.settings.public_endpoint or bucket.settings.endpoint
+    if not is_loopback(endpoint):
+        return {}
+    here = loopback_id()
+    reason = (
+        f"cannot reach the S3 endpoint {endpoint}, which is on the orchestrator's own loopback; the operator sets"
+        " Publishers.Types.S3Managed.PublicEndpoint to an address that nodes reach"
+    )
+    return {node: {MANAGED: reason} for node, record in nodes.items() if record.info.loopback_id != here}

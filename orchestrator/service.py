@@ -1,0 +1,218 @@
+"""How an orchestrator is put together: the one place that opens what it needs, in order, and closes it in reverse."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from orchestrator.api import Api
+from orchestrator.auth import serve_auth
+from orchestrator.bindings import StoredBindings
+from orchestrator.leader import Leader
+from orchestrator.lease import Lease
+from orchestrator.locations import Locations
+from orchestrator.model import Model
+from orchestrator.nats_config import ServerConfig
+from orchestrator.nats_server import NatsServer
+from orchestrator.nodes import Nodes
+from orchestrator.s3 import Bucket
+from orchestrator.s3_location import BucketSettings
+from orchestrator.secrets import Secrets, SecretSources, load_secrets
+from orchestrator.store import Store
+from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
+from shared.aio import background
+from shared.config import Config, FilePath
+from shared.errors import AlreadyRunning, PortTaken
+from shared.publisher_settings import is_configured
+from shared.transport import Connection, connect
+
+_log = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 2.0
+
+
+async def run(config: Config, *, ready: Callable[[], None] | None = None) -> None:
+    """Serve until cancelled. `ready` is called when the API listens and the state is read.
+
+    Raises, before anything is started: AlreadyRunning, ConfigurationInvalid, PortTaken, ProgramMissing, SecretInvalid.
+    """
+    directory = config.data_dir / "orchestrator"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(directory / "lock", config.data_dir))
+        listening = stack.enter_context(_listening(config.api.host, config.api.port))
+        secrets = await asyncio.to_thread(load_secrets, secret_sources(config))
+        name = await asyncio.to_thread(_name, directory / "name")
+        locations = await stack.enter_async_context(_locations(config))
+        servers = await stack.enter_async_context(_servers(config, secrets, name))
+        connection = await stack.enter_async_context(
+            connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal())
+        )
+        model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
+        store = Store(connection, model)
+        await stack.enter_async_context(background(state=store.keep_model()))
+        nodes = Nodes(model, disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout))
+        submissions = Submissions(
+            model,
+            store,
+            defaults=config.job_defaults.batch,
+            check_publisher=lambda: check_publisher(locations),
+        )
+        leader = Leader(
+            config=config, connection=connection, model=model, store=store, nodes=nodes, locations=locations
+        )
+        lease = Lease(connection, name)
+        api = Api(name=name, model=model, store=store, nodes=nodes, submissions=submissions, locations=locations)
+        await stack.enter_async_context(_admission(connection, store, secrets))
+        stack.push_async_callback(lease.resign)
+        await stack.enter_async_context(background(lease=lease.lead(leader.decide)))
+        await stack.enter_async_context(_serving(api.application(), listening))
+        await store.ready.wait()
+        _log.info("Serving the API on http://%s:%d; results go to %s.", config.api.host, config.api.port, locations)
+        if ready is not None:
+            ready()
+        await asyncio.Event().wait()
+
+
+def secret_sources(config: Config) -> SecretSources:
+    """Where this orchestrator's secrets are."""
+    nats, auth = config.orchestrator.nats, config.orchestrator.auth
+    return SecretSources(
+        directory=config.data_dir / "orchestrator" / "secrets",
+        issuer_seed_file=_path(nats.issuer_seed_file),
+        orchestrator_seed_file=_path(nats.nkey_file),
+        integration_secret_file=_path(nats.integration_secret_file),
+        join_secret_file=_path(auth.token_file),
+        join_secret=auth.token,
+    )
+
+
+def _path(text: FilePath) -> Path | None:
+    return Path(text) if text else None
+
+
+def check_publisher(locations: Locations) -> None:
+    """Raise PublisherNotConfigured or PublisherNotReady unless results can be stored."""
+    if locations.current is None:
+        raise PublisherNotConfigured
+    problem = locations.current.health.outcome.problem
+    if problem is not None:
+        raise PublisherNotReady(
+            f"The publisher s3managed cannot be used at present: {problem.message}",
+            hint=problem.hint,
+            details={"Cause": problem.code},
+        )
+
+
+@contextmanager
+def _locked(path: Path, data_dir: Path) -> Iterator[None]:
+    """Raise AlreadyRunning if another process works with the same data."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning("orchestrator", str(data_dir)) from None
+        yield
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """The API's socket, bound before anything is started. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+            listening.listen(1024)
+        except OSError as error:
+            raise PortTaken("The API", host, port, "API.Port") from error
+        yield listening
+
+
+def _name(path: Path) -> str:
+    """The orchestrator's name, the same at each start: it takes its own lease over after a crash."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        name = f"o-{os.urandom(8).hex()}"
+        path.write_text(name)
+        return name
+
+
+@asynccontextmanager
+async def _locations(config: Config) -> AsyncIterator[Locations]:
+    if not is_configured(config):
+        async with Locations(None) as locations:
+            yield locations
+        return
+    settings = config.publishers.types.s3managed
+    bucket = Bucket(
+        BucketSettings(
+            bucket=settings.bucket,
+            key=settings.key,
+            region=settings.region,
+            endpoint=settings.endpoint,
+            public_endpoint=settings.public_endpoint,
+            expiration_seconds=float(settings.presigned_url_expiration),
+        ),
+        probe_interval_seconds=float(settings.probe_interval),
+    )
+    async with bucket, background(bucket=bucket.run()), Locations(bucket) as locations:
+        yield locations
+
+
+@asynccontextmanager
+async def _servers(config: Config, secrets: Secrets, name: str) -> AsyncIterator[tuple[str, ...]]:
+    """The addresses of NATS: those of the settings, or of a server of our own that runs meanwhile."""
+    settings = config.orchestrator
+    if settings.nats.servers:
+        yield settings.nats.servers
+        return
+    server = NatsServer(
+        ServerConfig(
+            directory=config.data_dir / "orchestrator" / "nats",
+            host=settings.host,
+            port=settings.port,
+            server_name=name,
+            issuer=secrets.issuer_public_key,
+            orchestrator=secrets.orchestrator_public_key,
+            sync_interval=settings.nats.sync_interval,
+        ),
+        binary=settings.nats.server_binary,
+    )
+    async with server, background(nats_server=server.supervise()):
+        yield (server.url,)
+
+
+@asynccontextmanager
+async def _admission(connection: Connection, store: Store, secrets: Secrets) -> AsyncIterator[None]:
+    """Admit nodes to NATS, once their bindings are known."""
+
+    async def admit() -> None:
+        await store.ready.wait()
+        await serve_auth(
+            connection,
+            StoredBindings(store),
+            issuer_seed=secrets.issuer_seed,
+            join_secret=secrets.join_secret,
+        )
+
+    async with background(admission=admit()):
+        yield
+
+
+@asynccontextmanager
+async def _serving(application: web.Application, listening: socket.socket) -> AsyncIterator[None]:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening).start()
+        yield
+    finally:
+        await runner.cleanup()

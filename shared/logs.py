@@ -1,0 +1,52 @@
+"""How log lines look, and that no credential is in one."""
+
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+
+import msgspec
+
+_LEVELS = {"trace": logging.DEBUG, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
+_LEVELS["error"] = logging.ERROR
+
+_SIGNED = re.compile(r"\?[^\s\"'<>]*X-Amz-[^\s\"'<>]*", re.IGNORECASE)
+
+
+def without_signature(text: str) -> str:
+    """The text with the query string of every signed URL cut off."""
+    return _SIGNED.sub("?...", text)
+
+
+class _Lines(logging.Formatter):
+    """Text for people. Our own code never logs a URL that is signed; a library's error might, and is cut here."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_signature(super().format(record))
+
+
+class _Json(logging.Formatter):
+    """One object a line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return without_signature(msgspec.json.encode(line).decode())
+
+
+def set_up(level: str, mode: str) -> None:
+    """Log to stderr. `level` and `mode` are the settings Logging.Level and Logging.Mode."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    handler.setFormatter(_Json() if mode == "json" else _Lines(text, datefmt="%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_LEVELS[level])
+    for library in ("asyncio", "nats", "botocore", "aiobotocore", "boto3", "aioboto3", "aiohttp.access", "urllib3"):
+        logging.getLogger(library).setLevel(logging.WARNING)
