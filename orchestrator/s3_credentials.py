@@ -90,12 +90,14 @@ class CredentialSource:
         """Renew in the background, for ever."""
         while True:
             self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._due_seconds()):
-                    await self._changed.wait()
+            due = self._due_seconds()
+            if due == 0:
+                with contextlib.suppress(StorageUnavailable):
+                    await self._load_once()
                 continue
-            with contextlib.suppress(StorageUnavailable):
-                await self._load_once()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(due):
+                    await self._changed.wait()
 
     def _due_seconds(self) -> float | None:
         since_attempt = time.monotonic() - self._attempted_at

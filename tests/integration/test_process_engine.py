@@ -1,0 +1,289 @@
+"""Real commands: how they end, and that nothing of them is left."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from compute.engines import Broken, Exited, ProcessEngine, Run, RunEnd
+from compute.process_mark import ProcessMark, kill_left_over, mark_process
+from compute.workspace import Workspace
+from shared.errors import InvalidJob
+from shared.ids import ExecutionId
+from shared.jobspec import ResultPath, SpecConfig, Task
+from shared.states import FailureReason
+from tests.waiting import eventually
+
+NODE_ENVIRONMENT = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "wJalr"}
+
+
+class Bench:
+    """One workspace, and runs in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.workspace = Workspace(folder / "e-1")
+        self.workspace.create([ResultPath(name="outputs", path="/outputs")])
+        self.marks: list[ProcessMark | None] = []
+
+    async def run(self, engine: ProcessEngine, params: Mapping[str, Any]) -> RunEnd:
+        async def on_started(mark: ProcessMark | None) -> None:
+            self.marks.append(mark)
+
+        task = Task(name="main", engine=SpecConfig(type="process", params=dict(params)))
+        environment = {"TARPON_EXECUTION_ID": "e-1"}
+        return await engine.run(
+            Run(
+                execution_id=ExecutionId("e-1"),
+                task=task,
+                workspace=self.workspace,
+                environment=environment,
+                on_started=on_started,
+            )
+        )
+
+    async def shell(self, script: str, **limits: Any) -> RunEnd:
+        return await self.run(engine(**limits), {"Entrypoint": ["/bin/sh", "-c"], "Parameters": [script]})
+
+    @asynccontextmanager
+    async def running(self, script: str, **limits: Any) -> AsyncIterator["asyncio.Task[RunEnd]"]:
+        """The script, running; cancelled at the end."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self.shell(script, **limits), name="run")
+            try:
+                await eventually(lambda: self.marks, what="the task runs")
+                yield task
+            finally:
+                task.cancel()
+
+    def read(self, name: str) -> str:
+        return (self.workspace.result / name).read_text()
+
+    def pid_in(self, name: str) -> int:
+        return int((self.workspace.folder / name).read_text())
+
+    def has(self, name: str) -> Callable[[], bool]:
+        path = self.workspace.folder / name
+        return lambda: path.exists() and path.read_text().endswith("\n")
+
+
+def engine(**limits: Any) -> ProcessEngine:
+    return ProcessEngine(NODE_ENVIRONMENT, **{"grace_seconds": 5.0, "check_seconds": 0.05} | limits)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie that nobody has reaped yet does no harm any more."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in {"Z", "X"}
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+async def test_an_exit_code_is_an_answer_and_no_failure(bench: Bench, code: int) -> None:
+    assert await bench.shell(f"exit {code}") == Exited(code)
+
+
+async def test_what_the_task_writes_is_in_the_result(bench: Bench) -> None:
+    await bench.shell("echo out; echo err >&2; echo file > outputs/file")
+    assert (bench.read("stdout"), bench.read("stderr")) == ("out\n", "err\n")
+    assert (bench.workspace.folder / "outputs" / "file").read_text() == "file\n"
+
+
+async def test_a_death_by_signal_is_told_as_a_shell_tells_it(bench: Bench) -> None:
+    assert await bench.shell("kill -KILL $$") == Exited(128 + signal.SIGKILL)
+
+
+async def test_the_task_sees_its_own_environment_and_no_other(bench: Bench) -> None:
+    params = {"Entrypoint": ["/usr/bin/env"], "EnvironmentVariables": ["GREETING=a=b", "TARPON_EXECUTION_ID=e-9"]}
+    await bench.run(engine(), params)
+    seen = dict(line.split("=", 1) for line in bench.read("stdout").splitlines())
+    assert seen == {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "HOME": str(bench.workspace.folder),
+        "GREETING": "a=b",
+        "TARPON_EXECUTION_ID": "e-1",
+    }
+
+
+async def test_the_keys_of_the_parameters_are_read_in_any_case(bench: Bench) -> None:
+    params = {"ENTRYPOINT": ["/bin/pwd"], "workingdirectory": "/deep/down", "Unknown": 1}
+    assert await bench.run(engine(), params) == Exited(0)
+    assert bench.read("stdout") == f"{bench.workspace.folder}/deep/down\n"
+
+
+async def test_the_task_has_no_input_and_inherits_no_file_of_the_node(bench: Bench) -> None:
+    await bench.shell("cat; ls /proc/self/fd | wc -l; readlink /proc/self/fd/0")
+    # 0, 1, 2 and the folder that ls reads.
+    assert bench.read("stdout") == "4\n/dev/null\n"
+
+
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ({"Entrypoint": ["no-such-command-here"]}, "was not found"),
+        ({"Entrypoint": ["/etc/passwd"]}, "may not be executed"),
+        ({"Entrypoint": ["./script"]}, "is neither a program nor a script"),
+        ({"Entrypoint": ["/bin/true"], "Parameters": ["x" * 200_000]}, "too long arguments"),
+    ],
+)
+async def test_a_command_that_cannot_start_is_told_in_words_of_the_user(
+    bench: Bench, params: dict[str, Any], problem: str
+) -> None:
+    script = bench.workspace.folder / "script"
+    script.write_bytes(b"\0\0")
+    script.chmod(0o755)
+    end = await bench.run(engine(), params)
+    assert isinstance(end, Broken)
+    assert end.reason is FailureReason.TASK_NOT_STARTED
+    assert problem in end.detail
+    assert bench.marks == []
+
+
+async def test_children_that_outlive_the_task_are_killed(bench: Bench) -> None:
+    end = await bench.shell("sleep 1000 & echo $! > child; (trap '' TERM; sleep 1000) & exit 5")
+    assert end == Exited(5)
+    assert not is_alive(bench.pid_in("child"))
+
+
+async def test_stopping_asks_first(bench: Bench) -> None:
+    script = "trap 'echo stopped > note; exit 0' TERM; echo > ready; while :; do sleep 0.01; done"
+    async with bench.running(script) as task:
+        await eventually(bench.has("ready"))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert (bench.workspace.folder / "note").read_text() == "stopped\n"
+
+
+async def test_a_task_that_ignores_the_request_is_killed_with_its_children(bench: Bench) -> None:
+    script = "trap '' TERM; sleep 1000 & echo $! > child; while :; do sleep 0.01; done"
+    begun = time.monotonic()
+    async with bench.running(script, grace_seconds=0.2) as task:
+        await eventually(bench.has("child"))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert not is_alive(bench.pid_in("child"))
+    assert bench.marks[0] is not None
+    assert not is_alive(bench.marks[0].pid)
+    assert time.monotonic() - begun < 5
+
+
+async def test_a_second_cancellation_does_not_leave_the_task_behind(bench: Bench) -> None:
+    async with bench.running("trap '' TERM; while :; do sleep 0.01; done", grace_seconds=0.3) as task:
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert bench.marks[0] is not None
+    assert not is_alive(bench.marks[0].pid)
+
+
+@pytest.mark.parametrize(("stream", "redirect"), [("stdout", ""), ("stderr", ">&2")])
+async def test_a_task_that_writes_too_much_is_stopped(bench: Bench, stream: str, redirect: str) -> None:
+    end = await bench.shell(f"while :; do echo more and more {redirect}; done", output_limit_bytes=10_000)
+    assert isinstance(end, Broken)
+    assert end.reason is FailureReason.OUTPUT_LIMIT_EXCEEDED
+    assert stream in end.detail
+    assert "10,000 bytes" in end.detail
+
+
+async def test_too_much_output_counts_also_when_the_task_has_ended_before_it_is_seen(bench: Bench) -> None:
+    end = await bench.shell("head -c 20000 /dev/zero", output_limit_bytes=10_000, check_seconds=60.0)
+    assert isinstance(end, Broken)
+
+
+async def test_a_start_that_cannot_be_noted_ends_the_task(bench: Bench) -> None:
+    pids: list[int] = []
+
+    async def on_started(mark: ProcessMark | None) -> None:
+        assert mark is not None
+        pids.append(mark.pid)
+        raise OSError(28, "No space left on device")
+
+    task = Task(name="main", engine=SpecConfig(type="process", params={"Entrypoint": ["sleep", "1000"]}))
+    run = Run(
+        execution_id=ExecutionId("e-1"), task=task, workspace=bench.workspace, environment={}, on_started=on_started
+    )
+    with pytest.raises(OSError, match="No space"):
+        await engine().run(run)
+    assert not is_alive(pids[0])
+
+
+async def test_nothing_blocks_the_loop(bench: Bench) -> None:
+    with blockbuster_ctx():
+        assert await bench.shell("echo hello") == Exited(0)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"Entrypoint": []},
+        {"Entrypoint": [""]},
+        {"Entrypoint": "sh"},
+        {"Parameters": [1]},
+        {"Entrypoint": ["a\0b"]},
+        {"Entrypoint": ["true"], "EnvironmentVariables": ["NOVALUE"]},
+        {"Entrypoint": ["true"], "EnvironmentVariables": ["=x"]},
+        {"Entrypoint": ["true"], "WorkingDirectory": "../up"},
+    ],
+)
+def test_parameters_that_make_no_command_are_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJob):
+        engine().check(params)
+
+
+class TestLeftOvers:
+    """What is recognised as a task of a killed node."""
+
+    async def test_a_left_over_group_is_killed(self, bench: Bench) -> None:
+        async with bench.running("sleep 1000 & echo $! > child; sleep 1000") as task:
+            await eventually(bench.has("child"))
+            mark = bench.marks[0]
+            assert mark is not None
+            killed = await asyncio.to_thread(kill_left_over, mark, ExecutionId("e-1"))
+            assert killed >= 2
+            assert await task == Exited(128 + signal.SIGKILL)
+        assert not is_alive(bench.pid_in("child"))
+
+    async def test_members_are_killed_although_their_leader_is_gone(self, bench: Bench, tmp_path: Path) -> None:
+        inner = "sleep 1000 & echo $! > child"
+        process = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", inner, cwd=tmp_path, env={"TARPON_EXECUTION_ID": "e-1"}, start_new_session=True
+        )
+        mark = mark_process(process.pid)
+        await process.wait()
+        child = int((tmp_path / "child").read_text())
+        assert is_alive(child)
+        assert await asyncio.to_thread(kill_left_over, mark, ExecutionId("e-2")) == 0
+        assert is_alive(child)
+        assert await asyncio.to_thread(kill_left_over, mark, ExecutionId("e-1")) == 1
+        await eventually(lambda: not is_alive(child))
+
+    @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot_id": "another"}])
+    async def test_a_process_that_only_has_the_number_is_not_touched(
+        self, bench: Bench, change: dict[str, Any]
+    ) -> None:
+        async with bench.running("sleep 1000"):
+            mark = bench.marks[0]
+            assert mark is not None
+            fields = {"pid": mark.pid, "start_ticks": mark.start_ticks, "boot_id": mark.boot_id} | change
+            assert await asyncio.to_thread(kill_left_over, ProcessMark(**fields), ExecutionId("e-other")) == 0
+            assert is_alive(mark.pid)

@@ -1,0 +1,141 @@
+"""What a task leaves in its workspace becomes the result folder, and nothing outside of it does."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from compute.workspace import Workspace, check_result_paths
+from shared.errors import InvalidJob
+from shared.jobspec import ResultPath
+from shared.messages import MAX_RUN_OUTPUT_BYTES
+
+OUTPUTS = ResultPath(name="outputs", path="/outputs")
+DEEP = ResultPath(name="deep", path="/a/b")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    made = Workspace(tmp_path / "e-1")
+    made.create([OUTPUTS, DEEP])
+    return made
+
+
+def test_each_result_path_is_a_folder_that_the_task_finds(workspace: Workspace) -> None:
+    assert (workspace.folder / "outputs").is_dir()
+    assert (workspace.folder / "a" / "b").is_dir()
+
+
+def test_the_result_has_the_layout_that_readers_expect(workspace: Workspace) -> None:
+    (workspace.folder / "outputs" / "one.txt").write_text("1")
+    (workspace.folder / "a" / "b" / "two.txt").write_text("2")
+    (workspace.folder / "scratch").write_text("not a result")
+    assert workspace.gather([OUTPUTS, DEEP], 3) == ()
+    assert sorted(path.name for path in workspace.result.iterdir()) == [
+        "deep",
+        "exitCode",
+        "outputs",
+        "stderr",
+        "stdout",
+    ]
+    assert (workspace.result / "exitCode").read_bytes() == b"3"
+    assert (workspace.result / "outputs" / "one.txt").read_text() == "1"
+    assert (workspace.result / "deep" / "two.txt").read_text() == "2"
+
+
+def test_a_result_path_inside_another_is_a_folder_of_its_own(tmp_path: Path) -> None:
+    outer, inner = ResultPath(name="outer", path="/a"), ResultPath(name="inner", path="/a/b")
+    workspace = Workspace(tmp_path)
+    workspace.create([outer, inner])
+    (workspace.folder / "a" / "b" / "file").touch()
+    assert workspace.gather([outer, inner], 0) == ()
+    assert (workspace.result / "inner" / "file").exists()
+    assert list((workspace.result / "outer").iterdir()) == []
+
+
+def test_a_missing_result_path_is_an_empty_folder_with_a_warning(workspace: Workspace) -> None:
+    (workspace.folder / "outputs").rmdir()
+    warnings = workspace.gather([OUTPUTS], 0)
+    assert list((workspace.result / "outputs").iterdir()) == []
+    assert warnings == ("/outputs is missing, so outputs is empty",)
+
+
+def test_a_result_path_that_became_a_file_is_an_empty_folder_with_a_warning(workspace: Workspace) -> None:
+    (workspace.folder / "outputs").rmdir()
+    (workspace.folder / "outputs").write_text("a file")
+    (warning,) = workspace.gather([OUTPUTS], 0)
+    assert (workspace.result / "outputs").is_dir()
+    assert "not a folder" in warning
+
+
+@pytest.mark.parametrize("replaced", ["a", "a/b"])
+def test_a_link_on_the_way_to_a_result_path_is_never_followed(
+    workspace: Workspace, tmp_path: Path, replaced: str
+) -> None:
+    secret = tmp_path / "elsewhere"
+    (secret / "b").mkdir(parents=True)
+    (secret / "b" / "key").write_text("secret")
+    (workspace.folder / "a").rename(workspace.folder / "moved")
+    if replaced == "a/b":
+        (workspace.folder / "a").mkdir()
+        (workspace.folder / "a" / "b").symlink_to(secret / "b")
+    else:
+        (workspace.folder / "a").symlink_to(secret)
+    (warning,) = workspace.gather([DEEP], 0)
+    assert list((workspace.result / "deep").iterdir()) == []
+    assert (secret / "b" / "key").read_text() == "secret"
+    assert "link" in warning
+
+
+@pytest.mark.parametrize("path", ["/outputs/../..", "/..", "/a\0b"])
+def test_a_path_that_leaves_the_workspace_has_no_place_in_it(workspace: Workspace, path: str) -> None:
+    with pytest.raises(InvalidJob):
+        workspace.place(path)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ResultPath(name="outputs", path="outputs"),
+        ResultPath(name="outputs", path="/"),
+        ResultPath(name="outputs", path="/a/../../b"),
+        ResultPath(name="", path="/a"),
+        ResultPath(name="..", path="/a"),
+        ResultPath(name="a/b", path="/a"),
+        ResultPath(name="stdout", path="/a"),
+        ResultPath(name="exitCode", path="/a"),
+        ResultPath(name="x" * 256, path="/a"),
+    ],
+)
+def test_result_paths_that_cannot_be_folders_of_the_result_are_refused(wanted: ResultPath) -> None:
+    with pytest.raises(InvalidJob):
+        check_result_paths([wanted])
+
+
+def test_a_result_name_is_used_once() -> None:
+    check_result_paths([OUTPUTS, DEEP])
+    with pytest.raises(InvalidJob):
+        check_result_paths([OUTPUTS, ResultPath(name="outputs", path="/other")])
+
+
+def test_the_beginning_of_the_output_is_told_without_half_a_character(workspace: Workspace) -> None:
+    (workspace.result / "stdout").write_text("x" * (MAX_RUN_OUTPUT_BYTES - 1) + "\N{EURO SIGN}")
+    (workspace.result / "stderr").write_bytes(b"bad \xff byte")
+    output = workspace.read_output(7)
+    assert output.stdout == "x" * (MAX_RUN_OUTPUT_BYTES - 1)
+    assert output.stdout_truncated
+    assert (output.stderr, output.stderr_truncated, output.exit_code) == ("bad \N{REPLACEMENT CHARACTER} byte", False, 7)
+
+
+def test_a_workspace_is_removed_whatever_modes_and_links_are_in_it(workspace: Workspace, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    locked = workspace.folder / "outputs" / "locked"
+    locked.mkdir()
+    (locked / "file").touch()
+    (locked / "link").symlink_to(kept)
+    locked.chmod(0o000)
+    workspace.discard()
+    assert not workspace.folder.exists()
+    assert os.listdir(kept) == ["file"]
