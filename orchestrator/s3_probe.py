@@ -25,7 +25,11 @@ CREATE_ONLY = {"if-none-match": "*"}
 
 
 class ProbeOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """`create_only` tells whether the service honours `If-None-Match: *`; `clock_ahead_seconds` S3's clock to ours."""
+    """What one probe found.
+
+    `create_only`: the service honours `If-None-Match: *`. `clock_skew_seconds`: how far S3's clock is ahead of ours, to
+    the second, also where it does no harm yet; None where S3 did not tell.
+    """
 
     ready: bool
     create_only: bool = False

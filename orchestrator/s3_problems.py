@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from orchestrator.s3_location import BucketSettings
-from shared.errors import TarponError
+from shared.errors import CredentialsExpiring, StorageUnavailable
 from shared.s3_errors import S3Failure, UploadAction, action_for
 
 
@@ -57,7 +57,7 @@ _BY_CODE = {
     "AuthorizationHeaderMalformed": ProblemCode.REGION_WRONG,
     "IllegalLocationConstraintException": ProblemCode.REGION_WRONG,
 }
-# S3 signs off requests whose time is this far from its own; see the error code RequestTimeTooSkewed.
+# S3 refuses requests whose time is further from its own: RequestTimeTooSkewed in the Amazon S3 API reference.
 TOLERATED_SKEW_SECONDS = 15 * 60
 
 
@@ -142,8 +142,10 @@ def _words(
 def explain_exception(error: Exception, settings: BucketSettings) -> Problem:
     """The problem behind a request that got no answer. Tells the error's kind and never its text, which holds URLs."""
     host = _host(settings)
-    if isinstance(error, TarponError):
-        return Problem(code=ProblemCode.CREDENTIALS_MISSING, message=error.message, hint=error.hint)
+    if isinstance(error, StorageUnavailable):  # there is nothing to sign with
+        expired = isinstance(error, CredentialsExpiring)
+        code = ProblemCode.CREDENTIALS_EXPIRED if expired else ProblemCode.CREDENTIALS_MISSING
+        return Problem(code=code, message=error.message, hint=error.hint)
     if isinstance(error, TimeoutError):
         return Problem(
             code=ProblemCode.ENDPOINT_TIMEOUT,

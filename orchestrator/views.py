@@ -135,8 +135,8 @@ def history(entry: JobEntry) -> tuple[HistoryItem, ...]:
 def _end(entry: JobEntry) -> Event:
     state, message = entry.progress.state, entry.progress.message
     details = {"NewState": str(state)} | ({"IsError": "true"} if state is JobState.FAILED else {})
-    told_already = entry.job.failure
-    text = f"Job {state.lower()}: {message}" if state is JobState.FAILED and not told_already else f"Job {state.lower()}"
+    tells = state is JobState.FAILED and not entry.job.failure  # which is an event of its own
+    text = f"Job {state.lower()}: {message}" if tells else f"Job {state.lower()}"
     return Event(time=modified(entry), topic="State Update", message=text, details=details)
 
 

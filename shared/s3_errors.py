@@ -43,7 +43,6 @@ class S3Failure(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
     region: str = ""
     expired: bool = False
-    is_html: bool = False
 
     def __str__(self) -> str:
         parts = [f"{self.status} {self.code}".rstrip(), self.message]
@@ -113,7 +112,6 @@ def parse_error(status: int, body: bytes, headers: Mapping[str, str]) -> S3Failu
         request_id=_printable(fields.get("RequestId") or headers.get("x-amz-request-id", "")),
         region=_printable(fields.get("Region") or headers.get("x-amz-bucket-region", "")),
         expired=expired and status in {400, 401, 403},
-        is_html=_is_html(body, headers),
     )
 
 
@@ -144,8 +142,3 @@ def _printable(text: str) -> str:
     """Bounded, on one line, and without what follows a question mark in a URL, which may be a signature."""
     line = "".join(character if character.isprintable() else " " for character in text[: 4 * MAX_TEXT])
     return _QUERY.sub("?...", line)[:MAX_TEXT].strip()
-
-
-def _is_html(body: bytes, headers: Mapping[str, str]) -> bool:
-    kind = headers.get("content-type", "")
-    return "text/html" in kind or body[:256].lstrip().lower().startswith((b"<!doctype html", b"<html"))

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -101,9 +101,9 @@ class SeaweedFS:
                 left_over.unlink(missing_ok=True)
 
     def create_bucket(self, name: str = "", *, prefix: str = "results") -> str:
-        """A bucket in which the orchestrator's keys may put and get below `prefix/`, and do nothing else."""
+        """A bucket, made unless it exists, in which the orchestrator's keys may put and get below `prefix/`, and do nothing else."""
         name = name or f"bucket-{uuid.uuid4().hex[:12]}"
-        self._administer("PUT", f"/{name}")
+        self._administer("PUT", f"/{name}", accepted={200, 409})
         self._administer("PUT", f"/{name}?policy=", json.dumps(_documented_policy(name, prefix)).encode())
         probe = f"{self.endpoint}/{name}/{quote(f'{prefix}/' if prefix else '')}.none"
 
@@ -157,9 +157,9 @@ class SeaweedFS:
         if status != 403:
             raise S3ServerFailed(f"The S3 server answered {status} to an unsigned PUT, so it checks no signatures.")
 
-    def _administer(self, method: str, path: str, body: bytes = b"") -> None:
+    def _administer(self, method: str, path: str, body: bytes = b"", *, accepted: Collection[int] = (200, 204)) -> None:
         status, answer = request(method, self.endpoint + path, keys=self.admin, region=REGION, body=body)
-        if status not in {200, 204}:
+        if status not in accepted:
             raise S3ServerFailed(f"The S3 server answered {status} to {method} {path}: {answer[:300]!r}")
 
     def _wait(self, is_so: Callable[[], bool], what: str) -> None:

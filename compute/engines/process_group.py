@@ -17,7 +17,7 @@ from compute.process_mark import ProcessMark, mark_process
 from shared.aio import process_ended
 
 POLL_SECONDS = 0.01
-GONE_POLLS = 100
+GONE_POLLS = 20
 
 
 class ProcessGroup:
@@ -90,11 +90,18 @@ class ProcessGroup:
             return True
 
     async def _gone(self) -> None:
-        """The rest was sent SIGKILL, which takes a moment; what is reaped by nobody is not waited for any longer."""
+        """The rest was sent SIGKILL, which takes a moment; what nobody reaps is not waited for any longer."""
         for _ in range(GONE_POLLS):
+            self._reap_orphans()
             if not self._signal(0):
                 return
             await asyncio.sleep(POLL_SECONDS)
+
+    def _reap_orphans(self) -> None:
+        """Where this process is the first one of a container, what lost its parent is its child."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
 
     def _signal(self, number: int) -> bool:
         try:

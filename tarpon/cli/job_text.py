@@ -6,7 +6,7 @@ from datetime import datetime
 from shared.ids import short
 from shared.jobspec import JobView
 from shared.rest import ExecutionView, HistoryItem, JobResponse, desired_state_name
-from tarpon.cli.output import from_nanoseconds, moment, pairs, printable, table
+from tarpon.cli.output import from_nanoseconds, moment, pairs, printable, size, table
 from tarpon.cli.progress import event_line, heading
 
 
@@ -64,10 +64,22 @@ def description(described: JobResponse, now: datetime) -> str:
     sections = [pairs(values)]
     if described.executions is not None and described.executions.items:
         sections.append("Executions\n" + executions_table(described.executions.items, now))
+        sections += _published(described.executions.items)
         sections += _outputs(described.executions.items)
     if described.history is not None and described.history.items:
         sections.append("History\n" + history_lines(described.history.items, now))
     return "\n\n".join(sections)
+
+
+def _published(executions: Sequence[ExecutionView]) -> Iterator[str]:
+    """Where each result is, for those who have keys of their own."""
+    lines = []
+    for each in executions:
+        params = each.published_result.params if each.published_result is not None else None
+        if params is not None:
+            lines.append(f"{short(each.id)}  {size(params.size)}  s3://{params.bucket}/{params.key}")
+    if lines:
+        yield "\n".join(["Results", *lines])
 
 
 def _outputs(executions: Sequence[ExecutionView]) -> Iterator[str]:

@@ -1,17 +1,15 @@
 """The command `tarpon version`."""
 
-from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
 import click
 
+from shared.version import version_text
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.output import output_option, pairs, show
 
 if TYPE_CHECKING:
     from tarpon.client import Client
-
-DISTRIBUTION = "tarpon-jobs"
 
 
 @click.command(cls=Command)
@@ -19,7 +17,7 @@ DISTRIBUTION = "tarpon-jobs"
 @output_option
 def version(*, client_only: bool, output: str) -> None:
     """Show the versions of this program and of the orchestrator."""
-    versions = {"client": installed_version(DISTRIBUTION)}
+    versions = {"client": version_text()}
     if not client_only:
         versions["orchestrator"] = _orchestrator_version()
     show(versions, output, lambda: pairs({name.capitalize(): text for name, text in versions.items()}))

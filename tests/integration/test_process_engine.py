@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -265,11 +266,11 @@ class TestLeftOvers:
 
     async def test_members_are_killed_although_their_leader_is_gone(self, bench: Bench, tmp_path: Path) -> None:
         inner = "sleep 1000 & echo $! > child"
-        process = await asyncio.create_subprocess_exec(
-            "/bin/sh", "-c", inner, cwd=tmp_path, env={"TARPON_EXECUTION_ID": "e-1"}, start_new_session=True
+        leader = subprocess.Popen(
+            ["/bin/sh", "-c", inner], cwd=tmp_path, env={"TARPON_EXECUTION_ID": "e-1"}, start_new_session=True
         )
-        mark = mark_process(process.pid)
-        await process.wait()
+        mark = mark_process(leader.pid)
+        leader.wait()
         child = int((tmp_path / "child").read_text())
         assert is_alive(child)
         assert await asyncio.to_thread(kill_left_over, mark, ExecutionId("e-2")) == 0

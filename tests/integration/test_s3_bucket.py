@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from orchestrator import s3_requests
 from orchestrator.s3 import Bucket
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource
@@ -288,6 +289,40 @@ async def test_only_a_412_counts_as_honouring_create_only(
         return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>")
 
     assert await probed(service) == expected
+
+
+async def test_a_service_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = asyncio.Event()
+
+    async def hanging(_: web.Request) -> web.Response:
+        await never.wait()
+        return web.Response()
+
+    monkeypatch.setattr(s3_requests, "REQUEST_SECONDS", 0.1)
+    async with answering(hanging) as endpoint, opened(endpoint, "b", Keys("AKID", "secret")) as bucket:
+        problem = (await bucket.health.check()).problem
+        with pytest.raises(StorageUnavailable):
+            await bucket.head("results/x")
+        never.set()
+    assert problem is not None
+    assert problem.code is ProblemCode.ENDPOINT_TIMEOUT
+
+
+async def test_urls_are_for_the_public_host_and_the_own_requests_for_the_internal_one(
+    s3_server: S3Server, name: str
+) -> None:
+    settings = BucketSettings(
+        bucket=name,
+        key="results",
+        region="us-east-1",
+        endpoint=s3_server.endpoint,
+        public_endpoint="https://s3.example.com",
+    )
+    async with Bucket(settings, credentials=source(s3_server.orchestrator)) as bucket:
+        for url in (await bucket.sign_put("results/x", create_only=True), await bucket.sign_get("results/x")):
+            assert url.url.startswith(f"https://s3.example.com/{name}/results/x?")
+        assert (await bucket.health.check()).ready
+        assert isinstance(await bucket.head("results/.tarpon-probe"), ObjectFacts)
 
 
 async def test_a_clock_that_is_wrong_is_told_by_how_much() -> None:

@@ -195,6 +195,8 @@ async def test_while_the_service_is_away_the_living_keys_are_used_and_the_log_te
         for _ in range(2):
             with pytest.raises(StorageUnavailable):
                 await source.usable(least_seconds=3600)
+        source.invalidate()
+        source._attempted_at = -math.inf
         assert (await source.usable(least_seconds=5)).access_key == KEYS.access
         role.is_away = False
     told = [record for record in caplog.records if record.name == "orchestrator.s3_credentials"]

@@ -16,7 +16,7 @@ from blockbuster import blockbuster_ctx
 
 from compute.archive import ArchiveStream, ArchiveSummary, tree_size
 from compute.gzip_blocks import compress_block
-from compute.tar_stream import BLOCK_BYTES, TarStream
+from compute.tar_stream import BLOCK_BYTES, READ_BYTES, TarStream
 
 
 async def archive_of(root: Path) -> tuple[bytes, ArchiveSummary]:
@@ -144,14 +144,15 @@ async def test_leaving_half_way_closes_every_file(tmp_path: Path) -> None:
 async def test_cancelling_a_consumer_that_waits_stops_the_thread_and_closes_every_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(tmp_path, files=20)
+    with (tmp_path / "zeros").open("wb") as file:
+        file.truncate(20 << 20)
     reading, go_on = threading.Event(), threading.Event()
-    inside = 0
+    inside = reads = 0
     real_read = os.read
 
     def hanging_read(descriptor: int, size: int) -> bytes:
-        nonlocal inside
-        inside += 1
+        nonlocal inside, reads
+        inside, reads = inside + 1, reads + 1
         reading.set()
         assert go_on.wait(10)
         inside -= 1
@@ -173,6 +174,7 @@ async def test_cancelling_a_consumer_that_waits_stops_the_thread_and_closes_ever
         go_on.set()
     assert task.cancelled()
     assert (descriptors(), inside) == (before, 0)
+    assert reads <= 2 * BLOCK_BYTES // READ_BYTES, "it stops at the next block, not at the next chunk"
 
 
 async def test_cancelling_a_consumer_that_is_busy_elsewhere_closes_every_file(tmp_path: Path) -> None:

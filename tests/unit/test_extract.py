@@ -178,6 +178,15 @@ def test_gnus_binary_numbers_are_read(tmp_path: Path) -> None:
     assert (tmp_path / "old").stat().st_mtime == -5
 
 
+def test_what_gnu_keeps_in_place_of_the_prefix_is_not_taken_for_a_name(tmp_path: Path) -> None:
+    tar = bytearray(tar_of(file("f"), layout=tarfile.GNU_FORMAT))
+    tar[345:357] = b"14524770000\x00"
+    tar[148:156] = b"        "
+    tar[148:155] = b"%06o\x00" % sum(tar[:512])
+    unpack(gzip.compress(tar), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
 def test_fractions_of_seconds_are_read(tmp_path: Path) -> None:
     unpack(packed(file("a", mtime=TIME + 0.5), file("b", mtime=-1.5)), tmp_path)
     assert ((tmp_path / "a").stat().st_mtime, (tmp_path / "b").stat().st_mtime) == (TIME + 0.5, -1.5)

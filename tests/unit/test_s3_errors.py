@@ -102,12 +102,6 @@ def test_what_is_not_an_error_document_has_no_code(body: bytes) -> None:
     assert parse_error(403, body, {}).code == ""
 
 
-def test_a_web_page_is_recognised() -> None:
-    assert parse_error(404, b"<!DOCTYPE html><html></html>", {}).is_html
-    assert parse_error(404, b"Not here", {"content-type": "text/html; charset=utf-8"}).is_html
-    assert not parse_error(404, document("NoSuchBucket"), {"content-type": "application/xml"}).is_html
-
-
 def test_words_are_one_bounded_line_without_any_query_string() -> None:
     hostile = "first\n\x1b[31msecond https://b.example/k?X-Amz-Signature=0123 " + "x" * 1000
     message = parse_error(400, document("Odd", hostile.replace("\x1b", "")), {}).message

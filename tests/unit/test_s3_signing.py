@@ -30,6 +30,12 @@ def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: NOW.replace(tzinfo=None))
 
 
+@pytest.fixture(autouse=True)
+def one_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading botocore's service models takes most of the time."""
+    monkeypatch.setattr(botocore.session, "Session", botocore_session)
+
+
 def keys(*, token: str | None = None, life_seconds: float | None = None, at: datetime | None = None) -> Snapshot:
     now = at or NOW
     return Snapshot(
@@ -47,9 +53,12 @@ def internal_signer(settings: BucketSettings) -> UrlSigner:
     return signers(settings).internal
 
 
+NEW_SESSION = botocore.session.Session
+
+
 @cache
 def botocore_session() -> Any:
-    return botocore.session.Session()
+    return NEW_SESSION()
 
 
 @cache

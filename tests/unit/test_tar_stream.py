@@ -170,6 +170,12 @@ def test_any_name_survives(tmp_path: Path, name: bytes) -> None:
     assert members(tar)["0link"].linkname == text
 
 
+def test_a_name_that_is_not_utf8_is_declared_as_posix_asks_for() -> None:
+    declared = b"21 hdrcharset=BINARY\n"
+    assert declared in entry_header(EntryKind.FILE, b"\xff", mode=0o644, mtime=TIME)
+    assert declared not in entry_header(EntryKind.FILE, "ü".encode(), mode=0o644, mtime=TIME)
+
+
 def test_long_paths_survive_and_gnu_tar_lists_them(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*(["directory-" + "d" * 60] * 5))
     deep.mkdir(parents=True)

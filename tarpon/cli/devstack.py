@@ -1,0 +1,127 @@
+"""The command `tarpon devstack`: everything on this machine, until Ctrl-C or while a command runs."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.errors import ExtraMissing, InvalidInput
+from tarpon.cli.commands import Command, given
+from tarpon.cli.outcomes import Exit
+
+if TYPE_CHECKING:
+    from tarpon.devstack import Devstack, Wanted
+
+COMMAND_STOP_SECONDS = 30.0
+_EXAMPLE = "deploy/examples/hello-process.yaml"
+
+
+@click.command(cls=Command, context_settings={"allow_interspersed_args": False})
+@click.option("--computes", default=3, show_default=True, type=click.IntRange(0, 64), help="How many compute nodes.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Keep data and logs there; otherwise they go.")
+@click.option("--random-ports", is_flag=True, help="Use any free ports instead of API.Port and Orchestrator.Port.")
+@click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
+def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, command: tuple[str, ...]) -> int:
+    """Run an S3 server, an orchestrator and compute nodes, to try Tarpon out.
+
+    With COMMAND, run it with TARPON_API_HOST and TARPON_API_PORT set, and exit with its code when it ends.
+    """
+    if find_spec("aioboto3") is None:
+        raise ExtraMissing("A devstack", "devstack")
+
+    from tarpon.devstack import Wanted
+    from tarpon.devstack import random_ports as choose_ports
+
+    config = given().config()
+    api_port, nats_port = choose_ports() if random_ports else (config.api.port, config.orchestrator.port)
+    files, settings = _split(given().sets)
+    wanted = Wanted(
+        computes=computes,
+        api_port=api_port,
+        nats_port=nats_port,
+        data_dir=data_dir,
+        files=files,
+        settings=settings,
+    )
+    return asyncio.run(_run(wanted, command))
+
+
+def _split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Files, and settings by key: those go into environments, since a command line is there for all to read."""
+    files = tuple(str(Path(text).absolute()) for text in sets if "=" not in text and text.endswith((".yaml", ".yml")))
+    pairs = [text.partition("=") for text in sets if not text.endswith((".yaml", ".yml")) or "=" in text]
+    return files, {key.strip(): value if equals else "true" for key, equals, value in pairs}
+
+
+async def _run(wanted: "Wanted", command: Sequence[str]) -> int:
+    """The command's exit code; without a command, a signal is the normal end."""
+    from shared.aio import first_leaf, stop_requested
+
+    try:
+        async with stop_requested() as stop, asyncio.TaskGroup() as group:
+            work = group.create_task(_work(wanted, command), name="devstack")
+            stopping = group.create_task(_cancel_when(stop, work), name="stop")
+            await asyncio.wait([work])
+            stopping.cancel()
+    except BaseExceptionGroup as errors:
+        raise first_leaf(errors) from errors
+    if work.cancelled():
+        return Exit.INTERRUPTED if command else Exit.OK
+    return work.result()
+
+
+async def _cancel_when(stop: asyncio.Event, work: asyncio.Task[int]) -> None:
+    await stop.wait()
+    work.cancel()
+
+
+async def _work(wanted: "Wanted", command: Sequence[str]) -> int:
+    from tarpon.devstack import devstack as run_devstack
+
+    async with run_devstack(wanted, _say) as stack:
+        if command:
+            return await _while_running(stack, command)
+        click.echo(_instructions(stack))
+        await stack.ended()
+    return Exit.OK
+
+
+async def _while_running(stack: "Devstack", command: Sequence[str]) -> int:
+    """Run the command in our own session, so that it has the terminal."""
+    from shared.aio import background, finish, process_ended
+
+    _say(f"Ready. Running {command[0]} ...")
+    try:
+        process = subprocess.Popen(command, env=_environment(stack))
+    except OSError as error:
+        raise InvalidInput(f"{command[0]!r} cannot be run: {error.strerror}.") from error
+    try:
+        async with background(children=stack.ended()):
+            await process_ended(process.pid)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            await finish(process_ended(process.pid), within=COMMAND_STOP_SECONDS)
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _environment(stack: "Devstack") -> dict[str, str]:
+    """With this installation's `tarpon` first on the PATH."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, **stack.environment(), "PATH": path}
+
+
+def _instructions(stack: "Devstack") -> str:
+    settings = "\n".join(f"export {name}={value}" for name, value in stack.environment().items())
+    return f"{settings}\n# Ready. In another terminal, with these settings:\n#   tarpon job run {_EXAMPLE}\n# Ctrl-C ends it."
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

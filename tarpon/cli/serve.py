@@ -1,0 +1,75 @@
+"""The command `tarpon serve`: an orchestrator, a compute node, or both in one process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.errors import ExtraMissing
+from tarpon.cli.commands import Command, given
+
+if TYPE_CHECKING:
+    from shared.config import Config
+
+Service = Callable[["Config"], Awaitable[None]]
+
+_OURS = ("orchestrator", "compute", "shared", "tarpon")
+
+
+@click.command(cls=Command)
+@click.option("--orchestrator", is_flag=True, help="Be an orchestrator (also where nothing else is named).")
+@click.option("--compute", is_flag=True, help="Be a compute node.")
+@click.option("--data-dir", metavar="DIR", help="DataDir: where this process keeps what must outlive it.")
+def serve(*, orchestrator: bool, compute: bool, data_dir: str | None) -> None:
+    """Run an orchestrator, a compute node, or both, until SIGTERM or Ctrl-C; a second signal kills."""
+    sets = [*(["Orchestrator.Enabled=true"] if orchestrator else []), *(["Compute.Enabled=true"] if compute else [])]
+    sets += [f"DataDir={data_dir}"] if data_dir else []
+    config = given().load(*sets, check_publisher=orchestrator or not compute).config
+
+    import uvloop
+
+    from shared import logs
+
+    logs.set_up(config.logging.level, config.logging.mode)
+    services: dict[str, Service] = {}
+    if config.orchestrator.enabled or not config.compute.enabled:
+        services["orchestrator"] = _orchestrator()
+    if config.compute.enabled:
+        services["compute"] = _compute()
+    uvloop.run(_run(services, config))
+
+
+async def _run(services: dict[str, Service], config: "Config") -> None:
+    """Run until told to stop. The compute node stops first, so that it can still report to the orchestrator."""
+    from shared.aio import first_leaf, stop_requested
+
+    try:
+        async with stop_requested() as stop, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_as_coroutine(run, config), name=name) for name, run in services.items()]
+            await stop.wait()
+            for task in reversed(tasks):
+                task.cancel()
+                await asyncio.wait([task])
+    except BaseExceptionGroup as errors:
+        raise first_leaf(errors) from errors
+
+
+async def _as_coroutine(run: Service, config: "Config") -> None:
+    await run(config)
+
+
+def _orchestrator() -> Service:
+    try:
+        from orchestrator.service import run
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in _OURS:
+            raise
+        raise ExtraMissing("An orchestrator", "orchestrator") from error
+    return run
+
+
+def _compute() -> Service:
+    from compute.service import run
+
+    return run

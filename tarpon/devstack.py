@@ -1,0 +1,249 @@
+"""How everything runs on one machine to try it out: SeaweedFS, an orchestrator and compute nodes, each a process.
+
+Who holds what is as in production: the orchestrator alone gets S3 credentials, in its environment; a compute node gets
+the join secret there and no AWS variable. No secret is in a command line.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from shared.aio import finish
+from shared.config_keys import environment_name
+from shared.errors import PortTaken, TarponError, Unavailable
+from shared.rest import CONNECTED
+from tarpon.child_processes import STOP_SECONDS, ChildProcess
+from tarpon.client import Client
+from tarpon.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, free_ports, without_aws
+
+BUCKET = "tarpon-results"
+PREFIX = "results"
+READY_SECONDS = 60.0
+POLL_SECONDS = 0.1
+CLEAN_UP_SECONDS = 30.0
+
+Say = Callable[[str], None]
+
+
+class DevstackFailed(Unavailable):
+    """A process of the stack ended or did not get ready."""
+
+    retryable = False
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `files` are configuration files and `settings` single settings by key, for every process."""
+
+    computes: int
+    api_port: int
+    nats_port: int
+    data_dir: Path | None = None
+    files: tuple[str, ...] = ()
+    settings: dict[str, str] = {}
+
+
+class Devstack:
+    """A stack that is ready. `ended()` waits for the first process that ends, which none should."""
+
+    def __init__(self, wanted: Wanted, folder: Path, children: Sequence[ChildProcess]) -> None:
+        self.api_port = wanted.api_port
+        self.folder = folder
+        self._children = tuple(children)
+
+    def __repr__(self) -> str:
+        return f"<Devstack at {HOST}:{self.api_port} in {self.folder}>"
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which a command finds this stack."""
+        return {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(self.api_port)}
+
+    async def ended(self) -> None:
+        """Raise DevstackFailed with the log of the first process that ends."""
+        await _first_end(self._children)
+
+
+@asynccontextmanager
+async def devstack(wanted: Wanted, say: Say) -> AsyncIterator[Devstack]:
+    """Run the stack while the body runs. Raises PortTaken, Missing or DevstackFailed where it does not get ready."""
+    check_free("The API", wanted.api_port, "API.Port")
+    check_free("The NATS server", wanted.nats_port, "Orchestrator.Port")
+    with _data_folder(wanted.data_dir) as folder:
+        say(f"Data and logs: {folder}")
+        say("Starting the S3 server ...")
+        with _s3_server(folder / "s3") as s3:
+            children = _children(wanted, folder, s3)
+            try:
+                for child in children:
+                    say(f"Starting {child.name} ...")
+                    child.start()
+                await _wait_ready(wanted, children, say)
+                yield Devstack(wanted, folder, children)
+            finally:
+                say("Stopping ...")
+                await finish(_stop(children), within=2 * STOP_SECONDS + 5)
+
+
+def check_free(what: str, port: int, setting: str) -> None:
+    """Raise PortTaken unless something can listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortTaken(what, HOST, port, setting) from error
+
+
+def random_ports() -> tuple[int, int]:
+    """Two free ports: of the API and of the NATS server."""
+    api, nats = free_ports(2)
+    return api, nats
+
+
+@contextmanager
+def _data_folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        given.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield given.absolute()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="tarpon-devstack-"))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _s3_server(folder: Path) -> Iterator[SeaweedFS]:
+    """It starts in this thread, because it dies with the thread that started it."""
+    server = SeaweedFS(folder)
+    server.start()
+    try:
+        server.create_bucket(BUCKET, prefix=PREFIX)
+        yield server
+    finally:
+        server.stop()
+
+
+# ---- the processes ----------------------------------------------------------------------------------------------
+
+
+def _children(wanted: Wanted, folder: Path, s3: SeaweedFS) -> list[ChildProcess]:
+    """The orchestrator first."""
+    token = secrets.token_urlsafe(32)
+    files = [argument for file in wanted.files for argument in ("-c", file)]
+    serve = [sys.executable, "-m", "tarpon", "serve", *files]
+    found = without_aws(dict(os.environ)) | _variables(wanted.settings)
+    orchestrator = found | _orchestrator_variables(wanted, folder / "orchestrator", s3, token)
+    children = [ChildProcess("orchestrator", [*serve, "--orchestrator"], orchestrator, folder / "orchestrator.log")]
+    for number in range(1, wanted.computes + 1):
+        name = f"compute-{number}"
+        variables = found | _compute_variables(wanted, folder / name, token)
+        children.append(ChildProcess(name, [*serve, "--compute"], variables, folder / f"{name}.log"))
+    return children
+
+
+def _variables(settings: Mapping[str, str]) -> dict[str, str]:
+    return {environment_name(key): value for key, value in settings.items()}
+
+
+def _orchestrator_variables(wanted: Wanted, data_dir: Path, s3: SeaweedFS, token: str) -> dict[str, str]:
+    publisher = {"Bucket": BUCKET, "Key": PREFIX, "Region": REGION, "Endpoint": s3.endpoint}
+    settings = {
+        "DataDir": str(data_dir),
+        "API.Host": HOST,
+        "API.Port": str(wanted.api_port),
+        "Orchestrator.Host": HOST,
+        "Orchestrator.Port": str(wanted.nats_port),
+        "Orchestrator.Auth.Token": token,
+        **{f"Publishers.Types.S3Managed.{name}": value for name, value in publisher.items()},
+    }
+    return s3.environment() | _variables(settings)
+
+
+def _compute_variables(wanted: Wanted, data_dir: Path, token: str) -> dict[str, str]:
+    settings = {
+        "DataDir": str(data_dir),
+        "NameProvider": data_dir.name,
+        "Compute.Orchestrators": f"nats://{HOST}:{wanted.nats_port}",
+        "Compute.Auth.Token": token,
+        "Engines.Types.Process.Enabled": "true",
+    }
+    return aws_environment() | _variables(settings)
+
+
+async def _stop(children: Sequence[ChildProcess]) -> None:
+    """The compute nodes first, so that they can still report to the orchestrator."""
+    orchestrator, *computes = children
+    async with asyncio.TaskGroup() as group:
+        for child in computes:
+            group.create_task(child.stop(), name=f"stop-{child.name}")
+    await orchestrator.stop()
+
+
+async def _first_end(children: Sequence[ChildProcess]) -> None:
+    async def watch(child: ChildProcess) -> None:
+        code = await child.ended()
+        raise DevstackFailed(
+            f"The process {child.name} ended with code {code}. Its log ends with:\n{child.log_tail()}",
+            hint=f"All of it: {child.log} (kept with --data-dir).",
+        )
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for child in children:
+                group.create_task(watch(child), name=f"watch-{child.name}")
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+# ---- readiness --------------------------------------------------------------------------------------------------
+
+
+async def _wait_ready(wanted: Wanted, children: Sequence[ChildProcess], say: Say) -> None:
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(_first_end(children), name="children")
+        try:
+            await _poll_ready(wanted, children, say)
+        finally:
+            watching.cancel()
+
+
+async def _poll_ready(wanted: Wanted, children: Sequence[ChildProcess], say: Say) -> None:
+    missing, deadline = "", time.monotonic() + READY_SECONDS
+    async with Client(HOST, wanted.api_port, timeout=5) as client:
+        while True:
+            before, missing = missing, await _missing(client, wanted.computes)
+            if not missing:
+                return
+            if missing != before:
+                say(f"Waiting for {missing} ...")
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"--- {child.name}\n{child.log_tail()}" for child in children)
+                raise DevstackFailed(f"After {READY_SECONDS:.0f} s there is still no {missing}.\n{logs}")
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _missing(client: Client, computes: int) -> str:
+    """What the stack still lacks; empty when it is ready."""
+    try:
+        await client.alive()
+        health = (await client.agent_node()).publishers.s3managed
+        if health is None or not health.ready:
+            return "publisher"
+        nodes = (await client.nodes()).nodes
+    except TarponError:
+        return "orchestrator"
+    connected = sum(node.connection == CONNECTED for node in nodes)
+    return "" if connected >= computes else f"compute node {connected + 1} of {computes}"

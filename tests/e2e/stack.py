@@ -1,0 +1,284 @@
+"""A whole Tarpon of real processes on loopback, to be killed and started again (no tests in here).
+
+The orchestrator runs from the checkout's environment and alone has S3 keys. Compute nodes run from an environment in
+which boto is not installed, without any AWS variable. When a stack ends, every file that it left, every log and every
+command line is searched for credentials.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.node_environment import node_python
+from tests.servers import HOST, REGION, S3Server, free_ports, without_aws
+
+START_SECONDS = 30.0
+STOP_SECONDS = 40.0
+POLL_SECONDS = 0.02
+TERMINAL = {"Completed", "Failed", "Stopped"}
+
+
+def wait_until(is_so: Callable[[], Any], *, within: float, what: str) -> Any:
+    """Give the first true answer; fail, naming `what`, after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not (answer := is_so()):
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+        time.sleep(POLL_SECONDS)
+    return answer
+
+
+class Service:
+    """One `tarpon serve`, with its log in a file."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.command = list(command)
+        self.log = log
+        self._environment = dict(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+            )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "it was never started"
+        return self._process
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; kill it if that does not end it."""
+        if self.is_running:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not stop within {STOP_SECONDS:g} s:\n{self.tail()}") from None
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+
+class Stack:
+    """Starts nothing by itself: call `start_orchestrator` and `start_compute`."""
+
+    def __init__(self, root: Path, s3: S3Server, *, prefix: str = "results") -> None:
+        self.root = root
+        self.s3 = s3
+        self.bucket = s3.create_bucket(prefix=prefix)
+        self.prefix = prefix
+        self.api_port, self.nats_port = free_ports(2)
+        self.orchestrator: Service | None = None
+        self.computes: dict[str, Service] = {}
+        self.environments: list[Mapping[str, str]] = []
+
+    # ---- processes ----------------------------------------------------------------------------------------------
+
+    def publisher_settings(self, **changes: str) -> dict[str, str]:
+        settings = {"Bucket": self.bucket, "Key": self.prefix, "Region": REGION, "Endpoint": self.s3.endpoint}
+        return {f"Publishers.Types.S3Managed.{key}": value for key, value in (settings | changes).items() if value}
+
+    def start_orchestrator(
+        self,
+        *,
+        publisher: Mapping[str, str] | None = None,
+        aws: Mapping[str, str] | None = None,
+        ready: bool = True,
+        **settings: str,
+    ) -> Service:
+        """`aws` are the variables with its credentials; `settings` have `_` for `.` in their names."""
+        values = {
+            "DataDir": str(self.root / "orchestrator"),
+            "API.Port": str(self.api_port),
+            "Orchestrator.Port": str(self.nats_port),
+            "Orchestrator.Host": HOST,
+            **(self.publisher_settings() if publisher is None else publisher),
+            **{key.replace("_", "."): value for key, value in settings.items()},
+        }
+        environment = _plain_environment() | dict(self.s3.environment() if aws is None else aws)
+        self.environments.append(environment)
+        command = [sys.executable, "-m", "tarpon", "serve", "--orchestrator", *_flags(values)]
+        self.orchestrator = Service(command, environment, self.root / "orchestrator.log")
+        self.orchestrator.start()
+        if ready:
+            self.wait_ready()
+        return self.orchestrator
+
+    def wait_ready(self) -> None:
+        def is_ready() -> bool:
+            assert self.orchestrator is not None
+            assert self.orchestrator.is_running, f"the orchestrator ended:\n{self.orchestrator.tail()}"
+            try:
+                health = self.api("/agent/node")["Publishers"]["S3Managed"]
+                self.api("/orchestrator/nodes")
+            except (urllib.error.URLError, ConnectionError):
+                return False
+            return health is None or bool(health["Ready"])
+
+        wait_until(is_ready, within=START_SECONDS, what="the orchestrator is ready")
+
+    def start_compute(self, name: str, *, token: str | None = None, connected: bool = True, **settings: str) -> Service:
+        values = {
+            "DataDir": str(self.root / name),
+            "NameProvider": name,
+            "Compute.Orchestrators": f"nats://{HOST}:{self.nats_port}",
+            "Compute.Heartbeat.Interval": "1s",
+            "Engines.Types.Process.Enabled": "true",
+            **{key.replace("_", "."): value for key, value in settings.items()},
+        }
+        secret = self.join_secret() if token is None else token
+        environment = _plain_environment() | {"TARPON_COMPUTE_AUTH_TOKEN": secret}
+        self.environments.append(environment)
+        command = [str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(values)]
+        service = Service(command, environment, self.root / f"{name}.log")
+        service.start()
+        self.computes[name] = service
+        if connected:
+            self.wait_connected(name)
+        return service
+
+    def wait_connected(self, name: str) -> None:
+        def is_connected() -> bool:
+            assert self.computes[name].is_running, f"the node ended:\n{self.computes[name].tail()}"
+            nodes = self.api("/orchestrator/nodes")["Nodes"]
+            return any(node["Info"]["NodeID"] == name and node["Connection"] == "CONNECTED" for node in nodes)
+
+        wait_until(is_connected, within=START_SECONDS, what=f"node {name} is connected")
+
+    def nats_pid(self) -> int:
+        return int((self.root / "orchestrator" / "orchestrator" / "nats" / "nats-server.pid").read_text())
+
+    def join_secret(self) -> str:
+        return (self.root / "orchestrator" / "orchestrator" / "secrets" / "join.secret").read_text().strip()
+
+    def stop(self) -> None:
+        """Stop all in good order, and check that nobody left a credential anywhere."""
+        services = [*self.computes.values(), *([self.orchestrator] if self.orchestrator else [])]
+        lines = [_command_line(each.process.pid) for each in services if each.is_running]
+        with contextlib.suppress(FileNotFoundError):  # it never ran
+            lines.append(_command_line(self.nats_pid()))
+        for each in services:
+            each.stop()
+        assert_nothing_leaked(self.root, lines, self.secrets())
+
+    def secrets(self) -> set[str]:
+        """What must be nowhere but in the files of secrets."""
+        found = {self.s3.orchestrator.secret, self.s3.admin.secret, "X-Amz-Signature", "X-Amz-Credential"}
+        for path in self.root.glob("*/orchestrator/secrets/*"):
+            found.add(path.read_text().strip())
+        for path in self.root.glob("*/compute/*nkey*"):
+            found.add(path.read_text().strip())
+        for environment in self.environments:
+            found.update(value for name, value in environment.items() if "SECRET" in name or "TOKEN" in name)
+        return {each for each in found if each}
+
+    # ---- as a user ----------------------------------------------------------------------------------------------
+
+    def api(self, path: str, body: Any = None, method: str = "GET") -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://{HOST}:{self.api_port}/api/v1{path}", data=data, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def cli(self, *arguments: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        environment = _plain_environment() | {"TARPON_API_PORT": str(self.api_port), "TARPON_API_HOST": HOST}
+        done = subprocess.run(
+            [sys.executable, "-m", "tarpon", *arguments],
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            cwd=self.root,
+        )
+        assert not check or done.returncode == 0, f"{arguments} ended with {done.returncode}:\n{done.stderr}"
+        return done
+
+    def submit(self, job: Mapping[str, Any]) -> str:
+        return str(self.api("/orchestrator/jobs", {"Job": job}, "PUT")["JobID"])
+
+    def describe(self, job: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.api(f"/orchestrator/jobs/{job}?include=history,executions")
+        return found
+
+    def state(self, job: str) -> str:
+        return str(self.api(f"/orchestrator/jobs/{job}")["Job"]["State"]["StateType"])
+
+    def wait_ended(self, job: str, *, within: float = 40.0) -> dict[str, Any]:
+        wait_until(lambda: self.state(job) in TERMINAL, within=within, what=f"job {job} has ended")
+        return self.describe(job)
+
+    def wait_state(self, job: str, state: str, *, within: float = 20.0) -> None:
+        wait_until(lambda: self.state(job) == state, within=within, what=f"job {job} is {state}")
+
+    def objects(self) -> list[str]:
+        """The keys of all results in the bucket."""
+        keys: list[str] = []
+        client = self.s3.client()
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+            keys += [item["Key"] for item in page.get("Contents", [])]
+        return [key for key in keys if key.endswith(".tar.gz")]
+
+
+def process_job(script: str, **task: Any) -> dict[str, Any]:
+    """A job that runs `script` with the process engine and publishes what it leaves."""
+    engine = {"Type": "process", "Params": {"Entrypoint": ["/bin/sh", "-c", script]}}
+    publisher = {"Type": "s3managed"}
+    return {"Type": "batch", "Tasks": [{"Name": "main", "Engine": engine, "Publisher": publisher, **task}]}
+
+
+def assert_nothing_leaked(root: Path, command_lines: Sequence[str], secrets: set[str]) -> None:
+    needles = {secret: secret.encode() for secret in secrets}
+    for line in command_lines:
+        assert not [name for name in needles if name in line], f"a credential is in a command line: {line[:60]}"
+    for path in root.rglob("*"):
+        if not path.is_file() or path.is_symlink() or _is_secret_file(path):
+            continue
+        content = path.read_bytes()
+        leaked = [name for name, needle in needles.items() if needle in content]
+        assert not leaked, f"{path.relative_to(root)} contains {leaked[0][:16]}..."
+
+
+def _is_secret_file(path: Path) -> bool:
+    if "secrets" not in path.parts and "nkey" not in path.name and path.name != "credentials":
+        return False
+    mode = path.stat().st_mode & 0o777
+    assert mode == 0o600, f"{path} holds a secret and has mode {mode:o}"
+    return True
+
+
+def _plain_environment() -> dict[str, str]:
+    names = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
+    environment = {name: os.environ[name] for name in names if name in os.environ}
+    return without_aws(environment) | {"PYTHONUNBUFFERED": "1"}
+
+
+def _flags(values: Mapping[str, str]) -> list[str]:
+    return [part for key, value in values.items() for part in ("-c", f"{key}={value}")]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,100 @@
+"""Processes that are killed in the middle of many jobs: every job ends, none is lost, none completes twice."""
+
+import os
+import signal
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.e2e.stack import TERMINAL, Stack, process_job, wait_until
+
+JOBS = 200
+SUBMITTERS = 8
+ALL_SECONDS = 150.0
+
+
+def _start(stack: Stack) -> None:
+    stack.start_orchestrator()
+    stack.start_compute("node-a")
+    stack.start_compute("node-b")
+
+
+def _submit_all(stack: Stack, script: str = "true") -> list[str]:
+    with ThreadPoolExecutor(SUBMITTERS) as pool:
+        return list(pool.map(lambda _: stack.submit(process_job(script)), range(JOBS)))
+
+
+def _states(stack: Stack) -> Counter[str]:
+    items = stack.api("/orchestrator/jobs?limit=1000")["Items"]
+    return Counter(item["State"]["StateType"] for item in items)
+
+
+def _wait_all_ended(stack: Stack) -> None:
+    def is_over() -> bool:
+        try:
+            states = _states(stack)
+        except OSError:
+            return False
+        return sum(states[state] for state in TERMINAL) == JOBS
+
+    wait_until(is_over, within=ALL_SECONDS, what=f"all {JOBS} jobs have ended")
+
+
+def _wait_some_ended(stack: Stack) -> None:
+    wait_until(lambda: _states(stack)["Completed"] >= JOBS // 10, within=ALL_SECONDS, what="some jobs have ended")
+
+
+def _assert_each_completed_once(stack: Stack, jobs: list[str]) -> None:
+    assert len(set(jobs)) == JOBS
+    assert _states(stack) == {"Completed": JOBS}
+    done = {job: _completed(stack, job) for job in jobs}
+    assert set(done.values()) == {1}
+    published = Counter(key.split("/")[-2] for key in stack.objects())
+    assert set(published) == set(jobs)
+
+
+def _completed(stack: Stack, job: str) -> int:
+    executions = stack.describe(job)["Executions"]["Items"]
+    return sum(each["ComputeState"]["StateType"] == 9 for each in executions)
+
+
+def test_two_hundred_jobs_at_once_complete_exactly_once(stack: Stack) -> None:
+    _start(stack)
+    jobs = _submit_all(stack)
+    _wait_all_ended(stack)
+    _assert_each_completed_once(stack, jobs)
+    assert len(stack.objects()) == JOBS
+
+
+def test_every_job_completes_once_when_the_orchestrator_is_killed(stack: Stack) -> None:
+    _start(stack)
+    jobs = _submit_all(stack)
+    _wait_some_ended(stack)
+    assert stack.orchestrator is not None
+    stack.orchestrator.kill()
+    stack.orchestrator.start()
+    stack.wait_ready()
+    _wait_all_ended(stack)
+    _assert_each_completed_once(stack, jobs)
+    assert len(stack.objects()) == JOBS
+
+
+def test_every_job_completes_once_when_a_compute_node_is_killed(stack: Stack) -> None:
+    _start(stack)
+    jobs = _submit_all(stack)
+    _wait_some_ended(stack)
+    stack.computes["node-a"].kill()
+    stack.computes["node-a"].start()
+    _wait_all_ended(stack)
+    _assert_each_completed_once(stack, jobs)
+
+
+def test_every_job_completes_once_when_the_nats_server_is_killed(stack: Stack) -> None:
+    _start(stack)
+    jobs = _submit_all(stack)
+    _wait_some_ended(stack)
+    before = stack.nats_pid()
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: stack.nats_pid() != before, within=20, what="another nats-server runs")
+    _wait_all_ended(stack)
+    _assert_each_completed_once(stack, jobs)
+    assert len(stack.objects()) == JOBS

@@ -1,0 +1,145 @@
+"""One job from its file to its files, as a user runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.stack import Stack, process_job, wait_until
+
+
+def _job_file(stack: Stack, name: str, job: object) -> Path:
+    path = stack.root / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(job))
+    return path
+
+
+def test_a_jobs_output_is_fetched_from_the_bucket(running: Stack) -> None:
+    job = process_job("echo hello; mkdir -p outputs; echo data > outputs/file") | {"Name": "fetch-me"}
+    job["Tasks"][0]["ResultPaths"] = [{"Name": "outputs", "Path": "/outputs"}]
+    done = running.cli("job", "run", "--id-only", str(_job_file(running, "fetch", job)))
+    job_id = done.stdout.strip()
+    running.cli("job", "get", job_id)
+    folder = running.root / f"job-{job_id}"
+    assert (folder / "stdout").read_text() == "hello\n"
+    assert (folder / "exitCode").read_text() == "0"
+    assert (folder / "outputs" / "file").read_text() == "data\n"
+
+
+def test_job_run_shows_what_happens_and_how_it_ended(running: Stack) -> None:
+    done = running.cli("job", "run", str(_job_file(running, "progress", process_job("echo hello"))))
+    assert "Running on node" in done.stderr + done.stdout
+    assert "published and verified" in done.stderr + done.stdout
+
+
+def test_a_task_that_exits_non_zero_completes_and_its_output_is_there(running: Stack) -> None:
+    job_id = running.submit(process_job("echo partial; exit 3"))
+    described = running.wait_ended(job_id)
+    assert described["Job"]["State"]["StateType"] == "Completed"
+    (execution,) = described["Executions"]["Items"]
+    assert execution["RunOutput"]["ExitCode"] == 3
+    assert execution["RunOutput"]["Stdout"] == "partial\n"
+
+
+def test_every_partition_runs_once_and_knows_its_number(running: Stack) -> None:
+    job = process_job("echo $TARPON_PARTITION_INDEX of $BACALHAU_PARTITION_COUNT") | {"Count": 3}
+    described = running.wait_ended(running.submit(job))
+    outputs = {each["RunOutput"]["Stdout"] for each in described["Executions"]["Items"]}
+    assert outputs == {"0 of 3\n", "1 of 3\n", "2 of 3\n"}
+
+
+def test_describe_has_job_executions_and_history(running: Stack) -> None:
+    job_id = running.submit(process_job("true"))
+    running.wait_ended(job_id)
+    described = json.loads(running.cli("job", "describe", job_id, "--output", "json").stdout)
+    assert described["Job"]["State"]["StateType"] == "Completed"
+    assert described["Executions"]["Items"][0]["PublishedResult"]["Type"] == "s3managed"
+    topics = [item["Event"]["Topic"] for item in described["History"]["Items"]]
+    assert topics[0] == "Submission"
+    assert topics[-1] == "State Update"
+
+
+def test_a_job_that_no_node_can_run_fails_with_the_reasons(running: Stack) -> None:
+    job = process_job("true")
+    job["Tasks"][0]["Engine"]["Type"] = "vroomvroom"
+    described = running.wait_ended(running.submit(job))
+    message = described["Job"]["State"]["Message"]
+    assert described["Job"]["State"]["StateType"] == "Failed"
+    assert "not enough nodes to run job" in message
+    assert "Node node-a: does not support vroomvroom" in message
+
+
+def test_a_failed_job_makes_job_run_exit_with_1_and_names_the_reason(running: Stack) -> None:
+    job = process_job("true")
+    job["Tasks"][0]["Engine"]["Params"] = {"Entrypoint": ["no-such-program"]}
+    done = running.cli("job", "run", str(_job_file(running, "failing", job)), check=False)
+    assert done.returncode == 1
+    assert "no-such-program" in done.stderr
+
+
+def test_a_task_over_its_time_limit_is_stopped_and_the_job_fails(running: Stack) -> None:
+    job = process_job("sleep 300", Timeouts={"ExecutionTimeout": 1})
+    described = running.wait_ended(running.submit(job))
+    assert described["Job"]["State"]["StateType"] == "Failed"
+    assert "time limit of 1 s" in described["Job"]["State"]["Message"]
+
+
+def test_a_stopped_job_stops_its_task(running: Stack) -> None:
+    marker = running.root / "stopped-marker"
+    job_id = running.submit(process_job(f"trap 'echo $$ > {marker}; exit 0' TERM; while :; do sleep 0.05; done"))
+    running.wait_state(job_id, "Running")
+    running.cli("job", "stop", job_id)
+    assert running.state(job_id) == "Stopped"
+    wait_until(marker.exists, within=10, what="the task was asked to end")
+
+
+def test_a_result_that_is_too_large_fails_with_the_limit(running: Stack) -> None:
+    job = process_job("mkdir outputs; head -c 40000000 /dev/urandom > outputs/noise")
+    job["Tasks"][0]["ResultPaths"] = [{"Name": "outputs", "Path": "/outputs"}]
+    described = running.wait_ended(running.submit(job))
+    assert described["Job"]["State"]["StateType"] == "Failed"
+    assert "16.0 MiB" in described["Job"]["State"]["Message"]
+
+
+def test_a_job_without_publisher_completes_with_its_output_in_the_record(running: Stack) -> None:
+    job = process_job("echo only here")
+    del job["Tasks"][0]["Publisher"]
+    described = running.wait_ended(running.submit(job))
+    assert described["Job"]["State"]["StateType"] == "Completed"
+    assert described["Executions"]["Items"][0]["RunOutput"]["Stdout"] == "only here\n"
+
+
+def test_the_same_job_under_the_same_name_is_refused_and_a_changed_one_is_a_new_version(running: Stack) -> None:
+    first = process_job("echo one") | {"Name": "versions"}
+    job_id = running.submit(first)
+    running.wait_ended(job_id)
+    again = running.cli("job", "run", str(_job_file(running, "again", first)), check=False)
+    assert again.returncode == 1
+    assert "--force" in again.stderr
+    assert running.submit(process_job("echo two") | {"Name": "versions"}) == job_id
+    described = running.wait_ended(job_id)
+    assert described["Job"]["Version"] == 2
+    newest = [each for each in described["Executions"]["Items"] if each["JobVersion"] == 2]
+    assert [each["RunOutput"]["Stdout"] for each in newest] == ["two\n"]
+
+
+def test_no_credential_is_in_a_tasks_environment_or_workspace(running: Stack) -> None:
+    job_id = running.submit(
+        process_job("env; ls -laR .. ; cat ../*.json 2>/dev/null; cat ../../*/journal* 2>/dev/null")
+    )
+    described = running.wait_ended(job_id)
+    running.cli("job", "get", job_id)
+    written = (running.root / f"job-{job_id}" / "stdout").read_text()
+    assert "TARPON_EXECUTION_ID=" in written
+    for secret in running.secrets():
+        assert secret not in written
+    assert described["Job"]["State"]["StateType"] == "Completed"
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_jobs_and_nodes_are_listed_in_every_form(running: Stack, output: str) -> None:
+    job_id = running.submit(process_job("true"))
+    running.wait_ended(job_id)
+    assert job_id[:10] in running.cli("job", "list", "--output", output).stdout
+    assert "node-a" in running.cli("node", "list", "--output", output).stdout
