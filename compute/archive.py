@@ -88,7 +88,8 @@ class ArchiveStream:
     async def _close(self) -> None:
         if self._ahead is not None:
             await asyncio.wait([self._ahead])
-            self._ahead.exception()  # marks it as retrieved
+            if not self._ahead.cancelled():
+                self._ahead.exception()  # marks it as retrieved
         self._producer.close()
 
 

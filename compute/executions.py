@@ -4,10 +4,10 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from compute.execution import Supervisor
-from compute.grants import GrantRequests, Grants
+from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
 from compute.journal import Entry, Journal, new_entry
 from compute.reports import Reports
@@ -32,7 +32,7 @@ class Executions:
         slots: Slots,
         supervisor: Supervisor,
         reports: Reports,
-        grant_requests: GrantRequests,
+        ask_grant: Callable[[ExecutionId], Awaitable[Grant]],
         group: asyncio.TaskGroup,
     ) -> None:
         self.session = str(uuid.uuid4())
@@ -40,7 +40,7 @@ class Executions:
         self._slots = slots
         self._supervisor = supervisor
         self._reports = reports
-        self._grant_requests = grant_requests
+        self._ask_grant = ask_grant
         self._group = group
         self._held: dict[ExecutionId, Execution] = {}
         self._forgotten: deque[ExecutionId] = deque(maxlen=REMEMBERED)
@@ -91,7 +91,7 @@ class Executions:
         slot = self._slots.admit(assignment.resources)
         if slot is None:
             return Rejected(reason="QueueFull", detail="No more executions may wait on this node.", retryable=True)
-        grants = Grants(assignment.execution_id, self._grant_requests, grant)
+        grants = Grants(assignment.execution_id, self._ask_grant, grant)
         execution = Execution(new_entry(assignment), grants, slot)
         self._held[execution.id] = execution
         try:
@@ -107,7 +107,7 @@ class Executions:
 
     def adopt(self, entry: Entry) -> None:
         """Go on with what an earlier process of this node left; what has ended is told again."""
-        execution = Execution(entry, Grants(entry.execution_id, self._grant_requests))
+        execution = Execution(entry, Grants(entry.execution_id, self._ask_grant))
         execution.accepted.set()
         self._held[execution.id] = execution
         self._reports.tell(execution.id, *entry.happenings, urgent=True)

@@ -1,6 +1,7 @@
 """How the node comes by the right to PUT a result: from the assignment, or by asking for a fresh URL."""
 
 import time
+from collections.abc import Awaitable, Callable
 
 from compute.backoff import Backoff
 from shared.errors import GrantRefused, NotReady, Unavailable
@@ -54,11 +55,13 @@ class GrantRequests:
 class Grants:
     """The newest grant of one execution. It is in memory alone: a journal holds no URL."""
 
-    def __init__(self, execution_id: ExecutionId, requests: GrantRequests, first: Grant | None = None) -> None:
+    def __init__(
+        self, execution_id: ExecutionId, ask: Callable[[ExecutionId], Awaitable[Grant]], first: Grant | None = None
+    ) -> None:
         self.current = first
         self.last_problem = ""
         self._execution_id = execution_id
-        self._requests = requests
+        self._ask = ask
 
     def __repr__(self) -> str:
         return f"<Grants of {self._execution_id}: {self.current}>"
@@ -73,7 +76,7 @@ class Grants:
         pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while True:
             try:
-                self.current = await self._requests.ask(self._execution_id)
+                self.current = await self._ask(self._execution_id)
             except Unavailable as error:
                 self.last_problem = error.message
                 await pauses.pause()

@@ -104,7 +104,7 @@ async def _serve(
             slots=Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity),
             supervisor=supervisor,
             reports=reports,
-            grant_requests=GrantRequests(connection, subjects.node_requests(me)),
+            ask_grant=GrantRequests(connection, subjects.node_requests(me)).ask,
             group=group,
         )
         await recover(journal, node.offer.engines, executions, reports)

@@ -10,6 +10,7 @@ import msgspec
 
 from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, PublishedResult, with_event
 from shared.messages import (
+    MAX_RUN_OUTPUT_BYTES,
     AnyFact,
     ExecutionCancelled,
     ExecutionFailed,
@@ -74,7 +75,7 @@ def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bo
         ExecutionState.REJECTED,
         now=now,
         topic="Scheduling",
-        message=f"Node {record.node_id} refused: {detail or reason}",
+        message=f"Node {record.node_id} refused: {(detail or reason)[:MAX_DETAIL]}",
         failure=Failure(reason=reason[:100], detail=detail[:MAX_DETAIL], retryable=retryable),
     )
 
@@ -130,7 +131,7 @@ def _after_end(record: ExecutionRecord, fact: TaskEnded, *, has_publisher: bool,
         now=at,
         topic="Running Execution",
         message=f"{ended}; publishing its result" if has_publisher else ended,
-        output=fact.output,
+        output=_bounded(fact.output),
         run_seconds=fact.run_seconds,
     )
 
@@ -145,8 +146,15 @@ def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, *, at: int) -
         topic="Publishing Results" if publishing else "Running Execution",
         message=fact.detail[:MAX_DETAIL] or reason,
         details=_failure_details(reason, retryable=reason.retryable),
-        output=fact.output,
+        output=_bounded(fact.output) if fact.output else None,
         failure=Failure(reason=reason, detail=fact.detail[:MAX_DETAIL], retryable=reason.retryable),
+    )
+
+
+def _bounded(output: RunOutput) -> RunOutput:
+    """What is honest fits; a node that tells more must not make a record that is too large to be stored."""
+    return msgspec.structs.replace(
+        output, stdout=output.stdout[:MAX_RUN_OUTPUT_BYTES], stderr=output.stderr[:MAX_RUN_OUTPUT_BYTES]
     )
 
 
@@ -196,8 +204,11 @@ def _latest_attempts(executions: Iterable[ExecutionRecord]) -> dict[int, Executi
 
 
 def _hopeless(latest: Mapping[int, ExecutionRecord], max_attempts: int) -> ExecutionRecord | None:
-    """An execution after whose failure no further attempt is made."""
-    for each in latest.values():
+    """An execution after whose failure no further attempt is made: the first, and one that was cancelled last.
+
+    When one has failed for good, the others are cancelled; that is not why the job failed.
+    """
+    for each in sorted(latest.values(), key=lambda each: (each.state is ExecutionState.CANCELLED, each.modify_time)):
         if each.state is ExecutionState.CANCELLED:
             return each
         if each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable):
@@ -209,9 +220,11 @@ def _hopeless(latest: Mapping[int, ExecutionRecord], max_attempts: int) -> Execu
 
 def _why(known: tuple[ExecutionRecord, ...], last: ExecutionRecord) -> str:
     """The first real reason, which a later and less telling one must not hide."""
-    attempts = sorted((each for each in known if each.partition == last.partition), key=lambda each: each.attempt)
-    reasons = [each.failure for each in attempts if each.failure is not None and each.job_version == last.job_version]
-    first = next((each for each in reasons), None)
+    which = (last.job_version, last.partition)
+    attempts = sorted(
+        (each for each in known if (each.job_version, each.partition) == which), key=lambda each: each.attempt
+    )
+    first = next((each.failure for each in attempts if each.failure is not None), None)
     text = (first.detail or first.reason) if first else "The execution was cancelled."
     return text if len(attempts) < 2 else f"{text} (the first of {len(attempts)} attempts)"
 

@@ -86,6 +86,8 @@ class Model:
         match record:
             case JobRecord():
                 entry = self._entry(record.id)
+                if entry.record is not None and entry.record.priority != record.priority:
+                    self.pending.get(entry.record.priority, {}).pop(record.id, None)
                 entry.record, entry.revision = record, revision
                 self._names[record.namespace, record.name] = record.id
                 self._refresh(record.id, entry)

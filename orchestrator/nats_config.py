@@ -29,8 +29,11 @@ NODES_ACCOUNT = "NODES"
 INTEGRATIONS_ACCOUNT = "INTEGRATIONS"
 SYSTEM_ACCOUNT = "SYS"
 
-AUTH_SECONDS = 10
-"""How long a client may take to say who it is, and the callout to judge it."""
+AUTH_SECONDS = 2
+"""How long a client may take to say who it is, and the callout to judge it; then the client tries again.
+
+Not longer, because after 2 s the server pings the client, and nats-py takes that for the answer to its CONNECT.
+"""
 
 MAX_SUBSCRIPTIONS = 10_000
 """Of one connection, so that none can fill the server's memory."""

@@ -5,6 +5,7 @@ here is attributed to the node that its subject names.
 """
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -35,12 +36,13 @@ class Presence(msgspec.Struct, kw_only=True):
 
 
 class Nodes:
-    """Liveness of nodes. `disconnect_seconds` of silence make a node lost."""
+    """Liveness of nodes. `disconnect_seconds` of silence make a node lost; `clock` gives monotonic seconds."""
 
-    def __init__(self, model: Model, *, disconnect_seconds: float) -> None:
+    def __init__(self, model: Model, *, disconnect_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._model = model
         self._disconnect_seconds = disconnect_seconds
-        self._started = time.monotonic()
+        self._clock = clock
+        self._started = clock()
         self._present: dict[NodeId, Presence] = {}
 
     def presence(self, node: NodeId) -> Presence | None:
@@ -52,12 +54,12 @@ class Nodes:
 
     def last_seen(self, node: NodeId) -> datetime | None:
         present = self._present.get(node)
-        return _wall_clock(present.last_seen) if present else None
+        return self._wall_clock(present.last_seen) if present else None
 
     def changed_at(self, node: NodeId) -> datetime | None:
         """Since when the node is connected, or is not."""
         present = self._present.get(node)
-        return _wall_clock(present.changed_at) if present else None
+        return self._wall_clock(present.changed_at) if present else None
 
     def on_heartbeat(self, node: NodeId, beat: Heartbeat) -> bool:
         """Take note; False if this session has not registered with this orchestrator yet."""
@@ -70,7 +72,7 @@ class Nodes:
 
     def on_registration(self, node: NodeId, registration: Registration) -> tuple[ExecutionRecord, ...]:
         """Take note; give the live executions which this node should hold, and does not hold any more."""
-        now = time.monotonic()
+        now = self._clock()
         present = self._present.setdefault(node, Presence(last_seen=now, changed_at=now))
         if present.session != registration.session:
             present.session, present.accepted = registration.session, {}
@@ -109,14 +111,14 @@ class Nodes:
             present.average_run_seconds += weight * (run_seconds - present.average_run_seconds)
 
     def _seen(self, present: Presence) -> None:
-        present.last_seen = time.monotonic()
+        present.last_seen = self._clock()
         if not present.connected:
             present.connected, present.changed_at = True, present.last_seen
         self._model.wake.set()
 
     def sweep(self) -> tuple[NodeId, ...]:
         """Mark nodes that have been silent for too long; give all that are silent and may still have executions."""
-        now = time.monotonic()
+        now = self._clock()
         for present in self._present.values():
             if present.connected and now - present.last_seen > self._disconnect_seconds:
                 present.connected, present.changed_at = False, now
@@ -126,7 +128,7 @@ class Nodes:
         """Connected, or not silent for too long: a node that was known before this process started gets time too."""
         present = self._present.get(node)
         last_seen = present.last_seen if present is not None else self._started
-        return time.monotonic() - last_seen <= self._disconnect_seconds
+        return self._clock() - last_seen <= self._disconnect_seconds
 
     def candidates(self, unreachable: dict[NodeId, dict[str, str]]) -> list[Candidate]:
         """Every node that is connected or may be back soon, with what it has left."""
@@ -137,10 +139,9 @@ class Nodes:
     def _candidate(self, node: NodeId, unreachable: dict[str, str]) -> Candidate:
         info = self._model.nodes[node].info
         used, overcommitted = Capacity(), 0
-        for record in self._model.live.get(node, {}).values():
-            if not record.state.holds_capacity:
-                continue
-            if used.plus(record.resources).fits_in(info.capacity):
+        holding = [each for each in self._model.live.get(node, {}).values() if each.state.holds_capacity]
+        for record in sorted(holding, key=lambda each: each.state is not ExecutionState.RUNNING):
+            if not overcommitted and used.plus(record.resources).fits_in(info.capacity):
                 used = used.plus(record.resources)
             else:
                 overcommitted += 1
@@ -158,11 +159,10 @@ class Nodes:
         quick = present is not None and present.average_run_seconds < QUICK_TASK_SECONDS
         return most if quick else 0
 
+    def _wall_clock(self, moment: float) -> datetime:
+        """When a monotonic moment was."""
+        return datetime.now(UTC) - timedelta(seconds=self._clock() - moment)
+
     def __repr__(self) -> str:
         connected = sum(present.connected for present in self._present.values())
         return f"<Nodes, {connected} of {len(self._model.nodes)} connected>"
-
-
-def _wall_clock(moment: float) -> datetime:
-    """When a monotonic moment was."""
-    return datetime.now(UTC) - timedelta(seconds=time.monotonic() - moment)

@@ -60,23 +60,29 @@ class Plan(msgspec.Struct, kw_only=True):
 def plan(wanted: Iterable[Wanted], candidates: list[Candidate], *, limit: int) -> Plan:
     """Place what fits, in the order given, at most `limit` executions. Takes what it places off the candidates."""
     result = Plan()
-    blocked: set[object] = set()
+    sorted_out: dict[object, tuple[list[Candidate], list[str]]] = {}
+    blocked: dict[object, str] = {}
     for each in wanted:
-        if len(result.placements) >= limit:
+        room = limit - len(result.placements)
+        if room <= 0:
             break
         shape = _shape(each)
-        if shape in blocked:
-            result.waiting[each.job_id] = "Waiting for free capacity."
-            continue
-        if not _place(each, candidates, result):
-            blocked.add(shape)
+        if shape not in sorted_out:
+            sorted_out[shape] = _sort_out(each, candidates)
+        suitable, reasons = sorted_out[shape]
+        if not suitable:
+            result.impossible[each.job_id] = _impossible(each, reasons)
+        elif shape in blocked:
+            result.waiting[each.job_id] = blocked[shape]
+        elif not _place(each, suitable, result, limit=room):
+            blocked[shape] = result.waiting[each.job_id] = _waiting(each, suitable)
         if not any(_has_room(candidate) for candidate in candidates):
             break
     return result
 
 
 def _shape(wanted: Wanted) -> object:
-    """Jobs of one shape fit on the same nodes, so that if one has to wait the others need not be tried."""
+    """Jobs of one shape suit the same nodes, and where one has to wait the others need not be tried."""
     task = wanted.job.task
     return (
         task.engine.type.lower(),
@@ -92,24 +98,20 @@ def _has_room(candidate: Candidate) -> bool:
     return not candidate.expected and (candidate.queue_left > 0 or candidate.free.cpu > 0)
 
 
-def _place(wanted: Wanted, candidates: list[Candidate], result: Plan) -> bool:
-    """Place the job's partitions; False when it has to wait or is impossible, and the plan says why."""
-    suitable, reasons = _sort_out(wanted, candidates)
-    if not suitable:
-        result.impossible[wanted.job_id] = _impossible(wanted, candidates, reasons)
-        return False
+def _place(wanted: Wanted, suitable: list[Candidate], result: Plan, *, limit: int) -> bool:
+    """Place the job's partitions, at most `limit` of them; False when one has to wait."""
     taken: dict[NodeId, int] = {}
-    for partition, attempt in wanted.missing:
+    for partition, attempt in wanted.missing[:limit]:
         chosen = _choose(wanted, suitable, taken)
         if chosen is None:
-            result.waiting[wanted.job_id] = _waiting(wanted, suitable)
             return False
         node = chosen.info.node_id
         taken[node] = taken.get(node, 0) + 1
         if wanted.resources.fits_in(chosen.free):
             chosen.free = chosen.free.minus(wanted.resources)
         else:
-            chosen.queue_left -= 1
+            # Nothing overtakes what is queued, so that whatever comes to this node from now on is queued too.
+            chosen.free, chosen.queue_left = Capacity(), chosen.queue_left - 1
         result.placements.append(
             Placement(
                 job_id=wanted.job_id,
@@ -196,9 +198,9 @@ def _favour(wanted: Wanted, labels: Mapping[str, str]) -> int:
     )
 
 
-def _impossible(wanted: Wanted, candidates: list[Candidate], reasons: list[str]) -> str:
-    head = f"not enough nodes to run job. requested: {len(wanted.missing)}, available: {len(candidates)}, suitable: 0."
-    if not candidates:
+def _impossible(wanted: Wanted, reasons: list[str]) -> str:
+    head = f"not enough nodes to run job. requested: {len(wanted.missing)}, available: {len(reasons)}, suitable: 0."
+    if not reasons:
         return f"{head} No compute node is connected; start one with `tarpon serve --compute`."
     more = [f"... and {len(reasons) - MAX_REASONS} more"] if len(reasons) > MAX_REASONS else []
     return "\n- ".join([head, *reasons[:MAX_REASONS], *more])

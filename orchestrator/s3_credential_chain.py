@@ -1,15 +1,13 @@
 """Where S3 credentials come from: the default AWS chain, and the true moment at which they expire."""
 
-import asyncio
 import logging
 import math
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from aiobotocore.credentials import AioInstanceMetadataProvider, AioRefreshableCredentials
-from aiobotocore.session import AioSession
-from aiobotocore.utils import AioInstanceMetadataFetcher
+from botocore.config import Config
+from botocore.credentials import InstanceMetadataProvider, RefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -18,15 +16,16 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
-from botocore.utils import resolve_imds_endpoint_mode
+from botocore.session import Session
+from botocore.utils import InstanceMetadataFetcher, resolve_imds_endpoint_mode
 
-from shared.errors import CredentialsMissing, StorageUnavailable
+from shared.errors import CredentialsMissing
 
 # At debug level botocore writes canonical requests, signatures and the answers of token services to the log.
-for _name in ("botocore", "aiobotocore"):
-    logging.getLogger(_name).setLevel(logging.INFO)
+logging.getLogger("botocore").setLevel(logging.INFO)
 
-LOAD_SECONDS = 15.0
+# For sources that are services, such as STS. botocore's own limits are 60 s and 5 attempts.
+_LIMITS = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
 # Their text names a variable, a file or a profile and never a value. Others may quote an answer or a program's output.
 _SAFE_ERRORS = (PartialCredentialsError, ProfileNotFound, ConfigParseError, ConfigNotFound)
 
@@ -54,26 +53,43 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 def load_snapshot() -> Snapshot:
     """Ask the whole default chain: environment, shared files, container, instance role.
 
-    Blocks for at most LOAD_SECONDS, with an event loop of its own, because botocore reads files and service models
-    synchronously: call it in a thread. Raises CredentialsMissing or StorageUnavailable.
+    botocore reads files and service models and asks services synchronously: call it in a thread, where it blocks for
+    some 20 s at worst. Raises CredentialsMissing.
     """
     try:
-        return asyncio.run(_load())
+        return _load()
     except _SAFE_ERRORS as error:
         raise CredentialsMissing(str(error)) from error
-    except TimeoutError:
-        raise StorageUnavailable(f"The source of S3 credentials did not answer within {LOAD_SECONDS:.0f} s.") from None
     except (BotoCoreError, ClientError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise CredentialsMissing(f"their source failed ({type(error).__name__}).") from None
 
 
-class _TrueExpiryFetcher(AioInstanceMetadataFetcher):  # type: ignore[misc]  # botocore is untyped
+def _load() -> Snapshot:
+    found = _session().get_credentials()
+    if found is None:
+        raise CredentialsMissing("the environment, the shared files and the roles of this machine give none.")
+    if isinstance(found, RefreshableCredentials):
+        # The chain has just been asked. Without this, botocore would ask again for keys that live under 15 minutes.
+        found._advisory_refresh_timeout = found._mandatory_refresh_timeout = 0  # noqa: SLF001
+    keys = found.get_frozen_credentials()
+    return Snapshot(
+        access_key=keys.access_key,
+        secret_key=keys.secret_key,
+        token=keys.token or None,
+        expires_at=getattr(found, "_expiry_time", None),
+        loaded_at=datetime.now(UTC),
+        source=found.method,
+    )
+
+
+class _TrueExpiryFetcher(InstanceMetadataFetcher):  # type: ignore[misc]  # botocore is untyped
     def _evaluate_expiration(self, credentials: dict[str, Any]) -> None:
         """Leave the expiry as the service told it. botocore's own moves it into the future near its end."""
 
 
-def _session() -> AioSession:
-    session = AioSession()
+def _session() -> Session:
+    session = Session()
+    session.set_default_client_config(_LIMITS)
     config = {
         "ec2_metadata_service_endpoint": session.get_config_variable("ec2_metadata_service_endpoint"),
         "ec2_metadata_service_endpoint_mode": resolve_imds_endpoint_mode(session),
@@ -86,25 +102,6 @@ def _session() -> AioSession:
         config=config,
     )
     resolver = session.get_component("credential_provider")
-    resolver.remove(AioInstanceMetadataProvider.METHOD)
-    resolver.insert_after("container-role", AioInstanceMetadataProvider(iam_role_fetcher=fetcher))
+    resolver.remove(InstanceMetadataProvider.METHOD)
+    resolver.insert_after("container-role", InstanceMetadataProvider(iam_role_fetcher=fetcher))
     return session
-
-
-async def _load() -> Snapshot:
-    async with asyncio.timeout(LOAD_SECONDS):
-        found = await _session().get_credentials()
-        if found is None:
-            raise CredentialsMissing("the environment, the shared files and the roles of this machine give none.")
-        if isinstance(found, AioRefreshableCredentials):
-            # The chain has just been asked. Without this, botocore would ask again for keys that live under 15 minutes.
-            found._advisory_refresh_timeout = found._mandatory_refresh_timeout = 0  # noqa: SLF001
-        keys = await found.get_frozen_credentials()
-    return Snapshot(
-        access_key=keys.access_key,
-        secret_key=keys.secret_key,
-        token=keys.token or None,
-        expires_at=getattr(found, "_expiry_time", None),
-        loaded_at=datetime.now(UTC),
-        source=found.method,
-    )

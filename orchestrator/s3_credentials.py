@@ -72,7 +72,7 @@ class CredentialSource:
         """Keys that live for `least_seconds` more. Does not suspend where the present ones do.
 
         Raises CredentialsMissing, CredentialsExpiring or StorageUnavailable, after the chain was asked. When the caller
-        is cancelled meanwhile, the load goes on in its thread for at most LOAD_SECONDS and serves the next caller.
+        is cancelled meanwhile, the load goes on to its end in its thread and serves the next caller.
         """
         if self._is_stale or not self._lives(least_seconds):
             try:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from orchestrator.model import JobEntry, Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import Event, ExecutionRecord
-from shared import rest
+from shared import rest, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
 from shared.job_rules import MANAGED
@@ -105,7 +105,7 @@ def execution_views(model: Model, entry: JobEntry) -> tuple[ExecutionView, ...]:
     """Of all versions and attempts, the oldest first."""
     found = sorted(entry.executions.items(), key=lambda item: (item[1].create_time, item[0]))
     return tuple(
-        execution_view(entry, record, model.revision_of(f"execution.{key}"))
+        execution_view(entry, record, model.revision_of(subjects.execution_record(key)))
         for key, record in found
         if record.job_version in entry.specs
     )

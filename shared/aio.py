@@ -74,16 +74,26 @@ async def background(**loops: Coroutine[Any, Any, None]) -> AsyncIterator[asynci
 
     An error in a loop ends the body. The error that started the fall is raised, not a group of them.
     """
+    started: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(loop, name=name) for name, loop in loops.items()]
             try:
                 yield group
+            except Exception as error:
+                if not _is_being_cancelled():
+                    started = error
+                raise
             finally:
                 for task in tasks:
                     task.cancel()
     except BaseExceptionGroup as errors:
-        raise first_leaf(errors) from None
+        raise first_leaf(started or errors) from None
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def process_ended(pid: int) -> None:

@@ -147,8 +147,11 @@ def _env_problems(env: dict[str, str]) -> Iterator[str]:
 
 
 def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
-    for name in ("ExecutionTimeout", "QueueTimeout", "TotalTimeout"):
-        value = getattr(timeouts, {"E": "execution_timeout", "Q": "queue_timeout", "T": "total_timeout"}[name[0]])
+    for name, value in (
+        ("ExecutionTimeout", timeouts.execution_timeout),
+        ("QueueTimeout", timeouts.queue_timeout),
+        ("TotalTimeout", timeouts.total_timeout),
+    ):
         if not 0 <= value <= MAX_SECONDS:
             yield f"Timeouts.{name} is {value}; it must be between 0 (none) and {MAX_SECONDS:,} seconds."
     if 0 < timeouts.total_timeout < timeouts.execution_timeout + timeouts.queue_timeout:
@@ -190,17 +193,17 @@ def _result_path_problems(paths: tuple[ResultPath, ...]) -> Iterator[str]:
             yield f"The result path name {each.name[:80]!r} may have letters, digits, _ - and inner dots alone."
         if each.name.lower() in _RESERVED_NAMES:
             yield f"The result path name {each.name!r} is one of those that Tarpon itself writes."
-        parts = each.path.split("/")
+        parts = [part for part in each.path.split("/") if part not in {"", "."}]
         if not each.path.startswith("/") or ".." in parts or "\0" in each.path:
             yield f"The result path {each.path[:80]!r} must be absolute and without `..`."
-        elif not each.path.strip("/"):
-            yield "The result path '/' is the whole file system; name a folder."
+        elif not parts:
+            yield f"The result path {each.path[:80]!r} is the whole file system; name a folder."
         if each.name.lower() in names:
             yield f"The result path name {each.name[:80]!r} is there twice."
-        if each.path.rstrip("/") in folders:
+        if "/".join(parts) in folders:
             yield f"The result path {each.path[:80]!r} is there twice."
         names.add(each.name.lower())
-        folders.add(each.path.rstrip("/"))
+        folders.add("/".join(parts))
 
 
 def capacity_of(resources: Resources) -> Capacity:

@@ -10,12 +10,15 @@ import msgspec
 _LEVELS = {"trace": logging.DEBUG, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 _LEVELS["error"] = logging.ERROR
 
-_SIGNED = re.compile(r"\?[^\s\"'<>]*X-Amz-[^\s\"'<>]*", re.IGNORECASE)
+_SIGNED = re.compile(r"(?:\?|%3F)[^\s\"'<>?]*X-Amz-[^\s\"'<>]*", re.IGNORECASE)
+_PARAMETER = re.compile(
+    r"(X-Amz-(?:Signature|Security-Token)[\"']?(?:=|%3D|\s*[:,]\s*[\"']?))[\w%/+=.~-]+", re.IGNORECASE
+)
 
 
 def without_signature(text: str) -> str:
-    """The text with the query string of every signed URL cut off."""
-    return _SIGNED.sub("?...", text)
+    """The text with the query string of every signed URL cut off, and with the signatures that stand elsewhere."""
+    return _PARAMETER.sub(r"\1...", _SIGNED.sub("?...", text))
 
 
 class _Lines(logging.Formatter):
@@ -37,7 +40,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return without_signature(msgspec.json.encode(line).decode())
+        return msgspec.json.encode({key: without_signature(text) for key, text in line.items()}).decode()
 
 
 def set_up(level: str, mode: str) -> None:

@@ -1,7 +1,7 @@
 """What a grant to read or write one object is, and how long it lives."""
 
 import time
-from urllib.parse import urlsplit
+from typing import Any
 
 import msgspec
 
@@ -18,11 +18,19 @@ class SignedUrl(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     lifetime_seconds: int
 
+    @property
+    def address(self) -> str:
+        """The URL without what makes it a credential."""
+        return self.url.partition("?")[0]
+
     def __repr__(self) -> str:
-        parts = urlsplit(self.url)
-        return f"<SignedUrl {self.method} {parts.scheme}://{parts.netloc}{parts.path}, {self.lifetime_seconds} s>"
+        return f"<SignedUrl {self.method} {self.address}, {self.lifetime_seconds} s>"
 
     __str__ = __repr__
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What rich shows instead of the fields, also in tracebacks with local variables."""
+        return [("method", self.method), ("address", self.address), ("lifetime_seconds", self.lifetime_seconds)]
 
 
 class Grant:

@@ -33,6 +33,22 @@ PING_SECONDS = 10
 CLOSE_SECONDS = 5
 
 
+class _Client(Client):
+    """nats-py's client, mended: its closing gives up half-way where uvloop refuses to write to a closed connection.
+
+    What was pending then has nowhere to go; without this, neither would the news that the connection is closed.
+    """
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002  # the library's own
+        try:
+            await super()._close(status, do_cbs)
+        except RuntimeError:
+            self._pending: list[bytes] = []
+            self._pending_data_size = 0
+            self._status = Client.DISCONNECTED
+            await super()._close(status, do_cbs)
+
+
 class Received:
     """One message, with the right to answer it where its sender waits for an answer."""
 
@@ -189,12 +205,14 @@ class Connection:
                 await finish(self._give_up(client), within=CLOSE_SECONDS)
 
     async def _open(self, lost: asyncio.Event) -> Client | None:
-        client = Client()
+        client = _Client()
+        seen: list[Exception] = []
 
         async def on_closed() -> None:
             lost.set()
 
         async def on_error(error: Exception) -> None:
+            seen[:] = [error]
             _log.debug("NATS: %r", error)
             if isinstance(error, nats.errors.SlowConsumerError):
                 _log.warning("Messages on %s came faster than they were handled, and some are lost.", error.subject)
@@ -203,7 +221,10 @@ class Connection:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await client.connect(
                     servers=list(self.servers),
+                    # One round over the servers without a pause: pauses between rounds are ours.
                     allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
                     connect_timeout=CONNECT_SECONDS,
                     ping_interval=PING_SECONDS,
                     max_outstanding_pings=2,
@@ -211,10 +232,12 @@ class Connection:
                     error_cb=on_error,
                     **self._options,
                 )
+                if not client.is_connected:  # it took the server's first ping, before it was let in, for a welcome
+                    raise nats.errors.Error("The server did not answer in time.")  # noqa: TRY301  # one way to fail
                 await self._attach_all(client)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             await finish(_close(client), within=CLOSE_SECONDS)
-            self._explain(error)
+            self._explain(seen[0] if seen else error)
             return None
         except BaseException:
             await finish(_close(client), within=CLOSE_SECONDS)

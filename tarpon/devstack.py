@@ -1,36 +1,25 @@
-"""How everything runs on one machine to try it out: SeaweedFS, an orchestrator and compute nodes, each a process.
-
-Who holds what is as in production: the orchestrator alone gets S3 credentials, in its environment; a compute node gets
-the join secret there and no AWS variable. No secret is in a command line.
-"""
+"""How everything runs on one machine to try it out: SeaweedFS, an orchestrator and compute nodes, each a process."""
 
 import asyncio
-import os
-import secrets
 import shutil
 import socket
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-import msgspec
-
 from shared.aio import finish
-from shared.config_keys import environment_name
 from shared.errors import PortTaken, TarponError, Unavailable
 from shared.rest import CONNECTED
 from tarpon.child_processes import STOP_SECONDS, ChildProcess
 from tarpon.client import Client
-from tarpon.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, free_ports, without_aws
+from tarpon.devstack_processes import BUCKET, ORCHESTRATOR, PREFIX, Wanted, children_of
+from tarpon.seaweedfs import HOST, SeaweedFS, free_ports
 
-BUCKET = "tarpon-results"
-PREFIX = "results"
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.1
-CLEAN_UP_SECONDS = 30.0
+STOP_ALL_SECONDS = 3 * STOP_SECONDS
 
 Say = Callable[[str], None]
 
@@ -39,17 +28,6 @@ class DevstackFailed(Unavailable):
     """A process of the stack ended or did not get ready."""
 
     retryable = False
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `files` are configuration files and `settings` single settings by key, for every process."""
-
-    computes: int
-    api_port: int
-    nats_port: int
-    data_dir: Path | None = None
-    files: tuple[str, ...] = ()
-    settings: dict[str, str] = {}
 
 
 class Devstack:
@@ -81,7 +59,7 @@ async def devstack(wanted: Wanted, say: Say) -> AsyncIterator[Devstack]:
         say(f"Data and logs: {folder}")
         say("Starting the S3 server ...")
         with _s3_server(folder / "s3") as s3:
-            children = _children(wanted, folder, s3)
+            children = children_of(wanted, folder, s3)
             try:
                 for child in children:
                     say(f"Starting {child.name} ...")
@@ -90,7 +68,7 @@ async def devstack(wanted: Wanted, say: Say) -> AsyncIterator[Devstack]:
                 yield Devstack(wanted, folder, children)
             finally:
                 say("Stopping ...")
-                await finish(_stop(children), within=2 * STOP_SECONDS + 5)
+                await finish(_stop(children, folder / ORCHESTRATOR), within=STOP_ALL_SECONDS)
 
 
 def check_free(what: str, port: int, setting: str) -> None:
@@ -136,60 +114,27 @@ def _s3_server(folder: Path) -> Iterator[SeaweedFS]:
         server.stop()
 
 
-# ---- the processes ----------------------------------------------------------------------------------------------
+# ---- the end -----------------------------------------------------------------------------------------------------
 
 
-def _children(wanted: Wanted, folder: Path, s3: SeaweedFS) -> list[ChildProcess]:
-    """The orchestrator first."""
-    token = secrets.token_urlsafe(32)
-    files = [argument for file in wanted.files for argument in ("-c", file)]
-    serve = [sys.executable, "-m", "tarpon", "serve", *files]
-    found = without_aws(dict(os.environ)) | _variables(wanted.settings)
-    orchestrator = found | _orchestrator_variables(wanted, folder / "orchestrator", s3, token)
-    children = [ChildProcess("orchestrator", [*serve, "--orchestrator"], orchestrator, folder / "orchestrator.log")]
-    for number in range(1, wanted.computes + 1):
-        name = f"compute-{number}"
-        variables = found | _compute_variables(wanted, folder / name, token)
-        children.append(ChildProcess(name, [*serve, "--compute"], variables, folder / f"{name}.log"))
-    return children
-
-
-def _variables(settings: Mapping[str, str]) -> dict[str, str]:
-    return {environment_name(key): value for key, value in settings.items()}
-
-
-def _orchestrator_variables(wanted: Wanted, data_dir: Path, s3: SeaweedFS, token: str) -> dict[str, str]:
-    publisher = {"Bucket": BUCKET, "Key": PREFIX, "Region": REGION, "Endpoint": s3.endpoint}
-    settings = {
-        "DataDir": str(data_dir),
-        "API.Host": HOST,
-        "API.Port": str(wanted.api_port),
-        "Orchestrator.Host": HOST,
-        "Orchestrator.Port": str(wanted.nats_port),
-        "Orchestrator.Auth.Token": token,
-        **{f"Publishers.Types.S3Managed.{name}": value for name, value in publisher.items()},
-    }
-    return s3.environment() | _variables(settings)
-
-
-def _compute_variables(wanted: Wanted, data_dir: Path, token: str) -> dict[str, str]:
-    settings = {
-        "DataDir": str(data_dir),
-        "NameProvider": data_dir.name,
-        "Compute.Orchestrators": f"nats://{HOST}:{wanted.nats_port}",
-        "Compute.Auth.Token": token,
-        "Engines.Types.Process.Enabled": "true",
-    }
-    return aws_environment() | _variables(settings)
-
-
-async def _stop(children: Sequence[ChildProcess]) -> None:
+async def _stop(children: Sequence[ChildProcess], data_dir: Path) -> None:
     """The compute nodes first, so that they can still report to the orchestrator."""
     orchestrator, *computes = children
     async with asyncio.TaskGroup() as group:
         for child in computes:
             group.create_task(child.stop(), name=f"stop-{child.name}")
     await orchestrator.stop()
+    await _stop_left_over(data_dir / "orchestrator" / "nats")
+
+
+async def _stop_left_over(folder: Path) -> None:
+    """An orchestrator that was killed leaves its NATS server running, to find it again; here nobody will."""
+    from orchestrator.nats_process import end, left_over
+
+    files = folder / "nats-server.pid", folder / "nats-server.conf"
+    pid = left_over(*files)
+    if pid is not None:
+        await end(pid, lambda: left_over(*files) == pid)
 
 
 async def _first_end(children: Sequence[ChildProcess]) -> None:

@@ -101,7 +101,7 @@ class SeaweedFS:
                 left_over.unlink(missing_ok=True)
 
     def create_bucket(self, name: str = "", *, prefix: str = "results") -> str:
-        """A bucket, made unless it exists, in which the orchestrator's keys may put and get below `prefix/`, and do nothing else."""
+        """A bucket in which the orchestrator's keys may put and get below `prefix/`, and do nothing else."""
         name = name or f"bucket-{uuid.uuid4().hex[:12]}"
         self._administer("PUT", f"/{name}", accepted={200, 409})
         self._administer("PUT", f"/{name}?policy=", json.dumps(_documented_policy(name, prefix)).encode())

@@ -1,10 +1,9 @@
 """A running nats-server of ours with its callout and streams, and nodes of nothing but nats-py (no tests in here)."""
 
 import asyncio
-import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,21 +28,17 @@ from shared.ids import NodeId
 from shared.subjects import STATE_BUCKET, binding_record, node_inbox
 from shared.transport import Connection, connect
 from tests.servers import HOST, free_ports
+from tests.waiting import eventually
 
 WITHIN_SECONDS = 10.0
 
 
-async def eventually(is_so: Callable[[], bool], what: str) -> None:
-    """Wait until `is_so()`; the one loop in these tests that polls."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(WITHIN_SECONDS):
-            while not is_so():  # noqa: ASYNC110  # what is waited for happens elsewhere
-                await asyncio.sleep(0.01)
-    assert is_so(), f"not within {WITHIN_SECONDS:.0f} s: {what}"
-
-
 def new_user_seed() -> str:
     return str(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER), "ascii")
+
+
+def new_account_seed() -> str:
+    return str(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_ACCOUNT), "ascii")
 
 
 def public_key(seed: str) -> str:
@@ -88,7 +83,7 @@ class Node:
     async def is_denied(self, what: str) -> None:
         """The server refused something whose kind and subject are `what`, which nats-py tells in small letters."""
         what = what.lower()
-        await eventually(lambda: any(what in str(error) for error in self.errors), f"refusal of {what}: {self.errors}")
+        await eventually(lambda: any(what in str(error) for error in self.errors), what=f"the refusal: {what}")
 
 
 class Bus:

@@ -1,6 +1,5 @@
 """What all commands have in common: the global options at any place, flags that take =false, groups that load late."""
 
-import asyncio
 import functools
 import importlib
 from collections.abc import Awaitable, Callable, Iterable
@@ -128,7 +127,7 @@ class Group(click.Group):
             from shared.decoding import close_match
 
             suggestion = close_match(args[0], self.list_commands(ctx))
-            if not suggestion or suggestion in error.message:
+            if not suggestion or "Did you mean" in error.message:
                 raise
             raise click.UsageError(f"There is no command {args[0]!r}. Did you mean {suggestion!r}?", ctx) from error
 
@@ -158,6 +157,8 @@ def with_client(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> Any:
+        import asyncio
+
         from tarpon.client import Client
 
         api = given().config().api

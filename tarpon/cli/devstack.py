@@ -16,7 +16,8 @@ from tarpon.cli.commands import Command, given
 from tarpon.cli.outcomes import Exit
 
 if TYPE_CHECKING:
-    from tarpon.devstack import Devstack, Wanted
+    from tarpon.devstack import Devstack
+    from tarpon.devstack_processes import Wanted
 
 COMMAND_STOP_SECONDS = 30.0
 _EXAMPLE = "deploy/examples/hello-process.yaml"
@@ -35,8 +36,8 @@ def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, comman
     if find_spec("aioboto3") is None:
         raise ExtraMissing("A devstack", "devstack")
 
-    from tarpon.devstack import Wanted
     from tarpon.devstack import random_ports as choose_ports
+    from tarpon.devstack_processes import Wanted
 
     config = given().config()
     api_port, nats_port = choose_ports() if random_ports else (config.api.port, config.orchestrator.port)
@@ -98,7 +99,7 @@ async def _while_running(stack: "Devstack", command: Sequence[str]) -> int:
 
     _say(f"Ready. Running {command[0]} ...")
     try:
-        process = subprocess.Popen(command, env=_environment(stack))
+        process = subprocess.Popen(command, env=_environment(stack))  # noqa: ASYNC220  # vfork, and nothing else to do
     except OSError as error:
         raise InvalidInput(f"{command[0]!r} cannot be run: {error.strerror}.") from error
     try:
@@ -119,8 +120,13 @@ def _environment(stack: "Devstack") -> dict[str, str]:
 
 
 def _instructions(stack: "Devstack") -> str:
-    settings = "\n".join(f"export {name}={value}" for name, value in stack.environment().items())
-    return f"{settings}\n# Ready. In another terminal, with these settings:\n#   tarpon job run {_EXAMPLE}\n# Ctrl-C ends it."
+    settings = [f"export {name}={value}" for name, value in stack.environment().items()]
+    advice = [
+        "# Ready. In another terminal, with these settings:",
+        f"#   tarpon job run {_EXAMPLE}",
+        "# Ctrl-C ends it.",
+    ]
+    return "\n".join([*settings, *advice])
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,7 @@ import click
 
 from shared.config import Api
 from shared.jobspec import Job, JobView
-from shared.rest import ExecutionView, HistoryItem
+from shared.rest import EXECUTION_LEVEL, ExecutionView, HistoryItem
 from shared.states import ExecutionState, JobState
 from tarpon.cli.job_get import download
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
@@ -70,6 +70,7 @@ class JobRun:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
 
     async def _watch(self, client: Client) -> JobView:
+        version = (await client.get(self.job_id)).version
         lines = EventLines()
         ended: JobView | None = None
         async with aclosing(client.watch(self.job_id)) as events:
@@ -77,6 +78,8 @@ class JobRun:
                 if isinstance(event, JobView):
                     ended = event
                     continue
+                if event.type == EXECUTION_LEVEL and event.job_version < version:
+                    continue  # what an earlier run of the same job did
                 lines.write(event)
                 if event.event.is_error and self._first_error is None:
                     self._first_error = event
@@ -94,9 +97,11 @@ class JobRun:
                 raise JobFailed(self.job_id, *failure(ended, self._first_error))
 
     async def _completed(self, client: Client, ended: JobView) -> None:
-        executions = await client.executions(self.job_id)
-        took = lasting(timedelta(microseconds=(ended.modify_time - ended.create_time) / 1000))
-        click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions.items)}", err=True)
+        page = await client.executions(self.job_id)
+        executions = [each for each in page.items if each.job_version == ended.version]
+        began = min((each.create_time for each in executions), default=ended.create_time)
+        took = lasting(timedelta(microseconds=(ended.modify_time - began) / 1000))
+        click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions)}", err=True)
         self._advise("see the details", "describe")
         if self._get:
             await download(client, self.job_id)

@@ -87,8 +87,10 @@ def from_nanoseconds(nanoseconds: int) -> datetime:
 
 
 def lasting(length: timedelta) -> str:
-    """`1.2 s`, `3 min 5 s`, `2 h 10 min`."""
+    """`38 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`."""
     seconds = length.total_seconds()
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

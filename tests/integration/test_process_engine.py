@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from msgspec.structs import replace
 
 from compute.engines import Broken, Exited, ProcessEngine, Run, RunEnd
 from compute.process_mark import ProcessMark, kill_left_over, mark_process
@@ -251,6 +252,13 @@ def test_parameters_that_make_no_command_are_refused(params: dict[str, Any]) -> 
         engine().check(params)
 
 
+def _run_in_session(script: str, folder: Path) -> ProcessMark:
+    """The mark of a shell that has ended since."""
+    environment = {"TARPON_EXECUTION_ID": "e-1"}
+    with subprocess.Popen(["/bin/sh", "-c", script], cwd=folder, env=environment, start_new_session=True) as leader:
+        return mark_process(leader.pid)
+
+
 class TestLeftOvers:
     """What is recognised as a task of a killed node."""
 
@@ -266,11 +274,7 @@ class TestLeftOvers:
 
     async def test_members_are_killed_although_their_leader_is_gone(self, bench: Bench, tmp_path: Path) -> None:
         inner = "sleep 1000 & echo $! > child"
-        leader = subprocess.Popen(
-            ["/bin/sh", "-c", inner], cwd=tmp_path, env={"TARPON_EXECUTION_ID": "e-1"}, start_new_session=True
-        )
-        mark = mark_process(leader.pid)
-        leader.wait()
+        mark = await asyncio.to_thread(_run_in_session, inner, tmp_path)
         child = int((tmp_path / "child").read_text())
         assert is_alive(child)
         assert await asyncio.to_thread(kill_left_over, mark, ExecutionId("e-2")) == 0
@@ -285,6 +289,6 @@ class TestLeftOvers:
         async with bench.running("sleep 1000"):
             mark = bench.marks[0]
             assert mark is not None
-            fields = {"pid": mark.pid, "start_ticks": mark.start_ticks, "boot_id": mark.boot_id} | change
-            assert await asyncio.to_thread(kill_left_over, ProcessMark(**fields), ExecutionId("e-other")) == 0
+            other = replace(mark, **change)
+            assert await asyncio.to_thread(kill_left_over, other, ExecutionId("e-other")) == 0
             assert is_alive(mark.pid)

@@ -138,5 +138,5 @@ async def test_a_write_that_fails_says_so(tmp_path: Path) -> None:
         ("noop", Phase.ENDED, True),
     ],
 )
-def test_an_execution_is_over_when_nothing_is_left_but_to_tell(publisher: str, phase: Phase, is_final: bool) -> None:
+def test_an_execution_is_over_when_nothing_is_left_but_to_tell(publisher: str, phase: Phase, *, is_final: bool) -> None:
     assert msgspec.structs.replace(entry(publisher=publisher), phase=phase).is_final is is_final

@@ -77,7 +77,9 @@ def test_who_stops_waiting_leaves_the_queue_and_lets_the_next_one_through(slots:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["admit", "release"]), st.floats(0.1, 2.0), st.integers(0, 9)), min_size=1, max_size=60
+        st.tuples(st.sampled_from(["admit", "release"]), st.floats(0.1, 2.0), st.integers(0, 9)),
+        min_size=1,
+        max_size=60,
     )
 )
 def test_whatever_happens_no_more_is_given_than_there_is(events: list[tuple[str, float, int]]) -> None:

@@ -1,6 +1,5 @@
 """What a task leaves in its workspace becomes the result folder, and nothing outside of it does."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -124,7 +123,11 @@ def test_the_beginning_of_the_output_is_told_without_half_a_character(workspace:
     output = workspace.read_output(7)
     assert output.stdout == "x" * (MAX_RUN_OUTPUT_BYTES - 1)
     assert output.stdout_truncated
-    assert (output.stderr, output.stderr_truncated, output.exit_code) == ("bad \N{REPLACEMENT CHARACTER} byte", False, 7)
+    assert (output.stderr, output.stderr_truncated, output.exit_code) == (
+        "bad \N{REPLACEMENT CHARACTER} byte",
+        False,
+        7,
+    )
 
 
 def test_a_workspace_is_removed_whatever_modes_and_links_are_in_it(workspace: Workspace, tmp_path: Path) -> None:
@@ -138,4 +141,4 @@ def test_a_workspace_is_removed_whatever_modes_and_links_are_in_it(workspace: Wo
     locked.chmod(0o000)
     workspace.discard()
     assert not workspace.folder.exists()
-    assert os.listdir(kept) == ["file"]
+    assert [path.name for path in kept.iterdir()] == ["file"]

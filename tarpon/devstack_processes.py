@@ -1,0 +1,76 @@
+"""Which processes a devstack consists of beside its S3 server, and what each of them is given.
+
+Who holds what is as in production: the orchestrator alone gets S3 credentials, in its environment; a compute node gets
+the join secret there and no AWS variable. No secret is in a command line.
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from shared.config_keys import environment_name
+from tarpon.child_processes import ChildProcess
+from tarpon.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, without_aws
+
+BUCKET = "tarpon-results"
+PREFIX = "results"
+ORCHESTRATOR = "orchestrator"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `files` are configuration files and `settings` single settings by key, for every process."""
+
+    computes: int
+    api_port: int
+    nats_port: int
+    data_dir: Path | None = None
+    files: tuple[str, ...] = ()
+    settings: dict[str, str] = {}
+
+
+def children_of(wanted: Wanted, folder: Path, s3: SeaweedFS) -> list[ChildProcess]:
+    """The orchestrator first."""
+    token = secrets.token_urlsafe(32)
+    files = [argument for file in wanted.files for argument in ("-c", file)]
+    serve = [sys.executable, "-m", "tarpon", "serve", *files]
+    found = without_aws(dict(os.environ)) | _variables(wanted.settings)
+    orchestrator = found | _orchestrator_variables(wanted, folder / ORCHESTRATOR, s3, token)
+    children = [ChildProcess(ORCHESTRATOR, [*serve, "--orchestrator"], orchestrator, folder / "orchestrator.log")]
+    for number in range(1, wanted.computes + 1):
+        name = f"compute-{number}"
+        variables = found | _compute_variables(wanted, folder / name, token)
+        children.append(ChildProcess(name, [*serve, "--compute"], variables, folder / f"{name}.log"))
+    return children
+
+
+def _variables(settings: Mapping[str, str]) -> dict[str, str]:
+    return {environment_name(key): value for key, value in settings.items()}
+
+
+def _orchestrator_variables(wanted: Wanted, data_dir: Path, s3: SeaweedFS, token: str) -> dict[str, str]:
+    publisher = {"Bucket": BUCKET, "Key": PREFIX, "Region": REGION, "Endpoint": s3.endpoint}
+    settings = {
+        "DataDir": str(data_dir),
+        "API.Host": HOST,
+        "API.Port": str(wanted.api_port),
+        "Orchestrator.Host": HOST,
+        "Orchestrator.Port": str(wanted.nats_port),
+        "Orchestrator.Auth.Token": token,
+        **{f"Publishers.Types.S3Managed.{name}": value for name, value in publisher.items()},
+    }
+    return s3.environment() | _variables(settings)
+
+
+def _compute_variables(wanted: Wanted, data_dir: Path, token: str) -> dict[str, str]:
+    settings = {
+        "DataDir": str(data_dir),
+        "NameProvider": data_dir.name,
+        "Compute.Orchestrators": f"nats://{HOST}:{wanted.nats_port}",
+        "Compute.Auth.Token": token,
+        "Engines.Types.Process.Enabled": "true",
+    }
+    return aws_environment() | _variables(settings)

@@ -1,0 +1,201 @@
+"""Whatever goes wrong with an execution becomes its end, and the node goes on."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from compute.engines import Exited, Run, RunEnd
+from compute.environment import EnvironmentPolicy
+from compute.execution import Supervisor
+from compute.grants import Grants
+from compute.held_execution import Activity, Execution, Stop
+from compute.journal import Entry, Journal, Phase, new_entry
+from compute.process_mark import ProcessMark
+from compute.reports import Reports
+from compute.slots import Slots
+from compute.upload import Upload
+from shared.capacity import Capacity
+from shared.ids import ExecutionId, JobId
+from shared.jobspec import SpecConfig, Task
+from shared.messages import Assignment, ExecutionFailed
+from shared.signed_url import Grant
+from shared.transport import Connection
+
+
+class ScriptedEngine:
+    """Does what the test says, between having started and ending."""
+
+    name = "scripted"
+
+    def __init__(self, act: Callable[[Run], Awaitable[RunEnd]]) -> None:
+        self._act = act
+        self.stopped = False
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        pass
+
+    async def run(self, run: Run) -> RunEnd:
+        try:
+            await run.on_started(None)
+            return await self._act(run)
+        except asyncio.CancelledError:
+            self.stopped = True
+            raise
+
+    def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:
+        return 0
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.journal = Journal(folder)
+        self.slots = Slots(Capacity(cpu=1.0), queue_capacity=0)
+
+    def execution(self, **changes: Any) -> Execution:
+        task = Task(name="main", engine=SpecConfig(type="Scripted"))
+        made = Assignment(
+            execution_id=ExecutionId("e-1"),
+            job_id=JobId("j-1"),
+            job_name="a-job",
+            job_type="batch",
+            namespace="default",
+            job_version=1,
+            task=task,
+            resources=Capacity(cpu=1.0),
+        )
+        entry = new_entry(replace(made, **changes))
+
+        async def ask(_: ExecutionId) -> Grant:
+            raise AssertionError("no grant is needed here")
+
+        return Execution(entry, Grants(entry.execution_id, ask), self.slots.admit(Capacity(cpu=1.0)))
+
+    def supervisor(self, engine: ScriptedEngine) -> Supervisor:
+        def no_upload(_: Execution) -> Upload:
+            raise AssertionError("nothing is published here")
+
+        # Never connected: what is told stays in the journal, where the test reads it.
+        reports = Reports(Connection([]), "subject")
+        policy = EnvironmentPolicy({}, [])
+        return Supervisor(
+            journal=self.journal,
+            engines={"scripted": engine},
+            environment=policy,
+            reports=reports,
+            new_upload=no_upload,
+        )
+
+    async def carried_out(self, act: Callable[[Run], Awaitable[RunEnd]], **changes: Any) -> Entry:
+        execution = self.execution(**changes)
+        await self.supervisor(ScriptedEngine(act)).carry_out(execution)
+        assert execution.activity is Activity.OVER
+        assert self.slots.running == 0
+        assert list(self.journal.recover()) == [execution.entry]
+        return execution.entry
+
+
+def failure(entry: Entry) -> ExecutionFailed:
+    assert entry.phase is Phase.FAILED
+    fact = entry.happenings[-1].fact
+    assert isinstance(fact, ExecutionFailed)
+    return fact
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path / "executions")
+    yield made
+    made.journal.close()
+
+
+async def test_a_task_that_ends_is_ended(bench: Bench) -> None:
+    async def act(run: Run) -> RunEnd:
+        return Exited(3)
+
+    entry = await bench.carried_out(act)
+    assert entry.phase is Phase.ENDED
+    assert (bench.folder / "e-1" / "result" / "exitCode").read_text() == "3"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_full_disk_ends_the_one_execution_with_that_reason_and_frees_its_files(
+    bench: Bench, number: int
+) -> None:
+    async def act(run: Run) -> RunEnd:
+        (run.workspace.folder / "large").write_text("large")
+        raise OSError(number, "no space")
+
+    assert failure(await bench.carried_out(act)).reason == "DiskFull"
+    assert not (bench.folder / "e-1" / "workspace").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("?key=5ec4e7"), OSError(errno.EIO, "input/output error"), TimeoutError()]
+)
+async def test_an_error_of_the_node_ends_the_one_execution(bench: Bench, error: Exception) -> None:
+    async def act(run: Run) -> RunEnd:
+        raise error
+
+    fact = failure(await bench.carried_out(act))
+    assert fact.reason == "NodeError"
+    assert type(error).__name__ in fact.detail
+    assert "5ec4e7" not in fact.detail
+
+
+async def test_a_time_limit_stops_the_task(bench: Bench) -> None:
+    async def act(run: Run) -> RunEnd:
+        await asyncio.Event().wait()
+        return Exited(0)
+
+    assert failure(await bench.carried_out(act, execution_timeout_seconds=0.05)).reason == "ExecutionTimedOut"
+
+
+async def test_a_journal_that_fails_at_the_end_does_not_hide_the_end(bench: Bench) -> None:
+    async def act(run: Run) -> RunEnd:
+        (bench.folder / "e-1" / "journal.json").unlink()
+        (bench.folder / "e-1" / "journal.json").mkdir()
+        return Exited(0)
+
+    execution = bench.execution()
+    await bench.supervisor(ScriptedEngine(act)).carry_out(execution)
+    assert failure(execution.entry).reason == "NodeError"
+
+
+async def test_a_cancelled_supervisor_stops_the_task_and_keeps_the_journal(bench: Bench) -> None:
+    running = asyncio.Event()
+
+    async def act(run: Run) -> RunEnd:
+        running.set()
+        await asyncio.Event().wait()
+        return Exited(0)
+
+    engine, execution = ScriptedEngine(act), bench.execution()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(bench.supervisor(engine).carry_out(execution), name="execution")
+        await running.wait()
+        task.cancel()
+    assert engine.stopped
+    (entry,) = bench.journal.recover()
+    assert isinstance(entry, Entry)
+    assert entry.phase is Phase.STARTED
+    assert bench.slots.running == 0
+
+
+@pytest.mark.parametrize(
+    ("stop", "phase"),
+    [(Stop.CANCELLED, Phase.CANCELLED), (Stop.NODE_STOPS, Phase.FAILED), (Stop.SETTLED, Phase.ACCEPTED)],
+)
+async def test_a_stop_that_comes_before_the_work_is_not_lost(bench: Bench, stop: Stop, phase: Phase) -> None:
+    async def act(run: Run) -> RunEnd:
+        raise AssertionError("must not run")
+
+    execution = bench.execution()
+    execution.request_stop(stop)
+    await bench.supervisor(ScriptedEngine(act)).carry_out(execution)
+    assert execution.entry.phase is phase

@@ -1,0 +1,184 @@
+"""The decision about a connection, and how much is said about those that are refused."""
+
+import base64
+import json
+import logging
+import os
+from typing import Any
+
+import nkeys
+import pytest
+
+from orchestrator import jwt
+from orchestrator.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, RefusalLog, Refuse, decide
+from orchestrator.auth_callout import (
+    AuthRequest,
+    Client,
+    ConnectOptions,
+    Server,
+    User,
+    admission,
+    parse_request,
+    refusal,
+)
+from shared.secret import Secret
+
+JOIN_SECRET = Secret("join-secret")
+NONCE = "7vG0Ac4J1mc-2Vw"
+
+
+def pair(kind: int) -> nkeys.KeyPair:
+    return nkeys.from_seed(bytearray(nkeys.encode_seed(os.urandom(32), kind)))
+
+
+def public(key: nkeys.KeyPair) -> str:
+    return str(key.public_key, "ascii")
+
+
+NODE, SERVER, ISSUER, EPHEMERAL = pair(jwt.USER), pair(jwt.SERVER), pair(jwt.ACCOUNT), pair(jwt.USER)
+
+
+def signature(signer: nkeys.KeyPair = NODE, nonce: str = NONCE) -> str:
+    return base64.urlsafe_b64encode(signer.sign(nonce.encode())).decode().rstrip("=")
+
+
+def request(*, kind: str = "Client", nonce: str = NONCE, **offered: str) -> AuthRequest:
+    options = {"name": "node-1", "nkey": public(NODE), "sig": signature(), "auth_token": "join-secret"} | offered
+    return AuthRequest(
+        type="authorization_request",
+        server_id=Server(id=public(SERVER)),
+        user_nkey=public(EPHEMERAL),
+        client_info=Client(host="10.0.0.7", kind=kind, nonce=nonce),
+        connect_opts=ConnectOptions(**options),
+    )
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    nats = {
+        "type": "authorization_request",
+        "version": 2,
+        "server_id": {"name": "s", "host": "0.0.0.0", "id": public(SERVER), "version": "2.15.1"},
+        "user_nkey": public(EPHEMERAL),
+        "client_info": {"host": "10.0.0.7", "id": 7, "kind": "Client", "type": "nats", "nonce": NONCE},
+        "connect_opts": {"name": "node-1", "nkey": public(NODE), "sig": signature(), "protocol": 1, "no_such": [1]},
+        "request_nonce": "something newer",
+    }
+    return {"aud": "nats-authorization-request", "sub": public(ISSUER), "exp": 1, "nats": nats | changed}
+
+
+def parsed(token: bytes) -> AuthRequest:
+    return parse_request(token, issuer=public(ISSUER))
+
+
+def test_a_node_with_secret_key_and_id_gets_its_own_subjects() -> None:
+    decision = decide(request(), join_secret=JOIN_SECRET)
+    assert isinstance(decision, Admit)
+    assert (decision.node, decision.public_key) == ("node-1", public(NODE))
+    assert decision.user == User(
+        name="node-1",
+        account="NODES",
+        may_publish=("tarpon.v1.node.node-1.out.>",),
+        may_subscribe=("tarpon.v1.node.node-1.in.>", "_INBOX.node-1.>"),
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"auth_token": ""},
+        {"auth_token": "join-secret "},
+        {"auth_token": "ü"},
+        {"name": ""},
+        {"name": "a.b"},
+        {"name": ">"},
+        {"name": "node-1\n"},
+        {"name": "x" * 65},
+        {"nkey": ""},
+        {"nkey": public(EPHEMERAL)},
+        {"nkey": public(ISSUER)},
+        {"sig": ""},
+        {"sig": "é"},
+        {"sig": signature(EPHEMERAL)},
+        {"sig": signature(nonce="another nonce")},
+        {"nonce": ""},
+        {"nonce": "another nonce"},
+        {"kind": "Leafnode"},
+        {"kind": ""},
+    ],
+)
+def test_whatever_is_wrong_keeps_a_connection_out(wrong: dict[str, str]) -> None:
+    assert isinstance(decide(request(**wrong), join_secret=JOIN_SECRET), Refuse)
+
+
+def test_nobody_joins_without_a_secret_by_showing_none() -> None:
+    assert isinstance(decide(request(auth_token=""), join_secret=Secret("x")), Refuse)
+
+
+def test_a_refusal_does_not_repeat_what_was_shown() -> None:
+    refused = decide(request(auth_token="almost-the-secret"), join_secret=JOIN_SECRET)
+    assert "almost" not in repr(refused)
+    assert "join-secret" not in repr(request())
+
+
+def test_a_request_of_a_newer_server_is_read_without_what_is_new_in_it() -> None:
+    assert parsed(jwt.encode(claims(), SERVER)).connect_opts.name == "node-1"
+
+
+@pytest.mark.parametrize(
+    ("content", "signer"),
+    [
+        (claims() | {"sub": public(EPHEMERAL)}, SERVER),
+        (claims() | {"aud": "nats-authorization-response"}, SERVER),
+        (claims(type="user"), SERVER),
+        (claims(server_id={"id": public(NODE)}), SERVER),
+        (claims(), pair(jwt.SERVER)),
+        (claims(), ISSUER),
+        (claims(client_info=7), SERVER),
+        (claims(connect_opts={"name": 7}), SERVER),
+        ({"nats": {}}, SERVER),
+    ],
+    ids=["sub", "aud", "type", "server", "another server", "an account", "client", "name", "empty"],
+)
+def test_a_request_that_is_not_for_this_callout_is_ignored(content: dict[str, Any], signer: nkeys.KeyPair) -> None:
+    with pytest.raises(jwt.BadSignature):
+        parsed(jwt.encode(content, signer))
+
+
+def test_an_admission_is_a_user_for_this_connection_and_has_no_end() -> None:
+    decision = decide(request(), join_secret=JOIN_SECRET)
+    assert isinstance(decision, Admit)
+    answer = json.loads(jwt.decode(admission(request(), decision.user, ISSUER, now=7), issuer_kind=jwt.ACCOUNT))
+    user = json.loads(jwt.decode(answer["nats"]["jwt"].encode(), issuer_kind=jwt.ACCOUNT))
+
+    assert (answer["aud"], answer["sub"], answer["nats"]["type"]) == (
+        public(SERVER),
+        public(EPHEMERAL),
+        "authorization_response",
+    )
+    assert (user["aud"], user["sub"], user["name"], user["iss"]) == (
+        "NODES",
+        public(EPHEMERAL),
+        "node-1",
+        public(ISSUER),
+    )
+    assert user["nats"]["resp"] == {"max": 1, "ttl": 120_000_000_000}
+    assert "exp" not in answer
+    assert "exp" not in user
+
+
+def test_a_refusal_admits_nobody() -> None:
+    answer = json.loads(jwt.decode(refusal(request(), "no", ISSUER, now=7), issuer_kind=jwt.ACCOUNT))
+    assert answer["nats"] == {"type": "authorization_response", "version": 2, "error": "no"}
+
+
+def test_a_flood_of_refusals_is_counted_and_not_listed(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = RefusalLog()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(1000):
+            refusals.note("refused", now=0.0)
+        assert len(caplog.records) == LOGGED_REFUSALS
+        refusals.note("refused again", now=LOG_WINDOW_SECONDS)
+    assert [record.getMessage() for record in caplog.records[LOGGED_REFUSALS:]] == [
+        f"{1000 - LOGGED_REFUSALS} more connections were refused meanwhile.",
+        "refused again",
+    ]

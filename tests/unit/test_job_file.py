@@ -1,0 +1,130 @@
+"""What people write into job files, and what they are told when it is wrong."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.errors import InvalidDocument
+from shared.jobspec import Constraint, Job
+from tarpon.cli.job_file import parse_job, read_job
+
+MANAGED = """
+name: managed-publisher-job
+type: batch
+count: 1
+tasks:
+  - name: main
+    engine:
+      type: docker
+      params:
+        image: busybox:1.37.0
+        entrypoint:
+          - /bin/sh
+        parameters:
+          - -c
+          - echo Hello, I was stored by Managed Publisher!
+    publisher:
+      type: s3managed
+"""
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(InvalidDocument) as caught:
+        parse_job(text, what="The job file job.yaml")
+    return caught.value.message
+
+
+def test_the_documented_job_is_read_as_it_stands() -> None:
+    job = parse_job(MANAGED)
+    assert (job.name, job.type, job.count) == ("managed-publisher-job", "batch", 1)
+    assert job.task.engine.params["image"] == "busybox:1.37.0"
+    assert job.task.publisher.type == "s3managed"
+
+
+def test_keys_may_be_written_in_any_case() -> None:
+    assert parse_job("NAME: a\nType: batch\ntAsKs: [{eNGINE: {TYPE: noop}}]").task.engine.type == "noop"
+
+
+def test_json_is_read_like_yaml() -> None:
+    assert parse_job(json.dumps({"Name": "a", "Tasks": [{"Name": "main"}]})) == parse_job(
+        "Name: a\nTasks:\n- Name: main"
+    )
+
+
+def test_numbers_are_taken_where_texts_belong() -> None:
+    job = parse_job("Tasks:\n- Resources: {CPU: 0.5}\n  Env: {PORT: 8080}")
+    assert job.task.resources.cpu == "0.5"
+    assert job.task.env == {"PORT": "8080"}
+
+
+def test_a_list_that_is_left_empty_counts_as_left_out() -> None:
+    assert parse_job("Name: a\nConstraints:\n").constraints == ()
+
+
+def test_constraints_keep_their_values() -> None:
+    job = parse_job("Constraints: [{Key: region, Operator: in, Values: [a, b]}]")
+    assert job.constraints == (Constraint(key="region", operator="in", values=("a", "b")),)
+
+
+def test_an_unknown_key_is_refused_with_the_key_that_was_meant() -> None:
+    assert refusal("Name: a\nTsks: []") == (
+        "The job file job.yaml is not valid: Tsks is not known; did you mean Tasks?"
+    )
+
+
+def test_an_unknown_key_deep_down_is_named_with_its_path() -> None:
+    assert "Tasks[1].Publisher.Tipe" in refusal("Tasks:\n- Name: a\n- Publisher: {Tipe: s3managed}")
+
+
+def test_fields_that_the_server_owns_are_unknown() -> None:
+    assert "State" in refusal("Name: a\nState: {StateType: Completed}")
+
+
+def test_a_wrong_type_is_told_with_its_path() -> None:
+    message = refusal("Tasks:\n- Name: main\n  InputSources: nothing")
+    assert "Tasks[0].InputSources: expected a list, found a text" in message
+
+
+def test_all_problems_are_told_at_once() -> None:
+    message = refusal("Nam: a\nCount: many\nTasks: [{Nme: b}]")
+    assert all(part in message for part in ("Nam ", "Count", "Tasks[0].Nme"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("- a\n- b", "is a list"),
+        ("just text", "is a single value"),
+        ("", "is empty"),
+        ("a: 1\n---\nb: 2", "more than one document"),
+        ("a: [1", "cannot be read at line"),
+        ("!!python/object/apply:os.system ['true']", "not supported"),
+    ],
+)
+def test_what_is_no_mapping_is_refused_in_words(text: str, told: str) -> None:
+    assert told in refusal(text)
+
+
+def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Name: from-stdin")))
+    assert read_job("-") == Job(name="from-stdin")
+
+
+def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDocument, match=r"nothing\.yaml does not exist"):
+        read_job(str(tmp_path / "nothing.yaml"))
+
+
+def test_a_directory_is_not_a_job(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDocument, match="cannot be read: Is a directory"):
+        read_job(str(tmp_path))
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_bytes(b"Name: \xff\xfe")
+    with pytest.raises(InvalidDocument, match="not UTF-8"):
+        read_job(str(path))

@@ -1,0 +1,167 @@
+"""How things look to people."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.jobspec import JobView, StateView
+from shared.rest import (
+    EventView,
+    ExecutionView,
+    HistoryItem,
+    JobResponse,
+    NumberedState,
+    Page,
+    PublishedParams,
+    PublishedResult,
+    RunOutputView,
+)
+from tarpon.cli.job_run import exit_codes, failure
+from tarpon.cli.job_text import description, executions_table, jobs_table
+from tarpon.cli.output import lasting, moment, pairs, plain_columns, printable, size
+from tarpon.cli.progress import event_line, heading
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+NANOSECONDS = int(NOW.timestamp()) * 10**9
+EXECUTION = "e-0950d2d8-14b1-50f5-a5b2-aa06004f5628"
+
+
+def job(**changes: object) -> JobView:
+    fields: dict[str, object] = {
+        "id": "j-de69ab9b-bea2-5f4e-9e10-efda47359bea",
+        "name": "hello",
+        "type": "batch",
+        "state": StateView(state_type="Completed"),
+        "version": 1,
+        "revision": 1,
+        "create_time": NANOSECONDS,
+        "modify_time": NANOSECONDS,
+    }
+    return JobView(**(fields | changes))  # type: ignore[arg-type]  # the test's own fields
+
+
+def execution(exit_code: int = 0, state: int = 9, **output: object) -> ExecutionView:
+    return ExecutionView(
+        id=EXECUTION,
+        job_id="j-1",
+        node_id="n-1",
+        create_time=NANOSECONDS,
+        compute_state=NumberedState(state_type=state),
+        run_output=RunOutputView(exit_code=exit_code, **output),  # type: ignore[arg-type]  # the test's own fields
+        published_result=PublishedResult(
+            type="s3managed", params=PublishedParams(bucket="b", key="p/j/e.tar.gz", size=2048)
+        ),
+    )
+
+
+def event(message: str, topic: str = "Scheduling", **details: str) -> HistoryItem:
+    return HistoryItem(
+        seq_num=1,
+        type="ExecutionLevel",
+        job_id="j-1",
+        execution_id=EXECUTION,
+        event=EventView(message=message, topic=topic, timestamp=NOW, details=details),
+        time=NOW,
+    )
+
+
+def test_columns_line_up_and_end_without_blanks() -> None:
+    assert plain_columns([["A", "BB"], ["long one", "x"], ["s", ""]]) == "A         BB\nlong one  x\ns"
+
+
+def test_a_cell_never_breaks_its_row() -> None:
+    assert plain_columns([["A"], ["two\nlines"]]) == "A\ntwo lines"
+
+
+def test_pairs_without_a_value_are_left_out() -> None:
+    assert pairs({"Name": "x", "Message": "", "ID": "1"}) == "Name  x\nID    1"
+
+
+def test_control_characters_of_a_task_do_not_reach_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\x07\tc\nd\u202e") == "a\\x1b[2Jb\\x07\tc\nd\\x202e"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB"), (5000 << 40, "5000.0 TiB")],
+)
+def test_sizes_are_short(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.038, "38 ms"), (1.25, "1.2 s"), (185, "3 min 5 s"), (3599.9, "1 h 0 min"), (7800, "2 h 10 min")],
+)
+def test_lengths_of_time_are_short(seconds: float, text: str) -> None:
+    assert lasting(timedelta(seconds=seconds)) == text
+
+
+def test_a_moment_of_another_day_has_its_date() -> None:
+    assert len(moment(NOW, NOW)) == len("12:00:00")
+    assert len(moment(NOW - timedelta(days=2), NOW)) == len("2026-02-27 12:00:00")
+
+
+def test_an_event_is_one_line_under_the_heading() -> None:
+    line = event_line(event("Placed on\nnode a"), now=NOW)
+    assert line.endswith("e-0950d2d8  Scheduling            Placed on node a")
+    assert heading().index("EVENT") == line.index("Placed")
+
+
+def test_a_long_event_wraps_below_its_own_column() -> None:
+    first, *rest = event_line(event("word " * 30), now=NOW, width=80).splitlines()
+    assert len(first) <= 80
+    assert rest
+    assert all(line.startswith(" " * heading().index("EVENT") + "word") for line in rest)
+
+
+def test_tables_fit_eighty_columns() -> None:
+    tables = jobs_table([job(), job(type="service")], NOW), executions_table([execution(), execution(137)], NOW)
+    assert all(len(line) <= 80 for table in tables for line in table.splitlines())
+
+
+def test_ids_are_short_in_tables() -> None:
+    assert "j-de69ab9b " in jobs_table([job()], NOW)
+    assert "bea2" not in jobs_table([job()], NOW)
+
+
+def test_a_description_shows_output_results_and_history() -> None:
+    described = JobResponse(
+        job=job(),
+        executions=Page(items=(execution(stdout="hi\n", stdout_truncated=True),)),
+        history=Page(items=(event("Placed"),)),
+    )
+    text = description(described, NOW)
+    assert "Standard output (the beginning; all of it is in the result)\nhi" in text
+    assert "s3://b/p/j/e.tar.gz" in text
+    assert "Scheduling            Placed" in text
+
+
+def test_a_description_keeps_control_characters_to_itself() -> None:
+    described = JobResponse(job=job(), executions=Page(items=(execution(stdout="\x1b]0;title\x07"),)))
+    assert "\x1b" not in description(described, NOW)
+
+
+def test_one_exit_code_is_told_plainly() -> None:
+    assert exit_codes([execution(3)]) == "Exit code: 3."
+
+
+def test_exit_codes_of_many_tasks_are_counted() -> None:
+    assert exit_codes([execution(0), execution(0), execution(3)]) == "Exit codes: 0 (2 x), 3 (1 x)."
+    assert exit_codes([execution(0), execution(0)]) == "Exit code of all 2 tasks: 0."
+
+
+def test_attempts_that_failed_have_no_exit_code_to_tell() -> None:
+    assert exit_codes([execution(1, state=10)]) == ""
+
+
+def test_a_failure_is_told_by_the_first_thing_that_went_wrong() -> None:
+    ended = job(state=StateView(state_type="Failed", message="not enough nodes to run job"))
+    first = event("no space left on device", IsError="true", Hint="Free some.")
+    assert failure(ended, first) == ("no space left on device\n  In the end: not enough nodes to run job", "Free some.")
+
+
+def test_a_failure_that_names_its_cause_is_not_told_twice() -> None:
+    ended = job(state=StateView(state_type="Failed", message="e-1 failed: out of memory"))
+    assert failure(ended, event("out of memory", IsError="true"))[0] == "e-1 failed: out of memory"
+    assert failure(ended, None)[0] == "e-1 failed: out of memory"
