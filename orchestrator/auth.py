@@ -28,7 +28,12 @@ _log = logging.getLogger(__name__)
 
 QUEUE = "tarpon-auth"
 MAX_IN_FLIGHT = 64
-MAX_PENDING = 16_384
+MAX_WAITING = 4096
+PATIENCE_SECONDS = AUTH_SECONDS * 0.75
+"""A question that has waited longer is dropped, since its answer would come too late.
+
+Otherwise, when more nodes come back at once than can be judged in time, all would be judged too late, for ever.
+"""
 BIND_SECONDS = AUTH_SECONDS / 2
 LOGGED_REFUSALS = 20
 LOG_WINDOW_SECONDS = 60.0
@@ -97,22 +102,17 @@ async def serve_auth(
 ) -> None:
     """Answer the servers' questions until cancelled; several orchestrators share them. Sets `ready` when listening."""
     desk = _Desk(bindings, issuer_seed, join_secret)
-    free = asyncio.Semaphore(MAX_IN_FLIGHT)
-    async with (
-        connection.subscribe(AUTH_REQUESTS, queue=QUEUE, max_pending=MAX_PENDING) as requests,
-        asyncio.TaskGroup() as group,
-    ):
+    async with connection.subscribe(AUTH_REQUESTS, queue=QUEUE) as requests, asyncio.TaskGroup() as group:
         if ready is not None:
             await connection.wait_connected()
             ready.set()
         async for received in requests:
-            await free.acquire()
-            task = group.create_task(desk.attend(received), name="auth")
-            task.add_done_callback(lambda _: free.release())
+            if desk.waiting < MAX_WAITING:
+                group.create_task(desk.attend(received, arrived=time.monotonic()), name="auth")
 
 
 class _Desk:
-    """Judges one request after the other, or many at once."""
+    """Judges requests, many at once and the rest in the order of their arrival."""
 
     def __init__(self, bindings: Bindings, issuer_seed: Secret, join_secret: Secret) -> None:
         self._bindings = bindings
@@ -120,8 +120,21 @@ class _Desk:
         self._signer = nkeys.from_seed(bytearray(issuer_seed.reveal(), "ascii"))
         self._issuer = str(self._signer.public_key, "ascii")
         self._refusals = RefusalLog()
+        self._free = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self.waiting = 0
 
-    async def attend(self, received: Received) -> None:
+    async def attend(self, received: Received, *, arrived: float) -> None:
+        self.waiting += 1
+        try:
+            async with self._free:
+                await self._answer(received, late=time.monotonic() - arrived > PATIENCE_SECONDS)
+        finally:
+            self.waiting -= 1
+
+    async def _answer(self, received: Received, *, late: bool) -> None:
+        if late:
+            self._refusals.note("A connection was not judged in time and has to try again.", now=time.monotonic())
+            return
         try:
             request = parse_request(received.payload, issuer=self._issuer)
         except jwt.BadSignature as error:  # whom an answer would be for is not known

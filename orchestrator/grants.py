@@ -23,7 +23,10 @@ class Grants:
     async def renew(self, sender: NodeId, request: GrantRequest) -> GrantGiven | RequestRefused:
         """Answer the node that the subject names. Nothing that it says about itself counts."""
         try:
-            location = entitled(sender, request.execution_id, self._model.execution(request.execution_id))
+            record = self._model.execution(request.execution_id)
+            location = entitled(sender, request.execution_id, record)
+            if record is not None and self._model.is_surplus(record):
+                raise GrantRefused(f"Execution {record.id} is being stopped.")  # noqa: TRY301  # one way to refuse
             return GrantGiven(archive=await self.archive(location))
         except (GrantRefused, StorageUnavailable) as error:
             return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)

@@ -162,6 +162,11 @@ class Model:
         found = self._keys.get(execution)
         return self._entries[found[0]].executions[found[1]] if found else None
 
+    def is_surplus(self, record: ExecutionRecord) -> bool:
+        """Whether it is to be stopped, though its record may not say so yet."""
+        entry = self._entries[record.job_id]
+        return any(each.id == record.id for each in entry.progress.surplus)
+
     def pending_jobs(self) -> Iterator[tuple[JobId, JobEntry]]:
         """Jobs with partitions that are not executed yet: the most urgent first, then the oldest."""
         for priority in sorted(self.pending, reverse=True):

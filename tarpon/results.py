@@ -14,6 +14,7 @@ import msgspec
 from shared import ids
 from shared.aio import finish, pipelined
 from shared.errors import Conflict, DownloadFailed, NoResults
+from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import JobView
 from shared.rest import ResultItem, ResultParams
 from tarpon.client import Client
@@ -74,7 +75,7 @@ async def get_results(
     CannotExtract, beside what the client raises.
     """
     view = await client.get(job, namespace=namespace)
-    if view.tasks and not view.task.publisher.type:
+    if view.tasks and view.task.publisher.type in NO_PUBLISHERS:
         return Fetched(folder=None)
     results = await _results(client, job, view, namespace)
     async with receiving(job, view, output_dir) as folder:

@@ -8,8 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import nats.errors
-import nats.js.errors
 import nkeys
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -18,14 +16,15 @@ from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 
 from orchestrator.auth import serve_auth
+from orchestrator.bindings import StoredBindings
+from orchestrator.model import Model
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
-from orchestrator.store import set_up_streams
+from orchestrator.store import Store
 from shared.aio import background
-from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
-from shared.subjects import STATE_BUCKET, binding_record, node_inbox
+from shared.subjects import STATE_BUCKET, node_inbox
 from shared.transport import Connection, connect
 from tests.servers import HOST, free_ports
 from tests.waiting import eventually
@@ -45,27 +44,14 @@ def public_key(seed: str) -> str:
     return str(nkeys.from_seed(bytearray(seed, "ascii")).public_key, "ascii")
 
 
-class KvBindings:
-    """Bindings as create-only keys of the bucket of records. `binds` counts the questions."""
+class CountedBindings(StoredBindings):
+    """The bindings of production; `binds` counts the questions."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.binds = 0
+    binds = 0
 
     async def bind(self, node: NodeId, public_key: str) -> bool:
         self.binds += 1
-        try:
-            bucket = await self._connection.client.jetstream().key_value(STATE_BUCKET)
-            return await self._create_or_compare(bucket, binding_record(node), public_key.encode())
-        except nats.errors.Error as error:
-            raise MessagingUnavailable("The bucket of bindings cannot be used.") from error
-
-    async def _create_or_compare(self, bucket: KeyValue, key: str, value: bytes) -> bool:
-        try:
-            await bucket.create(key, value)
-        except nats.js.errors.KeyWrongLastSequenceError:
-            return (await bucket.get(key)).value == value
-        return True
+        return await super().bind(node, public_key)
 
 
 class Node:
@@ -102,7 +88,7 @@ class Bus:
         )
         self.server = NatsServer(self.config)
         self.connection: Connection
-        self.bindings: KvBindings
+        self.bindings: CountedBindings
         self._stack = AsyncExitStack()
 
     @property
@@ -118,11 +104,14 @@ class Bus:
         return await self.jetstream.key_value(STATE_BUCKET)
 
     @asynccontextmanager
-    async def orchestrator(self) -> AsyncIterator[tuple[Connection, KvBindings]]:
+    async def orchestrator(
+        self, bindings_of: type[CountedBindings] = CountedBindings
+    ) -> AsyncIterator[tuple[Connection, CountedBindings]]:
         """One more orchestrator: its connection, with the callout served over it."""
         seed = self.secrets.orchestrator_seed.reveal()
         async with connect([self.server.url], name="orchestrator", nkey_seed=seed) as connection:
-            bindings, ready = KvBindings(connection), asyncio.Event()
+            store, ready = Store(connection, Model(max_attempts=1)), asyncio.Event()
+            bindings = bindings_of(store)
             serving = serve_auth(
                 connection,
                 bindings,
@@ -130,8 +119,9 @@ class Bus:
                 join_secret=self.secrets.join_secret,
                 ready=ready,
             )
-            async with background(auth=serving):
+            async with background(state=store.keep_model(), auth=serving):
                 async with asyncio.timeout(WITHIN_SECONDS):
+                    await store.ready.wait()
                     await ready.wait()
                 yield connection, bindings
 
@@ -144,7 +134,6 @@ class Bus:
             self.orchestrator() as (self.connection, self.bindings),
             self._stack,
         ):
-            await set_up_streams(self.jetstream)
             yield self
 
     async def join(self, node: str = "", *, seed: str = "", token: str | None = "", **options: Any) -> Node:

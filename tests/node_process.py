@@ -102,8 +102,7 @@ class NodeProcess:
 
 
 def announce() -> None:
-    os.write(1, READY + b"
-")
+    os.write(1, READY + b"\n")
 
 
 async def main(data_dir: str, name: str, server: str) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import click
 
 from shared.config import Api
+from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Job, JobView
 from shared.rest import EXECUTION_LEVEL, ExecutionView, HistoryItem
 from shared.states import ExecutionState, JobState
@@ -105,7 +106,7 @@ class JobRun:
         self._advise("see the details", "describe")
         if self._get:
             await download(client, self.job_id)
-        elif ended.tasks and ended.task.publisher.type:
+        elif ended.tasks and ended.task.publisher.type not in NO_PUBLISHERS:
             self._advise("get the results", "get")
 
     def _advise(self, what: str, command: str) -> None:

@@ -11,6 +11,7 @@ from tarpon.cli.commands import Command, given
 
 if TYPE_CHECKING:
     from shared.config import Config
+    from shared.config_loading import LoadedConfig
 
 Service = Callable[["Config"], Awaitable[None]]
 
@@ -25,7 +26,8 @@ def serve(*, orchestrator: bool, compute: bool, data_dir: str | None) -> None:
     """Run an orchestrator, a compute node, or both, until SIGTERM or Ctrl-C; a second signal kills."""
     sets = [*(["Orchestrator.Enabled=true"] if orchestrator else []), *(["Compute.Enabled=true"] if compute else [])]
     sets += [f"DataDir={data_dir}"] if data_dir else []
-    config = given().load(*sets, check_publisher=orchestrator or not compute).config
+    loaded = given().load(*sets, check_publisher=orchestrator or not compute)
+    config = loaded.config
 
     import uvloop
 
@@ -37,7 +39,26 @@ def serve(*, orchestrator: bool, compute: bool, data_dir: str | None) -> None:
         services["orchestrator"] = _orchestrator()
     if config.compute.enabled:
         services["compute"] = _compute()
+    if len(services) > 1:
+        config = _joined(loaded)
     uvloop.run(_run(services, config))
+
+
+def _joined(loaded: "LoadedConfig") -> "Config":
+    """The configuration in which the compute node joins the orchestrator of its own process, if told of no other."""
+    from msgspec.structs import replace
+
+    from orchestrator.secrets import load_secrets
+    from orchestrator.service import secret_sources
+
+    config, compute = loaded.config, loaded.config.compute
+    if not (compute.auth.token or compute.auth.token_file):
+        compute = replace(compute, auth=replace(compute.auth, token=load_secrets(secret_sources(config)).join_secret))
+    if loaded.origins["Compute.Orchestrators"] == "default":
+        host = config.orchestrator.host
+        address = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104  # compared
+        compute = replace(compute, orchestrators=(f"nats://{address}:{config.orchestrator.port}",))
+    return replace(config, compute=compute)
 
 
 async def _run(services: dict[str, Service], config: "Config") -> None:

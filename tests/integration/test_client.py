@@ -205,6 +205,14 @@ async def test_a_watch_that_breaks_off_goes_on_where_it_was() -> None:
     assert [request.headers.get("Last-Event-ID") for request in script.requests] == [None, "1", "1", "1"]
 
 
+async def test_a_watch_waits_for_an_orchestrator_that_was_there_a_moment_ago() -> None:
+    # aiohttp itself repeats a request once where a connection that it kept turns out to be closed.
+    script = Scripted(answer({"JobID": "j-1"}), hang_up(), hang_up(), stream(sent(1, "job", ENDED)))
+    async with client_of(script) as client:
+        await client.submit(Job(name="a"))
+        assert (await client.wait("j-1")).state.state_type == "Completed"
+
+
 async def test_waiting_gives_the_job_as_it_ended() -> None:
     async with client_of(Scripted(stream(sent(1, "job", JOB), sent(1, "job", ENDED)))) as client:
         assert (await client.wait("j-1")).state.state_type == "Completed"

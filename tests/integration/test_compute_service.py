@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from blockbuster import blockbuster_ctx
 from msgspec.structs import replace
 
 from compute import service
@@ -496,3 +497,21 @@ async def test_a_cancelled_node_leaves_nothing_behind(orchestrator: Orchestrator
         open_files.append(len(list(Path("/proc/self/fd").iterdir())))
     assert {each.get_name() for each in asyncio.all_tasks()} & {"assignments", "registration", "deletions"} == set()
     assert open_files[1] == open_files[2]
+
+
+async def test_nothing_a_node_does_blocks_its_loop(
+    orchestrator: Orchestrator, tmp_path: Path, s3_server: S3Server
+) -> None:
+    secret = orchestrator.bus.secrets.join_secret.reveal()
+    config = node_config(tmp_path / "data", orchestrator.node, orchestrator.bus.server.url, secret)
+    bucket = await asyncio.to_thread(s3_server.create_bucket)
+    grant = signer(s3_server, bucket, "results/j-1/e-1.tar.gz")()
+    with blockbuster_ctx(["compute", "shared"]):
+        async with background(node=service.run(config)):
+            await eventually(lambda: orchestrator.registrations)
+            await orchestrator.order(order := assignment("echo hello > outputs/file", archive=grant))
+            await orchestrator.fact(order.execution_id, OutputPublished)
+            await orchestrator.order(Receipt(execution_ids=(order.execution_id,)))
+            await orchestrator.order(Register())
+            await eventually(lambda: len(orchestrator.registrations) == 2)
+            await orchestrator.order(Register())

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -18,9 +19,10 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from orchestrator import auth
 from shared import subjects
 from shared.ids import NodeId
-from tests.nats_bus import WITHIN_SECONDS, Bus, Inbox, Node, new_user_seed, public_key
+from tests.nats_bus import WITHIN_SECONDS, Bus, CountedBindings, Inbox, Node, new_user_seed, public_key
 
 RECORD = "job.j-1"
 STREAMS = {subjects.REPORTS_STREAM, f"KV_{subjects.STATE_BUCKET}", f"KV_{subjects.LEASE_BUCKET}"}
@@ -190,6 +192,16 @@ async def test_an_id_stays_with_its_key_after_the_server_was_killed(bus: Bus) ->
     with pytest.raises(nats.errors.Error, match=REFUSED):
         await bus.join("node-1")
     await bus.join("node-1", seed=seed)
+
+
+async def test_an_id_stays_with_its_key_after_everything_was_stopped(tmp_path: Path) -> None:
+    seed = new_user_seed()
+    async with Bus(tmp_path).running() as bus:
+        await bus.join("node-1", seed=seed)
+    async with Bus(tmp_path).running() as bus:
+        with pytest.raises(nats.errors.Error, match=REFUSED):
+            await bus.join("node-1")
+        await bus.join("node-1", seed=seed)
 
 
 async def test_a_node_that_cannot_be_bound_at_present_is_refused(bus: Bus) -> None:
@@ -472,6 +484,32 @@ async def test_two_hundred_nodes_can_join_at_once(bus: Bus) -> None:
     assert all(task.result().client.is_connected for task in tasks)
     assert time.monotonic() - started < WITHIN_SECONDS
     assert bus.bindings.binds == 200
+
+
+class HangingBindings(CountedBindings):
+    """A state that does not answer."""
+
+    async def bind(self, node: NodeId, public_key: str) -> bool:
+        self.binds += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_who_was_not_judged_in_time_is_not_judged_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server has given up by then; to judge it would make those late who can still be answered in time."""
+    monkeypatch.setattr(auth, "MAX_IN_FLIGHT", 2)
+    monkeypatch.setattr(auth, "PATIENCE_SECONDS", auth.BIND_SECONDS / 2)
+    bus = Bus(tmp_path)
+
+    async def try_to_join() -> None:
+        with pytest.raises(nats.errors.Error, match=REFUSED):
+            await bus.join()
+
+    async with bus.server, bus.orchestrator(HangingBindings) as (_, bindings):
+        async with asyncio.TaskGroup() as joining:
+            for _ in range(20):
+                joining.create_task(try_to_join())
+        assert bindings.binds == 2
 
 
 async def test_a_node_that_is_away_is_noticed_at_once(bus: Bus) -> None:

@@ -1,0 +1,52 @@
+"""What one `tarpon serve` is when it is told to be both."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.stack import wait_until
+from tests.servers import free_ports
+
+
+def tarpon(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tarpon", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_an_orchestrator_and_a_node_in_one_process_find_each_other(tmp_path: Path) -> None:
+    api, nats = free_ports(2)
+    settings = {
+        "DataDir": str(tmp_path / "data"),
+        "NameProvider": "both",
+        "API.Port": str(api),
+        "Orchestrator.Port": str(nats),
+        "Engines.Types.Process.Enabled": "true",
+    }
+    flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    job = tmp_path / "job.yaml"
+    job.write_text("Type: batch\nTasks: [{Name: main, Engine: {Type: process, Params: {Entrypoint: [hostname]}}}]")
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "tarpon", "serve", "--orchestrator", "--compute", *flags],
+            stderr=file,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    try:
+
+        def is_connected() -> bool:
+            assert serving.poll() is None, log.read_text()
+            return "  CONNECTED" in tarpon("node", "list", f"--api-port={api}").stdout
+
+        wait_until(is_connected, within=40, what="the node is connected to its own orchestrator")
+        done = tarpon("job", "run", str(job), f"--api-port={api}")
+        assert done.returncode == 0, done.stderr
+        line = tarpon("node", "token", "show", *flags).stdout
+        assert line.startswith("TARPON_COMPUTE_AUTH_TOKEN=")
+        assert f":{nats}" in line
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(40) == 0, log.read_text()

@@ -1,0 +1,101 @@
+"""A node played by a test: it speaks the protocol over a real connection, and does what the test says (no tests)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import nkeys
+from nacl.utils import random
+
+from shared import messages, subjects
+from shared.capacity import Capacity
+from shared.errors import MessagingUnavailable
+from shared.ids import ExecutionId, NodeId
+from shared.loopback import loopback_id
+from shared.messages import (
+    Accepted,
+    AnyFact,
+    Assignment,
+    GrantRequest,
+    NodeInfo,
+    NodeRequest,
+    NodeRequestAnswer,
+    Order,
+    Registration,
+    Report,
+)
+from shared.transport import Connection, Received, connect
+
+SECONDS = 10.0
+
+
+class PlayedNode:
+    """`orders` are what arrives; nothing is answered by itself."""
+
+    def __init__(self, node: NodeId, connection: Connection, orders: AsyncIterator[Received]) -> None:
+        self.id = node
+        self.connection = connection
+        self.session = f"session-of-{node}"
+        self._orders = orders
+        self._inventory = 0
+
+    async def register(self, *, loopback: str | None = None, held: tuple[ExecutionId, ...] = ()) -> NodeRequestAnswer:
+        self._inventory += 1
+        info = NodeInfo(
+            node_id=self.id,
+            version="0",
+            engines=("process", "noop"),
+            publishers=("s3managed",),
+            capacity=Capacity(cpu=8.0, memory=1 << 34, disk=1 << 34),
+            loopback_id=loopback_id() if loopback is None else loopback,
+        )
+        request = Registration(info=info, session=self.session, inventory=self._inventory, held=held)
+        return await self.ask(request)
+
+    async def ask(self, request: NodeRequest) -> NodeRequestAnswer:
+        """Ask again until an orchestrator leads, as a node does."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                try:
+                    return await self._ask(request)
+                except MessagingUnavailable:
+                    await asyncio.sleep(0.05)
+
+    async def _ask(self, request: NodeRequest) -> NodeRequestAnswer:
+        subject = subjects.node_requests(self.id)
+        answer = await self.connection.request(subject, messages.encode(request), timeout=SECONDS)
+        return messages.decode(messages.node_request_answers, answer)
+
+    async def ask_for_grant(self, execution: ExecutionId) -> NodeRequestAnswer:
+        return await self.ask(GrantRequest(execution_id=execution))
+
+    async def next_order(self) -> tuple[Order, Received]:
+        received = await anext(self._orders)
+        return messages.decode(messages.orders, received.payload), received
+
+    async def accept_assignment(self) -> Assignment:
+        """Wait for an assignment and accept it; other orders on the way are accepted too."""
+        while True:
+            order, received = await self.next_order()
+            answer = Accepted(session=self.session, inventories=self._inventory)
+            await received.respond(messages.encode(answer))
+            if isinstance(order, Assignment):
+                return order
+
+    async def report(self, execution: ExecutionId, *facts: AnyFact) -> None:
+        report = messages.encode(Report(execution_id=execution, facts=facts))
+        await self.connection.publish_durably(subjects.node_reports(self.id), report, timeout=SECONDS)
+
+
+@asynccontextmanager
+async def played_node(name: str, *, server: str, secret: str) -> AsyncIterator[PlayedNode]:
+    """A connected node that has joined and not registered yet."""
+    node = NodeId(name)
+    seed = nkeys.encode_seed(random(32), nkeys.PREFIX_BYTE_USER).decode()
+    inbox = subjects.node_inbox(node)
+    async with (
+        connect([server], name=node, nkey_seed=seed, token=secret, inbox_prefix=inbox) as connection,
+        connection.subscribe(subjects.node_orders(node)) as orders,
+    ):
+        await connection.wait_connected()
+        yield PlayedNode(node, connection, orders)

@@ -1,0 +1,253 @@
+"""A whole orchestrator over real NATS and real S3, with nodes that the tests play."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from orchestrator.service import run
+from shared.aio import background
+from shared.config import Config
+from shared.config_loading import load
+from shared.ids import ExecutionId
+from shared.messages import (
+    ExecutionStarted,
+    GrantGiven,
+    OutputPublished,
+    Reconciliation,
+    RequestRefused,
+    RunOutput,
+    TaskEnded,
+)
+from shared.signed_url import SignedUrl
+from tests.integration.played_node import PlayedNode, played_node
+from tests.servers import HOST, REGION, S3Server, free_ports
+
+BODY = b"not an archive, but the orchestrator looks at size and digest alone"
+
+
+class Running:
+    """The orchestrator under test, and how to ask it."""
+
+    def __init__(self, config: Config, http: aiohttp.ClientSession) -> None:
+        self.config = config
+        self.http = http
+        self.server = f"nats://{HOST}:{config.orchestrator.port}"
+        self.secret = (config.data_dir / "orchestrator" / "secrets" / "join.secret").read_text().strip()
+
+    async def api(self, path: str, body: Any = None, method: str = "GET") -> Any:
+        url = f"http://{HOST}:{self.config.api.port}/api/v1/orchestrator{path}"
+        async with self.http.request(method, url, json=body) as answer:
+            return json.loads(await answer.read())
+
+    async def submit(self, **job: Any) -> str:
+        task = {"Name": "main", "Engine": {"Type": "process"}, "Publisher": {"Type": "s3managed"}}
+        answer = await self.api("/jobs", {"Job": {"Type": "batch", "Tasks": [task], **job}}, "PUT")
+        return str(answer["JobID"])
+
+    async def wait_state(self, job: str, state: str) -> dict[str, Any]:
+        async with asyncio.timeout(20):
+            while True:
+                found: dict[str, Any] = await self.api(f"/jobs/{job}?include=executions,history")
+                if found["Job"]["State"]["StateType"] == state:
+                    return found
+                await asyncio.sleep(0.02)
+
+    def node(self, name: str) -> Any:
+        return played_node(name, server=self.server, secret=self.secret)
+
+    async def put(self, url: SignedUrl, body: bytes) -> int:
+        async with self.http.put(url.url, data=body, headers=url.headers) as answer:
+            return answer.status
+
+
+@pytest.fixture
+async def running(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    bucket = await asyncio.to_thread(s3_server.create_bucket)
+    api, nats = free_ports(2)
+    s3 = {"Bucket": bucket, "Key": "results", "Region": REGION, "Endpoint": s3_server.endpoint, "ProbeInterval": "1s"}
+    sets = [f"Publishers.Types.S3Managed.{key}={value}" for key, value in s3.items()]
+    sets += [f"DataDir={tmp_path / 'data'}", f"API.Port={api}", f"Orchestrator.Port={nats}"]
+    config = load(sets=[*sets, f"Orchestrator.Host={HOST}"], env={}).config
+    ready = asyncio.Event()
+    async with aiohttp.ClientSession() as http, background(orchestrator=run(config, ready=ready.set)):
+        await ready.wait()
+        made = Running(config, http)
+        await _wait_publisher(made)
+        yield made
+
+
+async def _wait_publisher(running: Running) -> None:
+    url = f"http://{HOST}:{running.config.api.port}/api/v1/agent/node"
+    async with asyncio.timeout(20):
+        while True:
+            async with running.http.get(url) as answer:
+                if json.loads(await answer.read())["Publishers"]["S3Managed"]["Ready"]:
+                    return
+            await asyncio.sleep(0.02)
+
+
+def _ended() -> TaskEnded:
+    return TaskEnded(output=RunOutput(stdout="hello\n"), run_seconds=0.1)
+
+
+def _published(body: bytes = BODY) -> OutputPublished:
+    md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    sha256 = hashlib.sha256(body).hexdigest()
+    return OutputPublished(size_bytes=len(body), md5=md5, sha256=sha256, entries=1, raw_bytes=1)
+
+
+async def _take_job(running: Running, node: PlayedNode) -> tuple[str, ExecutionId]:
+    job = await running.submit()
+    assignment = await node.accept_assignment()
+    assert assignment.job_id == job
+    return job, assignment.execution_id
+
+
+async def test_a_result_is_accepted_when_the_object_is_what_the_node_reported(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        job = await running.submit()
+        assignment = await node.accept_assignment()
+        assert assignment.archive is not None
+        assert await running.put(assignment.archive, BODY) == 200
+        await node.report(assignment.execution_id, ExecutionStarted(), _ended(), _published())
+        found = await running.wait_state(job, "Completed")
+        assert found["Executions"]["Items"][0]["PublishedResult"]["Params"]["Size"] == len(BODY)
+
+
+async def test_a_result_is_refused_when_the_object_is_another(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        job = await running.submit()
+        assignment = await node.accept_assignment()
+        assert assignment.archive is not None
+        await running.put(assignment.archive, b"something else")
+        await node.report(assignment.execution_id, _ended(), _published())
+        found = await running.wait_state(job, "Failed")
+        assert "is not what node a says" in found["Job"]["State"]["Message"]
+
+
+async def test_a_result_is_refused_when_there_is_no_object(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        job, execution = await _take_job(running, node)
+        await node.report(execution, _ended(), _published())
+        await running.wait_state(job, "Failed")
+
+
+async def test_a_url_of_an_assignment_writes_once(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        await running.submit()
+        assignment = await node.accept_assignment()
+        assert assignment.archive is not None
+        assert await running.put(assignment.archive, BODY) == 200
+        assert await running.put(assignment.archive, b"overwritten") == 412
+
+
+async def test_a_node_gets_a_fresh_url_for_its_own_execution(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        _, execution = await _take_job(running, node)
+        answer = await node.ask_for_grant(execution)
+        assert isinstance(answer, GrantGiven)
+        assert execution in answer.archive.url
+        assert await running.put(answer.archive, BODY) == 200
+
+
+async def test_a_node_gets_no_url_for_another_nodes_execution(running: Running) -> None:
+    async with running.node("a") as node, running.node("b") as other:
+        await node.register()
+        _, execution = await _take_job(running, node)
+        await other.register()
+        answer = await other.ask_for_grant(execution)
+        assert isinstance(answer, RequestRefused)
+        assert answer.code == "GrantRefused"
+
+
+async def test_a_node_gets_no_url_for_an_execution_that_is_finished(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        job, execution = await _take_job(running, node)
+        await running.api(f"/jobs/{job}", method="DELETE")
+        await running.wait_state(job, "Stopped")
+        answer = await node.ask_for_grant(execution)
+        assert isinstance(answer, RequestRefused)
+
+
+async def test_a_node_gets_no_url_for_an_execution_that_does_not_exist(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        answer = await node.ask_for_grant(ExecutionId("e-does-not-exist"))
+        assert isinstance(answer, RequestRefused)
+
+
+async def test_a_report_about_another_nodes_execution_changes_nothing(running: Running) -> None:
+    async with running.node("a") as node, running.node("b") as other:
+        await node.register()
+        job, execution = await _take_job(running, node)
+        await other.report(execution, _ended(), _published())
+        await node.report(execution, ExecutionStarted())
+        found = await running.wait_state(job, "Running")
+        assert found["Executions"]["Items"][0]["NodeID"] == "a"
+
+
+async def test_a_repeated_and_a_late_report_change_nothing(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        job = await running.submit()
+        assignment = await node.accept_assignment()
+        assert assignment.archive is not None
+        await running.put(assignment.archive, BODY)
+        facts = (ExecutionStarted(), _ended(), _published())
+        await node.report(assignment.execution_id, *facts)
+        before = await running.wait_state(job, "Completed")
+        await node.report(assignment.execution_id, *facts)
+        answer = await node.register(held=(assignment.execution_id,))
+        assert answer == Reconciliation(settled=(assignment.execution_id,))
+        assert await running.wait_state(job, "Completed") == before
+
+
+async def test_an_execution_that_its_node_no_longer_holds_is_tried_again(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        job, first = await _take_job(running, node)
+        node.session = "another-process"
+        await node.report(first, ExecutionStarted())
+        await running.wait_state(job, "Running")
+        await node.register()
+        second = await node.accept_assignment()
+        assert second.job_id == job
+        assert second.execution_id != first
+
+
+async def test_a_node_elsewhere_gets_no_work_for_an_endpoint_on_loopback(running: Running) -> None:
+    async with running.node("far-away") as node:
+        await node.register(loopback="another machine")
+        found = await running.wait_state(await running.submit(), "Failed")
+        assert "PublicEndpoint" in found["Job"]["State"]["Message"]
+        assert "Node far-away: cannot reach the S3 endpoint" in found["Job"]["State"]["Message"]
+
+
+async def test_the_same_idempotency_token_names_the_same_job(running: Running) -> None:
+    task = {"Name": "main", "Engine": {"Type": "noop"}}
+    request = {"Job": {"Type": "batch", "Tasks": [task]}, "IdempotencyToken": "once"}
+    first = await running.api("/jobs", request, "PUT")
+    second = await running.api("/jobs", request, "PUT")
+    assert first["JobID"] == second["JobID"]
+    assert len((await running.api("/jobs"))["Items"]) == 1
+
+
+async def test_a_job_that_is_too_large_for_a_message_is_refused_with_the_limit(running: Running) -> None:
+    task = {"Name": "main", "Engine": {"Type": "noop", "Params": {"Text": "x" * 400_000}}}
+    answer = await running.api("/jobs", {"Job": {"Type": "batch", "Tasks": [task]}}, "PUT")
+    assert answer["Status"] == 413
+    assert "262,144" in answer["Message"]

@@ -1,0 +1,305 @@
+"""Clean-up ends although its caller is cancelled, and the error that counts is the one that is raised."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from shared.aio import background, finish, first_leaf, pipelined, process_ended, stop_requested
+
+A_MOMENT = 5.0
+
+
+class CleanUp:
+    """Waits until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+        self.is_done = False
+
+    async def run(self) -> str:
+        self.begun.set()
+        await self.may_end.wait()
+        self.is_done = True
+        return "done"
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def cancelled_while(cleanup: CleanUp, *, times: int = 1) -> None:
+    """Run `finish` on the clean-up, cancel its caller meanwhile, and let the clean-up end only then."""
+    async with asyncio.timeout(A_MOMENT), asyncio.TaskGroup() as group:
+        caller = group.create_task(finish(cleanup.run(), within=A_MOMENT))
+        await cleanup.begun.wait()
+        for _ in range(times):
+            caller.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not caller.done()
+        cleanup.may_end.set()
+        try:
+            await caller
+        finally:
+            assert caller.cancelled()
+
+
+class TestFinish:
+    async def test_its_result_is_that_of_the_clean_up(self) -> None:
+        cleanup = CleanUp()
+        cleanup.may_end.set()
+        assert await finish(cleanup.run(), within=A_MOMENT) == "done"
+
+    @pytest.mark.parametrize("times", [1, 3])
+    async def test_the_clean_up_ends_before_the_cancellation_is_raised(self, times: int) -> None:
+        cleanup = CleanUp()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled_while(cleanup, times=times)
+        assert cleanup.is_done
+
+    async def test_a_deadline_of_the_caller_waits_for_the_clean_up_and_is_a_timeout_then(self) -> None:
+        cleanup = CleanUp()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0) as deadline:
+                asyncio.get_running_loop().call_later(0.01, cleanup.may_end.set)
+                await finish(cleanup.run(), within=A_MOMENT)
+        assert deadline.expired()
+        assert cleanup.is_done
+
+    async def test_its_own_deadline_cancels_the_clean_up(self) -> None:
+        cleanup = CleanUp()
+        with pytest.raises(TimeoutError):
+            await finish(cleanup.run(), within=0.01)
+        assert not cleanup.is_done
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_an_error_of_the_clean_up_is_raised(self) -> None:
+        async def fails() -> None:
+            raise OSError("disk")
+
+        with pytest.raises(OSError, match="disk"):
+            await finish(fails(), within=A_MOMENT)
+
+    async def test_a_cancellation_counts_more_than_an_error_of_the_clean_up(self) -> None:
+        class Failing(CleanUp):
+            async def run(self) -> str:
+                await super().run()
+                raise OSError("disk")
+
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled_while(Failing())
+
+    async def test_a_clean_up_that_is_cancelled_by_itself_ends_the_wait(self) -> None:
+        async def gives_up() -> None:
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(A_MOMENT):
+                await finish(gives_up(), within=A_MOMENT)
+
+
+class TestPipelined:
+    async def test_everything_is_done_and_never_more_than_the_bound_at_once(self) -> None:
+        done: list[int] = []
+        running, most = 0, 0
+
+        async def act(item: int) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            running -= 1
+            done.append(item)
+
+        await pipelined(range(50), act, at_once=7)
+        assert sorted(done) == list(range(50))
+        assert most == 7
+
+    async def test_nothing_to_do_is_done(self) -> None:
+        async def act(item: int) -> None:
+            raise AssertionError
+
+        await pipelined([], act, at_once=1)
+
+    async def test_the_first_error_is_raised_and_ends_the_rest(self) -> None:
+        begun: list[int] = []
+        cancelled: list[int] = []
+
+        async def act(item: int) -> None:
+            begun.append(item)
+            if item == 3:
+                raise ValueError(item)
+            try:
+                await for_ever() if item < 3 else None
+            except asyncio.CancelledError:
+                cancelled.append(item)
+                raise
+
+        with pytest.raises(ValueError, match=r"^3$"):
+            await pipelined(range(1000), act, at_once=4)
+        assert sorted(cancelled) == [0, 1, 2]
+        assert len(begun) < 10
+
+    async def test_its_error_can_be_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def act(item: int) -> None:
+            raise ValueError(item)
+
+        try:
+            await pipelined([1], act, at_once=1)
+        except ValueError:
+            logging.getLogger(__name__).exception("failed")
+        assert "ValueError: 1" in caplog.text
+
+    async def test_a_cancellation_reaches_what_is_in_flight(self) -> None:
+        begun, ended = asyncio.Event(), []
+
+        async def act(item: int) -> None:
+            begun.set()
+            try:
+                await for_ever()
+            finally:
+                ended.append(item)
+
+        async with asyncio.TaskGroup() as group:
+            caller = group.create_task(pipelined(range(5), act, at_once=2))
+            await begun.wait()
+            caller.cancel()
+        assert caller.cancelled()
+        assert sorted(ended) == [0, 1]
+
+
+class TestBackground:
+    async def test_loops_run_while_the_body_runs_and_end_with_it(self) -> None:
+        ticks, names = asyncio.Event(), []
+
+        async def loop() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            names.append(task.get_name())
+            ticks.set()
+            await for_ever()
+
+        async with background(ticking=loop()):
+            await ticks.wait()
+        assert names == ["ticking"]
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_the_plain_error_of_a_loop_ends_the_body(self) -> None:
+        async def fails() -> None:
+            raise OSError("disk")
+
+        with pytest.raises(OSError, match="disk"):
+            async with asyncio.timeout(A_MOMENT), background(other=for_ever(), failing=fails()):
+                await for_ever()
+
+    async def test_the_plain_error_of_the_body_ends_the_loops(self) -> None:
+        with pytest.raises(ValueError, match="body"):
+            async with background(loop=for_ever()):
+                raise ValueError("body")
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_the_error_that_started_the_fall_is_raised_not_that_of_a_clean_up(self) -> None:
+        begun = asyncio.Event()
+
+        async def loop() -> None:
+            begun.set()
+            try:
+                await for_ever()
+            finally:
+                raise RuntimeError("clean-up of the loop")
+
+        with pytest.raises(ValueError, match="body"):
+            async with background(loop=loop()):
+                await begun.wait()
+                raise ValueError("body")
+
+    async def test_the_error_of_a_loop_is_not_hidden_by_the_clean_up_of_the_body(self) -> None:
+        async def fails() -> None:
+            raise OSError("disk")
+
+        with pytest.raises(OSError, match="disk"):
+            async with background(failing=fails()):
+                try:
+                    await for_ever()
+                finally:
+                    raise RuntimeError("clean-up of the body")
+
+    async def test_a_loop_that_ends_by_itself_ends_nothing_else(self) -> None:
+        async def ends() -> None:
+            pass
+
+        async with background(ending=ends(), other=for_ever()):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert {task.get_name() for task in asyncio.all_tasks()} >= {"other"}
+
+    async def test_a_cancellation_is_a_cancellation(self) -> None:
+        begun = asyncio.Event()
+
+        async def run() -> None:
+            async with background(loop=for_ever()):
+                begun.set()
+                await for_ever()
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run())
+            await begun.wait()
+            task.cancel()
+        assert task.cancelled()
+
+    async def test_more_tasks_may_be_born_in_it(self) -> None:
+        async def fails() -> None:
+            raise OSError("disk")
+
+        with pytest.raises(OSError, match="disk"):
+            async with background() as group:
+                group.create_task(fails())
+                await for_ever()
+
+
+def test_the_first_plain_error_is_found_in_nested_groups() -> None:
+    inner = ExceptionGroup("inner", [ValueError("first"), KeyError("second")])
+    assert str(first_leaf(ExceptionGroup("outer", [inner, OSError("third")]))) == "first"
+    plain = OSError("plain")
+    assert first_leaf(plain) is plain
+
+
+class TestProcessEnded:
+    async def test_it_returns_when_the_process_ends(self) -> None:
+        with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            async with asyncio.timeout(A_MOMENT), asyncio.TaskGroup() as group:
+                waiting = group.create_task(process_ended(process.pid))
+                await asyncio.sleep(0)
+                assert not waiting.done()
+                process.stdin.close()
+
+    async def test_a_process_that_is_gone_has_ended(self) -> None:
+        with subprocess.Popen(["true"]) as process:
+            process.wait()
+        async with asyncio.timeout(A_MOMENT):
+            await process_ended(process.pid)
+
+    async def test_a_cancelled_wait_leaves_no_descriptor_open(self) -> None:
+        before = set(os.listdir("/proc/self/fd"))
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(process_ended(os.getpid()))
+            await asyncio.sleep(0)
+            assert len(os.listdir("/proc/self/fd")) == len(before) + 1
+            waiting.cancel()
+        assert set(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_signal_to_stop_is_an_event_and_handlers_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    async with stop_requested() as event:
+        assert not event.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(A_MOMENT):
+            await event.wait()
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -1,0 +1,314 @@
+"""What makes a job valid, each rule with what it tells the author, and what normalising does."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from shared.capacity import Capacity
+from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
+from shared.job_rules import MAX_JOB_BYTES, MAX_SECONDS, capacity_of, check, dropped, normalised, problems
+from shared.jobspec import Constraint, InputSource, Job, Resources, ResultPath, SpecConfig, Task, Timeouts
+
+ENGINE, MANAGED = SpecConfig(type="noop"), SpecConfig(type="s3managed")
+
+
+def task(**fields: Any) -> Task:
+    return replace(Task(name="main", engine=ENGINE, publisher=MANAGED), **fields)
+
+
+def job(*, tasks: tuple[Task, ...] | None = None, **fields: Any) -> Job:
+    return replace(Job(name="a-job", type="batch", tasks=(task(),) if tasks is None else tasks), **fields)
+
+
+def found(**fields: Any) -> list[str]:
+    return list(problems(normalised(job(**fields))))
+
+
+def in_task(**fields: Any) -> list[str]:
+    return found(tasks=(task(**fields),))
+
+
+def constrained(key: str, operator: str, *values: str) -> list[str]:
+    return found(constraints=(Constraint(key=key, operator=operator, values=values),))
+
+
+def publishing(*paths: tuple[str, str]) -> list[str]:
+    return in_task(result_paths=tuple(ResultPath(name=name, path=path) for name, path in paths))
+
+
+def reading(*sources: tuple[str, str]) -> list[str]:
+    return in_task(
+        input_sources=tuple(InputSource(source=SpecConfig(type=kind), target=target) for kind, target in sources)
+    )
+
+
+def test_a_plain_job_is_valid() -> None:
+    check(normalised(job()))
+
+
+class TestCount:
+    def test_none_means_one(self) -> None:
+        assert normalised(job(count=None)).count == 1
+
+    def test_zero_is_refused(self) -> None:
+        assert found(count=0) == ["Count is 0; it must be between 1 and 10,000."]
+
+    def test_a_negative_one_is_refused(self) -> None:
+        assert found(count=-1) == ["Count is -1; it must be between 1 and 10,000."]
+
+    def test_a_thousand_million_is_refused(self) -> None:
+        assert found(count=1_000_000_000) == ["Count is 1000000000; it must be between 1 and 10,000."]
+
+    @pytest.mark.parametrize("count", [1, 10_000])
+    def test_the_limits_themselves_are_accepted(self, count: int) -> None:
+        assert found(count=count) == []
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["a/b", "..", "../../etc", "two words", "Größe 数据 🐟", "*.>", "n" * 255, ""])
+    def test_a_name_may_be_any_line_of_text(self, name: str) -> None:
+        assert found(name=name) == []
+
+    @pytest.mark.parametrize("name", ["n" * 300, "two\nlines", "a\0b", "\x1b[31mred", "half \ud800 of a pair"])
+    def test_a_name_that_is_too_long_or_not_one_line_is_refused(self, name: str) -> None:
+        assert found(name=name) == ["Name may have at most 255 printable characters."]
+
+    @pytest.mark.parametrize("namespace", ["a/b", "a.b", "*", ">", "..", "two words", "ü", "n" * 65])
+    def test_a_namespace_is_a_safe_id(self, namespace: str) -> None:
+        assert found(namespace=namespace) == [
+            f"Namespace {namespace!r} may have 1 to 64 characters out of A-Z a-z 0-9 _ and -."
+        ]
+
+
+class TestType:
+    def test_a_missing_type_is_told(self) -> None:
+        assert found(type="") == ["Type is missing; write `Type: batch`."]
+
+    @pytest.mark.parametrize("kind", ["ops", "service", "daemon"])
+    def test_other_types_of_the_reference_are_not_supported(self, kind: str) -> None:
+        assert found(type=kind) == [f"Type {kind} is not supported; Tarpon runs batch jobs."]
+
+    @pytest.mark.parametrize("kind", ["Batch", "cron"])
+    def test_anything_else_is_no_type(self, kind: str) -> None:
+        assert found(type=kind) == [f"Type {kind!r} is not a type of job; write `Type: batch`."]
+
+
+class TestSize:
+    def test_a_job_of_two_megabytes_is_refused_with_the_limit(self) -> None:
+        large = normalised(job(tasks=(task(env={"DATA": "x" * 2_000_000}),)))
+        with pytest.raises(PayloadTooLarge, match=r"at most 262,144 are possible") as caught:
+            check(large)
+        assert "bucket" in caught.value.hint
+        assert MAX_JOB_BYTES == 262_144
+
+    @pytest.mark.parametrize("field", ["labels", "meta"])
+    def test_ten_thousand_labels_are_refused(self, field: str) -> None:
+        many = {f"k{number}": "v" for number in range(10_000)}
+        assert found(**{field: many}) == [f"{field.title()} has 10,000 entries; at most 256 are possible."]
+        assert found(**{field: dict(list(many.items())[:256])}) == []
+
+
+class TestConstraints:
+    def test_a_key_is_needed(self) -> None:
+        assert constrained("", "exists") == ["A constraint has no Key."]
+
+    def test_an_unknown_operator_is_refused_with_those_that_there_are(self) -> None:
+        assert constrained("zone", "~", "a") == [
+            "Constraint on 'zone': '~' is not an operator; there are !, !=, =, ==, exists, gt, in, lt, notin."
+        ]
+
+    @pytest.mark.parametrize("operator", ["exists", "!"])
+    def test_operators_without_value_take_none(self, operator: str) -> None:
+        assert constrained("zone", operator) == []
+        assert constrained("zone", operator, "a") == [f"Constraint on 'zone': {operator} takes no Values."]
+
+    @pytest.mark.parametrize("operator", ["=", "==", "!=", "gt", "lt"])
+    def test_operators_of_one_value_take_exactly_one(self, operator: str) -> None:
+        message = f"Constraint on 'zone': {operator} takes exactly one of Values."
+        assert constrained("zone", operator) == constrained("zone", operator, "1", "2") == [message]
+        assert constrained("zone", operator, "1") == []
+
+    @pytest.mark.parametrize("operator", ["in", "notin", "IN", "NotIn"])
+    def test_operators_of_sets_need_a_value(self, operator: str) -> None:
+        assert constrained("zone", operator) == [
+            f"Constraint on 'zone': {operator.lower()} needs at least one of Values."
+        ]
+        assert constrained("zone", operator, "a", "b") == []
+
+
+class TestTask:
+    def test_a_job_needs_a_task(self) -> None:
+        assert found(tasks=()) == ["Tasks is empty; a job needs one task."]
+
+    def test_a_task_needs_a_name(self) -> None:
+        assert in_task(name=" ") == ["Tasks[0].Name is missing."]
+
+    def test_a_task_needs_an_engine(self) -> None:
+        assert in_task(engine=SpecConfig(type=" ")) == ["Tasks[0].Engine.Type is missing."]
+
+    @pytest.mark.parametrize("publisher", ["", "noop", "NOOP"])
+    def test_result_paths_need_a_publisher(self, publisher: str) -> None:
+        paths = (ResultPath(name="out", path="/out"),)
+        assert in_task(publisher=SpecConfig(type=publisher), result_paths=paths) == [
+            "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."
+        ]
+
+
+class TestEnvironment:
+    @pytest.mark.parametrize("name", ["", "1A", "A-B", "A=B", "Ä", "A B", "A\n"])
+    def test_a_name_must_be_one(self, name: str) -> None:
+        assert in_task(env={name: "x"}) == [f"Env: {name!r} is not the name of an environment variable."]
+
+    @pytest.mark.parametrize("name", ["BACALHAU_JOB_ID", "TARPON_X", "tarpon_x"])
+    def test_reserved_names_are_refused(self, name: str) -> None:
+        assert in_task(env={name: "x"}) == [f"Env: {name} begins with a reserved prefix (BACALHAU_ or TARPON_)."]
+
+    def test_a_value_has_no_nul(self) -> None:
+        assert in_task(env={"A": "x\0y"}) == ["Env: the value of A contains a NUL character."]
+
+    def test_anything_else_is_a_value(self) -> None:
+        assert in_task(env={"A": "", "_b1": "two\nlines", "C": "env:HOME"}) == []
+
+
+class TestTimeouts:
+    @pytest.mark.parametrize("field", ["execution_timeout", "queue_timeout", "total_timeout"])
+    @pytest.mark.parametrize("seconds", [-1, MAX_SECONDS + 1])
+    def test_a_timeout_is_between_none_and_a_year(self, field: str, seconds: int) -> None:
+        name = field.title().replace("_", "")
+        expected = f"Timeouts.{name} is {seconds}; it must be between 0 (none) and 31,536,000 seconds."
+        assert expected in in_task(timeouts=replace(Timeouts(), **{field: seconds}))
+
+    def test_the_whole_is_no_less_than_its_parts(self) -> None:
+        parts = Timeouts(execution_timeout=6, queue_timeout=5, total_timeout=10)
+        assert in_task(timeouts=parts) == ["Timeouts: ExecutionTimeout and QueueTimeout together exceed TotalTimeout."]
+        assert in_task(timeouts=replace(parts, total_timeout=11)) == []
+        assert in_task(timeouts=replace(parts, total_timeout=0)) == [], "none"
+
+
+class TestResources:
+    @pytest.mark.parametrize(
+        ("field", "name", "text", "what"),
+        [
+            ("cpu", "CPU", "lots", "CPU"),
+            ("cpu", "CPU", "-1", "CPU"),
+            ("memory", "Memory", "1 parsec", "bytes"),
+            ("disk", "Disk", "1e400", "bytes"),
+            ("gpu", "GPU", "0.5", "GPUs"),
+        ],
+    )
+    def test_an_amount_that_is_none_is_told_with_a_hint(self, field: str, name: str, text: str, what: str) -> None:
+        (problem,) = in_task(resources=replace(Resources(), **{field: text}))
+        assert problem.startswith(f"Resources.{name}: {text.replace(' ', '')!r} is not an amount of {what}. Write ")
+
+    def test_amounts_become_capacity(self) -> None:
+        asked = Resources(cpu="500m", memory="512Mb", disk="1Gi", gpu="2")
+        assert capacity_of(asked) == Capacity(cpu=0.5, memory=512_000_000, disk=1 << 30, gpu=2)
+        assert capacity_of(Resources()) == Capacity()
+
+    def test_what_no_check_has_passed_raises(self) -> None:
+        with pytest.raises(InvalidQuantity):
+            capacity_of(Resources(cpu="lots"))
+
+
+class TestInputs:
+    def test_a_source_has_a_type(self) -> None:
+        assert reading(("", "/in")) == ["An input source has no Source.Type."]
+
+    def test_a_target_is_absolute(self) -> None:
+        assert reading(("s3", "in")) == ["The input target 'in' must be an absolute path."]
+
+    def test_a_target_is_there_once(self) -> None:
+        assert reading(("s3", "/in"), ("url", "/in")) == ["The input target '/in' is there twice."]
+
+
+class TestResultPaths:
+    def test_several_folders_are_possible(self) -> None:
+        assert publishing(("out", "/out"), ("logs.d", "/var/log/"), ("_x-1", "/out/deeper")) == []
+
+    @pytest.mark.parametrize("path", ["/", "//", "/.", "/./"])
+    def test_the_whole_file_system_is_refused(self, path: str) -> None:
+        assert publishing(("out", path)) == [f"The result path {path!r} is the whole file system; name a folder."]
+
+    @pytest.mark.parametrize("path", ["", "out", "./out", "/a/../b", "/..", "/a\0b"])
+    def test_a_path_is_absolute_and_stays_where_it_says(self, path: str) -> None:
+        assert publishing(("out", path)) == [f"The result path {path!r} must be absolute and without `..`."]
+
+    @pytest.mark.parametrize("again", ["/out", "/out/", "//out", "/./out", "/out/."])
+    def test_a_path_is_there_once_however_it_is_written(self, again: str) -> None:
+        assert publishing(("one", "/out"), ("two", again)) == [f"The result path {again!r} is there twice."]
+
+    @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "-flag", "a/b", "a b", "ä", "n" * 101, "a\n"])
+    def test_a_name_is_a_plain_file_name(self, name: str) -> None:
+        assert publishing((name, "/out")) == [
+            f"The result path name {name[:80]!r} may have letters, digits, _ - and inner dots alone."
+        ]
+
+    @pytest.mark.parametrize("name", ["stdout", "stderr", "exitCode", "STDOUT"])
+    def test_the_names_that_tarpon_writes_are_taken(self, name: str) -> None:
+        assert publishing((name, "/out")) == [
+            f"The result path name {name!r} is one of those that Tarpon itself writes."
+        ]
+
+    def test_a_name_is_there_once_whatever_its_case(self) -> None:
+        assert publishing(("out", "/a"), ("OUT", "/b")) == ["The result path name 'OUT' is there twice."]
+
+
+class TestMessage:
+    def test_one_problem_is_one_line(self) -> None:
+        with pytest.raises(InvalidJob, match=r"^The job is not valid: Count is 0; [^\n]*$"):
+            check(normalised(job(count=0)))
+
+    def test_all_problems_are_told_at_once(self) -> None:
+        with pytest.raises(InvalidJob) as caught:
+            check(normalised(job(count=0, type="", tasks=(task(name="", env={"1": ""}),))))
+        assert len(caught.value.problems) == 4
+        assert caught.value.message.count("\n  - ") == 4
+
+    def test_what_is_wrong_is_quoted_in_part(self) -> None:
+        endless = "x" * 100_000
+        texts = [
+            *found(namespace=endless, type=endless, constraints=(Constraint(key=endless, operator=endless),)),
+            *in_task(env={"1" + endless: "", "TARPON_" + endless: "", endless: "\0"}),
+            *in_task(resources=Resources(cpu=endless, memory=endless, disk=endless, gpu=endless)),
+            *reading(("", endless), ("", endless)),
+            *publishing((endless, endless), (endless, endless)),
+        ]
+        assert len(texts) >= 16
+        assert max(map(len, texts)) < 250
+
+
+class TestNormalising:
+    def test_blanks_go_and_gaps_are_filled(self) -> None:
+        untidy = job(
+            name=" a-job ",
+            namespace="  ",
+            tasks=(
+                task(
+                    name=" main ",
+                    engine=SpecConfig(type=" noop ", params={"Keep": " this "}),
+                    publisher=SpecConfig(type=" S3Managed "),
+                    resources=Resources(cpu=" 500 M ", memory="1 GB", disk="1Gi", gpu=" 1 "),
+                ),
+            ),
+        )
+        tidy = normalised(untidy)
+        assert (tidy.name, tidy.namespace, tidy.count) == ("a-job", "default", 1)
+        assert tidy.task == task(
+            engine=SpecConfig(type="noop", params={"Keep": " this "}),
+            publisher=SpecConfig(type="S3Managed"),
+            resources=Resources(cpu="500m", memory="1gb", disk="1gi", gpu="1"),
+        )
+
+    def test_normalising_again_changes_nothing(self) -> None:
+        once = normalised(job(name=" x ", tasks=(task(resources=Resources(cpu="1 ")),)))
+        assert normalised(once) == once
+
+    def test_a_count_that_was_given_is_kept(self) -> None:
+        assert normalised(job(count=0)).count == 0
+
+    def test_only_the_first_task_is_kept_and_the_author_is_told(self) -> None:
+        two = job(tasks=(task(name="one"), task(name="two")))
+        assert [each.name for each in normalised(two).tasks] == ["one"]
+        assert dropped(two) == ("The job has 2 tasks; only the first is run.",)
+        assert dropped(job()) == ()

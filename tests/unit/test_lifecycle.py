@@ -1,0 +1,506 @@
+"""What executions and jobs become by what is told of them, in any order and however often."""
+
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from orchestrator.grants import entitled
+from orchestrator.lifecycle import (
+    MAX_DETAIL,
+    Progress,
+    after_fact,
+    cancelled,
+    failed,
+    is_behind,
+    moved,
+    progress,
+    rejected,
+    story,
+)
+from orchestrator.records import (
+    MAX_EVENTS,
+    Event,
+    ExecutionRecord,
+    Failure,
+    JobRecord,
+    Location,
+    PublishedResult,
+    with_event,
+)
+from shared.capacity import Capacity
+from shared.errors import GrantRefused, IllegalTransition
+from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.messages import (
+    MAX_RUN_OUTPUT_BYTES,
+    AnyFact,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionStarted,
+    OutputPublished,
+    RunOutput,
+    TaskEnded,
+)
+from shared.states import TRANSITIONS, DesiredState, ExecutionState, FailureReason, JobState
+
+S = ExecutionState
+JOB = JobId("j-1")
+NODE = NodeId("n-1")
+SECOND = 10**9
+NOW = 1_000_000 * SECOND
+MAX_ATTEMPTS = 3
+RESULT = PublishedResult(etag='"e"', size_bytes=10, sha256="f" * 64)
+PLACE = Location(bucket="results", key="j-1/e.tar.gz", region="us-east-1")
+
+STARTED = ExecutionStarted()
+ENDED = TaskEnded(output=RunOutput(stdout="hello\n", exit_code=3), run_seconds=1.5)
+PUBLISHED = OutputPublished(size_bytes=10, md5="0" * 32, sha256="f" * 64, entries=4, raw_bytes=100)
+FAILED_FOR_GOOD = ExecutionFailed(reason="TaskNotStarted", detail="no such program")
+FAILED_BY_CHANCE = ExecutionFailed(reason="DiskFull", detail="the disk is full")
+CANCELLED = ExecutionCancelled(reason="told to")
+FACTS: tuple[AnyFact, ...] = (STARTED, ENDED, PUBLISHED, FAILED_FOR_GOOD, FAILED_BY_CHANCE, CANCELLED)
+
+
+def job(*, version: int = 1, desired: DesiredState = DesiredState.RUNNING, failure: str = "") -> JobRecord:
+    return JobRecord(
+        id=JOB,
+        namespace="default",
+        name="a-job",
+        version=version,
+        desired=desired,
+        failure=failure,
+        events=(Event(time=NOW, topic="Submission", message="Job submitted"),),
+        create_time=NOW,
+        submit_time=NOW,
+        modify_time=NOW,
+    )
+
+
+def execution(
+    state: ExecutionState = S.NEW,
+    *,
+    partition: int = 0,
+    attempt: int = 0,
+    version: int = 1,
+    reason: FailureReason | None = None,
+    detail: str = "",
+    at: int = NOW,
+) -> ExecutionRecord:
+    return ExecutionRecord(
+        id=new_execution_id(execution_key(JOB, version, partition, attempt)),
+        job_id=JOB,
+        job_version=version,
+        partition=partition,
+        attempt=attempt,
+        node_id=NODE,
+        resources=Capacity(cpu=1.0),
+        state=state,
+        location=PLACE,
+        failure=Failure(reason=reason, detail=detail, retryable=reason.retryable) if reason else None,
+        events=(Event(time=at, topic="Scheduling", message="Placed on node n-1"),),
+        create_time=at,
+        modify_time=at,
+    )
+
+
+def after(record: ExecutionRecord, *facts: AnyFact, has_publisher: bool = True, now: int = NOW) -> ExecutionRecord:
+    for fact in facts:
+        result = RESULT if isinstance(fact, OutputPublished) else None
+        record = after_fact(record, fact, has_publisher=has_publisher, result=result, now=now)
+    return record
+
+
+def of(count: int, *executions: ExecutionRecord, record: JobRecord | None = None) -> Progress:
+    return progress(record or job(), count, executions, max_attempts=MAX_ATTEMPTS)
+
+
+class TestExecution:
+    @pytest.mark.parametrize(
+        ("facts", "has_publisher", "expected"),
+        [
+            ([], True, S.NEW),
+            ([STARTED], True, S.RUNNING),
+            ([STARTED, ENDED], True, S.PUBLISHING),
+            ([STARTED, ENDED, PUBLISHED], True, S.COMPLETED),
+            ([STARTED, ENDED], False, S.COMPLETED),
+            ([ENDED], True, S.PUBLISHING),
+            ([ENDED], False, S.COMPLETED),
+            ([PUBLISHED], True, S.COMPLETED),
+            ([FAILED_FOR_GOOD], True, S.FAILED),
+            ([STARTED, FAILED_FOR_GOOD], True, S.FAILED),
+            ([STARTED, ENDED, FAILED_BY_CHANCE], True, S.FAILED),
+            ([CANCELLED], True, S.CANCELLED),
+            ([STARTED, CANCELLED], True, S.CANCELLED),
+            ([STARTED, ENDED, CANCELLED], True, S.CANCELLED),
+        ],
+    )
+    def test_facts_lead_to_a_state(
+        self, facts: list[AnyFact], *, has_publisher: bool, expected: ExecutionState
+    ) -> None:
+        assert after(execution(), *facts, has_publisher=has_publisher).state is expected
+
+    @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+    def test_a_fact_told_twice_changes_nothing_the_second_time(self, fact: AnyFact) -> None:
+        once = after(execution(), fact)
+        assert after(once, fact, now=NOW + SECOND) is once
+
+    @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+    @pytest.mark.parametrize("state", [state for state in S if state.is_terminal])
+    def test_what_has_ended_stays_as_it_is(self, state: ExecutionState, fact: AnyFact) -> None:
+        record = execution(state)
+        assert is_behind(record, fact)
+        assert after(record, fact) is record
+
+    def test_that_it_started_is_no_news_once_its_result_is_being_published(self) -> None:
+        publishing = after(execution(), ENDED)
+        assert after(publishing, STARTED) is publishing
+
+    def test_no_fact_can_ever_be_an_illegal_step(self) -> None:
+        for facts in itertools.product(FACTS, repeat=3):
+            for has_publisher in (True, False):
+                after(execution(), *facts, has_publisher=has_publisher)
+
+    def test_its_output_and_its_result_stay_with_it(self) -> None:
+        record = after(execution(), STARTED, ENDED, PUBLISHED)
+        assert record.output == ENDED.output
+        assert record.run_seconds == 1.5
+        assert record.result == RESULT
+
+    def test_an_exit_code_other_than_zero_is_no_failure(self) -> None:
+        record = after(execution(), ENDED, PUBLISHED)
+        assert record.output is not None
+        assert (record.state, record.output.exit_code, record.failure) == (S.COMPLETED, 3, None)
+
+    def test_a_failure_while_publishing_keeps_the_output_of_the_task(self) -> None:
+        record = after(execution(), ENDED, FAILED_BY_CHANCE)
+        assert record.output == ENDED.output
+        assert record.events[-1].topic == "Publishing Results"
+
+    def test_more_output_than_a_node_may_tell_is_cut(self) -> None:
+        chatty = RunOutput(stdout="o" * 1_000_000, stderr="e" * 1_000_000)
+        for fact in (TaskEnded(output=chatty, run_seconds=1.0), ExecutionFailed(reason="DiskFull", output=chatty)):
+            output = after(execution(), fact).output
+            assert output is not None
+            assert (len(output.stdout), len(output.stderr)) == (MAX_RUN_OUTPUT_BYTES, MAX_RUN_OUTPUT_BYTES)
+
+    @pytest.mark.parametrize(
+        "end",
+        [
+            lambda text: after(execution(), ExecutionFailed(reason="DiskFull", detail=text)),
+            lambda text: after(execution(), ExecutionCancelled(reason=text)),
+            lambda text: rejected(execution(), text, text, retryable=False, now=NOW),
+            lambda text: cancelled(execution(), text, now=NOW),
+        ],
+        ids=["failed", "cancelled by its node", "rejected", "cancelled"],
+    )
+    def test_however_much_a_node_tells_the_record_stays_small(self, end: Callable[[str], ExecutionRecord]) -> None:
+        record = end("x" * 1_000_000)
+        assert len(record.events[-1].message) <= MAX_DETAIL + 100
+        assert record.failure is None or len(record.failure.detail) <= MAX_DETAIL
+
+    def test_a_fact_is_dated_by_its_age(self) -> None:
+        record = after(execution(), ExecutionStarted(age_seconds=2.5))
+        assert record.events[-1].time == record.modify_time == NOW - 2_500_000_000
+
+    @pytest.mark.parametrize(("age", "believed"), [(-5.0, 0), (1e300, 7 * 86400), (float("inf"), 7 * 86400)])
+    def test_an_absurd_age_is_believed_within_limits(self, age: float, believed: int) -> None:
+        record = after(execution(), ExecutionStarted(age_seconds=age))
+        assert record.modify_time == NOW - believed * SECOND
+
+    def test_the_reason_of_a_newer_node_is_unknown_and_never_tried_again(self) -> None:
+        record = after(execution(), ExecutionFailed(reason="EatenByADog", detail="woof"))
+        assert record.failure == Failure(reason="Unknown", detail="woof", retryable=False)
+
+    def test_whether_to_try_again_is_decided_by_the_reason_and_not_by_the_node(self) -> None:
+        assert failed(execution(), FailureReason.NODE_LOST, "gone", now=NOW).failure == Failure(
+            reason="NodeLost", detail="gone", retryable=True
+        )
+        assert failed(execution(), FailureReason.RESULT_TOO_LARGE, "", now=NOW).events[-1].details == {
+            "IsError": "true",
+            "ErrorCode": "ResultTooLarge",
+            "Retryable": "false",
+        }
+
+    def test_a_refusal_names_the_node_and_its_reason(self) -> None:
+        record = rejected(execution(), "QueueFull", "No more may wait.", retryable=True, now=NOW)
+        assert record.state is S.REJECTED
+        assert record.events[-1].message == "Node n-1 refused: No more may wait."
+        assert record.failure == Failure(reason="QueueFull", detail="No more may wait.", retryable=True)
+
+    @pytest.mark.parametrize("old", S)
+    @pytest.mark.parametrize("new", S)
+    def test_a_step_that_the_table_lacks_is_refused_with_the_story(self, old: S, new: S) -> None:
+        if new in TRANSITIONS[old]:
+            assert moved(execution(old), new, now=NOW, topic="t", message="m").state is new
+        else:
+            with pytest.raises(IllegalTransition, match=f"from {old} to {new}. Its story: Placed on node n-1"):
+                moved(execution(old), new, now=NOW, topic="t", message="m")
+
+    def test_its_story_is_one_line(self) -> None:
+        record = after(execution(), STARTED, ENDED)
+        assert story(record) == (
+            "Placed on node n-1 -> Running on node n-1 -> Task ended with exit code 3; publishing its result"
+        )
+        assert story(replace(record, events=())) == "(new)"
+
+    def test_its_history_is_bounded_and_keeps_how_it_began(self) -> None:
+        events: tuple[Event, ...] = ()
+        for number in range(MAX_EVENTS + 10):
+            events = with_event(events, Event(time=number, topic="t", message=str(number)))
+        assert len(events) == MAX_EVENTS
+        assert [events[0].time, events[1].time, events[-1].time] == [0, 11, MAX_EVENTS + 9]
+
+    @pytest.mark.parametrize("state", S)
+    def test_it_holds_capacity_until_its_task_has_ended(self, state: ExecutionState) -> None:
+        assert state.holds_capacity == (state in {S.NEW, S.ACCEPTED, S.RUNNING})
+
+
+class TestWhoMayPublish:
+    @pytest.mark.parametrize("state", [S.NEW, S.RUNNING, S.PUBLISHING])
+    def test_the_node_that_holds_a_live_execution_may(self, state: ExecutionState) -> None:
+        record = execution(state)
+        assert entitled(NODE, record.id, record) == PLACE
+
+    def test_another_node_learns_no_more_than_if_it_did_not_exist(self) -> None:
+        record, stranger = execution(S.RUNNING), NodeId("n-2")
+        answers = []
+        for known in (record, None):
+            with pytest.raises(GrantRefused) as caught:
+                entitled(stranger, record.id, known)
+            answers.append(caught.value.message)
+        assert answers == [f"Node n-2 holds no execution {record.id}."] * 2
+
+    @pytest.mark.parametrize("state", [state for state in S if state.is_terminal])
+    def test_nobody_may_after_the_end(self, state: ExecutionState) -> None:
+        record = execution(state)
+        with pytest.raises(GrantRefused, match=f"is {state}"):
+            entitled(NODE, record.id, record)
+
+    def test_nobody_may_where_there_is_no_publisher(self) -> None:
+        record = replace(execution(S.RUNNING), location=None)
+        with pytest.raises(GrantRefused, match="no publisher"):
+            entitled(NODE, record.id, record)
+
+
+class TestJob:
+    @pytest.mark.parametrize(
+        ("states", "expected"),
+        [
+            ([], JobState.PENDING),
+            ([S.NEW], JobState.PENDING),
+            ([S.ACCEPTED], JobState.RUNNING),
+            ([S.RUNNING], JobState.RUNNING),
+            ([S.PUBLISHING], JobState.RUNNING),
+            ([S.COMPLETED], JobState.COMPLETED),
+            ([S.CANCELLED], JobState.FAILED),
+            ([S.FAILED], JobState.FAILED),
+            ([S.REJECTED], JobState.PENDING),
+        ],
+    )
+    def test_one_execution_makes_the_state_of_its_job(self, states: list[ExecutionState], expected: JobState) -> None:
+        assert of(1, *(execution(state) for state in states)).state is expected
+
+    @pytest.mark.parametrize(
+        ("states", "expected", "missing"),
+        [
+            ([], JobState.PENDING, ((0, 0), (1, 0))),
+            ([S.NEW], JobState.PENDING, ((1, 0),)),
+            ([S.COMPLETED], JobState.RUNNING, ((1, 0),)),
+            ([S.COMPLETED, S.NEW], JobState.RUNNING, ()),
+            ([S.COMPLETED, S.PUBLISHING], JobState.RUNNING, ()),
+            ([S.COMPLETED, S.COMPLETED], JobState.COMPLETED, ()),
+            ([S.RUNNING, S.REJECTED], JobState.RUNNING, ((1, 1),)),
+        ],
+    )
+    def test_a_job_is_completed_when_all_of_its_parts_are(
+        self, states: list[ExecutionState], expected: JobState, missing: tuple[tuple[int, int], ...]
+    ) -> None:
+        found = of(2, *(execution(state, partition=part) for part, state in enumerate(states)))
+        assert (found.state, found.missing) == (expected, missing)
+
+    def test_a_failure_that_may_go_better_elsewhere_is_tried_again(self) -> None:
+        found = of(1, execution(S.FAILED, reason=FailureReason.NODE_LOST))
+        assert (found.state, found.missing) == (JobState.PENDING, ((0, 1),))
+
+    def test_a_failure_that_will_come_again_ends_the_job_with_its_reason(self) -> None:
+        found = of(1, execution(S.FAILED, reason=FailureReason.TASK_NOT_STARTED, detail="no such program"))
+        assert found == Progress(state=JobState.FAILED, message="no such program")
+
+    def test_a_reason_without_words_is_shown_by_its_name(self) -> None:
+        assert of(1, execution(S.FAILED, reason=FailureReason.TASK_NOT_STARTED)).message == "TaskNotStarted"
+
+    def test_a_refusal_is_tried_again_although_this_node_will_not_do_it(self) -> None:
+        refused = rejected(execution(), "CapacityExceeded", "too large", retryable=False, now=NOW)
+        assert of(1, refused).missing == ((0, 1),)
+
+    @pytest.mark.parametrize("last", [S.FAILED, S.REJECTED])
+    def test_attempts_come_to_an_end(self, last: ExecutionState) -> None:
+        attempts = [
+            execution(last, attempt=number, reason=FailureReason.NODE_LOST, detail=f"reason {number}")
+            for number in range(MAX_ATTEMPTS)
+        ]
+        assert of(1, *attempts[:-1]).missing == ((0, MAX_ATTEMPTS - 1),)
+        found = of(1, *attempts)
+        assert (found.state, found.missing) == (JobState.FAILED, ())
+        assert found.message == "reason 0 (the first of 3 attempts)"
+
+    def test_the_attempts_of_older_versions_are_not_counted(self) -> None:
+        old = [execution(S.FAILED, attempt=number, reason=FailureReason.NODE_LOST, detail="old") for number in range(2)]
+        new = execution(S.FAILED, version=2, reason=FailureReason.TASK_NOT_STARTED, detail="new")
+        assert of(1, *old, new, record=job(version=2)).message == "new"
+
+    def test_the_first_reason_is_shown_whatever_came_later_and_in_whichever_order_they_are_known(self) -> None:
+        first = execution(S.FAILED, reason=FailureReason.DISK_FULL, detail="the disk is full")
+        second = execution(S.FAILED, attempt=1, reason=FailureReason.TASK_NOT_STARTED, detail="no such program")
+        for known in ((first, second), (second, first)):
+            assert of(1, *known).message == "the disk is full (the first of 2 attempts)"
+
+    def test_what_was_cancelled_because_another_part_failed_does_not_hide_why(self) -> None:
+        broken = execution(S.FAILED, partition=1, reason=FailureReason.TASK_NOT_STARTED, detail="no such program")
+        stopped = cancelled(execution(S.RUNNING), "Stopped because the job has failed", now=NOW + SECOND)
+        before = of(2, execution(S.RUNNING), broken)
+        assert (before.message, before.surplus) == ("no such program", (execution(S.RUNNING),))
+        for known in ((stopped, broken), (broken, stopped)):
+            assert of(2, *known).message == "no such program"
+
+    def test_of_two_parts_that_failed_the_first_in_time_gives_the_reason(self) -> None:
+        reason = FailureReason.TASK_NOT_STARTED
+        later = execution(S.FAILED, reason=reason, detail="later", at=NOW + SECOND)
+        sooner = execution(S.FAILED, partition=1, reason=reason, detail="sooner")
+        assert of(2, later, sooner).message == of(2, sooner, later).message == "sooner"
+
+    def test_an_execution_that_its_node_cancelled_by_itself_fails_the_job(self) -> None:
+        assert of(1, execution(S.CANCELLED)).message == "The execution was cancelled."
+
+    def test_when_one_part_has_failed_for_good_the_live_ones_are_surplus_and_nothing_is_missing(self) -> None:
+        live = [execution(S.NEW, partition=1), execution(S.PUBLISHING, partition=2)]
+        broken = execution(S.FAILED, reason=FailureReason.TASK_NOT_STARTED)
+        found = of(4, broken, *live)
+        assert (found.state, found.missing, found.surplus) == (JobState.FAILED, (), tuple(live))
+
+    def test_a_new_version_begins_anew_and_makes_the_live_executions_of_the_old_one_surplus(self) -> None:
+        old = [execution(S.RUNNING), execution(S.COMPLETED, partition=1)]
+        found = of(2, *old, record=job(version=2))
+        assert (found.state, found.missing, found.surplus) == (JobState.PENDING, ((0, 0), (1, 0)), (old[0],))
+
+    def test_an_old_version_that_failed_says_nothing_about_the_new_one(self) -> None:
+        broken = execution(S.FAILED, reason=FailureReason.TASK_NOT_STARTED)
+        assert of(1, broken, execution(S.COMPLETED, version=2), record=job(version=2)).state is JobState.COMPLETED
+
+    def test_a_stop_makes_live_executions_surplus_and_shows_who_stopped_it(self) -> None:
+        live = execution(S.RUNNING)
+        found = of(2, live, execution(S.COMPLETED, partition=1), record=job(desired=DesiredState.STOPPED))
+        assert (found.state, found.missing, found.surplus) == (JobState.STOPPED, (), (live,))
+        assert found.message == "Job submitted", "the last event of the job"
+
+    def test_a_stopped_job_stays_stopped_whatever_comes_late(self) -> None:
+        late = execution(S.FAILED, reason=FailureReason.NODE_LOST)
+        assert of(1, late, record=job(desired=DesiredState.STOPPED)).state is JobState.STOPPED
+
+    def test_a_job_that_failed_without_an_execution_says_why(self) -> None:
+        found = of(2, execution(S.RUNNING), record=job(failure="not enough nodes"))
+        assert (found.state, found.message, found.missing) == (JobState.FAILED, "not enough nodes", ())
+        assert found.surplus == (execution(S.RUNNING),)
+
+
+class Cluster:
+    """A job and its executions, moved by chance as the scheduler, the nodes and the intake of reports would."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.job = job()
+        self.count = count
+        self.executions: dict[str, ExecutionRecord] = {}
+        self.ended: dict[str, ExecutionRecord] = {}
+        self.chance = random.Random(seed)
+        self.now = NOW
+        self.was = Progress(state=JobState.PENDING)
+
+    @property
+    def progress(self) -> Progress:
+        known = list(self.executions.values())
+        self.chance.shuffle(known)
+        return progress(self.job, self.count, known, max_attempts=MAX_ATTEMPTS)
+
+    def step(self, what: str) -> None:
+        self.now += SECOND
+        live = [key for key, each in self.executions.items() if not each.state.is_terminal]
+        key = self.chance.choice(live) if live else ""
+        match what:
+            case "place":
+                for partition, attempt in self.progress.missing:
+                    self.create(partition, attempt)
+            case "clean up":
+                for each in self.progress.surplus:
+                    self.put(cancelled(each, "surplus", now=self.now))
+            case "tell":
+                any_key = self.chance.choice(list(self.executions)) if self.executions else ""
+                if any_key:
+                    fact = self.chance.choice(FACTS)
+                    self.put(after(self.executions[any_key], fact, now=self.now))
+            case "lose" if key:
+                self.put(failed(self.executions[key], FailureReason.NODE_LOST, "gone", now=self.now))
+            case "refuse" if key and self.executions[key].state is S.NEW:
+                self.put(rejected(self.executions[key], "QueueFull", "full", retryable=True, now=self.now))
+            case "update":
+                self.job = replace(self.job, version=self.job.version + 1)
+            case "stop" if not self.progress.state.is_terminal:
+                self.job = replace(self.job, desired=DesiredState.STOPPED)
+
+    def create(self, partition: int, attempt: int) -> None:
+        key = execution_key(JOB, self.job.version, partition, attempt)
+        assert key not in self.executions, "a decision is taken once"
+        self.executions[key] = execution(partition=partition, attempt=attempt, version=self.job.version, at=self.now)
+
+    def put(self, record: ExecutionRecord) -> None:
+        self.executions[execution_key(JOB, record.job_version, record.partition, record.attempt)] = record
+
+    def check(self, what: str) -> None:
+        found = self.progress
+        of_version = [each for each in self.executions.values() if each.job_version == self.job.version]
+        for partition in range(self.count):
+            mine = [each for each in of_version if each.partition == partition]
+            assert sum(not each.state.is_terminal for each in mine) <= 1
+            assert sum(each.state is S.COMPLETED for each in mine) <= 1
+            assert len(mine) <= MAX_ATTEMPTS
+            assert sorted(each.attempt for each in mine) == list(range(len(mine)))
+        completed = sorted(each.partition for each in of_version if each.state is S.COMPLETED)
+        if found.state is JobState.COMPLETED:
+            assert completed == list(range(self.count))
+        if found.state.is_terminal:
+            assert not found.missing
+        if self.was.state.is_terminal and what != "update":
+            assert (found.state, found.message) == (self.was.state, self.was.message)
+        for key, record in self.ended.items():
+            assert self.executions[key] is record
+        self.ended = {key: each for key, each in self.executions.items() if each.state.is_terminal}
+        self.was = found
+
+
+STEPS = ("place", "place", "clean up", "tell", "tell", "tell", "lose", "refuse", "update", "stop")
+
+
+@settings(max_examples=120, deadline=None)
+@given(count=st.integers(1, 3), seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), max_size=40))
+def test_whatever_happens_the_invariants_hold(count: int, seed: int, steps: list[str]) -> None:
+    cluster = Cluster(count, seed)
+    for what in steps:
+        cluster.step(what)
+        cluster.check(what)
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(1, 3), seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), max_size=20))
+def test_whatever_has_happened_every_job_comes_to_an_end(count: int, seed: int, steps: list[str]) -> None:
+    cluster = Cluster(count, seed)
+    for what in steps:
+        cluster.step(what)
+    for _ in range(count * MAX_ATTEMPTS + 1):
+        cluster.step("place")
+        for key in list(cluster.executions):
+            cluster.put(after(cluster.executions[key], cluster.chance.choice(FACTS), PUBLISHED, now=cluster.now))
+    assert cluster.progress.state.is_terminal
+    assert not cluster.progress.surplus

@@ -1,0 +1,275 @@
+"""A node is alive as long as it speaks, holds what it was given, and gets what it has room for."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from orchestrator.model import Model
+from orchestrator.nodes import QUICK_TASK_SECONDS, Nodes
+from orchestrator.placement import Candidate
+from orchestrator.records import ExecutionRecord, NodeRecord
+from shared import subjects
+from shared.capacity import Capacity
+from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
+from shared.messages import Accepted, Heartbeat, NodeInfo, Registration
+from shared.states import ExecutionState
+
+S = ExecutionState
+NODE, OTHER = NodeId("n-1"), NodeId("n-2")
+DISCONNECT_SECONDS = 60.0
+INFO = NodeInfo(node_id=NODE, version="0.1.0", capacity=Capacity(cpu=4.0), queue_capacity=3)
+
+
+class Cluster:
+    """Nodes with a clock that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.model = Model(max_attempts=3)
+        self.nodes = Nodes(self.model, disconnect_seconds=DISCONNECT_SECONDS, clock=lambda: self.now)
+        self.revision = 0
+
+    def know(self, info: NodeInfo = INFO) -> None:
+        self.revision += 1
+        self.model.apply(subjects.node_record(info.node_id), NodeRecord(info=info), self.revision)
+
+    def execution(self, number: int, state: ExecutionState = S.NEW, *, cpu: float = 1.0) -> ExecutionId:
+        key = execution_key(JobId("j-1"), 1, number, 0)
+        record = ExecutionRecord(
+            id=new_execution_id(key),
+            job_id=JobId("j-1"),
+            job_version=1,
+            partition=number,
+            attempt=0,
+            node_id=NODE,
+            resources=Capacity(cpu=cpu),
+            state=state,
+            create_time=1,
+            modify_time=1,
+        )
+        self.revision += 1
+        self.model.apply(subjects.execution_record(key), record, self.revision)
+        return record.id
+
+    def register(self, inventory: int = 1, *held: ExecutionId, session: str = "s-1") -> list[ExecutionId]:
+        registration = Registration(info=INFO, session=session, inventory=inventory, held=held)
+        return [record.id for record in self.nodes.on_registration(NODE, registration)]
+
+    def accept(self, execution: ExecutionId, inventories: int, *, session: str = "s-1") -> None:
+        self.nodes.on_accepted(NODE, execution, Accepted(session=session, inventories=inventories))
+
+    def beat(self, session: str = "s-1") -> bool:
+        return self.nodes.on_heartbeat(NODE, Heartbeat(session=session))
+
+    @property
+    def candidate(self) -> Candidate:
+        (only,) = self.nodes.candidates({})
+        return only
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster()
+    made.know()
+    return made
+
+
+class TestInventory:
+    def test_what_was_accepted_must_be_in_every_later_inventory(self, cluster: Cluster) -> None:
+        cluster.register(1)
+        execution = cluster.execution(0)
+        cluster.accept(execution, 1)
+        assert cluster.register(2) == [execution]
+
+    def test_an_inventory_that_was_on_its_way_before_says_nothing(self, cluster: Cluster) -> None:
+        cluster.register(1)
+        execution = cluster.execution(0)
+        cluster.accept(execution, 2)
+        assert cluster.register(2) == []
+        assert cluster.register(3) == [execution]
+
+    def test_what_is_held_is_not_missing(self, cluster: Cluster) -> None:
+        cluster.register(1)
+        execution = cluster.execution(0)
+        cluster.accept(execution, 1)
+        assert cluster.register(2, execution) == []
+
+    def test_what_was_only_offered_may_not_have_arrived_yet(self, cluster: Cluster) -> None:
+        cluster.register(1)
+        cluster.execution(0)
+        assert cluster.register(2) == []
+
+    @pytest.mark.parametrize("state", [S.RUNNING, S.PUBLISHING])
+    def test_what_had_begun_is_missing_even_if_another_orchestrator_gave_it(
+        self, cluster: Cluster, state: ExecutionState
+    ) -> None:
+        execution = cluster.execution(0, state)
+        assert cluster.register(1) == [execution]
+
+    def test_what_has_ended_is_not_missing(self, cluster: Cluster) -> None:
+        cluster.register(1)
+        execution = cluster.execution(0)
+        cluster.accept(execution, 1)
+        cluster.execution(0, S.COMPLETED)
+        assert cluster.register(2) == []
+        assert not cluster.nodes.has_accepted(NODE, execution), "and is forgotten"
+
+    def test_a_new_session_has_accepted_nothing(self, cluster: Cluster) -> None:
+        cluster.register(5)
+        offered, begun = cluster.execution(0), cluster.execution(1, S.RUNNING)
+        for execution in (offered, begun):
+            cluster.accept(execution, 5)
+        assert cluster.register(1, session="s-2") == [begun]
+        assert not cluster.nodes.has_accepted(NODE, offered), "so that it is offered again"
+
+    def test_an_acceptance_of_an_earlier_session_counts_for_nothing(self, cluster: Cluster) -> None:
+        cluster.register(1, session="s-2")
+        execution = cluster.execution(0)
+        cluster.accept(execution, 0, session="s-1")
+        assert not cluster.nodes.has_accepted(NODE, execution)
+        assert cluster.register(2, session="s-2") == []
+
+    def test_an_acceptance_of_a_node_that_has_not_registered_counts_for_nothing(self, cluster: Cluster) -> None:
+        execution = cluster.execution(0)
+        cluster.accept(execution, 0)
+        assert not cluster.nodes.has_accepted(NODE, execution)
+
+
+class TestLiveness:
+    def test_a_node_that_registers_is_connected(self, cluster: Cluster) -> None:
+        assert not cluster.nodes.is_connected(NODE)
+        cluster.register()
+        assert cluster.nodes.is_connected(NODE)
+        assert repr(cluster.nodes) == "<Nodes, 1 of 1 connected>"
+
+    def test_a_heartbeat_of_an_unknown_session_asks_for_a_registration(self, cluster: Cluster) -> None:
+        assert not cluster.beat()
+        cluster.register(session="s-2")
+        assert not cluster.beat("s-1")
+        assert cluster.beat("s-2")
+
+    def test_a_node_is_lost_when_it_has_been_silent_for_longer_than_the_limit(self, cluster: Cluster) -> None:
+        cluster.execution(0, S.RUNNING)
+        cluster.register()
+        cluster.now += DISCONNECT_SECONDS
+        assert cluster.nodes.sweep() == ()
+        cluster.now += 0.1
+        assert cluster.nodes.sweep() == (NODE,)
+        assert not cluster.nodes.is_connected(NODE)
+        assert cluster.nodes.candidates({}) == []
+
+    def test_heartbeats_keep_a_node_connected(self, cluster: Cluster) -> None:
+        cluster.execution(0, S.RUNNING)
+        cluster.register()
+        for _ in range(5):
+            cluster.now += DISCONNECT_SECONDS
+            assert cluster.beat()
+            assert cluster.nodes.sweep() == ()
+
+    def test_a_lost_node_without_executions_is_not_reported(self, cluster: Cluster) -> None:
+        cluster.execution(0, S.COMPLETED)
+        cluster.register()
+        cluster.now += DISCONNECT_SECONDS + 1
+        assert cluster.nodes.sweep() == ()
+        assert not cluster.nodes.is_connected(NODE)
+
+    def test_a_node_that_this_orchestrator_has_not_heard_yet_gets_time_too(self, cluster: Cluster) -> None:
+        cluster.execution(0, S.RUNNING)
+        assert cluster.nodes.sweep() == ()
+        assert cluster.candidate.expected
+        cluster.now += DISCONNECT_SECONDS + 1
+        assert cluster.nodes.sweep() == (NODE,)
+
+    def test_a_node_that_comes_back_is_connected_again_since_then(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.now += 1000
+        cluster.nodes.sweep()
+        cluster.now += 100
+        cluster.beat()
+        assert cluster.nodes.is_connected(NODE)
+        since = cluster.nodes.changed_at(NODE)
+        assert since is not None
+        assert abs(datetime.now(UTC) - since) < timedelta(seconds=5)
+
+    def test_times_are_told_by_the_clock_on_the_wall(self, cluster: Cluster) -> None:
+        assert cluster.nodes.last_seen(NODE) is None
+        assert cluster.nodes.changed_at(NODE) is None
+        cluster.register()
+        cluster.now += 3600
+        seen = cluster.nodes.last_seen(NODE)
+        assert seen is not None
+        assert abs(datetime.now(UTC) - timedelta(hours=1) - seen) < timedelta(seconds=5)
+
+    def test_whoever_decides_is_woken_by_a_sign_of_life(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.model.wake.clear()
+        cluster.beat()
+        assert cluster.model.wake.is_set()
+
+
+class TestRoom:
+    def test_an_idle_node_has_all_of_its_capacity(self, cluster: Cluster) -> None:
+        cluster.register()
+        assert cluster.candidate == Candidate(info=INFO, free=INFO.capacity)
+
+    @pytest.mark.parametrize(
+        ("state", "left"), [(S.NEW, 3.0), (S.RUNNING, 3.0), (S.PUBLISHING, 4.0), (S.COMPLETED, 4.0)]
+    )
+    def test_capacity_is_held_until_the_task_has_ended(
+        self, cluster: Cluster, state: ExecutionState, left: float
+    ) -> None:
+        cluster.register()
+        cluster.execution(0, state)
+        assert cluster.candidate.free.cpu == left
+
+    def test_nothing_is_given_in_advance_to_a_node_whose_tasks_may_be_long(self, cluster: Cluster) -> None:
+        cluster.register()
+        assert cluster.candidate.queue_left == 0
+
+    def test_a_node_whose_tasks_are_quick_queues_and_one_long_task_ends_that(self, cluster: Cluster) -> None:
+        cluster.register()
+        for _ in range(60):
+            cluster.nodes.on_run(NODE, 0.01)
+        assert cluster.candidate.queue_left == INFO.queue_capacity
+        cluster.nodes.on_run(NODE, 10 * QUICK_TASK_SECONDS)
+        assert cluster.candidate.queue_left == 0
+
+    def test_what_is_queued_is_taken_off_the_queue_and_leaves_nothing_free(self, cluster: Cluster) -> None:
+        self.quick(cluster)
+        cluster.execution(0, S.RUNNING, cpu=3.0)
+        cluster.execution(1, cpu=2.0)
+        assert (cluster.candidate.free, cluster.candidate.queue_left) == (Capacity(), 2)
+
+    def test_what_comes_after_something_queued_is_queued_too_however_small(self, cluster: Cluster) -> None:
+        self.quick(cluster)
+        cluster.execution(0, S.RUNNING, cpu=3.0)
+        cluster.execution(1, cpu=2.0)
+        cluster.execution(2, cpu=1.0)
+        assert cluster.candidate.queue_left == 1
+
+    def test_what_runs_is_not_queued_in_whichever_order_it_was_given(self, cluster: Cluster) -> None:
+        self.quick(cluster)
+        cluster.execution(0, cpu=2.0)
+        cluster.execution(1, S.RUNNING, cpu=3.0)
+        assert cluster.candidate.queue_left == 2
+
+    def test_a_queue_that_is_more_than_full_has_no_room(self, cluster: Cluster) -> None:
+        self.quick(cluster)
+        for number in range(10):
+            cluster.execution(number, cpu=4.0)
+        assert cluster.candidate.queue_left == 0
+
+    def test_what_cannot_be_reached_comes_with_its_node(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.know(replace(INFO, node_id=OTHER))
+        unreachable = {OTHER: {"s3managed": "too far"}}
+        found = {each.info.node_id: each for each in cluster.nodes.candidates(unreachable)}
+        assert (found[NODE].unreachable, found[OTHER].unreachable) == ({}, {"s3managed": "too far"})
+        assert (found[NODE].expected, found[OTHER].expected) == (False, True)
+
+    @staticmethod
+    def quick(cluster: Cluster) -> None:
+        cluster.register()
+        for _ in range(60):
+            cluster.nodes.on_run(NODE, 0.01)

@@ -1,0 +1,392 @@
+"""Executions go to nodes that can run them, as evenly as possible, and never beyond what a node has."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from orchestrator.placement import MAX_REASONS, Candidate, Plan, Wanted, plan, unsuitable
+from orchestrator.reach import is_loopback, unreachable_publishers
+from orchestrator.records import NodeRecord
+from orchestrator.s3 import Bucket
+from orchestrator.s3_location import BucketSettings
+from shared.capacity import Capacity
+from shared.ids import JobId, NodeId
+from shared.jobspec import Constraint, InputSource, Job, SpecConfig, Task
+from shared.loopback import loopback_id
+from shared.messages import PROTOCOL, NodeInfo
+
+GIB = 1 << 30
+NO_LIMIT = 1000
+
+
+def node(name: str, *, cpu: float = 4.0, labels: dict[str, str] | None = None, **more: object) -> NodeInfo:
+    info = NodeInfo(
+        node_id=NodeId(name),
+        version="0.1.0",
+        labels=labels or {},
+        engines=("noop", "process"),
+        publishers=("s3managed", "noop"),
+        capacity=Capacity(cpu=cpu, memory=8 * GIB),
+    )
+    return replace(info, **more)
+
+
+def candidate(
+    name: str = "n-1",
+    *,
+    cpu: float = 4.0,
+    free: float | None = None,
+    queue: int = 0,
+    expected: bool = False,
+    labels: dict[str, str] | None = None,
+    **more: object,
+) -> Candidate:
+    info = node(name, cpu=cpu, labels=labels, **more)
+    left = replace(info.capacity, cpu=cpu if free is None else free)
+    return Candidate(info=info, free=left, queue_left=queue, expected=expected)
+
+
+def wanted(
+    name: str = "j-1",
+    *,
+    count: int = 1,
+    cpu: float = 1.0,
+    constraints: tuple[Constraint, ...] = (),
+    engine: str = "noop",
+    publisher: str = "",
+    inputs: tuple[str, ...] = (),
+    refused_by: Iterable[str] = (),
+    failed_on: Iterable[str] = (),
+) -> Wanted:
+    task = Task(
+        name="main",
+        engine=SpecConfig(type=engine),
+        publisher=SpecConfig(type=publisher),
+        input_sources=tuple(InputSource(source=SpecConfig(type=kind)) for kind in inputs),
+    )
+    return Wanted(
+        job_id=JobId(name),
+        version=1,
+        job=Job(name=name, type="batch", count=count, constraints=constraints, tasks=(task,)),
+        resources=Capacity(cpu=cpu, memory=GIB),
+        missing=tuple((partition, 0) for partition in range(count)),
+        refused_by=frozenset(NodeId(each) for each in refused_by),
+        failed_on=frozenset(NodeId(each) for each in failed_on),
+    )
+
+
+def needs(key: str, operator: str, *values: str) -> Constraint:
+    return Constraint(key=key, operator=operator, values=values)
+
+
+def where(found: Plan) -> list[str]:
+    return [each.node_id for each in found.placements]
+
+
+class TestSuitability:
+    @pytest.mark.parametrize(
+        ("job", "on", "reason"),
+        [
+            (
+                wanted(),
+                candidate(protocol_min=PROTOCOL + 1, protocol_max=PROTOCOL + 2),
+                f"speaks protocol {PROTOCOL + 1} to {PROTOCOL + 2}, this orchestrator {PROTOCOL}",
+            ),
+            (wanted(refused_by=["n-1"]), candidate(), "refused this job before"),
+            (wanted(engine="Docker"), candidate(), "does not support Docker"),
+            (wanted(publisher="IPFS"), candidate(), "does not support publisher IPFS"),
+            (wanted(inputs=("s3",)), candidate(), "does not support input source s3"),
+            (
+                wanted(constraints=(needs("zone", "in", "a", "b"),)),
+                candidate(labels={"zone": "c"}),
+                "its labels do not fulfil zone in a, b",
+            ),
+            (wanted(cpu=5.0), candidate(), "has too little CPU for this job at all"),
+        ],
+    )
+    def test_a_node_is_unsuitable_for_a_reason(self, job: Wanted, on: Candidate, reason: str) -> None:
+        assert unsuitable(job, on) == reason
+
+    def test_everything_that_a_node_has_too_little_of_is_named(self) -> None:
+        large = replace(wanted(), resources=Capacity(cpu=9.0, memory=9 * GIB, disk=1, gpu=1))
+        assert unsuitable(large, candidate()) == ("has too little CPU and memory and disk and GPU for this job at all")
+
+    def test_a_node_that_cannot_reach_the_store_is_unsuitable_for_that_publisher_alone(self) -> None:
+        far = candidate()
+        far.unreachable = {"s3managed": "cannot reach the S3 endpoint"}
+        assert unsuitable(wanted(publisher="s3managed"), far) == "cannot reach the S3 endpoint"
+        assert not unsuitable(wanted(), far)
+
+    @pytest.mark.parametrize(
+        "job",
+        [
+            wanted(engine="NOOP"),
+            wanted(publisher="S3Managed"),
+            wanted(cpu=4.0),
+            wanted(failed_on=["n-1"]),
+            wanted(refused_by=["n-2"]),
+            wanted(constraints=(needs("zone", "notin", "a"), needs("gpu", "!"))),
+            wanted(constraints=(needs("favour_zone", "=", "nowhere"),)),
+        ],
+    )
+    def test_none_of_these_makes_a_node_unsuitable(self, job: Wanted) -> None:
+        assert not unsuitable(job, candidate())
+
+    def test_a_busy_node_is_suitable_all_the_same(self) -> None:
+        assert not unsuitable(wanted(), candidate(free=0.0))
+
+
+class TestChoice:
+    def test_the_partitions_of_a_job_are_spread(self) -> None:
+        found = plan([wanted(count=4)], [candidate("n-1", cpu=16.0), candidate("n-2", cpu=4.0)], limit=NO_LIMIT)
+        assert sorted(where(found)) == ["n-1", "n-1", "n-2", "n-2"]
+
+    def test_the_node_with_the_largest_free_share_is_taken(self) -> None:
+        candidates = [candidate("n-1", cpu=16.0, free=4.0), candidate("n-2", cpu=4.0, free=2.0)]
+        assert where(plan([wanted()], candidates, limit=NO_LIMIT)) == ["n-2"]
+
+    def test_a_favoured_node_is_taken_before_an_idle_one(self) -> None:
+        job = wanted(constraints=(needs("favour_zone", "=", "a"),))
+        candidates = [candidate("n-1"), candidate("n-2", free=1.0, labels={"zone": "a"})]
+        assert where(plan([job], candidates, limit=NO_LIMIT)) == ["n-2"]
+
+    def test_of_several_preferences_more_are_better(self) -> None:
+        job = wanted(constraints=(needs("favour_zone", "=", "a"), needs("favour_disk", "exists")))
+        candidates = [candidate("n-1", labels={"zone": "a"}), candidate("n-2", labels={"zone": "a", "disk": "ssd"})]
+        assert where(plan([job], candidates, limit=NO_LIMIT)) == ["n-2"]
+
+    def test_a_preference_never_makes_a_job_wait(self) -> None:
+        job = wanted(constraints=(needs("favour_zone", "=", "a"),))
+        candidates = [candidate("n-1"), candidate("n-2", free=0.0, labels={"zone": "a"})]
+        assert where(plan([job], candidates, limit=NO_LIMIT)) == ["n-1"]
+
+    def test_where_a_job_did_not_do_well_it_goes_last(self) -> None:
+        candidates = [candidate("n-1"), candidate("n-2", free=1.0)]
+        assert where(plan([wanted(failed_on=["n-1"])], candidates, limit=NO_LIMIT)) == ["n-2"]
+        assert where(plan([wanted(failed_on=["n-1"])], [candidate("n-1")], limit=NO_LIMIT)) == ["n-1"]
+
+    def test_a_node_with_free_capacity_is_taken_before_one_with_a_queue(self) -> None:
+        candidates = [candidate("n-1", free=0.5, queue=9), candidate("n-2", free=1.0)]
+        assert where(plan([wanted()], candidates, limit=NO_LIMIT)) == ["n-2"]
+
+    def test_a_queue_is_used_when_nothing_is_free(self) -> None:
+        only = candidate(free=1.0, queue=2)
+        found = plan([wanted(count=4)], [only], limit=NO_LIMIT)
+        assert (len(found.placements), only.queue_left, only.free.cpu) == (3, 0, 0.0)
+        assert list(found.waiting) == ["j-1"]
+
+    def test_nothing_overtakes_what_is_queued_on_a_node(self) -> None:
+        only = candidate(cpu=4.0, free=2.0, queue=1)
+        found = plan([wanted("j-1", cpu=3.0), wanted("j-2", cpu=1.0)], [only], limit=NO_LIMIT)
+        assert [each.job_id for each in found.placements] == ["j-1"]
+
+    def test_what_is_placed_is_taken_off_what_is_free(self) -> None:
+        only = candidate(cpu=4.0)
+        plan([wanted(count=3)], [only], limit=NO_LIMIT)
+        assert only.free == Capacity(cpu=1.0, memory=5 * GIB)
+
+    def test_thousandths_of_a_core_add_up(self) -> None:
+        job = replace(wanted(count=10), resources=Capacity(cpu=0.1))
+        found = plan([job], [candidate(cpu=1.0)], limit=NO_LIMIT)
+        assert len(found.placements) == 10
+
+    def test_a_placement_says_all_that_decides_the_execution(self) -> None:
+        retry = replace(wanted(), version=7, missing=((3, 2),))
+        (placed,) = plan([retry], [candidate()], limit=NO_LIMIT).placements
+        assert (placed.job_id, placed.version, placed.partition, placed.attempt) == ("j-1", 7, 3, 2)
+        assert placed.resources == retry.resources
+
+
+class TestWaiting:
+    def test_nothing_is_placed_on_a_node_that_is_not_connected_but_its_job_waits_for_it(self) -> None:
+        found = plan([wanted()], [candidate(expected=True, queue=5)], limit=NO_LIMIT)
+        assert found == Plan(waiting={JobId("j-1"): "Waiting for node n-1 to connect."})
+
+    def test_a_job_that_waits_for_capacity_says_which(self) -> None:
+        candidates = [candidate("n-1", free=0.0), candidate("n-2", free=0.5), candidate("n-3", engines=())]
+        found = plan([wanted()], candidates, limit=NO_LIMIT)
+        assert found.waiting == {"j-1": "Waiting for free CPU on 2 suitable node(s)."}
+
+    def test_jobs_of_a_shape_that_waits_wait_too_and_others_go_on(self) -> None:
+        jobs = [wanted("j-1", cpu=4.0), wanted("j-2", cpu=4.0), wanted("j-3", cpu=1.0)]
+        found = plan(jobs, [candidate(free=2.0)], limit=NO_LIMIT)
+        assert where(found) == ["n-1"]
+        assert found.waiting == dict.fromkeys(["j-1", "j-2"], "Waiting for free CPU on 1 suitable node(s).")
+
+    def test_when_all_nodes_are_full_the_rest_is_not_looked_at(self) -> None:
+        jobs = iter([wanted("j-1", count=5), wanted("j-2"), wanted("j-3")])
+        found = plan(jobs, [candidate(cpu=4.0)], limit=NO_LIMIT)
+        assert (len(found.placements), list(found.waiting)) == (4, ["j-1"])
+        assert next(jobs).job_id == "j-2"
+
+    def test_a_limit_holds_within_one_job_too(self) -> None:
+        jobs = [wanted("j-1", count=3), wanted("j-2", count=9, cpu=0.1)]
+        found = plan(jobs, [candidate(cpu=4.0)], limit=5)
+        assert [(each.job_id, each.partition) for each in found.placements] == [
+            ("j-1", 0),
+            ("j-1", 1),
+            ("j-1", 2),
+            ("j-2", 0),
+            ("j-2", 1),
+        ]
+        assert not found.waiting, "what is cut by the limit does not wait for capacity"
+
+
+class TestImpossible:
+    def test_without_nodes_the_message_says_how_to_get_one(self) -> None:
+        found = plan([wanted(count=2)], [], limit=NO_LIMIT)
+        assert found.impossible == {
+            "j-1": "not enough nodes to run job. requested: 2, available: 0, suitable: 0. No compute node is connected;"
+            " start one with `tarpon serve --compute`."
+        }
+
+    def test_every_node_has_its_reason(self) -> None:
+        found = plan([wanted(engine="docker")], [candidate("n-1"), candidate("n-2", protocol_min=9)], limit=NO_LIMIT)
+        assert found.impossible == {
+            "j-1": "not enough nodes to run job. requested: 1, available: 2, suitable: 0."
+            "\n- Node n-1: does not support docker"
+            f"\n- Node n-2: speaks protocol 9 to {PROTOCOL}, this orchestrator {PROTOCOL}"
+        }
+
+    def test_a_long_list_of_reasons_is_cut(self) -> None:
+        candidates = [candidate(f"n-{number}") for number in range(MAX_REASONS + 3)]
+        message = plan([wanted(engine="docker")], candidates, limit=NO_LIMIT).impossible[JobId("j-1")]
+        assert message.count("\n- Node ") == MAX_REASONS
+        assert message.endswith("\n- ... and 3 more")
+
+    def test_an_impossible_job_is_not_kept_waiting_by_another_of_its_shape(self) -> None:
+        jobs = [wanted("j-1", engine="docker"), wanted("j-2", engine="docker", count=3), wanted("j-3")]
+        found = plan(jobs, [candidate()], limit=NO_LIMIT)
+        assert (where(found), found.waiting) == (["n-1"], {})
+        assert "requested: 1," in found.impossible[JobId("j-1")]
+        assert "requested: 3," in found.impossible[JobId("j-2")]
+
+    def test_a_job_is_possible_while_a_suitable_node_may_come_back(self) -> None:
+        candidates = [candidate("n-1", engines=()), candidate("n-2", expected=True)]
+        found = plan([wanted()], candidates, limit=NO_LIMIT)
+        assert (found.impossible, list(found.waiting)) == ({}, ["j-1"])
+
+
+class TestReach:
+    @pytest.mark.parametrize(
+        ("url", "local"),
+        [
+            ("http://127.0.0.1:9000", True),
+            ("http://127.8.9.10", True),
+            ("http://[::1]:9000", True),
+            ("https://LOCALHOST:1", True),
+            ("http://s3.localhost", True),
+            ("http://10.0.0.1:9000", False),
+            ("https://localhost.example.com", False),
+            ("https://s3.example.com", False),
+            ("", False),
+        ],
+    )
+    def test_a_loopback_endpoint_is_known(self, url: str, *, local: bool) -> None:
+        assert is_loopback(url) is local
+
+    @staticmethod
+    def bucket(endpoint: str, public_endpoint: str = "") -> Bucket:
+        return Bucket(
+            BucketSettings(
+                bucket="results",
+                region="us-east-1",
+                endpoint=endpoint,
+                public_endpoint=public_endpoint,
+            )
+        )
+
+    def test_nodes_on_other_machines_cannot_reach_an_endpoint_on_loopback(self) -> None:
+        nodes = {
+            NodeId("near"): NodeRecord(info=node("near", loopback_id=loopback_id())),
+            NodeId("far"): NodeRecord(info=node("far", loopback_id="another boot")),
+        }
+        found = unreachable_publishers(nodes, self.bucket("http://127.0.0.1:9000"))
+        assert list(found) == ["far"]
+        assert "PublicEndpoint" in found[NodeId("far")]["s3managed"]
+        assert unreachable_publishers(nodes, self.bucket("http://127.0.0.1:9000", "https://s3.example.com")) == {}
+        assert unreachable_publishers(nodes, self.bucket("")) == {}
+        assert unreachable_publishers(nodes, None) == {}
+
+
+class TestCapacity:
+    def test_what_fits_lacks_nothing(self) -> None:
+        small, large = Capacity(cpu=1.0, memory=2, disk=3, gpu=4), Capacity(cpu=1.0, memory=2, disk=3, gpu=5)
+        assert small.fits_in(large)
+        assert small.lacks(large) == ()
+        assert large.lacks(small) == ("GPU",)
+
+    def test_what_is_left_is_never_below_zero(self) -> None:
+        assert Capacity(cpu=1.0, memory=1).minus(Capacity(cpu=2.0, memory=2, disk=2, gpu=2)) == Capacity()
+
+    def test_plus_and_minus_undo_each_other(self) -> None:
+        one, other = Capacity(cpu=0.5, memory=2, disk=3, gpu=4), Capacity(cpu=1.0, memory=5, disk=6, gpu=7)
+        assert one.plus(other).minus(other) == one
+
+
+zones = st.sampled_from(["a", "b"])
+amounts = st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0])
+
+
+@st.composite
+def nodes(draw: st.DrawFn) -> list[Candidate]:
+    return [
+        candidate(
+            f"n-{number}",
+            cpu=(cpu := draw(amounts)),
+            free=draw(st.sampled_from([0.0, cpu / 2, cpu])),
+            queue=draw(st.integers(0, 2)),
+            expected=draw(st.booleans()),
+            labels={"zone": draw(zones)},
+            engines=draw(st.sampled_from([("noop",), ("noop", "process")])),
+        )
+        for number in range(draw(st.integers(0, 3)))
+    ]
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> list[Wanted]:
+    return [
+        wanted(
+            f"j-{number}",
+            count=draw(st.integers(1, 4)),
+            cpu=draw(amounts),
+            constraints=draw(st.sampled_from([(), (needs("zone", "=", "a"),), (needs("favour_zone", "=", "b"),)])),
+            engine=draw(st.sampled_from(["noop", "process"])),
+            refused_by=draw(st.sampled_from([(), ("n-0",)])),
+            failed_on=draw(st.sampled_from([(), ("n-1",)])),
+        )
+        for number in range(draw(st.integers(0, 4)))
+    ]
+
+
+def copied(candidates: list[Candidate]) -> list[Candidate]:
+    return [replace(each) for each in candidates]
+
+
+@settings(max_examples=60, deadline=None)
+@given(wants=jobs(), before=nodes(), limit=st.integers(0, 8))
+def test_a_plan_never_promises_what_is_not_there(wants: list[Wanted], before: list[Candidate], limit: int) -> None:
+    after = copied(before)
+    found = plan(wants, after, limit=limit)
+    assert found == plan(wants, copied(before), limit=limit), "the same facts give the same plan"
+    assert len(found.placements) <= limit
+    by_job = {each.job_id: each for each in wants}
+    decided = [(each.job_id, each.partition, each.attempt) for each in found.placements]
+    assert len(set(decided)) == len(decided)
+    for old, new in zip(before, after, strict=True):
+        mine = [each for each in found.placements if each.node_id == old.info.node_id]
+        assert not (mine and old.expected)
+        assert not any(unsuitable(by_job[each.job_id], old) for each in mine)
+        assert 0 <= new.queue_left <= old.queue_left
+        queued = old.queue_left - new.queue_left
+        running = mine[: len(mine) - queued]
+        assert sum(each.resources.cpu for each in running) <= old.free.cpu
+    for job in found.impossible:
+        assert all(unsuitable(by_job[job], each) for each in before)
+    for job in found.waiting:
+        assert any(not unsuitable(by_job[job], each) for each in before)
+        assert len([each for each in found.placements if each.job_id == job]) < len(by_job[job].missing)

@@ -1,0 +1,361 @@
+"""What clients of the reference read, by its names and in its spelling, made from stored records."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from orchestrator.model import JobEntry, Model
+from orchestrator.nodes import Nodes
+from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, Location, NodeRecord, PublishedResult
+from orchestrator.records import SpecRecord as Spec
+from orchestrator.views import execution_views, history, job_view, node_state, version_view
+from shared import subjects
+from shared.capacity import Capacity
+from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.jobspec import Job, ResultPath, SpecConfig, Task
+from shared.messages import Heartbeat, NodeInfo, Registration, RunOutput
+from shared.states import DesiredState, ExecutionState, JobState
+
+S = ExecutionState
+SECOND = 10**9
+NOW = 1_700_000_000 * SECOND
+JOB, NODE = JobId("j-1"), NodeId("n-1")
+OUTPUT = RunOutput(stdout="out\n", stderr="err\n", stderr_truncated=True, exit_code=3)
+PLACE = Location(bucket="results", key="prefix/j-1/e.tar.gz", region="eu-west-1", endpoint="https://s3.example.com")
+RESULT = PublishedResult(etag='"abc"', size_bytes=10, sha256="f" * 64, entries=4, raw_bytes=100)
+
+
+def job_record(**more: Any) -> JobRecord:
+    record = JobRecord(
+        id=JOB,
+        namespace="default",
+        name="a-job",
+        version=1,
+        events=(event(NOW, "Submission", "Job submitted"),),
+        create_time=NOW,
+        submit_time=NOW,
+        modify_time=NOW,
+    )
+    return replace(record, **more)
+
+
+def event(time: int, topic: str, message: str, **details: str) -> Event:
+    return Event(time=time, topic=topic, message=message, details=details)
+
+
+def execution(state: ExecutionState = S.NEW, *, partition: int = 0, attempt: int = 0, **more: Any) -> ExecutionRecord:
+    record = ExecutionRecord(
+        id=new_execution_id(execution_key(JOB, 1, partition, attempt)),
+        job_id=JOB,
+        job_version=1,
+        partition=partition,
+        attempt=attempt,
+        node_id=NODE,
+        resources=Capacity(cpu=0.5, memory=512),
+        state=state,
+        events=(event(NOW + SECOND, "Scheduling", "Placed on node n-1"),),
+        create_time=NOW + SECOND,
+        modify_time=NOW + SECOND,
+    )
+    return replace(record, **more)
+
+
+def made(*executions: ExecutionRecord, record: JobRecord | None = None) -> tuple[Model, JobEntry]:
+    task = Task(
+        name="main",
+        engine=SpecConfig(type="noop"),
+        publisher=SpecConfig(type="s3managed"),
+        result_paths=(ResultPath(name="outputs", path="/outputs"),),
+    )
+    job = Job(name="", type="batch", priority=3, count=1, labels={"team": "blue"}, tasks=(task,))
+    model = Model(max_attempts=3)
+    model.apply(subjects.spec_record(JOB, 1), Spec(job=job), 1)
+    model.apply(subjects.job_record(JOB), record or job_record(), 2)
+    for number, each in enumerate(executions, start=3):
+        key = execution_key(each.job_id, each.job_version, each.partition, each.attempt)
+        model.apply(subjects.execution_record(key), each, number)
+    return model, model.jobs[JOB]
+
+
+def on_the_wire(value: object) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def executions_on_the_wire(*executions: ExecutionRecord) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = on_the_wire(execution_views(*made(*executions)))
+    return found
+
+
+class TestJob:
+    def test_its_fields_have_the_names_of_the_reference(self) -> None:
+        assert on_the_wire(job_view(*made())) == {
+            "Name": "a-job",
+            "Namespace": "",
+            "Type": "batch",
+            "Priority": 3,
+            "Count": 1,
+            "Constraints": [],
+            "Meta": {},
+            "Labels": {"team": "blue"},
+            "Tasks": [
+                {
+                    "Name": "main",
+                    "Engine": {"Type": "noop"},
+                    "Publisher": {"Type": "s3managed"},
+                    "ResultPaths": [{"Name": "outputs", "Path": "/outputs"}],
+                }
+            ],
+            "ID": "j-1",
+            "State": {"StateType": "Pending", "Message": "", "Details": {}},
+            "Version": 1,
+            "Revision": 2,
+            "CreateTime": NOW,
+            "ModifyTime": NOW,
+        }
+
+    @pytest.mark.parametrize(
+        ("executions", "expected"),
+        [
+            ([execution(S.RUNNING)], "Running"),
+            ([execution(S.COMPLETED)], "Completed"),
+            ([execution(S.FAILED, failure=Failure(reason="TaskNotStarted", detail="no such program"))], "Failed"),
+        ],
+    )
+    def test_its_state_is_text(self, executions: list[ExecutionRecord], expected: str) -> None:
+        assert on_the_wire(job_view(*made(*executions)))["State"]["StateType"] == expected
+
+    def test_one_that_waits_is_queued_and_says_why(self) -> None:
+        model, entry = made()
+        model.explain(JOB, "Waiting for free CPU on 1 suitable node(s).")
+        assert on_the_wire(job_view(model, entry))["State"] == {
+            "StateType": "Queued",
+            "Message": "Waiting for free CPU on 1 suitable node(s).",
+            "Details": {},
+        }
+
+    def test_it_was_modified_when_an_execution_of_it_was(self) -> None:
+        assert job_view(*made(execution())).modify_time == NOW + SECOND
+
+
+class TestExecution:
+    def test_its_fields_have_the_names_of_the_reference(self) -> None:
+        (shown,) = executions_on_the_wire(execution(S.COMPLETED, output=OUTPUT, result=RESULT, location=PLACE))
+        assert shown == {
+            "ID": execution().id,
+            "Namespace": "default",
+            "EvalID": "",
+            "Name": "a-job.main[0]",
+            "NodeID": "n-1",
+            "JobID": "j-1",
+            "JobVersion": 1,
+            "AllocatedResources": {"Tasks": {"main": {"CPU": 0.5, "Memory": 512}}},
+            "DesiredState": {"StateType": 2, "Message": "", "Details": {}},
+            "ComputeState": {"StateType": 9, "Message": "", "Details": {}},
+            "PublishedResult": {
+                "Type": "s3managed",
+                "Params": {
+                    "JobID": "j-1",
+                    "ExecutionID": execution().id,
+                    "Bucket": "results",
+                    "Key": "prefix/j-1/e.tar.gz",
+                    "Region": "eu-west-1",
+                    "Endpoint": "https://s3.example.com",
+                    "ETag": '"abc"',
+                    "SHA256": "f" * 64,
+                    "Size": 10,
+                    "Entries": 4,
+                    "RawSize": 100,
+                },
+            },
+            "RunOutput": {
+                "Stdout": "out\n",
+                "StdoutTruncated": False,
+                "stderr": "err\n",
+                "StderrTruncated": True,
+                "ExitCode": 3,
+                "ErrorMsg": "",
+            },
+            "PreviousExecution": "",
+            "NextExecution": "",
+            "FollowupEvalID": "",
+            "PartitionIndex": 0,
+            "Revision": 3,
+            "CreateTime": NOW + SECOND,
+            "ModifyTime": NOW + SECOND,
+        }
+
+    @pytest.mark.parametrize(
+        ("state", "number", "desired"),
+        [
+            (S.NEW, 1, 1),
+            (S.REJECTED, 4, 2),
+            (S.ACCEPTED, 5, 1),
+            (S.RUNNING, 6, 1),
+            (S.PUBLISHING, 7, 1),
+            (S.COMPLETED, 9, 2),
+            (S.FAILED, 10, 2),
+            (S.CANCELLED, 11, 2),
+        ],
+    )
+    def test_its_states_are_the_numbers_of_the_reference(
+        self, state: ExecutionState, number: int, desired: int
+    ) -> None:
+        (shown,) = executions_on_the_wire(execution(state))
+        assert shown["ComputeState"]["StateType"] == number
+        assert shown["DesiredState"]["StateType"] == desired
+
+    def test_no_state_lacks_a_number(self) -> None:
+        for state in S:
+            executions_on_the_wire(execution(state))
+
+    def test_a_failure_is_told_with_its_state_and_with_its_output(self) -> None:
+        failure = Failure(reason="DiskFull", detail="the disk is full", retryable=True)
+        (shown,) = executions_on_the_wire(execution(S.FAILED, failure=failure, output=OUTPUT))
+        assert shown["ComputeState"]["Message"] == shown["RunOutput"]["ErrorMsg"] == "the disk is full"
+
+    def test_without_result_and_output_there_are_none(self) -> None:
+        (shown,) = executions_on_the_wire(execution())
+        assert (shown["PublishedResult"], shown["RunOutput"]) == (None, None)
+
+    def test_the_oldest_comes_first(self) -> None:
+        retry = execution(attempt=1, create_time=NOW + 5 * SECOND)
+        shown = execution_views(*made(retry, execution(S.FAILED, failure=Failure(reason="NodeLost", retryable=True))))
+        assert [each.id for each in shown] == [execution().id, retry.id]
+
+    def test_no_view_ever_shows_a_url_with_a_query(self) -> None:
+        shown = executions_on_the_wire(execution(S.COMPLETED, result=RESULT, location=PLACE))
+        assert "?" not in str(shown)
+
+
+class TestHistory:
+    def test_its_items_have_the_names_of_the_reference(self) -> None:
+        _, entry = made(execution(S.RUNNING))
+        first, second = on_the_wire(history(entry))
+        assert first == {
+            "SeqNum": 1,
+            "Type": "JobLevel",
+            "JobID": "j-1",
+            "JobVersion": 1,
+            "ExecutionID": "",
+            "Event": {
+                "Message": "Job submitted",
+                "Topic": "Submission",
+                "Timestamp": "2023-11-14T22:13:20Z",
+                "Details": {},
+            },
+            "Time": "2023-11-14T22:13:20Z",
+        }
+        assert (second["SeqNum"], second["Type"], second["ExecutionID"]) == (2, "ExecutionLevel", execution().id)
+
+    def test_it_is_in_order_of_time_and_how_the_job_ended_comes_last(self) -> None:
+        failure = Failure(reason="TaskNotStarted", detail="no such program")
+        ended = execution(S.FAILED, failure=failure, modify_time=NOW + 9 * SECOND)
+        late = replace(ended, events=(*ended.events, event(NOW + 9 * SECOND, "Execution", "no such program")))
+        _, entry = made(late, record=job_record(events=(event(NOW + 5 * SECOND, "Submission", "late"),)))
+        items = history(entry)
+        assert [item.event.message for item in items] == [
+            "Placed on node n-1",
+            "late",
+            "no such program",
+            "Job failed: no such program",
+        ]
+        assert [item.seq_num for item in items] == [1, 2, 3, 4]
+        assert items[-1].event.details == {"NewState": "Failed", "IsError": "true"}
+        assert items[-1].event.is_error
+
+    @pytest.mark.parametrize(
+        ("record", "message", "details"),
+        [
+            (job_record(desired=DesiredState.STOPPED), "Job stopped", {"NewState": "Stopped"}),
+            (job_record(failure="not enough nodes"), "Job failed", {"NewState": "Failed", "IsError": "true"}),
+        ],
+    )
+    def test_what_the_job_has_told_already_is_not_told_twice(
+        self, record: JobRecord, message: str, details: dict[str, str]
+    ) -> None:
+        last = history(made(record=record)[1])[-1]
+        assert (last.event.topic, last.event.message, last.event.details) == ("State Update", message, details)
+
+    def test_a_job_that_goes_on_has_no_end(self) -> None:
+        assert [item.event.message for item in history(made()[1])] == ["Job submitted"]
+        assert made()[1].progress.state is JobState.PENDING
+
+
+class TestNode:
+    INFO = NodeInfo(
+        node_id=NODE,
+        version="1.2.3",
+        labels={"zone": "a"},
+        engines=("noop",),
+        publishers=("s3managed",),
+        input_sources=("inline",),
+        capacity=Capacity(cpu=4.0, memory=8192),
+    )
+
+    @pytest.fixture
+    def model(self) -> Model:
+        model, _ = made(execution(S.RUNNING), execution(S.PUBLISHING, attempt=1))
+        model.apply(subjects.node_record(NODE), NodeRecord(info=self.INFO), 100)
+        return model
+
+    def test_its_fields_have_the_names_of_the_reference(self, model: Model) -> None:
+        shown = on_the_wire(node_state(model, Nodes(model, disconnect_seconds=60), NODE))
+        assert shown == {
+            "Info": {
+                "NodeID": "n-1",
+                "NodeType": "Compute",
+                "Labels": {"zone": "a"},
+                "SupportedProtocols": ["tarpon/v1"],
+                "ComputeNodeInfo": {
+                    "ExecutionEngines": ["noop"],
+                    "Publishers": ["s3managed"],
+                    "StorageSources": ["inline"],
+                    "MaxCapacity": {"CPU": 4.0, "Memory": 8192},
+                    "QueueCapacity": {},
+                    "AvailableCapacity": {"CPU": 3.5, "Memory": 7680},
+                    "MaxJobRequirements": {"CPU": 4.0, "Memory": 8192},
+                    "RunningExecutions": 1,
+                    "EnqueuedExecutions": 0,
+                    "address": "",
+                },
+                "BacalhauVersion": {
+                    "Major": "1",
+                    "Minor": "2",
+                    "GitVersion": "v1.2.3",
+                    "GitCommit": "",
+                    "BuildDate": "",
+                    "GOOS": "linux",
+                    "GOARCH": "",
+                },
+            },
+            "Membership": "APPROVED",
+            "Connection": "DISCONNECTED",
+            "ConnectionState": {
+                "Status": "DISCONNECTED",
+                "LastHeartbeat": None,
+                "ConnectedSince": None,
+                "DisconnectedSince": None,
+                "LastError": "",
+            },
+        }
+
+    def test_a_connected_one_tells_its_own_numbers_and_since_when(self, model: Model) -> None:
+        nodes = Nodes(model, disconnect_seconds=60)
+        nodes.on_registration(NODE, Registration(info=self.INFO, session="s", inventory=1))
+        nodes.on_heartbeat(NODE, Heartbeat(session="s", running=7, queued=8))
+        shown = node_state(model, nodes, NODE)
+        assert (shown.connection, shown.connection_state.status) == ("CONNECTED", "CONNECTED")
+        assert shown.connection_state.connected_since is not None
+        assert shown.connection_state.disconnected_since is None
+        assert shown.info.compute_node_info is not None
+        assert shown.info.compute_node_info.running_executions == 7
+        assert shown.info.compute_node_info.enqueued_executions == 8
+
+    @pytest.mark.parametrize(
+        ("version", "parts"), [("1.2.3", ("1", "2", "v1.2.3")), ("7", ("7", "", "v7")), ("", ("", "", "v"))]
+    )
+    def test_its_version_is_taken_apart_whatever_it_says(self, version: str, parts: tuple[str, str, str]) -> None:
+        shown = version_view(version)
+        assert (shown.major, shown.minor, shown.git_version) == parts
