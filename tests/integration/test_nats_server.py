@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,31 @@ async def test_nothing_is_left_when_its_start_is_cancelled(config: ServerConfig,
             await asyncio.Event().wait()
     assert not listens(config)
     assert running_pid(config) is None
+
+
+async def test_nothing_is_left_when_its_start_is_cancelled_while_the_process_is_made(
+    config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = NatsServer._spawn
+    begun, may_go_on, made = threading.Event(), threading.Event(), threading.Event()
+
+    def spawn_later(server: NatsServer) -> None:
+        begun.set()
+        assert may_go_on.wait(WITHIN_SECONDS)
+        spawn(server)
+        made.set()
+
+    monkeypatch.setattr(NatsServer, "_spawn", spawn_later)
+    server = NatsServer(config)
+    async with asyncio.TaskGroup() as group:
+        start = group.create_task(server.__aenter__())
+        assert await asyncio.to_thread(begun.wait, WITHIN_SECONDS)
+        start.cancel()
+        await asyncio.wait([start], timeout=0.1)
+        may_go_on.set()
+        assert await asyncio.to_thread(made.wait, WITHIN_SECONDS)
+    assert start.cancelled()
+    assert server.pid is None
 
 
 @pytest.mark.parametrize("host", [HOST, "0.0.0.0"])

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import subprocess
-import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -64,11 +65,22 @@ class TestFinish:
 
     async def test_a_deadline_of_the_caller_waits_for_the_clean_up_and_is_a_timeout_then(self) -> None:
         cleanup = CleanUp()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0) as deadline:
-                asyncio.get_running_loop().call_later(0.01, cleanup.may_end.set)
+
+        async def end_after(deadline: asyncio.Timeout) -> None:
+            await cleanup.begun.wait()
+            deadline.reschedule(0)
+            while not deadline.expired():
+                await asyncio.sleep(0)
+            cleanup.may_end.set()
+
+        async def hurried(group: asyncio.TaskGroup) -> None:
+            async with asyncio.timeout(None) as deadline:
+                group.create_task(end_after(deadline))
                 await finish(cleanup.run(), within=A_MOMENT)
-        assert deadline.expired()
+
+        async with asyncio.TaskGroup() as group:
+            with pytest.raises(TimeoutError):
+                await hurried(group)
         assert cleanup.is_done
 
     async def test_its_own_deadline_cancels_the_clean_up(self) -> None:
@@ -213,21 +225,27 @@ class TestBackground:
             finally:
                 raise RuntimeError("clean-up of the loop")
 
-        with pytest.raises(ValueError, match="body"):
+        async def run() -> None:
             async with background(loop=loop()):
                 await begun.wait()
                 raise ValueError("body")
+
+        with pytest.raises(ValueError, match="body"):
+            await run()
 
     async def test_the_error_of_a_loop_is_not_hidden_by_the_clean_up_of_the_body(self) -> None:
         async def fails() -> None:
             raise OSError("disk")
 
-        with pytest.raises(OSError, match="disk"):
+        async def run() -> None:
             async with background(failing=fails()):
                 try:
                     await for_ever()
                 finally:
                     raise RuntimeError("clean-up of the body")
+
+        with pytest.raises(OSError, match="disk"):
+            await run()
 
     async def test_a_loop_that_ends_by_itself_ends_nothing_else(self) -> None:
         async def ends() -> None:
@@ -256,10 +274,13 @@ class TestBackground:
         async def fails() -> None:
             raise OSError("disk")
 
-        with pytest.raises(OSError, match="disk"):
+        async def run() -> None:
             async with background() as group:
                 group.create_task(fails())
                 await for_ever()
+
+        with pytest.raises(OSError, match="disk"):
+            await run()
 
 
 def test_the_first_plain_error_is_found_in_nested_groups() -> None:
@@ -269,30 +290,39 @@ def test_the_first_plain_error_is_found_in_nested_groups() -> None:
     assert first_leaf(plain) is plain
 
 
-class TestProcessEnded:
-    async def test_it_returns_when_the_process_ends(self) -> None:
-        with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as process:
-            assert process.stdin is not None
-            async with asyncio.timeout(A_MOMENT), asyncio.TaskGroup() as group:
-                waiting = group.create_task(process_ended(process.pid))
-                await asyncio.sleep(0)
-                assert not waiting.done()
-                process.stdin.close()
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
-    async def test_a_process_that_is_gone_has_ended(self) -> None:
-        with subprocess.Popen(["true"]) as process:
-            process.wait()
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """Ends when its stdin is closed."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as started:
+        yield started
+
+
+class TestProcessEnded:
+    async def test_it_returns_when_the_process_ends(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        async with asyncio.timeout(A_MOMENT), asyncio.TaskGroup() as group:
+            waiting = group.create_task(process_ended(process.pid))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            process.stdin.close()
+
+    async def test_a_process_that_is_gone_has_ended(self, process: subprocess.Popen[bytes]) -> None:
+        process.communicate()
         async with asyncio.timeout(A_MOMENT):
             await process_ended(process.pid)
 
     async def test_a_cancelled_wait_leaves_no_descriptor_open(self) -> None:
-        before = set(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(process_ended(os.getpid()))
             await asyncio.sleep(0)
-            assert len(os.listdir("/proc/self/fd")) == len(before) + 1
+            assert open_descriptors() == before + 1
             waiting.cancel()
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert open_descriptors() == before
 
 
 async def test_a_signal_to_stop_is_an_event_and_handlers_are_given_back() -> None:

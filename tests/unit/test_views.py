@@ -69,7 +69,9 @@ def made(*executions: ExecutionRecord, record: JobRecord | None = None) -> tuple
         publisher=SpecConfig(type="s3managed"),
         result_paths=(ResultPath(name="outputs", path="/outputs"),),
     )
-    job = Job(name="", type="batch", priority=3, count=1, labels={"team": "blue"}, tasks=(task,))
+    job = Job(
+        name="a-job", namespace="default", type="batch", priority=3, count=1, labels={"team": "blue"}, tasks=(task,)
+    )
     model = Model(max_attempts=3)
     model.apply(subjects.spec_record(JOB, 1), Spec(job=job), 1)
     model.apply(subjects.job_record(JOB), record or job_record(), 2)
@@ -92,7 +94,7 @@ class TestJob:
     def test_its_fields_have_the_names_of_the_reference(self) -> None:
         assert on_the_wire(job_view(*made())) == {
             "Name": "a-job",
-            "Namespace": "",
+            "Namespace": "default",
             "Type": "batch",
             "Priority": 3,
             "Count": 1,
