@@ -121,10 +121,13 @@ class Supervisor:
     async def _gather(self, execution: Execution, exit_code: int) -> None:
         workspace = self._journal.workspace(execution.id)
         run_seconds = max(0.0, time.time() - execution.entry.happenings[-1].at)
-        gather = asyncio.to_thread(workspace.gather, execution.entry.assignment.task.result_paths, exit_code)
-        warnings = await finish(gather, within=DISK_SECONDS)
+        result_paths = execution.entry.assignment.task.result_paths
+
+        def gather() -> tuple[tuple[str, ...], RunOutput]:
+            return workspace.gather(result_paths, exit_code), workspace.read_output(exit_code)
+
+        warnings, output = await finish(asyncio.to_thread(gather), within=DISK_SECONDS)
         execution.entry = replace(execution.entry, warnings=warnings)
-        output = await asyncio.to_thread(workspace.read_output, exit_code)
         await self._happened(execution, Phase.ENDED, TaskEnded(output=output, run_seconds=run_seconds))
 
     async def _publish(self, execution: Execution) -> None:

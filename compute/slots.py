@@ -39,7 +39,8 @@ class Slots:
         self.capacity = capacity
         self._queue_capacity = queue_capacity
         self._waiting: deque[Slot] = deque()
-        self._running: list[Slot] = []
+        self._running: set[Slot] = set()
+        self._used = Capacity()
 
     def __repr__(self) -> str:
         return f"<Slots {self.running} running, {self.queued} queued, {self.free} free>"
@@ -54,10 +55,7 @@ class Slots:
 
     @property
     def free(self) -> Capacity:
-        left = self.capacity
-        for slot in self._running:
-            left = left.minus(slot.wanted)
-        return left
+        return self.capacity.minus(self._used)
 
     def admit(self, wanted: Capacity) -> Slot | None:
         """A slot, granted already or waiting its turn; None if the queue is full. `wanted` must fit in the node."""
@@ -72,6 +70,8 @@ class Slots:
     def _give_back(self, slot: Slot) -> None:
         if slot in self._running:
             self._running.remove(slot)
+            # Sums of floats drift; nothing is exactly nothing again.
+            self._used = self._used.minus(slot.wanted) if self._running else Capacity()
         elif slot in self._waiting:
             self._waiting.remove(slot)
         self._grant()
@@ -79,5 +79,6 @@ class Slots:
     def _grant(self) -> None:
         while self._waiting and self._waiting[0].wanted.fits_in(self.free):
             slot = self._waiting.popleft()
-            self._running.append(slot)
+            self._running.add(slot)
+            self._used = self._used.plus(slot.wanted)
             slot._granted.set()  # noqa: SLF001  # the two classes are one thing

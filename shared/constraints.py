@@ -33,7 +33,8 @@ def fulfils(labels: Mapping[str, str], constraint: Constraint) -> bool:
             return _compares(value, constraint.values, sign=1)
         case "lt":
             return _compares(value, constraint.values, sign=-1)
-    return False
+        case _:
+            return False
 
 
 def _compares(value: str | None, wanted: tuple[str, ...], *, sign: int) -> bool:

@@ -69,8 +69,10 @@ class TestFinish:
         async def end_after(deadline: asyncio.Timeout) -> None:
             await cleanup.begun.wait()
             deadline.reschedule(0)
-            while not deadline.expired():
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert deadline.expired()
+            assert not cleanup.is_done
             cleanup.may_end.set()
 
         async def hurried(group: asyncio.TaskGroup) -> None:

@@ -1,0 +1,427 @@
+"""The bytes of every message, as the first program that sent it wrote them.
+
+A golden text is never edited: nodes and orchestrators of different versions read each other. A new field has a default
+and gets a new golden text beside the old ones, which must still be read.
+"""
+
+import contextlib
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared import messages
+from shared.capacity import Capacity
+from shared.ids import ExecutionId, JobId, NodeId
+from shared.jobspec import (
+    Constraint,
+    InputSource,
+    Job,
+    Network,
+    Resources,
+    ResultPath,
+    SpecConfig,
+    Task,
+    Timeouts,
+)
+from shared.messages import (
+    Accepted,
+    AnyFact,
+    Assignment,
+    CancelExecution,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionStarted,
+    GrantGiven,
+    GrantRequest,
+    Heartbeat,
+    Message,
+    NodeInfo,
+    NodeRequest,
+    NodeRequestAnswer,
+    Order,
+    OrderAnswer,
+    OutputPublished,
+    Receipt,
+    Reconciliation,
+    Register,
+    Registration,
+    Rejected,
+    Report,
+    RequestRefused,
+    RunOutput,
+    TaskEnded,
+    UnknownMessage,
+    decode,
+    encode,
+)
+from shared.signed_url import SignedUrl
+
+EXECUTION, JOB, NODE = ExecutionId("e-1"), JobId("j-1"), NodeId("n-1")
+SIGNED = SignedUrl(
+    method="PUT",
+    url="https://s3.example.com/b/k?X-Amz-Signature=0",
+    headers={"if-none-match": "*"},
+    lifetime_seconds=3600,
+)
+TASK = Task(
+    name="main",
+    engine=SpecConfig(type="process", params={"Command": ["true"]}),
+    publisher=SpecConfig(type="s3managed"),
+    env={"A": "b"},
+    meta={"m": "n"},
+    input_sources=(InputSource(source=SpecConfig(type="inline", params={"Data": "x"}), alias="in", target="/in"),),
+    result_paths=(ResultPath(name="out", path="/out"),),
+    resources=Resources(cpu="500m", memory="512mb", disk="1gb", gpu="1"),
+    network=Network(type="None", domains=("example.com",)),
+    timeouts=Timeouts(execution_timeout=1, queue_timeout=2, total_timeout=3),
+)
+
+# One entry or more for every message. NEVER EDIT ONE OF THESE TEXTS: add another.
+GOLDEN: list[tuple[Message, str]] = [
+    (
+        Assignment(
+            execution_id=EXECUTION,
+            job_id=JOB,
+            job_name="a-job",
+            job_type="batch",
+            namespace="default",
+            job_version=1,
+            task=Task(name="main", engine=SpecConfig(type="noop")),
+            resources=Capacity(),
+        ),
+        (
+            '{"type":"Assignment","execution_id":"e-1","job_id":"j-1","job_name":"a-job","job_type":"batch",'
+            '"namespace":"default","job_version":1,"task":{"Name":"main","Engine":{"Type":"noop"},"Publisher":{}},'
+            '"resources":{}}'
+        ),
+    ),
+    (
+        Assignment(
+            execution_id=EXECUTION,
+            job_id=JOB,
+            job_name="a-job",
+            job_type="batch",
+            namespace="default",
+            job_version=2,
+            partition_index=3,
+            partition_count=4,
+            task=TASK,
+            resources=Capacity(cpu=0.5, memory=512, disk=1024, gpu=1),
+            execution_timeout_seconds=60.0,
+            publish_timeout_seconds=120.5,
+            archive=SIGNED,
+        ),
+        (
+            '{"type":"Assignment","execution_id":"e-1","job_id":"j-1","job_name":"a-job","job_type":"batch",'
+            '"namespace":"default","job_version":2,"partition_index":3,"partition_count":4,"task":{"Name":"main",'
+            '"Engine":{"Type":"process","Params":{"Command":["true"]}},"Publisher":{"Type":"s3managed"},"Env":{"A":"b"},'
+            '"Meta":{"m":"n"},"InputSources":[{"Source":{"Type":"inline","Params":{"Data":"x"}},"Alias":"in",'
+            '"Target":"/in"}],"ResultPaths":[{"Name":"out","Path":"/out"}],"Resources":{"CPU":"500m","Memory":"512mb",'
+            '"Disk":"1gb","GPU":"1"},"Network":{"Type":"None","Domains":["example.com"]},"Timeouts":'
+            '{"ExecutionTimeout":1,"QueueTimeout":2,"TotalTimeout":3}},"resources":{"CPU":0.5,"Memory":512,"Disk":1024,'
+            '"GPU":1},"execution_timeout_seconds":60.0,"publish_timeout_seconds":120.5,"archive":{"method":"PUT",'
+            '"url":"https://s3.example.com/b/k?X-Amz-Signature=0","headers":{"if-none-match":"*"},'
+            '"lifetime_seconds":3600}}'
+        ),
+    ),
+    (
+        CancelExecution(execution_id=EXECUTION, reason="Stopped because the job was stopped"),
+        '{"type":"CancelExecution","execution_id":"e-1","reason":"Stopped because the job was stopped"}',
+    ),
+    (CancelExecution(execution_id=EXECUTION), '{"type":"CancelExecution","execution_id":"e-1"}'),
+    (
+        Receipt(execution_ids=(EXECUTION, ExecutionId("e-2"))),
+        '{"type":"Receipt","execution_ids":["e-1","e-2"]}',
+    ),
+    (Register(), '{"type":"Register"}'),
+    (Accepted(session="s", inventories=3), '{"type":"Accepted","session":"s","inventories":3}'),
+    (
+        Rejected(reason="QueueFull", detail="No more may wait.", retryable=True),
+        '{"type":"Rejected","reason":"QueueFull","detail":"No more may wait.","retryable":true}',
+    ),
+    (Rejected(reason="EngineNotOffered"), '{"type":"Rejected","reason":"EngineNotOffered"}'),
+    (
+        Registration(info=NodeInfo(node_id=NODE, version="0.1.0"), session="s", inventory=1),
+        '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0"},"session":"s","inventory":1}',
+    ),
+    (
+        Registration(
+            info=NodeInfo(
+                node_id=NODE,
+                version="0.1.0",
+                protocol_min=2,
+                protocol_max=3,
+                labels={"zone": "a"},
+                engines=("noop",),
+                publishers=("s3managed",),
+                input_sources=("inline",),
+                capacity=Capacity(cpu=4.0, memory=8192),
+                queue_capacity=32,
+                loopback_id="boot:1",
+            ),
+            session="s",
+            inventory=2,
+            held=(EXECUTION,),
+        ),
+        (
+            '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0","protocol_min":2,"protocol_max":3,'
+            '"labels":{"zone":"a"},"engines":["noop"],"publishers":["s3managed"],"input_sources":["inline"],'
+            '"capacity":{"CPU":4.0,"Memory":8192},"queue_capacity":32,"loopback_id":"boot:1"},"session":"s",'
+            '"inventory":2,"held":["e-1"]}'
+        ),
+    ),
+    (GrantRequest(execution_id=EXECUTION), '{"type":"GrantRequest","execution_id":"e-1"}'),
+    (
+        Reconciliation(settled=(EXECUTION,), cancelled=(ExecutionId("e-2"),)),
+        '{"type":"Reconciliation","settled":["e-1"],"cancelled":["e-2"]}',
+    ),
+    (Reconciliation(), '{"type":"Reconciliation"}'),
+    (
+        GrantGiven(archive=SIGNED),
+        (
+            '{"type":"GrantGiven","archive":{"method":"PUT","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
+            '"headers":{"if-none-match":"*"},"lifetime_seconds":3600}}'
+        ),
+    ),
+    (
+        RequestRefused(code="GrantRefused", message="No.", retryable=True),
+        '{"type":"RequestRefused","code":"GrantRefused","message":"No.","retryable":true}',
+    ),
+    (ExecutionStarted(), '{"type":"ExecutionStarted"}'),
+    (ExecutionStarted(age_seconds=1.5), '{"type":"ExecutionStarted","age_seconds":1.5}'),
+    (
+        TaskEnded(output=RunOutput(), run_seconds=2.5),
+        '{"type":"TaskEnded","output":{},"run_seconds":2.5}',
+    ),
+    (
+        TaskEnded(
+            age_seconds=0.5,
+            output=RunOutput(stdout="o", stdout_truncated=True, stderr="e", stderr_truncated=True, exit_code=137),
+            run_seconds=2.5,
+        ),
+        (
+            '{"type":"TaskEnded","age_seconds":0.5,"output":{"stdout":"o","stdout_truncated":true,"stderr":"e",'
+            '"stderr_truncated":true,"exit_code":137},"run_seconds":2.5}'
+        ),
+    ),
+    (
+        OutputPublished(size_bytes=1, md5="m", sha256="s", entries=2, raw_bytes=3),
+        '{"type":"OutputPublished","size_bytes":1,"md5":"m","sha256":"s","entries":2,"raw_bytes":3}',
+    ),
+    (
+        OutputPublished(
+            size_bytes=1,
+            md5="m",
+            sha256="s",
+            entries=2,
+            raw_bytes=3,
+            warnings=("a socket was skipped",),
+            warnings_count=4,
+            publish_seconds=5.5,
+            retries=6,
+            renewals=7,
+        ),
+        (
+            '{"type":"OutputPublished","size_bytes":1,"md5":"m","sha256":"s","entries":2,"raw_bytes":3,'
+            '"warnings":["a socket was skipped"],"warnings_count":4,"publish_seconds":5.5,"retries":6,"renewals":7}'
+        ),
+    ),
+    (
+        ExecutionFailed(reason="DiskFull", detail="the disk is full", output=RunOutput(exit_code=1)),
+        '{"type":"ExecutionFailed","reason":"DiskFull","detail":"the disk is full","output":{"exit_code":1}}',
+    ),
+    (ExecutionCancelled(reason="Stopped"), '{"type":"ExecutionCancelled","reason":"Stopped"}'),
+    (
+        Report(execution_id=EXECUTION, facts=(ExecutionStarted(), ExecutionCancelled())),
+        '{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionStarted"},{"type":"ExecutionCancelled"}]}',
+    ),
+    (
+        Heartbeat(session="s", running=1, queued=2, publishing=3),
+        '{"type":"Heartbeat","session":"s","running":1,"queued":2,"publishing":3}',
+    ),
+    (Heartbeat(session="s"), '{"type":"Heartbeat","session":"s"}'),
+]
+
+DIRECTIONS: list[tuple[Any, Any]] = [
+    (messages.orders, Order),
+    (messages.order_answers, OrderAnswer),
+    (messages.node_requests, NodeRequest),
+    (messages.node_request_answers, NodeRequestAnswer),
+    (messages.reports, Report),
+    (messages.heartbeats, Heartbeat),
+    (msgspec.json.Decoder(AnyFact), AnyFact),
+]
+"""A fact travels in a report alone; here each is read by itself too."""
+
+
+def members(union: Any) -> tuple[type[Message], ...]:
+    return get_args(union) or (union,)
+
+
+def decoder_of(kind: type[Message]) -> Any:
+    (only,) = (decoder for decoder, union in DIRECTIONS if kind in members(union))
+    return only
+
+
+@pytest.mark.parametrize(("message", "text"), GOLDEN, ids=lambda value: type(value).__name__)
+def test_a_message_is_written_and_read_as_it_always_was(message: Message, text: str) -> None:
+    assert encode(message).decode() == text
+    assert decode(decoder_of(type(message)), text.encode()) == message
+
+
+def concrete(kind: type[Message]) -> set[type[Message]]:
+    below = kind.__subclasses__()
+    return {kind} if not below else set().union(*(concrete(each) for each in below))
+
+
+def test_every_message_has_a_golden_text_and_a_direction() -> None:
+    """A message that was added needs both; see the checklist in CONTRIBUTING.md."""
+    known = concrete(Message)
+    assert {type(message) for message, _ in GOLDEN} == known
+    assert {kind for _, union in DIRECTIONS for kind in members(union)} == known
+    assert {kind.__struct_config__.tag for kind in known} == {kind.__name__ for kind in known}
+
+
+def test_every_field_that_may_be_absent_is_present_in_a_golden_text() -> None:
+    for kind in concrete(Message):
+        texts = [msgspec.json.decode(text) for message, text in GOLDEN if type(message) is kind]
+        written = set().union(*texts)
+        assert written >= set(kind.__struct_fields__) - {"age_seconds"}, kind
+
+
+@pytest.mark.parametrize(("decoder", "union"), DIRECTIONS[:-1], ids=lambda value: "")
+def test_a_direction_reads_its_own_messages_and_no_others(decoder: Any, union: Any) -> None:
+    for message, text in GOLDEN:
+        if type(message) in members(union):
+            assert decode(decoder, text.encode()) == message
+        else:
+            with pytest.raises(UnknownMessage):
+                decode(decoder, text.encode())
+
+
+@pytest.mark.parametrize("message", [message for message, _ in GOLDEN], ids=lambda value: type(value).__name__)
+def test_a_field_that_a_newer_program_adds_is_ignored(message: Message) -> None:
+    newer = msgspec.json.decode(encode(message)) | {"added_later": {"deep": [1, 2]}}
+    assert decode(decoder_of(type(message)), msgspec.json.encode(newer)) == message
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"{}",
+        b'{"type":null}',
+        b'{"type":"ShutDown"}',
+        b'{"type":"Heartbeat"}',
+        b'{"type":"Heartbeat","session":7}',
+        b'{"type":"Heartbeat","session":"s","running":"many"}',
+        b'{"type":"Heartbeat","session":"s","running":1e400}',
+        b'{"type":"Heartbeat","session":"\\ud800"}',
+        b'{"type":"Heartbeat","session":"s"} and more',
+        b"\xff\xfe\x00",
+        b'{"type":"Heartbeat","session":"\xff"}',
+        b"\0" * 100,
+    ],
+)
+def test_garbage_is_an_unknown_message_in_every_direction(payload: bytes) -> None:
+    for decoder, _ in DIRECTIONS:
+        with pytest.raises(UnknownMessage):
+            decode(decoder, payload)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
+def test_whatever_arrives_is_a_message_or_unknown(payload: bytes) -> None:
+    for decoder, _ in DIRECTIONS:
+        with pytest.raises(UnknownMessage):
+            decode(decoder, payload)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([text for _, text in GOLDEN]), st.data())
+def test_a_message_that_was_damaged_is_a_message_or_unknown(text: str, data: st.DataObject) -> None:
+    payload = bytearray(text.encode())
+    payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    for decoder, union in DIRECTIONS:
+        with contextlib.suppress(UnknownMessage):
+            assert isinstance(decode(decoder, bytes(payload)), members(union))
+
+
+@pytest.mark.parametrize("depth", [10_000, 200_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_without_end_is_an_unknown_message_and_no_crash(opening: str, closing: str, depth: int) -> None:
+    deep = opening * depth + ("1" if opening != "[" else "") + closing * depth
+    text = GOLDEN[1][1].replace('["true"]', deep)
+    for payload in (text, deep, f'{{"type":"Register","added_later":{deep}}}'):
+        with pytest.raises(UnknownMessage):
+            decode(messages.orders, payload.encode())
+
+
+def test_an_unknown_message_tells_its_size_and_never_its_content() -> None:
+    secret = "5ec4e7"
+    for text in (f'{{"type":"GrantGiven","archive":"{secret}"}}', f'{{"type":"GrantGiven","archive":{{"{secret}"'):
+        with pytest.raises(UnknownMessage) as caught:
+            decode(messages.node_request_answers, text.encode())
+        assert f"{len(text)} bytes are not a message that is expected here" in caught.value.message
+        assert secret not in caught.value.message
+        assert caught.value.__cause__ is None
+
+
+def test_an_unknown_message_stays_short_whatever_it_names() -> None:
+    with pytest.raises(UnknownMessage) as caught:
+        decode(messages.orders, b'{"type":"' + b"x" * 500_000 + b'"}')
+    assert len(caught.value.message) < 300
+
+
+def test_a_reason_or_a_type_that_a_newer_program_adds_is_data() -> None:
+    failed = decode(
+        messages.reports,
+        b'{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionFailed","reason":"EatenByADog"}]}',
+    )
+    assert failed.facts == (ExecutionFailed(reason="EatenByADog"),)
+
+
+def test_a_fact_that_a_newer_program_adds_makes_its_report_unknown_and_not_a_part_of_it() -> None:
+    with pytest.raises(UnknownMessage):
+        decode(
+            messages.reports,
+            b'{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionStarted"},{"type":"TaskPaused"}]}',
+        )
+
+
+class TestJobs:
+    """A job is a message too: people write it, and other programs send it."""
+
+    JOB = Job(
+        name="a-job",
+        namespace="default",
+        type="batch",
+        priority=1,
+        count=2,
+        constraints=(Constraint(key="zone", operator="in", values=("a", "b")),),
+        meta={"m": "n"},
+        labels={"l": "v"},
+        tasks=(TASK,),
+    )
+    # NEVER EDIT THIS TEXT.
+    TEXT = (
+        '{"Name":"a-job","Namespace":"default","Type":"batch","Priority":1,"Count":2,"Constraints":[{"Key":"zone",'
+        '"Operator":"in","Values":["a","b"]}],"Meta":{"m":"n"},"Labels":{"l":"v"},"Tasks":[{"Name":"main",'
+        '"Engine":{"Type":"process","Params":{"Command":["true"]}},"Publisher":{"Type":"s3managed"},"Env":{"A":"b"},'
+        '"Meta":{"m":"n"},"InputSources":[{"Source":{"Type":"inline","Params":{"Data":"x"}},"Alias":"in",'
+        '"Target":"/in"}],"ResultPaths":[{"Name":"out","Path":"/out"}],"Resources":{"CPU":"500m","Memory":"512mb",'
+        '"Disk":"1gb","GPU":"1"},"Network":{"Type":"None","Domains":["example.com"]},"Timeouts":'
+        '{"ExecutionTimeout":1,"QueueTimeout":2,"TotalTimeout":3}}]}'
+    )
+
+    def test_a_job_is_written_and_read_as_it_always_was(self) -> None:
+        assert msgspec.json.encode(self.JOB).decode() == self.TEXT
+        assert msgspec.json.decode(self.TEXT, type=Job) == self.JOB
