@@ -1,6 +1,7 @@
 """How an orchestrator is put together: the one place that opens what it needs, in order, and closes it in reverse."""
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
@@ -21,6 +22,7 @@ from orchestrator.model import Model
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
 from orchestrator.nodes import Nodes
+from orchestrator.reach import is_loopback
 from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
@@ -28,7 +30,7 @@ from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from shared.aio import background
 from shared.config import Config, FilePath
-from shared.errors import AlreadyRunning, PortTaken
+from shared.errors import AlreadyRunning, ConfigurationInvalid, PortTaken
 from shared.publisher_settings import is_configured
 from shared.transport import Connection, connect
 
@@ -74,7 +76,9 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         await stack.enter_async_context(background(lease=lease.lead(leader.decide)))
         await stack.enter_async_context(_serving(api.application(), listening))
         await store.ready.wait()
-        _log.info("Serving the API on http://%s:%d; results go to %s.", config.api.host, config.api.port, locations)
+        _log.info("Serving the API on http://%s:%d.", config.api.host, config.api.port)
+        if not is_loopback(f"http://{config.api.host}"):
+            _log.warning("Whoever reaches this address may run jobs: the API asks nobody who they are.")
         if ready is not None:
             ready()
         await asyncio.Event().wait()
@@ -131,7 +135,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listening.bind((host, port))
             listening.listen(1024)
         except OSError as error:
-            raise PortTaken("The API", host, port, "API.Port") from error
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken("The API", host, port, "API.Port") from error
+            raise ConfigurationInvalid([f"API.Host {host!r}, API.Port {port}: {error.strerror}."]) from error
         yield listening
 
 

@@ -5,6 +5,7 @@ Both are pure. `problems` finds everything that is wrong with a normalised job, 
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
@@ -206,6 +207,7 @@ def _result_path_problems(paths: tuple[ResultPath, ...]) -> Iterator[str]:
         folders.add("/".join(parts))
 
 
+@lru_cache(maxsize=4096)
 def capacity_of(resources: Resources) -> Capacity:
     """What one execution reserves. Raises InvalidQuantity for text that `problems` would have found."""
     return Capacity(

@@ -1,0 +1,28 @@
+"""What is installed on a compute node: the built wheel and its base dependencies, and no boto."""
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.node_environment import HOME, PACKAGES, node_python
+
+
+@pytest.mark.parametrize("package", ["boto3", "botocore", "aioboto3", "aiobotocore"])
+def test_boto_is_not_installed_where_compute_nodes_of_the_tests_run(package: str) -> None:
+    done = subprocess.run([node_python(), "-c", f"import {package}"], capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in done.stderr
+
+
+def test_the_command_works_from_the_wheel_outside_of_the_checkout(tmp_path: Path) -> None:
+    command = [node_python().with_name("tarpon"), "version", "--client"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "0.1.0" in done.stdout
+
+
+def test_the_wheel_holds_the_four_packages_and_nothing_else() -> None:
+    node_python()
+    (wheel,) = (HOME / "wheels").glob("*.whl")
+    folders = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in folders if not name.endswith(".dist-info")} == set(PACKAGES)
