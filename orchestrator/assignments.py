@@ -130,6 +130,9 @@ class Assignments:
         match answer:
             case Accepted():
                 self._nodes.on_accepted(record.node_id, record.id, answer)
+                current = self._model.execution(record.id)
+                if current is None or current.state.is_terminal:  # it was stopped while it was being offered
+                    self.cancel(record, "Stopped while it was being offered")
             case Rejected():
                 await self._on_rejected(record, answer)
 

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 MAX_PAYLOAD_BYTES = 1 << 20
 """The largest message that the server takes; everything that is sent is bounded below it."""
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 5
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
 PING_SECONDS = 10
@@ -257,7 +257,11 @@ class Connection:
         await _close(client)
 
     async def _attach_all(self, client: Client) -> None:
-        """Make every subscription on this client, also those that are added meanwhile."""
+        """Make every subscription on this client, also those that are added meanwhile.
+
+        The server's answer to the flush is also the proof that it has let this client in.
+        """
+        await client.flush()
         while waiting := [each for each in self._subscriptions if each.client is not client]:
             for subscription in waiting:
                 await subscription.attach(client)

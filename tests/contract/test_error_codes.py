@@ -1,0 +1,161 @@
+"""Programs act on an error's code and on whether it may be retried, so both stay; people act on its hint."""
+
+import importlib
+import inspect
+import pkgutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import RemoteError, TarponError, code_of
+
+PACKAGES = ("shared", "orchestrator", "compute", "tarpon")
+
+# Whether an error may be retried, by its code. A code is never renamed: add a line, and tell it in the changelog.
+RETRYABLE = {
+    "AlreadyRunning": False,
+    "ArchiveDamaged": False,
+    "BadSignature": False,
+    "CannotExtract": False,
+    "ConfigurationInvalid": False,
+    "Conflict": False,
+    "CredentialsExpiring": True,
+    "CredentialsMissing": True,
+    "Damaged": False,
+    "DevstackFailed": False,
+    "DigestMismatch": False,
+    "DownloadFailed": True,
+    "ExtraMissing": False,
+    "GrantRefused": False,
+    "IllegalTransition": False,
+    "InvalidDocument": False,
+    "InvalidDuration": False,
+    "InvalidId": False,
+    "InvalidInput": False,
+    "InvalidJob": False,
+    "InvalidQuantity": False,
+    "JobAmbiguous": False,
+    "JobEnded": False,
+    "JobFailed": False,
+    "JobNotEnded": False,
+    "JobNotFound": False,
+    "JobStopped": False,
+    "JobUnchanged": False,
+    "MessagingUnavailable": True,
+    "Missing": False,
+    "NoResults": False,
+    "NodeNotFound": False,
+    "NotAnOrchestrator": False,
+    "NotFound": False,
+    "NotReady": True,
+    "OrchestratorUnreachable": True,
+    "PayloadTooLarge": False,
+    "PortTaken": False,
+    "ProgramMissing": False,
+    "PublisherNotConfigured": False,
+    "PublisherNotReady": True,
+    "Refused": False,
+    "RemoteError": False,
+    "ResultsInTheWay": False,
+    "RevisionConflict": True,
+    "S3ServerFailed": True,
+    "SecretInvalid": False,
+    "ServerNotReady": True,
+    "ServerStuck": True,
+    "StorageUnavailable": True,
+    "TarponError": False,
+    "Unavailable": True,
+    "UnknownMessage": False,
+    "UnsafeArchive": False,
+    "VariableRefused": False,
+}
+
+NEEDS_NO_HINT = {"RevisionConflict": "the program reads and decides again, and no person sees it"}
+"""Errors that write their own message without saying what to do, and why."""
+
+MESSAGE_COMES_FROM_WHO_RAISES = {
+    "TarponError": "nothing raises it",
+    "InvalidInput": "the message says what is wrong with what was given, which is what to change",
+    "NotFound": "a hint is given where there is another place to look",
+    "Conflict": "a hint is given where the user can end the conflict",
+    "Refused": "a node or a stranger is told no more than that",
+    "Unavailable": "the message says what is away; whoever needs it tries again",
+    "Missing": "its kinds tell how to install what is missing",
+    "Damaged": "bytes cannot be repaired; the message says what is wrong with them",
+}
+"""Families whose members take message and hint from the place that raises them, and why a hint may be absent there."""
+
+
+def modules() -> Iterator[str]:
+    for package in PACKAGES:
+        (folder,) = importlib.import_module(package).__path__
+        for found in pkgutil.walk_packages([folder], f"{package}."):
+            if not found.name.endswith(".__main__"):
+                yield found.name
+
+
+def below(kind: type[TarponError]) -> Iterator[type[TarponError]]:
+    for each in kind.__subclasses__():
+        if each.__module__.partition(".")[0] in PACKAGES:
+            yield each
+            yield from below(each)
+
+
+def errors() -> list[type[TarponError]]:
+    for module in modules():
+        importlib.import_module(module)
+    return sorted({TarponError, *below(TarponError)}, key=lambda kind: kind.__name__)
+
+
+def writer_of(kind: type[TarponError]) -> type:
+    """The class whose constructor writes the message."""
+    return next(each for each in kind.__mro__ if "__init__" in vars(each))
+
+
+def sample(kind: type[TarponError]) -> TarponError:
+    values: dict[Any, Any] = {str: "x", int: 1, float: 1.0, Path: Path("x")}
+    parameters = inspect.signature(kind).parameters.values()
+    needed = [each for each in parameters if each.default is inspect.Parameter.empty]
+    return kind(**{each.name: values.get(each.annotation, ["x"]) for each in needed})
+
+
+ERRORS = errors()
+
+
+def test_every_code_and_whether_it_may_be_retried_is_as_it_always_was() -> None:
+    assert {kind.code: kind.retryable for kind in ERRORS} == RETRYABLE
+
+
+def test_no_two_errors_share_a_code() -> None:
+    assert [code for code, times in Counter(kind.code for kind in ERRORS).items() if times > 1] == []
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.code)
+def test_an_error_says_what_to_do_or_there_is_a_reason_not_to(kind: type[TarponError]) -> None:
+    if writer_of(kind) is TarponError:
+        families = [each.__name__ for each in kind.__mro__[:-1] if each.__name__ in MESSAGE_COMES_FROM_WHO_RAISES]
+        assert families, "name its family, or write its message and hint in its constructor"
+    elif "hint" not in inspect.signature(kind).parameters:
+        assert bool(sample(kind).hint) != (kind.code in NEEDS_NO_HINT)
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.code)
+def test_an_error_has_a_message_for_a_person_and_names_no_argument_without_end(kind: type[TarponError]) -> None:
+    error = sample(kind)
+    assert str(error) == error.message
+    assert error.details == {}
+    assert not error.message.endswith((" ", "\n", ".."))
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.code)
+def test_an_error_of_a_family_that_may_be_retried_says_so_or_denies_it_itself(kind: type[TarponError]) -> None:
+    inherited = any(base.retryable for base in kind.__bases__ if issubclass(base, TarponError))
+    assert kind.retryable == inherited or "retryable" in vars(kind)
+
+
+def test_an_error_of_a_service_shows_the_code_that_it_has_there() -> None:
+    assert code_of(RemoteError("JobNotFound", "There is no job.")) == "JobNotFound"
+    assert code_of(TarponError("x")) == "TarponError"
