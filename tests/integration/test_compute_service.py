@@ -357,7 +357,7 @@ async def test_what_the_orchestrator_has_settled_is_stopped_and_forgotten_withou
     orchestrator.reconciliation = Reconciliation(settled=(order.execution_id,))
     await orchestrator.order(Register())
     await eventually(lambda: not folder_of(node, order.execution_id).exists())
-    assert [type(fact) for fact in orchestrator.facts(order.execution_id)] == [ExecutionStarted]
+    assert {type(fact) for fact in orchestrator.facts(order.execution_id)} <= {ExecutionStarted}
 
 
 async def test_what_the_orchestrator_does_not_want_any_more_is_cancelled_when_it_hears_of_it(

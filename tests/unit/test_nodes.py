@@ -250,8 +250,9 @@ class TestRoom:
 
     def test_what_runs_is_not_queued_in_whichever_order_it_was_given(self, cluster: Cluster) -> None:
         self.quick(cluster)
-        cluster.execution(0, cpu=2.0)
-        cluster.execution(1, S.RUNNING, cpu=3.0)
+        cluster.execution(0, cpu=4.0)
+        cluster.execution(1, S.RUNNING)
+        cluster.execution(2, S.RUNNING)
         assert cluster.candidate.queue_left == 2
 
     def test_a_queue_that_is_more_than_full_has_no_room(self, cluster: Cluster) -> None:

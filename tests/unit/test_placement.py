@@ -169,7 +169,7 @@ class TestChoice:
         assert where(plan([wanted(failed_on=["n-1"])], [candidate("n-1")], limit=NO_LIMIT)) == ["n-1"]
 
     def test_a_node_with_free_capacity_is_taken_before_one_with_a_queue(self) -> None:
-        candidates = [candidate("n-1", free=0.5, queue=9), candidate("n-2", free=1.0)]
+        candidates = [candidate("n-1", free=0.9, queue=9), candidate("n-2", cpu=16.0, free=1.0)]
         assert where(plan([wanted()], candidates, limit=NO_LIMIT)) == ["n-2"]
 
     def test_a_queue_is_used_when_nothing_is_free(self) -> None:
@@ -263,6 +263,11 @@ class TestImpossible:
         assert (where(found), found.waiting) == (["n-1"], {})
         assert "requested: 1," in found.impossible[JobId("j-1")]
         assert "requested: 3," in found.impossible[JobId("j-2")]
+
+    def test_who_was_refused_does_not_keep_back_who_was_not(self) -> None:
+        found = plan([wanted("j-1", refused_by=["n-1"]), wanted("j-2")], [candidate()], limit=NO_LIMIT)
+        assert list(found.impossible) == ["j-1"]
+        assert [each.job_id for each in found.placements] == ["j-2"]
 
     def test_a_job_is_possible_while_a_suitable_node_may_come_back(self) -> None:
         candidates = [candidate("n-1", engines=()), candidate("n-2", expected=True)]
