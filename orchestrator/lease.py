@@ -14,7 +14,7 @@ import nats.js.errors
 from nats.js.kv import KeyValue
 
 from shared import subjects
-from shared.aio import finish
+from shared.aio import finish, heeding
 from shared.errors import MessagingUnavailable
 from shared.transport import Connection
 
@@ -57,8 +57,8 @@ class Lease:
     async def _acquire(self) -> tuple[KeyValue, int] | None:
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                bucket = await self._connection.client.jetstream().key_value(subjects.LEASE_BUCKET)
-                return bucket, await self._claim(bucket)
+                bucket = await heeding(self._connection.client.jetstream().key_value(subjects.LEASE_BUCKET))
+                return bucket, await heeding(self._claim(bucket))
         except nats.js.errors.KeyWrongLastSequenceError:
             return None
         except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
@@ -87,7 +87,7 @@ class Lease:
                 return
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + valid_until - sent):
-                    revision = await bucket.update(subjects.LEASE_KEY, self._holder.encode(), last=revision)
+                    revision = await heeding(bucket.update(subjects.LEASE_KEY, self._holder.encode(), last=revision))
                 valid_until = sent + LEASE_SECONDS
             except nats.js.errors.KeyWrongLastSequenceError:
                 return

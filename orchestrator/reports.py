@@ -19,6 +19,7 @@ from orchestrator.s3_verification import Absent, Verdict, matches
 from orchestrator.store import Store, restart_reports_consumer
 from orchestrator.times import now_ns
 from shared import messages, subjects
+from shared.aio import heeding
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId, execution_key
 from shared.job_rules import NO_PUBLISHERS
@@ -81,7 +82,7 @@ class Reports:
             new = await self._connection.next_connection(number)
             try:
                 async with asyncio.timeout(SET_UP_SECONDS):
-                    await restart_reports_consumer(self._connection.client.jetstream())
+                    await heeding(restart_reports_consumer(self._connection.client.jetstream()))
                 number = new
             except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
                 _log.warning("Reports cannot be received at present: %r", error)

@@ -30,7 +30,7 @@ from nats.js.kv import KeyValue
 from orchestrator.model import Model, decode_record
 from orchestrator.records import SCHEMA, Record
 from shared import subjects
-from shared.aio import finish
+from shared.aio import finish, heeding
 from shared.errors import MessagingUnavailable, NotReady, RevisionConflict
 from shared.transport import Connection
 
@@ -74,7 +74,7 @@ class Store:
         bucket = await self._bucket()
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                stored = await bucket.update(key, payload, last=revision)
+                stored = await heeding(bucket.update(key, payload, last=revision))
         except nats.js.errors.KeyWrongLastSequenceError:
             raise RevisionConflict(key) from None
         except (nats.errors.Error, OSError, TimeoutError) as error:
@@ -86,7 +86,7 @@ class Store:
         bucket = await self._bucket()
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                entry = await bucket.get(key)
+                entry = await heeding(bucket.get(key))
         except nats.js.errors.KeyNotFoundError:
             return None
         except (nats.errors.Error, OSError, TimeoutError) as error:
@@ -100,7 +100,7 @@ class Store:
         number, client = self._connection.connections, self._connection.client
         if self._buckets is None or self._buckets[0] != number:
             try:
-                bucket = await client.jetstream().key_value(subjects.STATE_BUCKET)
+                bucket = await heeding(client.jetstream().key_value(subjects.STATE_BUCKET))
             except (nats.errors.Error, OSError, TimeoutError) as error:
                 raise MessagingUnavailable(f"The state cannot be reached: {error!r}") from error
             self._buckets = number, bucket
@@ -123,8 +123,8 @@ class Store:
     async def _follow(self, number: int) -> None:
         stream = self._connection.client.jetstream()
         async with asyncio.timeout(SET_UP_SECONDS):
-            await set_up_streams(stream)
-            info = await stream.stream_info(f"KV_{subjects.STATE_BUCKET}")
+            await heeding(set_up_streams(stream))
+            info = await heeding(stream.stream_info(f"KV_{subjects.STATE_BUCKET}"))
         target = info.state.last_seq
         prefix = f"$KV.{subjects.STATE_BUCKET}."
 
@@ -134,12 +134,15 @@ class Store:
             if sequence >= target:
                 self._caught_up()
 
-        subscription = await stream.subscribe(
-            f"{prefix}>",
-            cb=take,
-            stream=f"KV_{subjects.STATE_BUCKET}",
-            ordered_consumer=True,
-            config=ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._watched + 1),
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._watched + 1)
+        subscription = await heeding(
+            stream.subscribe(
+                f"{prefix}>",
+                cb=take,
+                stream=f"KV_{subjects.STATE_BUCKET}",
+                ordered_consumer=True,
+                config=config,
+            )
         )
         try:
             if self._watched >= target:

@@ -42,6 +42,19 @@ async def finish(coro: Coroutine[Any, Any, T], *, within: float) -> T:
     return task.result()
 
 
+async def heeding(awaitable: Awaitable[T]) -> T:
+    """Await something of a library that may swallow a cancellation, and raise the cancellation after all.
+
+    `asyncio.wait_for` of Python 3.11, which nats-py uses, does so when the answer arrives together with it (CPython
+    issue 86296); the loop that was cancelled would then go on for ever.
+    """
+    result = await awaitable
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    return result
+
+
 async def pipelined(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
     """Call `act` for each item, `at_once` of them in flight. The first error cancels the rest and is raised."""
     bound = asyncio.Semaphore(at_once)

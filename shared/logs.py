@@ -10,7 +10,7 @@ import msgspec
 _LEVELS = {"trace": logging.DEBUG, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 _LEVELS["error"] = logging.ERROR
 
-_SIGNED = re.compile(r"(?:\?|%3F)[^\s\"'<>?]*X-Amz-[^\s\"'<>]*", re.IGNORECASE)
+_SIGNED = re.compile(r"(?:\?|%3F)[^\s\"'<>?]{0,500}X-Amz-[^\s\"'<>]*", re.IGNORECASE)
 _PARAMETER = re.compile(
     r"(X-Amz-(?:Signature|Security-Token)[\"']?(?:=|%3D|\s*[:,]\s*[\"']?))[\w%/+=.~-]+", re.IGNORECASE
 )

@@ -5,7 +5,7 @@ send has a default. Jobs themselves are in shared/jobspec.py.
 """
 
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import field
@@ -51,6 +51,34 @@ class StopResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """The id is empty where the job was stopped already."""
 
     evaluation_id: str = field(name="EvaluationID", default="")
+
+
+class DiffRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What would change if this job were submitted?"""
+
+    job: Job
+
+
+class DiffResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """One line for each value that would change; empty where nothing would."""
+
+    diff: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class RerunRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Run a version of the job again, the newest one if it is 0. With a token a repeated request does it once."""
+
+    job_version: int = 0
+    reason: str = ""
+    idempotency_token: str = ""
+
+
+class RerunResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    evaluation_id: str = field(name="EvaluationID", default="")
+    job_id: str = field(name="JobID")
+    job_version: int
+    warnings: tuple[str, ...] = ()
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -312,6 +340,19 @@ class NodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     node: NodeState
 
 
+class UpdateNodeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Actions are approve, reject and delete."""
+
+    action: str = ""
+    message: str = ""
+    node_id: str = field(name="NodeID", default="")
+
+
+class UpdateNodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    success: bool
+    error: str = ""
+
+
 class AliveResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     status: str
 
@@ -338,6 +379,12 @@ class PublishersHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal
 
 class AgentNodeResponse(NodeInfoView, frozen=True, kw_only=True, rename="pascal"):
     publishers: PublishersHealth = field(default_factory=PublishersHealth)
+
+
+class AgentConfigResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting under its key, one mapping for each part of the key; secrets hidden."""
+
+    config: dict[str, Any]
 
 
 # ---- errors and live progress -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from shared.aio import background, finish
+from shared.aio import background, finish, heeding
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 
 _log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Connection:
         """Raise MessagingUnavailable when nobody answers within `timeout` seconds."""
         _check_size(subject, payload)
         try:
-            answer = await self.client.request(subject, payload, timeout=timeout)
+            answer = await heeding(self.client.request(subject, payload, timeout=timeout))
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise MessagingUnavailable(f"Nobody answered on {subject}: {error!r}") from error
         return answer.data
@@ -180,7 +180,7 @@ class Connection:
         try:
             if self._client is not None:
                 await subscription.attach(self._client)
-                await self._client.flush()
+                await heeding(self._client.flush())
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
@@ -219,7 +219,7 @@ class Connection:
 
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await client.connect(
+                connecting = client.connect(
                     servers=list(self.servers),
                     # One round over the servers without a pause: pauses between rounds are ours.
                     allow_reconnect=False,
@@ -232,6 +232,7 @@ class Connection:
                     error_cb=on_error,
                     **self._options,
                 )
+                await heeding(connecting)
                 if not client.is_connected:  # it took the server's first ping, before it was let in, for a welcome
                     raise nats.errors.Error("The server did not answer in time.")  # noqa: TRY301  # one way to fail
                 await self._attach_all(client)
@@ -261,11 +262,11 @@ class Connection:
 
         The server's answer to the flush is also the proof that it has let this client in.
         """
-        await client.flush()
+        await heeding(client.flush())
         while waiting := [each for each in self._subscriptions if each.client is not client]:
             for subscription in waiting:
                 await subscription.attach(client)
-            await client.flush()
+            await heeding(client.flush())
 
     def _explain(self, error: Exception) -> None:
         if "authorization violation" in str(error).lower():

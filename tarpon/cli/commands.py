@@ -2,12 +2,15 @@
 
 import functools
 import importlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from shared.config import Config
     from shared.config_loading import LoadedConfig
 
@@ -28,9 +31,9 @@ class Given:
         """The configuration, with its warnings told on stderr. Raises ConfigurationInvalid."""
         import os
 
-        from shared.config_loading import load
+        from tarpon.cli.environment import load_settings
 
-        loaded = load(sets=[*self.sets, *extra], env=os.environ, check_publisher=check_publisher)
+        loaded = load_settings([*self.sets, *extra], os.environ, check_publisher=check_publisher)
         for warning in loaded.warnings:
             click.echo(f"Warning: {warning}", err=True)
         return loaded
@@ -72,10 +75,14 @@ def _global_options() -> list[click.Parameter]:
             help="A setting, or a YAML file of settings; may be repeated.",
         ),
         click.Option(
-            ["--api-host"], metavar="HOST", expose_value=False, callback=_take_as("API.Host"), help="API.Host."
+            ["--api-host"],
+            metavar="HOST|URL",
+            expose_value=False,
+            callback=_take_as("API.Host"),
+            help="Where the orchestrator is (API.Host).",
         ),
         click.Option(
-            ["--api-port"], metavar="PORT", expose_value=False, callback=_take_as("API.Port"), help="API.Port."
+            ["--api-port"], metavar="PORT", expose_value=False, callback=_take_as("API.Port"), help="Its port (API.Port)."
         ),
         click.Option(
             ["--debug"], is_flag=True, expose_value=False, callback=_take_debug, help="Show where an error arose."
@@ -92,7 +99,9 @@ class Command(click.Command):
         self.context_settings = {**CONTEXT, **self.context_settings}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_with_plain_flags(args, self.params)))
+        options = [each for each in self.params if isinstance(each, click.Option)]
+        mixed = ctx.allow_interspersed_args
+        return super().parse_args(ctx, list(plain_flags(args, options, stop_at_argument=not mixed)))
 
 
 class Group(click.Group):
@@ -131,6 +140,19 @@ class Group(click.Group):
                 raise
             raise click.UsageError(f"There is no command {args[0]!r}. Did you mean {suggestion!r}?", ctx) from error
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """What may follow, without importing the lazy commands for it."""
+        from click.shell_completion import CompletionItem
+
+        lazy = [CompletionItem(name, help=line) for name, (_, line) in self._lazy.items() if name.startswith(incomplete)]
+        others = click.Command.shell_complete(self, ctx, incomplete)
+        eager = [
+            CompletionItem(name, help=command.get_short_help_str())
+            for name, command in self.commands.items()
+            if name.startswith(incomplete)
+        ]
+        return [*eager, *lazy, *others]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
         """List lazy commands with their help lines, without importing them."""
         rows = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
@@ -139,15 +161,24 @@ class Group(click.Group):
             formatter.write_dl(rows)
 
 
-def _with_plain_flags(args: list[str], params: Iterable[click.Parameter]) -> Iterable[str]:
-    flags = {name: p for p in params if isinstance(p, click.Option) and p.is_flag for name in p.opts}
-    for index, arg in enumerate(args):
-        if arg == "--":
-            yield from args[index:]
-            return
+def plain_flags(args: list[str], options: Iterable[click.Option], *, stop_at_argument: bool) -> Iterator[str]:
+    """`--flag=true` and `--flag=false` as click writes them. What follows `--`, or an argument, may be left alone."""
+    known = {name: option for option in options for name in option.opts}
+    rest = iter(args)
+    for arg in rest:
         name, equals, value = arg.partition("=")
-        if equals and name in flags and value.lower() in {"true", "false"}:
-            yield from [name] if value.lower() == "true" else flags[name].secondary_opts[:1]
+        option = known.get(name)
+        if arg == "--" or (stop_at_argument and not arg.startswith("-")):
+            yield arg
+            yield from rest
+        elif option is None or (option.is_flag and not equals):
+            yield arg
+        elif not option.is_flag:
+            yield arg
+            if not equals:
+                yield from islice(rest, 1)  # the option's value, whatever it looks like
+        elif value.lower() in {"true", "false"}:
+            yield from [name] if value.lower() == "true" else option.secondary_opts[:1]
         else:
             yield arg
 

@@ -514,4 +514,3 @@ async def test_nothing_a_node_does_blocks_its_loop(
             await orchestrator.order(Receipt(execution_ids=(order.execution_id,)))
             await orchestrator.order(Register())
             await eventually(lambda: len(orchestrator.registrations) == 2)
-            await orchestrator.order(Receipt(execution_ids=()))

@@ -70,9 +70,11 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert without_signature(text) == text
 
 
-def test_a_hostile_text_takes_no_time() -> None:
-    """A pattern that looks at each of a million question marks to the end of the text would take hours."""
-    assert len(without_signature("?" * 1_000_000 + "&X-Amz-" * 100_000)) > 0
+@pytest.mark.parametrize("often", ["?", "%3F", "X-Amz-Signature", "?X-Amz"])
+def test_a_hostile_text_takes_no_time(often: str) -> None:
+    """A pattern that looked from each of many beginnings to the end of the text would take minutes."""
+    text = often * 5_000
+    assert without_signature(text) == text
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,0 +1,137 @@
+"""What a failed request is answered: the documented body, with an HTTP status by the family of its error."""
+
+import asyncio
+import logging
+import uuid
+
+from aiohttp import web
+
+from orchestrator.api_requests import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
+from orchestrator.api_routes import Handler
+from shared import rest
+from shared.errors import (
+    Conflict,
+    InvalidInput,
+    MessagingUnavailable,
+    NotFound,
+    PayloadTooLarge,
+    Refused,
+    TarponError,
+    Unavailable,
+)
+from shared.ids import is_safe_id
+
+_log = logging.getLogger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+"""A caller's own id is taken over where it is a safe one."""
+WRITE_SECONDS = 45.0
+"""How long a reader may take for one answer."""
+
+_STATUS: tuple[tuple[type[TarponError], int], ...] = (
+    (PayloadTooLarge, 413),
+    (InvalidInput, 400),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Refused, 403),
+    (Unavailable, 503),
+)
+_started = web.RequestKey("started", bool)
+_request_id = web.RequestKey("request_id", str)
+
+
+def status_of(error: TarponError) -> int:
+    """The HTTP status of an error, by its family."""
+    return next((status for family, status in _STATUS if isinstance(error, family)), 500)
+
+
+@web.middleware
+async def errors_as_answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error leaves as the documented body. A page of another site may not use a person's browser to ask."""
+    asked = request.headers.get(REQUEST_ID, "")
+    request[_request_id] = asked if is_safe_id(asked) else str(uuid.uuid4())
+    response = await _answered(request, handler)
+    try:
+        async with asyncio.timeout(WRITE_SECONDS):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        _refuse_other_sites(request)
+        return await handler(request)
+    except TarponError as error:
+        return _error_answer(request, error)
+    except web.HTTPRequestEntityTooLarge:
+        return _error_answer(request, PayloadTooLarge("The request", request.content_length or 0, MAX_BODY_BYTES))
+    except SlowBody:
+        text = f"The request did not arrive in {READ_SECONDS:g} s."
+        response = _other_answer(request, 408, "RequestTimeout", text)
+        response.force_close()
+        return response
+    except web.HTTPRedirection as redirection:
+        return redirection
+    except web.HTTPMethodNotAllowed as error:
+        text = f"{request.method[:20]} is not possible for {request.path[:200]}."
+        hint = f"Possible are {', '.join(sorted(error.allowed_methods))}."
+        response = _other_answer(request, 405, "MethodNotAllowed", text, hint)
+        response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except web.HTTPException as error:
+        text = f"There is no {request.method[:20]} {request.path[:200]}."
+        code = "NotFound" if error.status == 404 else "BadRequest"
+        return _other_answer(request, error.status, code, text)
+    except TimeoutError:
+        return _error_answer(request, MessagingUnavailable("The state could not be written in time."))
+    except ConnectionError:  # the reader went away
+        raise
+    except Exception:
+        _log.exception("A request failed: %s %s (%s)", request.method, request.path, request[_request_id])
+        if request.get(_started):
+            raise  # the answer has begun; closing the connection is all that is left
+        text = "The orchestrator failed to answer; its log tells how."
+        return _other_answer(request, 500, "InternalError", text)
+
+
+def _refuse_other_sites(request: web.Request) -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.host:
+        raise Refused("A web page of another site asked.", hint="Use the API from a program.")
+
+
+def _error_answer(request: web.Request, error: TarponError) -> web.Response:
+    body = rest.ErrorBody(
+        status=status_of(error),
+        message=error.message,
+        request_id=request[_request_id],
+        code=error.code,
+        component="Orchestrator",
+        hint=error.hint,
+        details=error.details,
+    )
+    return answer(body, body.status)
+
+
+def _other_answer(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
+    body = rest.ErrorBody(
+        status=status,
+        message=message,
+        request_id=request[_request_id],
+        code=code,
+        component="Orchestrator",
+        hint=hint,
+    )
+    return answer(body, status)
+
+
+async def with_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries. None may be kept, as results have URLs that are credentials."""
+    request[_started] = True
+    response.headers[REQUEST_ID] = request.get(_request_id, "")
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"

@@ -1,0 +1,89 @@
+"""What can be asked for behind the `?` of a URL: one type for each list of parameters.
+
+The types are both how a query is read and how it is documented.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Namespace = Annotated[str, Meta(description="The namespace in which the job is looked for by name.")]
+Reverse = Annotated[bool, Meta(description="The other way round.")]
+Limit = Annotated[int, Meta(ge=0, description="How many items the answer holds at most; 0 is the default.")]
+Token = Annotated[
+    str, Meta(description="The NextToken of the last answer; it brings limit, order_by and reverse with it.")
+]
+Labels = Annotated[
+    tuple[str, ...], Meta(description="A label selector such as `team=a,env in (x,y)`; all that are given have to hold.")
+]
+JobVersion = Annotated[int, Meta(ge=0, description="One version of the job; 0 is the newest.")]
+AllVersions = Annotated[bool, Meta(description="All versions of the job instead of one.")]
+
+JobOrder = Literal["", "created_at", "create_time", "modified_at", "modify_time"]
+ExecutionOrder = Literal["", "created_at", "create_time", "modified_at", "modify_time", "id", "state"]
+NodeOrder = Literal[
+    "", "id", "type", "available_cpu", "available_memory", "available_disk", "available_gpu", "approval", "status"
+]
+
+
+class NoQuery(Struct, frozen=True, kw_only=True):
+    """Nothing can be asked for."""
+
+
+class InNamespace(Struct, frozen=True, kw_only=True):
+    namespace: Namespace = "default"
+
+
+class JobQuery(InNamespace, frozen=True, kw_only=True):
+    include: Annotated[
+        tuple[str, ...], Meta(description="What to add to the answer: history, executions, or both with a comma.")
+    ] = ()
+    job_version: JobVersion = 0
+
+
+class StopQuery(InNamespace, frozen=True, kw_only=True):
+    reason: Annotated[str, Meta(description="Why, for the job's history, where the body does not say.")] = ""
+
+
+class ListJobsQuery(Struct, frozen=True, kw_only=True):
+    namespace: Annotated[str, Meta(description="The namespace to list; * is all.")] = "default"
+    labels: Labels = ()
+    order_by: Annotated[JobOrder, Meta(description="The newest come first; by default in order of creation.")] = ""
+    reverse: Reverse = False
+    limit: Limit = 0
+    next_token: Token = ""
+
+
+class HistoryQuery(InNamespace, frozen=True, kw_only=True):
+    since: Annotated[str, Meta(description="The first moment: seconds since 1970, or a time such as in Time.")] = ""
+    event_type: Annotated[
+        Literal["", "all", "job", "execution"], Meta(description="Events of the job, of its executions, or all.")
+    ] = ""
+    execution_id: Annotated[str, Meta(description="Events of this execution alone, or of those that begin so.")] = ""
+    job_version: JobVersion = 0
+    all_job_versions: AllVersions = False
+    limit: Limit = 0
+    next_token: Token = ""
+
+
+class ExecutionsQuery(InNamespace, frozen=True, kw_only=True):
+    job_version: JobVersion = 0
+    all_job_versions: AllVersions = False
+    order_by: Annotated[ExecutionOrder, Meta(description="The oldest come first.")] = ""
+    reverse: Reverse = False
+    limit: Limit = 0
+    next_token: Token = ""
+
+
+class ListNodesQuery(Struct, frozen=True, kw_only=True):
+    labels: Labels = ()
+    filter_approval: Annotated[
+        Literal["", "approved", "pending", "rejected"], Meta(description="Nodes with this approval alone.")
+    ] = field(name="filter-approval", default="")
+    filter_status: Annotated[
+        Literal["", "connected", "disconnected"], Meta(description="Nodes with this status alone.")
+    ] = field(name="filter-status", default="")
+    order_by: Annotated[NodeOrder, Meta(description="By id if nothing is said; of what is available, most first.")] = ""
+    reverse: Reverse = False
+    limit: Limit = 0
+    next_token: Token = ""

@@ -1,0 +1,122 @@
+"""How a request to the HTTP API is read, within bounds, and how an answer is written."""
+
+import asyncio
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from shared.decoding import decode
+from shared.errors import InvalidDocument, PayloadTooLarge
+from shared.job_rules import MAX_JOB_BYTES
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 10 << 20
+"""Of a body as it is sent, with its blanks."""
+MAX_DOCUMENT_BYTES = 4 * MAX_JOB_BYTES
+"""Of a body without blanks: nothing larger can be a job, and reading it would take long."""
+QUICK_BYTES = 32 << 10
+"""A larger body is read in a thread."""
+READ_SECONDS = 20.0
+MAX_WARNINGS = 20
+
+
+class SlowBody(Exception):
+    """A body that did not arrive in READ_SECONDS."""
+
+
+def answer(body: msgspec.Struct, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+async def received(request: web.Request) -> bytes:
+    """The whole body. Raises PayloadTooLarge or SlowBody."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise PayloadTooLarge("The request", request.content_length or 0, MAX_BODY_BYTES)
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise SlowBody from None
+
+
+async def body_of(request: web.Request, type_: type[T], *, optional: bool = False) -> tuple[T, tuple[str, ...]]:
+    """The body and warnings about what was not understood. Raises InvalidDocument, PayloadTooLarge or SlowBody."""
+    body = await received(request)
+    if optional and not body.strip():
+        body = b"{}"
+    if len(body) <= QUICK_BYTES:
+        return _decoded(body, type_)
+    return await asyncio.to_thread(_decoded, body, type_)
+
+
+def _decoded(body: bytes, type_: type[T]) -> tuple[T, tuple[str, ...]]:
+    data = _json(body)
+    if len(body) > MAX_DOCUMENT_BYTES and (size := len(msgspec.json.encode(data))) > MAX_DOCUMENT_BYTES:
+        raise PayloadTooLarge("The job", size, MAX_JOB_BYTES)
+    owned = _without_owned(data)
+    found, unknown = decode(data, type_, what="The request", unknown="report")
+    warnings = (*owned, *unknown)
+    if len(warnings) > MAX_WARNINGS:
+        return found, (*warnings[:MAX_WARNINGS], f"There are {len(warnings) - MAX_WARNINGS} more of these.")
+    return found, warnings
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidDocument(f"The request is not JSON: {str(error)[:200]}.") from None
+    if not isinstance(data, dict):
+        raise InvalidDocument("The request must be a JSON object.")
+    return data
+
+
+_OWNED = {
+    "id": "ID",
+    "state": "State",
+    "version": "Version",
+    "revision": "Revision",
+    "createtime": "CreateTime",
+    "modifytime": "ModifyTime",
+}
+_NOTHING: tuple[Any, ...] = (None, "", 0, "Undefined", {}, [])
+
+
+def _without_owned(data: dict[str, Any]) -> tuple[str, ...]:
+    """Take what the server owns out of the job. A warning for each that is not empty, as Go programs send them all."""
+    job = next((value for key, value in data.items() if key.lower() == "job"), None)
+    if not isinstance(job, dict):
+        return ()
+    warnings: list[str] = []
+    for key in [key for key in job if key.lower() in _OWNED]:
+        if not _is_nothing(job.pop(key)):
+            warnings.append(f"Job.{_OWNED[key.lower()]} is the server's to set and was ignored")
+    return tuple(warnings)
+
+
+def _is_nothing(value: Any) -> bool:
+    return value in _NOTHING or (isinstance(value, dict) and all(_is_nothing(item) for item in value.values()))
+
+
+def query_of(request: web.Request, type_: type[T]) -> T:
+    """The parameters behind the `?`; an empty one counts as absent. Raises InvalidDocument."""
+    many = {field.encode_name: isinstance(field.default, tuple) for field in msgspec.structs.fields(type_)}
+    data: dict[str, Any] = {}
+    for key in request.query:
+        name = key.lower() if key.lower() in many else key.lower().replace("_", "-")
+        given = [value for value in request.query.getall(key) if value]
+        if given and name in many:
+            data[name] = given if many[name] else _plain(name, given[0])
+    return decode(data, type_, what="The query", unknown="report")[0]
+
+
+def _plain(name: str, text: str) -> str:
+    """Choices and truths are compared in small letters, and what is a name stays as it is."""
+    return text.lower() if name in _IN_SMALL_LETTERS else text
+
+
+_IN_SMALL_LETTERS = frozenset(
+    {"order_by", "reverse", "all_job_versions", "event_type", "filter-approval", "filter-status"}
+)

@@ -1,0 +1,38 @@
+"""What a route of the HTTP API is: the one entry that both serves it and documents it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from orchestrator.api_queries import NoQuery
+from shared.rest import BASE_PATH
+
+JOBS = f"{BASE_PATH}/orchestrator/jobs"
+NODES = f"{BASE_PATH}/orchestrator/nodes"
+AGENT = f"{BASE_PATH}/agent"
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Route(NamedTuple):
+    """`answer` and `body` are types of shared/rest.py, `query` one of api_queries.py; `redirects` has no answer."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answer: Any = None
+    query: Any = NoQuery
+    body: Any = None
+    media: str = JSON
+    redirects: bool = False
+
+    @property
+    def operation(self) -> str:
+        """A name of its own for each route."""
+        name = self.handler.__name__
+        return f"{name}_by_post" if self.method == "POST" else name

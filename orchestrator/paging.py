@@ -1,0 +1,90 @@
+"""Which part of a list one answer shows, and the token with which a reader asks for the next part."""
+
+import base64
+import binascii
+import heapq
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared.errors import InvalidInput
+
+T = TypeVar("T")
+
+MAX_PAGE = 1000
+"""How many items one answer holds at most, whatever its reader asks for."""
+MAX_OFFSET = 10**9
+
+_TOKEN = re.compile(r"([a-z_]{0,40}):([YN]):([0-9]{1,9}):([0-9]{1,9})\Z")
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a sorted list."""
+
+    sort_by: str = ""
+    reverse: bool = False
+    limit: int = MAX_PAGE
+    offset: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.limit
+
+    def next_token(self) -> str:
+        """The token that asks for what follows this part."""
+        return encoded(msgspec.structs.replace(self, offset=min(self.end, MAX_OFFSET - 1)))
+
+
+def window(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit: int) -> Window:
+    """What a reader asks for; a token decides alone. Raises InvalidInput for one that was not made here."""
+    if token:
+        return decoded(token)
+    return Window(sort_by=sort_by, reverse=reverse, limit=min(limit or default_limit, MAX_PAGE))
+
+
+def encoded(part: Window) -> str:
+    text = f"{part.sort_by}:{'Y' if part.reverse else 'N'}:{part.limit}:{part.offset}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decoded(token: str) -> Window:
+    """Raises InvalidInput for a token that was not made here."""
+    found = _TOKEN.match(_plain(token[:200]))
+    if found is None or not 1 <= int(found[3]) <= MAX_PAGE:
+        raise InvalidInput(
+            f"{token[:80]!r} is not a token of this list.",
+            hint="Use the NextToken of the last answer as it is, or none to begin anew.",
+        )
+    return Window(sort_by=found[1], reverse=found[2] == "Y", limit=int(found[3]), offset=int(found[4]))
+
+
+def _plain(token: str) -> str:
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, UnicodeError, ValueError):
+        return ""
+
+
+def sort_key(part: Window, keys: dict[str, Callable[[T], Any]]) -> Callable[[T], Any]:
+    """By what to sort. Raises InvalidInput for an order that the list does not have."""
+    key = keys.get(part.sort_by)
+    if key is None:
+        raise InvalidInput(
+            f"The list cannot be ordered by {part.sort_by!r}.",
+            hint=f"Orders are {', '.join(name for name in keys if name)}.",
+        )
+    return key
+
+
+def page(found: Sequence[T], part: Window, key: Callable[[T], Any], *, descending: bool = False) -> tuple[list[T], str]:
+    """The items of this part in order, and the token for what follows, empty at the end.
+
+    `descending` is the order of a reader who does not reverse it. Keys have to be different, so that parts of a list
+    that does not change neither overlap nor leave anything out.
+    """
+    choose = heapq.nlargest if descending != part.reverse else heapq.nsmallest
+    items = choose(part.end, found, key=key)[part.offset :]
+    return items, part.next_token() if part.end < len(found) else ""

@@ -1,0 +1,33 @@
+"""Under which names the environment may tell where the orchestrator is: Tarpon's own, and those of Bacalhau."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.config_loading import LoadedConfig
+
+FOREIGN = {"BACALHAU_API_HOST": "TARPON_API_HOST", "BACALHAU_API_PORT": "TARPON_API_PORT"}
+
+
+def load_settings(sets: Sequence[str], env: Mapping[str, str], *, check_publisher: bool) -> "LoadedConfig":
+    """As shared.config_loading.load, with the FOREIGN names taken for ours where ours are not set."""
+    from msgspec.structs import replace
+
+    from shared.config_loading import load
+    from shared.errors import ConfigurationInvalid
+
+    taken = {ours: foreign for foreign, ours in FOREIGN.items() if env.get(foreign) and not env.get(ours)}
+    completed = {**env, **{ours: env[foreign] for ours, foreign in taken.items()}}
+
+    def as_given(text: str) -> str:
+        for ours, foreign in taken.items():
+            text = text.replace(ours, foreign)
+        return text
+
+    try:
+        loaded = load(sets=sets, env=completed, check_publisher=check_publisher)
+    except ConfigurationInvalid as error:
+        if not taken:
+            raise
+        raise ConfigurationInvalid(map(as_given, error.problems), hint=error.hint) from error
+    return replace(loaded, origins={key: as_given(origin) for key, origin in loaded.origins.items()})
