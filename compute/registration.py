@@ -86,10 +86,8 @@ class Registrar:
 
     def _apply(self, answer: NodeRequestAnswer) -> bool:
         match answer:
-            case Reconciliation(settled=settled, cancelled=cancelled):
+            case Reconciliation(settled=settled):
                 self._say(logging.INFO, f"Node {self._info.node_id} has joined.")
-                for execution_id in cancelled:
-                    self._executions.cancel(execution_id, "The orchestrator does not want it any more.")
                 self._executions.forget(settled)
                 if self._tell_again:
                     self._tell_again = False

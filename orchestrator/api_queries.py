@@ -14,7 +14,8 @@ Token = Annotated[
     str, Meta(description="The NextToken of the last answer; it brings limit, order_by and reverse with it.")
 ]
 Labels = Annotated[
-    tuple[str, ...], Meta(description="A label selector such as `team=a,env in (x,y)`; all that are given have to hold.")
+    tuple[str, ...],
+    Meta(description="A label selector such as `team=a,env in (x,y)`; all that are given have to hold."),
 ]
 JobVersion = Annotated[int, Meta(ge=0, description="One version of the job; 0 is the newest.")]
 AllVersions = Annotated[bool, Meta(description="All versions of the job instead of one.")]

@@ -34,6 +34,7 @@ def moved(
     state: ExecutionState,
     *,
     now: int,
+    at: int | None = None,
     topic: str,
     message: str,
     details: dict[str, str] | None = None,
@@ -42,13 +43,18 @@ def moved(
     result: PublishedResult | None = None,
     failure: Failure | None = None,
 ) -> ExecutionRecord:
-    """The record after a step of its life. Raises IllegalTransition for a step that the life cycle does not know."""
+    """The record after a step of its life, taken `at` a time that may be before `now`.
+
+    Raises IllegalTransition for a step that the life cycle does not know.
+    """
     check_transition(record.state, state, story(record))
+    time, recorded = (now, 0) if at is None or at == now else (at, now)
+    event = Event(time=time, recorded=recorded, topic=topic, message=message, details=details or {})
     return msgspec.structs.replace(
         record,
         state=state,
         modify_time=now,
-        events=with_event(record.events, Event(time=now, topic=topic, message=message, details=details or {})),
+        events=with_event(record.events, event),
         output=output or record.output,
         run_seconds=record.run_seconds if run_seconds is None else run_seconds,
         result=result or record.result,
@@ -80,8 +86,8 @@ def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bo
     )
 
 
-def cancelled(record: ExecutionRecord, reason: str, *, now: int) -> ExecutionRecord:
-    return moved(record, ExecutionState.CANCELLED, now=now, topic="Execution", message=reason[:MAX_DETAIL])
+def cancelled(record: ExecutionRecord, reason: str, *, now: int, at: int | None = None) -> ExecutionRecord:
+    return moved(record, ExecutionState.CANCELLED, now=now, at=at, topic="Execution", message=reason[:MAX_DETAIL])
 
 
 def is_behind(record: ExecutionRecord, fact: AnyFact) -> bool:
@@ -105,30 +111,37 @@ def after_fact(
     match fact:
         case ExecutionStarted():
             message = f"Running on node {record.node_id}"
-            return moved(record, ExecutionState.RUNNING, now=at, topic="Running Execution", message=message)
+            return moved(record, ExecutionState.RUNNING, now=now, at=at, topic="Running Execution", message=message)
         case TaskEnded():
-            return _after_end(record, fact, has_publisher=has_publisher, at=at)
+            return _after_end(record, fact, has_publisher=has_publisher, now=now, at=at)
         case OutputPublished():
             message = f"Result published and verified, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
             return moved(
-                record, ExecutionState.COMPLETED, now=at, topic="Publishing Results", message=message, result=result
+                record,
+                ExecutionState.COMPLETED,
+                now=now,
+                at=at,
+                topic="Publishing Results",
+                message=message,
+                result=result,
             )
         case ExecutionFailed():
-            return _after_failure(record, fact, at=at)
+            return _after_failure(record, fact, now=now, at=at)
         case ExecutionCancelled():
             reason = fact.reason[:MAX_DETAIL] or "Stopped by its node"
-            return cancelled(record, reason, now=at)
+            return cancelled(record, reason, now=now, at=at)
         case _:
             assert_never(fact)
 
 
-def _after_end(record: ExecutionRecord, fact: TaskEnded, *, has_publisher: bool, at: int) -> ExecutionRecord:
+def _after_end(record: ExecutionRecord, fact: TaskEnded, *, has_publisher: bool, now: int, at: int) -> ExecutionRecord:
     state = ExecutionState.PUBLISHING if has_publisher else ExecutionState.COMPLETED
     ended = f"Task ended with exit code {fact.output.exit_code}"
     return moved(
         record,
         state,
-        now=at,
+        now=now,
+        at=at,
         topic="Running Execution",
         message=f"{ended}; publishing its result" if has_publisher else ended,
         output=_bounded(fact.output),
@@ -136,13 +149,14 @@ def _after_end(record: ExecutionRecord, fact: TaskEnded, *, has_publisher: bool,
     )
 
 
-def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, *, at: int) -> ExecutionRecord:
+def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, *, now: int, at: int) -> ExecutionRecord:
     reason = FailureReason.parse(fact.reason)
     publishing = record.state is ExecutionState.PUBLISHING
     return moved(
         record,
         ExecutionState.FAILED,
-        now=at,
+        now=now,
+        at=at,
         topic="Publishing Results" if publishing else "Running Execution",
         message=fact.detail[:MAX_DETAIL] or reason,
         details=_failure_details(reason, retryable=reason.retryable),

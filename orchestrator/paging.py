@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 MAX_PAGE = 1000
 """How many items one answer holds at most, whatever its reader asks for."""
-MAX_OFFSET = 10**9
+MAX_OFFSET = 10**9 - 1
 
 _TOKEN = re.compile(r"([a-z_]{0,40}):([YN]):([0-9]{1,9}):([0-9]{1,9})\Z")
 
@@ -32,9 +32,13 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     def end(self) -> int:
         return self.offset + self.limit
 
-    def next_token(self) -> str:
-        """The token that asks for what follows this part."""
-        return encoded(msgspec.structs.replace(self, offset=min(self.end, MAX_OFFSET - 1)))
+    def token(self) -> str:
+        """The token that asks for this part."""
+        text = f"{self.sort_by}:{'Y' if self.reverse else 'N'}:{self.limit}:{min(self.offset, MAX_OFFSET)}"
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    def following(self) -> "Window":
+        return msgspec.structs.replace(self, offset=self.end)
 
 
 def window(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit: int) -> Window:
@@ -42,11 +46,6 @@ def window(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit
     if token:
         return decoded(token)
     return Window(sort_by=sort_by, reverse=reverse, limit=min(limit or default_limit, MAX_PAGE))
-
-
-def encoded(part: Window) -> str:
-    text = f"{part.sort_by}:{'Y' if part.reverse else 'N'}:{part.limit}:{part.offset}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decoded(token: str) -> Window:
@@ -87,4 +86,4 @@ def page(found: Sequence[T], part: Window, key: Callable[[T], Any], *, descendin
     """
     choose = heapq.nlargest if descending != part.reverse else heapq.nsmallest
     items = choose(part.end, found, key=key)[part.offset :]
-    return items, part.next_token() if part.end < len(found) else ""
+    return items, part.following().token() if part.end < len(found) else ""

@@ -29,9 +29,13 @@ MAX_EVENTS = 64
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the history."""
+    """One line of the history: what happened at `time`, and was `recorded` then or, where that is given, later.
+
+    The history is in the order of recording, so that what a reader has seen of it never changes.
+    """
 
     time: int
+    recorded: int = 0
     topic: str
     message: str
     details: dict[str, str] = {}

@@ -68,6 +68,7 @@ class Scheduler:
                 await self._fail_lost()
                 await self._cancel_surplus()
                 await self._place()
+                await self._fail_overdue()
             except MessagingUnavailable as error:
                 _log.warning("Nothing can be decided at present: %s", error.message)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -133,9 +134,8 @@ class Scheduler:
         await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)
         for job, reason in (planned.waiting | planned.impossible).items():
             self._model.explain(job, reason)
-        overdue = [job for job in planned.waiting if self._has_waited_enough(job, patient=True)]
-        hopeless = [job for job in planned.impossible if self._has_waited_enough(job, patient=False)]
-        await pipelined(overdue + hopeless, self._fail_job, at_once=WRITES_AT_ONCE)
+        hopeless = [job for job in planned.impossible if not self._may_wait(job)]
+        await pipelined(hopeless, self._fail_job, at_once=WRITES_AT_ONCE)
         if len(planned.placements) >= PLACED_AT_ONCE:
             self._model.wake.set()
 
@@ -179,13 +179,14 @@ class Scheduler:
             self._model.reasons.pop(placement.job_id, None)
             self._assignments.offer(record)
 
-    def _has_waited_enough(self, job: JobId, *, patient: bool) -> bool:
-        """With a queue time-out: when it is over. Without: a busy cluster is waited for, an impossible job is not."""
-        entry = self._model.jobs[job]
-        seconds = entry.spec.task.timeouts.queue_timeout
-        if not seconds:
-            return not patient
-        return now_ns() - entry.job.submit_time > seconds * 1e9
+    def _may_wait(self, job: JobId) -> bool:
+        """A job that no node can run waits for one only where it has a queue time-out; a busy cluster is waited for."""
+        return self._model.jobs[job].spec.task.timeouts.queue_timeout > 0
+
+    async def _fail_overdue(self) -> None:
+        now = now_ns()
+        overdue = [job for job, entry in self._model.pending_jobs() if _is_overdue(entry, now)]
+        await pipelined(overdue, self._fail_job, at_once=WRITES_AT_ONCE)
 
     async def _fail_job(self, job: JobId) -> None:
         entry = self._model.jobs[job]
@@ -203,10 +204,18 @@ class Scheduler:
             await self._store.read(subjects.job_record(job))
 
 
+def _is_overdue(entry: JobEntry, now: int) -> bool:
+    """Whether the job's queue time-out is over while no part of it has been started."""
+    seconds = entry.spec.task.timeouts.queue_timeout
+    return 0 < seconds * 1e9 < now - entry.job.submit_time and not any(_of_version(entry))
+
+
+def _of_version(entry: JobEntry) -> Iterator[ExecutionRecord]:
+    return (each for each in entry.executions.values() if each.job_version == entry.job.version)
+
+
 def _nodes_where(entry: JobEntry, holds: Callable[[ExecutionRecord], bool]) -> Iterator[NodeId]:
-    for each in entry.executions.values():
-        if each.job_version == entry.job.version and holds(each):
-            yield each.node_id
+    return (each.node_id for each in _of_version(entry) if holds(each))
 
 
 def _refused(record: ExecutionRecord) -> bool:

@@ -115,14 +115,14 @@ def execution_views(model: Model, entry: JobEntry) -> tuple[ExecutionView, ...]:
 
 
 def history(entry: JobEntry) -> tuple[HistoryItem, ...]:
-    """Everything that happened to the job and its executions, in order of time; how it ended comes last."""
+    """Everything that happened to the job and its executions, as it was recorded; how it ended comes last."""
     record = entry.job
     events: list[tuple[int, int, ExecutionRecord | None, Event]] = []
     for event in record.events:
-        events.append((event.time, len(events), None, event))
+        events.append((event.recorded or event.time, len(events), None, event))
     for execution in sorted(entry.executions.values(), key=lambda each: each.create_time):
         for event in execution.events:
-            events.append((event.time, len(events), execution, event))
+            events.append((event.recorded or event.time, len(events), execution, event))
     events.sort(key=lambda each: each[:2])
     if entry.progress.state.is_terminal:
         events.append((modified(entry), len(events), None, _end(entry)))

@@ -14,7 +14,7 @@ from shared.capacity import Capacity
 from shared.constraints import NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS
 from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.ids import is_safe_id
-from shared.jobspec import Constraint, InputSource, Job, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.jobspec import Constraint, InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
 from shared.quantities import parse_bytes, parse_cpu, parse_gpu
 
 MAX_JOB_BYTES = 256 * 1024
@@ -25,6 +25,9 @@ MAX_LABELS = 256
 MAX_SECONDS = 365 * 86400
 
 MANAGED = "s3managed"
+NETWORKS = frozenset({"", "default", "none", "host", "full", "bridge"})
+"""Host and full are the same. Without a type, the engine decides."""
+
 NO_PUBLISHERS = frozenset({"", "noop"})
 
 _RESERVED_NAMES = frozenset({"stdout", "stderr", "exitcode"})
@@ -69,7 +72,10 @@ def _plain(text: str) -> str:
 
 def check(job: Job) -> None:
     """Raise InvalidJob with every problem of a normalised job, or PayloadTooLarge."""
-    size = len(msgspec.json.encode(job))
+    try:
+        size = len(msgspec.json.encode(job))
+    except UnicodeEncodeError:
+        raise InvalidJob(["It contains a character that is half of a surrogate pair, which no text may."]) from None
     if size > MAX_JOB_BYTES:
         raise PayloadTooLarge("The job", size, MAX_JOB_BYTES)
     found = tuple(problems(job))
@@ -131,6 +137,7 @@ def _task_problems(task: Task) -> Iterator[str]:
     if task.result_paths and task.publisher.type.lower() in NO_PUBLISHERS:
         yield "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."
     yield from _env_problems(task.env)
+    yield from _network_problems(task.network)
     yield from _timeout_problems(task.timeouts)
     yield from _resource_problems(task.resources)
     yield from _input_problems(task.input_sources)
@@ -145,6 +152,14 @@ def _env_problems(env: dict[str, str]) -> Iterator[str]:
             yield f"Env: {name[:80]} begins with a reserved prefix ({' or '.join(_RESERVED_ENV)})."
         elif "\0" in value:
             yield f"Env: the value of {name[:80]} contains a NUL character."
+
+
+def _network_problems(network: Network) -> Iterator[str]:
+    kind = network.type.lower()
+    if kind == "http" or network.domains:
+        yield "Network: a task cannot be limited to some domains yet; use None, Host or Bridge."
+    elif kind not in NETWORKS:
+        yield f"Network.Type {network.type[:80]!r} is not a kind of network; there are None, Host and Bridge."
 
 
 def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:

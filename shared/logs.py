@@ -45,6 +45,7 @@ class _Json(logging.Formatter):
 
 def set_up(level: str, mode: str) -> None:
     """Log to stderr. `level` and `mode` are the settings Logging.Level and Logging.Mode."""
+    logging.raiseExceptions = False  # a log call that is wrong in itself would show its arguments uncut
     handler = logging.StreamHandler(sys.stderr)
     text = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     handler.setFormatter(_Json() if mode == "json" else _Lines(text, datefmt="%H:%M:%S"))

@@ -136,10 +136,9 @@ NodeRequest = Registration | GrantRequest
 
 
 class Reconciliation(Message, frozen=True, kw_only=True, tag="Reconciliation"):
-    """The orchestrator's view: what the node may forget, and what it should stop."""
+    """What the node may forget, and stop where it is still at it: it has ended for the orchestrator, or is unknown."""
 
     settled: tuple[ExecutionId, ...] = ()
-    cancelled: tuple[ExecutionId, ...] = ()
 
 
 class GrantGiven(Message, frozen=True, kw_only=True, tag="GrantGiven"):

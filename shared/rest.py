@@ -4,6 +4,7 @@ A reader takes what it knows and ignores the rest, so a new field is no break; a
 send has a default. Jobs themselves are in shared/jobspec.py.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -265,6 +266,10 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
         return f"<ResultParams {self.source_spec.bucket}/{self.source_spec.key}, {self.size} bytes>"
 
     __str__ = __repr__
+
+    def __rich_repr__(self) -> Iterator[str]:
+        """What the library rich shows instead of the fields, also in its tracebacks."""
+        yield f"{self.source_spec.bucket}/{self.source_spec.key}"
 
 
 class ResultItem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

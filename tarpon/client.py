@@ -5,11 +5,12 @@ async with tarpon.Client() as client:
     ended = await client.wait(submitted.job_id)
 """
 
+import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from shared.decoding import decode
@@ -35,8 +36,12 @@ from shared.rest import (
 from tarpon.calls import Calls
 from tarpon.watching import Progress, is_over, watch
 
+T = TypeVar("T")
+
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 1234
+
+_HOST_AND_PORT = re.compile(r"[^:\[\]]+:\d{1,5}")
 
 
 class Client:
@@ -123,13 +128,24 @@ class Client:
         query = _query(namespace=namespace, next_token=next_token)
         return await self._calls.call("GET", _job(job, "/executions"), Page[ExecutionView], query=query)
 
+    async def all_executions(self, job: str, *, namespace: str = "") -> tuple[ExecutionView, ...]:
+        """The executions of all pages."""
+        return await self._all(_job(job, "/executions"), Page[ExecutionView], namespace)
+
+    async def versions(self, job: str, *, namespace: str = "") -> tuple[JobView, ...]:
+        """The job as it was submitted each time that it changed or was forced to run again."""
+        return await self._all(_job(job, "/versions"), Page[JobView], namespace)
+
     async def results(self, job: str, *, namespace: str = "") -> tuple[ResultItem, ...]:
         """All results, each with a freshly signed URL. Fetch them with tarpon.results.get_results."""
-        items: tuple[ResultItem, ...] = ()
+        return await self._all(_job(job, "/results"), Page[ResultItem], namespace)
+
+    async def _all(self, path: str, page_type: type[Page[T]], namespace: str) -> tuple[T, ...]:
+        items: tuple[T, ...] = ()
         token = ""
         while True:
             query = _query(namespace=namespace, next_token=token)
-            page = await self._calls.call("GET", _job(job, "/results"), Page[ResultItem], query=query)
+            page = await self._calls.call("GET", path, page_type, query=query)
             items += page.items
             token = page.next_token
             if not token:
@@ -175,8 +191,11 @@ class Client:
 
 
 def base_url(host: str, port: int) -> str:
+    """Of a host, of a host with its port, or of a URL as it is."""
     if "://" in host:
         return host.rstrip("/")
+    if _HOST_AND_PORT.fullmatch(host):
+        return f"http://{host}"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

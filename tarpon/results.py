@@ -89,7 +89,7 @@ async def get_results(
                 download = Download(
                     session,
                     result.params,
-                    renew=lambda: _renewed(client, job, namespace, result.params.execution_id),
+                    renew=lambda: renewed(client, job, namespace, result.params.execution_id),
                     on_progress=report.of(result),
                 )
                 await download.into(await asyncio.to_thread(_sink, staged, result.params, raw=raw))
@@ -114,7 +114,8 @@ async def _results(client: Client, job: str, view: JobView, namespace: str) -> t
     return results
 
 
-async def _renewed(client: Client, job: str, namespace: str, execution: str) -> ResultParams:
+async def renewed(client: Client, job: str, namespace: str, execution: str) -> ResultParams:
+    """The result of one execution with a fresh URL. Raises DownloadFailed where there is none any more."""
     for result in await client.results(job, namespace=namespace):
         if result.params.execution_id == execution:
             return result.params

@@ -2,25 +2,32 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from shared.decoding import decode, load_yaml
 from shared.errors import InvalidDocument
 from shared.jobspec import Job
+from tarpon.cli.job_template import Template
 
 STDIN = "-"
 MAX_BYTES = 10 << 20
 
 
-def read_job(name: str) -> Job:
+def read_job(name: str, template: Template = lambda text, _: text) -> Job:
     """The job in the file `name`, or on stdin if it is "-". Raises InvalidDocument with every problem in it."""
+    document, what = read_document(name, template)
+    return decode(document, Job, what=what, unknown="refuse")[0]
+
+
+def read_document(name: str, template: Template) -> tuple[dict[str, Any], str]:
+    """The mapping in the file, whatever it says, and what the file is called in errors. Raises InvalidDocument."""
     what = "The job on stdin" if name == STDIN else f"The job file {name}"
-    return parse_job(_text(name, what), what=what)
+    return load_yaml(template(_text(name, what), what), what=what), what
 
 
 def parse_job(text: str, *, what: str = "The job") -> Job:
     """Raise InvalidDocument, which names `what`, each wrong key's path and the key that was probably meant."""
-    job, _ = decode(load_yaml(text, what=what), Job, what=what, unknown="refuse")
-    return job
+    return decode(load_yaml(text, what=what), Job, what=what, unknown="refuse")[0]
 
 
 def _text(name: str, what: str) -> str:

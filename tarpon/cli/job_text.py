@@ -10,7 +10,7 @@ from tarpon.cli.output import from_nanoseconds, moment, pairs, printable, size, 
 from tarpon.cli.progress import event_line, heading
 
 
-def jobs_table(jobs: Sequence[JobView], now: datetime) -> str:
+def jobs_table(jobs: Sequence[JobView], now: datetime, *, with_namespace: bool = False) -> str:
     rows = [
         [
             moment(from_nanoseconds(job.create_time), now),
@@ -18,11 +18,27 @@ def jobs_table(jobs: Sequence[JobView], now: datetime) -> str:
             job.tasks[0].engine.type if job.tasks else "",
             job.type,
             job.state.state_type,
-            "" if job.name == job.id else printable(job.name),
+            *([job.namespace] if with_namespace else []),
+            "" if job.name == job.id else job.name,
         ]
         for job in jobs
     ]
-    return table(["CREATED", "ID", "ENGINE", "TYPE", "STATE", "NAME"], rows)
+    namespace = ["NAMESPACE"] if with_namespace else []
+    return table(["CREATED", "ID", "ENGINE", "TYPE", "STATE", *namespace, "NAME"], rows)
+
+
+def versions_table(versions: Sequence[JobView], now: datetime) -> str:
+    rows = [
+        [
+            str(job.version),
+            moment(from_nanoseconds(job.create_time), now),
+            job.tasks[0].engine.type if job.tasks else "",
+            "" if job.count is None else str(job.count),
+            job.state.state_type,
+        ]
+        for job in versions
+    ]
+    return table(["VERSION", "CREATED", "ENGINE", "COUNT", "STATE"], rows)
 
 
 def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
@@ -34,7 +50,7 @@ def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
             each.state_name,
             desired_state_name(each.desired_state.state_type),
             "" if each.run_output is None else str(each.run_output.exit_code),
-            short(printable(each.node_id)),
+            short(each.node_id),
         ]
         for each in executions
     ]
@@ -50,11 +66,11 @@ def description(described: JobResponse, now: datetime) -> str:
     job = described.job
     values = {
         "ID": job.id,
-        "Name": printable(job.name),
-        "Namespace": printable(job.namespace),
+        "Name": job.name,
+        "Namespace": job.namespace,
         "Type": job.type,
         "State": job.state.state_type,
-        "Message": printable(job.state.message),
+        "Message": job.state.message,
         "Count": "" if job.count is None else str(job.count),
         "Version": str(job.version),
         "Labels": ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items())),

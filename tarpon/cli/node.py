@@ -10,7 +10,7 @@ import click
 from shared.errors import ExtraMissing, NotFound
 from shared.ids import short
 from tarpon.cli.commands import Group, given, with_client
-from tarpon.cli.output import moment, output_option, pairs, printable, show, size, table
+from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
 if TYPE_CHECKING:
     from shared.config import Orchestrator
@@ -80,7 +80,7 @@ def _table(nodes: "Sequence[NodeState]") -> str:
         info = each.info.compute_node_info
         rows.append(
             [
-                short(printable(each.info.node_id)),
+                short(each.info.node_id),
                 each.info.node_type,
                 each.membership,
                 each.connection,
@@ -94,23 +94,23 @@ def _table(nodes: "Sequence[NodeState]") -> str:
 def _description(node: "NodeState", now: datetime) -> str:
     info, state = node.info.compute_node_info, node.connection_state
     values = {
-        "ID": printable(node.info.node_id),
+        "ID": node.info.node_id,
         "Type": node.info.node_type,
         "Approval": node.membership,
         "Status": node.connection,
-        "Last error": printable(state.last_error),
+        "Last error": state.last_error,
         "Last heartbeat": "" if state.last_heartbeat is None else moment(state.last_heartbeat, now),
         "Connected since": "" if state.connected_since is None else moment(state.connected_since, now),
         "Disconnected since": "" if state.disconnected_since is None else moment(state.disconnected_since, now),
-        "Version": printable(node.info.version.git_version),
-        "Labels": printable(", ".join(f"{name}={value}" for name, value in sorted(node.info.labels.items()))),
+        "Version": node.info.version.git_version,
+        "Labels": ", ".join(f"{name}={value}" for name, value in sorted(node.info.labels.items())),
     }
     if info is not None:
         free, most = info.available_capacity, info.max_capacity
         values |= {
-            "Engines": printable(", ".join(info.execution_engines)),
-            "Publishers": printable(", ".join(info.publishers)),
-            "Inputs": printable(", ".join(info.storage_sources)),
+            "Engines": ", ".join(info.execution_engines),
+            "Publishers": ", ".join(info.publishers),
+            "Inputs": ", ".join(info.storage_sources),
             "Running": str(info.running_executions),
             "Queued": str(info.enqueued_executions),
             "CPU free": f"{free.cpu:g} of {most.cpu:g}",

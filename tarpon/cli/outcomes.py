@@ -5,6 +5,7 @@ import enum
 import click
 
 from shared.errors import TarponError, code_of
+from tarpon.cli.output import printable
 
 
 class Exit(enum.IntEnum):
@@ -42,11 +43,21 @@ class JobStopped(TarponError):
         super().__init__(f"Job {job} was stopped{told}", hint=f"See `tarpon job describe {job}`.")
 
 
+class StillRunning(TarponError):
+    """A job that was waited for has not ended in the time that was given."""
+
+    def __init__(self, job: str, seconds: float) -> None:
+        super().__init__(
+            f"Job {job} has not ended within {seconds:g} s; it goes on.",
+            hint=f"`tarpon job describe {job}` shows how it is doing, `tarpon job stop {job}` stops it.",
+        )
+
+
 def show_error(error: TarponError) -> None:
     """Message, code, details and hint, on stderr."""
     code = click.style(f"[{code_of(error)}]", dim=True)
-    click.echo(f"{click.style('Error:', fg='red')} {error.message} {code}", err=True)
+    click.echo(f"{click.style('Error:', fg='red')} {printable(error.message)} {code}", err=True)
     for name, value in error.details.items():
-        click.echo(f"  {name}: {value}", err=True)
+        click.echo(printable(f"  {name}: {value}"), err=True)
     if error.hint:
-        click.echo(f"{click.style('Hint: ', fg='green')} {error.hint}", err=True)
+        click.echo(f"{click.style('Hint: ', fg='green')} {printable(error.hint)}", err=True)

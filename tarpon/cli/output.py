@@ -35,7 +35,11 @@ def show(data: Any, output: str, as_text: Callable[[], str]) -> None:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as the terminal allows; where stdout is none, each row is one line, whatever its length."""
+    """Columns as wide as the terminal allows; where stdout is none, each row is one line, whatever its length.
+
+    Cells may hold what nodes and tasks wrote; it is made harmless here.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         return _wrapped(headings, rows, shutil.get_terminal_size((TABLE_WIDTH, 24)).columns)
     return plain_columns([headings, *rows])
@@ -71,7 +75,7 @@ def printable(text: str) -> str:
 
 def pairs(values: Mapping[str, str]) -> str:
     """`Name  value` lines, without those that have no value."""
-    shown = [(name, value) for name, value in values.items() if value]
+    shown = [(name, printable(value)) for name, value in values.items() if value]
     width = max((len(name) for name, _ in shown), default=0)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown)
 

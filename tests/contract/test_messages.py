@@ -175,8 +175,8 @@ GOLDEN: list[tuple[Message, str]] = [
     ),
     (GrantRequest(execution_id=EXECUTION), '{"type":"GrantRequest","execution_id":"e-1"}'),
     (
-        Reconciliation(settled=(EXECUTION,), cancelled=(ExecutionId("e-2"),)),
-        '{"type":"Reconciliation","settled":["e-1"],"cancelled":["e-2"]}',
+        Reconciliation(settled=(EXECUTION,)),
+        '{"type":"Reconciliation","settled":["e-1"]}',
     ),
     (Reconciliation(), '{"type":"Reconciliation"}'),
     (

@@ -360,15 +360,6 @@ async def test_what_the_orchestrator_has_settled_is_stopped_and_forgotten_withou
     assert {type(fact) for fact in orchestrator.facts(order.execution_id)} <= {ExecutionStarted}
 
 
-async def test_what_the_orchestrator_does_not_want_any_more_is_cancelled_when_it_hears_of_it(
-    orchestrator: Orchestrator, node: NodeProcess
-) -> None:
-    await orchestrator.order(order := assignment("sleep 1000"))
-    orchestrator.reconciliation = Reconciliation(cancelled=(order.execution_id,))
-    await orchestrator.order(Register())
-    await orchestrator.fact(order.execution_id, ExecutionCancelled)
-
-
 async def test_a_killed_node_tells_what_it_lost_and_leaves_no_process_behind(
     orchestrator: Orchestrator, node: NodeProcess
 ) -> None:

@@ -1,0 +1,176 @@
+"""What belongs to one job in the HTTP API: its history, executions, versions, results and live progress."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from orchestrator import views
+from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace
+from orchestrator.api_requests import answer, query_of
+from orchestrator.api_routes import EVENT_STREAM, JOBS, Route
+from orchestrator.events import stream_events
+from orchestrator.job_history import Asked, is_open, moment, selected
+from orchestrator.job_versions import version_of, version_view, version_views
+from orchestrator.locations import Locations
+from orchestrator.model import JobEntry, Model
+from orchestrator.paging import MAX_PAGE, Window, page, sort_key, window
+from orchestrator.records import ExecutionRecord
+from orchestrator.results import results
+from orchestrator.store import Store
+from shared import rest, subjects
+from shared.jobspec import JobView
+from shared.rest import ExecutionView, HistoryItem, Page
+
+DEFAULT_HISTORY = 100
+
+Stored = tuple[str, ExecutionRecord]
+"""An execution with the key under which it is stored."""
+
+
+class JobParts:
+    """Reads come from the model and cost no round trip, but for results, which are signed when asked for."""
+
+    def __init__(self, *, model: Model, store: Store, locations: Locations) -> None:
+        self._model = model
+        self._store = store
+        self._locations = locations
+
+    def routes(self) -> tuple[Route, ...]:
+        one = f"{JOBS}/{{job}}"
+        return (
+            Route(
+                "GET",
+                f"{one}/history",
+                self.get_history,
+                "What happened to a job. There is a NextToken until the job has ended and all is told.",
+                Page[HistoryItem],
+                HistoryQuery,
+            ),
+            Route(
+                "GET",
+                f"{one}/executions",
+                self.get_executions,
+                "The attempts at the parts of a job.",
+                Page[ExecutionView],
+                ExecutionsQuery,
+            ),
+            Route("GET", f"{one}/versions", self.get_versions, "All versions of a job.", Page[JobView], InNamespace),
+            Route(
+                "GET",
+                f"{one}/results",
+                self.get_results,
+                "A freshly signed URL for each result.",
+                Page[rest.ResultItem],
+                InNamespace,
+            ),
+            Route(
+                "GET",
+                f"{one}/events",
+                self.get_events,
+                "The history and the states of a job as they happen, until it has ended.",
+                query=InNamespace,
+                media=EVENT_STREAM,
+            ),
+        )
+
+    def entry(self, request: web.Request) -> JobEntry:
+        """The job that the path names. Raises NotReady, JobNotFound or JobAmbiguous."""
+        self._store.check_ready()
+        return self._model.find(request.match_info["job"], query_of(request, InNamespace).namespace)
+
+    async def get_history(self, request: web.Request) -> web.Response:
+        entry, query = self.entry(request), query_of(request, HistoryQuery)
+        part = window(
+            sort_by="", reverse=False, limit=query.limit, token=query.next_token, default_limit=DEFAULT_HISTORY
+        )
+        asked = Asked(
+            since=moment(query.since),
+            level=query.event_type,
+            execution=query.execution_id,
+            version=0 if query.all_job_versions else version_of(entry, query.job_version),
+        )
+        return answer(self._history_page(entry, asked, part))
+
+    def history(self, entry: JobEntry, version: int) -> Page[HistoryItem]:
+        """The beginning of one version's history."""
+        return self._history_page(entry, Asked(version=version), Window())
+
+    @staticmethod
+    def _history_page(entry: JobEntry, asked: Asked, part: Window) -> Page[HistoryItem]:
+        found = selected(views.history(entry), asked)
+        items, token = page(found, part, lambda item: item.seq_num)
+        if not token and is_open(entry, asked):
+            token = Window(limit=part.limit, offset=max(part.offset, min(part.end, len(found)))).token()
+        return Page(next_token=token, items=tuple(items))
+
+    async def get_executions(self, request: web.Request) -> web.Response:
+        entry, query = self.entry(request), query_of(request, ExecutionsQuery)
+        part = window(
+            sort_by=query.order_by,
+            reverse=query.reverse,
+            limit=query.limit,
+            token=query.next_token,
+            default_limit=MAX_PAGE,
+        )
+        version = 0 if query.all_job_versions else version_of(entry, query.job_version)
+        return answer(self._executions_page(entry, version, part))
+
+    def executions(self, entry: JobEntry, version: int) -> Page[ExecutionView]:
+        """The first executions of one version."""
+        return self._executions_page(entry, version, Window())
+
+    def _executions_page(self, entry: JobEntry, version: int, part: Window) -> Page[ExecutionView]:
+        """Of all versions if `version` is 0."""
+        found = [
+            (key, record)
+            for key, record in entry.executions.items()
+            if record.job_version in entry.specs and version in {0, record.job_version}
+        ]
+        items, token = page(found, part, sort_key(part, _ORDERS))
+        return Page(
+            next_token=token,
+            items=tuple(
+                views.execution_view(entry, record, self._model.revision_of(subjects.execution_record(key)))
+                for key, record in items
+            ),
+        )
+
+    async def get_versions(self, request: web.Request) -> web.Response:
+        return answer(Page(items=version_views(self._model, self.entry(request))))
+
+    def version_view(self, entry: JobEntry, version: int) -> JobView:
+        """One version of the job, the newest if it is 0. Raises NotFound."""
+        return version_view(self._model, entry, version_of(entry, version))
+
+    async def get_results(self, request: web.Request) -> web.Response:
+        return answer(Page(items=await results(self.entry(request), self._locations)))
+
+    async def get_events(self, request: web.Request) -> web.StreamResponse:
+        return await stream_events(request, self._model, self.entry(request))
+
+
+def _created(stored: Stored) -> tuple[int, str]:
+    return stored[1].create_time, stored[0]
+
+
+def _modified(stored: Stored) -> tuple[int, str]:
+    return stored[1].modify_time, stored[0]
+
+
+def _by_id(stored: Stored) -> tuple[int, str]:
+    return 0, stored[1].id
+
+
+def _by_state(stored: Stored) -> tuple[int, str]:
+    return rest.execution_state_number(stored[1].state), stored[0]
+
+
+_ORDERS: dict[str, Callable[[Stored], tuple[int, str]]] = {
+    "": _created,
+    "created_at": _created,
+    "create_time": _created,
+    "modified_at": _modified,
+    "modify_time": _modified,
+    "id": _by_id,
+    "state": _by_state,
+}

@@ -1,0 +1,153 @@
+"""The jobs of the HTTP API: submit, compare, list, describe, run again and stop them."""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+
+from orchestrator import views
+from orchestrator.api_job_parts import JobParts
+from orchestrator.api_queries import InNamespace, JobQuery, ListJobsQuery, StopQuery
+from orchestrator.api_requests import answer, body_of, query_of
+from orchestrator.api_routes import JOBS, Route
+from orchestrator.model import JobEntry, Model
+from orchestrator.paging import page, sort_key, window
+from orchestrator.selectors import matches, selector
+from orchestrator.store import Store
+from orchestrator.submissions import Submissions
+from shared import rest
+from shared.errors import InvalidInput
+
+DEFAULT_JOBS = 10
+STORE_SECONDS = 15.0
+MAX_TOKEN = 200
+
+_INCLUDES = frozenset({"history", "executions"})
+
+
+class JobRoutes:
+    """Reads come from the model and cost no round trip."""
+
+    def __init__(self, *, model: Model, store: Store, submissions: Submissions, parts: JobParts) -> None:
+        self._model = model
+        self._store = store
+        self._submissions = submissions
+        self._parts = parts
+
+    def routes(self) -> tuple[Route, ...]:
+        one, submit = f"{JOBS}/{{job}}", "Run a job, or a new version of the job that has its name."
+        rerun = "Run a version of a job again, as a new version."
+        return (
+            Route("PUT", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest),
+            Route("POST", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest),
+            Route("GET", JOBS, self.list_jobs, "Some jobs.", rest.ListJobsResponse, ListJobsQuery),
+            Route(
+                "PUT",
+                f"{JOBS}/diff",
+                self.diff,
+                "What a submit would change.",
+                rest.DiffResponse,
+                body=rest.DiffRequest,
+            ),
+            Route("GET", one, self.get_job, "One job, by name, id or beginning of an id.", rest.JobResponse, JobQuery),
+            Route("DELETE", one, self.stop_job, "Stop a job.", rest.StopResponse, StopQuery, rest.StopRequest),
+            Route("PUT", f"{one}/rerun", self.rerun, rerun, rest.RerunResponse, InNamespace, rest.RerunRequest),
+        )
+
+    async def submit(self, request: web.Request) -> web.Response:
+        wanted, warnings = await body_of(request, rest.SubmitRequest)
+        async with asyncio.timeout(STORE_SECONDS):
+            done = await self._submissions.submit(
+                wanted.job, force=wanted.force, token=wanted.idempotency_token[:MAX_TOKEN]
+            )
+        return answer(
+            rest.SubmitResponse(
+                job_id=done.job_id, evaluation_id=evaluation(done.job_id), warnings=(*warnings, *done.warnings)
+            )
+        )
+
+    async def diff(self, request: web.Request) -> web.Response:
+        wanted, warnings = await body_of(request, rest.DiffRequest)
+        self._store.check_ready()
+        found = await asyncio.to_thread(self._submissions.difference, wanted.job)
+        return answer(rest.DiffResponse(diff=found.lines, warnings=(*warnings, *found.warnings)))
+
+    async def list_jobs(self, request: web.Request) -> web.Response:
+        self._store.check_ready()
+        query = query_of(request, ListJobsQuery)
+        conditions = selector(query.labels)
+        part = window(
+            sort_by=query.order_by,
+            reverse=query.reverse,
+            limit=query.limit,
+            token=query.next_token,
+            default_limit=DEFAULT_JOBS,
+        )
+        found = [
+            entry
+            for entry in self._model.jobs.values()
+            if query.namespace in {"*", entry.job.namespace} and matches(entry.spec.labels, conditions)
+        ]
+        items, token = page(found, part, sort_key(part, _ORDERS), descending=True)
+        return answer(
+            rest.ListJobsResponse(next_token=token, items=tuple(views.job_view(self._model, entry) for entry in items))
+        )
+
+    async def get_job(self, request: web.Request) -> web.Response:
+        entry = self._parts.entry(request)
+        query = query_of(request, JobQuery)
+        include = {part.strip().lower() for text in query.include for part in text.split(",")} - {""}
+        if unknown := include - _INCLUDES:
+            raise InvalidInput(
+                f"{min(unknown)[:80]!r} cannot be included.", hint=f"Known are {', '.join(sorted(_INCLUDES))}."
+            )
+        job = self._parts.version_view(entry, query.job_version)
+        return answer(
+            rest.JobResponse(
+                job=job,
+                history=self._parts.history(entry, job.version) if "history" in include else None,
+                executions=self._parts.executions(entry, job.version) if "executions" in include else None,
+            )
+        )
+
+    async def rerun(self, request: web.Request) -> web.Response:
+        wanted, warnings = await body_of(request, rest.RerunRequest, optional=True)
+        entry = self._parts.entry(request)
+        async with asyncio.timeout(STORE_SECONDS):
+            version = await self._submissions.rerun(
+                entry, wanted.job_version, wanted.reason, token=wanted.idempotency_token[:MAX_TOKEN]
+            )
+        job = entry.job.id
+        return answer(
+            rest.RerunResponse(evaluation_id=evaluation(job), job_id=job, job_version=version, warnings=warnings)
+        )
+
+    async def stop_job(self, request: web.Request) -> web.Response:
+        wanted, _ = await body_of(request, rest.StopRequest, optional=True)
+        entry = self._parts.entry(request)
+        reason = wanted.reason or query_of(request, StopQuery).reason
+        async with asyncio.timeout(STORE_SECONDS):
+            stopped = await self._submissions.stop(entry, reason)
+        return answer(rest.StopResponse(evaluation_id=evaluation(entry.job.id) if stopped else ""))
+
+
+def _created(entry: JobEntry) -> tuple[int, str]:
+    return entry.job.create_time, entry.job.id
+
+
+def _modified(entry: JobEntry) -> tuple[int, str]:
+    return views.modified(entry), entry.job.id
+
+
+_ORDERS: dict[str, Callable[[JobEntry], tuple[int, str]]] = {
+    "": _created,
+    "created_at": _created,
+    "create_time": _created,
+    "modified_at": _modified,
+    "modify_time": _modified,
+}
+
+
+def evaluation(job: str) -> str:
+    """The reference answers with the id of an evaluation; here the job's own id stands for it."""
+    return f"v-{job.removeprefix('j-')}"

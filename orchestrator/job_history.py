@@ -1,0 +1,87 @@
+"""Which items of a job's history a reader asked for."""
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from orchestrator.model import JobEntry
+from orchestrator.submissions import VERSION_DETAIL
+from shared import rest
+from shared.errors import InvalidInput
+from shared.rest import HistoryItem
+
+_LEVELS = {"job": rest.JOB_LEVEL, "execution": rest.EXECUTION_LEVEL}
+_BEGINNING = datetime.fromtimestamp(0, UTC)
+_LATEST = 253402300799.0
+"""The last second of the year 9999, beyond which there is no datetime."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """`level` is job, execution, or anything else for both; `version` 0 is all."""
+
+    since: datetime = _BEGINNING
+    level: str = ""
+    execution: str = ""
+    version: int = 0
+
+
+def moment(text: str) -> datetime:
+    """Seconds since 1970, or a time with its zone as RFC 3339 has it. Raises InvalidInput."""
+    if not text:
+        return _BEGINNING
+    try:
+        found = _seconds(text) or msgspec.convert(text.strip().replace(" ", "+"), datetime)
+    except (msgspec.ValidationError, ValueError):
+        found = _BEGINNING.replace(tzinfo=None)
+    if found.tzinfo is None:
+        raise InvalidInput(
+            f"{text[:80]!r} is not a moment.", hint="Give seconds since 1970, or a time such as 2026-01-31T12:00:00Z."
+        )
+    return found
+
+
+def _seconds(text: str) -> datetime | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    if not math.isfinite(seconds) or not 0 <= seconds <= _LATEST:
+        raise ValueError(text)
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def selected(items: Iterable[HistoryItem], asked: Asked) -> list[HistoryItem]:
+    level = _LEVELS.get(asked.level)
+    return [
+        item
+        for item in _with_versions(items)
+        if item.time >= asked.since
+        and level in {None, item.type}
+        and item.execution_id.startswith(asked.execution)
+        and asked.version in {0, item.job_version}
+    ]
+
+
+def _with_versions(items: Iterable[HistoryItem]) -> Iterable[HistoryItem]:
+    """What happens to the job itself belongs to the version that was submitted last before it."""
+    version = 0
+    for item in items:
+        if item.type == rest.JOB_LEVEL:
+            version = int(item.event.details.get(VERSION_DETAIL, version or item.job_version))
+            yield msgspec.structs.replace(item, job_version=version)
+        else:
+            yield item
+
+
+def is_open(entry: JobEntry, asked: Asked) -> bool:
+    """Whether there can be more of what is asked for."""
+    if asked.execution:
+        found = [each for each in entry.executions.values() if each.id.startswith(asked.execution)]
+        return any(not each.state.is_terminal for each in found)
+    if asked.version and asked.version != entry.job.version:
+        return any(
+            not each.state.is_terminal for each in entry.executions.values() if each.job_version == asked.version
+        )
+    return not entry.progress.state.is_terminal

@@ -1,0 +1,141 @@
+"""The command `tarpon job logs`: what the tasks of a job wrote, as far as it has been kept."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.errors import Conflict, InvalidInput, NotFound
+from tarpon.cli.commands import Command, with_client
+from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.outcomes import EXIT_CODES_HELP
+
+if TYPE_CHECKING:
+    from shared.jobspec import JobView
+    from shared.rest import ExecutionView
+    from tarpon.cli.task_output import TaskOutput
+    from tarpon.client import Client
+
+
+class LogsNotThereYet(Conflict):
+    """The task has not ended, and only then what it wrote can be had."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(
+            f"Job {job} is {state}, and the logs of running tasks are not there yet.",
+            hint=f"`tarpon job logs --follow {job}` waits until it has ended and shows them then.",
+        )
+
+
+class NoLogs(NotFound):
+    """The job has ended, and nothing of what it wrote was kept."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(
+            f"Job {job} is {state}, and no task of it has left any logs.",
+            hint=f"`tarpon job describe {job}` shows what happened.",
+        )
+
+
+class ExecutionNotFound(NotFound):
+    def __init__(self, job: str, execution: str) -> None:
+        super().__init__(
+            f"Job {job} has no execution {execution[:80]!r}.", hint=f"`tarpon job executions {job}` lists them."
+        )
+
+
+class ExecutionAmbiguous(InvalidInput):
+    def __init__(self, execution: str, count: int) -> None:
+        super().__init__(
+            f"{execution[:80]!r} is the beginning of {count} executions' ids.", hint="Give more of the id."
+        )
+
+
+@click.command(cls=Command, epilog=EXIT_CODES_HELP)
+@job_argument
+@click.option("-f", "--follow", is_flag=True, help="Wait until the job has ended, if it has not.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of stdout and of stderr.")
+@click.option("-e", "--execution-id", default="", metavar="ID", help="Only this execution, or beginning of an id.")
+@namespace_option
+@with_client
+async def logs(
+    client: "Client", *, job: str, follow: bool, tail: int | None, execution_id: str, namespace: str
+) -> None:
+    """Print what the tasks of a job wrote: their stdout to stdout, their stderr to stderr.
+
+    A pipe or file gets the bytes as they are; a terminal gets control characters in writing.
+    """
+    await show_logs(client, job, follow=follow, tail=tail, execution_id=execution_id, namespace=namespace)
+
+
+async def show_logs(
+    client: "Client",
+    job: str,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    execution_id: str = "",
+    namespace: str = "",
+) -> None:
+    """Raises LogsNotThereYet, NoLogs and ExecutionNotFound, beside what the client and a download raise."""
+    from tarpon.cli.task_output import TaskOutput
+    from tarpon.watching import is_over
+
+    view = await client.get(job, namespace=namespace)
+    if follow and not is_over(view):
+        click.echo(f"Job {job} is {view.state.state_type}; its logs follow when it has ended.", err=True)
+        view = await client.wait(job, namespace=namespace)
+    executions = await client.all_executions(job, namespace=namespace)
+    chosen = [named(executions, execution_id, job)] if execution_id else latest(executions, view.version)
+    chosen = [each for each in chosen if each.run_output is not None]
+    if not chosen:
+        raise (NoLogs if is_over(view) else LogsNotThereYet)(job, view.state.state_type)
+    output = TaskOutput(tail)
+    for each in chosen:
+        if len(chosen) > 1:
+            click.echo(f"==> {each.id} (part {each.partition_index}, {each.state_name}) <==", err=True)
+        await _write(client, view, each, output, namespace)
+        output.end()
+    if missing := (view.count or 1) - len(chosen) if not (execution_id or is_over(view)) else 0:
+        click.echo(f"{missing} of {view.count} tasks have not ended; their logs are not there yet.", err=True)
+
+
+def latest(executions: "Sequence[ExecutionView]", version: int) -> "list[ExecutionView]":
+    """Of each part of this version, the last attempt that wrote anything; in the order of the parts."""
+    by_part: dict[int, ExecutionView] = {}
+    for each in sorted(executions, key=lambda each: each.create_time):
+        if each.job_version == version and each.run_output is not None:
+            by_part[each.partition_index] = each
+    return [by_part[part] for part in sorted(by_part)]
+
+
+def named(executions: "Sequence[ExecutionView]", text: str, job: str) -> "ExecutionView":
+    """The execution of this id, or of this beginning of an id."""
+    found = [each for each in executions if each.id == text] or [
+        each for each in executions if each.id.startswith(text)
+    ]
+    if not found:
+        raise ExecutionNotFound(job, text)
+    if len(found) > 1:
+        raise ExecutionAmbiguous(text, len(found))
+    return found[0]
+
+
+async def _write(
+    client: "Client", view: "JobView", execution: "ExecutionView", output: "TaskOutput", namespace: str
+) -> None:
+    from tarpon.result_logs import STDERR, STDOUT, stream_output
+
+    told = execution.run_output
+    assert told is not None, "only such executions were chosen"
+    truncated = told.stdout_truncated or told.stderr_truncated
+    if truncated and execution.published_result is not None and execution.published_result.params is not None:
+        for result in await client.results(view.id, namespace=namespace):
+            if result.params.execution_id == execution.id:
+                await stream_output(client, view.id, result.params, output.write, namespace=namespace)
+                return
+    output.write(STDERR, told.stderr.encode())
+    output.write(STDOUT, told.stdout.encode())
+    if truncated:
+        output.end()
+        click.echo(f"Only the beginning was kept of what {execution.id} wrote.", err=True)

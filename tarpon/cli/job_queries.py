@@ -1,0 +1,113 @@
+"""The commands that show jobs: `tarpon job list`, `describe`, `executions`, `history` and `versions`."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from tarpon.cli.commands import Command, with_client
+from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.output import output_option, show
+
+if TYPE_CHECKING:
+    from tarpon.client import Client
+
+next_token_option = click.option("--next-token", default="", help="Go on where the last listing ended.")
+
+
+@click.command("list", cls=Command)
+@click.option("--namespace", default="", help='One namespace; "*" is all.')
+@click.option("-A", "--all-namespaces", is_flag=True, help="The same as --namespace '*'.")
+@click.option(
+    "--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many jobs at most."
+)
+@next_token_option
+@click.option("--order-by", type=click.Choice(["created_at", "modified_at"]), default="created_at", show_default=True)
+@click.option("--reverse", "--order-reversed", is_flag=True, help="The other way round.")
+@click.option("-l", "--labels", multiple=True, metavar="SELECTOR", help="Such as team=a,env in (x,y).")
+@output_option
+@with_client
+async def list_jobs(
+    client: "Client",
+    *,
+    namespace: str,
+    all_namespaces: bool,
+    limit: int,
+    next_token: str,
+    order_by: str,
+    reverse: bool,
+    labels: tuple[str, ...],
+    output: str,
+) -> None:
+    """List jobs, the newest first."""
+    from tarpon.cli.job_text import jobs_table
+
+    if all_namespaces and namespace not in {"", "*"}:
+        raise click.UsageError("--all-namespaces and --namespace exclude each other.")
+    everywhere = all_namespaces or namespace == "*"
+    page = await client.list(
+        namespace="*" if everywhere else namespace,
+        limit=limit,
+        next_token=next_token,
+        order_by=order_by,
+        reverse=reverse,
+        labels=",".join(labels),
+    )
+    show(page.items, output, lambda: jobs_table(page.items, datetime.now(UTC), with_namespace=everywhere))
+    if page.next_token:
+        click.echo(f"There are more: --next-token {page.next_token}", err=True)
+
+
+@click.command(cls=Command)
+@job_argument
+@namespace_option
+@output_option
+@with_client
+async def describe(client: "Client", *, job: str, namespace: str, output: str) -> None:
+    """Show all about one job: its state, executions, history and the beginning of what it wrote."""
+    from tarpon.cli.job_text import description
+
+    described = await client.describe(job, namespace=namespace)
+    show(described, output, lambda: description(described, datetime.now(UTC)))
+
+
+@click.command(cls=Command)
+@job_argument
+@namespace_option
+@output_option
+@with_client
+async def executions(client: "Client", *, job: str, namespace: str, output: str) -> None:
+    """List the executions of a job."""
+    from tarpon.cli.job_text import executions_table
+
+    found = await client.all_executions(job, namespace=namespace)
+    show(found, output, lambda: executions_table(found, datetime.now(UTC)))
+
+
+@click.command(cls=Command)
+@job_argument
+@namespace_option
+@next_token_option
+@output_option
+@with_client
+async def history(client: "Client", *, job: str, namespace: str, next_token: str, output: str) -> None:
+    """Show what happened to a job."""
+    from tarpon.cli.job_text import history_lines
+
+    page = await client.history(job, namespace=namespace, next_token=next_token)
+    show(page.items, output, lambda: history_lines(page.items, datetime.now(UTC)))
+    if page.next_token:
+        click.echo(f"There may be more: --next-token {page.next_token}", err=True)
+
+
+@click.command(cls=Command)
+@job_argument
+@namespace_option
+@output_option
+@with_client
+async def versions(client: "Client", *, job: str, namespace: str, output: str) -> None:
+    """List the versions of a job: each submit that changed it, or was forced, made one."""
+    from tarpon.cli.job_text import versions_table
+
+    found = await client.versions(job, namespace=namespace)
+    show(found, output, lambda: versions_table(found, datetime.now(UTC)))

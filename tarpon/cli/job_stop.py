@@ -1,0 +1,28 @@
+"""The command `tarpon job stop`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tarpon.cli.commands import Command, with_client
+from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.output import output_option, show
+
+if TYPE_CHECKING:
+    from tarpon.client import Client
+
+
+@click.command(cls=Command)
+@job_argument
+@namespace_option
+@click.option("--reason", default="", help="Why, for the job's history.")
+@click.option("--quiet", is_flag=True, help="Print nothing.")
+@output_option
+@with_client
+async def stop(client: "Client", *, job: str, namespace: str, reason: str, quiet: bool, output: str) -> None:
+    """Stop a job."""
+    stopped = await client.stop(job, reason=reason, namespace=namespace)
+    if quiet:
+        return
+    submitted = f"Job stop successfully submitted with evaluation ID: {stopped.evaluation_id}"
+    show(stopped, output, lambda: submitted if stopped.evaluation_id else "The job was stopped already.")

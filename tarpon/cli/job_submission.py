@@ -1,0 +1,48 @@
+"""The commands that read a job file: `tarpon job run` and `tarpon job validate`."""
+
+import click
+
+from tarpon.cli.commands import Command, given
+from tarpon.cli.job_template import Template, template_options
+from tarpon.cli.outcomes import EXIT_CODES_HELP
+from tarpon.cli.run_options import RunOptions, run_options
+
+file_argument = click.argument("file", metavar="FILE")
+
+
+@click.command(cls=Command, epilog=EXIT_CODES_HELP)
+@file_argument
+@run_options
+@template_options
+def run(*, file: str, options: RunOptions, template: Template) -> int:
+    """Submit the job in FILE (YAML or JSON; - is stdin) and watch it.
+
+    {{.Name}} in FILE is replaced by the value that -V Name=... or the environment (-E) gives; of Go's templates there
+    is no more than that.
+    """
+    from tarpon.cli.job_file import read_job
+
+    job = read_job(file, template)
+    api = given().config().api
+
+    from tarpon.cli.job_run import run_job
+
+    return run_job(job, options, api)
+
+
+@click.command(cls=Command, epilog=EXIT_CODES_HELP)
+@file_argument
+@template_options
+def validate(*, file: str, template: Template) -> None:
+    """Tell whether the job in FILE (YAML or JSON; - is stdin) is valid: print OK, or every problem.
+
+    No orchestrator is asked, so what only it can know (defaults, publishers, nodes) is not looked at.
+    """
+    from shared.job_rules import dropped
+    from tarpon.cli.job_checks import check_document
+    from tarpon.cli.job_file import read_document
+
+    document, what = read_document(file, template)
+    for warning in dropped(check_document(document, what=what)):
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo("OK")

@@ -1,0 +1,62 @@
+"""Which options every command has that submits a job and watches it."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+
+
+class RunOptions(NamedTuple):
+    """What to do with a job besides submitting it; `wait_seconds` is None where only the job's end ends the wait."""
+
+    wait: bool = True
+    wait_seconds: float | None = None
+    id_only: bool = False
+    follow: bool = False
+    get: bool = False
+    force: bool = False
+    exit_zero: bool = False
+    dry_run: bool = False
+
+
+_OPTIONS = (
+    click.option("--wait/--no-wait", default=True, show_default=True, help="Watch the job until it has ended."),
+    click.option(
+        "--wait-timeout-secs",
+        "wait_seconds",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Watch no longer than this; the job goes on, and the exit code is 1.",
+    ),
+    click.option("--id-only", is_flag=True, help="Print nothing but the job's id on stdout."),
+    click.option("-f", "--follow", is_flag=True, help="Print what the task wrote, when the job has ended."),
+    click.option("--get", is_flag=True, help="Download the results when the job has completed."),
+    click.option("--force", is_flag=True, help="Run the job again even if it has not changed."),
+    click.option("--exit-zero", is_flag=True, help="Exit with 0 also when the job failed or was stopped."),
+    click.option("--dry-run", is_flag=True, help="Print the job as YAML for `tarpon job run`, and submit nothing."),
+)
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these options; its function gets them as `options`."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        options = RunOptions(**{name: values.pop(name) for name in RunOptions._fields})
+        _check(options)
+        return function(options=options, **values)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _check(options: RunOptions) -> None:
+    if options.wait:
+        return
+    for needs_end, name in ((options.get, "--get"), (options.follow, "--follow")):
+        if needs_end:
+            raise click.UsageError(f"{name} needs the end of the job, so it cannot go with --no-wait.")
+    if options.wait_seconds is not None:
+        raise click.UsageError("--wait-timeout-secs limits a wait, so it cannot go with --no-wait.")
