@@ -38,6 +38,7 @@ check: $(VENV)/.develop ## Check style, types and who imports whom
 fix: $(VENV)/.develop ## Put right what can be put right by machine
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
+	@$(RUN)/python -m tests.settings_page
 
 clean: ## Remove what setup made
 	rm -rf $(VENV) .venv-node build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -68,8 +68,7 @@ class JobRoutes:
 
     async def diff(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.DiffRequest)
-        self._store.check_ready()
-        found = await asyncio.to_thread(self._submissions.difference, wanted.job)
+        found = await self._submissions.difference(wanted.job)
         return answer(rest.DiffResponse(diff=found.lines, warnings=(*warnings, *found.warnings)))
 
     async def list_jobs(self, request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from shared.decoding import decode
 from shared.errors import InvalidDocument, PayloadTooLarge
 from shared.job_rules import MAX_JOB_BYTES
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_BODY_BYTES = 10 << 20
 """Of a body as it is sent, with its blanks."""
@@ -89,11 +89,11 @@ def _without_owned(data: dict[str, Any]) -> tuple[str, ...]:
     job = next((value for key, value in data.items() if key.lower() == "job"), None)
     if not isinstance(job, dict):
         return ()
-    warnings: list[str] = []
-    for key in [key for key in job if key.lower() in _OWNED]:
-        if not _is_nothing(job.pop(key)):
-            warnings.append(f"Job.{_OWNED[key.lower()]} is the server's to set and was ignored")
-    return tuple(warnings)
+    owned = [key for key in job if key.lower() in _OWNED]
+    told = [key for key in owned if not _is_nothing(job[key])]
+    for key in owned:
+        del job[key]
+    return tuple(f"Job.{_OWNED[key.lower()]} is the server's to set and was ignored" for key in told)
 
 
 def _is_nothing(value: Any) -> bool:

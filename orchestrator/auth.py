@@ -1,7 +1,8 @@
 """Who may join over NATS, and as whom.
 
 A node shows the join secret as its token, its id as its name, and its own key by signing the server's nonce. The id is
-bound to the key at the first join: whoever has the join secret may take an id that is free, and nobody another's.
+bound to the key at the first join: whoever has the join secret may take an id that is free, and nobody another's. A
+program that uses the NATS API, an integration, shows its name as user, and the password that belongs to that name.
 
 `decide` judges a request without any I/O; `serve_auth` listens, binds and answers.
 """
@@ -17,11 +18,18 @@ import nkeys
 
 from orchestrator import jwt
 from orchestrator.auth_callout import AuthRequest, User, admission, parse_request, refusal
-from orchestrator.nats_config import AUTH_SECONDS, NODES_ACCOUNT
+from orchestrator.nats_config import AUTH_SECONDS, INTEGRATIONS_ACCOUNT, NODES_ACCOUNT
+from orchestrator.secrets import Secrets, integration_password
 from shared.errors import InvalidId, TarponError
-from shared.ids import NodeId, node_id
+from shared.ids import NodeId, is_safe_id, node_id
 from shared.secret import Secret
-from shared.subjects import AUTH_REQUESTS, node_may_publish, node_may_subscribe
+from shared.subjects import (
+    AUTH_REQUESTS,
+    integration_may_publish,
+    integration_may_subscribe,
+    node_may_publish,
+    node_may_subscribe,
+)
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
@@ -39,12 +47,18 @@ LOGGED_REFUSALS = 20
 LOG_WINDOW_SECONDS = 60.0
 
 
-class Admit(msgspec.Struct, frozen=True):
-    """Let it in, provided that `node` is bound to `public_key`."""
+class Claim(msgspec.Struct, frozen=True):
+    """The node id that a key takes, if it is free or this key's already."""
 
-    user: User
     node: NodeId
     public_key: str
+
+
+class Admit(msgspec.Struct, frozen=True):
+    """Let it in, provided that its claim, where it makes one, is granted."""
+
+    user: User
+    claim: Claim | None = None
 
 
 class Refuse(msgspec.Struct, frozen=True):
@@ -64,11 +78,13 @@ class Bindings(Protocol):
         ...
 
 
-def decide(request: AuthRequest, *, join_secret: Secret) -> Admit | Refuse:
+def decide(request: AuthRequest, *, join_secret: Secret, integration_secret: Secret) -> Admit | Refuse:
     """What can be judged without asking anybody."""
     offered = request.connect_opts
     if request.client_info.kind != "Client":
         return Refuse("it is not a client but a leaf node or the like")
+    if offered.user:
+        return _decide_integration(offered.user, offered.password, integration_secret)
     if not hmac.compare_digest(offered.auth_token.encode(), join_secret.reveal().encode()):
         return Refuse("its join secret is wrong" if offered.auth_token else "it shows no join secret")
     try:
@@ -81,7 +97,21 @@ def decide(request: AuthRequest, *, join_secret: Secret) -> Admit | Refuse:
     user = User(
         name=node, account=NODES_ACCOUNT, may_publish=node_may_publish(node), may_subscribe=node_may_subscribe(node)
     )
-    return Admit(user, node, offered.nkey)
+    return Admit(user, Claim(node, offered.nkey))
+
+
+def _decide_integration(principal: str, password: str, secret: Secret) -> Admit | Refuse:
+    if not is_safe_id(principal):
+        return Refuse("its user is not the name of an integration")
+    if not hmac.compare_digest(password.encode(), integration_password(secret, principal).reveal().encode()):
+        return Refuse("its password is not that of this integration")
+    user = User(
+        name=principal,
+        account=INTEGRATIONS_ACCOUNT,
+        may_publish=integration_may_publish(principal),
+        may_subscribe=integration_may_subscribe(principal),
+    )
+    return Admit(user)
 
 
 def _check_key(request: AuthRequest) -> None:
@@ -96,12 +126,11 @@ async def serve_auth(
     connection: Connection,
     bindings: Bindings,
     *,
-    issuer_seed: Secret,
-    join_secret: Secret,
+    secrets: Secrets,
     ready: asyncio.Event | None = None,
 ) -> None:
     """Answer the servers' questions until cancelled; several orchestrators share them. Sets `ready` when listening."""
-    desk = _Desk(bindings, issuer_seed, join_secret)
+    desk = _Desk(bindings, secrets)
     async with connection.subscribe(AUTH_REQUESTS, queue=QUEUE) as requests, asyncio.TaskGroup() as group:
         if ready is not None:
             await connection.wait_connected()
@@ -114,10 +143,10 @@ async def serve_auth(
 class _Desk:
     """Judges requests, many at once and the rest in the order of their arrival."""
 
-    def __init__(self, bindings: Bindings, issuer_seed: Secret, join_secret: Secret) -> None:
+    def __init__(self, bindings: Bindings, secrets: Secrets) -> None:
         self._bindings = bindings
-        self._join_secret = join_secret
-        self._signer = nkeys.from_seed(bytearray(issuer_seed.reveal(), "ascii"))
+        self._secrets = secrets
+        self._signer = nkeys.from_seed(bytearray(secrets.issuer_seed.reveal(), "ascii"))
         self._issuer = str(self._signer.public_key, "ascii")
         self._refusals = RefusalLog()
         self._free = asyncio.Semaphore(MAX_IN_FLIGHT)
@@ -151,10 +180,15 @@ class _Desk:
 
     async def _judge(self, request: AuthRequest) -> Admit | Refuse:
         try:
-            decision = decide(request, join_secret=self._join_secret)
-            if isinstance(decision, Admit):
+            decision = decide(
+                request,
+                join_secret=self._secrets.join_secret,
+                integration_secret=self._secrets.integration_secret,
+            )
+            if isinstance(decision, Admit) and decision.claim is not None:
                 async with asyncio.timeout(BIND_SECONDS):
-                    return await self._bound(decision)
+                    if not await self._bindings.bind(decision.claim.node, decision.claim.public_key):
+                        return Refuse("the id belongs to another key")
         except (TarponError, TimeoutError) as error:
             return Refuse(f"whether the id is its own cannot be told at present: {error!r}")
         except Exception:  # noqa: BLE001  # a fault at one request must not end the service
@@ -162,14 +196,11 @@ class _Desk:
             return Refuse("the orchestrator has a fault")
         return decision
 
-    async def _bound(self, decision: Admit) -> Admit | Refuse:
-        bound = await self._bindings.bind(decision.node, decision.public_key)
-        return decision if bound else Refuse("the id belongs to another key")
-
 
 def _explain(request: AuthRequest, refused: Refuse) -> str:
-    name, host = request.connect_opts.name[:64], request.client_info.host[:64]
-    return f"A connection from {host!r} as node {name!r} is refused: {refused.reason}."
+    offered, host = request.connect_opts, request.client_info.host[:64]
+    who = f"integration {offered.user[:64]!r}" if offered.user else f"node {offered.name[:64]!r}"
+    return f"A connection from {host!r} as {who} is refused: {refused.reason}."
 
 
 class RefusalLog:

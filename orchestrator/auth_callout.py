@@ -34,6 +34,8 @@ class ConnectOptions(msgspec.Struct):
     nkey: str = ""
     sig: str = ""
     auth_token: str = ""
+    user: str = ""
+    password: str = msgspec.field(name="pass", default="")
 
     def __repr__(self) -> str:
         return f"<ConnectOptions {self.name[:64]!r}>"

@@ -5,6 +5,7 @@ of the history, so that a reader that comes back with `Last-Event-ID` gets what 
 """
 
 import asyncio
+import time
 
 import msgspec
 from aiohttp import web
@@ -17,6 +18,10 @@ from shared.jobspec import JobView
 KEEP_ALIVE_SECONDS = 15.0
 GATHER_SECONDS = 0.02
 """Changes that come this close together are sent together."""
+REST_FACTOR = 4.0
+"""How much longer than it works for one reader the orchestrator rests, so that the reader of a large job slows none."""
+WRITE_SECONDS = 45.0
+"""How long a reader may take for what is sent."""
 
 
 async def stream_events(request: web.Request, model: Model, entry: JobEntry) -> web.StreamResponse:
@@ -25,28 +30,51 @@ async def stream_events(request: web.Request, model: Model, entry: JobEntry) -> 
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
-    seen = _last_seen(request)
-    state = ""
+    reader = _Reader(response, _last_seen(request))
     with model.watch(entry.job.id) as watch:
         while True:
-            job = views.job_view(model, entry)
-            items = views.history(entry)
-            for item in items[seen:]:
-                await response.write(_event(item.seq_num, rest.EVENT_HISTORY, item))
-            seen = max(seen, len(items))
-            if _state(job) != state:
-                state = _state(job)
-                await response.write(_event(seen, rest.EVENT_JOB, job))
-            if entry.progress.state.is_terminal:
-                break
+            began = time.monotonic()
+            ended = entry.progress.state.is_terminal
+            news = reader.news(model, entry)
+            rest_seconds = max(GATHER_SECONDS, REST_FACTOR * (time.monotonic() - began))
+            await reader.send(news)
+            if ended:
+                return response
             try:
                 async with asyncio.timeout(KEEP_ALIVE_SECONDS):
                     await watch.changed()
-                await asyncio.sleep(GATHER_SECONDS)
+                await asyncio.sleep(rest_seconds)
             except TimeoutError:
-                await response.write(b":\n\n")
-    await response.write_eof()
-    return response
+                await reader.send(b":\n\n")
+
+
+class _Reader:
+    """What one reader has been told."""
+
+    def __init__(self, response: web.StreamResponse, seen: int) -> None:
+        self._response = response
+        self._seen = seen
+        self._state = ""
+
+    def news(self, model: Model, entry: JobEntry) -> bytes:
+        job = views.job_view(model, entry)
+        items = views.history(entry)
+        parts = [_event(item.seq_num, rest.EVENT_HISTORY, item) for item in items[self._seen :]]
+        self._seen = max(self._seen, len(items))
+        if _state(job) != self._state:
+            self._state = _state(job)
+            parts.append(_event(self._seen, rest.EVENT_JOB, job))
+        return b"".join(parts)
+
+    async def send(self, data: bytes) -> None:
+        """Raises ConnectionError for a reader that went away, or does not read."""
+        if not data:
+            return
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self._response.write(data)
+        except TimeoutError:
+            raise ConnectionAbortedError("The reader of events does not read.") from None
 
 
 def _last_seen(request: web.Request) -> int:

@@ -48,7 +48,6 @@ def _state(entry: JobEntry, version: int) -> StateView:
         return StateView(state_type=JobState.COMPLETED)
     states = {each.state for each in executions}
     if ExecutionState.FAILED in states and states <= {ExecutionState.FAILED, ExecutionState.COMPLETED}:
-        failed = next(each for each in executions if each.failure is not None)
-        assert failed.failure is not None
-        return StateView(state_type=JobState.FAILED, message=failed.failure.detail or failed.failure.reason)
+        failure = next((each.failure for each in executions if each.failure is not None), None)
+        return StateView(state_type=JobState.FAILED, message=(failure.detail or failure.reason) if failure else "")
     return StateView(state_type=JobState.STOPPED, message="A later version took its place.")

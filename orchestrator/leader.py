@@ -2,6 +2,7 @@
 
 import asyncio
 
+from orchestrator.announcements import Announcements
 from orchestrator.assignments import Assignments
 from orchestrator.grants import Grants
 from orchestrator.heartbeats import take_heartbeats
@@ -79,6 +80,7 @@ class Leader:
             )
             heartbeats = take_heartbeats(self._connection, self._nodes, assignments.ask_to_register)
             group.create_task(heartbeats, name="heartbeats")
+            group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
             group.create_task(requests.run(), name="requests")
             group.create_task(reports.run(), name="reports")
             group.create_task(scheduler.run(), name="scheduler")

@@ -58,7 +58,10 @@ class JobEntry:
 
 
 class Model:
-    """`pending` and `surplus` are what the leader has to act on; `reasons` why a pending job has to wait."""
+    """`pending` and `surplus` are what the leader has to act on; `reasons` why a pending job has to wait.
+
+    `changed` are the jobs about which there is something new to tell, while somebody tells it.
+    """
 
     def __init__(self, *, max_attempts: int) -> None:
         self.jobs: dict[JobId, JobEntry] = {}
@@ -69,6 +72,8 @@ class Model:
         self.live: dict[NodeId, dict[ExecutionId, ExecutionRecord]] = {}
         self.reasons: dict[JobId, str] = {}
         self.wake = asyncio.Event()
+        self.changed: dict[JobId, None] | None = None
+        self.any_change = asyncio.Event()
         self._max_attempts = max_attempts
         self._revisions: dict[str, int] = {}
         self._entries: dict[JobId, JobEntry] = {}
@@ -153,6 +158,9 @@ class Model:
             self._notify(job)
 
     def _notify(self, job: JobId) -> None:
+        if self.changed is not None:
+            self.changed[job] = None
+            self.any_change.set()
         for event in self._watchers.get(job, ()):
             event.set()
 

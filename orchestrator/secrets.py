@@ -4,7 +4,9 @@ What is not given is made once and kept in the directory of secrets. Orchestrato
 those of the first are given to the others by path.
 """
 
+import base64
 import contextlib
+import hmac
 import logging
 import os
 import re
@@ -19,6 +21,7 @@ import nkeys
 
 from shared.errors import InvalidInput
 from shared.secret import Secret
+from shared.subjects import api_request, integration_inbox
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +71,25 @@ def load_secrets(sources: SecretSources) -> Secrets:
         join_secret=_join_secret(sources),
         integration_secret=_load(sources, sources.integration_secret_file, "integration.secret", _new_secret),
     )
+
+
+def integration_password(secret: Secret, principal: str) -> Secret:
+    """The password of one integration: it follows from the secret, so that none has to be stored."""
+    digest = hmac.digest(secret.reveal().encode(), b"integration\0" + principal.encode(), "sha256")
+    return Secret(base64.urlsafe_b64encode(digest).decode().rstrip("="))
+
+
+def integration_lines(secret: Secret, principal: str, host: str, port: int) -> str:
+    """What connects a program as this integration, as shell variables that its environment can take."""
+    address = f"[{host}]" if ":" in host else host
+    values = {
+        "NATS_URL": f"nats://{address}:{port}",
+        "NATS_USER": principal,
+        "NATS_PASSWORD": integration_password(secret, principal).reveal(),
+        "NATS_INBOX_PREFIX": integration_inbox(principal),
+        "TARPON_API_SUBJECT": api_request(principal, ""),
+    }
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())
 
 
 def join_line(join_secret: Secret, host: str, port: int) -> str:

@@ -15,6 +15,7 @@ from aiohttp import web
 from orchestrator.api import Api
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
+from orchestrator.integrations import Integrations
 from orchestrator.leader import Leader
 from orchestrator.lease import Lease
 from orchestrator.locations import Locations
@@ -70,8 +71,20 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             config=config, connection=connection, model=model, store=store, nodes=nodes, locations=locations
         )
         lease = Lease(connection, name)
-        api = Api(name=name, model=model, store=store, nodes=nodes, submissions=submissions, locations=locations)
+        api = Api(
+            name=name,
+            config=config,
+            model=model,
+            store=store,
+            nodes=nodes,
+            submissions=submissions,
+            locations=locations,
+        )
         await stack.enter_async_context(_admission(connection, store, secrets))
+        integrations = Integrations(
+            connection=connection, model=model, store=store, nodes=nodes, submissions=submissions, locations=locations
+        )
+        await stack.enter_async_context(background(integrations=integrations.run()))
         stack.push_async_callback(lease.resign)
         await stack.enter_async_context(background(lease=lease.lead(leader.decide)))
         await stack.enter_async_context(_serving(api.application(), listening))
@@ -205,8 +218,7 @@ async def _admission(connection: Connection, store: Store, secrets: Secrets) -> 
         await serve_auth(
             connection,
             StoredBindings(store),
-            issuer_seed=secrets.issuer_seed,
-            join_secret=secrets.join_secret,
+            secrets=secrets,
         )
 
     async with background(admission=admit()):

@@ -4,27 +4,41 @@ The order of writes makes a submit safe to repeat and safe to interrupt: the nam
 specification is stored, and the job's record, written last, is what makes it exist.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
 import msgspec
 from msgspec.structs import replace
 
+from orchestrator.differences import difference
+from orchestrator.job_defaults import completed
 from orchestrator.model import JobEntry, Model
 from orchestrator.records import Event, JobRecord, NameRecord, SpecRecord, with_event
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared import subjects
 from shared.config import BatchDefaults
-from shared.errors import InvalidInput, InvalidJob, JobEnded, JobUnchanged, RevisionConflict, Unavailable
+from shared.errors import (
+    Conflict,
+    InvalidInput,
+    JobEnded,
+    JobUnchanged,
+    NotFound,
+    RevisionConflict,
+    Unavailable,
+)
 from shared.ids import JobId, new_job_id
-from shared.job_rules import MANAGED, NO_PUBLISHERS, check, dropped, normalised
-from shared.jobspec import Job, Resources, SpecConfig, Task, Timeouts
+from shared.job_rules import MANAGED
+from shared.jobspec import Job
 from shared.states import DesiredState, JobState
 
 _log = logging.getLogger(__name__)
 
 TRIES = 16
+
+VERSION_DETAIL = "JobVersion"
+"""The detail of a submission's event that tells which version it made."""
 
 
 class PublisherNotConfigured(InvalidInput):
@@ -45,6 +59,13 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """What a submit would change, and the warnings that it would give."""
+
+    lines: str
+    warnings: tuple[str, ...] = ()
+
+
 class Submissions:
     """`check_publisher` raises PublisherNotConfigured or PublisherNotReady where s3managed cannot be promised."""
 
@@ -59,19 +80,8 @@ class Submissions:
     async def submit(self, job: Job, *, force: bool = False, token: str = "") -> Submitted:
         """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady."""
         self._store.check_ready()
-        warnings = dropped(job)
-        wanted = with_defaults(normalised(job), self._defaults)
-        check(wanted)
-        publisher = wanted.task.publisher
-        if publisher.type.lower() == MANAGED:
-            self._check_publisher()
-            if publisher.params:
-                warnings += ("The publisher s3managed takes no parameters; those given are ignored.",)
-        elif publisher.type.lower() not in NO_PUBLISHERS:
-            raise InvalidJob(
-                [f"Tasks[0].Publisher.Type {publisher.type[:80]!r} is not a publisher."],
-                hint="Publishers are s3managed and noop.",
-            )
+        wanted, warnings = completed(job, self._defaults)
+        self._check_publisher_of(wanted)
         fresh = new_job_id(token or None, wanted.namespace)
         for _ in range(TRIES):
             job_id = await self._claim(wanted, fresh)
@@ -88,6 +98,21 @@ class Submissions:
                 continue
             return Submitted(job_id=job_id, version=version, warnings=warnings)
         raise RevisionConflict(f"job {wanted.name}")
+
+    async def difference(self, job: Job) -> Difference:
+        """What submitting this would change. Raises InvalidJob, PayloadTooLarge."""
+        self._store.check_ready()
+        wanted, warnings = completed(job, self._defaults)
+        known = self._model.named(wanted.namespace, wanted.name) if wanted.name else None
+        entry = self._model.jobs.get(known) if known else None
+        if entry is None:
+            warnings += ("There is no job of this name yet; submitting it makes a new one.",)
+        lines = await asyncio.to_thread(difference, entry.spec if entry else None, wanted)
+        return Difference(lines=lines, warnings=warnings)
+
+    def _check_publisher_of(self, job: Job) -> None:
+        if job.task.publisher.type.lower() == MANAGED:
+            self._check_publisher()
 
     async def _claim(self, job: Job, fresh: JobId) -> JobId:
         """The id that the job's name belongs to in its namespace, which is `fresh` for a new name or none."""
@@ -117,7 +142,7 @@ class Submissions:
             version=version,
             priority=named.priority,
             token=token,
-            events=(Event(time=now, topic="Submission", message="Job submitted"),),
+            events=(_submission(now, "Job submitted", version),),
             create_time=now,
             submit_time=now,
             modify_time=now,
@@ -138,13 +163,17 @@ class Submissions:
     async def _update(self, entry: JobEntry, job: Job, *, force: bool, token: str) -> int:
         if job == entry.spec and not force:
             raise JobUnchanged(entry.job.name, entry.job.id)
+        return await self._renew(entry, job, "Job updated to version {}", token=token)
+
+    async def _renew(self, entry: JobEntry, job: Job, message: str, *, token: str) -> int:
+        """Store a new version and have it run; `message` has {} for its number. Raises RevisionConflict."""
         revision = self._model.revision_of(subjects.job_record(entry.job.id))
         before = entry.job
         version = await self._store_spec(before.id, job, before.version + 1)
         if self._model.revision_of(subjects.job_record(before.id)) != revision:
             raise RevisionConflict(before.id)
         now = now_ns()
-        event = Event(time=now, topic="Submission", message=f"Job updated to version {version}")
+        event = _submission(now, message.replace("{}", str(version), 1), version)
         after = replace(
             before,
             version=version,
@@ -159,6 +188,30 @@ class Submissions:
         await self._store.update(subjects.job_record(before.id), after)
         return version
 
+    async def rerun(self, entry: JobEntry, version: int, reason: str, *, token: str = "") -> int:
+        """Run this version, or the newest if it is 0, again as a new one; give its number.
+
+        Raises NotFound, Conflict for a job that has not begun, PublisherNotConfigured, PublisherNotReady.
+        """
+        for _ in range(TRIES):
+            if token and entry.job.token == token:
+                return entry.job.version  # the same request, come again
+            number = version or entry.job.version
+            if number not in entry.specs or number > entry.job.version:
+                raise NotFound(f"Job {entry.job.id} has no version {number}.")
+            if entry.progress.state is JobState.PENDING:
+                raise Conflict(
+                    f"Job {entry.job.id} cannot be run again: it has not begun yet.",
+                    hint="Wait until it runs, or stop it first.",
+                )
+            self._check_publisher_of(entry.specs[number])
+            message = f"Job run again as version {{}}, the same as version {number}{_because(reason)}"
+            try:
+                return await self._renew(entry, entry.specs[number], message, token=token)
+            except RevisionConflict:
+                await self._store.read(subjects.job_record(entry.job.id))
+        raise RevisionConflict(subjects.job_record(entry.job.id))
+
     async def stop(self, entry: JobEntry, reason: str) -> bool:
         """Have the job stopped; False if it was already. Raises JobEnded for one that has ended otherwise."""
         for _ in range(TRIES):
@@ -168,8 +221,7 @@ class Submissions:
             if state.is_terminal:
                 raise JobEnded(entry.job.id, state)
             now = now_ns()
-            message = f"Job stopped: {reason[:500]}" if reason else "Job stopped"
-            event = Event(time=now, topic="State Update", message=message)
+            event = Event(time=now, topic="State Update", message=f"Job stopped{_because(reason)}")
             after = replace(
                 entry.job,
                 desired=DesiredState.STOPPED,
@@ -185,29 +237,9 @@ class Submissions:
         raise RevisionConflict(subjects.job_record(entry.job.id))
 
 
-def with_defaults(job: Job, defaults: BatchDefaults) -> Job:
-    """Fill in what the author left open from `JobDefaults.Batch`."""
-    return replace(
-        job,
-        priority=job.priority or defaults.priority,
-        tasks=tuple(_task_with_defaults(task, defaults) for task in job.tasks),
-    )
+def _submission(now: int, message: str, version: int) -> Event:
+    return Event(time=now, topic="Submission", message=message, details={VERSION_DETAIL: str(version)})
 
 
-def _task_with_defaults(task: Task, defaults: BatchDefaults) -> Task:
-    given, resources, timeouts = defaults.task, task.resources, task.timeouts
-    return replace(
-        task,
-        publisher=task.publisher if task.publisher.type else SpecConfig(type=given.publisher.type),
-        resources=Resources(
-            cpu=resources.cpu or given.resources.cpu.lower(),
-            memory=resources.memory or given.resources.memory.lower(),
-            disk=resources.disk or given.resources.disk.lower(),
-            gpu=resources.gpu or given.resources.gpu.lower(),
-        ),
-        timeouts=Timeouts(
-            execution_timeout=timeouts.execution_timeout or int(given.timeouts.execution_timeout),
-            queue_timeout=timeouts.queue_timeout,
-            total_timeout=timeouts.total_timeout or int(given.timeouts.total_timeout),
-        ),
-    )
+def _because(reason: str) -> str:
+    return f": {reason[:500]}" if reason else ""

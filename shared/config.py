@@ -120,7 +120,22 @@ class ProcessEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
     enabled: Annotated[bool, Meta(description="Whether jobs may run commands on the node without a container.")] = False
 
 
+class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
+    socket: Annotated[
+        str,
+        Meta(
+            pattern=r"^(unix://)?(/.*)?$",
+            description="Where the container engine listens: unix:// and a path; empty means that it is not used.",
+        ),
+    ] = "unix:///var/run/docker.sock"
+    pids_limit: Annotated[int, Meta(ge=1, description="How many processes and threads a container may have.")] = 1024
+    bridge_network: Annotated[
+        str, Meta(description="The engine's network for tasks that ask for Bridge; operators may make one for them.")
+    ] = "bridge"
+
+
 class EngineTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
+    docker: DockerEngine = DockerEngine()
     process: ProcessEngine = ProcessEngine()
 
 

@@ -4,7 +4,6 @@ A reader takes what it knows and ignores the rest, so a new field is no break; a
 send has a default. Jobs themselves are in shared/jobspec.py.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -55,7 +54,7 @@ class StopResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class DiffRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """What would change if this job were submitted?"""
+    """Tell what would change if this job were submitted."""
 
     job: Job
 
@@ -267,9 +266,9 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
     __str__ = __repr__
 
-    def __rich_repr__(self) -> Iterator[str]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """What the library rich shows instead of the fields, also in its tracebacks."""
-        yield f"{self.source_spec.bucket}/{self.source_spec.key}"
+        return [("key", f"{self.source_spec.bucket}/{self.source_spec.key}")]
 
 
 class ResultItem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -75,6 +75,12 @@ class FailureReason(enum.StrEnum):
     TASK_NOT_STARTED = "TaskNotStarted"
     EXECUTION_TIMED_OUT = "ExecutionTimedOut"
     OUTPUT_LIMIT_EXCEEDED = "OutputLimitExceeded"
+    OUT_OF_MEMORY = "OutOfMemory"
+    IMAGE_NOT_FOUND = "ImageNotFound"
+    IMAGE_ACCESS_DENIED = "ImageAccessDenied"
+    IMAGE_NOT_PULLED = "ImageNotPulled"
+    ENGINE_UNAVAILABLE = "EngineUnavailable"
+    CONTAINER_LOST = "ContainerLost"
     RESULT_TOO_LARGE = "ResultTooLarge"
     RESULT_UNREADABLE = "ResultUnreadable"
     PUBLISH_REFUSED = "PublishRefused"
@@ -103,6 +109,9 @@ class FailureReason(enum.StrEnum):
 
 _RETRYABLE = frozenset(
     {
+        FailureReason.IMAGE_NOT_PULLED,
+        FailureReason.ENGINE_UNAVAILABLE,
+        FailureReason.CONTAINER_LOST,
         FailureReason.DISK_FULL,
         FailureReason.NODE_RESTARTED,
         FailureReason.NODE_LOST,

@@ -55,6 +55,30 @@ def sender(subject: str) -> NodeId | None:
 
 ALL_API_REQUESTS = f"{PREFIX}.api.>"
 ALL_EVENTS = f"{PREFIX}.events.>"
+API_GROUP = f"{PREFIX}.api.*"
+
+
+def api_request(principal: str, what: str) -> str:
+    """`what` is a key of integration.REQUESTS."""
+    return f"{PREFIX}.api.{principal}.{what}"
+
+
+def event(namespace: str, job: JobId, what: str) -> str:
+    """`what` is a key of integration.EVENTS."""
+    return f"{PREFIX}.events.{namespace}.{job}.{what}"
+
+
+def integration_inbox(principal: str) -> str:
+    """The prefix of the inboxes in which this principal alone receives answers."""
+    return f"_INBOX.{principal}"
+
+
+def integration_may_publish(principal: str) -> tuple[str, ...]:
+    return (f"{PREFIX}.api.{principal}.>",)
+
+
+def integration_may_subscribe(principal: str) -> tuple[str, ...]:
+    return (ALL_EVENTS, f"{integration_inbox(principal)}.>")
 
 # ---- inside the orchestrator's account --------------------------------------------------------------------------
 

@@ -120,36 +120,63 @@ class Client:
         query, body = _query(namespace=namespace), StopRequest(reason=reason)
         return await self._calls.call("DELETE", _job(job), StopResponse, query=query, body=body)
 
-    async def history(self, job: str, *, namespace: str = "", next_token: str = "") -> Page[HistoryItem]:
-        query = _query(namespace=namespace, next_token=next_token)
+    async def history(
+        self,
+        job: str,
+        *,
+        namespace: str = "",
+        limit: int = 0,
+        next_token: str = "",
+        event_type: str = "",
+        execution_id: str = "",
+        job_version: int = 0,
+        all_job_versions: bool = False,
+    ) -> Page[HistoryItem]:
+        """What happened; `event_type` is all, job or execution, and version 0 the newest."""
+        query = _query(
+            namespace=namespace,
+            limit=str(limit or ""),
+            next_token=next_token,
+            event_type=event_type,
+            execution_id=execution_id,
+            **_versions(job_version, every=all_job_versions),
+        )
         return await self._calls.call("GET", _job(job, "/history"), Page[HistoryItem], query=query)
 
-    async def executions(self, job: str, *, namespace: str = "", next_token: str = "") -> Page[ExecutionView]:
-        query = _query(namespace=namespace, next_token=next_token)
+    async def executions(
+        self,
+        job: str,
+        *,
+        namespace: str = "",
+        next_token: str = "",
+        job_version: int = 0,
+        all_job_versions: bool = False,
+    ) -> Page[ExecutionView]:
+        query = _query(namespace=namespace, next_token=next_token, **_versions(job_version, every=all_job_versions))
         return await self._calls.call("GET", _job(job, "/executions"), Page[ExecutionView], query=query)
 
-    async def all_executions(self, job: str, *, namespace: str = "") -> tuple[ExecutionView, ...]:
+    async def all_executions(
+        self, job: str, *, namespace: str = "", job_version: int = 0, all_job_versions: bool = False
+    ) -> tuple[ExecutionView, ...]:
         """The executions of all pages."""
-        return await self._all(_job(job, "/executions"), Page[ExecutionView], namespace)
+        query = _query(namespace=namespace, **_versions(job_version, every=all_job_versions))
+        return await self._all(_job(job, "/executions"), Page[ExecutionView], query)
 
     async def versions(self, job: str, *, namespace: str = "") -> tuple[JobView, ...]:
         """The job as it was submitted each time that it changed or was forced to run again."""
-        return await self._all(_job(job, "/versions"), Page[JobView], namespace)
+        return await self._all(_job(job, "/versions"), Page[JobView], _query(namespace=namespace))
 
     async def results(self, job: str, *, namespace: str = "") -> tuple[ResultItem, ...]:
         """All results, each with a freshly signed URL. Fetch them with tarpon.results.get_results."""
-        return await self._all(_job(job, "/results"), Page[ResultItem], namespace)
+        return await self._all(_job(job, "/results"), Page[ResultItem], _query(namespace=namespace))
 
-    async def _all(self, path: str, page_type: type[Page[T]], namespace: str) -> tuple[T, ...]:
-        items: tuple[T, ...] = ()
-        token = ""
-        while True:
-            query = _query(namespace=namespace, next_token=token)
-            page = await self._calls.call("GET", path, page_type, query=query)
+    async def _all(self, path: str, page_type: type[Page[T]], query: dict[str, str]) -> tuple[T, ...]:
+        page = await self._calls.call("GET", path, page_type, query=query)
+        items = page.items
+        while page.next_token:
+            page = await self._calls.call("GET", path, page_type, query=query | {"next_token": page.next_token})
             items += page.items
-            token = page.next_token
-            if not token:
-                return items
+        return items
 
     async def watch(self, job: str, *, namespace: str = "") -> AsyncGenerator[Progress, None]:
         """History items from the first on, and the job at each change of its state; ends when the job has ended.
@@ -207,6 +234,10 @@ def _as_job(job: Job | Mapping[str, Any]) -> Job:
 
 def _job(job: str, rest: str = "") -> str:
     return f"/orchestrator/jobs/{quote(job, safe='')}{rest}"
+
+
+def _versions(version: int, *, every: bool) -> dict[str, str]:
+    return {"job_version": str(version or ""), "all_job_versions": "true" if every else ""}
 
 
 def _query(**values: str) -> dict[str, str]:

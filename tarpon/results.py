@@ -13,7 +13,7 @@ import msgspec
 
 from shared import ids
 from shared.aio import finish, pipelined
-from shared.errors import Conflict, DownloadFailed, NoResults
+from shared.errors import DownloadFailed, NoResults
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import JobView
 from shared.rest import ResultItem, ResultParams
@@ -29,7 +29,7 @@ from tarpon.result_folders import (
     receiving,
     staging_in,
 )
-from tarpon.watching import is_over
+from tarpon.watching import JobNotEnded, is_over
 
 AT_ONCE = 4
 UNANNOUNCED_BYTES = 1 << 40
@@ -47,15 +47,6 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
 class OnProgress(Protocol):
     def __call__(self, done_bytes: int, total_bytes: int, /) -> None: ...
-
-
-class JobNotEnded(Conflict):
-    """Results are there when the job has completed."""
-
-    def __init__(self, job: str, state: str) -> None:
-        super().__init__(
-            f"Job {job} is {state} and has no results yet.", hint=f"`tarpon job describe {job}` shows how it is doing."
-        )
 
 
 async def get_results(
@@ -102,7 +93,7 @@ async def get_results(
 
 async def _results(client: Client, job: str, view: JobView, namespace: str) -> tuple[ResultItem, ...]:
     if not is_over(view):
-        raise JobNotEnded(job, view.state.state_type)
+        raise JobNotEnded(f"Job {job} is {view.state.state_type} and has no results yet.", job)
     results = await client.results(job, namespace=namespace)
     if not results:
         raise NoResults(

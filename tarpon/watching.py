@@ -8,7 +8,7 @@ from contextlib import aclosing
 import aiohttp
 import msgspec
 
-from shared.errors import OrchestratorUnreachable, RemoteError
+from shared.errors import Conflict, OrchestratorUnreachable, RemoteError
 from shared.jobspec import JobView
 from shared.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
 from shared.states import JobState
@@ -22,6 +22,13 @@ _ENDS = frozenset(state.value for state in JobState if state.is_terminal)
 _BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
 
 Progress = HistoryItem | JobView
+
+
+class JobNotEnded(Conflict):
+    """What was asked for is there when the job has ended."""
+
+    def __init__(self, message: str, job: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or f"`tarpon job describe {job}` shows how it is doing.")
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):

@@ -115,8 +115,7 @@ class Bus:
             serving = serve_auth(
                 connection,
                 bindings,
-                issuer_seed=self.secrets.issuer_seed,
-                join_secret=self.secrets.join_secret,
+                secrets=self.secrets,
                 ready=ready,
             )
             async with background(state=store.keep_model(), auth=serving):

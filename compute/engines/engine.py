@@ -1,11 +1,13 @@
 """What an engine is asked for and what it answers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from compute.process_mark import ProcessMark
 from compute.workspace import Workspace
+from shared.capacity import Capacity
 from shared.ids import ExecutionId
 from shared.jobspec import Task
 from shared.states import FailureReason
@@ -13,13 +15,20 @@ from shared.states import FailureReason
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One task to be run. The engine awaits `on_started` once, when the task runs, with what recognises it later."""
+    """One task to be run. The engine awaits `on_started` once, when the task runs, with what recognises it later.
+
+    `resumed`: an earlier process of this node has started it, in an engine whose tasks outlive the node. It is found
+    again, its output is complete at the end, and `on_started` is not awaited.
+    """
 
     execution_id: ExecutionId
     task: Task
     workspace: Workspace
     environment: Mapping[str, str] = field(repr=False)
     on_started: Callable[[ProcessMark | None], Awaitable[None]] = field(repr=False)
+    resources: Capacity = field(default_factory=Capacity)
+    """What the task may use, where the engine can enforce it; zero is no limit."""
+    resumed: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,3 +63,20 @@ class Engine(Protocol):
 
     def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:
         """End what an earlier process of this node started and did not end. Blocks."""
+
+
+class OutlivingEngine(ABC):
+    """What else is true of an engine whose tasks go on when this process ends without stopping them."""
+
+    @property
+    @abstractmethod
+    def available(self) -> bool:
+        """Whether tasks can be started now."""
+
+    @abstractmethod
+    def keep(self, execution_id: ExecutionId) -> None:
+        """This task is going to be resumed: do not clear it away."""
+
+    @abstractmethod
+    def release(self, execution_id: ExecutionId) -> None:
+        """Whatever is left of this task is not needed any more. May be repeated, also for a task that never ran."""

@@ -4,7 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli.commands import Group, with_client
+from shared.errors import InvalidId
+from shared.ids import is_safe_id
+from tarpon.cli.commands import Group, given, with_client
+from tarpon.cli.local_secrets import address, local_secrets
 from tarpon.cli.output import output_option, pairs, show
 
 if TYPE_CHECKING:
@@ -56,3 +59,24 @@ async def node(client: "Client", output: str) -> None:
         "Create-only": "" if health is None or health.create_only is None else "yes" if health.create_only else "no",
     }
     show(answer, output, lambda: pairs(rows))
+
+
+@agent.group(cls=Group)
+def integration() -> None:
+    """Connect programs to the NATS API."""
+
+
+@integration.command("show")
+@click.argument("name")
+def show_integration(name: str) -> None:
+    """Print what connects a program as the integration NAME. It holds a password; run this where the orchestrator runs.
+
+    Each name is a user of its own, which needs not be made beforehand.
+    """
+    if not is_safe_id(name):
+        raise InvalidId("integration", name)
+    config = given().config()
+    secrets = local_secrets(config)
+    from orchestrator.secrets import integration_lines
+
+    click.echo(integration_lines(secrets.integration_secret, name, *address(config.orchestrator)))

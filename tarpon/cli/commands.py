@@ -82,7 +82,11 @@ def _global_options() -> list[click.Parameter]:
             help="Where the orchestrator is (API.Host).",
         ),
         click.Option(
-            ["--api-port"], metavar="PORT", expose_value=False, callback=_take_as("API.Port"), help="Its port (API.Port)."
+            ["--api-port"],
+            metavar="PORT",
+            expose_value=False,
+            callback=_take_as("API.Port"),
+            help="Its port (API.Port).",
         ),
         click.Option(
             ["--debug"], is_flag=True, expose_value=False, callback=_take_debug, help="Show where an error arose."
@@ -144,7 +148,9 @@ class Group(click.Group):
         """What may follow, without importing the lazy commands for it."""
         from click.shell_completion import CompletionItem
 
-        lazy = [CompletionItem(name, help=line) for name, (_, line) in self._lazy.items() if name.startswith(incomplete)]
+        lazy = [
+            CompletionItem(name, help=line) for name, (_, line) in self._lazy.items() if name.startswith(incomplete)
+        ]
         others = click.Command.shell_complete(self, ctx, incomplete)
         eager = [
             CompletionItem(name, help=command.get_short_help_str())
@@ -155,10 +161,12 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
         """List lazy commands with their help lines, without importing them."""
-        rows = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
-        rows += [(name, help_line) for name, (_, help_line) in self._lazy.items()]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(list(self._help_lines().items()))
+
+    def _help_lines(self) -> dict[str, str]:
+        eager = {name: command.get_short_help_str() for name, command in self.commands.items()}
+        return eager | {name: line for name, (_, line) in self._lazy.items()}
 
 
 def plain_flags(args: list[str], options: Iterable[click.Option], *, stop_at_argument: bool) -> Iterator[str]:

@@ -17,7 +17,7 @@ def completion(shell: str) -> None:
     bash:  eval "$(tarpon completion bash)"              in ~/.bashrc
     zsh:   eval "$(tarpon completion zsh)"               in ~/.zshrc
     fish:  tarpon completion fish > ~/.config/fish/completions/tarpon.fish
-    """
+    """  # noqa: D301  # click wants the character
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

@@ -1,4 +1,4 @@
-"""The commands `tarpon config ...`: which settings hold, and where they come from."""
+"""The group `tarpon config ...`, and the command that shows which settings hold and where they come from."""
 
 import click
 import msgspec
@@ -15,9 +15,12 @@ class SettingView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     description: str
 
 
-@click.group(cls=Group)
+_LAZY = {"set": ("tarpon.cli.config_set:set_setting", "Write a setting into a configuration file.")}
+
+
+@click.group(cls=Group, lazy=_LAZY)
 def config() -> None:
-    """Show settings and where they come from."""
+    """Show settings and where they come from; change them."""
 
 
 @config.command("list")
@@ -42,7 +45,7 @@ def _text(value: object) -> str:
     match value:
         case bool():
             return str(value).lower()
-        case list() | dict():
+        case list() | tuple() | dict():
             return msgspec.json.encode(value).decode() if value else ""
         case _:
             return str(value)

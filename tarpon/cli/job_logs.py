@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import InvalidInput, NoResults, NotFound, TarponError
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
@@ -15,40 +15,6 @@ if TYPE_CHECKING:
     from shared.rest import ExecutionView
     from tarpon.cli.task_output import TaskOutput
     from tarpon.client import Client
-
-
-class LogsNotThereYet(Conflict):
-    """The task has not ended, and only then what it wrote can be had."""
-
-    def __init__(self, job: str, state: str) -> None:
-        super().__init__(
-            f"Job {job} is {state}, and the logs of running tasks are not there yet.",
-            hint=f"`tarpon job logs --follow {job}` waits until it has ended and shows them then.",
-        )
-
-
-class NoLogs(NotFound):
-    """The job has ended, and nothing of what it wrote was kept."""
-
-    def __init__(self, job: str, state: str) -> None:
-        super().__init__(
-            f"Job {job} is {state}, and no task of it has left any logs.",
-            hint=f"`tarpon job describe {job}` shows what happened.",
-        )
-
-
-class ExecutionNotFound(NotFound):
-    def __init__(self, job: str, execution: str) -> None:
-        super().__init__(
-            f"Job {job} has no execution {execution[:80]!r}.", hint=f"`tarpon job executions {job}` lists them."
-        )
-
-
-class ExecutionAmbiguous(InvalidInput):
-    def __init__(self, execution: str, count: int) -> None:
-        super().__init__(
-            f"{execution[:80]!r} is the beginning of {count} executions' ids.", hint="Give more of the id."
-        )
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
@@ -77,7 +43,7 @@ async def show_logs(
     execution_id: str = "",
     namespace: str = "",
 ) -> None:
-    """Raises LogsNotThereYet, NoLogs and ExecutionNotFound, beside what the client and a download raise."""
+    """Raises JobNotEnded, NoResults, NotFound and InvalidInput, beside what the client and a download raise."""
     from tarpon.cli.task_output import TaskOutput
     from tarpon.watching import is_over
 
@@ -85,11 +51,11 @@ async def show_logs(
     if follow and not is_over(view):
         click.echo(f"Job {job} is {view.state.state_type}; its logs follow when it has ended.", err=True)
         view = await client.wait(job, namespace=namespace)
-    executions = await client.all_executions(job, namespace=namespace)
+    executions = await client.all_executions(job, namespace=namespace, all_job_versions=bool(execution_id))
     chosen = [named(executions, execution_id, job)] if execution_id else latest(executions, view.version)
     chosen = [each for each in chosen if each.run_output is not None]
     if not chosen:
-        raise (NoLogs if is_over(view) else LogsNotThereYet)(job, view.state.state_type)
+        raise _nothing(job, view)
     output = TaskOutput(tail)
     for each in chosen:
         if len(chosen) > 1:
@@ -115,10 +81,21 @@ def named(executions: "Sequence[ExecutionView]", text: str, job: str) -> "Execut
         each for each in executions if each.id.startswith(text)
     ]
     if not found:
-        raise ExecutionNotFound(job, text)
+        raise NotFound(f"Job {job} has no execution {text[:80]!r}.", hint=f"`tarpon job executions {job}` lists them.")
     if len(found) > 1:
-        raise ExecutionAmbiguous(text, len(found))
+        raise InvalidInput(f"{text[:80]!r} is the beginning of {len(found)} executions' ids.", hint="Give more of it.")
     return found[0]
+
+
+def _nothing(job: str, view: "JobView") -> TarponError:
+    from tarpon.watching import JobNotEnded, is_over
+
+    state = view.state.state_type
+    if is_over(view):
+        hint = f"`tarpon job describe {job}` shows what happened."
+        return NoResults(f"Job {job} is {state}, and no task of it has left any logs.", hint=hint)
+    hint = f"`tarpon job logs --follow {job}` waits until the job has ended, and shows them then."
+    return JobNotEnded(f"Job {job} is {state}, and the logs of running tasks are not there yet.", job, hint=hint)
 
 
 async def _write(

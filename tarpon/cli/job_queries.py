@@ -1,7 +1,8 @@
 """The commands that show jobs: `tarpon job list`, `describe`, `executions`, `history` and `versions`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,15 +13,23 @@ from tarpon.cli.output import output_option, show
 if TYPE_CHECKING:
     from tarpon.client import Client
 
+
+def versions_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Which versions of the job are meant, as `job_version` and `all_job_versions`."""
+    every = click.option("--all-job-versions", is_flag=True, help="All versions of the job.")
+    one = click.option(
+        "--job-version", default=0, type=click.IntRange(0), metavar="N", help="This version, not the newest."
+    )
+    return one(every(function))
+
+
 next_token_option = click.option("--next-token", default="", help="Go on where the last listing ended.")
 
 
 @click.command("list", cls=Command)
 @click.option("--namespace", default="", help='One namespace; "*" is all.')
 @click.option("-A", "--all-namespaces", is_flag=True, help="The same as --namespace '*'.")
-@click.option(
-    "--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many jobs at most."
-)
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many jobs at most.")
 @next_token_option
 @click.option("--order-by", type=click.Choice(["created_at", "modified_at"]), default="created_at", show_default=True)
 @click.option("--reverse", "--order-reversed", is_flag=True, help="The other way round.")
@@ -74,27 +83,36 @@ async def describe(client: "Client", *, job: str, namespace: str, output: str) -
 @click.command(cls=Command)
 @job_argument
 @namespace_option
+@versions_options
 @output_option
 @with_client
-async def executions(client: "Client", *, job: str, namespace: str, output: str) -> None:
-    """List the executions of a job."""
+async def executions(
+    client: "Client", *, job: str, namespace: str, job_version: int, all_job_versions: bool, output: str
+) -> None:
+    """List the executions of a job, the oldest first."""
     from tarpon.cli.job_text import executions_table
 
-    found = await client.all_executions(job, namespace=namespace)
+    found = await client.all_executions(
+        job, namespace=namespace, job_version=job_version, all_job_versions=all_job_versions
+    )
     show(found, output, lambda: executions_table(found, datetime.now(UTC)))
 
 
 @click.command(cls=Command)
 @job_argument
 @namespace_option
+@versions_options
+@click.option("--event-type", type=click.Choice(["all", "job", "execution"]), default="all", show_default=True)
+@click.option("--execution-id", default="", metavar="ID", help="Only this execution, or beginning of an id.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="How many at most.")
 @next_token_option
 @output_option
 @with_client
-async def history(client: "Client", *, job: str, namespace: str, next_token: str, output: str) -> None:
-    """Show what happened to a job."""
+async def history(client: "Client", *, job: str, output: str, **asked: Any) -> None:
+    """Show what happened to a job, the oldest first."""
     from tarpon.cli.job_text import history_lines
 
-    page = await client.history(job, namespace=namespace, next_token=next_token)
+    page = await client.history(job, **asked)
     show(page.items, output, lambda: history_lines(page.items, datetime.now(UTC)))
     if page.next_token:
         click.echo(f"There may be more: --next-token {page.next_token}", err=True)

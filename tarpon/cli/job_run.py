@@ -9,33 +9,43 @@ from datetime import timedelta
 import click
 
 from shared.config import Api
+from shared.errors import NoResults
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Job, JobView
 from shared.rest import EXECUTION_LEVEL, ExecutionView, HistoryItem
 from shared.states import ExecutionState, JobState
 from tarpon.cli.job_get import download
+from tarpon.cli.job_logs import show_logs
+from tarpon.cli.job_yaml import job_yaml
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.output import lasting, printable
 from tarpon.cli.progress import EventLines
+from tarpon.cli.run_options import RunOptions
 from tarpon.client import Client
+from tarpon.watching import JobNotEnded
+
+
+def run_job(job: Job, options: RunOptions, api: Api) -> int:
+    """Do with `job` what the options say; the exit code."""
+    if options.dry_run:
+        click.echo(job_yaml(job), nl=False)
+        return Exit.OK
+    return JobRun(job, options).run(api)
 
 
 class JobRun:
-    """One run of the command. `job_id` is known as soon as the orchestrator has the job."""
+    """One submit and what follows. `job_id` is known as soon as the orchestrator has the job."""
 
-    def __init__(self, job: Job, *, force: bool, id_only: bool, wait: bool, get: bool) -> None:
+    def __init__(self, job: Job, options: RunOptions) -> None:
         self.job_id = ""
         self._job = job
-        self._force = force
-        self._id_only = id_only
-        self._wait = wait
-        self._get = get
+        self._options = options
         self._first_error: HistoryItem | None = None
 
     def __repr__(self) -> str:
         return f"<JobRun {self.job_id or 'not submitted'}>"
 
-    def run(self, api: Api, *, exit_zero: bool) -> int:
+    def run(self, api: Api) -> int:
         """The exit code. Ctrl-C ends the watching, not the job."""
         try:
             asyncio.run(self._main(api))
@@ -47,7 +57,7 @@ class JobRun:
             self._advise("see how it is doing", "describe")
             return Exit.INTERRUPTED
         except (JobFailed, JobStopped) as error:
-            if not exit_zero:
+            if not self._options.exit_zero:
                 raise
             show_error(error)
         return Exit.OK
@@ -55,20 +65,28 @@ class JobRun:
     async def _main(self, api: Api) -> None:
         async with Client(api.host, api.port) as client:
             await self._submit(client)
-            if self._wait:
-                await self._end(client, await self._watch(client))
-            elif not self._id_only:
+            if self._options.wait:
+                await self._end(client, await self._watched(client))
+            elif not self._options.id_only:
                 self._advise("see how it is doing", "describe")
                 self._advise("get its results", "get")
 
     async def _submit(self, client: Client) -> None:
-        submitted = await client.submit(self._job, force=self._force)
+        submitted = await client.submit(self._job, force=self._options.force)
         self.job_id = submitted.job_id
         for warning in submitted.warnings:
             click.echo(f"Warning: {printable(warning)}", err=True)
-        click.echo(self.job_id if self._id_only else f"Job successfully submitted. Job ID: {self.job_id}")
-        if self._wait:
+        click.echo(self.job_id if self._options.id_only else f"Job successfully submitted. Job ID: {self.job_id}")
+        if self._options.wait:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
+
+    async def _watched(self, client: Client) -> JobView:
+        try:
+            async with asyncio.timeout(self._options.wait_seconds):
+                return await self._watch(client)
+        except TimeoutError:
+            waited = f"within {self._options.wait_seconds:g} s"
+            raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None
 
     async def _watch(self, client: Client) -> JobView:
         version = (await client.get(self.job_id)).version
@@ -89,6 +107,8 @@ class JobRun:
 
     async def _end(self, client: Client, ended: JobView) -> None:
         click.echo(err=True)
+        if self._options.follow:
+            await self._show_logs(client)
         match ended.state.state_type:
             case JobState.COMPLETED:
                 await self._completed(client, ended)
@@ -97,14 +117,20 @@ class JobRun:
             case _:
                 raise JobFailed(self.job_id, *failure(ended, self._first_error))
 
+    async def _show_logs(self, client: Client) -> None:
+        try:
+            await show_logs(client, self.job_id)
+        except NoResults as error:
+            click.echo(error.message, err=True)
+
     async def _completed(self, client: Client, ended: JobView) -> None:
-        page = await client.executions(self.job_id)
-        executions = [each for each in page.items if each.job_version == ended.version]
+        all_executions = await client.all_executions(self.job_id)
+        executions = [each for each in all_executions if each.job_version == ended.version]
         began = min((each.create_time for each in executions), default=ended.create_time)
         took = lasting(timedelta(microseconds=(ended.modify_time - began) / 1000))
         click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions)}", err=True)
         self._advise("see the details", "describe")
-        if self._get:
+        if self._options.get:
             await download(client, self.job_id)
         elif ended.tasks and ended.task.publisher.type not in NO_PUBLISHERS:
             self._advise("get the results", "get")

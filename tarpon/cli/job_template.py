@@ -43,9 +43,7 @@ def template_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of templates; its function gets what they say as `template`."""
 
     @functools.wraps(function)
-    def command(
-        *, template_vars: tuple[str, ...], template_envs: str | None, no_template: bool, **others: Any
-    ) -> Any:
+    def command(*, template_vars: tuple[str, ...], template_envs: str | None, no_template: bool, **others: Any) -> Any:
         values = _from_environment(template_envs, os.environ) | dict(map(_pair, template_vars))
 
         def template(text: str, what: str) -> str:
@@ -60,9 +58,7 @@ def template_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _OPTIONS = (
     click.option("-V", "--template-vars", multiple=True, metavar="NAME=VALUE", help="What {{.NAME}} stands for."),
-    click.option(
-        "-E", "--template-envs", metavar="REGEX", help="Which environment variables {{.NAME}} may stand for."
-    ),
+    click.option("-E", "--template-envs", metavar="REGEX", help="Which environment variables {{.NAME}} may stand for."),
     click.option("--no-template", is_flag=True, help="Leave {{ as it is."),
 )
 

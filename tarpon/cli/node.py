@@ -1,19 +1,17 @@
 """The commands `tarpon node ...`."""
 
-import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from shared.errors import ExtraMissing, NotFound
 from shared.ids import short
 from tarpon.cli.commands import Group, given, with_client
+from tarpon.cli.local_secrets import address, local_secrets
 from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
 if TYPE_CHECKING:
-    from shared.config import Orchestrator
     from shared.rest import NodeState
     from tarpon.client import Client
 
@@ -51,27 +49,10 @@ def token() -> None:
 def show_token() -> None:
     """Print the line that starts a node. It holds the join secret; run this where the orchestrator runs."""
     config = given().config()
-    try:
-        from orchestrator.secrets import join_line, load_secrets
-        from orchestrator.service import secret_sources
-    except ModuleNotFoundError as error:
-        raise ExtraMissing("The orchestrator", "orchestrator") from error
-    sources = secret_sources(config)
-    if not (sources.join_secret or sources.join_secret_file or sources.directory.is_dir()):
-        raise NotFound(
-            f"No orchestrator has run with {config.data_dir} yet.",
-            hint="Run this on the orchestrator's machine, as its user and with its settings (-c DataDir=...).",
-        )
-    click.echo(join_line(load_secrets(sources).join_secret, *_address_for_nodes(config.orchestrator)))
+    secrets = local_secrets(config)
+    from orchestrator.secrets import join_line
 
-
-def _address_for_nodes(settings: "Orchestrator") -> tuple[str, int]:
-    """Where nodes reach the orchestrator's NATS server, as far as this machine can know."""
-    host, _, port = settings.advertise.rpartition(":")
-    if host:
-        return host.strip("[]"), int(port)
-    everywhere = settings.host in {"0.0.0.0", "::"}  # noqa: S104  # only compared
-    return settings.advertise or (socket.gethostname() if everywhere else settings.host), settings.port
+    click.echo(join_line(secrets.join_secret, *address(config.orchestrator)))
 
 
 def _table(nodes: "Sequence[NodeState]") -> str:

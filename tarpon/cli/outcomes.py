@@ -43,16 +43,6 @@ class JobStopped(TarponError):
         super().__init__(f"Job {job} was stopped{told}", hint=f"See `tarpon job describe {job}`.")
 
 
-class StillRunning(TarponError):
-    """A job that was waited for has not ended in the time that was given."""
-
-    def __init__(self, job: str, seconds: float) -> None:
-        super().__init__(
-            f"Job {job} has not ended within {seconds:g} s; it goes on.",
-            hint=f"`tarpon job describe {job}` shows how it is doing, `tarpon job stop {job}` stops it.",
-        )
-
-
 def show_error(error: TarponError) -> None:
     """Message, code, details and hint, on stderr."""
     code = click.style(f"[{code_of(error)}]", dim=True)

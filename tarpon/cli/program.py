@@ -14,9 +14,12 @@ _LAZY = {
     "serve": ("tarpon.cli.serve:serve", "Run an orchestrator, a compute node, or both."),
     "devstack": ("tarpon.cli.devstack:devstack", "Run everything on this machine, to try it out."),
     "job": ("tarpon.cli.job:job", "Submit, watch, list and stop jobs; get their results."),
+    "docker": ("tarpon.cli.direct_runs:docker", "Run a container image as a job, without a job file."),
+    "exec": ("tarpon.cli.direct_runs:exec_command", "Run a command on a node itself as a job, without a job file."),
     "node": ("tarpon.cli.node:node", "Show nodes, and how a new one joins."),
     "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),
-    "config": ("tarpon.cli.config:config", "Show settings and where they come from."),
+    "config": ("tarpon.cli.config:config", "Show settings and where they come from; change them."),
+    "completion": ("tarpon.cli.completion:completion", "Print what makes a shell complete commands and options."),
     "version": ("tarpon.cli.version:version", "Show the versions of this program and of the orchestrator."),
 }
 

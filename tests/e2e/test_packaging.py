@@ -11,12 +11,12 @@ from tests.node_environment import HOME, PACKAGES, node_python
 
 @pytest.mark.parametrize("package", ["boto3", "botocore", "aioboto3", "aiobotocore"])
 def test_boto_is_not_installed_where_compute_nodes_of_the_tests_run(package: str) -> None:
-    done = subprocess.run([node_python(), "-c", f"import {package}"], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(node_python()), "-c", f"import {package}"], capture_output=True, text=True, check=False)
     assert "ModuleNotFoundError" in done.stderr
 
 
 def test_the_command_works_from_the_wheel_outside_of_the_checkout(tmp_path: Path) -> None:
-    command = [node_python().with_name("tarpon"), "version", "--client"]
+    command = [str(node_python().with_name("tarpon")), "version", "--client"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "0.1.0" in done.stdout
 

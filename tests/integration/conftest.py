@@ -5,10 +5,27 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.fed_api import FedApi
+from tests.integration.running import Running, running_orchestrator
 from tests.nats_bus import Bus
+from tests.servers import S3Server
 
 
 @pytest.fixture
 async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
     async with Bus(tmp_path).running() as running:
         yield running
+
+
+@pytest.fixture
+async def running(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+    """A whole orchestrator, whose publisher is ready."""
+    async with running_orchestrator(tmp_path, s3_server, monkeypatch) as running:
+        yield running
+
+
+@pytest.fixture
+async def fed() -> AsyncIterator[FedApi]:
+    """The API alone, over a model that the test fills."""
+    async with FedApi().serving() as api:
+        yield api

@@ -1,19 +1,7 @@
 """A whole orchestrator over real NATS and real S3, with nodes that the tests play."""
 
-import asyncio
 import hashlib
-import json
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
-import aiohttp
-import pytest
-
-from orchestrator.service import run
-from shared.aio import background
-from shared.config import Config
-from shared.config_loading import load
 from shared.ids import ExecutionId
 from shared.messages import (
     ExecutionStarted,
@@ -24,74 +12,10 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.signed_url import SignedUrl
-from tests.integration.played_node import PlayedNode, played_node
-from tests.servers import HOST, REGION, S3Server, free_ports
+from tests.integration.played_node import PlayedNode
+from tests.integration.running import Running
 
 BODY = b"not an archive, but the orchestrator looks at size and digest alone"
-
-
-class Running:
-    """The orchestrator under test, and how to ask it."""
-
-    def __init__(self, config: Config, http: aiohttp.ClientSession) -> None:
-        self.config = config
-        self.http = http
-        self.server = f"nats://{HOST}:{config.orchestrator.port}"
-        self.secret = (config.data_dir / "orchestrator" / "secrets" / "join.secret").read_text().strip()
-
-    async def api(self, path: str, body: Any = None, method: str = "GET") -> Any:
-        url = f"http://{HOST}:{self.config.api.port}/api/v1/orchestrator{path}"
-        async with self.http.request(method, url, json=body) as answer:
-            return json.loads(await answer.read())
-
-    async def submit(self, **job: Any) -> str:
-        task = {"Name": "main", "Engine": {"Type": "process"}, "Publisher": {"Type": "s3managed"}}
-        answer = await self.api("/jobs", {"Job": {"Type": "batch", "Tasks": [task], **job}}, "PUT")
-        return str(answer["JobID"])
-
-    async def wait_state(self, job: str, state: str) -> dict[str, Any]:
-        async with asyncio.timeout(20):
-            while True:
-                found: dict[str, Any] = await self.api(f"/jobs/{job}?include=executions,history")
-                if found["Job"]["State"]["StateType"] == state:
-                    return found
-                await asyncio.sleep(0.02)
-
-    def node(self, name: str) -> Any:
-        return played_node(name, server=self.server, secret=self.secret)
-
-    async def put(self, url: SignedUrl, body: bytes) -> int:
-        async with self.http.put(url.url, data=body, headers=url.headers) as answer:
-            return answer.status
-
-
-@pytest.fixture
-async def running(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    bucket = await asyncio.to_thread(s3_server.create_bucket)
-    api, nats = free_ports(2)
-    s3 = {"Bucket": bucket, "Key": "results", "Region": REGION, "Endpoint": s3_server.endpoint, "ProbeInterval": "1s"}
-    sets = [f"Publishers.Types.S3Managed.{key}={value}" for key, value in s3.items()]
-    sets += [f"DataDir={tmp_path / 'data'}", f"API.Port={api}", f"Orchestrator.Port={nats}"]
-    config = load(sets=[*sets, f"Orchestrator.Host={HOST}"], env={}).config
-    ready = asyncio.Event()
-    async with aiohttp.ClientSession() as http, background(orchestrator=run(config, ready=ready.set)):
-        await ready.wait()
-        made = Running(config, http)
-        await _wait_publisher(made)
-        yield made
-
-
-async def _wait_publisher(running: Running) -> None:
-    url = f"http://{HOST}:{running.config.api.port}/api/v1/agent/node"
-    async with asyncio.timeout(20):
-        while True:
-            async with running.http.get(url) as answer:
-                if json.loads(await answer.read())["Publishers"]["S3Managed"]["Ready"]:
-                    return
-            await asyncio.sleep(0.02)
 
 
 def _ended() -> TaskEnded:

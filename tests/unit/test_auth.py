@@ -6,11 +6,12 @@ import logging
 import os
 from typing import Any
 
+import msgspec
 import nkeys
 import pytest
 
 from orchestrator import jwt
-from orchestrator.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, RefusalLog, Refuse, decide
+from orchestrator.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, Claim, RefusalLog, Refuse, decide
 from orchestrator.auth_callout import (
     AuthRequest,
     Client,
@@ -21,9 +22,12 @@ from orchestrator.auth_callout import (
     parse_request,
     refusal,
 )
+from orchestrator.secrets import integration_password
+from shared.ids import NodeId
 from shared.secret import Secret
 
 JOIN_SECRET = Secret("join-secret")
+INTEGRATION_SECRET = Secret("the-secret-of-integrations")
 NONCE = "7vG0Ac4J1mc-2Vw"
 
 
@@ -71,9 +75,9 @@ def parsed(token: bytes) -> AuthRequest:
 
 
 def test_a_node_with_secret_key_and_id_gets_its_own_subjects() -> None:
-    decision = decide(request(), join_secret=JOIN_SECRET)
+    decision = decide(request(), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET)
     assert isinstance(decision, Admit)
-    assert (decision.node, decision.public_key) == ("node-1", public(NODE))
+    assert decision.claim == Claim(NodeId("node-1"), public(NODE))
     assert decision.user == User(
         name="node-1",
         account="NODES",
@@ -107,15 +111,19 @@ def test_a_node_with_secret_key_and_id_gets_its_own_subjects() -> None:
     ],
 )
 def test_whatever_is_wrong_keeps_a_connection_out(wrong: dict[str, str]) -> None:
-    assert isinstance(decide(request(**wrong), join_secret=JOIN_SECRET), Refuse)
+    assert isinstance(decide(request(**wrong), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET), Refuse)
 
 
 def test_nobody_joins_without_a_secret_by_showing_none() -> None:
-    assert isinstance(decide(request(auth_token=""), join_secret=Secret("x")), Refuse)
+    assert isinstance(
+        decide(request(auth_token=""), join_secret=Secret("x"), integration_secret=INTEGRATION_SECRET), Refuse
+    )
 
 
 def test_a_refusal_does_not_repeat_what_was_shown() -> None:
-    refused = decide(request(auth_token="almost-the-secret"), join_secret=JOIN_SECRET)
+    refused = decide(
+        request(auth_token="almost-the-secret"), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET
+    )
     assert "almost" not in repr(refused)
     assert "join-secret" not in repr(request())
 
@@ -145,7 +153,7 @@ def test_a_request_that_is_not_for_this_callout_is_ignored(content: dict[str, An
 
 
 def test_an_admission_is_a_user_for_this_connection_and_has_no_end() -> None:
-    decision = decide(request(), join_secret=JOIN_SECRET)
+    decision = decide(request(), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET)
     assert isinstance(decision, Admit)
     answer = json.loads(jwt.decode(admission(request(), decision.user, ISSUER, now=7), issuer_kind=jwt.ACCOUNT))
     user = json.loads(jwt.decode(answer["nats"]["jwt"].encode(), issuer_kind=jwt.ACCOUNT))
@@ -182,3 +190,35 @@ def test_a_flood_of_refusals_is_counted_and_not_listed(caplog: pytest.LogCapture
         f"{1000 - LOGGED_REFUSALS} more connections were refused meanwhile.",
         "refused again",
     ]
+
+
+def integration(password: str, user: str = "billing") -> AuthRequest:
+    return msgspec.structs.replace(request(), connect_opts=ConnectOptions(user=user, password=password))
+
+
+def test_an_integration_with_its_password_gets_its_own_subjects() -> None:
+    password = integration_password(INTEGRATION_SECRET, "billing").reveal()
+    decision = decide(integration(password), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET)
+    assert isinstance(decision, Admit)
+    assert decision.claim is None
+    assert decision.user == User(
+        name="billing",
+        account="INTEGRATIONS",
+        may_publish=("tarpon.v1.api.billing.>",),
+        may_subscribe=("tarpon.v1.events.>", "_INBOX.billing.>"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("payroll", integration_password(INTEGRATION_SECRET, "billing").reveal()),
+        ("billing", INTEGRATION_SECRET.reveal()),
+        ("billing", ""),
+        ("*", integration_password(INTEGRATION_SECRET, "*").reveal()),
+        ("a.b", integration_password(INTEGRATION_SECRET, "a.b").reveal()),
+    ],
+)
+def test_an_integration_with_anothers_password_or_an_unsafe_name_is_refused(user: str, password: str) -> None:
+    offered = integration(password, user)
+    assert isinstance(decide(offered, join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET), Refuse)

@@ -1,0 +1,207 @@
+"""How a task runs in a container of Docker, or of Podman through its compatible socket.
+
+The task's files are the image's; of the machine it sees its result folders alone. It has no network unless the job asks
+for one, and may not gain rights. On a node that is not run by root it has the node's user, so that its results are the
+node's to remove.
+
+A container belongs to an execution by its name, and to this node by a label. It goes on when the node dies: whoever
+runs the execution again with `resumed` finds it.
+"""
+
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from compute.engines.docker_api import DockerApi, EngineAway, EngineFacts, EngineRefusal
+from compute.engines.docker_container import ContainerRun, Limits
+from compute.engines.docker_credentials import config_file
+from compute.engines.docker_images import ImageMissing, Images
+from compute.engines.docker_leftovers import Leftovers
+from compute.engines.docker_params import parse_params
+from compute.engines.docker_spec import Confinement
+from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
+from compute.process_mark import ProcessMark
+from shared.aio import background, finish
+from shared.config import DockerEngine as Settings
+from shared.errors import InvalidJob
+from shared.ids import ExecutionId, NodeId
+from shared.states import FailureReason
+
+_log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+"""Between asking a task to stop and killing it."""
+OUTPUT_LIMIT_BYTES = 1 << 30
+"""For stdout and for stderr each."""
+ENGINE_WAIT_SECONDS = 60.0
+LOOK_EVERY_SECONDS = 10.0
+CLOSE_SECONDS = 10.0
+
+
+class DockerEngine(OutlivingEngine):
+    """Made by `open`. It is `available` while the engine answers."""
+
+    name = "docker"
+
+    def __init__(self, socket: Path, api: DockerApi, confinement: Confinement, limits: Limits) -> None:
+        self._socket = socket
+        self._api = api
+        self._confinement = confinement
+        self._limits = limits
+        self._images = Images(api, config_file(os.environ))
+        self._leftovers = Leftovers(api, confinement.node_id)
+        self._facts: EngineFacts | None = None
+        self._why_not = ""
+
+    def __repr__(self) -> str:
+        return f"<DockerEngine {self._socket}: {self._facts.version if self._facts else self._why_not}>"
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        node_id: NodeId,
+        *,
+        grace_seconds: float = GRACE_SECONDS,
+        output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
+        engine_wait_seconds: float = ENGINE_WAIT_SECONDS,
+    ) -> AsyncIterator[Self]:
+        """An engine that has been looked for once. Containers of ended executions are removed at the end."""
+        socket = socket_path(settings)
+        confinement = Confinement(
+            node_id=node_id, pids_limit=settings.pids_limit, bridge_network=settings.bridge_network
+        )
+        limits = Limits(
+            grace_seconds=grace_seconds, output_limit_bytes=output_limit_bytes, engine_wait_seconds=engine_wait_seconds
+        )
+        api = DockerApi(socket)
+        try:
+            engine = cls(socket, api, confinement, limits)
+            await engine._look()
+            async with background(removals=engine._leftovers.remove_released()):
+                try:
+                    yield engine
+                finally:
+                    await finish(engine._leftovers.all_removed(within=CLOSE_SECONDS), within=2 * CLOSE_SECONDS)
+        finally:
+            await finish(api.close(), within=CLOSE_SECONDS)
+
+    @property
+    def available(self) -> bool:
+        return self._facts is not None
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        parse_params(params)
+
+    async def run(self, run: Run) -> RunEnd:
+        self.keep(run.execution_id)
+        try:
+            return await self._run(run)
+        except InvalidJob as error:
+            return Broken(FailureReason.TASK_NOT_STARTED, error.message)
+        except ImageMissing as error:
+            return Broken(error.reason, error.detail)
+        except EngineRefusal as error:
+            return _refused(error)
+        except EngineAway as error:
+            detail = f"The node's container engine does not answer: {str(error)[:200]}"
+            return Broken(FailureReason.ENGINE_UNAVAILABLE, detail)
+
+    def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:  # noqa: ARG002  # see `watch`
+        return 0
+
+    def keep(self, execution_id: ExecutionId) -> None:
+        self._leftovers.keep(execution_id)
+
+    def release(self, execution_id: ExecutionId) -> None:
+        self._leftovers.release(execution_id)
+
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Look again and again whether the engine answers, and remove what nobody runs, until cancelled."""
+        while True:
+            if self.available:
+                await self._leftovers.sweep()
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            before = self.available
+            await self._look()
+            if self.available != before:
+                on_change()
+
+    async def _run(self, run: Run) -> RunEnd:
+        if self._facts is None:
+            await self._look()
+        facts = self._facts
+        if facts is None and not run.resumed:
+            raise EngineAway(self._why_not)
+        container = ContainerRun(
+            run,
+            self._api,
+            self._images,
+            facts=facts or EngineFacts.unknown(),
+            confinement=self._confinement,
+            limits=self._limits,
+        )
+        return await container.end()
+
+    async def _look(self) -> None:
+        try:
+            if self._facts is None:
+                self._facts = await self._api.facts()
+                self._why_not = ""
+                _log.info("Container engine %s answers at %s.", self._facts.version, self._socket)
+            else:
+                await self._api.answers()
+        except (EngineAway, EngineRefusal) as error:
+            self._facts = None
+            why = await asyncio.to_thread(_why_away, self._socket, str(error))
+            if why != self._why_not:
+                self._why_not = why
+                _log.warning("This node runs no containers for now: %s.", why)
+
+
+def socket_path(settings: Settings) -> Path:
+    return Path(settings.socket.removeprefix("unix://"))
+
+
+def _why_away(socket: Path, error: str) -> str:
+    """In words for the node's operator. Blocks."""
+    try:
+        mode = socket.stat().st_mode
+    except FileNotFoundError:
+        return f"there is no socket {socket}; start the container engine, or set Engines.Types.Docker.Socket"
+    except OSError as problem:
+        return f"{socket} cannot be looked at: {problem.strerror}"
+    if not stat.S_ISSOCK(mode):
+        return f"{socket} is not a socket"
+    if not os.access(socket, os.R_OK | os.W_OK):
+        return f"this user may not use {socket}; add them to its group"
+    return f"the engine at {socket} does not answer: {error[:200]}"
+
+
+# What the engine says, and nothing else, tells these apart.
+_REFUSALS = (
+    ("no such container", FailureReason.CONTAINER_LOST, "The container was removed from outside."),
+    ("is already in use by container", FailureReason.NODE_ERROR, "There is a container of this execution already."),
+    ("no space left on device", FailureReason.DISK_FULL, "The disk of the node's container engine is full."),
+    (
+        "bind source path does not exist",
+        FailureReason.NODE_ERROR,
+        "The node's container engine does not see the node's data directory; both must see it under the same path.",
+    ),
+)
+
+
+def _refused(error: EngineRefusal) -> Broken:
+    for words, reason, sentence in _REFUSALS:
+        if words in error.message.lower():
+            return Broken(reason, sentence)
+    told = error.message.removesuffix(": unknown")[:300]
+    if error.status < 500 or "OCI runtime" in error.message:
+        return Broken(FailureReason.TASK_NOT_STARTED, f"The container could not be started: {told}")
+    return Broken(FailureReason.NODE_ERROR, f"The node's container engine failed: {told}")

@@ -1,0 +1,211 @@
+"""What is asked of a container engine over its socket, and in which two ways that can fail.
+
+This is the one module that knows aiodocker. Docker's engine and Podman's compatible socket answer alike.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import aiohttp
+import msgspec
+
+from shared.ids import ExecutionId
+
+ANSWER_SECONDS = 60.0
+"""For what the engine does at once; starting a container on a busy machine takes seconds."""
+LOOK_SECONDS = 5.0
+READ_BYTES = 256 * 1024
+LOG_DRIVERS = ("local", "k8s-file", "json-file")
+"""The first one that the engine has: `local` keeps bytes as they are, `k8s-file` is Podman's."""
+_NO_CONNECTION = 900
+"""The status under which aiodocker tells that nobody listens."""
+
+
+class EngineAway(Exception):
+    """The engine does not answer, or no longer."""
+
+
+class EngineRefusal(Exception):
+    """The engine answers with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is worth knowing about an engine. `live_restore`: whether containers outlive a restart of it."""
+
+    version: str
+    rootless: bool
+    live_restore: bool
+    log_driver: str
+    cpus: int
+
+    @classmethod
+    def unknown(cls) -> "EngineFacts":
+        """Of an engine that is away."""
+        return cls(version="", rootless=False, live_restore=False, log_driver=LOG_DRIVERS[0], cpus=1)
+
+
+class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
+    status: str
+    exit_code: int
+    oom_killed: bool
+    started_at: str
+
+    @property
+    def is_running(self) -> bool:
+        return self.status in {"running", "paused", "restarting", "removing"}
+
+
+class DockerApi:
+    """Containers are called by their names."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        # Each running container holds a connection, so their number is bounded by the node's capacity alone.
+        self._connector = aiohttp.UnixConnector(path=str(socket), limit=0)
+        self._client = aiodocker.Docker(url="http://engine", connector=self._connector)
+
+    def __repr__(self) -> str:
+        return f"<DockerApi {self._socket}>"
+
+    async def close(self) -> None:
+        await self._client.close()
+        await self._connector.close()
+
+    async def facts(self) -> EngineFacts:
+        with _translated():
+            async with asyncio.timeout(LOOK_SECONDS):
+                info = dict(await self._client.system.info())
+        drivers = (info.get("Plugins") or {}).get("Log") or ()
+        return EngineFacts(
+            version=str(info.get("ServerVersion", "")),
+            rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
+            live_restore=bool(info.get("LiveRestoreEnabled")),
+            log_driver=next((name for name in LOG_DRIVERS if name in drivers), LOG_DRIVERS[-1]),
+            cpus=max(1, int(info.get("NCPU") or 1)),
+        )
+
+    async def answers(self) -> None:
+        """Raises EngineAway unless it does."""
+        with _translated():
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._client.version()
+
+    async def create(self, name: str, spec: Mapping[str, Any]) -> None:
+        async with _answer():
+            await self._client.containers.create(dict(spec), name=name)
+
+    async def start(self, name: str) -> None:
+        async with _answer():
+            await self._client.containers.container(name).start()
+
+    @asynccontextmanager
+    async def attached(self, name: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The framed output from now until both streams are closed, unbuffered: who reads slowly slows the task."""
+        async with _answer():
+            response = await self._open("POST", f"{name}/attach", {"stream": "1", "stdout": "1", "stderr": "1"})
+        async with response:
+            yield _chunks(response)
+
+    @asynccontextmanager
+    async def logged(self, name: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The framed output that the engine has kept of a container that has ended."""
+        async with _answer():
+            response = await self._open("GET", f"{name}/logs", {"stdout": "1", "stderr": "1"})
+        async with response:
+            yield _chunks(response)
+
+    async def wait(self, name: str) -> int:
+        """The exit code, when there is one; the caller writes the deadline."""
+        with _translated():
+            ended = await self._client.containers.container(name).wait()
+        return int(ended["StatusCode"])
+
+    async def inspect(self, name: str) -> ContainerState:
+        async with _answer():
+            state = (await self._client.containers.container(name).show())["State"]
+        return ContainerState(
+            status=state["Status"],
+            exit_code=int(state["ExitCode"]),
+            oom_killed=bool(state.get("OOMKilled")),
+            started_at=str(state.get("StartedAt") or ""),
+        )
+
+    async def stop(self, name: str, *, grace_seconds: float) -> None:
+        """Returns when the container has ended: asked first, killed after the grace."""
+        with _translated():
+            async with asyncio.timeout(grace_seconds + ANSWER_SECONDS):
+                await self._client.containers.container(name).stop(t=round(grace_seconds))
+
+    async def remove(self, name: str) -> None:
+        """With its volumes, killed if it runs. Absent is fine."""
+        try:
+            async with _answer():
+                await self._client.containers.container(name).delete(force=True, v=True)
+        except EngineRefusal as error:
+            if error.status not in {404, 409}:  # 409: somebody else is removing it
+                raise
+
+    async def labelled(self, label: str, value: str, wanted: str) -> dict[str, ExecutionId]:
+        """All containers with `label` = `value`: their names, and what their label `wanted` says."""
+        filters = json.dumps({"label": [f"{label}={value}"]})
+        async with _answer():
+            found = await self._client.containers.list(all=True, filters=filters)
+        names = ((str(each["Names"][0]).lstrip("/"), each["Labels"].get(wanted, "")) for each in found)
+        return {name: ExecutionId(labelled) for name, labelled in names}
+
+    async def pull(self, image: str, auth: Mapping[str, str] | None) -> AsyncIterator[str]:
+        """Words on the progress. `image` names its registry. Raises EngineRefusal, with the registry's own words."""
+        with _translated():
+            async for line in self._client.images.pull(image, auth=dict(auth) if auth else None, stream=True):
+                yield " ".join(str(line[key]) for key in ("id", "status") if line.get(key))
+
+    async def _open(self, method: str, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """A stream of raw bytes, which aiodocker would give as text only, or after one more request."""
+        url = f"http://engine/{self._client.api_version}/containers/{path}"
+        response = await self._client.session.request(method, url, params=query, read_bufsize=READ_BYTES)
+        if response.status >= 300:
+            async with response:
+                raise EngineRefusal(response.status, _message(await response.read()))
+        return response
+
+
+@asynccontextmanager
+async def _answer() -> AsyncIterator[None]:
+    with _translated():
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except aiodocker.DockerError as error:
+        if error.status == _NO_CONNECTION:
+            raise EngineAway(error.message) from error
+        raise EngineRefusal(error.status, error.message) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise EngineAway(str(error) or type(error).__name__) from error
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    with _translated():
+        async for chunk in response.content.iter_any():
+            yield chunk
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:500].decode(errors="replace")

@@ -1,0 +1,97 @@
+"""How the output of a container, one stream of framed pieces, becomes two files of bounded size."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from compute.workspace import STDERR, STDOUT
+
+HEADER_BYTES = 8
+"""One byte names the stream, three are nothing, four are the length: see the engine API's ContainerAttach."""
+_NAMES = {1: STDOUT, 2: STDERR}
+LONG_PIECE_BYTES = 16_000
+"""From about this size on, a line is kept in pieces by the engine's log."""
+RECORD_BYTES, LONG_RECORD_BYTES = 64, 384
+"""At most what the engine's log adds to a piece."""
+
+
+class Frames:
+    """Takes the stream apart, however it is cut; nothing but an incomplete header is kept."""
+
+    def __init__(self) -> None:
+        self.logged_bytes = 0
+        """At most so many bytes had all this in the engine's log."""
+        self._header = b""
+        self._stream = 0
+        self._left = 0
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, memoryview]]:
+        view = memoryview(data)
+        while view:
+            if self._left:
+                piece, view = view[: self._left], view[self._left :]
+                self._left -= len(piece)
+                yield self._stream, piece
+            else:
+                missing = HEADER_BYTES - len(self._header)
+                self._header += view[:missing]
+                view = view[missing:]
+                if len(self._header) == HEADER_BYTES:
+                    self._begin(self._header)
+                    self._header = b""
+
+    def _begin(self, header: bytes) -> None:
+        self._stream, self._left = header[0], int.from_bytes(header[4:], "big")
+        added = LONG_RECORD_BYTES if self._left >= LONG_PIECE_BYTES else RECORD_BYTES
+        self.logged_bytes += self._left + added
+
+
+class Outputs:
+    """Both files, made empty. Every method blocks on the disk.
+
+    `over` is the name of the one that reached `limit_bytes` and was cut there; nothing is written after that.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self.over = ""
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._frames = Frames()
+        self._files: dict[str, int] = {}
+        self._written = dict.fromkeys(_NAMES.values(), 0)
+
+    def __repr__(self) -> str:
+        return f"<Outputs {self._written}>"
+
+    @property
+    def logged_bytes(self) -> int:
+        return self._frames.logged_bytes
+
+    def open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        for name in _NAMES.values():
+            self._files[name] = os.open(self._folder / name, flags, 0o600)
+
+    def close(self) -> None:
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def feed(self, data: bytes) -> None:
+        """Raises OSError where the disk does not take it."""
+        pieces: dict[str, list[memoryview]] = {STDOUT: [], STDERR: []}
+        for stream, piece in self._frames.feed(data):
+            if stream in _NAMES:
+                pieces[_NAMES[stream]].append(piece)
+        for name, parts in pieces.items():
+            if parts and not self.over:
+                self._write(name, b"".join(parts))
+
+    def _write(self, name: str, content: bytes) -> None:
+        room = self._limit_bytes - self._written[name]
+        if len(content) > room:
+            self.over = name
+        view = memoryview(content)[:room]
+        while view:
+            count = os.write(self._files[name], view)
+            self._written[name] += count
+            view = view[count:]

@@ -1,0 +1,109 @@
+"""What a container is made of: the body of the request that creates it, with all that confines the task."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from compute.engines.docker_api import EngineFacts
+from compute.engines.docker_params import DockerParams
+from compute.engines.engine import Run
+from shared.capacity import Capacity
+from shared.errors import InvalidJob
+from shared.ids import ExecutionId, NodeId
+
+EXECUTION_LABEL = "tarpon.execution"
+NODE_LABEL = "tarpon.node"
+LOG_FILE_BYTES = 256 << 20
+"""The engine's own copy of the output, from which it is read when the node was away: two files of this size."""
+LEAST_MEMORY_BYTES = 6 << 20
+"""The engine refuses to run a container with less."""
+RESULT_FOLDER_MODE = 0o777
+"""While the task runs, whose user may be any; the folder above it lets no other user of the machine in."""
+_NETWORKS = {"": "none", "default": "none", "none": "none", "host": "host", "full": "host"}
+_BRIDGE = "bridge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confinement:
+    """What the node's operator sets for every container."""
+
+    node_id: NodeId
+    pids_limit: int
+    bridge_network: str
+
+
+def container_name(execution_id: ExecutionId) -> str:
+    return f"tarpon-{execution_id}"
+
+
+def container_spec(run: Run, params: DockerParams, confinement: Confinement, facts: EngineFacts) -> dict[str, Any]:
+    """Raise InvalidJob for a network that no container can have."""
+    variables = params.variables | dict(run.environment)
+    spec: dict[str, Any] = {
+        "Image": params.image,
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "Labels": {EXECUTION_LABEL: run.execution_id, NODE_LABEL: confinement.node_id},
+        "HostConfig": _host_config(run, confinement, facts),
+    }
+    if params.entrypoint:
+        spec["Entrypoint"] = list(params.entrypoint)
+    if params.parameters:
+        spec["Cmd"] = list(params.parameters)
+    if params.working_directory:
+        spec["WorkingDir"] = params.working_directory
+    if os.geteuid() != 0 and not facts.rootless:
+        # What the task leaves has to be the node's to read and to remove.
+        spec["User"] = f"{os.geteuid()}:{os.getegid()}"
+    return spec
+
+
+def network_of(run: Run, confinement: Confinement) -> str:
+    kind = run.task.network.type.strip().lower()
+    if kind == _BRIDGE:
+        return confinement.bridge_network
+    if kind not in _NETWORKS:
+        raise InvalidJob([f"the docker engine has no network {kind[:40]!r}; there are None, Bridge and Host"])
+    return _NETWORKS[kind]
+
+
+def _host_config(run: Run, confinement: Confinement, facts: EngineFacts) -> dict[str, Any]:
+    return {
+        "NetworkMode": network_of(run, confinement),
+        "Mounts": _mounts(run),
+        "Init": True,  # reaps what the task leaves behind, and lets SIGTERM end a task that does not handle it
+        "PidsLimit": confinement.pids_limit,
+        "CapDrop": ["NET_RAW"],
+        "SecurityOpt": ["no-new-privileges"],
+        "LogConfig": _log_config(facts),
+        **_limits(run.resources, facts),
+    }
+
+
+def _mounts(run: Run) -> list[dict[str, Any]]:
+    return [
+        {"Type": "bind", "Source": os.fspath(run.workspace.place(each.path)), "Target": each.path}
+        for each in run.task.result_paths
+    ]
+
+
+def _log_config(facts: EngineFacts) -> dict[str, Any]:
+    options = {"max-size": str(LOG_FILE_BYTES)}
+    if facts.log_driver == "local":
+        options |= {"max-file": "2", "compress": "false"}
+    return {"Type": facts.log_driver, "Config": options}
+
+
+def _limits(resources: Capacity, facts: EngineFacts) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
+    if resources.cpu > 0:
+        limits["NanoCpus"] = int(min(max(resources.cpu, 0.01), facts.cpus) * 1_000_000_000)
+    if resources.memory > 0:
+        limits["Memory"] = memory_limit(resources)
+        limits["MemorySwap"] = limits["Memory"]  # the sum of both, so no swap
+    if resources.gpu > 0:
+        limits["DeviceRequests"] = [{"Driver": "nvidia", "Count": resources.gpu, "Capabilities": [["gpu"]]}]
+    return limits
+
+
+def memory_limit(resources: Capacity) -> int:
+    return max(resources.memory, LEAST_MEMORY_BYTES)

@@ -1,0 +1,76 @@
+"""What programs hear without asking: each new line of a job's history and each of its states, as events over NATS.
+
+The leader tells them, once each, to whoever listens at the moment. Nothing is stored for it: all of it follows from
+the records, and who comes late or has missed something asks for the history after the last number that it has.
+"""
+
+import asyncio
+import logging
+
+import msgspec
+
+from orchestrator import views
+from orchestrator.model import JobEntry, Model
+from shared import subjects
+from shared.errors import MessagingUnavailable, PayloadTooLarge
+from shared.ids import JobId
+from shared.transport import Connection
+
+_log = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.02
+"""Changes of a job that come this close together are told together."""
+REMEMBERED = 100_000
+"""Of how many jobs, those that changed last, it is known what has been told; another is told from the beginning."""
+
+
+class Announcements:
+    def __init__(self, connection: Connection, model: Model) -> None:
+        self._connection = connection
+        self._model = model
+        self._told: dict[JobId, tuple[int, str]] = {}
+
+    async def run(self) -> None:
+        """Tell what changes from now on, until cancelled."""
+        self._told = {
+            job: (len(views.history(entry)), self._state(entry))
+            for job, entry in self._model.jobs.items()
+            if not entry.progress.state.is_terminal
+        }
+        self._model.changed = {}
+        try:
+            while True:
+                await self._model.any_change.wait()
+                await asyncio.sleep(GATHER_SECONDS)
+                self._model.any_change.clear()
+                due, self._model.changed = self._model.changed, {}
+                for job in due:
+                    await self._tell(job, self._model.jobs[job])
+        finally:
+            self._model.changed = None
+
+    async def _tell(self, job: JobId, entry: JobEntry) -> None:
+        count, state = self._told.get(job, (0, ""))
+        items, now = views.history(entry), self._state(entry)
+        try:
+            for item in items[count:]:
+                await self._publish(entry, "history", item)
+            if now != state:
+                await self._publish(entry, "state", views.job_view(self._model, entry))
+        except (MessagingUnavailable, PayloadTooLarge) as error:
+            _log.debug("Events of job %s are not told: %s", job, error)
+        self._told.pop(job, None)
+        self._told[job] = len(items), now
+        if len(self._told) > REMEMBERED:
+            del self._told[next(iter(self._told))]
+
+    async def _publish(self, entry: JobEntry, what: str, body: msgspec.Struct) -> None:
+        subject = subjects.event(entry.job.namespace, entry.job.id, what)
+        await self._connection.publish(subject, msgspec.json.encode(body))
+
+    def _state(self, entry: JobEntry) -> str:
+        view = views.job_state(entry, self._model.reasons.get(entry.job.id, ""))
+        return f"{entry.job.version} {view.state_type} {view.message}"
+
+    def __repr__(self) -> str:
+        return f"<Announcements about {len(self._told)} jobs>"

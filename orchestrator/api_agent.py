@@ -1,0 +1,93 @@
+"""What the HTTP API tells about the orchestrator itself."""
+
+from aiohttp import web
+
+from orchestrator import views
+from orchestrator.api_requests import answer
+from orchestrator.api_routes import AGENT, Route
+from orchestrator.locations import Locations
+from orchestrator.shown_settings import shown_settings
+from orchestrator.store import Store
+from shared import rest
+from shared.config import Config
+from shared.rest import BASE_PATH
+from shared.version import version_text
+
+DOCUMENT = f"{BASE_PATH}/openapi.json"
+
+
+class AgentRoutes:
+    def __init__(self, *, name: str, config: Config, store: Store, locations: Locations) -> None:
+        self._name = name
+        self._config = shown_settings(config)
+        self._store = store
+        self._locations = locations
+
+    def routes(self) -> tuple[Route, ...]:
+        alive, ready = "Whether the orchestrator lives.", "Whether the orchestrator can be used: 503 until then."
+        settings = "Every setting; secrets are hidden."
+        return (
+            Route("GET", f"{AGENT}/alive", self.get_alive, alive, rest.AliveResponse),
+            Route("GET", "/livez", self.get_livez, alive, rest.AliveResponse),
+            Route("GET", f"{BASE_PATH}/livez", self.get_api_livez, alive, rest.AliveResponse),
+            Route("GET", "/readyz", self.get_readyz, ready, rest.AliveResponse),
+            Route("GET", f"{AGENT}/version", self.get_version, "The version of Tarpon.", rest.VersionView),
+            Route(
+                "GET",
+                f"{AGENT}/node",
+                self.get_agent_node,
+                "The orchestrator as a node, with the health of its publishers.",
+                rest.AgentNodeResponse,
+            ),
+            Route("GET", f"{AGENT}/config", self.get_config, settings, rest.AgentConfigResponse),
+            Route("GET", "/", self.get_root, "To the description of the API.", redirects=True),
+            Route("GET", "/version", self.get_root_version, "To the version.", redirects=True),
+        )
+
+    async def get_alive(self, _: web.Request) -> web.Response:
+        return answer(rest.AliveResponse(status="OK"))
+
+    async def get_livez(self, request: web.Request) -> web.Response:
+        return await self.get_alive(request)
+
+    async def get_api_livez(self, request: web.Request) -> web.Response:
+        return await self.get_alive(request)
+
+    async def get_readyz(self, request: web.Request) -> web.Response:
+        self._store.check_ready()
+        return await self.get_alive(request)
+
+    async def get_version(self, _: web.Request) -> web.Response:
+        return answer(views.version_view(version_text()))
+
+    async def get_agent_node(self, _: web.Request) -> web.Response:
+        return answer(
+            rest.AgentNodeResponse(
+                node_id=self._name,
+                node_type=rest.REQUESTER,
+                version=views.version_view(version_text()),
+                publishers=rest.PublishersHealth(s3managed=publisher_health(self._locations)),
+            )
+        )
+
+    async def get_config(self, _: web.Request) -> web.Response:
+        return answer(rest.AgentConfigResponse(config=self._config))
+
+    async def get_root(self, _: web.Request) -> web.Response:
+        raise web.HTTPFound(DOCUMENT)
+
+    async def get_root_version(self, _: web.Request) -> web.Response:
+        raise web.HTTPFound(f"{AGENT}/version")
+
+
+def publisher_health(locations: Locations) -> rest.PublisherHealth | None:
+    """How the bucket of the managed publisher is; None where it is not configured."""
+    if locations.current is None:
+        return None
+    outcome = locations.current.health.outcome
+    problem = outcome.problem
+    return rest.PublisherHealth(
+        ready=outcome.ready,
+        create_only=outcome.create_only if outcome.ready else None,
+        problem=rest.Problem(code=problem.code, message=problem.message, hint=problem.hint) if problem else None,
+    )

@@ -1,0 +1,111 @@
+"""The nodes of the HTTP API."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from orchestrator import views
+from orchestrator.api_queries import ListNodesQuery
+from orchestrator.api_requests import answer, body_of, query_of
+from orchestrator.api_routes import NODES, Route
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
+from orchestrator.paging import MAX_PAGE, page, sort_key, window
+from orchestrator.selectors import matches, selector
+from orchestrator.store import Store
+from shared import rest
+from shared.capacity import Capacity
+from shared.errors import InvalidInput, NodeNotFound
+from shared.ids import NodeId
+from shared.rest import NodeState
+
+_MEMBERSHIP = "Whoever has the join secret is a node, for as long as its key is bound to its name."
+
+
+class NodeRoutes:
+    """Reads come from the model and from what the nodes said last."""
+
+    def __init__(self, *, model: Model, store: Store, nodes: Nodes) -> None:
+        self._model = model
+        self._store = store
+        self._nodes = nodes
+
+    def routes(self) -> tuple[Route, ...]:
+        one = f"{NODES}/{{node}}"
+        update = "Approve a node, which every node that has joined is already."
+        return (
+            Route("GET", NODES, self.list_nodes, "The nodes.", rest.ListNodesResponse, ListNodesQuery),
+            Route("GET", one, self.get_node, "One node, by id or beginning of an id.", rest.NodeResponse),
+            Route("PUT", one, self.update_node, update, rest.UpdateNodeResponse, body=rest.UpdateNodeRequest),
+        )
+
+    async def list_nodes(self, request: web.Request) -> web.Response:
+        self._store.check_ready()
+        query = query_of(request, ListNodesQuery)
+        conditions = selector(query.labels)
+        part = window(
+            sort_by=query.order_by,
+            reverse=query.reverse,
+            limit=query.limit,
+            token=query.next_token,
+            default_limit=MAX_PAGE,
+        )
+        found = [
+            state
+            for state in map(self._state, self._model.nodes)
+            if matches(state.info.labels, conditions)
+            and query.filter_approval.upper() in {"", state.membership}
+            and query.filter_status.upper() in {"", state.connection}
+        ]
+        items, token = page(found, part, sort_key(part, _ORDERS))
+        return answer(rest.ListNodesResponse(next_token=token, nodes=tuple(items)))
+
+    async def get_node(self, request: web.Request) -> web.Response:
+        return answer(rest.NodeResponse(node=self._state(self._named(request))))
+
+    async def update_node(self, request: web.Request) -> web.Response:
+        wanted, _ = await body_of(request, rest.UpdateNodeRequest)
+        node = self._named(request)
+        match wanted.action.lower():
+            case "approve":
+                return answer(rest.UpdateNodeResponse(success=True))
+            case "reject" | "delete":
+                return answer(rest.UpdateNodeResponse(success=False, error=f"Node {node} stays. {_MEMBERSHIP}"))
+            case _:
+                raise InvalidInput(
+                    f"{wanted.action[:80]!r} is not an action.", hint="Actions are approve, reject and delete."
+                )
+
+    def _named(self, request: web.Request) -> NodeId:
+        """The node that the path names. Raises NotReady, NodeNotFound, or InvalidInput for a beginning of several."""
+        self._store.check_ready()
+        text = request.match_info["node"]
+        if text in self._model.nodes:
+            return NodeId(text)
+        found = [node for node in self._model.nodes if node.startswith(text)]
+        if not found:
+            raise NodeNotFound(text)
+        if len(found) > 1:
+            raise InvalidInput(f"{text[:80]!r} is the beginning of {len(found)} node ids.", hint="Give more of the id.")
+        return found[0]
+
+    def _state(self, node: NodeId) -> NodeState:
+        return views.node_state(self._model, self._nodes, node)
+
+
+def _available(state: NodeState) -> Capacity:
+    info = state.info.compute_node_info
+    return info.available_capacity if info else Capacity()
+
+
+_ORDERS: dict[str, Callable[[NodeState], tuple[str | float, str]]] = {
+    "": lambda state: ("", state.info.node_id),
+    "id": lambda state: ("", state.info.node_id),
+    "type": lambda state: (state.info.node_type, state.info.node_id),
+    "available_cpu": lambda state: (-_available(state).cpu, state.info.node_id),
+    "available_memory": lambda state: (-_available(state).memory, state.info.node_id),
+    "available_disk": lambda state: (-_available(state).disk, state.info.node_id),
+    "available_gpu": lambda state: (-_available(state).gpu, state.info.node_id),
+    "approval": lambda state: (state.membership, state.info.node_id),
+    "status": lambda state: (state.connection, state.info.node_id),
+}

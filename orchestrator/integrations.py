@@ -1,0 +1,212 @@
+"""The NATS API: what programs ask as users of their own, answered by a micro service of NATS.
+
+Any orchestrator answers, from its model or through its submissions, as the HTTP API does. Answers have the same
+shapes. Who asks is the principal that the subject names; the server lets each ask on its own subjects alone.
+"""
+
+import asyncio
+import logging
+from typing import Any, TypeVar
+
+import msgspec
+import nats.errors
+from nats import micro
+from nats.micro.request import Request
+
+from orchestrator import views
+from orchestrator.api_errors import status_of
+from orchestrator.locations import Locations
+from orchestrator.model import JobEntry, Model, newest_first
+from orchestrator.nodes import Nodes
+from orchestrator.results import results
+from orchestrator.store import Store
+from orchestrator.submissions import Submissions
+from shared import integration, rest, subjects
+from shared.aio import heeding
+from shared.decoding import decode
+from shared.errors import InvalidDocument, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
+from shared.transport import MAX_PAYLOAD_BYTES, Connection
+from shared.version import version_text
+
+_log = logging.getLogger(__name__)
+
+NAME = "tarpon"
+AT_ONCE = 64
+WAITING = 4096
+ANSWER_SECONDS = 15.0
+RETRY_SECONDS = 1.0
+MAX_LIST = 500
+MAX_TOKEN = 200
+
+R = TypeVar("R")
+
+
+class Integrations:
+    """The service; `run` offers it over each connection."""
+
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        model: Model,
+        store: Store,
+        nodes: Nodes,
+        submissions: Submissions,
+        locations: Locations,
+    ) -> None:
+        self._connection = connection
+        self._model = model
+        self._store = store
+        self._nodes = nodes
+        self._submissions = submissions
+        self._locations = locations
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        number = 0
+        async with asyncio.TaskGroup() as group:
+            while True:
+                new = await self._connection.next_connection(number)
+                try:
+                    await self._offer(group)
+                    number = new
+                    await self._connection.lost(new)
+                except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
+                    _log.warning("The NATS API cannot be offered at present: %r", error)
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _offer(self, group: asyncio.TaskGroup) -> None:
+        async def take(request: Request) -> None:
+            self._waiting += 1
+            if self._waiting > WAITING:
+                self._waiting -= 1
+                await _refuse(request, NotReady("Too many requests wait.", hint="Ask again more slowly."))
+            else:
+                group.create_task(self._attend(request), name="integration request")
+
+        service = await heeding(
+            micro.add_service(
+                self._connection.client,
+                name=NAME,
+                version=version_text(),
+                description="Submit, watch and stop batch jobs, and get at their results.",
+            )
+        )
+        api = service.add_group(name=subjects.API_GROUP)
+        for what in integration.REQUESTS:
+            await heeding(api.add_endpoint(name=what.replace(".", "-"), subject=what, handler=take))
+
+    async def _attend(self, request: Request) -> None:
+        try:
+            async with self._free, asyncio.timeout(ANSWER_SECONDS):
+                await self._answer(request)
+        except TarponError as error:
+            await _refuse(request, error)
+        except TimeoutError:
+            await _refuse(request, NotReady("The answer took too long.", hint="Ask again."))
+        except Exception:  # noqa: BLE001  # the per-message handler: one request must not end the service
+            _log.exception("A request on %s failed.", request.subject)
+            await _refuse(request, MessagingUnavailable("The orchestrator failed; its log tells how."))
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, request: Request) -> None:
+        what = request.subject.split(".", 4)[-1]
+        answer = msgspec.json.encode(await self._dispatch(what, request.data))
+        if len(answer) > MAX_PAYLOAD_BYTES:
+            raise PayloadTooLarge("The answer", len(answer), MAX_PAYLOAD_BYTES)
+        await _respond(request, answer)
+
+    async def _dispatch(self, what: str, payload: bytes) -> msgspec.Struct:
+        self._store.check_ready()
+        match what:
+            case "jobs.submit":
+                return await self._submit(payload)
+            case "jobs.get":
+                return self._get(_read(payload, integration.GetRequest))
+            case "jobs.list":
+                return self._list(_read(payload, integration.ListRequest))
+            case "jobs.stop":
+                wanted = _read(payload, integration.StopRequest)
+                stopped = await self._submissions.stop(self._entry(wanted), wanted.reason)
+                return rest.StopResponse(evaluation_id=wanted.job_id if stopped else "")
+            case "jobs.results":
+                entry = self._entry(_read(payload, integration.JobRequest))
+                return rest.Page(items=await results(entry, self._locations))
+            case "jobs.history":
+                asked = _read(payload, integration.HistoryRequest)
+                return rest.Page(items=views.history(self._entry(asked))[max(0, asked.after_seq_num) :])
+            case "nodes.list":
+                found = (views.node_state(self._model, self._nodes, node) for node in sorted(self._model.nodes))
+                return rest.ListNodesResponse(nodes=tuple(found))
+            case _:
+                raise InvalidDocument(f"Nothing is known about {what[:80]!r}.")
+
+    async def _submit(self, payload: bytes) -> rest.SubmitResponse:
+        data = _object(payload)
+        wanted, warnings = decode(data, rest.SubmitRequest, what="The request", unknown="report")
+        done = await self._submissions.submit(
+            wanted.job, force=wanted.force, token=wanted.idempotency_token[:MAX_TOKEN]
+        )
+        return rest.SubmitResponse(job_id=done.job_id, evaluation_id=done.job_id, warnings=(*warnings, *done.warnings))
+
+    def _get(self, asked: integration.GetRequest) -> rest.JobResponse:
+        entry = self._entry(asked)
+        include = {part.lower() for part in asked.include}
+        return rest.JobResponse(
+            job=views.job_view(self._model, entry),
+            history=rest.Page(items=views.history(entry)) if "history" in include else None,
+            executions=rest.Page(items=views.execution_views(self._model, entry)) if "executions" in include else None,
+        )
+
+    def _list(self, asked: integration.ListRequest) -> rest.ListJobsResponse:
+        limit = min(MAX_LIST, asked.limit) if asked.limit > 0 else MAX_LIST
+        offset = int(asked.next_token) if asked.next_token.isdecimal() and len(asked.next_token) < 10 else 0
+        found = newest_first(
+            entry for entry in self._model.jobs.values() if asked.namespace in {"*", entry.job.namespace}
+        )
+        page = tuple(views.job_view(self._model, entry) for entry in found[offset : offset + limit])
+        return rest.ListJobsResponse(items=page, next_token=str(offset + limit) if offset + limit < len(found) else "")
+
+    def _entry(self, asked: integration.JobRequest) -> JobEntry:
+        return self._model.find(asked.job_id, asked.namespace)
+
+    def __repr__(self) -> str:
+        return f"<Integrations, {self._waiting} requests waiting>"
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    try:
+        data = msgspec.json.decode(payload or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidDocument(f"The request is not JSON: {str(error)[:200]}.") from None
+    if not isinstance(data, dict):
+        raise InvalidDocument("The request must be a JSON object.")
+    return data
+
+
+def _read(payload: bytes, shape: type[R]) -> R:
+    return decode(_object(payload), shape, what="The request", unknown="report")[0]
+
+
+async def _refuse(request: Request, error: TarponError) -> None:
+    body = rest.ErrorBody(
+        status=status_of(error),
+        message=error.message,
+        code=error.code,
+        component="Orchestrator",
+        hint=error.hint,
+        details=error.details,
+    )
+    headers = {"Nats-Service-Error-Code": str(body.status), "Nats-Service-Error": error.code}
+    await _respond(request, msgspec.json.encode(body), headers)
+
+
+async def _respond(request: Request, payload: bytes, headers: dict[str, str] | None = None) -> None:
+    """An answer that nobody can receive any more is dropped."""
+    try:
+        await request.respond(payload, headers=headers)
+    except (nats.errors.Error, OSError) as error:
+        _log.debug("An answer on %s could not be sent: %r", request.subject, error)

@@ -1,0 +1,86 @@
+"""The description of the HTTP API in OpenAPI 3.1, made from its routes and from the types that they speak.
+
+The format: https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from orchestrator.api_routes import EVENT_STREAM, JSON, Route
+from shared.rest import ErrorBody
+from shared.version import version_text
+
+_SCHEMAS = "#/components/schemas/{name}"
+_IN_PATH = re.compile(r"\{([a-z]+)\}")
+_ABOUT = {"job": "A job's name, its id, or the beginning of its id.", "node": "A node's id, or the beginning of it."}
+_PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}}
+_ABOUT_ALL = (
+    "Jobs run on nodes that hold no cloud credentials; their results are in an S3 bucket. Names of fields are matched"
+    " whatever their case. Every answer carries X-Request-ID, and every error has the same body."
+)
+
+
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """The whole description as plain data."""
+    table = tuple(routes)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in table:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    types = _types(table)
+    _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Tarpon", "version": version_text(), "description": _ABOUT_ALL},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _types(table: Iterable[Route]) -> list[Any]:
+    """Each type once; only Structs are known by a name."""
+    types: dict[Any, None] = {ErrorBody: None}
+    for route in table:
+        types.update(dict.fromkeys(each for each in (route.answer, route.body) if each is not None))
+    return list(types)
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.operation,
+        "summary": route.summary,
+        "parameters": [*_path_parameters(route.path), *_query_parameters(route.query)],
+        "responses": {**_success(route), "default": {"description": "An error.", "content": _content(ErrorBody)}},
+    }
+    if route.body is not None:
+        operation["requestBody"] = {"content": _content(route.body), "required": route.method != "DELETE"}
+    return operation
+
+
+def _success(route: Route) -> dict[str, Any]:
+    if route.redirects:
+        return {"302": {"description": "Elsewhere.", "headers": {"Location": {"schema": {"type": "string"}}}}}
+    content = _content(route.answer) if route.answer is not None else {route.media: {"schema": _PLAIN[route.media]}}
+    return {"200": {"description": route.summary, "content": content}}
+
+
+def _content(type_: Any) -> dict[str, Any]:
+    (schema,), _ = msgspec.json.schema_components([type_], ref_template=_SCHEMAS)
+    return {JSON: {"schema": schema}}
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": _ABOUT[name]}
+        for name in _IN_PATH.findall(path)
+    ]
+
+
+def _query_parameters(query: Any) -> list[dict[str, Any]]:
+    _, schemas = msgspec.json.schema_components([query], ref_template=_SCHEMAS)
+    return [
+        {"name": name, "in": "query", "description": schema.pop("description", ""), "schema": schema}
+        for name, schema in schemas[query.__name__]["properties"].items()
+    ]

@@ -1,0 +1,62 @@
+"""What programs and Tarpon say to each other over NATS: the requests; the answers are those of shared/rest.py.
+
+A program connects as a user of its own, its principal, and asks on `tarpon.v1.api.<principal>.<what>`. What is wrong
+with a request is answered with a rest.ErrorBody and the headers of a NATS micro service
+(`Nats-Service-Error-Code`, `Nats-Service-Error`).
+"""
+
+import msgspec
+from msgspec import field
+
+from shared import rest
+from shared.jobspec import JobView
+
+
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Names a job by its id, the beginning of an id, or its name in the namespace."""
+
+    job_id: str = field(name="JobID")
+    namespace: str = "default"
+
+
+class GetRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
+    """`include` may name history and executions."""
+
+    include: tuple[str, ...] = ()
+
+
+class StopRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
+    reason: str = ""
+
+
+class HistoryRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
+    """What has been recorded after the item with this number: who listens to events late asks for what it missed."""
+
+    after_seq_num: int = 0
+
+
+class ListRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The newest jobs first; `limit` is at most 500. A namespace of `*` means all."""
+
+    namespace: str = "default"
+    limit: int = 100
+    next_token: str = ""
+
+
+class NodesRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    pass
+
+
+REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
+    "jobs.submit": (rest.SubmitRequest, rest.SubmitResponse),
+    "jobs.get": (GetRequest, rest.JobResponse),
+    "jobs.list": (ListRequest, rest.Page[JobView]),
+    "jobs.stop": (StopRequest, rest.StopResponse),
+    "jobs.results": (JobRequest, rest.Page[rest.ResultItem]),
+    "jobs.history": (HistoryRequest, rest.Page[rest.HistoryItem]),
+    "nodes.list": (NodesRequest, rest.ListNodesResponse),
+}
+"""What can be asked: the end of the subject, the shape of the request, the shape of the answer."""
+
+EVENTS: dict[str, type[msgspec.Struct]] = {"history": rest.HistoryItem, "state": JobView}
+"""What is told on `tarpon.v1.events.<namespace>.<jobID>.<what>`: each new line of the history, each new state."""

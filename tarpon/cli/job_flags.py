@@ -1,0 +1,154 @@
+"""How the flags of `tarpon docker run` and `tarpon exec` become a job."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+import msgspec
+
+from shared.durations import parse_duration
+from shared.errors import InvalidDuration
+from shared.job_rules import MANAGED, NO_PUBLISHERS
+from shared.jobspec import Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
+from tarpon.cli.selectors import constraints_of
+
+NETWORKS = ("Default", "None", "Host", "HTTP", "Bridge", "Full")
+
+
+class JobFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """What was given, as it was written."""
+
+    name: str = ""
+    namespace: str = ""
+    priority: int = 0
+    labels: tuple[str, ...] = ()
+    count: int = 1
+    target: str = "any"
+    constraints: tuple[str, ...] = ()
+    task_name: str = "main"
+    env: tuple[str, ...] = ()
+    input: tuple[str, ...] = ()
+    output: tuple[str, ...] = ()
+    publisher: str = ""
+    cpu: str = ""
+    memory: str = ""
+    disk: str = ""
+    gpu: str = ""
+    network: str | None = None
+    timeout: str = ""
+    queue_timeout: str = ""
+
+
+_OPTIONS = (
+    click.option("--name", default="", help="The job's name; the same name is the same job, in a new version."),
+    click.option("--namespace", default="", help="The job's namespace."),
+    click.option("--priority", default=0, help="Jobs with a higher one are started first."),
+    click.option("-l", "--labels", multiple=True, metavar="NAME=VALUE", help="A label of the job."),
+    click.option("--count", default=1, show_default=True, help="How many parts the job has."),
+    click.option("--target", default="any", metavar="any", help="Which nodes run it: any that fit."),
+    click.option("--constraints", multiple=True, metavar="SELECTOR", help="What nodes must have, such as zone=a,gpu."),
+    click.option("--task-name", default="main", show_default=True, help="The task's name."),
+    click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="An environment variable of the task."),
+    click.option("-i", "--input", multiple=True, metavar="URI:PATH", help="Not supported yet."),
+    click.option(
+        "-o", "--output", multiple=True, metavar="NAME:PATH", help="A folder of the task to publish, as NAME."
+    ),
+    click.option("-p", "--publisher", default="", metavar="s3managed", help="What publishes the results."),
+    click.option("--cpu", default="", metavar="CORES", help="Such as 2 or 500m."),
+    click.option("--memory", default="", metavar="SIZE", help="Such as 512Mb or 4Gi."),
+    click.option("--disk", default="", metavar="SIZE", help="Such as 10Gb."),
+    click.option("--gpu", default="", metavar="COUNT", help="Such as 1."),
+    click.option("--network", type=click.Choice(NETWORKS, case_sensitive=False), help="The task's access to networks."),
+    click.option("--timeout", default="", metavar="TIME", help="Of the job in all: seconds, or such as 1h30m."),
+    click.option("--queue-timeout", default="", metavar="TIME", help="How long it may wait for a node."),
+)
+
+
+def job_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these flags; its function gets them as `flags`."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        flags = JobFlags(**{name: values.pop(name) for name in JobFlags.__struct_fields__})
+        return function(flags=flags, **values)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
+    """Raise click.UsageError, which names the flag, or InvalidInput."""
+    _refuse_unsupported(flags)
+    task = Task(
+        name=flags.task_name,
+        engine=engine,
+        publisher=_publisher(flags.publisher),
+        env=_assignments("-e", flags.env),
+        result_paths=tuple(_result_path(text) for text in flags.output),
+        resources=Resources(cpu=flags.cpu, memory=flags.memory, disk=flags.disk, gpu=flags.gpu),
+        network=Network(type=flags.network or ""),
+        timeouts=Timeouts(
+            total_timeout=_seconds("--timeout", flags.timeout),
+            queue_timeout=_seconds("--queue-timeout", flags.queue_timeout),
+        ),
+    )
+    return Job(
+        name=flags.name,
+        namespace=flags.namespace,
+        type="batch",
+        priority=flags.priority,
+        count=flags.count,
+        constraints=constraints_of(",".join(flags.constraints)),
+        labels=_assignments("-l", flags.labels),
+        tasks=(task,),
+    )
+
+
+def _refuse_unsupported(flags: JobFlags) -> None:
+    if flags.input:
+        raise click.UsageError("-i: inputs are not supported yet; let the task fetch what it needs.")
+    if flags.target == "all":
+        raise click.UsageError("--target all is not supported: Tarpon runs batch jobs, on any nodes that fit.")
+    if flags.target != "any":
+        raise _bad("--target", f"{flags.target!r} is not a target; there is `any`.")
+
+
+def _publisher(text: str) -> SpecConfig:
+    name, _, rest = text.partition(",")
+    if name.lower() not in {MANAGED, *NO_PUBLISHERS}:
+        raise _bad("-p", f"{text[:80]!r} is not a publisher; there is s3managed, whose bucket the orchestrator knows.")
+    if rest:
+        raise _bad("-p", f"{name} takes no parameters; its bucket is a setting of the orchestrator.")
+    return SpecConfig(type=name)
+
+
+def _result_path(text: str) -> ResultPath:
+    name, colon, path = text.partition(":")
+    if not (name and colon and path):
+        raise _bad("-o", f"{text[:80]!r} is not NAME:PATH, such as outputs:/outputs.")
+    return ResultPath(name=name, path=path)
+
+
+def _assignments(flag: str, texts: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            advice = f' From your own environment: -e {name}="${name}".' if flag == "-e" and name.isidentifier() else ""
+            raise _bad(flag, f"{text[:80]!r} is not NAME=VALUE.{advice}")
+        found[name] = value
+    return found
+
+
+def _seconds(flag: str, text: str) -> int:
+    """Whole seconds, rounded up, because 0 would be none at all."""
+    try:
+        return int(text or 0) if text.isdecimal() or not text else -int(-parse_duration(text) // 1)
+    except InvalidDuration as error:
+        raise _bad(flag, f"{error.message} {error.hint}") from error
+
+
+def _bad(flag: str, message: str) -> click.BadParameter:
+    return click.BadParameter(message, ctx=click.get_current_context(silent=True), param_hint=flag)

@@ -1,0 +1,35 @@
+"""What is known on the orchestrator's own machine: its secrets, and where its NATS server is reached."""
+
+import socket
+from typing import TYPE_CHECKING
+
+from shared.errors import ExtraMissing, NotFound
+
+if TYPE_CHECKING:
+    from orchestrator.secrets import Secrets
+    from shared.config import Config, Orchestrator
+
+
+def local_secrets(config: "Config") -> "Secrets":
+    """Raises NotFound where no orchestrator has run with this DataDir, ExtraMissing, SecretInvalid."""
+    try:
+        from orchestrator.secrets import load_secrets
+        from orchestrator.service import secret_sources
+    except ModuleNotFoundError as error:
+        raise ExtraMissing("The orchestrator", "orchestrator") from error
+    sources = secret_sources(config)
+    if not (sources.join_secret or sources.join_secret_file or sources.directory.is_dir()):
+        raise NotFound(
+            f"No orchestrator has run with {config.data_dir} yet.",
+            hint="Run this on the orchestrator's machine, as its user and with its settings (-c DataDir=...).",
+        )
+    return load_secrets(sources)
+
+
+def address(settings: "Orchestrator") -> tuple[str, int]:
+    """Where others reach the orchestrator's NATS server, as far as this machine can know."""
+    host, _, port = settings.advertise.rpartition(":")
+    if host:
+        return host.strip("[]"), int(port)
+    everywhere = settings.host in {"0.0.0.0", "::"}  # noqa: S104  # only compared
+    return settings.advertise or (socket.gethostname() if everywhere else settings.host), settings.port

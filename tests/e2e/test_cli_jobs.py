@@ -1,0 +1,121 @@
+"""Jobs that are run from flags, their versions and what they wrote, as a user sees them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.stack import Stack, process_job
+
+MANY_LINES = 5000
+
+
+def written(folder: Path, job: dict[str, Any]) -> str:
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def long_winded(running: Stack) -> str:
+    """A completed job that wrote more than a job's record holds."""
+    job_id = running.submit(process_job(f"seq 1 {MANY_LINES}; echo to stderr >&2; printf '\\033[2Jend'"))
+    running.wait_ended(job_id)
+    return job_id
+
+
+def test_a_command_runs_without_a_job_file_and_its_output_follows(running: Stack) -> None:
+    done = running.cli("exec", "-f", "-e", "WHO=you", "--", "sh", "-c", "echo hello $WHO")
+    assert done.stdout.splitlines()[1:] == ["hello you"]
+    assert "Exit code: 0." in done.stderr
+
+
+def test_the_results_of_a_command_are_published_and_fetched_in_one_go(running: Stack) -> None:
+    script = "date > outputs/now"
+    done = running.cli("exec", "--id-only", "--get", "-p", "s3managed", "-o", "outputs:/outputs", "sh", "-c", script)
+    assert (running.root / f"job-{done.stdout.split()[0]}" / "outputs" / "now").exists()
+
+
+def test_what_a_dry_run_prints_is_what_job_run_accepts(running: Stack) -> None:
+    flags = ("--name", "from-flags", "-l", "team=a", "-e", "EMPTY=", "--cpu", "0.1")
+    printed = running.cli("exec", "--dry-run", *flags, "--", "sh", "-c", "echo one\necho two").stdout
+    job_id = running.cli("job", "run", "--id-only", "-", stdin=printed).stdout.strip()
+    assert running.cli("job", "logs", job_id).stdout == "one\ntwo\n"
+    listed = json.loads(running.cli("job", "list", "--labels", "team=a", "--output", "json").stdout)
+    assert [each["ID"] for each in listed] == [job_id]
+
+
+def test_all_that_a_task_wrote_comes_out_of_its_result(running: Stack, long_winded: str) -> None:
+    done = running.cli("job", "logs", long_winded)
+    lines = "".join(f"{number}\n" for number in range(1, MANY_LINES + 1))
+    assert done.stdout == f"{lines}\x1b[2Jend", "a pipe gets the bytes as they are"
+    assert done.stderr == "to stderr\n"
+    assert not list(running.root.glob(f"job-{long_winded}*"))
+
+
+def test_the_last_lines_can_be_had_alone(running: Stack, long_winded: str) -> None:
+    (execution,) = json.loads(running.cli("job", "executions", long_winded, "--output", "json").stdout)
+    done = running.cli("job", "logs", long_winded, "--tail", "2", "--execution-id", execution["ID"][:12])
+    assert done.stdout == f"{MANY_LINES}\n\x1b[2Jend"
+
+
+def test_an_execution_that_the_job_does_not_have_is_named(running: Stack, long_winded: str) -> None:
+    done = running.cli("job", "logs", long_winded, "-e", "e-0000", check=False)
+    assert done.returncode == 1
+    assert "has no execution 'e-0000'" in done.stderr
+
+
+def test_every_part_of_a_job_has_its_own_logs(running: Stack) -> None:
+    job_id = running.submit(process_job("echo part $TARPON_PARTITION_INDEX") | {"Count": 2})
+    done = running.cli("job", "logs", "--follow", job_id)
+    assert done.stdout == "part 0\npart 1\n"
+    assert done.stderr.count("==> e-") == 2
+
+
+def test_logs_of_a_running_task_are_refused_in_words(running: Stack) -> None:
+    job_id = running.submit(process_job("sleep 60"))
+    running.wait_state(job_id, "Running")
+    done = running.cli("job", "logs", job_id, check=False)
+    assert done.returncode == 1
+    assert "the logs of running tasks are not there yet" in done.stderr
+    assert "--follow" in done.stderr
+    running.cli("job", "stop", job_id)
+
+
+def test_a_wait_may_be_limited_and_the_job_goes_on(running: Stack, tmp_path: Path) -> None:
+    path = written(tmp_path, process_job("sleep 60"))
+    done = running.cli("job", "run", "--id-only", "--wait-timeout-secs", "0.2", path, check=False)
+    assert done.returncode == 1
+    assert "has not ended within 0.2 s; it goes on" in done.stderr
+    running.cli("job", "stop", "--quiet", done.stdout.strip())
+
+
+def test_each_submit_of_a_changed_job_is_a_version(running: Stack, tmp_path: Path) -> None:
+    for word in ("first", "second"):
+        text = yaml.safe_dump(process_job("echo {{.Word}}") | {"Name": "versioned"})
+        (tmp_path / "job.yaml").write_text(text)
+        running.cli("job", "run", "-V", f"Word={word}", str(tmp_path / "job.yaml"))
+    found = json.loads(running.cli("job", "versions", "versioned", "--output", "json").stdout)
+    scripts = [each["Tasks"][0]["Engine"]["Params"]["Entrypoint"][-1] for each in found]
+    assert [each["Version"] for each in found] == [1, 2]
+    assert scripts == ["echo first", "echo second"]
+    table = running.cli("job", "versions", "versioned").stdout.splitlines()
+    assert table[0].split() == ["VERSION", "CREATED", "ENGINE", "COUNT", "STATE"]
+    assert running.cli("job", "logs", "versioned").stdout == "second\n"
+
+
+def test_jobs_of_all_namespaces_are_listed_with_theirs(running: Stack) -> None:
+    job_id = running.submit(process_job("true") | {"Namespace": "elsewhere"})
+    running.wait_ended(job_id)
+    listed = running.cli("job", "list", "--all-namespaces", "--limit", "1").stdout.splitlines()
+    assert listed[0].split()[5] == "NAMESPACE"
+    assert "elsewhere" in listed[1]
+    assert job_id[:10] not in running.cli("job", "list").stdout
+
+
+def test_the_orchestrator_may_be_named_by_its_url(running: Stack) -> None:
+    url = f"http://127.0.0.1:{running.api_port}/"
+    done = running.cli("agent", "alive", "--api-host", url, "--output", "json")
+    assert json.loads(done.stdout) == {"Status": "OK"}

@@ -1,0 +1,115 @@
+"""The HTTP API over a model that a test fills itself, without NATS and S3: for lists, and for clients that misbehave."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from orchestrator.api import Api
+from orchestrator.locations import Locations
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
+from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, SpecRecord
+from orchestrator.store import Store
+from orchestrator.submissions import Submissions
+from shared import subjects
+from shared.capacity import Capacity
+from shared.config import BatchDefaults, Config
+from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.jobspec import Job, SpecConfig, Task
+from shared.messages import NodeInfo
+from shared.states import ExecutionState
+from shared.transport import Connection
+from tests.integration.running import Answer, ask
+from tests.servers import HOST, free_ports
+
+JOBS = "/api/v1/orchestrator/jobs"
+NODES = "/api/v1/orchestrator/nodes"
+
+
+class FedApi:
+    """Jobs are j-0001, j-0002 ..., created and changed a second apart, the latter in the opposite order."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.model = Model(max_attempts=3)
+        self.nodes = Nodes(self.model, disconnect_seconds=60.0)
+        self.store = Store(Connection(["nats://127.0.0.1:1"]), self.model)
+        self.store.ready.set()
+        self.api = Api(
+            name="o-test",
+            config=config or Config(),
+            model=self.model,
+            store=self.store,
+            nodes=self.nodes,
+            submissions=Submissions(self.model, self.store, defaults=BatchDefaults(), check_publisher=lambda: None),
+            locations=Locations(None),
+        )
+        self.port = 0
+        self._http: aiohttp.ClientSession | None = None
+        self._revision = 0
+
+    async def ask(self, path: str, method: str = "GET", body: Any = None, **more: Any) -> Answer:
+        assert self._http is not None
+        return await ask(self._http, f"http://{HOST}:{self.port}{path}", method, body, **more)
+
+    async def names(self, path: str) -> list[str]:
+        """The names, or else the ids, of what is listed."""
+        answer = await self.ask(path)
+        assert answer.status == 200, answer.body
+        items = answer.json["Items"] if "Items" in answer.json else [node["Info"] for node in answer.json["Nodes"]]
+        return [item.get("Name") or item.get("NodeID") or item["ID"] for item in items]
+
+    def feed(self, key: str, record: Any) -> None:
+        self._revision += 1
+        self.model.apply(key, record, self._revision)
+
+    def job(self, number: int, *, version: int = 1, namespace: str = "default", count: int = 1, **labels: str) -> JobId:
+        job = JobId(f"j-{number:04}")
+        task = Task(name="main", engine=SpecConfig(type="noop"))
+        spec = Job(name=f"job-{number}", namespace=namespace, type="batch", count=count, labels=labels, tasks=(task,))
+        record = JobRecord(
+            id=job,
+            namespace=namespace,
+            name=f"job-{number}",
+            version=version,
+            create_time=number * 10**9,
+            submit_time=number * 10**9,
+            modify_time=(100_000 - number) * 10**9,
+        )
+        self.feed(subjects.spec_record(job, version), SpecRecord(job=spec))
+        self.feed(subjects.job_record(job), record)
+        return job
+
+    def execution(self, job: JobId, partition: int, state: ExecutionState, *, version: int = 1) -> None:
+        key = execution_key(job, version, partition, 0)
+        record = ExecutionRecord(
+            id=new_execution_id(key),
+            job_id=job,
+            job_version=version,
+            partition=partition,
+            attempt=0,
+            node_id=NodeId("n-1"),
+            resources=Capacity(cpu=1.0),
+            state=state,
+            create_time=partition * 10**9,
+            modify_time=(100_000 - partition) * 10**9,
+        )
+        self.feed(subjects.execution_record(key), record)
+
+    def node(self, name: str, *, cpu: float = 1.0, **labels: str) -> None:
+        info = NodeInfo(node_id=NodeId(name), version="0.1.0", labels=labels, capacity=Capacity(cpu=cpu))
+        self.feed(subjects.node_record(info.node_id), NodeRecord(info=info))
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["FedApi"]:
+        (self.port,) = free_ports(1)
+        runner = web.AppRunner(self.api.application(), access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, self.port).start()
+            async with aiohttp.ClientSession() as self._http:
+                yield self
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,112 @@
+"""An orchestrator that runs within a test, over real NATS and real S3, and how to ask it (no tests in here)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from yarl import URL
+
+from orchestrator.service import run
+from shared.aio import background
+from shared.config import Config
+from shared.config_loading import load
+from shared.signed_url import SignedUrl
+from tests.integration.played_node import PlayedNode, played_node
+from tests.servers import HOST, REGION, S3Server, free_ports
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API answered; `json` is nothing where it is not JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    json: Any
+
+
+async def ask(http: aiohttp.ClientSession, url: str, method: str = "GET", body: Any = None, **more: Any) -> Answer:
+    """One request. `more` goes to aiohttp."""
+    async with http.request(method, URL(url, encoded=True), json=body, allow_redirects=False, **more) as answer:
+        data = await answer.read()
+        is_json = answer.content_type == "application/json"
+        return Answer(
+            status=answer.status, headers=answer.headers, body=data, json=json.loads(data) if is_json and data else None
+        )
+
+
+class Running:
+    """The orchestrator under test, and how to ask it."""
+
+    def __init__(self, config: Config, http: aiohttp.ClientSession) -> None:
+        self.config = config
+        self.http = http
+        self.server = f"nats://{HOST}:{config.orchestrator.port}"
+        self.secret = (config.data_dir / "orchestrator" / "secrets" / "join.secret").read_text().strip()
+
+    async def api(self, path: str, body: Any = None, method: str = "GET") -> Any:
+        url = f"http://{HOST}:{self.config.api.port}/api/v1/orchestrator{path}"
+        async with self.http.request(method, url, json=body) as answer:
+            return json.loads(await answer.read())
+
+    async def ask(self, path: str, method: str = "GET", body: Any = None, **more: Any) -> Answer:
+        """A request to any path, with its status and headers."""
+        return await ask(self.http, f"http://{HOST}:{self.config.api.port}{path}", method, body, **more)
+
+    async def submit(self, **job: Any) -> str:
+        task = {"Name": "main", "Engine": {"Type": "process"}, "Publisher": {"Type": "s3managed"}}
+        answer = await self.api("/jobs", {"Job": {"Type": "batch", "Tasks": [task], **job}}, "PUT")
+        return str(answer["JobID"])
+
+    async def wait_state(self, job: str, state: str) -> dict[str, Any]:
+        async with asyncio.timeout(20):
+            while True:
+                found: dict[str, Any] = await self.api(f"/jobs/{job}?include=executions,history")
+                if found["Job"]["State"]["StateType"] == state:
+                    return found
+                await asyncio.sleep(0.02)
+
+    def node(self, name: str) -> AbstractAsyncContextManager[PlayedNode]:
+        return played_node(name, server=self.server, secret=self.secret)
+
+    async def put(self, url: SignedUrl, body: bytes) -> int:
+        async with self.http.put(url.url, data=body, headers=url.headers) as answer:
+            return answer.status
+
+
+@asynccontextmanager
+async def running_orchestrator(
+    folder: Path, s3_server: S3Server, patch: pytest.MonkeyPatch, *, publisher: bool = True, sets: tuple[str, ...] = ()
+) -> AsyncIterator[Running]:
+    """Yields when the API is up and, where there is a `publisher`, its bucket can be used."""
+    for name, value in s3_server.environment().items():
+        patch.setenv(name, value)
+    bucket = await asyncio.to_thread(s3_server.create_bucket)
+    api, nats = free_ports(2)
+    s3 = {"Bucket": bucket, "Key": "results", "Region": REGION, "Endpoint": s3_server.endpoint, "ProbeInterval": "1s"}
+    settings = [f"DataDir={folder / 'data'}", f"API.Port={api}", f"Orchestrator.Port={nats}"]
+    if publisher:
+        settings += [f"Publishers.Types.S3Managed.{key}={value}" for key, value in s3.items()]
+    config = load(sets=[*settings, f"Orchestrator.Host={HOST}", *sets], env={}).config
+    ready = asyncio.Event()
+    async with aiohttp.ClientSession() as http, background(orchestrator=run(config, ready=ready.set)):
+        await ready.wait()
+        made = Running(config, http)
+        if publisher:
+            await _wait_publisher(made)
+        yield made
+
+
+async def _wait_publisher(running: Running) -> None:
+    url = f"http://{HOST}:{running.config.api.port}/api/v1/agent/node"
+    async with asyncio.timeout(20):
+        while True:
+            async with running.http.get(url) as answer:
+                if json.loads(await answer.read())["Publishers"]["S3Managed"]["Ready"]:
+                    return
+            await asyncio.sleep(0.02)

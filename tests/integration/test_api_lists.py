@@ -1,0 +1,221 @@
+"""Lists of jobs, executions and nodes: what they hold, in which order, and page by page."""
+
+import sys
+import time
+from types import FrameType
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from orchestrator import views
+from orchestrator.paging import MAX_PAGE
+from shared.ids import NodeId
+from shared.messages import Registration
+from shared.states import ExecutionState
+from tests.integration.fed_api import JOBS, NODES, FedApi
+
+LIST_SECONDS = 0.005
+
+
+async def all_pages(fed: FedApi, path: str) -> list[list[str]]:
+    """The names on every page; the token alone asks for each further one."""
+    pages: list[list[str]] = []
+    query = path
+    while True:
+        answer = await fed.ask(query)
+        pages.append([item["Name"] for item in answer.json["Items"]])
+        if not answer.json["NextToken"]:
+            return pages
+        query = f"{path.partition('?')[0]}?next_token={answer.json['NextToken']}"
+
+
+async def test_the_newest_ten_jobs_come_first(fed: FedApi) -> None:
+    for number in range(12):
+        fed.job(number)
+    assert await fed.names(JOBS) == [f"job-{number}" for number in range(11, 1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("order_by=created_at", ["job-3", "job-2", "job-1"]),
+        ("order_by=create_time&reverse=true", ["job-1", "job-2", "job-3"]),
+        ("order_by=modified_at", ["job-1", "job-2", "job-3"]),
+        ("order_by=modify_time&reverse=True", ["job-3", "job-2", "job-1"]),
+        ("reverse=false&limit=1", ["job-3"]),
+        ("limit=0&labels=&order_by=&next_token=", ["job-3", "job-2", "job-1"]),
+    ],
+)
+async def test_jobs_are_ordered_as_asked(fed: FedApi, query: str, names: list[str]) -> None:
+    for number in (2, 1, 3):
+        fed.job(number)
+    assert await fed.names(f"{JOBS}?{query}") == names
+
+
+async def test_pages_follow_each_other_in_the_order_that_the_first_asked_for(fed: FedApi) -> None:
+    for number in range(5):
+        fed.job(number)
+    pages = await all_pages(fed, f"{JOBS}?limit=2&reverse=true")
+    assert pages == [["job-0", "job-1"], ["job-2", "job-3"], ["job-4"]]
+
+
+async def test_a_token_overrides_the_other_values(fed: FedApi) -> None:
+    for number in range(5):
+        fed.job(number)
+    token = (await fed.ask(f"{JOBS}?limit=2&reverse=true")).json["NextToken"]
+    assert await fed.names(f"{JOBS}?limit=4&reverse=false&order_by=modified_at&next_token={token}") == [
+        "job-2",
+        "job-3",
+    ]
+
+
+async def test_namespaces_are_listed_one_by_one_or_all(fed: FedApi) -> None:
+    fed.job(1)
+    fed.job(2, namespace="other")
+    assert await fed.names(JOBS) == ["job-1"]
+    assert await fed.names(f"{JOBS}?namespace=other") == ["job-2"]
+    assert await fed.names(f"{JOBS}?namespace=*") == ["job-2", "job-1"]
+
+
+async def test_labels_select_jobs_and_all_selectors_have_to_hold(fed: FedApi) -> None:
+    fed.job(1, team="a", env="prod")
+    fed.job(2, team="a", env="test")
+    fed.job(3)
+    assert await fed.names(f"{JOBS}?labels=team%3Da") == ["job-2", "job-1"]
+    assert await fed.names(f"{JOBS}?labels={quote('team=a,env in (prod,x)')}") == ["job-1"]
+    assert await fed.names(f"{JOBS}?labels=team%3Da&labels=env%21%3Dprod") == ["job-2"]
+    assert await fed.names(f"{JOBS}?labels=%21team") == ["job-3"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "labels=a%20b",
+        "limit=-1",
+        "limit=ten",
+        "limit=99999999999999999999999",
+        "next_token=10",
+        "order_by=colour",
+        "reverse=perhaps",
+    ],
+)
+async def test_a_list_that_cannot_be_made_is_a_bad_request(fed: FedApi, query: str) -> None:
+    answer = await fed.ask(f"{JOBS}?{query}")
+    assert answer.status == 400
+    assert answer.json["Code"] in {"InvalidDocument", "InvalidInput"}
+
+
+async def test_an_order_of_another_list_cannot_come_in_by_a_token(fed: FedApi) -> None:
+    token = (await fed.ask(f"{NODES}?order_by=available_cpu&limit=1")).json["NextToken"]
+    assert token == ""
+    fed.node("n-1")
+    fed.node("n-2")
+    token = (await fed.ask(f"{NODES}?order_by=available_cpu&limit=1")).json["NextToken"]
+    answer = await fed.ask(f"{JOBS}?next_token={token}")
+    assert answer.status == 400
+    assert "created_at" in answer.json["Hint"]
+
+
+async def test_the_beginning_of_an_id_has_to_be_unambiguous(fed: FedApi) -> None:
+    fed.job(1001)
+    fed.job(1002)
+    fed.job(2001)
+    assert (await fed.ask(f"{JOBS}/j-2001")).json["Job"]["Name"] == "job-2001"
+    assert (await fed.ask(f"{JOBS}/j-20")).json["Job"]["Name"] == "job-2001"
+    ambiguous = await fed.ask(f"{JOBS}/j-10")
+    assert (ambiguous.status, ambiguous.json["Code"]) == (400, "JobAmbiguous")
+    assert (await fed.ask(f"{JOBS}/job-1001")).json["Job"]["ID"] == "j-1001"
+    assert (await fed.ask(f"{JOBS}/job-1001?namespace=other")).status == 404
+
+
+async def test_executions_are_ordered_and_paged(fed: FedApi) -> None:
+    job = fed.job(1, count=3)
+    for partition in range(3):
+        fed.execution(job, partition, ExecutionState.COMPLETED if partition else ExecutionState.RUNNING)
+    path = f"{JOBS}/{job}/executions"
+
+    async def partitions(query: str) -> list[int]:
+        return [item["PartitionIndex"] for item in (await fed.ask(f"{path}?{query}")).json["Items"]]
+
+    assert await partitions("") == [0, 1, 2]
+    assert await partitions("order_by=created_at&reverse=true") == [2, 1, 0]
+    assert await partitions("order_by=modified_at") == [2, 1, 0]
+    assert await partitions("order_by=state&reverse=true&limit=2") == [2, 1]
+    token = (await fed.ask(f"{path}?limit=2")).json["NextToken"]
+    assert await partitions(f"next_token={token}") == [2]
+
+
+async def test_executions_of_the_newest_version_are_shown_unless_others_are_asked_for(fed: FedApi) -> None:
+    job = fed.job(1)
+    fed.execution(job, 0, ExecutionState.COMPLETED)
+    fed.job(1, version=2)
+    fed.execution(job, 0, ExecutionState.RUNNING, version=2)
+
+    async def versions(path: str) -> list[int]:
+        return [item["JobVersion"] for item in (await fed.ask(f"{JOBS}/{job}{path}")).json["Items"]]
+
+    assert await versions("/executions") == [2]
+    assert await versions("/executions?job_version=1") == [1]
+    assert sorted(await versions("/executions?all_job_versions=true")) == [1, 2]
+    assert (await fed.ask(f"{JOBS}/{job}/executions?job_version=3")).json["Code"] == "NotFound"
+    shown = (await fed.ask(f"{JOBS}/{job}/versions")).json["Items"]
+    assert [(item["Version"], item["State"]["StateType"]) for item in shown] == [(1, "Completed"), (2, "Running")]
+
+
+async def test_nodes_are_filtered_and_ordered(fed: FedApi) -> None:
+    fed.node("n-1", cpu=1.0, zone="a")
+    fed.node("n-2", cpu=8.0, zone="b")
+    fed.node("n-3", cpu=4.0, zone="a")
+    fed.nodes.on_registration(NodeId("n-2"), Registration(info=fed.model.nodes[NodeId("n-2")].info, session="s"))
+    assert await fed.names(NODES) == ["n-1", "n-2", "n-3"]
+    assert await fed.names(f"{NODES}?reverse=true&limit=2") == ["n-3", "n-2"]
+    assert await fed.names(f"{NODES}?order_by=available_cpu") == ["n-2", "n-3", "n-1"]
+    assert await fed.names(f"{NODES}?order_by=status") == ["n-2", "n-1", "n-3"]
+    assert await fed.names(f"{NODES}?labels=zone%3Da") == ["n-1", "n-3"]
+    assert await fed.names(f"{NODES}?filter-status=connected") == ["n-2"]
+    assert await fed.names(f"{NODES}?filter_status=DISCONNECTED") == ["n-1", "n-3"]
+    assert await fed.names(f"{NODES}?filter-approval=approved") == ["n-1", "n-2", "n-3"]
+    assert await fed.names(f"{NODES}?filter-approval=pending") == []
+    assert (await fed.ask(f"{NODES}?filter-status=asleep")).status == 400
+
+
+async def test_the_beginning_of_a_nodes_id_names_it(fed: FedApi) -> None:
+    fed.node("alpha-1")
+    fed.node("alpha-2")
+    fed.node("beta")
+    assert (await fed.ask(f"{NODES}/be")).json["Node"]["Info"]["NodeID"] == "beta"
+    assert (await fed.ask(f"{NODES}/alpha")).status == 400
+    assert (await fed.ask(f"{NODES}/gamma")).json["Code"] == "NodeNotFound"
+    assert (await fed.ask(f"{NODES}/beta", "PUT", {"Action": "approve"})).json == {"Success": True, "Error": ""}
+    assert not (await fed.ask(f"{NODES}/beta", "PUT", {"Action": "delete"})).json["Success"]
+    assert (await fed.ask(f"{NODES}/beta", "PUT", {"Action": "paint"})).status == 400
+
+
+async def test_a_page_of_many_jobs_makes_only_the_views_that_it_shows(fed: FedApi) -> None:
+    for number in range(1000):
+        fed.job(number, team="a")
+    made: list[str] = []
+
+    def watch(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code is views.job_view.__code__:
+            made.append("a view")
+
+    sys.setprofile(watch)
+    try:
+        assert len(await fed.names(f"{JOBS}?limit=10&labels=team%3Da")) == 10
+    finally:
+        sys.setprofile(None)
+    assert len(made) == 10
+    assert len(await fed.names(f"{JOBS}?limit=5000")) == MAX_PAGE
+
+
+async def test_a_page_of_many_jobs_is_there_at_once(fed: FedApi) -> None:
+    for number in range(1000):
+        fed.job(number)
+    took = []
+    for _ in range(50):
+        began = time.perf_counter()
+        await fed.ask(f"{JOBS}?limit=10")
+        took.append(time.perf_counter() - began)
+    assert sorted(took)[25] < LIST_SECONDS

@@ -1,0 +1,143 @@
+"""The NATS API as a program with nats-py alone uses it, against a whole orchestrator."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+import nats.errors
+import pytest
+from nats.aio.client import Client
+
+from orchestrator.secrets import integration_password
+from shared.messages import ExecutionStarted, RunOutput, TaskEnded
+from shared.secret import Secret
+from tests.waiting import eventually
+
+NOOP = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
+
+
+@asynccontextmanager
+async def program(running: Any, name: str = "billing", *, password: str = "") -> AsyncIterator[Client]:
+    secret = (running.config.data_dir / "orchestrator" / "secrets" / "integration.secret").read_text().strip()
+    client = await nats.connect(
+        running.server,
+        user=name,
+        password=password or integration_password(Secret(secret), name).reveal(),
+        inbox_prefix=f"_INBOX.{name}",
+        allow_reconnect=False,
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def ask(client: Client, what: str, body: Any = None, *, name: str = "billing") -> Any:
+    """Ask again until the orchestrator offers the service."""
+    for _ in range(100):
+        try:
+            answer = await client.request(f"tarpon.v1.api.{name}.{what}", json.dumps(body or {}).encode(), timeout=10)
+        except nats.errors.NoRespondersError:
+            await asyncio.sleep(0.05)
+        else:
+            return json.loads(answer.data)
+    raise AssertionError("the NATS API is not offered")
+
+
+async def test_a_program_submits_a_job_and_hears_of_each_step_until_its_end(running: Any) -> None:
+    async with running.node("a") as node, program(running) as client:
+        await node.register()
+        events = await client.subscribe("tarpon.v1.events.default.*.>")
+        job = (await ask(client, "jobs.submit", {"Job": NOOP}))["JobID"]
+        assignment = await node.accept_assignment()
+        await node.report(assignment.execution_id, ExecutionStarted())
+        await node.report(assignment.execution_id, TaskEnded(output=RunOutput(), run_seconds=0.1))
+        numbers, state = [], ""
+        while state != "Completed":
+            event = await events.next_msg(timeout=10)
+            assert event.subject.startswith(f"tarpon.v1.events.default.{job}.")
+            body = json.loads(event.data)
+            if event.subject.endswith(".state"):
+                state = body["State"]["StateType"]
+            else:
+                numbers.append(body["SeqNum"])
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) >= 4
+
+
+async def test_who_listens_late_asks_for_what_it_has_missed(running: Any) -> None:
+    async with program(running) as client:
+        job = (await ask(client, "jobs.submit", {"Job": NOOP}))["JobID"]
+        await running.wait_state(job, "Failed")
+        items = (await ask(client, "jobs.history", {"JobID": job}))["Items"]
+        rest = (await ask(client, "jobs.history", {"JobID": job, "AfterSeqNum": 1}))["Items"]
+        assert rest == items[1:]
+        assert items[0]["Event"]["Message"] == "Job submitted"
+
+
+async def test_jobs_are_got_listed_and_stopped(running: Any) -> None:
+    async with running.node("a") as node, program(running) as client:
+        await node.register()
+        job = (await ask(client, "jobs.submit", {"Job": NOOP | {"Name": "by-name"}}))["JobID"]
+        await node.accept_assignment()
+        found = await ask(client, "jobs.get", {"JobID": "by-name", "Include": ["executions", "history"]})
+        assert found["Job"]["ID"] == job
+        assert found["Executions"]["Items"][0]["NodeID"] == "a"
+        assert [each["ID"] for each in (await ask(client, "jobs.list"))["Items"]] == [job]
+        await ask(client, "jobs.stop", {"JobID": job, "Reason": "enough"})
+        await running.wait_state(job, "Stopped")
+        assert [each["Info"]["NodeID"] for each in (await ask(client, "nodes.list"))["Nodes"]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "code"),
+    [
+        ("jobs.get", {"JobID": "nowhere"}, "JobNotFound"),
+        ("jobs.get", {"JobID": 7}, "JobNotFound"),
+        ("jobs.get", {}, "InvalidDocument"),
+        ("jobs.submit", {"Job": {"Type": "batch"}}, "InvalidJob"),
+        ("jobs.submit", {}, "InvalidDocument"),
+        ("jobs.list", [], "InvalidDocument"),
+    ],
+)
+async def test_what_is_wrong_with_a_request_is_told_with_its_code(
+    running: Any, what: str, body: Any, code: str
+) -> None:
+    async with program(running) as client:
+        if body == []:
+            await ask(client, "jobs.list")
+            answer = await client.request(f"tarpon.v1.api.billing.{what}", b"[]", timeout=10)
+            assert json.loads(answer.data)["Code"] == code
+        else:
+            assert (await ask(client, what, body))["Code"] == code
+
+
+async def test_a_program_cannot_ask_as_another(running: Any) -> None:
+    async with program(running) as client:
+        await ask(client, "jobs.list")
+        with pytest.raises(nats.errors.TimeoutError):
+            await client.request("tarpon.v1.api.payroll.jobs.list", b"{}", timeout=0.5)
+
+
+async def test_a_program_cannot_read_anothers_answers(running: Any) -> None:
+    errors: list[str] = []
+    async with program(running) as client:
+
+        async def note(error: Exception) -> None:
+            errors.append(str(error))
+
+        client._error_cb = note
+        await client.subscribe("_INBOX.payroll.>")
+        await client.subscribe("tarpon.v1.node.>")
+        await client.publish("$JS.API.STREAM.LIST", b"")
+        await client.flush()
+        await eventually(lambda: len(errors) == 3, what="all three are refused")
+
+
+async def test_a_program_with_a_wrong_password_is_refused(running: Any) -> None:
+    with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
+        async with program(running, password="guessed"):
+            pass

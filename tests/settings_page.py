@@ -1,0 +1,75 @@
+"""How SETTINGS.md is made from the settings: `python -m tests.settings_page` writes it (no tests in here)."""
+
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from shared.config import FilePath
+from shared.config_keys import Setting, environment_name, plain_type, settings
+from shared.durations import Duration
+from shared.secret import Secret
+
+PAGE = Path(__file__).resolve().parents[1] / "SETTINGS.md"
+
+_HEAD = """\
+# Settings
+
+Made by `make fix` from `shared/config.py`; a test compares the two.
+
+A setting is given with `-c KEY=VALUE`, in the environment (`API.Port` is `TARPON_API_PORT`), or in a YAML file, where
+the parts of its key are nested; that is the order of precedence. Files are named with `-c FILE`; without one,
+`<DataDir>/config.yaml` is read if it exists. Keys are the same in any case. On the command line and in the environment
+lists are separated by commas, and maps are written `name=value,name=value`. Durations are written as `90s`, `15m` or
+`1h30m`. `tarpon config list` shows what holds and where it comes from.
+
+| key | type | default | meaning |
+|-----|------|---------|---------|
+"""
+
+_NAMES: dict[Any, str] = {
+    bool: "yes or no",
+    int: "number",
+    str: "text",
+    tuple: "list",
+    dict: "map",
+    Duration: "duration",
+    FilePath: "file",
+    Path: "folder",
+    Secret: "secret",
+}
+
+
+def page() -> str:
+    """The whole text of SETTINGS.md."""
+    return _HEAD + "".join(_row(setting) for setting in settings())
+
+
+def _row(setting: Setting) -> str:
+    cells = (f"`{setting.key}`", _kind(setting.type), _default(setting.default), setting.description)
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _kind(declared: Any) -> str:
+    plain = plain_type(declared)
+    if get_origin(plain) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(plain))
+    return _NAMES[get_origin(plain) or plain]
+
+
+def _default(default: object) -> str:
+    match msgspec.to_builtins(default, enc_hook=str):
+        case bool():
+            text = str(default).lower()
+        case list(parts) | tuple(parts):
+            text = ",".join(parts)
+        case dict(parts):
+            text = ",".join(f"{name}={part}" for name, part in parts.items())
+        case other:
+            text = str(other)
+    return f"`{text}`" if text else ""
+
+
+if __name__ == "__main__":
+    assert environment_name("API.Port") == "TARPON_API_PORT", "the page's head names it"
+    PAGE.write_text(page(), encoding="utf-8")
