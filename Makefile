@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix clean
+.PHONY: help setup demo test check fix docs clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(VENV)/.develop ## Check style, types and who imports whom
 fix: $(VENV)/.develop ## Put right what can be put right by machine
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
+
+docs: $(VENV)/.develop ## Make the pages that are made from the code
+	@$(RUN)/python -m shared.integration_page > NATS-API.md
 	@$(RUN)/python -m tests.settings_page
 
 clean: ## Remove what setup made

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compute.engines import Engine
+from compute.engines import Engine, OutlivingEngine
 from compute.environment import EnvironmentPolicy, VariableRefused
 from compute.executions import Executions
 from compute.workspace import check_result_paths
@@ -43,17 +43,30 @@ class Offer:
     environment: EnvironmentPolicy
     capacity: Capacity
 
+    @property
+    def available_engines(self) -> tuple[str, ...]:
+        """Those that can start a task now."""
+        return tuple(
+            name for name, engine in self.engines.items() if not isinstance(engine, OutlivingEngine) or engine.available
+        )
+
 
 def refusal(assignment: Assignment, offer: Offer) -> Rejected | None:
-    """Why this node can never run this; None if it can."""
+    """Why this node cannot run this, for now or ever; None if it can."""
     task = assignment.task
     engine = offer.engines.get(task.engine.type.lower())
-    if engine is None:
+    if engine is None or (isinstance(engine, OutlivingEngine) and not engine.offered):
         return Rejected(reason="EngineNotOffered", detail=f"This node has no engine {task.engine.type[:80]!r}.")
+    if task.engine.type.lower() not in offer.available_engines:
+        detail = f"The engine {engine.name} of this node does not answer."
+        return Rejected(reason="EngineUnavailable", detail=detail, retryable=True)
     if task.publisher.type.lower() not in NO_PUBLISHERS | set(offer.publishers):
         return Rejected(reason="PublisherNotOffered", detail=f"This node cannot use {task.publisher.type[:80]!r}.")
     if task.input_sources:
         return Rejected(reason="InputsNotOffered", detail="This node cannot fetch inputs.")
+    if task.network.type.lower() == "none" and engine.name == "process":
+        detail = "The process engine cannot keep a task off the network; leave Network out, or use another engine."
+        return Rejected(reason="NetworkNotOffered", detail=detail)
     lacking = assignment.resources.lacks(offer.capacity)
     if lacking:
         return Rejected(reason="CapacityExceeded", detail=f"This node has too little {', '.join(lacking)}.")

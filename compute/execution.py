@@ -4,12 +4,13 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 from msgspec.structs import replace
 
-from compute.engines import Broken, Engine, Exited, Run, RunEnd
+from compute.engines import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.environment import EnvironmentPolicy
 from compute.held_execution import Activity, Execution, Stop
 from compute.journal import Entry, Happening, Journal, Phase
@@ -37,6 +38,7 @@ DISK_SECONDS = 600.0
 """How long moving or removing the folders of one execution may take."""
 NO_EXIT_CODE = -1
 """Told with the output of a task that did not end by itself."""
+RESUMED_SECONDS = 30.0
 MAX_WARNINGS = 20
 MAX_TEXT = 500
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -77,17 +79,18 @@ class Supervisor:
             execution.activity = Activity.OVER
 
     async def _advance(self, execution: Execution) -> None:
-        if execution.entry.phase is Phase.ACCEPTED:
+        if execution.entry.phase in _UNFINISHED:
             await execution.slot_granted()
             execution.activity = Activity.RUNNING
-            end = await self._run(execution)
-            execution.activity = Activity.PUBLISHING
-            execution.release_slot()
-            match end:
-                case Exited(exit_code):
-                    await self._gather(execution, exit_code)
-                case Broken(reason, detail):
-                    await self._fail(execution, reason, detail)
+            with self._left_behind(execution):
+                end = await self._run(execution)
+                execution.activity = Activity.PUBLISHING
+                execution.release_slot()
+                match end:
+                    case Exited(exit_code):
+                        await self._gather(execution, exit_code)
+                    case Broken(reason, detail):
+                        await self._fail(execution, reason, detail)
         if execution.entry.phase is Phase.ENDED and execution.entry.publishes:
             execution.activity = Activity.PUBLISHING
             await self._publish(execution)
@@ -95,24 +98,41 @@ class Supervisor:
     async def _run(self, execution: Execution) -> RunEnd:
         assignment = execution.entry.assignment
         workspace = self._journal.workspace(execution.id)
-        await finish(asyncio.to_thread(workspace.create, assignment.task.result_paths), within=DISK_SECONDS)
+        resumed = execution.entry.phase is Phase.STARTED
+        if not resumed:
+            await finish(asyncio.to_thread(workspace.create, assignment.task.result_paths), within=DISK_SECONDS)
         run = Run(
             execution_id=execution.id,
             task=assignment.task,
             workspace=workspace,
             environment=self._environment.for_task(assignment),
             on_started=partial(self._started, execution),
+            resources=assignment.resources,
+            resumed=resumed,
         )
         limit_seconds = assignment.execution_timeout_seconds
-        deadline = asyncio.timeout(limit_seconds or None)
+        deadline = asyncio.timeout(_left_seconds(execution.entry))
         try:
             async with deadline:
-                return await self._engines[assignment.task.engine.type.lower()].run(run)
+                return await self._engine(execution).run(run)
         except TimeoutError:
             if not deadline.expired():
                 raise
             detail = f"The task ran longer than its time limit of {limit_seconds:g} s and was stopped."
             return Broken(FailureReason.EXECUTION_TIMED_OUT, detail)
+
+    @contextmanager
+    def _left_behind(self, execution: Execution) -> Iterator[None]:
+        """What an engine keeps of a task is needed until the result folder is complete, or will never be."""
+        try:
+            yield
+        finally:
+            engine = self._engine(execution)
+            if isinstance(engine, OutlivingEngine):
+                engine.release(execution.id)
+
+    def _engine(self, execution: Execution) -> Engine:
+        return self._engines[execution.entry.assignment.task.engine.type.lower()]
 
     async def _started(self, execution: Execution, process: ProcessMark | None) -> None:
         execution.entry = replace(execution.entry, process=process)
@@ -193,6 +213,16 @@ class Supervisor:
         execution.entry = replace(execution.entry, phase=phase, happenings=(*execution.entry.happenings, happening))
         await self._journal.write(execution.entry)
         self._reports.tell(execution.id, happening, urgent=execution.entry.is_final)
+
+
+def _left_seconds(entry: Entry) -> float | None:
+    """Of the time that the task has; a task that was resumed has a moment at least, to be found at its end."""
+    limit_seconds = entry.assignment.execution_timeout_seconds
+    if not limit_seconds:
+        return None
+    if entry.phase is Phase.ACCEPTED:
+        return limit_seconds
+    return max(RESUMED_SECONDS, limit_seconds - (time.time() - entry.happenings[-1].at))
 
 
 def _published(entry: Entry, sent: Sent, upload: Upload, seconds: float) -> OutputPublished:

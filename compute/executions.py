@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from compute.execution import Supervisor
 from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
-from compute.journal import Entry, Journal, new_entry
+from compute.journal import Entry, Journal, Phase, new_entry
 from compute.reports import Reports
 from compute.slots import Slots
 from shared.ids import ExecutionId
@@ -32,7 +32,7 @@ class Executions:
         slots: Slots,
         supervisor: Supervisor,
         reports: Reports,
-        ask_grant: Callable[[ExecutionId], Awaitable[Grant]],
+        ask_grant: Callable[[ExecutionId, str], Awaitable[Grant]],
         group: asyncio.TaskGroup,
     ) -> None:
         self.session = str(uuid.uuid4())
@@ -67,6 +67,7 @@ class Executions:
             running=counts[Activity.RUNNING],
             queued=counts[Activity.QUEUED],
             publishing=counts[Activity.PUBLISHING],
+            leaving=self._stopping,
         )
 
     def accepted(self) -> Accepted:
@@ -106,15 +107,17 @@ class Executions:
         return self.accepted()
 
     def adopt(self, entry: Entry) -> None:
-        """Go on with what an earlier process of this node left; what has ended is told again."""
-        execution = Execution(entry, Grants(entry.execution_id, self._ask_grant))
+        """Go on with what an earlier process of this node left, running or ended; what happened is told again."""
+        runs = entry.phase is Phase.STARTED
+        slot = self._slots.occupy(entry.assignment.resources) if runs else None
+        execution = Execution(entry, Grants(entry.execution_id, self._ask_grant), slot)
         execution.accepted.set()
         self._held[execution.id] = execution
         self._reports.tell(execution.id, *entry.happenings, urgent=True)
         if entry.is_final:
             execution.activity = Activity.OVER
         else:
-            execution.activity = Activity.PUBLISHING
+            execution.activity = Activity.RUNNING if runs else Activity.PUBLISHING
             self._start(execution)
 
     def tell_again(self) -> None:
@@ -148,9 +151,13 @@ class Executions:
             except OSError as error:
                 _log.warning("The folder of execution %s cannot be removed: %s", execution_id, error)
 
-    async def drain(self, *, within: float) -> None:
-        """Take nothing on, stop what runs or waits, and let what is published go on for at most `within` seconds."""
+    def take_nothing_on(self) -> None:
+        """From now on, until the end of this process; heartbeats say so."""
         self._stopping = True
+
+    async def drain(self, *, within: float) -> None:
+        """Stop what runs or waits, and let what is published go on for at most `within` seconds."""
+        self.take_nothing_on()
         for execution in self._held.values():
             if execution.activity in {Activity.QUEUED, Activity.RUNNING}:
                 execution.request_stop(Stop.NODE_STOPS)

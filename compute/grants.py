@@ -31,10 +31,10 @@ class GrantRequests:
         self._connection = connection
         self._subject = subject
 
-    async def ask(self, execution_id: ExecutionId) -> Grant:
+    async def ask(self, execution_id: ExecutionId, s3_code: str = "") -> Grant:
         """Raise Unavailable where asking again may help, GrantRefused where it will not."""
         asked_at = time.monotonic()
-        request = encode(GrantRequest(execution_id=execution_id))
+        request = encode(GrantRequest(execution_id=execution_id, s3_code=s3_code))
         payload = await self._connection.request(self._subject, request, timeout=REQUEST_SECONDS)
         try:
             answer = decode(node_request_answers, payload)
@@ -56,7 +56,7 @@ class Grants:
     """The newest grant of one execution. It is in memory alone: a journal holds no URL."""
 
     def __init__(
-        self, execution_id: ExecutionId, ask: Callable[[ExecutionId], Awaitable[Grant]], first: Grant | None = None
+        self, execution_id: ExecutionId, ask: Callable[[ExecutionId, str], Awaitable[Grant]], first: Grant | None = None
     ) -> None:
         self.current = first
         self.last_problem = ""
@@ -71,12 +71,15 @@ class Grants:
         if grant is not None and (self.current is None or grant.expires_at > self.current.expires_at):
             self.current = grant
 
-    async def renew(self) -> Grant:
-        """A fresh grant, however long the orchestrator is away. Raises GrantRefused."""
+    async def renew(self, s3_code: str = "") -> Grant:
+        """A fresh grant, however long the orchestrator is away; `s3_code` is what S3 said to the last one.
+
+        Raises GrantRefused.
+        """
         pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while True:
             try:
-                self.current = await self._ask(self._execution_id)
+                self.current = await self._ask(self._execution_id, s3_code)
             except Unavailable as error:
                 self.last_problem = error.message
                 await pauses.pause()

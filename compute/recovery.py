@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from compute.engines import Engine
+from compute.engines import Engine, OutlivingEngine
 from compute.executions import Executions
 from compute.journal import DamagedEntry, Entry, Happening, Journal, Phase
 from compute.reports import Reports
@@ -18,7 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 async def recover(journal: Journal, engines: Mapping[str, Engine], executions: Executions, reports: Reports) -> None:
-    """Fail what was not finished, publish what was finished, tell again what was told."""
+    """Fail what was not finished, publish what was finished, tell again what was told.
+
+    A task that was started in an engine that outlives the node goes on.
+    """
     for found in await asyncio.to_thread(lambda: list(journal.recover())):
         match found:
             case DamagedEntry(execution_id, why):
@@ -26,6 +29,8 @@ async def recover(journal: Journal, engines: Mapping[str, Engine], executions: E
                     reason=FailureReason.NODE_ERROR.value, detail=f"The node's journal is damaged: {why}"[:500]
                 )
                 reports.tell(execution_id, Happening(fact=fact, at=time.time()), urgent=True)
+            case Entry(phase=Phase.STARTED) if _goes_on(found, engines):
+                executions.adopt(found)
             case Entry(phase=Phase.ACCEPTED | Phase.STARTED):
                 executions.adopt(await _failed(found, journal, engines))
             case Entry():
@@ -33,7 +38,7 @@ async def recover(journal: Journal, engines: Mapping[str, Engine], executions: E
 
 
 async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine]) -> Entry:
-    engine = engines.get(entry.assignment.task.engine.type.lower())
+    engine = _engine(entry, engines)
     if entry.process is not None and engine is not None:
         killed = await asyncio.to_thread(engine.end_left_over, entry.process, entry.execution_id)
         if killed:
@@ -50,3 +55,15 @@ async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine])
     except OSError as error:
         _log.warning("The journal of execution %s cannot be brought up to date: %s", entry.execution_id, error)
     return failed
+
+
+def _goes_on(entry: Entry, engines: Mapping[str, Engine]) -> bool:
+    engine = _engine(entry, engines)
+    if isinstance(engine, OutlivingEngine):
+        engine.keep(entry.execution_id)
+        return True
+    return False
+
+
+def _engine(entry: Entry, engines: Mapping[str, Engine]) -> Engine | None:
+    return engines.get(entry.assignment.task.engine.type.lower())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 
 from compute.backoff import Backoff
 from compute.executions import Executions
@@ -33,7 +34,9 @@ LONGEST_PAUSE_SECONDS = 10.0
 class Registrar:
     """Registers on each connection, once a while, and when asked."""
 
-    def __init__(self, connection: Connection, subject: str, info: NodeInfo, executions: Executions) -> None:
+    def __init__(
+        self, connection: Connection, subject: str, info: Callable[[], NodeInfo], executions: Executions
+    ) -> None:
         self._connection = connection
         self._subject = subject
         self._info = info
@@ -43,7 +46,7 @@ class Registrar:
         self._said = ""
 
     def __repr__(self) -> str:
-        return f"<Registrar of {self._info.node_id}: {self._said or 'not registered yet'}>"
+        return f"<Registrar of {self._subject}: {self._said or 'not registered yet'}>"
 
     def register_soon(self) -> None:
         self._due.set()
@@ -73,7 +76,7 @@ class Registrar:
     async def _try(self) -> bool:
         await self._connection.wait_connected()
         inventory, held = self._executions.inventory()
-        request = Registration(info=self._info, session=self._executions.session, inventory=inventory, held=held)
+        request = Registration(info=self._info(), session=self._executions.session, inventory=inventory, held=held)
         try:
             payload = await self._connection.request(self._subject, encode(request), timeout=REQUEST_SECONDS)
             answer = decode(node_request_answers, payload)
@@ -87,7 +90,7 @@ class Registrar:
     def _apply(self, answer: NodeRequestAnswer) -> bool:
         match answer:
             case Reconciliation(settled=settled):
-                self._say(logging.INFO, f"Node {self._info.node_id} has joined.")
+                self._say(logging.INFO, f"Node {self._info().node_id} has joined.")
                 self._executions.forget(settled)
                 if self._tell_again:
                     self._tell_again = False

@@ -5,17 +5,20 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+from msgspec import structs
 
 from compute import private_file
 from compute.assignments import Assignments, Offer
-from compute.engines import Engine, NoopEngine, ProcessEngine
+from compute.engines import DockerEngine, Engine, NoopEngine, ProcessEngine
 from compute.environment import EnvironmentPolicy
 from compute.execution import Supervisor
 from compute.executions import Executions
@@ -34,10 +37,10 @@ from compute.upload import Pace, Upload
 from shared import subjects
 from shared.aio import background, finish
 from shared.config import Config
-from shared.errors import AlreadyRunning
+from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.job_rules import MANAGED
 from shared.loopback import loopback_id
-from shared.messages import NodeInfo
+from shared.messages import NodeInfo, encode
 from shared.transport import Connection, connect
 
 _log = logging.getLogger(__name__)
@@ -54,7 +57,11 @@ class _Node:
 
     identity: Identity
     offer: Offer
-    info: NodeInfo
+    lasting_info: NodeInfo
+    docker: DockerEngine | None = None
+
+    def info(self) -> NodeInfo:
+        return structs.replace(self.lasting_info, engines=self.offer.available_engines)
 
 
 async def run(config: Config, *, ready: Callable[[], None] | None = None) -> None:
@@ -68,7 +75,11 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         node = await asyncio.to_thread(_prepare, config, folder)
         journal = Journal(folder / "executions")
         try:
-            async with upload_session() as http, _connected(config, node.identity) as connection:
+            async with (
+                upload_session() as http,
+                _with_docker(config, node) as node,
+                _connected(config, node.identity) as connection,
+            ):
                 await _serve(config, node, journal=journal, http=http, connection=connection, ready=ready or _nobody)
         finally:
             await finish(asyncio.to_thread(journal.close), within=DRAIN_SECONDS)
@@ -122,19 +133,31 @@ async def _serve(
                     interval_seconds=config.compute.heartbeat.interval,
                 ),
                 deletions=executions.delete_forgotten(),
+                **({"docker": node.docker.watch(registrar.register_soon)} if node.docker else {}),
             ),
         ):
             _log.info("Compute node %s takes orders.", me)
             ready()
-            await _until_cancelled(executions, reports, connection)
+            farewell = partial(_say_farewell, connection, subjects.node_heartbeat(me), executions)
+            await _until_cancelled(executions, reports, connection, farewell)
 
 
-async def _until_cancelled(executions: Executions, reports: Reports, connection: Connection) -> None:
+async def _until_cancelled(
+    executions: Executions, reports: Reports, connection: Connection, farewell: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
     """Everything around is still at work while this stops, so that ends can be told and receipts arrive."""
     try:
         await asyncio.Event().wait()
     finally:
+        executions.take_nothing_on()
+        await finish(farewell(), within=FAREWELL_SECONDS)
         await finish(_stop(executions, reports, connection), within=DRAIN_SECONDS + 2 * FAREWELL_SECONDS)
+
+
+async def _say_farewell(connection: Connection, subject: str, executions: Executions) -> None:
+    """Tell at once that nothing is taken on any more, so that no work is placed here in vain."""
+    with contextlib.suppress(MessagingUnavailable):
+        await connection.publish(subject, encode(executions.heartbeat()))
 
 
 async def _stop(executions: Executions, reports: Reports, connection: Connection) -> None:
@@ -162,13 +185,12 @@ def _prepare(config: Config, folder: Path) -> _Node:
         node_id=identity.node_id,
         version=_version(),
         labels=config.labels,
-        engines=tuple(offer.engines),
         publishers=tuple(offer.publishers),
         capacity=offer.capacity,
         queue_capacity=config.compute.queue_capacity,
         loopback_id=loopback_id(),
     )
-    return _Node(identity=identity, offer=offer, info=info)
+    return _Node(identity=identity, offer=offer, lasting_info=info)
 
 
 def _engines(config: Config, environment: Mapping[str, str]) -> dict[str, Engine]:
@@ -177,6 +199,18 @@ def _engines(config: Config, environment: Mapping[str, str]) -> dict[str, Engine
         engines.append(ProcessEngine(environment))
     disabled = {name.lower() for name in config.engines.disabled}
     return {engine.name: engine for engine in engines if engine.name not in disabled}
+
+
+@asynccontextmanager
+async def _with_docker(config: Config, node: _Node) -> AsyncIterator[_Node]:
+    """The node with the docker engine, unless that is turned off."""
+    settings = config.engines.types.docker
+    if not settings.socket_path or DockerEngine.name in {name.lower() for name in config.engines.disabled}:
+        yield node
+        return
+    async with DockerEngine.open(settings, node.identity.node_id) as docker:
+        engines = {**node.offer.engines, docker.name: docker}
+        yield replace(node, offer=replace(node.offer, engines=engines), docker=docker)
 
 
 def _version() -> str:
@@ -202,7 +236,10 @@ def _join_secret(config: Config) -> str:
     auth = config.compute.auth
     if auth.token or not auth.token_file:
         return auth.token.reveal()
-    return Path(auth.token_file).expanduser().read_text(encoding="utf-8").strip()
+    try:
+        return Path(auth.token_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationInvalid([f"Compute.Auth.TokenFile: {auth.token_file} cannot be read: {error}"]) from None
 
 
 @asynccontextmanager

@@ -67,6 +67,12 @@ class Slots:
         self._grant()
         return slot
 
+    def occupy(self, wanted: Capacity) -> Slot:
+        """A granted slot for what runs already, whether it fits or not."""
+        slot = Slot(self, wanted)
+        self._occupy(slot)
+        return slot
+
     def _give_back(self, slot: Slot) -> None:
         if slot in self._running:
             self._running.remove(slot)
@@ -78,7 +84,9 @@ class Slots:
 
     def _grant(self) -> None:
         while self._waiting and self._waiting[0].wanted.fits_in(self.free):
-            slot = self._waiting.popleft()
-            self._running.add(slot)
-            self._used = self._used.plus(slot.wanted)
-            slot._granted.set()  # noqa: SLF001  # the two classes are one thing
+            self._occupy(self._waiting.popleft())
+
+    def _occupy(self, slot: Slot) -> None:
+        self._running.add(slot)
+        self._used = self._used.plus(slot.wanted)
+        slot._granted.set()  # noqa: SLF001  # the two classes are one thing

@@ -105,6 +105,7 @@ class Upload:
         self._unanswered = 0
         self._resends = 0
         self._renewed_once = False
+        self._s3_code = ""
 
     def __repr__(self) -> str:
         return f"<Upload of {self._execution_id}, {self.retries} retries, {self.renewals} renewals>"
@@ -151,7 +152,7 @@ class Upload:
                 continue
             if failure is None:
                 return sent
-            self._problem = str(failure)
+            self._problem, self._s3_code = str(failure), failure.code
             action = action_for(failure)
             _log.info("Execution %s: S3 answered %s; next: %s.", self._execution_id, failure, action.value)
             if action is UploadAction.SETTLE:
@@ -168,7 +169,8 @@ class Upload:
         return grant
 
     async def _renew(self) -> Grant:
-        grant = await self._grants.renew()
+        grant = await self._grants.renew(self._s3_code)
+        self._s3_code = ""
         self.renewals += 1
         self._unanswered = 0
         self._fresh = True

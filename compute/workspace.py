@@ -52,6 +52,7 @@ class Workspace:
         """Move the result paths into the result folder and write the exit code. The answer is warnings for the user.
 
         Nothing is copied and no link is followed. A result path that is no folder any more is an empty folder there.
+        A node that died in the middle of this may do it again.
         """
         (self.result / EXIT_CODE).write_text(str(exit_code), encoding="ascii")
         deepest_first = sorted(result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True)
@@ -60,6 +61,8 @@ class Workspace:
     def _take(self, wanted: ResultPath) -> str:
         source, target = self.place(wanted.path), self.result / wanted.name
         problem = self._not_a_folder(source)
+        if problem and target.is_dir():
+            return ""  # it was moved before the node died
         if problem:
             target.mkdir(mode=RESULT_FOLDER_MODE)
             return f"{wanted.path} {problem}, so {wanted.name} is empty"

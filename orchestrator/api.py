@@ -20,6 +20,8 @@ from shared.config import Config
 
 IDLE_SECONDS = 75.0
 """How long a connection may be without a whole request: longer than usual clients and proxies keep one."""
+LINGER_SECONDS = 5.0
+"""How long what a client still sends is read after the answer, so that it can read that."""
 
 
 class Api:
@@ -50,7 +52,7 @@ class Api:
         application = web.Application(
             middlewares=[errors_as_answers],
             client_max_size=MAX_BODY_BYTES,
-            handler_args={"keepalive_timeout": IDLE_SECONDS},
+            handler_args={"keepalive_timeout": IDLE_SECONDS, "lingering_time": LINGER_SECONDS},
         )
         application.on_response_prepare.append(with_headers)
         for route in self.routes:

@@ -8,6 +8,11 @@ from shared.ids import ExecutionId, NodeId
 from shared.messages import GrantGiven, GrantRequest, RequestRefused
 from shared.signed_url import SignedUrl
 
+CREDENTIAL_CODES = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+)
+"""What S3 says to a URL whose keys are not, or no longer, right (Amazon S3 API reference, "Error responses")."""
+
 
 class Grants:
     """Gives rights to PUT archives, each for one object."""
@@ -22,6 +27,8 @@ class Grants:
 
     async def renew(self, sender: NodeId, request: GrantRequest) -> GrantGiven | RequestRefused:
         """Answer the node that the subject names. Nothing that it says about itself counts."""
+        if request.s3_code in CREDENTIAL_CODES:
+            self._locations.doubt_credentials()
         try:
             record = self._model.execution(request.execution_id)
             location = entitled(sender, request.execution_id, record)

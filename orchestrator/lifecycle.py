@@ -82,6 +82,7 @@ def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bo
         now=now,
         topic="Scheduling",
         message=f"Node {record.node_id} refused: {(detail or reason)[:MAX_DETAIL]}",
+        details=_failure_details(reason[:100], retryable=retryable),
         failure=Failure(reason=reason[:100], detail=detail[:MAX_DETAIL], retryable=retryable),
     )
 

@@ -64,6 +64,17 @@ class Locations:
         """Raises StorageUnavailable."""
         return await (await self._bucket(location)).head(location.key)
 
+    async def is_usable(self, location: Location) -> bool:
+        """Whether objects there can be written and read now: what is not found may be hidden by a problem of ours."""
+        bucket = await self._bucket(location)
+        bucket.invalidate_credentials()
+        return bucket is not self.current or await bucket.health.confirm()
+
+    def doubt_credentials(self) -> None:
+        """S3 has refused what they signed: read them again, at most once a second."""
+        if self.current is not None:
+            self.current.invalidate_credentials()
+
     async def _bucket(self, location: Location) -> Bucket:
         settings = BucketSettings(
             bucket=location.bucket,

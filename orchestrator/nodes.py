@@ -29,6 +29,7 @@ class Presence(msgspec.Struct, kw_only=True):
     session: str = ""
     last_seen: float
     connected: bool = False
+    leaving: bool = False
     changed_at: float
     heartbeat: Heartbeat | None = None
     accepted: dict[ExecutionId, int] = {}
@@ -67,6 +68,8 @@ class Nodes:
         if present is None or present.session != beat.session:
             return False
         present.heartbeat = beat
+        if beat.leaving and not present.leaving:
+            present.leaving, present.connected, present.changed_at = True, False, self._clock()
         self._seen(present)
         return True
 
@@ -75,7 +78,7 @@ class Nodes:
         now = self._clock()
         present = self._present.setdefault(node, Presence(last_seen=now, changed_at=now))
         if present.session != registration.session:
-            present.session, present.accepted = registration.session, {}
+            present.session, present.accepted, present.leaving = registration.session, {}, False
         self._seen(present)
         held = frozenset(registration.held)
         live = self._model.live.get(node, {})
@@ -112,7 +115,7 @@ class Nodes:
 
     def _seen(self, present: Presence) -> None:
         present.last_seen = self._clock()
-        if not present.connected:
+        if not present.connected and not present.leaving:
             present.connected, present.changed_at = True, present.last_seen
         self._model.wake.set()
 

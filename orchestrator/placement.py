@@ -7,6 +7,7 @@ import msgspec
 from shared.capacity import Capacity
 from shared.constraints import PREFERENCE_PREFIX, describe, fulfils
 from shared.ids import JobId, NodeId
+from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Constraint, Job
 from shared.messages import PROTOCOL, NodeInfo
 
@@ -29,14 +30,14 @@ class Candidate(msgspec.Struct, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A job with (partition, attempt) to place. `refused_by` will not run it; `failed_on` did not do well with it."""
+    """A job with (partition, attempt) to place. `refused_by` will not run it, and why; `failed_on` did not do well."""
 
     job_id: JobId
     version: int
     job: Job
     resources: Capacity
     missing: tuple[tuple[int, int], ...]
-    refused_by: frozenset[NodeId] = frozenset()
+    refused_by: Mapping[NodeId, str] = {}
     failed_on: frozenset[NodeId] = frozenset()
 
 
@@ -90,7 +91,7 @@ def _shape(wanted: Wanted) -> object:
         wanted.resources,
         wanted.job.constraints,
         tuple(source.source.type.lower() for source in task.input_sources),
-        wanted.refused_by,
+        frozenset(wanted.refused_by),
     )
 
 
@@ -148,10 +149,10 @@ def unsuitable(wanted: Wanted, candidate: Candidate) -> str:
     if not info.protocol_min <= PROTOCOL <= info.protocol_max:
         return f"speaks protocol {info.protocol_min} to {info.protocol_max}, this orchestrator {PROTOCOL}"
     if info.node_id in wanted.refused_by:
-        return "refused this job before"
+        return f"refused this job: {wanted.refused_by[info.node_id]}"
     if task.engine.type.lower() not in info.engines:
         return f"does not support {task.engine.type}"
-    if publisher and publisher not in info.publishers:
+    if publisher not in NO_PUBLISHERS and publisher not in info.publishers:
         return f"does not support publisher {task.publisher.type}"
     if publisher in candidate.unreachable:
         return candidate.unreachable[publisher]

@@ -148,6 +148,8 @@ class Reports:
                 break
             await asyncio.sleep(ABSENT_SECONDS)
             facts = await self._locations.head(record.location)
+        if isinstance(facts, Absent) and not await self._locations.is_usable(record.location):
+            raise StorageUnavailable("Whether the result is in the bucket cannot be told: the bucket cannot be used.")
         if isinstance(facts, Absent) or matches(facts, fact.size_bytes, fact.md5) is Verdict.MISMATCH:
             return None
         return PublishedResult(

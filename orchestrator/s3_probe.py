@@ -132,13 +132,14 @@ def _not_kept(settings: BucketSettings) -> Problem:
 
 
 class BucketHealth:
-    """What the last probe found. `run()` repeats it until it succeeds."""
+    """What the last probe found. `run()` repeats it until it succeeds, and again when there is reason to doubt it."""
 
     def __init__(self, check: Callable[[], Awaitable[ProbeOutcome]], place: str, *, interval_seconds: float) -> None:
         self._check = check
         self._place = place
         self._interval_seconds = interval_seconds
         self._outcome = NOT_PROBED
+        self._doubted = asyncio.Event()
 
     def __repr__(self) -> str:
         problem = self._outcome.problem
@@ -154,8 +155,23 @@ class BucketHealth:
         self._tell(before, self._outcome)
         return self._outcome
 
+    async def confirm(self) -> bool:
+        """Whether the bucket can be used at this moment. If it cannot, `run()` tries until it can."""
+        outcome = await self.check()
+        if not outcome.ready:
+            self._doubted.set()
+        return outcome.ready
+
     async def run(self) -> None:
-        """Probe every `interval_seconds` until it succeeds, then return."""
+        """Keep what is known up to date, until cancelled."""
+        while True:
+            await self.until_ready()
+            await self._doubted.wait()
+            self._doubted.clear()
+            await asyncio.sleep(self._interval_seconds)
+
+    async def until_ready(self) -> None:
+        """Probe every `interval_seconds` until it succeeds."""
         outcome = await self.check()
         while not outcome.ready:
             await asyncio.sleep(self._interval_seconds)

@@ -147,8 +147,8 @@ class Scheduler:
                 job=entry.spec,
                 resources=capacity_of(entry.spec.task.resources),
                 missing=entry.progress.missing,
-                refused_by=frozenset(_nodes_where(entry, _refused)),
-                failed_on=frozenset(_nodes_where(entry, _failed)),
+                refused_by={each.node_id: _reason(each) for each in _of_version(entry) if _refused(each)},
+                failed_on=frozenset(each.node_id for each in _of_version(entry) if _failed(each)),
             )
 
     async def _start(self, placement: Placement) -> None:
@@ -214,8 +214,8 @@ def _of_version(entry: JobEntry) -> Iterator[ExecutionRecord]:
     return (each for each in entry.executions.values() if each.job_version == entry.job.version)
 
 
-def _nodes_where(entry: JobEntry, holds: Callable[[ExecutionRecord], bool]) -> Iterator[NodeId]:
-    return (each.node_id for each in _of_version(entry) if holds(each))
+def _reason(record: ExecutionRecord) -> str:
+    return record.failure.detail or record.failure.reason if record.failure else ""
 
 
 def _refused(record: ExecutionRecord) -> bool:

@@ -13,7 +13,7 @@ import re
 import secrets
 import shlex
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -79,11 +79,10 @@ def integration_password(secret: Secret, principal: str) -> Secret:
     return Secret(base64.urlsafe_b64encode(digest).decode().rstrip("="))
 
 
-def integration_lines(secret: Secret, principal: str, host: str, port: int) -> str:
+def integration_lines(secret: Secret, principal: str, servers: Sequence[str]) -> str:
     """What connects a program as this integration, as shell variables that its environment can take."""
-    address = f"[{host}]" if ":" in host else host
     values = {
-        "NATS_URL": f"nats://{address}:{port}",
+        "NATS_URL": ",".join(servers),
         "NATS_USER": principal,
         "NATS_PASSWORD": integration_password(secret, principal).reveal(),
         "NATS_INBOX_PREFIX": integration_inbox(principal),
@@ -92,12 +91,12 @@ def integration_lines(secret: Secret, principal: str, host: str, port: int) -> s
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())
 
 
-def join_line(join_secret: Secret, host: str, port: int) -> str:
+def join_line(join_secret: Secret, servers: Sequence[str]) -> str:
     """The line that starts a node. The secret is in the environment, since every user sees command lines."""
-    address = f"[{host}]" if ":" in host else host
+    addresses = f"Compute.Orchestrators={','.join(servers)}"
     return (
         f"TARPON_COMPUTE_AUTH_TOKEN={shlex.quote(join_secret.reveal())}"
-        f" tarpon serve --compute -c {shlex.quote(f'Compute.Orchestrators=nats://{address}:{port}')}"
+        f" tarpon serve --compute -c {shlex.quote(addresses)}"
     )
 
 

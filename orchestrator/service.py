@@ -90,6 +90,8 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         await stack.enter_async_context(_serving(api.application(), listening))
         await store.ready.wait()
         _log.info("Serving the API on http://%s:%d.", config.api.host, config.api.port)
+        if locations.current is None:
+            _log.info("No bucket is configured: jobs that publish by s3managed are refused.")
         if not is_loopback(f"http://{config.api.host}"):
             _log.warning("Whoever reaches this address may run jobs: the API asks nobody who they are.")
         if ready is not None:

@@ -133,6 +133,10 @@ class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
         str, Meta(description="The engine's network for tasks that ask for Bridge; operators may make one for them.")
     ] = "bridge"
 
+    @property
+    def socket_path(self) -> str:
+        return self.socket.removeprefix("unix://")
+
 
 class EngineTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
     docker: DockerEngine = DockerEngine()
@@ -167,7 +171,8 @@ class PublisherTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
 class Publishers(Struct, frozen=True, kw_only=True, rename="pascal"):
     disabled: Annotated[tuple[str, ...], Meta(description="Publishers that this node does not offer.")] = ()
     publish_timeout: Annotated[
-        Duration, Meta(description="How long a silent node may hold a finished result before the work is given up.")
+        Duration,
+        Meta(description="How long a result may be on its way to the bucket, also on a silent node."),
     ] = _HOUR
     types: PublisherTypes = PublisherTypes()
 
@@ -188,7 +193,8 @@ class DefaultTimeouts(Struct, frozen=True, kw_only=True, rename="pascal"):
         Duration, Meta(description="How long an execution may take if the task does not say; 0s is no limit.")
     ] = Duration()
     total_timeout: Annotated[
-        Duration, Meta(description="How long a job may take in all if the task does not say; 0s is no limit.")
+        Duration,
+        Meta(description="How long one run may take where no ExecutionTimeout says; 0s is no limit."),
     ] = Duration()
 
 

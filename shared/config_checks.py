@@ -23,6 +23,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _addresses("Compute.Orchestrators", config.compute.orchestrators)
     if config.compute.enabled and not config.compute.orchestrators:
         yield "Compute.Orchestrators is empty, so the node would not know whom to join"
+    yield from _advertise(config.orchestrator.advertise)
     yield from _amounts(config)
 
 
@@ -37,6 +38,13 @@ def _node(config: Config) -> Iterator[str]:
         yield f"NameProvider: {name[:80]!r} cannot name a node; use 1 to 64 characters out of A-Z a-z 0-9 _ and -"
     if "" in config.labels:
         yield "Labels: a label has no name"
+
+
+def _advertise(text: str) -> Iterator[str]:
+    """`host`, `host:port` or `[address]:port`."""
+    parts = urlsplit(f"//{text}")
+    if text and (not parts.hostname or parts.netloc != text or "@" in text or not _has_good_port(parts)):
+        yield f"Orchestrator.Advertise: {text[:80]!r} is not a host, or a host and port, such as example.com:4222"
 
 
 def _durations(config: Config) -> Iterator[str]:

@@ -127,9 +127,13 @@ class Registration(Message, frozen=True, kw_only=True, tag="Registration"):
 
 
 class GrantRequest(Message, frozen=True, kw_only=True, tag="GrantRequest"):
-    """A fresh URL to PUT the archive of this execution, because the one of the assignment is too old."""
+    """A fresh URL to PUT the archive of this execution, because the last one is too old or was refused.
+
+    `s3_code` is what S3 said to the last one, where it said something.
+    """
 
     execution_id: ExecutionId
+    s3_code: str = ""
 
 
 NodeRequest = Registration | GrantRequest
@@ -221,10 +225,13 @@ class Report(Message, frozen=True, kw_only=True, tag="Report"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
+    """A node that is `leaving` takes nothing on any more."""
+
     session: str
     running: int = 0
     queued: int = 0
     publishing: int = 0
+    leaving: bool = False
 
 
 # ---- the one encoder, and a decoder per direction ---------------------------------------------------------------

@@ -80,6 +80,7 @@ def integration_may_publish(principal: str) -> tuple[str, ...]:
 def integration_may_subscribe(principal: str) -> tuple[str, ...]:
     return (ALL_EVENTS, f"{integration_inbox(principal)}.>")
 
+
 # ---- inside the orchestrator's account --------------------------------------------------------------------------
 
 REPORTS_STREAM = "TARPON_REPORTS"

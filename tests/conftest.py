@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engine import REQUIRED, CannotStart, TestEngine, is_required, start_engine
 from tests.servers import S3Server, aws_environment, start_weed
 
 
@@ -24,3 +25,16 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     server = start_weed(tmp_path_factory.mktemp("weed"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[TestEngine]:
+    """A private dockerd. Where there can be none, tests are skipped, unless the environment says that they must run."""
+    try:
+        engine = start_engine()
+    except CannotStart as error:
+        if is_required(os.environ):
+            pytest.fail(f"{REQUIRED} is set, but there is no container engine: {error}")
+        pytest.skip(f"no container engine: {error}")
+    yield engine
+    engine.stop()

@@ -24,7 +24,7 @@ from compute.engines.docker_images import ImageMissing, Images
 from compute.engines.docker_leftovers import Leftovers
 from compute.engines.docker_params import parse_params
 from compute.engines.docker_spec import Confinement
-from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
+from compute.engines.engine import Broken, Run, RunEnd
 from compute.process_mark import ProcessMark
 from shared.aio import background, finish
 from shared.config import DockerEngine as Settings
@@ -43,7 +43,7 @@ LOOK_EVERY_SECONDS = 10.0
 CLOSE_SECONDS = 10.0
 
 
-class DockerEngine(OutlivingEngine):
+class DockerEngine:
     """Made by `open`. It is `available` while the engine answers."""
 
     name = "docker"
@@ -56,6 +56,7 @@ class DockerEngine(OutlivingEngine):
         self._images = Images(api, config_file(os.environ))
         self._leftovers = Leftovers(api, confinement.node_id)
         self._facts: EngineFacts | None = None
+        self._offered = False
         self._why_not = ""
 
     def __repr__(self) -> str:
@@ -73,7 +74,7 @@ class DockerEngine(OutlivingEngine):
         engine_wait_seconds: float = ENGINE_WAIT_SECONDS,
     ) -> AsyncIterator[Self]:
         """An engine that has been looked for once. Containers of ended executions are removed at the end."""
-        socket = socket_path(settings)
+        socket = Path(settings.socket_path)
         confinement = Confinement(
             node_id=node_id, pids_limit=settings.pids_limit, bridge_network=settings.bridge_network
         )
@@ -95,6 +96,10 @@ class DockerEngine(OutlivingEngine):
     @property
     def available(self) -> bool:
         return self._facts is not None
+
+    @property
+    def offered(self) -> bool:
+        return self._offered
 
     def check(self, params: Mapping[str, Any]) -> None:
         parse_params(params)
@@ -153,6 +158,7 @@ class DockerEngine(OutlivingEngine):
         try:
             if self._facts is None:
                 self._facts = await self._api.facts()
+                self._offered = True
                 self._why_not = ""
                 _log.info("Container engine %s answers at %s.", self._facts.version, self._socket)
             else:
@@ -163,10 +169,6 @@ class DockerEngine(OutlivingEngine):
             if why != self._why_not:
                 self._why_not = why
                 _log.warning("This node runs no containers for now: %s.", why)
-
-
-def socket_path(settings: Settings) -> Path:
-    return Path(settings.socket.removeprefix("unix://"))
 
 
 def _why_away(socket: Path, error: str) -> str:

@@ -1,9 +1,8 @@
 """What an engine is asked for and what it answers."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from compute.process_mark import ProcessMark
 from compute.workspace import Workspace
@@ -65,18 +64,20 @@ class Engine(Protocol):
         """End what an earlier process of this node started and did not end. Blocks."""
 
 
-class OutlivingEngine(ABC):
-    """What else is true of an engine whose tasks go on when this process ends without stopping them."""
+@runtime_checkable
+class OutlivingEngine(Engine, Protocol):
+    """An engine whose tasks go on when this process ends without stopping them, and which may be away itself."""
 
     @property
-    @abstractmethod
     def available(self) -> bool:
         """Whether tasks can be started now."""
 
-    @abstractmethod
+    @property
+    def offered(self) -> bool:
+        """Whether it has been available since this process began, so that it may be so again."""
+
     def keep(self, execution_id: ExecutionId) -> None:
         """This task is going to be resumed: do not clear it away."""
 
-    @abstractmethod
     def release(self, execution_id: ExecutionId) -> None:
         """Whatever is left of this task is not needed any more. May be repeated, also for a task that never ran."""

@@ -7,7 +7,7 @@ import click
 from shared.errors import InvalidId
 from shared.ids import is_safe_id
 from tarpon.cli.commands import Group, given, with_client
-from tarpon.cli.local_secrets import address, local_secrets
+from tarpon.cli.local_secrets import addresses, local_secrets
 from tarpon.cli.output import output_option, pairs, show
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def show_integration(name: str) -> None:
     secrets = local_secrets(config)
     from orchestrator.secrets import integration_lines
 
-    click.echo(integration_lines(secrets.integration_secret, name, *address(config.orchestrator)))
+    click.echo(integration_lines(secrets.integration_secret, name, addresses(config.orchestrator)))

@@ -3,6 +3,7 @@
 import functools
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,18 @@ def _global_options() -> list[click.Parameter]:
     ]
 
 
+@contextmanager
+def _nearest_option(ctx: click.Context) -> Iterator[None]:
+    """Of the options that click suggests for one that does not exist, only the likeliest."""
+    try:
+        yield
+    except click.NoSuchOption as error:
+        from shared.decoding import close_match
+
+        nearest = close_match(error.option_name, error.possibilities or ())
+        raise click.NoSuchOption(error.option_name, possibilities=[nearest] if nearest else None, ctx=ctx) from error
+
+
 class Command(click.Command):
     """A command that takes the global options, and flags written as Go programs take them: --wait=false."""
 
@@ -105,7 +118,8 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         options = [each for each in self.params if isinstance(each, click.Option)]
         mixed = ctx.allow_interspersed_args
-        return super().parse_args(ctx, list(plain_flags(args, options, stop_at_argument=not mixed)))
+        with _nearest_option(ctx):
+            return super().parse_args(ctx, list(plain_flags(args, options, stop_at_argument=not mixed)))
 
 
 class Group(click.Group):
@@ -119,6 +133,10 @@ class Group(click.Group):
         self._lazy = lazy or {}
         self.params += _global_options()
         self.context_settings = {**CONTEXT, **self.context_settings}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _nearest_option(ctx):
+            return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *self._lazy]

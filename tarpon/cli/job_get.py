@@ -43,7 +43,7 @@ async def download(
         line.end()
     if fetched.folder is None:
         click.echo("No results found: the job has no publisher.", err=True)
-        click.echo(f"What its task wrote: tarpon job logs {job} (or job describe {job})", err=True)
+        click.echo(f"What its task wrote: tarpon job logs {job}", err=True)
         return
     what = "archive" if raw else "result"
     plural = "" if fetched.count == 1 else "s"

@@ -6,7 +6,7 @@ from datetime import datetime
 from shared.ids import short
 from shared.jobspec import JobView
 from shared.rest import ExecutionView, HistoryItem, JobResponse, desired_state_name
-from tarpon.cli.output import from_nanoseconds, moment, pairs, printable, size, table
+from tarpon.cli.output import from_nanoseconds, moment, pairs, printable, size, table, terminal_width
 from tarpon.cli.progress import event_line, heading
 
 
@@ -58,7 +58,8 @@ def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
 
 
 def history_lines(items: Iterable[HistoryItem], now: datetime) -> str:
-    return "\n".join([heading(), *(event_line(item, now=now) for item in items)])
+    width = terminal_width()
+    return "\n".join([heading(), *(event_line(item, now=now, width=width) for item in items)])
 
 
 def description(described: JobResponse, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import socket
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from shared.errors import ExtraMissing, NotFound
 
@@ -26,10 +27,11 @@ def local_secrets(config: "Config") -> "Secrets":
     return load_secrets(sources)
 
 
-def address(settings: "Orchestrator") -> tuple[str, int]:
-    """Where others reach the orchestrator's NATS server, as far as this machine can know."""
-    host, _, port = settings.advertise.rpartition(":")
-    if host:
-        return host.strip("[]"), int(port)
+def addresses(settings: "Orchestrator") -> tuple[str, ...]:
+    """Where others reach NATS, as far as this machine can know: the cluster's servers, or our own."""
+    if settings.nats.servers:
+        return settings.nats.servers
+    given = urlsplit(f"//{settings.advertise}")
     everywhere = settings.host in {"0.0.0.0", "::"}  # noqa: S104  # only compared
-    return settings.advertise or (socket.gethostname() if everywhere else settings.host), settings.port
+    host = given.hostname or (socket.gethostname() if everywhere else settings.host)
+    return (f"nats://{f'[{host}]' if ':' in host else host}:{given.port or settings.port}",)

@@ -8,7 +8,7 @@ import click
 
 from shared.ids import short
 from tarpon.cli.commands import Group, given, with_client
-from tarpon.cli.local_secrets import address, local_secrets
+from tarpon.cli.local_secrets import addresses, local_secrets
 from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def show_token() -> None:
     secrets = local_secrets(config)
     from orchestrator.secrets import join_line
 
-    click.echo(join_line(secrets.join_secret, *address(config.orchestrator)))
+    click.echo(join_line(secrets.join_secret, addresses(config.orchestrator)))
 
 
 def _table(nodes: "Sequence[NodeState]") -> str:

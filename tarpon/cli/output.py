@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 TABLE_WIDTH = 80
+_LEAST_FOLDED = 20
 
 output_option = click.option(
     "--output",
@@ -40,9 +41,14 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     Cells may hold what nodes and tasks wrote; it is made harmless here.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        return _wrapped(headings, rows, shutil.get_terminal_size((TABLE_WIDTH, 24)).columns)
+    if width := terminal_width():
+        return _wrapped(headings, rows, width)
     return plain_columns([headings, *rows])
+
+
+def terminal_width() -> int:
+    """How many columns stdout has; 0 where it is no terminal and lines may have any length."""
+    return shutil.get_terminal_size((TABLE_WIDTH, 24)).columns if sys.stdout.isatty() else 0
 
 
 def plain_columns(rows: Sequence[Sequence[str]]) -> str:
@@ -53,15 +59,18 @@ def plain_columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:
+    """Only the last column is folded if that is enough; otherwise all but the first. Nothing is ever cut off."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    widths = [max(len(row[column]) for row in [headings, *rows]) + 2 for column in range(len(headings))]
+    whole = next((count for count in (len(headings) - 1, 1) if sum(widths[:count]) <= width - _LEAST_FOLDED), 0)
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for position, heading in enumerate(headings):
-        shown.add_column(heading, overflow="fold", no_wrap=position < len(headings) - 1)
+        shown.add_column(heading, overflow="fold", no_wrap=position < whole)
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(" ".join(cell.split())) for cell in row))
     console = Console(width=width, force_terminal=True)
     with console.capture() as capture:
         console.print(shown)

@@ -243,6 +243,11 @@ GOLDEN: list[tuple[Message, str]] = [
         '{"type":"Heartbeat","session":"s","running":1,"queued":2,"publishing":3}',
     ),
     (Heartbeat(session="s"), '{"type":"Heartbeat","session":"s"}'),
+    (Heartbeat(session="s", leaving=True), '{"type":"Heartbeat","session":"s","leaving":true}'),
+    (
+        GrantRequest(execution_id=EXECUTION, s3_code="ExpiredToken"),
+        '{"type":"GrantRequest","execution_id":"e-1","s3_code":"ExpiredToken"}',
+    ),
 ]
 
 DIRECTIONS: list[tuple[Any, Any]] = [

@@ -1,6 +1,8 @@
 """Jobs that are run from flags, their versions and what they wrote, as a user sees them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import yaml
 
 from tests.e2e.stack import Stack, process_job
 
-MANY_LINES = 5000
+MANY_LINES = 50_000
 
 
 def written(folder: Path, job: dict[str, Any]) -> str:
@@ -53,6 +55,13 @@ def test_all_that_a_task_wrote_comes_out_of_its_result(running: Stack, long_wind
     assert done.stdout == f"{lines}\x1b[2Jend", "a pipe gets the bytes as they are"
     assert done.stderr == "to stderr\n"
     assert not list(running.root.glob(f"job-{long_winded}*"))
+
+
+def test_logs_that_nobody_reads_any_more_are_no_error(running: Stack, long_winded: str) -> None:
+    command = f"{sys.executable} -m tarpon job logs {long_winded} --api-port {running.api_port} | head -n 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "1\n"
+    assert "Error" not in done.stderr
 
 
 def test_the_last_lines_can_be_had_alone(running: Stack, long_winded: str) -> None:

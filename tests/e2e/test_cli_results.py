@@ -80,7 +80,7 @@ def test_a_job_without_a_publisher_has_nothing_to_get_and_that_is_no_error(runni
     del job["Tasks"][0]["Publisher"]
     done = running.cli("job", "get", completed(running, job))
     assert "No results found" in done.stderr
-    assert "tarpon job describe" in done.stderr
+    assert "tarpon job logs" in done.stderr
 
 
 def test_a_job_that_still_runs_has_no_results_yet(running: Stack, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+import uuid
 from pathlib import Path
 
 from tests.e2e.stack import Stack, process_job, wait_until
 from tests.instance_role import instance_role
-from tests.servers import aws_environment
+from tests.servers import Keys, aws_environment
 
 
 def _assert_completes(stack: Stack, script: str = "true") -> str:
@@ -24,13 +25,29 @@ def test_a_url_that_expired_while_the_task_ran_is_renewed(stack: Stack) -> None:
     assert (stack.root / f"job-{job_id}" / "stdout").read_text() == "late\n"
 
 
-def test_credentials_from_a_shared_file_work(stack: Stack) -> None:
-    file = stack.root / "credentials"
-    keys = stack.s3.orchestrator
+def _write_keys(file: Path, keys: Keys) -> None:
     file.touch(mode=0o600)
     file.write_text(f"[default]\naws_access_key_id = {keys.access}\naws_secret_access_key = {keys.secret}\n")
+
+
+def test_credentials_from_a_shared_file_work(stack: Stack) -> None:
+    file = stack.root / "credentials"
+    _write_keys(file, stack.s3.orchestrator)
     stack.start_orchestrator(aws=aws_environment() | {"AWS_SHARED_CREDENTIALS_FILE": str(file)})
     stack.start_compute("node-a")
+    _assert_completes(stack)
+
+
+def test_keys_that_are_exchanged_in_the_shared_file_are_picked_up_when_s3_refuses_the_old_ones(stack: Stack) -> None:
+    file = stack.root / "credentials"
+    _write_keys(file, stack.s3.orchestrator)
+    stack.start_orchestrator(aws=aws_environment() | {"AWS_SHARED_CREDENTIALS_FILE": str(file)})
+    stack.start_compute("node-a")
+    _assert_completes(stack)
+    stack.s3.stop()
+    stack.s3.orchestrator = Keys("AKEXCHANGED" + uuid.uuid4().hex[:6].upper(), uuid.uuid4().hex)
+    stack.s3.start()
+    _write_keys(file, stack.s3.orchestrator)
     _assert_completes(stack)
 
 

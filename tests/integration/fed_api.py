@@ -1,6 +1,6 @@
-"""The HTTP API over a model that a test fills itself, without NATS and S3: for lists, and for clients that misbehave."""
+"""The HTTP API over a model that a test fills itself, without NATS and S3 (no tests in here)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,6 +47,7 @@ class FedApi:
             locations=Locations(None),
         )
         self.port = 0
+        self.connections: Callable[[], int] = int
         self._http: aiohttp.ClientSession | None = None
         self._revision = 0
 
@@ -107,6 +108,8 @@ class FedApi:
         (self.port,) = free_ports(1)
         runner = web.AppRunner(self.api.application(), access_log=None, shutdown_timeout=0.1)
         await runner.setup()
+        assert runner.server is not None
+        self.connections = lambda: len(runner.server.connections if runner.server else ())
         try:
             await web.TCPSite(runner, HOST, self.port).start()
             async with aiohttp.ClientSession() as self._http:

@@ -71,7 +71,7 @@ class Bench:
         )
         entry = new_entry(replace(made, **changes))
 
-        async def ask(_: ExecutionId) -> Grant:
+        async def ask(_: ExecutionId, __: str) -> Grant:
             raise AssertionError("no grant is needed here")
 
         return Execution(entry, Grants(entry.execution_id, ask), self.slots.admit(Capacity(cpu=1.0)))

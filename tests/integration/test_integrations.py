@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
@@ -22,14 +21,15 @@ NOOP = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]
 @asynccontextmanager
 async def program(running: Any, name: str = "billing", *, password: str = "") -> AsyncIterator[Client]:
     secret = (running.config.data_dir / "orchestrator" / "secrets" / "integration.secret").read_text().strip()
-    client = await nats.connect(
-        running.server,
-        user=name,
-        password=password or integration_password(Secret(secret), name).reveal(),
-        inbox_prefix=f"_INBOX.{name}",
-        allow_reconnect=False,
-    )
+    client = Client()
     try:
+        await client.connect(
+            running.server,
+            user=name,
+            password=password or integration_password(Secret(secret), name).reveal(),
+            inbox_prefix=f"_INBOX.{name}",
+            allow_reconnect=False,
+        )
         yield client
     finally:
         await client.close()

@@ -79,7 +79,7 @@ async def test_the_probe_writes_and_reads_and_learns_that_create_only_is_honoure
     s3_server: S3Server, bucket: Bucket
 ) -> None:
     assert bucket.health.outcome is NOT_PROBED
-    await bucket.health.run()
+    await bucket.health.until_ready()
     outcome = bucket.health.outcome
     assert outcome.ready
     assert outcome.create_only
@@ -188,7 +188,7 @@ async def test_refused_keys_are_read_again(s3_server: S3Server, name: str) -> No
         asyncio.timeout(10),
         Bucket(settings, credentials=CredentialSource(load), probe_interval_seconds=0.05) as bucket,
     ):
-        await bucket.health.run()
+        await bucket.health.until_ready()
     assert loads == 2
 
 
@@ -374,7 +374,7 @@ async def test_the_probe_recovers_by_itself_and_logs_changes_alone(
             return await check()
 
         bucket.health._check = counted  # type: ignore[assignment]
-        await bucket.health.run()
+        await bucket.health.until_ready()
         assert bucket.health.outcome.ready
     assert tries >= 3
     levels = [record.levelname for record in caplog.records if record.name == "orchestrator.s3_probe"]

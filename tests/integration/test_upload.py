@@ -76,7 +76,7 @@ class Orchestrator:
         headers = {"If-None-Match": "*", "x-amz-meta-made-by": "a test"}
         return Grant(SignedUrl(method="PUT", url=url, headers=headers, lifetime_seconds=self.lifetime_seconds))
 
-    async def ask(self, execution_id: ExecutionId) -> Grant:
+    async def ask(self, execution_id: ExecutionId, _: str) -> Grant:
         if self.failures:
             raise self.failures.pop(0)
         return self.grant()
@@ -377,7 +377,7 @@ class TestRealS3:
         # A node whose clock or grant misled it: it believes that the URL lives, and S3 knows better.
         believed = Grant(SignedUrl(method="PUT", url=stale.url.url, headers=stale.url.headers, lifetime_seconds=3600))
 
-        async def ask(_: ExecutionId) -> Grant:
+        async def ask(_: ExecutionId, __: str) -> Grant:
             return self.sign(s3_server, bucket, key)
 
         grants = Grants(ExecutionId("e-1"), ask, believed)

@@ -73,7 +73,7 @@ def wanted(
         job=Job(name=name, type="batch", count=count, constraints=constraints, tasks=(task,)),
         resources=Capacity(cpu=cpu, memory=GIB),
         missing=tuple((partition, 0) for partition in range(count)),
-        refused_by=frozenset(NodeId(each) for each in refused_by),
+        refused_by={NodeId(each): "it has no such engine" for each in refused_by},
         failed_on=frozenset(NodeId(each) for each in failed_on),
     )
 
@@ -95,7 +95,7 @@ class TestSuitability:
                 candidate(protocol_min=PROTOCOL + 1, protocol_max=PROTOCOL + 2),
                 f"speaks protocol {PROTOCOL + 1} to {PROTOCOL + 2}, this orchestrator {PROTOCOL}",
             ),
-            (wanted(refused_by=["n-1"]), candidate(), "refused this job before"),
+            (wanted(refused_by=["n-1"]), candidate(), "refused this job: it has no such engine"),
             (wanted(engine="Docker"), candidate(), "does not support Docker"),
             (wanted(publisher="IPFS"), candidate(), "does not support publisher IPFS"),
             (wanted(inputs=("s3",)), candidate(), "does not support input source s3"),

@@ -157,16 +157,13 @@ def test_a_seed_with_a_mistyped_letter_is_refused(directory: Path, tmp_path: Pat
         load_secrets(SecretSources(directory=directory, orchestrator_seed_file=file))
 
 
-@pytest.mark.parametrize(
-    ("host", "address"), [("orch.example", "orch.example:4222"), ("10.0.0.1", "10.0.0.1:4222"), ("::1", "[::1]:4222")]
-)
-def test_the_line_that_starts_a_node_has_the_secret_in_the_environment(host: str, address: str) -> None:
-    words = shlex.split(join_line(Secret("a b'c$d"), host, 4222))
+def test_the_line_that_starts_a_node_has_the_secret_in_the_environment() -> None:
+    words = shlex.split(join_line(Secret("a b'c$d"), ["nats://a:4222", "nats://[::1]:4222"]))
     assert words == [
         "TARPON_COMPUTE_AUTH_TOKEN=a b'c$d",
         "tarpon",
         "serve",
         "--compute",
         "-c",
-        f"Compute.Orchestrators=nats://{address}",
+        "Compute.Orchestrators=nats://a:4222,nats://[::1]:4222",
     ]

@@ -1,0 +1,241 @@
+"""A container engine and an image registry of the tests' own (no tests in here).
+
+The engine is the machine's dockerd, started by hand with everything it keeps in one folder and without a bridge, so that
+it leaves the machine's network and any other engine alone. It needs root. Its one image is made from the machine's
+static busybox, so that nothing is downloaded.
+"""
+
+import contextlib
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.servers import HOST, free_ports
+
+IMAGE = "busybox:1.37.0"
+BUSYBOX = Path("/bin/busybox")
+REQUIRED = "TARPON_REQUIRE_DOCKER"
+START_SECONDS = 40.0
+STOP_SECONDS = 40.0
+POLL_SECONDS = 0.02
+USER, PASSWORD = "puller", "s3cret-pull"
+_BCRYPT = "$2b$05$EiYgriZd6FYDVxjd.2ShFOVhvp6lBB3l.1.1wsZL6uXCllnV7cnse"
+_REGISTRY = "docker-registry"
+
+
+class CannotStart(Exception):
+    """There is no engine here, and why."""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("engine", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class TestEngine:
+    """A dockerd that can be killed and started again."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tarpon-engine-"))
+        self.socket = self.folder / "engine.sock"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *flags: str) -> None:
+        command = [
+            *("dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
+            *("--pidfile", str(self.folder / "pid"), "-H", self.url, "--config-file", str(self.folder / "none.json")),
+            *("--bridge=none", "--iptables=false", "--shutdown-timeout=2", *flags),
+        ]
+        (self.folder / "none.json").write_text("{}")
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise CannotStart(f"dockerd does not start:\n{(self.folder / 'log').read_text()[-1500:]}")
+            time.sleep(POLL_SECONDS)
+
+    def restore(self) -> None:
+        """Running as it was at first, whatever a test has done to it."""
+        if self._process is not None and self._process.poll() is None:
+            self.terminate()
+        self.start()
+
+    def kill(self) -> None:
+        """As if it had crashed; its containers go on until it is started again."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(STOP_SECONDS)
+
+    def stop(self) -> None:
+        """Nothing of it is left afterwards."""
+        with contextlib.suppress(OSError):
+            for name in self.containers():
+                self.request("DELETE", f"/containers/{name}?force=1&v=1")
+        if self._process is not None and self._process.poll() is None:
+            try:
+                self.terminate()
+            except subprocess.TimeoutExpired:
+                self.kill()
+        with contextlib.suppress(OSError, ValueError):  # it ends with its dockerd, unless that was killed
+            os.kill(int((self.folder / "exec/containerd/containerd.pid").read_text()), signal.SIGTERM)
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in sorted((each for each in mounts if each.startswith(f"{self.folder}/")), reverse=True):
+            subprocess.run(["umount", "--lazy", mount], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> bytes:
+        connection = UnixConnection(self.socket)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+            answer = connection.getresponse()
+            content = answer.read()
+        assert answer.status < 400, f"{method} {path}: {answer.status} {content!r}"
+        return content
+
+    def add_image(self, name: str = IMAGE, *, changes: Sequence[str] = ()) -> None:
+        repository, _, tag = name.rpartition(":")
+        query = urlencode([("fromSrc", "-"), ("repo", repository), ("tag", tag), *(("changes", c) for c in changes)])
+        self.request("POST", f"/images/create?{query}", _busybox(), Content_Type="application/x-tar")
+
+    def push(self, name: str, auth: str = "e30=") -> str:
+        """The digest under which the registry has it."""
+        told = self.request("POST", f"/images/{name}/push", X_Registry_Auth=auth)
+        lines = [json.loads(line) for line in told.splitlines()]
+        digests = [line["aux"]["Digest"] for line in lines if "aux" in line]
+        assert digests, told
+        return str(digests[0])
+
+    def remove_image(self, name: str) -> None:
+        self.request("DELETE", f"/images/{name}?force=1")
+
+    def containers(self, label: str = "") -> list[str]:
+        filters = json.dumps({"label": [label]} if label else {})
+        found = json.loads(self.request("GET", f"/containers/json?{urlencode({'all': 1, 'filters': filters})}"))
+        return [str(each["Names"][0]).lstrip("/") for each in found]
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.request("GET", f"/containers/{name}/json"))
+        return found
+
+    def _answers(self) -> bool:
+        try:
+            return self.request("GET", "/_ping") == b"OK"
+        except OSError:
+            return False
+
+
+def start_engine() -> TestEngine:
+    """Raises CannotStart, with the reason."""
+    if os.geteuid() != 0:
+        raise CannotStart("a private dockerd needs root")
+    missing = [program for program in ("dockerd", "containerd", "runc") if shutil.which(program) is None]
+    if missing or not BUSYBOX.exists():
+        raise CannotStart(f"not installed: {', '.join([*missing, *([] if BUSYBOX.exists() else [str(BUSYBOX)])])}")
+    engine = TestEngine()
+    try:
+        engine.start()
+        engine.add_image()
+    except BaseException:
+        engine.stop()
+        raise
+    return engine
+
+
+def _busybox() -> bytes:
+    """A file system with busybox under the names of all its commands."""
+    names = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(BUSYBOX, "bin/busybox")
+        for name in set(names) - {"busybox"}:
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+        folder = tarfile.TarInfo("tmp")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+        archive.addfile(folder)
+        users = b"root:x:0:0:root:/:/bin/sh\n"
+        passwd = tarfile.TarInfo("etc/passwd")
+        passwd.size = len(users)
+        archive.addfile(passwd, io.BytesIO(users))
+    return packed.getvalue()
+
+
+class Registry:
+    """A registry on loopback; with `password` it wants USER and PASSWORD."""
+
+    def __init__(self, folder: Path, *, password: bool = False) -> None:
+        if shutil.which(_REGISTRY) is None:
+            raise CannotStart(f"not installed: {_REGISTRY}")
+        self.folder = folder
+        self.port = free_ports(1)[0]
+        self.host = f"{HOST}:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True)
+        (folder / "users").write_text(f"{USER}:{_BCRYPT}\n")
+        config: dict[str, Any] = {
+            "version": 0.1,
+            "log": {"level": "warn"},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+            "http": {"addr": self.host},
+        }
+        if password:
+            config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "users")}}
+        (folder / "config.yml").write_text(json.dumps(config))
+
+    def start(self) -> None:
+        command = [_REGISTRY, "serve", str(self.folder / "config.yml")]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        _wait(self._answers, "the registry answers")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://{self.host}/", timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+
+def _wait(is_so: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, f"not within {START_SECONDS:g} s: {what}"
+        time.sleep(POLL_SECONDS)
+
+
+def is_required(environment: Mapping[str, str]) -> bool:
+    return environment.get(REQUIRED, "") not in {"", "0"}

@@ -1,0 +1,220 @@
+"""What the HTTP API does with jobs, in the words and shapes of the reference, over a whole orchestrator."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.rest import BASE_PATH
+from tests.integration.fed_api import JOBS
+from tests.integration.running import Answer, Running, running_orchestrator
+from tests.servers import S3Server
+
+BODY = b"an archive"
+NOOP = {"Name": "main", "Engine": {"Type": "noop"}}
+
+
+def job(name: str = "", **more: Any) -> dict[str, Any]:
+    return {"Name": name, "Type": "batch", "Tasks": [NOOP], **more}
+
+
+async def submitted(running: Running, name: str = "", **more: Any) -> str:
+    answer = await running.ask(JOBS, "PUT", {"Job": job(name, **more)})
+    assert answer.status == 200, answer.body
+    return str(answer.json["JobID"])
+
+
+async def messages(running: Running, path: str) -> list[str]:
+    return [item["Event"]["Message"] for item in (await running.ask(path)).json["Items"]]
+
+
+def code(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.json["Code"]
+
+
+async def test_a_job_is_found_by_its_name_its_id_and_the_beginning_of_its_id(running: Running) -> None:
+    made = await submitted(running, "findable")
+    for text in (made, made[:12], "findable"):
+        assert (await running.ask(f"{JOBS}/{text}")).json["Job"]["ID"] == made
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_what_the_server_owns_and_what_nobody_knows_is_ignored_with_a_warning_each(
+    running: Running, method: str
+) -> None:
+    owned = {"id": "j-mine", "State": {"StateType": "Completed"}, "Version": 7, "Revision": 8, "CreateTime": 9}
+    request = {"Job": job("owned", **owned, ModifyTime=10, Colour="red"), "Shape": "round"}
+    answer = await running.ask(JOBS, method, request)
+    warnings = answer.json["Warnings"]
+    for name in ("ID", "State", "Version", "Revision", "CreateTime", "ModifyTime", "Colour", "Shape"):
+        assert sum(f"{name} is" in warning for warning in warnings) == 1, (name, warnings)
+    assert len(warnings) == 8
+    made = (await running.ask(f"{JOBS}/owned")).json["Job"]
+    assert made["ID"] == answer.json["JobID"] != "j-mine"
+    assert made["Version"] == 1
+
+
+async def test_the_empty_fields_that_go_programs_send_give_no_warning(running: Running) -> None:
+    empty = {"ID": "", "State": {"StateType": "Undefined", "Message": ""}, "Version": 0, "CreateTime": 0, "Meta": None}
+    answer = await running.ask(JOBS, "PUT", {"Job": job("go", **empty), "Force": False})
+    assert answer.json["Warnings"] == []
+
+
+async def test_many_unknown_fields_are_told_briefly(running: Running) -> None:
+    unknown = {f"x{number}": number for number in range(500)}
+    answer = await running.ask(JOBS, "PUT", {"Job": job("many", **unknown)})
+    assert len(answer.json["Warnings"]) == 21
+    assert "480 more" in answer.json["Warnings"][-1]
+
+
+async def test_a_diff_tells_what_a_submit_would_change_and_changes_nothing(running: Running) -> None:
+    made = await submitted(running, "compared", Priority=1)
+    changed = job("compared", Priority=2, Labels={"team": "a"})
+    answer = await running.ask(f"{JOBS}/diff", "PUT", {"Job": changed})
+    assert answer.json == {"Diff": '~ Priority: 1 -> 2\n+ Labels.team: "a"', "Warnings": []}
+    same = await running.ask(f"{JOBS}/diff", "PUT", {"Job": job("compared", Priority=1)})
+    assert same.json["Diff"] == ""
+    new = await running.ask(f"{JOBS}/diff", "PUT", {"Job": job("another")})
+    assert '+ Name: "another"' in new.json["Diff"]
+    assert "no job of this name" in new.json["Warnings"][0]
+    assert (await running.ask(f"{JOBS}/{made}")).json["Job"]["Version"] == 1
+    assert len((await running.ask(JOBS)).json["Items"]) == 1
+
+
+async def test_an_older_version_is_run_again_as_a_new_one(running: Running) -> None:
+    made = await submitted(running, "again", Labels={"which": "first"})
+    await submitted(running, "again", Labels={"which": "second"})
+    assert code(await running.ask(f"{JOBS}/{made}/rerun", "PUT", {})) == (409, "Conflict")
+    await running.ask(f"{JOBS}/{made}", "DELETE")
+    assert code(await running.ask(f"{JOBS}/{made}/rerun", "PUT", {"JobVersion": 9})) == (404, "NotFound")
+    request = {"JobVersion": 1, "Reason": "it was better", "IdempotencyToken": "once"}
+    for _ in range(2):
+        answer = await running.ask(f"{JOBS}/{made}/rerun", "PUT", request)
+        assert answer.json["JobID"] == made
+        assert answer.json["JobVersion"] == 3
+    found = (await running.ask(f"{JOBS}/{made}")).json["Job"]
+    assert found["Labels"] == {"which": "first"}
+    assert found["State"]["StateType"] in {"Pending", "Queued", "Running"}
+    assert (await running.ask(f"{JOBS}/{made}?job_version=2")).json["Job"]["Labels"] == {"which": "second"}
+    shown = (await running.ask(f"{JOBS}/{made}/versions")).json["Items"]
+    assert [(item["Version"], item["Labels"]["which"]) for item in shown] == [(1, "first"), (2, "second"), (3, "first")]
+    assert [item["State"]["StateType"] for item in shown[:2]] == ["Stopped", "Stopped"]
+
+
+async def test_a_history_has_the_events_of_one_version_or_of_all(running: Running) -> None:
+    made = await submitted(running, "told")
+    await submitted(running, "told", Priority=1)
+    await running.ask(f"{JOBS}/{made}", "DELETE", {"reason": "enough"})
+    path = f"{JOBS}/{made}/history"
+    assert await messages(running, f"{path}?job_version=1") == ["Job submitted"]
+    newest = await messages(running, path)
+    assert newest[0] == "Job updated to version 2"
+    assert "Job stopped: enough" in newest
+    assert await messages(running, f"{path}?all_job_versions=true") == ["Job submitted", *newest]
+    items = (await running.ask(f"{path}?all_job_versions=true")).json["Items"]
+    assert [item["JobVersion"] for item in items] == [1, *[2] * len(newest)]
+    included = (await running.ask(f"{JOBS}/{made}?include=history")).json["History"]["Items"]
+    assert [item["Event"]["Message"] for item in included] == newest
+
+
+async def test_a_history_is_followed_page_by_page_until_the_job_has_ended(running: Running) -> None:
+    made = await submitted(running, "followed")
+    path, seen, token = f"{JOBS}/{made}/history", [], ""
+    page = (await running.ask(f"{path}?limit=100")).json
+    for _ in range(3):  # nothing more happens, and there is a token all the same
+        seen += page["Items"]
+        token = page["NextToken"]
+        assert token
+        page = (await running.ask(f"{path}?next_token={token}")).json
+    await running.ask(f"{JOBS}/{made}", "DELETE")
+    while token:
+        page = (await running.ask(f"{path}?next_token={token}")).json
+        seen, token = seen + page["Items"], page["NextToken"]
+    whole = (await running.ask(path)).json
+    assert seen == whole["Items"]
+    assert whole["NextToken"] == ""
+
+
+async def test_a_history_is_filtered_by_level_execution_and_time(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        made = await running.submit()
+        assignment = await node.accept_assignment()
+        await node.report(assignment.execution_id, ExecutionStarted())
+        await running.wait_state(made, "Running")
+        path = f"{JOBS}/{made}/history"
+        whole = (await running.ask(path)).json["Items"]
+        of_job = (await running.ask(f"{path}?event_type=job")).json["Items"]
+        of_execution = (await running.ask(f"{path}?event_type=execution")).json["Items"]
+        assert {item["Type"] for item in of_job} == {"JobLevel"}
+        assert {item["Type"] for item in of_execution} == {"ExecutionLevel"}
+        assert len(of_job) + len(of_execution) == len(whole)
+        begun = assignment.execution_id[:10]
+        assert (await running.ask(f"{path}?execution_id={begun}")).json["Items"] == of_execution
+        assert (await running.ask(f"{path}?execution_id=e-none")).json == {"NextToken": "", "Items": []}
+        for since, items in ((whole[0]["Time"], whole), ("0", whole), ("99999999999", [])):
+            assert (await running.ask(f"{path}?since={since}")).json["Items"] == items
+        for since in ("yesterday", "-1", "nan", "2026-01-01T00:00:00"):
+            assert (await running.ask(f"{path}?since={since}")).status == 400
+
+
+async def test_a_url_of_a_result_is_written_with_its_ampersands(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        made = await running.submit()
+        assignment = await node.accept_assignment()
+        assert code(await running.ask(f"{JOBS}/{made}/results")) == (404, "NoResults")
+        assert assignment.archive is not None
+        await running.put(assignment.archive, BODY)
+        published = OutputPublished(
+            size_bytes=len(BODY),
+            md5=hashlib.md5(BODY, usedforsecurity=False).hexdigest(),
+            sha256=hashlib.sha256(BODY).hexdigest(),
+            entries=1,
+            raw_bytes=1,
+        )
+        await node.report(assignment.execution_id, TaskEnded(output=RunOutput(), run_seconds=0.1), published)
+        await running.wait_state(made, "Completed")
+        answer = await running.ask(f"{JOBS}/{made}/results")
+        (item,) = answer.json["Items"]
+        assert answer.json["NextToken"] == ""
+        assert item["Params"]["PreSignedURL"].encode() in answer.body
+        assert b"&X-Amz-Signature=" in answer.body
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert code(await running.ask(f"{JOBS}/{made}", "DELETE")) == (409, "JobEnded")
+
+
+async def test_stopping_twice_is_no_error_and_the_second_time_does_nothing(running: Running) -> None:
+    made = await submitted(running)
+    assert (await running.ask(f"{JOBS}/{made}?reason=because", "DELETE")).json["EvaluationID"]
+    assert (await running.ask(f"{JOBS}/{made}", "DELETE", {"Reason": ""})).json == {"EvaluationID": ""}
+    assert "Job stopped: because" in await messages(running, f"{JOBS}/{made}/history")
+
+
+async def test_events_come_until_the_job_has_ended_and_go_on_where_a_reader_was(running: Running) -> None:
+    made = await submitted(running)
+    await running.ask(f"{JOBS}/{made}", "DELETE")
+    whole = (await running.ask(f"{JOBS}/{made}/events")).body.decode()
+    assert whole.count("event: history") == len((await running.ask(f"{JOBS}/{made}/history")).json["Items"])
+    assert '"StateType":"Stopped"' in whole
+    rest = (await running.ask(f"{JOBS}/{made}/events", headers={"Last-Event-ID": "1"})).body.decode()
+    assert rest.count("event: history") == whole.count("event: history") - 1
+    assert "Job submitted" not in rest
+
+
+async def test_a_publisher_that_is_not_configured_is_a_bad_request(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running:
+        task = NOOP | {"Publisher": {"Type": "s3managed"}}
+        assert code(await running.ask(JOBS, "PUT", {"Job": job(Tasks=[task])})) == (400, "PublisherNotConfigured")
+        assert (await running.ask(f"{BASE_PATH}/agent/node")).json["Publishers"]["S3Managed"] is None
+
+
+async def test_the_same_job_again_is_a_conflict_unless_it_is_forced(running: Running) -> None:
+    made = await submitted(running, "same")
+    assert code(await running.ask(JOBS, "PUT", {"Job": job("same")})) == (409, "JobUnchanged")
+    assert (await running.ask(JOBS, "PUT", {"Job": job("same"), "Force": True})).json["JobID"] == made
+    assert (await running.ask(f"{JOBS}/{made}")).json["Job"]["Version"] == 2

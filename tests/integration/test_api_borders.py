@@ -1,0 +1,218 @@
+"""What the HTTP API refuses and how, what it tells of itself, and how it stands clients that misbehave."""
+
+import asyncio
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from orchestrator import api, api_errors, api_requests
+from shared.config import Api as ApiSettings
+from shared.config import Auth, Config, Nats, Orchestrator
+from shared.rest import BASE_PATH
+from shared.secret import Secret
+from tests.integration.fed_api import JOBS, NODES, FedApi
+from tests.servers import HOST
+from tests.waiting import eventually
+
+CODES: list[tuple[str, str, Any, tuple[int, str]]] = [
+    ("GET", f"{JOBS}/j-none", None, (404, "JobNotFound")),
+    ("GET", f"{JOBS}/j-0001?include=colours", None, (400, "InvalidInput")),
+    ("GET", f"{JOBS}/j-0001?job_version=2", None, (404, "NotFound")),
+    ("GET", f"{JOBS}/j-0001?job_version=first", None, (400, "InvalidDocument")),
+    ("GET", f"{JOBS}/j-0001/history?event_type=loud", None, (400, "InvalidDocument")),
+    ("GET", f"{JOBS}/j-0001/history?next_token=x", None, (400, "InvalidInput")),
+    ("GET", f"{NODES}/n-none", None, (404, "NodeNotFound")),
+    ("GET", f"{BASE_PATH}/nothing", None, (404, "NotFound")),
+    ("GET", "/nothing", None, (404, "NotFound")),
+    ("PATCH", JOBS, None, (405, "MethodNotAllowed")),
+    ("PUT", f"{JOBS}/j-0001", {}, (405, "MethodNotAllowed")),
+    ("PUT", JOBS, {}, (400, "InvalidDocument")),
+    ("PUT", JOBS, {"Job": None}, (400, "InvalidDocument")),
+    ("PUT", JOBS, [], (400, "InvalidDocument")),
+    ("PUT", JOBS, {"Job": {"Type": "batch"}}, (400, "InvalidJob")),
+    ("PUT", JOBS, {"Job": {"Type": "batch", "Tasks": "none"}}, (400, "InvalidDocument")),
+    ("PUT", JOBS, {"Job": {"Name": "a", "name": "b"}}, (400, "InvalidDocument")),
+    ("PUT", JOBS, {"Job": {"Type": "batch", "Tasks": [{"Name": "x" * 300_000}]}}, (413, "PayloadTooLarge")),
+    ("PUT", JOBS, {"Job": {f"x{number}": number for number in range(90_000)}}, (413, "PayloadTooLarge")),
+    ("PUT", f"{JOBS}/diff", {"Job": {"Type": "service"}}, (400, "InvalidJob")),
+    ("DELETE", f"{JOBS}/j-0001", {"Reason": "there is no NATS"}, (503, "MessagingUnavailable")),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "code"), CODES, ids=range(len(CODES)))
+async def test_every_error_has_its_status_and_the_documented_body(
+    fed: FedApi, method: str, path: str, body: Any, code: tuple[int, str]
+) -> None:
+    fed.job(1)
+    answer = await fed.ask(path, method, data=None if body is None else io.BytesIO(json.dumps(body).encode()))
+    assert (answer.status, answer.json["Code"]) == code
+    assert answer.json["Status"] == answer.status
+    assert answer.json["Message"]
+    assert answer.json["Component"] == "Orchestrator"
+    assert answer.json["RequestID"] == answer.headers["X-Request-ID"]
+
+
+async def test_a_failure_of_the_program_is_told_without_its_inside(fed: FedApi) -> None:
+    job = fed.job(1)
+    del fed.model.jobs[job].specs[1]
+    answer = await fed.ask(f"{JOBS}/{job}")
+    assert (answer.status, answer.json["Code"]) == (500, "InternalError")
+    assert "KeyError" not in answer.body.decode()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"Job": NaN}', b"[" * 100_000, b'"text"'])
+async def test_a_body_that_is_no_json_object_is_a_bad_request(fed: FedApi, body: bytes) -> None:
+    answer = await fed.ask(JOBS, "PUT", data=body)
+    assert (answer.status, answer.json["Code"]) == (400, "InvalidDocument")
+
+
+async def test_a_callers_own_request_id_comes_back_unless_it_is_unsafe(fed: FedApi) -> None:
+    for given, same in (("abc-123", True), ("two words", False), ("x" * 65, False)):
+        answer = await fed.ask(f"{BASE_PATH}/agent/alive", headers={"X-Request-ID": given})
+        assert (answer.headers["X-Request-ID"] == given) is same
+
+
+async def test_nothing_but_life_is_told_until_the_state_is_read(fed: FedApi) -> None:
+    fed.store.ready.clear()
+    for path in ("/readyz", JOBS, NODES, f"{JOBS}/j-0001", f"{JOBS}/j-0001/history"):
+        answer = await fed.ask(path)
+        assert (answer.status, answer.json["Code"]) == (503, "NotReady")
+    for path in ("/livez", f"{BASE_PATH}/livez", f"{BASE_PATH}/agent/alive"):
+        assert (await fed.ask(path)).json == {"Status": "OK"}
+    fed.store.ready.set()
+    assert (await fed.ask("/readyz")).status == 200
+
+
+async def test_a_page_of_another_site_is_refused_and_gets_no_permission(fed: FedApi) -> None:
+    answer = await fed.ask(JOBS, headers={"Origin": "https://evil.example"})
+    assert (answer.status, answer.json["Code"]) == (403, "Refused")
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+    preflight = await fed.ask(JOBS, "OPTIONS", headers={"Origin": "https://evil.example"})
+    assert preflight.status == 403
+    assert (await fed.ask(JOBS, headers={"Origin": f"http://{HOST}:{fed.port}"})).status == 200
+
+
+async def test_old_addresses_lead_to_the_new_ones(fed: FedApi) -> None:
+    for path, target in (("/", f"{BASE_PATH}/openapi.json"), ("/version", f"{BASE_PATH}/agent/version")):
+        answer = await fed.ask(path)
+        assert (answer.status, answer.headers["Location"]) == (302, target)
+        assert (await fed.ask(target)).status == 200
+
+
+async def test_a_head_request_has_the_headers_of_the_answer_alone(fed: FedApi) -> None:
+    answer = await fed.ask(JOBS, "HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+async def test_the_settings_are_shown_without_their_secrets() -> None:
+    config = Config(
+        data_dir=Path("/data"),
+        api=ApiSettings(host="0.0.0.0"),
+        orchestrator=Orchestrator(
+            auth=Auth(token=Secret("hush")), nats=Nats(servers=("nats://user:hush@n-1:4222", "nats://n-2:4222"))
+        ),
+    )
+    async with FedApi(config).serving() as fed:
+        answer = await fed.ask(f"{BASE_PATH}/agent/config")
+    shown = answer.json["config"]
+    assert shown["API"] == {"Host": "0.0.0.0", "Port": 1234} | shown["API"]
+    assert shown["NameProvider"] == "puuid"
+    assert shown["Orchestrator"]["Auth"]["Token"] == "********"
+    assert shown["Orchestrator"]["NATS"]["Servers"] == ["nats://********@n-1:4222", "nats://n-2:4222"]
+    assert b"hush" not in answer.body
+
+
+# ---- clients that misbehave -------------------------------------------------------------------------------------
+
+
+async def slices(size: int) -> AsyncIterator[bytes]:
+    for _ in range(size // 65536):
+        yield b" " * 65536
+    yield b" " * (size % 65536)
+
+
+async def test_a_body_beyond_the_limit_is_refused_whether_its_length_is_told_or_not(fed: FedApi) -> None:
+    size = api_requests.MAX_BODY_BYTES + 1
+    for headers in ({"Content-Length": str(size)}, {}):
+        answer = await fed.ask(JOBS, "PUT", data=slices(size), headers=headers)
+        assert (answer.status, answer.json["Code"]) == (413, "PayloadTooLarge")
+
+
+async def test_a_small_body_that_unpacks_beyond_the_limit_is_refused(fed: FedApi) -> None:
+    packed = gzip.compress(b" " * (api_requests.MAX_BODY_BYTES + 1))
+    answer = await fed.ask(JOBS, "PUT", data=packed, headers={"Content-Encoding": "gzip"})
+    assert answer.status == 413
+
+
+async def test_a_body_that_comes_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_requests, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(api, "LINGER_SECONDS", 0.05)
+    head = f"PUT {JOBS} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100\r\n\r\n".encode()
+    async with FedApi().serving() as fed:
+        answer = await spoken(fed, head + b'{"Job"')
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["Code"] == "RequestTimeout"
+
+
+async def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "IDLE_SECONDS", 0.05)
+    async with FedApi().serving() as fed:
+        assert await spoken(fed, b"") == b""
+        assert await spoken(fed, f"GET {JOBS} HTTP/1.1\r\nHost: {HOST}\r\nX-Slow: ".encode()) == b""
+
+
+async def test_a_reader_that_does_not_read_its_answer_is_given_up(fed: FedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_errors, "WRITE_SECONDS", 0.05)
+    for number in range(500):
+        fed.job(number, text="a" * 40_000)
+    _, writer = await asyncio.open_connection(HOST, fed.port, limit=1024)
+    writer.write(f"GET {JOBS}?limit=500 HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    await eventually(lambda: fed.connections() == 1)
+    await eventually(lambda: fed.connections() == 0)
+    writer.transport.abort()
+
+
+async def test_headers_beyond_any_reason_are_refused(fed: FedApi) -> None:
+    many = "".join(f"X-{number}: a\r\n" for number in range(1000))
+    for headers in (f"X-Long: {'a' * 100_000}\r\n", many):
+        request = f"GET {JOBS} HTTP/1.1\r\nHost: {HOST}\r\n{headers}\r\n"
+        assert (await spoken(fed, request.encode()))[9:12] == b"400"
+    request = f"GET {JOBS}?labels={'a' * 100_000} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+    assert (await spoken(fed, request.encode()))[9:12] == b"400"
+
+
+async def spoken(fed: FedApi, data: bytes) -> bytes:
+    """Send this and no more; give what comes back until the server closes the connection."""
+    reader, writer = await asyncio.open_connection(HOST, fed.port)
+    try:
+        async with asyncio.timeout(10):
+            writer.write(data)
+            await writer.drain()
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_the_api_goes_on_while_a_large_body_is_read(fed: FedApi) -> None:
+    unknown = {f"name{number}": 1 for number in range(40_000)}
+    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
+        url = f"http://{HOST}:{fed.port}"
+        body = {"Job": {"Type": "batch", **unknown}}
+        large = group.create_task(_status(http, f"{url}{JOBS}/diff", body), name="large")
+        while not large.done():
+            async with asyncio.timeout(1):
+                assert await _status(http, f"{url}/livez") == 200
+    assert large.result() == 400
+
+
+async def _status(http: aiohttp.ClientSession, url: str, body: Any = None) -> int:
+    async with http.request("PUT" if body else "GET", url, json=body) as answer:
+        return answer.status

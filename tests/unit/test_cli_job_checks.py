@@ -1,0 +1,85 @@
+"""What people are told about a job file before anybody runs it, and how its variables are filled in."""
+
+import pytest
+
+from shared.decoding import load_yaml
+from shared.errors import InvalidDocument
+from tarpon.cli.job_checks import check_document
+from tarpon.cli.job_template import filled
+
+ENGINE = "Engine: {Type: noop}"
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(InvalidDocument) as caught:
+        check_document(load_yaml(text, what="The job"), what="The job")
+    return caught.value.message
+
+
+def of_engine(text: str) -> str:
+    return refusal(f"Type: batch\nTasks: [{{Name: main, Engine: {text}}}]")
+
+
+def test_a_job_that_is_right_comes_back_as_it_was_written() -> None:
+    job = check_document({"TYPE": "batch", "tasks": [{"name": "main", "engine": {"type": "Noop"}}]}, what="The job")
+    assert job.task.engine.type == "Noop"
+
+
+def test_unknown_keys_and_broken_rules_are_told_together() -> None:
+    message = refusal(f"Typ: batch\nCount: 0\nTasks: [{{{ENGINE}}}]")
+    for told in ("Typ is not known; did you mean Type?", "Type is missing", "Count is 0", "Tasks[0].Name is missing"):
+        assert told in message
+
+
+def test_wrong_types_and_unknown_keys_are_told_together() -> None:
+    message = refusal("Typ: batch\nCount: many")
+    assert "Typ is not known" in message
+    assert "Count: expected a whole number" in message
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        ("{Type: dcoker}", "did you mean docker?"),
+        ("{Type: spaceship}", "there are docker, process, wasm, noop"),
+        ("{Type: Docker, Params: {}}", "Tasks[0].Engine.Params.Image is missing"),
+        ("{Type: docker, Params: {image: a, entrypont: [b]}}", "Tasks[0].Engine.Params.entrypont is not known"),
+        ("{Type: docker, Params: {Image: a, Entrypoint: sh}}", "Tasks[0].Engine.Params.Entrypoint: expected a list"),
+        ("{Type: docker, Params: {Image: a, IMAGE: b}}", "Image is given twice"),
+        ("{Type: process}", "names no command"),
+    ],
+)
+def test_what_an_engine_cannot_do_is_told(engine: str, told: str) -> None:
+    assert told in of_engine(engine)
+
+
+def test_a_publisher_that_does_not_exist_is_told() -> None:
+    task = f"Tasks: [{{Name: main, {ENGINE}, Publisher: {{Type: ipfs}}}}]"
+    assert "'ipfs' is not a publisher; there are s3managed and noop" in refusal(f"Type: batch\n{task}")
+
+
+def test_a_job_that_is_too_large_is_told() -> None:
+    assert "bytes; at most" in refusal(f"Type: batch\nMeta: {{a: {'x' * 300_000}}}\nTasks: [{{Name: main, {ENGINE}}}]")
+
+
+# ---- variables ----------------------------------------------------------------------------------------------------
+
+
+def test_a_variable_is_replaced_with_blanks_or_without() -> None:
+    assert filled("{{.A}}-{{ .B_2 }}", {"A": "x", "B_2": "{{.A}}"}, what="it") == "x-{{.A}}"
+
+
+@pytest.mark.parametrize(
+    "text", ["{{if .A}}", "{{ }}", "{{.A", "{{A}}", "{{- .A}}", "{{.A.B}}", "{{range .A}}x{{end}}"]
+)
+def test_other_templates_are_refused_with_the_way_out(text: str) -> None:
+    with pytest.raises(InvalidDocument, match="knows no more of templates") as caught:
+        filled(text, {"A": "x"}, what="The job")
+    assert "--no-template" in caught.value.hint
+
+
+def test_all_variables_without_a_value_are_told_once_each() -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        filled("{{.A}} {{.B}} {{.A}}", {}, what="The job")
+    assert caught.value.message.count("has no value") == 2
+    assert "-V B=..." in caught.value.message

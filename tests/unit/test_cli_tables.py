@@ -1,0 +1,57 @@
+"""What fits on a terminal, and what never gets there."""
+
+import io
+
+import pytest
+
+from shared.errors import NotFound
+from tarpon.cli import output
+from tarpon.cli.outcomes import show_error
+from tarpon.cli.output import pairs, table
+
+KEY = "Publishers.Types.S3Managed.PreSignedURLExpiration"
+ADDRESS = "nats://a.example.com:4222,nats://b.example.com:4222"
+ORIGIN = "file /etc/tarpon/orchestrator.yaml"
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "terminal_width", lambda: 80)
+
+
+def without_styles(text: str) -> str:
+    return text.replace("\x1b[1m", "").replace("\x1b[0m", "")
+
+
+@pytest.mark.parametrize(
+    "row", [[KEY, ADDRESS, ORIGIN], ["short", "x" * 300, "y" * 300], ["z" * 200, "a", "b"], ["a", "b", "c" * 100]]
+)
+def test_on_a_terminal_rows_are_folded_and_nothing_is_cut_off(terminal: None, row: list[str]) -> None:
+    lines = without_styles(table(["KEY", "VALUE", "ORIGIN"], [row])).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    shown = "".join(lines[1:])
+    for cell in row:
+        assert all(shown.count(char) >= cell.count(char) for char in set(cell) - {" "})
+    assert row[0] in shown or len(row[0]) > 60, "what a row is about is not folded as long as it fits"
+
+
+def test_a_pipe_gets_one_line_for_each_row() -> None:
+    assert table(["KEY", "VALUE"], [[KEY, "x" * 300]]).splitlines()[1] == f"{KEY}  {'x' * 300}"
+
+
+def test_no_cell_and_no_value_can_steer_a_terminal() -> None:
+    assert table(["NAME"], [["\x1b[2J"]]).splitlines()[1] == "\\x1b[2J"
+    assert pairs({"Name": "a\x1b[2J"}) == "Name  a\\x1b[2J"
+
+
+def test_no_error_can_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(NotFound("a\x1b[2J", hint="b\x07", details={"c\x1b": "d\x1b"}))
+    told = capsys.readouterr().err
+    assert "\x07" not in told
+    assert "a\\x1b[2J" in told
+    assert "c\\x1b: d\\x1b" in told
+
+
+def test_the_width_of_what_is_no_terminal_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert output.terminal_width() == 0
