@@ -1,13 +1,16 @@
 """What a failed request is answered: the documented body, with an HTTP status by the family of its error."""
 
 import asyncio
+import ipaddress
 import logging
 import uuid
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from orchestrator.api_requests import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api_routes import Handler
+from orchestrator.reach import is_loopback
 from shared import rest
 from shared.errors import (
     Conflict,
@@ -99,9 +102,30 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 def _refuse_other_sites(request: web.Request) -> None:
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2] != request.host:
-        raise Refused("A web page of another site asked.", hint="Use the API from a program.")
+    """Keep out pages that a person's browser shows, also of a site whose name is made to lead to this machine.
+
+    Programs send no Origin, and whoever reaches loopback by a name of the network's was led there (DNS rebinding).
+    """
+    here = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    led_here = here is not None and is_loopback(f"http://{_bracketed(here[0])}") and not _is_plain(request.host)
+    if led_here or "Origin" in request.headers:
+        raise Refused(
+            "A web page of another site asked, or this machine was asked for by another's name.",
+            hint="Use the API from a program, by localhost or an address.",
+        )
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _is_plain(host: str) -> bool:
+    """An address, or a name that always means the machine itself."""
+    try:
+        ipaddress.ip_address(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return is_loopback(f"http://{host}")
+    return True
 
 
 def _error_answer(request: web.Request, error: TarponError) -> web.Response:

@@ -7,7 +7,7 @@ from tarpon.client import Client
 from tarpon.download import Download, object_session
 from tarpon.gunzip import Gunzip
 from tarpon.results import renewed
-from tarpon.tar_reader import Member, MemberKind, TarReader
+from tarpon.tar_reader import Member, TarReader
 
 STDOUT = "stdout"
 STDERR = "stderr"
@@ -49,8 +49,7 @@ class OutputSink:
         for tar in self._gunzip.feed(data):
             for event in self._reader.feed(tar):
                 if isinstance(event, Member):
-                    is_file = event.kind is MemberKind.FILE
-                    self._stream = _STREAMS.get(event.name.removeprefix(b"./")) if is_file else None
+                    self._stream = _STREAMS.get(event.name.removeprefix(b"./"))
                 elif self._stream is not None:
                     self._write(self._stream, bytes(event))
 

@@ -98,6 +98,7 @@ def test_a_container_needs_no_job_file() -> None:
     assert tarpon("job", "validate", "-", stdin=done.stdout).stdout == "OK\n"
     assert "TotalTimeout: 90" in done.stdout
     assert "- echo --wait=false" in done.stdout
+    assert "Parameters:\n      - sh\n" in done.stdout, "what parts the image from the command is no part of it"
 
 
 @pytest.mark.parametrize(

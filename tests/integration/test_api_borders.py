@@ -95,7 +95,14 @@ async def test_a_page_of_another_site_is_refused_and_gets_no_permission(fed: Fed
     assert not [name for name in answer.headers if name.lower().startswith("access-control")]
     preflight = await fed.ask(JOBS, "OPTIONS", headers={"Origin": "https://evil.example"})
     assert preflight.status == 403
-    assert (await fed.ask(JOBS, headers={"Origin": f"http://{HOST}:{fed.port}"})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:1234", 200), ("127.0.0.1", 200), ("[::1]:1234", 200), ("evil.example:1234", 403), ("evil", 403)],
+)
+async def test_loopback_answers_to_no_name_that_others_can_make_lead_to_it(fed: FedApi, host: str, status: int) -> None:
+    assert (await fed.ask(JOBS, headers={"Host": host})).status == status
 
 
 async def test_old_addresses_lead_to_the_new_ones(fed: FedApi) -> None:
