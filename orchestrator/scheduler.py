@@ -135,7 +135,7 @@ class Scheduler:
         for job, reason in (planned.waiting | planned.impossible).items():
             self._model.explain(job, reason)
         hopeless = [job for job in planned.impossible if not self._may_wait(job)]
-        await pipelined(hopeless, self._fail_job, at_once=WRITES_AT_ONCE)
+        await pipelined(hopeless, lambda job: self._fail_job(job, planned.impossible[job]), at_once=WRITES_AT_ONCE)
         if len(planned.placements) >= PLACED_AT_ONCE:
             self._model.wake.set()
 
@@ -184,15 +184,22 @@ class Scheduler:
         return self._model.jobs[job].spec.task.timeouts.queue_timeout > 0
 
     async def _fail_overdue(self) -> None:
+        """Fail the jobs whose time is over, also where their nodes are silent: the queue's, or that for all of it."""
         now = now_ns()
-        overdue = [job for job, entry in self._model.pending_jobs() if _is_overdue(entry, now)]
-        await pipelined(overdue, self._fail_job, at_once=WRITES_AT_ONCE)
+        waiting = {job: late for job, entry in self._model.pending_jobs() if (late := _lateness(entry, now))}
+        running = {record.job_id for live in self._model.live.values() for record in live.values()}
+        overdue = waiting | {job: late for job in running if (late := _lateness(self._model.jobs[job], now))}
 
-    async def _fail_job(self, job: JobId) -> None:
+        async def fail(job: JobId) -> None:
+            await self._fail_job(job, f"{overdue[job]} {self._model.reasons.get(job, '')}".strip())
+
+        await pipelined(overdue, fail, at_once=WRITES_AT_ONCE)
+
+    async def _fail_job(self, job: JobId, message: str) -> None:
         entry = self._model.jobs[job]
-        reason = self._model.reasons.pop(job, "")
-        seconds = entry.spec.task.timeouts.queue_timeout
-        message = f"Not started within its queue time-out of {seconds} s. {reason}" if seconds else reason
+        self._model.reasons.pop(job, None)
+        if entry.progress.state.is_terminal:
+            return
         now = now_ns()
         event = Event(time=now, topic="Scheduling", message=message, details={"IsError": "true"})
         after = msgspec.structs.replace(
@@ -204,10 +211,14 @@ class Scheduler:
             await self._store.read(subjects.job_record(job))
 
 
-def _is_overdue(entry: JobEntry, now: int) -> bool:
-    """Whether the job's queue time-out is over while no part of it has been started."""
-    seconds = entry.spec.task.timeouts.queue_timeout
-    return 0 < seconds * 1e9 < now - entry.job.submit_time and not any(_of_version(entry))
+def _lateness(entry: JobEntry, now: int) -> str:
+    """Which of the job's time-outs is over, in words; empty if none is."""
+    timeouts, age = entry.spec.task.timeouts, now - entry.job.submit_time
+    if 0 < timeouts.total_timeout * 1e9 < age:
+        return f"Not ended within its total time-out of {timeouts.total_timeout} s."
+    if 0 < timeouts.queue_timeout * 1e9 < age and not any(_of_version(entry)):
+        return f"Not started within its queue time-out of {timeouts.queue_timeout} s."
+    return ""
 
 
 def _of_version(entry: JobEntry) -> Iterator[ExecutionRecord]:

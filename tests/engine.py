@@ -1,8 +1,8 @@
 """A container engine and an image registry of the tests' own (no tests in here).
 
-The engine is the machine's dockerd, started by hand with everything it keeps in one folder and without a bridge, so that
-it leaves the machine's network and any other engine alone. It needs root. Its one image is made from the machine's
-static busybox, so that nothing is downloaded.
+The engine is the machine's dockerd, started by hand with everything it keeps in one folder and without a bridge, so
+that it leaves the machine's network and any other engine alone. It needs root. Its one image is made from the
+machine's static busybox, so that nothing is downloaded.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tarfile
@@ -61,21 +60,28 @@ class TestEngine:
         self.socket = self.folder / "engine.sock"
         self.url = f"unix://{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._containerd: subprocess.Popen[bytes] | None = None
 
     def start(self, *flags: str) -> None:
+        if self._containerd is None:
+            self._containerd = self._run(*_containerd(self.folder))
         command = [
             *("dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "pid"), "-H", self.url, "--config-file", str(self.folder / "none.json")),
-            *("--bridge=none", "--iptables=false", "--shutdown-timeout=2", *flags),
+            *("--containerd", str(self.folder / "containerd.sock"), "--bridge=none", "--iptables=false"),
+            *("--shutdown-timeout=2", *flags),
         ]
         (self.folder / "none.json").write_text("{}")
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._process = self._run(*command)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise CannotStart(f"dockerd does not start:\n{(self.folder / 'log').read_text()[-1500:]}")
             time.sleep(POLL_SECONDS)
+
+    def _run(self, *command: str) -> "subprocess.Popen[bytes]":
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def restore(self) -> None:
         """Running as it was at first, whatever a test has done to it."""
@@ -104,8 +110,9 @@ class TestEngine:
                 self.terminate()
             except subprocess.TimeoutExpired:
                 self.kill()
-        with contextlib.suppress(OSError, ValueError):  # it ends with its dockerd, unless that was killed
-            os.kill(int((self.folder / "exec/containerd/containerd.pid").read_text()), signal.SIGTERM)
+        if self._containerd is not None:
+            self._containerd.terminate()
+            self._containerd.wait(STOP_SECONDS)
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         for mount in sorted((each for each in mounts if each.startswith(f"{self.folder}/")), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=False)
@@ -119,6 +126,9 @@ class TestEngine:
             content = answer.read()
         assert answer.status < 400, f"{method} {path}: {answer.status} {content!r}"
         return content
+
+    def post(self, path: str, body: Mapping[str, Any]) -> None:
+        self.request("POST", path, json.dumps(body).encode(), Content_Type="application/json")
 
     def add_image(self, name: str = IMAGE, *, changes: Sequence[str] = ()) -> None:
         repository, _, tag = name.rpartition(":")
@@ -167,6 +177,14 @@ def start_engine() -> TestEngine:
         engine.stop()
         raise
     return engine
+
+
+def _containerd(folder: Path) -> tuple[str, ...]:
+    """As on most machines it is a service of its own, so that containers can outlive their dockerd."""
+    config = folder / "containerd.toml"
+    config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+    places = ("--root", f"{folder}/containerd", "--state", f"{folder}/containerd-state")
+    return ("containerd", "--config", str(config), *places, "--address", f"{folder}/containerd.sock")
 
 
 def _busybox() -> bytes:

@@ -20,9 +20,11 @@ from typing import Any, Self
 from compute.engines.docker_api import DockerApi, EngineAway, EngineFacts, EngineRefusal
 from compute.engines.docker_container import ContainerRun, Limits
 from compute.engines.docker_credentials import config_file
+from compute.engines.docker_ends import refused
 from compute.engines.docker_images import ImageMissing, Images
 from compute.engines.docker_leftovers import Leftovers
 from compute.engines.docker_params import parse_params
+from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import Confinement
 from compute.engines.engine import Broken, Run, RunEnd
 from compute.process_mark import ProcessMark
@@ -55,6 +57,7 @@ class DockerEngine:
         self._limits = limits
         self._images = Images(api, config_file(os.environ))
         self._leftovers = Leftovers(api, confinement.node_id)
+        self._signals = Signals(api, confinement.node_id)
         self._facts: EngineFacts | None = None
         self._offered = False
         self._why_not = ""
@@ -85,7 +88,7 @@ class DockerEngine:
         try:
             engine = cls(socket, api, confinement, limits)
             await engine._look()
-            async with background(removals=engine._leftovers.remove_released()):
+            async with background(removals=engine._leftovers.remove_released(), signals=engine._signals.listen()):
                 try:
                     yield engine
                 finally:
@@ -113,7 +116,7 @@ class DockerEngine:
         except ImageMissing as error:
             return Broken(error.reason, error.detail)
         except EngineRefusal as error:
-            return _refused(error)
+            return refused(error)
         except EngineAway as error:
             detail = f"The node's container engine does not answer: {str(error)[:200]}"
             return Broken(FailureReason.ENGINE_UNAVAILABLE, detail)
@@ -147,7 +150,8 @@ class DockerEngine:
         container = ContainerRun(
             run,
             self._api,
-            self._images,
+            images=self._images,
+            signals=self._signals,
             facts=facts or EngineFacts.unknown(),
             confinement=self._confinement,
             limits=self._limits,
@@ -184,26 +188,3 @@ def _why_away(socket: Path, error: str) -> str:
     if not os.access(socket, os.R_OK | os.W_OK):
         return f"this user may not use {socket}; add them to its group"
     return f"the engine at {socket} does not answer: {error[:200]}"
-
-
-# What the engine says, and nothing else, tells these apart.
-_REFUSALS = (
-    ("no such container", FailureReason.CONTAINER_LOST, "The container was removed from outside."),
-    ("is already in use by container", FailureReason.NODE_ERROR, "There is a container of this execution already."),
-    ("no space left on device", FailureReason.DISK_FULL, "The disk of the node's container engine is full."),
-    (
-        "bind source path does not exist",
-        FailureReason.NODE_ERROR,
-        "The node's container engine does not see the node's data directory; both must see it under the same path.",
-    ),
-)
-
-
-def _refused(error: EngineRefusal) -> Broken:
-    for words, reason, sentence in _REFUSALS:
-        if words in error.message.lower():
-            return Broken(reason, sentence)
-    told = error.message.removesuffix(": unknown")[:300]
-    if error.status < 500 or "OCI runtime" in error.message:
-        return Broken(FailureReason.TASK_NOT_STARTED, f"The container could not be started: {told}")
-    return Broken(FailureReason.NODE_ERROR, f"The node's container engine failed: {told}")

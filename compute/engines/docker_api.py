@@ -112,7 +112,9 @@ class DockerApi:
     async def attached(self, name: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The framed output from now until both streams are closed, unbuffered: who reads slowly slows the task."""
         async with _answer():
-            response = await self._open("POST", f"{name}/attach", {"stream": "1", "stdout": "1", "stderr": "1"})
+            response = await self._open(
+                "POST", f"containers/{name}/attach", {"stream": "1", "stdout": "1", "stderr": "1"}
+            )
         async with response:
             yield _chunks(response)
 
@@ -120,9 +122,19 @@ class DockerApi:
     async def logged(self, name: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The framed output that the engine has kept of a container that has ended."""
         async with _answer():
-            response = await self._open("GET", f"{name}/logs", {"stdout": "1", "stderr": "1"})
+            response = await self._open("GET", f"containers/{name}/logs", {"stdout": "1", "stderr": "1"})
         async with response:
             yield _chunks(response)
+
+    @asynccontextmanager
+    async def kills(self, label: str, value: str) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:
+        """The names of the containers with `label` = `value` that are sent a signal from now on, and its number."""
+        filters = {"type": ["container"], "event": ["kill"], "label": [f"{label}={value}"]}
+        await self.answers()
+        async with _answer():
+            response = await self._open("GET", "events", {"filters": json.dumps(filters)})
+        async with response:
+            yield _kills(response)
 
     async def wait(self, name: str) -> int:
         """The exit code, when there is one; the caller writes the deadline."""
@@ -171,7 +183,7 @@ class DockerApi:
 
     async def _open(self, method: str, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
         """A stream of raw bytes, which aiodocker would give as text only, or after one more request."""
-        url = f"http://engine/{self._client.api_version}/containers/{path}"
+        url = f"http://engine/{self._client.api_version}/{path}"
         response = await self._client.session.request(method, url, params=query, read_bufsize=READ_BYTES)
         if response.status >= 300:
             async with response:
@@ -202,6 +214,13 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     with _translated():
         async for chunk in response.content.iter_any():
             yield chunk
+
+
+async def _kills(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str]]:
+    with _translated():
+        async for line in response.content:
+            told = json.loads(line)["Actor"]["Attributes"]
+            yield told["name"], str(told.get("signal", ""))
 
 
 def _message(body: bytes) -> str:

@@ -9,13 +9,21 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 
 from compute.engines.docker_api import ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
+from compute.engines.docker_ends import (
+    LOG_INCOMPLETE,
+    LOST,
+    MACHINE_RESTARTED,
+    not_started,
+    out_of_memory,
+    over_limit,
+    started_before_boot,
+)
 from compute.engines.docker_images import Images
 from compute.engines.docker_output import Outputs
 from compute.engines.docker_params import parse_params
+from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import (
     LOG_FILE_BYTES,
     RESULT_FOLDER_MODE,
@@ -27,7 +35,6 @@ from compute.engines.docker_spec import (
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.workspace import STDERR
 from shared.aio import finish
-from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +42,7 @@ POLL_SECONDS = 0.25
 START_SECONDS = 120.0
 REMOVE_SECONDS = 90.0
 RESTORED_MODE = 0o755
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
-_INIT_FAILED = (b"[FATAL tini", b"catatonit: failed to exec")
-"""What the engine's init process writes when there is no such command in the image."""
+_NO_COMMAND = {126, 127}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +57,21 @@ class ContainerRun:
     """One run. Only `Exited` leaves the container behind, so that its output can be read again if the node dies."""
 
     def __init__(
-        self, run: Run, api: DockerApi, images: Images, *, facts: EngineFacts, confinement: Confinement, limits: Limits
+        self,
+        run: Run,
+        api: DockerApi,
+        *,
+        images: Images,
+        signals: Signals,
+        facts: EngineFacts,
+        confinement: Confinement,
+        limits: Limits,
     ) -> None:
         self._run = run
         self._api = api
         self._images = images
+        self._signals = signals
+        self._epoch = signals.epoch
         self._facts = facts
         self._confinement = confinement
         self._limits = limits
@@ -78,6 +93,7 @@ class ContainerRun:
             raise
         if isinstance(found, Broken):
             await finish(self._remove(), within=REMOVE_SECONDS)
+        self._signals.forget(self._name)
         return found
 
     # ---- from the beginning -----------------------------------------------------------------------------------------
@@ -92,13 +108,14 @@ class ContainerRun:
                 raise
             await self._images.pull(spec["Image"])
             await finish(self._api.create(self._name, spec), within=START_SECONDS)
+        await self._watched()
         try:
             over = await self._attached()
         except EngineAway:
             if not self._started:
                 raise
             self._was_away, over = True, ""
-        return self._over_limit(over) if over else await self._collect()
+        return over_limit(over, self._limits.output_limit_bytes) if over else await self._collect()
 
     async def _attached(self) -> str:
         """Which of the outputs is too large; empty when both are closed."""
@@ -119,16 +136,23 @@ class ContainerRun:
     async def _resume(self) -> RunEnd:
         _log.info("Execution %s goes on in its container %s.", self._run.execution_id, self._name)
         state = await self._found()
-        if state is not None and not state.is_running and _started_before_boot(state):
-            return Broken(FailureReason.CONTAINER_LOST, "The machine was restarted, which ended the container.")
+        if state is None:
+            return LOST
+        if not state.is_running and started_before_boot(state):
+            return MACHINE_RESTARTED
+        await self._watched()
         return await self._collect()
+
+    async def _watched(self) -> None:
+        """From now on an end from outside is not taken for one of the task's own."""
+        await self._signals.ready()
+        self._epoch = self._signals.epoch
 
     async def _collect(self) -> RunEnd:
         """Wait for the end of a container that runs, or has ended."""
         exit_code = await self._exit_code()
         if exit_code is None:
-            detail = "The node's container engine was restarted, or the container was removed from outside."
-            return Broken(FailureReason.CONTAINER_LOST, detail)
+            return LOST
         if self._was_away or self._run.resumed:
             problem = await self._read_log()
             if problem:
@@ -141,18 +165,28 @@ class ContainerRun:
             if self._was_away and not await self._outlived_engine():
                 return None
             try:
-                return await self._api.wait(self._name)
+                exit_code = await self._api.wait(self._name)
             except EngineAway:
                 self._was_away = True
             except EngineRefusal as error:
                 if error.status != 404:
                     raise
                 return None
+            else:
+                return exit_code if self._ended_by_itself() else None
 
     async def _outlived_engine(self) -> bool:
         """An engine that restarts ends its containers, unless it was told to restore them."""
         state = await self._found()
-        return state is not None and (state.is_running or self._facts.live_restore)
+        if state is not None and state.is_running:
+            await self._watched()
+            return True
+        return state is not None and self._facts.live_restore
+
+    def _ended_by_itself(self) -> bool:
+        if self._signals.epoch != self._epoch:
+            self._was_away = True
+        return not self._signals.has_stopped(self._name) and (not self._was_away or self._facts.live_restore)
 
     async def _found(self) -> ContainerState | None:
         """What the engine says of the container, as soon as it says anything. Raises EngineAway after a while."""
@@ -176,35 +210,23 @@ class ContainerRun:
                 async for chunk in chunks:
                     await asyncio.to_thread(self._outputs.feed, chunk)
         if self._outputs.over:
-            return self._over_limit(self._outputs.over)
+            return over_limit(self._outputs.over, self._limits.output_limit_bytes)
         # Whenever the engine has thrown a part of its log away, at least one whole file is left.
-        if self._outputs.logged_bytes >= LOG_FILE_BYTES:
-            detail = "The node was restarted, and the task wrote more output meanwhile than the container engine keeps."
-            return Broken(FailureReason.CONTAINER_LOST, detail)
-        return None
+        return LOG_INCOMPLETE if self._outputs.logged_bytes >= LOG_FILE_BYTES else None
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 
     async def _judged(self, exit_code: int) -> RunEnd:
         if exit_code == 0:
             return Exited(0)
-        if exit_code in {_NOT_FOUND, _NOT_EXECUTABLE}:
-            message = await asyncio.to_thread(_init_message, self._run.workspace.result / STDERR)
-            if message:
-                detail = f"The command could not be started in {self._image()}: {message}"
-                return Broken(FailureReason.TASK_NOT_STARTED, detail)
+        if exit_code in _NO_COMMAND:
+            image = parse_params(self._run.task.engine.params).image
+            problem = await asyncio.to_thread(not_started, self._run.workspace.result / STDERR, image)
+            if problem:
+                return problem
         if (await self._api.inspect(self._name)).oom_killed:
-            limit = f"its limit of {memory_limit(self._run.resources):,} bytes" if self._run.resources.memory else "all"
-            detail = f"The task needed more memory than {limit} (Resources.Memory) and was killed."
-            return Broken(FailureReason.OUT_OF_MEMORY, detail)
+            return out_of_memory(self._run.resources.memory and memory_limit(self._run.resources))
         return Exited(exit_code)
-
-    def _over_limit(self, over: str) -> Broken:
-        limit = f"{self._limits.output_limit_bytes:,} bytes"
-        return Broken(FailureReason.OUTPUT_LIMIT_EXCEEDED, f"The task wrote more than {limit} to {over}.")
-
-    def _image(self) -> str:
-        return parse_params(self._run.task.engine.params).image[:100]
 
     async def _stop(self) -> None:
         if self._started:
@@ -233,22 +255,3 @@ class ContainerRun:
 
 def _lacks_image(error: EngineRefusal) -> bool:
     return error.status == 404 and "image" in error.message.lower()
-
-
-def _init_message(stderr: Path) -> str:
-    """What the engine's init process says; empty if the task itself has ended with such a code."""
-    with stderr.open("rb") as file:
-        line = file.readline(500)
-    if not line.startswith(_INIT_FAILED):
-        return ""
-    return line.decode(errors="replace").rpartition("] ")[2].strip()
-
-
-def _started_before_boot(state: ContainerState) -> bool:
-    """The engine writes nanoseconds, of which Python reads the first six digits."""
-    whole = state.started_at.partition(".")[0].rstrip("Z")
-    try:
-        started = datetime.fromisoformat(f"{whole}+00:00").timestamp()
-    except ValueError:
-        return False
-    return started < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - 1.0

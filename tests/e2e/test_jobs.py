@@ -85,6 +85,25 @@ def test_a_task_over_its_time_limit_is_stopped_and_the_job_fails(running: Stack)
     assert "time limit of 1 s" in described["Job"]["State"]["Message"]
 
 
+def test_a_job_over_its_total_time_limit_fails_and_its_task_is_stopped(running: Stack) -> None:
+    marker = running.root / "timed-out-marker"
+    script = f"trap 'echo > {marker}; exit 0' TERM; while :; do sleep 0.05; done"
+    job = process_job(script, Timeouts={"TotalTimeout": 1})
+    described = running.wait_ended(running.submit(job))
+    assert described["Job"]["State"]["StateType"] == "Failed"
+    assert "time" in described["Job"]["State"]["Message"]
+    wait_until(marker.exists, within=10, what="the task was asked to end")
+
+
+def test_a_job_waits_for_a_node_as_long_as_its_queue_time_out(running: Stack) -> None:
+    job = process_job("true", Timeouts={"QueueTimeout": 2}) | {"Constraints": [{"Key": "gpu", "Operator": "exists"}]}
+    job_id = running.submit(job)
+    running.wait_state(job_id, "Queued")
+    described = running.wait_ended(job_id)
+    assert "queue time-out of 2 s" in described["Job"]["State"]["Message"]
+    assert "do not fulfil gpu exists" in described["Job"]["State"]["Message"]
+
+
 def test_a_stopped_job_stops_its_task(running: Stack) -> None:
     marker = running.root / "stopped-marker"
     job_id = running.submit(process_job(f"trap 'echo $$ > {marker}; exit 0' TERM; while :; do sleep 0.05; done"))

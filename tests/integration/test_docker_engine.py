@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -151,14 +150,11 @@ async def test_cpu_memory_and_log_are_limited(bench: Bench) -> None:
 @pytest.mark.parametrize(("network", "interfaces"), [("None", 1), ("default", 1), ("bridge", 2), ("Full", None)])
 async def test_a_task_has_the_network_that_it_asks_for(bench: Bench, network: str, interfaces: int | None) -> None:
     if network == "bridge":
-        body = json.dumps({"Name": "for-tasks", "CheckDuplicate": True}).encode()
-        await asyncio.to_thread(
-            bench.dockerd.request, "POST", "/networks/create", body, Content_Type="application/json"
-        )
+        await asyncio.to_thread(bench.dockerd.post, "/networks/create", {"Name": "for-tasks"})
     task = bench.shell("ls /sys/class/net | wc -l", network=network)
     settings = Settings(socket=bench.dockerd.url, bridge_network="for-tasks")
     assert await bench.ended(task, settings=settings) == Exited(0)
-    assert int(task.read("stdout")) == (interfaces or len(os.listdir("/sys/class/net")))
+    assert int(task.read("stdout")) == (interfaces or len(list(Path("/sys/class/net").iterdir())))
 
 
 async def test_a_network_that_no_container_can_have_is_told(bench: Bench) -> None:
@@ -218,8 +214,9 @@ async def test_a_cancellation_before_the_start_leaves_no_container(bench: Bench)
     task = bench.shell(FOREVER)
     async with bench.engine() as engine, asyncio.TaskGroup() as group:
         work = group.create_task(engine.run(task.run), name="run")
-        while task.name not in await bench.containers():
-            await asyncio.sleep(0)
+        names: list[str] = []
+        while task.name not in names:
+            names = await bench.containers()
         work.cancel()
     assert task.name not in await bench.containers()
 
@@ -237,10 +234,10 @@ async def test_a_start_that_cannot_be_noted_ends_the_task(bench: Bench) -> None:
 
 
 async def test_nothing_blocks_the_loop(bench: Bench) -> None:
+    task = bench.shell("echo hello; exit 3")
     with blockbuster_ctx():
         async with bench.engine() as engine:
-            task = bench.shell("echo hello")
-            assert await engine.run(task.run) == Exited(0)
+            assert await engine.run(task.run) == Exited(3)
             engine.release(task.id)
 
 
@@ -250,8 +247,7 @@ async def test_nothing_blocks_the_loop(bench: Bench) -> None:
 async def test_containers_of_this_node_that_nobody_knows_are_removed_and_no_others(bench: Bench) -> None:
     def create(name: str, node: str) -> None:
         spec = {"Image": IMAGE, "Cmd": ["true"], "Labels": {"tarpon.node": node, "tarpon.execution": name}}
-        body = json.dumps(spec).encode()
-        bench.dockerd.request("POST", f"/containers/create?name={name}", body, Content_Type="application/json")
+        bench.dockerd.post(f"/containers/create?name={name}", spec)
 
     for name, node in [("left", NODE), ("kept", NODE), ("foreign", "node-other")]:
         await asyncio.to_thread(create, name, node)
