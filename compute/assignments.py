@@ -18,6 +18,8 @@ from shared.messages import (
     Assignment,
     CancelExecution,
     Order,
+    OutputRead,
+    ReadOutput,
     Receipt,
     Register,
     Rejected,
@@ -117,7 +119,7 @@ class Assignments:
         except Exception:  # noqa: BLE001  # one bad order must not end the intake
             _log.exception("An order of %d bytes could not be carried out.", len(message.payload))
 
-    async def _carry_out(self, order: Order) -> Accepted | Rejected:
+    async def _carry_out(self, order: Order) -> Accepted | Rejected | OutputRead:
         match order:
             case Assignment():
                 return refusal(order, self._offer) or await self._executions.accept(order)
@@ -127,6 +129,8 @@ class Assignments:
                 self._executions.forget(execution_ids)
             case Register():
                 self._register()
+            case ReadOutput():
+                return await self._executions.read_output(order)
         return self._executions.accepted()
 
     def _drop(self, why: str) -> None:
@@ -143,5 +147,7 @@ def _is_well_formed(order: Order) -> bool:
             return is_safe_id(execution_id)
         case Receipt(execution_ids=execution_ids):
             return all(is_safe_id(each) for each in execution_ids)
+        case ReadOutput(execution_id=execution_id):
+            return is_safe_id(execution_id)
         case Register():
             return True

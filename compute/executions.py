@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from compute.execution import Supervisor
 from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
+from compute.logs import read_output
 from compute.journal import Entry, Journal, Phase, new_entry
 from compute.reports import Reports
 from compute.slots import Slots
 from shared.ids import ExecutionId
-from shared.messages import Accepted, Assignment, Heartbeat, Rejected
+from shared.messages import Accepted, Assignment, Heartbeat, OutputRead, ReadOutput, Rejected
 from shared.signed_url import Grant
 
 _log = logging.getLogger(__name__)
@@ -125,6 +126,15 @@ class Executions:
         for execution in self._held.values():
             if execution.activity is Activity.OVER and not self._reports.is_waiting(execution.id):
                 self._reports.tell(execution.id, *execution.entry.happenings, urgent=True)
+
+    async def read_output(self, order: ReadOutput) -> OutputRead | Rejected:
+        """What the task of an execution that is held has written."""
+        execution = self._held.get(order.execution_id)
+        if execution is None:
+            return Rejected(reason="NotHeld", detail="The node does not hold this execution.")
+        is_over = execution.activity in {Activity.PUBLISHING, Activity.OVER}
+        workspace = self._journal.workspace(execution.id)
+        return await asyncio.to_thread(read_output, workspace, order, is_over=is_over)
 
     def cancel(self, execution_id: ExecutionId, reason: str) -> None:
         execution = self._held.get(execution_id)

@@ -7,10 +7,12 @@ from orchestrator.api_agent import DOCUMENT, AgentRoutes
 from orchestrator.api_errors import errors_as_answers, with_headers
 from orchestrator.api_job_parts import JobParts
 from orchestrator.api_jobs import JobRoutes
+from orchestrator.api_logs import LogRoutes
 from orchestrator.api_nodes import NodeRoutes
 from orchestrator.api_requests import MAX_BODY_BYTES
 from orchestrator.api_routes import Route
 from orchestrator.locations import Locations
+from orchestrator.logs import Logs
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.openapi import document
@@ -37,11 +39,13 @@ class Api:
         nodes: Nodes,
         submissions: Submissions,
         locations: Locations,
+        logs: Logs,
     ) -> None:
         parts = JobParts(model=model, store=store, locations=locations)
         self.routes = (
             *JobRoutes(model=model, store=store, submissions=submissions, parts=parts).routes(),
             *parts.routes(),
+            *LogRoutes(parts=parts, logs=logs).routes(),
             *NodeRoutes(model=model, store=store, nodes=nodes).routes(),
             *AgentRoutes(name=name, config=config, store=store, locations=locations).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description."),

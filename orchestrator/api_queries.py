@@ -42,6 +42,12 @@ class JobQuery(InNamespace, frozen=True, kw_only=True):
     job_version: JobVersion = 0
 
 
+class LogsQuery(InNamespace, frozen=True, kw_only=True):
+    execution_id: Annotated[str, Meta(description="An execution, or the beginning of its id; else the last one.")] = ""
+    follow: Annotated[bool, Meta(description="Whether to go on until the task has ended.")] = False
+    tail: Annotated[int, Meta(description="How many of the last lines to begin with; -1 means all of them.")] = -1
+
+
 class StopQuery(InNamespace, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(description="Why, for the job's history, where the body does not say.")] = ""
 

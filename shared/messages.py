@@ -1,7 +1,7 @@
 """What orchestrator and compute nodes say to each other.
 
-Orders go to a node by request and reply: `Assignment`, `CancelExecution`, `Receipt`, `Register`. A node asks with a
-request: `Registration`, `GrantRequest`. It tells facts in a `Report`, which a stream keeps until the orchestrator has
+Orders go to a node by request and reply: `Assignment`, `CancelExecution`, `Receipt`, `Register`, `ReadOutput`. A node
+asks with a request: `Registration`, `GrantRequest`. It tells facts in a `Report`, which a stream keeps until the orchestrator has
 dealt with it, and shows that it lives by a `Heartbeat`.
 
 Evolution is additive: a new field has a default. What a program does not know is a named outcome, never a crash:
@@ -23,6 +23,9 @@ PROTOCOL = 1
 
 MAX_RUN_OUTPUT_BYTES = 2048
 """How much of stdout and of stderr travels in a report, beside the whole of it in the result."""
+
+MAX_OUTPUT_CHUNK_BYTES = 128 << 10
+"""How much of stdout and of stderr is in one answer to a ReadOutput."""
 
 M = TypeVar("M")
 
@@ -71,7 +74,19 @@ class Register(Message, frozen=True, kw_only=True, tag="Register"):
     """Send a Registration now: an orchestrator that has just started does not know this session yet."""
 
 
-Order = Assignment | CancelExecution | Receipt | Register
+class ReadOutput(Message, frozen=True, kw_only=True, tag="ReadOutput"):
+    """Show what the task has written to stdout and stderr from these bytes on; `tail_lines` begins that far from the end.
+
+    Answered with an OutputRead, or with Rejected where the node holds no such execution.
+    """
+
+    execution_id: ExecutionId
+    stdout_from: int = 0
+    stderr_from: int = 0
+    tail_lines: int | None = None
+
+
+Order = Assignment | CancelExecution | Receipt | Register | ReadOutput
 
 
 class Accepted(Message, frozen=True, kw_only=True, tag="Accepted"):
@@ -89,7 +104,21 @@ class Rejected(Message, frozen=True, kw_only=True, tag="Rejected"):
     retryable: bool = False
 
 
+class OutputRead(Message, frozen=True, kw_only=True, tag="OutputRead"):
+    """At most MAX_OUTPUT_CHUNK_BYTES of each stream, and from which bytes on to ask next.
+
+    `is_over` tells that the task has ended, so that nothing follows once nothing comes.
+    """
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    stdout_next: int
+    stderr_next: int
+    is_over: bool = False
+
+
 OrderAnswer = Accepted | Rejected
+OutputAnswer = OutputRead | Rejected
 
 # ---- requests of a node and the answers -------------------------------------------------------------------------
 
@@ -243,6 +272,7 @@ class UnknownMessage(InvalidInput):
 
 _encoder = msgspec.json.Encoder()
 orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+output_answers: msgspec.json.Decoder[OutputAnswer] = msgspec.json.Decoder(OutputAnswer)
 order_answers: msgspec.json.Decoder[OrderAnswer] = msgspec.json.Decoder(OrderAnswer)
 node_requests: msgspec.json.Decoder[NodeRequest] = msgspec.json.Decoder(NodeRequest)
 node_request_answers: msgspec.json.Decoder[NodeRequestAnswer] = msgspec.json.Decoder(NodeRequestAnswer)

@@ -276,6 +276,20 @@ class ResultItem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     params: ResultParams
 
 
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Some text of one stream, of one line or several; `type` is 1 for stdout, 2 for stderr."""
+
+    type: int
+    line: str
+
+
+class LogFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the websocket of logs carries."""
+
+    value: LogLine | None = None
+    error: str = ""
+
+
 # ---- nodes and agents -------------------------------------------------------------------------------------------
 
 

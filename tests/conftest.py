@@ -33,7 +33,7 @@ def docker_engine() -> Iterator[TestEngine]:
     try:
         engine = start_engine()
     except CannotStart as error:
-        if is_required(os.environ):
+        if is_required():
             pytest.fail(f"{REQUIRED} is set, but there is no container engine: {error}")
         pytest.skip(f"no container engine: {error}")
     yield engine

@@ -255,5 +255,5 @@ def _wait(is_so: Callable[[], bool], what: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def is_required(environment: Mapping[str, str]) -> bool:
-    return environment.get(REQUIRED, "") not in {"", "0"}
+def is_required() -> bool:
+    return os.environ.get(REQUIRED, "") not in {"", "0"}

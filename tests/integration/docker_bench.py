@@ -3,9 +3,10 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from compute.engines import Broken, DockerEngine, Run, RunEnd
 from compute.process_mark import ProcessMark
@@ -20,7 +21,7 @@ NODE = NodeId("node-under-test")
 OUTPUTS = ResultPath(name="outputs", path="/outputs")
 
 
-class Task1:
+class DockerTask:
     """One task with its own workspace."""
 
     def __init__(self, folder: Path, params: Mapping[str, Any], *, network: str = "", **run: Any) -> None:
@@ -41,6 +42,11 @@ class Task1:
             on_started=self._on_started,
             **run,
         )
+
+    def resumed(self) -> Self:
+        """The same task, as a later process of the node sees it."""
+        self.run = replace(self.run, resumed=True)
+        return self
 
     @property
     def name(self) -> str:
@@ -66,25 +72,25 @@ class Bench:
         self.dockerd = dockerd
         self.settings = Settings(socket=dockerd.url)
 
-    def engine(self, **limits: Any) -> Any:
+    def engine(self, **limits: Any) -> AbstractAsyncContextManager[DockerEngine]:
         settings = limits.pop("settings", self.settings)
         return DockerEngine.open(settings, NODE, **({"grace_seconds": 5.0, "engine_wait_seconds": 20.0} | limits))
 
-    def shell(self, script: str, **run: Any) -> Task1:
+    def shell(self, script: str, **run: Any) -> DockerTask:
         return self.task({"Image": IMAGE, "Entrypoint": ["/bin/sh", "-c"], "Parameters": [script]}, **run)
 
-    def task(self, params: Mapping[str, Any], **run: Any) -> Task1:
-        return Task1(self.folder, params, **run)
+    def task(self, params: Mapping[str, Any], **run: Any) -> DockerTask:
+        return DockerTask(self.folder, params, **run)
 
-    async def ended(self, task: Task1, **limits: Any) -> RunEnd:
+    async def ended(self, task: DockerTask, **limits: Any) -> RunEnd:
         """Run it from the beginning to the end, in an engine of its own."""
         async with self.engine(**limits) as engine:
             end = await engine.run(task.run)
             engine.release(task.id)
         assert task.name not in await self.containers()
-        return end  # type: ignore[no-any-return]  # the context manager of a class method
+        return end
 
-    async def broken(self, task: Task1, **limits: Any) -> Broken:
+    async def broken(self, task: DockerTask, **limits: Any) -> Broken:
         end = await self.ended(task, **limits)
         assert isinstance(end, Broken), end
         return end
@@ -92,8 +98,12 @@ class Bench:
     async def containers(self, label: str = "") -> list[str]:
         return await asyncio.to_thread(self.dockerd.containers, label)
 
+    async def remove_containers(self) -> None:
+        for name in await self.containers(f"tarpon.node={NODE}"):
+            await asyncio.to_thread(self.dockerd.request, "DELETE", f"/containers/{name}?force=1")
+
     @asynccontextmanager
-    async def running(self, engine: DockerEngine, task: Task1) -> AsyncIterator["asyncio.Task[RunEnd]"]:
+    async def running(self, engine: DockerEngine, task: DockerTask) -> AsyncIterator["asyncio.Task[RunEnd]"]:
         """The task, started; cancelled at the end."""
         async with asyncio.TaskGroup() as group:
             work = group.create_task(engine.run(task.run), name="run")

@@ -15,6 +15,7 @@ from compute.engines import Broken, DockerEngine, Exited
 from shared.capacity import Capacity
 from shared.config import DockerEngine as Settings
 from shared.errors import InvalidJob
+from shared.ids import ExecutionId
 from shared.states import FailureReason
 from tests.engine import IMAGE, TestEngine
 from tests.integration.docker_bench import NODE, Bench
@@ -252,7 +253,7 @@ async def test_containers_of_this_node_that_nobody_knows_are_removed_and_no_othe
     for name, node in [("left", NODE), ("kept", NODE), ("foreign", "node-other")]:
         await asyncio.to_thread(create, name, node)
     async with bench.engine() as engine:
-        engine.keep("kept")
+        engine.keep(ExecutionId("kept"))
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(engine.watch(lambda: None), name="watch")
             names = set(await bench.containers())
@@ -260,7 +261,7 @@ async def test_containers_of_this_node_that_nobody_knows_are_removed_and_no_othe
                 names = set(await bench.containers())
             watch.cancel()
         assert names >= {"kept", "foreign"}
-        engine.release("kept")
+        engine.release(ExecutionId("kept"))
     assert "foreign" in await bench.containers()
     await asyncio.to_thread(bench.dockerd.request, "DELETE", "/containers/foreign")
 

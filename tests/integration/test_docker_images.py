@@ -1,0 +1,119 @@
+"""How images come from a registry, and what is told when they do not."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from compute.engines import Exited
+from shared.states import FailureReason
+from tests.engine import IMAGE, PASSWORD, USER, CannotStart, Registry, TestEngine, is_required
+from tests.integration.docker_bench import Bench, DockerTask
+
+NewRegistry = Callable[..., Registry]
+
+
+@pytest.fixture
+def bench(docker_engine: TestEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return Bench(tmp_path, docker_engine)
+
+
+@pytest.fixture
+def new_registry(docker_engine: TestEngine, tmp_path: Path) -> Iterator[NewRegistry]:
+    """Makes a running registry, which is stopped at the end."""
+    made: list[Registry] = []
+
+    def make(*, password: bool = False) -> Registry:
+        try:
+            registry = Registry(tmp_path / f"registry-{len(made)}", password=password)
+        except CannotStart as error:
+            (pytest.fail if is_required() else pytest.skip)(f"no image registry: {error}")
+        made.append(registry)
+        registry.start()
+        return registry
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def publish(dockerd: TestEngine, registry: Registry, auth: str = "e30=") -> tuple[str, str]:
+    """The name and the digest of an image that is in the registry and not on this machine."""
+    name = f"{registry.host}/some/image:1"
+    dockerd.add_image(name)
+    digest = dockerd.push(name, auth)
+    dockerd.remove_image(name)
+    return name, digest
+
+
+def printing(bench: Bench, image: str) -> DockerTask:
+    return bench.task({"Image": image, "Entrypoint": ["/bin/echo", "hello"]})
+
+
+def log_in(folder: Path, registry: str, password: str) -> None:
+    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {registry: {"auth": auth}}}))
+
+
+async def test_an_image_that_is_not_here_is_pulled_once_for_all_who_want_it(
+    bench: Bench, new_registry: NewRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    name, _ = await asyncio.to_thread(publish, bench.dockerd, new_registry())
+    async with bench.engine() as engine, asyncio.TaskGroup() as group:
+        tasks = [printing(bench, name) for _ in range(4)]
+        ends = [group.create_task(engine.run(task.run), name="run") for task in tasks]
+    assert [end.result() for end in ends] == [Exited(0)] * 4
+    assert sum("Pulled the image" in record.message for record in caplog.records) == 1
+    assert await bench.ended(printing(bench, name)) == Exited(0)
+    assert sum("Pulled the image" in record.message for record in caplog.records) == 1
+    await bench.remove_containers()
+
+
+async def test_an_image_can_be_named_by_its_digest(bench: Bench, new_registry: NewRegistry) -> None:
+    name, digest = await asyncio.to_thread(publish, bench.dockerd, new_registry())
+    assert await bench.ended(printing(bench, f"{name.removesuffix(':1')}@{digest}")) == Exited(0)
+
+
+async def test_the_operator_s_login_is_used(bench: Bench, new_registry: NewRegistry, tmp_path: Path) -> None:
+    registry = new_registry(password=True)
+    auth = base64.urlsafe_b64encode(json.dumps({"username": USER, "password": PASSWORD}).encode()).decode()
+    name, _ = await asyncio.to_thread(publish, bench.dockerd, registry, auth)
+    for password in ("", "wrong"):
+        if password:
+            log_in(tmp_path, registry.host, password)
+        end = await bench.broken(printing(bench, name))
+        assert (end.reason, end.reason.retryable) == (FailureReason.IMAGE_ACCESS_DENIED, False)
+        assert registry.host in end.detail
+        assert "docker login" in end.detail
+    log_in(tmp_path, registry.host, PASSWORD)
+    assert await bench.ended(printing(bench, name)) == Exited(0)
+
+
+async def test_an_image_that_does_not_exist_is_told_and_not_tried_again(
+    bench: Bench, new_registry: NewRegistry
+) -> None:
+    image = f"{new_registry().host}/no/such:1"
+    end = await bench.broken(printing(bench, image))
+    assert (end.reason, end.reason.retryable) == (FailureReason.IMAGE_NOT_FOUND, False)
+    assert f"The image {image} does not exist" in end.detail
+
+
+async def test_a_registry_that_is_down_is_told_and_may_be_tried_again(bench: Bench, new_registry: NewRegistry) -> None:
+    registry = new_registry()
+    await asyncio.to_thread(registry.stop)
+    end = await bench.broken(printing(bench, f"{registry.host}/some/image:1"))
+    assert (end.reason, end.reason.retryable) == (FailureReason.IMAGE_NOT_PULLED, True)
+    assert registry.host in end.detail
+
+
+async def test_an_image_that_is_here_needs_no_registry(bench: Bench, new_registry: NewRegistry) -> None:
+    registry = new_registry()
+    await asyncio.to_thread(registry.stop)
+    name = f"{registry.host}/here/{IMAGE}"
+    await asyncio.to_thread(bench.dockerd.add_image, name)
+    assert await bench.ended(printing(bench, name)) == Exited(0)
