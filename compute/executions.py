@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from compute.execution import Supervisor
 from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
-from compute.logs import read_output
 from compute.journal import Entry, Journal, Phase, new_entry
+from compute.logs import read_output
 from compute.reports import Reports
 from compute.slots import Slots
 from shared.ids import ExecutionId

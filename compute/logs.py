@@ -31,6 +31,6 @@ def _read(path: Path, start: int, tail_lines: int | None) -> tuple[bytes, int]:
 def _tail(descriptor: int, lines: int) -> tuple[bytes, int]:
     size = os.fstat(descriptor).st_size
     content = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
-    end = size if len(content) <= size else len(content)
+    end = max(size, len(content))
     kept = content.splitlines(keepends=True)[-lines:] if lines else []
     return b"".join(kept), end

@@ -36,10 +36,10 @@ class LogRoutes:
         try:
             async for piece in self._logs.pieces(entry, execution=query.execution_id, follow=query.follow, tail=tail):
                 line = rest.LogLine(type=piece.stream, line=decoders[piece.stream].decode(piece.content))
-                await socket.send_bytes(msgspec.json.encode(rest.LogFrame(value=line)))
+                await socket.send_str(msgspec.json.encode(rest.LogFrame(value=line)).decode())
         except (TarponError, TimeoutError) as error:
             said = error.message if isinstance(error, TarponError) else "The node does not answer."
-            await socket.send_bytes(msgspec.json.encode(rest.LogFrame(error=said)))
+            await socket.send_str(msgspec.json.encode(rest.LogFrame(error=said)).decode())
         except ConnectionResetError:
             return socket  # the reader has gone
         async with asyncio.timeout(HEARTBEAT_SECONDS):

@@ -58,9 +58,7 @@ class Logs:
             nothing_new = not (answer.stdout or answer.stderr)
             if nothing_new and (answer.is_over or not follow):
                 return
-            order = ReadOutput(
-                execution_id=record.id, stdout_from=answer.stdout_next, stderr_from=answer.stderr_next
-            )
+            order = ReadOutput(execution_id=record.id, stdout_from=answer.stdout_next, stderr_from=answer.stderr_next)
             if nothing_new:
                 await asyncio.sleep(PAUSE_SECONDS)
 
@@ -103,4 +101,3 @@ def chosen(entry: JobEntry, text: str) -> ExecutionRecord:
             hint=f"`tarpon job describe {entry.job.id}` shows what it waits for.",
         )
     return max(candidates, key=lambda each: (each.create_time, each.id))
-

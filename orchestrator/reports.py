@@ -24,7 +24,7 @@ from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavail
 from shared.ids import NodeId, execution_key
 from shared.job_rules import NO_PUBLISHERS
 from shared.messages import OutputPublished, Report, TaskEnded, UnknownMessage
-from shared.states import FailureReason
+from shared.states import ExecutionState, FailureReason
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
@@ -112,6 +112,8 @@ class Reports:
             current = self._model.execution(report.execution_id)
             assert current is not None
             after = await self._after(current, report)
+            if after is None:
+                return False
             if after is current or await self._is_stored(current, after):
                 self._learn(sender, after, report)
                 return True
@@ -124,7 +126,8 @@ class Reports:
             _log.warning("A report of node %s is set aside (%d so far): %s.", sender, self.set_aside, why)
         return True
 
-    async def _after(self, record: ExecutionRecord, report: Report) -> ExecutionRecord:
+    async def _after(self, record: ExecutionRecord, report: Report) -> ExecutionRecord | None:
+        """None if an earlier report of this execution has to come first: reports are dealt with many at once."""
         job = self._model.jobs[record.job_id].specs[record.job_version]
         has_publisher = job.task.publisher.type.lower() not in NO_PUBLISHERS
         for fact in report.facts:
@@ -132,6 +135,8 @@ class Reports:
                 continue
             result: PublishedResult | None = None
             if isinstance(fact, OutputPublished):
+                if record.state is not ExecutionState.PUBLISHING:
+                    return None
                 result = await self._verified(record, fact)
                 if result is None:
                     return failed(record, FailureReason.RESULT_NOT_VERIFIED, _not_verified(record), now=now_ns())

@@ -19,6 +19,7 @@ from orchestrator.integrations import Integrations
 from orchestrator.leader import Leader
 from orchestrator.lease import Lease
 from orchestrator.locations import Locations
+from orchestrator.logs import Logs
 from orchestrator.model import Model
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
@@ -79,6 +80,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             nodes=nodes,
             submissions=submissions,
             locations=locations,
+            logs=Logs(connection, model),
         )
         await stack.enter_async_context(_admission(connection, store, secrets))
         integrations = Integrations(

@@ -1,8 +1,8 @@
 """What orchestrator and compute nodes say to each other.
 
 Orders go to a node by request and reply: `Assignment`, `CancelExecution`, `Receipt`, `Register`, `ReadOutput`. A node
-asks with a request: `Registration`, `GrantRequest`. It tells facts in a `Report`, which a stream keeps until the orchestrator has
-dealt with it, and shows that it lives by a `Heartbeat`.
+asks with a request: `Registration`, `GrantRequest`. It tells facts in a `Report`, which a stream keeps until the
+orchestrator has dealt with it, and shows that it lives by a `Heartbeat`.
 
 Evolution is additive: a new field has a default. What a program does not know is a named outcome, never a crash:
 `decode` raises `UnknownMessage`, which the receiver counts and sets aside.
@@ -75,7 +75,7 @@ class Register(Message, frozen=True, kw_only=True, tag="Register"):
 
 
 class ReadOutput(Message, frozen=True, kw_only=True, tag="ReadOutput"):
-    """Show what the task has written to stdout and stderr from these bytes on; `tail_lines` begins that far from the end.
+    """Show what the task has written from these bytes on, or from `tail_lines` before the end of each stream.
 
     Answered with an OutputRead, or with Rejected where the node holds no such execution.
     """

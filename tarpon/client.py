@@ -23,6 +23,7 @@ from shared.rest import (
     HistoryItem,
     JobResponse,
     ListNodesResponse,
+    LogLine,
     NodeResponse,
     NodeState,
     Page,
@@ -34,6 +35,7 @@ from shared.rest import (
     VersionView,
 )
 from tarpon.calls import Calls
+from tarpon.live_logs import live_logs
 from tarpon.watching import Progress, is_over, watch
 
 T = TypeVar("T")
@@ -187,6 +189,19 @@ class Client:
         async with aclosing(progress) as events:
             async for event in events:
                 yield event
+
+    async def logs(
+        self, job: str, *, namespace: str = "", execution_id: str = "", follow: bool = False, tail: int = -1
+    ) -> AsyncGenerator[LogLine, None]:
+        """What a task has written and, with `follow`, what it writes until it ends; `tail` -1 means from the beginning.
+
+        Of a task that has ended it is the beginning that the record keeps; the whole is in its result.
+        """
+        query = _query(namespace=namespace, execution_id=execution_id, follow="true" if follow else "", tail=str(tail))
+        await self.get(job, namespace=namespace)  # an error of the API is told better than by a websocket
+        async with aclosing(live_logs(self._calls, _job(job, "/logs"), query)) as lines:
+            async for line in lines:
+                yield line
 
     async def wait(self, job: str, *, namespace: str = "") -> JobView:
         """The job when it has ended, however it did."""

@@ -1,6 +1,7 @@
 """The command `tarpon job logs`: what the tasks of a job wrote, as far as it has been kept."""
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from tarpon.client import Client
 
 
+_AT_WORK = frozenset({"Running", "BidAccepted"})
+
+
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
 @job_argument
-@click.option("-f", "--follow", is_flag=True, help="Wait until the job has ended, if it has not.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of stdout and of stderr.")
 @click.option("-e", "--execution-id", default="", metavar="ID", help="Only this execution, or beginning of an id.")
 @namespace_option
@@ -48,10 +52,18 @@ async def show_logs(
     from tarpon.watching import is_over
 
     view = await client.get(job, namespace=namespace)
-    if follow and not is_over(view):
-        click.echo(f"Job {job} is {view.state.state_type}; its logs follow when it has ended.", err=True)
-        view = await client.wait(job, namespace=namespace)
     executions = await client.all_executions(job, namespace=namespace, all_job_versions=bool(execution_id))
+    live = None if is_over(view) else running(executions, execution_id, job)
+    if live is not None:
+        if (view.count or 1) > 1 and not execution_id:
+            click.echo(f"These are the logs of {live.id}; --execution-id shows another task's.", err=True)
+        await _write_live(client, view.id, live, follow=follow, tail=tail)
+        return
+    if follow and not is_over(view):
+        click.echo(f"Job {job} is {view.state.state_type}; its logs follow when it runs.", err=True)
+        view = await _begun(client, job, namespace)
+        await show_logs(client, job, follow=True, tail=tail, execution_id=execution_id, namespace=namespace)
+        return
     chosen = [named(executions, execution_id, job)] if execution_id else latest(executions, view.version)
     chosen = [each for each in chosen if each.run_output is not None]
     if not chosen:
@@ -64,6 +76,40 @@ async def show_logs(
         output.end()
     if missing := (view.count or 1) - len(chosen) if not (execution_id or is_over(view)) else 0:
         click.echo(f"{missing} of {view.count} tasks have not ended; their logs are not there yet.", err=True)
+
+
+def running(executions: "Sequence[ExecutionView]", text: str, job: str) -> "ExecutionView | None":
+    """The execution to watch: the one that is named, if it runs, or else the one that began to run last."""
+    if text:
+        found = named(executions, text, job)
+        return found if found.state_name in _AT_WORK else None
+    at_work = [each for each in executions if each.state_name in _AT_WORK]
+    return max(at_work, key=lambda each: each.create_time, default=None)
+
+
+async def _begun(client: "Client", job: str, namespace: str) -> "JobView":
+    """The job once a task of it runs, or it has ended."""
+    from shared.jobspec import JobView
+
+    async with aclosing(client.watch(job, namespace=namespace)) as events:
+        async for event in events:
+            if isinstance(event, JobView) and event.state.state_type not in {"Pending", "Queued"}:
+                return event
+    return await client.get(job, namespace=namespace)
+
+
+async def _write_live(
+    client: "Client", job: str, execution: "ExecutionView", *, follow: bool, tail: int | None
+) -> None:
+    from tarpon.cli.task_output import TaskOutput
+    from tarpon.result_logs import STDERR, STDOUT
+
+    output = TaskOutput(None)
+    lines = client.logs(job, execution_id=execution.id, follow=follow, tail=-1 if tail is None else tail)
+    async with aclosing(lines) as pieces:
+        async for piece in pieces:
+            output.write(STDERR if piece.type == 2 else STDOUT, piece.line.encode())
+            output.end()
 
 
 def latest(executions: "Sequence[ExecutionView]", version: int) -> "list[ExecutionView]":
@@ -94,8 +140,8 @@ def _nothing(job: str, view: "JobView") -> TarponError:
     if is_over(view):
         hint = f"`tarpon job describe {job}` shows what happened."
         return NoResults(f"Job {job} is {state}, and no task of it has left any logs.", hint=hint)
-    hint = f"`tarpon job logs --follow {job}` waits until the job has ended, and shows them then."
-    return JobNotEnded(f"Job {job} is {state}, and the logs of running tasks are not there yet.", job, hint=hint)
+    hint = f"`tarpon job logs --follow {job}` waits for a task to run, and shows what it writes."
+    return JobNotEnded(f"Job {job} is {state}, and no task of it runs yet.", job, hint=hint)
 
 
 async def _write(

@@ -43,7 +43,10 @@ from shared.messages import (
     NodeRequestAnswer,
     Order,
     OrderAnswer,
+    OutputAnswer,
     OutputPublished,
+    OutputRead,
+    ReadOutput,
     Receipt,
     Reconciliation,
     Register,
@@ -248,11 +251,20 @@ GOLDEN: list[tuple[Message, str]] = [
         GrantRequest(execution_id=EXECUTION, s3_code="ExpiredToken"),
         '{"type":"GrantRequest","execution_id":"e-1","s3_code":"ExpiredToken"}',
     ),
+    (
+        ReadOutput(execution_id=EXECUTION, stdout_from=1, stderr_from=2, tail_lines=3),
+        '{"type":"ReadOutput","execution_id":"e-1","stdout_from":1,"stderr_from":2,"tail_lines":3}',
+    ),
+    (
+        OutputRead(stdout=b"a", stderr=b"b", stdout_next=2, stderr_next=3, is_over=True),
+        '{"type":"OutputRead","stdout":"YQ==","stderr":"Yg==","stdout_next":2,"stderr_next":3,"is_over":true}',
+    ),
 ]
 
 DIRECTIONS: list[tuple[Any, Any]] = [
     (messages.orders, Order),
     (messages.order_answers, OrderAnswer),
+    (messages.output_answers, OutputAnswer),
     (messages.node_requests, NodeRequest),
     (messages.node_request_answers, NodeRequestAnswer),
     (messages.reports, Report),
@@ -267,8 +279,7 @@ def members(union: Any) -> tuple[type[Message], ...]:
 
 
 def decoder_of(kind: type[Message]) -> Any:
-    (only,) = (decoder for decoder, union in DIRECTIONS if kind in members(union))
-    return only
+    return next(decoder for decoder, union in DIRECTIONS if kind in members(union))
 
 
 @pytest.mark.parametrize(("message", "text"), GOLDEN, ids=lambda value: type(value).__name__)

@@ -66,10 +66,14 @@ def container_of(engine: TestEngine, job: str, stack: Stack) -> str:
     return name
 
 
+def is_running(engine: TestEngine, container: str) -> bool:
+    return bool(engine.inspect(container)["State"]["Running"])
+
+
 def result_folder(stack: Stack, job: str) -> Path:
     """Where the node keeps what the task writes."""
     (execution,) = executions(stack, job)
-    return stack.root / NODE / "compute" / "executions" / execution["ID"] / "workspace" / "outputs"
+    return stack.root / NODE / "compute" / "executions" / str(execution["ID"]) / "workspace" / "outputs"
 
 
 def test_the_documented_job_is_run_stored_and_fetched(
@@ -96,8 +100,7 @@ def test_a_container_goes_on_while_its_node_is_killed_and_completes_once(
     container = container_of(docker_engine, job, with_docker)
     with_docker.computes[NODE].kill()
     (result_folder(with_docker, job) / "go").touch()
-    state = lambda: docker_engine.inspect(container)["State"]["Status"]  # noqa: E731  # said three times
-    wait_until(lambda: state() == "exited", within=20, what="the task ends without its node")
+    wait_until(lambda: not is_running(docker_engine, container), within=20, what="the task ends without its node")
     with_docker.computes[NODE].start()
     assert with_docker.wait_ended(job)["Job"]["State"]["StateType"] == "Completed"
     (execution,) = executions(with_docker, job)
@@ -115,7 +118,7 @@ def test_a_running_container_is_adopted_and_can_be_stopped(with_docker: Stack, d
     with_docker.computes[NODE].kill()
     with_docker.computes[NODE].start()
     with_docker.wait_connected(NODE)
-    assert docker_engine.inspect(container)["State"]["Running"]
+    assert is_running(docker_engine, container)
     with_docker.cli("job", "stop", job)
     with_docker.wait_state(job, "Stopped")
     wait_until(lambda: container not in docker_engine.containers(), within=20, what="its container is removed")

@@ -162,3 +162,16 @@ def test_jobs_and_nodes_are_listed_in_every_form(running: Stack, output: str) ->
     running.wait_ended(job_id)
     assert job_id[:10] in running.cli("job", "list", "--output", output).stdout
     assert "node-a" in running.cli("node", "list", "--output", output).stdout
+
+
+def test_the_logs_of_a_running_task_are_followed_until_it_ends(running: Stack) -> None:
+    go_on = running.root / "go-on"
+    script = f"echo first; echo problem >&2; while [ ! -e {go_on} ]; do sleep 0.05; done; echo last"
+    job_id = running.submit(process_job(script))
+    running.wait_state(job_id, "Running")
+    so_far = running.cli("job", "logs", job_id)
+    assert (so_far.stdout, so_far.stderr) == ("first\n", "problem\n")
+    go_on.touch()
+    assert running.cli("job", "logs", "--follow", job_id).stdout.endswith("last\n")
+    running.wait_ended(job_id)
+    assert running.cli("job", "logs", job_id).stdout == "first\nlast\n"

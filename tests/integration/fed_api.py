@@ -9,6 +9,7 @@ from aiohttp import web
 
 from orchestrator.api import Api
 from orchestrator.locations import Locations
+from orchestrator.logs import Logs
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, SpecRecord
@@ -45,6 +46,7 @@ class FedApi:
             nodes=self.nodes,
             submissions=Submissions(self.model, self.store, defaults=BatchDefaults(), check_publisher=lambda: None),
             locations=Locations(None),
+            logs=Logs(self.store._connection, self.model),
         )
         self.port = 0
         self.connections: Callable[[], int] = int

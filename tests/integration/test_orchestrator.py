@@ -140,6 +140,19 @@ async def test_a_repeated_and_a_late_report_change_nothing(running: Running) -> 
         assert await running.wait_state(job, "Completed") == before
 
 
+async def test_a_report_that_overtakes_an_earlier_one_waits_for_it(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        job = await running.submit()
+        assignment = await node.accept_assignment()
+        assert assignment.archive is not None
+        await running.put(assignment.archive, BODY)
+        await node.report(assignment.execution_id, _published())
+        await node.report(assignment.execution_id, ExecutionStarted(), _ended())
+        found = await running.wait_state(job, "Completed")
+        assert found["Executions"]["Items"][0]["RunOutput"]["Stdout"] == "hello\n"
+
+
 async def test_an_execution_that_its_node_no_longer_holds_is_tried_again(running: Running) -> None:
     async with running.node("a") as node:
         await node.register()

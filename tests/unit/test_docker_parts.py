@@ -1,0 +1,166 @@
+"""What the docker engine decides without an engine: frames, names, credentials, words."""
+
+import base64
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compute.engines.docker_api import ContainerState, EngineRefusal
+from compute.engines.docker_credentials import config_file, find_credentials, full_name, registry_of
+from compute.engines.docker_ends import refused, started_before_boot
+from compute.engines.docker_images import why_not
+from compute.engines.docker_output import Frames, Outputs
+from shared.states import FailureReason
+
+HUB_AUTH = {"auth": base64.b64encode(b"me:pass:word").decode()}
+DECODED = {"username": "me", "password": "pass:word"}
+
+
+def frame(stream: int, content: bytes) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(content).to_bytes(4, "big") + content
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40)), max_size=20),
+    st.lists(st.integers(min_value=1, max_value=30), min_size=1, max_size=20),
+)
+def test_frames_are_taken_apart_however_they_are_cut(sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
+    data = b"".join(frame(*each) for each in sent)
+    frames, got, position, turn = Frames(), {1: b"", 2: b""}, 0, 0
+    while position < len(data):
+        size = cuts[turn % len(cuts)]
+        for stream, piece in frames.feed(data[position : position + size]):
+            got[stream] += bytes(piece)
+        position, turn = position + size, turn + 1
+    assert got == {number: b"".join(content for stream, content in sent if stream == number) for number in (1, 2)}
+
+
+def test_output_is_cut_at_the_limit_and_nothing_is_written_after_that(tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path, 10)
+    outputs.open()
+    outputs.feed(frame(1, b"12345") + frame(2, b"1234567890"))
+    assert outputs.over == ""
+    outputs.feed(frame(1, b"6789012"))
+    outputs.feed(frame(1, b"more") + frame(2, b"more"))
+    outputs.close()
+    assert outputs.over == "stdout"
+    assert (tmp_path / "stdout").read_bytes() == b"1234567890"
+    assert (tmp_path / "stderr").read_bytes() == b"1234567890"
+
+
+@pytest.mark.parametrize(
+    ("image", "full"),
+    [
+        ("busybox", "docker.io/library/busybox"),
+        ("busybox:1.37.0", "docker.io/library/busybox:1.37.0"),
+        ("me/tool", "docker.io/me/tool"),
+        ("ghcr.io/me/tool:1", "ghcr.io/me/tool:1"),
+        ("localhost/tool", "localhost/tool"),
+        ("registry:5000/tool", "registry:5000/tool"),
+    ],
+)
+def test_an_image_is_pulled_by_its_full_name(image: str, full: str) -> None:
+    assert full_name(image) == full
+    assert registry_of(image) == full.split("/", maxsplit=1)[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "registry", "found"),
+    [
+        (
+            {"auths": {"https://index.docker.io/v1/": HUB_AUTH}},
+            "docker.io",
+            {"username": "me", "password": "pass:word"},
+        ),
+        ({"auths": {"ghcr.io": {"username": "u", "password": "p"}}}, "ghcr.io", {"username": "u", "password": "p"}),
+        ({"auths": {"https://ghcr.io": {"identitytoken": "t"}}}, "ghcr.io", {"identitytoken": "t"}),
+        ({"auths": {"ghcr.io": HUB_AUTH}}, "quay.io", None),
+        ({"auths": {"ghcr.io": {}}}, "ghcr.io", None),
+        ({"auths": {"ghcr.io": {"auth": "not base64!"}}}, "ghcr.io", None),
+        ([], "ghcr.io", None),
+        ({}, "ghcr.io", None),
+    ],
+)
+def test_credentials_are_those_of_the_registry(
+    tmp_path: Path, config: Any, registry: str, found: dict[str, str] | None
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config))
+    assert find_credentials(registry, file) == (found and {**found, "serveraddress": registry})
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_no_credentials_are_no_error(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "config.json"
+    if content is not None:
+        file.write_text(content)
+    assert find_credentials("ghcr.io", file) is None
+
+
+def test_credentials_can_come_from_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "docker-credential-test"
+    program.write_text(
+        "#!/bin/sh\nread registry; [ $registry = ghcr.io ] || exit 1\n"
+        'echo "{\\"Username\\": \\"<token>\\", \\"Secret\\": \\"t\\"}"\n'
+    )
+    program.chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"credsStore": "test"}))
+    assert find_credentials("ghcr.io", file) == {"identitytoken": "t", "serveraddress": "ghcr.io"}
+    assert find_credentials("quay.io", file) is None
+
+
+def test_the_configuration_is_where_the_command_line_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config_file({}) == tmp_path / ".docker" / "config.json"
+    assert config_file({"DOCKER_CONFIG": "/elsewhere"}) == Path("/elsewhere/config.json")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("manifest for busybox:9 not found: manifest unknown: manifest unknown", FailureReason.IMAGE_NOT_FOUND),
+        ("pull access denied for x, repository does not exist or may require", FailureReason.IMAGE_ACCESS_DENIED),
+        ("Head https://r/v2/x: unauthorized: authentication required", FailureReason.IMAGE_ACCESS_DENIED),
+        ("dial tcp 127.0.0.1:5000: connect: connection refused", FailureReason.IMAGE_NOT_PULLED),
+        ("toomanyrequests: You have reached your pull rate limit", FailureReason.IMAGE_NOT_PULLED),
+        ("dial tcp: lookup nowhere.invalid: no such host", FailureReason.IMAGE_NOT_PULLED),
+        ("failed to register layer: write /x: no space left on device", FailureReason.DISK_FULL),
+    ],
+)
+def test_the_words_of_a_registry_are_told_apart(words: str, reason: FailureReason) -> None:
+    missing = why_not("busybox:9", "docker.io", words)
+    assert missing.reason is reason
+    assert "busybox:9" in missing.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "reason"),
+    [
+        (400, "OCI runtime create failed: ... : unknown", FailureReason.TASK_NOT_STARTED),
+        (500, "OCI runtime create failed: mount: unknown", FailureReason.TASK_NOT_STARTED),
+        (404, "network for-tasks not found", FailureReason.TASK_NOT_STARTED),
+        (404, "No such container: tarpon-e-1", FailureReason.CONTAINER_LOST),
+        (409, 'Conflict. The container name "/x" is already in use by container "y"', FailureReason.NODE_ERROR),
+        (400, "invalid mount config: bind source path does not exist: /x", FailureReason.NODE_ERROR),
+        (500, "mkdir /x: no space left on device", FailureReason.DISK_FULL),
+        (500, "something else", FailureReason.NODE_ERROR),
+    ],
+)
+def test_the_words_of_an_engine_are_told_apart(status: int, message: str, reason: FailureReason) -> None:
+    assert refused(EngineRefusal(status, message)).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("started_at", "is_before"),
+    [("2001-02-03T04:05:06.123456789Z", True), ("2999-01-01T00:00:00Z", False), ("", False)],
+)
+def test_a_container_from_before_the_boot_is_recognised(started_at: str, *, is_before: bool) -> None:
+    state = ContainerState(status="exited", exit_code=0, oom_killed=False, started_at=started_at)
+    assert started_before_boot(state) is is_before
