@@ -52,7 +52,7 @@ class ConfigurationInvalid(InvalidInput):
 class InvalidId(InvalidInput):
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(
-            f"{text[:80]!r} is not a {kind} id.",
+            f"{text[:80]!r} cannot be the name of this {kind}.",
             hint="An id has 1 to 64 characters out of A-Z a-z 0-9 _ and -.",
         )
 

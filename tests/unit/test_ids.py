@@ -29,7 +29,7 @@ UNSAFE = ["", ".", "a.b", "*", ">", "a b", "a/b", "../a", "ü", "a\n", "\n", "a\
 def test_what_could_add_a_token_a_wildcard_or_a_path_is_no_id(
     check: Callable[[str], str], kind: str, text: str
 ) -> None:
-    with pytest.raises(InvalidId, match=f"is not a {kind} id"):
+    with pytest.raises(InvalidId, match=f"cannot be the name of this {kind}"):
         check(text)
 
 
