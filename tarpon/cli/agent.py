@@ -80,3 +80,18 @@ def show_integration(name: str) -> None:
     from orchestrator.secrets import integration_lines
 
     click.echo(integration_lines(secrets.integration_secret, name, addresses(config.orchestrator)))
+
+
+@agent.command("nats-config")
+def nats_config() -> None:
+    """Print what a NATS server or cluster of your own needs in its configuration; run this where the orchestrator runs.
+
+    It makes the accounts that keep nodes, integrations and the orchestrator apart, and names public keys alone. Put
+    it into a file beside your configuration, include it, and have `jetstream` enabled with a `store_dir`.
+    """
+    secrets = local_secrets(given().config(), make=True)
+    from orchestrator.nats_config import render_accounts
+
+    click.echo(
+        render_accounts(issuer=secrets.issuer_public_key, orchestrator=secrets.orchestrator_public_key), nl=False
+    )

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from shared.config import Config, Orchestrator
 
 
-def local_secrets(config: "Config") -> "Secrets":
-    """Raises NotFound where no orchestrator has run with this DataDir, ExtraMissing, SecretInvalid."""
+def local_secrets(config: "Config", *, make: bool = False) -> "Secrets":
+    """Raises NotFound where no orchestrator has run with this DataDir, unless they are to be made; SecretInvalid."""
     try:
         from orchestrator.secrets import load_secrets
         from orchestrator.service import secret_sources
     except ModuleNotFoundError as error:
         raise ExtraMissing("The orchestrator", "orchestrator") from error
     sources = secret_sources(config)
-    if not (sources.join_secret or sources.join_secret_file or sources.directory.is_dir()):
+    if not make and not (sources.join_secret or sources.join_secret_file or sources.directory.is_dir()):
         raise NotFound(
             f"No orchestrator has run with {config.data_dir} yet.",
             hint="Run this on the orchestrator's machine, as its user and with its settings (-c DataDir=...).",
