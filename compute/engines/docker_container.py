@@ -25,11 +25,13 @@ from compute.engines.docker_output import Outputs
 from compute.engines.docker_params import parse_params
 from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import (
+    HOSTS,
     LOG_FILE_BYTES,
     RESULT_FOLDER_MODE,
     Confinement,
     container_name,
     container_spec,
+    hosts_file,
     memory_limit,
 )
 from compute.engines.engine import Broken, Exited, Run, RunEnd
@@ -91,9 +93,10 @@ class ContainerRun:
         except BaseException:
             await finish(self._stop(), within=self._limits.grace_seconds + REMOVE_SECONDS)
             raise
+        finally:
+            self._signals.forget(self._name)
         if isinstance(found, Broken):
             await finish(self._remove(), within=REMOVE_SECONDS)
-        self._signals.forget(self._name)
         return found
 
     # ---- from the beginning -----------------------------------------------------------------------------------------
@@ -244,6 +247,7 @@ class ContainerRun:
 
     def _open_folders(self) -> None:
         """The image's user may be any, and has to be able to write here."""
+        hosts_file(self._run).write_text(HOSTS, encoding="ascii")
         for each in self._run.task.result_paths:
             self._run.workspace.place(each.path).chmod(RESULT_FOLDER_MODE)
 
@@ -254,4 +258,4 @@ class ContainerRun:
 
 
 def _lacks_image(error: EngineRefusal) -> bool:
-    return error.status == 404 and "image" in error.message.lower()
+    return error.status == 404 and "no such image" in error.message.lower()

@@ -14,6 +14,7 @@ _INIT_FAILED = (b"[FATAL tini", b"catatonit: failed to exec")
 # What the engine says, and nothing else, tells these apart.
 _REFUSALS = (
     ("no such container", FailureReason.CONTAINER_LOST, "The container was removed from outside."),
+    ("no such image", FailureReason.IMAGE_NOT_PULLED, "The image was pulled, and is not there all the same."),
     ("is already in use by container", FailureReason.NODE_ERROR, "There is a container of this execution already."),
     ("no space left on device", FailureReason.DISK_FULL, "The disk of the node's container engine is full."),
     (

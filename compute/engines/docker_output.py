@@ -1,5 +1,6 @@
 """How the output of a container, one stream of framed pieces, becomes two files of bounded size."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,9 +48,11 @@ class Frames:
 
 
 class Outputs:
-    """Both files, made empty. Every method blocks on the disk.
+    """Both files, written from their beginnings at each `open`. Every method blocks on the disk.
 
-    `over` is the name of the one that reached `limit_bytes` and was cut there; nothing is written after that.
+    What an earlier `open` left is overwritten, and cut off only at the end, so that whoever reads along never sees less
+    than before. `over` is the name of the file that reached `limit_bytes` and was cut there; nothing is written after
+    that.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -68,13 +71,18 @@ class Outputs:
         return self._frames.logged_bytes
 
     def open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.over = ""
+        self._frames = Frames()
+        self._written = dict.fromkeys(_NAMES.values(), 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         for name in _NAMES.values():
             self._files[name] = os.open(self._folder / name, flags, 0o600)
 
     def close(self) -> None:
         while self._files:
-            os.close(self._files.popitem()[1])
+            name, descriptor = self._files.popitem()
+            with contextlib.closing(os.fdopen(descriptor, "wb", buffering=0)) as file:
+                file.truncate(self._written[name])
 
     def feed(self, data: bytes) -> None:
         """Raises OSError where the disk does not take it."""

@@ -135,6 +135,12 @@ async def test_a_task_has_few_rights_and_no_network(bench: Bench) -> None:
     assert said[-2:] == ["lo", "docker-init"]
 
 
+async def test_without_a_network_a_task_can_still_talk_to_itself(bench: Bench) -> None:
+    task = bench.shell("echo hello | nc -l -p 5000 & until nc localhost 5000; do sleep 0.05; done")
+    assert await bench.ended(task) == Exited(0)
+    assert task.read("stdout") == "hello\n"
+
+
 async def test_cpu_memory_and_log_are_limited(bench: Bench) -> None:
     task = bench.shell(FOREVER, resources=Capacity(cpu=0.5, memory=64 * MIB))
     async with bench.engine() as engine, bench.running(engine, task):

@@ -9,7 +9,7 @@ import pytest
 from compute.engines import Broken, Exited, RunEnd
 from compute.engines.docker_api import DockerApi
 from compute.engines.docker_params import parse_params
-from compute.engines.docker_spec import Confinement, container_spec
+from compute.engines.docker_spec import HOSTS, Confinement, container_spec, hosts_file
 from shared.states import FailureReason
 from tests.engine import TestEngine
 from tests.integration.docker_bench import NODE, Bench, DockerTask
@@ -26,6 +26,7 @@ def bench(docker_engine: TestEngine, tmp_path: Path) -> Bench:
 async def leave_behind(bench: Bench, task: DockerTask, *, ended: bool = False) -> None:
     """The task's container, started by a node that died just after that."""
     api = DockerApi(bench.dockerd.socket)
+    hosts_file(task.run).write_text(HOSTS)
     try:
         confinement = Confinement(node_id=NODE, pids_limit=100, bridge_network="bridge")
         params = parse_params(task.run.task.engine.params)

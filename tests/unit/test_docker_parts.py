@@ -53,6 +53,25 @@ def test_output_is_cut_at_the_limit_and_nothing_is_written_after_that(tmp_path: 
     assert (tmp_path / "stderr").read_bytes() == b"1234567890"
 
 
+def test_output_can_be_read_again_from_its_beginning_after_it_broke_off_within_a_frame(tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path, 10)
+    for data in (frame(1, b"123456")[:-2], frame(1, b"1234567")):
+        outputs.open()
+        outputs.feed(data)
+        outputs.close()
+    assert outputs.over == ""
+    assert (tmp_path / "stdout").read_bytes() == b"1234567"
+
+
+def test_what_is_read_again_replaces_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "stdout").write_bytes(b"longer than before")
+    outputs = Outputs(tmp_path, 100)
+    outputs.open()
+    outputs.feed(frame(1, b"short"))
+    outputs.close()
+    assert (tmp_path / "stdout").read_bytes() == b"short"
+
+
 @pytest.mark.parametrize(
     ("image", "full"),
     [
@@ -147,6 +166,7 @@ def test_the_words_of_a_registry_are_told_apart(words: str, reason: FailureReaso
         (500, "OCI runtime create failed: mount: unknown", FailureReason.TASK_NOT_STARTED),
         (404, "network for-tasks not found", FailureReason.TASK_NOT_STARTED),
         (404, "No such container: tarpon-e-1", FailureReason.CONTAINER_LOST),
+        (404, "No such image: busybox:9", FailureReason.IMAGE_NOT_PULLED),
         (409, 'Conflict. The container name "/x" is already in use by container "y"', FailureReason.NODE_ERROR),
         (400, "invalid mount config: bind source path does not exist: /x", FailureReason.NODE_ERROR),
         (500, "mkdir /x: no space left on device", FailureReason.DISK_FULL),
