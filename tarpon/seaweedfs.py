@@ -27,6 +27,7 @@ from tarpon.tied import tied_command
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 START_SECONDS = 30.0
+MAX_VOLUMES = 4096
 LOG_TAIL_BYTES = 8 * 1024
 # Where the shared files of the AWS tools are looked for, so that the user's own ones never matter.
 NO_FILE = os.devnull
@@ -134,6 +135,8 @@ class SeaweedFS:
         command += [f"-ip={self.host}", f"-ip.bind={self.host}"]
         for name, (port, grpc_port) in self._ports.items():
             command += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc_port}"]
+        # Each bucket takes volumes of its own; by itself the limit shrinks with the free disk space, to very few.
+        command.append(f"-volume.max={MAX_VOLUMES}")
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"]
         return [*command, "-master.telemetry=false", "-s3.autoCreateBucket=false"]
 
