@@ -44,4 +44,4 @@ docs: $(VENV)/.develop ## Make the pages that are made from the code
 	@$(RUN)/python -m tests.settings_page
 
 clean: ## Remove what setup made
-	rm -rf $(VENV) .venv-node build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-node .venv-bacalhau build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -172,7 +172,9 @@ class DockerEngine:
             why = await asyncio.to_thread(_why_away, self._socket, str(error))
             if why != self._why_not:
                 self._why_not = why
-                _log.warning("This node runs no containers for now: %s.", why)
+                # A node that never had an engine may be meant so; one that had one is in trouble.
+                level = logging.WARNING if self._offered else logging.INFO
+                _log.log(level, "This node runs no containers for now: %s.", why)
 
 
 def _why_away(socket: Path, error: str) -> str:

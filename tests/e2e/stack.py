@@ -103,6 +103,8 @@ class Stack:
         publisher: Mapping[str, str] | None = None,
         aws: Mapping[str, str] | None = None,
         ready: bool = True,
+        flags: Sequence[str] = (),
+        role: Sequence[str] = ("--orchestrator",),
         **settings: str,
     ) -> Service:
         """`aws` are the variables with its credentials; `settings` have `_` for `.` in their names."""
@@ -116,7 +118,7 @@ class Stack:
         }
         environment = _plain_environment() | dict(self.s3.environment() if aws is None else aws)
         self.environments.append(environment)
-        command = [sys.executable, "-m", "tarpon", "serve", "--orchestrator", *_flags(values)]
+        command = [sys.executable, "-m", "tarpon", "serve", *role, *flags, *_flags(values)]
         self.orchestrator = Service(command, environment, self.root / "orchestrator.log")
         self.orchestrator.start()
         if ready:
