@@ -33,7 +33,7 @@ class Presence(msgspec.Struct, kw_only=True):
     changed_at: float
     heartbeat: Heartbeat | None = None
     accepted: dict[ExecutionId, int] = {}
-    average_run_seconds: float = 60.0
+    average_run_seconds: float = 1.0
 
 
 class Nodes:

@@ -83,14 +83,15 @@ def test_every_part_of_a_job_has_its_own_logs(running: Stack) -> None:
     assert done.stderr.count("==> e-") == 2
 
 
-def test_logs_of_a_running_task_are_refused_in_words(running: Stack) -> None:
-    job_id = running.submit(process_job("sleep 60"))
-    running.wait_state(job_id, "Running")
+def test_logs_of_a_job_whose_tasks_do_not_run_yet_are_refused_in_words(running: Stack) -> None:
+    job = process_job("true", Timeouts={"QueueTimeout": 60}) | {"Constraints": [{"Key": "gpu", "Operator": "exists"}]}
+    job_id = running.submit(job)
+    running.wait_state(job_id, "Queued")
     done = running.cli("job", "logs", job_id, check=False)
-    assert done.returncode == 1
-    assert "the logs of running tasks are not there yet" in done.stderr
-    assert "--follow" in done.stderr
     running.cli("job", "stop", job_id)
+    assert done.returncode == 1
+    assert "no task of it runs yet" in done.stderr
+    assert "--follow" in done.stderr
 
 
 def test_a_wait_may_be_limited_and_the_job_goes_on(running: Stack, tmp_path: Path) -> None:
