@@ -15,7 +15,7 @@ PAGE = Path(__file__).resolve().parents[1] / "SETTINGS.md"
 _HEAD = """\
 # Settings
 
-Made by `make fix` from `shared/config.py`; a test compares the two.
+Made by `make docs` from `shared/config.py`; a test compares the two.
 
 A setting is given with `-c KEY=VALUE`, in the environment (`API.Port` is `TARPON_API_PORT`), or in a YAML file, where
 the parts of its key are nested; that is the order of precedence. Files are named with `-c FILE`; without one,

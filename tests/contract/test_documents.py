@@ -11,11 +11,16 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
+from compute.engines import docker_spec
+from compute.engines.docker_images import PULL_SECONDS
 from compute.engines.process import OUTPUT_LIMIT_BYTES
 from compute.execution import PUBLISHING_AT_ONCE
 from compute.tar_stream import MAX_DEPTH
+from orchestrator.integrations import MAX_LIST
+from orchestrator.paging import MAX_PAGE
 from orchestrator.s3_probe import BODY
 from shared import job_rules
+from shared.config import DockerEngine
 from shared.config_keys import settings, unsupported_keys
 from shared.config_loading import load
 from shared.messages import MAX_RUN_OUTPUT_BYTES
@@ -26,7 +31,16 @@ from tarpon.cli.program import tarpon
 from tests.settings_page import PAGE, page
 
 ROOT = PAGE.parent
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SETTINGS.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SETTINGS.md",
+    "NATS-API.md",
+    "deploy/README.md",
+    "benchmarks/README.md",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ASSIGNMENTS = re.compile(r"(?:[A-Z_]+=\S+\s+)*")
 
@@ -96,7 +110,7 @@ def test_links_lead_to_files_and_headings_that_exist(document: str) -> None:
         link = urlsplit(target)
         if link.scheme:
             continue
-        path = ROOT / (link.path or document)
+        path = (ROOT / document).parent / link.path if link.path else ROOT / document
         assert path.exists(), f"{document} links to {target}"
         if link.fragment:
             assert link.fragment in set(_anchors(path)), f"{document} links to {target}"
@@ -108,7 +122,7 @@ def _anchors(path: Path) -> Iterator[str]:
 
 
 def test_the_settings_page_is_that_of_the_code() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "`make fix` writes it anew"
+    assert PAGE.read_text(encoding="utf-8") == page(), "`make docs` writes it anew"
 
 
 def test_the_configuration_of_the_readme_can_be_read(tmp_path: Path) -> None:
@@ -121,11 +135,23 @@ def test_the_configuration_of_the_readme_can_be_read(tmp_path: Path) -> None:
 
 
 def test_the_job_files_of_the_readme_and_of_the_examples_are_valid(tmp_path: Path) -> None:
-    (text,) = [block for block in blocks("yaml") if "\nTasks:" in block]
-    file = tmp_path / "job.yaml"
-    file.write_text(text)
-    for path in (file, *(ROOT / "deploy" / "examples").glob("*.yaml")):
+    files = [*(ROOT / "deploy" / "examples").glob("*.yaml")]
+    for number, text in enumerate(_jobs()):
+        files.append(tmp_path / f"job-{number}.yaml")
+        files[-1].write_text(text)
+    assert len(files) > 3
+    for path in files:
         job_rules.check(job_rules.normalised(read_job(str(path))))
+
+
+def test_the_docker_job_of_the_readme_is_that_of_the_examples() -> None:
+    (shown,) = [job for job in _jobs() if "Type: docker" in job]
+    example = (ROOT / "deploy" / "examples" / "hello-docker.yaml").read_text(encoding="utf-8")
+    assert example.endswith(f"\n{shown}")
+
+
+def _jobs() -> list[str]:
+    return [block for block in blocks("yaml") if "\nTasks:" in block]
 
 
 @pytest.mark.parametrize(("name", "key"), [("iam-policy.json", "Statement"), ("lifecycle.json", "Rules")])
@@ -155,6 +181,10 @@ def test_the_s3_server_of_the_tests_allows_what_the_documented_policy_allows_and
         f"| {job_rules.MAX_LABELS} each |",
         f"| {job_rules.MAX_SECONDS // 86400} days |",
         f"| {OUTPUT_LIMIT_BYTES >> 30} GiB each;",
+        f"about {docker_spec.LOG_FILE_BYTES >> 20} MiB in all;",
+        f"| pulling an image | {PULL_SECONDS / 3600:g} h |",
+        f"| {DockerEngine().pids_limit:,} (`Engines.Types.Docker.PidsLimit`) |",
+        f"{MAX_PAGE:,} over HTTP, {MAX_LIST} over NATS;",
         f"the first {MAX_RUN_OUTPUT_BYTES:,} bytes each",
         f", {PUBLISHING_AT_ONCE} at once on a node |",
         f"| depth of folders in a result | {MAX_DEPTH} |",
