@@ -31,18 +31,20 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
 PING_SECONDS = 10
 CLOSE_SECONDS = 5
+LOOK_SECONDS = 1.0
 
 
 class _Client(Client):
-    """nats-py's client, mended: its closing gives up half-way where uvloop refuses to write to a closed connection.
+    """nats-py's client, mended: its closing gives up half-way where what is pending cannot be written any more.
 
-    What was pending then has nowhere to go; without this, neither would the news that the connection is closed.
+    That is a RuntimeError of uvloop, or an OSError of a connection that was reset. What was pending then has nowhere
+    to go; without this, neither would the news that the connection is closed.
     """
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002  # the library's own
         try:
             await super()._close(status, do_cbs)
-        except RuntimeError:
+        except (RuntimeError, OSError):
             self._pending: list[bytes] = []
             self._pending_data_size = 0
             self._status = Client.DISCONNECTED
@@ -198,7 +200,7 @@ class Connection:
                 continue
             retry_seconds = FIRST_RETRY_SECONDS
             try:
-                await lost.wait()
+                await _until_closed(client, lost)
                 self._say(logging.WARNING, "The connection to NATS is lost; connecting again.")
             finally:
                 self._client = None
@@ -305,6 +307,14 @@ async def connect(
 def _check_size(subject: str, payload: bytes) -> None:
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge(f"A message on {subject}", len(payload), MAX_PAYLOAD_BYTES)
+
+
+async def _until_closed(client: Client, lost: asyncio.Event) -> None:
+    """Wait for the news, and look: a process that never heard of it would wait for NATS for ever."""
+    while not (lost.is_set() or client.is_closed):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await lost.wait()
 
 
 async def _close(client: Client) -> None:
