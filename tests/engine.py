@@ -26,7 +26,7 @@ from tests.servers import HOST, free_ports
 
 IMAGE = "busybox:1.37.0"
 BUSYBOX = Path("/bin/busybox")
-REQUIRED = "TARPON_REQUIRE_DOCKER"
+REQUIRED = "TESTS_REQUIRE_DOCKER"
 START_SECONDS = 40.0
 STOP_SECONDS = 40.0
 POLL_SECONDS = 0.02

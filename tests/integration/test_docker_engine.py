@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -291,6 +292,7 @@ async def test_an_engine_that_is_not_there_is_told_to_the_operator(
     socket = tmp_path / "engine.sock"
     if kind == "file":
         socket.touch()
+    caplog.set_level(logging.INFO)
     async with DockerEngine.open(Settings(socket=str(socket)), NODE) as engine:
         assert (engine.available, engine.offered) == (False, False)
     assert said in caplog.text
