@@ -6,6 +6,7 @@ effect, if it has one, before the state is looked at.
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -502,8 +503,14 @@ async def test_who_was_not_judged_in_time_is_not_judged_late(tmp_path: Path, mon
     bus = Bus(tmp_path)
 
     async def try_to_join() -> None:
-        with pytest.raises(nats.errors.Error, match=REFUSED):
-            await bus.join()
+        """Without success, though nats-py may take the server's first ping, after 2 s, for a welcome."""
+        with contextlib.suppress(nats.errors.Error):
+            node = await bus.join()
+            try:
+                with pytest.raises((nats.errors.Error, TimeoutError)):
+                    await node.client.flush(timeout=WITHIN_SECONDS)
+            finally:
+                await node.client.close()
 
     async with bus.server, bus.orchestrator(HangingBindings) as (_, bindings):
         async with asyncio.TaskGroup() as joining:
