@@ -508,7 +508,7 @@ async def test_who_was_not_judged_in_time_is_not_judged_late(tmp_path: Path, mon
             node = await bus.join()
             try:
                 with pytest.raises((nats.errors.Error, TimeoutError)):
-                    await node.client.flush(timeout=WITHIN_SECONDS)
+                    await node.client.flush(timeout=int(WITHIN_SECONDS))
             finally:
                 await node.client.close()
 
