@@ -39,7 +39,7 @@ async def recover(journal: Journal, engines: Mapping[str, Engine], executions: E
 
 async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine]) -> Entry:
     engine = _engine(entry, engines)
-    if entry.process is not None and engine is not None:
+    if engine is not None:
         killed = await asyncio.to_thread(engine.end_left_over, entry.process, entry.execution_id)
         if killed:
             _log.warning("Ended %d left-over processes of execution %s.", killed, entry.execution_id)

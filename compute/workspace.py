@@ -7,9 +7,11 @@ After the task has ended nothing in the workspace can be trusted: a task may hav
 """
 
 import codecs
+import contextlib
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +23,7 @@ from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
 STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
 MAX_NAME_BYTES = 255
 RESULT_FOLDER_MODE = 0o755
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Workspace:
@@ -135,11 +138,45 @@ def _beginning(path: Path) -> tuple[str, bool]:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a folder and all in it, also where a task has made folders read-only. Absent is fine."""
-    shutil.rmtree(root, ignore_errors=True)
-    if root.exists():
-        for folder, names, _ in os.walk(root):
-            for path in (Path(folder), *(Path(folder, name) for name in names)):
-                if not path.is_symlink():
-                    path.chmod(stat.S_IRWXU)
-        shutil.rmtree(root)
+    """Remove a folder and all in it, also what a task has made read-only or too deep to be named. Absent is fine."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(root, ignore_errors=True)
+    if root.is_symlink():
+        root.unlink()
+    elif root.exists():
+        _remove_stubborn(root)
+
+
+def _remove_stubborn(root: Path) -> None:
+    """Each folder within moves up before it is emptied, so that neither paths nor recursion grow with the depth."""
+    root.chmod(stat.S_IRWXU)
+    top = os.open(root, _FOLDER)
+    try:
+        waiting = ["."]
+        while waiting:
+            name = waiting.pop()
+            folder = os.open(name, _FOLDER, dir_fd=top)
+            try:
+                waiting += _emptied(folder, top)
+            finally:
+                os.close(folder)
+            if name != ".":
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    root.rmdir()
+
+
+def _emptied(folder: int, top: int) -> list[str]:
+    """Remove what is in `folder` but for folders, which move into `top`; their names there."""
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    moved = []
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.name, stat.S_IRWXU, dir_fd=folder)  # moving a folder writes to it
+            moved.append(uuid.uuid4().hex)
+            os.rename(entry.name, moved[-1], src_dir_fd=folder, dst_dir_fd=top)
+        else:
+            os.unlink(entry.name, dir_fd=folder)
+    return moved

@@ -143,7 +143,10 @@ class NatsServer:
         _log.info("The NATS server runs (pid %d) and listens on %s:%d.", self.pid, self._config.host, self._config.port)
 
     def _spawn(self) -> None:
-        """In a session of its own, so that Ctrl-C ends it after us, and without what our environment may hold."""
+        """In a process group of its own, so that Ctrl-C ends it after us, and without what our environment may hold.
+
+        It stays in our session: what is in another one and our child belongs to a task of a node in this process.
+        """
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         with self._output_file.open("wb") as output:
             self._child = subprocess.Popen(
@@ -153,7 +156,7 @@ class NatsServer:
                 stderr=output,
                 env=environment,
                 cwd=self._config.directory,
-                start_new_session=True,
+                process_group=0,
                 umask=0o077,
             )
         self.pid, self.adopted = self._child.pid, False

@@ -74,6 +74,19 @@ async def pipelined(items: Iterable[T], act: Callable[[T], Awaitable[object]], *
         raise first_leaf(errors) from errors
 
 
+async def first_of(*coros: Coroutine[Any, Any, T]) -> T:
+    """What the first one to end returns or raises; the others are cancelled and have ended by then."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coro, name="racing") for coro in coros]
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as errors:
+        raise first_leaf(errors) from errors
+    return next(task for task in tasks if task in ended).result()
+
+
 def first_leaf(error: BaseException) -> BaseException:
     """The first plain exception inside (nested) exception groups, which is the one that started the fall."""
     while isinstance(error, BaseExceptionGroup):

@@ -76,6 +76,8 @@ class FailureReason(enum.StrEnum):
     EXECUTION_TIMED_OUT = "ExecutionTimedOut"
     OUTPUT_LIMIT_EXCEEDED = "OutputLimitExceeded"
     OUT_OF_MEMORY = "OutOfMemory"
+    PROCESS_LIMIT_EXCEEDED = "ProcessLimitExceeded"
+    DISK_LIMIT_EXCEEDED = "DiskLimitExceeded"
     IMAGE_NOT_FOUND = "ImageNotFound"
     IMAGE_ACCESS_DENIED = "ImageAccessDenied"
     IMAGE_NOT_PULLED = "ImageNotPulled"

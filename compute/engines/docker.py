@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from compute.disk_watch import LEAST_PAUSE_SECONDS
 from compute.engines.docker_api import DockerApi, EngineAway, EngineFacts, EngineRefusal
 from compute.engines.docker_container import ContainerRun, Limits
 from compute.engines.docker_credentials import config_file
@@ -75,6 +76,7 @@ class DockerEngine:
         grace_seconds: float = GRACE_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
         engine_wait_seconds: float = ENGINE_WAIT_SECONDS,
+        disk_check_seconds: float = LEAST_PAUSE_SECONDS,
     ) -> AsyncIterator[Self]:
         """An engine that has been looked for once. Containers of ended executions are removed at the end."""
         socket = Path(settings.socket_path)
@@ -82,7 +84,10 @@ class DockerEngine:
             node_id=node_id, pids_limit=settings.pids_limit, bridge_network=settings.bridge_network
         )
         limits = Limits(
-            grace_seconds=grace_seconds, output_limit_bytes=output_limit_bytes, engine_wait_seconds=engine_wait_seconds
+            grace_seconds=grace_seconds,
+            output_limit_bytes=output_limit_bytes,
+            engine_wait_seconds=engine_wait_seconds,
+            disk_check_seconds=disk_check_seconds,
         )
         api = DockerApi(socket)
         try:
@@ -121,7 +126,7 @@ class DockerEngine:
             detail = f"The node's container engine does not answer: {str(error)[:200]}"
             return Broken(FailureReason.ENGINE_UNAVAILABLE, detail)
 
-    def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:  # noqa: ARG002  # see `watch`
+    def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:  # noqa: ARG002  # see `watch`
         return 0
 
     def keep(self, execution_id: ExecutionId) -> None:

@@ -19,9 +19,11 @@ from shared.ids import ExecutionId
 ANSWER_SECONDS = 60.0
 """For what the engine does at once; starting a container on a busy machine takes seconds."""
 LOOK_SECONDS = 5.0
+MEASURE_SECONDS = 600.0
 READ_BYTES = 256 * 1024
 LOG_DRIVERS = ("local", "k8s-file", "json-file")
 """The first one that the engine has: `local` keeps bytes as they are, `k8s-file` is Podman's."""
+OOM = "oom"
 _NO_CONNECTION = 900
 """The status under which aiodocker tells that nobody listens."""
 
@@ -63,6 +65,15 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_running(self) -> bool:
         return self.status in {"running", "paused", "restarting", "removing"}
+
+
+class PullStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of what the engine tells while it pulls. `layer` is empty where it speaks of the whole image."""
+
+    layer: str = ""
+    status: str = ""
+    done_bytes: int = 0
+    total_bytes: int = 0
 
 
 class DockerApi:
@@ -128,8 +139,11 @@ class DockerApi:
 
     @asynccontextmanager
     async def kills(self, label: str, value: str) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:
-        """The names of the containers with `label` = `value` that are sent a signal from now on, and its number."""
-        filters = {"type": ["container"], "event": ["kill"], "label": [f"{label}={value}"]}
+        """The names of the containers with `label` = `value` that are sent a signal from now on, and its number.
+
+        In the place of the number is OOM where the kernel kills a process of the container for its memory.
+        """
+        filters = {"type": ["container"], "event": ["kill", "oom"], "label": [f"{label}={value}"]}
         await self.answers()
         async with _answer():
             response = await self._open("GET", "events", {"filters": json.dumps(filters)})
@@ -151,6 +165,13 @@ class DockerApi:
             oom_killed=bool(state.get("OOMKilled")),
             started_at=str(state.get("StartedAt") or ""),
         )
+
+    async def written_bytes(self, name: str) -> int:
+        """What the container has written to its own layer, which the engine measures by walking it."""
+        with _translated():
+            async with asyncio.timeout(MEASURE_SECONDS):
+                shown = await self._client.containers.container(name).show(size="true")
+        return int(shown.get("SizeRw") or 0)
 
     async def stop(self, name: str, *, grace_seconds: float) -> None:
         """Returns when the container has ended: asked first, killed after the grace."""
@@ -175,11 +196,11 @@ class DockerApi:
         names = ((str(each["Names"][0]).lstrip("/"), each["Labels"].get(wanted, "")) for each in found)
         return {name: ExecutionId(labelled) for name, labelled in names}
 
-    async def pull(self, image: str, auth: Mapping[str, str] | None) -> AsyncIterator[str]:
-        """Words on the progress. `image` names its registry. Raises EngineRefusal, with the registry's own words."""
+    async def pull(self, image: str, auth: Mapping[str, str] | None) -> AsyncIterator[PullStep]:
+        """`image` names its registry. Raises EngineRefusal, with the registry's own words."""
         with _translated():
             async for line in self._client.images.pull(image, auth=dict(auth) if auth else None, stream=True):
-                yield " ".join(str(line[key]) for key in ("id", "status") if line.get(key))
+                yield _pull_step(line)
 
     async def _open(self, method: str, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
         """A stream of raw bytes, which aiodocker would give as text only, or after one more request."""
@@ -219,8 +240,19 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 async def _kills(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str]]:
     with _translated():
         async for line in response.content:
-            told = json.loads(line)["Actor"]["Attributes"]
-            yield told["name"], str(told.get("signal", ""))
+            event = json.loads(line)
+            told = event["Actor"]["Attributes"]
+            yield told["name"], OOM if event.get("Action") == OOM else str(told.get("signal", ""))
+
+
+def _pull_step(line: Mapping[str, Any]) -> PullStep:
+    detail = line.get("progressDetail") or {}
+    return PullStep(
+        layer=str(line.get("id") or ""),
+        status=str(line.get("status") or ""),
+        done_bytes=int(detail.get("current") or 0),
+        total_bytes=int(detail.get("total") or 0),
+    )
 
 
 def _message(body: bytes) -> str:

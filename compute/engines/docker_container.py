@@ -10,14 +10,13 @@ import logging
 import time
 from dataclasses import dataclass
 
+from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.docker_api import ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
 from compute.engines.docker_ends import (
     LOG_INCOMPLETE,
     LOST,
     MACHINE_RESTARTED,
     not_started,
-    out_of_memory,
-    over_limit,
     started_before_boot,
 )
 from compute.engines.docker_images import Images
@@ -35,8 +34,9 @@ from compute.engines.docker_spec import (
     memory_limit,
 )
 from compute.engines.engine import Broken, Exited, Run, RunEnd
+from compute.engines.limit_ends import out_of_memory, over_disk, over_output
 from compute.workspace import STDERR
-from shared.aio import finish
+from shared.aio import finish, first_of
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,9 @@ POLL_SECONDS = 0.25
 START_SECONDS = 120.0
 REMOVE_SECONDS = 90.0
 RESTORED_MODE = 0o755
+OOM_SECONDS = 1.0
 _NO_COMMAND = {126, 127}
+_KILLED = 128 + 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class Limits:
     output_limit_bytes: int
     engine_wait_seconds: float
     """How long a running task may wait for an engine that has stopped answering."""
+    disk_check_seconds: float = LEAST_PAUSE_SECONDS
 
 
 class ContainerRun:
@@ -88,7 +91,7 @@ class ContainerRun:
     async def end(self) -> RunEnd:
         """Raises what `DockerApi` and `Images` raise, OSError where the node's disk fails, InvalidJob."""
         try:
-            found = await (self._resume() if self._run.resumed else self._start())
+            found = await first_of(self._resume() if self._run.resumed else self._start(), self._over_disk())
             await asyncio.to_thread(self._close_folders)
         except BaseException:
             await finish(self._stop(), within=self._limits.grace_seconds + REMOVE_SECONDS)
@@ -109,7 +112,7 @@ class ContainerRun:
         except EngineRefusal as error:
             if not _lacks_image(error):
                 raise
-            await self._images.pull(spec["Image"])
+            await self._images.pull(spec["Image"], self._run.on_progress)
             await finish(self._api.create(self._name, spec), within=START_SECONDS)
         await self._watched()
         try:
@@ -118,7 +121,7 @@ class ContainerRun:
             if not self._started:
                 raise
             self._was_away, over = True, ""
-        return over_limit(over, self._limits.output_limit_bytes) if over else await self._collect()
+        return over_output(over, self._limits.output_limit_bytes) if over else await self._collect()
 
     async def _attached(self) -> str:
         """Which of the outputs is too large; empty when both are closed."""
@@ -213,7 +216,7 @@ class ContainerRun:
                 async for chunk in chunks:
                     await asyncio.to_thread(self._outputs.feed, chunk)
         if self._outputs.over:
-            return over_limit(self._outputs.over, self._limits.output_limit_bytes)
+            return over_output(self._outputs.over, self._limits.output_limit_bytes)
         # Whenever the engine has thrown a part of its log away, at least one whole file is left.
         return LOG_INCOMPLETE if self._outputs.logged_bytes >= LOG_FILE_BYTES else None
 
@@ -227,9 +230,18 @@ class ContainerRun:
             problem = await asyncio.to_thread(not_started, self._run.workspace.result / STDERR, image)
             if problem:
                 return problem
-        if (await self._api.inspect(self._name)).oom_killed:
+        if await self._is_oom_killed(patiently=exit_code == _KILLED):
             return out_of_memory(self._run.resources.memory and memory_limit(self._run.resources))
         return Exited(exit_code)
+
+    async def _is_oom_killed(self, *, patiently: bool) -> bool:
+        """Where the memory is limited; a task that was killed may have run out of it before the engine knows."""
+        deadline = time.monotonic() + (OOM_SECONDS if patiently and self._run.resources.memory else 0.0)
+        while not (self._signals.ran_out_of_memory(self._name) or (await self._api.inspect(self._name)).oom_killed):
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return True
 
     async def _stop(self) -> None:
         if self._started:
@@ -244,6 +256,19 @@ class ContainerRun:
             await self._api.remove(self._name)
         except (EngineAway, EngineRefusal) as error:
             _log.warning("Container %s cannot be removed now, which is tried again later: %s", self._name, error)
+
+    async def _over_disk(self) -> Broken:
+        limit_bytes, pause_seconds = self._run.resources.disk, self._limits.disk_check_seconds
+        used = await disk_exceeded(
+            self._run.workspace, limit_bytes, elsewhere=self._written_bytes, pause_seconds=pause_seconds
+        )
+        return over_disk(used, limit_bytes)
+
+    async def _written_bytes(self) -> int:
+        try:
+            return await self._api.written_bytes(self._name)
+        except (EngineAway, EngineRefusal, TimeoutError):  # not created yet, say; what is wrong the run itself notices
+            return 0
 
     def _open_folders(self) -> None:
         """The image's user may be any, and has to be able to write here."""

@@ -8,6 +8,8 @@ from compute.engines.docker_api import ContainerState, EngineRefusal
 from compute.engines.engine import Broken
 from shared.states import FailureReason
 
+MAX_WORDS = 300
+"""How many characters of the engine's words are told."""
 _INIT_FAILED = (b"[FATAL tini", b"catatonit: failed to exec")
 """What the engine's init process writes when there is no such command in the image."""
 
@@ -35,25 +37,21 @@ LOG_INCOMPLETE = Broken(
 )
 
 
+def _shortened(message: str) -> str:
+    """What was tried is at the beginning and why it did not work at the end."""
+    if len(message) <= MAX_WORDS:
+        return message
+    return f"{message[: MAX_WORDS // 3]} ... {message[-(2 * MAX_WORDS // 3) :]}"
+
+
 def refused(error: EngineRefusal) -> Broken:
     for words, reason, sentence in _REFUSALS:
         if words in error.message.lower():
             return Broken(reason, sentence)
-    told = error.message.removesuffix(": unknown")[:300]
+    told = _shortened(error.message.removesuffix(": unknown"))
     if error.status < 500 or "OCI runtime" in error.message:
         return Broken(FailureReason.TASK_NOT_STARTED, f"The container could not be started: {told}")
     return Broken(FailureReason.NODE_ERROR, f"The node's container engine failed: {told}")
-
-
-def over_limit(name: str, limit_bytes: int) -> Broken:
-    return Broken(FailureReason.OUTPUT_LIMIT_EXCEEDED, f"The task wrote more than {limit_bytes:,} bytes to {name}.")
-
-
-def out_of_memory(limit_bytes: int) -> Broken:
-    """`limit_bytes` 0: there was no limit."""
-    limit = f"its limit of {limit_bytes:,} bytes" if limit_bytes else "the machine has"
-    detail = f"The task needed more memory than {limit} (Resources.Memory) and was killed."
-    return Broken(FailureReason.OUT_OF_MEMORY, detail)
 
 
 def not_started(stderr: Path, image: str) -> Broken | None:

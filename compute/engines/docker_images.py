@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from compute.engines.docker_api import DockerApi, EngineRefusal
 from compute.engines.docker_credentials import find_credentials, full_name, registry_of
+from compute.engines.docker_pull_progress import PullProgress
 from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
@@ -46,9 +48,21 @@ class _Pull:
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.waiting = 0
         self.finished = 0
         self.problem: ImageMissing | None = None
+        self.listeners: list[Callable[[str], None]] = []
+        self.progress: PullProgress | None = None
+        """Of the pull that is under way."""
+
+    def begin(self, image: str) -> PullProgress:
+        self.progress = PullProgress(image, time.monotonic())
+        self.tell(self.progress.sentence)
+        return self.progress
+
+    def tell(self, sentence: str) -> None:
+        if sentence:
+            for listener in self.listeners:
+                listener(sentence)
 
 
 class Images:
@@ -60,40 +74,49 @@ class Images:
     def __repr__(self) -> str:
         return f"<Images, pulling {sorted(self._pulls)}>"
 
-    async def pull(self, image: str) -> None:
-        """Returns when a pull that ended after this was called has succeeded. Raises ImageMissing, EngineAway."""
-        with self._joined(image) as pull:
+    async def pull(self, image: str, on_progress: Callable[[str], None]) -> None:
+        """Returns when a pull that ended after this was called has succeeded. Raises ImageMissing, EngineAway.
+
+        `on_progress` gets a sentence now and then, also where somebody else has begun the pull.
+        """
+        with self._joined(image, on_progress) as pull:
             before = pull.finished
             async with pull.lock:
                 if pull.finished == before:
-                    pull.problem = await self._pulled(image)
+                    pull.problem = await self._pulled(image, pull)
                     pull.finished += 1
                 if pull.problem:
                     raise pull.problem
 
     @contextmanager
-    def _joined(self, image: str) -> Iterator[_Pull]:
+    def _joined(self, image: str, on_progress: Callable[[str], None]) -> Iterator[_Pull]:
         pull = self._pulls.setdefault(image, _Pull())
-        pull.waiting += 1
+        pull.listeners.append(on_progress)
+        if pull.progress is not None:
+            on_progress(pull.progress.sentence)
         try:
             yield pull
         finally:
-            pull.waiting -= 1
-            if not pull.waiting:
+            pull.listeners.remove(on_progress)
+            if not pull.listeners:
                 del self._pulls[image]
 
-    async def _pulled(self, image: str) -> ImageMissing | None:
+    async def _pulled(self, image: str, pull: _Pull) -> ImageMissing | None:
         registry = registry_of(image)
         auth = await asyncio.to_thread(find_credentials, registry, self._credentials)
         _log.info("Pulling the image %s%s.", image, "" if auth is None else " with credentials")
+        progress = pull.begin(image)
         try:
             async with asyncio.timeout(PULL_SECONDS):
-                async for progress in self._api.pull(full_name(image), auth):
-                    _log.debug("%s: %s", image, progress)
+                async for step in self._api.pull(full_name(image), auth):
+                    pull.tell(progress.take(step, time.monotonic()))
         except EngineRefusal as error:
             return why_not(image, registry, error.message)
         except TimeoutError:
             return why_not(image, registry, f"it took longer than {PULL_SECONDS:g} s")
+        finally:
+            pull.progress = None
+        pull.tell(progress.finished(time.monotonic()))
         _log.info("Pulled the image %s.", image)
         return None
 

@@ -7,7 +7,7 @@ its own. The end of the connection tells that the engine has ended.
 import asyncio
 import logging
 
-from compute.engines.docker_api import DockerApi, EngineAway, EngineRefusal
+from compute.engines.docker_api import OOM, DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker_spec import NODE_LABEL
 from shared.ids import NodeId
 
@@ -27,6 +27,7 @@ class Signals:
         self._api = api
         self._node_id = node_id
         self._stopped: set[str] = set()
+        self._hungry: set[str] = set()
         self._listening = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -44,8 +45,13 @@ class Signals:
         """Whether somebody other than this node has sent the container a signal to end."""
         return name in self._stopped
 
+    def ran_out_of_memory(self, name: str) -> bool:
+        """Whether the kernel has killed a process of the container; told up to some time after its end, or never."""
+        return name in self._hungry
+
     def forget(self, name: str) -> None:
         self._stopped.discard(name)
+        self._hungry.discard(name)
 
     async def listen(self) -> None:
         """Until cancelled."""
@@ -61,7 +67,9 @@ class Signals:
             self._listening.set()
             try:
                 async for name, signal in kills:
-                    if signal not in _NO_END:
+                    if signal == OOM:
+                        self._hungry.add(name)
+                    elif signal not in _NO_END:
                         self._stopped.add(name)
             finally:
                 self._listening.clear()

@@ -28,6 +28,8 @@ class Run:
     resources: Capacity = field(default_factory=Capacity)
     """What the task may use, where the engine can enforce it; zero is no limit."""
     resumed: bool = False
+    on_progress: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    """Told in a sentence what the task waits for, before it runs."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,11 @@ class Engine(Protocol):
         Raises OSError where the node itself is the reason, such as a full disk.
         """
 
-    def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:
-        """End what an earlier process of this node started and did not end. Blocks."""
+    def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:
+        """End what an earlier process of this node started and did not end. Blocks.
+
+        `process` is what `on_started` was given, or None if the node was killed before it could note that.
+        """
 
 
 @runtime_checkable

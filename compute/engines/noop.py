@@ -18,5 +18,5 @@ class NoopEngine:
         await run.on_started(None)
         return Exited(0)
 
-    def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:  # noqa: ARG002  # nothing runs
+    def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:  # noqa: ARG002  # nothing runs
         return 0

@@ -1,23 +1,30 @@
 """How a command runs on the host itself, in a process group of its own.
 
-There is no isolation: the task has the rights of the node's user, and what leaves the process group is out of reach.
-The node's operator has to enable this engine.
+There is no isolation: the task has the rights of the node's user, so the node's operator has to enable this engine.
+Memory, disk space and the number of processes are limited by looking again and again, which needs no rights and no
+control groups; a task may exceed a limit until the next look. CPU is not limited: what a job asks for decides where it
+is placed, and nothing more.
 """
 
 import asyncio
 import errno
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.engine import Broken, Exited, Run, RunEnd
-from compute.engines.process_group import ProcessGroup
+from compute.engines.limit_ends import over_disk, over_output
+from compute.engines.process_group import ProcessGroup, in_thread_if_any
+from compute.engines.process_limits import broken_limit
+from compute.engines.strays import Strays
 from compute.environment import basics
 from compute.process_mark import ProcessMark, kill_left_over
-from compute.workspace import STDERR, STDOUT, Workspace
-from shared.aio import finish, process_ended
+from compute.workspace import STDERR, STDOUT
+from shared.aio import finish, first_of, process_ended
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
 from shared.states import FailureReason
@@ -26,7 +33,13 @@ GRACE_SECONDS = 10.0
 """Between asking a task to stop and killing it."""
 OUTPUT_LIMIT_BYTES = 1 << 30
 """For stdout and for stderr each."""
-CHECK_SECONDS = 1.0
+PROCESSES_LIMIT = 1024
+FIRST_CHECK_SECONDS = 0.1
+"""A task that is quicker costs no look at all."""
+CHECK_SECONDS = 0.25
+MOST_CHECK_SECONDS = 1.0
+PAUSE_SHARE = 20.0
+"""Between two looks passes so many times the duration of a look, within CHECK_SECONDS and MOST_CHECK_SECONDS."""
 START_SECONDS = 60.0
 
 
@@ -71,42 +84,50 @@ def parse_params(params: Mapping[str, Any]) -> ProcessParams:
 
 
 class ProcessEngine:
+    """`strays` have to adopt for tasks to be held to their limits; else a task's group is all that is known of it."""
+
     name = "process"
 
     def __init__(
         self,
         node_environment: Mapping[str, str],
         *,
+        strays: Strays,
+        processes_limit: int = PROCESSES_LIMIT,
         grace_seconds: float = GRACE_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
         check_seconds: float = CHECK_SECONDS,
+        disk_check_seconds: float = LEAST_PAUSE_SECONDS,
     ) -> None:
         self._node_environment = node_environment
+        self._strays = strays
+        self._processes_limit = processes_limit
         self._grace_seconds = grace_seconds
         self._output_limit_bytes = output_limit_bytes
         self._check_seconds = check_seconds
+        self._disk_check_seconds = disk_check_seconds
 
     def check(self, params: Mapping[str, Any]) -> None:
         parse_params(params)
 
     async def run(self, run: Run) -> RunEnd:
         params = parse_params(run.task.engine.params)
-        group = ProcessGroup()
+        group = ProcessGroup(run.execution_id, self._strays)
+        broken: Broken | None = None
         try:
             try:
                 await finish(asyncio.to_thread(self._start, group, params, run), within=START_SECONDS)
             except (OSError, ValueError) as error:
                 return _not_started(params.command[0], error)
             await run.on_started(group.mark)
-            over = await self._ended_or_over_limit(group.pid, run.workspace)
+            broken = await first_of(self._ended_or_broken(group, run), self._over_disk(run))
         finally:
-            await finish(group.end(self._grace_seconds), within=self._grace_seconds + START_SECONDS)
-        if over:
-            limit = f"{self._output_limit_bytes:,} bytes"
-            return Broken(FailureReason.OUTPUT_LIMIT_EXCEEDED, f"The task wrote more than {limit} to {over}.")
-        return Exited(group.exit_code)
+            # Whoever breaks a limit would break it further while being asked to stop.
+            grace_seconds = 0.0 if broken else self._grace_seconds
+            await finish(group.end(grace_seconds), within=grace_seconds + START_SECONDS)
+        return broken or Exited(group.exit_code)
 
-    def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:
+    def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:
         return kill_left_over(process, execution_id)
 
     def _start(self, group: ProcessGroup, params: ProcessParams, run: Run) -> None:
@@ -121,24 +142,39 @@ class ProcessEngine:
                 stderr=stderr,
             )
 
-    async def _ended_or_over_limit(self, pid: int, workspace: Workspace) -> str:
-        """Which of the outputs is too large; empty when the task has ended before that."""
-        ended = False
-        while not ended:
+    async def _ended_or_broken(self, group: ProcessGroup, run: Run) -> Broken | None:
+        """None when the task has ended by itself, within its limits."""
+        pause, ended, broken = min(FIRST_CHECK_SECONDS, self._check_seconds), False, None
+        while not ended and broken is None:
             try:
-                async with asyncio.timeout(self._check_seconds):
-                    await process_ended(pid)
+                async with asyncio.timeout(pause):
+                    await process_ended(group.pid)
                 ended = True
             except TimeoutError:
                 pass
-            over = await asyncio.to_thread(self._over_limit, workspace.result)
-            if over:
-                return over
-        return ""
+            begun = time.monotonic()
+            broken = await in_thread_if_any(self._broken, None if ended else group, run)
+            wanted = PAUSE_SHARE * (time.monotonic() - begun)
+            pause = max(self._check_seconds, min(MOST_CHECK_SECONDS, wanted))
+        return broken
 
-    def _over_limit(self, result: Path) -> str:
-        sizes = {name: (result / name).stat().st_size for name in (STDOUT, STDERR)}
-        return next((name for name, size in sizes.items() if size > self._output_limit_bytes), "")
+    def _broken(self, group: ProcessGroup | None, run: Run) -> Broken | None:
+        """Which limit is broken. Without a group the task has ended, and its output alone is left to be judged."""
+        for name in (STDOUT, STDERR):
+            if (run.workspace.result / name).stat().st_size > self._output_limit_bytes:
+                return over_output(name, self._output_limit_bytes)
+        if group is None:
+            return None
+        memory = run.resources.memory
+        broken = broken_limit(group.family, memory_limit_bytes=memory, processes_limit=self._processes_limit)
+        if broken:
+            group.kill()  # here, because a fork bomb leaves the event loop little time
+        return broken
+
+    async def _over_disk(self, run: Run) -> Broken:
+        limit_bytes = run.resources.disk
+        used = await disk_exceeded(run.workspace, limit_bytes, pause_seconds=self._disk_check_seconds)
+        return over_disk(used, limit_bytes)
 
 
 _START_PROBLEMS = {

@@ -9,21 +9,36 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, ParamSpec, TypeVar
 
+from compute.engines.strays import Strays
 from compute.process_mark import ProcessMark, mark_process
+from compute.process_table import Process
 from shared.aio import process_ended
+from shared.ids import ExecutionId
 
 POLL_SECONDS = 0.01
 GONE_POLLS = 20
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_thread_if_any(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """In a thread, or in the loop where no thread can be started: a fork bomb leads to that, and has to be ended."""
+    try:
+        return await asyncio.to_thread(act, *args, **kwargs)
+    except RuntimeError:
+        return act(*args, **kwargs)
 
 
 class ProcessGroup:
-    """A command in a session of its own, with whatever it starts and does not move to yet another session."""
+    """A command in a session of its own, with whatever it starts; `strays` finds what moves to yet another session."""
 
-    def __init__(self) -> None:
+    def __init__(self, execution_id: ExecutionId, strays: Strays) -> None:
+        self._execution_id = execution_id
+        self._strays = strays
         self._leader: subprocess.Popen[bytes] | None = None
         self._mark: ProcessMark | None = None
         self._unwanted = False
@@ -65,9 +80,19 @@ class ProcessGroup:
         if self._unwanted:
             self._signal(signal.SIGKILL)
             self._leader.wait()
+        else:
+            self._strays.begins(self._mark, self._execution_id)
+
+    def kill(self) -> None:
+        """At once, and from any thread: no process of the group can be started any more. `end` has to follow."""
+        self._signal(signal.SIGKILL)
+
+    def family(self) -> Iterator[Process]:
+        """All of its processes that are alive, wherever they have gone. Blocks."""
+        return self._strays.family(self.mark)
 
     async def end(self, grace_seconds: float) -> None:
-        """Nothing of the group is left afterwards. A leader that still runs is asked first and has the grace period."""
+        """Nothing of it is left afterwards. A leader that still runs is asked first and has the grace period."""
         self._unwanted = True
         if self._leader is None:
             return
@@ -80,6 +105,8 @@ class ProcessGroup:
         self._signal(signal.SIGKILL)
         await process_ended(self.pid)
         self._leader.wait()
+        if self._mark is not None and self._strays.ends(self._mark):
+            await in_thread_if_any(self._strays.end_ownerless)
         await self._gone()
 
     def _leader_has_ended(self) -> bool:
@@ -98,7 +125,7 @@ class ProcessGroup:
             await asyncio.sleep(POLL_SECONDS)
 
     def _reap_orphans(self) -> None:
-        """Where this process is the first one of a container, what lost its parent is its child."""
+        """What lost its parent is a child of this process, if it is a subreaper or the first one of a container."""
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-self.pid, os.WNOHANG)[0]:
                 pass

@@ -22,8 +22,7 @@ from compute.upload import Upload
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
 from shared.jobspec import SpecConfig, Task
-from shared.messages import Assignment, ExecutionFailed
-from shared.signed_url import Grant
+from shared.messages import Assignment, ExecutionFailed, NodeRequestAnswer, UploadRequest
 from shared.transport import Connection
 
 
@@ -47,7 +46,7 @@ class ScriptedEngine:
             self.stopped = True
             raise
 
-    def end_left_over(self, process: ProcessMark, execution_id: ExecutionId) -> int:
+    def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:
         return 0
 
 
@@ -71,13 +70,13 @@ class Bench:
         )
         entry = new_entry(replace(made, **changes))
 
-        async def ask(_: ExecutionId, __: str) -> Grant:
+        async def ask(_: UploadRequest) -> NodeRequestAnswer:
             raise AssertionError("no grant is needed here")
 
         return Execution(entry, Grants(entry.execution_id, ask), self.slots.admit(Capacity(cpu=1.0)))
 
     def supervisor(self, engine: ScriptedEngine) -> Supervisor:
-        def no_upload(_: Execution) -> Upload:
+        def no_upload(_: Execution, __: Callable[[str], None]) -> Upload:
             raise AssertionError("nothing is published here")
 
         # Never connected: what is told stays in the journal, where the test reads it.

@@ -122,10 +122,11 @@ async def test_it_gets_nothing_of_our_environment_that_it_does_not_need(
         assert b"very-secret" not in Path(f"/proc/{server.pid}/environ").read_bytes()
 
 
-async def test_it_is_in_a_session_of_its_own(config: ServerConfig) -> None:
+async def test_it_is_in_a_process_group_of_its_own_and_stays_in_our_session(config: ServerConfig) -> None:
     async with NatsServer(config) as server:
         assert server.pid is not None
-        assert os.getsid(server.pid) == server.pid
+        assert os.getpgid(server.pid) == server.pid
+        assert os.getsid(server.pid) == os.getsid(0)
 
 
 async def test_it_is_stopped_when_the_body_fails(config: ServerConfig) -> None:

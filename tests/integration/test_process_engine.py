@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +13,19 @@ import pytest
 from blockbuster import blockbuster_ctx
 from msgspec.structs import replace
 
-from compute.engines import Broken, Exited, ProcessEngine, Run, RunEnd
+from compute.engines import Broken, Exited, Run
 from compute.process_mark import ProcessMark, kill_left_over, mark_process
-from compute.workspace import Workspace
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
-from shared.jobspec import ResultPath, SpecConfig, Task
+from shared.jobspec import SpecConfig, Task
 from shared.states import FailureReason
+from tests.integration.process_bench import Bench, is_alive
 from tests.waiting import eventually
-
-NODE_ENVIRONMENT = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "wJalr"}
-
-
-class Bench:
-    """One workspace, and runs in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.workspace = Workspace(folder / "e-1")
-        self.workspace.create([ResultPath(name="outputs", path="/outputs")])
-        self.marks: list[ProcessMark | None] = []
-
-    async def run(self, engine: ProcessEngine, params: Mapping[str, Any]) -> RunEnd:
-        async def on_started(mark: ProcessMark | None) -> None:
-            self.marks.append(mark)
-
-        task = Task(name="main", engine=SpecConfig(type="process", params=dict(params)))
-        environment = {"TARPON_EXECUTION_ID": "e-1"}
-        return await engine.run(
-            Run(
-                execution_id=ExecutionId("e-1"),
-                task=task,
-                workspace=self.workspace,
-                environment=environment,
-                on_started=on_started,
-            )
-        )
-
-    async def shell(self, script: str, **limits: Any) -> RunEnd:
-        return await self.run(engine(**limits), {"Entrypoint": ["/bin/sh", "-c"], "Parameters": [script]})
-
-    @asynccontextmanager
-    async def running(self, script: str, **limits: Any) -> AsyncIterator["asyncio.Task[RunEnd]"]:
-        """The script, running; cancelled at the end."""
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self.shell(script, **limits), name="run")
-            try:
-                await eventually(lambda: self.marks, what="the task runs")
-                yield task
-            finally:
-                task.cancel()
-
-    def read(self, name: str) -> str:
-        return (self.workspace.result / name).read_text()
-
-    def pid_in(self, name: str) -> int:
-        return int((self.workspace.folder / name).read_text())
-
-    def has(self, name: str) -> Callable[[], bool]:
-        path = self.workspace.folder / name
-        return lambda: path.exists() and path.read_text().endswith("\n")
-
-
-def engine(**limits: Any) -> ProcessEngine:
-    return ProcessEngine(NODE_ENVIRONMENT, **{"grace_seconds": 5.0, "check_seconds": 0.05} | limits)
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
-
-
-def is_alive(pid: int) -> bool:
-    """A zombie that nobody has reaped yet does no harm any more."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in {"Z", "X"}
 
 
 @pytest.mark.parametrize("code", [0, 1, 42, 255])
@@ -105,13 +39,37 @@ async def test_what_the_task_writes_is_in_the_result(bench: Bench) -> None:
     assert (bench.workspace.folder / "outputs" / "file").read_text() == "file\n"
 
 
+async def test_binary_output_is_in_the_result_byte_for_byte(bench: Bench) -> None:
+    script = "head -c 3000000 /dev/urandom > copy; cat copy; printf 'no newline' >&2"
+    assert await bench.shell(script) == Exited(0)
+    assert (bench.workspace.result / "stdout").read_bytes() == (bench.workspace.folder / "copy").read_bytes()
+    assert bench.read("stderr") == "no newline"
+
+
+async def test_nothing_of_ten_million_lines_is_lost(bench: Bench) -> None:
+    assert await bench.shell("seq 10000000") == Exited(0)
+    stdout = bench.workspace.result / "stdout"
+    assert stdout.stat().st_size == sum(9 * 10 ** (n - 1) * (n + 1) for n in range(1, 8)) + 9
+    with stdout.open("rb") as file:
+        file.seek(-18, os.SEEK_END)
+        assert file.read() == b"\n9999999\n10000000\n"[-18:]
+
+
+async def test_two_gibibytes_of_output_are_stopped_at_the_limit(bench: Bench) -> None:
+    script = "trap '' TERM; head -c 2147483648 /dev/zero; while :; do sleep 0.05; done"
+    end = await bench.shell(script, output_limit_bytes=10 << 20, grace_seconds=0.2)
+    assert isinstance(end, Broken)
+    assert end.reason is FailureReason.OUTPUT_LIMIT_EXCEEDED
+    assert "10,485,760 bytes" in end.detail
+
+
 async def test_a_death_by_signal_is_told_as_a_shell_tells_it(bench: Bench) -> None:
     assert await bench.shell("kill -KILL $$") == Exited(128 + signal.SIGKILL)
 
 
 async def test_the_task_sees_its_own_environment_and_no_other(bench: Bench) -> None:
     params = {"Entrypoint": ["/usr/bin/env"], "EnvironmentVariables": ["GREETING=a=b", "TARPON_EXECUTION_ID=e-9"]}
-    await bench.run(engine(), params)
+    await bench.run(params)
     seen = dict(line.split("=", 1) for line in bench.read("stdout").splitlines())
     assert seen == {
         "PATH": os.environ["PATH"],
@@ -124,7 +82,7 @@ async def test_the_task_sees_its_own_environment_and_no_other(bench: Bench) -> N
 
 async def test_the_keys_of_the_parameters_are_read_in_any_case(bench: Bench) -> None:
     params = {"ENTRYPOINT": ["/bin/pwd"], "workingdirectory": "/deep/down", "Unknown": 1}
-    assert await bench.run(engine(), params) == Exited(0)
+    assert await bench.run(params) == Exited(0)
     assert bench.read("stdout") == f"{bench.workspace.folder}/deep/down\n"
 
 
@@ -149,7 +107,7 @@ async def test_a_command_that_cannot_start_is_told_in_words_of_the_user(
     script = bench.workspace.folder / "script"
     script.write_bytes(b"\0\0")
     script.chmod(0o755)
-    end = await bench.run(engine(), params)
+    end = await bench.run(params)
     assert isinstance(end, Broken)
     assert end.reason is FailureReason.TASK_NOT_STARTED
     assert problem in end.detail
@@ -224,7 +182,7 @@ async def test_a_start_that_cannot_be_noted_ends_the_task(bench: Bench) -> None:
         execution_id=ExecutionId("e-1"), task=task, workspace=bench.workspace, environment={}, on_started=on_started
     )
     with pytest.raises(OSError, match="No space"):
-        await engine().run(run)
+        await bench.engine().run(run)
     assert not is_alive(pids[0])
 
 
@@ -247,9 +205,9 @@ async def test_nothing_blocks_the_loop(bench: Bench) -> None:
         {"Entrypoint": ["true"], "WorkingDirectory": "../up"},
     ],
 )
-def test_parameters_that_make_no_command_are_refused(params: dict[str, Any]) -> None:
+def test_parameters_that_make_no_command_are_refused(bench: Bench, params: dict[str, Any]) -> None:
     with pytest.raises(InvalidJob):
-        engine().check(params)
+        bench.engine().check(params)
 
 
 def _run_in_session(script: str, folder: Path) -> ProcessMark:

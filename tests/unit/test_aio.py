@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.aio import background, finish, first_leaf, pipelined, process_ended, stop_requested
+from shared.aio import background, finish, first_leaf, first_of, pipelined, process_ended, stop_requested
 
 A_MOMENT = 5.0
 
@@ -185,6 +185,49 @@ class TestPipelined:
             caller.cancel()
         assert caller.cancelled()
         assert sorted(ended) == [0, 1]
+
+
+class TestFirstOf:
+    """What comes of several that are run at once."""
+
+    async def test_the_first_to_end_gives_the_answer_and_the_others_are_cancelled(self) -> None:
+        cancelled: list[str] = []
+
+        async def quick() -> str:
+            return "quick"
+
+        async def slow() -> str:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.append("slow")
+            return "slow"
+
+        assert await first_of(slow(), quick()) == "quick"
+        assert cancelled == ["slow"]
+
+    async def test_its_error_is_raised_as_it_is(self) -> None:
+        async def failing() -> None:
+            raise OSError(28, "no space")
+
+        with pytest.raises(OSError, match="no space"):
+            await first_of(failing(), asyncio.sleep(1000))
+
+    async def test_cancelling_it_cancels_all(self) -> None:
+        ended: list[int] = []
+
+        async def waiting(number: int) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(number)
+
+        async with asyncio.TaskGroup() as group:
+            race = group.create_task(first_of(waiting(1), waiting(2)), name="race")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            race.cancel()
+        assert sorted(ended) == [1, 2]
 
 
 class TestBackground:

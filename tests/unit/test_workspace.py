@@ -1,5 +1,6 @@
 """What a task leaves in its workspace becomes the result folder, and nothing outside of it does."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,32 @@ def test_a_workspace_is_removed_whatever_modes_and_links_are_in_it(workspace: Wo
     workspace.discard()
     assert not workspace.folder.exists()
     assert [path.name for path in kept.iterdir()] == ["file"]
+
+
+def test_folders_that_are_nested_too_deeply_to_be_named_are_removed(workspace: Workspace) -> None:
+    """A path of more than 4,096 bytes cannot be opened, and there are more folders than Python recurses."""
+    folder = os.open(workspace.folder, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("folder", dir_fd=folder)
+        inner = os.open("folder", os.O_RDONLY, dir_fd=folder)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=inner))
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    workspace.discard()
+    assert not workspace.folder.exists()
+
+
+def test_a_workspace_that_was_replaced_by_a_link_is_removed_without_what_it_leads_to(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    kept.chmod(0o750)
+    (kept / "file").touch()
+    workspace.folder.rename(tmp_path / "moved")
+    workspace.folder.symlink_to(kept)
+    workspace.discard()
+    assert not workspace.folder.is_symlink()
+    assert (kept / "file").exists()
+    assert kept.stat().st_mode & 0o777 == 0o750

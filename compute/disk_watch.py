@@ -1,0 +1,86 @@
+"""How a task is held to its disk space: its files are measured again and again, and cost no more than they must."""
+
+import asyncio
+import contextlib
+import os
+import stat
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+from compute.workspace import Workspace
+
+LEAST_PAUSE_SECONDS = 1.0
+PAUSE_SHARE = 20.0
+"""A pause lasts so many times as long as the look before it, so that looking takes at most a twentieth of the time."""
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are: see stat(2)
+
+
+async def nothing_else() -> int:
+    return 0
+
+
+async def disk_exceeded(
+    workspace: Workspace,
+    limit_bytes: int,
+    *,
+    elsewhere: Callable[[], Awaitable[int]] = nothing_else,
+    pause_seconds: float = LEAST_PAUSE_SECONDS,
+) -> int:
+    """Wait until the task has more bytes on disk than its limit, and tell how many.
+
+    `elsewhere` tells what it has outside of its workspace. A limit of 0 is none, and waited for until cancelled.
+    """
+    pause = pause_seconds
+    while True:
+        await asyncio.sleep(pause)
+        begun = time.monotonic()
+        if limit_bytes:
+            used = await _measured(workspace) + await elsewhere()
+            if used > limit_bytes:
+                return used
+        pause = max(pause_seconds, PAUSE_SHARE * (time.monotonic() - begun))
+
+
+async def _measured(workspace: Workspace) -> int:
+    unwanted = threading.Event()
+    try:
+        return await asyncio.to_thread(disk_bytes, (workspace.folder, workspace.result), unwanted)
+    finally:
+        unwanted.set()
+
+
+def disk_bytes(roots: tuple[Path, ...], unwanted: threading.Event) -> int:
+    """What is allocated to all below `roots`; a file with several names counts once. Blocks until `unwanted` is set.
+
+    No link is followed and no other file system entered. What vanishes meanwhile, or may not be read, is left out.
+    """
+    total, seen = 0, set[tuple[int, int]]()
+    for root in roots:
+        for found in _walk(root):
+            if unwanted.is_set():
+                return total
+            if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+                if (found.st_dev, found.st_ino) in seen:
+                    continue
+                seen.add((found.st_dev, found.st_ino))
+            total += found.st_blocks * _BLOCK_BYTES
+    return total
+
+
+def _walk(root: Path) -> Iterator[os.stat_result]:
+    try:
+        device = root.lstat().st_dev
+    except FileNotFoundError:
+        return
+    folders = [os.fspath(root)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    if found.st_dev == device:
+                        yield found
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(entry.path)

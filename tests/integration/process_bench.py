@@ -1,0 +1,88 @@
+"""The process engine, and runs in one workspace (no tests in here)."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from compute.engines import Broken, ProcessEngine, Run, RunEnd
+from compute.engines.strays import Strays
+from compute.process_mark import ProcessMark
+from compute.workspace import Workspace
+from shared.capacity import Capacity
+from shared.ids import ExecutionId
+from shared.jobspec import ResultPath, SpecConfig, Task
+from tests.waiting import eventually
+
+NODE_ENVIRONMENT = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "wJalr"}
+
+
+class Bench:
+    """One workspace, and runs in it as the execution `name`. `strays` is what all engines of this process share."""
+
+    def __init__(self, folder: Path, strays: Strays | None = None, *, name: str = "e-1") -> None:
+        self.id = ExecutionId(name)
+        self.workspace = Workspace(folder / name)
+        self.workspace.create([ResultPath(name="outputs", path="/outputs")])
+        self.marks: list[ProcessMark | None] = []
+        self._strays = strays or Strays()
+
+    def engine(self, **limits: Any) -> ProcessEngine:
+        given = {"grace_seconds": 5.0, "check_seconds": 0.05, "disk_check_seconds": 0.05} | limits
+        return ProcessEngine(NODE_ENVIRONMENT, strays=self._strays, **given)
+
+    async def run(self, params: Mapping[str, Any], *, resources: Capacity | None = None, **limits: Any) -> RunEnd:
+        async def on_started(mark: ProcessMark | None) -> None:
+            self.marks.append(mark)
+
+        task = Task(name="main", engine=SpecConfig(type="process", params=dict(params)))
+        return await self.engine(**limits).run(
+            Run(
+                execution_id=self.id,
+                task=task,
+                workspace=self.workspace,
+                environment={"TARPON_EXECUTION_ID": self.id},
+                on_started=on_started,
+                resources=resources or Capacity(),
+            )
+        )
+
+    async def shell(self, script: str, **limits: Any) -> RunEnd:
+        return await self.run({"Entrypoint": ["/bin/sh", "-c"], "Parameters": [script]}, **limits)
+
+    async def broken(self, script: str, **limits: Any) -> Broken:
+        end = await self.shell(script, **limits)
+        assert isinstance(end, Broken), end
+        return end
+
+    @asynccontextmanager
+    async def running(self, script: str, **limits: Any) -> AsyncIterator["asyncio.Task[RunEnd]"]:
+        """The script, running; cancelled at the end."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self.shell(script, **limits), name="run")
+            try:
+                await eventually(lambda: self.marks, what="the task runs")
+                yield task
+            finally:
+                task.cancel()
+
+    def read(self, name: str) -> str:
+        return (self.workspace.result / name).read_text()
+
+    def pid_in(self, name: str) -> int:
+        return int((self.workspace.folder / name).read_text())
+
+    def has(self, name: str) -> Callable[[], bool]:
+        path = self.workspace.folder / name
+        return lambda: path.exists() and path.read_text().endswith("\n")
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie that nobody has reaped yet does no harm any more."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in {"Z", "X"}
