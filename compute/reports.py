@@ -1,10 +1,12 @@
 """How facts reach the orchestrator: in order per execution, many executions at once, kept until a stream has them.
 
 A fact that does not end its execution waits a moment for the next one, so that a short task costs one report. What was
-sent stays in the journal until the orchestrator's receipt; what was not sent when the process ends, too.
+sent stays in the journal until the orchestrator's receipt; what was not sent when the process ends, too. Progress alone
+is not in the journal, and travels apart from what an older orchestrator understands.
 """
 
 import asyncio
+import itertools
 import time
 
 from msgspec.structs import replace
@@ -13,7 +15,7 @@ from compute.backoff import Backoff
 from compute.journal import Happening
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
-from shared.messages import AnyFact, Report, encode
+from shared.messages import AnyFact, ExecutionProgressed, Report, encode
 from shared.transport import Connection
 
 HOLD_SECONDS = 0.05
@@ -88,8 +90,8 @@ class Reports:
     async def _send(self, execution_id: ExecutionId) -> None:
         pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while happenings := self._waiting.get(execution_id):
-            count = len(happenings)
             await self._connection.wait_connected()
+            count = _count_together(happenings)
             report = encode(_report(execution_id, happenings[:count]))
             try:
                 await self._connection.publish_durably(self._subject, report, timeout=SEND_SECONDS)
@@ -104,6 +106,13 @@ class Reports:
     def _check_all_sent(self) -> None:
         if not self._waiting:
             self._all_sent.set()
+
+
+def _count_together(happenings: list[Happening]) -> int:
+    """How many of the first ones are progress, or are none."""
+    kinds = itertools.groupby(isinstance(each.fact, ExecutionProgressed) for each in happenings)
+    _, first = next(kinds)
+    return sum(1 for _ in first)
 
 
 def _report(execution_id: ExecutionId, happenings: list[Happening]) -> Report:

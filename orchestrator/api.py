@@ -47,7 +47,7 @@ class Api:
             *parts.routes(),
             *LogRoutes(parts=parts, logs=logs).routes(),
             *NodeRoutes(model=model, store=store, nodes=nodes).routes(),
-            *AgentRoutes(name=name, config=config, store=store, locations=locations).routes(),
+            *AgentRoutes(name=name, config=config, model=model, nodes=nodes, store=store, locations=locations).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description."),
         )
         self._document = msgspec.json.encode(document(self.routes))

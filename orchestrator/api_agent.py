@@ -6,6 +6,8 @@ from orchestrator import views
 from orchestrator.api_requests import answer
 from orchestrator.api_routes import AGENT, Route
 from orchestrator.locations import Locations
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
 from orchestrator.shown_settings import shown_settings
 from orchestrator.store import Store
 from shared import rest
@@ -17,9 +19,13 @@ DOCUMENT = f"{BASE_PATH}/openapi.json"
 
 
 class AgentRoutes:
-    def __init__(self, *, name: str, config: Config, store: Store, locations: Locations) -> None:
+    def __init__(
+        self, *, name: str, config: Config, model: Model, nodes: Nodes, store: Store, locations: Locations
+    ) -> None:
         self._name = name
         self._config = shown_settings(config)
+        self._model = model
+        self._nodes = nodes
         self._store = store
         self._locations = locations
 
@@ -40,6 +46,21 @@ class AgentRoutes:
                 rest.AgentNodeResponse,
             ),
             Route("GET", f"{AGENT}/config", self.get_config, settings, rest.AgentConfigResponse),
+            Route(
+                "GET",
+                f"{AGENT}/authconfig",
+                self.get_auth_config,
+                "The identity provider for people who log in: none.",
+                rest.AuthConfigResponse,
+            ),
+            Route("GET", f"{AGENT}/debug", self.get_debug, "What there is to do, in numbers.", rest.DebugResponse),
+            Route(
+                "GET",
+                f"{BASE_PATH}/auth",
+                self.get_auth_methods,
+                "The ways to authenticate: none, and none is needed.",
+                rest.AuthMethodsResponse,
+            ),
             Route("GET", "/", self.get_root, "To the description of the API.", redirects=True),
             Route("GET", "/version", self.get_root_version, "To the version.", redirects=True),
         )
@@ -72,6 +93,15 @@ class AgentRoutes:
 
     async def get_config(self, _: web.Request) -> web.Response:
         return answer(rest.AgentConfigResponse(config=self._config))
+
+    async def get_auth_config(self, _: web.Request) -> web.Response:
+        return answer(rest.AuthConfigResponse())
+
+    async def get_auth_methods(self, _: web.Request) -> web.Response:
+        return answer(rest.AuthMethodsResponse())
+
+    async def get_debug(self, _: web.Request) -> web.Response:
+        return answer(views.debug_view(self._model, self._nodes))
 
     async def get_root(self, _: web.Request) -> web.Response:
         raise web.HTTPFound(DOCUMENT)

@@ -14,6 +14,7 @@ from shared.messages import (
     AnyFact,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionProgressed,
     ExecutionStarted,
     OutputPublished,
     RunOutput,
@@ -22,6 +23,13 @@ from shared.messages import (
 from shared.states import DesiredState, ExecutionState, FailureReason, JobState, check_transition
 
 MAX_DETAIL = 2000
+MAX_PROGRESS_TEXT = 300
+MAX_PROGRESS = 48
+"""How many lines of progress one execution may have, so that all its other events stay in its history."""
+MAX_WAITING = 8
+"""The same for lines that tell what its result waits for."""
+PROGRESS_TOPIC = "Preparing Execution"
+PUBLISHING_TOPIC = "Publishing Results"
 
 
 def story(record: ExecutionRecord) -> str:
@@ -48,8 +56,7 @@ def moved(
     Raises IllegalTransition for a step that the life cycle does not know.
     """
     check_transition(record.state, state, story(record))
-    time, recorded = (now, 0) if at is None or at == now else (at, now)
-    event = Event(time=time, recorded=recorded, topic=topic, message=message, details=details or {})
+    event = _event(topic, message, now=now, at=at, details=details)
     return msgspec.structs.replace(
         record,
         state=state,
@@ -60,6 +67,11 @@ def moved(
         result=result or record.result,
         failure=failure or record.failure,
     )
+
+
+def _event(topic: str, message: str, *, now: int, at: int | None, details: dict[str, str] | None = None) -> Event:
+    time, recorded = (now, 0) if at is None or at == now else (at, now)
+    return Event(time=time, recorded=recorded, topic=topic, message=message, details=details or {})
 
 
 def failed(record: ExecutionRecord, reason: FailureReason, detail: str, *, now: int) -> ExecutionRecord:
@@ -99,6 +111,11 @@ def is_behind(record: ExecutionRecord, fact: AnyFact) -> bool:
         return record.state in {ExecutionState.RUNNING, ExecutionState.PUBLISHING}
     if isinstance(fact, TaskEnded):
         return record.state is ExecutionState.PUBLISHING
+    if isinstance(fact, ExecutionProgressed):
+        told = [event for event in record.events if event.topic in {PROGRESS_TOPIC, PUBLISHING_TOPIC}]
+        topic, limit = _progress_place(record)
+        is_full = sum(event.topic == topic for event in told) >= limit
+        return is_full or _progress_text(fact) in {event.message for event in told}
     return False
 
 
@@ -122,7 +139,7 @@ def after_fact(
                 ExecutionState.COMPLETED,
                 now=now,
                 at=at,
-                topic="Publishing Results",
+                topic=PUBLISHING_TOPIC,
                 message=message,
                 result=result,
             )
@@ -131,6 +148,8 @@ def after_fact(
         case ExecutionCancelled():
             reason = fact.reason[:MAX_DETAIL] or "Stopped by its node"
             return cancelled(record, reason, now=now, at=at)
+        case ExecutionProgressed():
+            return _progressed(record, fact, now=now, at=at)
         case _:
             assert_never(fact)
 
@@ -158,12 +177,30 @@ def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, *, now: int, 
         ExecutionState.FAILED,
         now=now,
         at=at,
-        topic="Publishing Results" if publishing else "Running Execution",
+        topic=PUBLISHING_TOPIC if publishing else "Running Execution",
         message=fact.detail[:MAX_DETAIL] or reason,
         details=_failure_details(reason, retryable=reason.retryable),
         output=_bounded(fact.output) if fact.output else None,
         failure=Failure(reason=reason, detail=fact.detail[:MAX_DETAIL], retryable=reason.retryable),
     )
+
+
+def _progressed(record: ExecutionRecord, fact: ExecutionProgressed, *, now: int, at: int) -> ExecutionRecord:
+    """In the same state; a line more in the history."""
+    topic, _ = _progress_place(record)
+    event = _event(topic, _progress_text(fact), now=now, at=at)
+    return msgspec.structs.replace(record, modify_time=now, events=with_event(record.events, event))
+
+
+def _progress_place(record: ExecutionRecord) -> tuple[str, int]:
+    """Under which topic it is told, and how many such lines there may be."""
+    if record.state is ExecutionState.PUBLISHING:
+        return PUBLISHING_TOPIC, MAX_WAITING
+    return PROGRESS_TOPIC, MAX_PROGRESS
+
+
+def _progress_text(fact: ExecutionProgressed) -> str:
+    return "".join(each if each.isprintable() else " " for each in fact.detail[:MAX_PROGRESS_TEXT]).strip()
 
 
 def _bounded(output: RunOutput) -> RunOutput:

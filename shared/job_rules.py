@@ -23,6 +23,9 @@ MAX_COUNT = 10_000
 MAX_NAME = 255
 MAX_LABELS = 256
 MAX_SECONDS = 365 * 86400
+MAX_PATH_BYTES = 1024
+MAX_PART_BYTES = 255
+"""What usual file systems take for the name of one folder."""
 
 MANAGED = "s3managed"
 NETWORKS = frozenset({"", "default", "none", "host", "full", "bridge"})
@@ -30,6 +33,7 @@ NETWORKS = frozenset({"", "default", "none", "host", "full", "bridge"})
 
 NO_PUBLISHERS = frozenset({"", "noop"})
 
+_KERNEL_FOLDERS = frozenset({"proc", "sys"})
 _RESERVED_NAMES = frozenset({"stdout", "stderr", "exitcode"})
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -214,12 +218,24 @@ def _result_path_problems(paths: tuple[ResultPath, ...]) -> Iterator[str]:
             yield f"The result path {each.path[:80]!r} must be absolute and without `..`."
         elif not parts:
             yield f"The result path {each.path[:80]!r} is the whole file system; name a folder."
+        elif parts[0] in _KERNEL_FOLDERS or parts == ["dev"]:
+            yield f"The result path {each.path[:80]!r} is the kernel's; name a folder of the task's own."
+        elif _is_too_long(each.path, parts):
+            yield (
+                f"The result path {each.path[:80]!r} is too long; {MAX_PATH_BYTES:,} bytes are possible, and"
+                f" {MAX_PART_BYTES} for each folder in it."
+            )
         if each.name.lower() in names:
             yield f"The result path name {each.name[:80]!r} is there twice."
         if "/".join(parts) in folders:
             yield f"The result path {each.path[:80]!r} is there twice."
         names.add(each.name.lower())
         folders.add("/".join(parts))
+
+
+def _is_too_long(path: str, parts: list[str]) -> bool:
+    sizes = [len(text.encode(errors="surrogatepass")) for text in (path, *parts)]
+    return sizes[0] > MAX_PATH_BYTES or max(sizes[1:]) > MAX_PART_BYTES
 
 
 @lru_cache(maxsize=4096)

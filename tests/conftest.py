@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.engine import REQUIRED, CannotStart, TestEngine, is_required, start_engine
+from tests.engine import REQUIRED, CannotStart, NewRegistry, Registry, TestEngine, is_required, start_engine
 from tests.servers import S3Server, aws_environment, start_weed
 
 
@@ -38,3 +39,22 @@ def docker_engine() -> Iterator[TestEngine]:
         pytest.skip(f"no container engine: {error}")
     yield engine
     engine.stop()
+
+
+@pytest.fixture
+def new_registry(docker_engine: TestEngine, tmp_path: Path) -> Iterator[NewRegistry]:
+    """Makes a running registry, which is stopped at the end."""
+    made: list[Registry] = []
+
+    def make(*, password: bool = False) -> Registry:
+        try:
+            registry = Registry(tmp_path / f"registry-{len(made)}", password=password)
+        except CannotStart as error:
+            (pytest.fail if is_required() else pytest.skip)(f"no image registry: {error}")
+        made.append(registry)
+        registry.start()
+        return registry
+
+    yield make
+    for each in made:
+        each.stop()

@@ -26,6 +26,7 @@ from tests.servers import HOST, free_ports
 
 IMAGE = "busybox:1.37.0"
 BUSYBOX = Path("/bin/busybox")
+CGROUPS = Path("/sys/fs/cgroup")
 REQUIRED = "TESTS_REQUIRE_DOCKER"
 START_SECONDS = 40.0
 STOP_SECONDS = 40.0
@@ -59,6 +60,8 @@ class TestEngine:
         self.folder = Path(tempfile.mkdtemp(prefix="tarpon-engine-"))
         self.socket = self.folder / "engine.sock"
         self.url = f"unix://{self.socket}"
+        self.cgroup = self.folder.name
+        """The parent of its containers' control groups, by which its processes are told from any other engine's."""
         self._process: subprocess.Popen[bytes] | None = None
         self._containerd: subprocess.Popen[bytes] | None = None
 
@@ -69,7 +72,7 @@ class TestEngine:
             *("dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "pid"), "-H", self.url, "--config-file", str(self.folder / "none.json")),
             *("--containerd", str(self.folder / "containerd.sock"), "--bridge=none", "--iptables=false"),
-            *("--shutdown-timeout=2", *flags),
+            *("--shutdown-timeout=2", f"--cgroup-parent=/{self.cgroup}", *flags),
         ]
         (self.folder / "none.json").write_text("{}")
         self._process = self._run(*command)
@@ -113,10 +116,32 @@ class TestEngine:
         if self._containerd is not None:
             self._containerd.terminate()
             self._containerd.wait(STOP_SECONDS)
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for mount in sorted((each for each in mounts if each.startswith(f"{self.folder}/")), reverse=True):
+        for mount in sorted(self.mounts(), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+        for pattern in (self.cgroup, f"*/{self.cgroup}"):
+            for group in CGROUPS.glob(pattern):
+                with contextlib.suppress(OSError):
+                    group.rmdir()
+
+    def mounts(self) -> set[str]:
+        """What is mounted in its folder, such as the root of each container that runs."""
+        places = (line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines())
+        return {place for place in places if place.startswith(f"{self.folder}/")}
+
+    def control_groups(self) -> set[Path]:
+        """Of its containers."""
+        found = (*CGROUPS.glob(f"{self.cgroup}/*/"), *CGROUPS.glob(f"*/{self.cgroup}/*/"))
+        return {each for each in found if each.is_dir()}
+
+    def processes(self) -> dict[int, str]:
+        """What runs in its containers: the command lines by their numbers."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"/{self.cgroup}/" in (folder / "cgroup").read_text():
+                    found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
+        return found
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> bytes:
         connection = UnixConnection(self.socket)
@@ -130,10 +155,10 @@ class TestEngine:
     def post(self, path: str, body: Mapping[str, Any]) -> None:
         self.request("POST", path, json.dumps(body).encode(), Content_Type="application/json")
 
-    def add_image(self, name: str = IMAGE, *, changes: Sequence[str] = ()) -> None:
+    def add_image(self, name: str = IMAGE, *, changes: Sequence[str] = (), padding_bytes: int = 0) -> None:
         repository, _, tag = name.rpartition(":")
         query = urlencode([("fromSrc", "-"), ("repo", repository), ("tag", tag), *(("changes", c) for c in changes)])
-        self.request("POST", f"/images/create?{query}", _busybox(), Content_Type="application/x-tar")
+        self.request("POST", f"/images/create?{query}", _busybox(padding_bytes), Content_Type="application/x-tar")
 
     def push(self, name: str, auth: str = "e30=") -> str:
         """The digest under which the registry has it."""
@@ -187,8 +212,8 @@ def _containerd(folder: Path) -> tuple[str, ...]:
     return ("containerd", "--config", str(config), *places, "--address", f"{folder}/containerd.sock")
 
 
-def _busybox() -> bytes:
-    """A file system with busybox under the names of all its commands."""
+def _busybox(padding_bytes: int) -> bytes:
+    """A file system with busybox under the names of all its commands; with padding it is a layer of its own."""
     names = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -204,6 +229,10 @@ def _busybox() -> bytes:
         passwd = tarfile.TarInfo("etc/passwd")
         passwd.size = len(users)
         archive.addfile(passwd, io.BytesIO(users))
+        if padding_bytes:
+            padding = tarfile.TarInfo("padding")
+            padding.size = padding_bytes
+            archive.addfile(padding, io.BytesIO(os.urandom(padding_bytes)))
     return packed.getvalue()
 
 
@@ -246,6 +275,18 @@ class Registry:
         except OSError:
             return False
         return True
+
+
+NewRegistry = Callable[..., Registry]
+
+
+def publish(engine: TestEngine, registry: Registry, auth: str = "e30=", *, padding_bytes: int = 0) -> tuple[str, str]:
+    """The name and the digest of an image that is in the registry and not on this machine."""
+    name = f"{registry.host}/some/image:1"
+    engine.add_image(name, padding_bytes=padding_bytes)
+    digest = engine.push(name, auth)
+    engine.remove_image(name)
+    return name, digest
 
 
 def _wait(is_so: Callable[[], bool], what: str) -> None:

@@ -40,6 +40,9 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("GET", f"{BASE_PATH}/agent/version", None),
     ("GET", f"{BASE_PATH}/agent/node", None),
     ("GET", f"{BASE_PATH}/agent/config", None),
+    ("GET", f"{BASE_PATH}/agent/authconfig", None),
+    ("GET", f"{BASE_PATH}/agent/debug", None),
+    ("GET", f"{BASE_PATH}/auth", None),
     ("GET", "/readyz", None),
 ]
 

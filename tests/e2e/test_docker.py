@@ -1,5 +1,6 @@
 """Jobs in containers, from the command line to the result, with nodes and engines that come and go."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.stack import Stack, wait_until
-from tests.engine import IMAGE, TestEngine
+from tests.engine import IMAGE, NewRegistry, TestEngine, publish
 
 # The job of the managed publisher's documentation, word for word.
 DOCUMENTED = """\
@@ -132,6 +133,23 @@ def test_a_node_offers_what_answers(stack: Stack, docker_engine: TestEngine) -> 
     stack.start_compute(NODE, Engines_Types_Docker_Socket=f"unix://{stack.root}/none.sock", connected=False)
     wait_until(lambda: "docker" not in engines(stack), within=20, what="the node offers no containers")
     assert "there is no socket" in stack.computes[NODE].tail()
+
+
+def test_the_history_tells_how_an_image_came(
+    with_docker: Stack, docker_engine: TestEngine, new_registry: NewRegistry
+) -> None:
+    image, _ = publish(docker_engine, new_registry())
+    job = docker_job("true")
+    job["Tasks"][0]["Engine"]["Params"]["Image"] = image
+    file = with_docker.root / "job.json"
+    file.write_text(json.dumps(job))
+    done = with_docker.cli("job", "run", str(file))
+    (listed,) = with_docker.api("/orchestrator/jobs")["Items"]
+    told = with_docker.cli("job", "history", listed["ID"]).stdout
+    for shown in (done.stderr, told):
+        assert f"Pulling image {image}" in shown
+        assert f"Pulled image {image} in" in shown
+        assert shown.index(f"Pulled image {image}") < shown.index("Running on node")
 
 
 def test_what_went_wrong_is_told_to_the_user(with_docker: Stack) -> None:

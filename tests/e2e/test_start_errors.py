@@ -172,3 +172,5 @@ def test_a_node_that_is_started_before_its_orchestrator_joins_when_it_is_there(s
     token_file.write_text(secret)
     stack.start_orchestrator(publisher={}, Orchestrator_Auth_TokenFile=str(token_file))
     stack.wait_connected("node-a")
+    (found,) = stack.api("/orchestrator/nodes")["Nodes"]
+    assert (found["Info"]["NodeID"], found["Connection"], node.is_running) == ("node-a", "CONNECTED", True)

@@ -24,17 +24,25 @@ OUTPUTS = ResultPath(name="outputs", path="/outputs")
 class DockerTask:
     """One task with its own workspace."""
 
-    def __init__(self, folder: Path, params: Mapping[str, Any], *, network: str = "", **run: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        params: Mapping[str, Any],
+        *,
+        network: str = "",
+        result_path: str = OUTPUTS.path,
+        **run: Any,
+    ) -> None:
         self.id = ExecutionId(f"e-{uuid.uuid4()}")
         self.workspace = Workspace(folder / self.id)
-        self.workspace.create([OUTPUTS])
+        self.workspace.create(outputs := [ResultPath(name=OUTPUTS.name, path=result_path)])
         self.starts = 0
         self.run = Run(
             execution_id=self.id,
             task=Task(
                 name="main",
                 engine=SpecConfig(type="docker", params=dict(params)),
-                result_paths=(OUTPUTS,),
+                result_paths=tuple(outputs),
                 network=Network(type=network),
             ),
             workspace=self.workspace,

@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +124,27 @@ async def test_a_bomb_of_processes_meets_its_limit(bench: Bench) -> None:
     end = await bench.ended(task, settings=Settings(socket=bench.dockerd.url, pids_limit=30))
     assert end != Exited(0)
     assert "fork" in task.read("stderr")
+
+
+async def test_what_a_task_leaves_running_ends_with_it(bench: Bench) -> None:
+    mark = f"{90_000 + os.getpid() % 1000}.{time.monotonic_ns() % 1_000_000}"
+    script = f"for i in 1 2 3; do setsid sleep {mark} & done; (trap '' TERM; nohup sleep {mark}) & sleep 0.1; exit 5"
+    assert await bench.ended(bench.shell(script)) == Exited(5)
+    assert not [line for line in await asyncio.to_thread(command_lines) if mark in line]
+
+
+def command_lines() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+async def test_a_result_path_that_is_no_folder_of_the_image_is_told_with_the_engine_s_reason(bench: Bench) -> None:
+    end = await bench.broken(bench.shell("true", result_path="/bin/busybox"))
+    assert end.reason is FailureReason.TASK_NOT_STARTED
+    assert "not a directory" in end.detail
 
 
 # ---- what confines a task -------------------------------------------------------------------------------------------
@@ -297,6 +321,34 @@ async def test_an_engine_that_is_not_there_is_told_to_the_operator(
         assert (engine.available, engine.offered) == (False, False)
     assert said in caplog.text
     assert str(socket) in caplog.text
+
+
+async def test_an_engine_that_this_user_may_not_use_is_told_to_the_operator(tmp_path: Path) -> None:
+    path = tmp_path / "engine.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        path.chmod(0)
+        told = await asyncio.to_thread(looked_at_by_a_user_without_rights, path)
+    assert f"This node runs no containers for now: this user may not use {path}; add them to its group." in told
+
+
+def looked_at_by_a_user_without_rights(path: Path) -> str:
+    """Root may use any socket, so it has to give up that right first."""
+    script = (
+        "import asyncio, logging, sys\n"
+        "from compute.engines import DockerEngine\n"
+        "from shared.config import DockerEngine as Settings\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "async def look():\n"
+        "    async with DockerEngine.open(Settings(socket=sys.argv[1]), 'node') as engine:\n"
+        "        assert not engine.available\n"
+        "asyncio.run(look())\n"
+    )
+    without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*without, sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 @pytest.fixture

@@ -3,17 +3,19 @@
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Iterator
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from compute.engines import Exited
+from compute.engines import Exited, docker_pull_progress
 from shared.states import FailureReason
-from tests.engine import IMAGE, PASSWORD, USER, CannotStart, Registry, TestEngine, is_required
+from tests.engine import IMAGE, PASSWORD, USER, NewRegistry, TestEngine, publish
 from tests.integration.docker_bench import Bench, DockerTask
 
-NewRegistry = Callable[..., Registry]
+MIB = 1 << 20
+ECHO: dict[str, Any] = {"Entrypoint": ["/bin/echo", "hello"]}
 
 
 @pytest.fixture
@@ -22,36 +24,8 @@ def bench(docker_engine: TestEngine, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return Bench(tmp_path, docker_engine)
 
 
-@pytest.fixture
-def new_registry(docker_engine: TestEngine, tmp_path: Path) -> Iterator[NewRegistry]:
-    """Makes a running registry, which is stopped at the end."""
-    made: list[Registry] = []
-
-    def make(*, password: bool = False) -> Registry:
-        try:
-            registry = Registry(tmp_path / f"registry-{len(made)}", password=password)
-        except CannotStart as error:
-            (pytest.fail if is_required() else pytest.skip)(f"no image registry: {error}")
-        made.append(registry)
-        registry.start()
-        return registry
-
-    yield make
-    for each in made:
-        each.stop()
-
-
-def publish(dockerd: TestEngine, registry: Registry, auth: str = "e30=") -> tuple[str, str]:
-    """The name and the digest of an image that is in the registry and not on this machine."""
-    name = f"{registry.host}/some/image:1"
-    dockerd.add_image(name)
-    digest = dockerd.push(name, auth)
-    dockerd.remove_image(name)
-    return name, digest
-
-
 def printing(bench: Bench, image: str) -> DockerTask:
-    return bench.task({"Image": image, "Entrypoint": ["/bin/echo", "hello"]})
+    return bench.task(ECHO | {"Image": image})
 
 
 def log_in(folder: Path, registry: str, password: str) -> None:
@@ -72,6 +46,34 @@ async def test_an_image_that_is_not_here_is_pulled_once_for_all_who_want_it(
     assert await bench.ended(printing(bench, name)) == Exited(0)
     assert sum("Pulled the image" in record.message for record in caplog.records) == 1
     await bench.remove_containers()
+
+
+async def test_everybody_who_waits_for_an_image_is_told_how_its_pull_goes(
+    bench: Bench, new_registry: NewRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_pull_progress, "FIRST_PAUSE_SECONDS", 0.0)
+    name, _ = await asyncio.to_thread(publish, bench.dockerd, new_registry(), padding_bytes=MIB)
+    told: list[list[str]] = [[], [], []]
+    tasks = [bench.task(ECHO | {"Image": name}, on_progress=each.append) for each in told]
+    async with bench.engine() as engine, asyncio.TaskGroup() as group:
+        for task in tasks:
+            group.create_task(engine.run(task.run), name="run")
+    for each in told:
+        assert each[0].startswith(f"Pulling image {name}")
+        assert re.fullmatch(rf"Pulled image {re.escape(name)} in [0-9.]+ s", each[-1])
+        assert len(each) == len(set(each))
+    assert any(re.search(r": ([0-9]+ % of|[0-9.]+ [kM]B is here)", sentence) for sentence in told[0]), told[0]
+    here: list[str] = []
+    assert await bench.ended(bench.task(ECHO | {"Image": name}, on_progress=here.append)) == Exited(0)
+    assert here == []
+    await bench.remove_containers()
+
+
+async def test_a_pull_that_fails_was_begun_and_did_not_end(bench: Bench, new_registry: NewRegistry) -> None:
+    image = f"{new_registry().host}/no/such:1"
+    told: list[str] = []
+    await bench.broken(bench.task(ECHO | {"Image": image}, on_progress=told.append))
+    assert told == [f"Pulling image {image}"]
 
 
 async def test_an_image_can_be_named_by_its_digest(bench: Bench, new_registry: NewRegistry) -> None:

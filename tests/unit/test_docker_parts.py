@@ -177,6 +177,15 @@ def test_the_words_of_an_engine_are_told_apart(status: int, message: str, reason
     assert refused(EngineRefusal(status, message)).reason is reason
 
 
+def test_of_many_words_of_an_engine_the_first_and_the_last_are_told() -> None:
+    detail = refused(
+        EngineRefusal(400, "OCI runtime create failed: " + "x" * 5000 + ": not a directory: unknown")
+    ).detail
+    assert detail.startswith("The container could not be started: OCI runtime create failed: xxx")
+    assert detail.endswith("xxx: not a directory")
+    assert len(detail) < 350
+
+
 @pytest.mark.parametrize(
     ("started_at", "is_before"),
     [("2001-02-03T04:05:06.123456789Z", True), ("2999-01-01T00:00:00Z", False), ("", False)],

@@ -234,6 +234,22 @@ class TestResultPaths:
     def test_a_path_is_absolute_and_stays_where_it_says(self, path: str) -> None:
         assert publishing(("out", path)) == [f"The result path {path!r} must be absolute and without `..`."]
 
+    @pytest.mark.parametrize("path", ["/proc", "/proc/", "/./proc/self/fd", "/sys", "/sys/kernel", "/dev", "//dev/"])
+    def test_what_belongs_to_the_kernel_is_refused(self, path: str) -> None:
+        assert publishing(("out", path)) == [
+            f"The result path {path!r} is the kernel's; name a folder of the task's own."
+        ]
+
+    def test_folders_that_only_look_so_are_possible(self) -> None:
+        assert publishing(("a", "/process"), ("b", "/data/proc"), ("c", "/dev/shm")) == []
+
+    @pytest.mark.parametrize("path", ["/" + "n" * 256, "/" + "\N{EURO SIGN}" * 86, "/aaaaaaa" * 129])
+    def test_a_path_that_no_file_system_takes_is_refused(self, path: str) -> None:
+        assert publishing(("out", path)) == [
+            f"The result path {path[:80]!r} is too long; 1,024 bytes are possible, and 255 for each folder in it."
+        ]
+        assert publishing(("out", "/aaaaaaa" * 128), ("two", "/" + "n" * 255)) == []
+
     @pytest.mark.parametrize("again", ["/out", "/out/", "//out", "/./out", "/out/."])
     def test_a_path_is_there_once_however_it_is_written(self, again: str) -> None:
         assert publishing(("one", "/out"), ("two", again)) == [f"The result path {again!r} is there twice."]

@@ -12,6 +12,9 @@ from msgspec.structs import replace
 from orchestrator.grants import entitled
 from orchestrator.lifecycle import (
     MAX_DETAIL,
+    MAX_PROGRESS,
+    MAX_PROGRESS_TEXT,
+    MAX_WAITING,
     Progress,
     after_fact,
     cancelled,
@@ -40,6 +43,7 @@ from shared.messages import (
     AnyFact,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionProgressed,
     ExecutionStarted,
     OutputPublished,
     RunOutput,
@@ -62,7 +66,18 @@ PUBLISHED = OutputPublished(size_bytes=10, md5="0" * 32, sha256="f" * 64, entrie
 FAILED_FOR_GOOD = ExecutionFailed(reason="TaskNotStarted", detail="no such program")
 FAILED_BY_CHANCE = ExecutionFailed(reason="DiskFull", detail="the disk is full")
 CANCELLED = ExecutionCancelled(reason="told to")
-FACTS: tuple[AnyFact, ...] = (STARTED, ENDED, PUBLISHED, FAILED_FOR_GOOD, FAILED_BY_CHANCE, CANCELLED)
+PROGRESSED = ExecutionProgressed(detail="Pulling image busybox:1: 37 % of 120 MB")
+WAITS = ExecutionProgressed(detail="Publishing, waiting for S3: 503 SlowDown")
+FACTS: tuple[AnyFact, ...] = (
+    STARTED,
+    ENDED,
+    PUBLISHED,
+    FAILED_FOR_GOOD,
+    FAILED_BY_CHANCE,
+    CANCELLED,
+    PROGRESSED,
+    WAITS,
+)
 
 
 def job(*, version: int = 1, desired: DesiredState = DesiredState.RUNNING, failure: str = "") -> JobRecord:
@@ -136,6 +151,8 @@ class TestExecution:
             ([CANCELLED], True, S.CANCELLED),
             ([STARTED, CANCELLED], True, S.CANCELLED),
             ([STARTED, ENDED, CANCELLED], True, S.CANCELLED),
+            ([PROGRESSED], True, S.NEW),
+            ([PROGRESSED, STARTED, ENDED, PUBLISHED], True, S.COMPLETED),
         ],
     )
     def test_facts_lead_to_a_state(
@@ -163,6 +180,51 @@ class TestExecution:
         for facts in itertools.product(FACTS, repeat=3):
             for has_publisher in (True, False):
                 after(execution(), *facts, has_publisher=has_publisher)
+
+    def test_progress_is_a_line_of_the_history_and_nothing_else(self) -> None:
+        before = execution()
+        record = after(before, ExecutionProgressed(detail=PROGRESSED.detail, age_seconds=2.0), now=NOW + 3 * SECOND)
+        event = record.events[-1]
+        assert (event.topic, event.message) == ("Preparing Execution", PROGRESSED.detail)
+        assert (event.time, event.recorded) == (NOW + SECOND, NOW + 3 * SECOND)
+        assert replace(record, events=before.events, modify_time=before.modify_time) == before
+
+    def test_progress_that_comes_after_the_start_is_told_and_after_the_end_is_not(self) -> None:
+        assert after(execution(), STARTED, PROGRESSED).events[-1].message == PROGRESSED.detail
+        over = after(execution(), STARTED, ENDED, PUBLISHED)
+        assert after(over, PROGRESSED, now=NOW + SECOND) is over
+
+    def test_what_a_result_waits_for_is_told_under_the_topic_of_publishing(self) -> None:
+        publishing = after(execution(), PROGRESSED, STARTED, ENDED)
+        record = after(publishing, WAITS)
+        assert record.state is S.PUBLISHING
+        assert (record.events[-1].topic, record.events[-1].message) == ("Publishing Results", WAITS.detail)
+        assert after(record, WAITS, now=NOW + SECOND) is record
+        assert after(record, PROGRESSED, now=NOW + SECOND) is record, "a repeated report of an image"
+
+    def test_lines_about_waiting_are_few_and_those_about_images_leave_room_for_them(self) -> None:
+        pulls = [ExecutionProgressed(detail=f"{number} %") for number in range(1000)]
+        waits = [ExecutionProgressed(detail=f"Publishing, waiting for S3: {number}") for number in range(1000)]
+        record = after(execution(), *pulls, STARTED, ENDED, *waits, PUBLISHED)
+        topics = [event.topic for event in record.events]
+        assert topics.count("Preparing Execution") == MAX_PROGRESS
+        assert topics.count("Publishing Results") == MAX_WAITING + 1
+        assert [event.message for event in record.events][:2] == ["Placed on node n-1", "0 %"]
+        assert len(topics) < MAX_EVENTS
+
+    def test_however_much_progress_a_node_tells_its_history_keeps_all_else(self) -> None:
+        many = [ExecutionProgressed(detail=f"{number} %") for number in range(1000)]
+        record = after(execution(), *many, STARTED, *many, ENDED, PUBLISHED)
+        messages = [event.message for event in record.events]
+        assert messages[:2] == ["Placed on node n-1", "0 %"]
+        assert [event.topic for event in record.events].count("Preparing Execution") == MAX_PROGRESS
+        assert "Running on node n-1" in messages
+        assert len(messages) < MAX_EVENTS
+
+    def test_a_line_of_progress_is_short_and_printable(self) -> None:
+        record = after(execution(), ExecutionProgressed(detail="\x1b[2Ja\nb\u202ec " + "x" * 1_000_000))
+        assert record.events[-1].message.startswith("[2Ja b c xxx")
+        assert len(record.events[-1].message) <= MAX_PROGRESS_TEXT
 
     def test_its_output_and_its_result_stay_with_it(self) -> None:
         record = after(execution(), STARTED, ENDED, PUBLISHED)
