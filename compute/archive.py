@@ -1,31 +1,78 @@
-"""How a result directory becomes a stream of .tar.gz bytes without blocking the event loop.
+"""How a result directory becomes the parts of a .tar.gz without blocking the event loop, and the index beside them.
 
-A chunk is made by walking, reading, compressing and hashing in one thread. While the consumer has a chunk in its hands
-the next one is made; nothing else is made ahead of it.
+A part is made by one thread that walks, reads and hashes, and by the threads of a pool that compress block after block
+at the same time; the order of the blocks is kept. Nothing is made before a part is asked for, except for the few blocks
+that the pool has in hand.
 """
 
 import asyncio
 import hashlib
 import os
-from contextlib import suppress
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 
-from compute.gzip_blocks import GzipMember, compress_block
-from compute.tar_stream import TarStream
+from compute.archive_index import ArchiveIndex
+from compute.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
+from compute.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from shared.aio import finish
+from shared.archive_index import BlockLine, EntryLine
 
-CHUNK_BYTES = 256 << 10
-MAX_RAW_BYTES_PER_CHUNK = 16 << 20
-"""Bounds the time that one chunk takes where the content compresses very well."""
+T = TypeVar("T")
+
 CLOSE_SECONDS = 60.0
 """A thread stops at the next block; longer than this means a disk that does not answer."""
+BLOCKS_AHEAD = 2
+"""How many blocks wait for a compressing thread, beside those that are in one."""
+
+
+class ArchiveThreads:
+    """The threads in which archives are made, for all results of a node: `at_once` archives, `compressing` blocks.
+
+    `level` is ISA-L's: 0 is the fastest, 3 the smallest.
+    """
+
+    def __init__(self, *, at_once: int, compressing: int = 0, level: int = LEVEL) -> None:
+        self.compressing = compressing or os.cpu_count() or 1
+        self.level = level
+        self.makers = ThreadPoolExecutor(at_once, thread_name_prefix="archive")
+        self.compressors = ThreadPoolExecutor(self.compressing, thread_name_prefix="compress")
+
+    def __repr__(self) -> str:
+        return f"<ArchiveThreads compressing={self.compressing} level={self.level}>"
+
+    def close(self) -> None:
+        self.makers.shutdown()
+        self.compressors.shutdown()
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive bytes of the archive; numbers begin at 1. All parts but the last one are equally long.
+
+    The digest of a part is computed while the next one is made.
+    """
+
+    number: int
+    content: memoryview
+    is_last: bool
+    digest: "Future[bytes]"
+
+    async def md5(self) -> bytes:
+        return await asyncio.shield(asyncio.wrap_future(self.digest))
+
+    def __repr__(self) -> str:
+        return f"<Part {self.number}, {len(self.content)} bytes>"
 
 
 class ArchiveSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What was archived. `raw_bytes` is the content of regular files, `warnings` the first hundred."""
+    """What was archived. `raw_bytes` is the content of regular files, `warnings` the first hundred.
+
+    `seconds` is how long the archive was being made, without the time in which nobody asked for a part.
+    """
 
     size_bytes: int
     sha256: str
@@ -33,129 +80,211 @@ class ArchiveSummary(msgspec.Struct, frozen=True, kw_only=True):
     raw_bytes: int
     warnings: tuple[str, ...] = ()
     warnings_count: int = 0
+    seconds: float = 0.0
 
 
 class ArchiveStream:
     """The compressed archive of the directory `root`, to be iterated over once, by one task.
 
-        async with ArchiveStream(root) as archive:
-            async for chunk in archive:
+        async with ArchiveStream(root, threads, part_bytes=..., scratch=...) as archive:
+            async for part in archive:
                 ...
         archive.summary
 
-    Chunks have at least 256 KiB, except where the content compresses very well, and the last. OSError is raised where
+    `part_bytes` may be made larger while the first part is the only one, with `enlarge`. OSError is raised where
     `root` itself cannot be read; whatever else cannot be read is in the summary's warnings. Leaving the block, also by
-    cancellation, waits until the thread has stopped (at most for one block) and closes every file.
+    cancellation, waits until the thread has stopped (at most for one block) and closes every file. `scratch` is a
+    folder for an index that is too large for memory.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._producer = _Producer(root)
-        self._ahead: asyncio.Future[bytes] | None = None
+    def __init__(self, root: Path, threads: ArchiveThreads, *, part_bytes: int, scratch: Path) -> None:
+        self._threads = threads
+        self._maker = _Maker(root, threads, part_bytes, scratch)
+        self._making: asyncio.Future[Part] | None = None
 
     def __repr__(self) -> str:
-        return f"<ArchiveStream {self._producer.tar!r}>"
+        return f"<ArchiveStream {self._maker.tar!r}>"
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._producer.stopping = True
+        self._maker.stopping = True
         await finish(self._close(), within=CLOSE_SECONDS)
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> bytes:
-        if self._ahead is None:
-            self._ahead = self._start()
-        # Shielded, because cancelling the future would lose sight of its thread.
-        chunk = await asyncio.shield(self._ahead)
-        if not chunk:
+    async def __anext__(self) -> Part:
+        if self._maker.summary is not None:
             raise StopAsyncIteration
-        self._ahead = self._start()
-        return chunk
+        return await self._make()
+
+    async def enlarge(self, first: Part, part_bytes: int) -> Part:
+        """The first part again, as long as all parts are going to be."""
+        self._maker.take_back(first, part_bytes)
+        return await self._make()
 
     @property
     def summary(self) -> ArchiveSummary:
-        """Digest and counts; only after the last chunk."""
-        if self._producer.summary is None:
+        """Digest and counts; only after the last part."""
+        if self._maker.summary is None:
             raise RuntimeError("The archive has not been read to its end.")
-        return self._producer.summary
+        return self._maker.summary
 
-    def _start(self) -> asyncio.Future[bytes]:
-        return asyncio.get_running_loop().run_in_executor(None, self._producer.next_chunk)
+    @property
+    def index(self) -> ArchiveIndex | None:
+        """Complete after the last part. None for an archive of one block, which is read as a whole."""
+        return self._maker.index
+
+    async def _make(self) -> Part:
+        self._making = asyncio.get_running_loop().run_in_executor(self._threads.makers, self._maker.next_part)
+        # Shielded, because cancelling the future would lose sight of its thread.
+        return await asyncio.shield(self._making)
 
     async def _close(self) -> None:
-        if self._ahead is not None:
-            await asyncio.wait([self._ahead])
-            if not self._ahead.cancelled():
-                self._ahead.exception()  # marks it as retrieved
-        self._producer.close()
+        if self._making is not None:
+            await asyncio.wait([self._making])
+            if not self._making.cancelled():
+                self._making.exception()  # marks it as retrieved
+        self._maker.close()
 
 
-class _Producer:
-    """The synchronous side: one call makes one chunk, in whatever thread."""
+class _Block(NamedTuple):
+    raw_bytes: int
+    lines: list[EntryLine]
+    compressed: "Future[CompressedBlock]"
 
-    def __init__(self, root: Path) -> None:
+
+class _Maker:
+    """The synchronous side: one call makes one part, in whatever thread."""
+
+    def __init__(self, root: Path, threads: ArchiveThreads, part_bytes: int, scratch: Path) -> None:
         self.tar = TarStream(root)
         self.summary: ArchiveSummary | None = None
+        self.index: ArchiveIndex | None = None
         self.stopping = False
-        self._blocks = self.tar.blocks()
+        self._threads = threads
+        self._part_bytes = part_bytes
+        self._scratch = scratch
+        self._raw = self.tar.blocks()
+        self._raw_ended = False
+        self._finished = False
+        self._compressing: deque[_Block] = deque()
+        self._zeros: Future[CompressedBlock] | None = None
         self._member = GzipMember()
         self._digest = hashlib.sha256()
-        self._size_bytes = 0
+        self._made = bytearray()
+        """What was compressed and is in no part yet."""
+        self._made_bytes = 0
+        self._tar_bytes = 0
+        self._parts = 0
+        self._seconds = 0.0
+        self._append(self._member.header())
 
-    def next_chunk(self) -> bytes:
-        """The next bytes of the archive; empty after the last ones."""
-        chunk = bytearray() if self._size_bytes else bytearray(self._member.header())
-        raw_bytes = 0
-        ended = self.summary is not None
-        while not (ended or self.stopping or len(chunk) >= CHUNK_BYTES or raw_bytes >= MAX_RAW_BYTES_PER_CHUNK):
-            block = next(self._blocks, None)
-            if block is None:
-                chunk += self._member.trailer()
-                ended = True
-            else:
-                chunk += self._member.append(compress_block(block))
-                raw_bytes += len(block)
-        self._digest.update(chunk)
-        self._size_bytes += len(chunk)
-        if ended:
+    def next_part(self) -> Part:
+        begun = time.monotonic()
+        self._fill()
+        content = memoryview(self._made)[: self._part_bytes]
+        self._made = bytearray(memoryview(self._made)[self._part_bytes :])
+        self._parts += 1
+        is_last = self._finished and not self._made
+        part = Part(number=self._parts, content=content, is_last=is_last, digest=self._md5_of(content))
+        self._seconds += time.monotonic() - begun
+        if is_last:
             self.summary = self._summarise()
-        return bytes(chunk)
+        return part
+
+    def _md5_of(self, content: memoryview) -> "Future[bytes]":
+        if len(content) < BLOCK_BYTES:
+            return _done(_md5(content))
+        return self._threads.compressors.submit(_md5, content)
+
+    def take_back(self, part: Part, part_bytes: int) -> None:
+        self._made = bytearray(part.content) + self._made
+        self._parts -= 1
+        self._part_bytes = part_bytes
 
     def close(self) -> None:
-        self._blocks.close()
+        for block in self._compressing:
+            block.compressed.cancel()
+        self._compressing.clear()
+        self._raw.close()
+        if self.index is not None:
+            self.index.close()
+
+    def _fill(self) -> None:
+        """Go on until there is a part, or the archive is at its end."""
+        while len(self._made) < self._part_bytes and not self._finished and not self.stopping:
+            self._read_ahead()
+            if self._compressing:
+                self._take(self._compressing.popleft())
+            else:
+                self._finish()
+
+    def _finish(self) -> None:
+        self._append(self._member.trailer())
+        if self.index is not None:
+            self.index.finish(self._made_bytes)
+        self._finished = True
+
+    def _read_ahead(self) -> None:
+        """Keep the compressing threads busy."""
+        while len(self._compressing) < self._threads.compressing + BLOCKS_AHEAD and not self._raw_ended:
+            raw = next(self._raw, None)
+            if raw is None:
+                self._raw_ended = True
+            else:
+                self._compressing.append(_Block(len(raw), self.tar.take_lines(), self._compress(raw)))
+
+    def _compress(self, raw: bytes) -> "Future[CompressedBlock]":
+        if raw is ZEROS:
+            if self._zeros is None:
+                self._zeros = self._threads.compressors.submit(compress_block, raw, self._threads.level)
+            return self._zeros
+        if len(raw) == BLOCK_BYTES:
+            return self._threads.compressors.submit(compress_block, raw, self._threads.level)
+        # The last block, which for most results is the only one: another thread would gain nothing.
+        return _done(compress_block(raw, self._threads.level))
+
+    def _take(self, block: _Block) -> None:
+        compressed = block.compressed.result()
+        if self.index is None and not (self._raw_ended and not self._compressing):
+            self.index = ArchiveIndex(self._scratch)
+        if self.index is not None:
+            line = BlockLine(
+                tar_at=self._tar_bytes,
+                tar_bytes=block.raw_bytes,
+                at=self._made_bytes,
+                bytes=len(compressed.data),
+                crc32=compressed.crc32,
+            )
+            self.index.add(block.lines, line)
+        self._tar_bytes += block.raw_bytes
+        self._append(self._member.append(compressed))
+
+    def _append(self, data: bytes) -> None:
+        self._digest.update(data)
+        self._made += data
+        self._made_bytes += len(data)
 
     def _summarise(self) -> ArchiveSummary:
         return ArchiveSummary(
-            size_bytes=self._size_bytes,
+            size_bytes=self._made_bytes,
             sha256=self._digest.hexdigest(),
             entries=self.tar.entries,
             raw_bytes=self.tar.raw_bytes,
             warnings=tuple(self.tar.warnings),
             warnings_count=self.tar.warnings_count,
+            seconds=self._seconds,
         )
 
 
-async def tree_size(root: Path) -> int:
-    """The bytes in all regular files below `root`, hard links counted each; what cannot be read counts nothing.
-
-    The archive's headers come on top of it (at least 512 bytes an entry). Walks in a thread, which a cancellation does
-    not stop.
-    """
-    return await asyncio.to_thread(_tree_size, root)
+def _md5(content: memoryview) -> bytes:
+    return hashlib.md5(content, usedforsecurity=False).digest()
 
 
-def _tree_size(root: Path) -> int:
-    size_bytes = 0
-    folders = [os.fspath(root)]
-    while folders:
-        with suppress(OSError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    with suppress(OSError):
-                        size_bytes += entry.stat(follow_symlinks=False).st_size
-    return size_bytes
+def _done(result: T) -> "Future[T]":
+    future: Future[T] = Future()
+    future.set_result(result)
+    return future

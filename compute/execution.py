@@ -24,6 +24,7 @@ from shared.messages import (
     AnyFact,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionProgressed,
     ExecutionStarted,
     OutputPublished,
     RunOutput,
@@ -33,7 +34,6 @@ from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 
-PUBLISHING_AT_ONCE = 8
 DISK_SECONDS = 600.0
 """How long moving or removing the folders of one execution may take."""
 NO_EXIT_CODE = -1
@@ -46,7 +46,10 @@ _UNFINISHED = {Phase.ACCEPTED, Phase.STARTED}
 
 
 class Supervisor:
-    """Carries executions out. `new_upload` makes the upload of a result folder."""
+    """Carries executions out. `new_upload` makes the upload of a result folder, given whom to tell that it waits.
+
+    `disk_limit_bytes` is for tasks whose jobs name no limit; 0 is none.
+    """
 
     def __init__(
         self,
@@ -55,14 +58,15 @@ class Supervisor:
         engines: Mapping[str, Engine],
         environment: EnvironmentPolicy,
         reports: Reports,
-        new_upload: Callable[[Execution], Upload],
+        new_upload: Callable[[Execution, Callable[[str], None]], Upload],
+        disk_limit_bytes: int = 0,
     ) -> None:
         self._journal = journal
         self._engines = engines
         self._environment = environment
         self._reports = reports
         self._new_upload = new_upload
-        self._publishing = asyncio.Semaphore(PUBLISHING_AT_ONCE)
+        self._disk_limit_bytes = disk_limit_bytes
 
     async def carry_out(self, execution: Execution) -> None:
         """Go on from the phase in the journal. When cancelled, the task is stopped and the journal stays as it is."""
@@ -107,8 +111,9 @@ class Supervisor:
             workspace=workspace,
             environment=self._environment.for_task(assignment),
             on_started=partial(self._started, execution),
-            resources=assignment.resources,
+            resources=replace(assignment.resources, disk=assignment.resources.disk or self._disk_limit_bytes),
             resumed=resumed,
+            on_progress=partial(self._progressed, execution),
         )
         limit_seconds = assignment.execution_timeout_seconds
         deadline = asyncio.timeout(_left_seconds(execution.entry))
@@ -138,6 +143,14 @@ class Supervisor:
         execution.entry = replace(execution.entry, process=process)
         await self._happened(execution, Phase.STARTED, ExecutionStarted())
 
+    def _progressed(self, execution: Execution, detail: str) -> None:
+        """Not in the journal: after a restart of the node nobody needs it."""
+        happening = Happening(fact=ExecutionProgressed(detail=detail[:MAX_TEXT]), at=time.time())
+        self._reports.tell(execution.id, happening, urgent=True)
+
+    def _waits_for_s3(self, execution: Execution, problem: str) -> None:
+        self._progressed(execution, f"Publishing, waiting for S3: {problem}")
+
     async def _gather(self, execution: Execution, exit_code: int) -> None:
         workspace = self._journal.workspace(execution.id)
         run_seconds = max(0.0, time.time() - execution.entry.happenings[-1].at)
@@ -151,12 +164,12 @@ class Supervisor:
         await self._happened(execution, Phase.ENDED, TaskEnded(output=output, run_seconds=run_seconds))
 
     async def _publish(self, execution: Execution) -> None:
-        upload = self._new_upload(execution)
+        upload = execution.upload = self._new_upload(execution, partial(self._waits_for_s3, execution))
         limit_seconds = execution.entry.assignment.publish_timeout_seconds
         begun = time.monotonic()
         deadline = asyncio.timeout(limit_seconds)
         try:
-            async with deadline, self._publishing:
+            async with deadline:
                 end = await upload.run()
         except TimeoutError:
             if not deadline.expired():
@@ -236,8 +249,12 @@ def _published(entry: Entry, sent: Sent, upload: Upload, seconds: float) -> Outp
         warnings=tuple(warning[:MAX_TEXT] for warning in warnings[:MAX_WARNINGS]),
         warnings_count=len(entry.warnings) + sent.summary.warnings_count,
         publish_seconds=seconds,
-        retries=upload.retries,
-        renewals=upload.renewals,
+        retries=upload.trouble.retries,
+        renewals=upload.trouble.renewals,
+        archive_seconds=sent.summary.seconds,
+        parts=sent.parts,
+        index_bytes=sent.index_bytes,
+        index_sha256=sent.index_sha256,
     )
 
 

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from compute.execution import Supervisor
-from compute.grants import Grants
+from compute.grants import Ask, Grants
 from compute.held_execution import Activity, Execution, Stop
 from compute.journal import Entry, Journal, Phase, new_entry
 from compute.logs import read_output
@@ -33,7 +33,7 @@ class Executions:
         slots: Slots,
         supervisor: Supervisor,
         reports: Reports,
-        ask_grant: Callable[[ExecutionId, str], Awaitable[Grant]],
+        ask: Ask,
         group: asyncio.TaskGroup,
     ) -> None:
         self.session = str(uuid.uuid4())
@@ -41,7 +41,7 @@ class Executions:
         self._slots = slots
         self._supervisor = supervisor
         self._reports = reports
-        self._ask_grant = ask_grant
+        self._ask = ask
         self._group = group
         self._held: dict[ExecutionId, Execution] = {}
         self._forgotten: deque[ExecutionId] = deque(maxlen=REMEMBERED)
@@ -68,6 +68,7 @@ class Executions:
             running=counts[Activity.RUNNING],
             queued=counts[Activity.QUEUED],
             publishing=counts[Activity.PUBLISHING],
+            waiting_for_s3=sum(execution.waits_for_s3 for execution in self._held.values()),
             leaving=self._stopping,
         )
 
@@ -93,7 +94,7 @@ class Executions:
         slot = self._slots.admit(assignment.resources)
         if slot is None:
             return Rejected(reason="QueueFull", detail="No more executions may wait on this node.", retryable=True)
-        grants = Grants(assignment.execution_id, self._ask_grant, grant)
+        grants = Grants(assignment.execution_id, self._ask, grant)
         execution = Execution(new_entry(assignment), grants, slot)
         self._held[execution.id] = execution
         try:
@@ -111,7 +112,7 @@ class Executions:
         """Go on with what an earlier process of this node left, running or ended; what happened is told again."""
         runs = entry.phase is Phase.STARTED
         slot = self._slots.occupy(entry.assignment.resources) if runs else None
-        execution = Execution(entry, Grants(entry.execution_id, self._ask_grant), slot)
+        execution = Execution(entry, Grants(entry.execution_id, self._ask), slot)
         execution.accepted.set()
         self._held[execution.id] = execution
         self._reports.tell(execution.id, *entry.happenings, urgent=True)

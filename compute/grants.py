@@ -1,17 +1,33 @@
-"""How the node comes by the right to PUT a result: from the assignment, or by asking for a fresh URL."""
+"""How the node comes by the right to PUT a result: from the assignment, or by asking the orchestrator.
 
+One PUT needs one URL. An upload in parts is begun and completed by the orchestrator; the node asks for the URLs of its
+parts, some at a time.
+"""
+
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from compute.backoff import Backoff
 from shared.errors import GrantRefused, NotReady, Unavailable
 from shared.ids import ExecutionId
 from shared.messages import (
+    BeginUpload,
+    CompleteUpload,
     GrantGiven,
     GrantRequest,
-    Reconciliation,
+    IndexGrantGiven,
+    IndexGrantRequest,
+    NodeRequestAnswer,
+    PartsGiven,
+    PartsRequest,
     RequestRefused,
     UnknownMessage,
+    UploadBegun,
+    UploadCompleted,
+    UploadLost,
+    UploadRequest,
     decode,
     encode,
     node_request_answers,
@@ -20,44 +36,64 @@ from shared.signed_url import Grant
 from shared.transport import Connection
 
 REQUEST_SECONDS = 10.0
+COMPLETE_SECONDS = 300.0
+"""S3 may take minutes to put many parts together."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+PARTS_AT_ONCE = 16
+"""How many URLs of parts are asked for together."""
+URLS_AHEAD = 6
+"""How many parts before the last URL more of them are asked for."""
+
+Ask = Callable[[UploadRequest], Awaitable[NodeRequestAnswer]]
 
 
-class GrantRequests:
+class UploadIsLost(Exception):
+    """S3 does not know the upload any more, or not all of its parts, or another one has been begun since."""
+
+    def __init__(self, upload_id: str, why: str) -> None:
+        super().__init__(why)
+        self.upload_id = upload_id
+
+
+class Urls(Protocol):
+    """Where the URL for one object, or for one part of it, comes from."""
+
+    @property
+    def current(self) -> Grant | None:
+        """The newest one, which may be dead."""
+
+    async def renew(self, s3_code: str = "") -> Grant:
+        """A fresh one, however long the orchestrator is away; `s3_code` is what S3 said to the last one.
+
+        Raises GrantRefused, and UploadIsLost for a part.
+        """
+
+
+class UploadRequests:
     """Asks the orchestrator, on this node's own subject."""
 
     def __init__(self, connection: Connection, subject: str) -> None:
         self._connection = connection
         self._subject = subject
 
-    async def ask(self, execution_id: ExecutionId, s3_code: str = "") -> Grant:
-        """Raise Unavailable where asking again may help, GrantRefused where it will not."""
-        asked_at = time.monotonic()
-        request = encode(GrantRequest(execution_id=execution_id, s3_code=s3_code))
-        payload = await self._connection.request(self._subject, request, timeout=REQUEST_SECONDS)
+    async def ask(self, request: UploadRequest) -> NodeRequestAnswer:
+        """Raises Unavailable, where asking again may help."""
+        seconds = COMPLETE_SECONDS if isinstance(request, CompleteUpload) else REQUEST_SECONDS
+        payload = await self._connection.request(self._subject, encode(request), timeout=seconds)
         try:
-            answer = decode(node_request_answers, payload)
+            return decode(node_request_answers, payload)
         except UnknownMessage as error:
             raise NotReady(f"The orchestrator's answer cannot be understood: {error.message}") from None
-        match answer:
-            case GrantGiven(archive=url):
-                # The lifetime began when the orchestrator signed, which was after the question.
-                return Grant(url, received_at=asked_at)
-            case RequestRefused(message=message, retryable=True):
-                raise NotReady(message)
-            case RequestRefused(message=message):
-                raise GrantRefused(message)
-            case Reconciliation():
-                raise NotReady("The orchestrator answered another question than the one asked.")
 
 
 class Grants:
-    """The newest grant of one execution. It is in memory alone: a journal holds no URL."""
+    """The rights of one execution. They are in memory alone: a journal holds no URL. It is the Urls of the archive.
 
-    def __init__(
-        self, execution_id: ExecutionId, ask: Callable[[ExecutionId, str], Awaitable[Grant]], first: Grant | None = None
-    ) -> None:
+    Every question is repeated until the orchestrator answers it, and raises GrantRefused when it says no.
+    """
+
+    def __init__(self, execution_id: ExecutionId, ask: Ask, first: Grant | None = None) -> None:
         self.current = first
         self.last_problem = ""
         self._execution_id = execution_id
@@ -72,16 +108,150 @@ class Grants:
             self.current = grant
 
     async def renew(self, s3_code: str = "") -> Grant:
-        """A fresh grant, however long the orchestrator is away; `s3_code` is what S3 said to the last one.
+        asked_at, answer = await self._answer(GrantRequest(execution_id=self._execution_id, s3_code=s3_code))
+        match answer:
+            case GrantGiven(archive=url):
+                self.current = Grant(url, received_at=asked_at)
+                return self.current
+            case _:
+                raise _misunderstood(answer)
 
-        Raises GrantRefused.
-        """
+    @property
+    def index(self) -> Urls:
+        """Of the index beside the archive."""
+        return _IndexUrls(self)
+
+    async def begin_upload(self, lost: str = "") -> str:
+        """The id of an upload in parts: of the one begun before, unless that is `lost`."""
+        _, answer = await self._answer(BeginUpload(execution_id=self._execution_id, lost=lost))
+        match answer:
+            case UploadBegun(upload_id=upload_id):
+                return upload_id
+            case _:
+                raise _misunderstood(answer)
+
+    def parts(self, upload_id: str) -> "PartUrls":
+        return PartUrls(self, upload_id)
+
+    async def complete(self, upload_id: str, etags: tuple[str, ...]) -> None:
+        """Make the parts one object. Raises UploadIsLost."""
+        request = CompleteUpload(execution_id=self._execution_id, upload_id=upload_id, etags=etags)
+        _, answer = await self._answer(request)
+        match answer:
+            case UploadCompleted():
+                return
+            case UploadLost(message=message):
+                raise UploadIsLost(upload_id, message)
+            case _:
+                raise _misunderstood(answer)
+
+    async def _index(self, s3_code: str) -> Grant:
+        asked_at, answer = await self._answer(IndexGrantRequest(execution_id=self._execution_id, s3_code=s3_code))
+        match answer:
+            case IndexGrantGiven(index=url):
+                return Grant(url, received_at=asked_at)
+            case _:
+                raise _misunderstood(answer)
+
+    async def _parts(self, upload_id: str, first: int, count: int, s3_code: str) -> list[Grant]:
+        request = PartsRequest(
+            execution_id=self._execution_id, upload_id=upload_id, first=first, count=count, s3_code=s3_code
+        )
+        asked_at, answer = await self._answer(request)
+        match answer:
+            case PartsGiven(parts=urls) if urls:
+                return [Grant(url, received_at=asked_at) for url in urls]
+            case UploadLost(message=message):
+                raise UploadIsLost(upload_id, message)
+            case _:
+                raise _misunderstood(answer)
+
+    async def _answer(self, request: UploadRequest) -> tuple[float, NodeRequestAnswer]:
+        """With the time of the question: a lifetime began when the orchestrator signed, which was after it."""
         pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while True:
+            asked_at = time.monotonic()
             try:
-                self.current = await self._ask(self._execution_id, s3_code)
+                answer = await self._ask(request)
             except Unavailable as error:
                 self.last_problem = error.message
-                await pauses.pause()
             else:
-                return self.current
+                match answer:
+                    case RequestRefused(message=message, retryable=True):
+                        self.last_problem = message
+                    case RequestRefused(message=message):
+                        raise GrantRefused(message)
+                    case _:
+                        return asked_at, answer
+            await pauses.pause()
+
+
+class _IndexUrls:
+    def __init__(self, grants: Grants) -> None:
+        self.current: Grant | None = None
+        self._grants = grants
+
+    async def renew(self, s3_code: str = "") -> Grant:
+        self.current = await self._grants._index(s3_code)  # noqa: SLF001  # one class in two views
+        return self.current
+
+
+class PartUrls:
+    """The URLs of the parts of one upload. They are asked for some at a time, before they are needed."""
+
+    def __init__(self, grants: Grants, upload_id: str) -> None:
+        self._grants = grants
+        self._upload_id = upload_id
+        self._given: dict[int, Grant] = {}
+        self._asked_below = 0
+        """Every part below this number has been asked for."""
+        self._asking = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<PartUrls, {len(self._given)} in hand>"
+
+    def wants_more(self, number: int) -> bool:
+        """Whether it is time, when part `number` goes, to `ask_ahead`."""
+        return self._asked_below <= number + URLS_AHEAD
+
+    async def ask_ahead(self, number: int) -> None:
+        """Have URLs for the parts from `number` on; of several callers one asks. Raises GrantRefused, UploadIsLost."""
+        async with self._asking:
+            if self.wants_more(number):
+                first = max(number, self._asked_below)
+                self._asked_below = first + PARTS_AT_ONCE
+                await self._fetch(first, PARTS_AT_ONCE)
+
+    async def of(self, number: int) -> "_PartUrl":
+        """To be used once for each part. Raises GrantRefused, UploadIsLost."""
+        if number not in self._given:
+            await self.ask_ahead(number)
+        return _PartUrl(self, number)
+
+    async def renew(self, number: int, s3_code: str) -> Grant:
+        await self._fetch(number, 1, s3_code)
+        grant = self.take(number)
+        assert grant is not None
+        return grant
+
+    def take(self, number: int) -> Grant | None:
+        return self._given.pop(number, None)
+
+    async def _fetch(self, first: int, count: int, s3_code: str = "") -> None:
+        grants = await self._grants._parts(self._upload_id, first, count, s3_code)  # noqa: SLF001  # as above
+        self._given |= dict(enumerate(grants, first))
+
+
+class _PartUrl:
+    def __init__(self, parts: PartUrls, number: int) -> None:
+        self.current = parts.take(number)
+        self._parts = parts
+        self._number = number
+
+    async def renew(self, s3_code: str = "") -> Grant:
+        self.current = await self._parts.renew(self._number, s3_code)
+        return self.current
+
+
+def _misunderstood(answer: NodeRequestAnswer) -> GrantRefused:
+    return GrantRefused(f"The orchestrator answered another question than the one asked, with {type(answer).__name__}.")

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from compute.grants import Grants
 from compute.journal import Entry
 from compute.slots import Slot
+from compute.upload import Upload
 from shared.ids import ExecutionId
 
 
@@ -35,6 +36,7 @@ class Execution:
         self.entry = entry
         self.grants = grants
         self.activity = Activity.QUEUED
+        self.upload: Upload | None = None
         self.stop: Stop | None = None
         self.stop_reason = ""
         self.accepted = asyncio.Event()
@@ -52,6 +54,11 @@ class Execution:
     @property
     def was_interrupted(self) -> bool:
         return self._scope is not None and self._scope.expired()
+
+    @property
+    def waits_for_s3(self) -> bool:
+        """Whether its result is ready and S3 does not take it."""
+        return self.activity is Activity.PUBLISHING and self.upload is not None and self.upload.trouble.is_waiting
 
     def request_stop(self, stop: Stop, reason: str = "") -> None:
         """Interrupt the work wherever it is; `Supervisor` then decides what the end is. No effect after the end."""

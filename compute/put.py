@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
@@ -21,6 +22,12 @@ IDLE_SECONDS = 60.0
 
 class NotAnswered(Exception):
     """The connection failed before S3 answered; whether the object was stored is not known."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """S3 has the bytes; `etag` without its quotes."""
+
+    etag: str
 
 
 class PartBody:
@@ -54,8 +61,8 @@ async def put(
     *,
     content_md5: str,
     idle_seconds: float = IDLE_SECONDS,
-) -> S3Failure | None:
-    """None when S3 has stored the object, else what it said. Raises NotAnswered.
+) -> Stored | S3Failure:
+    """What S3 said. Raises NotAnswered.
 
     `content_md5` is the digest in base64, as RFC 1864 has it; S3 refuses other bytes.
     """
@@ -70,7 +77,9 @@ async def put(
             ) as response:
                 deadline.reschedule(loop.time() + idle_seconds)
                 answer = await _bounded(response.content)
-                return None if 200 <= response.status < 300 else parse_error(response.status, answer, response.headers)
+                if 200 <= response.status < 300:
+                    return Stored(response.headers.get("ETag", "").removeprefix("W/").strip('"'))
+                return parse_error(response.status, answer, response.headers)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Not chained: aiohttp puts the whole URL into some of its messages.
         raise NotAnswered(f"{_host(url)}: {_why(error, idle_seconds)}") from None

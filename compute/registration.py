@@ -11,12 +11,17 @@ from shared.aio import background
 from shared.errors import MessagingUnavailable
 from shared.messages import (
     GrantGiven,
+    IndexGrantGiven,
     NodeInfo,
     NodeRequestAnswer,
+    PartsGiven,
     Reconciliation,
     Registration,
     RequestRefused,
     UnknownMessage,
+    UploadBegun,
+    UploadCompleted,
+    UploadLost,
     decode,
     encode,
     node_request_answers,
@@ -99,7 +104,7 @@ class Registrar:
             case RequestRefused(message=message, retryable=retryable):
                 self._say(logging.WARNING, f"The orchestrator refuses this node: {message}")
                 return not retryable
-            case GrantGiven():
+            case GrantGiven() | IndexGrantGiven() | UploadBegun() | PartsGiven() | UploadCompleted() | UploadLost():
                 self._say(logging.WARNING, "The orchestrator answered another question than the registration.")
                 return True
 

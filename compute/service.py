@@ -13,16 +13,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from msgspec import structs
 
 from compute import private_file
+from compute.allocator import keep_freed_memory
 from compute.assignments import Assignments, Offer
 from compute.engines import DockerEngine, Engine, NoopEngine, ProcessEngine
+from compute.engines.strays import Strays
 from compute.environment import EnvironmentPolicy
 from compute.execution import Supervisor
 from compute.executions import Executions
-from compute.grants import GrantRequests
+from compute.grants import UploadRequests
 from compute.heartbeats import send_heartbeats
 from compute.held_execution import Execution
 from compute.identity import Identity, load_identity
@@ -33,7 +34,8 @@ from compute.recovery import recover
 from compute.registration import Registrar
 from compute.reports import Reports
 from compute.slots import Slots
-from compute.upload import Pace, Upload
+from compute.upload import Upload
+from compute.uploading import Uploading
 from shared import subjects
 from shared.aio import background, finish
 from shared.config import Config
@@ -41,6 +43,7 @@ from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavail
 from shared.job_rules import MANAGED
 from shared.loopback import loopback_id
 from shared.messages import NodeInfo, encode
+from shared.quantities import parse_bytes
 from shared.transport import Connection, connect
 
 _log = logging.getLogger(__name__)
@@ -70,17 +73,22 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
     Cancelling stops in phases: nothing new is taken on, tasks are stopped and reported as such, results on their way
     get a little time, and the journal keeps whatever is left. Raises AlreadyRunning, InvalidId, Damaged.
     """
+    keep_freed_memory()
     folder = config.data_dir / "compute"
     async with _locked(folder, config.data_dir):
-        node = await asyncio.to_thread(_prepare, config, folder)
+        strays = Strays()
+        node = await asyncio.to_thread(_prepare, config, folder, strays)
         journal = Journal(folder / "executions")
         try:
             async with (
-                upload_session() as http,
+                _uploading(config) as uploading,
+                _adopting(config, strays),
                 _with_docker(config, node) as node,
                 _connected(config, node.identity) as connection,
             ):
-                await _serve(config, node, journal=journal, http=http, connection=connection, ready=ready or _nobody)
+                await _serve(
+                    config, node, journal=journal, uploading=uploading, connection=connection, ready=ready or _nobody
+                )
         finally:
             await finish(asyncio.to_thread(journal.close), within=DRAIN_SECONDS)
 
@@ -90,16 +98,15 @@ async def _serve(
     node: _Node,
     *,
     journal: Journal,
-    http: aiohttp.ClientSession,
+    uploading: Uploading,
     connection: Connection,
     ready: Callable[[], None],
 ) -> None:
     me = node.identity.node_id
-    pace = Pace()
 
-    def new_upload(execution: Execution) -> Upload:
+    def new_upload(execution: Execution, on_waiting: Callable[[str], None]) -> Upload:
         result = journal.workspace(execution.id).result
-        return Upload(execution.id, result, execution.grants, http=http, pace=pace)
+        return Upload(execution.id, result, result.parent, execution.grants, uploading, on_waiting=on_waiting)
 
     reports = Reports(connection, subjects.node_reports(me))
     supervisor = Supervisor(
@@ -108,6 +115,7 @@ async def _serve(
         environment=node.offer.environment,
         reports=reports,
         new_upload=new_upload,
+        disk_limit_bytes=parse_bytes(config.compute.disk_limit),
     )
     async with background(reports=reports.run()) as group:
         executions = Executions(
@@ -115,7 +123,7 @@ async def _serve(
             slots=Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity),
             supervisor=supervisor,
             reports=reports,
-            ask_grant=GrantRequests(connection, subjects.node_requests(me)).ask,
+            ask=UploadRequests(connection, subjects.node_requests(me)).ask,
             group=group,
         )
         await recover(journal, node.offer.engines, executions, reports)
@@ -172,11 +180,11 @@ def _nobody() -> None:
     pass
 
 
-def _prepare(config: Config, folder: Path) -> _Node:
+def _prepare(config: Config, folder: Path, strays: Strays) -> _Node:
     identity = load_identity(folder, config.name_provider)
     disabled = {name.lower() for name in config.publishers.disabled}
     offer = Offer(
-        engines=_engines(config, os.environ),
+        engines=_engines(config, os.environ, strays),
         publishers=tuple(name for name in (MANAGED,) if name not in disabled),
         environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
         capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
@@ -193,12 +201,41 @@ def _prepare(config: Config, folder: Path) -> _Node:
     return _Node(identity=identity, offer=offer, lasting_info=info)
 
 
-def _engines(config: Config, environment: Mapping[str, str]) -> dict[str, Engine]:
+def _engines(config: Config, environment: Mapping[str, str], strays: Strays) -> dict[str, Engine]:
     engines: list[Engine] = [NoopEngine()]
     if config.engines.types.process.enabled:
-        engines.append(ProcessEngine(environment))
+        limit = config.engines.types.process.pids_limit
+        engines.append(ProcessEngine(environment, strays=strays, processes_limit=limit))
     disabled = {name.lower() for name in config.engines.disabled}
     return {engine.name: engine for engine in engines if engine.name not in disabled}
+
+
+@asynccontextmanager
+async def _uploading(config: Config) -> AsyncIterator[Uploading]:
+    settings = config.publishers.archive
+    async with upload_session() as http:
+        uploading = Uploading(
+            http,
+            compressing=settings.threads,
+            level=settings.level,
+            limit_bytes=parse_bytes(settings.size_limit),
+        )
+        try:
+            yield uploading
+        finally:
+            await finish(asyncio.to_thread(uploading.close), within=DRAIN_SECONDS)
+
+
+@asynccontextmanager
+async def _adopting(config: Config, strays: Strays) -> AsyncIterator[None]:
+    if not config.engines.types.process.enabled:
+        yield
+        return
+    await asyncio.to_thread(strays.adopt)
+    try:
+        yield
+    finally:
+        strays.release()
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 Entries come in the order of their names' bytes within each directory, a directory before what it holds. Permissions,
 whole-second times, symbolic links and hard links are kept; owners are not. What cannot be archived is left out with a
-warning, because a result with one unreadable file is worth more than none.
+warning, because a result with one unreadable file is worth more than none. The holes of a sparse file are not read:
+they become blocks of zeros, which cost next to nothing.
 
 Directories are opened relative to one another and never through a symbolic link, so that a process left over from the
 task cannot lead the archive out of the tree by exchanging a directory while it is read.
@@ -11,13 +12,17 @@ task cannot lead the archive out of the tree by exchanging a directory while it 
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
-from compute.tar_header import END_OF_ARCHIVE, EntryKind, entry_header, padding
+from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
+from shared.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
 
 BLOCK_BYTES = 1 << 20
-READ_BYTES = 256 << 10
+ZEROS = bytes(BLOCK_BYTES)
+"""The very object that is given for a block out of the middle of a hole."""
+SMALL_BYTES = 64 << 10
+"""A file up to this size is read with one call, before its header is written."""
 MAX_DEPTH = 256
 """Directories below this depth are left out, because one file descriptor is held for each level."""
 MAX_WARNINGS = 100
@@ -28,29 +33,39 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _KEPT_MODE_BITS = 0o1777  # neither setuid nor setgid
+_SECTOR = 512  # the unit of st_blocks
+_GREW = "grew while it was read: it was cut at {} bytes"
+_SHRANK = "{}: its last {} bytes are zeros in the archive"
 
 
 class _Folder(NamedTuple):
     descriptor: int
     path: bytes
     names: Iterator[bytes]
+    files: set[bytes]
+    """Those names that are regular files by the listing, which saves looking."""
 
 
 class TarStream:
-    """`blocks()`, called once, gives the tar in blocks of exactly `block_bytes` bytes and a shorter last one.
+    """`blocks()`, called once, gives the tar in blocks of exactly 1 MiB and a shorter last one.
 
-    Nothing is read before it is asked for, and at most one block, the listings of the directories on the way to the
+    Nothing is read before it is asked for, and at most two blocks, the listings of the directories on the way to the
     present entry and a table of the files that have several links are in memory. Raises OSError where the root itself
     cannot be read. Closing the generator closes all its descriptors.
 
-    After the end: `entries`, `raw_bytes` (content of regular files), up to 100 `warnings` and their full number.
+    `take_lines()` gives what the index says of the entries that began since it was called last. After the end:
+    `entries`, `raw_bytes` (content of regular files), up to 100 `warnings` and their full number.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = os.fsencode(root)
-        self._block_bytes = block_bytes
         self._folders: list[_Folder] = []
         self._linked: dict[tuple[int, int], bytes] = {}
+        self._pieces: list[bytes] = []
+        self._pending_bytes = 0
+        """In the pieces: what is not yet a whole block. More than one only while an entry is being added."""
+        self._given_bytes = 0
+        self._lines: list[EntryLine] = []
         self.entries = 0
         self.raw_bytes = 0
         self.warnings: list[str] = []
@@ -59,21 +74,11 @@ class TarStream:
     def __repr__(self) -> str:
         return f"<TarStream {os.fsdecode(self._root)!r} entries={self.entries} raw_bytes={self.raw_bytes}>"
 
-    def blocks(self) -> Generator[bytes, None, None]:
-        pieces = self._pieces()
-        block = bytearray()
-        try:
-            for piece in pieces:
-                block += piece
-                while len(block) >= self._block_bytes:
-                    yield bytes(memoryview(block)[: self._block_bytes])
-                    del block[: self._block_bytes]
-            if block:
-                yield bytes(block)
-        finally:
-            pieces.close()
+    def take_lines(self) -> list[EntryLine]:
+        lines, self._lines = self._lines, []
+        return lines
 
-    def _pieces(self) -> Generator[bytes, None, None]:
+    def blocks(self) -> Generator[bytes, None, None]:
         self._enter(os.open(self._root, _FOLDER), b"")
         try:
             while self._folders:
@@ -86,25 +91,51 @@ class TarStream:
                     yield from self._entry(folder, name)
                 except OSError as error:
                     self._warn(folder.path + name, f"was left out: {_reason(error)}")
+                if self._pending_bytes >= BLOCK_BYTES:
+                    yield from self._full_blocks()
         finally:
             while self._folders:
                 os.close(self._folders.pop().descriptor)
-        yield END_OF_ARCHIVE
+        self._put(END_OF_ARCHIVE)
+        yield from self._full_blocks()
+        if self._pending_bytes:
+            yield b"".join(self._pieces)
 
-    def _entry(self, folder: _Folder, name: bytes) -> Iterator[bytes]:
-        """The pieces of one entry. An OSError may only come out before the first piece or after the last one."""
+    def _full_blocks(self) -> Iterator[bytes]:
+        joined = b"".join(self._pieces)
+        at = 0
+        while len(joined) - at >= BLOCK_BYTES:
+            block = joined[at : at + BLOCK_BYTES]
+            at += BLOCK_BYTES
+            self._given_bytes += BLOCK_BYTES
+            self._pending_bytes -= BLOCK_BYTES
+            yield block
+        self._pieces = [joined[at:]]
+
+    def _put(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._pending_bytes += len(piece)
+
+    def _entry(self, folder: _Folder, name: bytes) -> Iterable[bytes]:
+        """Add one entry. An OSError may only come out before its first byte or after its last one."""
+        if name in folder.files:
+            return self._file(folder, name)
         path = folder.path + name
         status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
-            yield from self._file(folder, name, status)
-        elif stat.S_ISDIR(status.st_mode):
-            yield self._header(EntryKind.DIRECTORY, path + b"/", status)
+            return self._file(folder, name)
+        if stat.S_ISDIR(status.st_mode):
+            self._add_header(EntryKind.DIRECTORY, path + b"/", status)
+            text, base64 = spelled(path)
+            self._lines.append(DirectoryLine(path=text, path_base64=base64, mode=_mode(status), mtime=_mtime(status)))
             self._descend(folder, name)
         elif stat.S_ISLNK(status.st_mode):
             target = os.readlink(name, dir_fd=folder.descriptor)
-            yield self._header(EntryKind.SYMLINK, path, status, link_target=target)
+            self._add_header(EntryKind.SYMLINK, path, status, link_target=target)
+            self._add_link(SymlinkLine, path, target, status)
         else:
-            self._warn(path, "was left out: it is a socket, a fifo or a device")
+            self._leave_out_special(path)
+        return ()
 
     def _descend(self, folder: _Folder, name: bytes) -> None:
         path = folder.path + name
@@ -117,63 +148,148 @@ class TarStream:
             self._warn(path, f"was archived without its content: {_reason(error)}")
 
     def _enter(self, descriptor: int, path: bytes) -> None:
+        names: list[bytes] = []
+        files: set[bytes] = set()
         try:
-            names = sorted(os.fsencode(name) for name in os.listdir(descriptor))
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    name = os.fsencode(entry.name)
+                    names.append(name)
+                    if entry.is_file(follow_symlinks=False):
+                        files.add(name)
+            names.sort()
         except BaseException:
             os.close(descriptor)
             raise
-        self._folders.append(_Folder(descriptor, path, iter(names)))
+        self._folders.append(_Folder(descriptor, path, iter(names), files))
 
-    def _file(self, folder: _Folder, name: bytes, status: os.stat_result) -> Iterator[bytes]:
+    def _file(self, folder: _Folder, name: bytes) -> Iterable[bytes]:
         path = folder.path + name
-        identity = (status.st_dev, status.st_ino)
-        if status.st_nlink > 1 and identity in self._linked:
-            yield self._header(EntryKind.HARD_LINK, path, status, link_target=self._linked[identity])
-            return
         descriptor = os.open(name, _FILE, dir_fd=folder.descriptor)
+        handed_on = False
         try:
-            if status.st_nlink > 1:
-                self._linked[identity] = path
-            self.raw_bytes += status.st_size
-            yield self._header(EntryKind.FILE, path, status, size_bytes=status.st_size)
-            yield from self._content(descriptor, path, status.st_size)
+            status = os.fstat(descriptor)
+            size_bytes = status.st_size
+            if not stat.S_ISREG(status.st_mode):
+                self._leave_out_special(path)
+            elif status.st_nlink > 1 and self._is_linked(path, status):
+                pass
+            elif size_bytes > SMALL_BYTES:
+                handed_on = True
+                return self._large_file(descriptor, path, status)
+            else:
+                content = os.read(descriptor, size_bytes + 1)
+                self._add_file(path, status)
+                if len(content) != size_bytes:
+                    content = self._fitted(content, path, size_bytes)
+                self._pieces += (content, padding(size_bytes))
+                self._pending_bytes += size_bytes + -size_bytes % BLOCK
+        finally:
+            if not handed_on:
+                os.close(descriptor)
+        return ()
+
+    def _large_file(self, descriptor: int, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+        try:
+            self._add_file(path, status)
+            yield from self._content(descriptor, path, status)
+            self._put(padding(status.st_size))
         finally:
             os.close(descriptor)
 
-    def _content(self, descriptor: int, path: bytes, size_bytes: int) -> Iterator[bytes]:
-        """Exactly `size_bytes` and the padding, whatever happens to the file meanwhile: the header has gone out."""
-        left = size_bytes
+    def _fitted(self, content: bytes, path: bytes, size_bytes: int) -> bytes:
+        """What was read of a small file that was changed after its size was asked for."""
+        if len(content) > size_bytes:
+            self._warn(path, _GREW.format(size_bytes))
+            return content[:size_bytes]
+        self._warn(path, _SHRANK.format("became shorter while it was read", size_bytes - len(content)))
+        return content.ljust(size_bytes, b"\x00")
+
+    def _add_file(self, path: bytes, status: os.stat_result) -> None:
+        size_bytes, mode, mtime = status.st_size, _mode(status), _mtime(status)
+        self.entries += 1
+        self.raw_bytes += size_bytes
+        self._put(plain_file_header(path, mode, size_bytes, mtime))
+        at = self._given_bytes + self._pending_bytes
+        text, base64 = spelled(path)
+        self._lines.append(FileLine(path=text, path_base64=base64, mode=mode, mtime=mtime, size=size_bytes, at=at))
+
+    def _is_linked(self, path: bytes, status: os.stat_result) -> bool:
+        """Whether this file is in the archive already, under another name; the entry has then been added."""
+        first = self._linked.setdefault((status.st_dev, status.st_ino), path)
+        if first == path:
+            return False
+        self._add_header(EntryKind.HARD_LINK, path, status, link_target=first)
+        self._add_link(HardLinkLine, path, first, status)
+        return True
+
+    def _add_link(
+        self, kind: type[SymlinkLine | HardLinkLine], path: bytes, target: bytes, status: os.stat_result
+    ) -> None:
+        text, base64 = spelled(path)
+        target_text, target_base64 = spelled(target)
+        line = kind(
+            path=text,
+            path_base64=base64,
+            mode=_mode(status),
+            mtime=_mtime(status),
+            target=target_text,
+            target_base64=target_base64,
+        )
+        self._lines.append(line)
+
+    def _content(self, descriptor: int, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+        """Exactly the size that the header says, whatever happens to the file meanwhile: the header has gone out."""
+        size_bytes = status.st_size
+        is_sparse = status.st_blocks * _SECTOR < size_bytes
+        at = 0
         why = "became shorter while it was read"
-        while left:
+        while at < size_bytes:
+            room = min(size_bytes - at, BLOCK_BYTES - self._pending_bytes)
             try:
-                data = os.read(descriptor, min(left, READ_BYTES))
+                hole = _hole(descriptor, at, size_bytes) if is_sparse else 0
+                data = _zeros(min(room, hole)) if hole else os.pread(descriptor, room, at)
             except OSError as error:
                 data, why = b"", f"could not be read to its end ({_reason(error)})"
             if not data:
                 break
-            left -= len(data)
-            yield data
-        if left:
-            self._warn(path, f"{why}: its last {left} bytes are zeros in the archive")
-        elif _has_more(descriptor):
-            self._warn(path, f"grew while it was read: it was cut at {size_bytes} bytes")
-        while left:
-            yield bytes(min(left, READ_BYTES))
-            left -= min(left, READ_BYTES)
-        yield padding(size_bytes)
+            at += len(data)
+            yield from self._add(data)
+        if at < size_bytes:
+            self._warn(path, _SHRANK.format(why, size_bytes - at))
+        elif _has_more(descriptor, size_bytes):
+            self._warn(path, _GREW.format(size_bytes))
+        while at < size_bytes:
+            room = min(size_bytes - at, BLOCK_BYTES - self._pending_bytes)
+            at += room
+            yield from self._add(_zeros(room))
 
-    def _header(
+    def _add(self, data: bytes) -> Iterator[bytes]:
+        """Not more than fits into the block; a whole block is given as it is, without copying it."""
+        if len(data) == BLOCK_BYTES:
+            self._given_bytes += BLOCK_BYTES
+            yield data
+            return
+        self._put(data)
+        if self._pending_bytes == BLOCK_BYTES:
+            yield from self._full_blocks()
+
+    def _add_header(
         self, kind: EntryKind, path: bytes, status: os.stat_result, *, size_bytes: int = 0, link_target: bytes = b""
-    ) -> bytes:
+    ) -> None:
         self.entries += 1
-        return entry_header(
+        header = entry_header(
             kind,
             path,
-            mode=status.st_mode & _KEPT_MODE_BITS,
-            mtime=status.st_mtime_ns // 1_000_000_000,
+            mode=_mode(status),
+            mtime=_mtime(status),
             size_bytes=size_bytes,
             link_target=link_target,
         )
+        self._put(header)
+
+    def _leave_out_special(self, path: bytes) -> None:
+        self._warn(path, "was left out: it is a socket, a fifo or a device")
 
     def _warn(self, path: bytes, what: str) -> None:
         self.warnings_count += 1
@@ -181,9 +297,32 @@ class TarStream:
             self.warnings.append(f"{_shown(path)} {what}")
 
 
-def _has_more(descriptor: int) -> bool:
+def _mode(status: os.stat_result) -> int:
+    return status.st_mode & _KEPT_MODE_BITS
+
+
+def _mtime(status: os.stat_result) -> int:
+    """Whole seconds, rounded down."""
+    return int(status[stat.ST_MTIME])
+
+
+def _hole(descriptor: int, at: int, size_bytes: int) -> int:
+    """How many bytes of hole begin at `at`. A file system that knows no holes has none."""
     try:
-        return bool(os.read(descriptor, 1))
+        return os.lseek(descriptor, at, os.SEEK_DATA) - at
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # no data from here on
+            return size_bytes - at
+        return 0
+
+
+def _zeros(size_bytes: int) -> bytes:
+    return ZEROS if size_bytes == BLOCK_BYTES else bytes(size_bytes)
+
+
+def _has_more(descriptor: int, size_bytes: int) -> bool:
+    try:
+        return bool(os.pread(descriptor, 1, size_bytes))
     except OSError:
         return False
 

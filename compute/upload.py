@@ -1,57 +1,47 @@
-"""How a result folder becomes an object in the bucket: packed into memory, sent, and sent again until it is there.
+"""How a result folder becomes an object in the bucket: packed part by part, sent while the next parts are packed.
 
-The archive is packed once. As long as it fits in one part buffer it goes out with a single PUT.
+An archive that fits in one part goes out with a single PUT, by the URL that came with the assignment; a larger one is
+an S3 multipart upload. No byte of it touches the disk.
 """
 
-import base64
-import hashlib
+import asyncio
 import logging
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
-
-from compute.archive import ArchiveStream, ArchiveSummary
-from compute.backoff import Backoff
-from compute.grants import Grants
-from compute.put import NotAnswered, put
+from compute.archive import ArchiveStream, ArchiveSummary, Part
+from compute.archive_index import ArchiveIndex
+from compute.delivery import Delivery, Trouble
+from compute.grants import Grants, UploadIsLost, Urls
+from compute.multipart import MultipartUpload, PartRefused, TooLarge
+from compute.part_size import part_bytes_of
+from compute.put import Stored
+from compute.uploading import PartBuffers, Uploading
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.quantities import format_bytes
 from shared.s3_errors import S3Failure, UploadAction, action_for
-from shared.signed_url import Grant
 from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 
-PART_SIZE_BYTES = 16 << 20
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
-SLOW_PAUSE_SECONDS = 2.0
-MAX_RESENDS = 3
-UNANSWERED_PER_URL = 3
-"""An answer to a refused URL can be lost when the connection is cut under it; then a new URL helps."""
-MARGIN_SECONDS = 5.0
-ASSUMED_BYTES_PER_SECOND = float(1 << 20)
-MIN_MEASURED_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packed:
-    """A whole archive in memory."""
-
-    content: bytearray
-    md5: bytes
-    summary: ArchiveSummary
+MAX_BEGINNINGS = 3
+"""S3 may have lost an upload, for example by a life-cycle rule while the node was away."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """The object is in the bucket, or S3 says that one is there already, which the orchestrator then compares."""
+    """The object is in the bucket, or S3 says that one is there already, which the orchestrator then compares.
+
+    `md5` is in hexadecimal; that of several parts is S3's, with their number. No index is `index_bytes` 0.
+    """
 
     md5: str
     summary: ArchiveSummary
+    parts: int = 1
+    index_bytes: int = 0
+    index_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,161 +50,142 @@ class NotSent:
     detail: str
 
 
-class Pace:
-    """The measured rate of this node's uploads, by which a URL's remaining life is judged."""
-
-    def __init__(self) -> None:
-        self._bytes_per_second = ASSUMED_BYTES_PER_SECOND
-
-    def needed_seconds(self, size_bytes: int) -> float:
-        return MARGIN_SECONDS + size_bytes / self._bytes_per_second
-
-    def learn(self, size_bytes: int, seconds: float) -> None:
-        if size_bytes >= MIN_MEASURED_BYTES and seconds > 0:
-            self._bytes_per_second = (self._bytes_per_second + size_bytes / seconds) / 2
-
-    def __repr__(self) -> str:
-        return f"<Pace {format_bytes(int(self._bytes_per_second))}/s>"
-
-
 class Upload:
-    """The way of one result to the bucket. It never gives up because of time: the caller sets the deadline."""
+    """The way of one result to the bucket. It never gives up because of time: the caller sets the deadline.
+
+    `root` is what is packed; `scratch` is the folder of the execution, for what has to outlive this process.
+    `on_waiting` is told why, when the result has not got on for a while.
+    """
 
     def __init__(
         self,
         execution_id: ExecutionId,
-        folder: Path,
+        root: Path,
+        scratch: Path,
         grants: Grants,
+        uploading: Uploading,
         *,
-        http: aiohttp.ClientSession,
-        pace: Pace,
-        part_size_bytes: int = PART_SIZE_BYTES,
-        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+        on_waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.retries = 0
-        self.renewals = 0
+        self.trouble = Trouble(on_waiting)
         self._execution_id = execution_id
-        self._folder = folder
+        self._root = root
+        self._scratch = scratch
         self._grants = grants
-        self._http = http
-        self._pace = pace
-        self._part_size_bytes = part_size_bytes
-        self._pauses = Backoff(first_pause_seconds, LONGEST_PAUSE_SECONDS)
-        self._problem = ""
-        self._fresh = False
-        self._unanswered = 0
-        self._resends = 0
-        self._renewed_once = False
-        self._s3_code = ""
+        self._uploading = uploading
 
     def __repr__(self) -> str:
-        return f"<Upload of {self._execution_id}, {self.retries} retries, {self.renewals} renewals>"
+        return f"<Upload of {self._execution_id}: {self.trouble!r}>"
 
     @property
     def last_problem(self) -> str:
-        return self._problem or self._grants.last_problem
+        return self.trouble.problem or self._grants.last_problem
 
     async def run(self) -> Sent | NotSent:
+        lost = ""
         try:
-            packed = await self._pack()
-        except OSError as error:
-            return NotSent(reason=FailureReason.RESULT_UNREADABLE, detail=f"The result cannot be read: {error}")
-        if packed is None:
-            limit = format_bytes(self._part_size_bytes)
-            detail = f"The packed result is larger than the limit of {limit} for one upload."
+            for _ in range(MAX_BEGINNINGS):
+                try:
+                    return await self._pack_and_send(lost)
+                except UploadIsLost as error:
+                    _log.warning("Execution %s: its upload is lost and begins anew: %s", self._execution_id, error)
+                    lost = error.upload_id
+        except PartRefused as refusal:
+            return NotSent(reason=FailureReason.PUBLISH_REFUSED, detail=f"S3 refused the result: {refusal}")
+        except TooLarge:
+            limit = format_bytes(self._uploading.limit_bytes)
+            detail = f"The packed result is larger than this node's limit of {limit} for one result."
             return NotSent(reason=FailureReason.RESULT_TOO_LARGE, detail=detail)
-        try:
-            return await self._send(packed)
         except GrantRefused as refusal:
             detail = f"The orchestrator gives no URL for the upload: {refusal.message}"
             return NotSent(reason=FailureReason.PUBLISH_REFUSED, detail=detail)
+        except OSError as error:
+            return NotSent(reason=FailureReason.RESULT_UNREADABLE, detail=f"The result cannot be read: {error}")
+        detail = f"S3 loses the upload again and again. {self.last_problem}".rstrip()
+        return NotSent(reason=FailureReason.PUBLISH_REFUSED, detail=detail)
 
-    async def _pack(self) -> Packed | None:
-        """None if the archive does not fit in one part buffer."""
-        content = bytearray()
-        digest = hashlib.md5(usedforsecurity=False)
-        async with ArchiveStream(self._folder) as archive:
-            async for chunk in archive:
-                if len(content) + len(chunk) > self._part_size_bytes:
-                    return None
-                content += chunk
-                digest.update(chunk)
-        return Packed(content=content, md5=digest.digest(), summary=archive.summary)
+    async def _pack_and_send(self, lost: str) -> Sent:
+        shared = self._uploading
+        async with (
+            shared.at_once,
+            shared.buffers() as buffers,
+            ArchiveStream(self._root, shared.threads, part_bytes=shared.part_bytes, scratch=self._scratch) as archive,
+        ):
+            await buffers.take()
+            first = await anext(archive)
+            if first.is_last:
+                return await self._send_whole(archive, first)
+            return await self._send_in_parts(archive, first, buffers, lost)
 
-    async def _send(self, packed: Packed) -> Sent | NotSent:
-        sent = Sent(md5=packed.md5.hex(), summary=packed.summary)
-        while True:
-            grant = await self._usable_grant(len(packed.content))
-            try:
-                failure = await self._put(grant, packed)
-            except NotAnswered as error:
-                await self._after_no_answer(str(error))
-                continue
-            if failure is None:
-                return sent
-            self._problem, self._s3_code = str(failure), failure.code
-            action = action_for(failure)
-            _log.info("Execution %s: S3 answered %s; next: %s.", self._execution_id, failure, action.value)
-            if action is UploadAction.SETTLE:
-                return sent
-            if not await self._prepare_another_try(action):
-                return NotSent(reason=FailureReason.PUBLISH_REFUSED, detail=f"S3 refused the result: {failure}")
+    async def _send_whole(self, archive: ArchiveStream, part: Part) -> Sent:
+        if len(part.content) > self._uploading.limit_bytes:
+            raise TooLarge
+        md5 = await part.md5()
+        if archive.index is None:
+            await self._put_whole(part, md5)
+            return Sent(md5=md5.hex(), summary=archive.summary)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._put_whole(part, md5), name="archive")
+                index = group.create_task(self._put_index(archive.index), name="index")
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # one reason is enough
+        size_bytes, sha256 = index.result()
+        return Sent(md5=md5.hex(), summary=archive.summary, index_bytes=size_bytes, index_sha256=sha256)
 
-    async def _usable_grant(self, size_bytes: int) -> Grant:
-        """A grant whose life is long enough by all that is known. A fresh one is always tried."""
-        grant = self._grants.current
-        if grant is None or (not self._fresh and grant.remaining_seconds() < self._pace.needed_seconds(size_bytes)):
-            grant = await self._renew()
-        self._fresh = False
-        return grant
+    async def _put_whole(self, part: Part, md5: bytes) -> None:
+        answer = await self._deliver(part.content, md5, self._grants)
+        if isinstance(answer, S3Failure) and action_for(answer) is not UploadAction.SETTLE:
+            raise PartRefused(str(answer))
 
-    async def _renew(self) -> Grant:
-        grant = await self._grants.renew(self._s3_code)
-        self._s3_code = ""
-        self.renewals += 1
-        self._unanswered = 0
-        self._fresh = True
-        return grant
+    async def _send_in_parts(self, archive: ArchiveStream, first: Part, buffers: PartBuffers, lost: str) -> Sent:
+        shared = self._uploading
+        part_bytes = max(shared.part_bytes, await part_bytes_of(self._root))
+        if part_bytes > shared.part_bytes:
+            first = await archive.enlarge(first, part_bytes)
+        upload = MultipartUpload(
+            archive,
+            self._grants,
+            self._deliver,
+            buffers,
+            scratch=self._scratch,
+            part_bytes=part_bytes,
+            limit_bytes=shared.limit_bytes,
+        )
+        await upload.send(first, lost)
+        assert archive.index is not None
+        size_bytes, sha256 = await self._put_index(archive.index)
+        return Sent(
+            md5=upload.md5,
+            summary=archive.summary,
+            parts=upload.parts,
+            index_bytes=size_bytes,
+            index_sha256=sha256,
+        )
 
-    async def _put(self, grant: Grant, packed: Packed) -> S3Failure | None:
-        begun = time.monotonic()
-        content_md5 = base64.b64encode(packed.md5).decode("ascii")
-        failure = await put(self._http, grant.url, memoryview(packed.content), content_md5=content_md5)
-        self._unanswered = 0
-        if failure is None:
-            self._pace.learn(len(packed.content), time.monotonic() - begun)
-        return failure
+    async def _put_index(self, index: ArchiveIndex) -> tuple[int, str]:
+        """Its size and digest. A result without an index is better than none, so a refusal only means that."""
+        try:
+            with index.content() as content:
+                answer = await self._deliver(content, index.md5, self._grants.index)
+        except GrantRefused as refusal:
+            _log.warning("Execution %s has no index: %s", self._execution_id, refusal.message)
+            return 0, ""
+        if isinstance(answer, Stored):
+            return index.size_bytes, index.sha256
+        _log.warning("Execution %s has no index: S3 answered %s.", self._execution_id, answer)
+        return 0, ""
 
-    async def _after_no_answer(self, problem: str) -> None:
-        _log.info("Execution %s: the upload was cut off (%s); trying again.", self._execution_id, problem)
-        self._problem = problem
-        self.retries += 1
-        self._unanswered += 1
-        await self._pauses.pause()
-        if self._unanswered >= UNANSWERED_PER_URL:
-            await self._renew()
-
-    async def _prepare_another_try(self, action: UploadAction) -> bool:
-        """Wait, and get a new URL where that is the cure. False if no other try can help."""
-        match action:
-            case UploadAction.RENEW_URL:
-                await self._pauses.pause()
-                await self._renew()
-            case UploadAction.RENEW_ONCE:
-                if self._renewed_once:
-                    return False
-                self._renewed_once = True
-                await self._renew()
-            case UploadAction.RETRY:
-                await self._pauses.pause()
-            case UploadAction.RETRY_SLOWER:
-                await self._pauses.pause(at_least=SLOW_PAUSE_SECONDS)
-            case UploadAction.RESEND:
-                self._resends += 1
-                if self._resends > MAX_RESENDS:
-                    return False
-                await self._pauses.pause()
-            case UploadAction.SETTLE | UploadAction.FAIL:
-                return False
-        self.retries += 1
-        return True
+    async def _deliver(self, content: memoryview, md5: bytes, urls: Urls) -> Stored | S3Failure:
+        shared = self._uploading
+        delivery = Delivery(
+            self._execution_id,
+            content,
+            md5,
+            urls,
+            http=shared.http,
+            pace=shared.pace,
+            trouble=self.trouble,
+            first_pause_seconds=shared.first_pause_seconds,
+        )
+        return await delivery.run()

@@ -1,42 +1,157 @@
-"""Which node may write which object: the rights that travel in assignments, and their renewal on request."""
+"""Which node may write which object: the rights that travel in assignments, and those that a node asks for.
 
+An upload in parts is begun and completed here. Its id is in the execution's record before any URL of a part is given,
+so that another orchestrator goes on with it and what is left of it can be aborted.
+"""
+
+import msgspec
+
+from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, Location
-from shared.errors import GrantRefused, StorageUnavailable
-from shared.ids import ExecutionId, NodeId
-from shared.messages import GrantGiven, GrantRequest, RequestRefused
+from orchestrator.s3_multipart import S3_CODE, Completed, Lost
+from orchestrator.s3_verification import ObjectFacts, md5_of_parts
+from orchestrator.store import Store
+from shared import subjects
+from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable
+from shared.ids import ExecutionId, NodeId, execution_key
+from shared.messages import (
+    BeginUpload,
+    CompleteUpload,
+    GrantGiven,
+    GrantRequest,
+    IndexGrantGiven,
+    IndexGrantRequest,
+    PartsGiven,
+    PartsRequest,
+    RequestRefused,
+    UploadAnswer,
+    UploadBegun,
+    UploadCompleted,
+    UploadLost,
+    UploadRequest,
+)
 from shared.signed_url import SignedUrl
 
 CREDENTIAL_CODES = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 )
 """What S3 says to a URL whose keys are not, or no longer, right (Amazon S3 API reference, "Error responses")."""
+MAX_PARTS = 10_000
+MAX_URLS = 64
+"""In one answer, which has to fit into a message."""
+MAX_ETAG_CHARACTERS = 100
+TRIES = 8
 
 
 class Grants:
-    """Gives rights to PUT archives, each for one object."""
+    """Gives rights to PUT archives, their parts and their indexes, each for one object."""
 
-    def __init__(self, model: Model, locations: Locations) -> None:
+    def __init__(self, model: Model, store: Store, locations: Locations, abandoned: AbandonedUploads) -> None:
         self._model = model
+        self._store = store
         self._locations = locations
+        self._abandoned = abandoned
 
     async def archive(self, location: Location) -> SignedUrl:
         """The right to PUT this archive. Raises StorageUnavailable if nothing can be signed at present."""
         return await self._locations.sign_put(location)
 
-    async def renew(self, sender: NodeId, request: GrantRequest) -> GrantGiven | RequestRefused:
+    async def answer(self, sender: NodeId, request: UploadRequest) -> UploadAnswer:
         """Answer the node that the subject names. Nothing that it says about itself counts."""
-        if request.s3_code in CREDENTIAL_CODES:
-            self._locations.doubt_credentials()
         try:
-            record = self._model.execution(request.execution_id)
-            location = entitled(sender, request.execution_id, record)
-            if record is not None and self._model.is_surplus(record):
-                raise GrantRefused(f"Execution {record.id} is being stopped.")  # noqa: TRY301  # one way to refuse
-            return GrantGiven(archive=await self.archive(location))
+            record, location = self._entitled(sender, request.execution_id)
+            match request:
+                case GrantRequest(s3_code=code):
+                    self._heed(code)
+                    return GrantGiven(archive=await self.archive(location))
+                case IndexGrantRequest(s3_code=code):
+                    self._heed(code)
+                    return IndexGrantGiven(index=await self._locations.sign_index_put(location))
+                case BeginUpload(lost=lost):
+                    return UploadBegun(upload_id=await self._begin(record, location, lost))
+                case PartsRequest():
+                    return await self._parts(record, location, request)
+                case CompleteUpload():
+                    return await self._complete(record, location, request)
         except (GrantRefused, StorageUnavailable) as error:
+            self._heed(error.details.get(S3_CODE, ""))
             return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)
+
+    def _entitled(self, sender: NodeId, execution: ExecutionId) -> tuple[ExecutionRecord, Location]:
+        record = self._model.execution(execution)
+        location = entitled(sender, execution, record)
+        assert record is not None
+        if self._model.is_surplus(record):
+            raise GrantRefused(f"Execution {record.id} is being stopped.")
+        return record, location
+
+    def _heed(self, s3_code: str) -> None:
+        if s3_code in CREDENTIAL_CODES:
+            self._locations.doubt_credentials()
+
+    async def _begin(self, record: ExecutionRecord, location: Location, lost: str) -> str:
+        if record.upload_id and record.upload_id != lost:
+            return record.upload_id
+        upload_id = await self._locations.begin_multipart(location)
+        try:
+            await self._keep(record, upload_id)
+        except BaseException:
+            self._abandoned.add(location, upload_id)
+            raise
+        if record.upload_id:
+            self._abandoned.add(location, record.upload_id)  # some of its parts may be left
+        return upload_id
+
+    async def _keep(self, before: ExecutionRecord, upload_id: str) -> None:
+        """Write the id into the record as it is now: it has often moved since, by the report of the task's end.
+
+        Raises RevisionConflict where another upload was begun meanwhile; asked again, that one's id is the answer.
+        """
+        key = subjects.execution_record(
+            execution_key(before.job_id, before.job_version, before.partition, before.attempt)
+        )
+        for _ in range(TRIES):
+            record = self._model.execution(before.id)
+            if record is None or record.state.is_terminal:
+                raise GrantRefused(f"Execution {before.id} has ended.")
+            if record.upload_id != before.upload_id:
+                break
+            try:
+                await self._store.update(key, msgspec.structs.replace(record, upload_id=upload_id))
+            except RevisionConflict:
+                await self._store.read(key)
+            else:
+                return
+        raise RevisionConflict(key)
+
+    async def _parts(self, record: ExecutionRecord, location: Location, request: PartsRequest) -> UploadAnswer:
+        self._heed(request.s3_code)
+        if not record.upload_id or request.upload_id != record.upload_id:
+            return UploadLost(message="Another upload has been begun since.")
+        if not 1 <= request.first <= MAX_PARTS:
+            raise GrantRefused(f"There is no part {request.first} of an upload.")
+        count = max(1, min(request.count, MAX_URLS, MAX_PARTS - request.first + 1))
+        return PartsGiven(parts=await self._locations.sign_parts(location, record.upload_id, request.first, count))
+
+    async def _complete(self, record: ExecutionRecord, location: Location, request: CompleteUpload) -> UploadAnswer:
+        if not record.upload_id or request.upload_id != record.upload_id:
+            return UploadLost(message="Another upload has been begun since.")
+        if not 1 <= len(request.etags) <= MAX_PARTS or any(len(each) > MAX_ETAG_CHARACTERS for each in request.etags):
+            raise GrantRefused("The list of parts makes no sense.")
+        end = await self._locations.complete_multipart(location, record.upload_id, request.etags)
+        match end:
+            case Completed(exists):
+                if exists:
+                    self._abandoned.add(location, record.upload_id)
+                return UploadCompleted()
+            case Lost(why):
+                # It may have been completed, and the answer lost.
+                facts = await self._locations.head(location)
+                if isinstance(facts, ObjectFacts) and facts.etag == md5_of_parts(request.etags):
+                    return UploadCompleted()
+                return UploadLost(message=why)
 
 
 def entitled(sender: NodeId, execution: ExecutionId, record: ExecutionRecord | None) -> Location:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.announcements import Announcements
 from orchestrator.assignments import Assignments
 from orchestrator.grants import Grants
@@ -41,7 +42,8 @@ class Leader:
         """Lead until cancelled, which stops every decision at once."""
         await self._store.ready.wait()
         publish_seconds = float(self._config.publishers.publish_timeout)
-        grants = Grants(self._model, self._locations)
+        abandoned = AbandonedUploads(self._locations)
+        grants = Grants(self._model, self._store, self._locations, abandoned)
         async with asyncio.TaskGroup() as group:
             assignments = Assignments(
                 group=group,
@@ -60,6 +62,7 @@ class Leader:
                 locate=self._locations.locate,
                 unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
                 publish_seconds=publish_seconds,
+                on_end=abandoned.on_end,
             )
             requests = Requests(
                 connection=self._connection,
@@ -77,10 +80,12 @@ class Leader:
                 nodes=self._nodes,
                 locations=self._locations,
                 receipts=Receipts(group, self._connection),
+                on_end=abandoned.on_end,
             )
             heartbeats = take_heartbeats(self._connection, self._nodes, assignments.ask_to_register)
             group.create_task(heartbeats, name="heartbeats")
             group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
+            group.create_task(abandoned.run(), name="abandoned uploads")
             group.create_task(requests.run(), name="requests")
             group.create_task(reports.run(), name="reports")
             group.create_task(scheduler.run(), name="scheduler")

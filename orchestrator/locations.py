@@ -8,9 +8,10 @@ from orchestrator.records import Location
 from orchestrator.s3 import Bucket
 from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings
+from orchestrator.s3_multipart import Completed, Lost
 from orchestrator.s3_verification import Absent, ObjectFacts
 from shared.ids import ExecutionId, JobId
-from shared.objects import archive_key
+from shared.objects import archive_key, index_key
 from shared.signed_url import SignedUrl
 
 DEFAULT_EXPIRATION_SECONDS = 3600.0
@@ -55,6 +56,33 @@ class Locations:
         """Raises StorageUnavailable."""
         bucket = await self._bucket(location)
         return await bucket.sign_put(location.key, create_only=bucket.health.outcome.create_only)
+
+    async def sign_index_put(self, location: Location) -> SignedUrl:
+        """For the index beside the archive, which may replace an earlier one: readers know it by its digest.
+
+        Raises StorageUnavailable.
+        """
+        return await (await self._bucket(location)).sign_put(index_key(location.key), create_only=False)
+
+    async def sign_parts(self, location: Location, upload_id: str, first: int, count: int) -> tuple[SignedUrl, ...]:
+        """Raises StorageUnavailable."""
+        return await (await self._bucket(location)).sign_parts(location.key, upload_id, first, count)
+
+    async def begin_multipart(self, location: Location) -> str:
+        """Raises StorageUnavailable."""
+        return await (await self._bucket(location)).begin_multipart(location.key)
+
+    async def complete_multipart(self, location: Location, upload_id: str, etags: tuple[str, ...]) -> Completed | Lost:
+        """Raises StorageUnavailable."""
+        return await (await self._bucket(location)).complete_multipart(location.key, upload_id, etags)
+
+    async def abort_multipart(self, location: Location, upload_id: str) -> None:
+        """Raises StorageUnavailable."""
+        await (await self._bucket(location)).abort_multipart(location.key, upload_id)
+
+    async def sign_index_get(self, location: Location) -> SignedUrl:
+        """Raises StorageUnavailable."""
+        return await (await self._bucket(location)).sign_get(index_key(location.key))
 
     async def sign_get(self, location: Location) -> SignedUrl:
         """Raises StorageUnavailable."""

@@ -95,6 +95,10 @@ class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     publish_seconds: float = 0.0
     retries: int = 0
     renewals: int = 0
+    archive_seconds: float = 0.0
+    parts: int = 1
+    index_bytes: int = 0
+    index_sha256: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,6 +119,8 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
     resources: Capacity
     state: ExecutionState = ExecutionState.NEW
     location: Location | None = None
+    upload_id: str = ""
+    """Of the upload in parts that was begun for the result, if one was."""
     output: RunOutput | None = None
     run_seconds: float = 0.0
     result: PublishedResult | None = None

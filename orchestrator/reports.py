@@ -6,6 +6,7 @@ changes nothing. The node that a report speaks for is the one that its subject n
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import nats.errors
 
@@ -53,6 +54,7 @@ class Reports:
         nodes: Nodes,
         locations: Locations,
         receipts: Receipts,
+        on_end: Callable[[ExecutionRecord], None],
     ) -> None:
         self.set_aside = 0
         self._connection = connection
@@ -61,6 +63,7 @@ class Reports:
         self._nodes = nodes
         self._locations = locations
         self._receipts = receipts
+        self._on_end = on_end
 
     async def run(self) -> None:
         """Deal with reports until cancelled."""
@@ -168,6 +171,10 @@ class Reports:
             publish_seconds=fact.publish_seconds,
             retries=fact.retries,
             renewals=fact.renewals,
+            archive_seconds=fact.archive_seconds,
+            parts=fact.parts,
+            index_bytes=fact.index_bytes,
+            index_sha256=fact.index_sha256[:64],
         )
 
     async def _is_stored(self, before: ExecutionRecord, after: ExecutionRecord) -> bool:
@@ -184,6 +191,7 @@ class Reports:
             if isinstance(fact, TaskEnded):
                 self._nodes.on_run(sender, fact.run_seconds)
         if record.state.is_terminal:
+            self._on_end(record)
             self._receipts.send(sender, record.id)
 
     def __repr__(self) -> str:

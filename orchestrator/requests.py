@@ -18,8 +18,12 @@ from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
 from shared.messages import (
     PROTOCOL,
+    BeginUpload,
+    CompleteUpload,
     GrantRequest,
+    IndexGrantRequest,
     NodeRequestAnswer,
+    PartsRequest,
     Reconciliation,
     Registration,
     RequestRefused,
@@ -90,8 +94,8 @@ class Requests:
         match request:
             case Registration():
                 return await self._register(sender, request)
-            case GrantRequest():
-                return await self._grants.renew(sender, request)
+            case GrantRequest() | IndexGrantRequest() | BeginUpload() | PartsRequest() | CompleteUpload():
+                return await self._grants.answer(sender, request)
 
     async def _register(self, sender: NodeId, registration: Registration) -> NodeRequestAnswer:
         info = msgspec.structs.replace(registration.info, node_id=sender)

@@ -49,6 +49,8 @@ async def _item(record: ExecutionRecord, locations: Locations) -> ResultItem:
     assert record.location is not None
     assert record.result is not None
     url = await locations.sign_get(record.location)
+    has_index = record.result.index_bytes > 0
+    index_url = (await locations.sign_index_get(record.location)).url if has_index else ""
     return ResultItem(
         type=rest.RESULT_TYPE,
         params=rest.ResultParams(
@@ -66,5 +68,8 @@ async def _item(record: ExecutionRecord, locations: Locations) -> ResultItem:
             size=record.result.size_bytes,
             entries=record.result.entries,
             raw_size=record.result.raw_bytes,
+            index_url=index_url,
+            index_size=record.result.index_bytes,
+            index_sha256=record.result.index_sha256,
         ),
     )

@@ -6,8 +6,10 @@ from typing import Self
 
 import aiohttp
 
+from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings
+from orchestrator.s3_multipart import Completed, Lost, MultipartUploads
 from orchestrator.s3_probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
 from orchestrator.s3_problems import CREDENTIAL_PROBLEMS
 from orchestrator.s3_signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
@@ -35,6 +37,7 @@ class Bucket:
         self.settings = settings
         self.credentials = credentials or CredentialSource()
         self.health = BucketHealth(self._probe, settings.place, interval_seconds=probe_interval_seconds)
+        self._multipart = MultipartUploads(settings)
         self._signers: Signers
         self._session: aiohttp.ClientSession
 
@@ -50,6 +53,7 @@ class Bucket:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._multipart.__aexit__(kind, error, trace)
         await self._session.close()
 
     async def run(self) -> None:
@@ -64,6 +68,31 @@ class Bucket:
         Does not suspend while the present credentials live. Raises StorageUnavailable (retryable) without any.
         """
         return await self._sign(self._signers.public, "PUT", key, headers=CREATE_ONLY if create_only else None)
+
+    async def sign_parts(self, key: str, upload_id: str, first: int, count: int) -> tuple[SignedUrl, ...]:
+        """URLs for nodes to write the parts from number `first` on. Raises as sign_put does."""
+        keys = await self._usable_keys()
+        return tuple(
+            self._signers.public.sign("PUT", key, keys=keys, query={"partNumber": str(number), "uploadId": upload_id})
+            for number in range(first, first + count)
+        )
+
+    async def begin_multipart(self, key: str) -> str:
+        """The id of a new upload in parts. Raises StorageUnavailable (retryable)."""
+        return await self._multipart.begin(key, keys=await self._usable_keys())
+
+    async def complete_multipart(self, key: str, upload_id: str, etags: tuple[str, ...]) -> Completed | Lost:
+        """Make the parts one object, where the service allows for it never in place of another one.
+
+        Raises StorageUnavailable (retryable).
+        """
+        create_only = self.health.outcome.create_only
+        keys = await self._usable_keys()
+        return await self._multipart.complete(key, upload_id, etags, create_only=create_only, keys=keys)
+
+    async def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Raises StorageUnavailable, also where these credentials may not do it."""
+        await self._multipart.abort(key, upload_id, keys=await self._usable_keys())
 
     async def sign_get(self, key: str) -> SignedUrl:
         """A URL for nodes and users to read the object. Raises as sign_put does."""
@@ -80,8 +109,10 @@ class Bucket:
     async def _sign(
         self, signer: UrlSigner, method: str, key: str, *, headers: dict[str, str] | None = None
     ) -> SignedUrl:
-        keys = await self.credentials.usable(least_seconds=LEAST_SECONDS + MARGIN_SECONDS)
-        return signer.sign(method, key, keys=keys, headers=headers)
+        return signer.sign(method, key, keys=await self._usable_keys(), headers=headers)
+
+    async def _usable_keys(self) -> Snapshot:
+        return await self.credentials.usable(least_seconds=LEAST_SECONDS + MARGIN_SECONDS)
 
     async def _sign_internal(self, method: str, key: str, *, headers: dict[str, str] | None = None) -> SignedUrl:
         return await self._sign(self._signers.internal, method, key, headers=headers)

@@ -1,6 +1,8 @@
 """Whether an object is in the bucket, and is the one that a node reported."""
 
+import hashlib
 import re
+from collections.abc import Sequence
 from enum import Enum
 
 import aiohttp
@@ -50,6 +52,15 @@ def matches(facts: ObjectFacts, reported_size: int, reported_md5_hex: str) -> Ve
 
 def _parts(etag: str) -> str:
     return etag.partition("-")[2]
+
+
+def md5_of_parts(etags: Sequence[str]) -> str:
+    """The ETag of an object made of parts with these ETags; "" where they are no MD5 digests."""
+    try:
+        digests = b"".join(bytes.fromhex(etag) for etag in etags)
+    except ValueError:
+        return ""
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(etags)}"
 
 
 class Verifier:

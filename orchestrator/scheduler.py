@@ -34,7 +34,10 @@ WRITES_AT_ONCE = 64
 
 
 class Scheduler:
-    """`locate` says where a result of this execution goes; `unreachable` which publishers which nodes cannot use."""
+    """`locate` says where a result of this execution goes; `unreachable` which publishers which nodes cannot use.
+
+    `on_end` is told of each execution that moved here.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Scheduler:
         locate: Callable[[JobId, ExecutionId], Location],
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
         publish_seconds: float,
+        on_end: Callable[[ExecutionRecord], None],
     ) -> None:
         self._model = model
         self._store = store
@@ -54,6 +58,7 @@ class Scheduler:
         self._locate = locate
         self._unreachable = unreachable
         self._publish_seconds = publish_seconds
+        self._on_end = on_end
 
     async def run(self) -> None:
         """Decide and act until cancelled."""
@@ -102,7 +107,9 @@ class Scheduler:
             return
         key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
         try:
-            await self._store.update(subjects.execution_record(key), step(current))
+            after = step(current)
+            await self._store.update(subjects.execution_record(key), after)
+            self._on_end(after)
         except (RevisionConflict, IllegalTransition) as error:
             _log.info("Execution %s moved meanwhile: %s", record.id, error.message)
             await self._store.read(subjects.execution_record(key))

@@ -1,5 +1,6 @@
 """How stored records look to users: the shapes of the HTTP API, made from the model."""
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -97,6 +98,13 @@ def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
             size=record.result.size_bytes,
             entries=record.result.entries,
             raw_size=record.result.raw_bytes,
+            warnings=record.result.warnings,
+            warnings_count=record.result.warnings_count,
+            archive_seconds=record.result.archive_seconds,
+            publish_seconds=record.result.publish_seconds,
+            parts=record.result.parts,
+            retries=record.result.retries,
+            renewals=record.result.renewals,
         ),
     )
 
@@ -199,6 +207,8 @@ def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> r
         max_job_requirements=info.capacity,
         running_executions=beat.running if beat else running,
         enqueued_executions=beat.queued if beat else 0,
+        publishing_executions=beat.publishing if beat else 0,
+        waiting_executions=beat.waiting_for_s3 if beat else 0,
     )
 
 
@@ -207,6 +217,14 @@ def _sum(capacities: Iterable[Capacity]) -> Capacity:
     for each in capacities:
         total = total.plus(each)
     return total
+
+
+def debug_view(model: Model, nodes: Nodes) -> rest.DebugResponse:
+    """What the orchestrator is occupied with, in numbers."""
+    jobs = Counter(str(job_state(entry, model.reasons.get(job, "")).state_type) for job, entry in model.jobs.items())
+    live = Counter(each.state.value for held in model.live.values() for each in held.values())
+    states = Counter(rest.CONNECTED if nodes.is_connected(node) else rest.DISCONNECTED for node in model.nodes)
+    return rest.DebugResponse(jobs=dict(jobs), executions=dict(live), nodes=dict(states))
 
 
 def version_view(version: str) -> rest.VersionView:

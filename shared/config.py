@@ -113,11 +113,15 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
     heartbeat: Heartbeat = Heartbeat()
     allocated_capacity: AllocatedCapacity = AllocatedCapacity()
     queue_capacity: Annotated[int, Meta(ge=0, description="How many executions may wait on the node.")] = 32
+    disk_limit: Annotated[
+        str, Meta(description="Disk space that a task may fill whose job names none, such as 10GB; 0 is no limit.")
+    ] = "10GB"
     env: Env = Env()
 
 
 class ProcessEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
     enabled: Annotated[bool, Meta(description="Whether jobs may run commands on the node without a container.")] = False
+    pids_limit: Annotated[int, Meta(ge=1, description="How many processes and threads a task may have at once.")] = 1024
 
 
 class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -168,12 +172,23 @@ class PublisherTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
     s3managed: S3Managed = field(default=S3Managed(), name="S3Managed")
 
 
+class Archive(Struct, frozen=True, kw_only=True, rename="pascal"):
+    threads: Annotated[
+        int, Meta(ge=0, le=256, description="How many threads compress results; 0 is one for each CPU of the node.")
+    ] = 0
+    level: Annotated[
+        int, Meta(ge=0, le=3, description="How hard results are compressed: 0 is the fastest, 3 the smallest.")
+    ] = 2
+    size_limit: Annotated[str, Meta(description="How large the packed result of one execution may be.")] = "1TB"
+
+
 class Publishers(Struct, frozen=True, kw_only=True, rename="pascal"):
     disabled: Annotated[tuple[str, ...], Meta(description="Publishers that this node does not offer.")] = ()
     publish_timeout: Annotated[
         Duration,
         Meta(description="How long a result may be on its way to the bucket, also on a silent node."),
     ] = _HOUR
+    archive: Archive = Archive()
     types: PublisherTypes = PublisherTypes()
 
 

@@ -101,6 +101,7 @@ def _amounts(config: Config) -> Iterator[str]:
     yield from _amount(f"{allocated}.Memory", capacity.memory, lambda text: share_or_amount(text, 1, parse_bytes))
     yield from _amount(f"{allocated}.Disk", capacity.disk, lambda text: share_or_amount(text, 1, parse_bytes))
     yield from _amount(f"{allocated}.GPU", capacity.gpu, lambda text: share_or_amount(text, 1, parse_gpu))
+    yield from _amount("Compute.DiskLimit", config.compute.disk_limit, parse_bytes)
     yield from _amount(f"{asked}.CPU", resources.cpu or "0", parse_cpu)
     yield from _amount(f"{asked}.Memory", resources.memory or "0", parse_bytes)
     yield from _amount(f"{asked}.Disk", resources.disk or "0", parse_bytes)

@@ -1,7 +1,8 @@
 """What orchestrator and compute nodes say to each other.
 
 Orders go to a node by request and reply: `Assignment`, `CancelExecution`, `Receipt`, `Register`, `ReadOutput`. A node
-asks with a request: `Registration`, `GrantRequest`. It tells facts in a `Report`, which a stream keeps until the
+asks with a request: `Registration`, and for an upload `GrantRequest`, `IndexGrantRequest`, `BeginUpload`,
+`PartsRequest`, `CompleteUpload`. It tells facts in a `Report`, which a stream keeps until the
 orchestrator has dealt with it, and shows that it lives by a `Heartbeat`.
 
 Evolution is additive: a new field has a default. What a program does not know is a named outcome, never a crash:
@@ -165,7 +166,40 @@ class GrantRequest(Message, frozen=True, kw_only=True, tag="GrantRequest"):
     s3_code: str = ""
 
 
-NodeRequest = Registration | GrantRequest
+class IndexGrantRequest(Message, frozen=True, kw_only=True, tag="IndexGrantRequest"):
+    """A URL to PUT the index of this execution's archive. `s3_code` as in GrantRequest."""
+
+    execution_id: ExecutionId
+    s3_code: str = ""
+
+
+class BeginUpload(Message, frozen=True, kw_only=True, tag="BeginUpload"):
+    """Send the archive in parts. What was begun before goes on, unless it is `lost`: S3 no longer knows that upload."""
+
+    execution_id: ExecutionId
+    lost: str = ""
+
+
+class PartsRequest(Message, frozen=True, kw_only=True, tag="PartsRequest"):
+    """URLs to PUT the parts from number `first` on, which may be fewer than `count`. `s3_code` as in GrantRequest."""
+
+    execution_id: ExecutionId
+    upload_id: str
+    first: int
+    count: int
+    s3_code: str = ""
+
+
+class CompleteUpload(Message, frozen=True, kw_only=True, tag="CompleteUpload"):
+    """All parts are there: make them one object. `etags` are what S3 said to each, in order and without quotes."""
+
+    execution_id: ExecutionId
+    upload_id: str
+    etags: tuple[str, ...]
+
+
+UploadRequest = GrantRequest | IndexGrantRequest | BeginUpload | PartsRequest | CompleteUpload
+NodeRequest = Registration | UploadRequest
 
 
 class Reconciliation(Message, frozen=True, kw_only=True, tag="Reconciliation"):
@@ -178,13 +212,38 @@ class GrantGiven(Message, frozen=True, kw_only=True, tag="GrantGiven"):
     archive: SignedUrl
 
 
+class IndexGrantGiven(Message, frozen=True, kw_only=True, tag="IndexGrantGiven"):
+    index: SignedUrl
+
+
+class UploadBegun(Message, frozen=True, kw_only=True, tag="UploadBegun"):
+    upload_id: str
+
+
+class PartsGiven(Message, frozen=True, kw_only=True, tag="PartsGiven"):
+    """One URL for each part from the first one asked for on, at least one."""
+
+    parts: tuple[SignedUrl, ...]
+
+
+class UploadCompleted(Message, frozen=True, kw_only=True, tag="UploadCompleted"):
+    """The object is there, or one was there already, which is compared with what the node reports."""
+
+
+class UploadLost(Message, frozen=True, kw_only=True, tag="UploadLost"):
+    """S3 does not know the upload, or not all of its parts: begin again."""
+
+    message: str = ""
+
+
 class RequestRefused(Message, frozen=True, kw_only=True, tag="RequestRefused"):
     code: str
     message: str
     retryable: bool = False
 
 
-NodeRequestAnswer = Reconciliation | GrantGiven | RequestRefused
+UploadAnswer = GrantGiven | IndexGrantGiven | UploadBegun | PartsGiven | UploadCompleted | UploadLost | RequestRefused
+NodeRequestAnswer = Reconciliation | UploadAnswer
 
 # ---- facts ------------------------------------------------------------------------------------------------------
 
@@ -217,7 +276,11 @@ class TaskEnded(Fact, frozen=True, kw_only=True, tag="TaskEnded"):
 
 
 class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
-    """The archive is in the bucket. Sizes in bytes; digests in hexadecimal; SHA-256 is the node's claim."""
+    """The archive is in the bucket. Sizes in bytes; digests in hexadecimal; SHA-256 is the node's claim.
+
+    `publish_seconds` is from the task's end to the object's being there, `archive_seconds` the part of it in which the
+    archive was made and nothing else held it up. An archive without an index has `index_bytes` 0.
+    """
 
     size_bytes: int
     md5: str
@@ -229,6 +292,10 @@ class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
     publish_seconds: float = 0.0
     retries: int = 0
     renewals: int = 0
+    archive_seconds: float = 0.0
+    parts: int = 1
+    index_bytes: int = 0
+    index_sha256: str = ""
 
 
 class ExecutionFailed(Fact, frozen=True, kw_only=True, tag="ExecutionFailed"):
@@ -243,7 +310,16 @@ class ExecutionCancelled(Fact, frozen=True, kw_only=True, tag="ExecutionCancelle
     reason: str = ""
 
 
-AnyFact = ExecutionStarted | TaskEnded | OutputPublished | ExecutionFailed | ExecutionCancelled
+class ExecutionProgressed(Fact, frozen=True, kw_only=True, tag="ExecutionProgressed"):
+    """What a task that does not run yet waits for, in a sentence. It changes no state and may be lost.
+
+    It travels in reports of its own: an orchestrator that does not know it sets aside the whole report.
+    """
+
+    detail: str
+
+
+AnyFact = ExecutionStarted | TaskEnded | OutputPublished | ExecutionFailed | ExecutionCancelled | ExecutionProgressed
 
 
 class Report(Message, frozen=True, kw_only=True, tag="Report"):
@@ -254,12 +330,13 @@ class Report(Message, frozen=True, kw_only=True, tag="Report"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
-    """A node that is `leaving` takes nothing on any more."""
+    """A node that is `leaving` takes nothing on any more. Of those `publishing`, some may be `waiting_for_s3`."""
 
     session: str
     running: int = 0
     queued: int = 0
     publishing: int = 0
+    waiting_for_s3: int = 0
     leaving: bool = False
 
 

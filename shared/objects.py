@@ -13,6 +13,11 @@ def archive_key(prefix: str, job: JobId, execution: ExecutionId) -> str:
     return f"{_prefix(prefix)}{job}/{execution}.tar.gz"
 
 
+def index_key(archive_key: str) -> str:
+    """`<executionID>.index.json.gz`, beside the archive of this key."""
+    return f"{archive_key.removesuffix('.tar.gz')}.index.json.gz"
+
+
 def probe_key(prefix: str) -> str:
     """The small object by which the orchestrator learns at its start whether the bucket can be used."""
     return f"{_prefix(prefix)}.tarpon-probe"

@@ -190,6 +190,15 @@ class PublishedParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     size: int = 0
     entries: int = 0
     raw_size: int = 0
+    warnings: tuple[str, ...] = ()
+    """What could not be archived as it was: the first of them."""
+    warnings_count: int = 0
+    archive_seconds: float = 0.0
+    publish_seconds: float = 0.0
+    """From the task's end to the object's being there; `archive_seconds` is the part of it that packing took."""
+    parts: int = 1
+    retries: int = 0
+    renewals: int = 0
 
 
 class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -260,6 +269,10 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     size: int = 0
     entries: int = 0
     raw_size: int = 0
+    index_url: str = field(name="IndexURL", default="")
+    """A signed GET of the archive's index (see shared/archive_index.py); empty where there is none."""
+    index_size: int = 0
+    index_sha256: str = field(name="IndexSHA256", default="")
 
     def __repr__(self) -> str:
         return f"<ResultParams {self.source_spec.bucket}/{self.source_spec.key}, {self.size} bytes>"
@@ -313,6 +326,9 @@ class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     max_job_requirements: Capacity = Capacity()
     running_executions: int = 0
     enqueued_executions: int = 0
+    publishing_executions: int = 0
+    waiting_executions: int = 0
+    """Of those that are publishing: S3 does not take their results at present."""
     address: str = field(name="address", default="")
 
 
@@ -403,6 +419,50 @@ class AgentConfigResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting under its key, one mapping for each part of the key; secrets hidden."""
 
     config: dict[str, Any]
+
+
+class Oauth2View(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How a person would log in at an identity provider. Without a ProviderID there is none."""
+
+    provider_id: str = field(name="ProviderID", default="")
+    provider_name: str = ""
+    device_authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    issuer: str = ""
+    jwks_uri: str = field(name="JWKSUri", default="")
+    device_client_id: str = field(name="DeviceClientID", default="")
+    polling_interval: int = 0
+    audience: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+class AuthConfigResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """`version` is of this shape."""
+
+    version: str = "1.0.0"
+    config: Oauth2View = Oauth2View()
+
+
+class AuthMethod(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What a client has to show to be let in by a method."""
+
+    type: str
+    params: dict[str, Any] = {}
+
+
+class AuthMethodsResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The ways to authenticate, by their names. None: nothing has to be shown."""
+
+    next_token: str = ""
+    methods: dict[str, AuthMethod] = {}
+
+
+class DebugResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How many there are in each state. `executions` are those that have not ended, `nodes` those of compute."""
+
+    jobs: dict[str, int]
+    executions: dict[str, int]
+    nodes: dict[str, int]
 
 
 # ---- errors and live progress -----------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import pytest
 
 from compute import tar_stream
 from compute.tar_header import EntryKind, entry_header
-from compute.tar_stream import BLOCK_BYTES, MAX_WARNINGS, READ_BYTES, TarStream
+from compute.tar_stream import BLOCK_BYTES, MAX_WARNINGS, SMALL_BYTES, ZEROS, TarStream
+from shared.archive_index import DirectoryLine, FileLine, HardLinkLine, SymlinkLine
 
 TIME = 1_700_000_000
 
@@ -83,7 +84,7 @@ def test_permissions_are_kept_and_setuid_is_not(tmp_path: Path) -> None:
     assert (found["file"].mode, found["shared"].mode) == (0o751, 0o1777)
 
 
-@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, READ_BYTES, READ_BYTES + 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 7])
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, SMALL_BYTES, SMALL_BYTES + 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 7])
 def test_content_of_any_size_is_kept(tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
     (tmp_path / "file").write_bytes(data)
@@ -288,20 +289,111 @@ def test_a_file_that_vanishes_before_its_turn_is_left_out(tmp_path: Path) -> Non
 def test_a_disk_error_in_the_middle_of_a_file_leaves_a_valid_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "file").write_bytes(b"x" * (2 * BLOCK_BYTES))
+    (tmp_path / "next").write_bytes(b"next")
+    real_read: Callable[..., bytes] = os.pread
+
+    def failing_read(descriptor: int, size: int, at: int) -> bytes:
+        if at:
+            raise OSError(5, "Input/output error")
+        return real_read(descriptor, 1000, at)
+
+    monkeypatch.setattr(os, "pread", failing_read)
+    stream = TarStream(tmp_path)
+    tar = b"".join(stream.blocks())
+    assert content(tar, "file") == b"x" * 1000 + bytes(2 * BLOCK_BYTES - 1000)
+    assert content(tar, "next") == b"next"
+    assert "Input/output error" in stream.warnings[0]
+
+
+def test_a_small_file_that_cannot_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"x" * 100)
     (tmp_path / "next").write_bytes(b"next")
     real_read = os.read
 
     def failing_read(descriptor: int, size: int) -> bytes:
-        if size == 100:
+        if size == 101:
             raise OSError(5, "Input/output error")
         return real_read(descriptor, size)
 
     monkeypatch.setattr(os, "read", failing_read)
+    before = descriptors()
+    stream = TarStream(tmp_path)
+    assert list(members(b"".join(stream.blocks()))) == ["next"]
+    assert stream.warnings == ["'file' was left out: Input/output error"]
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize(
+    ("size_then", "expected"),
+    [(60, b"x" * 60 + bytes(40)), (200, b"x" * 100)],
+)
+def test_a_small_file_whose_size_changes_between_two_looks_keeps_the_size_of_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_then: int, expected: bytes
+) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    (tmp_path / "next").write_bytes(b"next")
+    real_fstat = os.fstat
+
+    def changing_fstat(descriptor: int) -> os.stat_result:
+        status = real_fstat(descriptor)
+        os.truncate(tmp_path / "file", 60)
+        if size_then == 200:
+            (tmp_path / "file").write_bytes(b"x" * 200)
+        return status
+
+    monkeypatch.setattr(os, "fstat", changing_fstat)
     stream = TarStream(tmp_path)
     tar = b"".join(stream.blocks())
-    assert (content(tar, "file"), content(tar, "next")) == (bytes(100), b"next")
-    assert "Input/output error" in stream.warnings[0]
+    assert (content(tar, "file"), content(tar, "next")) == (expected, b"next")
+    assert stream.warnings_count == 1
+
+
+def test_the_holes_of_a_sparse_file_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(40 * BLOCK_BYTES)
+        file.seek(20 * BLOCK_BYTES)
+        file.write(b"data")
+    read_bytes = 0
+    real_read: Callable[..., bytes] = os.pread
+
+    def counting_read(descriptor: int, size: int, at: int) -> bytes:
+        nonlocal read_bytes
+        data = real_read(descriptor, size, at)
+        read_bytes += len(data)
+        return data
+
+    monkeypatch.setattr(os, "pread", counting_read)
+    blocks = list(TarStream(tmp_path).blocks())
+    with (tmp_path / "sparse").open("rb") as file:
+        assert content(b"".join(blocks), "sparse") == file.read()
+    assert read_bytes <= 2 * BLOCK_BYTES
+    assert sum(block is ZEROS for block in blocks) >= 35
+
+
+def test_the_index_tells_where_the_content_of_each_file_is(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "small").write_bytes(b"small")
+    (tmp_path / "sub" / ("long" * 40)).write_bytes(b"long")
+    (tmp_path / "large").write_bytes(os.urandom(3 * BLOCK_BYTES))
+    (tmp_path / "z\udcff").write_bytes(b"odd")
+    (tmp_path / "link").symlink_to("sub/small")
+    (tmp_path / "other").hardlink_to(tmp_path / "large")
+    stream = TarStream(tmp_path)
+    tar = b"".join(stream.blocks())
+    lines = {line.name: line for line in stream.take_lines()}
+    files = {name: line for name, line in lines.items() if isinstance(line, FileLine)}
+    found = {os.fsdecode(name): tar[line.at : line.at + line.size] for name, line in files.items()}
+    assert found == {
+        str(path.relative_to(tmp_path)): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.name not in {"link", "other"}
+    }
+    link, other = lines[b"link"], lines[b"other"]
+    assert isinstance(link, SymlinkLine)
+    assert isinstance(other, HardLinkLine)
+    assert (link.link_target, other.link_target) == (b"sub/small", b"large")
+    assert isinstance(lines[b"sub"], DirectoryLine)
 
 
 def test_warnings_are_bounded_and_counted(tmp_path: Path) -> None:

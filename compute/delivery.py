@@ -1,0 +1,189 @@
+"""How bytes in hand come to S3 however often it takes: tried again, with a fresh URL, slower, or given up.
+
+What is done about which answer is in shared/s3_errors.py.
+"""
+
+import base64
+import logging
+import time
+from collections.abc import Callable
+
+import aiohttp
+
+from compute.backoff import Backoff
+from compute.grants import Urls
+from compute.put import NotAnswered, Stored, put
+from shared.ids import ExecutionId
+from shared.quantities import format_bytes
+from shared.s3_errors import S3Failure, UploadAction, action_for
+from shared.signed_url import Grant
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+SLOW_PAUSE_SECONDS = 2.0
+MAX_RESENDS = 3
+UNANSWERED_PER_URL = 3
+"""An answer to a refused URL can be lost when the connection is cut under it; then a new URL helps."""
+MARGIN_SECONDS = 5.0
+ASSUMED_BYTES_PER_SECOND = float(1 << 20)
+MIN_MEASURED_BYTES = 1 << 20
+TOLD_AFTER_SECONDS = 5.0
+TOLD_EVERY_SECONDS = 300.0
+
+
+class Pace:
+    """The measured rate of this node's uploads, by which a URL's remaining life is judged."""
+
+    def __init__(self) -> None:
+        self._bytes_per_second = ASSUMED_BYTES_PER_SECOND
+
+    def needed_seconds(self, size_bytes: int) -> float:
+        return MARGIN_SECONDS + size_bytes / self._bytes_per_second
+
+    def learn(self, size_bytes: int, seconds: float) -> None:
+        if size_bytes >= MIN_MEASURED_BYTES and seconds > 0:
+            self._bytes_per_second = (self._bytes_per_second + size_bytes / seconds) / 2
+
+    def __repr__(self) -> str:
+        return f"<Pace {format_bytes(int(self._bytes_per_second))}/s>"
+
+
+class Trouble:
+    """What happened to the deliveries of one upload. `on_waiting` is told when nothing has got through for a while."""
+
+    def __init__(self, on_waiting: Callable[[str], None]) -> None:
+        self.retries = 0
+        self.renewals = 0
+        self.problem = ""
+        self._on_waiting = on_waiting
+        self._since: float | None = None
+        self._told_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Trouble: {self.retries} retries, {self.renewals} renewals, now {self.problem or 'none'}>"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last that happened is a failure."""
+        return self._since is not None
+
+    def failed(self, problem: str) -> None:
+        now = time.monotonic()
+        self.problem = problem
+        self._since = self._since or now
+        if now - self._since >= TOLD_AFTER_SECONDS and (not self._told_at or now - self._told_at >= TOLD_EVERY_SECONDS):
+            self._told_at = now
+            self._on_waiting(problem)
+
+    def went_well(self) -> None:
+        self._since = None
+        self._told_at = 0.0
+
+
+class Delivery:
+    """One body on its way. It never gives up because of time: the caller sets the deadline."""
+
+    def __init__(
+        self,
+        execution_id: ExecutionId,
+        content: memoryview,
+        md5: bytes,
+        urls: Urls,
+        *,
+        http: aiohttp.ClientSession,
+        pace: Pace,
+        trouble: Trouble,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self._execution_id = execution_id
+        self._content = content
+        self._md5 = base64.b64encode(md5).decode("ascii")
+        self._urls = urls
+        self._http = http
+        self._pace = pace
+        self._trouble = trouble
+        self._pauses = Backoff(first_pause_seconds, LONGEST_PAUSE_SECONDS)
+        self._fresh = False
+        self._unanswered = 0
+        self._resends = 0
+        self._renewed_once = False
+        self._s3_code = ""
+
+    def __repr__(self) -> str:
+        return f"<Delivery of {len(self._content)} bytes of {self._execution_id}>"
+
+    async def run(self) -> Stored | S3Failure:
+        """Stored, or the answer that repeating does not change. Raises GrantRefused."""
+        while True:
+            grant = await self._usable_grant()
+            begun = time.monotonic()
+            try:
+                answer = await put(self._http, grant.url, self._content, content_md5=self._md5)
+            except NotAnswered as error:
+                await self._after_no_answer(str(error))
+                continue
+            self._unanswered = 0
+            if isinstance(answer, Stored):
+                self._pace.learn(len(self._content), time.monotonic() - begun)
+                self._trouble.went_well()
+                return answer
+            action = action_for(answer)
+            self._s3_code = answer.code
+            _log.info("Execution %s: S3 answered %s; next: %s.", self._execution_id, answer, action.value)
+            self._trouble.failed(str(answer))
+            if not await self._prepare_another_try(action):
+                return answer
+
+    async def _usable_grant(self) -> Grant:
+        """A grant whose life is long enough by all that is known. A fresh one is always tried."""
+        grant = self._urls.current
+        if grant is None:
+            grant = await self._urls.renew()
+        elif not self._fresh and grant.remaining_seconds() < self._pace.needed_seconds(len(self._content)):
+            grant = await self._renew()
+        self._fresh = False
+        return grant
+
+    async def _renew(self) -> Grant:
+        grant = await self._urls.renew(self._s3_code)
+        self._s3_code = ""
+        self._trouble.renewals += 1
+        self._unanswered = 0
+        self._fresh = True
+        return grant
+
+    async def _after_no_answer(self, problem: str) -> None:
+        _log.info("Execution %s: the upload was cut off (%s); trying again.", self._execution_id, problem)
+        self._trouble.failed(problem)
+        self._trouble.retries += 1
+        self._unanswered += 1
+        await self._pauses.pause()
+        if self._unanswered >= UNANSWERED_PER_URL:
+            await self._renew()
+
+    async def _prepare_another_try(self, action: UploadAction) -> bool:
+        """Wait, and get a new URL where that is the cure. False if no other try can help."""
+        match action:
+            case UploadAction.RENEW_URL:
+                await self._pauses.pause()
+                await self._renew()
+            case UploadAction.RENEW_ONCE:
+                if self._renewed_once:
+                    return False
+                self._renewed_once = True
+                await self._renew()
+            case UploadAction.RETRY:
+                await self._pauses.pause()
+            case UploadAction.RETRY_SLOWER:
+                await self._pauses.pause(at_least=SLOW_PAUSE_SECONDS)
+            case UploadAction.RESEND:
+                self._resends += 1
+                if self._resends > MAX_RESENDS:
+                    return False
+                await self._pauses.pause()
+            case UploadAction.SETTLE | UploadAction.FAIL:
+                return False
+        self._trouble.retries += 1
+        return True

@@ -1,0 +1,51 @@
+"""How large the parts of an upload are: one size for all, fixed beforehand, so that 10,000 of them suffice."""
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+PART_BYTES = 8 << 20
+"""S3 wants 5 MiB at least, for all parts but the last one."""
+MAX_PARTS = 10_000
+_SPARE_PARTS = 100
+_ENTRY_BYTES = 2048
+"""Of headers and padding, more than any ordinary entry has."""
+
+
+def part_bytes_for(tree_bytes: int) -> int:
+    """The smallest size by which an archive of so much content, not compressed at all, comes in MAX_PARTS parts."""
+    part_bytes = PART_BYTES
+    while part_bytes * (MAX_PARTS - _SPARE_PARTS) < tree_bytes + tree_bytes // 100:
+        part_bytes *= 2
+    return part_bytes
+
+
+async def part_bytes_of(root: Path) -> int:
+    """The size for the archive of `root`. Works in a thread, which a cancellation does not stop."""
+    return await asyncio.to_thread(lambda: part_bytes_for(_bound(root)))
+
+
+def _bound(root: Path) -> int:
+    """Not less than what an archive of the tree holds; the tree is walked only where its disk does not say enough."""
+    disk = os.statvfs(root)
+    used_bytes = (disk.f_blocks - disk.f_bfree) * disk.f_frsize + (disk.f_files - disk.f_ffree) * _ENTRY_BYTES
+    # A file system without a fixed number of files says nothing about how many there are.
+    if disk.f_files and part_bytes_for(used_bytes) == PART_BYTES:
+        return used_bytes
+    return _walked(root)
+
+
+def _walked(root: Path) -> int:
+    size_bytes = 0
+    folders = [os.fspath(root)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                size_bytes += _ENTRY_BYTES
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    with suppress(OSError):
+                        size_bytes += entry.stat(follow_symlinks=False).st_size
+    return size_bytes

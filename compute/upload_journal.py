@@ -1,0 +1,72 @@
+"""What a node remembers of an upload in parts, so that after its death only what was on its way is sent again.
+
+`upload.jsonl` beside the journal of the execution: a line for the upload, and one for each part that S3 has. After a
+restart the archive is made again, byte for byte; a part counts as being there only if it has the digest that is written
+here. A URL is never in it.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from compute import private_file
+
+FILE = "upload.jsonl"
+
+
+class _Upload(msgspec.Struct, frozen=True, kw_only=True):
+    upload_id: str
+    part_bytes: int
+
+
+class StoredPart(msgspec.Struct, frozen=True, kw_only=True):
+    """`md5` in hexadecimal; `etag` is what S3 said, without quotes."""
+
+    number: int
+    md5: str
+    etag: str
+
+
+class Begun(NamedTuple):
+    upload_id: str
+    part_bytes: int
+    parts: dict[int, StoredPart]
+
+
+class UploadJournal:
+    """Of one execution, in `folder`. All methods block on the disk and raise OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+
+    def __repr__(self) -> str:
+        return f"<UploadJournal {self._path}>"
+
+    def read(self) -> Begun | None:
+        """What an earlier process of this node began. A line that was not written whole does not count."""
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return None
+        try:
+            upload = msgspec.json.decode(lines[0], type=_Upload)
+        except (IndexError, msgspec.DecodeError):
+            return None
+        parts: dict[int, StoredPart] = {}
+        for line in lines[1:]:
+            # What was added after a torn line stands on that line; the lines after it are good again.
+            with suppress(msgspec.DecodeError):
+                part = msgspec.json.decode(line, type=StoredPart)
+                parts[part.number] = part
+        return Begun(upload.upload_id, upload.part_bytes, parts)
+
+    def begin(self, upload_id: str, part_bytes: int) -> None:
+        private_file.replace(
+            self._path, msgspec.json.encode(_Upload(upload_id=upload_id, part_bytes=part_bytes)) + b"\n"
+        )
+
+    def add(self, part: StoredPart) -> None:
+        with self._path.open("ab") as file:
+            file.write(msgspec.json.encode(part) + b"\n")

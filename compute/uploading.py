@@ -1,0 +1,76 @@
+"""What all uploads of a node share: connections, threads, the measured pace, and a bound on the memory for parts."""
+
+import asyncio
+from typing import Self
+
+import aiohttp
+
+from compute.archive import ArchiveThreads
+from compute.delivery import FIRST_PAUSE_SECONDS, Pace
+from compute.gzip_blocks import LEVEL
+from compute.part_size import PART_BYTES
+
+UPLOADS_AT_ONCE = 8
+PARTS_IN_MEMORY = 10
+RESULT_LIMIT_BYTES = 1 << 40
+
+
+class Uploading:
+    """`compressing` threads, 0 for one of each CPU; `level` is ISA-L's. `close()` blocks until the threads have ended.
+
+    A result that is larger than `limit_bytes` when it is packed is refused.
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        *,
+        compressing: int = 0,
+        level: int = LEVEL,
+        part_bytes: int = PART_BYTES,
+        limit_bytes: int = RESULT_LIMIT_BYTES,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self.http = http
+        self.pace = Pace()
+        self.threads = ArchiveThreads(at_once=UPLOADS_AT_ONCE, compressing=compressing, level=level)
+        self.part_bytes = part_bytes
+        self.limit_bytes = limit_bytes
+        self.first_pause_seconds = first_pause_seconds
+        self.at_once = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._buffers = asyncio.Semaphore(PARTS_IN_MEMORY)
+
+    def __repr__(self) -> str:
+        return f"<Uploading at {self.pace!r} with {self.threads!r}>"
+
+    def buffers(self) -> "PartBuffers":
+        return PartBuffers(self._buffers)
+
+    def close(self) -> None:
+        self.threads.close()
+
+
+class PartBuffers:
+    """The share of one upload in the memory for parts. Leaving it gives everything back."""
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free = free
+        self._taken = 0
+
+    def __repr__(self) -> str:
+        return f"<PartBuffers {self._taken} taken>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        while self._taken:
+            self.give_back()
+
+    async def take(self) -> None:
+        await self._free.acquire()
+        self._taken += 1
+
+    def give_back(self) -> None:
+        self._taken -= 1
+        self._free.release()

@@ -1,0 +1,190 @@
+"""How an upload in parts is begun, completed and aborted. Nodes only ever PUT parts, by URLs that are signed for them.
+
+Few results are so large, so these calls go through aioboto3; everything that happens for each job is signed directly.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import aioboto3
+import msgspec
+from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orchestrator.s3_credential_chain import Snapshot
+from orchestrator.s3_location import BucketSettings
+from shared.errors import StorageUnavailable
+from shared.s3_errors import S3Failure
+
+CREATE_ONLY = "*"
+S3_CODE = "S3Code"
+"""Under which name the details of a StorageUnavailable from here tell what S3 said."""
+# After a conflict the whole upload has to be made again (Amazon S3 API reference, "CompleteMultipartUpload").
+_LOST = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "ConditionalRequestConflict"})
+_CONNECT_SECONDS = 10
+_COMPLETE_SECONDS = 240
+"""S3 may take minutes to put many parts together; it answers with white space meanwhile."""
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """The object is there; `exists` where one was there before, which is not replaced."""
+
+    exists: bool = False
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Nothing can come of the upload any more: S3 does not know it, or not all of its parts, or it met another one."""
+
+    why: str
+
+
+class MultipartUploads:
+    """For one bucket. Use as an async context manager. All methods raise StorageUnavailable."""
+
+    def __init__(self, settings: BucketSettings) -> None:
+        self._settings = settings
+        self._current: _Client | None = None
+
+    def __repr__(self) -> str:
+        return f"<MultipartUploads in {self._settings.place}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            await current.close()
+
+    async def begin(self, key: str, *, keys: Snapshot) -> str:
+        """The id of a new upload."""
+        try:
+            async with self._client(keys) as client:
+                answer = await client.create_multipart_upload(
+                    Bucket=self._settings.bucket, Key=key, ContentType="application/gzip"
+                )
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable("begin an upload", error) from None
+        return str(answer["UploadId"])
+
+    async def complete(
+        self, key: str, upload_id: str, etags: tuple[str, ...], *, create_only: bool, keys: Snapshot
+    ) -> Completed | Lost:
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
+        condition = {"IfNoneMatch": CREATE_ONLY} if create_only else {}
+        try:
+            async with self._client(keys) as client:
+                await client.complete_multipart_upload(
+                    Bucket=self._settings.bucket,
+                    Key=key,
+                    UploadId=upload_id,
+                    MultipartUpload={"Parts": parts},
+                    **condition,
+                )
+        except ClientError as error:
+            failure = _failure(error)
+            if failure.code in _LOST:
+                return Lost(str(failure))
+            if failure.status == 412:
+                return Completed(exists=True)
+            raise _unavailable("complete an upload", error) from None
+        except BotoCoreError as error:
+            raise _unavailable("complete an upload", error) from None
+        return Completed()
+
+    async def abort(self, key: str, upload_id: str, *, keys: Snapshot) -> None:
+        """Needs s3:AbortMultipartUpload, which the least policy does not grant. An unknown upload is fine."""
+        try:
+            async with self._client(keys) as client:
+                await client.abort_multipart_upload(Bucket=self._settings.bucket, Key=key, UploadId=upload_id)
+        except ClientError as error:
+            if _failure(error).code != "NoSuchUpload":
+                raise _unavailable("abort an upload", error) from None
+        except BotoCoreError as error:
+            raise _unavailable("abort an upload", error) from None
+
+    @asynccontextmanager
+    async def _client(self, keys: Snapshot) -> AsyncIterator[Any]:
+        """One client for each set of keys, as making one takes some 10 ms; an older one goes after its requests."""
+        client = self._current
+        if client is None or client.keys is not keys:
+            replaced, client = client, _Client(self._settings, keys)
+            self._current = client
+            if replaced is not None and not replaced.users:
+                await replaced.close()
+        client.users += 1
+        try:
+            yield await client.opened()
+        finally:
+            client.users -= 1
+            if not client.users and client is not self._current:
+                await client.close()
+
+
+class _Client:
+    """botocore's client for one set of keys, made when it is first needed. `users` is the number of its requests."""
+
+    def __init__(self, settings: BucketSettings, keys: Snapshot) -> None:
+        self.keys = keys
+        self.users = 0
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._opened: Any = None
+
+    def __repr__(self) -> str:
+        return f"<_Client of {self._settings.place}, {self.users} users>"
+
+    async def opened(self) -> Any:
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await self._stack.enter_async_context(_new_client(self._settings, self.keys))
+        return self._opened
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+def _new_client(settings: BucketSettings, keys: Snapshot) -> Any:
+    session = aioboto3.Session(
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
+        aws_session_token=keys.token,
+        region_name=settings.region,
+    )
+    config = AioConfig(
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if settings.endpoint or "." in settings.bucket else "virtual"},
+        # Services other than AWS may refuse the checksums that botocore adds by itself.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_COMPLETE_SECONDS,
+        retries={"total_max_attempts": 2},
+        ignore_configured_endpoint_urls=True,
+    )
+    return session.client("s3", endpoint_url=settings.endpoint or None, config=config)
+
+
+def _failure(error: ClientError) -> S3Failure:
+    """Also of an answer with the status 200 and an error in its body, which botocore finds by itself."""
+    told = error.response.get("Error", {})
+    about = error.response.get("ResponseMetadata", {})
+    return S3Failure(
+        status=int(about.get("HTTPStatusCode", 0)),
+        code=str(told.get("Code", "")),
+        message=str(told.get("Message", ""))[:300],
+        request_id=str(about.get("RequestId", "")),
+    )
+
+
+def _unavailable(what: str, error: ClientError | BotoCoreError) -> StorageUnavailable:
+    if not isinstance(error, ClientError):
+        return StorageUnavailable(f"S3 would not {what}: {type(error).__name__}.")
+    failure = _failure(error)
+    return StorageUnavailable(f"S3 would not {what}: {failure}.", details={S3_CODE: failure.code})
