@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix docs clean
+.PHONY: help setup demo test check fix docs bench clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ fix: $(VENV)/.develop ## Put right what can be put right by machine
 docs: $(VENV)/.develop ## Make the pages that are made from the code
 	@$(RUN)/python -m shared.integration_page > NATS-API.md
 	@$(RUN)/python -m tests.settings_page
+
+bench: $(VENV)/.develop ## Measure publishing and fetching against other tools (apt install curl pigz isal rclone)
+	@$(RUN)/python -m benchmarks.publish --write-readme
+	@$(RUN)/python -m benchmarks.fetch --write-readme
 
 clean: ## Remove what setup made
 	rm -rf $(VENV) .venv-node .venv-bacalhau build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

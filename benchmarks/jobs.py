@@ -2,19 +2,25 @@
 
 Submits N jobs of `true` at once to one orchestrator with two nodes, NATS and SeaweedFS on this machine, and prints one
 JSON object: jobs per second from the first submit to the last end, and the processor time of each process per job.
+Docker jobs run in the engine of `--socket`, which must have the image; without one, in an engine of the benchmark's
+own, which needs root and dockerd.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tarpon.client import Client
 from tests.e2e.stack import TERMINAL, Stack, process_job
+from tests.engine import IMAGE, start_engine
 from tests.servers import HOST, start_weed
 
 SUBMITTERS = 64
@@ -27,11 +33,25 @@ def main() -> None:
     parser.add_argument("--engine", choices=["process", "noop", "docker"], default="process")
     parser.add_argument("--socket", default="", help="the container engine's socket, such as unix:///run/docker.sock")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(_measure(Path(folder), arguments.jobs, arguments.engine, arguments.socket)))
+    with tempfile.TemporaryDirectory() as folder, _socket(arguments.engine, arguments.socket) as socket:
+        print(json.dumps(_measure(Path(folder), arguments.jobs, arguments.engine, socket)))
+
+
+@contextmanager
+def _socket(engine: str, socket: str) -> Iterator[str]:
+    """Raises CannotStart, with the reason, where an engine is needed and there can be none."""
+    if engine != "docker" or socket:
+        yield socket
+        return
+    made = start_engine()
+    try:
+        yield made.url
+    finally:
+        made.stop()
 
 
 def _measure(folder: Path, count: int, engine: str, socket: str) -> dict[str, Any]:
+    load = os.getloadavg()[0]
     s3 = start_weed(folder / "weed")
     root = folder / "stack"
     root.mkdir()
@@ -48,8 +68,14 @@ def _measure(folder: Path, count: int, engine: str, socket: str) -> dict[str, An
     finally:
         stack.stop()
         s3.stop()
-    return {"engine": engine, "jobs": count, "jobs_per_s": round(count / seconds, 1), "states": states} | {
-        "cpu_us_per_job": spent
+    return {
+        "engine": engine,
+        "jobs": count,
+        "jobs_per_s": round(count / seconds, 1),
+        "states": states,
+        "cpus": os.cpu_count(),
+        "load_before": load,
+        "cpu_us_per_job": spent,
     }
 
 
@@ -57,7 +83,7 @@ def _job(engine: str) -> dict[str, Any]:
     job = process_job("true")
     params: dict[str, Any] = {"Entrypoint": ["true"]}
     if engine == "docker":
-        params["Image"] = "busybox:1.37.0"
+        params["Image"] = IMAGE
     job["Tasks"][0]["Engine"] = {"Type": engine, "Params": params if engine != "noop" else {}}
     if engine == "noop":
         del job["Tasks"][0]["Publisher"]

@@ -1,0 +1,63 @@
+"""A compute node's publishing alone, for benchmarks.publish: `python -m benchmarks.publishing FOLDER SCRATCH SOCKET`.
+
+Packs and uploads FOLDER once, as a node does, and prints one JSON object. What a node writes down of an upload goes
+into the folder SCRATCH; its questions for URLs go to SOCKET. Imported is what a node imports, so that the memory is a
+node's as well.
+"""
+
+import asyncio
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.meter import OwnCost
+from compute.allocator import keep_freed_memory
+from compute.grants import Grants
+from compute.put import upload_session
+from compute.upload import NotSent, Upload
+from compute.uploading import Uploading
+from shared.ids import ExecutionId
+from shared.messages import NodeRequestAnswer, UploadRequest, decode, encode, node_request_answers
+
+EXECUTION = ExecutionId("e-benchmark")
+MAX_ANSWER_BYTES = 4 << 20
+
+
+class Questions:
+    """Asks whoever listens on the socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def ask(self, request: UploadRequest) -> NodeRequestAnswer:
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_ANSWER_BYTES)
+        try:
+            writer.write(encode(request) + b"\n")
+            return decode(node_request_answers, await reader.readline())
+        finally:
+            writer.close()
+
+
+async def publish(folder: Path, scratch: Path, questions: Questions) -> dict[str, float]:
+    grants = Grants(EXECUTION, questions.ask)
+    await grants.renew()  # the first one comes with the assignment
+    async with upload_session() as http:
+        with closing(Uploading(http)) as uploading:
+            cost = OwnCost()
+            ended = await Upload(EXECUTION, folder, scratch, grants, uploading).run()
+            measured = cost.so_far()
+    if isinstance(ended, NotSent):
+        sys.exit(f"{ended.reason}: {ended.detail}")
+    return measured
+
+
+def main(folder: str, scratch: str, socket: str) -> None:
+    keep_freed_memory()  # as a node does at its start
+    print(json.dumps(uvloop.run(publish(Path(folder), Path(scratch), Questions(Path(socket))))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
