@@ -1,13 +1,17 @@
-"""How what a task wrote is read out of the archive of its result, as it arrives and without extracting anything."""
+"""How what a task wrote is read out of its result, as it arrives and without extracting anything."""
 
 from collections.abc import Callable
 
+import aiohttp
+
 from shared.rest import ResultParams
 from tarpon.client import Client
-from tarpon.download import Download, object_session
+from tarpon.download import Download, Renew, archive_of
 from tarpon.gunzip import Gunzip
-from tarpon.results import renewed
-from tarpon.tar_reader import Member, TarReader
+from tarpon.offered_results import renewer
+from tarpon.result_contents import opened, walk
+from tarpon.stored_object import object_session
+from tarpon.tar_reader import Member, MemberKind, TarReader
 
 STDOUT = "stdout"
 STDERR = "stderr"
@@ -19,43 +23,68 @@ Write = Callable[[str, bytes], None]
 
 
 async def stream_output(client: Client, job: str, params: ResultParams, write: Write, *, namespace: str = "") -> None:
-    """Hand what the task wrote to `write`. Raises as tarpon.download.Download.into does, possibly after the last byte.
+    """Hand what the task wrote to `write`. With an index beside the archive nothing else is fetched of it.
 
-    The archive's digest is known at its end only, so a damaged one is noticed when its text has been handed on.
+    Raises as tarpon.download.Download.into does, possibly after the last byte: without an index only the digest of the
+    whole archive tells whether it is damaged.
     """
+    renew = renewer(client, job, params, namespace=namespace)
     async with object_session() as session:
-        download = Download(
-            session,
-            params,
-            renew=lambda: renewed(client, job, namespace, params.execution_id),
-            on_progress=lambda _: None,
-        )
-        await download.into(OutputSink(write))
+        if params.index_url:
+            await _by_index(session, params, renew, write)
+        else:
+            await Download(archive_of(session, params, renew=renew), sha256=params.sha256).into(OutputSink(write))
+
+
+async def _by_index(session: aiohttp.ClientSession, params: ResultParams, renew: Renew, write: Write) -> None:
+    streams: list[Member] = []
+
+    def look(member: Member) -> None:
+        if member.name in _STREAMS and member.kind is MemberKind.FILE and len(streams) < len(_STREAMS):
+            streams.append(member)
+
+    output = _Output(write)
+    async with opened(session, params, renew=renew) as contents:
+        await walk(contents, look)
+        await contents.read(streams, output.take, lambda _done, _total: None)
+
+
+class _Output:
+    """Takes the members of an archive with their content; hands on `stdout` and `stderr`, skips all others."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self.stream: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<_Output in={self.stream or 'other files'}>"
+
+    def take(self, event: Member | memoryview) -> None:
+        if isinstance(event, Member):
+            self.stream = _STREAMS.get(event.name.removeprefix(b"./"))
+        elif self.stream is not None:
+            self._write(self.stream, bytes(event))
 
 
 class OutputSink:
     """Fed with the compressed bytes of an archive; hands on the files `stdout` and `stderr`, skips all others."""
 
     def __init__(self, write: Write) -> None:
-        self._write = write
+        self._output = _Output(write)
         self._gunzip = Gunzip()
         self._reader = TarReader()
-        self._stream: str | None = None
 
     def __repr__(self) -> str:
-        return f"<OutputSink in={self._stream or 'other files'}>"
+        return f"<OutputSink {self._output!r}>"
 
     def feed(self, data: bytes) -> None:
         for tar in self._gunzip.feed(data):
             for event in self._reader.feed(tar):
-                if isinstance(event, Member):
-                    self._stream = _STREAMS.get(event.name.removeprefix(b"./"))
-                elif self._stream is not None:
-                    self._write(self._stream, bytes(event))
+                self._output.take(event)
 
     def close(self) -> None:
         self._gunzip.close()
         self._reader.close()
 
     def abort(self) -> None:
-        self._stream = None
+        self._output.stream = None

@@ -1,48 +1,57 @@
-"""How the results of a job come into a folder: all of them, checked, or none.
+"""How the results of a job come into a folder: all of them, or what was chosen of them, checked, or none.
 
 One result: its files directly in the folder. Several: one folder for each partition, named by its execution. They are
 never merged by appending one stdout to another, so it stays known which part of the job wrote what.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from shared import ids
 from shared.aio import finish, pipelined
-from shared.errors import DownloadFailed, NoResults
-from shared.job_rules import NO_PUBLISHERS
+from shared.errors import InvalidInput
 from shared.jobspec import JobView
-from shared.rest import ResultItem, ResultParams
+from shared.rest import ResultParams
 from tarpon.client import Client
-from tarpon.download import Download, FileSink, Sink, object_session
-from tarpon.extract import Extraction
+from tarpon.offered_results import is_without_publisher, offered, renewer
+from tarpon.part_file import PartFile
+from tarpon.result_contents import OnBytes
+from tarpon.result_fetching import Picked, Source, fetch_archive, fetch_paths, fetch_whole
 from tarpon.result_folders import (
     MOVE_SECONDS,
     check_free,
+    check_room,
     expected_names,
+    merge_in_place,
+    merge_partitions,
     place_of,
     put_in_place,
     receiving,
     staging_in,
 )
-from tarpon.watching import JobNotEnded, is_over
+from tarpon.selection import Selection
+from tarpon.spans import CONNECTIONS
+from tarpon.stored_object import object_session
+from tarpon.tar_reader import Member
 
 AT_ONCE = 4
-UNANNOUNCED_BYTES = 1 << 40
-UNANNOUNCED_ENTRIES = 10_000_000
-"""What is extracted at most where the server does not tell how much a result holds."""
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
-    """What get_results did; without a folder where the job has no publisher and so nothing to get."""
+    """What get_results did; without a folder where the job has no publisher and so nothing to get.
+
+    `count` is the number of results. Where paths were asked for, `files` is the number of files; `size_bytes` is what
+    was fetched.
+    """
 
     folder: Path | None
     count: int = 0
     size_bytes: int = 0
+    files: int = 0
 
 
 class OnProgress(Protocol):
@@ -53,88 +62,167 @@ async def get_results(
     client: Client,
     job: str,
     *,
+    paths: Sequence[str] = (),
     output_dir: Path | None = None,
     raw: bool = False,
+    merge: bool = False,
+    partition: int | None = None,
+    execution_id: str = "",
     namespace: str = "",
     on_progress: OnProgress | None = None,
 ) -> Fetched:
-    """Download, verify and extract the results of `job`.
+    """Download, verify and extract the results of `job`, or what is below `paths` in them.
 
     Without `output_dir`, which must exist, `./job-<job>` is made (`./job-<namespace>-<job>` in another namespace).
-    `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`. Nothing that exists is overwritten. Cancelling
-    it, or an error, leaves nothing behind. Raises JobNotEnded, NoResults, ResultsInTheWay, DownloadFailed, Damaged and
+    A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks that
+    hold those are fetched, and they go into folders that are there already. `merge` puts several results into one
+    tree, in which `stdout` of partition 0 is `stdout.0`. `partition` and `execution_id` choose one result. `raw` keeps
+    the archives, as `raw/<job id>_<execution id>.tar.gz`.
+
+    Nothing that exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
+    part that has arrived stays and the next call goes on from there. Raises JobNotEnded, NoResults, NotFound,
+    FileNotInResult, ResultsInTheWay, ResultsNotMerged, AlreadyFetching, InvalidInput, DownloadFailed, Damaged and
     CannotExtract, beside what the client raises.
     """
+    if raw and (paths or merge):
+        raise InvalidInput("Archives are kept as they are, so no paths can be taken out of them and none be merged.")
+    selection = Selection(paths) if paths else None
     view = await client.get(job, namespace=namespace)
-    if view.tasks and view.task.publisher.type in NO_PUBLISHERS:
+    if is_without_publisher(view):
         return Fetched(folder=None)
-    results = await _results(client, job, view, namespace)
-    async with receiving(job, view, output_dir) as folder:
-        places = [place_of(folder, view, result.params, raw=raw, alone=len(results) == 1) for result in results]
-        check_free(folder, expected_names(view) if not raw and len(results) == 1 else places)
-        report = _Total(results, on_progress)
-        async with staging_in(folder) as staging, object_session() as session:
-
-            async def fetch(result: ResultItem) -> None:
-                staged = staging / result.params.execution_id
-                download = Download(
-                    session,
-                    result.params,
-                    renew=lambda: renewed(client, job, namespace, result.params.execution_id),
-                    on_progress=report.of(result),
-                )
-                await download.into(await asyncio.to_thread(_sink, staged, result.params, raw=raw))
-
-            await pipelined(results, fetch, at_once=AT_ONCE)
-            staged = [staging / result.params.execution_id for result in results]
-            await finish(asyncio.to_thread(put_in_place, folder, staged, places), within=MOVE_SECONDS)
-    return Fetched(folder=folder, count=len(results), size_bytes=report.total_bytes)
-
-
-async def _results(client: Client, job: str, view: JobView, namespace: str) -> tuple[ResultItem, ...]:
-    if not is_over(view):
-        raise JobNotEnded(f"Job {job} is {view.state.state_type} and has no results yet.", job)
-    results = await client.results(job, namespace=namespace)
-    if not results:
-        raise NoResults(
-            f"Job {job} is {view.state.state_type} and has no results.",
-            hint=f"`tarpon job describe {job}` shows what happened.",
-        )
-    for result in results:
-        ids.execution_id(result.params.execution_id)  # it becomes a part of a path
-    return results
+    results = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution_id)
+    async with receiving(job, view, output_dir) as folder, object_session() as session:
+        progress = _Progress(results, on_progress)
+        sources = [
+            Source(
+                session=session,
+                params=params,
+                renew=renewer(client, job, params, namespace=namespace),
+                on_bytes=progress.of(params),
+                connections=max(1, CONNECTIONS // min(AT_ONCE, len(results))),
+            )
+            for params in results
+        ]
+        getting = _Getting(job, view, folder, sources, merge=merge and len(results) > 1)
+        files = 0
+        if raw:
+            await getting.archives()
+        elif selection is None:
+            await getting.whole()
+        else:
+            files = await getting.paths(selection)
+    return Fetched(folder=folder, count=len(results), size_bytes=progress.total_bytes, files=files)
 
 
-async def renewed(client: Client, job: str, namespace: str, execution: str) -> ResultParams:
-    """The result of one execution with a fresh URL. Raises DownloadFailed where there is none any more."""
-    for result in await client.results(job, namespace=namespace):
-        if result.params.execution_id == execution:
-            return result.params
-    raise DownloadFailed(f"The result of execution {execution} is no longer offered.")
+class _Getting:
+    """The ways to get results into `folder`."""
+
+    def __init__(self, job: str, view: JobView, folder: Path, sources: Sequence[Source], *, merge: bool) -> None:
+        self._job = job
+        self._view = view
+        self._folder = folder
+        self._sources = sources
+        self._merge = merge
+
+    def __repr__(self) -> str:
+        return f"<_Getting {len(self._sources)} results into {self._folder}>"
+
+    async def archives(self) -> None:
+        places = self._places(raw=True)
+        check_free(self._folder, places)
+        with ExitStack() as stack:
+            files = [PartFile(place, each.params) for each, place in zip(self._sources, places, strict=True)]
+            for file in files:
+                stack.callback(file.release)
+            pairs = list(zip(self._sources, files, strict=True))
+            await pipelined(pairs, lambda pair: fetch_archive(*pair), at_once=AT_ONCE)
+            check_free(self._folder, places)
+            for file in files:
+                file.place()
+
+    async def whole(self) -> None:
+        places = self._places()
+        if self._merge or places == [self._folder]:
+            keys = [str(each.params.partition_index) for each in self._sources] if self._merge else []
+            check_free(self._folder, expected_names(self._view, keys))
+        else:
+            check_free(self._folder, places)
+        async with staging_in(self._folder) as staging:
+
+            async def fetch(source: Source) -> None:
+                await fetch_whole(source, staging / source.params.execution_id)
+
+            await pipelined(self._sources, fetch, at_once=AT_ONCE)
+            staged = [staging / each.params.execution_id for each in self._sources]
+            if self._merge:
+                merged = await self._merged(staging, staged)
+                await _in_thread(put_in_place, self._folder, [merged], [self._folder])
+            else:
+                await _in_thread(put_in_place, self._folder, staged, places)
+
+    async def paths(self, selection: Selection) -> int:
+        """How many files were taken. A path must match in one of the results."""
+        places = dict(zip([each.params.execution_id for each in self._sources], self._places(), strict=True))
+        alone = len(self._sources) == 1
+        picked: list[Picked] = []
+        async with staging_in(self._folder) as staging:
+
+            async def fetch(source: Source) -> None:
+                execution = source.params.execution_id
+
+                def check(members: Sequence[Member]) -> None:
+                    if alone:
+                        selection.check(self._job)
+                    if not self._merge:
+                        check_room(self._folder, places[execution], members)
+
+                picked.append(await fetch_paths(source, selection, staging / execution, check))
+
+            await pipelined(self._sources, fetch, at_once=AT_ONCE)
+            selection.check(self._job)
+            found = [execution for execution in places if (staging / execution).is_dir()]
+            staged = [staging / execution for execution in found]
+            if self._merge:
+                merged = await self._merged(staging, staged)
+                await _in_thread(merge_in_place, self._folder, [merged], [self._folder])
+            else:
+                await _in_thread(merge_in_place, self._folder, staged, [places[each] for each in found])
+        return sum(each.files for each in picked)
+
+    async def _merged(self, staging: Path, staged: Sequence[Path]) -> Path:
+        partitions = {each.params.execution_id: str(each.params.partition_index) for each in self._sources}
+        merged = staging / ".merged"  # no execution has such an id
+        await _in_thread(merge_partitions, [(partitions[each.name], each) for each in staged], merged)
+        return merged
+
+    def _places(self, *, raw: bool = False) -> list[Path]:
+        alone = len(self._sources) == 1
+        return [place_of(self._folder, self._view, each.params, raw=raw, alone=alone) for each in self._sources]
 
 
-def _sink(staged: Path, params: ResultParams, *, raw: bool) -> Sink:
-    if raw:
-        return FileSink(staged)
-    announced = params.entries > 0
-    return Extraction(
-        staged,
-        max_bytes=params.raw_size if announced else UNANNOUNCED_BYTES,
-        max_entries=params.entries if announced else UNANNOUNCED_ENTRIES,
-    )
+async def _in_thread(act: Callable[..., None], *args: object) -> None:
+    await finish(asyncio.to_thread(act, *args), within=MOVE_SECONDS)
 
 
-class _Total:
-    """Adds up the progress of several downloads."""
+class _Progress:
+    """Adds up the progress of several results."""
 
-    def __init__(self, results: Iterable[ResultItem], on_progress: OnProgress | None) -> None:
-        self.total_bytes = sum(result.params.size for result in results)
-        self._done: dict[str, int] = {}
+    def __init__(self, results: Sequence[ResultParams], on_progress: OnProgress | None) -> None:
+        self._done = {each.execution_id: 0 for each in results}
+        self._totals = dict(self._done)
         self._on_progress = on_progress
 
-    def of(self, result: ResultItem) -> Callable[[int], None]:
-        def report(done_bytes: int) -> None:
-            self._done[result.params.execution_id] = done_bytes
+    def __repr__(self) -> str:
+        return f"<_Progress {sum(self._done.values())} of {self.total_bytes} bytes>"
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self._totals.values())
+
+    def of(self, params: ResultParams) -> OnBytes:
+        def report(done_bytes: int, total_bytes: int) -> None:
+            self._done[params.execution_id] = done_bytes
+            self._totals[params.execution_id] = total_bytes
             if self._on_progress is not None:
                 self._on_progress(sum(self._done.values()), self.total_bytes)
 

@@ -44,7 +44,10 @@ _KINDS = {
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """One member as the archive names it: nothing has been checked. `size_bytes` is 0 for all but files."""
+    """One member as the archive names it: nothing has been checked.
+
+    `size_bytes` is 0 for all but files; their content begins at byte `content_at` of the tar.
+    """
 
     kind: MemberKind
     name: bytes
@@ -52,6 +55,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     mode: int
     mtime_ns: int
+    content_at: int = 0
 
 
 class TarReader:
@@ -63,6 +67,7 @@ class TarReader:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._given_bytes = 0
         self._content_left = 0
         self._padding_left = 0
         self._ended = False
@@ -79,6 +84,7 @@ class TarReader:
             data, self._rest = self._rest + data, b""
         view = memoryview(data)
         at, end = 0, len(data)
+        first = self._given_bytes
         while at < end and not self._ended:
             if self._content_left:
                 piece = view[at : at + self._content_left]
@@ -90,21 +96,26 @@ class TarReader:
                 self._padding_left -= skipped
                 at += skipped
             else:
-                taken, member = self._header(data, at)
+                taken, member = self._header(data, at, first + at)
                 if not taken:
                     self._rest = data[at:]
+                    self._given_bytes = first + at
                     return
                 at += taken
                 if member is not None:
                     yield member
+        self._given_bytes = first + end
         self._count_trailing(end - at)
 
     def close(self) -> None:
         if not self._ended:
             raise ArchiveDamaged("The archive ends too early: its last members are missing.")
 
-    def _header(self, data: bytes, at: int) -> tuple[int, Member | None]:
-        """How many bytes the header at `at` takes, 0 where it is not complete, and the member that it begins."""
+    def _header(self, data: bytes, at: int, tar_at: int) -> tuple[int, Member | None]:
+        """How many bytes the header at `at` takes, 0 where it is not complete, and the member that it begins.
+
+        `tar_at` is where that is in the whole tar.
+        """
         block = data[at : at + BLOCK]
         if len(block) < BLOCK:
             return 0, None
@@ -114,7 +125,7 @@ class TarReader:
         try:
             header = parse(block)
             if header.flag not in _METADATA_FLAGS:
-                return BLOCK, self._member(header)
+                return BLOCK, self._member(header, tar_at + BLOCK)
             body = data[at + BLOCK : at + BLOCK + self._metadata_size(header)]
             if len(body) < header.size_bytes:
                 return 0, None
@@ -144,7 +155,7 @@ class TarReader:
             case _:
                 self._own |= records(body)
 
-    def _member(self, header: Header) -> Member:
+    def _member(self, header: Header, content_at: int) -> Member:
         kind = _KINDS.get(header.flag)
         if kind is None:
             raise ArchiveDamaged(
@@ -170,6 +181,7 @@ class TarReader:
             size_bytes=size_bytes,
             mode=header.mode,
             mtime_ns=mtime_ns,
+            content_at=content_at,
         )
 
     def _count_trailing(self, size_bytes: int) -> None:

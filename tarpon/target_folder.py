@@ -113,6 +113,8 @@ class TargetFolder:
 
     def _open(self, parts: Parts) -> int:
         """The descriptor of a directory, valid until the next call; it is made where it does not exist."""
+        if parts == self._at:
+            return self._folder
         if parts[: len(self._at)] != self._at:
             self._leave()
         for depth in range(len(self._at) + 1, len(parts) + 1):

@@ -14,6 +14,8 @@ _LAZY = {
     "versions": ("tarpon.cli.job_queries:versions", "List the versions of a job."),
     "logs": ("tarpon.cli.job_logs:logs", "Print what the tasks of a job wrote."),
     "get": ("tarpon.cli.job_get:get", "Download, verify and extract the results of a job."),
+    "files": ("tarpon.cli.job_files:files", "List what is in the result of a job."),
+    "cat": ("tarpon.cli.job_files:cat", "Print one file of the result of a job."),
     "stop": ("tarpon.cli.job_stop:stop", "Stop a job."),
 }
 

@@ -5,9 +5,11 @@ from datetime import datetime
 
 from shared.ids import short
 from shared.jobspec import JobView
-from shared.rest import ExecutionView, HistoryItem, JobResponse, desired_state_name
+from shared.rest import ExecutionView, HistoryItem, JobResponse, PublishedParams, desired_state_name
 from tarpon.cli.output import from_nanoseconds, moment, pairs, printable, size, table, terminal_width
 from tarpon.cli.progress import event_line, heading
+
+SHOWN_WARNINGS = 3
 
 
 def jobs_table(jobs: Sequence[JobView], now: datetime, *, with_namespace: bool = False) -> str:
@@ -94,9 +96,30 @@ def _published(executions: Sequence[ExecutionView]) -> Iterator[str]:
     for each in executions:
         params = each.published_result.params if each.published_result is not None else None
         if params is not None:
-            lines.append(f"{short(each.id)}  {size(params.size)}  s3://{params.bucket}/{params.key}")
+            lines += [
+                f"{short(each.id)}  s3://{params.bucket}/{params.key}",
+                *(f"{'':10}{line}" for line in _about(params)),
+            ]
     if lines:
         yield "\n".join(["Results", *lines])
+
+
+def _about(params: PublishedParams) -> Iterator[str]:
+    yield f"{size(params.size)} in {params.entries:,} entries, {size(params.raw_size)} unpacked"
+    if params.publish_seconds > 0:
+        rate = f"{size(params.size / params.publish_seconds)}/s"
+        numbers = {"part": params.parts if params.parts > 1 else 0, "retry": params.retries, "renewal": params.renewals}
+        counted = "".join(f", {counted_in_words(count, what)}" for what, count in numbers.items() if count)
+        yield f"published in {params.publish_seconds:.1f} s ({rate}), packed in {params.archive_seconds:.1f} s{counted}"
+    for warning in params.warnings[:SHOWN_WARNINGS]:
+        yield f"warning: {printable(warning)}"
+    if params.warnings_count > SHOWN_WARNINGS:
+        yield f"and {params.warnings_count - SHOWN_WARNINGS:,} more warnings"
+
+
+def counted_in_words(count: int, what: str) -> str:
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{count:,} {what if count == 1 else plural}"
 
 
 def _outputs(executions: Sequence[ExecutionView]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from tarpon.cli.local_secrets import addresses, local_secrets
 from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
 if TYPE_CHECKING:
-    from shared.rest import NodeState
+    from shared.rest import ComputeNodeInfo, NodeState
     from tarpon.client import Client
 
 
@@ -94,9 +94,15 @@ def _description(node: "NodeState", now: datetime) -> str:
             "Inputs": ", ".join(info.storage_sources),
             "Running": str(info.running_executions),
             "Queued": str(info.enqueued_executions),
+            "Publishing": _publishing(info),
             "CPU free": f"{free.cpu:g} of {most.cpu:g}",
             "Memory free": f"{size(free.memory)} of {size(most.memory)}",
             "Disk free": f"{size(free.disk)} of {size(most.disk)}",
             "GPU free": f"{free.gpu} of {most.gpu}" if most.gpu else "",
         }
     return pairs(values)
+
+
+def _publishing(info: "ComputeNodeInfo") -> str:
+    waiting = f", of which {info.waiting_executions} wait for S3" if info.waiting_executions else ""
+    return f"{info.publishing_executions}{waiting}"

@@ -4,7 +4,8 @@ import shutil
 import sys
 import textwrap
 import time
-from datetime import UTC, datetime
+from collections import deque
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -16,6 +17,7 @@ _LAYOUT = "{:<8}  {:<10}  {:<20}  {}"
 _INDENT = 8 + 2 + 10 + 2 + 20 + 2
 _LEAST_TEXT = 30
 _DRAW_SECONDS = 0.2
+_PACE_SECONDS = 5.0
 
 
 def heading() -> str:
@@ -47,19 +49,56 @@ class EventLines:
         click.echo(click.style(line, fg="red") if item.event.is_error else line, err=True)
 
 
+class Pace:
+    """How fast bytes have come lately; instants are seconds of one clock."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def __repr__(self) -> str:
+        return f"<Pace of {len(self._marks)} marks>"
+
+    def add(self, now: float, done_bytes: int) -> None:
+        """What is there at the first call was there before."""
+        self._marks.append((now, done_bytes))
+        while len(self._marks) > 2 and now - self._marks[1][0] >= _PACE_SECONDS:
+            self._marks.popleft()
+
+    def bytes_per_second(self) -> float:
+        """0 where nothing is known yet."""
+        (then, before), (now, after) = self._marks[0], self._marks[-1]
+        return max(after - before, 0) / (now - then) if now - then >= _DRAW_SECONDS else 0.0
+
+
+def download_text(done_bytes: int, total_bytes: int, bytes_per_second: float) -> str:
+    """How far a download is, how fast it goes, and how long it takes yet."""
+    parts = [f"{size(done_bytes)} of {size(total_bytes)}"]
+    if total_bytes:
+        parts.insert(0, f"{100 * done_bytes // total_bytes:3d} %")
+    if bytes_per_second:
+        parts.append(f"{size(bytes_per_second)}/s")
+        if done_bytes < total_bytes:
+            left = timedelta(seconds=max(1, round((total_bytes - done_bytes) / bytes_per_second)))
+            parts.append(f"{left} left")
+    return "  ".join(parts)
+
+
 class DownloadLine:
     """Keeps one line of a terminal's stderr up to date; writes nothing where stderr is no terminal."""
 
     def __init__(self) -> None:
         self._drawn_at = 0.0
         self._is_terminal = sys.stderr.isatty()
+        self._pace = Pace()
 
     def __call__(self, done_bytes: int, total_bytes: int) -> None:
         now = time.monotonic()
         if self._is_terminal and (now - self._drawn_at >= _DRAW_SECONDS or done_bytes == total_bytes):
             self._drawn_at = now
-            share = f"{100 * done_bytes // total_bytes:3d} %" if total_bytes else ""
-            click.echo(f"\r\x1b[K{share}  {size(done_bytes)} of {size(total_bytes)}", nl=False, err=True)
+            self._pace.add(now, done_bytes)
+            text = download_text(done_bytes, total_bytes, self._pace.bytes_per_second())
+            width = shutil.get_terminal_size().columns
+            click.echo(f"\r\x1b[K{text[: width - 1]}", nl=False, err=True)
 
     def end(self) -> None:
         if self._drawn_at:

@@ -30,13 +30,18 @@ from shared.messages import (
     Accepted,
     AnyFact,
     Assignment,
+    BeginUpload,
     CancelExecution,
+    CompleteUpload,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionProgressed,
     ExecutionStarted,
     GrantGiven,
     GrantRequest,
     Heartbeat,
+    IndexGrantGiven,
+    IndexGrantRequest,
     Message,
     NodeInfo,
     NodeRequest,
@@ -46,6 +51,8 @@ from shared.messages import (
     OutputAnswer,
     OutputPublished,
     OutputRead,
+    PartsGiven,
+    PartsRequest,
     ReadOutput,
     Receipt,
     Reconciliation,
@@ -57,6 +64,9 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
     UnknownMessage,
+    UploadBegun,
+    UploadCompleted,
+    UploadLost,
     decode,
     encode,
 )
@@ -258,6 +268,73 @@ GOLDEN: list[tuple[Message, str]] = [
     (
         OutputRead(stdout=b"a", stderr=b"b", stdout_next=2, stderr_next=3, is_over=True),
         '{"type":"OutputRead","stdout":"YQ==","stderr":"Yg==","stdout_next":2,"stderr_next":3,"is_over":true}',
+    ),
+    (
+        ExecutionProgressed(detail="Pulling image busybox:1.37.0: 37 % of 120 MB"),
+        '{"type":"ExecutionProgressed","detail":"Pulling image busybox:1.37.0: 37 % of 120 MB"}',
+    ),
+    (
+        IndexGrantRequest(execution_id=EXECUTION, s3_code="ExpiredToken"),
+        '{"type":"IndexGrantRequest","execution_id":"e-1","s3_code":"ExpiredToken"}',
+    ),
+    (BeginUpload(execution_id=EXECUTION), '{"type":"BeginUpload","execution_id":"e-1"}'),
+    (
+        BeginUpload(execution_id=EXECUTION, lost="u-1"),
+        '{"type":"BeginUpload","execution_id":"e-1","lost":"u-1"}',
+    ),
+    (
+        PartsRequest(execution_id=EXECUTION, upload_id="u-1", first=17, count=16),
+        '{"type":"PartsRequest","execution_id":"e-1","upload_id":"u-1","first":17,"count":16}',
+    ),
+    (
+        PartsRequest(execution_id=EXECUTION, upload_id="u-1", first=3, count=1, s3_code="ExpiredToken"),
+        (
+            '{"type":"PartsRequest","execution_id":"e-1","upload_id":"u-1","first":3,"count":1,'
+            '"s3_code":"ExpiredToken"}'
+        ),
+    ),
+    (
+        CompleteUpload(execution_id=EXECUTION, upload_id="u-1", etags=("a", "b")),
+        '{"type":"CompleteUpload","execution_id":"e-1","upload_id":"u-1","etags":["a","b"]}',
+    ),
+    (
+        IndexGrantGiven(index=SIGNED),
+        (
+            '{"type":"IndexGrantGiven","index":{"method":"PUT","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
+            '"headers":{"if-none-match":"*"},"lifetime_seconds":3600}}'
+        ),
+    ),
+    (UploadBegun(upload_id="u-1"), '{"type":"UploadBegun","upload_id":"u-1"}'),
+    (
+        PartsGiven(parts=(SIGNED,)),
+        (
+            '{"type":"PartsGiven","parts":[{"method":"PUT","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
+            '"headers":{"if-none-match":"*"},"lifetime_seconds":3600}]}'
+        ),
+    ),
+    (UploadCompleted(), '{"type":"UploadCompleted"}'),
+    (UploadLost(), '{"type":"UploadLost"}'),
+    (UploadLost(message="404 NoSuchUpload"), '{"type":"UploadLost","message":"404 NoSuchUpload"}'),
+    (
+        OutputPublished(
+            size_bytes=1,
+            md5="m-2",
+            sha256="s",
+            entries=2,
+            raw_bytes=3,
+            archive_seconds=4.5,
+            parts=2,
+            index_bytes=5,
+            index_sha256="i",
+        ),
+        (
+            '{"type":"OutputPublished","size_bytes":1,"md5":"m-2","sha256":"s","entries":2,"raw_bytes":3,'
+            '"archive_seconds":4.5,"parts":2,"index_bytes":5,"index_sha256":"i"}'
+        ),
+    ),
+    (
+        Heartbeat(session="s", publishing=3, waiting_for_s3=2),
+        '{"type":"Heartbeat","session":"s","publishing":3,"waiting_for_s3":2}',
     ),
 ]
 

@@ -16,6 +16,7 @@ from shared.config import Api as ApiSettings
 from shared.config import Auth, Config, Nats, Orchestrator
 from shared.rest import BASE_PATH
 from shared.secret import Secret
+from shared.states import ExecutionState
 from tests.integration.fed_api import JOBS, NODES, FedApi
 from tests.servers import HOST
 from tests.waiting import eventually
@@ -135,6 +136,29 @@ async def test_the_settings_are_shown_without_their_secrets() -> None:
     assert b"hush" not in answer.body
 
 
+async def test_nothing_has_to_be_shown_to_use_the_api_and_it_says_so(fed: FedApi) -> None:
+    assert (await fed.ask(f"{BASE_PATH}/auth")).json == {"NextToken": "", "Methods": {}}
+    answer = await fed.ask(f"{BASE_PATH}/agent/authconfig")
+    assert (answer.status, answer.json["Version"]) == (200, "1.0.0")
+    assert answer.json["Config"]["ProviderID"] == ""
+    assert not any(answer.json["Config"].values())
+
+
+async def test_what_there_is_to_do_is_told_in_numbers(fed: FedApi) -> None:
+    assert (await fed.ask(f"{BASE_PATH}/agent/debug")).json == {"Jobs": {}, "Executions": {}, "Nodes": {}}
+    job = fed.job(1, count=2)
+    fed.execution(job, 0, ExecutionState.COMPLETED)
+    fed.execution(job, 1, ExecutionState.RUNNING)
+    fed.job(2)
+    fed.job(3)
+    fed.node("n-1")
+    assert (await fed.ask(f"{BASE_PATH}/agent/debug")).json == {
+        "Jobs": {"Running": 1, "Pending": 2},
+        "Executions": {"Running": 1},
+        "Nodes": {"DISCONNECTED": 1},
+    }
+
+
 # ---- clients that misbehave -------------------------------------------------------------------------------------
 
 
@@ -183,6 +207,7 @@ async def test_a_reader_that_does_not_read_its_answer_is_given_up(fed: FedApi, m
     await eventually(lambda: fed.connections() == 1)
     await eventually(lambda: fed.connections() == 0)
     writer.transport.abort()
+    assert (await fed.ask(f"{JOBS}?limit=1")).status == 200
 
 
 async def test_headers_beyond_any_reason_are_refused(fed: FedApi) -> None:

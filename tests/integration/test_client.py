@@ -248,8 +248,9 @@ async def test_a_watch_that_is_left_closes_its_connection() -> None:
 
     async with client_of(Scripted(endless)) as client:
         async with aclosing(client.watch("j-1")) as events:
-            await anext(events)
+            assert isinstance(await anext(events), JobView)
         await eventually(gone.is_set, what="the server saw the connection close")
+    assert gone.is_set()
 
 
 async def test_a_watch_that_is_cancelled_closes_its_connection() -> None:
@@ -267,3 +268,4 @@ async def test_a_watch_that_is_cancelled_closes_its_connection() -> None:
         await begun.wait()
         waiting.cancel()
         await eventually(gone.is_set, what="the server saw the connection close")
+    assert waiting.cancelled()

@@ -29,11 +29,13 @@ from shared.messages import (
     CancelExecution,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionProgressed,
     ExecutionStarted,
     GrantGiven,
     GrantRequest,
     Heartbeat,
     Message,
+    NodeRequest,
     OrderAnswer,
     OutputPublished,
     Receipt,
@@ -79,7 +81,7 @@ class Orchestrator:
             async for message in received:
                 await message.respond(encode(self._answer(decode(node_requests, message.payload))))
 
-    def _answer(self, request: Registration | GrantRequest) -> Message:
+    def _answer(self, request: NodeRequest) -> Message:
         match request:
             case Registration():
                 self.registrations.append(request)
@@ -89,6 +91,8 @@ class Orchestrator:
                 if self.new_grant is None:
                     return RequestRefused(code="NotReady", message="no bucket today", retryable=True)
                 return GrantGiven(archive=self.new_grant())
+            case _:
+                return RequestRefused(code="GrantRefused", message="single PUTs alone today")
 
     async def hear_reports(self) -> None:
         async with self.bus.connection.subscribe(subjects.node_reports(self.node)) as received:
@@ -150,7 +154,7 @@ def assignment(script: str = "", **changes: Any) -> Assignment:
         namespace="default",
         job_version=1,
         task=task,
-        resources=Capacity(cpu=1.0, memory=1000),
+        resources=Capacity(cpu=1.0, memory=100_000_000),
         archive=SignedUrl(method="PUT", url=UNREACHABLE, lifetime_seconds=3600) if script else None,
     )
     return replace(made, **changes)
@@ -226,6 +230,16 @@ async def test_a_result_reaches_the_bucket_with_the_url_of_the_assignment(
     ended = await orchestrator.fact(order.execution_id, TaskEnded)
     assert (ended.output.stdout, ended.output.stderr, ended.output.exit_code) == ("hello\n", "oops\n", 3)
     assert orchestrator.grant_requests == []
+
+
+async def test_a_node_tells_that_a_result_waits_for_s3(orchestrator: Orchestrator, node: NodeProcess) -> None:
+    await orchestrator.order(order := assignment("echo hello"))
+    await orchestrator.fact(order.execution_id, TaskEnded)
+    await eventually(lambda: [beat.waiting_for_s3 for beat in orchestrator.heartbeats[-1:]] == [1])
+    assert orchestrator.heartbeats[-1].publishing == 1
+    told = await orchestrator.fact(order.execution_id, ExecutionProgressed)
+    assert told.detail.startswith("Publishing, waiting for S3: 127.0.0.1:1: ")
+    assert "5ec4e7" not in told.detail
 
 
 async def test_no_secret_reaches_the_task_the_disk_or_the_log(
@@ -316,6 +330,8 @@ async def test_cancelling_while_the_result_is_published_is_told(orchestrator: Or
     await orchestrator.fact(order.execution_id, TaskEnded)
     await orchestrator.order(CancelExecution(execution_id=order.execution_id))
     await orchestrator.fact(order.execution_id, ExecutionCancelled)
+    told = [type(fact) for fact in orchestrator.facts(order.execution_id)]
+    assert told == [ExecutionStarted, TaskEnded, ExecutionCancelled]
 
 
 async def test_cancelling_what_waits_for_a_slot_is_told(orchestrator: Orchestrator, node: NodeProcess) -> None:
@@ -363,18 +379,20 @@ async def test_what_the_orchestrator_has_settled_is_stopped_and_forgotten_withou
 async def test_a_killed_node_tells_what_it_lost_and_leaves_no_process_behind(
     orchestrator: Orchestrator, node: NodeProcess
 ) -> None:
-    order = assignment("echo $$ > outputs/pid; sleep 1000")
+    daemon = "setsid sh -c 'echo $$ > outputs/daemon; exec sleep 1000' &"
+    order = assignment(f"{daemon} echo $$ > outputs/task; sleep 1000")
     await orchestrator.order(order)
-    pid_file = folder_of(node, order.execution_id) / "workspace" / "outputs" / "pid"
+    outputs = folder_of(node, order.execution_id) / "workspace" / "outputs"
     await orchestrator.fact(order.execution_id, ExecutionStarted)
-    await eventually(has_line(pid_file))
-    pid = int(pid_file.read_text())
+    await eventually(has_line(outputs / "task"))
+    await eventually(has_line(outputs / "daemon"))
+    pids = [int((outputs / name).read_text()) for name in ("task", "daemon")]
     await asyncio.to_thread(node.kill)
-    assert Path(f"/proc/{pid}").exists()
+    assert all(_is_running(pid) for pid in pids)
     await asyncio.to_thread(node.start)
     failed = await orchestrator.fact(order.execution_id, ExecutionFailed)
     assert failed.reason == "NodeRestarted"
-    await eventually(lambda: not _is_running(pid))
+    await eventually(lambda: not any(_is_running(pid) for pid in pids))
     await eventually(lambda: orchestrator.registrations[-1].session != orchestrator.registrations[0].session)
     assert orchestrator.registrations[-1].held == (order.execution_id,)
 
@@ -505,3 +523,5 @@ async def test_nothing_a_node_does_blocks_its_loop(
             await orchestrator.order(Receipt(execution_ids=(order.execution_id,)))
             await orchestrator.order(Register())
             await eventually(lambda: len(orchestrator.registrations) == 2)
+    told = [type(fact) for fact in orchestrator.facts(order.execution_id)]
+    assert told == [ExecutionStarted, TaskEnded, OutputPublished]

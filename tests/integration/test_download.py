@@ -3,67 +3,29 @@
 import asyncio
 import hashlib
 import os
+import random
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.config import Config
 from msgspec.structs import replace
 
-from compute.archive import ArchiveStream
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed
-from shared.rest import ResultParams, SourceSpec
-from tarpon.download import Download, FileSink, Sink, object_session
+from shared.rest import ResultParams
+from tarpon.download import Download, Sink, archive_of
 from tarpon.extract import Extraction
-from tests.servers import REGION, S3Server
+from tarpon.part_file import AlreadyFetching, PartFile
+from tarpon.result_fetching import Source, fetch_archive
+from tarpon.spans import CONNECTIONS, RANGE_BYTES
+from tarpon.stored_object import object_session
+from tests.archives import packed
+from tests.integration import stored_results
+from tests.integration.stored_results import EXECUTION, KEY, Stored, gate, until_refused
+from tests.servers import S3Server
 from tests.waiting import eventually
-
-EXECUTION = "e-0950d2d8-14b1-50f5-a5b2-aa06004f5628"
-KEY = f"results/j-1/{EXECUTION}.tar.gz"
-
-
-class Stored:
-    """One archive in the bucket, made as a compute node makes it."""
-
-    def __init__(self, server: S3Server, bucket: str, archive: bytes, *, entries: int, raw_size: int) -> None:
-        self.server = server
-        self.bucket = bucket
-        self.archive = archive
-        self._counts: dict[str, Any] = {"entries": entries, "raw_size": raw_size}
-        self._etag = self.put(archive)
-
-    def put(self, body: bytes) -> str:
-        return str(self.server.client().put_object(Bucket=self.bucket, Key=KEY, Body=body)["ETag"])
-
-    def params(self, *, endpoint: str = "", expires: int = 60, **changes: Any) -> ResultParams:
-        params = ResultParams(
-            pre_signed_url=self._url(endpoint or self.server.endpoint, expires),
-            source_spec=SourceSpec(bucket=self.bucket, key=KEY),
-            execution_id=EXECUTION,
-            etag=self._etag,
-            sha256=hashlib.sha256(self.archive).hexdigest(),
-            size=len(self.archive),
-            **self._counts,
-        )
-        return replace(params, **changes)
-
-    def _url(self, endpoint: str, expires: int) -> str:
-        client = botocore.session.Session().create_client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=REGION,
-            aws_access_key_id=self.server.admin.access,
-            aws_secret_access_key=self.server.admin.secret,
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-        )
-        asked = {"Bucket": self.bucket, "Key": KEY}
-        return str(client.generate_presigned_url("get_object", Params=asked, ExpiresIn=expires))
 
 
 @pytest.fixture
@@ -73,11 +35,13 @@ async def stored(s3_server: S3Server, tmp_path: Path) -> Stored:
     (source / "stdout").write_text("hello\n")
     (source / "outputs" / "noise").write_bytes(os.urandom(3 << 20))
     (source / "outputs" / "link").symlink_to("noise")
-    async with ArchiveStream(source) as stream:
-        archive = b"".join([chunk async for chunk in stream])
-        summary = stream.summary
-    bucket = s3_server.create_bucket()
-    return Stored(s3_server, bucket, archive, entries=summary.entries, raw_size=summary.raw_bytes)
+    return stored_results.stored(s3_server, await packed(source))
+
+
+@pytest.fixture(scope="module")
+def large(s3_server: S3Server) -> Stored:
+    """An object of five ranges, which need not be an archive."""
+    return Stored(s3_server, random.Random(4).randbytes(4 * RANGE_BYTES + 5_000_000))
 
 
 async def never() -> ResultParams:
@@ -87,7 +51,22 @@ async def never() -> ResultParams:
 async def fetch(params: ResultParams, sink: Sink, *, renew: Callable[[], Awaitable[ResultParams]] = never) -> list[int]:
     seen: list[int] = []
     async with object_session() as session:
-        await Download(session, params, renew=renew, on_progress=seen.append).into(sink)
+        source = archive_of(session, params, renew=renew)
+        await Download(source, sha256=params.sha256, on_progress=seen.append).into(sink)
+    return seen
+
+
+async def keep(params: ResultParams, path: Path, *, renew: Callable[[], Awaitable[ResultParams]] = never) -> list[int]:
+    """As `tarpon job get --raw` does."""
+    seen: list[int] = []
+    file = PartFile(path, params)
+    try:
+        async with object_session() as session:
+            on_bytes = lambda done, _: seen.append(done)  # noqa: E731
+            await fetch_archive(Source(session=session, params=params, renew=renew, on_bytes=on_bytes), file)
+        file.place()
+    finally:
+        file.release()
     return seen
 
 
@@ -107,7 +86,7 @@ async def test_a_result_arrives_as_the_tree_that_was_archived(stored: Stored, tm
 
 async def test_a_raw_result_is_the_archive_itself(stored: Stored, tmp_path: Path) -> None:
     path = tmp_path / "result.tar.gz"
-    await fetch(stored.params(), FileSink(path))
+    await keep(stored.params(), path)
     assert path.read_bytes() == stored.archive
     assert not path.with_name("result.tar.gz.part").exists()
 
@@ -115,7 +94,7 @@ async def test_a_raw_result_is_the_archive_itself(stored: Stored, tmp_path: Path
 async def test_a_digest_that_is_not_the_announced_one_is_refused(stored: Stored, tmp_path: Path) -> None:
     path = tmp_path / "result.tar.gz"
     with pytest.raises(DigestMismatch, match=EXECUTION):
-        await fetch(stored.params(sha256="0" * 64), FileSink(path))
+        await keep(stored.params(sha256="0" * 64), path)
     assert not list(tmp_path.glob("result*"))
 
 
@@ -123,19 +102,19 @@ async def test_an_object_that_was_replaced_is_refused_before_it_is_read(stored: 
     params = stored.params()
     stored.put(b"x" * len(stored.archive))
     with pytest.raises(Damaged, match="was replaced"):
-        await fetch(params, FileSink(tmp_path / "result"))
+        await keep(params, tmp_path / "result")
 
 
 async def test_an_object_that_was_replaced_is_refused_also_without_an_etag(stored: Stored, tmp_path: Path) -> None:
     params = stored.params(etag="")
     stored.put(b"x" * len(stored.archive))
     with pytest.raises(DigestMismatch):
-        await fetch(params, FileSink(tmp_path / "result"))
+        await keep(params, tmp_path / "result")
 
 
 async def test_an_object_with_more_bytes_than_announced_is_refused(stored: Stored, tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="has more than the 1,000 bytes"):
-        await fetch(stored.params(size=1000), FileSink(tmp_path / "result"))
+        await keep(stored.params(size=1000), tmp_path / "result")
 
 
 async def test_a_truncated_object_is_refused(stored: Stored, tmp_path: Path) -> None:
@@ -149,19 +128,19 @@ async def test_a_truncated_object_is_refused(stored: Stored, tmp_path: Path) -> 
 async def test_a_missing_object_is_told_as_such(stored: Stored, tmp_path: Path) -> None:
     stored.server.client().delete_object(Bucket=stored.bucket, Key=KEY)
     with pytest.raises(DownloadFailed, match="no longer in the bucket"):
-        await fetch(stored.params(), FileSink(tmp_path / "result"))
+        await keep(stored.params(), tmp_path / "result")
 
 
 async def test_an_expired_url_is_renewed_once(stored: Stored, tmp_path: Path) -> None:
     expired = stored.params(expires=1)
-    await _until_refused(expired.pre_signed_url)
+    await until_refused(expired.pre_signed_url)
     asked: list[str] = []
 
     async def renew() -> ResultParams:
         asked.append("again")
         return stored.params()
 
-    await fetch(expired, FileSink(tmp_path / "result"), renew=renew)
+    await keep(expired, tmp_path / "result", renew=renew)
     assert (tmp_path / "result").read_bytes() == stored.archive
     assert asked == ["again"]
 
@@ -174,7 +153,7 @@ async def test_a_url_that_stays_refused_is_given_up_without_being_shown(stored: 
         return wrong
 
     with pytest.raises(DownloadFailed) as caught:
-        await fetch(wrong, FileSink(tmp_path / "result"), renew=renew)
+        await keep(wrong, tmp_path / "result", renew=renew)
     assert "403" in caught.value.message
     assert "X-Amz" not in f"{caught.value!r} {caught.value.message} {caught.value.__cause__!r}"
 
@@ -191,21 +170,152 @@ async def test_a_broken_connection_goes_on_where_it_broke(stored: Stored, tmp_pa
 async def test_a_store_that_is_away_is_given_up_after_some_tries(
     stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tarpon.download.FRUITLESS_ATTEMPTS", 2)
+    monkeypatch.setattr("tarpon.stored_object.FRUITLESS_ATTEMPTS", 2)
     async with cutting_proxy(stored.server.port, after_bytes=[0] * 10) as proxy:
         with pytest.raises(DownloadFailed, match="connection broke"):
-            await fetch(stored.params(endpoint=proxy.endpoint), FileSink(tmp_path / "result"))
+            await keep(stored.params(endpoint=proxy.endpoint), tmp_path / "result")
     assert not list(tmp_path.glob("result*"))
 
 
-async def test_a_cancelled_download_leaves_no_file_behind(stored: Stored, tmp_path: Path) -> None:
-    async with cutting_proxy(stored.server.port, after_bytes=[500_000], hold=True) as proxy:
-        download = fetch(stored.params(endpoint=proxy.endpoint), FileSink(tmp_path / "result"))
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(download, name="download")
-            await eventually(lambda: proxy.sent_bytes >= 500_000, what="half of it has arrived")
-            task.cancel()
-    assert not list(tmp_path.glob("result*"))
+async def test_a_large_object_comes_over_several_connections_in_order(large: Stored, tmp_path: Path) -> None:
+    async with gate(large.server) as between:
+        progress = await keep(large.params(endpoint=between.endpoint), tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == large.archive
+    first, last = f"bytes=0-{RANGE_BYTES - 1}", f"bytes={4 * RANGE_BYTES}-{len(large.archive) - 1}"
+    assert len(between.ranges) == 5
+    assert {first, last} <= set(between.ranges)
+    assert between.conditions == {f'"{hashlib.md5(large.archive).hexdigest()}"'}, "each asks for the same object"
+    assert progress == sorted(progress)
+
+
+async def test_a_small_object_comes_with_one_request(stored: Stored, tmp_path: Path) -> None:
+    async with gate(stored.server) as between:
+        await keep(stored.params(endpoint=between.endpoint), tmp_path / "result")
+    assert between.ranges == [""]
+
+
+async def test_no_more_is_fetched_than_fits_into_memory_while_nobody_takes_it(large: Stored) -> None:
+    sink = SlowSink()
+    async with gate(large.server) as between, asyncio.TaskGroup() as group:
+        group.create_task(fetch(large.params(endpoint=between.endpoint), sink), name="download")
+        await eventually(lambda: len(between.ranges) == CONNECTIONS, what="all connections are at work")
+        await eventually(sink.feeding.is_set, what="the sink is being fed")
+        assert len(between.ranges) == CONNECTIONS
+        sink.may_go_on.set()
+    assert len(between.ranges) == 5
+    assert sink.story[-2:] == ["close", "abort"]
+
+
+async def test_a_url_that_expires_in_mid_download_is_renewed_once_for_all_connections(
+    large: Stored, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    async with gate(large.server) as straight:
+
+        async def wait_for_expiry(number: int) -> None:
+            if number == CONNECTIONS + 1:
+                await asyncio.to_thread(asyncio.run, until_refused(params.pre_signed_url))
+
+        async def renew() -> ResultParams:
+            asked.append("again")
+            return large.params(endpoint=straight.endpoint)
+
+        async with gate(large.server, before=wait_for_expiry) as between:
+            params = large.params(endpoint=between.endpoint, expires=2)
+            await keep(params, tmp_path / "result", renew=renew)
+    assert (tmp_path / "result").read_bytes() == large.archive
+    assert asked == ["again"]
+    assert straight.ranges, "the rest came by the fresh URL"
+
+
+async def test_an_object_that_is_replaced_in_mid_download_is_refused(s3_server: S3Server, tmp_path: Path) -> None:
+    mine = Stored(s3_server, random.Random(5).randbytes(4 * RANGE_BYTES + 1000))
+
+    async def replace_it(number: int) -> None:
+        if number == CONNECTIONS + 1:
+            await asyncio.to_thread(mine.put, b"x" * len(mine.archive))
+
+    async with gate(s3_server, before=replace_it) as between:
+        with pytest.raises(Damaged, match="was replaced"):
+            await keep(mine.params(endpoint=between.endpoint), tmp_path / "result")
+    assert list(tmp_path.iterdir()) == [], "what had come is of no use"
+
+
+async def test_a_server_that_ignores_ranges_gives_it_whole(large: Stored, tmp_path: Path) -> None:
+    async with gate(large.server, ignore_ranges=True) as between:
+        await keep(large.params(endpoint=between.endpoint), tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == large.archive
+    assert between.ranges[-1] == "", "it was asked for as a whole in the end"
+
+
+def half(large: Stored, path: Path, *, content: bytes = b"", **changes: Any) -> None:
+    """What a process leaves that was killed in the middle of a download."""
+    file = PartFile(path, replace(large.params(), **changes))
+    file.open()
+    file.feed(content or large.archive[: len(large.archive) // 2])
+    file.release()
+
+
+async def test_a_raw_download_goes_on_where_another_process_was_cut_off(large: Stored, tmp_path: Path) -> None:
+    path = tmp_path / "result.tar.gz"
+    half(large, path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["result.tar.gz.part", "result.tar.gz.part.json"]
+    async with gate(large.server) as between:
+        progress = await keep(large.params(endpoint=between.endpoint), path)
+    assert path.read_bytes() == large.archive
+    assert progress[0] == len(large.archive) // 2
+    assert between.sent_bytes == len(large.archive) - len(large.archive) // 2
+    assert [each.name for each in tmp_path.iterdir()] == ["result.tar.gz"]
+
+
+async def test_a_raw_download_goes_on_also_where_ranges_are_ignored(large: Stored, tmp_path: Path) -> None:
+    half(large, tmp_path / "result")
+    async with gate(large.server, ignore_ranges=True) as between:
+        await keep(large.params(endpoint=between.endpoint), tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == large.archive
+
+
+@pytest.mark.parametrize("changes", [{"etag": '"another"'}, {"sha256": "1" * 64}], ids=str)
+async def test_a_part_of_another_object_is_begun_anew(large: Stored, tmp_path: Path, changes: dict[str, Any]) -> None:
+    half(large, tmp_path / "result", **changes)
+    async with gate(large.server) as between:
+        progress = await keep(large.params(endpoint=between.endpoint), tmp_path / "result")
+    assert progress[0] == 0
+    assert between.sent_bytes == len(large.archive)
+    assert (tmp_path / "result").read_bytes() == large.archive
+
+
+async def test_a_part_that_was_changed_is_found_at_the_end_and_thrown_away(large: Stored, tmp_path: Path) -> None:
+    half(large, tmp_path / "result", content=b"x" * 20_000_000)
+    with pytest.raises(DigestMismatch):
+        await keep(large.params(), tmp_path / "result")
+    assert list(tmp_path.iterdir()) == []
+    await keep(large.params(), tmp_path / "result")
+
+
+async def test_a_file_that_another_process_downloads_is_left_to_it(stored: Stored, tmp_path: Path) -> None:
+    first = PartFile(tmp_path / "result", stored.params())
+    first.open()
+    first.feed(b"x")
+    with pytest.raises(AlreadyFetching):
+        await keep(stored.params(), tmp_path / "result")
+    first.release()
+    assert (tmp_path / "result.part").read_bytes() == b"x"
+
+
+async def test_a_cancelled_raw_download_keeps_what_has_come(stored: Stored, tmp_path: Path) -> None:
+    part = tmp_path / "result.part"
+    async with (
+        cutting_proxy(stored.server.port, after_bytes=[2_500_000], hold=True) as proxy,
+        asyncio.TaskGroup() as group,
+    ):
+        download = keep(stored.params(endpoint=proxy.endpoint), tmp_path / "result")
+        task = group.create_task(download, name="download")
+        await eventually(lambda: part.exists() and part.stat().st_size > 10**6, what="some of it has come")
+        task.cancel()
+    progress = await keep(stored.params(), tmp_path / "result")
+    assert progress[0] > 10**6
+    assert (tmp_path / "result").read_bytes() == stored.archive
 
 
 async def test_a_cancelled_download_lets_its_thread_finish_before_it_gives_up_the_sink(stored: Stored) -> None:
@@ -241,18 +351,6 @@ class SlowSink:
         self.story.append("abort")
 
 
-async def _until_refused(url: str) -> None:
-    def is_refused() -> bool:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code == 403
-        return False
-
-    await eventually(is_refused, within=15, what="the URL has expired")
-
-
 class CuttingProxy:
     """Passes connections on, and cuts (or holds) the first ones after so many bytes of the answer."""
 
@@ -263,10 +361,14 @@ class CuttingProxy:
         self._port = port
         self._limits = after_bytes
         self._hold = hold
+        self.serving: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         limit = self._limits[self.connections] if self.connections < len(self._limits) else None
         self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
             async with AsyncExitStack() as stack:
                 upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._port)
@@ -277,6 +379,7 @@ class CuttingProxy:
             pass  # the other side went away, which is what the test is about
         finally:
             writer.transport.abort()
+            self.serving.discard(task)
 
     async def _pass_on(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
         done = 0
@@ -305,3 +408,8 @@ async def cutting_proxy(port: int, *, after_bytes: list[int], hold: bool = False
         yield proxy
     finally:
         server.close()
+        left = set(proxy.serving)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)

@@ -135,6 +135,7 @@ async def test_a_program_cannot_read_anothers_answers(running: Any) -> None:
         await client.publish("$JS.API.STREAM.LIST", b"")
         await client.flush()
         await eventually(lambda: len(errors) == 3, what="all three are refused")
+    assert all("permissions violation" in error.lower() for error in errors), errors
 
 
 async def test_a_program_with_a_wrong_password_is_refused(running: Any) -> None:

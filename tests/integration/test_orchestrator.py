@@ -4,6 +4,8 @@ import hashlib
 
 from shared.ids import ExecutionId
 from shared.messages import (
+    ExecutionFailed,
+    ExecutionProgressed,
     ExecutionStarted,
     GrantGiven,
     OutputPublished,
@@ -138,6 +140,26 @@ async def test_a_repeated_and_a_late_report_change_nothing(running: Running) -> 
         answer = await node.register(held=(assignment.execution_id,))
         assert answer == Reconciliation(settled=(assignment.execution_id,))
         assert await running.wait_state(job, "Completed") == before
+
+
+async def test_progress_is_in_the_history_once_and_leaves_the_job_as_it_is(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        job, execution = await _take_job(running, node)
+        told = ["Pulling image x:1", "Pulling image x:1: 37 % of 120 MB", "Pulled image x:1 in 12 s"]
+        for detail in (*told, told[1]):
+            await node.report(execution, ExecutionProgressed(detail=detail))
+        await node.report(execution, ExecutionStarted())
+        found = await running.wait_state(job, "Running")
+        await node.report(execution, ExecutionFailed(reason="TaskNotStarted", detail="no"))
+        await running.wait_state(job, "Failed")
+        await node.report(execution, ExecutionProgressed(detail="Pulling image late:1"))
+        await node.register()
+        items = (await running.api(f"/jobs/{job}/history"))["Items"]
+    assert found["Executions"]["Items"][0]["NodeID"] == "a"
+    preparing = [item for item in items if item["Event"]["Topic"] == "Preparing Execution"]
+    assert [item["Event"]["Message"] for item in preparing] == told
+    assert {item["ExecutionID"] for item in preparing} == {execution}
 
 
 async def test_a_report_that_overtakes_an_earlier_one_waits_for_it(running: Running) -> None:

@@ -16,11 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compute.archive import ArchiveStream
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
 from tarpon.extract import Extracted, Extraction, extract
+from tests.archives import TIME, packed, plant, tree
 
-TIME = 1_700_000_000
 Entry = tuple[str, dict[str, Any], bytes]
 
 
@@ -52,28 +51,12 @@ def tar_of(*entries: Entry, layout: int = tarfile.PAX_FORMAT) -> bytes:
     return buffer.getvalue()
 
 
-def packed(*entries: Entry) -> bytes:
+def gzipped(*entries: Entry) -> bytes:
     return gzip.compress(tar_of(*entries))
 
 
 def unpack(data: bytes, target: Path, *, max_bytes: int = 10**6, max_entries: int = 100) -> Extracted:
     return extract(io.BytesIO(data), target, max_bytes=max_bytes, max_entries=max_entries)
-
-
-def tree(root: Path) -> dict[str, tuple[object, ...]]:
-    """All that an archive keeps of a tree, by relative path."""
-    found: dict[str, tuple[object, ...]] = {}
-    first: dict[int, str] = {}
-    for path in sorted(root.rglob("*")):
-        name = str(path.relative_to(root))
-        status = path.lstat()
-        kind, mode, content = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode), b""
-        if path.is_symlink():
-            mode, content = 0, os.fsencode(path.readlink())
-        elif path.is_file():
-            content = path.read_bytes()
-        found[name] = (kind, mode, int(status.st_mtime), content, first.setdefault(status.st_ino, name))
-    return found
 
 
 def descriptors() -> set[str]:
@@ -86,36 +69,6 @@ NAMES = st.one_of(
     st.text(min_size=1, max_size=20).map(lambda text: text.encode(errors="replace")),
 ).map(lambda name: name.replace(b"/", b"-").replace(b"\x00", b"0").replace(b".", b"_"))
 KINDS = st.sampled_from(["file", "file", "folder", "symlink", "hard link"])
-
-
-def plant(root: Path, plan: list[tuple[list[bytes], str, int, int]]) -> None:
-    """Make a tree; what cannot be made because of an earlier entry is passed over."""
-    files: list[Path] = []
-    made: list[tuple[Path, int, int]] = []
-    for parts, kind, mode, size in plan:
-        path = root.joinpath(*map(os.fsdecode, parts))
-        if any(parent.is_symlink() for parent in path.parents):
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            match kind:
-                case "folder":
-                    path.mkdir()
-                    made.append((path, mode | 0o700, size))
-                case "symlink":
-                    path.symlink_to("../" * (size % len(parts)) + os.fsdecode(parts[0]))
-                case "hard link" if files:
-                    path.hardlink_to(files[size % len(files)])
-                case _:
-                    with path.open("xb") as new:
-                        new.write(random.Random(size).randbytes(size))
-                    files.append(path)
-                    made.append((path, mode | 0o600, size))
-        except (FileExistsError, NotADirectoryError):
-            continue
-    for path, mode, size in reversed(made):
-        path.chmod(mode)
-        os.utime(path, (TIME, TIME - size))
 
 
 PLAN = st.tuples(
@@ -131,24 +84,23 @@ async def test_a_tree_comes_back_as_it_was(plan: list[tuple[list[bytes], str, in
         source.mkdir()
         plant(source, plan)
         with Extraction(target, max_bytes=10**6, max_entries=100) as extraction:
-            async with ArchiveStream(source) as archive:
-                async for chunk in archive:
-                    extraction.feed(chunk)
+            made = await packed(source)
+            extraction.feed(made.archive)
             extracted = extraction.close()
         assert tree(target) == tree(source)
-        assert (archive.summary.entries, archive.summary.raw_bytes) == (extracted.entries, extracted.raw_bytes)
+        assert (made.summary.entries, made.summary.raw_bytes) == (extracted.entries, extracted.raw_bytes)
 
 
 def test_it_may_be_fed_byte_by_byte(tmp_path: Path) -> None:
     long_name = "n" * 150
     with Extraction(tmp_path / "out", max_bytes=10**4, max_entries=10) as extraction:
-        for byte in packed(folder("d"), file(f"d/{long_name}", b"content" * 100)):
+        for byte in gzipped(folder("d"), file(f"d/{long_name}", b"content" * 100)):
             extraction.feed(bytes([byte]))
     assert (tmp_path / "out" / "d" / long_name).read_bytes() == b"content" * 100
 
 
 def test_it_tells_what_came_out(tmp_path: Path) -> None:
-    assert unpack(packed(folder("d"), file("d/f", b"12345")), tmp_path) == Extracted(entries=2, raw_bytes=5)
+    assert unpack(gzipped(folder("d"), file("d/f", b"12345")), tmp_path) == Extracted(entries=2, raw_bytes=5)
 
 
 def test_an_archive_of_gnu_tar_is_read(tmp_path: Path) -> None:
@@ -188,7 +140,7 @@ def test_what_gnu_keeps_in_place_of_the_prefix_is_not_taken_for_a_name(tmp_path:
 
 
 def test_fractions_of_seconds_are_read(tmp_path: Path) -> None:
-    unpack(packed(file("a", mtime=TIME + 0.5), file("b", mtime=-1.5)), tmp_path)
+    unpack(gzipped(file("a", mtime=TIME + 0.5), file("b", mtime=-1.5)), tmp_path)
     assert ((tmp_path / "a").stat().st_mtime, (tmp_path / "b").stat().st_mtime) == (TIME + 0.5, -1.5)
 
 
@@ -208,25 +160,25 @@ def test_a_gzip_of_many_members_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_permissions_takes_its_content_and_gets_mode_and_time_at_the_end(tmp_path: Path) -> None:
-    unpack(packed(folder("d", mode=0o500), folder("d/e", mode=0), file("d/e/f", b"x"), file("d/g")), tmp_path)
+    unpack(gzipped(folder("d", mode=0o500), folder("d/e", mode=0), file("d/e/f", b"x"), file("d/g")), tmp_path)
     for name, mode in (("d", 0o500), ("d/e", 0)):
         status = (tmp_path / name).stat()
         assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (mode, TIME)
 
 
 def test_directories_that_the_archive_leaves_out_are_made(tmp_path: Path) -> None:
-    unpack(packed(file("a/b/c", b"x")), tmp_path)
+    unpack(gzipped(file("a/b/c", b"x")), tmp_path)
     assert (tmp_path / "a" / "b" / "c").read_bytes() == b"x"
 
 
 def test_special_mode_bits_are_dropped(tmp_path: Path) -> None:
-    unpack(packed(file("f", mode=0o7755), folder("d", mode=0o7777)), tmp_path)
+    unpack(gzipped(file("f", mode=0o7755), folder("d", mode=0o7777)), tmp_path)
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "fd"] == [0o755, 0o777]
 
 
 def test_links_within_the_target_are_kept(tmp_path: Path) -> None:
     unpack(
-        packed(file("f", b"x"), folder("d"), symlink("d/up", "../f"), symlink("here", "./d/up"), hard_link("h", "f")),
+        gzipped(file("f", b"x"), folder("d"), symlink("d/up", "../f"), symlink("here", "./d/up"), hard_link("h", "f")),
         tmp_path,
     )
     assert (tmp_path / "here").read_bytes() == b"x"
@@ -234,12 +186,12 @@ def test_links_within_the_target_are_kept(tmp_path: Path) -> None:
 
 
 def test_an_archive_may_link_a_file_to_itself(tmp_path: Path) -> None:
-    unpack(packed(file("f", b"x"), hard_link("f", "./f")), tmp_path)
+    unpack(gzipped(file("f", b"x"), hard_link("f", "./f")), tmp_path)
     assert (tmp_path / "f").read_bytes() == b"x"
 
 
 def test_a_later_member_of_the_same_name_replaces_the_earlier(tmp_path: Path) -> None:
-    unpack(packed(file("f", b"old"), file("f", b"new"), symlink("l", "f"), file("l", b"file")), tmp_path)
+    unpack(gzipped(file("f", b"old"), file("f", b"new"), symlink("l", "f"), file("l", b"file")), tmp_path)
     assert ((tmp_path / "f").read_bytes(), (tmp_path / "l").read_bytes()) == (b"new", b"file")
 
 
@@ -282,13 +234,13 @@ def test_a_later_member_of_the_same_name_replaces_the_earlier(tmp_path: Path) ->
 def test_what_could_leave_the_target_is_refused(tmp_path: Path, entries: list[Entry]) -> None:
     (tmp_path / "escaped").write_bytes(b"untouched")
     with pytest.raises(UnsafeArchive):
-        unpack(packed(*entries), tmp_path / "out")
+        unpack(gzipped(*entries), tmp_path / "out")
     assert (tmp_path / "escaped").read_bytes() == b"untouched"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["escaped", "out"]
 
 
 def test_more_bytes_than_announced_are_refused_before_they_are_written(tmp_path: Path) -> None:
-    data = packed(file("a", b"x" * 600), file("b", b"x" * 401))
+    data = gzipped(file("a", b"x" * 600), file("b", b"x" * 401))
     with pytest.raises(UnsafeArchive, match="1,000 bytes"):
         unpack(data, tmp_path / "small", max_bytes=1000)
     assert not (tmp_path / "small" / "b").exists()
@@ -296,7 +248,7 @@ def test_more_bytes_than_announced_are_refused_before_they_are_written(tmp_path:
 
 
 def test_more_entries_than_announced_are_refused(tmp_path: Path) -> None:
-    data = packed(*(folder(f"d{number}") for number in range(4)))
+    data = gzipped(*(folder(f"d{number}") for number in range(4)))
     with pytest.raises(UnsafeArchive, match="3 entries"):
         unpack(data, tmp_path / "few", max_entries=3)
     unpack(data, tmp_path / "enough", max_entries=4)
@@ -309,7 +261,7 @@ def test_an_archive_that_goes_on_for_ever_after_its_end_is_refused(tmp_path: Pat
 
 def test_an_extended_header_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafeArchive):
-        unpack(packed(file("a", pax_headers={"comment": "x" * (2 << 20)})), tmp_path)
+        unpack(gzipped(file("a", pax_headers={"comment": "x" * (2 << 20)})), tmp_path)
 
 
 def test_extended_headers_without_end_are_refused(tmp_path: Path) -> None:
@@ -322,15 +274,15 @@ def test_a_file_that_was_there_before_is_not_overwritten(tmp_path: Path) -> None
     (tmp_path / "mine").write_bytes(b"mine")
     for entry in (file("mine", b"theirs"), symlink("mine", "x"), folder("mine"), file("mine/below")):
         with pytest.raises(CannotExtract, match=r"'mine'.* exists already"):
-            unpack(packed(entry), tmp_path)
+            unpack(gzipped(entry), tmp_path)
     with pytest.raises(CannotExtract):
-        unpack(packed(file("other"), hard_link("mine", "other")), tmp_path)
+        unpack(gzipped(file("other"), hard_link("mine", "other")), tmp_path)
     assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
 def test_a_directory_that_was_there_before_is_filled_and_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir(mode=0o750)
-    unpack(packed(folder("mine", mode=0o777), file("mine/new")), tmp_path)
+    unpack(gzipped(folder("mine", mode=0o777), file("mine/new")), tmp_path)
     assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o750
     assert (tmp_path / "mine" / "new").exists()
 
@@ -340,14 +292,14 @@ def test_a_link_that_was_there_before_is_not_written_through(tmp_path: Path) -> 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to("../outside")
     with pytest.raises(UnsafeArchive):
-        unpack(packed(file("link/f")), tmp_path / "out")
+        unpack(gzipped(file("link/f")), tmp_path / "out")
     assert list((tmp_path / "outside").iterdir()) == []
 
 
 def test_a_target_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(CannotExtract):
-        unpack(packed(file("f")), tmp_path / "out")
+        unpack(gzipped(file("f")), tmp_path / "out")
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,14 +309,14 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path, monkeypat
     before = descriptors()
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(CannotExtract, match="'f' cannot be written: No space left on device"):
-        unpack(packed(file("f", b"x")), tmp_path)
+        unpack(gzipped(file("f", b"x")), tmp_path)
     assert descriptors() == before
 
 
 @pytest.mark.parametrize("cut", [0, 1, 9, 20, 50, -9, -8, -1])
 def test_an_archive_that_was_cut_is_damaged(tmp_path: Path, cut: int) -> None:
     with pytest.raises(ArchiveDamaged):
-        unpack(packed(folder("d"), file("d/f", random.Random(1).randbytes(500)))[:cut], tmp_path)
+        unpack(gzipped(folder("d"), file("d/f", random.Random(1).randbytes(500)))[:cut], tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 512, 600, 1024])
@@ -375,7 +327,7 @@ def test_a_tar_that_was_cut_before_it_was_compressed_is_damaged(tmp_path: Path, 
 
 @pytest.mark.parametrize("place", [0, 200, -6, -2])
 def test_damage_in_the_compressed_data_is_found(tmp_path: Path, place: int) -> None:
-    data = bytearray(packed(file("f", random.Random(1).randbytes(500))))
+    data = bytearray(gzipped(file("f", random.Random(1).randbytes(500))))
     data[place] ^= 0x40
     with pytest.raises(ArchiveDamaged):
         unpack(bytes(data), tmp_path)
@@ -420,16 +372,16 @@ def test_members_of_unknown_or_sparse_types_are_told_instead_of_written_wrongly(
 
 def test_a_hard_link_to_nothing_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(ArchiveDamaged):
-        unpack(packed(hard_link("h", "missing")), tmp_path)
+        unpack(gzipped(hard_link("h", "missing")), tmp_path)
 
 
 def test_every_file_is_closed_after_success_failure_and_abort(tmp_path: Path) -> None:
     before = descriptors()
-    unpack(packed(folder("a/b/c"), file("a/b/c/d", b"x")), tmp_path / "1")
+    unpack(gzipped(folder("a/b/c"), file("a/b/c/d", b"x")), tmp_path / "1")
     with pytest.raises(ArchiveDamaged):
-        unpack(packed(file("a/b", random.Random(1).randbytes(5000)))[:4000], tmp_path / "2")
+        unpack(gzipped(file("a/b", random.Random(1).randbytes(5000)))[:4000], tmp_path / "2")
     extraction = Extraction(tmp_path / "3", max_bytes=10**6, max_entries=10)
-    extraction.feed(packed(file("a/b", random.Random(1).randbytes(5000)))[:4000])
+    extraction.feed(gzipped(file("a/b", random.Random(1).randbytes(5000)))[:4000])
     extraction.abort()
     extraction.abort()
     assert descriptors() == before

@@ -1,0 +1,99 @@
+"""Which file of a result is behind a name that is, or leads through, a link."""
+
+import os
+import posixpath
+
+from shared.errors import InvalidInput
+from tarpon.result_contents import Contents, walk
+from tarpon.selection import FileNotInResult, Selection, normal_path
+from tarpon.tar_reader import Member, MemberKind
+
+MAX_HOPS = 16
+
+
+class NotAFile(InvalidInput):
+    """What was named is a directory, or a link that leads to no file of the result."""
+
+
+async def files_behind(contents: Contents, names: set[bytes]) -> dict[bytes, Member]:
+    """The files of these names, also where a name is a hard link itself; those that are not there are left out."""
+    found: dict[bytes, Member] = {}
+    looking = _Targets({name: {name} for name in names}, found)
+    for _ in range(MAX_HOPS):
+        if not looking.asked:
+            break
+        await walk(contents, looking.look)
+        looking = _Targets(looking.ahead, found)
+    return found
+
+
+class _Targets:
+    """Looks for files by names; behind each name stand those for which it is looked for."""
+
+    def __init__(self, asked: dict[bytes, set[bytes]], found: dict[bytes, Member]) -> None:
+        self.asked = asked
+        self.ahead: dict[bytes, set[bytes]] = {}
+        self._found = found
+
+    def look(self, member: Member) -> None:
+        origins = self.asked.get(member.name)
+        if origins and member.kind is MemberKind.FILE:
+            self._found.update(dict.fromkeys(origins, member))
+        elif origins and member.kind is MemberKind.HARD_LINK:
+            self.ahead.setdefault(member.link_target, set()).update(origins)
+
+
+async def file_at(contents: Contents, path: str, job: str) -> Member:
+    """The file at `path`; links within the result are followed. Raises FileNotInResult and NotAFile."""
+    name = os.fsencode(normal_path(path))
+    for _ in range(MAX_HOPS):
+        step = _Step(name)
+        await walk(contents, step.look)
+        match step.at:
+            case None:
+                raise await _not_found(contents, path, job)
+            case Member(kind=MemberKind.FILE):
+                return step.at
+            case Member(kind=MemberKind.HARD_LINK):
+                name = step.at.link_target
+            case Member(kind=MemberKind.SYMLINK):
+                name = _followed(step.at, name, path)
+            case _:
+                raise NotAFile(
+                    f"{path[:160]!r} is a {step.at.kind.value}.", hint=f"Fetch it: tarpon job get {job} {path[:160]!r}"
+                )
+    raise NotAFile(f"{path[:160]!r} is a link that leads to more than {MAX_HOPS} others.")
+
+
+class _Step:
+    """Looks for the entry of a name, or for a symbolic link on the way to it."""
+
+    def __init__(self, name: bytes) -> None:
+        self.at: Member | None = None
+        self._name = name
+
+    def look(self, member: Member) -> None:
+        if member.name == self._name or (
+            member.kind is MemberKind.SYMLINK and self._name.startswith(member.name + b"/")
+        ):
+            self.at = member
+
+
+def _followed(link: Member, name: bytes, path: str) -> bytes:
+    target = posixpath.join(posixpath.dirname(link.name), link.link_target)
+    followed = posixpath.normpath(target + name[len(link.name) :])
+    if followed.startswith((b"/", b"../")) or followed in {b"..", b"."}:
+        raise NotAFile(f"{path[:160]!r} is a link that leads out of the result.")
+    return followed
+
+
+async def _not_found(contents: Contents, path: str, job: str) -> FileNotInResult:
+    selection = Selection([path])
+    near: list[str] = []
+
+    def look(member: Member) -> None:
+        if selection.takes(member) and len(near) < 5:
+            near.append(os.fsdecode(member.name))
+
+    await walk(contents, look)
+    return FileNotInResult(path, job, near or selection.near_matches())

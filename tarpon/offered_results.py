@@ -1,0 +1,93 @@
+"""Which results a job offers, and which of them a user means."""
+
+from collections.abc import Sequence
+
+from shared import ids
+from shared.errors import DownloadFailed, InvalidInput, NoResults, NotFound
+from shared.job_rules import NO_PUBLISHERS
+from shared.jobspec import JobView
+from shared.rest import ResultItem, ResultParams
+from tarpon.client import Client
+from tarpon.download import Renew
+from tarpon.watching import JobNotEnded, is_over
+
+_NAMED = 10
+"""As many partitions are told in a message."""
+
+
+def is_without_publisher(view: JobView) -> bool:
+    return bool(view.tasks) and view.task.publisher.type in NO_PUBLISHERS
+
+
+async def offered(
+    client: Client, job: str, view: JobView, *, namespace: str = "", partition: int | None = None, execution: str = ""
+) -> tuple[ResultParams, ...]:
+    """The results of `job`, or those of one partition or execution (or beginning of an id).
+
+    Raises JobNotEnded, NoResults, and NotFound or InvalidInput where what was chosen is not there or not clear.
+    """
+    if not is_over(view):
+        raise JobNotEnded(f"Job {job} is {view.state.state_type} and has no results yet.", job)
+    if is_without_publisher(view):
+        raise NoResults(f"Job {job} has no publisher, and so no results.", hint=f"Try: tarpon job logs {job}")
+    results = await client.results(job, namespace=namespace)
+    if not results:
+        raise NoResults(
+            f"Job {job} is {view.state.state_type} and has no results.",
+            hint=f"`tarpon job describe {job}` shows what happened.",
+        )
+    for result in results:
+        ids.execution_id(result.params.execution_id)  # it becomes a part of a path
+    return tuple(_chosen(_params(results), job, partition, execution))
+
+
+def _params(results: Sequence[ResultItem]) -> list[ResultParams]:
+    return [result.params for result in results]
+
+
+def _chosen(results: Sequence[ResultParams], job: str, partition: int | None, execution: str) -> Sequence[ResultParams]:
+    found = results
+    if partition is not None:
+        found = [each for each in found if each.partition_index == partition]
+        if not found:
+            raise NotFound(f"Job {job} has no result of partition {partition}.", hint=f"There are: {_told(results)}.")
+    if execution:
+        found = [each for each in found if each.execution_id.startswith(execution)]
+        exact = [each for each in found if each.execution_id == execution]
+        if len(found) > 1 and not exact:
+            raise InvalidInput(
+                f"{execution[:80]!r} is the beginning of {len(found)} executions' ids.", hint="Give more of it."
+            )
+        found = exact or found
+        if not found:
+            raise NotFound(
+                f"Job {job} has no result of an execution {execution[:80]!r}.", hint=f"There are: {_told(results)}."
+            )
+    return found
+
+
+def only(results: Sequence[ResultParams], job: str) -> ResultParams:
+    """The one result of those. Raises InvalidInput where there are several."""
+    if len(results) > 1:
+        raise InvalidInput(
+            f"Job {job} has {len(results)} results.",
+            hint=f"Choose one with --partition or --execution: {_told(results)}.",
+        )
+    return results[0]
+
+
+def _told(results: Sequence[ResultParams]) -> str:
+    told = ", ".join(f"{each.partition_index} ({each.execution_id})" for each in results[:_NAMED])
+    return f"{told} and {len(results) - _NAMED} more" if len(results) > _NAMED else told
+
+
+def renewer(client: Client, job: str, params: ResultParams, *, namespace: str = "") -> Renew:
+    """What gives the same result with fresh URLs. It raises DownloadFailed where there is none any more."""
+
+    async def renew() -> ResultParams:
+        for result in await client.results(job, namespace=namespace):
+            if result.params.execution_id == params.execution_id:
+                return result.params
+        raise DownloadFailed(f"The result of execution {params.execution_id} is no longer offered.")
+
+    return renew

@@ -1,0 +1,206 @@
+"""How the entries of one result are looked through, and chosen files read, with or without an index beside the archive.
+
+With one, the index is fetched, and then only those blocks of the archive that are needed. A result without is most
+probably small: its archive is fetched and looked through here.
+"""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from itertools import islice
+from typing import IO, Protocol
+
+import aiohttp
+from msgspec.structs import replace
+
+from shared.rest import ResultParams
+from tarpon.archive_index import Block, IndexReader
+from tarpon.block_reading import BlockReader, Cutter, blocks_of, spans_of
+from tarpon.download import Download, Renew, archive_of, in_thread, index_of
+from tarpon.gunzip import Gunzip
+from tarpon.placement import parts_of
+from tarpon.spans import CONNECTIONS, fetch_in_order
+from tarpon.stored_object import RangesIgnored, StoredObject
+from tarpon.tar_reader import Member, MemberKind, TarReader
+
+IN_MEMORY_BYTES = 4 << 20
+"""An index or archive that is larger goes to a temporary file."""
+UNANNOUNCED_BYTES = 1 << 40
+UNANNOUNCED_ENTRIES = 10_000_000
+"""What is read at most where the server does not tell how much a result holds."""
+
+ENTRIES_AT_ONCE = 5000
+_READ_BYTES = 1 << 20
+
+Take = Callable[[Member | memoryview], None]
+"""Takes a file and then its content, piece by piece. It is called in a thread."""
+OnBytes = Callable[[int, int], None]
+"""Told how many bytes have arrived, and how many there will be."""
+
+
+class Contents(Protocol):
+    """The entries of one result, and the content of its files."""
+
+    def entries(self) -> Iterator[Member]:
+        """All entries in the order of the archive, with plain names. May be called again; blocks.
+
+        Raises Damaged, where a name could leave the target as UnsafeArchive.
+        """
+
+    async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:
+        """Give `files`, which are in the order of their contents, to `take`. After `entries()` has been read once.
+
+        Raises DownloadFailed, Damaged, and what `take` raises.
+        """
+
+
+@asynccontextmanager
+async def opened(session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew) -> AsyncIterator[Contents]:
+    """The contents of the result; what had to be fetched for it is removed at the end. Raises as Download.into does."""
+    archive = archive_of(session, params, renew=renew)
+    # Closed at the end of the block; a temporary file has no name that could be left behind.
+    spool: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
+    try:
+        if params.index_url:
+            index = index_of(session, params, renew=renew)
+            await Download(index, sha256=params.index_sha256).into(_Spool(spool))
+            yield _Indexed(spool, archive, max_entries=params.entries or UNANNOUNCED_ENTRIES)
+        else:
+            await Download(archive, sha256=params.sha256).into(_Spool(spool))
+            yield _Whole(spool)
+    finally:
+        spool.close()
+
+
+class _Spool:
+    """A sink into a file that somebody else closes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def feed(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def close(self) -> None:
+        self._file.flush()
+
+    def abort(self) -> None:
+        pass
+
+
+class _Indexed:
+    def __init__(self, index: IO[bytes], archive: StoredObject, *, max_entries: int) -> None:
+        self._index = index
+        self._archive = archive
+        self._max_entries = max_entries
+        self._blocks: list[Block] = []
+
+    def __repr__(self) -> str:
+        return f"<_Indexed contents of {self._archive!r}>"
+
+    def entries(self) -> Iterator[Member]:
+        self._index.seek(0)
+        self._blocks = []
+        reader = IndexReader(archive_bytes=self._archive.size_bytes, max_entries=self._max_entries)
+        for line in reader.read(self._index):
+            if isinstance(line, Block):
+                self._blocks.append(line)
+            elif (member := _plain(line)) is not None:
+                yield member
+
+    async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:
+        needed = blocks_of(files, self._blocks)
+        spans = spans_of(needed)
+        total_bytes = sum(span.end - span.start for span in spans)
+        reader, cutter = BlockReader(needed), Cutter(files)
+        done_bytes = next_at = 0
+
+        def use(at: int, portion: bytes) -> None:
+            for tar_at, tar in reader.feed(at, portion):
+                for event in cutter.feed(tar_at, tar):
+                    take(event)
+
+        async def deliver(at: int, portion: bytes) -> None:
+            nonlocal done_bytes, next_at
+            done_bytes, next_at = done_bytes + len(portion), at + len(portion)
+            await in_thread(lambda: use(at, portion))
+            on_bytes(min(done_bytes, total_bytes), total_bytes)
+
+        def end() -> None:
+            reader.close()
+            for event in cutter.close():
+                take(event)
+
+        try:
+            await fetch_in_order(self._archive, spans, deliver, connections=CONNECTIONS)
+        except RangesIgnored:
+            at = max(next_at, spans[0].start)
+            async with aclosing(self._archive.read(at, spans[-1].end)) as portions:
+                async for portion in portions:
+                    await deliver(at, portion)
+                    at += len(portion)
+        await in_thread(end)
+
+
+class _Whole:
+    def __init__(self, archive: IO[bytes]) -> None:
+        self._archive = archive
+
+    def __repr__(self) -> str:
+        return "<_Whole archive>"
+
+    def entries(self) -> Iterator[Member]:
+        reader = TarReader()
+        for tar in self._tar():
+            for event in reader.feed(tar):
+                if isinstance(event, Member) and (member := _plain(event)) is not None:
+                    yield member
+        reader.close()
+
+    async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:
+        cutter = Cutter(files)
+        pieces = self._tar()
+        tar_at = 0
+
+        def use() -> bool:
+            nonlocal tar_at
+            piece = next(pieces, b"")
+            for event in cutter.feed(tar_at, piece) if piece else cutter.close():
+                take(event)
+            tar_at += len(piece)
+            return bool(piece)
+
+        while await in_thread(use):
+            pass
+        on_bytes(tar_at, tar_at)
+
+    def _tar(self) -> Iterator[bytes]:
+        self._archive.seek(0)
+        gunzip = Gunzip()
+        while data := self._archive.read(_READ_BYTES):
+            yield from gunzip.feed(data)
+        gunzip.close()
+
+
+def _plain(member: Member) -> Member | None:
+    """The member with a plain name and, of a hard link, a plain target; None for the folder of the result itself."""
+    name = b"/".join(parts_of(member.name))
+    if not name:
+        return None
+    if member.kind is MemberKind.HARD_LINK:
+        return replace(member, name=name, link_target=b"/".join(parts_of(member.link_target)))
+    return member if name == member.name else replace(member, name=name)
+
+
+async def walk(contents: Contents, act: Callable[[Member], object]) -> None:
+    """Call `act` for each entry, in threads for a while at a time, so that a cancellation need not wait for the end."""
+    entries = contents.entries()
+
+    def some() -> bool:
+        member = None
+        for member in islice(entries, ENTRIES_AT_ONCE):
+            act(member)
+        return member is not None
+
+    while await in_thread(some):
+        pass

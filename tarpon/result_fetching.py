@@ -1,0 +1,141 @@
+"""How one result is fetched into a place of its own: all of it, chosen paths of it, or its archive."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from shared.errors import Damaged
+from shared.rest import ResultParams
+from tarpon.download import Download, Renew, archive_of, in_thread
+from tarpon.extract import Extraction
+from tarpon.links import files_behind
+from tarpon.part_file import PartFile
+from tarpon.placement import Placement
+from tarpon.result_contents import (
+    ENTRIES_AT_ONCE,
+    UNANNOUNCED_BYTES,
+    UNANNOUNCED_ENTRIES,
+    Contents,
+    OnBytes,
+    opened,
+    walk,
+)
+from tarpon.selection import Chosen, Selection, missing_targets, standing_alone
+from tarpon.spans import CONNECTIONS
+from tarpon.tar_reader import Member, MemberKind
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """One result, and what is needed to fetch it. `on_bytes` is told how many bytes have arrived, and of how many."""
+
+    session: aiohttp.ClientSession
+    params: ResultParams
+    renew: Renew
+    on_bytes: OnBytes
+    connections: int = CONNECTIONS
+
+
+class Picked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was taken of a result by its paths."""
+
+    files: int = 0
+    raw_bytes: int = 0
+
+
+async def fetch_whole(source: Source, target: Path) -> None:
+    """Extract the result as it arrives. Raises as Download.into and Extraction do."""
+    params = source.params
+    max_bytes, max_entries = _bounds(params)
+    sink = await in_thread(lambda: Extraction(target, max_bytes=max_bytes, max_entries=max_entries))
+    download = Download(
+        archive_of(source.session, params, renew=source.renew),
+        sha256=params.sha256,
+        on_progress=lambda done_bytes: source.on_bytes(done_bytes, params.size),
+        connections=source.connections,
+    )
+    await download.into(sink)
+
+
+async def fetch_archive(source: Source, file: PartFile) -> None:
+    """Bring the archive into `file`, which goes on where it ended. What is damaged is discarded there."""
+    params = source.params
+    await in_thread(file.open)
+    download = Download(
+        archive_of(source.session, params, renew=source.renew),
+        sha256=params.sha256,
+        on_progress=lambda done_bytes: source.on_bytes(done_bytes, params.size),
+        connections=source.connections,
+        done_bytes=file.done_bytes,
+        digest=file.digest,
+    )
+    try:
+        await download.into(file)
+    except Damaged:
+        await in_thread(file.discard)
+        raise
+
+
+async def fetch_paths(
+    source: Source, selection: Selection, target: Path, check: Callable[[Sequence[Member]], None]
+) -> Picked:
+    """Extract what `selection` takes, and the folders that it is in.
+
+    Before any content is fetched, `check` gets what there will be, in a thread; it may raise. Nothing is made where
+    nothing is taken.
+    """
+    params = source.params
+    async with opened(source.session, params, renew=source.renew) as contents:
+        chosen = Chosen(selection)
+        await walk(contents, chosen.add)
+        targets = await files_behind(contents, missing_targets(chosen.members))
+        members = await in_thread(lambda: standing_alone(chosen.members, targets))
+        await in_thread(lambda: check(members))
+        if not members:
+            return Picked()
+        max_bytes, max_entries = _bounds(params)
+        placement = await in_thread(lambda: Placement(target, max_bytes=max_bytes, max_entries=max_entries))
+        try:
+            await _place(contents, members, placement, source.on_bytes)
+        finally:
+            await in_thread(placement.abort)
+    files = sum(member.kind in _FILES for member in members)
+    return Picked(files=files, raw_bytes=placement.raw_bytes)
+
+
+_FILES = frozenset({MemberKind.FILE, MemberKind.HARD_LINK})
+
+
+async def _place(contents: Contents, members: Sequence[Member], placement: Placement, on_bytes: OnBytes) -> None:
+    """Folders, then files in the order of their contents, then links, as standing_alone gives them."""
+
+    def take(event: Member | memoryview) -> None:
+        if isinstance(event, Member):
+            placement.begin(event)
+        else:
+            placement.write(event)
+
+    def begin_all(some: Sequence[Member]) -> None:
+        for member in some:
+            placement.begin(member)
+
+    async def begin(some: Sequence[Member]) -> None:
+        for at in range(0, len(some), ENTRIES_AT_ONCE):
+            await in_thread(partial(begin_all, some[at : at + ENTRIES_AT_ONCE]))
+
+    kinds = [member.kind for member in members]
+    first = next((at for at, kind in enumerate(kinds) if kind is not MemberKind.DIRECTORY), len(kinds))
+    after = next((at for at in range(first, len(kinds)) if kinds[at] is not MemberKind.FILE), len(kinds))
+    await begin(members[:first])
+    await contents.read(members[first:after], take, on_bytes)
+    await begin(members[after:])
+    await in_thread(placement.finish)
+
+
+def _bounds(params: ResultParams) -> tuple[int, int]:
+    """How many bytes and entries may come out of the archive."""
+    if params.entries > 0:
+        return params.raw_size, params.entries
+    return UNANNOUNCED_BYTES, UNANNOUNCED_ENTRIES

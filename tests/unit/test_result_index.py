@@ -1,0 +1,144 @@
+"""Reading the index beside an archive, which nobody has vouched for."""
+
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.archive_index import MAX_LINE_BYTES
+from shared.errors import Damaged, UnsafeArchive
+from tarpon import archive_index
+from tarpon.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader
+from tarpon.tar_reader import Member, MemberKind
+from tests.archives import packed
+
+HEAD = {"kind": "index", "version": 1}
+FILE = {"kind": "file", "path": "a", "mode": 0o644, "mtime": 5, "size": 10, "at": 512}
+BLOCK = {"kind": "block", "tar_at": 0, "tar_bytes": 2560, "at": 10, "bytes": 100, "crc32": 7}
+END = {"kind": "end", "entries": 1, "blocks": 1, "tar_bytes": 2560, "bytes": 120}
+GOOD = [HEAD, FILE, BLOCK, END]
+
+
+def zipped(*lines: object) -> bytes:
+    return gzip.compress(
+        b"".join(line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n" for line in lines)
+    )
+
+
+def read(data: bytes, *, archive_bytes: int = 120, max_entries: int = 10) -> list[Member | Block]:
+    return list(IndexReader(archive_bytes=archive_bytes, max_entries=max_entries).read(io.BytesIO(data)))
+
+
+def test_entries_and_blocks_come_in_their_order() -> None:
+    member, block = read(zipped(*GOOD))
+    assert isinstance(member, Member)
+    assert (member.kind, member.name, member.size_bytes, member.content_at) == (MemberKind.FILE, b"a", 10, 512)
+    assert (member.mode, member.mtime_ns) == (0o644, 5 * 10**9)
+    assert block == Block(tar_at=0, tar_bytes=2560, at=10, bytes=100, crc32=7)
+
+
+def test_links_directories_and_names_that_are_no_text_are_read() -> None:
+    common = {"mode": 0o777, "mtime": 0}
+    lines = [
+        {"kind": "directory", "path_base64": "/w==", **common},
+        {"kind": "symlink", "path": "s", "target": "t", **common},
+        {"kind": "hardlink", "path": "h", "target_base64": "/w==", **common},
+    ]
+    found = read(zipped(HEAD, *lines, BLOCK, END | {"entries": 3}))
+    names = [(each.name, each.link_target) for each in found if isinstance(each, Member)]
+    assert names == [(b"\xff", b""), (b"s", b"t"), (b"h", b"\xff")]
+
+
+def test_lines_and_keys_that_are_not_known_are_skipped() -> None:
+    assert len(read(zipped(HEAD, {"kind": "owner", "x": [1]}, FILE | {"colour": "red"}, BLOCK, END))) == 2
+
+
+async def test_what_the_node_writes_is_read(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "large").write_bytes(bytes(3 << 20))
+    made = await packed(tmp_path / "tree")
+    found = read(made.index, archive_bytes=len(made.archive), max_entries=made.summary.entries)
+    assert sum(isinstance(each, Block) for each in found) == 4
+
+
+FAR = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([], "compressed data is damaged"),
+        ([HEAD, FILE, BLOCK], "ends too early"),
+        ([FILE, BLOCK, END], "does not say what it is"),
+        ([HEAD, HEAD, FILE, BLOCK, END], "begins twice"),
+        ([*GOOD, FILE], "goes on after its end"),
+        ([*GOOD, b"\n"], "not JSON"),
+        ([HEAD | {"version": 2}, FILE, BLOCK, END], "version 2"),
+        ([HEAD, b"nonsense\n"], "not JSON"),
+        ([HEAD, b'{"kind":"file","mode":"x"}\n'], "makes no sense"),
+        ([HEAD, b"\xff\xfe\n"], "not JSON"),
+        ([*GOOD[:3], b'{"kind":"end"'], "last line is cut"),
+        ([HEAD, FILE | {"path_base64": "abc"}, BLOCK, END], "makes no sense"),
+        ([HEAD, *([{"kind": "directory", "path": "d", "mode": 0, "mtime": 0}] * 11)], "more than the 10 entries"),
+        ([HEAD, FILE, FILE, BLOCK, END], "is where another entry is"),
+        ([HEAD, FILE | {"at": 500}, BLOCK, END], "is where another entry is"),
+        ([HEAD, FILE | {"size": -1}, BLOCK, END], "is where another entry is"),
+        ([HEAD, FILE | {"size": 3000}, BLOCK, END], "more than its blocks"),
+        ([HEAD, FILE | {"size": 10**30}, BLOCK, END], "more than its blocks|makes no sense"),
+        ([HEAD, FILE, BLOCK | {"tar_at": 512}, END], "do not follow one another"),
+        ([HEAD, FILE, BLOCK | {"at": 11}, END], "do not follow one another"),
+        ([HEAD, FILE, BLOCK | {"bytes": 0}, END], "a block in it has"),
+        ([HEAD, FILE, BLOCK | {"tar_bytes": 0}, END], "a block in it has"),
+        ([HEAD, FILE, BLOCK | {"tar_bytes": MAX_BLOCK_BYTES + 1}, END], "a block in it has"),
+        ([HEAD, FILE, BLOCK | {"bytes": FAR}, END], "a block in it has"),
+        ([HEAD, FILE, BLOCK | {"bytes": 111}, END], "more than the archive"),
+        ([HEAD, FILE, BLOCK, END | {"entries": 2}], "counts at its end"),
+        ([HEAD, FILE, BLOCK, END | {"blocks": 2}], "counts at its end"),
+        ([HEAD, FILE, BLOCK, END | {"tar_bytes": 2561}], "counts at its end"),
+        ([HEAD, FILE, BLOCK, END | {"bytes": 121}], "counts at its end"),
+        ([HEAD, b'{"kind":"x","y":"' + b"y" * MAX_LINE_BYTES + b'"}\n'], "too long"),
+        ([HEAD, b"y" * (2 << 20)], "too long"),
+        ([HEAD, *([{"kind": "owner"}] * (MAX_UNKNOWN_LINES + 1))], "not known here"),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_an_index_that_makes_no_sense_is_refused(lines: list[Any], told: str) -> None:
+    data = zipped(*lines) if lines else b""
+    with pytest.raises(IndexDamaged, match=told) as caught:
+        read(data)
+    assert caught.value.hint
+
+
+def test_an_index_that_is_cut_or_damaged_is_refused() -> None:
+    data = zipped(*GOOD)
+    for cut in (1, 10, -9, -1):
+        with pytest.raises(IndexDamaged):
+            read(data[:cut])
+    with pytest.raises(IndexDamaged):
+        read(data[:20] + bytes([data[20] ^ 1]) + data[21:])
+
+
+def test_an_index_that_unpacks_for_ever_is_refused_in_little_memory() -> None:
+    with pytest.raises(IndexDamaged, match="too long"):
+        read(gzip.compress(bytes(256 << 20), 1))
+
+
+def test_more_blocks_than_anybody_writes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_index, "MAX_BLOCKS", 1)
+    second = BLOCK | {"tar_at": 2560, "at": 110, "bytes": 5}
+    with pytest.raises(IndexDamaged, match="more than 1 blocks"):
+        read(zipped(HEAD, FILE, BLOCK, second))
+
+
+def test_times_that_no_clock_knows_are_cut() -> None:
+    (member, _) = read(zipped(HEAD, FILE | {"mtime": -(10**18)}, BLOCK, END))
+    assert isinstance(member, Member)
+    assert member.mtime_ns == -(10**12 - 1) * 10**9
+
+
+def test_its_errors_are_damage_so_that_nobody_need_tell_them_apart() -> None:
+    assert issubclass(IndexDamaged, Damaged)
+    assert issubclass(UnsafeArchive, Damaged)

@@ -1,0 +1,68 @@
+"""What a node remembers of an upload in parts."""
+
+from pathlib import Path
+
+import pytest
+
+from compute.upload_journal import FILE, Begun, StoredPart, UploadJournal
+
+ONE, TWO, THREE = (StoredPart(number=number, md5=f"m{number}", etag=f"e{number}") for number in (1, 2, 3))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> UploadJournal:
+    return UploadJournal(tmp_path)
+
+
+def test_nothing_was_begun_where_there_is_no_file(journal: UploadJournal) -> None:
+    assert journal.read() is None
+
+
+def test_what_was_written_is_read_in_any_order_of_the_parts(journal: UploadJournal, tmp_path: Path) -> None:
+    journal.begin("u-1", 100)
+    for part in (TWO, ONE, THREE):
+        journal.add(part)
+    assert UploadJournal(tmp_path).read() == Begun("u-1", 100, {1: ONE, 2: TWO, 3: THREE})
+
+
+def test_another_upload_forgets_the_parts_of_the_one_before(journal: UploadJournal) -> None:
+    journal.begin("u-1", 100)
+    journal.add(ONE)
+    journal.begin("u-2", 200)
+    assert journal.read() == Begun("u-2", 200, {})
+
+
+def test_the_last_word_about_a_part_counts(journal: UploadJournal) -> None:
+    journal.begin("u-1", 100)
+    again = StoredPart(number=1, md5="other", etag="other")
+    for part in (ONE, again):
+        journal.add(part)
+    assert journal.read() == Begun("u-1", 100, {1: again})
+
+
+def test_a_line_that_was_being_written_does_not_count_and_spoils_no_more_than_the_next_one(
+    journal: UploadJournal, tmp_path: Path
+) -> None:
+    journal.begin("u-1", 100)
+    for part in (ONE, TWO):
+        journal.add(part)
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[:-10])
+    assert journal.read() == Begun("u-1", 100, {1: ONE})
+    journal.add(TWO)
+    journal.add(THREE)
+    assert journal.read() == Begun("u-1", 100, {1: ONE, 3: THREE})
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"{", b"\x00" * 100, b"[]\n", b'{"upload_id":"u-1"}\n'])
+def test_a_journal_whose_first_line_is_damaged_counts_as_none(
+    journal: UploadJournal, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    assert journal.read() is None
+
+
+def test_only_the_user_of_the_node_can_read_it(journal: UploadJournal, tmp_path: Path) -> None:
+    journal.begin("u-1", 100)
+    journal.add(ONE)
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
