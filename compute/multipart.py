@@ -17,7 +17,7 @@ from compute.upload_journal import StoredPart, UploadJournal
 from compute.uploading import PartBuffers
 from shared.s3_errors import S3Failure, UploadAction, action_for
 
-PARTS_IN_FLIGHT = 4
+PARTS_IN_FLIGHT = 3
 """On their way, beside the one that is being packed."""
 
 Deliver = Callable[[memoryview, bytes, Urls], Awaitable[Stored | S3Failure]]

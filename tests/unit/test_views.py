@@ -169,6 +169,13 @@ class TestExecution:
                     "Size": 10,
                     "Entries": 4,
                     "RawSize": 100,
+                    "Warnings": [],
+                    "WarningsCount": 0,
+                    "ArchiveSeconds": 0.0,
+                    "PublishSeconds": 0.0,
+                    "Parts": 1,
+                    "Retries": 0,
+                    "Renewals": 0,
                 },
             },
             "RunOutput": {
@@ -320,6 +327,8 @@ class TestNode:
                     "MaxJobRequirements": {"CPU": 4.0, "Memory": 8192},
                     "RunningExecutions": 1,
                     "EnqueuedExecutions": 0,
+                    "PublishingExecutions": 0,
+                    "WaitingExecutions": 0,
                     "address": "",
                 },
                 "BacalhauVersion": {
