@@ -6,7 +6,7 @@ What is done about which answer is in shared/s3_errors.py.
 import base64
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import aiohttp
 
@@ -51,13 +51,17 @@ class Pace:
 
 
 class Trouble:
-    """What happened to the deliveries of one upload. `on_waiting` is told when nothing has got through for a while."""
+    """What happened to the deliveries of one upload. `on_waiting` is told when nothing has got through for a while.
 
-    def __init__(self, on_waiting: Callable[[str], None]) -> None:
+    What happens to one happens to those that are `queued` behind it as well.
+    """
+
+    def __init__(self, on_waiting: Callable[[str], None], queued: Collection["Trouble"] = ()) -> None:
         self.retries = 0
         self.renewals = 0
         self.problem = ""
         self._on_waiting = on_waiting
+        self._queued = queued
         self._since: float | None = None
         self._told_at = 0.0
 
@@ -70,6 +74,16 @@ class Trouble:
         return self._since is not None
 
     def failed(self, problem: str) -> None:
+        self._failed(problem)
+        for each in self._queued:
+            each._failed(problem)  # noqa: SLF001  # of this class
+
+    def went_well(self) -> None:
+        self._went_well()
+        for each in self._queued:
+            each._went_well()  # noqa: SLF001  # of this class
+
+    def _failed(self, problem: str) -> None:
         now = time.monotonic()
         self.problem = problem
         self._since = self._since or now
@@ -77,7 +91,7 @@ class Trouble:
             self._told_at = now
             self._on_waiting(problem)
 
-    def went_well(self) -> None:
+    def _went_well(self) -> None:
         self._since = None
         self._told_at = 0.0
 

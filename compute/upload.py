@@ -67,7 +67,7 @@ class Upload:
         *,
         on_waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.trouble = Trouble(on_waiting)
+        self.trouble = Trouble(on_waiting, uploading.queued)
         self._execution_id = execution_id
         self._root = root
         self._scratch = scratch
@@ -107,7 +107,7 @@ class Upload:
     async def _pack_and_send(self, lost: str) -> Sent:
         shared = self._uploading
         async with (
-            shared.at_once,
+            shared.turn(self.trouble),
             shared.buffers() as buffers,
             ArchiveStream(self._root, shared.threads, part_bytes=shared.part_bytes, scratch=self._scratch) as archive,
         ):

@@ -1,12 +1,14 @@
 """What all uploads of a node share: connections, threads, the measured pace, and a bound on the memory for parts."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Self
 
 import aiohttp
 
 from compute.archive import ArchiveThreads
-from compute.delivery import FIRST_PAUSE_SECONDS, Pace
+from compute.delivery import FIRST_PAUSE_SECONDS, Pace, Trouble
 from compute.gzip_blocks import LEVEL
 from compute.part_size import PART_BYTES
 
@@ -37,11 +39,26 @@ class Uploading:
         self.part_bytes = part_bytes
         self.limit_bytes = limit_bytes
         self.first_pause_seconds = first_pause_seconds
-        self.at_once = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._at_once = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self.queued: set[Trouble] = set()
+        """Of the uploads that wait for their turn."""
         self._buffers = asyncio.Semaphore(PARTS_IN_MEMORY)
 
     def __repr__(self) -> str:
         return f"<Uploading at {self.pace!r} with {self.threads!r}>"
+
+    @asynccontextmanager
+    async def turn(self, trouble: Trouble) -> AsyncIterator[None]:
+        """Wait to be one of the uploads that go on."""
+        self.queued.add(trouble)
+        try:
+            await self._at_once.acquire()
+        finally:
+            self.queued.discard(trouble)
+        try:
+            yield
+        finally:
+            self._at_once.release()
 
     def buffers(self) -> "PartBuffers":
         return PartBuffers(self._buffers)
