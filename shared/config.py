@@ -187,7 +187,7 @@ class Publishers(Struct, frozen=True, kw_only=True, rename="pascal"):
     publish_timeout: Annotated[
         Duration,
         Meta(description="How long a result may be on its way to the bucket, also on a silent node."),
-    ] = _HOUR
+    ] = Duration(7200)
     archive: Archive = Archive()
     types: PublisherTypes = PublisherTypes()
 

@@ -86,7 +86,7 @@ class TestDeclaration:
         assert shown["Compute.Auth.Token"] == "********"
         assert shown["Compute.Auth.TokenFile"] == "/t"
         assert shown["Orchestrator.Auth.Token"] == ""
-        assert shown["Publishers.PublishTimeout"] == "1h0m0s"
+        assert shown["Publishers.PublishTimeout"] == "2h0m0s"
         assert msgspec.json.decode(msgspec.json.encode(shown))["Compute.Orchestrators"] == ["nats://127.0.0.1:4222"]
 
     def test_no_form_of_a_secret_shows_it(self) -> None:
