@@ -3,6 +3,7 @@
 What is done about which answer is in shared/s3_errors.py.
 """
 
+import asyncio
 import base64
 import logging
 import time
@@ -62,8 +63,7 @@ class Trouble:
         self.problem = ""
         self._on_waiting = on_waiting
         self._queued = queued
-        self._since: float | None = None
-        self._told_at = 0.0
+        self._telling: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Trouble: {self.retries} retries, {self.renewals} renewals, now {self.problem or 'none'}>"
@@ -71,29 +71,30 @@ class Trouble:
     @property
     def is_waiting(self) -> bool:
         """Whether the last that happened is a failure."""
-        return self._since is not None
+        return self._telling is not None
 
     def failed(self, problem: str) -> None:
-        self._failed(problem)
-        for each in self._queued:
-            each._failed(problem)  # noqa: SLF001  # of this class
+        for each in (self, *self._queued):
+            each.problem = problem
+            if each._telling is None:  # noqa: SLF001  # of this class
+                each._tell_in(TOLD_AFTER_SECONDS)  # noqa: SLF001
 
     def went_well(self) -> None:
-        self._went_well()
-        for each in self._queued:
-            each._went_well()  # noqa: SLF001  # of this class
+        for each in (self, *self._queued):
+            each.end()
 
-    def _failed(self, problem: str) -> None:
-        now = time.monotonic()
-        self.problem = problem
-        self._since = self._since or now
-        if now - self._since >= TOLD_AFTER_SECONDS and (not self._told_at or now - self._told_at >= TOLD_EVERY_SECONDS):
-            self._told_at = now
-            self._on_waiting(problem)
+    def end(self) -> None:
+        """Nothing is waited for any more."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
 
-    def _went_well(self) -> None:
-        self._since = None
-        self._told_at = 0.0
+    def _tell_in(self, seconds: float) -> None:
+        self._telling = asyncio.get_running_loop().call_later(seconds, self._tell)
+
+    def _tell(self) -> None:
+        self._tell_in(TOLD_EVERY_SECONDS)
+        self._on_waiting(self.problem)
 
 
 class Delivery:

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from compute.engines import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.environment import EnvironmentPolicy
 from compute.held_execution import Activity, Execution, Stop
-from compute.journal import Entry, Happening, Journal, Phase
+from compute.journal import DISK_SECONDS, Entry, Happening, Journal, Phase
 from compute.process_mark import ProcessMark
 from compute.reports import Reports
 from compute.upload import NotSent, Sent, Upload
-from shared.aio import finish
+from shared.aio import in_thread
 from shared.errors import TarponError
 from shared.ids import ExecutionId
 from shared.messages import (
@@ -34,8 +34,6 @@ from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 
-DISK_SECONDS = 600.0
-"""How long moving or removing the folders of one execution may take."""
 NO_EXIT_CODE = -1
 """Told with the output of a task that did not end by itself."""
 RESUMED_SECONDS = 30.0
@@ -104,7 +102,7 @@ class Supervisor:
         workspace = self._journal.workspace(execution.id)
         resumed = execution.entry.phase is Phase.STARTED
         if not resumed:
-            await finish(asyncio.to_thread(workspace.create, assignment.task.result_paths), within=DISK_SECONDS)
+            await in_thread(partial(workspace.create, assignment.task.result_paths), within=DISK_SECONDS)
         run = Run(
             execution_id=execution.id,
             task=assignment.task,
@@ -156,12 +154,15 @@ class Supervisor:
         run_seconds = max(0.0, time.time() - execution.entry.happenings[-1].at)
         result_paths = execution.entry.assignment.task.result_paths
 
-        def gather() -> tuple[tuple[str, ...], RunOutput]:
-            return workspace.gather(result_paths, exit_code), workspace.read_output(exit_code)
+        def gathered() -> Entry:
+            warnings = workspace.gather(result_paths, exit_code)
+            fact = TaskEnded(output=workspace.read_output(exit_code), run_seconds=run_seconds)
+            return _moved(
+                replace(execution.entry, warnings=warnings), Phase.ENDED, Happening(fact=fact, at=time.time())
+            )
 
-        warnings, output = await finish(asyncio.to_thread(gather), within=DISK_SECONDS)
-        execution.entry = replace(execution.entry, warnings=warnings)
-        await self._happened(execution, Phase.ENDED, TaskEnded(output=output, run_seconds=run_seconds))
+        execution.entry = await self._journal.record(gathered)
+        self._reports.tell(execution.id, execution.entry.happenings[-1], urgent=execution.entry.is_final)
 
     async def _publish(self, execution: Execution) -> None:
         upload = execution.upload = self._new_upload(execution, partial(self._waits_for_s3, execution))
@@ -209,7 +210,7 @@ class Supervisor:
     async def _discard(self, execution: Execution) -> None:
         """Nobody will read the files of what has failed, and the disk may be full of them."""
         try:
-            await finish(asyncio.to_thread(self._journal.workspace(execution.id).discard), within=DISK_SECONDS)
+            await in_thread(self._journal.workspace(execution.id).discard, within=DISK_SECONDS)
         except OSError as error:
             _log.warning("Files of execution %s cannot be removed: %s", execution.id, error)
 
@@ -223,9 +224,13 @@ class Supervisor:
 
     async def _happened(self, execution: Execution, phase: Phase, fact: AnyFact) -> None:
         happening = Happening(fact=fact, at=time.time())
-        execution.entry = replace(execution.entry, phase=phase, happenings=(*execution.entry.happenings, happening))
+        execution.entry = _moved(execution.entry, phase, happening)
         await self._journal.write(execution.entry)
         self._reports.tell(execution.id, happening, urgent=execution.entry.is_final)
+
+
+def _moved(entry: Entry, phase: Phase, happening: Happening) -> Entry:
+    return replace(entry, phase=phase, happenings=(*entry.happenings, happening))
 
 
 def _left_seconds(entry: Entry) -> float | None:

@@ -70,6 +70,14 @@ class Urls(Protocol):
         """
 
 
+class Watcher(Protocol):
+    """Who is told how it goes with S3, as far as the orchestrator's answers tell."""
+
+    def failed(self, problem: str) -> None: ...
+
+    def went_well(self) -> None: ...
+
+
 class UploadRequests:
     """Asks the orchestrator, on this node's own subject."""
 
@@ -96,6 +104,7 @@ class Grants:
     def __init__(self, execution_id: ExecutionId, ask: Ask, first: Grant | None = None) -> None:
         self.current = first
         self.last_problem = ""
+        self.watcher: Watcher | None = None
         self._execution_id = execution_id
         self._ask = ask
 
@@ -126,6 +135,7 @@ class Grants:
         _, answer = await self._answer(BeginUpload(execution_id=self._execution_id, lost=lost))
         match answer:
             case UploadBegun(upload_id=upload_id):
+                self._went_well()
                 return upload_id
             case _:
                 raise _misunderstood(answer)
@@ -139,11 +149,16 @@ class Grants:
         _, answer = await self._answer(request)
         match answer:
             case UploadCompleted():
-                return
+                self._went_well()
             case UploadLost(message=message):
                 raise UploadIsLost(upload_id, message)
             case _:
                 raise _misunderstood(answer)
+
+    def _went_well(self) -> None:
+        """S3 itself has answered; that a URL was signed says nothing about it."""
+        if self.watcher is not None:
+            self.watcher.went_well()
 
     async def _index(self, s3_code: str) -> Grant:
         asked_at, answer = await self._answer(IndexGrantRequest(execution_id=self._execution_id, s3_code=s3_code))
@@ -179,6 +194,8 @@ class Grants:
                 match answer:
                     case RequestRefused(message=message, retryable=True):
                         self.last_problem = message
+                        if self.watcher is not None:
+                            self.watcher.failed(message)
                     case RequestRefused(message=message):
                         raise GrantRefused(message)
                     case _:

@@ -13,15 +13,15 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import msgspec
 
 from compute import private_file
 from compute.process_mark import ProcessMark
 from compute.workspace import Workspace, remove_tree
-from shared.aio import finish
+from shared.aio import in_thread
 from shared.ids import ExecutionId, is_safe_id
 from shared.job_rules import NO_PUBLISHERS
 from shared.messages import AnyFact, Assignment
@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 FILE = "journal.json"
 WRITE_SECONDS = 60.0
 """How long a disk may take before a write counts as failed."""
-P = ParamSpec("P")
-T = TypeVar("T")
+DISK_SECONDS = 600.0
+"""How long moving or removing the folders of one execution may take."""
 
 
 class Phase(enum.StrEnum):
@@ -107,13 +107,21 @@ class Journal:
 
     async def write(self, entry: Entry) -> None:
         """Returns, also when cancelled, only when the entry is written or could not be. Raises OSError."""
-        await finish(self._in_thread(self._write, entry), within=WRITE_SECONDS)
+        await in_thread(partial(self._write, entry), within=WRITE_SECONDS, pool=self._threads)
+
+    async def record(self, make: Callable[[], Entry]) -> Entry:
+        """As `write`, of an entry that is made in the same thread, by work on the execution's folder."""
+
+        def made_and_written() -> Entry:
+            entry = make()
+            self._write(entry)
+            return entry
+
+        return await in_thread(made_and_written, within=DISK_SECONDS, pool=self._threads)
 
     async def delete(self, execution_id: ExecutionId) -> None:
-        """Forget the entry at once; what it leaves on disk may take longer. Raises OSError."""
-        folder = self._folder(execution_id)
-        await self._in_thread((folder / FILE).unlink, True)
-        await asyncio.to_thread(remove_tree, folder)
+        """Forget the entry first, then what it leaves on disk, which may take longer. Raises OSError."""
+        await asyncio.to_thread(self._delete, self._folder(execution_id))
 
     def recover(self) -> Iterator[Entry | DamagedEntry]:
         """What an earlier process of this node left. Blocks; meant for the start."""
@@ -138,6 +146,10 @@ class Journal:
         private_file.make_folder(folder)
         private_file.replace(folder / FILE, _encoder.encode(entry))
 
+    def _delete(self, folder: Path) -> None:
+        (folder / FILE).unlink(missing_ok=True)
+        remove_tree(folder)
+
     def _read(self, folder: Path) -> Entry | DamagedEntry | None:
         path = folder / FILE
         try:
@@ -157,6 +169,3 @@ class Journal:
         folder.rename(aside)
         _log.error("The journal of execution %s cannot be read (%s) and was moved to %s.", folder.name, why, aside)
         return DamagedEntry(ExecutionId(folder.name), why)
-
-    async def _in_thread(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: act(*args, **kwargs))

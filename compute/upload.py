@@ -82,6 +82,12 @@ class Upload:
         return self.trouble.problem or self._grants.last_problem
 
     async def run(self) -> Sent | NotSent:
+        try:
+            return await self._run()
+        finally:
+            self.trouble.end()
+
+    async def _run(self) -> Sent | NotSent:
         lost = ""
         try:
             for _ in range(MAX_BEGINNINGS):

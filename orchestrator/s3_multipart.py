@@ -12,6 +12,7 @@ from typing import Any, Self
 import aioboto3
 import msgspec
 from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator.s3_credential_chain import Snapshot
@@ -46,6 +47,8 @@ class MultipartUploads:
 
     def __init__(self, settings: BucketSettings) -> None:
         self._settings = settings
+        self._session: aioboto3.Session | None = None
+        self._loading = asyncio.Lock()
         self._current: _Client | None = None
 
     def __repr__(self) -> str:
@@ -111,9 +114,10 @@ class MultipartUploads:
     @asynccontextmanager
     async def _client(self, keys: Snapshot) -> AsyncIterator[Any]:
         """One client for each set of keys, as making one takes some 10 ms; an older one goes after its requests."""
+        session = await self._loaded()
         client = self._current
         if client is None or client.keys is not keys:
-            replaced, client = client, _Client(self._settings, keys)
+            replaced, client = client, _Client(session, self._settings, keys)
             self._current = client
             if replaced is not None and not replaced.users:
                 await replaced.close()
@@ -125,13 +129,20 @@ class MultipartUploads:
             if not client.users and client is not self._current:
                 await client.close()
 
+    async def _loaded(self) -> aioboto3.Session:
+        async with self._loading:
+            if self._session is None:
+                self._session = await asyncio.to_thread(_new_session)
+        return self._session
+
 
 class _Client:
     """botocore's client for one set of keys, made when it is first needed. `users` is the number of its requests."""
 
-    def __init__(self, settings: BucketSettings, keys: Snapshot) -> None:
+    def __init__(self, session: aioboto3.Session, settings: BucketSettings, keys: Snapshot) -> None:
         self.keys = keys
         self.users = 0
+        self._session = session
         self._settings = settings
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -143,32 +154,45 @@ class _Client:
     async def opened(self) -> Any:
         async with self._opening:
             if self._opened is None:
-                self._opened = await self._stack.enter_async_context(_new_client(self._settings, self.keys))
+                self._opened = await self._stack.enter_async_context(self._new())
         return self._opened
 
     async def close(self) -> None:
         await self._stack.aclose()
 
+    def _new(self) -> Any:
+        settings = self._settings
+        config = AioConfig(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if settings.endpoint or "." in settings.bucket else "virtual"},
+            # Services other than AWS may refuse the checksums that botocore adds by itself.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_COMPLETE_SECONDS,
+            retries={"total_max_attempts": 2},
+            ignore_configured_endpoint_urls=True,
+        )
+        return self._session.client(
+            "s3",
+            region_name=settings.region,
+            endpoint_url=settings.endpoint or None,
+            aws_access_key_id=self.keys.access_key,
+            aws_secret_access_key=self.keys.secret_key,
+            aws_session_token=self.keys.token,
+            config=config,
+        )
 
-def _new_client(settings: BucketSettings, keys: Snapshot) -> Any:
-    session = aioboto3.Session(
-        aws_access_key_id=keys.access_key,
-        aws_secret_access_key=keys.secret_key,
-        aws_session_token=keys.token,
-        region_name=settings.region,
-    )
-    config = AioConfig(
-        signature_version="s3v4",
-        s3={"addressing_style": "path" if settings.endpoint or "." in settings.bucket else "virtual"},
-        # Services other than AWS may refuse the checksums that botocore adds by itself.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_COMPLETE_SECONDS,
-        retries={"total_max_attempts": 2},
-        ignore_configured_endpoint_urls=True,
-    )
-    return session.client("s3", endpoint_url=settings.endpoint or None, config=config)
+
+def _new_session() -> aioboto3.Session:
+    """Blocks for some 300 ms: it reads what botocore has to know of S3, which making a client would do otherwise."""
+    session = AioSession()
+    loader = session.get_component("data_loader")
+    for kind in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
+        loader.load_service_model("s3", kind)
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+    return aioboto3.Session(botocore_session=session)
 
 
 def _failure(error: ClientError) -> S3Failure:

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -40,6 +41,34 @@ async def finish(coro: Coroutine[Any, Any, T], *, within: float) -> T:
             task.exception()  # marks it as retrieved
         raise cancelled
     return task.result()
+
+
+async def in_thread(act: Callable[[], T], *, within: float, pool: Executor | None = None) -> T:
+    """Run `act` in a thread, to its end even while the caller is being cancelled, as `finish` does but at less cost.
+
+    Raises TimeoutError when it has not ended after `within` seconds; the thread then goes on.
+    """
+    future = asyncio.get_running_loop().run_in_executor(pool, act)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait((future,), timeout=within)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            continue
+        if not future.done():
+            future.add_done_callback(_retrieve)
+            raise cancelled or TimeoutError
+    if cancelled is not None:
+        _retrieve(future)
+        raise cancelled
+    return future.result()
+
+
+def _retrieve(future: "asyncio.Future[T]") -> None:
+    """Nobody will look at it, and that is no mistake."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def heeding(awaitable: Awaitable[T]) -> T:

@@ -148,6 +148,18 @@ def index_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: Ren
     )
 
 
+async def made_in_thread(make: Callable[[], T], undo: Callable[[T], None]) -> T:
+    """What `make` gives; where its caller has been cancelled meanwhile, it is undone."""
+    made: list[T] = []
+    try:
+        await in_thread(lambda: made.append(make()))
+    except BaseException:
+        for each in made:
+            undo(each)
+        raise
+    return made[0]
+
+
 async def in_thread(act: Callable[[], T]) -> T:
     """Run `act` to its end even when cancelled, because two threads must not work on one sink."""
     return await finish(asyncio.to_thread(act), within=PORTION_SECONDS)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _READ_BYTES = 1 << 20
+_READS_AT_ONCE = 64
 _MAX_NOTE_BYTES = 4096
 
 
@@ -56,27 +57,38 @@ class PartFile:
         self._descriptor = -1
 
     def __repr__(self) -> str:
-        return f"<PartFile {self._part}, {self.done_bytes} bytes when it was opened>"
+        return f"<PartFile {self._part}, {self.done_bytes} bytes at first>"
 
     def open(self) -> None:
-        """Make the file, or read what an earlier try has left of the same object."""
+        """Make the file, or keep what an earlier try has left of the same object; then `read_on()`."""
         try:
             self._path.parent.mkdir(exist_ok=True)
             self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             self._lock()
-            if self._is_same_object():
-                self._hash_what_is_there()
-            if not self.done_bytes:
+            if not self._is_same_object():
                 os.ftruncate(self._descriptor, 0)
                 self._note_path.unlink(missing_ok=True)
                 self._note_path.write_bytes(msgspec.json.encode(self._note))
-            os.lseek(self._descriptor, self.done_bytes, os.SEEK_SET)
         except OSError as error:
             self.release()
             raise self._cannot_write(error) from error
         except BaseException:
             self.release()
             raise
+
+    def read_on(self) -> bool:
+        """Take the digest of some more of what is there. Whether that may not have been all."""
+        try:
+            for _ in range(_READS_AT_ONCE):
+                data = os.pread(self._descriptor, _READ_BYTES, self.done_bytes)
+                self.digest.update(data)
+                self.done_bytes += len(data)
+                if not data:
+                    os.lseek(self._descriptor, self.done_bytes, os.SEEK_SET)
+                    return False
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        return True
 
     def feed(self, data: bytes) -> None:
         view = memoryview(data)
@@ -108,6 +120,15 @@ class PartFile:
         except OSError as error:
             raise self._cannot_write(error) from error
 
+    def restart(self) -> None:
+        """Begin anew."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        self.done_bytes, self.digest = 0, hashlib.sha256()
+
     def discard(self) -> None:
         """Remove what is of no use, because it is not what was published."""
         self._part.unlink(missing_ok=True)
@@ -131,11 +152,6 @@ class PartFile:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return False
         return note == self._note and os.fstat(self._descriptor).st_size <= self._note.size
-
-    def _hash_what_is_there(self) -> None:
-        while data := os.pread(self._descriptor, _READ_BYTES, self.done_bytes):
-            self.digest.update(data)
-            self.done_bytes += len(data)
 
     def _cannot_write(self, error: OSError) -> CannotExtract:
         return CannotExtract(f"{self._path} cannot be written: {error.strerror}.")

@@ -4,6 +4,7 @@ With one, the index is fetched, and then only those blocks of the archive that a
 probably small: its archive is fetched and looked through here.
 """
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -61,7 +62,7 @@ async def opened(session: aiohttp.ClientSession, params: ResultParams, *, renew:
     # Closed at the end of the block; a temporary file has no name that could be left behind.
     spool: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
     try:
-        if params.index_url:
+        if params.index_url and params.index_size:
             index = index_of(session, params, renew=renew)
             await Download(index, sha256=params.index_sha256).into(_Spool(spool))
             yield _Indexed(spool, archive, max_entries=params.entries or UNANNOUNCED_ENTRIES)
@@ -172,7 +173,8 @@ class _Whole:
 
         while await in_thread(use):
             pass
-        on_bytes(tar_at, tar_at)
+        fetched_bytes = self._archive.seek(0, os.SEEK_END)
+        on_bytes(fetched_bytes, fetched_bytes)
 
     def _tar(self) -> Iterator[bytes]:
         self._archive.seek(0)

@@ -7,9 +7,9 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from shared.errors import Damaged
+from shared.errors import Damaged, DigestMismatch
 from shared.rest import ResultParams
-from tarpon.download import Download, Renew, archive_of, in_thread
+from tarpon.download import Download, Renew, archive_of, in_thread, made_in_thread
 from tarpon.extract import Extraction
 from tarpon.links import files_behind
 from tarpon.part_file import PartFile
@@ -49,7 +49,9 @@ async def fetch_whole(source: Source, target: Path) -> None:
     """Extract the result as it arrives. Raises as Download.into and Extraction do."""
     params = source.params
     max_bytes, max_entries = _bounds(params)
-    sink = await in_thread(lambda: Extraction(target, max_bytes=max_bytes, max_entries=max_entries))
+    sink = await made_in_thread(
+        lambda: Extraction(target, max_bytes=max_bytes, max_entries=max_entries), Extraction.abort
+    )
     download = Download(
         archive_of(source.session, params, renew=source.renew),
         sha256=params.sha256,
@@ -61,8 +63,25 @@ async def fetch_whole(source: Source, target: Path) -> None:
 
 async def fetch_archive(source: Source, file: PartFile) -> None:
     """Bring the archive into `file`, which goes on where it ended. What is damaged is discarded there."""
-    params = source.params
     await in_thread(file.open)
+    while await in_thread(file.read_on):
+        pass
+    try:
+        if file.done_bytes:
+            try:
+                await _fill(source, file)
+            except DigestMismatch:
+                await in_thread(file.restart)  # whatever ended the earlier try may have damaged what it left
+            else:
+                return
+        await _fill(source, file)
+    except Damaged:
+        await in_thread(file.discard)
+        raise
+
+
+async def _fill(source: Source, file: PartFile) -> None:
+    params = source.params
     download = Download(
         archive_of(source.session, params, renew=source.renew),
         sha256=params.sha256,
@@ -71,11 +90,7 @@ async def fetch_archive(source: Source, file: PartFile) -> None:
         done_bytes=file.done_bytes,
         digest=file.digest,
     )
-    try:
-        await download.into(file)
-    except Damaged:
-        await in_thread(file.discard)
-        raise
+    await download.into(file)
 
 
 async def fetch_paths(
@@ -96,7 +111,9 @@ async def fetch_paths(
         if not members:
             return Picked()
         max_bytes, max_entries = _bounds(params)
-        placement = await in_thread(lambda: Placement(target, max_bytes=max_bytes, max_entries=max_entries))
+        placement = await made_in_thread(
+            lambda: Placement(target, max_bytes=max_bytes, max_entries=max_entries), Placement.abort
+        )
         try:
             await _place(contents, members, placement, source.on_bytes)
         finally:

@@ -6,7 +6,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from shared import ids
@@ -62,6 +62,18 @@ async def receiving(job: str, view: JobView, output_dir: Path | None) -> AsyncIt
         if made and not any(folder.iterdir()):
             folder.rmdir()
         raise
+
+
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """If `folder` is made meanwhile and stays empty, it is removed at the end."""
+    existed = folder.exists()
+    try:
+        yield
+    finally:
+        if not existed:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _folder_name(job: str, namespace: str) -> str:

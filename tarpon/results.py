@@ -23,6 +23,7 @@ from tarpon.result_contents import OnBytes
 from tarpon.result_fetching import Picked, Source, fetch_archive, fetch_paths, fetch_whole
 from tarpon.result_folders import (
     MOVE_SECONDS,
+    RAW_FOLDER,
     check_free,
     check_room,
     expected_names,
@@ -31,6 +32,7 @@ from tarpon.result_folders import (
     place_of,
     put_in_place,
     receiving,
+    removed_if_empty,
     staging_in,
 )
 from tarpon.selection import Selection
@@ -131,6 +133,7 @@ class _Getting:
         places = self._places(raw=True)
         check_free(self._folder, places)
         with ExitStack() as stack:
+            stack.enter_context(removed_if_empty(self._folder / RAW_FOLDER))
             files = [PartFile(place, each.params) for each, place in zip(self._sources, places, strict=True)]
             for file in files:
                 stack.callback(file.release)

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from compute.engines.strays import Strays
 from compute.environment import basics
 from compute.process_mark import ProcessMark, kill_left_over
 from compute.workspace import STDERR, STDOUT
-from shared.aio import finish, first_of, process_ended
+from shared.aio import finish, first_of, in_thread, process_ended
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
 from shared.states import FailureReason
@@ -116,7 +117,7 @@ class ProcessEngine:
         broken: Broken | None = None
         try:
             try:
-                await finish(asyncio.to_thread(self._start, group, params, run), within=START_SECONDS)
+                await in_thread(partial(self._start, group, params, run), within=START_SECONDS)
             except (OSError, ValueError) as error:
                 return _not_started(params.command[0], error)
             await run.on_started(group.mark)

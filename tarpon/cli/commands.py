@@ -107,6 +107,10 @@ def _nearest_option(ctx: click.Context) -> Iterator[None]:
         raise click.NoSuchOption(error.option_name, possibilities=[nearest] if nearest else None, ctx=ctx) from error
 
 
+class ReaderWentAway(Exception):
+    """Nobody reads our stdout any more. A BrokenPipeError click would take for a failure."""
+
+
 class Command(click.Command):
     """A command that takes the global options, and flags written as Go programs take them: --wait=false."""
 
@@ -120,6 +124,12 @@ class Command(click.Command):
         mixed = ctx.allow_interspersed_args
         with _nearest_option(ctx):
             return super().parse_args(ctx, list(plain_flags(args, options, stop_at_argument=not mixed)))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderWentAway from error
 
 
 class Group(click.Group):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, TarponError
-from tarpon.cli.commands import Given, Group
+from tarpon.cli.commands import Given, Group, ReaderWentAway
 from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, JobStopped, show_error
 
 _LAZY = {
@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = tarpon.main(args=list(arguments), prog_name="tarpon", standalone_mode=False, obj=options)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderWentAway):
         return _reader_went_away()
     except BaseException as error:  # noqa: BLE001  # this is where errors become text and exit codes
         return _explained(error, debug=options.debug)

@@ -16,6 +16,7 @@ PACKAGES = ("shared", "orchestrator", "compute", "tarpon")
 
 # Whether an error may be retried, by its code. A code is never renamed: add a line, and tell it in the changelog.
 RETRYABLE = {
+    "AlreadyFetching": False,
     "AlreadyRunning": False,
     "ArchiveDamaged": False,
     "BadSignature": False,
@@ -29,8 +30,10 @@ RETRYABLE = {
     "DigestMismatch": False,
     "DownloadFailed": True,
     "ExtraMissing": False,
+    "FileNotInResult": False,
     "GrantRefused": False,
     "IllegalTransition": False,
+    "IndexDamaged": False,
     "InvalidDocument": False,
     "InvalidDuration": False,
     "InvalidId": False,
@@ -48,6 +51,7 @@ RETRYABLE = {
     "Missing": False,
     "NoResults": False,
     "NodeNotFound": False,
+    "NotAFile": False,
     "NotAnOrchestrator": False,
     "NotFound": False,
     "NotReady": True,
@@ -60,6 +64,7 @@ RETRYABLE = {
     "Refused": False,
     "RemoteError": False,
     "ResultsInTheWay": False,
+    "ResultsNotMerged": False,
     "RevisionConflict": True,
     "S3ServerFailed": True,
     "SecretInvalid": False,

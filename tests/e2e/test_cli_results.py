@@ -1,6 +1,8 @@
 """How results come into folders, and what is said when there are none, as a user sees it."""
 
 import json
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.stack import Stack, process_job
+from tests.e2e.stack import Stack, _plain_environment, process_job
+from tests.servers import HOST
 
 WITH_FOLDER = {"ResultPaths": [{"Name": "outputs", "Path": "/outputs"}]}
 
@@ -114,3 +117,160 @@ def test_run_and_get_in_one_go(running: Stack, tmp_path: Path) -> None:
     job_id = done.stdout.splitlines()[0]
     assert "Exit code: 3." in done.stderr
     assert (running.root / f"job-{job_id}" / "stdout").read_text() == "in one go\n"
+
+
+LARGE = """
+mkdir -p outputs/deep; echo hello; echo oops >&2
+head -c 3000000 /dev/urandom > outputs/noise.bin
+echo small > outputs/deep/small.txt; chmod 640 outputs/deep/small.txt
+ln outputs/deep/small.txt outputs/hard.txt; ln -s deep/small.txt outputs/link.txt
+"""
+
+
+@pytest.fixture(scope="module")
+def large(running: Stack) -> str:
+    """A job whose result has an index."""
+    job_id = completed(running, process_job(LARGE, **WITH_FOLDER))
+    (result,) = running.api(f"/orchestrator/jobs/{job_id}/results")["Items"]
+    assert result["Params"]["IndexURL"], "its result has several blocks"
+    return job_id
+
+
+NAMES = ["exitCode", "outputs", "outputs/deep", "outputs/deep/small.txt", "outputs/hard.txt", "outputs/link.txt"]
+
+
+def placed(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_the_files_of_a_result_are_listed(running: Stack, large: str) -> None:
+    lines = running.cli("job", "files", large).stdout.splitlines()
+    assert [line.rstrip("/") for line in lines] == [*NAMES, "outputs/noise.bin", "stderr", "stdout"]
+    assert "outputs/" in lines
+    long = running.cli("job", "files", large, "--long").stdout
+    assert long.startswith("MODE ")
+    assert "-rw-r-----         6 B  " in long
+    assert "outputs/link.txt -> deep/small.txt\n" in long
+
+
+def test_the_files_of_a_result_are_listed_for_programs(running: Stack, large: str) -> None:
+    found = json.loads(running.cli("job", "files", large, "--output", "json").stdout)
+    by_path = {each["Path"]: each for each in found}
+    assert by_path["outputs/noise.bin"]["Size"] == 3_000_000
+    assert by_path["outputs/hard.txt"]["Target"] == "outputs/deep/small.txt"
+    assert {each["Type"] for each in found} == {"file", "directory", "symlink", "hardlink"}
+    assert yaml.safe_load(running.cli("job", "files", large, "--output", "yaml").stdout) == found
+
+
+def test_the_files_of_a_small_result_are_listed_without_an_index(running: Stack, two_parts: str) -> None:
+    (_, second) = executions(running, two_parts)
+    shown = running.cli("job", "files", two_parts, "--execution", second["ID"]).stdout
+    assert shown.splitlines() == ["exitCode", "outputs/", "outputs/file", "stderr", "stdout"]
+
+
+def test_one_file_of_a_result_is_printed(running: Stack, large: str, two_parts: str) -> None:
+    assert running.cli("job", "cat", large, "outputs/link.txt").stdout == "small\n"
+    assert running.cli("job", "cat", f"{large}/outputs/hard.txt").stdout == "small\n"
+    assert running.cli("job", "cat", two_parts, "stdout", "--partition", "1").stdout == "part 1\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(running: Stack, large: str) -> None:
+    command = [sys.executable, "-m", "tarpon", "job", "cat", large, "outputs/noise.bin"]
+    environment = _plain_environment() | {"TARPON_API_PORT": str(running.api_port), "TARPON_API_HOST": HOST}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert len(process.stdout.read(1000)) == 1000
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 0
+
+
+def test_what_is_not_in_a_result_is_told_with_what_comes_close(running: Stack, large: str, tmp_path: Path) -> None:
+    for command in (["cat"], ["get", "--output-dir", str(tmp_path)]):
+        done = running.cli("job", *command, large, "outputs/smal.txt", check=False)
+        assert done.returncode == 1
+        assert "[FileNotInResult]" in done.stderr
+        assert "outputs/deep/small.txt" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_some_files_are_fetched_alone_and_others_beside_them_later(running: Stack, large: str, tmp_path: Path) -> None:
+    done = running.cli("job", "get", large, "stdout", "outputs/*.txt", "--output-dir", str(tmp_path))
+    assert "3 files" in done.stderr
+    assert placed(tmp_path) == [*NAMES[1:], "stdout"]
+    assert (tmp_path / "outputs" / "deep" / "small.txt").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "outputs" / "hard.txt").samefile(tmp_path / "outputs" / "deep" / "small.txt")
+    running.cli("job", "get", f"{large}/outputs/noise.bin", "--output-dir", str(tmp_path))
+    assert (tmp_path / "outputs" / "noise.bin").stat().st_size == 3_000_000
+    again = running.cli("job", "get", large, "outputs/hard.txt", "--output-dir", str(tmp_path), check=False)
+    assert again.returncode == 1
+    assert "[ResultsInTheWay]" in again.stderr
+
+
+def test_a_hard_link_alone_is_a_file_of_its_own(running: Stack, large: str, tmp_path: Path) -> None:
+    running.cli("job", "get", large, "outputs/hard.txt", "--output-dir", str(tmp_path))
+    assert (tmp_path / "outputs" / "hard.txt").read_text() == "small\n"
+
+
+def test_paths_of_several_results_come_into_a_folder_each(running: Stack, two_parts: str, tmp_path: Path) -> None:
+    running.cli("job", "get", two_parts, "stdout", "--output-dir", str(tmp_path))
+    for each in executions(running, two_parts):
+        assert placed(tmp_path / each["ID"]) == ["stdout"]
+
+
+def test_one_of_several_results_comes_directly_into_the_folder(running: Stack, two_parts: str, tmp_path: Path) -> None:
+    running.cli("job", "get", two_parts, "--partition", "1", "--output-dir", str(tmp_path))
+    assert (tmp_path / "stdout").read_text() == "part 1\n"
+    done = running.cli("job", "get", two_parts, "--partition", "7", "--output-dir", str(tmp_path), check=False)
+    assert done.returncode == 1
+    assert "no result of partition 7" in done.stderr
+
+
+def test_where_several_results_are_there_one_has_to_be_chosen(running: Stack, two_parts: str) -> None:
+    for command in (["files", two_parts], ["cat", two_parts, "stdout"]):
+        done = running.cli("job", *command, check=False)
+        assert done.returncode == 2
+        assert "--partition" in done.stderr
+        assert executions(running, two_parts)[0]["ID"] in done.stderr
+
+
+def test_results_are_merged_when_they_can_be(running: Stack, tmp_path: Path) -> None:
+    script = "echo part $TARPON_PARTITION_INDEX; echo x > outputs/$TARPON_PARTITION_INDEX"
+    job_id = completed(running, process_job(script, **WITH_FOLDER) | {"Count": 2})
+    running.cli("job", "get", job_id, "--merge", "--output-dir", str(tmp_path))
+    always = [f"{name}.{part}" for name in ("exitCode", "stderr", "stdout") for part in (0, 1)]
+    assert placed(tmp_path) == sorted([*always, "outputs", "outputs/0", "outputs/1"])
+    assert (tmp_path / "stdout.1").read_text() == "part 1\n"
+
+
+def test_results_that_cannot_be_merged_are_refused_before_anything_is_placed(
+    running: Stack, two_parts: str, tmp_path: Path
+) -> None:
+    done = running.cli("job", "get", two_parts, "--merge", "--output-dir", str(tmp_path), check=False)
+    assert done.returncode == 1
+    assert "[ResultsNotMerged]" in done.stderr
+    assert "outputs/file" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_raw_download_goes_on_with_what_is_there(running: Stack, large: str, tmp_path: Path) -> None:
+    running.cli("job", "get", large, "--raw", "--output-dir", str(tmp_path))
+    (archive,) = (tmp_path / "raw").iterdir()
+    whole = archive.read_bytes()
+    (result,) = running.api(f"/orchestrator/jobs/{large}/results")["Items"]
+    note = {"etag": result["Params"]["ETag"], "sha256": result["Params"]["SHA256"], "size": len(whole)}
+    archive.with_name(f"{archive.name}.part").write_bytes(whole[:1_000_000])
+    archive.with_name(f"{archive.name}.part.json").write_text(json.dumps(note))
+    archive.unlink()
+    running.cli("job", "get", large, "--raw", "--output-dir", str(tmp_path))
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == [archive.name]
+    assert archive.read_bytes() == whole
+
+
+def test_what_a_large_task_wrote_is_read_out_of_its_result(running: Stack) -> None:
+    script = "seq 1 2000; head -c 3000000 /dev/urandom > outputs/noise.bin; echo late >&2"
+    job_id = completed(running, process_job(script, **WITH_FOLDER))
+    done = running.cli("job", "logs", job_id)
+    assert done.stdout.splitlines()[-1] == "2000"
+    assert done.stderr == "late\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, process_job
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PORT = "1234"
@@ -36,11 +36,21 @@ def _run(program: str, folder: Path, **environment: str) -> str:
 
 
 def test_the_python_example_runs(running: Stack, tmp_path: Path) -> None:
-    program = _program("from tarpon import Client")
+    program = _program("import get_results")
     assert program.count(PORT) == 1, "the port is all that differs here"
     assert _run(program.replace(PORT, str(running.api_port)), tmp_path) == "Completed\nHello\n\n"
     (folder,) = tmp_path.glob("job-*")
     assert (folder / "exitCode").read_text() == "0"
+
+
+def test_the_example_of_single_files_runs(running: Stack, tmp_path: Path) -> None:
+    program = _program("import list_files")
+    assert program.count(PORT) == 1, "the port is all that differs here"
+    job = process_job("echo done > outputs/report.txt", ResultPaths=[{"Name": "outputs", "Path": "/outputs"}])
+    running.wait_ended(running.submit(job | {"Name": "my-job"}))
+    told = _run(program.replace(PORT, str(running.api_port)), tmp_path).splitlines()
+    assert [line.split()[0] for line in told] == ["exitCode", "outputs", "outputs/report.txt", "stderr", "stdout"]
+    assert (tmp_path / "report.txt").read_text() == "done\n"
 
 
 def test_the_http_example_runs_with_the_standard_library_alone(running: Stack, tmp_path: Path) -> None:

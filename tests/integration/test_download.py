@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed
@@ -23,25 +24,30 @@ from tarpon.spans import CONNECTIONS, RANGE_BYTES
 from tarpon.stored_object import object_session
 from tests.archives import packed
 from tests.integration import stored_results
-from tests.integration.stored_results import EXECUTION, KEY, Stored, gate, until_refused
+from tests.integration.stored_results import EXECUTION, Stored, gate, until_refused
 from tests.servers import S3Server
 from tests.waiting import eventually
 
 
+@pytest.fixture(scope="module")
+def bucket(s3_server: S3Server) -> str:
+    return s3_server.create_bucket()
+
+
 @pytest.fixture
-async def stored(s3_server: S3Server, tmp_path: Path) -> Stored:
+async def stored(s3_server: S3Server, bucket: str, tmp_path: Path) -> Stored:
     source = tmp_path / "source"
     (source / "outputs").mkdir(parents=True)
     (source / "stdout").write_text("hello\n")
     (source / "outputs" / "noise").write_bytes(os.urandom(3 << 20))
     (source / "outputs" / "link").symlink_to("noise")
-    return stored_results.stored(s3_server, await packed(source))
+    return stored_results.stored(s3_server, bucket, await packed(source))
 
 
 @pytest.fixture(scope="module")
-def large(s3_server: S3Server) -> Stored:
+def large(s3_server: S3Server, bucket: str) -> Stored:
     """An object of five ranges, which need not be an archive."""
-    return Stored(s3_server, random.Random(4).randbytes(4 * RANGE_BYTES + 5_000_000))
+    return Stored(s3_server, bucket, random.Random(4).randbytes(4 * RANGE_BYTES + 5_000_000))
 
 
 async def never() -> ResultParams:
@@ -126,7 +132,7 @@ async def test_a_truncated_object_is_refused(stored: Stored, tmp_path: Path) -> 
 
 
 async def test_a_missing_object_is_told_as_such(stored: Stored, tmp_path: Path) -> None:
-    stored.server.client().delete_object(Bucket=stored.bucket, Key=KEY)
+    stored.delete(stored.key)
     with pytest.raises(DownloadFailed, match="no longer in the bucket"):
         await keep(stored.params(), tmp_path / "result")
 
@@ -188,6 +194,37 @@ async def test_a_large_object_comes_over_several_connections_in_order(large: Sto
     assert progress == sorted(progress)
 
 
+async def test_ranges_that_break_off_go_on_where_they_broke(large: Stored, tmp_path: Path) -> None:
+    async with gate(large.server, cut={2: 3_000_000, 3: 5_000_000, 5: 1}) as between:
+        await keep(large.params(endpoint=between.endpoint), tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == large.archive
+    assert len(between.ranges) == 5 + 3
+    assert between.sent_bytes < len(large.archive) + 500_000, "what had arrived was fetched again"
+
+
+async def test_ranges_that_a_busy_server_refuses_are_asked_for_again(large: Stored, tmp_path: Path) -> None:
+    async def refuse(number: int) -> None:
+        if number in {2, 4}:
+            raise web.HTTPServiceUnavailable
+
+    async with gate(large.server, before=refuse) as between:
+        await keep(large.params(endpoint=between.endpoint), tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == large.archive
+    assert len(between.ranges) == 5 + 2
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [("bytes 0-8/2999", "another range"), ("bytes 1000-8/9", "has 9 bytes, not the"), ("x", "another range")],
+)
+async def test_a_range_that_was_not_asked_for_is_refused(stored: Stored, tmp_path: Path, told: str, error: str) -> None:
+    half(stored, tmp_path / "result", content=stored.archive[:1000])
+    async with gate(stored.server, told={"Content-Range": told}) as between:
+        with pytest.raises((DownloadFailed, Damaged), match=error):
+            await keep(stored.params(endpoint=between.endpoint), tmp_path / "result")
+    assert between.ranges == [f"bytes=1000-{len(stored.archive) - 1}"]
+
+
 async def test_a_small_object_comes_with_one_request(stored: Stored, tmp_path: Path) -> None:
     async with gate(stored.server) as between:
         await keep(stored.params(endpoint=between.endpoint), tmp_path / "result")
@@ -213,8 +250,8 @@ async def test_a_url_that_expires_in_mid_download_is_renewed_once_for_all_connec
     async with gate(large.server) as straight:
 
         async def wait_for_expiry(number: int) -> None:
-            if number == CONNECTIONS + 1:
-                await asyncio.to_thread(asyncio.run, until_refused(params.pre_signed_url))
+            if number > 2:
+                await until_refused(signed_later)
 
         async def renew() -> ResultParams:
             asked.append("again")
@@ -222,14 +259,17 @@ async def test_a_url_that_expires_in_mid_download_is_renewed_once_for_all_connec
 
         async with gate(large.server, before=wait_for_expiry) as between:
             params = large.params(endpoint=between.endpoint, expires=2)
+            signed_later = large.params(expires=2).pre_signed_url
             await keep(params, tmp_path / "result", renew=renew)
     assert (tmp_path / "result").read_bytes() == large.archive
     assert asked == ["again"]
     assert straight.ranges, "the rest came by the fresh URL"
 
 
-async def test_an_object_that_is_replaced_in_mid_download_is_refused(s3_server: S3Server, tmp_path: Path) -> None:
-    mine = Stored(s3_server, random.Random(5).randbytes(4 * RANGE_BYTES + 1000))
+async def test_an_object_that_is_replaced_in_mid_download_is_refused(
+    s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    mine = Stored(s3_server, bucket, random.Random(5).randbytes(4 * RANGE_BYTES + 1000))
 
     async def replace_it(number: int) -> None:
         if number == CONNECTIONS + 1:
@@ -285,12 +325,19 @@ async def test_a_part_of_another_object_is_begun_anew(large: Stored, tmp_path: P
     assert (tmp_path / "result").read_bytes() == large.archive
 
 
-async def test_a_part_that_was_changed_is_found_at_the_end_and_thrown_away(large: Stored, tmp_path: Path) -> None:
+async def test_a_part_that_was_damaged_is_found_at_the_end_and_fetched_anew(large: Stored, tmp_path: Path) -> None:
     half(large, tmp_path / "result", content=b"x" * 20_000_000)
-    with pytest.raises(DigestMismatch):
-        await keep(large.params(), tmp_path / "result")
-    assert list(tmp_path.iterdir()) == []
     await keep(large.params(), tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == large.archive
+    assert [each.name for each in tmp_path.iterdir()] == ["result"]
+
+
+async def test_an_archive_that_is_wrong_also_when_it_is_fetched_anew_is_refused(large: Stored, tmp_path: Path) -> None:
+    wrong = "0" * 64
+    half(large, tmp_path / "result", sha256=wrong)
+    with pytest.raises(DigestMismatch):
+        await keep(large.params(sha256=wrong), tmp_path / "result")
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_file_that_another_process_downloads_is_left_to_it(stored: Stored, tmp_path: Path) -> None:

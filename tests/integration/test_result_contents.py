@@ -20,7 +20,7 @@ from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member
 from tests.archives import Packed, packed, tree
 from tests.integration import stored_results
-from tests.integration.stored_results import INDEX_KEY, KEY, Stored, gate
+from tests.integration.stored_results import Stored, gate
 from tests.servers import S3Server
 
 MIB = 1 << 20
@@ -52,9 +52,14 @@ def made(source: Path) -> Packed:
     return asyncio.run(packed(source))
 
 
+@pytest.fixture(scope="module")
+def bucket(s3_server: S3Server) -> str:
+    return s3_server.create_bucket()
+
+
 @pytest.fixture
-def result(s3_server: S3Server, made: Packed) -> Stored:
-    return stored_results.stored(s3_server, made)
+def result(s3_server: S3Server, bucket: str, made: Packed) -> Stored:
+    return stored_results.stored(s3_server, bucket, made)
 
 
 async def never() -> ResultParams:
@@ -183,14 +188,14 @@ async def test_expired_urls_are_renewed_for_the_index_and_for_the_archive(result
 
 async def test_an_index_that_was_replaced_is_refused(result: Stored, tmp_path: Path) -> None:
     params = result.params()
-    result.put(bytes(len(result.index)), INDEX_KEY)
+    result.put(bytes(len(result.index)), result.index_key)
     with pytest.raises(DigestMismatch, match="The index"):
         await pick(params, tmp_path / "out", "stdout")
 
 
 async def test_an_index_that_is_gone_is_told(result: Stored, tmp_path: Path) -> None:
     params = result.params()
-    result.server.client().delete_object(Bucket=result.bucket, Key=INDEX_KEY)
+    result.delete(result.index_key)
     with pytest.raises(DownloadFailed, match=r"The index of the result .* is no longer in the bucket"):
         await pick(params, tmp_path / "out", "stdout")
 
@@ -199,7 +204,7 @@ async def test_an_archive_that_was_replaced_is_refused_before_a_byte_of_it_is_re
     result: Stored, tmp_path: Path
 ) -> None:
     params = result.params()
-    result.put(bytes(len(result.archive)), KEY)
+    result.put(bytes(len(result.archive)))
     with pytest.raises(Damaged, match="was replaced"):
         await pick(params, tmp_path / "out", "stdout")
 
@@ -207,7 +212,7 @@ async def test_an_archive_that_was_replaced_is_refused_before_a_byte_of_it_is_re
 async def test_a_block_that_is_not_what_the_index_says_is_refused(result: Stored, tmp_path: Path) -> None:
     damaged = bytearray(result.archive)
     damaged[5 * MIB + 1000] ^= 1
-    params = result.params(etag=result.put(bytes(damaged), KEY))
+    params = result.params(etag=result.put(bytes(damaged)))
     with pytest.raises(ArchiveDamaged, match=r"is not what its index says|is damaged"):
         await pick(params, tmp_path / "out", "outputs/[345].bin")
 
@@ -222,8 +227,8 @@ async def test_an_index_with_more_entries_than_announced_is_refused(result: Stor
         await pick(result.params(entries=3), tmp_path / "out", "stdout")
 
 
-async def test_an_index_that_is_no_index_is_refused(s3_server: S3Server, tmp_path: Path) -> None:
-    odd = Stored(s3_server, bytes(100), index=gzip.compress(b"nonsense\n"), entries=1, raw_size=1)
+async def test_an_index_that_is_no_index_is_refused(s3_server: S3Server, bucket: str, tmp_path: Path) -> None:
+    odd = Stored(s3_server, bucket, bytes(100), index=gzip.compress(b"nonsense\n"), entries=1, raw_size=1)
     with pytest.raises(IndexDamaged):
         await pick(odd.params(), tmp_path / "out", "stdout")
 

@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from compute.delivery import TOLD_AFTER_SECONDS, TOLD_EVERY_SECONDS, Trouble
+from compute.delivery import Trouble
 from compute.grants import Grants
 from compute.put import upload_session
 from compute.upload import NotSent, Sent, Upload
@@ -401,34 +401,38 @@ async def test_a_result_for_whose_index_there_is_no_url_is_published_without_one
 class TestTrouble:
     """When somebody is told that a result waits."""
 
-    @pytest.fixture
-    def now(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        clock = [1000.0]
-        monkeypatch.setattr("compute.delivery.time.monotonic", lambda: clock[0])
-        return clock
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("compute.delivery.TOLD_AFTER_SECONDS", 0.02)
+        monkeypatch.setattr("compute.delivery.TOLD_EVERY_SECONDS", 0.02)
 
-    def test_a_failure_is_told_when_nothing_has_gone_well_for_a_while(self, now: list[float]) -> None:
+    async def test_the_last_failure_is_told_again_and_again_until_something_goes_well(self) -> None:
         told: list[str] = []
         trouble = Trouble(told.append)
         trouble.failed("first")
-        assert (told, trouble.is_waiting) == ([], True)
-        now[0] += TOLD_AFTER_SECONDS
         trouble.failed("second")
-        trouble.failed("third")
-        assert told == ["second"]
-        now[0] += TOLD_EVERY_SECONDS
-        trouble.failed("fourth")
-        assert (told, trouble.problem) == (["second", "fourth"], "fourth")
-
-    def test_a_success_ends_the_waiting(self, now: list[float]) -> None:
-        told: list[str] = []
-        trouble = Trouble(told.append)
-        trouble.failed("first")
-        now[0] += TOLD_AFTER_SECONDS
+        assert (told, trouble.is_waiting) == ([], True)
+        await eventually(lambda: len(told) >= 2)
+        assert set(told) == {"second"}
         trouble.went_well()
         assert not trouble.is_waiting
-        trouble.failed("second")
-        assert told == []
-        now[0] += TOLD_AFTER_SECONDS
-        trouble.failed("third")
-        assert told == ["third"]
+
+    async def test_nothing_is_told_of_what_goes_well_soon(self) -> None:
+        told: list[str] = []
+        trouble, other = Trouble(told.append), Trouble(told.append)
+        trouble.failed("first")
+        trouble.went_well()
+        other.failed("other")
+        await eventually(lambda: "other" in told)
+        other.end()
+        assert set(told) == {"other"}
+
+    async def test_what_waits_for_its_turn_shares_the_trouble_of_those_before_it(self) -> None:
+        told: list[str] = []
+        queued = Trouble(told.append)
+        trouble = Trouble(lambda _: None, {queued})
+        trouble.failed("S3 is away")
+        assert queued.is_waiting
+        await eventually(lambda: "S3 is away" in told)
+        trouble.went_well()
+        assert not queued.is_waiting

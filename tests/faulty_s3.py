@@ -1,0 +1,238 @@
+"""An S3 that misbehaves as a test says: a proxy before a real one, for which URLs are signed (no tests in here).
+
+Every request counts, also those that are answered here. What no fault is planned for is forwarded as it is, with the
+host that was signed.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from tests.servers import HOST, free_ports
+
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "content-encoding"}
+_SLICE_BYTES = 64 << 10
+
+
+class Kind(StrEnum):
+    """What a request is about."""
+
+    ARCHIVE = "archive"
+    INDEX = "index"
+    PART = "part"
+    BEGIN = "begin"
+    COMPLETE = "complete"
+    ABORT = "abort"
+    HEAD = "head"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What happens to one request.
+
+    With a `status` it is answered here, after its whole body or, if `early`, before it. Else it is forwarded, and the
+    answer may be lost on its way back (`lose_answer`) or end in the middle (`truncate`). `cut_after` resets the
+    connection after so many bytes of the body, and nothing is forwarded. `hold` waits before anything else.
+    """
+
+    status: int = 0
+    body: str = ""
+    early: bool = False
+    cut_after: int | None = None
+    lose_answer: bool = False
+    truncate: bool = False
+    hold: asyncio.Event | None = None
+
+
+def answer(status: int, code: str = "", message: str = "", more: str = "", *, early: bool = False) -> Fault:
+    """An error as S3 spells it; without a code, an empty body."""
+    document = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>R-17</RequestId>{more}</Error>"
+    return Fault(status=status, body=document if code else "", early=early)
+
+
+EXPIRED = answer(403, "AccessDenied", "Request has expired", "<ServerTime>2026-11-22T00:00:00Z</ServerTime>")
+DENIED = answer(403, "AccessDenied", "Access Denied")
+SLOW_DOWN = answer(503, "SlowDown", "Please reduce your request rate.")
+INTERNAL = answer(500, "InternalError", "We encountered an internal error.")
+NO_SUCH_UPLOAD = answer(404, "NoSuchUpload", "The specified upload does not exist.")
+PRECONDITION_FAILED = answer(412, "PreconditionFailed")
+CONFLICT = answer(409, "ConditionalRequestConflict")
+LOSE_ANSWER = Fault(lose_answer=True)
+TRUNCATE = Fault(truncate=True)
+PASS = Fault()
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """A request that came. `status` 0 is none that arrived at the sender."""
+
+    kind: Kind
+    part: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    url: str = ""
+    body_bytes: int = 0
+    status: int = 0
+
+
+class FaultyS3:
+    """Plan faults with `plan`; look at what came in `seen`. `bytes_per_second` slows what is sent to the real one."""
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = upstream
+        self.bytes_per_second = 0.0
+        self.seen: list[Seen] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+        (self.port,) = free_ports(1)
+        self.endpoint = f"http://{HOST}:{self.port}"
+        self._plans: dict[tuple[Kind, int], deque[Fault]] = defaultdict(deque)
+        self._http: aiohttp.ClientSession
+        self._runner: web.ServerRunner | None = None
+
+    def __repr__(self) -> str:
+        return f"<FaultyS3 {self.endpoint}, {len(self.seen)} requests>"
+
+    def plan(self, kind: Kind, *faults: Fault, part: int = 0) -> None:
+        """For the next requests of this kind, one each; `part` is a part's number, 0 for any."""
+        self._plans[kind, part].extend(faults)
+
+    def forget_plans(self) -> None:
+        self._plans.clear()
+
+    def of(self, kind: Kind) -> list[Seen]:
+        return [each for each in self.seen if each.kind is kind]
+
+    def body_bytes(self, kind: Kind) -> int:
+        return sum(each.body_bytes for each in self.of(kind))
+
+    @property
+    def planned(self) -> int:
+        """Faults that nobody has met yet."""
+        return sum(map(len, self._plans.values()))
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["FaultyS3"]:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        ) as self._http:
+            await self.open()
+            try:
+                yield self
+            finally:
+                await self.shut()
+
+    async def open(self) -> None:
+        server = web.Server(self._serve, lingering_time=0, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, HOST, self.port, reuse_address=True).start()
+
+    async def shut(self) -> None:
+        """Nobody listens any more, and every connection is cut."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        seen = _seen(request)
+        self.seen.append(seen)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            return await self._answer(request, seen, self._next_fault(seen))
+        except (aiohttp.ClientError, ConnectionError):
+            return _cut(request)
+        finally:
+            self.in_flight -= 1
+
+    def _next_fault(self, seen: Seen) -> Fault:
+        for key in ((seen.kind, seen.part), (seen.kind, 0)):
+            if self._plans[key]:
+                return self._plans[key].popleft()
+        return PASS
+
+    async def _answer(self, request: web.BaseRequest, seen: Seen, fault: Fault) -> web.StreamResponse:
+        if fault.hold is not None:
+            await fault.hold.wait()
+        if fault.cut_after is not None:
+            while seen.body_bytes < fault.cut_after and (data := await request.content.read(_SLICE_BYTES)):
+                seen.body_bytes += len(data)
+            return _cut(request)
+        if fault.status:
+            if not fault.early:
+                seen.body_bytes = len(await request.content.read())
+            seen.status = fault.status
+            return web.Response(status=fault.status, body=fault.body.encode(), headers={"Connection": "close"})
+        return await self._forward(request, seen, fault)
+
+    async def _forward(self, request: web.BaseRequest, seen: Seen, fault: Fault) -> web.StreamResponse:
+        url = URL(self.upstream + request.raw_path, encoded=True)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        body = self._body(request, seen) if request.can_read_body else None
+        skipped = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+        async with self._http.request(
+            request.method, url, headers=headers, data=body, skip_auto_headers=skipped, allow_redirects=False
+        ) as real:
+            content = await real.read()
+            if fault.lose_answer:
+                return _cut(request)
+            kept = {name: value for name, value in real.headers.items() if name.lower() not in _HOP_BY_HOP}
+            if fault.truncate:
+                return await _truncated(request, real.status, kept)
+            seen.status = real.status
+            return web.Response(status=real.status, headers=kept, body=content if request.method != "HEAD" else None)
+
+    async def _body(self, request: web.BaseRequest, seen: Seen) -> AsyncIterator[bytes]:
+        while data := await request.content.read(_SLICE_BYTES):
+            seen.body_bytes += len(data)
+            yield data
+            if self.bytes_per_second:
+                await asyncio.sleep(len(data) / self.bytes_per_second)
+
+
+def _seen(request: web.BaseRequest) -> Seen:
+    query = request.query
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    seen = Seen(kind=Kind.OTHER, headers=headers, url=request.raw_path)
+    match request.method:
+        case "PUT" if "partNumber" in query:
+            seen.kind, seen.part = Kind.PART, int(query["partNumber"])
+        case "PUT" if request.path.endswith(".index.json.gz"):
+            seen.kind = Kind.INDEX
+        case "PUT" if request.path.endswith(".tar.gz"):
+            seen.kind = Kind.ARCHIVE
+        case "POST" if "uploads" in query:
+            seen.kind = Kind.BEGIN
+        case "POST" if "uploadId" in query:
+            seen.kind = Kind.COMPLETE
+        case "DELETE" if "uploadId" in query:
+            seen.kind = Kind.ABORT
+        case "HEAD":
+            seen.kind = Kind.HEAD
+        case _:
+            pass
+    return seen
+
+
+def _cut(request: web.BaseRequest) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def _truncated(request: web.BaseRequest, status: int, headers: dict[str, str]) -> web.StreamResponse:
+    """Its head, and less of a body than that promised."""
+    promised = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+    response = web.StreamResponse(status=status, headers=promised | {"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"<?xml")
+    return _cut(request)

@@ -1,0 +1,258 @@
+"""A result on its way through an S3 that misbehaves: the node's side and the orchestrator's, without NATS (no tests).
+
+What the orchestrator decides and signs is its own code; its records alone are kept in memory.
+"""
+
+import asyncio
+import hashlib
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compute.grants import Grants
+from compute.put import upload_session
+from compute.upload import NotSent, Sent, Upload
+from compute.uploading import Uploading
+from orchestrator.abandoned_uploads import AbandonedUploads
+from orchestrator.grants import Grants as OrchestratorGrants
+from orchestrator.locations import Locations
+from orchestrator.model import Model
+from orchestrator.records import ExecutionRecord, JobRecord, Record, SpecRecord
+from orchestrator.s3 import Bucket
+from orchestrator.s3_credential_chain import Snapshot
+from orchestrator.s3_credentials import CredentialSource
+from orchestrator.s3_location import BucketSettings
+from orchestrator.s3_verification import ObjectFacts, Verdict, matches
+from orchestrator.store import Store
+from shared import messages, subjects
+from shared.aio import background
+from shared.capacity import Capacity
+from shared.errors import RevisionConflict
+from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
+from shared.jobspec import Job, SpecConfig, Task
+from shared.messages import GrantRequest, NodeRequestAnswer, RequestRefused, UploadRequest
+from shared.objects import index_key
+from shared.signed_url import Grant
+from shared.states import ExecutionState
+from shared.transport import Connection
+from tests.faulty_s3 import FaultyS3
+from tests.servers import REGION, Keys, S3Server
+
+PART_BYTES = 5 << 20
+"""The least that S3 takes."""
+SECONDS = 30.0
+
+
+class RecordsInMemory(Store):
+    """Conditional writes as JetStream makes them. `before_write` is run before the next one, as another writer."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(Connection(["nats://127.0.0.1:1"]), model)
+        self.before_write: Callable[[], None] | None = None
+        self._revisions = 0
+        self._stored: dict[str, tuple[Record, int]] = {}
+
+    def feed(self, key: str, record: Record) -> None:
+        """Stored, and known to the model."""
+        self._put(key, record)
+        self.model.apply(key, *self._stored[key])
+
+    def store_elsewhere(self, key: str, record: Record) -> None:
+        """Stored by somebody else: the model does not know it yet."""
+        self._put(key, record)
+
+    async def _write(self, key: str, record: Record, revision: int) -> None:
+        await asyncio.sleep(0)
+        hook, self.before_write = self.before_write, None
+        if hook is not None:
+            hook()
+        if self._stored[key][1] != revision:
+            raise RevisionConflict(key)
+        self.feed(key, record)
+
+    async def read(self, key: str) -> Record | None:
+        self.model.apply(key, *self._stored[key])
+        return self._stored[key][0]
+
+    def _put(self, key: str, record: Record) -> None:
+        self._revisions += 1
+        self._stored[key] = record, self._revisions
+
+
+class Publishing:
+    """One execution of node n-1 whose task has ended. `publish` does what its node does next."""
+
+    def __init__(self, s3: FaultyS3, server: S3Server, bucket: Bucket, uploading: Uploading, folder: Path) -> None:
+        self.s3 = s3
+        self.server = server
+        self.bucket = bucket
+        self.uploading = uploading
+        self.scratch = folder / "execution"
+        self.root = self.scratch / "result"
+        self.root.mkdir(parents=True)
+        self.locations = Locations(bucket)
+        self.model = Model(max_attempts=3)
+        self.store = RecordsInMemory(self.model)
+        self.abandoned = AbandonedUploads(self.locations)
+        self.desk = OrchestratorGrants(self.model, self.store, self.locations, self.abandoned)
+        self.node = NodeId("n-1")
+        self.asked: list[UploadRequest] = []
+        self.told: list[str] = []
+        job = JobId(f"j-{uuid.uuid4().hex[:8]}")
+        key = execution_key(job, 1, 0, 0)
+        self.key = subjects.execution_record(key)
+        self.execution: ExecutionId = new_execution_id(key)
+        self._feed(job)
+
+    def _feed(self, job: JobId) -> None:
+        task = Task(name="main", engine=SpecConfig(type="noop"), publisher=SpecConfig(type="s3managed"))
+        spec = SpecRecord(job=Job(name="a-job", type="batch", count=1, tasks=(task,)))
+        record = JobRecord(
+            id=job, namespace="default", name="a-job", version=1, create_time=1, submit_time=1, modify_time=1
+        )
+        execution = ExecutionRecord(
+            id=self.execution,
+            job_id=job,
+            job_version=1,
+            partition=0,
+            attempt=0,
+            node_id=self.node,
+            resources=Capacity(),
+            state=ExecutionState.PUBLISHING,
+            location=self.locations.locate(job, self.execution),
+            create_time=1,
+            modify_time=1,
+        )
+        self.store.feed(subjects.spec_record(job, 1), spec)
+        self.store.feed(subjects.job_record(job), record)
+        self.store.feed(self.key, execution)
+
+    # ---- the orchestrator's side ------------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> ExecutionRecord:
+        record = self.model.execution(self.execution)
+        assert record is not None
+        return record
+
+    @property
+    def object_key(self) -> str:
+        assert self.record.location is not None
+        return self.record.location.key
+
+    async def ask(self, request: UploadRequest) -> NodeRequestAnswer:
+        """As a question and its answer travel, and as orchestrator.requests answers what has moved meanwhile."""
+        self.asked.append(request)
+        heard = messages.decode(messages.node_requests, messages.encode(request))
+        assert not isinstance(heard, messages.Registration)
+        answer: NodeRequestAnswer
+        try:
+            answer = await self.desk.answer(self.node, heard)
+        except RevisionConflict as error:
+            answer = RequestRefused(code=error.code, message=error.message, retryable=True)
+        return messages.decode(messages.node_request_answers, messages.encode(answer))
+
+    # ---- the node's side --------------------------------------------------------------------------------------------
+
+    def fill(self, *, mebibytes: int, files: int = 4) -> None:
+        """With bytes that do not compress."""
+        for number in range(files):
+            (self.root / f"file{number}").write_bytes(os.urandom((mebibytes << 20) // files))
+
+    def upload(self, first: Grant | None = None) -> Upload:
+        grants = Grants(self.execution, self.ask, first)
+        return Upload(self.execution, self.root, self.scratch, grants, self.uploading, on_waiting=self.told.append)
+
+    async def first_grant(self) -> Grant:
+        """As it comes with the assignment."""
+        assert self.record.location is not None
+        return Grant(await self.desk.archive(self.record.location))
+
+    async def publish(self) -> tuple[Upload, Sent | NotSent]:
+        upload = self.upload(await self.first_grant())
+        async with asyncio.timeout(SECONDS):
+            return upload, await upload.run()
+
+    async def published(self) -> tuple[Upload, Sent]:
+        """Publish, and see that what is in the bucket is what was packed, and is found to be so."""
+        upload, end = await self.publish()
+        assert isinstance(end, Sent), end
+        await self.check(end)
+        return upload, end
+
+    async def check(self, end: Sent) -> None:
+        body = await asyncio.to_thread(self.stored)
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (end.summary.size_bytes, end.summary.sha256)
+        assert self.record.location is not None
+        facts = await self.locations.head(self.record.location)
+        assert isinstance(facts, ObjectFacts)
+        assert matches(facts, end.summary.size_bytes, end.md5) is Verdict.VERIFIED
+        if end.index_bytes:
+            index = await asyncio.to_thread(self.stored, index_key(self.object_key))
+            assert (len(index), hashlib.sha256(index).hexdigest()) == (end.index_bytes, end.index_sha256)
+
+    # ---- behind the scenes ------------------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Any:
+        return self.server.client()
+
+    def stored(self, key: str = "") -> bytes:
+        body: bytes = self.client.get_object(Bucket=self.bucket.settings.bucket, Key=key or self.object_key)[
+            "Body"
+        ].read()
+        return body
+
+    def uploads(self) -> list[str]:
+        """The ids of unfinished uploads."""
+        listed = self.client.list_multipart_uploads(Bucket=self.bucket.settings.bucket)
+        return [each["UploadId"] for each in listed.get("Uploads", [])]
+
+    def requests(self, kind: type[UploadRequest] = GrantRequest) -> int:
+        return sum(isinstance(each, kind) for each in self.asked)
+
+
+def keys_from(keys: list[Keys]) -> CredentialSource:
+    """The first ones, until they are doubted; then the next."""
+
+    def load() -> Snapshot:
+        now = keys.pop(0) if len(keys) > 1 else keys[0]
+        return Snapshot(
+            access_key=now.access,
+            secret_key=now.secret,
+            token=None,
+            expires_at=None,
+            loaded_at=datetime.now(UTC),
+            source="test",
+        )
+
+    return CredentialSource(load)
+
+
+@asynccontextmanager
+async def publishing(
+    server: S3Server, folder: Path, *, part_bytes: int = PART_BYTES, keys: list[Keys] | None = None
+) -> AsyncIterator[Publishing]:
+    """With the orchestrator's probe done and its uploads begun and completed through the proxy too."""
+    name = await asyncio.to_thread(server.create_bucket)
+    async with FaultyS3(server.endpoint).serving() as s3, upload_session() as http:
+        settings = BucketSettings(bucket=name, key="results", region=REGION, endpoint=s3.endpoint)
+        credentials = keys_from([server.orchestrator] if keys is None else keys)
+        uploading = Uploading(http, compressing=1, part_bytes=part_bytes, first_pause_seconds=0.01)
+        try:
+            async with Bucket(settings, credentials=credentials) as bucket:
+                made = Publishing(s3, server, bucket, uploading, folder)
+                await bucket.health.check()
+                s3.seen.clear()
+                async with made.locations, background(abandoned=made.abandoned.run()):
+                    with pytest.MonkeyPatch.context() as patch:
+                        patch.setattr("compute.part_size.PART_BYTES", part_bytes)
+                        yield made
+        finally:
+            await asyncio.to_thread(uploading.close)

@@ -1,0 +1,436 @@
+"""A result of several parts on its way to a real S3: in parallel, within bounds, and resumed where it was left."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from msgspec.structs import replace
+
+from compute.multipart import PARTS_IN_FLIGHT
+from compute.upload import NotSent, Sent, Upload
+from compute.upload_journal import FILE, UploadJournal
+from compute.uploading import PARTS_IN_MEMORY
+from orchestrator.abandoned_uploads import TRIES
+from shared.ids import NodeId
+from shared.messages import (
+    BeginUpload,
+    CompleteUpload,
+    IndexGrantRequest,
+    PartsGiven,
+    PartsRequest,
+    RequestRefused,
+    UploadBegun,
+    UploadLost,
+    UploadRequest,
+)
+from shared.states import ExecutionState, FailureReason
+from tests.faulty_s3 import LOSE_ANSWER, Fault, Kind
+from tests.integration.publishing import PART_BYTES, Publishing, publishing
+from tests.servers import S3Server
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def large(s3_server: S3Server, tmp_path: Path) -> AsyncIterator[Publishing]:
+    """A result of five parts."""
+    async with publishing(s3_server, tmp_path) as made:
+        made.fill(mebibytes=22, files=11)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("orchestrator.abandoned_uploads.RETRY_SECONDS", 0.01)
+
+
+@contextlib.asynccontextmanager
+async def begun(
+    large: Publishing, *held: int
+) -> AsyncIterator[tuple[asyncio.Event, asyncio.Task[Sent | NotSent], Upload]]:
+    """An upload whose parts are stored but for those that are `held` until the event is set; it may be cancelled."""
+    release = asyncio.Event()
+    for part in held:
+        large.s3.plan(Kind.PART, Fault(hold=release), part=part)
+    upload = large.upload()
+    others = 5 - len(held)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(upload.run(), name="upload")
+        await eventually(lambda: sum(seen.status == 200 for seen in large.s3.of(Kind.PART)) == others)
+        journal = UploadJournal(large.scratch)
+        await eventually(lambda: (read := journal.read()) is not None and len(read.parts) == others)
+        yield release, task, upload
+
+
+async def interrupted(large: Publishing, *held: int) -> None:
+    """As when the node is killed: the journal is what it is, and the held parts are not there."""
+    async with begun(large, *held) as (_, task, _):
+        task.cancel()
+    large.s3.seen.clear()
+
+
+# ---- the ordinary way -------------------------------------------------------------------------------------------
+
+
+async def test_the_object_is_what_was_packed_and_the_index_is_beside_it(large: Publishing) -> None:
+    _, end = await large.published()
+    assert (end.parts, end.md5[-2:]) == (5, "-5")
+    assert end.index_bytes > 0
+    assert [seen.body_bytes for seen in sorted(large.s3.of(Kind.PART), key=lambda seen: seen.part)][:4] == [
+        PART_BYTES
+    ] * 4
+    assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes
+    assert large.uploads() == []
+
+
+async def test_a_result_that_just_fits_in_a_part_takes_one_put(s3_server: S3Server, tmp_path: Path) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        made.fill(mebibytes=4)
+        _, end = await made.published()
+        made.uploading.part_bytes = end.summary.size_bytes
+        assert (end.parts, made.asked) == (1, [IndexGrantRequest(execution_id=made.execution)])
+
+
+async def test_several_parts_are_on_their_way_and_no_more_than_that(large: Publishing) -> None:
+    release = asyncio.Event()
+    large.s3.plan(Kind.PART, *[Fault(hold=release)] * 5)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(large.upload().run(), name="upload")
+        await eventually(lambda: large.s3.in_flight == PARTS_IN_FLIGHT)
+        await eventually(lambda: large.uploading._buffers._value == PARTS_IN_MEMORY - PARTS_IN_FLIGHT - 1)
+        assert large.s3.in_flight == PARTS_IN_FLIGHT
+        release.set()
+    end = task.result()
+    assert isinstance(end, Sent)
+    await large.check(end)
+    assert large.uploading._buffers._value == PARTS_IN_MEMORY
+
+
+async def test_urls_are_asked_for_some_at_a_time_and_before_they_are_needed(
+    large: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compute.grants.PARTS_AT_ONCE", 3)
+    monkeypatch.setattr("compute.grants.URLS_AHEAD", 1)
+    await large.published()
+    requests = [each for each in large.asked if isinstance(each, PartsRequest)]
+    assert [(each.first, each.count) for each in requests] == [(1, 3), (4, 3)]
+
+
+async def test_an_orchestrator_may_give_fewer_urls_than_were_asked_for(
+    large: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.grants.MAX_URLS", 2)
+    await large.published()
+
+
+async def test_all_uploads_of_a_node_share_one_bound_on_memory(s3_server: S3Server, tmp_path: Path) -> None:
+    release = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        made = [await stack.enter_async_context(publishing(s3_server, tmp_path / str(each))) for each in range(3)]
+        for each in made:
+            each.fill(mebibytes=22, files=11)
+            each.uploading = made[0].uploading
+            each.s3.plan(Kind.PART, *[Fault(hold=release)] * 5)
+        uploads = [each.upload() for each in made]
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(upload.run(), name="upload") for upload in uploads]
+            await eventually(lambda: made[0].uploading._buffers._value == 0)
+            await eventually(lambda: sum(each.s3.in_flight for each in made) >= PARTS_IN_MEMORY - len(made))
+            assert sum(each.s3.in_flight for each in made) <= PARTS_IN_MEMORY
+            release.set()
+        for each, task in zip(made, tasks, strict=True):
+            end = task.result()
+            assert isinstance(end, Sent)
+            await each.check(end)
+        assert made[0].uploading._buffers._value == PARTS_IN_MEMORY
+
+
+async def test_a_result_that_grows_over_the_limit_is_told_before_all_of_it_is_sent(large: Publishing) -> None:
+    large.uploading.limit_bytes = 3 * PART_BYTES
+    _, end = await large.publish()
+    assert isinstance(end, NotSent)
+    assert end.reason is FailureReason.RESULT_TOO_LARGE
+    assert large.s3.body_bytes(Kind.PART) <= 3 * PART_BYTES
+    assert large.uploading._buffers._value == PARTS_IN_MEMORY
+
+
+# ---- interrupted, and gone on with ------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_upload_leaves_no_connection_no_memory_and_no_open_file(large: Publishing) -> None:
+    before = {link.name for link in Path("/proc/self/fd").iterdir() if "result" in _target(link)}
+    await interrupted(large, 2, 4)
+    assert isinstance(large.uploading.http.connector, aiohttp.TCPConnector)
+    assert not large.uploading.http.connector._acquired
+    assert large.uploading._buffers._value == PARTS_IN_MEMORY
+    assert {link.name for link in Path("/proc/self/fd").iterdir() if "result" in _target(link)} == before
+    assert sorted(path.name for path in large.scratch.iterdir()) == ["result", FILE]
+
+
+def _target(link: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return str(link.readlink())
+    return ""
+
+
+async def test_after_an_interruption_the_missing_parts_alone_are_sent(large: Publishing) -> None:
+    await interrupted(large, 2, 5)
+    _, end = await large.published()
+    assert {seen.part for seen in large.s3.of(Kind.PART)} == {2, 5}
+    assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes - 3 * PART_BYTES
+    assert large.requests(BeginUpload) == 1
+
+
+async def test_however_often_it_is_interrupted_each_part_is_stored_once(large: Publishing) -> None:
+    await interrupted(large, 2, 3, 4, 5)
+    for held in ((3, 4, 5), (4, 5), (5,)):
+        await interrupted_again(large, *held)
+    await large.published()
+    assert [seen.part for seen in large.s3.of(Kind.PART)] == [5]
+
+
+async def interrupted_again(large: Publishing, *held: int) -> None:
+    release = asyncio.Event()
+    for part in held:
+        large.s3.plan(Kind.PART, Fault(hold=release), part=part)
+    journal = UploadJournal(large.scratch)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(large.upload().run(), name="upload")
+        await eventually(lambda: (read := journal.read()) is not None and len(read.parts) == 5 - len(held))
+        task.cancel()
+    large.s3.seen.clear()
+    large.s3.forget_plans()
+
+
+async def test_a_tree_that_changed_meanwhile_is_sent_as_it_is_now(large: Publishing) -> None:
+    await interrupted(large, 1)
+    (large.root / "file9").write_bytes(os.urandom(2 << 20))  # which is last, and begins in the last part
+    await large.published()
+    assert {seen.part for seen in large.s3.of(Kind.PART)} == {1, 5}
+
+
+async def test_a_tree_that_became_smaller_meanwhile_has_fewer_parts(large: Publishing) -> None:
+    await interrupted(large, 5)
+    for number in range(5, 11):
+        (large.root / f"file{number}").unlink()
+    _, end = await large.published()
+    assert end.parts == 3
+
+
+async def test_with_another_size_of_parts_everything_is_sent_again(large: Publishing) -> None:
+    await interrupted(large, 5)
+    large.uploading.part_bytes = 6 << 20
+    _, end = await large.published()
+    assert end.parts == 4
+    assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes
+
+
+async def test_a_damaged_journal_costs_sending_and_nothing_else(large: Publishing) -> None:
+    await interrupted(large, 5)
+    (large.scratch / FILE).write_bytes(b"\x00" * 300)
+    _, end = await large.published()
+    assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes
+    assert large.requests(BeginUpload) == 2
+    assert {each.upload_id for each in large.asked if isinstance(each, CompleteUpload)} == {large.record.upload_id}
+
+
+async def test_an_upload_that_was_complete_when_the_node_died_is_found_to_be_so(large: Publishing) -> None:
+    _, before = await large.published()
+    large.s3.seen.clear()
+    _, end = await large.published()
+    assert (end.md5, end.index_sha256) == (before.md5, before.index_sha256)
+    assert large.s3.of(Kind.PART) == []
+
+
+async def test_an_upload_that_was_aborted_behind_its_back_begins_anew(large: Publishing) -> None:
+    async with begun(large, 5) as (release, task, _):
+        (upload_id,) = large.uploads()
+        bucket = large.bucket.settings.bucket
+        large.client.abort_multipart_upload(Bucket=bucket, Key=large.object_key, UploadId=upload_id)
+        release.set()
+    end = task.result()
+    assert isinstance(end, Sent)
+    await large.check(end)
+    lost = [each.lost for each in large.asked if isinstance(each, BeginUpload)]
+    assert lost == ["", upload_id]
+    assert {seen.status for seen in large.s3.of(Kind.COMPLETE)} <= {200, 404}
+
+
+async def test_an_upload_that_was_aborted_while_the_node_was_away_begins_anew(large: Publishing) -> None:
+    await interrupted(large, 5)
+    bucket = large.bucket.settings.bucket
+    large.client.abort_multipart_upload(Bucket=bucket, Key=large.object_key, UploadId=large.record.upload_id)
+    _, end = await large.published()
+    assert large.s3.body_bytes(Kind.PART) >= end.summary.size_bytes
+
+
+async def test_a_node_that_died_before_it_wrote_down_another_beginning_takes_that_one_up(large: Publishing) -> None:
+    """Its journal names an upload that the orchestrator has replaced since."""
+    await interrupted(large, 5)
+    answer = await large.ask(BeginUpload(execution_id=large.execution, lost=large.record.upload_id))
+    assert isinstance(answer, UploadBegun)
+    _, end = await large.published()
+    assert end.parts == 5
+    (completed,) = (each for each in large.asked if isinstance(each, CompleteUpload))
+    assert completed.upload_id == answer.upload_id
+
+
+async def test_a_completion_whose_answer_the_node_never_got_is_not_made_twice(large: Publishing) -> None:
+    large.s3.plan(Kind.COMPLETE, LOSE_ANSWER, LOSE_ANSWER)
+    await large.published()
+    assert (large.requests(BeginUpload), len(large.s3.of(Kind.PART))) == (1, 5)
+
+
+# ---- the orchestrator's records ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def desk(s3_server: S3Server, tmp_path: Path) -> AsyncIterator[Publishing]:
+    """Of an orchestrator that may abort uploads."""
+    async with publishing(s3_server, tmp_path, keys=[s3_server.admin]) as made:
+        yield made
+
+
+async def begin(desk: Publishing, lost: str = "") -> str:
+    answer = await desk.ask(BeginUpload(execution_id=desk.execution, lost=lost))
+    assert isinstance(answer, UploadBegun)
+    return answer.upload_id
+
+
+async def test_an_upload_is_begun_once_however_often_it_is_asked_for(desk: Publishing) -> None:
+    first = await begin(desk)
+    assert await begin(desk) == first
+    assert desk.record.upload_id == first
+    assert desk.uploads() == [first]
+
+
+async def test_of_two_beginnings_at_once_one_is_kept_and_the_other_aborted(desk: Publishing) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(desk.ask(BeginUpload(execution_id=desk.execution)), name="begin") for _ in range(2)]
+    assert len(desk.s3.of(Kind.BEGIN)) == 2
+    (kept,) = (answer for task in tasks if isinstance(answer := task.result(), UploadBegun))
+    (other,) = (answer for task in tasks if isinstance(answer := task.result(), RequestRefused))
+    assert (kept.upload_id, other.retryable) == (desk.record.upload_id, True)
+    await eventually(lambda: desk.uploads() == [desk.record.upload_id])
+
+
+async def test_an_upload_that_was_lost_is_replaced_and_aborted(desk: Publishing) -> None:
+    first = await begin(desk)
+    second = await begin(desk, lost=first)
+    assert second not in {"", first}
+    assert await begin(desk, lost=first) == second, "the answer was lost, and the question repeated"
+    await eventually(lambda: desk.uploads() == [second])
+    await eventually(lambda: len(desk.s3.of(Kind.ABORT)) == TRIES)
+
+
+async def test_what_moves_the_record_while_an_upload_is_begun_is_not_undone(desk: Publishing) -> None:
+    release = asyncio.Event()
+    desk.s3.plan(Kind.BEGIN, Fault(hold=release))
+    desk.store.feed(desk.key, replace(desk.record, state=ExecutionState.RUNNING))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        task = group.create_task(begin(desk), name="begin")
+        await eventually(lambda: desk.s3.of(Kind.BEGIN))
+        desk.store.feed(desk.key, replace(desk.record, state=ExecutionState.PUBLISHING, run_seconds=7.0))
+        release.set()
+    assert desk.record.upload_id == task.result()
+    assert (desk.record.state, desk.record.run_seconds) == (ExecutionState.PUBLISHING, 7.0)
+
+
+async def test_what_another_writer_stores_just_before_the_id_is_not_undone(desk: Publishing) -> None:
+    moved = replace(desk.record, run_seconds=7.0)
+    desk.store.before_write = lambda: desk.store.store_elsewhere(desk.key, moved)
+    upload_id = await begin(desk)
+    assert (desk.record.upload_id, desk.record.run_seconds) == (upload_id, 7.0)
+
+
+async def test_an_upload_of_an_execution_that_ended_meanwhile_is_aborted(desk: Publishing) -> None:
+    release = asyncio.Event()
+    desk.s3.plan(Kind.BEGIN, Fault(hold=release))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        task = group.create_task(desk.ask(BeginUpload(execution_id=desk.execution)), name="begin")
+        await eventually(lambda: desk.s3.of(Kind.BEGIN))
+        desk.store.feed(desk.key, replace(desk.record, state=ExecutionState.CANCELLED))
+        release.set()
+    assert isinstance(task.result(), RequestRefused)
+    await eventually(lambda: desk.s3.of(Kind.ABORT))
+    await eventually(lambda: desk.uploads() == [])
+
+
+async def test_a_part_that_arrives_after_the_abort_goes_with_the_next_one(desk: Publishing) -> None:
+    await begin(desk)
+    desk.abandoned.on_end(replace(desk.record, state=ExecutionState.FAILED))
+    await eventually(lambda: len(desk.s3.of(Kind.ABORT)) == TRIES)
+    assert desk.uploads() == []
+
+
+@pytest.mark.parametrize(("state", "upload_id"), [(ExecutionState.COMPLETED, "u"), (ExecutionState.FAILED, "")])
+async def test_what_left_no_upload_is_not_aborted(desk: Publishing, state: ExecutionState, upload_id: str) -> None:
+    desk.abandoned.on_end(replace(desk.record, state=state, upload_id=upload_id))
+    assert repr(desk.abandoned) == "<AbandonedUploads, 0 waiting>"
+
+
+async def test_where_aborting_is_not_allowed_this_is_logged_once(
+    s3_server: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        for _ in range(3):
+            upload_id = await made.locations.begin_multipart(made.locations.locate(made.record.job_id, made.execution))
+            made.abandoned.on_end(replace(made.record, state=ExecutionState.FAILED, upload_id=upload_id))
+        await eventually(lambda: len(made.s3.of(Kind.ABORT)) == 3)
+        await eventually(lambda: [seen.status for seen in made.s3.of(Kind.ABORT)] == [403] * 3)
+        await eventually(made.abandoned._waiting.empty)
+    (warning,) = (each for each in caplog.records if each.levelno == logging.WARNING and "aborted" in each.message)
+    assert "s3:AbortMultipartUpload" in warning.message
+    assert "X-Amz" not in warning.message
+
+
+@pytest.mark.parametrize("kind", [BeginUpload, PartsRequest, CompleteUpload, IndexGrantRequest])
+async def test_another_node_gets_nothing(desk: Publishing, kind: type[UploadRequest]) -> None:
+    upload_id = await begin(desk)
+    fields = {"upload_id": upload_id, "first": 1, "count": 1, "etags": ("0" * 32,)}
+    known = {name: value for name, value in fields.items() if name in kind.__struct_fields__}
+    request = kind(execution_id=desk.execution, **known)  # type: ignore[arg-type]  # each takes what it knows
+    assert isinstance(await desk.desk.answer(NodeId("n-2"), request), RequestRefused)
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "given"), [(1, 1, 1), (1, 0, 1), (1, -5, 1), (1, 10_000, 64), (9_999, 16, 2)]
+)
+async def test_urls_are_given_for_parts_that_there_can_be(desk: Publishing, first: int, count: int, given: int) -> None:
+    upload_id = await begin(desk)
+    request = PartsRequest(execution_id=desk.execution, upload_id=upload_id, first=first, count=count)
+    answer = await desk.ask(request)
+    assert isinstance(answer, PartsGiven)
+    assert len(answer.parts) == given
+    assert f"partNumber={first}&" in answer.parts[0].url
+
+
+@pytest.mark.parametrize("first", [0, -1, 10_001])
+async def test_there_is_no_url_for_a_part_that_there_cannot_be(desk: Publishing, first: int) -> None:
+    upload_id = await begin(desk)
+    answer = await desk.ask(PartsRequest(execution_id=desk.execution, upload_id=upload_id, first=first, count=1))
+    assert isinstance(answer, RequestRefused)
+    assert not answer.retryable
+
+
+@pytest.mark.parametrize("etags", [(), ("0" * 32,) * 10_001, ("0" * 101,)])
+async def test_a_list_of_parts_that_makes_no_sense_is_refused(desk: Publishing, etags: tuple[str, ...]) -> None:
+    upload_id = await begin(desk)
+    answer = await desk.ask(CompleteUpload(execution_id=desk.execution, upload_id=upload_id, etags=etags))
+    assert isinstance(answer, RequestRefused)
+    assert desk.s3.of(Kind.COMPLETE) == []
+
+
+async def test_an_upload_that_is_not_the_execution_s_own_is_told_as_lost(desk: Publishing) -> None:
+    await begin(desk)
+    for upload_id in ("", "another"):
+        parts = PartsRequest(execution_id=desk.execution, upload_id=upload_id, first=1, count=1)
+        complete = CompleteUpload(execution_id=desk.execution, upload_id=upload_id, etags=("0" * 32,))
+        assert isinstance(await desk.ask(parts), UploadLost)
+        assert isinstance(await desk.ask(complete), UploadLost)
+    assert desk.s3.of(Kind.COMPLETE) == []

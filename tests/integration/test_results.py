@@ -1,0 +1,328 @@
+"""How results come into a user's folder: all of what was asked for, or nothing; with an API that the test plays."""
+
+import asyncio
+import gzip
+import random
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+
+import tarpon
+from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, InvalidInput, NoResults
+from shared.jobspec import JobView, ResultPath, SpecConfig, StateView, Task
+from shared.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
+from tarpon.cli.result_options import job_and_paths
+from tarpon.download import made_in_thread
+from tarpon.result_files import list_files, read_file
+from tarpon.result_folders import ResultsInTheWay, ResultsNotMerged
+from tarpon.result_logs import stream_output
+from tarpon.results import Fetched, get_results
+from tarpon.selection import FileNotInResult
+from tarpon.spans import RANGE_BYTES
+from tests.archives import packed
+from tests.integration import stored_results
+from tests.integration.stored_results import Stored, gate
+from tests.servers import HOST, S3Server, free_ports
+from tests.waiting import eventually
+
+JOB = "j-1"
+VIEW = JobView(
+    id=JOB,
+    name="job",
+    namespace="default",
+    type="batch",
+    tasks=(Task(publisher=SpecConfig(type="s3managed"), result_paths=(ResultPath(name="outputs", path="/outputs"),)),),
+    state=StateView(state_type="Completed"),
+    version=1,
+    revision=1,
+    create_time=0,
+    modify_time=0,
+)
+
+
+@asynccontextmanager
+async def offering(make: Callable[[], Sequence[ResultParams]]) -> AsyncIterator[tarpon.Client]:
+    """An orchestrator with one job, whose results are made each time that they are asked for."""
+
+    async def answer(request: web.Request) -> web.Response:
+        known = request.match_info["job"] in {JOB, "with/slash"}
+        body: msgspec.Struct = ErrorBody(message="There is no such job.", code="JobNotFound", status=404)
+        if known and request.path.endswith("/results"):
+            body = Page(items=tuple(ResultItem(params=each) for each in make()))
+        elif known:
+            body = JobResponse(job=VIEW)
+        data = msgspec.json.encode(body)
+        return web.Response(body=data, status=200 if known else 404, content_type="application/json")
+
+    application = web.Application()
+    application.router.add_get("/api/v1/orchestrator/jobs/{job}", answer)
+    application.router.add_get("/api/v1/orchestrator/jobs/{job}/results", answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        (port,) = free_ports(1)
+        await web.TCPSite(runner, HOST, port).start()
+        async with tarpon.Client(HOST, port) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_server: S3Server) -> str:
+    return s3_server.create_bucket()
+
+
+@pytest.fixture(scope="module")
+def parts(s3_server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> list[Stored]:
+    """Two results of several blocks each, which can be merged but for outputs/same."""
+    made = []
+    for part in "ab":
+        root = tmp_path_factory.mktemp(f"part-{part}")
+        (root / "outputs").mkdir()
+        (root / "stdout").write_text(f"part {part}\n")
+        (root / "outputs" / part).write_bytes(gzip.compress(part.encode()) * 100_000)
+        (root / "outputs" / "same").write_text("same\n")
+        made.append(stored_results.stored(s3_server, bucket, asyncio.run(packed(root))))
+    return made
+
+
+def params(parts: Sequence[Stored], *, endpoint: str = "") -> list[ResultParams]:
+    return [
+        part.params(execution_id=f"e-{number}", partition_index=number, endpoint=endpoint)
+        for number, part in enumerate(parts)
+    ]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+async def test_progress_goes_to_the_total_of_all_results(parts: list[Stored], tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    async with offering(lambda: params(parts)) as client:
+        fetched = await get_results(
+            client, JOB, output_dir=tmp_path, on_progress=lambda done, total: seen.append((done, total))
+        )
+    total_bytes = sum(len(part.archive) for part in parts)
+    assert fetched == Fetched(folder=tmp_path, count=2, size_bytes=total_bytes)
+    assert seen[-1] == (total_bytes, total_bytes)
+    assert (tmp_path / "e-1" / "stdout").read_text() == "part b\n"
+
+
+async def test_a_download_that_is_cancelled_leaves_nothing(parts: list[Stored], tmp_path: Path) -> None:
+    async def hold(_: int) -> None:
+        await asyncio.Event().wait()
+
+    async with (
+        gate(parts[0].server, before=hold) as between,
+        offering(lambda: params(parts, endpoint=between.endpoint)) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        task = group.create_task(get_results(client, JOB, output_dir=tmp_path), name="get")
+        await eventually(lambda: len(between.ranges) == 2, what="both are being fetched")
+        assert len(names(tmp_path)) >= 1, "what is not checked yet is beside its place"
+        task.cancel()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("paths", [(), ("stdout",)], ids=["all", "paths"])
+async def test_one_result_that_is_damaged_keeps_the_others_from_being_placed(
+    parts: list[Stored], tmp_path: Path, paths: tuple[str, ...]
+) -> None:
+    def wrong() -> list[ResultParams]:
+        good, bad = params(parts)
+        wrong = msgspec.structs.replace(bad, sha256="0" * 64, index_sha256="0" * 64)
+        return [good, wrong]
+
+    async with offering(wrong) as client:
+        with pytest.raises(DigestMismatch, match="e-1"):
+            await get_results(client, JOB, paths=paths, output_dir=tmp_path)
+    assert names(tmp_path) == []
+
+
+async def test_an_archive_that_is_none_leaves_nothing(s3_server: S3Server, bucket: str, tmp_path: Path) -> None:
+    odd = Stored(s3_server, bucket, gzip.compress(b"x" * 10_000), entries=1, raw_size=1)
+    async with offering(lambda: params([odd])) as client:
+        for paths in ((), ("stdout",)):
+            with pytest.raises(ArchiveDamaged):
+                await get_results(client, JOB, paths=paths, output_dir=tmp_path)
+    assert names(tmp_path) == []
+
+
+async def test_a_folder_that_was_made_goes_when_nothing_came_into_it(
+    parts: list[Stored], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with offering(lambda: params([])) as client:
+        with pytest.raises(NoResults):
+            await get_results(client, JOB)
+    async with offering(lambda: params(parts)) as client:
+        await get_results(client, JOB, paths=["stdout"], partition=0)
+    assert names(tmp_path) == ["job-j-1", "job-j-1/stdout"]
+
+
+async def test_what_is_in_the_way_is_told_before_any_content_is_fetched(parts: list[Stored], tmp_path: Path) -> None:
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "a").write_text("mine")
+    async with (
+        gate(parts[0].server) as between,
+        offering(lambda: params(parts[:1], endpoint=between.endpoint)) as client,
+    ):
+        with pytest.raises(ResultsInTheWay, match="outputs/a"):
+            await get_results(client, JOB, paths=["outputs/*"], output_dir=tmp_path)
+        assert len(between.ranges) == 1, "the index alone"
+    assert names(tmp_path) == ["outputs", "outputs/a"]
+    assert (tmp_path / "outputs" / "a").read_text() == "mine"
+
+
+async def test_a_folder_that_leads_elsewhere_is_not_filled(parts: list[Stored], tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "into").mkdir()
+    (tmp_path / "into" / "outputs").symlink_to("../elsewhere")
+    async with offering(lambda: params(parts[:1])) as client:
+        with pytest.raises(ResultsInTheWay, match="outputs"):
+            await get_results(client, JOB, paths=["outputs/same"], output_dir=tmp_path / "into")
+    assert names(tmp_path / "elsewhere") == []
+
+
+async def test_results_are_merged_or_none_is_placed(parts: list[Stored], tmp_path: Path) -> None:
+    async with offering(lambda: params(parts)) as client:
+        with pytest.raises(ResultsNotMerged, match="outputs/same"):
+            await get_results(client, JOB, merge=True, output_dir=tmp_path)
+        assert names(tmp_path) == []
+        await get_results(client, JOB, merge=True, paths=["stdout", "outputs/?"], output_dir=tmp_path)
+    assert names(tmp_path) == ["outputs", "outputs/a", "outputs/b", "stdout.0", "stdout.1"]
+
+
+async def test_a_path_has_to_match_in_one_of_several_results(parts: list[Stored], tmp_path: Path) -> None:
+    async with offering(lambda: params(parts)) as client:
+        fetched = await get_results(client, JOB, paths=["outputs/b"], output_dir=tmp_path)
+        assert fetched.files == 1
+        assert names(tmp_path) == ["e-1", "e-1/outputs", "e-1/outputs/b"]
+        with pytest.raises(FileNotInResult, match="outputs/c"):
+            await get_results(client, JOB, paths=["stdout", "outputs/c"], output_dir=tmp_path)
+    assert len(names(tmp_path)) == 3, "nothing is placed where a path is wrong"
+
+
+async def test_of_one_result_nothing_is_fetched_where_a_path_is_wrong(parts: list[Stored], tmp_path: Path) -> None:
+    async with (
+        gate(parts[0].server) as between,
+        offering(lambda: params(parts[:1], endpoint=between.endpoint)) as client,
+    ):
+        with pytest.raises(FileNotInResult):
+            await get_results(client, JOB, paths=["stdout", "none"], output_dir=tmp_path)
+        assert len(between.ranges) == 1, "the index alone"
+
+
+async def test_logs_of_a_large_result_are_read_by_its_index(parts: list[Stored]) -> None:
+    found: list[tuple[str, bytes]] = []
+    async with gate(parts[0].server) as between, offering(list) as client:
+        (result,) = params(parts[:1], endpoint=between.endpoint)
+        await stream_output(client, JOB, result, lambda stream, data: found.append((stream, data)))
+    assert found == [("stdout", b"part a\n")]
+    assert len(between.ranges) == 2
+    assert between.ranges[1].startswith("bytes="), "the archive is not fetched as a whole"
+
+
+async def test_of_raw_archives_none_is_placed_before_all_are_there_and_what_came_is_kept(
+    parts: list[Stored], tmp_path: Path
+) -> None:
+    second = parts[1]
+    second.delete(second.key)
+    async with offering(lambda: params(parts)) as client:
+        with pytest.raises(DownloadFailed, match="no longer in the bucket"):
+            await get_results(client, JOB, raw=True, output_dir=tmp_path)
+        assert not list(tmp_path.rglob("*.tar.gz"))
+        second.put(second.archive)
+        await get_results(client, JOB, raw=True, output_dir=tmp_path)
+    assert names(tmp_path / "raw") == ["j-1_e-0.tar.gz", "j-1_e-1.tar.gz"]
+    assert (tmp_path / "raw" / "j-1_e-1.tar.gz").read_bytes() == second.archive
+
+
+async def test_where_no_byte_of_an_archive_came_nothing_is_left(parts: list[Stored], tmp_path: Path) -> None:
+    wrong = [part.params(etag='"another"', execution_id="e-0") for part in parts[:1]]
+    async with offering(lambda: wrong) as client:
+        with pytest.raises(Damaged, match="was replaced"):
+            await get_results(client, JOB, raw=True, output_dir=tmp_path)
+    assert names(tmp_path) == []
+
+
+async def test_what_was_opened_for_a_cancelled_download_is_closed() -> None:
+    opening, may_go_on, story = threading.Event(), threading.Event(), []
+
+    def make() -> str:
+        opening.set()
+        may_go_on.wait(10)
+        story.append("made")
+        return "it"
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(made_in_thread(make, story.append), name="make")
+        await eventually(opening.is_set)
+        task.cancel()
+        may_go_on.set()
+    assert story == ["made", "it"]
+
+
+async def test_a_raw_download_goes_on_after_its_process_was_killed(
+    s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    large = Stored(s3_server, bucket, random.Random(6).randbytes(4 * RANGE_BYTES + 1000))
+    killed = asyncio.Event()
+
+    async def hold_the_last(number: int) -> None:
+        if number == 5:
+            await killed.wait()
+
+    async with (
+        gate(s3_server, before=hold_the_last) as between,
+        offering(lambda: params([large], endpoint=between.endpoint)) as client,
+    ):
+        command = [sys.executable, "-m", "tarpon", "job", "get", JOB, "--raw", "--output-dir", str(tmp_path)]
+        command += ["--api-host", client.url]
+        first = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        part = tmp_path / "raw" / "j-1_e-0.tar.gz.part"
+        await eventually(lambda: part.exists() and part.stat().st_size == 4 * RANGE_BYTES, what="most has come")
+        first.kill()
+        await first.wait()
+        killed.set()
+        second = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        assert await second.wait() == 0
+        assert between.ranges[5:] == [f"bytes={4 * RANGE_BYTES}-{len(large.archive) - 1}"]
+    assert names(tmp_path) == ["raw", "raw/j-1_e-0.tar.gz"]
+    assert (tmp_path / "raw" / "j-1_e-0.tar.gz").read_bytes() == large.archive
+
+
+async def test_archives_that_are_kept_can_neither_be_merged_nor_cut(parts: list[Stored], tmp_path: Path) -> None:
+    async with offering(lambda: params(parts)) as client:
+        with pytest.raises(InvalidInput):
+            await get_results(client, JOB, raw=True, merge=True, output_dir=tmp_path)
+        with pytest.raises(InvalidInput):
+            await get_results(client, JOB, raw=True, paths=["stdout"], output_dir=tmp_path)
+
+
+async def test_programs_list_files_and_read_one(parts: list[Stored]) -> None:
+    found = bytearray()
+    async with offering(lambda: params(parts)) as client:
+        async with aclosing(list_files(client, JOB, partition=1)) as entries:
+            listed = [entry.path async for entry in entries]
+        await read_file(client, JOB, "outputs/same", found.extend, execution_id="e-0")
+        with pytest.raises(InvalidInput, match="2 results"):
+            await read_file(client, JOB, "stdout", found.extend)
+    assert listed == ["outputs", "outputs/b", "outputs/same", "stdout"]
+    assert found == b"same\n"
+
+
+async def test_a_slash_parts_a_job_from_a_path_unless_it_is_in_the_jobs_name() -> None:
+    async with offering(list) as client:
+        assert await job_and_paths(client, JOB, ["x"]) == (JOB, ("x",))
+        assert await job_and_paths(client, f"{JOB}/a/b", ["x"]) == (JOB, ("a/b", "x"))
+        assert await job_and_paths(client, f"{JOB}/", []) == (JOB, ())
+        assert await job_and_paths(client, "with/slash", []) == ("with/slash", ())
