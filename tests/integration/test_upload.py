@@ -38,6 +38,7 @@ from shared.messages import (
 )
 from shared.signed_url import Grant, SignedUrl
 from shared.states import FailureReason
+from tests.waiting import eventually
 
 EXECUTION = ExecutionId("e-1")
 SIGNATURE = "X-Amz-Signature=5ec4e7"
