@@ -1,7 +1,8 @@
-"""What large results go through on a whole Tarpon: `python -m benchmarks.large_results sizes|kills|outage`.
+"""What large results go through on a whole Tarpon: `python -m benchmarks.large_results sizes|kills|outage|one-file`.
 
 sizes: results of 1 GiB and 6 GiB of noise are published, and read back from S3 to compare their SHA-256.
 kills: the compute node is killed again and again while it uploads 2 GiB; what is sent twice is counted.
+one-file: one file of a result of 1 GiB in 20,000 files is fetched; what comes from S3 for it is counted.
 outage: S3 is away while 50 jobs end, and the node is killed meanwhile; everything is published when S3 is back.
 
 Prints one JSON object. Needs up to 20 GB of disk below $TMPDIR, and minutes.
@@ -40,7 +41,7 @@ class Bed(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["sizes", "kills", "outage"])
+    parser.add_argument("what", choices=["sizes", "kills", "outage", "one-file"])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 6], help="GiB of each result")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=50)
@@ -54,6 +55,8 @@ def main() -> None:
                 answer = {f"{size} GiB": _publish(bed, size * GIB) for size in arguments.sizes}
             case "kills":
                 answer = _kills(bed, arguments.kills, random.Random(arguments.seed)) | {"seed": arguments.seed}
+            case "one-file":
+                answer = _one_file(bed)
             case _:
                 answer = _outage(bed, arguments.jobs, arguments.away)
     print(json.dumps(answer, indent=2))
@@ -115,6 +118,27 @@ def _kills(bed: Bed, kills: int, dice: random.Random) -> dict[str, Any]:
         "bytes_sent_again": again,
         "bytes_sent_again_per_kill_in_parts": round(again / max(1, done) / PART_BYTES, 2),
         "allowed_parts_per_kill": PARTS_IN_FLIGHT + 1,
+    }
+
+
+def _one_file(bed: Bed) -> dict[str, Any]:
+    script = "mkdir -p out; head -c 1073741824 /dev/urandom | split -b 53688 -a 5 - out/f; ls out | wc -l"
+    job = bed.stack.submit(process_job(script, ResultPaths=OUT, Resources={"Disk": "50GB"}))
+    told = _told(bed.stack.wait_ended(job, within=LONGEST_SECONDS))
+    before = bed.gate.received_bytes
+    begun = time.monotonic()
+    listed = len(bed.stack.cli("job", "files", job).stdout.splitlines())
+    listing, middle = bed.gate.received_bytes - before, time.monotonic()
+    target = bed.stack.root / "one"
+    target.mkdir()
+    bed.stack.cli("job", "get", job, "out/faaabz", "--output-dir", str(target))
+    return told | {
+        "lines_listed": listed,
+        "bytes_for_the_listing": listing,
+        "seconds_for_the_listing": round(middle - begun, 2),
+        "bytes_for_one_file": bed.gate.received_bytes - before - listing,
+        "seconds_for_one_file": round(time.monotonic() - middle, 2),
+        "bytes_of_the_file": (target / "out" / "faaabz").stat().st_size,
     }
 
 

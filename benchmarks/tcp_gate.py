@@ -16,6 +16,7 @@ class TcpGate:
         self.port = port
         self.sent_bytes = 0
         """From clients to the target."""
+        self.received_bytes = 0
         self._target_port = target_port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gate", daemon=True)
@@ -61,8 +62,8 @@ class TcpGate:
                 self._open.add(target)
                 try:
                     async with asyncio.TaskGroup() as group:
-                        group.create_task(self._pass(reader, target, counts=True), name="to target")
-                        group.create_task(self._pass(target_reader, writer, counts=False), name="to client")
+                        group.create_task(self._pass(reader, target, is_sent=True), name="to target")
+                        group.create_task(self._pass(target_reader, writer, is_sent=False), name="to client")
                 finally:
                     self._open.discard(target)
                     target.close()
@@ -70,10 +71,13 @@ class TcpGate:
             self._open.discard(writer)
             writer.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_sent: bool) -> None:
         with contextlib.suppress(OSError):
             while piece := await reader.read(PIECE_BYTES):
-                self.sent_bytes += len(piece) if counts else 0
+                if is_sent:
+                    self.sent_bytes += len(piece)
+                else:
+                    self.received_bytes += len(piece)
                 writer.write(piece)
                 await writer.drain()
             writer.write_eof()

@@ -67,7 +67,7 @@ class Upload:
         *,
         on_waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.trouble = Trouble(on_waiting, uploading.queued)
+        self.trouble = grants.watcher = Trouble(on_waiting, uploading.queued)
         self._execution_id = execution_id
         self._root = root
         self._scratch = scratch

@@ -25,7 +25,9 @@ S3_CODE = "S3Code"
 """Under which name the details of a StorageUnavailable from here tell what S3 said."""
 # After a conflict the whole upload has to be made again (Amazon S3 API reference, "CompleteMultipartUpload").
 _LOST = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "ConditionalRequestConflict"})
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 5
+_BEGIN_SECONDS = 8.0
+"""For what S3 does at once. A node asks again after 10 s; it must not find its last question still being worked on."""
 _COMPLETE_SECONDS = 240
 """S3 may take minutes to put many parts together; it answers with white space meanwhile."""
 
@@ -67,11 +69,11 @@ class MultipartUploads:
     async def begin(self, key: str, *, keys: Snapshot) -> str:
         """The id of a new upload."""
         try:
-            async with self._client(keys) as client:
+            async with asyncio.timeout(_BEGIN_SECONDS), self._client(keys) as client:
                 answer = await client.create_multipart_upload(
                     Bucket=self._settings.bucket, Key=key, ContentType="application/gzip"
                 )
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, TimeoutError) as error:
             raise _unavailable("begin an upload", error) from None
         return str(answer["UploadId"])
 
@@ -103,12 +105,12 @@ class MultipartUploads:
     async def abort(self, key: str, upload_id: str, *, keys: Snapshot) -> None:
         """Needs s3:AbortMultipartUpload, which the least policy does not grant. An unknown upload is fine."""
         try:
-            async with self._client(keys) as client:
+            async with asyncio.timeout(_BEGIN_SECONDS), self._client(keys) as client:
                 await client.abort_multipart_upload(Bucket=self._settings.bucket, Key=key, UploadId=upload_id)
         except ClientError as error:
             if _failure(error).code != "NoSuchUpload":
                 raise _unavailable("abort an upload", error) from None
-        except BotoCoreError as error:
+        except (BotoCoreError, TimeoutError) as error:
             raise _unavailable("abort an upload", error) from None
 
     @asynccontextmanager
@@ -207,7 +209,7 @@ def _failure(error: ClientError) -> S3Failure:
     )
 
 
-def _unavailable(what: str, error: ClientError | BotoCoreError) -> StorageUnavailable:
+def _unavailable(what: str, error: ClientError | BotoCoreError | TimeoutError) -> StorageUnavailable:
     if not isinstance(error, ClientError):
         return StorageUnavailable(f"S3 would not {what}: {type(error).__name__}.")
     failure = _failure(error)

@@ -288,10 +288,7 @@ GOLDEN: list[tuple[Message, str]] = [
     ),
     (
         PartsRequest(execution_id=EXECUTION, upload_id="u-1", first=3, count=1, s3_code="ExpiredToken"),
-        (
-            '{"type":"PartsRequest","execution_id":"e-1","upload_id":"u-1","first":3,"count":1,'
-            '"s3_code":"ExpiredToken"}'
-        ),
+        ('{"type":"PartsRequest","execution_id":"e-1","upload_id":"u-1","first":3,"count":1,"s3_code":"ExpiredToken"}'),
     ),
     (
         CompleteUpload(execution_id=EXECUTION, upload_id="u-1", etags=("a", "b")),

@@ -106,9 +106,11 @@ def journalled(stack: Stack) -> int:
 
 async def test_results_wait_while_s3_is_away_and_are_published_when_it_is_back(stack: Stack, s3: FaultyS3) -> None:
     await start(stack, s3)
-    counters = [stack.root / f"runs-{number}" for number in range(3)]
+    sizes = [10, 1000, 2 * PART_BYTES]
+    counters = [stack.root / f"runs-{size}" for size in sizes]
     await s3.shut()
-    jobs = [await asyncio.to_thread(stack.submit, process_job(f"echo run >> {each}; echo kept")) for each in counters]
+    scripts = [f"echo run >> {each}; head -c {size} /dev/urandom" for each, size in zip(counters, sizes, strict=True)]
+    jobs = [await asyncio.to_thread(stack.submit, process_job(script)) for script in scripts]
     await asyncio.to_thread(
         wait_until, lambda: any(waits(stack, job) for job in jobs), within=25, what="a job says that it waits"
     )

@@ -329,6 +329,28 @@ async def test_a_beginning_that_fails_is_tried_again(large: Publishing) -> None:
     assert large.s3.planned == 0
 
 
+async def test_a_beginning_that_s3_does_not_answer_is_given_up_before_the_node_asks_again(
+    large: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.s3_multipart._BEGIN_SECONDS", 1.5)
+    never = asyncio.Event()
+    large.s3.plan(Kind.BEGIN, Fault(hold=never))
+    await large.published()
+    never.set()
+    assert large.requests(BeginUpload) == 2
+
+
+async def test_what_the_orchestrator_waits_for_is_told_too(large: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compute.delivery.TOLD_AFTER_SECONDS", 0.0)
+    large.s3.plan(Kind.BEGIN, *[SLOW_DOWN] * 4)
+    large.s3.plan(Kind.COMPLETE, *[CUT_AT_ONCE] * 4)
+    upload, _ = await large.published()
+    begin, complete = large.told
+    assert begin.startswith("S3 would not begin an upload: 503 SlowDown")
+    assert complete.startswith("S3 would not complete an upload: ")
+    assert not upload.trouble.is_waiting
+
+
 async def test_a_completion_that_fails_is_tried_again(large: Publishing) -> None:
     large.s3.plan(Kind.COMPLETE, *PASSING)
     await large.published()
