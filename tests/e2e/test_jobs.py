@@ -113,12 +113,15 @@ def test_a_stopped_job_stops_its_task(running: Stack) -> None:
     wait_until(marker.exists, within=10, what="the task was asked to end")
 
 
-def test_a_result_that_is_too_large_fails_with_the_limit(running: Stack) -> None:
+def test_a_result_over_the_limit_of_its_node_fails_with_the_limit(running: Stack) -> None:
+    running.start_compute("narrow", Labels="size=narrow", Publishers_Archive_SizeLimit="20MB")
     job = process_job("mkdir outputs; head -c 40000000 /dev/urandom > outputs/noise")
     job["Tasks"][0]["ResultPaths"] = [{"Name": "outputs", "Path": "/outputs"}]
+    job["Constraints"] = [{"Key": "size", "Operator": "=", "Values": ["narrow"]}]
     described = running.wait_ended(running.submit(job))
+    running.computes.pop("narrow").stop()
     assert described["Job"]["State"]["StateType"] == "Failed"
-    assert "16.0 MiB" in described["Job"]["State"]["Message"]
+    assert "this node's limit of 19.1 MiB" in described["Job"]["State"]["Message"]
 
 
 def test_a_job_without_publisher_completes_with_its_output_in_the_record(running: Stack) -> None:
