@@ -4,6 +4,7 @@ What the orchestrator decides and signs is its own code; its records alone are k
 """
 
 import asyncio
+import functools
 import hashlib
 import os
 import uuid
@@ -210,9 +211,9 @@ class Publishing:
         return body
 
     def uploads(self) -> list[str]:
-        """The ids of unfinished uploads."""
+        """The ids of the execution's unfinished uploads."""
         listed = self.client.list_multipart_uploads(Bucket=self.bucket.settings.bucket)
-        return [each["UploadId"] for each in listed.get("Uploads", [])]
+        return [each["UploadId"] for each in listed.get("Uploads", []) if each["Key"] == self.object_key]
 
     def requests(self, kind: type[UploadRequest] = GrantRequest) -> int:
         return sum(isinstance(each, kind) for each in self.asked)
@@ -235,12 +236,18 @@ def keys_from(keys: list[Keys]) -> CredentialSource:
     return CredentialSource(load)
 
 
+@functools.cache
+def _bucket_of(server: S3Server) -> str:
+    """One for all tests, which keep apart by the names of their executions: making one takes a third of a second."""
+    return server.create_bucket()
+
+
 @asynccontextmanager
 async def publishing(
     server: S3Server, folder: Path, *, part_bytes: int = PART_BYTES, keys: list[Keys] | None = None
 ) -> AsyncIterator[Publishing]:
     """With the orchestrator's probe done and its uploads begun and completed through the proxy too."""
-    name = await asyncio.to_thread(server.create_bucket)
+    name = await asyncio.to_thread(_bucket_of, server)
     async with FaultyS3(server.endpoint).serving() as s3, upload_session() as http:
         settings = BucketSettings(bucket=name, key="results", region=REGION, endpoint=s3.endpoint)
         credentials = keys_from([server.orchestrator] if keys is None else keys)

@@ -233,6 +233,7 @@ async def test_a_result_reaches_the_bucket_with_the_url_of_the_assignment(
 
 
 async def test_a_node_tells_that_a_result_waits_for_s3(orchestrator: Orchestrator, node: NodeProcess) -> None:
+    orchestrator.new_grant = lambda: SignedUrl(method="PUT", url=UNREACHABLE, lifetime_seconds=3600)
     await orchestrator.order(order := assignment("echo hello"))
     await orchestrator.fact(order.execution_id, TaskEnded)
     await eventually(lambda: [beat.waiting_for_s3 for beat in orchestrator.heartbeats[-1:]] == [1])

@@ -228,6 +228,9 @@ async def test_with_another_size_of_parts_everything_is_sent_again(large: Publis
     _, end = await large.published()
     assert end.parts == 4
     assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes
+    written = UploadJournal(large.scratch).read()
+    assert written is not None
+    assert (written.part_bytes, sorted(written.parts)) == (6 << 20, [1, 2, 3, 4])
 
 
 async def test_a_damaged_journal_costs_sending_and_nothing_else(large: Publishing) -> None:

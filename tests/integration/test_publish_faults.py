@@ -388,8 +388,12 @@ async def test_a_completion_of_what_s3_does_not_know_may_be_answered_with_200(la
 
 
 @pytest.mark.parametrize("fault", [LOSE_ANSWER, TRUNCATE], ids=name)
-async def test_a_completion_whose_answer_was_lost_is_found_to_be_done(large: Publishing, fault: Fault) -> None:
-    large.s3.plan(Kind.COMPLETE, fault)
+@pytest.mark.parametrize("then", [PASS, NO_SUCH_UPLOAD, PRECONDITION_FAILED], ids=name)
+async def test_a_completion_whose_answer_was_lost_is_found_to_be_done(
+    large: Publishing, fault: Fault, then: Fault
+) -> None:
+    """Services differ in what they say when it is asked of them once more."""
+    large.s3.plan(Kind.COMPLETE, fault, then)
     await large.published()
     assert large.requests(BeginUpload) == 1
     assert len(large.s3.of(Kind.PART)) == 3
