@@ -311,7 +311,7 @@ class ExecutionCancelled(Fact, frozen=True, kw_only=True, tag="ExecutionCancelle
 
 
 class ExecutionProgressed(Fact, frozen=True, kw_only=True, tag="ExecutionProgressed"):
-    """What a task that does not run yet waits for, in a sentence. It changes no state and may be lost.
+    """What a task that does not run yet, or a result, waits for, in a sentence. It changes no state and may be lost.
 
     It travels in reports of its own: an orchestrator that does not know it sets aside the whole report.
     """
