@@ -15,6 +15,7 @@ from compute.backoff import Backoff
 from compute.grants import Urls
 from compute.put import NotAnswered, Stored, put
 from shared.ids import ExecutionId
+from shared.logs import about
 from shared.quantities import format_bytes
 from shared.s3_errors import S3Failure, UploadAction, action_for
 from shared.signed_url import Grant
@@ -51,18 +52,33 @@ class Pace:
         return f"<Pace {format_bytes(int(self._bytes_per_second))}/s>"
 
 
+class UploadTotals:
+    """What this node has uploaded since it began, and how often it had to try again or to ask for another URL."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.retries = 0
+        self.renewals = 0
+
+    def __repr__(self) -> str:
+        return f"<UploadTotals {format_bytes(self.bytes)}, {self.retries} retries, {self.renewals} renewals>"
+
+
 class Trouble:
     """What happened to the deliveries of one upload. `on_waiting` is told when nothing has got through for a while.
 
     What happens to one happens to those that are `queued` behind it as well.
     """
 
-    def __init__(self, on_waiting: Callable[[str], None], queued: Collection["Trouble"] = ()) -> None:
+    def __init__(
+        self, on_waiting: Callable[[str], None], queued: Collection["Trouble"] = (), totals: UploadTotals | None = None
+    ) -> None:
         self.retries = 0
         self.renewals = 0
         self.problem = ""
         self._on_waiting = on_waiting
         self._queued = queued
+        self._totals = totals or UploadTotals()
         self._telling: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -78,6 +94,19 @@ class Trouble:
             each.problem = problem
             if each._telling is None:  # noqa: SLF001  # of this class
                 each._tell_in(TOLD_AFTER_SECONDS)  # noqa: SLF001
+
+    def retried(self) -> None:
+        self.retries += 1
+        self._totals.retries += 1
+
+    def renewed(self) -> None:
+        self.renewals += 1
+        self._totals.renewals += 1
+
+    def stored(self, size_bytes: int) -> None:
+        """S3 has taken so much."""
+        self._totals.bytes += size_bytes
+        self.went_well()
 
     def went_well(self) -> None:
         for each in (self, *self._queued):
@@ -142,11 +171,12 @@ class Delivery:
             self._unanswered = 0
             if isinstance(answer, Stored):
                 self._pace.learn(len(self._content), time.monotonic() - begun)
-                self._trouble.went_well()
+                self._trouble.stored(len(self._content))
                 return answer
             action = action_for(answer)
             self._s3_code = answer.code
-            _log.info("Execution %s: S3 answered %s; next: %s.", self._execution_id, answer, action.value)
+            told = "Execution %s: S3 answered %s; next: %s."
+            _log.info(told, self._execution_id, answer, action.value, extra=about(execution=self._execution_id))
             self._trouble.failed(str(answer))
             if not await self._prepare_another_try(action):
                 return answer
@@ -164,15 +194,16 @@ class Delivery:
     async def _renew(self) -> Grant:
         grant = await self._urls.renew(self._s3_code)
         self._s3_code = ""
-        self._trouble.renewals += 1
+        self._trouble.renewed()
         self._unanswered = 0
         self._fresh = True
         return grant
 
     async def _after_no_answer(self, problem: str) -> None:
-        _log.info("Execution %s: the upload was cut off (%s); trying again.", self._execution_id, problem)
+        told = "Execution %s: the upload was cut off (%s); trying again."
+        _log.info(told, self._execution_id, problem, extra=about(execution=self._execution_id))
         self._trouble.failed(problem)
-        self._trouble.retries += 1
+        self._trouble.retried()
         self._unanswered += 1
         await self._pauses.pause()
         if self._unanswered >= UNANSWERED_PER_URL:
@@ -200,5 +231,5 @@ class Delivery:
                 await self._pauses.pause()
             case UploadAction.SETTLE | UploadAction.FAIL:
                 return False
-        self._trouble.retries += 1
+        self._trouble.retried()
         return True

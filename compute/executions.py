@@ -14,6 +14,7 @@ from compute.logs import read_output
 from compute.reports import Reports
 from compute.slots import Slots
 from shared.ids import ExecutionId
+from shared.logs import about
 from shared.messages import Accepted, Assignment, Heartbeat, OutputRead, ReadOutput, Rejected
 from shared.signed_url import Grant
 
@@ -59,16 +60,25 @@ class Executions:
         self._inventories += 1
         return self._inventories, tuple(self._held)
 
-    def heartbeat(self) -> Heartbeat:
+    def activities(self) -> dict[Activity, int]:
+        """How many are held, by what is done about each."""
         counts = dict.fromkeys(Activity, 0)
         for execution in self._held.values():
             counts[execution.activity] += 1
+        return counts
+
+    @property
+    def waiting_for_s3(self) -> int:
+        return sum(execution.waits_for_s3 for execution in self._held.values())
+
+    def heartbeat(self) -> Heartbeat:
+        counts = self.activities()
         return Heartbeat(
             session=self.session,
             running=counts[Activity.RUNNING],
             queued=counts[Activity.QUEUED],
             publishing=counts[Activity.PUBLISHING],
-            waiting_for_s3=sum(execution.waits_for_s3 for execution in self._held.values()),
+            waiting_for_s3=self.waiting_for_s3,
             leaving=self._stopping,
         )
 
@@ -106,6 +116,7 @@ class Executions:
         finally:
             execution.accepted.set()
         self._start(execution)
+        _log.info("Execution %s is taken on.", execution.id, extra=execution.about)
         return self.accepted()
 
     def adopt(self, entry: Entry) -> None:
@@ -160,7 +171,8 @@ class Executions:
             try:
                 await self._journal.delete(execution_id)
             except OSError as error:
-                _log.warning("The folder of execution %s cannot be removed: %s", execution_id, error)
+                told = "The folder of execution %s cannot be removed: %s"
+                _log.warning(told, execution_id, error, extra=about(execution=execution_id))
 
     def take_nothing_on(self) -> None:
         """From now on, until the end of this process; heartbeats say so."""
@@ -186,6 +198,7 @@ class Executions:
 
     async def _carry_out(self, execution: Execution) -> None:
         await self._supervisor.carry_out(execution)
+        _log.info("Execution %s is over: %s.", execution.id, execution.entry.phase.value, extra=execution.about)
         if execution.stop is Stop.SETTLED:
             self._drop(execution.id)
         async with self._changed:

@@ -10,6 +10,7 @@ from compute.journal import Entry
 from compute.slots import Slot
 from compute.upload import Upload
 from shared.ids import ExecutionId
+from shared.logs import about
 
 
 class Activity(enum.Enum):
@@ -50,6 +51,11 @@ class Execution:
     @property
     def id(self) -> ExecutionId:
         return self.entry.execution_id
+
+    @property
+    def about(self) -> dict[str, str]:
+        """For a log line about it."""
+        return about(execution=self.id, job=self.entry.assignment.job_id)
 
     @property
     def was_interrupted(self) -> bool:

@@ -32,7 +32,10 @@ class TooLarge(Exception):
 
 
 class MultipartUpload:
-    """One upload in parts. `send`, called once, raises UploadIsLost, PartRefused, TooLarge, GrantRefused, OSError."""
+    """One upload in parts. `send`, called once, raises UploadIsLost, PartRefused, TooLarge, GrantRefused, OSError.
+
+    After it comes `complete`.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class MultipartUpload:
         self._part_bytes = part_bytes
         self._limit_bytes = limit_bytes
         self._in_flight = asyncio.Semaphore(PARTS_IN_FLIGHT)
+        self._begun = asyncio.Event()
         self._upload_id = ""
         self._urls: PartUrls
         self._stored: dict[int, StoredPart] = {}
@@ -72,13 +76,16 @@ class MultipartUpload:
         return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{self.parts}"
 
     async def send(self, first: Part, lost: str) -> None:
-        """Send the whole archive, of which `first` is packed; `lost` is the id of an upload that S3 does not know."""
-        await self._begin(lost)
+        """Send all parts, of which `first` is packed; `lost` is the id of an upload that S3 does not know."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._begin(lost), name="beginning of the upload")
                 await self._send_parts(first, group)
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one reason is enough
+
+    async def complete(self) -> None:
+        """Make the parts one object. Raises UploadIsLost, GrantRefused."""
         etags = tuple(self._stored[number].etag for number in range(1, self.parts + 1))
         await self._grants.complete(self._upload_id, etags)
 
@@ -90,6 +97,7 @@ class MultipartUpload:
             self._upload_id = await self._grants.begin_upload(lost)
             await asyncio.to_thread(self._journal.begin, self._upload_id, self._part_bytes)
         self._urls = self._grants.parts(self._upload_id)
+        self._begun.set()
 
     async def _send_parts(self, part: Part, group: asyncio.TaskGroup) -> None:
         while True:
@@ -109,6 +117,7 @@ class MultipartUpload:
         try:
             md5 = await part.md5()
             self._digests[part.number] = md5
+            await self._begun.wait()
             stored = self._stored.get(part.number)
             if stored is None or stored.md5 != md5.hex():
                 if self._urls.wants_more(part.number):

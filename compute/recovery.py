@@ -11,6 +11,7 @@ from compute.engines import Engine, OutlivingEngine
 from compute.executions import Executions
 from compute.journal import DamagedEntry, Entry, Happening, Journal, Phase
 from compute.reports import Reports
+from shared.logs import about
 from shared.messages import ExecutionFailed
 from shared.states import FailureReason
 
@@ -42,7 +43,8 @@ async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine])
     if engine is not None:
         killed = await asyncio.to_thread(engine.end_left_over, entry.process, entry.execution_id)
         if killed:
-            _log.warning("Ended %d left-over processes of execution %s.", killed, entry.execution_id)
+            told = "Ended %d left-over processes of execution %s."
+            _log.warning(told, killed, entry.execution_id, extra=about(execution=entry.execution_id))
     fact = ExecutionFailed(
         reason=FailureReason.NODE_RESTARTED.value, detail="The node was restarted while the execution was on it."
     )
@@ -53,7 +55,8 @@ async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine])
         await asyncio.to_thread(journal.workspace(entry.execution_id).discard)
         await journal.write(failed)
     except OSError as error:
-        _log.warning("The journal of execution %s cannot be brought up to date: %s", entry.execution_id, error)
+        told = "The journal of execution %s cannot be brought up to date: %s"
+        _log.warning(told, entry.execution_id, error, extra=about(execution=entry.execution_id))
     return failed
 
 

@@ -29,6 +29,7 @@ from compute.held_execution import Execution
 from compute.identity import Identity, load_identity
 from compute.journal import Journal
 from compute.machine import allocated, detect_capacity
+from compute.metrics import Metrics, serve_metrics
 from compute.put import upload_session
 from compute.recovery import recover
 from compute.registration import Registrar
@@ -41,6 +42,7 @@ from shared.aio import background, finish
 from shared.config import Config
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.job_rules import MANAGED
+from shared.logs import about
 from shared.loopback import loopback_id
 from shared.messages import NodeInfo, encode
 from shared.quantities import parse_bytes
@@ -118,9 +120,10 @@ async def _serve(
         disk_limit_bytes=parse_bytes(config.compute.disk_limit),
     )
     async with background(reports=reports.run()) as group:
+        slots = Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity)
         executions = Executions(
             journal=journal,
-            slots=Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity),
+            slots=slots,
             supervisor=supervisor,
             reports=reports,
             ask=UploadRequests(connection, subjects.node_requests(me)).ask,
@@ -129,7 +132,9 @@ async def _serve(
         await recover(journal, node.offer.engines, executions, reports)
         registrar = Registrar(connection, subjects.node_requests(me), node.info, executions)
         assignments = Assignments(executions, node.offer, registrar.register_soon)
+        metrics = Metrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
         async with (
+            serve_metrics(config.compute.metrics.address, metrics),
             connection.subscribe(subjects.node_orders(me)) as orders,
             background(
                 assignments=assignments.run(orders),
@@ -144,7 +149,7 @@ async def _serve(
                 **({"docker": node.docker.watch(registrar.register_soon)} if node.docker else {}),
             ),
         ):
-            _log.info("Compute node %s takes orders.", me)
+            _log.info("Compute node %s takes orders.", me, extra=about(node=me))
             ready()
             farewell = partial(_say_farewell, connection, subjects.node_heartbeat(me), executions)
             await _until_cancelled(executions, reports, connection, farewell)

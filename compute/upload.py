@@ -6,9 +6,10 @@ an S3 multipart upload. No byte of it touches the disk.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from compute.archive import ArchiveStream, ArchiveSummary, Part
 from compute.archive_index import ArchiveIndex
@@ -20,6 +21,7 @@ from compute.put import Stored
 from compute.uploading import PartBuffers, Uploading
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
+from shared.logs import about
 from shared.quantities import format_bytes
 from shared.s3_errors import S3Failure, UploadAction, action_for
 from shared.states import FailureReason
@@ -67,7 +69,7 @@ class Upload:
         *,
         on_waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.trouble = grants.watcher = Trouble(on_waiting, uploading.queued)
+        self.trouble = grants.watcher = Trouble(on_waiting, uploading.queued, uploading.totals)
         self._execution_id = execution_id
         self._root = root
         self._scratch = scratch
@@ -94,7 +96,8 @@ class Upload:
                 try:
                     return await self._pack_and_send(lost)
                 except UploadIsLost as error:
-                    _log.warning("Execution %s: its upload is lost and begins anew: %s", self._execution_id, error)
+                    told = "Execution %s: its upload is lost and begins anew: %s"
+                    _log.warning(told, self._execution_id, error, extra=about(execution=self._execution_id))
                     lost = error.upload_id
         except PartRefused as refusal:
             return NotSent(reason=FailureReason.PUBLISH_REFUSED, detail=f"S3 refused the result: {refusal}")
@@ -130,13 +133,7 @@ class Upload:
         if archive.index is None:
             await self._put_whole(part, md5)
             return Sent(md5=md5.hex(), summary=archive.summary)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._put_whole(part, md5), name="archive")
-                index = group.create_task(self._put_index(archive.index), name="index")
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None  # one reason is enough
-        size_bytes, sha256 = index.result()
+        size_bytes, sha256 = await self._with_index(self._put_whole(part, md5), archive.index)
         return Sent(md5=md5.hex(), summary=archive.summary, index_bytes=size_bytes, index_sha256=sha256)
 
     async def _put_whole(self, part: Part, md5: bytes) -> None:
@@ -160,7 +157,7 @@ class Upload:
         )
         await upload.send(first, lost)
         assert archive.index is not None
-        size_bytes, sha256 = await self._put_index(archive.index)
+        size_bytes, sha256 = await self._with_index(upload.complete(), archive.index)
         return Sent(
             md5=upload.md5,
             summary=archive.summary,
@@ -169,17 +166,29 @@ class Upload:
             index_sha256=sha256,
         )
 
+    async def _with_index(self, archive: Coroutine[Any, Any, None], index: ArchiveIndex) -> tuple[int, str]:
+        """Do what makes the archive an object, and send its index meanwhile. The answer is the index's."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(archive, name="archive")
+                sent = group.create_task(self._put_index(index), name="index")
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # one reason is enough
+        return sent.result()
+
     async def _put_index(self, index: ArchiveIndex) -> tuple[int, str]:
         """Its size and digest. A result without an index is better than none, so a refusal only means that."""
         try:
             with index.content() as content:
                 answer = await self._deliver(content, index.md5, self._grants.index)
         except GrantRefused as refusal:
-            _log.warning("Execution %s has no index: %s", self._execution_id, refusal.message)
+            told = "Execution %s has no index: %s"
+            _log.warning(told, self._execution_id, refusal.message, extra=about(execution=self._execution_id))
             return 0, ""
         if isinstance(answer, Stored):
             return index.size_bytes, index.sha256
-        _log.warning("Execution %s has no index: S3 answered %s.", self._execution_id, answer)
+        told = "Execution %s has no index: S3 answered %s."
+        _log.warning(told, self._execution_id, answer, extra=about(execution=self._execution_id))
         return 0, ""
 
     async def _deliver(self, content: memoryview, md5: bytes, urls: Urls) -> Stored | S3Failure:

@@ -8,7 +8,7 @@ from typing import Self
 import aiohttp
 
 from compute.archive import ArchiveThreads
-from compute.delivery import FIRST_PAUSE_SECONDS, Pace, Trouble
+from compute.delivery import FIRST_PAUSE_SECONDS, Pace, Trouble, UploadTotals
 from compute.gzip_blocks import LEVEL
 from compute.part_size import PART_BYTES
 
@@ -35,6 +35,7 @@ class Uploading:
     ) -> None:
         self.http = http
         self.pace = Pace()
+        self.totals = UploadTotals()
         self.threads = ArchiveThreads(at_once=UPLOADS_AT_ONCE, compressing=compressing, level=level)
         self.part_bytes = part_bytes
         self.limit_bytes = limit_bytes

@@ -1,5 +1,7 @@
 """The HTTP API: one table of routes, which is both what is served and what is described."""
 
+from collections.abc import Callable
+
 import msgspec
 from aiohttp import web
 
@@ -8,17 +10,20 @@ from orchestrator.api_errors import errors_as_answers, with_headers
 from orchestrator.api_job_parts import JobParts
 from orchestrator.api_jobs import JobRoutes
 from orchestrator.api_logs import LogRoutes
+from orchestrator.api_metrics import MetricsRoutes, counting
 from orchestrator.api_nodes import NodeRoutes
 from orchestrator.api_requests import MAX_BODY_BYTES
 from orchestrator.api_routes import Route
 from orchestrator.locations import Locations
 from orchestrator.logs import Logs
+from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.openapi import document
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared.config import Config
+from shared.metrics import Metric
 
 IDLE_SECONDS = 75.0
 """How long a connection may be without a whole request: longer than usual clients and proxies keep one."""
@@ -27,7 +32,7 @@ LINGER_SECONDS = 5.0
 
 
 class Api:
-    """The routes, in the order in which they are described."""
+    """The routes, in the order in which they are described. `collect` gives what Prometheus is told."""
 
     def __init__(
         self,
@@ -40,6 +45,10 @@ class Api:
         submissions: Submissions,
         locations: Locations,
         logs: Logs,
+        leader: Callable[[], str] = lambda: "",
+        connected: Callable[[], bool] = lambda: True,
+        measures: Measures | None = None,
+        collect: Callable[[], tuple[Metric, ...]] = tuple,
     ) -> None:
         parts = JobParts(model=model, store=store, locations=locations)
         self.routes = (
@@ -47,14 +56,25 @@ class Api:
             *parts.routes(),
             *LogRoutes(parts=parts, logs=logs).routes(),
             *NodeRoutes(model=model, store=store, nodes=nodes).routes(),
-            *AgentRoutes(name=name, config=config, model=model, nodes=nodes, store=store, locations=locations).routes(),
+            *AgentRoutes(
+                name=name,
+                config=config,
+                model=model,
+                nodes=nodes,
+                store=store,
+                locations=locations,
+                leader=leader,
+                connected=connected,
+            ).routes(),
+            *MetricsRoutes(collect).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description."),
         )
+        self._counting = counting(measures or Measures())
         self._document = msgspec.json.encode(document(self.routes))
 
     def application(self) -> web.Application:
         application = web.Application(
-            middlewares=[errors_as_answers],
+            middlewares=[self._counting, errors_as_answers],
             client_max_size=MAX_BODY_BYTES,
             handler_args={"keepalive_timeout": IDLE_SECONDS, "lingering_time": LINGER_SECONDS},
         )

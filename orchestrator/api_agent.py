@@ -1,5 +1,7 @@
 """What the HTTP API tells about the orchestrator itself."""
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from orchestrator import views
@@ -12,6 +14,7 @@ from orchestrator.shown_settings import shown_settings
 from orchestrator.store import Store
 from shared import rest
 from shared.config import Config
+from shared.errors import MessagingUnavailable
 from shared.rest import BASE_PATH
 from shared.version import version_text
 
@@ -20,7 +23,16 @@ DOCUMENT = f"{BASE_PATH}/openapi.json"
 
 class AgentRoutes:
     def __init__(
-        self, *, name: str, config: Config, model: Model, nodes: Nodes, store: Store, locations: Locations
+        self,
+        *,
+        name: str,
+        config: Config,
+        model: Model,
+        nodes: Nodes,
+        store: Store,
+        locations: Locations,
+        leader: Callable[[], str],
+        connected: Callable[[], bool],
     ) -> None:
         self._name = name
         self._config = shown_settings(config)
@@ -28,6 +40,8 @@ class AgentRoutes:
         self._nodes = nodes
         self._store = store
         self._locations = locations
+        self._leader = leader
+        self._connected = connected
 
     def routes(self) -> tuple[Route, ...]:
         alive, ready = "Whether the orchestrator lives.", "Whether the orchestrator can be used: 503 until then."
@@ -76,6 +90,8 @@ class AgentRoutes:
 
     async def get_readyz(self, request: web.Request) -> web.Response:
         self._store.check_ready()
+        if not self._connected():
+            raise MessagingUnavailable("There is no connection to NATS at present.", hint="It is made again by itself.")
         return await self.get_alive(request)
 
     async def get_version(self, _: web.Request) -> web.Response:
@@ -86,6 +102,7 @@ class AgentRoutes:
             rest.AgentNodeResponse(
                 node_id=self._name,
                 node_type=rest.REQUESTER,
+                leader=self._leader(),
                 version=views.version_view(version_text()),
                 publishers=rest.PublishersHealth(s3managed=publisher_health(self._locations)),
             )

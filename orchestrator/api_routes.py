@@ -14,6 +14,7 @@ AGENT = f"{BASE_PATH}/agent"
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
+PLAIN_TEXT = "text/plain"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

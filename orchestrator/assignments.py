@@ -6,15 +6,17 @@ was lost is simply made again; to a node that is away it is made again when the 
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from orchestrator.grants import Grants
 from orchestrator.lifecycle import rejected
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import ExecutionRecord
+from orchestrator.records import ExecutionRecord, about_execution
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared import messages, subjects
+from shared.aio import begin
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId, execution_key
 from shared.messages import Accepted, Assignment, CancelExecution, Order, OrderAnswer, Register, Rejected
@@ -29,7 +31,7 @@ LAST_RETRY_SECONDS = 10.0
 
 
 class Assignments:
-    """Offers and cancels executions; its tasks live in `group`."""
+    """Offers and cancels executions; its tasks live in `group`. `check` raises MessagingUnavailable unless we lead."""
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class Assignments:
         nodes: Nodes,
         grants: Grants,
         publish_seconds: float,
+        check: Callable[[], None],
     ) -> None:
         self._group = group
         self._connection = connection
@@ -49,13 +52,14 @@ class Assignments:
         self._nodes = nodes
         self._grants = grants
         self._publish_seconds = publish_seconds
+        self._check = check
         self._offering: set[str] = set()
 
     def offer(self, record: ExecutionRecord) -> None:
         """Start to offer, unless that is under way."""
         if record.id not in self._offering:
             self._offering.add(record.id)
-            self._group.create_task(self._offer(record), name=f"offer {record.id}")
+            begin(self._group, self._offer(record), name=f"offer {record.id}")
 
     def offer_again(self, node: NodeId) -> None:
         """Offer what this node, which has just registered, has not accepted yet."""
@@ -63,13 +67,19 @@ class Assignments:
             if self._is_open(record):
                 self.offer(record)
 
+    def offer_open(self) -> None:
+        """Offer whatever no node has accepted, such as what another leader stored and could not offer any more."""
+        for node in self._model.live:
+            if self._nodes.is_registered(node):
+                self.offer_again(node)
+
     def cancel(self, record: ExecutionRecord, reason: str) -> None:
         """Tell the node, once; one that is away learns it when it registers."""
         order = CancelExecution(execution_id=record.id, reason=reason)
-        self._group.create_task(self._tell(record.node_id, order), name=f"cancel {record.id}")
+        begin(self._group, self._tell(record.node_id, order), name=f"cancel {record.id}")
 
     def ask_to_register(self, node: NodeId) -> None:
-        self._group.create_task(self._tell(node, Register()), name=f"register {node}")
+        begin(self._group, self._tell(node, Register()), name=f"register {node}")
 
     async def _tell(self, node: NodeId, order: Order) -> None:
         try:
@@ -79,6 +89,7 @@ class Assignments:
 
     async def _send(self, node: NodeId, order: Order) -> OrderAnswer:
         payload = messages.encode(order)
+        self._check()
         answer = await self._connection.request(subjects.node_orders(node), payload, timeout=ANSWER_SECONDS)
         return messages.decode(messages.order_answers, answer)
 
@@ -86,6 +97,7 @@ class Assignments:
         current = self._model.execution(record.id)
         return (
             current is not None
+            and record.job_id in self._model.jobs
             and current.state is ExecutionState.NEW
             and not self._nodes.has_accepted(record.node_id, record.id)
         )
@@ -93,11 +105,12 @@ class Assignments:
     async def _offer(self, record: ExecutionRecord) -> None:
         retry_seconds = FIRST_RETRY_SECONDS
         try:
-            while self._is_open(record) and self._nodes.is_connected(record.node_id):
+            while self._is_open(record) and self._nodes.is_registered(record.node_id):
                 try:
                     answer = await self._send(record.node_id, await self._assignment(record))
                 except (MessagingUnavailable, StorageUnavailable, messages.UnknownMessage) as error:
-                    _log.info("Execution %s is not with node %s yet: %s", record.id, record.node_id, error.message)
+                    told = "Execution %s is not with node %s yet: %s"
+                    _log.info(told, record.id, record.node_id, error.message, extra=about_execution(record))
                     await asyncio.sleep(retry_seconds)
                     retry_seconds = min(LAST_RETRY_SECONDS, retry_seconds * 2)
                 else:
@@ -145,7 +158,14 @@ class Assignments:
         try:
             await self._store.update(subjects.execution_record(key), after)
         except RevisionConflict:
-            _log.info("Execution %s changed while node %s refused it.", record.id, record.node_id)
+            told = "Execution %s changed while node %s refused it."
+            _log.info(told, record.id, record.node_id, extra=about_execution(record))
+        except MessagingUnavailable as error:  # it is offered again, and refused again
+            told = "That node %s refuses execution %s is not stored: %s"
+            _log.info(told, record.node_id, record.id, error.message, extra=about_execution(record))
+        else:
+            told = "Execution %s is refused by node %s: %s"
+            _log.info(told, record.id, record.node_id, answer.reason[:100], extra=about_execution(record))
 
     def __repr__(self) -> str:
         return f"<Assignments, {len(self._offering)} being offered>"

@@ -1,4 +1,4 @@
-"""Which nodes are alive: takes their heartbeats, and has those register that this orchestrator does not know."""
+"""Which nodes are alive: takes their heartbeats, and has those register that the leader does not know."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,10 @@ from shared.transport import Connection
 
 
 async def take_heartbeats(connection: Connection, nodes: Nodes, on_unknown: Callable[[NodeId], None]) -> None:
-    """Listen until cancelled. `on_unknown` is called for a node whose session has not registered here yet."""
+    """Listen until cancelled, also while another orchestrator leads, so that every one can tell who is connected.
+
+    `on_unknown` is called for a node whose session has not registered here.
+    """
     async with connection.subscribe(subjects.ALL_NODE_HEARTBEATS) as received:
         async for each in received:
             sender = subjects.sender(each.subject)

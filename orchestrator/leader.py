@@ -1,13 +1,15 @@
 """What the one orchestrator that leads does: places jobs, answers nodes, and takes in their reports."""
 
 import asyncio
+import logging
 
 from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.announcements import Announcements
 from orchestrator.assignments import Assignments
 from orchestrator.grants import Grants
-from orchestrator.heartbeats import take_heartbeats
+from orchestrator.lease import Lease
 from orchestrator.locations import Locations
+from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.reach import unreachable_publishers
@@ -15,9 +17,15 @@ from orchestrator.receipts import Receipts
 from orchestrator.reports import Reports
 from orchestrator.requests import Requests
 from orchestrator.scheduler import Scheduler
-from orchestrator.store import Store
+from orchestrator.store import LeadersStore, Store
 from shared.config import Config
+from shared.errors import MessagingUnavailable
+from shared.ids import NodeId
 from shared.transport import Connection
+
+_log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
 
 
 class Leader:
@@ -30,17 +38,30 @@ class Leader:
         store: Store,
         nodes: Nodes,
         locations: Locations,
+        lease: Lease,
+        measures: Measures,
     ) -> None:
         self._config = config
         self._connection = connection
         self._model = model
-        self._store = store
+        self._store = LeadersStore(store, connection, lease.check)
+        self._lease = lease
+        self._measures = measures
+        self._assignments: Assignments | None = None
         self._nodes = nodes
         self._locations = locations
 
     async def decide(self) -> None:
         """Lead until cancelled, which stops every decision at once."""
         await self._store.ready.wait()
+        await self._catch_up()
+        self._nodes.begin()
+        try:
+            await self._lead()
+        finally:
+            self._assignments = None
+
+    async def _lead(self) -> None:
         publish_seconds = float(self._config.publishers.publish_timeout)
         abandoned = AbandonedUploads(self._locations)
         grants = Grants(self._model, self._store, self._locations, abandoned)
@@ -53,6 +74,7 @@ class Leader:
                 nodes=self._nodes,
                 grants=grants,
                 publish_seconds=publish_seconds,
+                check=self._lease.check,
             )
             scheduler = Scheduler(
                 self._model,
@@ -63,6 +85,7 @@ class Leader:
                 unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
                 publish_seconds=publish_seconds,
                 on_end=abandoned.on_end,
+                measures=self._measures,
             )
             requests = Requests(
                 connection=self._connection,
@@ -72,6 +95,7 @@ class Leader:
                 grants=grants,
                 assignments=assignments,
                 scheduler=scheduler,
+                leads=lambda: self._lease.is_held,
             )
             reports = Reports(
                 connection=self._connection,
@@ -81,11 +105,28 @@ class Leader:
                 locations=self._locations,
                 receipts=Receipts(group, self._connection),
                 on_end=abandoned.on_end,
+                measures=self._measures,
+                leads=lambda: self._lease.is_held,
             )
-            heartbeats = take_heartbeats(self._connection, self._nodes, assignments.ask_to_register)
-            group.create_task(heartbeats, name="heartbeats")
+            self._assignments = assignments
             group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
             group.create_task(abandoned.run(), name="abandoned uploads")
             group.create_task(requests.run(), name="requests")
             group.create_task(reports.run(), name="reports")
             group.create_task(scheduler.run(), name="scheduler")
+
+    async def _catch_up(self) -> None:
+        """Know all that was decided before: what a lagging model does not know would be taken for what never was."""
+        while True:
+            try:
+                await self._store.catch_up()
+            except MessagingUnavailable as error:
+                _log.info("Nothing is decided yet: %s", error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def on_unknown(self, node: NodeId) -> None:
+        """A node was heard that has not registered here: ask it to, if this orchestrator leads."""
+        if self._assignments is not None and self._lease.is_held:
+            self._assignments.ask_to_register(node)

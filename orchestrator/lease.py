@@ -1,11 +1,14 @@
 """Which orchestrator decides: the one that holds the lease, a key that expires unless it is renewed.
 
-Losing it stops all decisions at once. What a leader that does not know yet that it was replaced still writes is
-fenced by the records themselves: keys that a decision determines, and revisions.
+A leader stops by its own clock half a second before the key can expire, and whatever acts in its name asks before it
+acts, because a process that was paused may go on at any line. What still gets through is fenced by the records
+themselves: keys that a decision determines, and revisions.
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +16,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.kv import KeyValue
 
+from orchestrator.store import LEASE_SECONDS
 from shared import subjects
 from shared.aio import finish, heeding
 from shared.errors import MessagingUnavailable
@@ -20,96 +24,127 @@ from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 3.0
+LEAD_SECONDS = LEASE_SECONDS - 0.5
+"""How long after it asked for the lease, or for its renewal, an orchestrator leads."""
 RENEW_SECONDS = 1.0
 TRY_SECONDS = 0.5
 CALL_SECONDS = 1.0
 
 
 class Lease:
-    """`holder` names this orchestrator, the same after a restart, so that it takes its own old lease over at once."""
+    """`holder` names this orchestrator, the same after a restart, so that it takes its own old lease over at once.
+
+    It does so once: where two have one name, as with a copied DataDir, they would take it from each other for ever.
+    """
 
     def __init__(self, connection: Connection, holder: str) -> None:
-        self.is_held = False
         self.leader = ""
         self._connection = connection
         self._holder = holder
+        self._session = os.urandom(8).hex()
+        self._may_inherit = True
+        self._leads_until = 0.0
+        self._held: tuple[KeyValue, int] | None = None
 
-    async def lead(self, decide: Callable[[], Awaitable[None]]) -> None:
-        """Whenever the lease is held, run `decide`; cancel it when the lease is lost. Until cancelled."""
+    @property
+    def is_held(self) -> bool:
+        """Whether this orchestrator leads at this moment."""
+        return _now() < self._leads_until
+
+    def check(self) -> None:
+        """Raise MessagingUnavailable unless this orchestrator leads."""
+        if not self.is_held:
+            raise MessagingUnavailable("This orchestrator does not lead any more.")
+
+    async def lead(self, decide: Callable[[], Awaitable[None]], *, may: Callable[[], bool] = lambda: True) -> None:
+        """Whenever the lease is held, run `decide`; cancel it when the lease is lost. Until cancelled.
+
+        The lease is neither asked for nor kept while `may` is false.
+        """
         while True:
-            held = await self._acquire()
-            if held is None:
+            if not may() or not await self._acquire():
                 await asyncio.sleep(TRY_SECONDS)
                 continue
-            bucket, revision = held
             _log.info("This orchestrator leads.")
-            self.is_held = True
             try:
                 async with asyncio.TaskGroup() as group:
                     task = group.create_task(_forever(decide), name="leader")
-                    await self._renew(bucket, revision)
+                    await self._renew(may)
                     task.cancel()
             finally:
-                self.is_held = False
+                self._leads_until = 0.0
             _log.warning("This orchestrator does not lead any more.")
 
-    async def _acquire(self) -> tuple[KeyValue, int] | None:
+    async def _acquire(self) -> bool:
+        sent = _now()
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 bucket = await heeding(self._connection.client.jetstream().key_value(subjects.LEASE_BUCKET))
-                return bucket, await heeding(self._claim(bucket))
+                sent = _now()
+                self._held = bucket, await heeding(self._claim(bucket))
         except nats.js.errors.KeyWrongLastSequenceError:
-            return None
+            return False
         except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
             _log.debug("The lease cannot be tried: %r", error)
-            return None
+            return False
+        self.leader, self._may_inherit, self._leads_until = self._holder, False, sent + LEAD_SECONDS
+        return True
 
     async def _claim(self, bucket: KeyValue) -> int:
+        value = f"{self._holder} {self._session}"
         try:
-            revision = await bucket.create(subjects.LEASE_KEY, self._holder.encode())
+            return await bucket.create(subjects.LEASE_KEY, value.encode())
         except nats.js.errors.KeyWrongLastSequenceError:
             entry = await bucket.get(subjects.LEASE_KEY)
-            self.leader = (entry.value or b"").decode(errors="replace")
-            if self.leader != self._holder:
+            found = (entry.value or b"").decode(errors="replace")
+            self.leader = found.partition(" ")[0]
+            if found != value and not (self._may_inherit and self.leader == self._holder):
                 raise
-            revision = await bucket.update(subjects.LEASE_KEY, self._holder.encode(), last=entry.revision)
-        self.leader = self._holder
-        return revision
+            return await bucket.update(subjects.LEASE_KEY, value.encode(), last=entry.revision)
 
-    async def _renew(self, bucket: KeyValue, revision: int) -> None:
-        """Return when the lease is lost, or may be: renewed too late to be sure of it."""
-        valid_until = time.monotonic() + LEASE_SECONDS
+    async def _renew(self, may: Callable[[], bool]) -> None:
+        """Return when the lease is lost, or may be (renewed too late to be sure of it), or must not be kept."""
+        pause = RENEW_SECONDS
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            sent = time.monotonic()
-            if sent >= valid_until:
+            await asyncio.sleep(max(0.0, min(pause, self._leads_until - _now())))
+            sent = _now()
+            if self._held is None or sent >= self._leads_until or not may():
                 return
+            bucket, revision = self._held
+            value = f"{self._holder} {self._session}".encode()
             try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + valid_until - sent):
-                    revision = await heeding(bucket.update(subjects.LEASE_KEY, self._holder.encode(), last=revision))
-                valid_until = sent + LEASE_SECONDS
+                async with asyncio.timeout(self._leads_until - sent):
+                    self._held = bucket, await heeding(bucket.update(subjects.LEASE_KEY, value, last=revision))
+                self._leads_until, pause = sent + LEAD_SECONDS, RENEW_SECONDS
             except nats.js.errors.KeyWrongLastSequenceError:
+                self._held = None
                 return
             except (nats.errors.Error, OSError, TimeoutError) as error:
                 _log.debug("The lease could not be renewed: %r", error)
+                pause = TRY_SECONDS
                 if not self._connection.connected:
                     return
 
     async def resign(self) -> None:
         """Give the lease up at an orderly stop, so that another orchestrator need not wait for its end."""
-        if self.is_held:
-            await finish(self._delete(), within=CALL_SECONDS)
+        if self._held is not None:
+            with contextlib.suppress(TimeoutError):
+                await finish(self._delete(*self._held), within=CALL_SECONDS)
 
-    async def _delete(self) -> None:
+    async def _delete(self, bucket: KeyValue, revision: int) -> None:
+        """Only if it is still ours: the revision is that of our last renewal."""
         try:
-            bucket = await self._connection.client.jetstream().key_value(subjects.LEASE_BUCKET)
-            await bucket.delete(subjects.LEASE_KEY)
-        except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
+            await bucket.delete(subjects.LEASE_KEY, last=revision)
+        except (nats.errors.Error, OSError) as error:
             _log.debug("The lease was not given up: %r", error)
 
     def __repr__(self) -> str:
         return f"<Lease of {self._holder}, {'held' if self.is_held else f'held by {self.leader or None}'}>"
+
+
+def _now() -> float:
+    """Seconds that also pass while this process or its machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def _forever(decide: Callable[[], Awaitable[None]]) -> None:

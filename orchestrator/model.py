@@ -5,12 +5,14 @@ newest revision once. Nothing here awaits, so that whoever reads sees one consis
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Self
 
 import msgspec
 
 from orchestrator.lifecycle import Progress, progress
+from orchestrator.oldest import Oldest
 from orchestrator.records import (
     BindingRecord,
     ExecutionRecord,
@@ -23,13 +25,13 @@ from orchestrator.records import (
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobspec import Job
-from shared.states import JobState
+from shared.states import ExecutionState, JobState
 
 
 class JobEntry:
     """One job with everything that belongs to it."""
 
-    __slots__ = ("executions", "progress", "record", "revision", "specs")
+    __slots__ = ("counted", "executions", "progress", "record", "revision", "specs")
 
     def __init__(self) -> None:
         self.record: JobRecord | None = None
@@ -37,6 +39,8 @@ class JobEntry:
         self.specs: dict[int, Job] = {}
         self.executions: dict[str, ExecutionRecord] = {}
         self.progress = Progress(state=JobState.PENDING)
+        self.counted: JobState | None = None
+        """As which it is in `Model.job_states`."""
 
     @property
     def job(self) -> JobRecord:
@@ -60,7 +64,9 @@ class JobEntry:
 class Model:
     """`pending` and `surplus` are what the leader has to act on; `reasons` why a pending job has to wait.
 
-    `changed` are the jobs about which there is something new to tell, while somebody tells it.
+    `changed` are the jobs about which there is something new to tell, while somebody tells it. `job_states` and
+    `execution_states` are how many there are in each state, a pending job with a reason to wait being queued, and
+    `oldest` is the oldest job of which nothing has been placed.
     """
 
     def __init__(self, *, max_attempts: int) -> None:
@@ -71,6 +77,9 @@ class Model:
         self.surplus: dict[JobId, None] = {}
         self.live: dict[NodeId, dict[ExecutionId, ExecutionRecord]] = {}
         self.reasons: dict[JobId, str] = {}
+        self.job_states: Counter[JobState] = Counter()
+        self.execution_states: Counter[ExecutionState] = Counter()
+        self.oldest: Oldest[JobId] = Oldest()
         self.wake = asyncio.Event()
         self.changed: dict[JobId, None] | None = None
         self.any_change = asyncio.Event()
@@ -123,6 +132,10 @@ class Model:
     def _apply_execution(self, record: ExecutionRecord) -> None:
         key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
         entry = self._entry(record.job_id)
+        known = entry.executions.get(key)
+        if known is not None:
+            self.execution_states[known.state] -= 1
+        self.execution_states[record.state] += 1
         entry.executions[key] = record
         self._keys[record.id] = record.job_id, key
         live = self.live.setdefault(record.node_id, {})
@@ -148,14 +161,35 @@ class Model:
             self.surplus[job] = None
         else:
             self.surplus.pop(job, None)
+        self._count(job, entry)
         self.wake.set()
         self._notify(job)
+
+    def _count(self, job: JobId, entry: JobEntry) -> None:
+        state = entry.progress.state
+        if state is JobState.PENDING and entry.progress.missing:
+            self.oldest.put(job, entry.job.submit_time)
+        else:
+            self.oldest.drop(job)
+        if state is JobState.PENDING and self.reasons.get(job):
+            state = JobState.QUEUED
+        if state is not entry.counted:
+            if entry.counted is not None:
+                self.job_states[entry.counted] -= 1
+            self.job_states[state] += 1
+            entry.counted = state
 
     def explain(self, job: JobId, reason: str) -> None:
         """Remember why this pending job has to wait."""
         if self.reasons.get(job) != reason and job in self.jobs:
             self.reasons[job] = reason
+            self._count(job, self.jobs[job])
             self._notify(job)
+
+    def unexplain(self, job: JobId) -> None:
+        """Forget why this job had to wait."""
+        if self.reasons.pop(job, None) is not None:
+            self._count(job, self.jobs[job])
 
     def _notify(self, job: JobId) -> None:
         if self.changed is not None:

@@ -38,6 +38,12 @@ Not longer, because after 2 s the server pings the client, and nats-py takes tha
 MAX_SUBSCRIPTIONS = 10_000
 """Of one connection, so that none can fill the server's memory."""
 
+PING_SECONDS = 10
+"""How long a connection may be silent before it is asked whether it lives; the second question without answer ends it.
+
+By default it is minutes, in which a share of all questions would go to an orchestrator that hangs.
+"""
+
 LOG_BYTES = 16 << 20
 LOG_FILES = 4
 
@@ -92,6 +98,8 @@ def render_accounts(*, issuer: str, orchestrator: str) -> str:
     """The part that an external server or cluster needs too, beside JetStream being on."""
     return f"""\
 max_payload: {MAX_PAYLOAD_BYTES}
+ping_interval: "{PING_SECONDS}s"
+ping_max: 2
 accounts {{
   {ORCHESTRATOR_ACCOUNT} {{
     jetstream: enabled

@@ -37,7 +37,10 @@ class Presence(msgspec.Struct, kw_only=True):
 
 
 class Nodes:
-    """Liveness of nodes. `disconnect_seconds` of silence make a node lost; `clock` gives monotonic seconds."""
+    """Liveness of nodes, as any orchestrator hears it; what they hold, only the one that leads.
+
+    `disconnect_seconds` of silence make a node lost; `clock` gives monotonic seconds.
+    """
 
     def __init__(self, model: Model, *, disconnect_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._model = model
@@ -46,12 +49,23 @@ class Nodes:
         self._started = clock()
         self._present: dict[NodeId, Presence] = {}
 
+    def begin(self) -> None:
+        """Start to lead: every node has to register, and none is lost before it had its time to be heard here."""
+        self._started = self._clock()
+        for present in self._present.values():
+            present.session, present.accepted = "", {}
+
     def presence(self, node: NodeId) -> Presence | None:
         return self._present.get(node)
 
     def is_connected(self, node: NodeId) -> bool:
         present = self._present.get(node)
-        return present is not None and present.connected
+        return present is not None and present.connected and self._is_expected(node)
+
+    def is_registered(self, node: NodeId) -> bool:
+        """Connected, and known by its inventory to this orchestrator since it leads."""
+        present = self._present.get(node)
+        return present is not None and bool(present.session) and self.is_connected(node)
 
     def last_seen(self, node: NodeId) -> datetime | None:
         present = self._present.get(node)
@@ -63,15 +77,15 @@ class Nodes:
         return self._wall_clock(present.changed_at) if present else None
 
     def on_heartbeat(self, node: NodeId, beat: Heartbeat) -> bool:
-        """Take note; False if this session has not registered with this orchestrator yet."""
-        present = self._present.get(node)
-        if present is None or present.session != beat.session:
-            return False
+        """Take note; False if this session has not registered with this orchestrator since it leads."""
+        now = self._clock()
+        present = self._present.setdefault(node, Presence(last_seen=now, changed_at=now))
         present.heartbeat = beat
         if beat.leaving and not present.leaving:
-            present.leaving, present.connected, present.changed_at = True, False, self._clock()
+            present.connected, present.changed_at = False, now
+        present.leaving = beat.leaving
         self._seen(present)
-        return True
+        return present.session == beat.session
 
     def on_registration(self, node: NodeId, registration: Registration) -> tuple[ExecutionRecord, ...]:
         """Take note; give the live executions which this node should hold, and does not hold any more."""
@@ -123,15 +137,16 @@ class Nodes:
         """Mark nodes that have been silent for too long; give all that are silent and may still have executions."""
         now = self._clock()
         for present in self._present.values():
-            if present.connected and now - present.last_seen > self._disconnect_seconds:
+            if present.connected and now - self._last_heard(present) > self._disconnect_seconds:
                 present.connected, present.changed_at = False, now
         return tuple(node for node in self._model.live if self._model.live[node] and not self._is_expected(node))
 
     def _is_expected(self, node: NodeId) -> bool:
-        """Connected, or not silent for too long: a node that was known before this process started gets time too."""
-        present = self._present.get(node)
-        last_seen = present.last_seen if present is not None else self._started
-        return self._clock() - last_seen <= self._disconnect_seconds
+        """Connected, or not silent for too long: a node that was known before this one began to lead gets time too."""
+        return self._clock() - self._last_heard(self._present.get(node)) <= self._disconnect_seconds
+
+    def _last_heard(self, present: Presence | None) -> float:
+        return max(present.last_seen, self._started) if present is not None else self._started
 
     def candidates(self, unreachable: dict[NodeId, dict[str, str]]) -> list[Candidate]:
         """Every node that is connected or may be back soon, with what it has left."""
@@ -152,7 +167,7 @@ class Nodes:
             info=info,
             free=info.capacity.minus(used) if not overcommitted else Capacity(),
             queue_left=max(0, self._queue_capacity(node, info.queue_capacity) - overcommitted),
-            expected=not self.is_connected(node),
+            expected=not self.is_registered(node),
             unreachable=unreachable,
         )
 

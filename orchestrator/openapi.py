@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.api_routes import EVENT_STREAM, JSON, Route
+from orchestrator.api_routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
 from shared.rest import ErrorBody
 from shared.version import version_text
 
 _SCHEMAS = "#/components/schemas/{name}"
 _IN_PATH = re.compile(r"\{([a-z]+)\}")
 _ABOUT = {"job": "A job's name, its id, or the beginning of its id.", "node": "A node's id, or the beginning of it."}
-_PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}}
+_PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}, PLAIN_TEXT: {"type": "string"}}
 _ABOUT_ALL = (
     "Jobs run on nodes that hold no cloud credentials; their results are in an S3 bucket. Names of fields are matched"
     " whatever their case. Every answer carries X-Request-ID, and every error has the same body."

@@ -7,6 +7,7 @@ import asyncio
 import logging
 
 from shared import messages, subjects
+from shared.aio import begin
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.messages import Receipt
@@ -30,7 +31,7 @@ class Receipts:
         waiting = self._waiting.get(node)
         if waiting is None:
             self._waiting[node] = [execution]
-            self._group.create_task(self._deliver(node), name=f"receipts {node}")
+            begin(self._group, self._deliver(node), name=f"receipts {node}")
         else:
             waiting.append(execution)
 

@@ -18,6 +18,7 @@ import msgspec
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobspec import Job
+from shared.logs import about
 from shared.messages import NodeInfo, RunOutput
 from shared.states import DesiredState, ExecutionState
 
@@ -136,6 +137,11 @@ class NodeRecord(Record, frozen=True, kw_only=True):
 
 class BindingRecord(Record, frozen=True, kw_only=True):
     public_key: str
+
+
+def about_execution(record: ExecutionRecord) -> dict[str, str]:
+    """For a log line about it."""
+    return about(execution=record.id, job=record.job_id, node=record.node_id)
 
 
 def with_event(events: tuple[Event, ...], event: Event) -> tuple[Event, ...]:

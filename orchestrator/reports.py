@@ -5,25 +5,29 @@ changes nothing. The node that a report speaks for is the one that its subject n
 """
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Callable
 
 import nats.errors
 
 from orchestrator.lifecycle import after_fact, failed, is_behind
 from orchestrator.locations import Locations
+from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.receipts import Receipts
-from orchestrator.records import ExecutionRecord, PublishedResult
+from orchestrator.records import ExecutionRecord, PublishedResult, about_execution
 from orchestrator.s3_verification import Absent, Verdict, matches
-from orchestrator.store import Store, restart_reports_consumer
+from orchestrator.store import Store, has_reports_consumer, restart_reports_consumer
 from orchestrator.times import now_ns
 from shared import messages, subjects
 from shared.aio import heeding
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId, execution_key
 from shared.job_rules import NO_PUBLISHERS
+from shared.logs import about
 from shared.messages import OutputPublished, Report, TaskEnded, UnknownMessage
 from shared.states import ExecutionState, FailureReason
 from shared.transport import Connection, Received
@@ -32,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 AT_ONCE = 128
 SET_UP_SECONDS = 10.0
+CHECK_SECONDS = 5.0
+"""How often it is looked whether the consumer is there still: a leader that has been replaced may have removed it."""
 RETRY_SECONDS = 0.5
 TRIES = 8
 ABSENT_TRIES = 4
@@ -43,7 +49,7 @@ LATER = b'-NAK {"delay": 3000000000}'
 
 
 class Reports:
-    """The leader's intake of reports."""
+    """The leader's intake of reports. While `leads` is false they are another's, and are neither taken nor answered."""
 
     def __init__(
         self,
@@ -55,6 +61,8 @@ class Reports:
         locations: Locations,
         receipts: Receipts,
         on_end: Callable[[ExecutionRecord], None],
+        measures: Measures,
+        leads: Callable[[], bool],
     ) -> None:
         self.set_aside = 0
         self._connection = connection
@@ -64,6 +72,8 @@ class Reports:
         self._locations = locations
         self._receipts = receipts
         self._on_end = on_end
+        self._measures = measures
+        self._leads = leads
 
     async def run(self) -> None:
         """Deal with reports until cancelled."""
@@ -79,19 +89,26 @@ class Reports:
                 task.add_done_callback(lambda _: free.release())
 
     async def _keep_consumer(self) -> None:
-        """On each connection, have everything that is not acknowledged given out again."""
+        """On each connection, and where the consumer is gone, have what is not acknowledged given out again."""
         number = 0
         while True:
-            new = await self._connection.next_connection(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS if number else None):
+                    await self._connection.next_connection(number)
+            new = self._connection.connections
             try:
                 async with asyncio.timeout(SET_UP_SECONDS):
-                    await heeding(restart_reports_consumer(self._connection.client.jetstream()))
+                    stream = self._connection.client.jetstream()
+                    if new != number or not await heeding(has_reports_consumer(stream)):
+                        self._store.check_may_write()
+                        await heeding(restart_reports_consumer(stream))
                 number = new
             except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
                 _log.warning("Reports cannot be received at present: %r", error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _handle(self, delivery: Received) -> None:
+        begun = time.monotonic()
         try:
             done = await self._take(delivery)
         except (MessagingUnavailable, StorageUnavailable) as error:
@@ -100,7 +117,10 @@ class Reports:
         except Exception:  # noqa: BLE001  # the per-message handler: one report must not end the intake
             _log.exception("A report on %s could not be dealt with and comes again.", delivery.subject)
             done = False
-        await delivery.respond(ACKNOWLEDGE if done else LATER)
+        if done:
+            self._measures.report_seconds.add(time.monotonic() - begun)
+        if self._leads():
+            await delivery.respond(ACKNOWLEDGE if done else LATER)
 
     async def _take(self, delivery: Received) -> bool:
         sender = subjects.sender(delivery.subject)
@@ -109,24 +129,39 @@ class Reports:
         except UnknownMessage as error:
             return self._put_aside(sender, error.message)
         record = self._model.execution(report.execution_id)
+        if record is None:  # it may be one that another leader stored last
+            await self._store.catch_up()
+            record = self._model.execution(report.execution_id)
         if sender is None or record is None or record.node_id != sender:
             return self._put_aside(sender, "it speaks of an execution that this node does not hold")
         for _ in range(TRIES):
             current = self._model.execution(report.execution_id)
             assert current is not None
+            revision = self._model.revision_of(_key(current))
             after = await self._after(current, report)
             if after is None:
                 return False
-            if after is current or await self._is_stored(current, after):
+            if after is current or await self._is_stored(after, revision):
                 self._learn(sender, after, report)
+                if after is not current:
+                    self._note(current, after)
                 return True
-        _log.warning("Execution %s moves too often to take a report; it comes again.", report.execution_id)
+        about_it = about_execution(record)
+        _log.warning("Execution %s moves too often to take a report; it comes again.", record.id, extra=about_it)
         return False
+
+    def _note(self, before: ExecutionRecord, after: ExecutionRecord) -> None:
+        if after.result is not None and before.result is None:
+            self._measures.published(after.result)
+        if after.state is not before.state:
+            _log.info("Execution %s is %s.", after.id, after.state, extra=about_execution(after))
 
     def _put_aside(self, sender: NodeId | None, why: str) -> bool:
         self.set_aside += 1
+        self._measures.reports_set_aside += 1
         if self.set_aside.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...: a flood of them does not flood the log
-            _log.warning("A report of node %s is set aside (%d so far): %s.", sender, self.set_aside, why)
+            told = "A report of node %s is set aside (%d so far): %s."
+            _log.warning(told, sender, self.set_aside, why, extra=about(node=sender or ""))
         return True
 
     async def _after(self, record: ExecutionRecord, report: Report) -> ExecutionRecord | None:
@@ -177,12 +212,12 @@ class Reports:
             index_sha256=fact.index_sha256[:64],
         )
 
-    async def _is_stored(self, before: ExecutionRecord, after: ExecutionRecord) -> bool:
-        key = execution_key(before.job_id, before.job_version, before.partition, before.attempt)
+    async def _is_stored(self, after: ExecutionRecord, revision: int) -> bool:
+        """False if the record has moved since its `revision` was read, such as by a stop while S3 was asked."""
         try:
-            await self._store.update(subjects.execution_record(key), after)
+            await self._store.update(_key(after), after, revision=revision)
         except RevisionConflict:
-            await self._store.read(subjects.execution_record(key))
+            await self._store.read(_key(after))
             return False
         return True
 
@@ -196,6 +231,10 @@ class Reports:
 
     def __repr__(self) -> str:
         return f"<Reports, {self.set_aside} set aside>"
+
+
+def _key(record: ExecutionRecord) -> str:
+    return subjects.execution_record(execution_key(record.job_id, record.job_version, record.partition, record.attempt))
 
 
 def _not_verified(record: ExecutionRecord) -> str:

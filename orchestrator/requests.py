@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -16,6 +17,7 @@ from shared import messages, subjects
 from shared.aio import pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
+from shared.logs import about
 from shared.messages import (
     PROTOCOL,
     BeginUpload,
@@ -39,7 +41,7 @@ WRITES_AT_ONCE = 32
 
 
 class Requests:
-    """The leader's answers to nodes."""
+    """The leader's answers to nodes. While `leads` is false another orchestrator answers, and this one is silent."""
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Requests:
         grants: Grants,
         assignments: Assignments,
         scheduler: Scheduler,
+        leads: Callable[[], bool],
     ) -> None:
         self._connection = connection
         self._model = model
@@ -59,6 +62,7 @@ class Requests:
         self._grants = grants
         self._assignments = assignments
         self._scheduler = scheduler
+        self._leads = leads
 
     async def run(self) -> None:
         """Answer until cancelled; first ask every known node to register with this orchestrator."""
@@ -85,17 +89,25 @@ class Requests:
         except (MessagingUnavailable, RevisionConflict) as error:
             answer = RequestRefused(code=error.code, message=error.message, retryable=True)
         except Exception:  # noqa: BLE001  # the per-message handler: one request must not end the service
-            _log.exception("A request of node %s could not be answered.", sender)
+            _log.exception("A request of node %s could not be answered.", sender, extra=about(node=sender or ""))
             answer = RequestRefused(code="InternalError", message="The orchestrator failed; its log tells how.")
-        await received.respond(messages.encode(answer))
+        if self._leads():
+            await received.respond(messages.encode(answer))
 
     async def _decide(self, sender: NodeId, payload: bytes) -> NodeRequestAnswer:
         request = messages.decode(messages.node_requests, payload)
         match request:
             case Registration():
+                await self._know(request.held)
                 return await self._register(sender, request)
             case GrantRequest() | IndexGrantRequest() | BeginUpload() | PartsRequest() | CompleteUpload():
+                await self._know((request.execution_id,))
                 return await self._grants.answer(sender, request)
+
+    async def _know(self, executions: Iterable[ExecutionId]) -> None:
+        """An execution that is unknown may be one that another leader stored last, and this one is yet to hear of."""
+        if any(self._model.execution(each) is None for each in executions):
+            await self._store.catch_up()
 
     async def _register(self, sender: NodeId, registration: Registration) -> NodeRequestAnswer:
         info = msgspec.structs.replace(registration.info, node_id=sender)
@@ -104,13 +116,13 @@ class Requests:
                 code="NodeInfoTooLarge", message=f"A node may say {MAX_INFO_BYTES:,} bytes of itself."
             )
         if not info.protocol_min <= PROTOCOL <= info.protocol_max:
-            _log.warning("Node %s speaks another protocol and gets no work.", sender)
+            _log.warning("Node %s speaks another protocol and gets no work.", sender, extra=about(node=sender))
         known = self._model.nodes.get(sender)
         if known is None or known.info != info:
             await self._store.update(subjects.node_record(sender), NodeRecord(info=info))
         missing = self._nodes.on_registration(sender, registration)
         if missing:
-            _log.warning("Node %s has lost %d executions.", sender, len(missing))
+            _log.warning("Node %s has lost %d executions.", sender, len(missing), extra=about(node=sender))
             await pipelined(missing, self._scheduler.fail_missing, at_once=WRITES_AT_ONCE)
         self._assignments.offer_again(sender)
         return Reconciliation(settled=tuple(each for each in registration.held if self._is_settled(sender, each)))

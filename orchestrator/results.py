@@ -4,7 +4,7 @@ import logging
 
 from orchestrator.locations import Locations
 from orchestrator.model import JobEntry
-from orchestrator.records import ExecutionRecord
+from orchestrator.records import ExecutionRecord, about_execution
 from shared import rest
 from shared.errors import NoResults, StorageUnavailable
 from shared.rest import ResultItem
@@ -39,7 +39,8 @@ async def results(entry: JobEntry, locations: Locations) -> tuple[ResultItem, ..
             items.append(await _item(each, locations))
         except StorageUnavailable as error:
             problem = error
-            _log.warning("The result of execution %s cannot be signed: %s", each.id, error.message)
+            told = "The result of execution %s cannot be signed: %s"
+            _log.warning(told, each.id, error.message, extra=about_execution(each))
     if problem is not None and not items:
         raise problem
     return tuple(items)

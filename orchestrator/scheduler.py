@@ -5,16 +5,18 @@ What should happen is decided by pure functions (lifecycle, placement); here it 
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from orchestrator.assignments import Assignments
 from orchestrator.lifecycle import cancelled, failed
+from orchestrator.measures import Measures
 from orchestrator.model import JobEntry, Model
 from orchestrator.nodes import Nodes
 from orchestrator.placement import Placement, Wanted, plan
-from orchestrator.records import Event, ExecutionRecord, Location, with_event
+from orchestrator.records import Event, ExecutionRecord, Location, about_execution, with_event
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared import subjects
@@ -22,6 +24,7 @@ from shared.aio import pipelined
 from shared.errors import IllegalTransition, MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.job_rules import MANAGED, capacity_of
+from shared.logs import about
 from shared.states import DesiredState, ExecutionState, FailureReason
 
 _log = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ class Scheduler:
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
         publish_seconds: float,
         on_end: Callable[[ExecutionRecord], None],
+        measures: Measures,
     ) -> None:
         self._model = model
         self._store = store
@@ -59,9 +63,11 @@ class Scheduler:
         self._unreachable = unreachable
         self._publish_seconds = publish_seconds
         self._on_end = on_end
+        self._measures = measures
 
     async def run(self) -> None:
         """Decide and act until cancelled."""
+        offered_at = time.monotonic()
         while True:
             try:
                 async with asyncio.timeout(TICK_SECONDS):
@@ -69,6 +75,9 @@ class Scheduler:
             except TimeoutError:
                 pass
             self._model.wake.clear()
+            if time.monotonic() - offered_at >= TICK_SECONDS:
+                offered_at = time.monotonic()
+                self._assignments.offer_open()
             try:
                 await self._fail_lost()
                 await self._cancel_surplus()
@@ -110,8 +119,9 @@ class Scheduler:
             after = step(current)
             await self._store.update(subjects.execution_record(key), after)
             self._on_end(after)
+            _log.info("Execution %s is %s.", after.id, after.state, extra=about_execution(after))
         except (RevisionConflict, IllegalTransition) as error:
-            _log.info("Execution %s moved meanwhile: %s", record.id, error.message)
+            _log.info("Execution %s moved meanwhile: %s", record.id, error.message, extra=about(execution=record.id))
             await self._store.read(subjects.execution_record(key))
 
     # ---- executions that should stop --------------------------------------------------------------------------------
@@ -180,11 +190,16 @@ class Scheduler:
         try:
             await self._store.create(subjects.execution_record(key), record)
         except RevisionConflict:
-            _log.info("Execution %s exists already; somebody else decided it first.", execution)
+            known = about(execution=execution, job=placement.job_id)
+            _log.info("Execution %s exists already; it was decided before.", execution, extra=known)
             await self._store.read(subjects.execution_record(key))
         else:
-            self._model.reasons.pop(placement.job_id, None)
+            self._model.unexplain(placement.job_id)
             self._assignments.offer(record)
+            if placement.attempt == 0:
+                self._measures.placed(now - self._model.jobs[placement.job_id].job.submit_time)
+            about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)
+            _log.info("Execution %s is placed on node %s.", execution, placement.node_id, extra=about_it)
 
     def _may_wait(self, job: JobId) -> bool:
         """A job that no node can run waits for one only where it has a queue time-out; a busy cluster is waited for."""
@@ -194,8 +209,9 @@ class Scheduler:
         """Fail the jobs whose time is over, also where their nodes are silent: the queue's, or that for all of it."""
         now = now_ns()
         waiting = {job: late for job, entry in self._model.pending_jobs() if (late := _lateness(entry, now))}
-        running = {record.job_id for live in self._model.live.values() for record in live.values()}
-        overdue = waiting | {job: late for job in running if (late := _lateness(self._model.jobs[job], now))}
+        known = self._model.jobs
+        running = {each.job_id for live in self._model.live.values() for each in live.values() if each.job_id in known}
+        overdue = waiting | {job: late for job in running if (late := _lateness(known[job], now))}
 
         async def fail(job: JobId) -> None:
             await self._fail_job(job, f"{overdue[job]} {self._model.reasons.get(job, '')}".strip())
@@ -204,7 +220,7 @@ class Scheduler:
 
     async def _fail_job(self, job: JobId, message: str) -> None:
         entry = self._model.jobs[job]
-        self._model.reasons.pop(job, None)
+        self._model.unexplain(job)
         if entry.progress.state.is_terminal:
             return
         now = now_ns()

@@ -15,11 +15,14 @@ from aiohttp import web
 from orchestrator.api import Api
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
+from orchestrator.heartbeats import take_heartbeats
 from orchestrator.integrations import Integrations
 from orchestrator.leader import Leader
 from orchestrator.lease import Lease
 from orchestrator.locations import Locations
 from orchestrator.logs import Logs
+from orchestrator.measures import Measures
+from orchestrator.metrics import Metrics
 from orchestrator.model import Model
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
@@ -39,6 +42,7 @@ from shared.transport import Connection, connect
 _log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 2.0
+MOST_REPLICAS = 3
 
 
 async def run(config: Config, *, ready: Callable[[], None] | None = None) -> None:
@@ -59,7 +63,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal())
         )
         model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
-        store = Store(connection, model)
+        store = Store(connection, model, replicas=replicas(config))
         await stack.enter_async_context(background(state=store.keep_model()))
         nodes = Nodes(model, disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout))
         submissions = Submissions(
@@ -68,10 +72,21 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             defaults=config.job_defaults.batch,
             check_publisher=lambda: check_publisher(locations),
         )
-        leader = Leader(
-            config=config, connection=connection, model=model, store=store, nodes=nodes, locations=locations
-        )
         lease = Lease(connection, name)
+        measures = Measures()
+        leader = Leader(
+            config=config,
+            connection=connection,
+            model=model,
+            store=store,
+            nodes=nodes,
+            locations=locations,
+            lease=lease,
+            measures=measures,
+        )
+        metrics = Metrics(model=model, nodes=nodes, measures=measures, connection=connection, lease=lease)
+        heartbeats = take_heartbeats(connection, nodes, leader.on_unknown)
+        await stack.enter_async_context(background(heartbeats=heartbeats))
         api = Api(
             name=name,
             config=config,
@@ -81,6 +96,10 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             submissions=submissions,
             locations=locations,
             logs=Logs(connection, model),
+            leader=lambda: lease.leader,
+            connected=lambda: connection.connected,
+            measures=measures,
+            collect=metrics.collect,
         )
         await stack.enter_async_context(_admission(connection, store, secrets))
         integrations = Integrations(
@@ -88,7 +107,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         )
         await stack.enter_async_context(background(integrations=integrations.run()))
         stack.push_async_callback(lease.resign)
-        await stack.enter_async_context(background(lease=lease.lead(leader.decide)))
+        await stack.enter_async_context(background(lease=lease.lead(leader.decide, may=lambda: store.may_decide)))
         await stack.enter_async_context(_serving(api.application(), listening))
         await store.ready.wait()
         _log.info("Serving the API on http://%s:%d.", config.api.host, config.api.port)
@@ -99,6 +118,12 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         if ready is not None:
             ready()
         await asyncio.Event().wait()
+
+
+def replicas(config: Config) -> int:
+    """On how many servers the state is. Two would be worse than one: both would have to be there."""
+    settings = config.orchestrator.nats
+    return settings.replicas or (MOST_REPLICAS if len(settings.servers) >= MOST_REPLICAS else 1)
 
 
 def secret_sources(config: Config) -> SecretSources:

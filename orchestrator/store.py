@@ -2,7 +2,7 @@
 
 Every write is conditional: a record is created only if its key is new, and updated only if it still has the revision
 that was read. What is written is in the model when the write returns; what other orchestrators write arrives by
-watching.
+watching. What is read past the model is read from the leader of the stream, because its other replicas may be behind.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
-    DeliverPolicy,
     DiscardPolicy,
     KeyValueConfig,
     RetentionPolicy,
@@ -28,9 +27,10 @@ from nats.js.api import (
 from nats.js.kv import KeyValue
 
 from orchestrator.model import Model, decode_record
+from orchestrator.record_feed import RecordFeed
 from orchestrator.records import SCHEMA, Record
 from shared import subjects
-from shared.aio import finish, heeding
+from shared.aio import first_of, heeding
 from shared.errors import MessagingUnavailable, NotReady, RevisionConflict
 from shared.transport import Connection
 
@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 C = TypeVar("C")
 
+LEASE_SECONDS = 3.0
+"""After how long without a renewal the leader's lease is gone from its bucket."""
 WRITE_SECONDS = 5.0
 SET_UP_SECONDS = 10.0
 RETRY_SECONDS = 0.5
@@ -50,28 +52,42 @@ REPORT_SECONDS = 15
 """After how long a report that was taken and not acknowledged is given out again."""
 
 
-class Store:
-    """Reads and writes records; `ready` is set once the model holds everything that was stored before."""
+_STREAM = f"KV_{subjects.STATE_BUCKET}"
+_PREFIX = f"$KV.{subjects.STATE_BUCKET}."
 
-    def __init__(self, connection: Connection, model: Model) -> None:
+
+class Store:
+    """Reads and writes records; `ready` is set once the model holds everything that was stored before.
+
+    `replicas` is on how many servers streams and buckets are that are made here.
+    """
+
+    def __init__(self, connection: Connection, model: Model, *, replicas: int = 1) -> None:
         self.model = model
         self.ready = asyncio.Event()
         self.newer_schema = False
         self._connection = connection
+        self._replicas = replicas
         self._buckets: tuple[int, KeyValue] | None = None
+        self._set_up_on = 0
         self._watched = 0
+        self._awaited: dict[asyncio.Event, int] = {}
 
     async def create(self, key: str, record: Record) -> None:
         """Store a new record. Raises RevisionConflict if the key is taken, MessagingUnavailable if unknown."""
         await self._write(key, record, 0)
 
-    async def update(self, key: str, record: Record) -> None:
-        """Replace the record that the model holds. Raises RevisionConflict if it has changed meanwhile."""
-        await self._write(key, record, self.model.revision_of(key))
+    async def update(self, key: str, record: Record, *, revision: int | None = None) -> None:
+        """Replace the record that the model holds. Raises RevisionConflict if it has changed meanwhile.
+
+        Who has awaited anything since it read the record names the `revision` that it read.
+        """
+        await self._write(key, record, self.model.revision_of(key) if revision is None else revision)
 
     async def _write(self, key: str, record: Record, revision: int) -> None:
         payload = msgspec.json.encode(record)
         bucket = await self._bucket()
+        self.check_may_write()
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 stored = await heeding(bucket.update(key, payload, last=revision))
@@ -81,20 +97,43 @@ class Store:
             raise MessagingUnavailable(f"The record {key} could not be stored: {error!r}") from error
         self.model.apply(key, record, stored)
 
+    def check_may_write(self) -> None:
+        """Raise MessagingUnavailable if nothing may be written; a leader's store knows of such a time."""
+
     async def read(self, key: str) -> Record | None:
         """The stored record itself, past the model; None if there is none."""
-        bucket = await self._bucket()
+        stream = self._connection.client.jetstream()
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                entry = await heeding(bucket.get(key))
-        except nats.js.errors.KeyNotFoundError:
+                found = await heeding(stream.get_last_msg(_STREAM, f"{_PREFIX}{key}"))
+        except nats.js.errors.NotFoundError:
             return None
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise MessagingUnavailable(f"The record {key} could not be read: {error!r}") from error
-        record = decode_record(key, entry.value or b"")
+        record = decode_record(key, found.data or b"")
         if record is not None:
-            self.model.apply(key, record, entry.revision or 0)
+            self.model.apply(key, record, found.seq or 0)
         return record
+
+    async def catch_up(self) -> None:
+        """Return when the model holds all that anybody stored before this call. Raises MessagingUnavailable."""
+        stream = self._connection.client.jetstream()
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                info = await heeding(stream.stream_info(_STREAM))
+                await self._until_watched(info.state.last_seq)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise MessagingUnavailable(f"What was stored last cannot be told: {error!r}") from error
+
+    async def _until_watched(self, sequence: int) -> None:
+        if self._watched >= sequence:
+            return
+        reached = asyncio.Event()
+        self._awaited[reached] = sequence
+        try:
+            await reached.wait()
+        finally:
+            del self._awaited[reached]
 
     async def _bucket(self) -> KeyValue:
         number, client = self._connection.connections, self._connection.client
@@ -123,33 +162,24 @@ class Store:
     async def _follow(self, number: int) -> None:
         stream = self._connection.client.jetstream()
         async with asyncio.timeout(SET_UP_SECONDS):
-            await heeding(set_up_streams(stream))
-            info = await heeding(stream.stream_info(f"KV_{subjects.STATE_BUCKET}"))
+            if self._set_up_on != number:
+                await heeding(set_up_streams(stream, self._replicas))
+                self._set_up_on = number
+            info = await heeding(stream.stream_info(_STREAM))
         target = info.state.last_seq
-        prefix = f"$KV.{subjects.STATE_BUCKET}."
 
-        async def take(message: Msg) -> None:
+        def take(message: Msg) -> None:
             sequence = message.metadata.sequence.stream
-            self._take(message.subject.removeprefix(prefix), message.data, sequence)
+            self._take(message.subject.removeprefix(_PREFIX), message.data, sequence)
             if sequence >= target:
                 self._caught_up()
 
-        config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._watched + 1)
-        subscription = await heeding(
-            stream.subscribe(
-                f"{prefix}>",
-                cb=take,
-                stream=f"KV_{subjects.STATE_BUCKET}",
-                ordered_consumer=True,
-                config=config,
-            )
+        if self._watched >= target:
+            self._caught_up()
+        feed = RecordFeed(
+            self._connection.client, stream=_STREAM, subject=f"{_PREFIX}>", after=self._watched, take=take
         )
-        try:
-            if self._watched >= target:
-                self._caught_up()
-            await self._connection.lost(number)
-        finally:
-            await finish(_unsubscribe(subscription), within=WRITE_SECONDS)
+        await first_of(feed.run(), self._connection.lost(number))
 
     def _caught_up(self) -> None:
         if not self.ready.is_set():
@@ -163,11 +193,22 @@ class Store:
             _log.error("The stored record %s cannot be read and is left alone: %s", key, error)
             record = None
         self._watched = max(self._watched, revision)
-        if record is None:
-            return
-        if record.schema > SCHEMA:
+        if record is not None:
+            self._heed_schema(key, record)
+            self.model.apply(key, record, revision)
+        for reached, sequence in self._awaited.items():
+            if revision >= sequence:
+                reached.set()
+
+    def _heed_schema(self, key: str, record: Record) -> None:
+        if record.schema > SCHEMA and not self.newer_schema:
             self.newer_schema = True
-        self.model.apply(key, record, revision)
+            _log.error("A newer version of Tarpon has written %s. This one answers, but decides nothing any more.", key)
+
+    @property
+    def may_decide(self) -> bool:
+        """Whether all is read, and nothing is of a newer program, of whose records this one would drop parts."""
+        return self.ready.is_set() and not self.newer_schema
 
     def check_ready(self) -> None:
         """Raise NotReady until the model holds everything that was stored before."""
@@ -175,22 +216,40 @@ class Store:
             raise NotReady("The orchestrator is still reading its state.", hint="Try again in a moment.")
 
 
-async def _unsubscribe(subscription: JetStreamContext.PushSubscription) -> None:
-    try:
-        await subscription.unsubscribe()
-    except (nats.errors.Error, OSError):
-        _log.debug("The watch ended with its connection.")
+class LeadersStore(Store):
+    """The same store in the hands of the leader: `check` raises MessagingUnavailable where it may not lead any more."""
+
+    def __init__(self, store: Store, connection: Connection, check: Callable[[], None]) -> None:
+        super().__init__(connection, store.model)
+        self.ready = store.ready
+        self._store = store
+        self._check = check
+
+    def check_may_write(self) -> None:
+        self._check()
+
+    async def catch_up(self) -> None:
+        await self._store.catch_up()
 
 
-async def set_up_streams(stream: JetStreamContext) -> None:
+async def set_up_streams(stream: JetStreamContext, replicas: int) -> None:
     """Make the buckets and the stream of reports, unless they exist."""
     await _unless_it_exists(
         stream.create_key_value,
-        KeyValueConfig(bucket=subjects.STATE_BUCKET, history=1, storage=StorageType.FILE, direct=True),
+        KeyValueConfig(
+            bucket=subjects.STATE_BUCKET, history=1, storage=StorageType.FILE, direct=True, replicas=replicas
+        ),
     )
     await _unless_it_exists(
         stream.create_key_value,
-        KeyValueConfig(bucket=subjects.LEASE_BUCKET, history=1, ttl=3, storage=StorageType.MEMORY, direct=False),
+        KeyValueConfig(
+            bucket=subjects.LEASE_BUCKET,
+            history=1,
+            ttl=LEASE_SECONDS,
+            storage=StorageType.MEMORY,
+            direct=False,
+            replicas=replicas,
+        ),
     )
     await _unless_it_exists(
         stream.add_stream,
@@ -203,6 +262,7 @@ async def set_up_streams(stream: JetStreamContext) -> None:
             discard_new_per_subject=True,
             max_msgs_per_subject=REPORTS_PER_NODE,
             max_bytes=REPORTS_BYTES,
+            num_replicas=replicas,
         ),
     )
 
@@ -231,3 +291,11 @@ async def restart_reports_consumer(stream: JetStreamContext) -> None:
             max_ack_pending=REPORTS_IN_FLIGHT,
         ),
     )
+
+
+async def has_reports_consumer(stream: JetStreamContext) -> bool:
+    try:
+        await stream.consumer_info(subjects.REPORTS_STREAM, subjects.REPORTS_CONSUMER)
+    except nats.js.errors.NotFoundError:
+        return False
+    return True

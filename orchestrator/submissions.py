@@ -31,6 +31,7 @@ from shared.errors import (
 from shared.ids import JobId, new_job_id
 from shared.job_rules import MANAGED
 from shared.jobspec import Job
+from shared.logs import about
 from shared.states import DesiredState, JobState
 
 _log = logging.getLogger(__name__)
@@ -84,9 +85,9 @@ class Submissions:
         self._check_publisher_of(wanted)
         fresh = new_job_id(token or None, wanted.namespace)
         for _ in range(TRIES):
-            job_id = await self._claim(wanted, fresh)
-            entry = self._model.jobs.get(job_id)
             try:
+                job_id = await self._claim(wanted, fresh)
+                entry = self._model.jobs.get(job_id)
                 if entry is None:
                     version = await self._create(job_id, wanted, token=token)
                 elif job_id == fresh or (token and entry.job.token == token):
@@ -94,7 +95,7 @@ class Submissions:
                 else:
                     version = await self._update(entry, wanted, force=force, token=token)
             except RevisionConflict:
-                await self._store.read(subjects.job_record(job_id))
+                await self._store.catch_up()
                 continue
             return Submitted(job_id=job_id, version=version, warnings=warnings)
         raise RevisionConflict(f"job {wanted.name}")
@@ -126,8 +127,9 @@ class Submissions:
             await self._store.create(key, NameRecord(job_id=fresh))
         except RevisionConflict:
             record = await self._store.read(key)
-            assert isinstance(record, NameRecord)
-            await self._store.read(subjects.job_record(record.job_id))
+            if not isinstance(record, NameRecord):
+                raise
+            await self._store.catch_up()
             return record.job_id
         return fresh
 
@@ -148,6 +150,7 @@ class Submissions:
             modify_time=now,
         )
         await self._store.create(subjects.job_record(job_id), record)
+        _log.info("Job %s is submitted.", job_id, extra=about(job=job_id))
         return version
 
     async def _store_spec(self, job_id: JobId, job: Job, version: int) -> int:
@@ -186,6 +189,7 @@ class Submissions:
             modify_time=now,
         )
         await self._store.update(subjects.job_record(before.id), after)
+        _log.info("Job %s has version %d.", before.id, version, extra=about(job=before.id))
         return version
 
     async def rerun(self, entry: JobEntry, version: int, reason: str, *, token: str = "") -> int:
@@ -209,7 +213,7 @@ class Submissions:
             try:
                 return await self._renew(entry, entry.specs[number], message, token=token)
             except RevisionConflict:
-                await self._store.read(subjects.job_record(entry.job.id))
+                await self._store.catch_up()
         raise RevisionConflict(subjects.job_record(entry.job.id))
 
     async def stop(self, entry: JobEntry, reason: str) -> bool:
@@ -231,7 +235,7 @@ class Submissions:
             try:
                 await self._store.update(subjects.job_record(entry.job.id), after)
             except RevisionConflict:
-                await self._store.read(subjects.job_record(entry.job.id))
+                await self._store.catch_up()
                 continue
             return True
         raise RevisionConflict(subjects.job_record(entry.job.id))

@@ -75,45 +75,82 @@ async def heeding(awaitable: Awaitable[T]) -> T:
     """Await something of a library that may swallow a cancellation, and raise the cancellation after all.
 
     `asyncio.wait_for` of Python 3.11, which nats-py uses, does so when the answer arrives together with it (CPython
-    issue 86296); the loop that was cancelled would then go on for ever.
+    issue 86296), also where the answer is an error, as when a connection is lost. The loop that was cancelled would
+    then go on for ever.
     """
-    result = await awaitable
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    try:
+        result = await awaitable
+    except Exception as error:
+        if _is_being_cancelled():
+            raise asyncio.CancelledError from error
+        raise
+    if _is_being_cancelled():
         raise asyncio.CancelledError
     return result
 
 
+def begin(group: asyncio.TaskGroup, coro: Coroutine[Any, Any, object], *, name: str) -> bool:
+    """Start a task in the group, unless that is ending: then nothing is begun any more, and the answer is False.
+
+    Whoever asks may be a task of that group which is just being cancelled; the group's own answer is a RuntimeError.
+    """
+    try:
+        group.create_task(coro, name=name)
+    except RuntimeError:
+        coro.close()
+        return False
+    return True
+
+
 async def pipelined(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
-    """Call `act` for each item, `at_once` of them in flight. The first error cancels the rest and is raised."""
-    bound = asyncio.Semaphore(at_once)
+    """Call `act` for each item, `at_once` of them in flight. The first error cancels the rest and is raised.
+
+    A cancellation from outside comes before any error: a TaskGroup whose tasks fail meanwhile forgets it, so none does.
+    """
+    bound, tasks = asyncio.Semaphore(at_once), set[asyncio.Task[None]]()
+    failed: list[Exception] = []
 
     async def one(item: T) -> None:
         try:
             await act(item)
+        except Exception as error:  # noqa: BLE001  # it is raised below
+            failed.append(error)
+            for task in tasks:
+                task.cancel()
         finally:
             bound.release()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for item in items:
-                await bound.acquire()
-                group.create_task(one(item), name="pipelined")
-    except BaseExceptionGroup as errors:
-        raise first_leaf(errors) from errors
+    async with asyncio.TaskGroup() as group:
+        for item in items:
+            await bound.acquire()
+            if failed:
+                break
+            task = group.create_task(one(item), name="pipelined")
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+    if failed:
+        raise failed[0]
 
 
 async def first_of(*coros: Coroutine[Any, Any, T]) -> T:
     """What the first one to end returns or raises; the others are cancelled and have ended by then."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coro, name="racing") for coro in coros]
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                task.cancel()
-    except BaseExceptionGroup as errors:
-        raise first_leaf(errors) from errors
-    return next(task for task in tasks if task in ended).result()
+    failed: list[Exception] = []
+
+    async def one(coro: Coroutine[Any, Any, T]) -> tuple[T, ...]:
+        try:
+            return (await coro,)
+        except Exception as error:  # noqa: BLE001  # it is raised below
+            failed.append(error)
+            return ()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(coro), name="racing") for coro in coros]
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+    if failed:
+        raise failed[0]
+    return next(task for task in tasks if task in ended).result()[0]
 
 
 def first_leaf(error: BaseException) -> BaseException:

@@ -43,6 +43,14 @@ class Nats(Struct, frozen=True, kw_only=True, rename="pascal"):
     servers: Annotated[
         tuple[str, ...], Meta(description="The addresses of an existing NATS cluster; empty starts our own server.")
     ] = ()
+    replicas: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=5,
+            description="On how many servers of that cluster the state is kept; 0: 3 if Servers names so many, else 1.",
+        ),
+    ] = 0
     sync_interval: Annotated[
         str, Meta(description="How often our own server writes through to disk: `always`, or a duration such as 2s.")
     ] = "always"
@@ -104,6 +112,12 @@ class Env(Struct, frozen=True, kw_only=True, rename="pascal"):
     ] = ()
 
 
+class NodeMetrics(Struct, frozen=True, kw_only=True, rename="pascal"):
+    address: Annotated[
+        str, Meta(description="The host:port at which the node tells Prometheus its numbers; empty is nowhere.")
+    ] = ""
+
+
 class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
     enabled: Annotated[bool, Meta(description="Whether `tarpon serve` runs a compute node.")] = False
     orchestrators: Annotated[tuple[str, ...], Meta(description="Where the node finds its orchestrators.")] = (
@@ -117,6 +131,7 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
         str, Meta(description="Disk space that a task may fill whose job names none, such as 10GB; 0 is no limit.")
     ] = "10GB"
     env: Env = Env()
+    metrics: NodeMetrics = NodeMetrics()
 
 
 class ProcessEngine(Struct, frozen=True, kw_only=True, rename="pascal"):

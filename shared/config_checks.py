@@ -24,6 +24,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     if config.compute.enabled and not config.compute.orchestrators:
         yield "Compute.Orchestrators is empty, so the node would not know whom to join"
     yield from _advertise(config.orchestrator.advertise)
+    yield from _metrics(config.compute.metrics.address)
     yield from _amounts(config)
 
 
@@ -45,6 +46,17 @@ def _advertise(text: str) -> Iterator[str]:
     parts = urlsplit(f"//{text}")
     if text and (not parts.hostname or parts.netloc != text or "@" in text or not _has_good_port(parts)):
         yield f"Orchestrator.Advertise: {text[:80]!r} is not a host, or a host and port, such as example.com:4222"
+
+
+def _metrics(text: str) -> Iterator[str]:
+    """`host:port` or `[address]:port`."""
+    parts = urlsplit(f"//{text}")
+    try:
+        is_whole = bool(parts.hostname and parts.port) and parts.netloc == text and "@" not in text
+    except ValueError:
+        is_whole = False
+    if text and not is_whole:
+        yield f"Compute.Metrics.Address: {text[:80]!r} is not a host and port, such as 127.0.0.1:9464"
 
 
 def _durations(config: Config) -> Iterator[str]:

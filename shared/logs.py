@@ -10,6 +10,8 @@ import msgspec
 _LEVELS = {"trace": logging.DEBUG, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 _LEVELS["error"] = logging.ERROR
 
+_ABOUT = ("job_id", "execution_id", "node_id")
+
 _SIGNED = re.compile(r"(?:\?|%3F)[^\s\"'<>?]{0,500}X-Amz-[^\s\"'<>]*", re.IGNORECASE)
 _PARAMETER = re.compile(
     r"(X-Amz-(?:Signature|Security-Token)[\"']?(?:=|%3D|\s*[:,]\s*[\"']?))[\w%/+=.~-]+", re.IGNORECASE
@@ -19,6 +21,11 @@ _PARAMETER = re.compile(
 def without_signature(text: str) -> str:
     """The text with the query string of every signed URL cut off, and with the signatures that stand elsewhere."""
     return _PARAMETER.sub(r"\1...", _SIGNED.sub("?...", text))
+
+
+def about(*, job: str = "", execution: str = "", node: str = "") -> dict[str, str]:
+    """What a log line is about, as its `extra`: fields of their own where lines are written for machines."""
+    return {name: text for name, text in zip(_ABOUT, (job, execution, node), strict=True) if text}
 
 
 class _Lines(logging.Formatter):
@@ -38,6 +45,7 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= {name: text for name in _ABOUT if isinstance(text := getattr(record, name, None), str)}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode({key: without_signature(text) for key, text in line.items()}).decode()

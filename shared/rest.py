@@ -412,7 +412,10 @@ class PublishersHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal
 
 
 class AgentNodeResponse(NodeInfoView, frozen=True, kw_only=True, rename="pascal"):
+    """`leader` is the id of the orchestrator that decides at present; empty if none is known."""
+
     publishers: PublishersHealth = field(default_factory=PublishersHealth)
+    leader: str = ""
 
 
 class AgentConfigResponse(msgspec.Struct, frozen=True, kw_only=True):

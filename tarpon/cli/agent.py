@@ -54,6 +54,7 @@ async def node(client: "Client", output: str) -> None:
         "Node": answer.node_id,
         "Type": answer.node_type,
         "Version": answer.version.git_version,
+        "Leader": f"{answer.leader} (this one)" if answer.leader == answer.node_id else answer.leader,
         "s3managed": publisher,
         "Hint": health.problem.hint if health is not None and health.problem is not None else "",
         "Create-only": "" if health is None or health.create_only is None else "yes" if health.create_only else "no",

@@ -6,6 +6,7 @@ from tarpon.cli.commands import Group
 
 _LAZY = {
     "run": ("tarpon.cli.job_submission:run", "Submit the job in FILE and watch it."),
+    "watch": ("tarpon.cli.job_watch:watch", "Watch a job until it has ended."),
     "validate": ("tarpon.cli.job_submission:validate", "Tell whether the job in FILE is valid, and what is not."),
     "list": ("tarpon.cli.job_queries:list_jobs", "List jobs."),
     "describe": ("tarpon.cli.job_queries:describe", "Show all about one job."),

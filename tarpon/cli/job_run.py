@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import aclosing
 from datetime import timedelta
 
 import click
@@ -12,10 +11,11 @@ from shared.config import Api
 from shared.errors import NoResults
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Job, JobView
-from shared.rest import EXECUTION_LEVEL, ExecutionView, HistoryItem
-from shared.states import ExecutionState, JobState
+from shared.rest import ExecutionView
+from shared.states import ExecutionState
 from tarpon.cli.job_get import download
 from tarpon.cli.job_logs import show_logs
+from tarpon.cli.job_watching import Watched, advise, goes_on, refuse_failure, watched
 from tarpon.cli.job_yaml import job_yaml
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.output import lasting, printable
@@ -40,7 +40,6 @@ class JobRun:
         self.job_id = ""
         self._job = job
         self._options = options
-        self._first_error: HistoryItem | None = None
 
     def __repr__(self) -> str:
         return f"<JobRun {self.job_id or 'not submitted'}>"
@@ -52,9 +51,7 @@ class JobRun:
         except KeyboardInterrupt:
             if not self.job_id:
                 raise
-            click.echo(f"\nNo longer watching; job {self.job_id} goes on.", err=True)
-            self._advise("stop it", "stop")
-            self._advise("see how it is doing", "describe")
+            goes_on(self.job_id)
             return Exit.INTERRUPTED
         except (JobFailed, JobStopped) as error:
             if not self._options.exit_zero:
@@ -68,8 +65,8 @@ class JobRun:
             if self._options.wait:
                 await self._end(client, await self._watched(client))
             elif not self._options.id_only:
-                self._advise("see how it is doing", "describe")
-                self._advise("get its results", "get")
+                advise("see how it is doing", "describe", self.job_id)
+                advise("get its results", "get", self.job_id)
 
     async def _submit(self, client: Client) -> None:
         submitted = await client.submit(self._job, force=self._options.force)
@@ -80,42 +77,20 @@ class JobRun:
         if self._options.wait:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
 
-    async def _watched(self, client: Client) -> JobView:
+    async def _watched(self, client: Client) -> Watched:
         try:
             async with asyncio.timeout(self._options.wait_seconds):
-                return await self._watch(client)
+                return await watched(client, self.job_id, EventLines().write)
         except TimeoutError:
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None
 
-    async def _watch(self, client: Client) -> JobView:
-        version = (await client.get(self.job_id)).version
-        lines = EventLines()
-        ended: JobView | None = None
-        async with aclosing(client.watch(self.job_id)) as events:
-            async for event in events:
-                if isinstance(event, JobView):
-                    ended = event
-                    continue
-                if event.type == EXECUTION_LEVEL and event.job_version < version:
-                    continue  # what an earlier run of the same job did
-                lines.write(event)
-                if event.event.is_error and self._first_error is None:
-                    self._first_error = event
-        assert ended is not None, "a watch ends with the job's last state"
-        return ended
-
-    async def _end(self, client: Client, ended: JobView) -> None:
+    async def _end(self, client: Client, end: Watched) -> None:
         click.echo(err=True)
         if self._options.follow:
             await self._show_logs(client)
-        match ended.state.state_type:
-            case JobState.COMPLETED:
-                await self._completed(client, ended)
-            case JobState.STOPPED:
-                raise JobStopped(self.job_id, printable(ended.state.message))
-            case _:
-                raise JobFailed(self.job_id, *failure(ended, self._first_error))
+        refuse_failure(end)
+        await self._completed(client, end.job)
 
     async def _show_logs(self, client: Client) -> None:
         try:
@@ -129,24 +104,11 @@ class JobRun:
         began = min((each.create_time for each in executions), default=ended.create_time)
         took = lasting(timedelta(microseconds=(ended.modify_time - began) / 1000))
         click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions)}", err=True)
-        self._advise("see the details", "describe")
+        advise("see the details", "describe", self.job_id)
         if self._options.get:
             await download(client, self.job_id)
         elif ended.tasks and ended.task.publisher.type not in NO_PUBLISHERS:
-            self._advise("get the results", "get")
-
-    def _advise(self, what: str, command: str) -> None:
-        click.echo(f"To {what + ':':<22} tarpon job {command} {self.job_id}", err=True)
-
-
-def failure(ended: JobView, first_error: HistoryItem | None) -> tuple[str, str]:
-    """Why the job failed and what to do: the first thing that went wrong, since what follows is its consequence."""
-    told = printable(ended.state.message)
-    if first_error is None:
-        return told or "no reason was given", ended.state.details.get("Hint", "")
-    first = printable(first_error.event.message)
-    reason = first if not told or told in first else told if first in told else f"{first}\n  In the end: {told}"
-    return reason, printable(first_error.event.hint or ended.state.details.get("Hint", ""))
+            advise("get the results", "get", self.job_id)
 
 
 def exit_codes(executions: Iterable[ExecutionView]) -> str:

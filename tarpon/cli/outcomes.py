@@ -19,7 +19,8 @@ class Exit(enum.IntEnum):
 
 EXIT_CODES_HELP = """\b
 Exit codes:
-    0  done; of `job run`: the job completed (whatever its task's exit code)
+    0  done; of `job run` and `job watch`: the job completed (whatever its
+       task's exit code)
     1  the job failed, or the request was refused
     2  wrong usage, configuration or job file
     3  no orchestrator can be reached

@@ -1,5 +1,6 @@
 """How a job is watched while it is stopped, interrupted, or loses its orchestrator."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -68,3 +69,62 @@ def test_a_watch_outlives_its_orchestrator(stack: Stack, tmp_path: Path) -> None
     told = (tmp_path / "err").read_text()
     assert told.count("Running on node") == 1, "nothing is shown twice"
     assert "completed in" in told
+
+
+def test_a_job_is_watched_from_wherever_it_is(running: Stack, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    job_id = running.submit(process_job(f"while [ ! -e {gate} ]; do sleep 0.1; done"))
+    running.wait_state(job_id, "Running")
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tarpon", "job", "watch", job_id[:12]],
+            env={"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(running.api_port), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=err,
+        )
+    wait_until(lambda: "Running on node" in (tmp_path / "err").read_text(), within=20, what="it shows what was")
+    gate.touch()
+    assert process.wait(30) == 0
+    told = (tmp_path / "err").read_text()
+    assert told.index("Job submitted") < told.index("Running on node") < told.index(f"Job {job_id} completed.")
+    again = running.cli("job", "watch", job_id)
+    assert "Result published and verified" in again.stderr, "one that has ended is told all the same"
+
+
+def test_a_watch_for_programs_prints_one_object_a_line(running: Stack) -> None:
+    job_id = running.submit(process_job("echo hello"))
+    done = running.cli("job", "watch", job_id, "--output", "json")
+    items = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [item["SeqNum"] for item in items] == list(range(1, len(items) + 1))
+    assert {item["JobID"] for item in items} == {job_id}
+    assert items[-1]["Event"]["Details"]["NewState"] == "Completed"
+
+
+def test_the_exit_code_of_a_watch_tells_how_the_job_ended(running: Stack, tmp_path: Path) -> None:
+    failing = process_job("sleep 60", Timeouts={"ExecutionTimeout": 1})
+    failed = running.submit(failing)
+    watched = running.cli("job", "watch", failed, check=False)
+    assert watched.returncode == 1
+    assert f"Job {failed} failed: " in watched.stderr
+    assert running.cli("job", "watch", failed, "--exit-zero").returncode == 0
+    stopped = running.submit(process_job("sleep 60"))
+    running.cli("job", "stop", stopped, "--reason", "enough of it")
+    assert running.cli("job", "watch", stopped, check=False).returncode == 4
+    assert running.cli("job", "watch", "no-such-job", check=False).returncode == 1
+
+
+def test_ctrl_c_ends_a_watch_and_not_the_job(running: Stack, tmp_path: Path) -> None:
+    job_id = running.submit(process_job("sleep 60"))
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tarpon", "job", "watch", job_id],
+            env={"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(running.api_port), "PYTHONUNBUFFERED": "1"},
+            stderr=err,
+        )
+    wait_until(lambda: "Running on node" in (tmp_path / "err").read_text(), within=20, what="it shows what happens")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert f"job {job_id} goes on" in (tmp_path / "err").read_text()
+    assert running.state(job_id) == "Running"
+    running.cli("job", "stop", job_id)
+    running.wait_ended(job_id)

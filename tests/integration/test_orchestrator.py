@@ -1,15 +1,23 @@
 """A whole orchestrator over real NATS and real S3, with nodes that the tests play."""
 
+import asyncio
 import hashlib
 
+from orchestrator.reports import ABSENT_SECONDS
+from shared import messages
 from shared.ids import ExecutionId
 from shared.messages import (
+    Accepted,
+    CancelExecution,
     ExecutionFailed,
     ExecutionProgressed,
     ExecutionStarted,
     GrantGiven,
+    Order,
     OutputPublished,
+    Receipt,
     Reconciliation,
+    Register,
     RequestRefused,
     RunOutput,
     TaskEnded,
@@ -210,3 +218,23 @@ async def test_a_job_that_is_too_large_for_a_message_is_refused_with_the_limit(r
     answer = await running.api("/jobs", {"Job": {"Type": "batch", "Tasks": [task]}}, "PUT")
     assert answer["Status"] == 413
     assert "262,144" in answer["Message"]
+
+
+async def test_an_execution_that_is_stopped_while_its_result_is_being_verified_stays_stopped(running: Running) -> None:
+    """S3 is asked between the reading of the record and its writing, and the record moves meanwhile."""
+    async with running.node("a") as node:
+        await node.register()
+        job = await running.submit()
+        assignment = await node.accept_assignment()
+        assert assignment.archive is not None
+        await node.report(assignment.execution_id, ExecutionStarted(), _ended(), _published())
+        await asyncio.sleep(ABSENT_SECONDS)  # the object is looked for, in vain so far
+        await running.api(f"/jobs/{job}", method="DELETE")
+        order: Order = Register()
+        while not isinstance(order, Receipt):
+            order, received = await node.next_order()
+            await received.respond(messages.encode(Accepted(session=node.session, inventories=1)))
+            if isinstance(order, CancelExecution):
+                assert await running.put(assignment.archive, BODY) == 200
+        found = await running.wait_state(job, "Stopped")
+        assert "Result published" not in str(found["History"])

@@ -1,6 +1,7 @@
 """Clean-up ends although its caller is cancelled, and the error that counts is the one that is raised."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -10,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from shared.aio import background, finish, first_leaf, first_of, pipelined, process_ended, stop_requested
+from shared.aio import (
+    background,
+    begin,
+    finish,
+    first_leaf,
+    first_of,
+    heeding,
+    pipelined,
+    process_ended,
+    stop_requested,
+)
 
 A_MOMENT = 5.0
 
@@ -378,3 +389,63 @@ async def test_a_signal_to_stop_is_an_event_and_handlers_are_given_back() -> Non
         async with asyncio.timeout(A_MOMENT):
             await event.wait()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+async def test_a_cancellation_is_heeded_where_an_error_arrives_together_with_it() -> None:
+    """As when a connection is lost: each call that waits gets an error, and the lease is given up at the same time."""
+
+    async def swallowing() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise OSError("the connection is closed") from None
+
+    async def for_ever() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                await heeding(swallowing())
+
+    async with asyncio.timeout(5):
+        async with background(loop=for_ever()):
+            await asyncio.sleep(0)
+
+
+async def test_nothing_is_begun_in_a_group_that_ends(recwarn: pytest.WarningsRecorder) -> None:
+    """A task that goes on for a moment while its group is cancelled does not turn the cancellation into a failure."""
+    begun: list[bool] = []
+
+    async def lingering(group: asyncio.TaskGroup) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            begun.append(begin(group, asyncio.sleep(0), name="late"))
+
+    async def leading() -> None:
+        async with asyncio.TaskGroup() as group:
+            assert begin(group, lingering(group), name="lingering")
+            await asyncio.Event().wait()
+
+    async with background(leading=leading()):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert begun == [False]
+    assert not recwarn.list
+
+
+async def test_a_cancellation_counts_more_than_the_errors_of_what_it_cancels() -> None:
+    """A TaskGroup of Python 3.11 gives the errors alone; the loop around it would then go on for ever."""
+
+    async def failing(_: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("not while being cancelled")
+
+    async def for_ever() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                await pipelined([1, 2], failing, at_once=2)
+
+    async with asyncio.timeout(5):
+        async with background(loop=for_ever()):
+            await asyncio.sleep(0.01)

@@ -331,6 +331,18 @@ class TestProblems:
                 "NameProvider=a.b",
                 "NameProvider: 'a.b' cannot name a node; use 1 to 64 characters out of A-Z a-z 0-9 _ and -",
             ),
+            (
+                "Compute.Metrics.Address=9464",
+                "Compute.Metrics.Address: '9464' is not a host and port, such as 127.0.0.1:9464",
+            ),
+            (
+                "Compute.Metrics.Address=127.0.0.1:99999",
+                "Compute.Metrics.Address: '127.0.0.1:99999' is not a host and port, such as 127.0.0.1:9464",
+            ),
+            (
+                "Compute.Metrics.Address=http://127.0.0.1:9464",
+                "Compute.Metrics.Address: 'http://127.0.0.1:9464' is not a host and port, such as 127.0.0.1:9464",
+            ),
             ("Compute.Heartbeat.Interval=0s", "Compute.Heartbeat.Interval must be greater than zero"),
             (
                 "JobDefaults.Batch.Task.Timeouts.TotalTimeout=-1s",

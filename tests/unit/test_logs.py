@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.logs import set_up, without_signature
+from shared.logs import about, set_up, without_signature
 
 SIGNATURE = "0a1b2c3d4e5f"
 QUERY = (
@@ -137,3 +137,12 @@ class TestSettingUp:
         set_up("trace", "default")
         assert not logging.getLogger("botocore.auth").isEnabledFor(logging.DEBUG)
         assert sys.stderr is not None
+
+    def test_a_line_for_machines_names_what_it_is_about(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up("info", "json")
+        logging.getLogger("tarpon.test").info("Here", extra=about(job="j-1", execution="e-1", node="n-1"))
+        logging.getLogger("tarpon.test").info("There", extra=about(node="n-1"))
+        first, second = map(json.loads, capsys.readouterr().err.splitlines())
+        assert (first["job_id"], first["execution_id"], first["node_id"]) == ("j-1", "e-1", "n-1")
+        assert second["node_id"] == "n-1"
+        assert not {"job_id", "execution_id"} & second.keys()

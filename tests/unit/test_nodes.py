@@ -274,3 +274,53 @@ class TestRoom:
         cluster.register()
         for _ in range(60):
             cluster.nodes.on_run(NODE, 0.01)
+
+
+class TestTakingTheLead:
+    """What an orchestrator knows that has heard the nodes for long, and begins to lead."""
+
+    def test_nobody_is_lost_because_this_one_has_not_led_before(self, cluster: Cluster) -> None:
+        cluster.execution(0, S.RUNNING)
+        cluster.now += 100 * DISCONNECT_SECONDS
+        cluster.nodes.begin()
+        assert cluster.nodes.sweep() == ()
+        cluster.now += DISCONNECT_SECONDS + 1
+        assert cluster.nodes.sweep() == (NODE,)
+
+    def test_nobody_is_lost_because_this_one_was_paused(self, cluster: Cluster) -> None:
+        cluster.execution(0, S.RUNNING)
+        cluster.register()
+        cluster.now += 100 * DISCONNECT_SECONDS
+        cluster.nodes.begin()
+        assert cluster.nodes.sweep() == ()
+
+    def test_a_node_is_connected_by_its_heartbeats_and_gets_work_when_it_has_registered(self, cluster: Cluster) -> None:
+        assert not cluster.beat()
+        assert cluster.nodes.is_connected(NODE)
+        assert not cluster.nodes.is_registered(NODE)
+        assert cluster.candidate.expected
+        cluster.register()
+        assert cluster.nodes.is_registered(NODE)
+        assert not cluster.candidate.expected
+
+    def test_every_node_has_to_register_again(self, cluster: Cluster) -> None:
+        cluster.register()
+        execution = cluster.execution(0)
+        cluster.accept(execution, 0)
+        cluster.nodes.begin()
+        assert cluster.nodes.is_connected(NODE)
+        assert not cluster.nodes.is_registered(NODE)
+        assert not cluster.nodes.has_accepted(NODE, execution), "so that it is offered again"
+        assert not cluster.beat(), "so that it is asked to register"
+
+    def test_a_node_that_leaves_is_not_connected_for_one_that_only_hears_it(self, cluster: Cluster) -> None:
+        cluster.beat()
+        cluster.nodes.on_heartbeat(NODE, Heartbeat(session="s-1", leaving=True))
+        assert not cluster.nodes.is_connected(NODE)
+        cluster.beat("s-2")
+        assert cluster.nodes.is_connected(NODE)
+
+    def test_a_node_that_fell_silent_is_not_connected_for_one_that_only_hears_it(self, cluster: Cluster) -> None:
+        cluster.beat()
+        cluster.now += DISCONNECT_SECONDS + 1
+        assert not cluster.nodes.is_connected(NODE)

@@ -16,8 +16,9 @@ from shared.rest import (
     PublishedResult,
     RunOutputView,
 )
-from tarpon.cli.job_run import exit_codes, failure
+from tarpon.cli.job_run import exit_codes
 from tarpon.cli.job_text import description, executions_table, jobs_table
+from tarpon.cli.job_watching import failure
 from tarpon.cli.output import lasting, moment, pairs, plain_columns, printable, size
 from tarpon.cli.progress import event_line, heading
 

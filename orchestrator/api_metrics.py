@@ -1,0 +1,43 @@
+"""What the HTTP API tells Prometheus, and how its own requests are counted."""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from orchestrator.api_routes import PLAIN_TEXT, Handler, Route
+from orchestrator.measures import Measures
+from shared.metrics import CONTENT_TYPE, Metric, exposition
+
+OTHER = "other"
+"""The method and route of a request that no route answers: what is asked for is chosen by whoever asks."""
+
+
+class MetricsRoutes:
+    """`collect` gives what there is to tell, at once."""
+
+    def __init__(self, collect: Callable[[], tuple[Metric, ...]]) -> None:
+        self._collect = collect
+
+    def routes(self) -> tuple[Route, ...]:
+        about = "Numbers about the orchestrator, for Prometheus."
+        return (Route("GET", "/metrics", self.get_metrics, about, media=PLAIN_TEXT),)
+
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        text = await asyncio.to_thread(exposition, self._collect())
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+
+
+def counting(measures: Measures) -> Middleware:
+    """Count every answer by its method, route and status."""
+
+    @web.middleware
+    async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        resource = request.match_info.route.resource
+        method, route = (request.method, resource.canonical) if resource is not None else (OTHER, OTHER)
+        measures.requests[method, route, str(response.status)] += 1
+        return response
+
+    return counted

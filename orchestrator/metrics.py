@@ -1,0 +1,95 @@
+"""What an orchestrator tells Prometheus: from the model as it is at that moment, and from what was counted."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from orchestrator.lease import Lease
+from orchestrator.measures import Measures
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
+from orchestrator.times import now_ns
+from shared.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
+from shared.rest import CONNECTED, DISCONNECTED
+from shared.states import ExecutionState, JobState
+from shared.transport import Connection
+
+
+class Metrics:
+    """`clock` gives nanoseconds since 1970. Nothing here takes longer because there are more jobs."""
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        nodes: Nodes,
+        measures: Measures,
+        connection: Connection,
+        lease: Lease,
+        clock: Callable[[], int] = now_ns,
+    ) -> None:
+        self._model = model
+        self._nodes = nodes
+        self._measures = measures
+        self._connection = connection
+        self._lease = lease
+        self._clock = clock
+
+    def collect(self) -> tuple[Metric, ...]:
+        return (
+            *self._state(),
+            *self._work(),
+            *connection_metrics(connected=self._connection.connected, connections=self._connection.connections),
+        )
+
+    def _state(self) -> tuple[Metric, ...]:
+        model = self._model
+        jobs: Values = {(state.value,): float(model.job_states[state]) for state in JobState}
+        executions: Values = {(state.value,): float(model.execution_states[state]) for state in ExecutionState}
+        connections = Counter(self._nodes.is_connected(node) for node in model.nodes)
+        nodes: Values = {(CONNECTED,): float(connections[True]), (DISCONNECTED,): float(connections[False])}
+        oldest = model.oldest.instant
+        age = max(0, self._clock() - oldest) / 1e9 if oldest is not None else 0.0
+        return (
+            Gauge("tarpon_jobs", "Jobs, by state.", jobs, ("state",)),
+            Gauge("tarpon_executions", "Executions, also ended ones, by state.", executions, ("state",)),
+            Gauge(
+                "tarpon_oldest_queued_job_seconds",
+                "For how long the job that has waited longest has waited for a node; 0 where none waits.",
+                plain(age),
+            ),
+            Gauge("tarpon_nodes", "Compute nodes that have ever joined, by connection.", nodes, ("connection",)),
+            Gauge("tarpon_lease_held", "Whether this orchestrator leads.", plain(self._lease.is_held)),
+        )
+
+    def _work(self) -> tuple[Metric, ...]:
+        counted = self._measures
+        requests: Values = {labels: float(count) for labels, count in counted.requests.items()}
+        return (
+            Histogram(
+                "tarpon_placement_seconds",
+                "From a job's submit until a part of it is assigned to a node for the first time.",
+                counted.placement_seconds,
+            ),
+            Histogram(
+                "tarpon_report_seconds",
+                "From a report's arrival until it is stored, with the look at its result in S3.",
+                counted.report_seconds,
+            ),
+            Total(
+                "tarpon_reports_set_aside",
+                "Reports that were not understood, or spoke of what their node does not hold.",
+                plain(counted.reports_set_aside),
+            ),
+            Total("tarpon_published_results", "Results that were verified in S3.", plain(counted.published_results)),
+            Total("tarpon_published_bytes", "Bytes of these results, packed.", plain(counted.published_bytes)),
+            Total("tarpon_publish_seconds", "How long nodes published these results.", plain(counted.publish_seconds)),
+            Total("tarpon_publish_retries", "Repeated uploads for these results.", plain(counted.publish_retries)),
+            Total("tarpon_publish_renewals", "Renewed URLs for these results.", plain(counted.publish_renewals)),
+            Total("tarpon_api_requests", "Requests to the API that were answered.", requests, _REQUEST_LABELS),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Metrics of {self._model!r}>"
+
+
+_REQUEST_LABELS = ("method", "route", "status")

@@ -1,0 +1,41 @@
+"""Which of many is the oldest, known at any time at little cost while they come and go."""
+
+import heapq
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=str)
+
+LEAST_CLEARED = 1024
+
+
+class Oldest(Generic[T]):
+    """Items by an instant each; an item may come again with another one."""
+
+    def __init__(self) -> None:
+        self._instants: dict[T, int] = {}
+        self._heap: list[tuple[int, T]] = []
+
+    def put(self, item: T, instant: int) -> None:
+        if self._instants.get(item) != instant:
+            self._instants[item] = instant
+            heapq.heappush(self._heap, (instant, item))
+
+    def drop(self, item: T) -> None:
+        """Also where it is not there."""
+        self._instants.pop(item, None)
+        if len(self._heap) > LEAST_CLEARED + 2 * len(self._instants):
+            self._heap = [(instant, each) for each, instant in self._instants.items()]
+            heapq.heapify(self._heap)
+
+    @property
+    def instant(self) -> int | None:
+        """That of the oldest; None where there is nothing."""
+        while self._heap and self._instants.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def __len__(self) -> int:
+        return len(self._instants)
+
+    def __repr__(self) -> str:
+        return f"<Oldest of {len(self)}>"

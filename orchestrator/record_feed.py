@@ -1,0 +1,109 @@
+"""How every message of a stream reaches this process, in order, or the feed breaks off and says so.
+
+nats-py has ordered consumers too, but takes 10 to 20 s to notice that one is gone with its server, and asks for another
+only once in that time. Meanwhile a leader would not see what others accept, and a follower would show what was.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from shared.aio import finish, heeding
+
+HEARTBEAT_SECONDS = 1.0
+"""How often the server says something, if there is nothing else to say."""
+SILENT_SECONDS = 3.0
+CLOSE_SECONDS = 1.0
+
+_CONTROL = "100"
+_STATUS, _LAST_OF_CONSUMER, _STALLED = "Status", "Nats-Last-Consumer", "Nats-Consumer-Stalled"
+"""Headers of ADR-15 of NATS; the last names where to answer so that a consumer that waits for us goes on."""
+
+
+class FeedBroken(nats.errors.Error):
+    """A message is missing, or nothing was heard for too long."""
+
+
+class RecordFeed:
+    """`take` is called for each message of `subject` in `stream`, from the one after sequence number `after` on."""
+
+    def __init__(self, client: Client, *, stream: str, subject: str, after: int, take: Callable[[Msg], None]) -> None:
+        self._client = client
+        self._stream = stream
+        self._subject = subject
+        self._after = after
+        self._take = take
+        self._delivered = 0
+        self._heard_at = time.monotonic()
+        self._broken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises FeedBroken, and what nats-py raises when the feed cannot begin."""
+        inbox = self._client.new_inbox()
+        subscription = await heeding(self._client.subscribe(inbox, cb=self._on_message))
+        try:
+            await heeding(self._client.jetstream().add_consumer(self._stream, self._config(inbox)))
+            await self._until_broken()
+        finally:
+            await finish(_end(subscription), within=CLOSE_SECONDS)
+
+    def _config(self, inbox: str) -> ConsumerConfig:
+        return ConsumerConfig(
+            deliver_subject=inbox,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=self._after + 1,
+            filter_subject=self._subject,
+            ack_policy=AckPolicy.NONE,
+            max_deliver=1,
+            idle_heartbeat=HEARTBEAT_SECONDS,
+            flow_control=True,
+            mem_storage=True,
+            num_replicas=1,
+        )
+
+    async def _until_broken(self) -> None:
+        self._heard_at = time.monotonic()
+        while not self._broken.is_set():
+            left = self._heard_at + SILENT_SECONDS - time.monotonic()
+            if left <= 0:
+                raise FeedBroken(f"Nothing was heard of {self._stream} for {SILENT_SECONDS:g} s.")
+            try:
+                async with asyncio.timeout(left):
+                    await self._broken.wait()
+            except TimeoutError:
+                continue
+        raise FeedBroken(f"A message of {self._stream} is missing.")
+
+    async def _on_message(self, message: Msg) -> None:
+        self._heard_at = time.monotonic()
+        if message.headers is not None and message.headers.get(_STATUS) == _CONTROL:
+            await self._on_control(message, message.headers)
+        elif not self._broken.is_set():
+            self._delivered += 1
+            if message.metadata.sequence.consumer != self._delivered:
+                self._broken.set()
+            else:
+                self._take(message)
+
+    async def _on_control(self, message: Msg, headers: dict[str, str]) -> None:
+        last = headers.get(_LAST_OF_CONSUMER, "")
+        if last.isdecimal() and int(last) != self._delivered:
+            self._broken.set()
+        go_on = message.reply or headers.get(_STALLED, "")
+        if go_on:
+            await self._client.publish(go_on)
+
+    def __repr__(self) -> str:
+        return f"<RecordFeed of {self._stream}, {self._delivered} messages after {self._after}>"
+
+
+async def _end(subscription: Subscription) -> None:
+    with contextlib.suppress(nats.errors.Error, OSError):  # it may have ended with its connection
+        await subscription.unsubscribe()

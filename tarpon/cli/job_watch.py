@@ -1,0 +1,84 @@
+"""The command `tarpon job watch`: what happens to a job from now to its end, and what happened before."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tarpon.cli.commands import Command, given
+from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.outcomes import EXIT_CODES_HELP
+
+if TYPE_CHECKING:
+    from shared.config import Api
+    from shared.rest import HistoryItem
+
+
+@click.command(cls=Command, epilog=EXIT_CODES_HELP)
+@job_argument
+@namespace_option
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 also when the job failed or was stopped.")
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="The form of what is printed: lines on stderr, or one JSON object a line on stdout.",
+)
+def watch(*, job: str, namespace: str, exit_zero: bool, output: str) -> int:
+    """Show what has happened to a job, and what happens, until it has ended. Ctrl-C stops the watching, not the job."""
+    from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
+
+    try:
+        return JobWatch(job, namespace, output).run(given().config().api)
+    except (JobFailed, JobStopped) as error:
+        if not exit_zero:
+            raise
+        show_error(error)
+    return Exit.OK
+
+
+class JobWatch:
+    """`job_id` is known as soon as the orchestrator has told which job is meant."""
+
+    def __init__(self, job: str, namespace: str, output: str) -> None:
+        self.job_id = ""
+        self._job = job
+        self._namespace = namespace
+        self._output = output
+
+    def __repr__(self) -> str:
+        return f"<JobWatch {self.job_id or self._job}>"
+
+    def run(self, api: "Api") -> int:
+        """The exit code. Raises JobFailed or JobStopped."""
+        import asyncio
+
+        from tarpon.cli.job_watching import goes_on
+        from tarpon.cli.outcomes import Exit
+
+        try:
+            asyncio.run(self._main(api))
+        except KeyboardInterrupt:
+            if not self.job_id:
+                raise
+            goes_on(self.job_id)
+            return Exit.INTERRUPTED
+        return Exit.OK
+
+    async def _main(self, api: "Api") -> None:
+        from tarpon.cli.job_watching import refuse_failure, watched
+        from tarpon.cli.progress import EventLines
+        from tarpon.client import Client
+
+        write = _write_json if self._output == "json" else EventLines().write
+        async with Client(api.host, api.port) as client:
+            self.job_id = (await client.get(self._job, namespace=self._namespace)).id
+            end = await watched(client, self.job_id, write)
+        refuse_failure(end)
+        click.echo(f"\nJob {self.job_id} completed.", err=True)
+
+
+def _write_json(item: "HistoryItem") -> None:
+    import msgspec
+
+    click.echo(msgspec.json.encode(item).decode())

@@ -1,0 +1,72 @@
+"""How a job is followed to its end on the command line, and what its end means."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import NamedTuple
+
+import click
+
+from shared.jobspec import JobView
+from shared.rest import EXECUTION_LEVEL, HistoryItem
+from shared.states import JobState
+from tarpon.cli.outcomes import JobFailed, JobStopped
+from tarpon.cli.output import printable
+from tarpon.client import Client
+
+
+class Watched(NamedTuple):
+    """A job that has ended, and the first thing that went wrong, if something did."""
+
+    job: JobView
+    first_error: HistoryItem | None
+
+
+async def watched(client: Client, job_id: str, write: Callable[[HistoryItem], None]) -> Watched:
+    """Write what has happened and what happens to the newest version of the job, until that has ended."""
+    version = (await client.get(job_id)).version
+    first_error: HistoryItem | None = None
+    ended: JobView | None = None
+    async with aclosing(client.watch(job_id)) as events:
+        async for event in events:
+            if isinstance(event, JobView):
+                ended = event
+                continue
+            if event.type == EXECUTION_LEVEL and event.job_version < version:
+                continue  # what an earlier run of the same job did
+            write(event)
+            if event.event.is_error and first_error is None:
+                first_error = event
+    assert ended is not None, "a watch ends with the job's last state"
+    return Watched(ended, first_error)
+
+
+def refuse_failure(end: Watched) -> None:
+    """Raise JobStopped or JobFailed unless the job has completed."""
+    match end.job.state.state_type:
+        case JobState.COMPLETED:
+            pass
+        case JobState.STOPPED:
+            raise JobStopped(end.job.id, printable(end.job.state.message))
+        case _:
+            raise JobFailed(end.job.id, *failure(end.job, end.first_error))
+
+
+def goes_on(job_id: str) -> None:
+    """Say that the watching was interrupted, and the job was not."""
+    click.echo(f"\nNo longer watching; job {job_id} goes on.", err=True)
+    advise("stop it", "stop", job_id)
+    advise("see how it is doing", "describe", job_id)
+
+
+def advise(what: str, command: str, job_id: str) -> None:
+    click.echo(f"To {what + ':':<22} tarpon job {command} {job_id}", err=True)
+
+
+def failure(ended: JobView, first_error: HistoryItem | None) -> tuple[str, str]:
+    """Why the job failed and what to do: the first thing that went wrong, since what follows is its consequence."""
+    told = printable(ended.state.message)
+    if first_error is None:
+        return told or "no reason was given", ended.state.details.get("Hint", "")
+    first = printable(first_error.event.message)
+    reason = first if not told or told in first else told if first in told else f"{first}\n  In the end: {told}"
+    return reason, printable(first_error.event.hint or ended.state.details.get("Hint", ""))
