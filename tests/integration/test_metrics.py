@@ -26,9 +26,11 @@ async def scraped(running: Running) -> dict[str, float]:
 async def scraped_when(running: Running, name: str, value: float) -> dict[str, float]:
     """What is told as soon as the metric has this value."""
     async with asyncio.timeout(10):
-        while (found := await scraped(running))[name] != value:
+        while True:
+            found = await scraped(running)
+            if found[name] == value:
+                return found
             await asyncio.sleep(POLL_SECONDS)
-    return found
 
 
 async def test_a_result_is_counted_once_however_often_it_is_reported(running: Running) -> None:
