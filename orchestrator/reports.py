@@ -35,6 +35,7 @@ from shared.transport import Connection, Received
 _log = logging.getLogger(__name__)
 
 AT_ONCE = 128
+TURNS = 1024
 SET_UP_SECONDS = 10.0
 CHECK_SECONDS = 5.0
 """How often it is looked whether the consumer is there still: a leader that has been replaced may have removed it."""
@@ -74,6 +75,8 @@ class Reports:
         self._on_end = on_end
         self._measures = measures
         self._leads = leads
+        # Reports of one execution are dealt with in the order in which they come, so that its history has it too.
+        self._turns = [asyncio.Lock() for _ in range(TURNS)]
 
     async def run(self) -> None:
         """Deal with reports until cancelled."""
@@ -134,6 +137,10 @@ class Reports:
             record = self._model.execution(report.execution_id)
         if sender is None or record is None or record.node_id != sender:
             return self._put_aside(sender, "it speaks of an execution that this node does not hold")
+        async with self._turns[hash(record.id) % TURNS]:
+            return await self._apply(sender, record, report)
+
+    async def _apply(self, sender: NodeId, record: ExecutionRecord, report: Report) -> bool:
         for _ in range(TRIES):
             current = self._model.execution(report.execution_id)
             assert current is not None
