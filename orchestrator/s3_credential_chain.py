@@ -21,8 +21,9 @@ from botocore.utils import InstanceMetadataFetcher, resolve_imds_endpoint_mode
 
 from shared.errors import CredentialsMissing
 
-# At debug level botocore writes canonical requests, signatures and the answers of token services to the log.
-logging.getLogger("botocore").setLevel(logging.WARNING)
+# At debug level these write canonical requests, signatures and the answers of token services to the log.
+for _library in ("botocore", "aiobotocore", "boto3", "aioboto3"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 # For sources that are services, such as STS. botocore's own limits are 60 s and 5 attempts.
 _LIMITS = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})

@@ -74,7 +74,8 @@ async def test_a_result_is_refused_when_there_is_no_object(running: Running) -> 
         await node.register()
         job, execution = await _take_job(running, node)
         await node.report(execution, _ended(), _published())
-        await running.wait_state(job, "Failed")
+        found = await running.wait_state(job, "Failed")
+    assert "is not what node a says it published" in found["Job"]["State"]["Message"]
 
 
 async def test_a_url_of_an_assignment_writes_once(running: Running) -> None:
