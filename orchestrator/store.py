@@ -24,14 +24,13 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.kv import KeyValue
 
 from orchestrator.model import Model, decode_record
 from orchestrator.record_feed import RecordFeed
 from orchestrator.records import SCHEMA, Record
 from shared import subjects
 from shared.aio import first_of, heeding
-from shared.errors import MessagingUnavailable, NotReady, RevisionConflict
+from shared.errors import MessagingUnavailable, NotReady
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -68,7 +67,6 @@ class Store:
         self.newer_schema = False
         self._connection = connection
         self._replicas = replicas
-        self._buckets: tuple[int, KeyValue] | None = None
         self._set_up_on = 0
         self._watched = 0
         self._awaited: dict[asyncio.Event, int] = {}
@@ -86,15 +84,13 @@ class Store:
 
     async def _write(self, key: str, record: Record, revision: int) -> None:
         payload = msgspec.json.encode(record)
-        bucket = await self._bucket()
         self.check_may_write()
         try:
-            async with asyncio.timeout(WRITE_SECONDS):
-                stored = await heeding(bucket.update(key, payload, last=revision))
-        except nats.js.errors.KeyWrongLastSequenceError:
-            raise RevisionConflict(key) from None
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise MessagingUnavailable(f"The record {key} could not be stored: {error!r}") from error
+            stored = await self._connection.publish_durably(
+                f"{_PREFIX}{key}", payload, timeout=WRITE_SECONDS, after=revision
+            )
+        except MessagingUnavailable as error:
+            raise MessagingUnavailable(f"The record {key} could not be stored: {error.message}") from error
         self.model.apply(key, record, stored)
 
     def check_may_write(self) -> None:
@@ -112,6 +108,7 @@ class Store:
             raise MessagingUnavailable(f"The record {key} could not be read: {error!r}") from error
         record = decode_record(key, found.data or b"")
         if record is not None:
+            self._heed_schema(key, record)
             self.model.apply(key, record, found.seq or 0)
         return record
 
@@ -134,16 +131,6 @@ class Store:
             await reached.wait()
         finally:
             del self._awaited[reached]
-
-    async def _bucket(self) -> KeyValue:
-        number, client = self._connection.connections, self._connection.client
-        if self._buckets is None or self._buckets[0] != number:
-            try:
-                bucket = await heeding(client.jetstream().key_value(subjects.STATE_BUCKET))
-            except (nats.errors.Error, OSError, TimeoutError) as error:
-                raise MessagingUnavailable(f"The state cannot be reached: {error!r}") from error
-            self._buckets = number, bucket
-        return self._buckets[1]
 
     # ---- keeping the model up to date -------------------------------------------------------------------------------
 
@@ -187,18 +174,22 @@ class Store:
             self.ready.set()
 
     def _take(self, key: str, payload: bytes, revision: int) -> None:
+        self._watched = max(self._watched, revision)
+        if self.model.revision_of(key) < revision:  # what this orchestrator has written itself is known already
+            self._learn(key, payload, revision)
+        for reached, sequence in self._awaited.items():
+            if revision >= sequence:
+                reached.set()
+
+    def _learn(self, key: str, payload: bytes, revision: int) -> None:
         try:
             record = decode_record(key, payload)
         except msgspec.DecodeError as error:
             _log.error("The stored record %s cannot be read and is left alone: %s", key, error)
-            record = None
-        self._watched = max(self._watched, revision)
+            return
         if record is not None:
             self._heed_schema(key, record)
             self.model.apply(key, record, revision)
-        for reached, sequence in self._awaited.items():
-            if revision >= sequence:
-                reached.set()
 
     def _heed_schema(self, key: str, record: Record) -> None:
         if record.schema > SCHEMA and not self.newer_schema:
@@ -230,6 +221,9 @@ class LeadersStore(Store):
 
     async def catch_up(self) -> None:
         await self._store.catch_up()
+
+    def _heed_schema(self, key: str, record: Record) -> None:
+        self._store._heed_schema(key, record)  # noqa: SLF001  # of its own kind
 
 
 async def set_up_streams(stream: JetStreamContext, replicas: int) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -19,7 +19,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared.aio import background, finish, heeding
-from shared.errors import MessagingUnavailable, PayloadTooLarge
+from shared.errors import MessagingUnavailable, PayloadTooLarge, RevisionConflict
+from shared.replies import Replies
 
 _log = logging.getLogger(__name__)
 
@@ -102,10 +103,21 @@ class _Subscription(AsyncIterator[Received]):
         return await self.received.get()
 
 
+class _Refusal(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
 class _Acknowledgement(msgspec.Struct):
     stream: str = ""
     seq: int = 0
-    error: dict[str, Any] | None = None
+    error: _Refusal | None = None
+
+
+_acknowledgements = msgspec.json.Decoder(_Acknowledgement)
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_WRONG_SEQUENCE = 10071
+"""JetStream's error code for a message whose expectation does not hold."""
 
 
 class Connection:
@@ -116,6 +128,7 @@ class Connection:
         self.connections = 0
         self._options = options
         self._client: Client | None = None
+        self._replies: Replies | None = None
         self._subscriptions: set[_Subscription] = set()
         self._changed = asyncio.Condition()
         self._said = ""
@@ -147,12 +160,18 @@ class Connection:
 
     async def request(self, subject: str, payload: bytes, *, timeout: float) -> bytes:
         """Raise MessagingUnavailable when nobody answers within `timeout` seconds."""
+        return await self._request(subject, payload, timeout=timeout)
+
+    async def _request(
+        self, subject: str, payload: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
         _check_size(subject, payload)
+        if self._replies is None:
+            raise MessagingUnavailable("There is no connection to NATS at present.")
         try:
-            answer = await heeding(self.client.request(subject, payload, timeout=timeout))
+            return await self._replies.request(subject, payload, timeout=timeout, headers=headers)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise MessagingUnavailable(f"Nobody answered on {subject}: {error!r}") from error
-        return answer.data
 
     async def publish(self, subject: str, payload: bytes) -> None:
         """Send to whoever listens now."""
@@ -162,15 +181,24 @@ class Connection:
         except (nats.errors.Error, OSError) as error:
             raise MessagingUnavailable(f"Nothing can be sent on {subject}: {error!r}") from error
 
-    async def publish_durably(self, subject: str, payload: bytes, *, timeout: float) -> None:
-        """Return when a stream has stored the message. Raises MessagingUnavailable: it may have been stored or not."""
-        answer = await self.request(subject, payload, timeout=timeout)
+    async def publish_durably(self, subject: str, payload: bytes, *, timeout: float, after: int | None = None) -> int:
+        """The message's number in the stream that has stored it. Raises MessagingUnavailable: it may be stored or not.
+
+        With `after`, it is stored only if the last message on its subject has this number, 0 being none; else this
+        raises RevisionConflict.
+        """
+        headers = None if after is None else {_EXPECTED: str(after)}
+        answer = await self._request(subject, payload, timeout=timeout, headers=headers)
         try:
-            acknowledgement = msgspec.json.decode(answer, type=_Acknowledgement)
+            acknowledgement = _acknowledgements.decode(answer)
         except msgspec.DecodeError:
             raise MessagingUnavailable(f"What answered on {subject} is not a stream.") from None
-        if acknowledgement.error is not None or not acknowledgement.stream:
-            raise MessagingUnavailable(f"The stream refused a message on {subject}: {acknowledgement.error}")
+        refusal = acknowledgement.error
+        if refusal is not None and refusal.err_code == _WRONG_SEQUENCE:
+            raise RevisionConflict(subject)
+        if refusal is not None or not acknowledgement.stream:
+            raise MessagingUnavailable(f"The stream refused a message on {subject}: {refusal}")
+        return acknowledgement.seq
 
     @asynccontextmanager
     async def subscribe(
@@ -193,20 +221,22 @@ class Connection:
         retry_seconds = FIRST_RETRY_SECONDS
         while True:
             lost = asyncio.Event()
-            client = await self._open(lost)
-            if client is None:
+            opened = await self._open(lost)
+            if opened is None:
                 await asyncio.sleep(retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load only
                 retry_seconds = min(LAST_RETRY_SECONDS, retry_seconds * 2)
                 continue
             retry_seconds = FIRST_RETRY_SECONDS
+            client, replies = opened
             try:
                 await _until_closed(client, lost)
                 self._say(logging.WARNING, "The connection to NATS is lost; connecting again.")
             finally:
-                self._client = None
+                self._client = self._replies = None
+                replies.close()
                 await finish(self._give_up(client), within=CLOSE_SECONDS)
 
-    async def _open(self, lost: asyncio.Event) -> Client | None:
+    async def _open(self, lost: asyncio.Event) -> tuple[Client, Replies] | None:
         client = _Client()
         seen: list[Exception] = []
 
@@ -232,11 +262,14 @@ class Connection:
                     max_outstanding_pings=2,
                     closed_cb=on_closed,
                     error_cb=on_error,
+                    skip_subject_validation=True,  # subjects are made in shared/subjects.py of ids that are checked
                     **self._options,
                 )
                 await heeding(connecting)
                 if not client.is_connected:  # it took the server's first ping, before it was let in, for a welcome
                     raise nats.errors.Error("The server did not answer in time.")  # noqa: TRY301  # one way to fail
+                replies = Replies(client)
+                await replies.open()
                 await self._attach_all(client)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             await finish(_close(client), within=CLOSE_SECONDS)
@@ -247,12 +280,12 @@ class Connection:
             raise
         if lost.is_set():
             return None
-        self._client = client
+        self._client, self._replies = client, replies
         async with self._changed:
             self.connections += 1
             self._changed.notify_all()
         self._say(logging.INFO, f"Connected to NATS at {_host(client)}.")
-        return client
+        return client, replies
 
     async def _give_up(self, client: Client) -> None:
         async with self._changed:
