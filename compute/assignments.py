@@ -16,6 +16,8 @@ from shared.job_rules import NO_PUBLISHERS
 from shared.messages import (
     Accepted,
     Assignment,
+    Assignments,
+    AssignmentsAnswered,
     CancelExecution,
     Order,
     OutputRead,
@@ -83,7 +85,7 @@ def refusal(assignment: Assignment, offer: Offer) -> Rejected | None:
     return None
 
 
-class Assignments:
+class Orders:
     """Answers orders as they come, some at once. `register` asks for a registration without waiting for it."""
 
     def __init__(self, executions: Executions, offer: Offer, register: Callable[[], None]) -> None:
@@ -93,7 +95,7 @@ class Assignments:
         self._register = register
 
     def __repr__(self) -> str:
-        return f"<Assignments, {self.dropped} orders dropped>"
+        return f"<Orders, {self.dropped} orders dropped>"
 
     async def run(self, received: AsyncIterator[Received]) -> None:
         bound = asyncio.Semaphore(AT_ONCE)
@@ -119,10 +121,12 @@ class Assignments:
         except Exception:  # noqa: BLE001  # one bad order must not end the intake
             _log.exception("An order of %d bytes could not be carried out.", len(message.payload))
 
-    async def _carry_out(self, order: Order) -> Accepted | Rejected | OutputRead:
+    async def _carry_out(self, order: Order) -> Accepted | AssignmentsAnswered | Rejected | OutputRead:
         match order:
             case Assignment():
-                return refusal(order, self._offer) or await self._executions.accept(order)
+                return await self._accept(order)
+            case Assignments(assignments=assignments):
+                return AssignmentsAnswered(answers=await self._accept_all(assignments))
             case CancelExecution(execution_id=execution_id, reason=reason):
                 self._executions.cancel(execution_id, reason)
             case Receipt(execution_ids=execution_ids):
@@ -132,6 +136,14 @@ class Assignments:
             case ReadOutput():
                 return await self._executions.read_output(order)
         return self._executions.accepted()
+
+    async def _accept(self, assignment: Assignment) -> Accepted | Rejected:
+        return refusal(assignment, self._offer) or await self._executions.accept(assignment)
+
+    async def _accept_all(self, assignments: Sequence[Assignment]) -> tuple[Accepted | Rejected, ...]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._accept(each), name="assignment") for each in assignments]
+        return tuple(task.result() for task in tasks)
 
     def _drop(self, why: str) -> None:
         self.dropped += 1
@@ -143,6 +155,8 @@ def _is_well_formed(order: Order) -> bool:
     match order:
         case Assignment(execution_id=execution_id, job_id=job_id):
             return is_safe_id(execution_id) and is_safe_id(job_id)
+        case Assignments(assignments=assignments):
+            return all(_is_well_formed(each) for each in assignments)
         case CancelExecution(execution_id=execution_id):
             return is_safe_id(execution_id)
         case Receipt(execution_ids=execution_ids):

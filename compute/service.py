@@ -17,7 +17,7 @@ from msgspec import structs
 
 from compute import private_file
 from compute.allocator import keep_freed_memory
-from compute.assignments import Assignments, Offer
+from compute.assignments import Offer, Orders
 from compute.engines import DockerEngine, Engine, NoopEngine, ProcessEngine
 from compute.engines.strays import Strays
 from compute.environment import EnvironmentPolicy
@@ -131,13 +131,13 @@ async def _serve(
         )
         await recover(journal, node.offer.engines, executions, reports)
         registrar = Registrar(connection, subjects.node_requests(me), node.info, executions)
-        assignments = Assignments(executions, node.offer, registrar.register_soon)
+        intake = Orders(executions, node.offer, registrar.register_soon)
         metrics = Metrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
         async with (
             serve_metrics(config.compute.metrics.address, metrics),
             connection.subscribe(subjects.node_orders(me)) as orders,
             background(
-                assignments=assignments.run(orders),
+                orders=intake.run(orders),
                 registration=registrar.run(),
                 heartbeats=send_heartbeats(
                     connection,

@@ -16,21 +16,23 @@ from orchestrator.records import ExecutionRecord, about_execution
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared import messages, subjects
-from shared.aio import begin
+from shared.aio import begin, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
-from shared.ids import NodeId, execution_key
-from shared.messages import Accepted, Assignment, CancelExecution, Order, OrderAnswer, Register, Rejected
+from shared.ids import ExecutionId, NodeId, execution_key
+from shared.logs import about
+from shared.messages import Accepted, Assignment, Assignments, CancelExecution, Order, OrderAnswer, Register, Rejected
 from shared.states import ExecutionState
-from shared.transport import Connection
+from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
 _log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
+OFFERED_AT_ONCE = 64
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 10.0
 
 
-class Assignments:
+class Offers:
     """Offers and cancels executions; its tasks live in `group`. `check` raises MessagingUnavailable unless we lead."""
 
     def __init__(
@@ -53,13 +55,20 @@ class Assignments:
         self._grants = grants
         self._publish_seconds = publish_seconds
         self._check = check
-        self._offering: set[str] = set()
+        self._offering: set[ExecutionId] = set()
+        self._waiting: dict[NodeId, list[ExecutionRecord]] = {}
 
     def offer(self, record: ExecutionRecord) -> None:
         """Start to offer, unless that is under way."""
-        if record.id not in self._offering:
-            self._offering.add(record.id)
-            begin(self._group, self._offer(record), name=f"offer {record.id}")
+        if record.id in self._offering:
+            return
+        self._offering.add(record.id)
+        waiting = self._waiting.get(record.node_id)
+        if waiting is None:
+            self._waiting[record.node_id] = [record]
+            begin(self._group, self._deliver(record.node_id), name=f"offers {record.node_id}")
+        else:
+            waiting.append(record)
 
     def offer_again(self, node: NodeId) -> None:
         """Offer what this node, which has just registered, has not accepted yet."""
@@ -102,22 +111,58 @@ class Assignments:
             and not self._nodes.has_accepted(record.node_id, record.id)
         )
 
-    async def _offer(self, record: ExecutionRecord) -> None:
+    async def _deliver(self, node: NodeId) -> None:
+        """Offer what waits for this node, one message at a time, until nothing waits or the node is away."""
         retry_seconds = FIRST_RETRY_SECONDS
         try:
-            while self._is_open(record) and self._nodes.is_registered(record.node_id):
-                try:
-                    answer = await self._send(record.node_id, await self._assignment(record))
-                except (MessagingUnavailable, StorageUnavailable, messages.UnknownMessage) as error:
-                    told = "Execution %s is not with node %s yet: %s"
-                    _log.info(told, record.id, record.node_id, error.message, extra=about_execution(record))
+            while waiting := self._still_open(node):
+                if await self._offer(node, waiting):
+                    retry_seconds = FIRST_RETRY_SECONDS
+                else:
                     await asyncio.sleep(retry_seconds)
                     retry_seconds = min(LAST_RETRY_SECONDS, retry_seconds * 2)
-                else:
-                    await self._on_answer(record, answer)
-                    return
         finally:
-            self._offering.discard(record.id)
+            self._offering.difference_update(record.id for record in self._waiting.pop(node))
+
+    def _still_open(self, node: NodeId) -> list[ExecutionRecord]:
+        """What this node is to be offered now; the rest is not on offer any more."""
+        is_here = self._nodes.is_registered(node)
+        waiting = self._waiting[node]
+        self._waiting[node] = [each for each in waiting if is_here and self._is_open(each)]
+        self._offering.difference_update({each.id for each in waiting} - {each.id for each in self._waiting[node]})
+        return self._waiting[node]
+
+    async def _offer(self, node: NodeId, waiting: list[ExecutionRecord]) -> bool:
+        """Offer the first of these in one message; False if that has to be tried again."""
+        try:
+            records, payload = await self._fitting(waiting[:OFFERED_AT_ONCE])
+            self._check()
+            answer = await self._connection.request(subjects.node_orders(node), payload, timeout=ANSWER_SECONDS)
+            answers = messages.decode(messages.assignment_answers, answer).answers
+        except (MessagingUnavailable, StorageUnavailable, messages.UnknownMessage) as error:
+            _log.info(
+                "%d executions are not with node %s yet: %s", len(waiting), node, error.message, extra=about(node=node)
+            )
+            return False
+        if len(answers) != len(records):
+            _log.warning("Node %s answered %d of %d offers.", node, len(answers), len(records), extra=about(node=node))
+            return False
+        offered = {record.id for record in records}
+        self._waiting[node] = [each for each in self._waiting[node] if each.id not in offered]
+        self._offering -= offered
+        await pipelined(
+            zip(records, answers, strict=True), lambda each: self._on_answer(*each), at_once=OFFERED_AT_ONCE
+        )
+        return True
+
+    async def _fitting(self, records: list[ExecutionRecord]) -> tuple[list[ExecutionRecord], bytes]:
+        """As many of the records as fit into one message, and the message. Raises StorageUnavailable."""
+        made = [await self._assignment(record) for record in records]
+        payload = messages.encode(Assignments(assignments=tuple(made)))
+        while len(payload) > MAX_PAYLOAD_BYTES and len(made) > 1:
+            made = made[: len(made) // 2]
+            payload = messages.encode(Assignments(assignments=tuple(made)))
+        return records[: len(made)], payload
 
     async def _assignment(self, record: ExecutionRecord) -> Assignment:
         entry = self._model.jobs[record.job_id]
@@ -168,4 +213,4 @@ class Assignments:
             _log.info(told, record.id, record.node_id, answer.reason[:100], extra=about_execution(record))
 
     def __repr__(self) -> str:
-        return f"<Assignments, {len(self._offering)} being offered>"
+        return f"<Offers, {len(self._offering)} being offered>"

@@ -5,7 +5,7 @@ import logging
 
 from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.announcements import Announcements
-from orchestrator.assignments import Assignments
+from orchestrator.assignments import Offers
 from orchestrator.grants import Grants
 from orchestrator.lease import Lease
 from orchestrator.locations import Locations
@@ -47,7 +47,7 @@ class Leader:
         self._store = LeadersStore(store, connection, lease.check)
         self._lease = lease
         self._measures = measures
-        self._assignments: Assignments | None = None
+        self._offers: Offers | None = None
         self._nodes = nodes
         self._locations = locations
 
@@ -59,14 +59,14 @@ class Leader:
         try:
             await self._lead()
         finally:
-            self._assignments = None
+            self._offers = None
 
     async def _lead(self) -> None:
         publish_seconds = float(self._config.publishers.publish_timeout)
         abandoned = AbandonedUploads(self._locations)
         grants = Grants(self._model, self._store, self._locations, abandoned)
         async with asyncio.TaskGroup() as group:
-            assignments = Assignments(
+            offers = Offers(
                 group=group,
                 connection=self._connection,
                 model=self._model,
@@ -80,7 +80,7 @@ class Leader:
                 self._model,
                 self._store,
                 self._nodes,
-                assignments,
+                offers,
                 locate=self._locations.locate,
                 unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
                 publish_seconds=publish_seconds,
@@ -93,7 +93,7 @@ class Leader:
                 store=self._store,
                 nodes=self._nodes,
                 grants=grants,
-                assignments=assignments,
+                offers=offers,
                 scheduler=scheduler,
                 leads=lambda: self._lease.is_held,
             )
@@ -108,7 +108,7 @@ class Leader:
                 measures=self._measures,
                 leads=lambda: self._lease.is_held,
             )
-            self._assignments = assignments
+            self._offers = offers
             group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
             group.create_task(abandoned.run(), name="abandoned uploads")
             group.create_task(requests.run(), name="requests")
@@ -128,5 +128,5 @@ class Leader:
 
     def on_unknown(self, node: NodeId) -> None:
         """A node was heard that has not registered here: ask it to, if this orchestrator leads."""
-        if self._assignments is not None and self._lease.is_held:
-            self._assignments.ask_to_register(node)
+        if self._offers is not None and self._lease.is_held:
+            self._offers.ask_to_register(node)

@@ -103,6 +103,8 @@ class Model:
                 if entry.record is not None and entry.record.priority != record.priority:
                     self.pending.get(entry.record.priority, {}).pop(record.id, None)
                 entry.record, entry.revision = record, revision
+                if record.first is not None:
+                    entry.specs[1] = record.first
                 self._names[record.namespace, record.name] = record.id
                 self._refresh(record.id, entry)
             case SpecRecord():

@@ -3,7 +3,7 @@
 | key                                              | record            | written                                  |
 |--------------------------------------------------|-------------------|------------------------------------------|
 | `name.<namespace>.<name>`                        | NameRecord        | once: the name belongs to this job       |
-| `spec.<job>.<version>`                           | SpecRecord        | once for each version                    |
+| `spec.<job>.<version>`                           | SpecRecord        | once for each version after the first    |
 | `job.<job>`                                      | JobRecord         | at submit, update, stop, early failure   |
 | `execution.<job>.<version>.<partition>.<attempt>`| ExecutionRecord   | created once; then by revision           |
 | `node.<node>`                                    | NodeRecord        | when what a node says of itself changes  |
@@ -57,7 +57,10 @@ class SpecRecord(Record, frozen=True, kw_only=True):
 
 
 class JobRecord(Record, frozen=True, kw_only=True):
-    """`failure` is why the job failed without a (further) execution; `token` the idempotency token of its version."""
+    """`failure` is why the job failed without a (further) execution; `token` the idempotency token of its version.
+
+    `first` is the specification of version 1, so that most jobs are one record.
+    """
 
     id: JobId
     namespace: str
@@ -71,6 +74,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
     create_time: int
     submit_time: int
     modify_time: int
+    first: Job | None = None
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from orchestrator.assignments import Assignments
+from orchestrator.assignments import Offers
 from orchestrator.grants import Grants
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
@@ -51,7 +51,7 @@ class Requests:
         store: Store,
         nodes: Nodes,
         grants: Grants,
-        assignments: Assignments,
+        offers: Offers,
         scheduler: Scheduler,
         leads: Callable[[], bool],
     ) -> None:
@@ -60,7 +60,7 @@ class Requests:
         self._store = store
         self._nodes = nodes
         self._grants = grants
-        self._assignments = assignments
+        self._offers = offers
         self._scheduler = scheduler
         self._leads = leads
 
@@ -72,7 +72,7 @@ class Requests:
             asyncio.TaskGroup() as group,
         ):
             for node in list(self._model.nodes):
-                self._assignments.ask_to_register(node)
+                self._offers.ask_to_register(node)
             async for request in received:
                 await free.acquire()
                 task = group.create_task(self._answer(request), name="node request")
@@ -124,7 +124,7 @@ class Requests:
         if missing:
             _log.warning("Node %s has lost %d executions.", sender, len(missing), extra=about(node=sender))
             await pipelined(missing, self._scheduler.fail_missing, at_once=WRITES_AT_ONCE)
-        self._assignments.offer_again(sender)
+        self._offers.offer_again(sender)
         return Reconciliation(settled=tuple(each for each in registration.held if self._is_settled(sender, each)))
 
     def _is_settled(self, sender: NodeId, execution: ExecutionId) -> bool:

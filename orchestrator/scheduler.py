@@ -4,13 +4,15 @@ What should happen is decided by pure functions (lifecycle, placement); here it 
 """
 
 import asyncio
+import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 
 import msgspec
 
-from orchestrator.assignments import Assignments
+from orchestrator.assignments import Offers
 from orchestrator.lifecycle import cancelled, failed
 from orchestrator.measures import Measures
 from orchestrator.model import JobEntry, Model
@@ -47,7 +49,7 @@ class Scheduler:
         model: Model,
         store: Store,
         nodes: Nodes,
-        assignments: Assignments,
+        offers: Offers,
         *,
         locate: Callable[[JobId, ExecutionId], Location],
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
@@ -58,7 +60,7 @@ class Scheduler:
         self._model = model
         self._store = store
         self._nodes = nodes
-        self._assignments = assignments
+        self._offers = offers
         self._locate = locate
         self._unreachable = unreachable
         self._publish_seconds = publish_seconds
@@ -66,23 +68,23 @@ class Scheduler:
         self._measures = measures
 
     async def run(self) -> None:
-        """Decide and act until cancelled."""
-        offered_at = time.monotonic()
+        """Decide and act until cancelled: at each change about what it may have changed, and by the clock."""
+        ticked_at = -math.inf
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
                     await self._model.wake.wait()
-            except TimeoutError:
-                pass
             self._model.wake.clear()
-            if time.monotonic() - offered_at >= TICK_SECONDS:
-                offered_at = time.monotonic()
-                self._assignments.offer_open()
+            is_tick = time.monotonic() - ticked_at >= TICK_SECONDS
             try:
-                await self._fail_lost()
+                if is_tick:
+                    ticked_at = time.monotonic()
+                    self._offers.offer_open()
+                    await self._fail_lost()
                 await self._cancel_surplus()
                 await self._place()
-                await self._fail_overdue()
+                if is_tick:
+                    await self._fail_overdue()
             except MessagingUnavailable as error:
                 _log.warning("Nothing can be decided at present: %s", error.message)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -133,7 +135,7 @@ class Scheduler:
     async def _cancel_one(self, record: ExecutionRecord) -> None:
         reason = self._why_cancelled(self._model.jobs[record.job_id], record)
         await self.write(record, lambda current: cancelled(current, reason, now=now_ns()))
-        self._assignments.cancel(record, reason)
+        self._offers.cancel(record, reason)
 
     @staticmethod
     def _why_cancelled(entry: JobEntry, record: ExecutionRecord) -> str:
@@ -195,7 +197,7 @@ class Scheduler:
             await self._store.read(subjects.execution_record(key))
         else:
             self._model.unexplain(placement.job_id)
-            self._assignments.offer(record)
+            self._offers.offer(record)
             if placement.attempt == 0:
                 self._measures.placed(now - self._model.jobs[placement.job_id].job.submit_time)
             about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)

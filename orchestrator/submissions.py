@@ -1,6 +1,6 @@
 """How jobs come in: completed with the defaults, checked, stored under their name, and stopped again.
 
-The order of writes makes a submit safe to repeat and safe to interrupt: the name is claimed, the version's
+The order of writes makes a submit safe to repeat and safe to interrupt: the name is claimed, a later version's
 specification is stored, and the job's record, written last, is what makes it exist.
 """
 
@@ -89,7 +89,8 @@ class Submissions:
                 job_id = await self._claim(wanted, fresh)
                 entry = self._model.jobs.get(job_id)
                 if entry is None:
-                    version = await self._create(job_id, wanted, token=token)
+                    version = 1
+                    await self._create(job_id, wanted, token=token)
                 elif job_id == fresh or (token and entry.job.token == token):
                     version = entry.job.version  # the same submit, come again
                 else:
@@ -133,25 +134,24 @@ class Submissions:
             return record.job_id
         return fresh
 
-    async def _create(self, job_id: JobId, job: Job, *, token: str) -> int:
+    async def _create(self, job_id: JobId, job: Job, *, token: str) -> None:
         named = replace(job, name=job.name or job_id)
-        version = await self._store_spec(job_id, named, 1)
         now = now_ns()
         record = JobRecord(
             id=job_id,
             namespace=named.namespace,
             name=named.name,
-            version=version,
+            version=1,
             priority=named.priority,
             token=token,
-            events=(_submission(now, "Job submitted", version),),
+            events=(_submission(now, "Job submitted", 1),),
             create_time=now,
             submit_time=now,
             modify_time=now,
+            first=named,
         )
         await self._store.create(subjects.job_record(job_id), record)
         _log.info("Job %s is submitted.", job_id, extra=about(job=job_id))
-        return version
 
     async def _store_spec(self, job_id: JobId, job: Job, version: int) -> int:
         """Store as the first version from `version` on that is free: an interrupted submit may have left one."""

@@ -1,6 +1,6 @@
 """What orchestrator and compute nodes say to each other.
 
-Orders go to a node by request and reply: `Assignment`, `CancelExecution`, `Receipt`, `Register`, `ReadOutput`. A node
+Orders go to a node by request and reply: `Assignments`, `CancelExecution`, `Receipt`, `Register`, `ReadOutput`. A node
 asks with a request: `Registration`, and for an upload `GrantRequest`, `IndexGrantRequest`, `BeginUpload`,
 `PartsRequest`, `CompleteUpload`. It tells facts in a `Report`, which a stream keeps until the
 orchestrator has dealt with it, and shows that it lives by a `Heartbeat`.
@@ -60,6 +60,12 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     archive: SignedUrl | None = None
 
 
+class Assignments(Message, frozen=True, kw_only=True, tag="Assignments"):
+    """Run these executions, each for itself: the answers are in the same order."""
+
+    assignments: tuple[Assignment, ...]
+
+
 class CancelExecution(Message, frozen=True, kw_only=True, tag="CancelExecution"):
     execution_id: ExecutionId
     reason: str = ""
@@ -87,7 +93,7 @@ class ReadOutput(Message, frozen=True, kw_only=True, tag="ReadOutput"):
     tail_lines: int | None = None
 
 
-Order = Assignment | CancelExecution | Receipt | Register | ReadOutput
+Order = Assignment | Assignments | CancelExecution | Receipt | Register | ReadOutput
 
 
 class Accepted(Message, frozen=True, kw_only=True, tag="Accepted"):
@@ -116,6 +122,12 @@ class OutputRead(Message, frozen=True, kw_only=True, tag="OutputRead"):
     stdout_next: int
     stderr_next: int
     is_over: bool = False
+
+
+class AssignmentsAnswered(Message, frozen=True, kw_only=True, tag="AssignmentsAnswered"):
+    """One answer for each assignment, in the order of the assignments."""
+
+    answers: tuple[Accepted | Rejected, ...]
 
 
 OrderAnswer = Accepted | Rejected
@@ -351,6 +363,7 @@ _encoder = msgspec.json.Encoder()
 orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 output_answers: msgspec.json.Decoder[OutputAnswer] = msgspec.json.Decoder(OutputAnswer)
 order_answers: msgspec.json.Decoder[OrderAnswer] = msgspec.json.Decoder(OrderAnswer)
+assignment_answers: msgspec.json.Decoder[AssignmentsAnswered] = msgspec.json.Decoder(AssignmentsAnswered)
 node_requests: msgspec.json.Decoder[NodeRequest] = msgspec.json.Decoder(NodeRequest)
 node_request_answers: msgspec.json.Decoder[NodeRequestAnswer] = msgspec.json.Decoder(NodeRequestAnswer)
 reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

@@ -30,6 +30,8 @@ from shared.messages import (
     Accepted,
     AnyFact,
     Assignment,
+    Assignments,
+    AssignmentsAnswered,
     BeginUpload,
     CancelExecution,
     CompleteUpload,
@@ -138,6 +140,36 @@ GOLDEN: list[tuple[Message, str]] = [
             '"GPU":1},"execution_timeout_seconds":60.0,"publish_timeout_seconds":120.5,"archive":{"method":"PUT",'
             '"url":"https://s3.example.com/b/k?X-Amz-Signature=0","headers":{"if-none-match":"*"},'
             '"lifetime_seconds":3600}}'
+        ),
+    ),
+    (
+        Assignments(
+            assignments=(
+                Assignment(
+                    execution_id=EXECUTION,
+                    job_id=JOB,
+                    job_name="a-job",
+                    job_type="batch",
+                    namespace="default",
+                    job_version=1,
+                    task=Task(name="main", engine=SpecConfig(type="noop")),
+                    resources=Capacity(),
+                ),
+            )
+        ),
+        (
+            '{"type":"Assignments","assignments":[{"type":"Assignment","execution_id":"e-1","job_id":"j-1",'
+            '"job_name":"a-job","job_type":"batch","namespace":"default","job_version":1,"task":{"Name":"main",'
+            '"Engine":{"Type":"noop"},"Publisher":{}},"resources":{}}]}'
+        ),
+    ),
+    (
+        AssignmentsAnswered(
+            answers=(Accepted(session="s", inventories=1), Rejected(reason="QueueFull", retryable=True))
+        ),
+        (
+            '{"type":"AssignmentsAnswered","answers":[{"type":"Accepted","session":"s","inventories":1},'
+            '{"type":"Rejected","reason":"QueueFull","retryable":true}]}'
         ),
     ),
     (
@@ -338,6 +370,7 @@ GOLDEN: list[tuple[Message, str]] = [
 DIRECTIONS: list[tuple[Any, Any]] = [
     (messages.orders, Order),
     (messages.order_answers, OrderAnswer),
+    (messages.assignment_answers, AssignmentsAnswered),
     (messages.output_answers, OutputAnswer),
     (messages.node_requests, NodeRequest),
     (messages.node_request_answers, NodeRequestAnswer),

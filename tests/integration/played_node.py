@@ -1,6 +1,7 @@
 """A node played by a test: it speaks the protocol over a real connection, and does what the test says (no tests)."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,8 @@ from shared.messages import (
     Accepted,
     AnyFact,
     Assignment,
+    Assignments,
+    AssignmentsAnswered,
     GrantRequest,
     NodeInfo,
     NodeRequest,
@@ -38,6 +41,7 @@ class PlayedNode:
         self.session = f"session-of-{node}"
         self._orders = orders
         self._inventory = 0
+        self._accepted: deque[Assignment] = deque()
 
     async def register(self, *, loopback: str | None = None, held: tuple[ExecutionId, ...] = ()) -> NodeRequestAnswer:
         self._inventory += 1
@@ -75,12 +79,16 @@ class PlayedNode:
 
     async def accept_assignment(self) -> Assignment:
         """Wait for an assignment and accept it; other orders on the way are accepted too."""
-        while True:
+        while not self._accepted:
             order, received = await self.next_order()
-            answer = Accepted(session=self.session, inventories=self._inventory)
-            await received.respond(messages.encode(answer))
-            if isinstance(order, Assignment):
-                return order
+            accepted = Accepted(session=self.session, inventories=self._inventory)
+            if isinstance(order, Assignments):
+                self._accepted.extend(order.assignments)
+                answers = AssignmentsAnswered(answers=(accepted,) * len(order.assignments))
+                await received.respond(messages.encode(answers))
+            else:
+                await received.respond(messages.encode(accepted))
+        return self._accepted.popleft()
 
     async def report(self, execution: ExecutionId, *facts: AnyFact) -> None:
         report = messages.encode(Report(execution_id=execution, facts=facts))
