@@ -138,7 +138,10 @@ class Stack:
 
         wait_until(is_ready, within=START_SECONDS, what="the orchestrator is ready")
 
-    def start_compute(self, name: str, *, token: str | None = None, connected: bool = True, **settings: str) -> Service:
+    def start_compute(
+        self, name: str, *, token: str | None = None, connected: bool = True, python: str = "", **settings: str
+    ) -> Service:
+        """With the interpreter of an environment without boto, unless it is given."""
         values = {
             "DataDir": str(self.root / name),
             "NameProvider": name,
@@ -150,7 +153,7 @@ class Stack:
         secret = self.join_secret() if token is None else token
         environment = _plain_environment() | {"TARPON_COMPUTE_AUTH_TOKEN": secret}
         self.environments.append(environment)
-        command = [str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(values)]
+        command = [python or str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(values)]
         service = Service(command, environment, self.root / f"{name}.log")
         service.start()
         self.computes[name] = service

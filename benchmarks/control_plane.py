@@ -1,0 +1,84 @@
+"""What a job costs apart from its task: `python -m benchmarks.control_plane --json`.
+
+Real processes on this machine: an orchestrator, its NATS server, compute nodes, an S3 server, and a client that submits
+over the NATS API and keeps a fixed number of jobs in flight. Measured after a warm-up: jobs per second, the time from
+submit to the event that says Completed, and the processor time of each process for a job. At the end the API has to
+say that every job is Completed.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rig import Load, Rig, rig
+from benchmarks.running import end_on_sigterm, warn_of_load
+
+ENGINES = ("noop", "process")
+WARM_UP = 300
+
+
+def main() -> None:
+    end_on_sigterm()
+    wanted = arguments().parse_args()
+    warn_of_load()
+    with tempfile.TemporaryDirectory() as folder, rig(Path(folder), sink=wanted.sink, sync=wanted.sync) as made:
+        made.start_orchestrator()
+        made.start_nodes(wanted.nodes)
+        answer = measure(
+            made, engine=wanted.engine, jobs=wanted.jobs, in_flight=wanted.in_flight, warm_up=wanted.warm_up
+        )
+    about = {name: getattr(wanted, name) for name in ("engine", "sink", "sync", "nodes", "in_flight", "jobs")}
+    show(about | answer, as_json=wanted.json)
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--engine", choices=ENGINES, default="noop")
+    parser.add_argument("--sink", choices=["discard", "s3"], default="discard")
+    parser.add_argument("--sync", choices=["always", "default"], default="default", help="when NATS syncs to disk")
+    parser.add_argument("--in-flight", type=int, default=128)
+    parser.add_argument("--warm-up", type=int, default=WARM_UP, help="jobs that are not counted")
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def job_of(engine: str) -> dict[str, Any]:
+    """`true` with its result, or nothing at all."""
+    if engine == "noop":
+        return {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
+    task = {"Type": "process", "Params": {"Entrypoint": ["true"]}}
+    return {"Type": "batch", "Tasks": [{"Name": "main", "Engine": task, "Publisher": {"Type": "s3managed"}}]}
+
+
+def measure(made: Rig, *, engine: str, jobs: int, in_flight: int, warm_up: int) -> dict[str, Any]:
+    load = Load(made, job_of(engine), jobs=jobs, in_flight=in_flight, warm_up=warm_up)
+    try:
+        load.step()
+        meter = made.meter(client=[load.pid])
+        meter.begin()
+        answer = load.step()
+        seconds, memory = meter.seconds(), meter.memory_mib()
+        states = load.step()
+    finally:
+        load.close()
+    if states != {"Completed": jobs}:
+        raise SystemExit(f"Of {jobs} jobs, the API says: {states}; the client: {answer}")
+    return answer | {
+        "cpu_us_per_job": {name: round(spent / jobs * 1e6) for name, spent in seconds.items()},
+        "cpu_us_per_job_all": round(sum(seconds.values()) / jobs * 1e6),
+        "rss_mib": memory,
+        "cpus": os.cpu_count(),
+    }
+
+
+def show(answer: dict[str, Any], *, as_json: bool) -> None:
+    print(json.dumps(answer) if as_json else json.dumps(answer, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The processes of a benchmark of the whole: orchestrator with its NATS server, nodes and S3, on loopback."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.process_meter import ProcessMeter
+from orchestrator.secrets import integration_password
+from shared.secret import Secret
+from shared.subjects import integration_inbox
+from tarpon.tied import tied_command
+from tests.e2e.stack import Service, Stack
+from tests.servers import HOST, S3Server, start_weed
+
+ROOT = Path(__file__).parents[1]
+SYNC = {"always": "always", "default": "2m"}
+"""What nats-server syncs by when nobody tells it otherwise."""
+PRINCIPAL = "benchmark"
+
+
+class DiscardingS3(S3Server):
+    """benchmarks/small_objects_server.py in the place of SeaweedFS."""
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "benchmarks.small_objects_server"]
+        self._process = subprocess.Popen(tied_command(command, signal.SIGKILL), cwd=ROOT, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self.endpoint = f"http://{self.host}:{self.port}"
+
+    def create_bucket(self, name: str = "", *, prefix: str = "results") -> str:  # noqa: ARG002  # it checks nothing
+        return name or "bucket"
+
+    def log_tail(self) -> str:
+        return ""
+
+
+class Rig:
+    """Started by `rig`; `root` is where its processes keep their files and logs."""
+
+    def __init__(self, root: Path, s3: S3Server, sync: str) -> None:
+        self.stack = Stack(root, s3)
+        self._sync = SYNC[sync]
+
+    def __repr__(self) -> str:
+        return f"<Rig in {self.stack.root}>"
+
+    def start_orchestrator(self) -> Service:
+        return self.stack.start_orchestrator(Orchestrator_NATS_SyncInterval=self._sync)
+
+    def start_nodes(self, count: int) -> None:
+        """Real ones, a process each, which give tasks the whole machine; they beat as often as by default."""
+        for number in range(1, count + 1):
+            self.stack.start_compute(
+                f"node-{number}",
+                python=sys.executable,
+                Compute_Heartbeat_Interval="15s",
+                Compute_AllocatedCapacity_CPU="100%",
+            )
+
+    def meter(self, **others: list[int]) -> ProcessMeter:
+        stack = self.stack
+        assert stack.orchestrator is not None
+        nodes = [node.process.pid for node in stack.computes.values()]
+        own = {"orchestrator": [stack.orchestrator.process.pid], "nats": [stack.nats_pid()], "s3": [stack.s3.pid]}
+        return ProcessMeter(own | ({"nodes": nodes} if nodes else {}) | others)
+
+    def client_environment(self) -> dict[str, str]:
+        """What lets benchmarks/load.py in."""
+        secret = self.stack.root / "orchestrator" / "orchestrator" / "secrets" / "integration.secret"
+        password = integration_password(Secret(secret.read_text().strip()), PRINCIPAL).reveal()
+        return {
+            "PATH": os.environ["PATH"],
+            "NATS_URL": f"nats://{HOST}:{self.stack.nats_port}",
+            "NATS_USER": PRINCIPAL,
+            "NATS_PASSWORD": password,
+            "NATS_INBOX_PREFIX": integration_inbox(PRINCIPAL),
+        }
+
+    def logs(self) -> str:
+        """How each log ends, for whoever has to find out what went wrong."""
+        return "\n".join(f"---- {path.name}\n{path.read_text(errors='replace')[-2000:]}" for path in self._logs())
+
+    def _logs(self) -> list[Path]:
+        return sorted(self.stack.root.glob("*.log"))
+
+    def stop(self) -> None:
+        services = [*self.stack.computes.values(), *([self.stack.orchestrator] if self.stack.orchestrator else [])]
+        for each in services:
+            if each.is_running:
+                with contextlib.suppress(AssertionError):  # it was killed
+                    each.stop()
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it stopped with its orchestrator
+            os.kill(self.stack.nats_pid(), signal.SIGKILL)
+
+
+@contextmanager
+def rig(folder: Path, *, sink: str, sync: str) -> Iterator[Rig]:
+    """Nothing runs yet but S3."""
+    s3 = start_weed(folder / "s3") if sink == "s3" else DiscardingS3(folder / "s3")
+    if sink != "s3":
+        s3.start()
+    root = folder / "stack"
+    root.mkdir()
+    try:
+        made = Rig(root, s3, sync)
+        try:
+            yield made
+        except BaseException:
+            print(made.logs(), file=sys.stderr)
+            raise
+        finally:
+            made.stop()
+    finally:
+        s3.stop()
+
+
+class Load:
+    """benchmarks/load.py in a process of its own, step by step."""
+
+    def __init__(self, rig: Rig, job: dict[str, Any], *, jobs: int, in_flight: int, warm_up: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.load", str(jobs), str(in_flight), str(warm_up)]
+        self._process = subprocess.Popen(
+            tied_command(command, signal.SIGKILL),
+            cwd=ROOT,
+            env=rig.client_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._next = json.dumps(job)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def step(self) -> dict[str, Any]:
+        """Have it take its next step; what it says of that."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(self._next + "\n")
+        self._process.stdin.flush()
+        self._next = "go on"
+        line = self._process.stdout.readline()
+        if not line:
+            raise AssertionError(f"the client ended with {self._process.wait(10)}")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()

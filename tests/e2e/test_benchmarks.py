@@ -1,0 +1,31 @@
+"""That the benchmarks by which others measure still run, and print what they are read for."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = {"orchestrator", "nodes", "nats", "s3", "children", "client"}
+
+
+@pytest.mark.parametrize("engine", ["noop", "process"])
+def test_the_control_plane_is_measured_with_jobs_that_all_complete(engine: str) -> None:
+    measured = _run("benchmarks.control_plane", "--jobs", "20", "--warm-up", "5", "--engine", engine, "--json")
+    assert measured["jobs_per_s"] > 0
+    assert 0 < measured["p50_ms"] <= measured["p95_ms"]
+    assert set(measured["cpu_us_per_job"]) == PROCESSES
+    assert set(measured["rss_mib"]) == PROCESSES - {"children"}
+    assert (measured["failed"], measured["refused"]) == (0, 0)
+
+
+def _run(module: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
