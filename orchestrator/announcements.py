@@ -19,7 +19,7 @@ from shared.transport import Connection
 _log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.02
-"""Changes of a job that come this close together are told together."""
+"""Changes of a job that follow each other this closely are told together, after the first."""
 REMEMBERED = 100_000
 """Of how many jobs, those that changed last, it is known what has been told; another is told from the beginning."""
 
@@ -41,26 +41,26 @@ class Announcements:
         try:
             while True:
                 await self._model.any_change.wait()
-                await asyncio.sleep(GATHER_SECONDS)
                 self._model.any_change.clear()
                 due, self._model.changed = self._model.changed, {}
                 for job in due:
                     await self._tell(job, self._model.jobs[job])
+                await asyncio.sleep(GATHER_SECONDS)
         finally:
             self._model.changed = None
 
     async def _tell(self, job: JobId, entry: JobEntry) -> None:
         count, state = self._told.get(job, (0, ""))
-        items, now = views.history(entry), self._state(entry)
+        items, now = views.history(entry, after=count), self._state(entry)
         try:
-            for item in items[count:]:
+            for item in items:
                 await self._publish(entry, "history", item)
             if now != state:
                 await self._publish(entry, "state", views.job_view(self._model, entry))
         except (MessagingUnavailable, PayloadTooLarge) as error:
             _log.debug("Events of job %s are not told: %s", job, error)
         self._told.pop(job, None)
-        self._told[job] = len(items), now
+        self._told[job] = count + len(items), now
         if len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
 

@@ -137,7 +137,7 @@ class Integrations:
                 return rest.Page(items=await results(entry, self._locations))
             case "jobs.history":
                 asked = _read(payload, integration.HistoryRequest)
-                return rest.Page(items=views.history(self._entry(asked))[max(0, asked.after_seq_num) :])
+                return rest.Page(items=views.history(self._entry(asked), after=max(0, asked.after_seq_num)))
             case "nodes.list":
                 found = (views.node_state(self._model, self._nodes, node) for node in sorted(self._model.nodes))
                 return rest.ListNodesResponse(nodes=tuple(found))

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from orchestrator.records import NodeRecord
@@ -11,6 +12,7 @@ from shared.job_rules import MANAGED
 from shared.loopback import loopback_id
 
 
+@lru_cache(maxsize=64)
 def is_loopback(endpoint: str) -> bool:
     """Whether a URL names the machine that it is used on."""
     host = urlsplit(endpoint).hostname or ""

@@ -161,7 +161,8 @@ class Reports:
         if after.result is not None and before.result is None:
             self._measures.published(after.result)
         if after.state is not before.state:
-            _log.info("Execution %s is %s.", after.id, after.state, extra=about_execution(after))
+            level = logging.INFO if after.state.is_terminal else logging.DEBUG
+            _log.log(level, "Execution %s is %s.", after.id, after.state, extra=about_execution(after))
 
     def _put_aside(self, sender: NodeId | None, why: str) -> bool:
         self.set_aside += 1

@@ -31,6 +31,8 @@ from shared.states import DesiredState, ExecutionState, FailureReason
 
 _log = logging.getLogger(__name__)
 
+PAUSE_SECONDS = 0.002
+"""Between two looks: changes that come this close together are decided about together, after the first."""
 TICK_SECONDS = 1.0
 """How often time alone is looked at: silent nodes, jobs that have waited for too long."""
 RETRY_SECONDS = 0.5
@@ -85,6 +87,7 @@ class Scheduler:
                 await self._place()
                 if is_tick:
                     await self._fail_overdue()
+                await asyncio.sleep(PAUSE_SECONDS)
             except MessagingUnavailable as error:
                 _log.warning("Nothing can be decided at present: %s", error.message)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -201,7 +204,7 @@ class Scheduler:
             if placement.attempt == 0:
                 self._measures.placed(now - self._model.jobs[placement.job_id].job.submit_time)
             about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)
-            _log.info("Execution %s is placed on node %s.", execution, placement.node_id, extra=about_it)
+            _log.debug("Execution %s is placed on node %s.", execution, placement.node_id, extra=about_it)
 
     def _may_wait(self, job: JobId) -> bool:
         """A job that no node can run waits for one only where it has a queue time-out; a busy cluster is waited for."""

@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 C = TypeVar("C")
 
+_encoder = msgspec.json.Encoder()
+
 LEASE_SECONDS = 3.0
 """After how long without a renewal the leader's lease is gone from its bucket."""
 WRITE_SECONDS = 5.0
@@ -70,6 +72,8 @@ class Store:
         self._set_up_on = 0
         self._watched = 0
         self._awaited: dict[asyncio.Event, int] = {}
+        self._writing: dict[str, tuple[bytes, Record]] = {}
+        """What is on its way, by key: the feed often tells of it before the answer comes, and it need not be read."""
 
     async def create(self, key: str, record: Record) -> None:
         """Store a new record. Raises RevisionConflict if the key is taken, MessagingUnavailable if unknown."""
@@ -83,14 +87,17 @@ class Store:
         await self._write(key, record, self.model.revision_of(key) if revision is None else revision)
 
     async def _write(self, key: str, record: Record, revision: int) -> None:
-        payload = msgspec.json.encode(record)
+        payload = _encoder.encode(record)
         self.check_may_write()
+        self._writing[key] = payload, record
         try:
             stored = await self._connection.publish_durably(
                 f"{_PREFIX}{key}", payload, timeout=WRITE_SECONDS, after=revision
             )
         except MessagingUnavailable as error:
             raise MessagingUnavailable(f"The record {key} could not be stored: {error.message}") from error
+        finally:
+            self._writing.pop(key, None)
         self.model.apply(key, record, stored)
 
     def check_may_write(self) -> None:
@@ -182,6 +189,10 @@ class Store:
                 reached.set()
 
     def _learn(self, key: str, payload: bytes, revision: int) -> None:
+        written, own = self._writing.get(key, (b"", None))
+        if own is not None and payload == written:
+            self.model.apply(key, own, revision)
+            return
         try:
             record = decode_record(key, payload)
         except msgspec.DecodeError as error:
@@ -215,6 +226,7 @@ class LeadersStore(Store):
         self.ready = store.ready
         self._store = store
         self._check = check
+        self._writing = store._writing  # noqa: SLF001  # of its own kind, and it has the feed
 
     def check_may_write(self) -> None:
         self._check()

@@ -151,7 +151,7 @@ class Submissions:
             first=named,
         )
         await self._store.create(subjects.job_record(job_id), record)
-        _log.info("Job %s is submitted.", job_id, extra=about(job=job_id))
+        _log.debug("Job %s is submitted.", job_id, extra=about(job=job_id))
 
     async def _store_spec(self, job_id: JobId, job: Job, version: int) -> int:
         """Store as the first version from `version` on that is free: an interrupted submit may have left one."""

@@ -122,8 +122,8 @@ def execution_views(model: Model, entry: JobEntry) -> tuple[ExecutionView, ...]:
 # ---- history ----------------------------------------------------------------------------------------------------
 
 
-def history(entry: JobEntry) -> tuple[HistoryItem, ...]:
-    """Everything that happened to the job and its executions, as it was recorded; how it ended comes last."""
+def history(entry: JobEntry, *, after: int = 0) -> tuple[HistoryItem, ...]:
+    """What happened to the job and its executions after the `after`th item, as it was recorded; the end comes last."""
     record = entry.job
     events: list[tuple[int, int, ExecutionRecord | None, Event]] = []
     for event in record.events:
@@ -136,7 +136,7 @@ def history(entry: JobEntry) -> tuple[HistoryItem, ...]:
         events.append((modified(entry), len(events), None, _end(entry)))
     return tuple(
         _history_item(entry, number, execution, event)
-        for number, (_, _, execution, event) in enumerate(events, start=1)
+        for number, (_, _, execution, event) in enumerate(events[after:], start=after + 1)
     )
 
 

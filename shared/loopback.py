@@ -1,8 +1,10 @@
 """Which loopback interface this process speaks over, so that two processes can tell whether they share it."""
 
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def loopback_id() -> str:
     """Equal for processes of one boot of one machine in one network namespace; empty where that cannot be told."""
     try:

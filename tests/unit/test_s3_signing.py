@@ -102,14 +102,14 @@ def test_the_url_is_the_one_that_botocore_signs_in_the_same_second(
     signer = internal_signer(settings)
     assert signer.base_url == base
     for token in (None, "session/token+=="):
-        signed = signer.sign("GET", "job/e.tar.gz", keys=keys(token=token))
+        signed = signer.sign("GET", "job/e.tar.gz", keys=keys(token=token), now=NOW)
         assert signed.url == botocore_url(settings, keys(token=token), "get_object", "job/e.tar.gz")
         assert "X-Amz-Signature=" in signed.url
-    put = signer.sign("PUT", "job/e.tar.gz", keys=keys(), headers={"if-none-match": "*"})
+    put = signer.sign("PUT", "job/e.tar.gz", keys=keys(), headers={"if-none-match": "*"}, now=NOW)
     assert put.url == botocore_url(settings, keys(), "put_object", "job/e.tar.gz", IfNoneMatch="*")
     assert put.headers == {"if-none-match": "*"}
     assert "X-Amz-SignedHeaders=host%3Bif-none-match" in put.url
-    head = signer.sign("HEAD", "job/e.tar.gz", keys=keys())
+    head = signer.sign("HEAD", "job/e.tar.gz", keys=keys(), now=NOW)
     assert head.url == botocore_url(settings, keys(), "head_object", "job/e.tar.gz")
 
 
@@ -132,14 +132,14 @@ def test_the_url_is_the_one_that_botocore_signs_in_the_same_second(
 @pytest.mark.parametrize("endpoint", ["", "http://localhost:9000"])
 def test_odd_keys_are_quoted_as_s3_wants(key: str, endpoint: str) -> None:
     settings = BucketSettings(bucket="results", region="eu-west-1", endpoint=endpoint)
-    signed = internal_signer(settings).sign("GET", key, keys=keys())
+    signed = internal_signer(settings).sign("GET", key, keys=keys(), now=NOW)
     assert signed.url == botocore_url(settings, keys(), "get_object", key)
 
 
 def test_parts_of_a_multipart_upload_can_be_signed() -> None:
     settings = BucketSettings(bucket="results", region="eu-west-1")
     signed = internal_signer(settings).sign(
-        "PUT", "job/e.tar.gz", keys=keys(), query={"uploadId": "an/id+==", "partNumber": "7"}
+        "PUT", "job/e.tar.gz", keys=keys(), query={"uploadId": "an/id+==", "partNumber": "7"}, now=NOW
     )
     expected = botocore_url(settings, keys(), "upload_part", "job/e.tar.gz", UploadId="an/id+==", PartNumber=7)
     assert parse_qs(urlsplit(signed.url).query).keys() == parse_qs(urlsplit(expected).query).keys()
