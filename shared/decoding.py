@@ -6,12 +6,13 @@ as they are. Three leniences, each without loss: a number where a text belongs b
 the key out, because that is how Go programs write an empty list.
 """
 
+import contextlib
 import enum
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -71,6 +72,10 @@ def decode(
     Unknown keys are problems with "refuse"; with "report" they are left out and come back as warnings.
     `strict` switches off that texts count as numbers.
     """
+    kind: Any = type_
+    if _is_spelled(data, _spelling(kind)):
+        with contextlib.suppress(msgspec.ValidationError):  # the slow way finds out what to say about it
+            return msgspec.convert(data, type_, strict=strict), ()
     walk = _Canonical()
     copy = walk.value(data, type_, "")
     problems = list(walk.duplicates)
@@ -81,6 +86,45 @@ def decode(
         raise _invalid(what, problems)
     warnings = tuple(key.sentence("is not known and was ignored") for key in walk.unknown)
     return msgspec.convert(copy, type_, strict=strict), warnings
+
+
+class _Spelling(NamedTuple):
+    """What tells whether data is spelled as its type spells it: the `fields` of a Struct, or the `items` of others."""
+
+    fields: "dict[str, _Spelling | None]"
+    items: "_Spelling | None" = None
+
+
+def _is_spelled(data: Any, spelling: _Spelling | None) -> bool:
+    """Whether every key of a Struct is exactly right and none is null, as where a program wrote the data."""
+    if spelling is None:
+        return True
+    if spelling.items is not None:
+        items = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+        return all(_is_spelled(item, spelling.items) for item in items)
+    if not isinstance(data, dict):
+        return False
+    fields = spelling.fields
+    return all(
+        key in fields and item is not None and (fields[key] is None or _is_spelled(item, fields[key]))
+        for key, item in data.items()
+    )
+
+
+@lru_cache(maxsize=256)
+def _spelling(type_: Any) -> _Spelling | None:
+    """None where nothing below `type_` is a Struct. Of a union with several kinds of Structs it tells nothing."""
+    if get_origin(type_) is Annotated:
+        return _spelling(get_args(type_)[0])
+    if get_origin(type_) in {Union, types.UnionType}:
+        found = [each for each in map(_spelling, get_args(type_)) if each is not None]
+        return found[0] if len(found) == 1 else _Spelling({}) if found else None
+    if _is_struct(type_):
+        return _Spelling({field.encode_name: _spelling(field.type) for field in _names(type_).values()})
+    if get_origin(type_) is dict or get_origin(type_) in _LISTS:
+        items = _spelling(get_args(type_)[1 if get_origin(type_) is dict else 0])
+        return items and _Spelling({}, items)
+    return None
 
 
 def close_match(word: str, names: Iterable[str]) -> str:
