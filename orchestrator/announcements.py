@@ -18,7 +18,7 @@ from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.002
 """Changes of a job that follow each other this closely are told together, after the first."""
 REMEMBERED = 100_000
 """Of how many jobs, those that changed last, it is known what has been told; another is told from the beginning."""

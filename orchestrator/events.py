@@ -16,7 +16,7 @@ from shared import rest
 from shared.jobspec import JobView
 
 KEEP_ALIVE_SECONDS = 15.0
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.005
 """Changes that come this close together are sent together."""
 REST_FACTOR = 4.0
 """How much longer than it works for one reader the orchestrator rests, so that the reader of a large job slows none."""
@@ -58,9 +58,9 @@ class _Reader:
 
     def news(self, model: Model, entry: JobEntry) -> bytes:
         job = views.job_view(model, entry)
-        items = views.history(entry)
-        parts = [_event(item.seq_num, rest.EVENT_HISTORY, item) for item in items[self._seen :]]
-        self._seen = max(self._seen, len(items))
+        items = views.history(entry, after=self._seen)
+        parts = [_event(item.seq_num, rest.EVENT_HISTORY, item) for item in items]
+        self._seen += len(items)
         if _state(job) != self._state:
             self._state = _state(job)
             parts.append(_event(self._seen, rest.EVENT_JOB, job))
