@@ -23,7 +23,7 @@ from orchestrator.s3_verification import Absent, Verdict, matches
 from orchestrator.store import Store, has_reports_consumer, restart_reports_consumer
 from orchestrator.times import now_ns
 from shared import messages, subjects
-from shared.aio import heeding
+from shared.aio import heeding, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId, execution_key
 from shared.job_rules import NO_PUBLISHERS
@@ -126,11 +126,23 @@ class Reports:
             await delivery.respond(ACKNOWLEDGE if done else LATER)
 
     async def _take(self, delivery: Received) -> bool:
+        """Whether all that is told has been dealt with."""
         sender = subjects.sender(delivery.subject)
         try:
-            report = messages.decode(messages.reports, delivery.payload)
+            reports = messages.each_report(delivery.payload)
         except UnknownMessage as error:
             return self._put_aside(sender, error.message)
+        if len(reports) == 1:
+            return await self._take_one(sender, reports[0])
+        done: list[bool] = []
+
+        async def take(report: Report) -> None:
+            done.append(await self._take_one(sender, report))
+
+        await pipelined(reports, take, at_once=AT_ONCE)
+        return all(done)
+
+    async def _take_one(self, sender: NodeId | None, report: Report) -> bool:
         record = self._model.execution(report.execution_id)
         if record is None:  # it may be one that another leader stored last
             await self._store.catch_up()

@@ -341,6 +341,15 @@ class Report(Message, frozen=True, kw_only=True, tag="Report"):
     facts: tuple[AnyFact, ...]
 
 
+class Reports(Message, frozen=True, kw_only=True, tag="Reports"):
+    """What one node tells of several executions at once; each report is dealt with by itself."""
+
+    reports: tuple[Report, ...]
+
+
+AnyReport = Report | Reports
+
+
 class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
     """A node that is `leaving` takes nothing on any more. Of those `publishing`, some may be `waiting_for_s3`."""
 
@@ -366,8 +375,14 @@ order_answers: msgspec.json.Decoder[OrderAnswer] = msgspec.json.Decoder(OrderAns
 assignment_answers: msgspec.json.Decoder[AssignmentsAnswered] = msgspec.json.Decoder(AssignmentsAnswered)
 node_requests: msgspec.json.Decoder[NodeRequest] = msgspec.json.Decoder(NodeRequest)
 node_request_answers: msgspec.json.Decoder[NodeRequestAnswer] = msgspec.json.Decoder(NodeRequestAnswer)
-reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+reports: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
 heartbeats: msgspec.json.Decoder[Heartbeat] = msgspec.json.Decoder(Heartbeat)
+
+
+def each_report(payload: bytes) -> tuple[Report, ...]:
+    """The reports in one message of a node. Raises UnknownMessage."""
+    told = decode(reports, payload)
+    return (told,) if isinstance(told, Report) else told.reports
 
 
 def encode(message: Message) -> bytes:

@@ -29,6 +29,7 @@ from shared.jobspec import (
 from shared.messages import (
     Accepted,
     AnyFact,
+    AnyReport,
     Assignment,
     Assignments,
     AssignmentsAnswered,
@@ -62,6 +63,7 @@ from shared.messages import (
     Registration,
     Rejected,
     Report,
+    Reports,
     RequestRefused,
     RunOutput,
     TaskEnded,
@@ -284,6 +286,10 @@ GOLDEN: list[tuple[Message, str]] = [
         '{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionStarted"},{"type":"ExecutionCancelled"}]}',
     ),
     (
+        Reports(reports=(Report(execution_id=EXECUTION, facts=(ExecutionStarted(),)),)),
+        '{"type":"Reports","reports":[{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionStarted"}]}]}',
+    ),
+    (
         Heartbeat(session="s", running=1, queued=2, publishing=3),
         '{"type":"Heartbeat","session":"s","running":1,"queued":2,"publishing":3}',
     ),
@@ -374,7 +380,7 @@ DIRECTIONS: list[tuple[Any, Any]] = [
     (messages.output_answers, OutputAnswer),
     (messages.node_requests, NodeRequest),
     (messages.node_request_answers, NodeRequestAnswer),
-    (messages.reports, Report),
+    (messages.reports, AnyReport),
     (messages.heartbeats, Heartbeat),
     (msgspec.json.Decoder(AnyFact), AnyFact),
 ]
