@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
+import msgspec
 import nats.errors
 
 from orchestrator.lifecycle import after_fact, failed, is_behind
@@ -129,17 +130,22 @@ class Reports:
         """Whether all that is told has been dealt with."""
         sender = subjects.sender(delivery.subject)
         try:
-            reports = messages.each_report(delivery.payload)
+            told = messages.decode(messages.reports, delivery.payload)
         except UnknownMessage as error:
             return self._put_aside(sender, error.message)
-        if len(reports) == 1:
-            return await self._take_one(sender, reports[0])
+        if isinstance(told, Report):
+            return await self._take_one(sender, told)
         done: list[bool] = []
 
-        async def take(report: Report) -> None:
-            done.append(await self._take_one(sender, report))
+        async def take(payload: msgspec.Raw) -> None:
+            try:
+                report = messages.decode(messages.report, payload)
+            except UnknownMessage as error:
+                done.append(self._put_aside(sender, error.message))
+            else:
+                done.append(await self._take_one(sender, report))
 
-        await pipelined(reports, take, at_once=AT_ONCE)
+        await pipelined(told.reports, take, at_once=AT_ONCE)
         return all(done)
 
     async def _take_one(self, sender: NodeId | None, report: Report) -> bool:

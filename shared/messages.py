@@ -342,9 +342,9 @@ class Report(Message, frozen=True, kw_only=True, tag="Report"):
 
 
 class Reports(Message, frozen=True, kw_only=True, tag="Reports"):
-    """What one node tells of several executions at once; each report is dealt with by itself."""
+    """What one node tells of several executions at once. Each is a Report, and is read and dealt with by itself."""
 
-    reports: tuple[Report, ...]
+    reports: tuple[msgspec.Raw, ...]
 
 
 AnyReport = Report | Reports
@@ -375,26 +375,23 @@ order_answers: msgspec.json.Decoder[OrderAnswer] = msgspec.json.Decoder(OrderAns
 assignment_answers: msgspec.json.Decoder[AssignmentsAnswered] = msgspec.json.Decoder(AssignmentsAnswered)
 node_requests: msgspec.json.Decoder[NodeRequest] = msgspec.json.Decoder(NodeRequest)
 node_request_answers: msgspec.json.Decoder[NodeRequestAnswer] = msgspec.json.Decoder(NodeRequestAnswer)
+report: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 reports: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
 heartbeats: msgspec.json.Decoder[Heartbeat] = msgspec.json.Decoder(Heartbeat)
-
-
-def each_report(payload: bytes) -> tuple[Report, ...]:
-    """The reports in one message of a node. Raises UnknownMessage."""
-    told = decode(reports, payload)
-    return (told,) if isinstance(told, Report) else told.reports
 
 
 def encode(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(decoder: "msgspec.json.Decoder[M]", payload: bytes) -> M:
+def decode(decoder: "msgspec.json.Decoder[M]", payload: bytes | msgspec.Raw) -> M:
     """Raise UnknownMessage, which never repeats the payload, unless it is a message of this direction."""
     try:
         return decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnknownMessage(f"{len(payload)} bytes are not a message that is expected here: {_shape(error)}") from None
+        raise UnknownMessage(
+            f"{len(memoryview(payload))} bytes are not a message that is expected here: {_shape(error)}"
+        ) from None
 
 
 def _shape(error: Exception) -> Any:

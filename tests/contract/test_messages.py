@@ -286,8 +286,13 @@ GOLDEN: list[tuple[Message, str]] = [
         '{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionStarted"},{"type":"ExecutionCancelled"}]}',
     ),
     (
-        Reports(reports=(Report(execution_id=EXECUTION, facts=(ExecutionStarted(),)),)),
-        '{"type":"Reports","reports":[{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionStarted"}]}]}',
+        Reports(
+            reports=(
+                msgspec.Raw(b'{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionStarted"}]}'),
+                msgspec.Raw(b'{"type":"ReportOfANewerNode"}'),
+            )
+        ),
+        '{"type":"Reports","reports":[{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionStarted"}]},{"type":"ReportOfANewerNode"}]}',
     ),
     (
         Heartbeat(session="s", running=1, queued=2, publishing=3),
@@ -512,7 +517,7 @@ def test_an_unknown_message_stays_short_whatever_it_names() -> None:
 
 def test_a_reason_or_a_type_that_a_newer_program_adds_is_data() -> None:
     failed = decode(
-        messages.reports,
+        messages.report,
         b'{"type":"Report","execution_id":"e-1","facts":[{"type":"ExecutionFailed","reason":"EatenByADog"}]}',
     )
     assert failed.facts == (ExecutionFailed(reason="EatenByADog"),)

@@ -91,8 +91,10 @@ class PlayedNode:
         return self._accepted.popleft()
 
     async def report(self, execution: ExecutionId, *facts: AnyFact) -> None:
-        report = messages.encode(Report(execution_id=execution, facts=facts))
-        await self.connection.publish_durably(subjects.node_reports(self.id), report, timeout=SECONDS)
+        await self.tell(messages.encode(Report(execution_id=execution, facts=facts)))
+
+    async def tell(self, payload: bytes) -> None:
+        await self.connection.publish_durably(subjects.node_reports(self.id), payload, timeout=SECONDS)
 
 
 @asynccontextmanager

@@ -47,11 +47,11 @@ from shared.messages import (
     RequestRefused,
     TaskEnded,
     decode,
-    each_report,
     encode,
     heartbeats,
     node_requests,
     order_answers,
+    report,
 )
 from shared.signed_url import SignedUrl
 from tests.nats_bus import Bus
@@ -97,7 +97,7 @@ class Orchestrator:
     async def hear_reports(self) -> None:
         async with self.bus.connection.subscribe(subjects.node_reports(self.node)) as received:
             async for message in received:
-                self.reports.extend(each_report(message.payload))
+                self.reports.append(decode(report, message.payload))
 
     async def hear_heartbeats(self) -> None:
         async with self.bus.connection.subscribe(subjects.node_heartbeat(self.node)) as received:

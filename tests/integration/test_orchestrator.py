@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 
+import msgspec
+
 from orchestrator.reports import ABSENT_SECONDS
 from shared import messages
 from shared.ids import ExecutionId
@@ -18,6 +20,8 @@ from shared.messages import (
     Receipt,
     Reconciliation,
     Register,
+    Report,
+    Reports,
     RequestRefused,
     RunOutput,
     TaskEnded,
@@ -182,6 +186,17 @@ async def test_a_report_that_overtakes_an_earlier_one_waits_for_it(running: Runn
         await node.report(assignment.execution_id, ExecutionStarted(), _ended())
         found = await running.wait_state(job, "Completed")
         assert found["Executions"]["Items"][0]["RunOutput"]["Stdout"] == "hello\n"
+
+
+async def test_reports_that_travel_together_are_read_each_by_itself(running: Running) -> None:
+    async with running.node("a") as node:
+        await node.register()
+        jobs = [await _take_job(running, node) for _ in range(2)]
+        reports = [messages.encode(Report(execution_id=each, facts=(ExecutionStarted(),))) for _, each in jobs]
+        together = (reports[0], b'{"type":"ReportOfANewerNode"}', reports[1])
+        await node.tell(messages.encode(Reports(reports=tuple(msgspec.Raw(each) for each in together))))
+        for job, _ in jobs:
+            await running.wait_state(job, "Running")
 
 
 async def test_an_execution_that_its_node_no_longer_holds_is_tried_again(running: Running) -> None:

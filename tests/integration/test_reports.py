@@ -28,7 +28,7 @@ async def test_progress_travels_apart_from_what_an_older_orchestrator_understand
         bus.connection.subscribe(subjects.node_reports(NODE)) as received,
         background(reports=reports.run()),
     ):
-        heard = [messages.decode(messages.reports, (await anext(received)).payload) for _ in range(2)]
+        heard = [messages.decode(messages.report, (await anext(received)).payload) for _ in range(2)]
         await reports.all_sent()
     assert [[type(fact) for fact in report.facts] for report in heard] == [
         [ExecutionProgressed, ExecutionProgressed],
