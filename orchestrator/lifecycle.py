@@ -234,6 +234,8 @@ def progress(job: JobRecord, count: int, executions: Iterable[ExecutionRecord], 
     """Where the job stands and what should be done about it."""
     known = tuple(executions)
     live = tuple(each for each in known if not each.state.is_terminal)
+    if job.removal is not None:  # by what is left of its executions its state cannot be told any more
+        return Progress(state=job.removal.state, message=job.removal.message, surplus=live)
     if job.desired is DesiredState.STOPPED:
         return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live)
     if job.failure:

@@ -7,11 +7,11 @@ newest revision once. Nothing here awaits, so that whoever reads sees one consis
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Self
+from collections.abc import Set as AbstractSet
 
-import msgspec
-
-from orchestrator.lifecycle import Progress, progress
+from orchestrator.endings import Endings
+from orchestrator.job_entry import JobEntry, Watch
+from orchestrator.lifecycle import progress
 from orchestrator.oldest import Oldest
 from orchestrator.records import (
     BindingRecord,
@@ -22,43 +22,12 @@ from orchestrator.records import (
     Record,
     SpecRecord,
 )
+from shared import subjects
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
-from shared.jobspec import Job
 from shared.states import ExecutionState, JobState
 
-
-class JobEntry:
-    """One job with everything that belongs to it."""
-
-    __slots__ = ("counted", "executions", "progress", "record", "revision", "specs")
-
-    def __init__(self) -> None:
-        self.record: JobRecord | None = None
-        self.revision = 0
-        self.specs: dict[int, Job] = {}
-        self.executions: dict[str, ExecutionRecord] = {}
-        self.progress = Progress(state=JobState.PENDING)
-        self.counted: JobState | None = None
-        """As which it is in `Model.job_states`."""
-
-    @property
-    def job(self) -> JobRecord:
-        assert self.record is not None
-        return self.record
-
-    @property
-    def spec(self) -> Job:
-        """The newest version."""
-        return self.specs[self.job.version]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether record and specification have both arrived."""
-        return self.record is not None and self.record.version in self.specs
-
-    def __repr__(self) -> str:
-        return f"<JobEntry {self.record.id if self.record else '?'}, {self.progress.state}>"
+__all__ = ["JobEntry", "Model", "newest_first"]
 
 
 class Model:
@@ -66,7 +35,8 @@ class Model:
 
     `changed` are the jobs about which there is something new to tell, while somebody tells it. `job_states` and
     `execution_states` are how many there are in each state, a pending job with a reason to wait being queued, and
-    `oldest` is the oldest job of which nothing has been placed.
+    `oldest` is the oldest job of which nothing has been placed. Up to the revision `followed` the model has been fed in
+    order, so that a record from before it that is not known is one that has been removed.
     """
 
     def __init__(self, *, max_attempts: int) -> None:
@@ -80,6 +50,8 @@ class Model:
         self.job_states: Counter[JobState] = Counter()
         self.execution_states: Counter[ExecutionState] = Counter()
         self.oldest: Oldest[JobId] = Oldest()
+        self.endings = Endings()
+        self.followed = 0
         self.wake = asyncio.Event()
         self.changed: dict[JobId, None] | None = None
         self.any_change = asyncio.Event()
@@ -94,7 +66,7 @@ class Model:
 
     def apply(self, key: str, record: Record, revision: int) -> None:
         """Take in a record, unless this or a newer revision of it is known."""
-        if self._revisions.get(key, 0) >= revision:
+        if self._revisions.get(key, self.followed) >= revision:
             return
         self._revisions[key] = revision
         match record:
@@ -105,15 +77,18 @@ class Model:
                 entry.record, entry.revision = record, revision
                 if record.first is not None:
                     entry.specs[1] = record.first
+                self.endings.note_record(record)
                 self._names[record.namespace, record.name] = record.id
                 self._refresh(record.id, entry)
             case SpecRecord():
                 _, job, version = key.split(".")
                 entry = self._entry(JobId(job))
                 entry.specs[int(version)] = record.job
+                self._note_stray(JobId(job), entry, revision)
                 self._refresh(JobId(job), entry)
             case ExecutionRecord():
                 self._apply_execution(record)
+                self._note_stray(record.job_id, self._entries[record.job_id], revision)
             case NodeRecord():
                 self.nodes[record.info.node_id] = record
                 self.wake.set()
@@ -140,6 +115,7 @@ class Model:
         self.execution_states[record.state] += 1
         entry.executions[key] = record
         self._keys[record.id] = record.job_id, key
+        self.endings.note_execution(record)
         live = self.live.setdefault(record.node_id, {})
         if record.state.is_terminal:
             live.pop(record.id, None)
@@ -164,8 +140,109 @@ class Model:
         else:
             self.surplus.pop(job, None)
         self._count(job, entry)
+        self.endings.note_progress(entry.job, entry.progress, entry.executions.values())
         self.wake.set()
         self._notify(job)
+
+    def _note_stray(self, job: JobId, entry: JobEntry, revision: int) -> None:
+        if entry.record is None:
+            self.endings.strays[job] = revision
+
+    # ---- forgetting -------------------------------------------------------------------------------------------------
+
+    def forget(self, key: str, revision: int) -> None:
+        """Take in that a record was removed; `revision` is that of the mark that it left."""
+        if self._revisions.get(key, revision) >= revision:
+            return
+        del self._revisions[key]
+        kind, _, rest = key.partition(".")
+        match kind:
+            case "job":
+                self._forget_job(JobId(rest))
+            case "spec":
+                self._forget_spec(JobId(rest.partition(".")[0]), int(rest.partition(".")[2]))
+            case "execution":
+                self._forget_execution(JobId(rest.partition(".")[0]), rest)
+            case "node":
+                self.nodes.pop(NodeId(rest), None)
+            case "binding":
+                self.bindings.pop(NodeId(rest), None)
+            case _:
+                pass  # names are known by their job records
+
+    def keep_only(self, keys: AbstractSet[str], up_to: int) -> None:
+        """Take in that of all records up to this revision these alone are left: marks of the others may be gone too."""
+        for key in [each for each, revision in self._revisions.items() if revision <= up_to and each not in keys]:
+            self.forget(key, up_to + 1)
+
+    def _forget_job(self, job: JobId) -> None:
+        self._withdraw(job)
+        entry = self._entries[job]
+        entry.record = None
+        self.endings.removals.pop(job, None)
+        self._drop_if_empty(job, entry)
+
+    def _forget_spec(self, job: JobId, version: int) -> None:
+        if self._entries[job].record is None or self._entries[job].job.version == version:
+            self._withdraw(job)
+        entry = self._entries[job]
+        entry.specs.pop(version, None)
+        self._drop_if_empty(job, entry)
+
+    def _forget_execution(self, job: JobId, key: str) -> None:
+        entry = self._entries[job]
+        record = entry.executions.pop(key)
+        self.execution_states[record.state] -= 1
+        self._keys.pop(record.id, None)
+        self.endings.uploads.pop(record.id, None)
+        live = self.live.get(record.node_id, {})
+        live.pop(record.id, None)
+        if not live:
+            self.live.pop(record.node_id, None)
+        self._refresh(job, entry)
+        self._drop_if_empty(job, entry)
+
+    def _withdraw(self, job: JobId) -> None:
+        """It is not a job any more that anybody sees."""
+        entry = self.jobs.pop(job, None)
+        if entry is None:
+            return
+        name = entry.job.namespace, entry.job.name
+        if self._names.get(name) == job:
+            del self._names[name]
+        if entry.counted is not None:
+            self.job_states[entry.counted] -= 1
+        self.pending.get(entry.job.priority, {}).pop(job, None)
+        self.surplus.pop(job, None)
+        self.reasons.pop(job, None)
+        self.oldest.drop(job)
+        self.endings.drop(job)
+        self._entries[job] = entry.rest()
+        self._notify(job)
+
+    def _drop_if_empty(self, job: JobId, entry: JobEntry) -> None:
+        if entry.record is not None:
+            return
+        if entry.specs or entry.executions:
+            self.endings.strays[job] = self.followed
+        else:
+            self.endings.strays.pop(job, None)
+            del self._entries[job]
+
+    def stored_parts(self, job: JobId) -> tuple[str, ...]:
+        """The keys of all that is stored of a job but for its record: its executions, its name, its versions."""
+        entry = self._entries.get(job)
+        if entry is None:
+            return ()
+        keys = [subjects.execution_record(each) for each in entry.executions]
+        if entry.record is not None and entry.record.name:
+            keys.append(subjects.name_record(entry.record.namespace, entry.record.name))
+        keys += [subjects.spec_record(job, version) for version in entry.specs]
+        return tuple(key for key in keys if key in self._revisions)
+
+    def stored_job(self, job: JobId) -> JobEntry | None:
+        """The job, also where a part of it is gone."""
+        return self._entries.get(job)
 
     def _count(self, job: JobId, entry: JobEntry) -> None:
         state = entry.progress.state
@@ -243,48 +320,6 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model of {len(self.jobs)} jobs and {len(self.nodes)} nodes>"
-
-
-class Watch:
-    """Wakes up at each change of one job; changes that come close together wake it once."""
-
-    def __init__(self, watchers: dict[JobId, set[asyncio.Event]], job: JobId) -> None:
-        self._watchers = watchers
-        self._job = job
-        self._event = asyncio.Event()
-
-    def __enter__(self) -> Self:
-        self._watchers.setdefault(self._job, set()).add(self._event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        watching = self._watchers[self._job]
-        watching.discard(self._event)
-        if not watching:
-            del self._watchers[self._job]
-
-    async def changed(self) -> None:
-        await self._event.wait()
-        self._event.clear()
-
-
-_decoders: dict[str, msgspec.json.Decoder[Record]] = {
-    "name": msgspec.json.Decoder(NameRecord),
-    "job": msgspec.json.Decoder(JobRecord),
-    "spec": msgspec.json.Decoder(SpecRecord),
-    "execution": msgspec.json.Decoder(ExecutionRecord),
-    "node": msgspec.json.Decoder(NodeRecord),
-    "binding": msgspec.json.Decoder(BindingRecord),
-}
-
-
-def decode_record(key: str, payload: bytes) -> Record | None:
-    """The record that is stored under `key`; None for a kind of key that this program does not know.
-
-    Raises msgspec.DecodeError when the payload is not such a record.
-    """
-    decoder = _decoders.get(key.partition(".")[0])
-    return decoder.decode(payload) if decoder else None
 
 
 def newest_first(entries: Iterable[JobEntry]) -> list[JobEntry]:

@@ -34,6 +34,15 @@ class Oldest(Generic[T]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
+    def take(self, most: int, before: int) -> list[T]:
+        """Drop at most so many that are not later than `before`, and give them, the oldest first."""
+        taken: list[T] = []
+        while len(taken) < most and (oldest := self.instant) is not None and oldest <= before:
+            item = heapq.heappop(self._heap)[1]
+            del self._instants[item]
+            taken.append(item)
+        return taken
+
     def __len__(self) -> int:
         return len(self._instants)
 

@@ -32,14 +32,27 @@ class FeedBroken(nats.errors.Error):
 
 
 class RecordFeed:
-    """`take` is called for each message of `subject` in `stream`, from the one after sequence number `after` on."""
+    """`take` is called for each message of `subject` in `stream`, from the one after sequence number `after` on.
 
-    def __init__(self, client: Client, *, stream: str, subject: str, after: int, take: Callable[[Msg], None]) -> None:
+    `on_current` is called whenever there is nothing more to come at present.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        stream: str,
+        subject: str,
+        after: int,
+        take: Callable[[Msg], None],
+        on_current: Callable[[], None],
+    ) -> None:
         self._client = client
         self._stream = stream
         self._subject = subject
         self._after = after
         self._take = take
+        self._on_current = on_current
         self._delivered = 0
         self._heard_at = time.monotonic()
         self._broken = asyncio.Event()
@@ -49,7 +62,9 @@ class RecordFeed:
         inbox = self._client.new_inbox()
         subscription = await heeding(self._client.subscribe(inbox, cb=self._on_message))
         try:
-            await heeding(self._client.jetstream().add_consumer(self._stream, self._config(inbox)))
+            info = await heeding(self._client.jetstream().add_consumer(self._stream, self._config(inbox)))
+            if not info.num_pending:
+                self._on_current()
             await self._until_broken()
         finally:
             await finish(_end(subscription), within=CLOSE_SECONDS)
@@ -91,6 +106,8 @@ class RecordFeed:
                 self._broken.set()
             else:
                 self._take(message)
+                if not message.metadata.num_pending:
+                    self._on_current()
 
     async def _on_control(self, message: Msg, headers: dict[str, str]) -> None:
         last = headers.get(_LAST_OF_CONSUMER, "")
@@ -99,6 +116,8 @@ class RecordFeed:
         go_on = message.reply or headers.get(_STALLED, "")
         if go_on:
             await self._client.publish(go_on)
+        elif last == str(self._delivered):
+            self._on_current()
 
     def __repr__(self) -> str:
         return f"<RecordFeed of {self._stream}, {self._delivered} messages after {self._after}>"

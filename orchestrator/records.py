@@ -1,14 +1,15 @@
 """What is stored: the records that are the one source of truth, in the state bucket of JetStream.
 
-| key                                              | record            | written                                  |
-|--------------------------------------------------|-------------------|------------------------------------------|
-| `name.<namespace>.<name>`                        | NameRecord        | once: the name belongs to this job       |
-| `spec.<job>.<version>`                           | SpecRecord        | once for each version after the first    |
-| `job.<job>`                                      | JobRecord         | at submit, update, stop, early failure   |
-| `execution.<job>.<version>.<partition>.<attempt>`| ExecutionRecord   | created once; then by revision           |
-| `node.<node>`                                    | NodeRecord        | when what a node says of itself changes  |
-| `binding.<node>`                                 | BindingRecord     | once: the id belongs to this public key  |
+| key                                              | record          | written                                       |
+|--------------------------------------------------|-----------------|-----------------------------------------------|
+| `name.<namespace>.<name>`                        | NameRecord      | once: the name belongs to this job            |
+| `spec.<job>.<version>`                           | SpecRecord      | once for each version after the first         |
+| `job.<job>`                                      | JobRecord       | at submit, update, stop, failure, removal     |
+| `execution.<job>.<version>.<partition>.<attempt>`| ExecutionRecord | created once; then by revision                |
+| `node.<node>`                                    | NodeRecord      | when what a node says of itself changes       |
+| `binding.<node>`                                 | BindingRecord   | once: the id belongs to this public key       |
 
+All of a job goes some time after its end (orchestrator/retention.py), in an order in which its record is the last.
 A job's state is never stored: it is computed from its executions (orchestrator/lifecycle.py). No record holds a URL.
 Times are nanoseconds since 1970, by the orchestrator's clock.
 """
@@ -20,7 +21,7 @@ from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobspec import Job
 from shared.logs import about
 from shared.messages import NodeInfo, RunOutput
-from shared.states import DesiredState, ExecutionState
+from shared.states import DesiredState, ExecutionState, JobState
 
 SCHEMA = 1
 """Of all records. A program that finds a larger one must not decide anything: it would drop what it does not know."""
@@ -56,6 +57,18 @@ class SpecRecord(Record, frozen=True, kw_only=True):
     job: Job
 
 
+class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """That a job, which ended in `state`, is being removed: its record goes last, so that whoever leads finishes it.
+
+    With `results` what it published goes first. `problem` is why that cannot be done at present.
+    """
+
+    state: JobState
+    message: str = ""
+    results: bool = False
+    problem: str = ""
+
+
 class JobRecord(Record, frozen=True, kw_only=True):
     """`failure` is why the job failed without a (further) execution; `token` the idempotency token of its version.
 
@@ -70,6 +83,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
     token: str = ""
     desired: DesiredState = DesiredState.RUNNING
     failure: str = ""
+    removal: Removal | None = None
     events: tuple[Event, ...] = ()
     create_time: int
     submit_time: int
@@ -126,13 +140,30 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
     location: Location | None = None
     upload_id: str = ""
     """Of the upload in parts that was begun for the result, if one was."""
+    left_uploads: tuple[str, ...] = ()
+    """Uploads that another one has replaced, or that met an object that was there already."""
     output: RunOutput | None = None
     run_seconds: float = 0.0
     result: PublishedResult | None = None
+    result_deleted: int = 0
+    """When its objects were deleted from the bucket; 0 if they were not."""
     failure: Failure | None = None
     events: tuple[Event, ...] = ()
     create_time: int
     modify_time: int
+
+    @property
+    def may_have_objects(self) -> bool:
+        """Also of an execution that failed: it may have published, and not been heard."""
+        return self.location is not None and not self.result_deleted and self.state is not ExecutionState.REJECTED
+
+    @property
+    def unfinished_uploads(self) -> tuple[str, ...]:
+        """Uploads in parts, by their ids, of which nothing will come any more, and whose parts are paid for."""
+        if not self.state.is_terminal or self.location is None:
+            return ()
+        is_done = not self.upload_id or self.state is ExecutionState.COMPLETED or self.upload_id in self.left_uploads
+        return self.left_uploads if is_done else (*self.left_uploads, self.upload_id)
 
 
 class NodeRecord(Record, frozen=True, kw_only=True):
@@ -153,3 +184,22 @@ def with_event(events: tuple[Event, ...], event: Event) -> tuple[Event, ...]:
     if len(events) >= MAX_EVENTS:
         return (events[0], *events[2:], event)
     return (*events, event)
+
+
+_decoders: dict[str, msgspec.json.Decoder[Record]] = {
+    "name": msgspec.json.Decoder(NameRecord),
+    "job": msgspec.json.Decoder(JobRecord),
+    "spec": msgspec.json.Decoder(SpecRecord),
+    "execution": msgspec.json.Decoder(ExecutionRecord),
+    "node": msgspec.json.Decoder(NodeRecord),
+    "binding": msgspec.json.Decoder(BindingRecord),
+}
+
+
+def decode_record(key: str, payload: bytes) -> Record | None:
+    """The record that is stored under `key`; None for a kind of key that this program does not know.
+
+    Raises msgspec.DecodeError when the payload is not such a record.
+    """
+    decoder = _decoders.get(key.partition(".")[0])
+    return decoder.decode(payload) if decoder else None

@@ -7,6 +7,7 @@ watching. What is read past the model is read from the leader of the stream, bec
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -25,9 +26,10 @@ from nats.js.api import (
     StreamConfig,
 )
 
-from orchestrator.model import Model, decode_record
+from orchestrator.model import Model
 from orchestrator.record_feed import RecordFeed
-from orchestrator.records import SCHEMA, Record
+from orchestrator.records import SCHEMA, Record, decode_record
+from orchestrator.removal_marks import AWAY_SECONDS, REMOVED, is_removal, let_marks_expire
 from shared import subjects
 from shared.aio import first_of, heeding
 from shared.errors import MessagingUnavailable, NotReady
@@ -71,6 +73,7 @@ class Store:
         self._replicas = replicas
         self._set_up_on = 0
         self._watched = 0
+        self._current_at = 0.0
         self._awaited: dict[asyncio.Event, int] = {}
         self._writing: dict[str, tuple[bytes, Record]] = {}
         """What is on its way, by key: the feed often tells of it before the answer comes, and it need not be read."""
@@ -100,6 +103,23 @@ class Store:
             self._writing.pop(key, None)
         self.model.apply(key, record, stored)
 
+    async def delete(self, key: str) -> None:
+        """Remove the record that the model holds; nothing where it holds none.
+
+        Raises RevisionConflict if the record has changed meanwhile, MessagingUnavailable if it may be there still.
+        """
+        revision = self.model.revision_of(key)
+        if not revision:
+            return
+        self.check_may_write()
+        try:
+            stored = await self._connection.publish_durably(
+                f"{_PREFIX}{key}", b"", timeout=WRITE_SECONDS, after=revision, headers=REMOVED
+            )
+        except MessagingUnavailable as error:
+            raise MessagingUnavailable(f"The record {key} could not be removed: {error.message}") from error
+        self.model.forget(key, stored)
+
     def check_may_write(self) -> None:
         """Raise MessagingUnavailable if nothing may be written; a leader's store knows of such a time."""
 
@@ -113,6 +133,9 @@ class Store:
             return None
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise MessagingUnavailable(f"The record {key} could not be read: {error!r}") from error
+        if is_removal(found.headers):
+            self.model.forget(key, found.seq or 0)
+            return None
         record = decode_record(key, found.data or b"")
         if record is not None:
             self._heed_schema(key, record)
@@ -158,32 +181,60 @@ class Store:
         async with asyncio.timeout(SET_UP_SECONDS):
             if self._set_up_on != number:
                 await heeding(set_up_streams(stream, self._replicas))
+                await let_marks_expire(self._connection.client, _STREAM, timeout=SET_UP_SECONDS)
                 self._set_up_on = number
             info = await heeding(stream.stream_info(_STREAM))
-        target = info.state.last_seq
+        await first_of(self._feed(info.state.last_seq), self._connection.lost(number))
+
+    async def _feed(self, target: int) -> None:
+        """Take what is stored, of which `target` is the last, and what comes after it, until the feed breaks off."""
+        was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= AWAY_SECONDS
+        found: set[str] | None = set() if was_away else None
 
         def take(message: Msg) -> None:
+            key, is_gone = message.subject.removeprefix(_PREFIX), is_removal(message.headers)
+            if found is not None and not is_gone:
+                found.add(key)
             sequence = message.metadata.sequence.stream
-            self._take(message.subject.removeprefix(_PREFIX), message.data, sequence)
-            if sequence >= target:
-                self._caught_up()
+            self._take(key, None if is_gone else message.data, sequence)
+            if sequence >= target and not self.ready.is_set():  # others may write faster than it is ever all read
+                on_current()
 
-        if self._watched >= target:
+        def on_current() -> None:
+            nonlocal found
+            if found is not None:
+                self.model.keep_only(found, target)
+                found = None
+            self._reached(target)
+            self._current_at = time.time()
             self._caught_up()
+
         feed = RecordFeed(
-            self._connection.client, stream=_STREAM, subject=f"{_PREFIX}>", after=self._watched, take=take
+            self._connection.client,
+            stream=_STREAM,
+            subject=f"{_PREFIX}>",
+            after=0 if was_away else self._watched,
+            take=take,
+            on_current=on_current,
         )
-        await first_of(feed.run(), self._connection.lost(number))
+        await feed.run()
 
     def _caught_up(self) -> None:
         if not self.ready.is_set():
             _log.info("The stored state is read: %r", self.model)
             self.ready.set()
 
-    def _take(self, key: str, payload: bytes, revision: int) -> None:
-        self._watched = max(self._watched, revision)
-        if self.model.revision_of(key) < revision:  # what this orchestrator has written itself is known already
+    def _take(self, key: str, payload: bytes | None, revision: int) -> None:
+        """`payload` is None where the record is gone."""
+        if payload is None:
+            self.model.forget(key, revision)
+        elif self.model.revision_of(key) < revision:  # what this orchestrator has written itself is known already
             self._learn(key, payload, revision)
+        self._reached(revision)
+
+    def _reached(self, revision: int) -> None:
+        """Everything up to this revision is in the model."""
+        self._watched = self.model.followed = max(self._watched, revision)
         for reached, sequence in self._awaited.items():
             if revision >= sequence:
                 reached.set()

@@ -80,6 +80,15 @@ class Scheduler(Struct, frozen=True, kw_only=True, rename="pascal"):
     ] = 5
 
 
+class JobRetention(Struct, frozen=True, kw_only=True, rename="pascal"):
+    max_age: Annotated[Duration, Meta(description="How long a job is known after its end; 0s is for ever.")] = Duration(
+        30 * 86400
+    )
+    max_jobs: Annotated[
+        int, Meta(ge=0, description="How many ended jobs are known; beyond it the oldest ones go. 0 is no limit.")
+    ] = 100_000
+
+
 class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     enabled: Annotated[bool, Meta(description="Whether `tarpon serve` runs an orchestrator.")] = False
     host: Annotated[str, Meta(description="Where our own NATS server listens for nodes.")] = "0.0.0.0"  # noqa: S104 - nodes are elsewhere
@@ -89,6 +98,7 @@ class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     nats: Nats = field(default=Nats(), name="NATS")
     node_manager: NodeManager = NodeManager()
     scheduler: Scheduler = Scheduler()
+    job_retention: JobRetention = JobRetention()
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -181,6 +191,13 @@ class S3Managed(Struct, frozen=True, kw_only=True, rename="pascal"):
     probe_interval: Annotated[
         Duration, Meta(description="How often the bucket is tried again while it cannot be used.")
     ] = Duration(30)
+    retention: Annotated[
+        Duration,
+        Meta(
+            description="How long after its job's end a result is deleted, at the latest with the job itself; needs"
+            " s3:DeleteObject. 0s: Tarpon deletes none."
+        ),
+    ] = Duration()
 
 
 class PublisherTypes(Struct, frozen=True, kw_only=True, rename="pascal"):

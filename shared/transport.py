@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Self
 
 import msgspec
@@ -181,14 +182,22 @@ class Connection:
         except (nats.errors.Error, OSError) as error:
             raise MessagingUnavailable(f"Nothing can be sent on {subject}: {error!r}") from error
 
-    async def publish_durably(self, subject: str, payload: bytes, *, timeout: float, after: int | None = None) -> int:
+    async def publish_durably(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        timeout: float,
+        after: int | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> int:
         """The message's number in the stream that has stored it. Raises MessagingUnavailable: it may be stored or not.
 
         With `after`, it is stored only if the last message on its subject has this number, 0 being none; else this
         raises RevisionConflict.
         """
-        headers = None if after is None else {_EXPECTED: str(after)}
-        answer = await self._request(subject, payload, timeout=timeout, headers=headers)
+        conditions = {} if after is None else {_EXPECTED: str(after)}
+        answer = await self._request(subject, payload, timeout=timeout, headers={**headers, **conditions} or None)
         try:
             acknowledgement = _acknowledgements.decode(answer)
         except msgspec.DecodeError:

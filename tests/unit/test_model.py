@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.model import JobEntry, Model, decode_record, newest_first
+from orchestrator.model import JobEntry, Model, newest_first
 from orchestrator.records import (
     BindingRecord,
     ExecutionRecord,
@@ -18,6 +18,7 @@ from orchestrator.records import (
     NodeRecord,
     Record,
     SpecRecord,
+    decode_record,
 )
 from shared import subjects
 from shared.capacity import Capacity

@@ -1,0 +1,61 @@
+"""Which jobs have ended, in the order in which they did, and what of them waits to be cleared away.
+
+The model keeps this as records arrive, so that a look at what is due costs nothing that grows with the jobs.
+"""
+
+from collections.abc import Iterable
+
+from orchestrator.lifecycle import Progress
+from orchestrator.oldest import Oldest
+from orchestrator.records import ExecutionRecord, JobRecord
+from shared.ids import ExecutionId, JobId
+
+
+class Endings:
+    """`ended` are jobs of which nothing runs any more, by the nanosecond of their end.
+
+    `published` are those of them that may have objects in the bucket. `removals` are jobs that are being removed,
+    `uploads` executions that have left an unfinished upload in parts. `strays` are parts of jobs without a record, by
+    the newest revision of them: of a submit that is under way, or was interrupted.
+    """
+
+    def __init__(self) -> None:
+        self.ended: Oldest[JobId] = Oldest()
+        self.published: Oldest[JobId] = Oldest()
+        self.removals: dict[JobId, None] = {}
+        self.uploads: dict[ExecutionId, None] = {}
+        self.strays: dict[JobId, int] = {}
+
+    def note_record(self, job: JobRecord) -> None:
+        self.strays.pop(job.id, None)
+        if job.removal is not None:
+            self.removals[job.id] = None
+        else:
+            self.removals.pop(job.id, None)
+
+    def note_progress(self, job: JobRecord, progress: Progress, executions: Iterable[ExecutionRecord]) -> None:
+        if not progress.state.is_terminal or progress.surplus or job.removal is not None:
+            self.drop(job.id)
+            return
+        end, has_objects = job.modify_time, False
+        for each in executions:
+            end, has_objects = max(end, each.modify_time), has_objects or each.may_have_objects
+        self.ended.put(job.id, end)
+        if has_objects:
+            self.published.put(job.id, end)
+        else:
+            self.published.drop(job.id)
+
+    def note_execution(self, record: ExecutionRecord) -> None:
+        if record.unfinished_uploads:
+            self.uploads[record.id] = None
+        else:
+            self.uploads.pop(record.id, None)
+
+    def drop(self, job: JobId) -> None:
+        """It is not among the ended jobs, or not any more."""
+        self.ended.drop(job)
+        self.published.drop(job)
+
+    def __repr__(self) -> str:
+        return f"<Endings of {len(self.ended)} jobs, {len(self.removals)} being removed>"
