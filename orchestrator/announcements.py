@@ -44,7 +44,10 @@ class Announcements:
                 self._model.any_change.clear()
                 due, self._model.changed = self._model.changed, {}
                 for job in due:
-                    await self._tell(job, self._model.jobs[job])
+                    if (entry := self._model.jobs.get(job)) is not None:
+                        await self._tell(job, entry)
+                    else:
+                        self._told.pop(job, None)
                 await asyncio.sleep(GATHER_SECONDS)
         finally:
             self._model.changed = None

@@ -20,6 +20,7 @@ from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.openapi import document
+from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared.config import Config
@@ -43,6 +44,7 @@ class Api:
         store: Store,
         nodes: Nodes,
         submissions: Submissions,
+        removals: Removals,
         locations: Locations,
         logs: Logs,
         leader: Callable[[], str] = lambda: "",
@@ -52,7 +54,7 @@ class Api:
     ) -> None:
         parts = JobParts(model=model, store=store, locations=locations)
         self.routes = (
-            *JobRoutes(model=model, store=store, submissions=submissions, parts=parts).routes(),
+            *JobRoutes(model=model, store=store, submissions=submissions, removals=removals, parts=parts).routes(),
             *parts.routes(),
             *LogRoutes(parts=parts, logs=logs).routes(),
             *NodeRoutes(model=model, store=store, nodes=nodes).routes(),

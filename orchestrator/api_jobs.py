@@ -7,11 +7,12 @@ from aiohttp import web
 
 from orchestrator import views
 from orchestrator.api_job_parts import JobParts
-from orchestrator.api_queries import InNamespace, JobQuery, ListJobsQuery, StopQuery
+from orchestrator.api_queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import JOBS, Route
 from orchestrator.model import JobEntry, Model
 from orchestrator.paging import page, sort_key, window
+from orchestrator.removals import Removals
 from orchestrator.selectors import matches, selector
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
@@ -28,14 +29,18 @@ _INCLUDES = frozenset({"history", "executions"})
 class JobRoutes:
     """Reads come from the model and cost no round trip."""
 
-    def __init__(self, *, model: Model, store: Store, submissions: Submissions, parts: JobParts) -> None:
+    def __init__(
+        self, *, model: Model, store: Store, submissions: Submissions, removals: Removals, parts: JobParts
+    ) -> None:
         self._model = model
         self._store = store
         self._submissions = submissions
+        self._removals = removals
         self._parts = parts
 
     def routes(self) -> tuple[Route, ...]:
         one, submit = f"{JOBS}/{{job}}", "Run a job, or a new version of the job that has its name."
+        delete = "Delete an ended job and, if asked, its results. DELETE of the job itself stops it."
         rerun = "Run a version of a job again, as a new version."
         return (
             Route("PUT", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest),
@@ -51,6 +56,7 @@ class JobRoutes:
             ),
             Route("GET", one, self.get_job, "One job, by name, id or beginning of an id.", rest.JobResponse, JobQuery),
             Route("DELETE", one, self.stop_job, "Stop a job.", rest.StopResponse, StopQuery, rest.StopRequest),
+            Route("DELETE", f"{one}/record", self.delete_job, delete, rest.DeleteResponse, DeleteQuery),
             Route("PUT", f"{one}/rerun", self.rerun, rerun, rest.RerunResponse, InNamespace, rest.RerunRequest),
         )
 
@@ -128,6 +134,12 @@ class JobRoutes:
         async with asyncio.timeout(STORE_SECONDS):
             stopped = await self._submissions.stop(entry, reason)
         return answer(rest.StopResponse(evaluation_id=evaluation(entry.job.id) if stopped else ""))
+
+    async def delete_job(self, request: web.Request) -> web.Response:
+        entry, query = self._parts.entry(request), query_of(request, DeleteQuery)
+        job = entry.job.id
+        deleted = await self._removals.remove(entry, results=query.results, force=query.force)
+        return answer(rest.DeleteResponse(job_id=job, deleted=deleted))
 
 
 def _created(entry: JobEntry) -> tuple[int, str]:

@@ -52,6 +52,11 @@ class StopQuery(InNamespace, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(description="Why, for the job's history, where the body does not say.")] = ""
 
 
+class DeleteQuery(InNamespace, frozen=True, kw_only=True):
+    results: Annotated[bool, Meta(description="Whether what the job published is deleted from the bucket too.")] = False
+    force: Annotated[bool, Meta(description="Whether a job that runs still is stopped first.")] = False
+
+
 class ListJobsQuery(Struct, frozen=True, kw_only=True):
     namespace: Annotated[str, Meta(description="The namespace to list; * is all.")] = "default"
     labels: Labels = ()

@@ -3,6 +3,7 @@
 The model keeps this as records arrive, so that a look at what is due costs nothing that grows with the jobs.
 """
 
+import asyncio
 from collections.abc import Iterable
 
 from orchestrator.lifecycle import Progress
@@ -25,11 +26,14 @@ class Endings:
         self.removals: dict[JobId, None] = {}
         self.uploads: dict[ExecutionId, None] = {}
         self.strays: dict[JobId, int] = {}
+        self.wanted = asyncio.Event()
+        """Somebody wants a job to be removed, or an upload has been left."""
 
     def note_record(self, job: JobRecord) -> None:
         self.strays.pop(job.id, None)
         if job.removal is not None:
             self.removals[job.id] = None
+            self.wanted.set()
         else:
             self.removals.pop(job.id, None)
 

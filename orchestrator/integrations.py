@@ -18,6 +18,7 @@ from orchestrator.api_errors import status_of
 from orchestrator.locations import Locations
 from orchestrator.model import JobEntry, Model, newest_first
 from orchestrator.nodes import Nodes
+from orchestrator.removals import Removals
 from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
@@ -52,6 +53,7 @@ class Integrations:
         store: Store,
         nodes: Nodes,
         submissions: Submissions,
+        removals: Removals,
         locations: Locations,
     ) -> None:
         self._connection = connection
@@ -59,6 +61,7 @@ class Integrations:
         self._store = store
         self._nodes = nodes
         self._submissions = submissions
+        self._removals = removals
         self._locations = locations
         self._free = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
@@ -132,12 +135,17 @@ class Integrations:
                 wanted = _read(payload, integration.StopRequest)
                 stopped = await self._submissions.stop(self._entry(wanted), wanted.reason)
                 return rest.StopResponse(evaluation_id=wanted.job_id if stopped else "")
+            case "jobs.delete":
+                asked = _read(payload, integration.DeleteRequest)
+                entry = self._entry(asked)
+                deleted = await self._removals.remove(entry, results=asked.results, force=asked.force)
+                return rest.DeleteResponse(job_id=entry.job.id, deleted=deleted)
             case "jobs.results":
                 entry = self._entry(_read(payload, integration.JobRequest))
                 return rest.Page(items=await results(entry, self._locations))
             case "jobs.history":
-                asked = _read(payload, integration.HistoryRequest)
-                return rest.Page(items=views.history(self._entry(asked), after=max(0, asked.after_seq_num)))
+                since = _read(payload, integration.HistoryRequest)
+                return rest.Page(items=views.history(self._entry(since), after=max(0, since.after_seq_num)))
             case "nodes.list":
                 found = (views.node_state(self._model, self._nodes, node) for node in sorted(self._model.nodes))
                 return rest.ListNodesResponse(nodes=tuple(found))

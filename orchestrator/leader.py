@@ -16,6 +16,7 @@ from orchestrator.reach import unreachable_publishers
 from orchestrator.receipts import Receipts
 from orchestrator.reports import Reports
 from orchestrator.requests import Requests
+from orchestrator.retention import Retention
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import LeadersStore, Store
 from shared.config import Config
@@ -108,11 +109,19 @@ class Leader:
                 measures=self._measures,
                 leads=lambda: self._lease.is_held,
             )
+            retention = Retention(
+                self._model,
+                self._store,
+                self._locations,
+                settings=self._config.orchestrator.job_retention,
+                results_seconds=float(self._config.publishers.types.s3managed.retention),
+            )
             self._offers = offers
             group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
             group.create_task(abandoned.run(), name="abandoned uploads")
             group.create_task(requests.run(), name="requests")
             group.create_task(reports.run(), name="reports")
+            group.create_task(retention.run(), name="retention")
             group.create_task(scheduler.run(), name="scheduler")
 
     async def _catch_up(self) -> None:

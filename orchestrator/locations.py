@@ -92,6 +92,18 @@ class Locations:
         """Raises StorageUnavailable."""
         return await (await self._bucket(location)).head(location.key)
 
+    async def delete(self, location: Location) -> None:
+        """Delete an archive and its index, if they are there. Raises DeletionRefused, StorageUnavailable."""
+        bucket = await self._bucket(location)
+        await bucket.delete(index_key(location.key))
+        await bucket.delete(location.key)
+
+    async def check_deletion(self, location: Location | None = None) -> None:
+        """Whether results there, or those of the present settings, may be deleted. Raises as `delete` does."""
+        bucket = await self._bucket(location) if location else self.current
+        if bucket is not None:
+            await bucket.check_deletion()
+
     async def is_usable(self, location: Location) -> bool:
         """Whether objects there can be written and read now: what is not found may be hidden by a problem of ours."""
         bucket = await self._bucket(location)

@@ -2,6 +2,7 @@
 
 import logging
 
+from orchestrator import views
 from orchestrator.locations import Locations
 from orchestrator.model import JobEntry
 from orchestrator.records import ExecutionRecord, about_execution
@@ -32,6 +33,14 @@ async def results(entry: JobEntry, locations: Locations) -> tuple[ResultItem, ..
             f"Job {entry.job.id} has no results yet: it is {entry.progress.state}.",
             hint=f"`tarpon job describe {entry.job.id}` shows how far it is.",
         )
+    if done and (deleted := max(each.result_deleted for each in done)):
+        done = [each for each in done if not each.result_deleted]
+        if not done:
+            at = views.instant(deleted).isoformat(" ", "seconds")
+            raise NoResults(
+                f"The results of job {entry.job.id} were deleted from the bucket at {at}.",
+                hint="How long results are kept says Publishers.Types.S3Managed.Retention. Run the job again.",
+            )
     items: list[ResultItem] = []
     problem: StorageUnavailable | None = None
     for each in done:

@@ -8,12 +8,14 @@ import aiohttp
 
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource
+from orchestrator.s3_deletion import delete
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_multipart import Completed, Lost, MultipartUploads
 from orchestrator.s3_probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
 from orchestrator.s3_problems import CREDENTIAL_PROBLEMS
 from orchestrator.s3_signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3_verification import Absent, ObjectFacts, Verifier
+from shared.objects import deletion_probe_key
 from shared.signed_url import SignedUrl
 
 PROBE_INTERVAL_SECONDS = 30.0
@@ -101,6 +103,14 @@ class Bucket:
     async def head(self, key: str) -> ObjectFacts | Absent:
         """What is in the bucket under `key`. Raises StorageUnavailable (retryable)."""
         return await Verifier(self._session).head(await self._sign_internal("HEAD", key))
+
+    async def delete(self, key: str) -> None:
+        """Raises DeletionRefused, also where the bucket's policy is the reason, and StorageUnavailable (retryable)."""
+        await delete(self._session, await self._sign_internal("DELETE", key), self.settings)
+
+    async def check_deletion(self) -> None:
+        """Find out whether objects may be deleted, without deleting any. Raises as `delete` does."""
+        await self.delete(deletion_probe_key(self.settings.key))
 
     def invalidate_credentials(self) -> None:
         """To be called when S3 refused a URL for its keys: they are read again, at most once a second."""

@@ -28,6 +28,7 @@ from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
 from orchestrator.nodes import Nodes
 from orchestrator.reach import is_loopback
+from orchestrator.removals import Removals
 from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
@@ -72,6 +73,13 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             defaults=config.job_defaults.batch,
             check_publisher=lambda: check_publisher(locations),
         )
+        removals = Removals(
+            model,
+            store,
+            submissions,
+            locations,
+            with_results=config.publishers.types.s3managed.retention > 0,
+        )
         lease = Lease(connection, name)
         measures = Measures()
         leader = Leader(
@@ -94,6 +102,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             store=store,
             nodes=nodes,
             submissions=submissions,
+            removals=removals,
             locations=locations,
             logs=Logs(connection, model),
             leader=lambda: lease.leader,
@@ -103,7 +112,13 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         )
         await stack.enter_async_context(_admission(connection, store, secrets))
         integrations = Integrations(
-            connection=connection, model=model, store=store, nodes=nodes, submissions=submissions, locations=locations
+            connection=connection,
+            model=model,
+            store=store,
+            nodes=nodes,
+            submissions=submissions,
+            removals=removals,
+            locations=locations,
         )
         await stack.enter_async_context(background(integrations=integrations.run()))
         stack.push_async_callback(lease.resign)

@@ -21,6 +21,7 @@ from nats.js.api import (
     ConsumerConfig,
     DiscardPolicy,
     KeyValueConfig,
+    RawStreamMsg,
     RetentionPolicy,
     StorageType,
     StreamConfig,
@@ -82,6 +83,16 @@ class Store:
         """Store a new record. Raises RevisionConflict if the key is taken, MessagingUnavailable if unknown."""
         await self._write(key, record, 0)
 
+    async def create_again(self, key: str, record: Record) -> None:
+        """As `create`, also where a record was removed before. Decisions are not taken again: theirs are new keys."""
+        last = await self._last(key)
+        await self._write(key, record, last.seq or 0 if last is not None and is_removal(last.headers) else 0)
+
+    async def is_removed(self, key: str) -> bool:
+        """Whether a record was there and was removed, a short time ago."""
+        last = await self._last(key)
+        return last is not None and is_removal(last.headers)
+
     async def update(self, key: str, record: Record, *, revision: int | None = None) -> None:
         """Replace the record that the model holds. Raises RevisionConflict if it has changed meanwhile.
 
@@ -125,14 +136,9 @@ class Store:
 
     async def read(self, key: str) -> Record | None:
         """The stored record itself, past the model; None if there is none."""
-        stream = self._connection.client.jetstream()
-        try:
-            async with asyncio.timeout(WRITE_SECONDS):
-                found = await heeding(stream.get_last_msg(_STREAM, f"{_PREFIX}{key}"))
-        except nats.js.errors.NotFoundError:
+        found = await self._last(key)
+        if found is None:
             return None
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise MessagingUnavailable(f"The record {key} could not be read: {error!r}") from error
         if is_removal(found.headers):
             self.model.forget(key, found.seq or 0)
             return None
@@ -141,6 +147,17 @@ class Store:
             self._heed_schema(key, record)
             self.model.apply(key, record, found.seq or 0)
         return record
+
+    async def _last(self, key: str) -> RawStreamMsg | None:
+        """What is stored under the key, be it a record or the mark of one that was removed."""
+        stream = self._connection.client.jetstream()
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                return await heeding(stream.get_last_msg(_STREAM, f"{_PREFIX}{key}"))
+        except nats.js.errors.NotFoundError:
+            return None
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise MessagingUnavailable(f"The record {key} could not be read: {error!r}") from error
 
     async def catch_up(self) -> None:
         """Return when the model holds all that anybody stored before this call. Raises MessagingUnavailable."""

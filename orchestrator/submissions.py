@@ -22,6 +22,8 @@ from shared.config import BatchDefaults
 from shared.errors import (
     Conflict,
     InvalidInput,
+    JobBeingDeleted,
+    JobDeleted,
     JobEnded,
     JobUnchanged,
     NotFound,
@@ -91,12 +93,16 @@ class Submissions:
                 if entry is None:
                     version = 1
                     await self._create(job_id, wanted, token=token)
+                elif entry.job.removal is not None:
+                    raise JobBeingDeleted(entry.job.id)
                 elif job_id == fresh or (token and entry.job.token == token):
                     version = entry.job.version  # the same submit, come again
                 else:
                     version = await self._update(entry, wanted, force=force, token=token)
             except RevisionConflict:
                 await self._store.catch_up()
+                if token and fresh not in self._model.jobs and await self._store.is_removed(subjects.job_record(fresh)):
+                    raise JobDeleted(fresh) from None
                 continue
             return Submitted(job_id=job_id, version=version, warnings=warnings)
         raise RevisionConflict(f"job {wanted.name}")
@@ -128,6 +134,9 @@ class Submissions:
             await self._store.create(key, NameRecord(job_id=fresh))
         except RevisionConflict:
             record = await self._store.read(key)
+            if record is None:  # the job of this name was removed
+                await self._store.create_again(key, NameRecord(job_id=fresh))
+                return fresh
             if not isinstance(record, NameRecord):
                 raise
             await self._store.catch_up()
@@ -198,6 +207,8 @@ class Submissions:
         Raises NotFound, Conflict for a job that has not begun, PublisherNotConfigured, PublisherNotReady.
         """
         for _ in range(TRIES):
+            if entry.job.removal is not None:
+                raise JobBeingDeleted(entry.job.id)
             if token and entry.job.token == token:
                 return entry.job.version  # the same request, come again
             number = version or entry.job.version

@@ -22,7 +22,11 @@ def job_state(entry: JobEntry, reason: str) -> StateView:
     progress = entry.progress
     if progress.state is JobState.PENDING and reason:
         return StateView(state_type=JobState.QUEUED, message=reason)
-    return StateView(state_type=progress.state, message=progress.message)
+    removal = entry.job.removal
+    if removal is None:
+        return StateView(state_type=progress.state, message=progress.message)
+    told = f"The job is being deleted. {removal.problem}".rstrip()
+    return StateView(state_type=progress.state, message=f"{progress.message} {told}".lstrip())
 
 
 def job_view(model: Model, entry: JobEntry) -> JobView:
@@ -82,7 +86,7 @@ def run_output_view(output: RunOutput, error: str) -> rest.RunOutputView:
 
 
 def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
-    if record.result is None or record.location is None:
+    if record.result is None or record.location is None or record.result_deleted:
         return None
     return rest.PublishedResult(
         type=MANAGED,

@@ -99,7 +99,11 @@ class NotFound(TarponError):
 
 class JobNotFound(NotFound):
     def __init__(self, job: str) -> None:
-        super().__init__(f"There is no job {job[:80]!r}.", hint="`tarpon job list` shows the jobs.")
+        super().__init__(
+            f"There is no job {job[:80]!r}.",
+            hint="`tarpon job list` shows the jobs. Some time after its end a job is forgotten; how long, say"
+            " Orchestrator.JobRetention.MaxAge and .MaxJobs.",
+        )
 
 
 class JobAmbiguous(InvalidInput):
@@ -124,6 +128,22 @@ class JobEnded(Conflict):
     def __init__(self, job: str, state: str) -> None:
         super().__init__(
             f"Job {job} cannot be stopped: it is {state} already.", hint="`tarpon job describe` shows how it ended."
+        )
+
+
+class JobBeingDeleted(Conflict):
+    def __init__(self, job: str) -> None:
+        super().__init__(
+            f"Job {job} is being deleted.",
+            hint="Try again in a moment. If it stays, `tarpon job describe` tells what it waits for.",
+        )
+
+
+class JobDeleted(Conflict):
+    def __init__(self, job: str) -> None:
+        super().__init__(
+            f"The job of this idempotency token ({job}) was run before, and has been deleted since.",
+            hint="To run it again, submit it with another token.",
         )
 
 

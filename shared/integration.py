@@ -29,6 +29,13 @@ class StopRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
     reason: str = ""
 
 
+class DeleteRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
+    """Forget an ended job, with `results` also what it published; with `force` it is stopped first."""
+
+    results: bool = False
+    force: bool = False
+
+
 class HistoryRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
     """What has been recorded after the item with this number: who listens to events late asks for what it missed."""
 
@@ -52,6 +59,7 @@ REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "jobs.get": (GetRequest, rest.JobResponse),
     "jobs.list": (ListRequest, rest.Page[JobView]),
     "jobs.stop": (StopRequest, rest.StopResponse),
+    "jobs.delete": (DeleteRequest, rest.DeleteResponse),
     "jobs.results": (JobRequest, rest.Page[rest.ResultItem]),
     "jobs.history": (HistoryRequest, rest.Page[rest.HistoryItem]),
     "nodes.list": (NodesRequest, rest.ListNodesResponse),

@@ -25,6 +25,7 @@ EXAMPLES: dict[str, Any] = {
     "jobs.get": {"JobID": _JOB, "Include": ["history", "executions"]},
     "jobs.list": {"Namespace": "default", "Limit": 20},
     "jobs.stop": {"JobID": _JOB, "Reason": "no longer needed"},
+    "jobs.delete": {"JobID": _JOB, "Results": True},
     "jobs.results": {"JobID": _JOB},
     "jobs.history": {"JobID": _JOB, "AfterSeqNum": 3},
     "nodes.list": {},

@@ -18,6 +18,11 @@ def index_key(archive_key: str) -> str:
     return f"{archive_key.removesuffix('.tar.gz')}.index.json.gz"
 
 
+def deletion_probe_key(prefix: str) -> str:
+    """What is never there, and deleted to learn whether that is allowed."""
+    return f"{_prefix(prefix)}.tarpon-deletion-probe"
+
+
 def probe_key(prefix: str) -> str:
     """The small object by which the orchestrator learns at its start whether the bucket can be used."""
     return f"{_prefix(prefix)}.tarpon-probe"

@@ -53,6 +53,13 @@ class StopResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     evaluation_id: str = field(name="EvaluationID", default="")
 
 
+class DeleteResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """`deleted` is false where all that is stored of the job is not gone yet; it goes by itself."""
+
+    job_id: str = field(name="JobID")
+    deleted: bool = True
+
+
 class DiffRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Tell what would change if this job were submitted."""
 

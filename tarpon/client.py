@@ -19,6 +19,7 @@ from shared.jobspec import Job, JobView
 from shared.rest import (
     AgentNodeResponse,
     AliveResponse,
+    DeleteResponse,
     ExecutionView,
     HistoryItem,
     JobResponse,
@@ -121,6 +122,13 @@ class Client:
     async def stop(self, job: str, *, reason: str = "", namespace: str = "") -> StopResponse:
         query, body = _query(namespace=namespace), StopRequest(reason=reason)
         return await self._calls.call("DELETE", _job(job), StopResponse, query=query, body=body)
+
+    async def delete(
+        self, job: str, *, results: bool = False, force: bool = False, namespace: str = ""
+    ) -> DeleteResponse:
+        """Have an ended job forgotten, with `results` also what it published; with `force` it is stopped first."""
+        query = _query(namespace=namespace, results="true" if results else "", force="true" if force else "")
+        return await self._calls.call("DELETE", _job(job, "/record"), DeleteResponse, query=query)
 
     async def history(
         self,

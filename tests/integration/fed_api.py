@@ -13,6 +13,7 @@ from orchestrator.logs import Logs
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, SpecRecord
+from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared import subjects
@@ -38,13 +39,15 @@ class FedApi:
         self.nodes = Nodes(self.model, disconnect_seconds=60.0)
         self.store = Store(Connection(["nats://127.0.0.1:1"]), self.model)
         self.store.ready.set()
+        submissions = Submissions(self.model, self.store, defaults=BatchDefaults(), check_publisher=lambda: None)
         self.api = Api(
             name="o-test",
             config=config or Config(),
             model=self.model,
             store=self.store,
             nodes=self.nodes,
-            submissions=Submissions(self.model, self.store, defaults=BatchDefaults(), check_publisher=lambda: None),
+            submissions=submissions,
+            removals=Removals(self.model, self.store, submissions, Locations(None), with_results=False),
             locations=Locations(None),
             logs=Logs(self.store._connection, self.model),
         )

@@ -1,0 +1,256 @@
+"""What is forgotten, and when: jobs that ended long ago, or are too many, or that somebody deletes; and old results.
+
+A job that is to go is marked in its record; then all else of it goes, and its record last. Whoever leads next finds the
+mark and goes on. Where its results go with it, they go first, and what S3 does not delete keeps the record.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
+
+from orchestrator.locations import Locations
+from orchestrator.model import JobEntry, Model
+from orchestrator.records import ExecutionRecord, JobRecord, Removal, about_execution
+from orchestrator.s3_deletion import DeletionRefused
+from orchestrator.store import Store
+from orchestrator.times import now_ns
+from shared import subjects
+from shared.aio import pipelined
+from shared.config import JobRetention
+from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
+from shared.ids import JobId, execution_key
+from shared.logs import about
+
+_log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+BATCH = 256
+WRITES_AT_ONCE = 32
+DELETIONS_AT_ONCE = 16
+AGAIN_SECONDS = 60.0
+"""When it is tried again to delete results where S3 did not."""
+STRAY_SECONDS = 3600.0
+"""How long a submit may take at most, before what it has stored without a job's record is removed."""
+
+
+class Retention:
+    """The leader's. `results_seconds` is after how long results are deleted; 0 is never.
+
+    `now` gives nanoseconds since 1970, `clock` monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        store: Store,
+        locations: Locations,
+        *,
+        settings: JobRetention,
+        results_seconds: float,
+        now: Callable[[], int] = now_ns,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._store = store
+        self._locations = locations
+        self._settings = settings
+        self._results_seconds = results_seconds
+        self._now = now
+        self._clock = clock
+        self._blocked: dict[JobId, float] = {}
+        self._postponed: dict[JobId, float] = {}
+        self._deletes_again_at = 0.0
+        self._may_delete = False
+        self._strays: dict[JobId, tuple[int, float]] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        wanted = self._model.endings.wanted
+        while True:
+            try:
+                async with asyncio.timeout(TICK_SECONDS):
+                    await wanted.wait()
+            except TimeoutError:
+                pass
+            wanted.clear()
+            try:
+                while await self.sweep():
+                    pass
+            except MessagingUnavailable as error:
+                _log.info("What is old stays for the present: %s", error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def sweep(self) -> bool:
+        """Remove some of what is due; whether there may be more."""
+        marked = await self._mark_due()
+        removed = await self._remove_marked()
+        deleted = await self._delete_old_results()
+        await self._remove_strays()
+        return marked or removed or deleted
+
+    # ---- jobs -------------------------------------------------------------------------------------------------------
+
+    async def _mark_due(self) -> bool:
+        if self._results_seconds and not await self._deletion_is_allowed():
+            return False
+        due = due_jobs(self._model, self._settings, now=self._now())
+        try:
+            await pipelined(due, self._mark, at_once=WRITES_AT_ONCE)
+        finally:
+            self._note_again(due)
+        return len(due) == BATCH
+
+    async def _mark(self, job: JobId) -> None:
+        entry = self._model.jobs.get(job)
+        if entry is None or entry.job.removal is not None:
+            return
+        await self._update(marked(entry, results=self._results_seconds > 0))
+
+    async def _update(self, record: JobRecord) -> None:
+        key = subjects.job_record(record.id)
+        try:
+            await self._store.update(key, record)
+        except RevisionConflict:
+            await self._store.read(key)
+
+    def _note_again(self, jobs: Iterable[JobId]) -> None:
+        """They were taken out of the order of their ends; those that are not marked go back into it."""
+        for job in jobs:
+            if (entry := self._model.jobs.get(job)) is not None:
+                self._model.endings.note_progress(entry.job, entry.progress, entry.executions.values())
+
+    async def _remove_marked(self) -> bool:
+        now = self._clock()
+        self._blocked = {job: at for job, at in self._blocked.items() if at > now}
+        jobs: list[JobId] = []
+        for job in self._model.endings.removals:
+            if self._may_be_removed(job):
+                jobs.append(job)
+            if len(jobs) == BATCH:
+                break
+        await pipelined(jobs, self._delete_results_of, at_once=DELETIONS_AT_ONCE)
+        free = [job for job in jobs if self._may_be_removed(job)]
+        parts = [key for job in free for key in self._model.stored_parts(job)]
+        await pipelined(parts, self._delete, at_once=WRITES_AT_ONCE)
+        bare = [job for job in free if not self._model.stored_parts(job)]
+        await pipelined([subjects.job_record(job) for job in bare], self._delete, at_once=WRITES_AT_ONCE)
+        for job in bare:
+            _log.info("Job %s is removed.", job, extra=about(job=job))
+        return len(jobs) == BATCH
+
+    def _may_be_removed(self, job: JobId) -> bool:
+        entry = self._model.stored_job(job)
+        if entry is None or entry.record is None or entry.record.removal is None:
+            return False
+        waits = entry.record.removal.results and job in self._blocked
+        return not waits and all(each.state.is_terminal for each in entry.executions.values())
+
+    async def _delete(self, key: str) -> None:
+        try:
+            await self._store.delete(key)
+        except RevisionConflict:
+            await self._store.read(key)  # it is removed as it is now in the next round
+
+    # ---- results ----------------------------------------------------------------------------------------------------
+
+    async def _deletion_is_allowed(self) -> bool:
+        if not self._may_delete and self._clock() >= self._deletes_again_at:
+            self._deletes_again_at = self._clock() + AGAIN_SECONDS
+            try:
+                await self._locations.check_deletion()
+            except DeletionRefused as error:
+                _log.error("Old results and their jobs are kept. %s %s", error.message, error.hint)
+            except StorageUnavailable as error:
+                _log.info("Old results are kept for the present: %s", error.message)
+            else:
+                self._may_delete = True
+        return self._may_delete
+
+    async def _delete_results_of(self, job: JobId) -> None:
+        """Of one that is being removed. Where that fails, its record tells why, and it is tried again later."""
+        entry = self._model.stored_job(job)
+        if entry is None or entry.record is None or entry.record.removal is None or not entry.record.removal.results:
+            return
+        try:
+            for record in [each for each in entry.executions.values() if each.may_have_objects]:
+                assert record.location is not None
+                await self._locations.delete(record.location)
+        except (DeletionRefused, StorageUnavailable) as error:
+            self._may_delete = False
+            self._blocked[job] = self._clock() + AGAIN_SECONDS
+            problem = f"Its results cannot be deleted: {error.message}"
+            if entry.record.removal.problem != problem:
+                _log.warning("Job %s is not removed yet. %s", job, problem, extra=about(job=job))
+                await self._update(replace(entry.record, removal=replace(entry.record.removal, problem=problem)))
+
+    async def _delete_old_results(self) -> bool:
+        if not self._results_seconds or not await self._deletion_is_allowed():
+            return False
+        self._note_again([job for job, at in self._postponed.items() if at <= self._clock()])
+        self._postponed = {job: at for job, at in self._postponed.items() if at > self._clock()}
+        before = self._now() - int(self._results_seconds * 1e9)
+        jobs = self._model.endings.published.take(BATCH, before)
+        known = [self._model.jobs[job].executions.values() for job in jobs]
+        records = [each for executions in known for each in executions if each.may_have_objects]
+        try:
+            await pipelined(records, self._delete_result, at_once=DELETIONS_AT_ONCE)
+        finally:
+            self._note_again(job for job in jobs if job not in self._postponed)
+        return len(jobs) == BATCH
+
+    async def _delete_result(self, record: ExecutionRecord) -> None:
+        assert record.location is not None
+        try:
+            await self._locations.delete(record.location)
+        except (DeletionRefused, StorageUnavailable) as error:
+            self._may_delete = False
+            self._postponed[record.job_id] = self._clock() + AGAIN_SECONDS
+            told = "The result of execution %s is kept for the present: %s"
+            _log.warning(told, record.id, error.message, extra=about_execution(record))
+            return
+        key = subjects.execution_record(
+            execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+        )
+        current = self._model.execution(record.id)
+        try:
+            if current is not None:
+                await self._store.update(key, replace(current, result_deleted=self._now()))
+        except RevisionConflict:
+            await self._store.read(key)
+
+    # ---- what has no job --------------------------------------------------------------------------------------------
+
+    async def _remove_strays(self) -> None:
+        """Parts of jobs that never came about: a submit was interrupted, and nobody repeated it."""
+        now, strays = self._clock(), self._model.endings.strays
+        self._strays = {
+            job: known if (known := self._strays.get(job, (0, 0.0)))[0] == revision else (revision, now)
+            for job, revision in strays.items()
+        }
+        old = [job for job, (_, since) in self._strays.items() if now - since > STRAY_SECONDS]
+        keys = [key for job in old[:BATCH] for key in self._model.stored_parts(job)]
+        await pipelined(keys, self._delete, at_once=WRITES_AT_ONCE)
+
+    def __repr__(self) -> str:
+        return f"<Retention of {self._model.endings!r}>"
+
+
+def due_jobs(model: Model, settings: JobRetention, *, now: int) -> list[JobId]:
+    """Take some out of the ended jobs, the oldest first: those that are too old, then those that are too many."""
+    ended = model.endings.ended
+    due: list[JobId] = []
+    if settings.max_age > 0:
+        due = ended.take(BATCH, now - int(settings.max_age * 1e9))
+    if settings.max_jobs > 0 and len(ended) > settings.max_jobs:
+        due += ended.take(min(BATCH - len(due), len(ended) - settings.max_jobs), now)
+    return due
+
+
+def marked(entry: JobEntry, *, results: bool) -> JobRecord:
+    """The record of a job that has ended and is to be removed. Its times stay, so that its history does."""
+    progress = entry.progress
+    return replace(entry.job, removal=Removal(state=progress.state, message=progress.message, results=results))

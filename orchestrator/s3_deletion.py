@@ -1,0 +1,35 @@
+"""How results are deleted from the bucket, which needs a right that the least policy does not grant."""
+
+import aiohttp
+
+from orchestrator.s3_location import BucketSettings
+from orchestrator.s3_requests import send
+from shared.errors import Refused, StorageUnavailable
+from shared.signed_url import SignedUrl
+
+_REFUSALS = frozenset({"AccessDenied", "AllAccessDisabled"})
+
+
+class DeletionRefused(Refused):
+    """S3 does not let these credentials delete objects."""
+
+    def __init__(self, objects: str, s3_answer: str) -> None:
+        super().__init__(
+            f"S3 does not let the orchestrator delete results: it has no s3:DeleteObject on {objects}. [S3: {s3_answer}]",
+            hint="Allow it (deploy/iam-policy-deletion.json), or delete the job without its results.",
+        )
+
+
+async def delete(session: aiohttp.ClientSession, url: SignedUrl, settings: BucketSettings) -> None:
+    """Delete one object; one that is not there is fine. Raises DeletionRefused, StorageUnavailable."""
+    try:
+        answer = await send(session, url)
+    except (aiohttp.ClientError, OSError) as error:
+        raise StorageUnavailable(f"S3 gave no answer to a DELETE of {url!r}: {type(error).__name__}.") from None
+    failure = answer.failure
+    if failure is None or failure.status == 404:
+        return
+    if failure.code in _REFUSALS:
+        below = f"{settings.key.removesuffix('/')}/" if settings.key else ""
+        raise DeletionRefused(f"arn:aws:s3:::{settings.bucket}/{below}*", str(failure))
+    raise StorageUnavailable(f"S3 answered a DELETE of {url!r} with {failure}.")
