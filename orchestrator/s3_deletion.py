@@ -15,7 +15,8 @@ class DeletionRefused(Refused):
 
     def __init__(self, objects: str, s3_answer: str) -> None:
         super().__init__(
-            f"S3 does not let the orchestrator delete results: it has no s3:DeleteObject on {objects}. [S3: {s3_answer}]",
+            f"S3 does not let the orchestrator delete results: s3:DeleteObject on {objects} is missing."
+            f" [S3: {s3_answer}]",
             hint="Allow it (deploy/iam-policy-deletion.json), or delete the job without its results.",
         )
 

@@ -1,130 +1,288 @@
-"""Jobs that are forgotten, over real NATS and S3: by every orchestrator, for good, and whatever comes in between."""
+"""Jobs that are forgotten, by a whole orchestrator over real NATS and S3: on demand, by age, by number."""
 
 import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
-from nats.js.api import StreamConfig
+from msgspec.structs import replace
 
-from orchestrator import removal_marks, store
 from orchestrator.model import Model
-from orchestrator.records import BindingRecord, NameRecord
-from orchestrator.store import LeadersStore, Store
+from orchestrator.retention import marked
+from orchestrator.store import Store
 from shared import subjects
 from shared.aio import background
-from shared.errors import MessagingUnavailable, RevisionConflict
-from shared.ids import JobId, NodeId
-from tests.integration.test_several_orchestrators import following, other
-from tests.nats_bus import Bus
+from shared.ids import ExecutionId, JobId
+from shared.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.transport import connect
+from tests.integration.played_node import PlayedNode
+from tests.integration.running import Answer, Running, running_orchestrator
+from tests.servers import S3Server
 from tests.waiting import eventually
 
-STREAM = f"KV_{subjects.STATE_BUCKET}"
-NODE = NodeId("n-1")
-KEY = subjects.binding_record(NODE)
-NAME = subjects.name_record("default", "daily")
+BODY = b"not an archive, but the orchestrator looks at size and digest alone"
+JOBS = "/api/v1/orchestrator/jobs"
+NOOP = {"Name": "main", "Engine": {"Type": "noop"}, "Timeouts": {"QueueTimeout": 3600}}
+"""Waits for a node."""
 
 
-async def stored_keys(bus: Bus) -> dict[str, int]:
-    info = await bus.jetstream.stream_info(STREAM, subjects_filter=">")
-    return {subject.removeprefix("$KV.tarpon_state."): count for subject, count in (info.state.subjects or {}).items()}
+@asynccontextmanager
+async def another(running: Running) -> AsyncIterator[Store]:
+    """What another orchestrator knows."""
+    seed = (running.config.data_dir / "orchestrator" / "secrets" / "orchestrator.nkey").read_text().strip()
+    async with connect([running.server], name="another", nkey_seed=seed) as connection:
+        store = Store(connection, Model(max_attempts=5))
+        async with background(state=store.keep_model()):
+            await store.ready.wait()
+            yield store
 
 
-@pytest.fixture
-def short_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Marks go after a second, and whoever has heard nothing for any time reads everything again."""
-    monkeypatch.setitem(removal_marks.REMOVED, "Nats-TTL", "1s")
-    monkeypatch.setattr(store, "AWAY_SECONDS", 0.0)
+@asynccontextmanager
+async def with_settings(
+    folder: Path, s3_server: S3Server, patch: pytest.MonkeyPatch, **sets: str
+) -> AsyncIterator[Running]:
+    named = tuple(f"{name.replace('__', '.')}={value}" for name, value in sets.items())
+    async with running_orchestrator(folder, s3_server, patch, sets=named) as running:
+        yield running
 
 
-class TestRemovedRecords:
-    async def test_every_orchestrator_forgets_them(self, bus: Bus) -> None:
-        async with other(bus) as connection, following(bus.connection) as mine, following(connection) as others:
-            await mine.create(KEY, BindingRecord(public_key="U"))
-            await eventually(lambda: others.model.bindings)
-            await mine.delete(KEY)
-            assert (mine.model.bindings, mine.model.revision_of(KEY)) == ({}, 0)
-            await eventually(lambda: not others.model.bindings)
-            assert await others.read(KEY) is None
+async def stopped_job(running: Running, **job: Any) -> str:
+    name = await running.submit(Tasks=[NOOP], **job)
+    await running.api(f"/jobs/{name}", method="DELETE")
+    await running.wait_state(name, "Stopped")
+    return name
 
-    async def test_one_that_starts_later_does_not_know_them(self, bus: Bus) -> None:
-        async with following(bus.connection) as mine:
-            await mine.create(KEY, BindingRecord(public_key="U"))
-            await mine.delete(KEY)
-            async with other(bus) as connection, following(connection) as later:
-                assert later.model.bindings == {}
 
-    async def test_a_record_that_changed_meanwhile_stays(self, bus: Bus) -> None:
-        async with other(bus) as connection, following(bus.connection) as mine:
-            await mine.create(KEY, BindingRecord(public_key="U1"))
-            behind = Store(connection, Model(max_attempts=1))
-            await behind.read(KEY)
-            await mine.update(KEY, BindingRecord(public_key="U2"))
-            with pytest.raises(RevisionConflict):
-                await behind.delete(KEY)
-            assert await mine.read(KEY) == BindingRecord(public_key="U2")
+async def published_job(running: Running, node: PlayedNode) -> str:
+    """A job that has completed, with an archive and an index in the bucket."""
+    job = await running.submit()
+    assignment = await node.accept_assignment()
+    assert assignment.archive is not None
+    assert await running.put(assignment.archive, BODY) == 200
+    md5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
+    sha256 = hashlib.sha256(BODY).hexdigest()
+    published = OutputPublished(size_bytes=len(BODY), md5=md5, sha256=sha256, entries=1, raw_bytes=1)
+    ended = TaskEnded(output=RunOutput(), run_seconds=0.1)
+    await node.report(ExecutionId(assignment.execution_id), ExecutionStarted(), ended, published)
+    await running.wait_state(job, "Completed")
+    return job
 
-    async def test_one_that_may_not_lead_removes_nothing(self, bus: Bus) -> None:
-        def check() -> None:
-            raise MessagingUnavailable("This orchestrator does not lead any more.")
 
-        async with following(bus.connection) as mine:
-            await mine.create(KEY, BindingRecord(public_key="U"))
-            with pytest.raises(MessagingUnavailable):
-                await LeadersStore(mine, bus.connection, check).delete(KEY)
-            assert await mine.read(KEY) == BindingRecord(public_key="U")
+def objects(running: Running, s3_server: S3Server, job: str) -> list[str]:
+    bucket = running.config.publishers.types.s3managed.bucket
+    listed = s3_server.client().list_objects_v2(Bucket=bucket, Prefix=f"results/{job}/")
+    return [each["Key"] for each in listed.get("Contents", [])]
 
-    async def test_a_name_can_be_claimed_again_and_a_decision_not_be_taken_again(self, bus: Bus) -> None:
-        async with following(bus.connection) as mine:
-            await mine.create(NAME, NameRecord(job_id=JobId("j-1")))
-            await mine.delete(NAME)
-            with pytest.raises(RevisionConflict):
-                await mine.create(NAME, NameRecord(job_id=JobId("j-2")))
-            await mine.create_again(NAME, NameRecord(job_id=JobId("j-2")))
-            assert await mine.read(NAME) == NameRecord(job_id=JobId("j-2"))
-            with pytest.raises(RevisionConflict):
-                await mine.create_again(NAME, NameRecord(job_id=JobId("j-3")))
 
-    async def test_what_kv_tools_purge_is_forgotten_too(self, bus: Bus) -> None:
-        async with following(bus.connection) as mine:
-            await mine.create(KEY, BindingRecord(public_key="U"))
-            await (await bus.bucket()).purge(KEY)
-            await eventually(lambda: not mine.model.bindings)
+def add_index(running: Running, s3_server: S3Server, job: str) -> None:
+    (archive,) = objects(running, s3_server, job)
+    bucket = running.config.publishers.types.s3managed.bucket
+    key = archive.replace(".tar.gz", ".index.json.gz")
+    s3_server.client().put_object(Bucket=bucket, Key=key, Body=b"index")
 
-    @pytest.mark.usefixtures("short_marks")
-    async def test_their_marks_do_not_stay(self, bus: Bus) -> None:
-        async with following(bus.connection) as mine:
-            await mine.create(KEY, BindingRecord(public_key="U"))
-            await mine.delete(KEY)
-            async with asyncio.timeout(10):
-                while KEY in await stored_keys(bus):  # noqa: ASYNC110  # the server tells nobody
-                    await asyncio.sleep(0.05)
-            async with other(bus) as connection, following(connection) as later:  # its last message is a gap
-                await later.catch_up()
-            await mine.catch_up()
 
-    @pytest.mark.usefixtures("short_marks")
-    async def test_one_that_was_away_for_longer_than_marks_live_forgets_what_is_not_stored(self, bus: Bus) -> None:
-        model = Model(max_attempts=1)
-        async with other(bus) as connection:
-            away = Store(connection, model)
-            async with following(bus.connection) as mine:
-                for number in range(3):
-                    key = subjects.binding_record(NodeId(f"n-{number}"))
-                    await mine.create(key, BindingRecord(public_key="U"))
-                async with background(state=away.keep_model()):
-                    await eventually(lambda: len(model.bindings) == 3)
-                await mine.delete(KEY)
-                async with asyncio.timeout(10):
-                    while KEY in await stored_keys(bus):  # noqa: ASYNC110  # the server tells nobody
-                        await asyncio.sleep(0.05)
-                async with background(state=away.keep_model()):
-                    await eventually(lambda: sorted(model.bindings) == ["n-0", "n-2"])
+def allow_deletion(running: Running, s3_server: S3Server, *, but: str = "") -> None:
+    """Also of objects whose key has `but` after the prefix, which is denied."""
+    client, bucket = s3_server.client(), running.config.publishers.types.s3managed.bucket
+    policy = json.loads(client.get_bucket_policy(Bucket=bucket)["Policy"])
+    statements: list[dict[str, Any]] = [each for each in policy["Statement"] if "DeleteObject" not in str(each)]
+    allowed = next(each for each in statements if each["Effect"] == "Allow")
+    statements.append(allowed | {"Action": ["s3:DeleteObject"]})
+    if but:
+        resource = [f"arn:aws:s3:::{bucket}/results/{but}/*"]
+        statements.append(allowed | {"Effect": "Deny", "Action": ["s3:DeleteObject"], "Resource": resource})
+    client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy | {"Statement": statements}))
 
-    async def test_a_bucket_of_an_earlier_version_learns_to_let_marks_expire(self, bus: Bus) -> None:
-        """Its messages could not expire; what its operator has set besides stays."""
-        answer = await bus.jetstream.add_stream(
-            StreamConfig(name="KV_old", subjects=["$KV.old.>"], max_msgs_per_subject=1, description="ours")
-        )
-        assert not answer.config.allow_msg_ttl
-        await removal_marks.let_marks_expire(bus.client, "KV_old", timeout=5.0)
-        config = (await bus.jetstream.stream_info("KV_old")).config
-        assert (config.allow_msg_ttl, config.description) == (True, "ours")
+
+async def until_allowed(running: Running, job: str, refusal: str = "DeletionRefused") -> Answer:
+    """The answer to a deletion with the results, once S3 knows the new policy."""
+    return await until(running, f"{JOBS}/{job}/record?results=true", "DELETE", lambda code: code != refusal)
+
+
+async def until(running: Running, path: str, method: str, is_so: Callable[[str], bool]) -> Answer:
+    """The first answer whose code is as it should be."""
+    async with asyncio.timeout(15):
+        while True:
+            answer = await running.ask(path, method)
+            if is_so(answer.json.get("Code", "")):
+                return answer
+            await asyncio.sleep(0.05)
+
+
+class TestDeletedJobs:
+    async def test_nothing_is_left_of_one_and_no_orchestrator_knows_it(self, running: Running) -> None:
+        job = await stopped_job(running, Name="daily")
+        async with another(running) as store:
+            assert JobId(job) in store.model.jobs
+            answer = await running.ask(f"{JOBS}/{job}/record", "DELETE")
+            assert (answer.status, answer.json) == (200, {"JobID": job, "Deleted": True})
+            await eventually(lambda: not store.model._entries)
+            assert (store.model.jobs, store.model._names, store.model.job_states.total()) == ({}, {}, 0)
+            assert not [key for key in store.model._revisions if job in key or key.startswith("name.")]
+        async with another(running) as later:
+            assert not later.model._entries
+        gone = await running.ask(f"{JOBS}/{job}")
+        assert (gone.status, gone.json["Code"]) == (404, "JobNotFound")
+        assert "JobRetention" in gone.json["Hint"]
+
+    async def test_its_name_is_free_at_once(self, running: Running) -> None:
+        first = await stopped_job(running, Name="daily")
+        await running.ask(f"{JOBS}/daily/record", "DELETE")
+        second = await stopped_job(running, Name="daily")
+        assert second != first
+        assert (await running.api("/jobs/daily"))["Job"]["ID"] == second
+
+    async def test_one_that_runs_is_refused_or_stopped_first(self, running: Running) -> None:
+        async with running.node("a") as node:
+            await node.register()
+            job = await running.submit(Tasks=[NOOP])
+            await node.accept_assignment()
+            refused = await running.ask(f"{JOBS}/{job}/record", "DELETE")
+            assert (refused.status, refused.json["Code"]) == (409, "JobStillRuns")
+            assert f"tarpon job stop {job}" in refused.json["Hint"]
+            answer = await running.ask(f"{JOBS}/{job}/record?force=true", "DELETE")
+            assert answer.json == {"JobID": job, "Deleted": True}
+
+    async def test_a_token_does_not_bring_one_back(self, running: Running) -> None:
+        request = {"Job": {"Type": "batch", "Tasks": [NOOP]}, "IdempotencyToken": "order-4711"}
+        job = (await running.api("/jobs", request, "PUT"))["JobID"]
+        await running.ask(f"{JOBS}/{job}/record?force=true", "DELETE")
+        again = await running.ask(JOBS, "PUT", request)
+        assert (again.status, again.json["Code"]) == (409, "JobDeleted")
+
+    async def test_what_a_killed_leader_has_left_of_one_is_removed_by_the_next(
+        self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was marked, and some of its parts are gone."""
+        async with with_settings(tmp_path, s3_server, monkeypatch) as running:
+            job = JobId(await stopped_job(running, Name="daily"))
+            async with another(running) as store:
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr("orchestrator.retention.Retention.sweep", _nothing)
+                    record = marked(store.model.jobs[job], results=False)
+                    await store.update(subjects.job_record(job), record)
+                    await store.delete(subjects.spec_record(job, 1))
+                    assert (await running.ask(f"{JOBS}/{job}")).status == 404
+                await eventually(lambda: not store.model._entries)
+
+    async def test_an_interrupted_submit_leaves_nothing_for_ever(
+        self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("orchestrator.retention.STRAY_SECONDS", 0.2)
+        async with with_settings(tmp_path, s3_server, monkeypatch) as running, another(running) as store:
+            job = JobId(await stopped_job(running))
+            spec = store.model.jobs[job].spec
+            await store.create(subjects.spec_record(JobId("j-lost"), 1), _spec(replace(spec, name="lost")))
+            await eventually(lambda: list(store.model._entries) == [job])
+
+
+class TestResultsOfDeletedJobs:
+    async def test_they_stay_unless_that_is_asked_for(self, running: Running, s3_server: S3Server) -> None:
+        async with running.node("a") as node:
+            await node.register()
+            job = await published_job(running, node)
+        await running.ask(f"{JOBS}/{job}/record", "DELETE")
+        assert len(objects(running, s3_server, job)) == 1
+
+    async def test_nothing_is_deleted_where_s3_does_not_allow_it(self, running: Running, s3_server: S3Server) -> None:
+        async with running.node("a") as node:
+            await node.register()
+            job = await published_job(running, node)
+        refused = await running.ask(f"{JOBS}/{job}/record?results=true", "DELETE")
+        assert (refused.status, refused.json["Code"]) == (403, "DeletionRefused")
+        assert "s3:DeleteObject on arn:aws:s3:::" in refused.json["Message"]
+        assert (await running.api(f"/jobs/{job}"))["Job"]["State"]["StateType"] == "Completed"
+        assert len(objects(running, s3_server, job)) == 1
+
+    async def test_they_go_with_their_indexes_where_it_does(self, running: Running, s3_server: S3Server) -> None:
+        async with running.node("a") as node:
+            await node.register()
+            job = await published_job(running, node)
+        add_index(running, s3_server, job)
+        allow_deletion(running, s3_server)
+        answer = await until_allowed(running, job)
+        assert answer.json == {"JobID": job, "Deleted": True}
+        assert objects(running, s3_server, job) == []
+
+    async def test_the_job_stays_while_they_do_and_says_why(self, running: Running, s3_server: S3Server) -> None:
+        async with running.node("a") as node:
+            await node.register()
+            job = await published_job(running, node)
+        allow_deletion(running, s3_server, but=job)
+        answer = await until_allowed(running, job)
+        assert (answer.status, answer.json["Code"]) == (503, "ResultsNotDeleted")
+        state = (await running.api(f"/jobs/{job}"))["Job"]["State"]
+        assert state["StateType"] == "Completed"
+        assert "being deleted" in state["Message"]
+        assert "s3:DeleteObject" in state["Message"]
+        rerun = await running.ask(f"{JOBS}/{job}/rerun", "PUT", {})
+        assert (rerun.status, rerun.json["Code"]) == (409, "JobBeingDeleted")
+        assert (await running.ask(f"{JOBS}/{job}/record", "DELETE")).json["Deleted"] is True
+        assert len(objects(running, s3_server, job)) == 1
+
+
+class TestRetention:
+    async def test_beyond_a_number_the_oldest_ended_jobs_go(
+        self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sets = {"Orchestrator__JobRetention__MaxJobs": "2"}
+        async with with_settings(tmp_path, s3_server, monkeypatch, **sets) as running, another(running) as store:
+            waiting = await running.submit(Tasks=[NOOP])
+            jobs = [await stopped_job(running) for _ in range(5)]
+            await eventually(lambda: set(store.model.jobs) == {waiting, *jobs[-2:]})
+
+    async def test_ended_jobs_go_after_their_time(
+        self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sets = {"Orchestrator__JobRetention__MaxAge": "1s"}
+        async with with_settings(tmp_path, s3_server, monkeypatch, **sets) as running, another(running) as store:
+            waiting = await running.submit(Tasks=[NOOP])
+            for _ in range(3):
+                await stopped_job(running)
+            await eventually(lambda: set(store.model.jobs) == {waiting})
+
+    async def test_results_go_after_their_time_and_their_job_does_not(
+        self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("orchestrator.retention.AGAIN_SECONDS", 0.1)
+        sets = {"Publishers__Types__S3Managed__Retention": "1s"}
+        async with with_settings(tmp_path, s3_server, monkeypatch, **sets) as running:
+            async with running.node("a") as node:
+                await node.register()
+                job = await published_job(running, node)
+            allow_deletion(running, s3_server)
+            await eventually(lambda: not objects(running, s3_server, job))
+            await running.wait_state(job, "Completed")
+            answer = await until(running, f"{JOBS}/{job}/results", "GET", lambda code: code == "NoResults")
+            assert "were deleted" in answer.json["Message"]
+
+    async def test_results_and_jobs_stay_while_s3_does_not_allow_to_delete_them(
+        self,
+        tmp_path: Path,
+        s3_server: S3Server,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        sets = {"Publishers__Types__S3Managed__Retention": "1s", "Orchestrator__JobRetention__MaxAge": "1s"}
+        async with with_settings(tmp_path, s3_server, monkeypatch, **sets) as running:
+            async with running.node("a") as node:
+                await node.register()
+                job = await published_job(running, node)
+            await eventually(lambda: "Old results and their jobs are kept" in caplog.text)
+            assert "s3:DeleteObject" in caplog.text
+            assert len(objects(running, s3_server, job)) == 1
+            assert (await running.api(f"/jobs/{job}"))["Job"]["ID"] == job
+
+
+async def _nothing(_: Any) -> bool:
+    return False
+
+
+def _spec(job: Any) -> Any:
+    from orchestrator.records import SpecRecord
+
+    return SpecRecord(job=job)

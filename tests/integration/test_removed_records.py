@@ -1,0 +1,130 @@
+"""Records that are removed, over real NATS: every orchestrator forgets them, and nothing of them stays."""
+
+import asyncio
+
+import pytest
+from nats.js.api import StreamConfig
+
+from orchestrator import removal_marks, store
+from orchestrator.model import Model
+from orchestrator.records import BindingRecord, NameRecord
+from orchestrator.store import LeadersStore, Store
+from shared import subjects
+from shared.aio import background
+from shared.errors import MessagingUnavailable, RevisionConflict
+from shared.ids import JobId, NodeId
+from tests.integration.test_several_orchestrators import following, other
+from tests.nats_bus import Bus
+from tests.waiting import eventually
+
+STREAM = f"KV_{subjects.STATE_BUCKET}"
+NODE = NodeId("n-1")
+KEY = subjects.binding_record(NODE)
+NAME = subjects.name_record("default", "daily")
+
+
+async def stored_keys(bus: Bus) -> dict[str, int]:
+    info = await bus.jetstream.stream_info(STREAM, subjects_filter=">")
+    return {subject.removeprefix("$KV.tarpon_state."): count for subject, count in (info.state.subjects or {}).items()}
+
+
+@pytest.fixture
+def short_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks go after a second, and whoever has heard nothing for any time reads everything again."""
+    monkeypatch.setitem(removal_marks.REMOVED, "Nats-TTL", "1s")
+    monkeypatch.setattr(store, "AWAY_SECONDS", 0.0)
+
+
+class TestRemovedRecords:
+    async def test_every_orchestrator_forgets_them(self, bus: Bus) -> None:
+        async with other(bus) as connection, following(bus.connection) as mine, following(connection) as others:
+            await mine.create(KEY, BindingRecord(public_key="U"))
+            await eventually(lambda: others.model.bindings)
+            await mine.delete(KEY)
+            assert (mine.model.bindings, mine.model.revision_of(KEY)) == ({}, 0)
+            await eventually(lambda: not others.model.bindings)
+            assert await others.read(KEY) is None
+
+    async def test_one_that_starts_later_does_not_know_them(self, bus: Bus) -> None:
+        async with following(bus.connection) as mine:
+            await mine.create(KEY, BindingRecord(public_key="U"))
+            await mine.delete(KEY)
+            async with other(bus) as connection, following(connection) as later:
+                assert later.model.bindings == {}
+
+    async def test_a_record_that_changed_meanwhile_stays(self, bus: Bus) -> None:
+        async with other(bus) as connection, following(bus.connection) as mine:
+            await mine.create(KEY, BindingRecord(public_key="U1"))
+            behind = Store(connection, Model(max_attempts=1))
+            await behind.read(KEY)
+            await mine.update(KEY, BindingRecord(public_key="U2"))
+            with pytest.raises(RevisionConflict):
+                await behind.delete(KEY)
+            assert await mine.read(KEY) == BindingRecord(public_key="U2")
+
+    async def test_one_that_may_not_lead_removes_nothing(self, bus: Bus) -> None:
+        def check() -> None:
+            raise MessagingUnavailable("This orchestrator does not lead any more.")
+
+        async with following(bus.connection) as mine:
+            await mine.create(KEY, BindingRecord(public_key="U"))
+            with pytest.raises(MessagingUnavailable):
+                await LeadersStore(mine, bus.connection, check).delete(KEY)
+            assert await mine.read(KEY) == BindingRecord(public_key="U")
+
+    async def test_a_name_can_be_claimed_again_and_a_decision_not_be_taken_again(self, bus: Bus) -> None:
+        async with following(bus.connection) as mine:
+            await mine.create(NAME, NameRecord(job_id=JobId("j-1")))
+            await mine.delete(NAME)
+            with pytest.raises(RevisionConflict):
+                await mine.create(NAME, NameRecord(job_id=JobId("j-2")))
+            await mine.create_again(NAME, NameRecord(job_id=JobId("j-2")))
+            assert await mine.read(NAME) == NameRecord(job_id=JobId("j-2"))
+            with pytest.raises(RevisionConflict):
+                await mine.create_again(NAME, NameRecord(job_id=JobId("j-3")))
+
+    async def test_what_kv_tools_purge_is_forgotten_too(self, bus: Bus) -> None:
+        async with following(bus.connection) as mine:
+            await mine.create(KEY, BindingRecord(public_key="U"))
+            await (await bus.bucket()).purge(KEY)
+            await eventually(lambda: not mine.model.bindings)
+
+    @pytest.mark.usefixtures("short_marks")
+    async def test_their_marks_do_not_stay(self, bus: Bus) -> None:
+        async with following(bus.connection) as mine:
+            await mine.create(KEY, BindingRecord(public_key="U"))
+            await mine.delete(KEY)
+            async with asyncio.timeout(10):
+                while KEY in await stored_keys(bus):  # noqa: ASYNC110  # the server tells nobody
+                    await asyncio.sleep(0.05)
+            async with other(bus) as connection, following(connection) as later:  # its last message is a gap
+                await later.catch_up()
+            await mine.catch_up()
+
+    @pytest.mark.usefixtures("short_marks")
+    async def test_one_that_was_away_for_longer_than_marks_live_forgets_what_is_not_stored(self, bus: Bus) -> None:
+        model = Model(max_attempts=1)
+        async with other(bus) as connection:
+            away = Store(connection, model)
+            async with following(bus.connection) as mine:
+                for number in range(3):
+                    key = subjects.binding_record(NodeId(f"n-{number}"))
+                    await mine.create(key, BindingRecord(public_key="U"))
+                async with background(state=away.keep_model()):
+                    await eventually(lambda: len(model.bindings) == 3)
+                await mine.delete(KEY)
+                async with asyncio.timeout(10):
+                    while KEY in await stored_keys(bus):  # noqa: ASYNC110  # the server tells nobody
+                        await asyncio.sleep(0.05)
+                async with background(state=away.keep_model()):
+                    await eventually(lambda: sorted(model.bindings) == ["n-0", "n-2"])
+
+    async def test_a_bucket_of_an_earlier_version_learns_to_let_marks_expire(self, bus: Bus) -> None:
+        """Its messages could not expire; what its operator has set besides stays."""
+        answer = await bus.jetstream.add_stream(
+            StreamConfig(name="KV_old", subjects=["$KV.old.>"], max_msgs_per_subject=1, description="ours")
+        )
+        assert not answer.config.allow_msg_ttl
+        await removal_marks.let_marks_expire(bus.client, "KV_old", timeout=5.0)
+        config = (await bus.jetstream.stream_info("KV_old")).config
+        assert (config.allow_msg_ttl, config.description) == (True, "ours")
