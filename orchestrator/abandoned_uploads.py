@@ -1,66 +1,156 @@
 """What becomes of an upload in parts that no result came of: it is aborted, so that its parts are not paid for.
 
-The documented least policy does not allow it (s3:AbortMultipartUpload). Then a life-cycle rule of the bucket does the
-same after some days, and the first refusal is logged.
+Which these are follows from the records, where each stays until it is aborted, so that the next leader goes on. The
+documented least policy does not allow it (s3:AbortMultipartUpload). Then a life-cycle rule of the bucket does the same
+after some days; until it is allowed the uploads are listed, and it is tried with one of them now and then.
 """
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+from msgspec.structs import replace
 
 from orchestrator.locations import Locations
-from orchestrator.records import ExecutionRecord, Location
-from shared.errors import StorageUnavailable
-from shared.states import ExecutionState
+from orchestrator.model import Model
+from orchestrator.records import Location
+from orchestrator.s3_multipart import S3_CODE
+from orchestrator.store import Store
+from shared import subjects
+from shared.aio import pipelined
+from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
+from shared.ids import ExecutionId, execution_key
 
 _log = logging.getLogger(__name__)
 
-TRIES = 3
+TIMES = 3
 RETRY_SECONDS = 5.0
 """A part that is on its way when the upload is aborted may still arrive; aborting again removes it."""
-MOST_WAITING = 10_000
+AWAY_SECONDS = 60.0
+REFUSED_SECONDS = 3600.0
+"""How long nothing is asked of a bucket that was away, or refused."""
+TICK_SECONDS = 1.0
+LOOK_SECONDS = 10.0
+"""How often all that is left is looked through, the second while there is a bucket that is asked nothing."""
+AT_ONCE = 8
+BATCH = 256
+MOST_UNRECORDED = 10_000
+REFUSALS = frozenset({"AccessDenied", "AllAccessDisabled"})
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """`execution` is empty for one that is in no record."""
+
+    location: Location
+    id: str
+    execution: ExecutionId = ExecutionId("")
+
+    @property
+    def bucket(self) -> tuple[str, str]:
+        return self.location.bucket, self.location.endpoint
 
 
 class AbandonedUploads:
-    def __init__(self, locations: Locations) -> None:
+    """The leader's. `clock` gives monotonic seconds."""
+
+    def __init__(
+        self, model: Model, store: Store, locations: Locations, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._model = model
+        self._store = store
         self._locations = locations
-        self._waiting: asyncio.Queue[tuple[Location, str]] = asyncio.Queue(MOST_WAITING)
-        self._has_complained = False
+        self._clock = clock
+        self._unrecorded: dict[str, Upload] = {}
+        self._aborted: dict[str, tuple[int, float]] = {}
+        """By its id, how often an upload was aborted, and when it is again."""
+        self._left_alone: dict[tuple[str, str], float] = {}
 
     def __repr__(self) -> str:
-        return f"<AbandonedUploads, {self._waiting.qsize()} waiting>"
-
-    def on_end(self, record: ExecutionRecord) -> None:
-        """To be told of every execution whose record has changed."""
-        ended_without_result = record.state.is_terminal and record.state is not ExecutionState.COMPLETED
-        if record.upload_id and record.location is not None and ended_without_result:
-            self.add(record.location, record.upload_id)
+        return f"<AbandonedUploads, {len(self._model.endings.uploads) + len(self._unrecorded)} waiting>"
 
     def add(self, location: Location, upload_id: str) -> None:
-        if not self._waiting.full():
-            self._waiting.put_nowait((location, upload_id))
+        """One that is in no record: it was begun, and its id could not be stored."""
+        if len(self._unrecorded) < MOST_UNRECORDED:
+            self._unrecorded[upload_id] = Upload(location, upload_id)
 
     async def run(self) -> None:
         """Abort until cancelled."""
         while True:
-            location, upload_id = await self._waiting.get()
             try:
-                await self._abort(location, upload_id)
-            except StorageUnavailable as error:
-                self._complain(location, error)
+                await pipelined(self._due(), self._abort, at_once=AT_ONCE)
+                await pipelined(self._done(), self._clear, at_once=AT_ONCE)
+            except MessagingUnavailable as error:
+                _log.info("That uploads are aborted cannot be stored: %s", error.message)
+            await asyncio.sleep(LOOK_SECONDS if self._left_alone else min(TICK_SECONDS, RETRY_SECONDS))
 
-    async def _abort(self, location: Location, upload_id: str) -> None:
-        for attempt in range(TRIES):
-            if attempt:
-                await asyncio.sleep(RETRY_SECONDS)
-            await self._locations.abort_multipart(location, upload_id)
+    def _due(self) -> list[Upload]:
+        now, due = self._clock(), list[Upload]()
+        self._left_alone = {bucket: until for bucket, until in self._left_alone.items() if until > now}
+        for upload in self._known():
+            times, again_at = self._aborted.get(upload.id, (0, 0.0))
+            if times < TIMES and again_at <= now and upload.bucket not in self._left_alone:
+                due.append(upload)
+            if len(due) == BATCH:
+                break
+        return due
 
-    def _complain(self, location: Location, error: StorageUnavailable) -> None:
-        level = logging.DEBUG if self._has_complained else logging.WARNING
-        self._has_complained = True
-        _log.log(
-            level,
-            "The unfinished upload of %s cannot be aborted: %s Allow s3:AbortMultipartUpload, or let a life-cycle rule"
-            " of the bucket remove unfinished uploads.",
-            location.key,
-            error.message,
+    def _known(self) -> Iterator[Upload]:
+        yield from self._unrecorded.values()
+        for execution in self._model.endings.uploads:
+            record = self._model.execution(execution)
+            if record is not None and record.location is not None:
+                for upload_id in record.unfinished_uploads:
+                    yield Upload(record.location, upload_id, execution)
+
+    async def _abort(self, upload: Upload) -> None:
+        if upload.bucket in self._left_alone:
+            return
+        try:
+            await self._locations.abort_multipart(upload.location, upload.id)
+        except StorageUnavailable as error:
+            self._leave_alone(upload, error)
+            return
+        times, _ = self._aborted.get(upload.id, (0, 0.0))
+        self._aborted[upload.id] = times + 1, self._clock() + RETRY_SECONDS
+        if times + 1 >= TIMES and not upload.execution:
+            self._unrecorded.pop(upload.id, None)
+            self._aborted.pop(upload.id, None)
+
+    def _leave_alone(self, upload: Upload, error: StorageUnavailable) -> None:
+        is_refused = error.details.get(S3_CODE) in REFUSALS
+        if upload.bucket not in self._left_alone:
+            told = "%d unfinished uploads cannot be aborted, such as that of %s: %s%s"
+            hint = (
+                " Allow s3:AbortMultipartUpload, or let a life-cycle rule of the bucket remove unfinished uploads."
+                " `tarpon agent uploads` lists them."
+            )
+            count = len(self._model.endings.uploads) + len(self._unrecorded)
+            level = logging.WARNING if is_refused else logging.INFO
+            _log.log(level, told, count, upload.location.key, error.message, hint if is_refused else "")
+        self._left_alone[upload.bucket] = self._clock() + (REFUSED_SECONDS if is_refused else AWAY_SECONDS)
+
+    def _done(self) -> list[ExecutionId]:
+        """Executions all of whose unfinished uploads have been aborted for good."""
+        known = {upload_id for upload_id, (times, _) in self._aborted.items() if times >= TIMES}
+        found = [self._model.execution(each) for each in self._model.endings.uploads] if known else []
+        return [each.id for each in found if each is not None and known.issuperset(each.unfinished_uploads)]
+
+    async def _clear(self, execution: ExecutionId) -> None:
+        record = self._model.execution(execution)
+        if record is None:
+            return
+        key = subjects.execution_record(
+            execution_key(record.job_id, record.job_version, record.partition, record.attempt)
         )
+        is_left = record.upload_id in record.unfinished_uploads
+        try:
+            await self._store.update(
+                key, replace(record, upload_id="" if is_left else record.upload_id, left_uploads=())
+            )
+        except RevisionConflict:
+            await self._store.read(key)
+        else:
+            for each in record.unfinished_uploads:
+                self._aborted.pop(each, None)

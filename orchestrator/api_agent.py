@@ -1,6 +1,7 @@
 """What the HTTP API tells about the orchestrator itself."""
 
 from collections.abc import Callable
+from itertools import islice
 
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from shared.errors import MessagingUnavailable
 from shared.rest import BASE_PATH
 from shared.version import version_text
 
+MAX_UPLOADS = 1000
 DOCUMENT = f"{BASE_PATH}/openapi.json"
 
 
@@ -59,6 +61,13 @@ class AgentRoutes:
                 "The orchestrator as a node, with the health of its publishers.",
                 rest.AgentNodeResponse,
             ),
+            Route(
+                "GET",
+                f"{AGENT}/uploads",
+                self.get_uploads,
+                "Uploads in parts that no result came of, and that could not be aborted yet; a thousand at most.",
+                rest.Page[rest.UnfinishedUpload],
+            ),
             Route("GET", f"{AGENT}/config", self.get_config, settings, rest.AgentConfigResponse),
             Route(
                 "GET",
@@ -98,15 +107,20 @@ class AgentRoutes:
         return answer(views.version_view(version_text()))
 
     async def get_agent_node(self, _: web.Request) -> web.Response:
+        unfinished = len(self._model.endings.uploads)
         return answer(
             rest.AgentNodeResponse(
                 node_id=self._name,
                 node_type=rest.REQUESTER,
                 leader=self._leader(),
                 version=views.version_view(version_text()),
-                publishers=rest.PublishersHealth(s3managed=publisher_health(self._locations)),
+                publishers=rest.PublishersHealth(s3managed=publisher_health(self._locations, unfinished)),
             )
         )
+
+    async def get_uploads(self, _: web.Request) -> web.Response:
+        self._store.check_ready()
+        return answer(rest.Page(items=tuple(islice(views.unfinished_uploads(self._model), MAX_UPLOADS))))
 
     async def get_config(self, _: web.Request) -> web.Response:
         return answer(rest.AgentConfigResponse(config=self._config))
@@ -127,7 +141,7 @@ class AgentRoutes:
         raise web.HTTPFound(f"{AGENT}/version")
 
 
-def publisher_health(locations: Locations) -> rest.PublisherHealth | None:
+def publisher_health(locations: Locations, unfinished_uploads: int) -> rest.PublisherHealth | None:
     """How the bucket of the managed publisher is; None where it is not configured."""
     if locations.current is None:
         return None
@@ -135,6 +149,7 @@ def publisher_health(locations: Locations) -> rest.PublisherHealth | None:
     problem = outcome.problem
     return rest.PublisherHealth(
         ready=outcome.ready,
+        unfinished_uploads=unfinished_uploads,
         create_only=outcome.create_only if outcome.ready else None,
         problem=rest.Problem(code=problem.code, message=problem.message, hint=problem.hint) if problem else None,
     )

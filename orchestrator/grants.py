@@ -42,6 +42,8 @@ MAX_PARTS = 10_000
 MAX_URLS = 64
 """In one answer, which has to fit into a message."""
 MAX_ETAG_CHARACTERS = 100
+MAX_LEFT = 16
+"""How many replaced uploads a record names; a node begins one anew three times at most."""
 TRIES = 8
 
 
@@ -100,8 +102,6 @@ class Grants:
         except BaseException:
             self._abandoned.add(location, upload_id)
             raise
-        if record.upload_id:
-            self._abandoned.add(location, record.upload_id)  # some of its parts may be left
         return upload_id
 
     async def _keep(self, before: ExecutionRecord, upload_id: str) -> None:
@@ -118,8 +118,10 @@ class Grants:
                 raise GrantRefused(f"Execution {before.id} has ended.")
             if record.upload_id != before.upload_id:
                 break
+            left = (*record.left_uploads, record.upload_id) if record.upload_id else record.left_uploads
+            after = msgspec.structs.replace(record, upload_id=upload_id, left_uploads=left[-MAX_LEFT:])
             try:
-                await self._store.update(key, msgspec.structs.replace(record, upload_id=upload_id))
+                await self._store.update(key, after)
             except RevisionConflict:
                 await self._store.read(key)
             else:
@@ -144,7 +146,7 @@ class Grants:
         match end:
             case Completed(exists):
                 if exists:
-                    self._abandoned.add(location, record.upload_id)
+                    await self._leave(record)
                 return UploadCompleted()
             case Lost(why):
                 # It may have been completed, and the answer lost.
@@ -152,6 +154,16 @@ class Grants:
                 if isinstance(facts, ObjectFacts) and facts.etag == md5_of_parts(request.etags):
                     return UploadCompleted()
                 return UploadLost(message=why)
+
+    async def _leave(self, before: ExecutionRecord) -> None:
+        """Note that nothing comes of the upload. Raises RevisionConflict where the record moves: asked again, it is."""
+        key = subjects.execution_record(
+            execution_key(before.job_id, before.job_version, before.partition, before.attempt)
+        )
+        record = self._model.execution(before.id)
+        if record is not None and record.upload_id not in record.left_uploads:
+            left = (*record.left_uploads, record.upload_id)
+            await self._store.update(key, msgspec.structs.replace(record, left_uploads=left))
 
 
 def entitled(sender: NodeId, execution: ExecutionId, record: ExecutionRecord | None) -> Location:

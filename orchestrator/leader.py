@@ -64,7 +64,7 @@ class Leader:
 
     async def _lead(self) -> None:
         publish_seconds = float(self._config.publishers.publish_timeout)
-        abandoned = AbandonedUploads(self._locations)
+        abandoned = AbandonedUploads(self._model, self._store, self._locations)
         grants = Grants(self._model, self._store, self._locations, abandoned)
         async with asyncio.TaskGroup() as group:
             offers = Offers(
@@ -85,7 +85,6 @@ class Leader:
                 locate=self._locations.locate,
                 unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
                 publish_seconds=publish_seconds,
-                on_end=abandoned.on_end,
                 measures=self._measures,
             )
             requests = Requests(
@@ -105,7 +104,6 @@ class Leader:
                 nodes=self._nodes,
                 locations=self._locations,
                 receipts=Receipts(group, self._connection),
-                on_end=abandoned.on_end,
                 measures=self._measures,
                 leads=lambda: self._lease.is_held,
             )

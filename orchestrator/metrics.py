@@ -58,6 +58,12 @@ class Metrics:
                 plain(age),
             ),
             Gauge("tarpon_nodes", "Compute nodes that have ever joined, by connection.", nodes, ("connection",)),
+            Gauge(
+                "tarpon_unfinished_uploads",
+                "Executions that have left an upload in parts which could not be aborted yet.",
+                plain(len(model.endings.uploads)),
+            ),
+            Gauge("tarpon_jobs_being_removed", "Jobs that are being removed.", plain(len(model.endings.removals))),
             Gauge("tarpon_lease_held", "Whether this orchestrator leads.", plain(self._lease.is_held)),
         )
 

@@ -160,10 +160,9 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
     @property
     def unfinished_uploads(self) -> tuple[str, ...]:
         """Uploads in parts, by their ids, of which nothing will come any more, and whose parts are paid for."""
-        if not self.state.is_terminal or self.location is None:
-            return ()
-        is_done = not self.upload_id or self.state is ExecutionState.COMPLETED or self.upload_id in self.left_uploads
-        return self.left_uploads if is_done else (*self.left_uploads, self.upload_id)
+        is_over = self.state.is_terminal and self.state is not ExecutionState.COMPLETED
+        is_left = is_over and self.upload_id and self.upload_id not in self.left_uploads
+        return (*self.left_uploads, self.upload_id) if is_left else self.left_uploads
 
 
 class NodeRecord(Record, frozen=True, kw_only=True):

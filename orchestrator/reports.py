@@ -62,7 +62,6 @@ class Reports:
         nodes: Nodes,
         locations: Locations,
         receipts: Receipts,
-        on_end: Callable[[ExecutionRecord], None],
         measures: Measures,
         leads: Callable[[], bool],
     ) -> None:
@@ -73,7 +72,6 @@ class Reports:
         self._nodes = nodes
         self._locations = locations
         self._receipts = receipts
-        self._on_end = on_end
         self._measures = measures
         self._leads = leads
         # Reports of one execution are dealt with in the order in which they come, so that its history has it too.
@@ -252,7 +250,6 @@ class Reports:
             if isinstance(fact, TaskEnded):
                 self._nodes.on_run(sender, fact.run_seconds)
         if record.state.is_terminal:
-            self._on_end(record)
             self._receipts.send(sender, record.id)
 
     def __repr__(self) -> str:

@@ -41,10 +41,7 @@ WRITES_AT_ONCE = 64
 
 
 class Scheduler:
-    """`locate` says where a result of this execution goes; `unreachable` which publishers which nodes cannot use.
-
-    `on_end` is told of each execution that moved here.
-    """
+    """`locate` says where a result of this execution goes; `unreachable` which publishers which nodes cannot use."""
 
     def __init__(
         self,
@@ -56,7 +53,6 @@ class Scheduler:
         locate: Callable[[JobId, ExecutionId], Location],
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
         publish_seconds: float,
-        on_end: Callable[[ExecutionRecord], None],
         measures: Measures,
     ) -> None:
         self._model = model
@@ -66,7 +62,6 @@ class Scheduler:
         self._locate = locate
         self._unreachable = unreachable
         self._publish_seconds = publish_seconds
-        self._on_end = on_end
         self._measures = measures
 
     async def run(self) -> None:
@@ -123,7 +118,6 @@ class Scheduler:
         try:
             after = step(current)
             await self._store.update(subjects.execution_record(key), after)
-            self._on_end(after)
             _log.info("Execution %s is %s.", after.id, after.state, extra=about_execution(after))
         except (RevisionConflict, IllegalTransition) as error:
             _log.info("Execution %s moved meanwhile: %s", record.id, error.message, extra=about(execution=record.id))

@@ -1,7 +1,7 @@
 """How stored records look to users: the shapes of the HTTP API, made from the model."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from orchestrator.model import JobEntry, Model
@@ -121,6 +121,22 @@ def execution_views(model: Model, entry: JobEntry) -> tuple[ExecutionView, ...]:
         for key, record in found
         if record.job_version in entry.specs
     )
+
+
+def unfinished_uploads(model: Model) -> Iterator[rest.UnfinishedUpload]:
+    for execution in model.endings.uploads:
+        record = model.execution(execution)
+        if record is not None and record.location is not None:
+            for upload_id in record.unfinished_uploads:
+                yield rest.UnfinishedUpload(
+                    job_id=record.job_id,
+                    execution_id=record.id,
+                    upload_id=upload_id,
+                    bucket=record.location.bucket,
+                    key=record.location.key,
+                    region=record.location.region,
+                    endpoint=record.location.endpoint,
+                )
 
 
 # ---- history ----------------------------------------------------------------------------------------------------

@@ -410,6 +410,20 @@ class PublisherHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     ready: bool
     create_only: bool | None = None
     problem: Problem | None = None
+    unfinished_uploads: int = 0
+    """Executions that have left an upload in parts which could not be aborted yet."""
+
+
+class UnfinishedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """An upload in parts that no result came of: what it takes to abort it by hand."""
+
+    job_id: str = field(name="JobID")
+    execution_id: str = field(name="ExecutionID")
+    upload_id: str = field(name="UploadID")
+    bucket: str
+    key: str
+    region: str = ""
+    endpoint: str = ""
 
 
 class PublishersHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

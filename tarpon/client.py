@@ -33,6 +33,7 @@ from shared.rest import (
     StopResponse,
     SubmitRequest,
     SubmitResponse,
+    UnfinishedUpload,
     VersionView,
 )
 from tarpon.calls import Calls
@@ -234,6 +235,10 @@ class Client:
 
     async def version(self) -> VersionView:
         return await self._calls.call("GET", "/agent/version", VersionView)
+
+    async def unfinished_uploads(self) -> Page[UnfinishedUpload]:
+        """Uploads in parts that no result came of, and that could not be aborted yet."""
+        return await self._calls.call("GET", "/agent/uploads", Page[UnfinishedUpload])
 
     async def agent_node(self) -> AgentNodeResponse:
         """The orchestrator as a node, with the health of its publishers."""

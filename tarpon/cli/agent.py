@@ -8,7 +8,7 @@ from shared.errors import InvalidId
 from shared.ids import is_safe_id
 from tarpon.cli.commands import Group, given, with_client
 from tarpon.cli.local_secrets import addresses, local_secrets
-from tarpon.cli.output import output_option, pairs, show
+from tarpon.cli.output import output_option, pairs, show, table
 
 if TYPE_CHECKING:
     from tarpon.client import Client
@@ -58,8 +58,23 @@ async def node(client: "Client", output: str) -> None:
         "s3managed": publisher,
         "Hint": health.problem.hint if health is not None and health.problem is not None else "",
         "Create-only": "" if health is None or health.create_only is None else "yes" if health.create_only else "no",
+        "Unfinished uploads": _uploads_line(health.unfinished_uploads) if health is not None else "",
     }
     show(answer, output, lambda: pairs(rows))
+
+
+def _uploads_line(count: int) -> str:
+    return f"{count}; `tarpon agent uploads` lists them" if count else ""
+
+
+@agent.command()
+@output_option
+@with_client
+async def uploads(client: "Client", output: str) -> None:
+    """List uploads in parts that no result came of, and that S3 does not let the orchestrator abort."""
+    found = (await client.unfinished_uploads()).items
+    rows = [[each.job_id, each.bucket, each.key, each.upload_id] for each in found]
+    show(found, output, lambda: table(["JOB", "BUCKET", "KEY", "UPLOAD"], rows))
 
 
 @agent.group(cls=Group)

@@ -100,7 +100,7 @@ class Publishing:
         self.locations = Locations(bucket)
         self.model = Model(max_attempts=3)
         self.store = RecordsInMemory(self.model)
-        self.abandoned = AbandonedUploads(self.locations)
+        self.abandoned = AbandonedUploads(self.model, self.store, self.locations)
         self.desk = OrchestratorGrants(self.model, self.store, self.locations, self.abandoned)
         self.node = NodeId("n-1")
         self.asked: list[UploadRequest] = []

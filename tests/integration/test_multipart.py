@@ -15,7 +15,8 @@ from compute.multipart import PARTS_IN_FLIGHT
 from compute.upload import NotSent, Sent, Upload
 from compute.upload_journal import FILE, UploadJournal
 from compute.uploading import PARTS_IN_MEMORY
-from orchestrator.abandoned_uploads import TRIES
+from orchestrator.abandoned_uploads import TIMES, AbandonedUploads
+from shared.aio import background
 from shared.ids import NodeId
 from shared.messages import (
     BeginUpload,
@@ -328,7 +329,7 @@ async def test_an_upload_that_was_lost_is_replaced_and_aborted(desk: Publishing)
     assert second not in {"", first}
     assert await begin(desk, lost=first) == second, "the answer was lost, and the question repeated"
     await eventually(lambda: desk.uploads() == [second])
-    await eventually(lambda: len(desk.s3.of(Kind.ABORT)) == TRIES)
+    await eventually(lambda: len(desk.s3.of(Kind.ABORT)) == TIMES)
 
 
 async def test_what_moves_the_record_while_an_upload_is_begun_is_not_undone(desk: Publishing) -> None:
@@ -366,27 +367,57 @@ async def test_an_upload_of_an_execution_that_ended_meanwhile_is_aborted(desk: P
 
 async def test_a_part_that_arrives_after_the_abort_goes_with_the_next_one(desk: Publishing) -> None:
     await begin(desk)
-    desk.abandoned.on_end(replace(desk.record, state=ExecutionState.FAILED))
-    await eventually(lambda: len(desk.s3.of(Kind.ABORT)) == TRIES)
+    desk.store.feed(desk.key, replace(desk.record, state=ExecutionState.FAILED))
+    await eventually(lambda: len(desk.s3.of(Kind.ABORT)) == TIMES)
+    await eventually(lambda: desk.record.upload_id == "", what="it is done, and nobody does it again")
+    assert desk.uploads() == []
+    assert not desk.model.endings.uploads
+
+
+async def test_the_next_leader_aborts_what_the_last_one_did_not(desk: Publishing) -> None:
+    desk.s3.plan(Kind.ABORT, *[Fault(status=503)] * 2)
+    await begin(desk)
+    desk.store.feed(desk.key, replace(desk.record, state=ExecutionState.FAILED))
+    await eventually(lambda: len(desk.s3.of(Kind.ABORT)) == 2, what="botocore asks twice")
+    assert desk.uploads() == [desk.record.upload_id]
+    successor = AbandonedUploads(desk.model, desk.store, desk.locations)
+    async with background(successor=successor.run()):
+        await eventually(lambda: desk.record.upload_id == "")
     assert desk.uploads() == []
 
 
-@pytest.mark.parametrize(("state", "upload_id"), [(ExecutionState.COMPLETED, "u"), (ExecutionState.FAILED, "")])
-async def test_what_left_no_upload_is_not_aborted(desk: Publishing, state: ExecutionState, upload_id: str) -> None:
-    desk.abandoned.on_end(replace(desk.record, state=state, upload_id=upload_id))
-    assert repr(desk.abandoned) == "<AbandonedUploads, 0 waiting>"
+@pytest.mark.parametrize(
+    ("state", "upload_id", "left", "unfinished"),
+    [
+        (ExecutionState.PUBLISHING, "u", (), ()),
+        (ExecutionState.PUBLISHING, "u", ("t",), ("t",)),
+        (ExecutionState.COMPLETED, "u", (), ()),
+        (ExecutionState.COMPLETED, "u", ("u",), ("u",)),
+        (ExecutionState.FAILED, "", (), ()),
+        (ExecutionState.FAILED, "u", ("t",), ("t", "u")),
+        (ExecutionState.CANCELLED, "u", ("u",), ("u",)),
+    ],
+)
+async def test_which_uploads_are_left_follows_from_the_record(
+    desk: Publishing, state: ExecutionState, upload_id: str, left: tuple[str, ...], unfinished: tuple[str, ...]
+) -> None:
+    record = replace(desk.record, state=state, upload_id=upload_id, left_uploads=left)
+    assert record.unfinished_uploads == unfinished
 
 
-async def test_where_aborting_is_not_allowed_this_is_logged_once(
+async def test_where_aborting_is_not_allowed_this_is_logged_once_and_all_are_listed(
     s3_server: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with publishing(s3_server, tmp_path) as made:
-        for _ in range(3):
-            upload_id = await made.locations.begin_multipart(made.locations.locate(made.record.job_id, made.execution))
-            made.abandoned.on_end(replace(made.record, state=ExecutionState.FAILED, upload_id=upload_id))
-        await eventually(lambda: len(made.s3.of(Kind.ABORT)) == 3)
-        await eventually(lambda: [seen.status for seen in made.s3.of(Kind.ABORT)] == [403] * 3)
-        await eventually(made.abandoned._waiting.empty)
+        location = made.locations.locate(made.record.job_id, made.execution)
+        left = tuple([await made.locations.begin_multipart(location) for _ in range(3)])
+        made.store.feed(made.key, replace(made.record, state=ExecutionState.FAILED, left_uploads=left))
+        await eventually(lambda: made.s3.of(Kind.ABORT) and made.s3.in_flight == 0)
+        await eventually(lambda: "cannot be aborted" in caplog.text)
+        assert {seen.status for seen in made.s3.of(Kind.ABORT)} == {403}
+        assert list(made.model.endings.uploads) == [made.execution]
+        assert made.record.left_uploads == left
+        assert made.abandoned._due() == []
     (warning,) = (each for each in caplog.records if each.levelno == logging.WARNING and "aborted" in each.message)
     assert "s3:AbortMultipartUpload" in warning.message
     assert "X-Amz" not in warning.message
