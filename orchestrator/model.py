@@ -179,6 +179,8 @@ class Model:
         self._withdraw(job)
         entry = self._entries[job]
         entry.record = None
+        stored = {version: spec for version, spec in entry.specs.items() if self._stores_spec(job, version)}
+        entry.specs = stored  # that of the first version has gone with the record
         self.endings.removals.pop(job, None)
         self._drop_if_empty(job, entry)
 
@@ -188,6 +190,9 @@ class Model:
         entry = self._entries[job]
         entry.specs.pop(version, None)
         self._drop_if_empty(job, entry)
+
+    def _stores_spec(self, job: JobId, version: int) -> bool:
+        return subjects.spec_record(job, version) in self._revisions
 
     def _forget_execution(self, job: JobId, key: str) -> None:
         entry = self._entries[job]

@@ -160,12 +160,15 @@ class TestDeletedJobs:
         """It was marked, and some of its parts are gone."""
         async with with_settings(tmp_path, s3_server, monkeypatch) as running:
             job = JobId(await stopped_job(running, Name="daily"))
+            await running.ask(f"{JOBS}/{job}/rerun", "PUT", {})
+            await running.api(f"/jobs/{job}", method="DELETE")
+            await running.wait_state(job, "Stopped")
             async with another(running) as store:
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr("orchestrator.retention.Retention.sweep", _nothing)
                     record = marked(store.model.jobs[job], results=False)
                     await store.update(subjects.job_record(job), record)
-                    await store.delete(subjects.spec_record(job, 1))
+                    await store.delete(subjects.spec_record(job, 2))
                     assert (await running.ask(f"{JOBS}/{job}")).status == 404
                 await eventually(lambda: not store.model._entries)
 
