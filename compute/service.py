@@ -28,6 +28,7 @@ from compute.heartbeats import send_heartbeats
 from compute.held_execution import Execution
 from compute.identity import Identity, load_identity
 from compute.journal import Journal
+from compute.leftovers import sweep
 from compute.machine import allocated, detect_capacity
 from compute.metrics import Metrics, serve_metrics
 from compute.put import upload_session
@@ -80,6 +81,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
     async with _locked(folder, config.data_dir):
         strays = Strays()
         node = await asyncio.to_thread(_prepare, config, folder, strays)
+        await asyncio.to_thread(sweep, folder)
         journal = Journal(folder / "executions")
         try:
             async with (

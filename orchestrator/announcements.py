@@ -11,6 +11,7 @@ import msgspec
 
 from orchestrator import views
 from orchestrator.model import JobEntry, Model
+from orchestrator.times import now_ns
 from shared import subjects
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.ids import JobId
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.002
 """Changes of a job that follow each other this closely are told together, after the first."""
+QUIET_SECONDS = 600.0
+"""How long after its end what changes in a job that is not remembered is taken for news."""
 REMEMBERED = 100_000
 """Of how many jobs, those that changed last, it is known what has been told; another is told from the beginning."""
 
@@ -44,13 +47,20 @@ class Announcements:
                 self._model.any_change.clear()
                 due, self._model.changed = self._model.changed, {}
                 for job in due:
-                    if (entry := self._model.jobs.get(job)) is not None:
+                    entry = self._model.jobs.get(job)
+                    if entry is not None and self._is_news(job, entry):
                         await self._tell(job, entry)
-                    else:
+                    elif entry is None:
                         self._told.pop(job, None)
                 await asyncio.sleep(GATHER_SECONDS)
         finally:
             self._model.changed = None
+
+    def _is_news(self, job: JobId, entry: JobEntry) -> bool:
+        """What is cleared away after a job that ended long ago tells nobody anything; all of it was told before."""
+        ended_at = self._model.endings.ended.instant_of(job)
+        is_old = ended_at is not None and now_ns() - ended_at > QUIET_SECONDS * 1e9
+        return entry.job.removal is None and (job in self._told or not is_old)
 
     async def _tell(self, job: JobId, entry: JobEntry) -> None:
         count, state = self._told.get(job, (0, ""))

@@ -43,6 +43,10 @@ class Oldest(Generic[T]):
             taken.append(item)
         return taken
 
+    def instant_of(self, item: T) -> int | None:
+        """None if it is not there."""
+        return self._instants.get(item)
+
     def __len__(self) -> int:
         return len(self._instants)
 

@@ -190,7 +190,10 @@ class Reports:
 
     async def _after(self, record: ExecutionRecord, report: Report) -> ExecutionRecord | None:
         """None if an earlier report of this execution has to come first: reports are dealt with many at once."""
-        job = self._model.jobs[record.job_id].specs[record.job_version]
+        entry = self._model.jobs.get(record.job_id)
+        if entry is None:  # it has ended and is being removed
+            return record
+        job = entry.specs[record.job_version]
         has_publisher = job.task.publisher.type.lower() not in NO_PUBLISHERS
         for fact in report.facts:
             if is_behind(record, fact):

@@ -130,7 +130,10 @@ class Scheduler:
         await pipelined(surplus, self._cancel_one, at_once=WRITES_AT_ONCE)
 
     async def _cancel_one(self, record: ExecutionRecord) -> None:
-        reason = self._why_cancelled(self._model.jobs[record.job_id], record)
+        entry = self._model.jobs.get(record.job_id)
+        if entry is None:  # it has ended and was deleted meanwhile
+            return
+        reason = self._why_cancelled(entry, record)
         await self.write(record, lambda current: cancelled(current, reason, now=now_ns()))
         self._offers.cancel(record, reason)
 
@@ -169,8 +172,10 @@ class Scheduler:
 
     async def _start(self, placement: Placement) -> None:
         key = execution_key(placement.job_id, placement.version, placement.partition, placement.attempt)
-        execution = new_execution_id(key)
-        spec = self._model.jobs[placement.job_id].specs[placement.version]
+        execution, entry = new_execution_id(key), self._model.jobs.get(placement.job_id)
+        if entry is None:  # it was stopped and deleted meanwhile
+            return
+        spec = entry.specs[placement.version]
         managed = spec.task.publisher.type.lower() == MANAGED
         now = now_ns()
         record = ExecutionRecord(
@@ -196,7 +201,7 @@ class Scheduler:
             self._model.unexplain(placement.job_id)
             self._offers.offer(record)
             if placement.attempt == 0:
-                self._measures.placed(now - self._model.jobs[placement.job_id].job.submit_time)
+                self._measures.placed(now - entry.job.submit_time)
             about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)
             _log.debug("Execution %s is placed on node %s.", execution, placement.node_id, extra=about_it)
 
@@ -218,9 +223,9 @@ class Scheduler:
         await pipelined(overdue, fail, at_once=WRITES_AT_ONCE)
 
     async def _fail_job(self, job: JobId, message: str) -> None:
-        entry = self._model.jobs[job]
+        entry = self._model.jobs.get(job)
         self._model.unexplain(job)
-        if entry.progress.state.is_terminal:
+        if entry is None or entry.progress.state.is_terminal:
             return
         now = now_ns()
         event = Event(time=now, topic="Scheduling", message=message, details={"IsError": "true"})

@@ -1,0 +1,222 @@
+"""Which ended jobs are due to be forgotten, and that a model gives everything back when they are."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.model import Model
+from orchestrator.oldest import Oldest
+from orchestrator.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
+from orchestrator.retention import BATCH, due_jobs, marked
+from shared import subjects
+from shared.capacity import Capacity
+from shared.config import JobRetention
+from shared.durations import Duration
+from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.jobspec import Job, SpecConfig, Task
+from shared.states import DesiredState, ExecutionState, JobState
+
+SECOND = 10**9
+SPEC = Job(name="a-job", type="batch", count=1, tasks=(Task(name="main", engine=SpecConfig(type="noop")),))
+
+
+class Fed:
+    """A model and the revisions of what it was fed."""
+
+    def __init__(self) -> None:
+        self.model = Model(max_attempts=3)
+        self.revision = 0
+
+    def feed(self, key: str, record: Record) -> None:
+        self.revision += 1
+        self.model.apply(key, record, self.revision)
+
+    def forget(self, key: str) -> None:
+        self.revision += 1
+        self.model.forget(key, self.revision)
+
+    def job(self, name: str, *, ended_at: int = 0, state: ExecutionState | None = ExecutionState.COMPLETED) -> JobId:
+        """With one execution in this state, which was changed last at `ended_at` seconds."""
+        job = JobId(name)
+        record = JobRecord(
+            id=job,
+            namespace="default",
+            name=name,
+            version=1,
+            create_time=1,
+            submit_time=1,
+            modify_time=1,
+            first=SPEC,
+        )
+        self.feed(subjects.name_record("default", name), NameRecord(job_id=job))
+        self.feed(subjects.job_record(job), record)
+        if state is not None:
+            self.execution(job, state, ended_at=ended_at)
+        return job
+
+    def execution(self, job: JobId, state: ExecutionState, *, ended_at: int, published: bool = False) -> None:
+        key = execution_key(job, 1, 0, 0)
+        record = ExecutionRecord(
+            id=new_execution_id(key),
+            job_id=job,
+            job_version=1,
+            partition=0,
+            attempt=0,
+            node_id=NodeId("n-1"),
+            resources=Capacity(),
+            state=state,
+            location=Location(bucket="b", key="k", region="r") if published else None,
+            create_time=1,
+            modify_time=ended_at * SECOND,
+        )
+        self.feed(subjects.execution_record(key), record)
+
+    def mark(self, job: JobId) -> None:
+        self.feed(subjects.job_record(job), marked(self.model.jobs[job], results=False))
+
+    def stop(self, job: JobId) -> None:
+        record = msgspec.structs.replace(self.model.jobs[job].job, desired=DesiredState.STOPPED)
+        self.feed(subjects.job_record(job), record)
+
+
+def settings(age: float = 0, jobs: int = 0) -> JobRetention:
+    return JobRetention(max_age=Duration(age), max_jobs=jobs)
+
+
+class TestWhatIsDue:
+    def test_jobs_are_due_when_their_time_is_over_the_oldest_end_first(self) -> None:
+        fed = Fed()
+        for name, end in (("j-3", 30), ("j-1", 10), ("j-2", 20)):
+            fed.job(name, ended_at=end)
+        assert due_jobs(fed.model, settings(age=10), now=30 * SECOND) == ["j-1", "j-2"]
+        assert due_jobs(fed.model, settings(age=10), now=30 * SECOND) == [], "they were taken"
+
+    def test_the_oldest_are_due_where_there_are_too_many(self) -> None:
+        fed = Fed()
+        for number in range(5):
+            fed.job(f"j-{number}", ended_at=number)
+        assert due_jobs(fed.model, settings(jobs=3), now=100 * SECOND) == ["j-0", "j-1"]
+
+    def test_nothing_is_due_without_limits(self) -> None:
+        fed = Fed()
+        fed.job("j-1")
+        assert due_jobs(fed.model, settings(), now=10**6 * SECOND) == []
+
+    @pytest.mark.parametrize("state", [None, ExecutionState.NEW, ExecutionState.RUNNING, ExecutionState.PUBLISHING])
+    def test_a_job_that_goes_on_is_never_due(self, state: ExecutionState | None) -> None:
+        fed = Fed()
+        fed.job("j-1", state=state)
+        assert due_jobs(fed.model, settings(age=1), now=10**6 * SECOND) == []
+
+    def test_a_job_that_was_stopped_is_not_due_before_its_last_task_has_ended(self) -> None:
+        fed = Fed()
+        job = fed.job("j-1", state=ExecutionState.RUNNING)
+        fed.stop(job)
+        assert fed.model.jobs[job].progress.state is JobState.STOPPED
+        assert due_jobs(fed.model, settings(age=1), now=10**6 * SECOND) == []
+        fed.execution(job, ExecutionState.CANCELLED, ended_at=5)
+        assert due_jobs(fed.model, settings(age=1), now=10**6 * SECOND) == [job]
+
+    def test_a_sweep_takes_no_more_than_a_batch(self) -> None:
+        fed = Fed()
+        for number in range(BATCH + 10):
+            fed.job(f"j-{number}", ended_at=number)
+        assert len(due_jobs(fed.model, settings(age=1, jobs=1), now=10**6 * SECOND)) == BATCH
+
+    def test_results_are_known_until_they_are_deleted(self) -> None:
+        fed = Fed()
+        job = fed.job("j-1", state=None)
+        fed.execution(job, ExecutionState.COMPLETED, ended_at=5, published=True)
+        assert fed.model.endings.published.instant_of(job) == 5 * SECOND
+        record = fed.model.execution(new_execution_id(execution_key(job, 1, 0, 0)))
+        assert record is not None
+        key = subjects.execution_record(execution_key(job, 1, 0, 0))
+        fed.feed(key, msgspec.structs.replace(record, result_deleted=7))
+        assert fed.model.endings.published.instant_of(job) is None
+        assert fed.model.endings.ended.instant_of(job) == 5 * SECOND
+
+
+class TestAMarkedJob:
+    def test_keeps_its_state_while_its_executions_go(self) -> None:
+        fed = Fed()
+        job = fed.job("j-1")
+        fed.mark(job)
+        fed.forget(subjects.execution_record(execution_key(job, 1, 0, 0)))
+        assert fed.model.jobs[job].progress.state is JobState.COMPLETED
+        assert not any(fed.model.pending.values()), "it is not placed again"
+
+    def test_is_not_due_once_more(self) -> None:
+        fed = Fed()
+        fed.mark(fed.job("j-1"))
+        assert due_jobs(fed.model, settings(age=1), now=10**6 * SECOND) == []
+        assert list(fed.model.endings.removals) == ["j-1"]
+
+
+class TestForgetting:
+    def test_gives_all_memory_back(self) -> None:
+        fed = Fed()
+        job = fed.job("j-1")
+        fed.feed(subjects.spec_record(job, 2), SpecRecord(job=SPEC))
+        fed.mark(job)
+        for key in (*fed.model.stored_parts(job), subjects.job_record(job)):
+            fed.forget(key)
+        model = fed.model
+        kept = model._revisions, model._entries, model._keys, model._names, model.jobs, model.live, model.reasons
+        assert all(not each for each in kept)
+        assert (model.job_states.total(), model.execution_states.total(), len(model.endings.ended)) == (0, 0, 0)
+        assert not model.endings.removals
+        assert not model.endings.strays
+
+    def test_what_a_reader_holds_stays_as_it_was(self) -> None:
+        fed = Fed()
+        job = fed.job("j-1")
+        entry = fed.model.jobs[job]
+        fed.mark(job)
+        fed.forget(subjects.job_record(job))
+        assert (entry.job.id, entry.spec) == (job, SPEC)
+
+    def test_a_mark_that_is_older_than_the_record_forgets_nothing(self) -> None:
+        fed = Fed()
+        job = fed.job("j-1")
+        fed.model.forget(subjects.job_record(job), 1)
+        assert job in fed.model.jobs
+
+    def test_a_late_answer_to_ones_own_write_does_not_bring_a_record_back(self) -> None:
+        """The feed may have told of the write and of the removal before the answer to the write is read."""
+        fed = Fed()
+        job = fed.job("j-1")
+        record, revision = fed.model.jobs[job].job, fed.model.revision_of(subjects.job_record(job))
+        fed.mark(job)
+        for key in (*fed.model.stored_parts(job), subjects.job_record(job)):
+            fed.forget(key)
+        fed.model.followed = fed.revision
+        fed.model.apply(subjects.job_record(job), record, revision)
+        assert not fed.model._entries
+
+    def test_reading_everything_again_forgets_what_is_not_there(self) -> None:
+        fed = Fed()
+        gone, kept = fed.job("j-1"), fed.job("j-2")
+        keys = {*fed.model.stored_parts(kept), subjects.job_record(kept)}
+        fed.model.keep_only(keys, fed.revision)
+        assert list(fed.model.jobs) == [kept]
+        assert gone not in fed.model._entries
+
+    def test_what_is_left_of_a_job_without_a_record_is_a_stray(self) -> None:
+        fed = Fed()
+        fed.feed(subjects.spec_record(JobId("j-1"), 2), SpecRecord(job=SPEC))
+        assert list(fed.model.endings.strays) == ["j-1"]
+        assert fed.model.stored_parts(JobId("j-1")) == (subjects.spec_record(JobId("j-1"), 2),)
+        fed.forget(subjects.spec_record(JobId("j-1"), 2))
+        assert not fed.model.endings.strays
+
+
+@given(st.lists(st.integers(0, 100)), st.integers(0, 100), st.integers(0, 10))
+def test_the_oldest_are_taken_in_their_order(instants: list[int], before: int, most: int) -> None:
+    oldest: Oldest[str] = Oldest()
+    for number, instant in enumerate(instants):
+        oldest.put(str(number), instant)
+    taken = oldest.take(most, before)
+    found = [instants[int(item)] for item in taken]
+    assert found == sorted(instant for instant in instants if instant <= before)[:most]
+    assert len(oldest) == len(instants) - len(taken)
