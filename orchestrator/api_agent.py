@@ -11,6 +11,7 @@ from orchestrator.api_routes import AGENT, Route
 from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
+from orchestrator.s3_problems import Problem
 from orchestrator.shown_settings import shown_settings
 from orchestrator.store import Store
 from shared import rest
@@ -146,10 +147,14 @@ def publisher_health(locations: Locations, unfinished_uploads: int) -> rest.Publ
     if locations.current is None:
         return None
     outcome = locations.current.health.outcome
-    problem = outcome.problem
     return rest.PublisherHealth(
         ready=outcome.ready,
         unfinished_uploads=unfinished_uploads,
         create_only=outcome.create_only if outcome.ready else None,
-        problem=rest.Problem(code=problem.code, message=problem.message, hint=problem.hint) if problem else None,
+        problem=_problem(outcome.problem),
+        deletion_problem=_problem(locations.current.deletion_problem),
     )
+
+
+def _problem(found: Problem | None) -> rest.Problem | None:
+    return rest.Problem(code=found.code, message=found.message, hint=found.hint) if found else None

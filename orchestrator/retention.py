@@ -65,6 +65,7 @@ class Retention:
         self._postponed: dict[JobId, float] = {}
         self._deletes_again_at = 0.0
         self._may_delete = False
+        self._has_complained = False
         self._strays: dict[JobId, tuple[int, float]] = {}
 
     async def run(self) -> None:
@@ -163,11 +164,13 @@ class Retention:
             try:
                 await self._locations.check_deletion()
             except DeletionRefused as error:
-                _log.error("Old results and their jobs are kept. %s %s", error.message, error.hint)
+                level = logging.DEBUG if self._has_complained else logging.ERROR
+                self._has_complained = True
+                _log.log(level, "Old results and their jobs are kept. %s %s", error.message, error.hint)
             except StorageUnavailable as error:
                 _log.info("Old results are kept for the present: %s", error.message)
             else:
-                self._may_delete = True
+                self._may_delete, self._has_complained = True, False
         return self._may_delete
 
     async def _delete_results_of(self, job: JobId) -> None:

@@ -1,6 +1,7 @@
 """The bucket, as the rest of the orchestrator uses it: it signs URLs, looks at objects and knows its own health."""
 
 import asyncio
+import logging
 from types import TracebackType
 from typing import Self
 
@@ -8,15 +9,18 @@ import aiohttp
 
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource
-from orchestrator.s3_deletion import delete
+from orchestrator.s3_deletion import DeletionRefused, delete
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_multipart import Completed, Lost, MultipartUploads
 from orchestrator.s3_probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
-from orchestrator.s3_problems import CREDENTIAL_PROBLEMS
+from orchestrator.s3_problems import CREDENTIAL_PROBLEMS, Problem, ProblemCode
 from orchestrator.s3_signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3_verification import Absent, ObjectFacts, Verifier
+from shared.errors import StorageUnavailable
 from shared.objects import deletion_probe_key
 from shared.signed_url import SignedUrl
+
+_log = logging.getLogger(__name__)
 
 PROBE_INTERVAL_SECONDS = 30.0
 MAX_CONNECTIONS = 64
@@ -26,7 +30,7 @@ class Bucket:
     """Use as an async context manager, and let `run()` run in a task while it is open.
 
     Entering opens no connection and needs no credentials, so that an orchestrator starts while S3 is away. It raises
-    ConfigurationInvalid where no S3 host can be made from the settings.
+    ConfigurationInvalid where no S3 host can be made from the settings. `deletes` is whether results are deleted here.
     """
 
     def __init__(
@@ -35,10 +39,14 @@ class Bucket:
         *,
         credentials: CredentialSource | None = None,
         probe_interval_seconds: float = PROBE_INTERVAL_SECONDS,
+        deletes: bool = False,
     ) -> None:
+        self.deletion_problem: Problem | None = None
         self.settings = settings
         self.credentials = credentials or CredentialSource()
         self.health = BucketHealth(self._probe, settings.place, interval_seconds=probe_interval_seconds)
+        self._deletes = deletes
+        self._probe_interval_seconds = probe_interval_seconds
         self._multipart = MultipartUploads(settings)
         self._signers: Signers
         self._session: aiohttp.ClientSession
@@ -59,10 +67,12 @@ class Bucket:
         await self._session.close()
 
     async def run(self) -> None:
-        """Keep the credentials fresh, for ever, and probe until the bucket can be used."""
+        """Keep the credentials fresh, for ever, and probe until the bucket can be used as it has to be."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.credentials.run(), name="s3-credentials")
             group.create_task(self.health.run(), name="s3-health")
+            if self._deletes:
+                group.create_task(self._until_it_may_delete(), name="s3-deletion")
 
     async def sign_put(self, key: str, *, create_only: bool) -> SignedUrl:
         """A URL for nodes to write the object; with `create_only` the PUT fails with 412 where an object exists.
@@ -110,7 +120,25 @@ class Bucket:
 
     async def check_deletion(self) -> None:
         """Find out whether objects may be deleted, without deleting any. Raises as `delete` does."""
-        await self.delete(deletion_probe_key(self.settings.key))
+        try:
+            await self.delete(deletion_probe_key(self.settings.key))
+        except DeletionRefused as error:
+            self.deletion_problem = Problem(code=ProblemCode.ACCESS_DENIED, message=error.message, hint=error.hint)
+            raise
+        self.deletion_problem = None
+
+    async def _until_it_may_delete(self) -> None:
+        """Where results are to be deleted after their time, whoever looks at the orchestrator sees that it may not."""
+        while True:
+            try:
+                await self.check_deletion()
+            except DeletionRefused as error:
+                _log.debug("Results cannot be deleted: %s", error.message)
+            except StorageUnavailable as error:
+                _log.debug("Whether results may be deleted cannot be told: %s", error.message)
+            else:
+                return
+            await asyncio.sleep(self._probe_interval_seconds)
 
     def invalidate_credentials(self) -> None:
         """To be called when S3 refused a URL for its keys: they are read again, at most once a second."""

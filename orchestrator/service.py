@@ -225,6 +225,7 @@ async def _locations(config: Config) -> AsyncIterator[Locations]:
             expiration_seconds=float(settings.presigned_url_expiration),
         ),
         probe_interval_seconds=float(settings.probe_interval),
+        deletes=settings.retention > 0,
     )
     async with bucket, background(bucket=bucket.run()), Locations(bucket) as locations:
         yield locations

@@ -412,6 +412,8 @@ class PublisherHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     problem: Problem | None = None
     unfinished_uploads: int = 0
     """Executions that have left an upload in parts which could not be aborted yet."""
+    deletion_problem: Problem | None = None
+    """Why old results are not deleted, where the setting Retention says that they should be."""
 
 
 class UnfinishedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

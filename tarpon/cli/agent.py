@@ -11,6 +11,7 @@ from tarpon.cli.local_secrets import addresses, local_secrets
 from tarpon.cli.output import output_option, pairs, show, table
 
 if TYPE_CHECKING:
+    from shared.rest import PublisherHealth
     from tarpon.client import Client
 
 
@@ -58,9 +59,15 @@ async def node(client: "Client", output: str) -> None:
         "s3managed": publisher,
         "Hint": health.problem.hint if health is not None and health.problem is not None else "",
         "Create-only": "" if health is None or health.create_only is None else "yes" if health.create_only else "no",
+        "Old results": _deletion_line(health),
         "Unfinished uploads": _uploads_line(health.unfinished_uploads) if health is not None else "",
     }
     show(answer, output, lambda: pairs(rows))
+
+
+def _deletion_line(health: "PublisherHealth | None") -> str:
+    problem = health.deletion_problem if health is not None else None
+    return f"cannot be deleted: {problem.message} {problem.hint}" if problem is not None else ""
 
 
 def _uploads_line(count: int) -> str:

@@ -277,6 +277,9 @@ class TestRetention:
                 job = await published_job(running, node)
             await eventually(lambda: "Old results and their jobs are kept" in caplog.text)
             assert "s3:DeleteObject" in caplog.text
+            health = (await running.ask("/api/v1/agent/node")).json["Publishers"]["S3Managed"]
+            assert "s3:DeleteObject" in health["DeletionProblem"]["Message"]
+            assert health["Ready"] is True
             assert len(objects(running, s3_server, job)) == 1
             assert (await running.api(f"/jobs/{job}"))["Job"]["ID"] == job
 
