@@ -65,6 +65,8 @@ class Announcements:
     async def _tell(self, job: JobId, entry: JobEntry) -> None:
         count, state = self._told.get(job, (0, ""))
         items, now = views.history(entry, after=count), self._state(entry)
+        if not items and count:
+            count = min(count, len(views.history(entry)))  # what is known of old versions may have gone
         try:
             for item in items:
                 await self._publish(entry, "history", item)

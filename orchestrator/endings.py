@@ -11,18 +11,22 @@ from orchestrator.oldest import Oldest
 from orchestrator.records import ExecutionRecord, JobRecord
 from shared.ids import ExecutionId, JobId
 
+VERSIONS_KEPT = 100
+"""How many versions of a job are known, besides the first; of older ones neither what was run nor how it ended."""
+
 
 class Endings:
     """`ended` are jobs of which nothing runs any more, by the nanosecond of their end.
 
-    `published` are those of them that may have objects in the bucket. `removals` are jobs that are being removed,
-    `uploads` executions that have left an unfinished upload in parts. `strays` are parts of jobs without a record, by
-    the newest revision of them: of a submit that is under way, or was interrupted.
+    `published` are those of them that may have objects in the bucket, `crowded` those with many versions. `removals`
+    are jobs that are being removed, `uploads` executions that have left an unfinished upload in parts. `strays` are
+    parts of jobs without a record, by the newest revision of them: of a submit that is under way, or was interrupted.
     """
 
     def __init__(self) -> None:
         self.ended: Oldest[JobId] = Oldest()
         self.published: Oldest[JobId] = Oldest()
+        self.crowded: dict[JobId, None] = {}
         self.removals: dict[JobId, None] = {}
         self.uploads: dict[ExecutionId, None] = {}
         self.strays: dict[JobId, int] = {}
@@ -37,7 +41,9 @@ class Endings:
         else:
             self.removals.pop(job.id, None)
 
-    def note_progress(self, job: JobRecord, progress: Progress, executions: Iterable[ExecutionRecord]) -> None:
+    def note_progress(
+        self, job: JobRecord, progress: Progress, executions: Iterable[ExecutionRecord], versions: int
+    ) -> None:
         if not progress.state.is_terminal or progress.surplus or job.removal is not None:
             self.drop(job.id)
             return
@@ -45,6 +51,10 @@ class Endings:
         for each in executions:
             end, has_objects = max(end, each.modify_time), has_objects or each.may_have_objects
         self.ended.put(job.id, end)
+        if versions > VERSIONS_KEPT + 1:
+            self.crowded[job.id] = None
+        else:
+            self.crowded.pop(job.id, None)
         if has_objects:
             self.published.put(job.id, end)
         else:
@@ -60,6 +70,7 @@ class Endings:
         """It is not among the ended jobs, or not any more."""
         self.ended.drop(job)
         self.published.drop(job)
+        self.crowded.pop(job, None)
 
     def __repr__(self) -> str:
         return f"<Endings of {len(self.ended)} jobs, {len(self.removals)} being removed>"

@@ -140,9 +140,13 @@ class Model:
         else:
             self.surplus.pop(job, None)
         self._count(job, entry)
-        self.endings.note_progress(entry.job, entry.progress, entry.executions.values())
+        self.note_ending(entry)
         self.wake.set()
         self._notify(job)
+
+    def note_ending(self, entry: JobEntry) -> None:
+        """Put the job where it belongs in the order of ends, out of which it may have been taken."""
+        self.endings.note_progress(entry.job, entry.progress, entry.executions.values(), len(entry.specs))
 
     def _note_stray(self, job: JobId, entry: JobEntry, revision: int) -> None:
         if entry.record is None:
@@ -189,6 +193,7 @@ class Model:
             self._withdraw(job)
         entry = self._entries[job]
         entry.specs.pop(version, None)
+        self._refresh(job, entry)
         self._drop_if_empty(job, entry)
 
     def _stores_spec(self, job: JobId, version: int) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
+from orchestrator.endings import VERSIONS_KEPT
 from orchestrator.locations import Locations
 from orchestrator.model import JobEntry, Model
 from orchestrator.records import ExecutionRecord, JobRecord, Removal, about_execution
@@ -90,6 +91,7 @@ class Retention:
         marked = await self._mark_due()
         removed = await self._remove_marked()
         deleted = await self._delete_old_results()
+        await self._remove_old_versions()
         await self._remove_strays()
         return marked or removed or deleted
 
@@ -122,7 +124,7 @@ class Retention:
         """They were taken out of the order of their ends; those that are not marked go back into it."""
         for job in jobs:
             if (entry := self._model.jobs.get(job)) is not None:
-                self._model.endings.note_progress(entry.job, entry.progress, entry.executions.values())
+                self._model.note_ending(entry)
 
     async def _remove_marked(self) -> bool:
         now = self._clock()
@@ -155,6 +157,25 @@ class Retention:
             await self._store.delete(key)
         except RevisionConflict:
             await self._store.read(key)  # it is removed as it is now in the next round
+
+    async def _remove_old_versions(self) -> None:
+        """Of jobs that are run again and again, and so are never old: what was run long before, when they rest."""
+        if self._results_seconds and not await self._deletion_is_allowed():
+            return
+        entries = [self._model.jobs[job] for job in list(self._model.endings.crowded)[:BATCH]]
+        executions = [each for entry in entries for each in _old_executions(entry)]
+        if self._results_seconds:
+            published = [each for each in executions if each.may_have_objects]
+            await pipelined(published, self._delete_result, at_once=DELETIONS_AT_ONCE)
+            executions = [each for each in executions if not self._has_objects(each)]
+        await pipelined([_key(each) for each in executions], self._delete, at_once=WRITES_AT_ONCE)
+        bare = [entry for entry in entries if not _old_executions(entry)]
+        specs = [subjects.spec_record(entry.job.id, version) for entry in bare for version in _old_versions(entry)]
+        await pipelined(specs, self._delete, at_once=WRITES_AT_ONCE)
+
+    def _has_objects(self, record: ExecutionRecord) -> bool:
+        current = self._model.execution(record.id)
+        return current is not None and current.may_have_objects
 
     # ---- results ----------------------------------------------------------------------------------------------------
 
@@ -215,10 +236,7 @@ class Retention:
             told = "The result of execution %s is kept for the present: %s"
             _log.warning(told, record.id, error.message, extra=about_execution(record))
             return
-        key = subjects.execution_record(
-            execution_key(record.job_id, record.job_version, record.partition, record.attempt)
-        )
-        current = self._model.execution(record.id)
+        key, current = _key(record), self._model.execution(record.id)
         try:
             if current is not None:
                 await self._store.update(key, replace(current, result_deleted=self._now()))
@@ -251,6 +269,18 @@ def due_jobs(model: Model, settings: JobRetention, *, now: int) -> list[JobId]:
     if settings.max_jobs > 0 and len(ended) > settings.max_jobs:
         due += ended.take(min(BATCH - len(due), len(ended) - settings.max_jobs), now)
     return due
+
+
+def _old_versions(entry: JobEntry) -> list[int]:
+    return [version for version in entry.specs if version <= entry.job.version - VERSIONS_KEPT]
+
+
+def _old_executions(entry: JobEntry) -> list[ExecutionRecord]:
+    return [each for each in entry.executions.values() if each.job_version <= entry.job.version - VERSIONS_KEPT]
+
+
+def _key(record: ExecutionRecord) -> str:
+    return subjects.execution_record(execution_key(record.job_id, record.job_version, record.partition, record.attempt))
 
 
 def marked(entry: JobEntry, *, results: bool) -> JobRecord:

@@ -49,6 +49,33 @@ def test_what_a_dry_run_prints_is_what_job_run_accepts(running: Stack) -> None:
     assert [each["ID"] for each in listed] == [job_id]
 
 
+def test_a_job_is_deleted_when_it_has_ended_and_its_result_stays_unless_that_may_go_too(running: Stack) -> None:
+    job_id = running.submit(process_job("sleep 60"))
+    running.wait_state(job_id, "Running")
+    refused = running.cli("job", "delete", job_id, check=False)
+    assert refused.returncode == 1
+    assert "[JobStillRuns]" in refused.stderr
+    assert running.cli("job", "delete", "--force", job_id).stdout == f"Deleted {job_id}.\n"
+    gone = running.cli("job", "describe", job_id, check=False)
+    assert "[JobNotFound]" in gone.stderr
+    assert "Orchestrator.JobRetention.MaxAge" in gone.stderr
+
+    published = running.submit(process_job("echo hello"))
+    running.wait_ended(published)
+    denied = running.cli("job", "delete", "--results", published, check=False)
+    assert "[DeletionRefused]" in denied.stderr
+    assert "s3:DeleteObject" in denied.stderr
+    assert running.state(published) == "Completed"
+    deleted = json.loads(running.cli("job", "delete", published, "--output", "json").stdout)
+    assert deleted == [{"JobID": published, "Deleted": True}]
+    assert any(published in key for key in running.objects())
+
+
+def test_uploads_that_could_not_be_aborted_are_listed(running: Stack) -> None:
+    assert json.loads(running.cli("agent", "uploads", "--output", "json").stdout) == []
+    assert running.cli("agent", "uploads").stdout.split() == ["JOB", "BUCKET", "KEY", "UPLOAD"]
+
+
 def test_all_that_a_task_wrote_comes_out_of_its_result(running: Stack, long_winded: str) -> None:
     done = running.cli("job", "logs", long_winded)
     lines = "".join(f"{number}\n" for number in range(1, MANY_LINES + 1))

@@ -283,6 +283,21 @@ class TestRetention:
             assert len(objects(running, s3_server, job)) == 1
             assert (await running.api(f"/jobs/{job}"))["Job"]["ID"] == job
 
+    async def test_of_a_job_that_is_run_again_and_again_the_last_versions_stay(
+        self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("orchestrator.endings.VERSIONS_KEPT", 2)
+        monkeypatch.setattr("orchestrator.retention.VERSIONS_KEPT", 2)
+        async with with_settings(tmp_path, s3_server, monkeypatch) as running, another(running) as store:
+            job = JobId(await stopped_job(running, Name="daily"))
+            for _ in range(5):
+                await running.ask(f"{JOBS}/{job}/rerun", "PUT", {})
+                await running.api(f"/jobs/{job}", method="DELETE")
+                await running.wait_state(job, "Stopped")
+            await eventually(lambda: sorted(store.model.jobs[job].specs) == [1, 5, 6])
+            versions = (await running.api(f"/jobs/{job}/versions"))["Items"]
+            assert [each["Version"] for each in versions] == [1, 5, 6]
+
 
 async def _nothing(_: Any) -> bool:
     return False

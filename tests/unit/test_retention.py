@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.endings import VERSIONS_KEPT
 from orchestrator.model import Model
 from orchestrator.oldest import Oldest
 from orchestrator.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
@@ -135,6 +136,22 @@ class TestWhatIsDue:
         fed.feed(key, msgspec.structs.replace(record, result_deleted=7))
         assert fed.model.endings.published.instant_of(job) is None
         assert fed.model.endings.ended.instant_of(job) == 5 * SECOND
+
+
+class TestOldVersions:
+    def test_a_job_with_many_is_known_when_it_rests_and_until_they_are_gone(self) -> None:
+        fed = Fed()
+        job = fed.job("j-1")
+        last = VERSIONS_KEPT + 5
+        for version in range(2, last + 1):
+            fed.feed(subjects.spec_record(job, version), SpecRecord(job=SPEC))
+        record = msgspec.structs.replace(fed.model.jobs[job].job, version=last, failure="it failed")
+        fed.feed(subjects.job_record(job), record)
+        assert list(fed.model.endings.crowded) == [job]
+        for version in range(2, last - VERSIONS_KEPT + 1):
+            fed.forget(subjects.spec_record(job, version))
+        assert not fed.model.endings.crowded
+        assert fed.model.jobs[job].is_complete
 
 
 class TestAMarkedJob:
