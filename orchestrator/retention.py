@@ -135,7 +135,7 @@ class Retention:
                 jobs.append(job)
             if len(jobs) == BATCH:
                 break
-        await pipelined(jobs, self._delete_results_of, at_once=DELETIONS_AT_ONCE)
+        await self._delete_results_of(jobs)
         free = [job for job in jobs if self._may_be_removed(job)]
         parts = [key for job in free for key in self._model.stored_parts(job)]
         await pipelined(parts, self._delete, at_once=WRITES_AT_ONCE)
@@ -194,22 +194,34 @@ class Retention:
                 self._may_delete, self._has_complained = True, False
         return self._may_delete
 
-    async def _delete_results_of(self, job: JobId) -> None:
-        """Of one that is being removed. Where that fails, its record tells why, and it is tried again later."""
-        entry = self._model.stored_job(job)
-        if entry is None or entry.record is None or entry.record.removal is None or not entry.record.removal.results:
-            return
-        try:
-            for record in [each for each in entry.executions.values() if each.may_have_objects]:
-                assert record.location is not None
+    async def _delete_results_of(self, jobs: Iterable[JobId]) -> None:
+        """Of those that are being removed with their results. What S3 does not delete blocks its job for a while."""
+        problems: dict[JobId, str] = {}
+        entries = [entry for job in jobs if (entry := self._model.stored_job(job)) is not None]
+        wanted = [entry for entry in entries if entry.record and entry.record.removal and entry.record.removal.results]
+
+        async def delete(record: ExecutionRecord) -> None:
+            assert record.location is not None
+            if record.job_id in problems:
+                return
+            try:
                 await self._locations.delete(record.location)
-        except (DeletionRefused, StorageUnavailable) as error:
-            self._may_delete = False
-            self._blocked[job] = self._clock() + AGAIN_SECONDS
-            problem = f"Its results cannot be deleted: {error.message}"
-            if entry.record.removal.problem != problem:
-                _log.warning("Job %s is not removed yet. %s", job, problem, extra=about(job=job))
-                await self._update(replace(entry.record, removal=replace(entry.record.removal, problem=problem)))
+            except (DeletionRefused, StorageUnavailable) as error:
+                problems[record.job_id] = f"Its results cannot be deleted: {error.message}"
+
+        published = [each for entry in wanted for each in entry.executions.values() if each.may_have_objects]
+        await pipelined(published, delete, at_once=DELETIONS_AT_ONCE)
+        again_at = self._clock() + AGAIN_SECONDS
+        self._blocked |= dict.fromkeys(problems, again_at)
+        await pipelined(problems, lambda job: self._tell_problem(job, problems[job]), at_once=WRITES_AT_ONCE)
+
+    async def _tell_problem(self, job: JobId, problem: str) -> None:
+        entry = self._model.stored_job(job)
+        if entry is None or entry.record is None or entry.record.removal is None:
+            return
+        if entry.record.removal.problem != problem:
+            _log.warning("Job %s is not removed yet. %s", job, problem, extra=about(job=job))
+            await self._update(replace(entry.record, removal=replace(entry.record.removal, problem=problem)))
 
     async def _delete_old_results(self) -> bool:
         if not self._results_seconds or not await self._deletion_is_allowed():
