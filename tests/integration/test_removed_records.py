@@ -41,6 +41,9 @@ class TestRemovedRecords:
             await mine.create(KEY, BindingRecord(public_key="U"))
             await eventually(lambda: others.model.bindings)
             await mine.delete(KEY)
+            mark = await bus.jetstream.get_last_msg(STREAM, f"$KV.{subjects.STATE_BUCKET}.{KEY}")
+            assert (mark.headers or {})["Nats-TTL"] == f"{removal_marks.MARK_SECONDS}s", "it goes by itself"
+            assert removal_marks.AWAY_SECONDS < removal_marks.MARK_SECONDS / 2
             assert (mine.model.bindings, mine.model.revision_of(KEY)) == ({}, 0)
             await eventually(lambda: not others.model.bindings)
             assert await others.read(KEY) is None

@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.endings import VERSIONS_KEPT
+from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.oldest import Oldest
 from orchestrator.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
-from orchestrator.retention import BATCH, due_jobs, marked
+from orchestrator.retention import BATCH, Retention, due_jobs, marked
+from orchestrator.store import Store
 from shared import subjects
 from shared.capacity import Capacity
 from shared.config import JobRetention
@@ -17,6 +19,7 @@ from shared.durations import Duration
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, SpecConfig, Task
 from shared.states import DesiredState, ExecutionState, JobState
+from shared.transport import Connection
 
 SECOND = 10**9
 SPEC = Job(name="a-job", type="batch", count=1, tasks=(Task(name="main", engine=SpecConfig(type="noop")),))
@@ -162,6 +165,18 @@ class TestAMarkedJob:
         fed.forget(subjects.execution_record(execution_key(job, 1, 0, 0)))
         assert fed.model.jobs[job].progress.state is JobState.COMPLETED
         assert not any(fed.model.pending.values()), "it is not placed again"
+
+    def test_is_not_removed_while_something_of_it_runs(self) -> None:
+        """A deposed leader may have placed a part of it at the last moment."""
+        fed = Fed()
+        job = fed.job("j-1")
+        fed.mark(job)
+        store = Store(Connection(["nats://127.0.0.1:1"]), fed.model)
+        retention = Retention(fed.model, store, Locations(None), settings=settings(), results_seconds=0)
+        assert retention._may_be_removed(job)
+        fed.execution(job, ExecutionState.RUNNING, ended_at=5)
+        assert not retention._may_be_removed(job)
+        assert fed.model.surplus, "it is stopped"
 
     def test_is_not_due_once_more(self) -> None:
         fed = Fed()
