@@ -62,6 +62,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     digest: "Future[bytes]"
 
     async def md5(self) -> bytes:
+        if self.digest.done():
+            return self.digest.result()
         return await asyncio.shield(asyncio.wrap_future(self.digest))
 
     def __repr__(self) -> str:
@@ -110,7 +112,10 @@ class ArchiveStream:
 
     async def __aexit__(self, *_: object) -> None:
         self._maker.stopping = True
-        await finish(self._close(), within=CLOSE_SECONDS)
+        if self._making is None or self._making.done():
+            self._maker.close()
+        else:
+            await finish(self._close(), within=CLOSE_SECONDS)
 
     def __aiter__(self) -> Self:
         return self

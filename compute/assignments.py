@@ -20,7 +20,6 @@ from shared.messages import (
     AssignmentsAnswered,
     CancelExecution,
     Order,
-    OutputRead,
     ReadOutput,
     Receipt,
     Register,
@@ -34,7 +33,7 @@ from shared.transport import Received
 
 _log = logging.getLogger(__name__)
 
-AT_ONCE = 64
+READS_AT_ONCE = 64
 DROPS_PER_LOG_LINE = 1000
 
 
@@ -86,7 +85,10 @@ def refusal(assignment: Assignment, offer: Offer) -> Rejected | None:
 
 
 class Orders:
-    """Answers orders as they come, some at once. `register` asks for a registration without waiting for it."""
+    """Answers orders as they come; those for which the disk is read, some at once.
+
+    `register` asks for a registration without waiting for it.
+    """
 
     def __init__(self, executions: Executions, offer: Offer, register: Callable[[], None]) -> None:
         self.dropped = 0
@@ -98,52 +100,57 @@ class Orders:
         return f"<Orders, {self.dropped} orders dropped>"
 
     async def run(self, received: AsyncIterator[Received]) -> None:
-        bound = asyncio.Semaphore(AT_ONCE)
+        bound = asyncio.Semaphore(READS_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             async for message in received:
-                await bound.acquire()
-                task = group.create_task(self._handle(message), name="order")
-                task.add_done_callback(lambda _: bound.release())
+                order = self._order(message)
+                if isinstance(order, ReadOutput):
+                    await bound.acquire()
+                    task = group.create_task(self._answer(message, order), name="read output")
+                    task.add_done_callback(lambda _: bound.release())
+                elif order is not None:
+                    await self._answer(message, order)
 
-    async def _handle(self, message: Received) -> None:
+    def _order(self, message: Received) -> Order | None:
         """An order without reply subject was not sent by the orchestrator: another node can make the server do that."""
+        if not message.reply:
+            self._drop("it has no reply subject")
+            return None
         try:
-            if not message.reply:
-                self._drop("it has no reply subject")
-                return
             order = decode(orders, message.payload)
-            if not _is_well_formed(order):
-                self._drop("it names an execution in a way that is not safe")
-                return
-            await message.respond(encode(await self._carry_out(order)))
         except UnknownMessage as error:
             self._drop(error.message)
+            return None
+        if not _is_well_formed(order):
+            self._drop("it names an execution in a way that is not safe")
+            return None
+        return order
+
+    async def _answer(self, message: Received, order: Order) -> None:
+        try:
+            answer = await self._executions.read_output(order) if isinstance(order, ReadOutput) else self._act(order)
+            await message.respond(encode(answer))
         except Exception:  # noqa: BLE001  # one bad order must not end the intake
             _log.exception("An order of %d bytes could not be carried out.", len(message.payload))
 
-    async def _carry_out(self, order: Order) -> Accepted | AssignmentsAnswered | Rejected | OutputRead:
+    def _act(
+        self, order: Assignment | Assignments | CancelExecution | Receipt | Register
+    ) -> Accepted | AssignmentsAnswered | Rejected:
         match order:
             case Assignment():
-                return await self._accept(order)
+                return self._accept(order)
             case Assignments(assignments=assignments):
-                return AssignmentsAnswered(answers=await self._accept_all(assignments))
+                return AssignmentsAnswered(answers=tuple(map(self._accept, assignments)))
             case CancelExecution(execution_id=execution_id, reason=reason):
                 self._executions.cancel(execution_id, reason)
             case Receipt(execution_ids=execution_ids):
                 self._executions.forget(execution_ids)
             case Register():
                 self._register()
-            case ReadOutput():
-                return await self._executions.read_output(order)
         return self._executions.accepted()
 
-    async def _accept(self, assignment: Assignment) -> Accepted | Rejected:
-        return refusal(assignment, self._offer) or await self._executions.accept(assignment)
-
-    async def _accept_all(self, assignments: Sequence[Assignment]) -> tuple[Accepted | Rejected, ...]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._accept(each), name="assignment") for each in assignments]
-        return tuple(task.result() for task in tasks)
+    def _accept(self, assignment: Assignment) -> Accepted | Rejected:
+        return refusal(assignment, self._offer) or self._executions.accept(assignment)
 
     def _drop(self, why: str) -> None:
         self.dropped += 1

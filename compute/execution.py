@@ -13,10 +13,12 @@ from msgspec.structs import replace
 from compute.engines import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.environment import EnvironmentPolicy
 from compute.held_execution import Activity, Execution, Stop
-from compute.journal import DISK_SECONDS, Entry, Happening, Journal, Phase
+from compute.journal import Journal
+from compute.journal_entry import Entry, Happening, Phase
 from compute.process_mark import ProcessMark
 from compute.reports import Reports
 from compute.upload import NotSent, Sent, Upload
+from compute.workspace import DISK_SECONDS
 from shared.aio import in_thread
 from shared.errors import TarponError
 from shared.ids import ExecutionId
@@ -99,18 +101,15 @@ class Supervisor:
 
     async def _run(self, execution: Execution) -> RunEnd:
         assignment = execution.entry.assignment
-        workspace = self._journal.workspace(execution.id)
-        resumed = execution.entry.phase is Phase.STARTED
-        if not resumed:
-            await in_thread(partial(workspace.create, assignment.task.result_paths), within=DISK_SECONDS)
         run = Run(
             execution_id=execution.id,
             task=assignment.task,
-            workspace=workspace,
+            workspace=self._journal.workspace(execution.id),
             environment=self._environment.for_task(assignment),
-            on_started=partial(self._started, execution),
+            prepare=partial(self._prepare, execution),
+            on_started=partial(self._started, execution, asyncio.get_running_loop()),
             resources=replace(assignment.resources, disk=assignment.resources.disk or self._disk_limit_bytes),
-            resumed=resumed,
+            resumed=execution.entry.phase is Phase.STARTED,
             on_progress=partial(self._progressed, execution),
         )
         limit_seconds = assignment.execution_timeout_seconds
@@ -137,9 +136,21 @@ class Supervisor:
     def _engine(self, execution: Execution) -> Engine:
         return self._engines[execution.entry.assignment.task.engine.type.lower()]
 
-    async def _started(self, execution: Execution, process: ProcessMark | None) -> None:
-        execution.entry = replace(execution.entry, process=process)
-        await self._happened(execution, Phase.STARTED, ExecutionStarted())
+    def _prepare(self, execution: Execution) -> None:
+        """Blocks. The entry comes first, because from now on something of this execution may have to be ended."""
+        execution.is_on_disk = True
+        self._journal.put(execution.entry)
+        self._journal.workspace(execution.id).create(execution.entry.assignment.task.result_paths)
+
+    def _started(
+        self, execution: Execution, loop: asyncio.AbstractEventLoop, process: ProcessMark | None
+    ) -> None:
+        """In whatever thread the engine is; it may write to the disk only if `_prepare` did."""
+        started = replace(execution.entry, process=process)
+        execution.entry = _moved(started, Phase.STARTED, ExecutionStarted())
+        if execution.is_on_disk:
+            self._journal.put(execution.entry)
+        loop.call_soon_threadsafe(self._tell, execution)
 
     def _progressed(self, execution: Execution, detail: str) -> None:
         """Not in the journal: after a restart of the node nobody needs it."""
@@ -150,19 +161,27 @@ class Supervisor:
         self._progressed(execution, f"Publishing, waiting for S3: {problem}")
 
     async def _gather(self, execution: Execution, exit_code: int) -> None:
-        workspace = self._journal.workspace(execution.id)
         run_seconds = max(0.0, time.time() - execution.entry.happenings[-1].at)
+        if execution.is_on_disk or execution.entry.publishes:
+            await in_thread(partial(self._gather_files, execution, exit_code, run_seconds), within=DISK_SECONDS)
+        else:
+            fact = TaskEnded(output=RunOutput(exit_code=exit_code), run_seconds=run_seconds)
+            execution.entry = _moved(execution.entry, Phase.ENDED, fact)
+            await self._journal.write(execution.entry)
+        self._tell(execution)
+
+    def _gather_files(self, execution: Execution, exit_code: int, run_seconds: float) -> None:
+        """Blocks."""
+        workspace = self._journal.workspace(execution.id)
         result_paths = execution.entry.assignment.task.result_paths
-
-        def gathered() -> Entry:
-            warnings = workspace.gather(result_paths, exit_code)
-            fact = TaskEnded(output=workspace.read_output(exit_code), run_seconds=run_seconds)
-            return _moved(
-                replace(execution.entry, warnings=warnings), Phase.ENDED, Happening(fact=fact, at=time.time())
-            )
-
-        execution.entry = await self._journal.record(gathered)
-        self._reports.tell(execution.id, execution.entry.happenings[-1], urgent=execution.entry.is_final)
+        if not execution.is_on_disk:
+            execution.is_on_disk = True
+            workspace.create(result_paths)
+        warnings = workspace.gather(result_paths, exit_code)
+        fact = TaskEnded(output=workspace.read_output(exit_code), run_seconds=run_seconds)
+        ended = _moved(replace(execution.entry, warnings=warnings), Phase.ENDED, fact)
+        self._journal.put(ended)
+        execution.entry = ended
 
     async def _publish(self, execution: Execution) -> None:
         upload = execution.upload = self._new_upload(execution, partial(self._waits_for_s3, execution))
@@ -182,13 +201,13 @@ class Supervisor:
                 await self._fail(execution, reason, detail)
             case Sent():
                 fact = _published(execution.entry, end, upload, time.monotonic() - begun)
-                await self._conclude(execution, Phase.PUBLISHED, fact)
+                self._conclude(execution, Phase.PUBLISHED, fact)
 
     async def _stopped(self, execution: Execution) -> None:
         match execution.stop:
             case Stop.CANCELLED:
                 await self._discard(execution)
-                await self._conclude(execution, Phase.CANCELLED, ExecutionCancelled(reason=execution.stop_reason))
+                self._conclude(execution, Phase.CANCELLED, ExecutionCancelled(reason=execution.stop_reason))
             case Stop.NODE_STOPS if execution.entry.phase in _UNFINISHED:
                 detail = "The node was stopped while the execution was on it."
                 await self._fail(execution, FailureReason.NODE_RESTARTED, detail)
@@ -196,10 +215,11 @@ class Supervisor:
                 pass
 
     async def _fail(self, execution: Execution, reason: FailureReason, detail: str) -> None:
-        output = await self._output_so_far(execution) if execution.entry.phase is Phase.STARTED else None
+        has_run = execution.is_on_disk and execution.entry.phase is Phase.STARTED
+        output = await self._output_so_far(execution) if has_run else None
         await self._discard(execution)
         fact = ExecutionFailed(reason=reason.value, detail=detail[:MAX_TEXT], output=output)
-        await self._conclude(execution, Phase.FAILED, fact)
+        self._conclude(execution, Phase.FAILED, fact)
 
     async def _output_so_far(self, execution: Execution) -> RunOutput | None:
         try:
@@ -209,28 +229,32 @@ class Supervisor:
 
     async def _discard(self, execution: Execution) -> None:
         """Nobody will read the files of what has failed, and the disk may be full of them."""
+        if not execution.is_on_disk:
+            return
         try:
             await in_thread(self._journal.workspace(execution.id).discard, within=DISK_SECONDS)
         except OSError as error:
             _log.warning("Files of execution %s cannot be removed: %s", execution.id, error)
 
-    async def _conclude(self, execution: Execution, phase: Phase, fact: AnyFact) -> None:
-        try:
-            await self._happened(execution, phase, fact)
-        except OSError as error:
-            # Told all the same: were the node to restart now, it would tell another end, which changes nothing.
-            _log.warning("The end of execution %s cannot be written to the journal: %s", execution.id, error)
-            self._reports.tell(execution.id, execution.entry.happenings[-1], urgent=True)
+    def _conclude(self, execution: Execution, phase: Phase, fact: AnyFact) -> None:
+        """Told without waiting for the disk.
 
-    async def _happened(self, execution: Execution, phase: Phase, fact: AnyFact) -> None:
-        happening = Happening(fact=fact, at=time.time())
-        execution.entry = _moved(execution.entry, phase, happening)
-        await self._journal.write(execution.entry)
-        self._reports.tell(execution.id, happening, urgent=execution.entry.is_final)
+        Were the node to be killed before the entry is there, it would publish again what is there already, or tell
+        another end, and neither changes anything.
+        """
+        execution.entry = _moved(execution.entry, phase, fact)
+        self._journal.note(execution.entry)
+        self._tell(execution)
+
+    def _tell(self, execution: Execution) -> None:
+        """What has happened and is not told yet."""
+        happenings = execution.entry.happenings[execution.told :]
+        execution.told += len(happenings)
+        self._reports.tell(execution.id, *happenings, urgent=execution.entry.is_final)
 
 
-def _moved(entry: Entry, phase: Phase, happening: Happening) -> Entry:
-    return replace(entry, phase=phase, happenings=(*entry.happenings, happening))
+def _moved(entry: Entry, phase: Phase, fact: AnyFact) -> Entry:
+    return replace(entry, phase=phase, happenings=(*entry.happenings, Happening(fact=fact, at=time.time())))
 
 
 def _left_seconds(entry: Entry) -> float | None:

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from compute.execution import Supervisor
 from compute.grants import Ask, Grants
 from compute.held_execution import Activity, Execution, Stop
-from compute.journal import Entry, Journal, Phase, new_entry
+from compute.journal import Journal
+from compute.journal_entry import Entry, Phase, new_entry
 from compute.logs import read_output
 from compute.reports import Reports
 from compute.slots import Slots
 from shared.ids import ExecutionId
-from shared.logs import about
 from shared.messages import Accepted, Assignment, Heartbeat, OutputRead, ReadOutput, Rejected
 from shared.signed_url import Grant
 
@@ -50,7 +50,8 @@ class Executions:
         self._inventories = 0
         self._stopping = False
         self._changed = asyncio.Condition()
-        self._to_delete: asyncio.Queue[ExecutionId] = asyncio.Queue()
+        self._to_delete: list[ExecutionId] = []
+        self._to_delete_any = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Executions: {len(self._held)} held, {self._slots!r}>"
@@ -86,19 +87,21 @@ class Executions:
         """Made last, so that every inventory with a higher number was taken later."""
         return Accepted(session=self.session, inventories=self._inventories)
 
-    async def accept(self, assignment: Assignment) -> Accepted | Rejected:
-        """Take it on, once: whoever offers it again hears the same, and may bring a fresher grant."""
+    def accept(self, assignment: Assignment) -> Accepted | Rejected:
+        """Take it on, once: whoever offers it again hears the same, and may bring a fresher grant.
+
+        It is in memory alone until its task is about to start. If this process dies before, the next one's inventory
+        does not name it, and it is offered again.
+        """
         grant = Grant(assignment.archive) if assignment.archive is not None else None
         held = self._held.get(assignment.execution_id)
         if held is not None:
             held.grants.offer(grant)
-            await held.accepted.wait()
-            return self.accepted() if held.id in self._held else _not_written("")
-        if assignment.execution_id in self._forgotten_set:
-            return self.accepted()
-        return await self._take_on(assignment, grant)
+        elif assignment.execution_id not in self._forgotten_set:
+            return self._take_on(assignment, grant)
+        return self.accepted()
 
-    async def _take_on(self, assignment: Assignment, grant: Grant | None) -> Accepted | Rejected:
+    def _take_on(self, assignment: Assignment, grant: Grant | None) -> Accepted | Rejected:
         if self._stopping:
             return Rejected(reason="NodeStopping", detail="The node is being stopped.", retryable=True)
         slot = self._slots.admit(assignment.resources)
@@ -107,16 +110,8 @@ class Executions:
         grants = Grants(assignment.execution_id, self._ask, grant)
         execution = Execution(new_entry(assignment), grants, slot)
         self._held[execution.id] = execution
-        try:
-            await self._journal.write(execution.entry)
-        except OSError as error:
-            del self._held[execution.id]
-            execution.release_slot()
-            return _not_written(str(error))
-        finally:
-            execution.accepted.set()
         self._start(execution)
-        _log.info("Execution %s is taken on.", execution.id, extra=execution.about)
+        _log.debug("Execution %s is taken on.", execution.id)
         return self.accepted()
 
     def adopt(self, entry: Entry) -> None:
@@ -124,7 +119,8 @@ class Executions:
         runs = entry.phase is Phase.STARTED
         slot = self._slots.occupy(entry.assignment.resources) if runs else None
         execution = Execution(entry, Grants(entry.execution_id, self._ask), slot)
-        execution.accepted.set()
+        execution.is_on_disk = True
+        execution.told = len(entry.happenings)
         self._held[execution.id] = execution
         self._reports.tell(execution.id, *entry.happenings, urgent=True)
         if entry.is_final:
@@ -167,12 +163,13 @@ class Executions:
     async def delete_forgotten(self) -> None:
         """Remove from disk what is forgotten, until cancelled; what is left is forgotten again after a restart."""
         while True:
-            execution_id = await self._to_delete.get()
+            await self._to_delete_any.wait()
+            self._to_delete_any.clear()
+            execution_ids, self._to_delete = self._to_delete, []
             try:
-                await self._journal.delete(execution_id)
+                await self._journal.delete(execution_ids)
             except OSError as error:
-                told = "The folder of execution %s cannot be removed: %s"
-                _log.warning(told, execution_id, error, extra=about(execution=execution_id))
+                _log.warning("What ended executions left cannot be removed: %s", error)
 
     def take_nothing_on(self) -> None:
         """From now on, until the end of this process; heartbeats say so."""
@@ -201,8 +198,9 @@ class Executions:
         _log.info("Execution %s is over: %s.", execution.id, execution.entry.phase.value, extra=execution.about)
         if execution.stop is Stop.SETTLED:
             self._drop(execution.id)
-        async with self._changed:
-            self._changed.notify_all()
+        if self._stopping:
+            async with self._changed:
+                self._changed.notify_all()
 
     def _drop(self, execution_id: ExecutionId) -> None:
         del self._held[execution_id]
@@ -211,8 +209,5 @@ class Executions:
             self._forgotten_set.discard(self._forgotten[0])
         self._forgotten.append(execution_id)
         self._forgotten_set.add(execution_id)
-        self._to_delete.put_nowait(execution_id)
-
-
-def _not_written(why: str) -> Rejected:
-    return Rejected(reason="JournalNotWritten", detail=f"The node's disk does not work: {why}", retryable=True)
+        self._to_delete.append(execution_id)
+        self._to_delete_any.set()

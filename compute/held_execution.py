@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from compute.grants import Grants
-from compute.journal import Entry
+from compute.journal_entry import Entry
 from compute.slots import Slot
 from compute.upload import Upload
 from shared.ids import ExecutionId
@@ -40,8 +40,10 @@ class Execution:
         self.upload: Upload | None = None
         self.stop: Stop | None = None
         self.stop_reason = ""
-        self.accepted = asyncio.Event()
-        """Set when the journal has it, or could not be written."""
+        self.is_on_disk = False
+        """Whether there is an entry in the journal, or a folder, before its end."""
+        self.told = 0
+        """How many of its happenings have been handed on to be reported."""
         self._slot = slot
         self._scope: asyncio.Timeout | None = None
 

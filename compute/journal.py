@@ -1,171 +1,136 @@
 """What the node remembers of unfinished work, so that its own death loses nothing.
 
-One folder per execution, `<id>/journal.json` beside the workspace and the result. It is written before the node says
-that it has an execution, at each later phase, and is deleted on the orchestrator's receipt. A URL is never in it.
+It is one file, to which an execution's entry is added anew at each phase, from before its task is started until the
+orchestrator's receipt. What is only queued has none: the orchestrator offers it again. A URL is never in it. Whoever
+works in a thread already writes there; what comes from the event loop is written by one thread, as much at a time as
+has come.
 
 It is not synced: after a power cut an entry may be damaged or gone. Then the orchestrator learns from the inventory
 that the node does not hold the execution, which is safe, while a sync would cost every execution milliseconds.
 """
 
 import asyncio
-import enum
 import logging
-import shutil
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from compute import private_file
-from compute.process_mark import ProcessMark
+from compute.journal_entry import DamagedEntry, Entry, encode_entry
+from compute.journal_file import LEAST_REWRITTEN_BYTES, JournalFile, forgetting_line, line
+from compute.journal_reading import read_journal
 from compute.workspace import Workspace, remove_tree
-from shared.aio import in_thread
+from compute.write_batches import WriteBatches
+from shared.aio import settled
 from shared.ids import ExecutionId, is_safe_id
-from shared.job_rules import NO_PUBLISHERS
-from shared.messages import AnyFact, Assignment
+from shared.logs import about
 
 _log = logging.getLogger(__name__)
 
-FILE = "journal.json"
+FILE = "journal.jsonl"
 WRITE_SECONDS = 60.0
 """How long a disk may take before a write counts as failed."""
-DISK_SECONDS = 600.0
-"""How long moving or removing the folders of one execution may take."""
-
-
-class Phase(enum.StrEnum):
-    ACCEPTED = "accepted"
-    STARTED = "started"
-    ENDED = "ended"
-    """The task has ended and the result folder is complete."""
-    PUBLISHED = "published"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-_FINAL = frozenset({Phase.PUBLISHED, Phase.FAILED, Phase.CANCELLED})
-
-
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact with the time of this machine's clock, seconds since 1970, at which it happened."""
-
-    fact: AnyFact
-    at: float
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    assignment: Assignment
-    phase: Phase
-    happenings: tuple[Happening, ...] = ()
-    process: ProcessMark | None = None
-    warnings: tuple[str, ...] = ()
-    schema: int = 1
-
-    @property
-    def execution_id(self) -> ExecutionId:
-        return self.assignment.execution_id
-
-    @property
-    def publishes(self) -> bool:
-        return self.assignment.task.publisher.type.lower() not in NO_PUBLISHERS
-
-    @property
-    def is_final(self) -> bool:
-        """Nothing is left to do but to tell the orchestrator, until it says that it knows."""
-        return self.phase in _FINAL or (self.phase is Phase.ENDED and not self.publishes)
-
-
-def new_entry(assignment: Assignment) -> Entry:
-    return Entry(assignment=msgspec.structs.replace(assignment, archive=None), phase=Phase.ACCEPTED)
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Entry)
-
-
-class DamagedEntry(msgspec.Struct, frozen=True):
-    """An entry that could not be read and was set aside."""
-
-    execution_id: ExecutionId
-    why: str
 
 
 class Journal:
-    """All entries below `root`. Its threads are its own, so that packing results cannot make an order wait."""
+    """All entries, in a file beside `root`; below that, each execution has its folder.
 
-    def __init__(self, root: Path) -> None:
+    `put` and `recover` block, and may be called in any thread. All else is for the event loop, whose writes have a
+    thread of their own, so that packing results cannot make an end wait.
+    """
+
+    def __init__(self, root: Path, *, least_rewritten_bytes: int = LEAST_REWRITTEN_BYTES) -> None:
         self._root = root
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
+        self._file = JournalFile(root.with_name(FILE), least_rewritten_bytes=least_rewritten_bytes)
+        self._entries: dict[ExecutionId, Entry] = {}
+        """What the file says."""
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._batches: WriteBatches[Entry] = WriteBatches(self._thread, self.put)
 
     def __repr__(self) -> str:
-        return f"<Journal {self._root}>"
+        return f"<Journal {self._root}, {len(self._entries)} entries>"
 
     def workspace(self, execution_id: ExecutionId) -> Workspace:
-        return Workspace(self._folder(execution_id))
+        return Workspace(self._root / execution_id)
+
+    def put(self, *entries: Entry) -> None:
+        """Each is an execution's only one from now on. Raises OSError."""
+        lines = b"".join(map(_line, entries))
+        with self._lock:
+            self._file.append(lines)
+            self._entries.update((entry.execution_id, entry) for entry in entries)
+            self._rewrite_if_large()
 
     async def write(self, entry: Entry) -> None:
         """Returns, also when cancelled, only when the entry is written or could not be. Raises OSError."""
-        await in_thread(partial(self._write, entry), within=WRITE_SECONDS, pool=self._threads)
+        await settled(self._batches.add(entry), within=WRITE_SECONDS)
 
-    async def record(self, make: Callable[[], Entry]) -> Entry:
-        """As `write`, of an entry that is made in the same thread, by work on the execution's folder."""
+    def note(self, entry: Entry) -> None:
+        """Write it soon.
 
-        def made_and_written() -> Entry:
-            entry = make()
-            self._write(entry)
-            return entry
+        That it could not be written is only logged: an end is told all the same, and were the node to restart then, it
+        would tell another one, which changes nothing.
+        """
+        self._batches.add(entry).add_done_callback(_log_failure)
 
-        return await in_thread(made_and_written, within=DISK_SECONDS, pool=self._threads)
-
-    async def delete(self, execution_id: ExecutionId) -> None:
-        """Forget the entry first, then what it leaves on disk, which may take longer. Raises OSError."""
-        await asyncio.to_thread(self._delete, self._folder(execution_id))
+    async def delete(self, execution_ids: Sequence[ExecutionId]) -> None:
+        """Forget the entries first, then what they leave on disk, which may take longer. Raises OSError."""
+        await self._batches.written()  # else a line that is late would stand behind the one that forgets it
+        await asyncio.to_thread(self._delete, execution_ids)
 
     def recover(self) -> Iterator[Entry | DamagedEntry]:
         """What an earlier process of this node left. Blocks; meant for the start."""
         private_file.make_folder(self._root)
+        with self._lock:
+            found = read_journal(self._file.read(), self._root)
+            self._entries = found.entries
+            self._file.rewrite(map(_line, self._entries.values()))
+        found.forget_earlier()
         for folder in sorted(self._root.iterdir()):
-            if not is_safe_id(folder.name) or not folder.is_dir():
-                continue
-            found = self._read(folder)
-            if found is None:
-                remove_tree(folder)  # never accepted, or already forgotten
-            else:
-                yield found
+            if folder.name not in found.entries and is_safe_id(folder.name) and folder.is_dir():
+                remove_tree(folder)  # never started, or already forgotten
+        yield from found.damaged
+        yield from list(found.entries.values())
 
-    def close(self) -> None:
-        self._threads.shutdown()
+    async def close(self) -> None:
+        """When all is written."""
+        await self._batches.written()
+        await asyncio.to_thread(self._close)
 
-    def _folder(self, execution_id: ExecutionId) -> Path:
-        return self._root / execution_id
+    def _delete(self, execution_ids: Sequence[ExecutionId]) -> None:
+        with self._lock:
+            known = [each for each in execution_ids if each in self._entries]
+            if known:
+                self._file.append(b"".join(map(forgetting_line, known)))
+                for execution_id in known:
+                    del self._entries[execution_id]
+                self._rewrite_if_large()
+        for execution_id in execution_ids:
+            try:
+                remove_tree(self._root / execution_id)
+            except OSError as error:
+                told = "The folder of execution %s cannot be removed: %s"
+                _log.warning(told, execution_id, error, extra=about(execution=execution_id))
 
-    def _write(self, entry: Entry) -> None:
-        folder = self._folder(entry.execution_id)
-        private_file.make_folder(folder)
-        private_file.replace(folder / FILE, _encoder.encode(entry))
+    def _close(self) -> None:
+        self._thread.shutdown()
+        with self._lock:
+            self._file.close()
 
-    def _delete(self, folder: Path) -> None:
-        (folder / FILE).unlink(missing_ok=True)
-        remove_tree(folder)
+    def _rewrite_if_large(self) -> None:
+        if self._file.is_large:
+            try:
+                self._file.rewrite(map(_line, self._entries.values()))
+            except OSError as error:
+                _log.warning("%r cannot be rewritten and goes on growing: %s", self._file, error)
 
-    def _read(self, folder: Path) -> Entry | DamagedEntry | None:
-        path = folder / FILE
-        try:
-            entry = _decoder.decode(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return self._set_aside(folder, str(error))
-        if entry.execution_id != folder.name:
-            return self._set_aside(folder, "the entry is of another execution")
-        return entry
 
-    def _set_aside(self, folder: Path, why: str) -> DamagedEntry:
-        aside = self._root.with_name("damaged") / folder.name
-        private_file.make_folder(aside.parent)
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-        _log.error("The journal of execution %s cannot be read (%s) and was moved to %s.", folder.name, why, aside)
-        return DamagedEntry(ExecutionId(folder.name), why)
+def _line(entry: Entry) -> bytes:
+    return line(entry.execution_id, encode_entry(entry))
+
+
+def _log_failure(written: "asyncio.Future[None]") -> None:
+    if not written.cancelled() and (error := written.exception()) is not None:
+        _log.warning("The end of an execution cannot be written to the journal: %s", error)

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from compute.engines import Engine, OutlivingEngine
 from compute.executions import Executions
-from compute.journal import DamagedEntry, Entry, Happening, Journal, Phase
+from compute.journal import Journal
+from compute.journal_entry import DamagedEntry, Entry, Happening, Phase
 from compute.reports import Reports
 from shared.logs import about
 from shared.messages import ExecutionFailed

@@ -6,13 +6,12 @@ is not in the journal, and travels apart from what an older orchestrator underst
 """
 
 import asyncio
-import itertools
 import time
 
 from msgspec.structs import replace
 
 from compute.backoff import Backoff
-from compute.journal import Happening
+from compute.journal_entry import Happening
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.messages import AnyFact, ExecutionProgressed, Report, encode
@@ -30,7 +29,9 @@ class Reports:
         self._connection = connection
         self._subject = subject
         self._waiting: dict[ExecutionId, list[Happening]] = {}
-        self._held: dict[ExecutionId, asyncio.TimerHandle] = {}
+        self._held: dict[ExecutionId, float] = {}
+        """Until when, by the loop's clock, in this order."""
+        self._release_timer: asyncio.TimerHandle | None = None
         self._due: asyncio.Queue[ExecutionId] = asyncio.Queue()
         self._in_hand: set[ExecutionId] = set()
         """Executions that are in `_due` or being sent."""
@@ -49,8 +50,7 @@ class Reports:
         if urgent:
             self._release(execution_id)
         elif execution_id not in self._held and execution_id not in self._in_hand:
-            loop = asyncio.get_running_loop()
-            self._held[execution_id] = loop.call_later(HOLD_SECONDS, self._release, execution_id)
+            self._hold(execution_id)
 
     def is_waiting(self, execution_id: ExecutionId) -> bool:
         return execution_id in self._waiting
@@ -68,10 +68,24 @@ class Reports:
             for number in range(AT_ONCE):
                 senders.create_task(self._send_due(), name=f"reports-{number}")
 
+    def _hold(self, execution_id: ExecutionId) -> None:
+        loop = asyncio.get_running_loop()
+        self._held[execution_id] = loop.time() + HOLD_SECONDS
+        if self._release_timer is None:
+            self._release_timer = loop.call_later(HOLD_SECONDS, self._release_held)
+
+    def _release_held(self) -> None:
+        """Those whose time is over; one timer serves all, because most of them are released before."""
+        loop = asyncio.get_running_loop()
+        self._release_timer = None
+        for execution_id, until in list(self._held.items()):
+            if until > loop.time():
+                self._release_timer = loop.call_at(until, self._release_held)
+                return
+            self._release(execution_id)
+
     def _release(self, execution_id: ExecutionId) -> None:
-        timer = self._held.pop(execution_id, None)
-        if timer is not None:
-            timer.cancel()
+        self._held.pop(execution_id, None)
         if execution_id not in self._in_hand:
             self._in_hand.add(execution_id)
             self._due.put_nowait(execution_id)
@@ -90,7 +104,8 @@ class Reports:
     async def _send(self, execution_id: ExecutionId) -> None:
         pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while happenings := self._waiting.get(execution_id):
-            await self._connection.wait_connected()
+            if not self._connection.connected:
+                await self._connection.wait_connected()
             count = _count_together(happenings)
             report = encode(_report(execution_id, happenings[:count]))
             try:
@@ -110,9 +125,11 @@ class Reports:
 
 def _count_together(happenings: list[Happening]) -> int:
     """How many of the first ones are progress, or are none."""
-    kinds = itertools.groupby(isinstance(each.fact, ExecutionProgressed) for each in happenings)
-    _, first = next(kinds)
-    return sum(1 for _ in first)
+    is_progress = isinstance(happenings[0].fact, ExecutionProgressed)
+    for count, each in enumerate(happenings):
+        if isinstance(each.fact, ExecutionProgressed) is not is_progress:
+            return count
+    return len(happenings)
 
 
 def _report(execution_id: ExecutionId, happenings: list[Happening]) -> Report:

@@ -94,7 +94,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                     config, node, journal=journal, uploading=uploading, connection=connection, ready=ready or _nobody
                 )
         finally:
-            await finish(asyncio.to_thread(journal.close), within=DRAIN_SECONDS)
+            await finish(journal.close(), within=DRAIN_SECONDS)
 
 
 async def _serve(

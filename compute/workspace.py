@@ -22,6 +22,8 @@ from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
 
 STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
 MAX_NAME_BYTES = 255
+DISK_SECONDS = 600.0
+"""How long making, moving or removing the folders of one execution may take."""
 RESULT_FOLDER_MODE = 0o755
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -48,7 +48,11 @@ async def in_thread(act: Callable[[], T], *, within: float, pool: Executor | Non
 
     Raises TimeoutError when it has not ended after `within` seconds; the thread then goes on.
     """
-    future = asyncio.get_running_loop().run_in_executor(pool, act)
+    return await settled(asyncio.get_running_loop().run_in_executor(pool, act), within=within)
+
+
+async def settled(future: "asyncio.Future[T]", *, within: float) -> T:
+    """Wait for what cannot be undone, to its end even while the caller is being cancelled; else as `in_thread`."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:

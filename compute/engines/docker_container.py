@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.docker_api import ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
@@ -35,8 +36,8 @@ from compute.engines.docker_spec import (
 )
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.limit_ends import out_of_memory, over_disk, over_output
-from compute.workspace import STDERR
-from shared.aio import finish, first_of
+from compute.workspace import DISK_SECONDS, STDERR
+from shared.aio import finish, first_of, in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class ContainerRun:
         async with self._api.attached(self._name) as chunks:
             await finish(self._api.start(self._name), within=START_SECONDS)
             self._started = True
-            await self._run.on_started(None)
+            await in_thread(partial(self._run.on_started, None), within=DISK_SECONDS)
             with contextlib.closing(self._outputs):
                 await asyncio.to_thread(self._outputs.open)
                 async for chunk in chunks:
@@ -272,6 +273,7 @@ class ContainerRun:
 
     def _open_folders(self) -> None:
         """The image's user may be any, and has to be able to write here."""
+        self._run.prepare()
         hosts_file(self._run).write_text(HOSTS, encoding="ascii")
         for each in self._run.task.result_paths:
             self._run.workspace.place(each.path).chmod(RESULT_FOLDER_MODE)

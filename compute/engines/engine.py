@@ -1,6 +1,6 @@
 """What an engine is asked for and what it answers."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,17 +14,22 @@ from shared.states import FailureReason
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One task to be run. The engine awaits `on_started` once, when the task runs, with what recognises it later.
+    """One task to be run.
+
+    The engine calls `prepare` before anything of the task exists, and `on_started` once, when the task runs, with what
+    recognises it later. Both write to the disk, so they are called in a thread, and raise OSError. An engine whose
+    tasks neither need their workspace nor leave anything behind does not call `prepare`, and `on_started` anywhere.
 
     `resumed`: an earlier process of this node has started it, in an engine whose tasks outlive the node. It is found
-    again, its output is complete at the end, and `on_started` is not awaited.
+    again, its output is complete at the end, and neither is called.
     """
 
     execution_id: ExecutionId
     task: Task
     workspace: Workspace
     environment: Mapping[str, str] = field(repr=False)
-    on_started: Callable[[ProcessMark | None], Awaitable[None]] = field(repr=False)
+    on_started: Callable[[ProcessMark | None], None] = field(repr=False)
+    prepare: Callable[[], None] = field(default=lambda: None, repr=False)
     resources: Capacity = field(default_factory=Capacity)
     """What the task may use, where the engine can enforce it; zero is no limit."""
     resumed: bool = False

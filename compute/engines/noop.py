@@ -15,7 +15,7 @@ class NoopEngine:
         pass
 
     async def run(self, run: Run) -> RunEnd:
-        await run.on_started(None)
+        run.on_started(None)
         return Exited(0)
 
     def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:  # noqa: ARG002  # nothing runs

@@ -42,6 +42,8 @@ MOST_CHECK_SECONDS = 1.0
 PAUSE_SHARE = 20.0
 """Between two looks passes so many times the duration of a look, within CHECK_SECONDS and MOST_CHECK_SECONDS."""
 START_SECONDS = 60.0
+AT_ONCE_SECONDS = 0.01
+"""So long the thread that has started a task waits for its end: less work than to have the event loop told of it."""
 
 
 class ProcessParams(msgspec.Struct, frozen=True, kw_only=True, rename=lambda name: name.replace("_", "")):
@@ -116,20 +118,33 @@ class ProcessEngine:
         group = ProcessGroup(run.execution_id, self._strays)
         broken: Broken | None = None
         try:
-            try:
-                await in_thread(partial(self._start, group, params, run), within=START_SECONDS)
-            except (OSError, ValueError) as error:
-                return _not_started(params.command[0], error)
-            await run.on_started(group.mark)
-            broken = await first_of(self._ended_or_broken(group, run), self._over_disk(run))
+            end = await in_thread(partial(self._begin, group, params, run), within=START_SECONDS)
+            if end is None:
+                broken = await first_of(self._ended_or_broken(group, run), self._over_disk(run))
         finally:
-            # Whoever breaks a limit would break it further while being asked to stop.
-            grace_seconds = 0.0 if broken else self._grace_seconds
-            await finish(group.end(grace_seconds), within=grace_seconds + START_SECONDS)
-        return broken or Exited(group.exit_code)
+            if not group.is_gone:
+                # Whoever breaks a limit would break it further while being asked to stop.
+                grace_seconds = 0.0 if broken else self._grace_seconds
+                await finish(group.end(grace_seconds), within=grace_seconds + START_SECONDS)
+        return end or broken or Exited(group.exit_code)
 
     def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:
         return kill_left_over(process, execution_id)
+
+    def _begin(self, group: ProcessGroup, params: ProcessParams, run: Run) -> RunEnd | None:
+        """The end of a task that cannot be started, or that is over in a moment, which one thread alone sees to."""
+        run.prepare()
+        try:
+            self._start(group, params, run)
+        except (OSError, ValueError) as error:
+            return _not_started(params.command[0], error)
+        if group.is_gone:  # it took so long to start that nobody waits for it any more
+            return None
+        run.on_started(group.mark)
+        if not group.ends_within(min(AT_ONCE_SECONDS, self._check_seconds)):
+            return None
+        group.end_rest()
+        return self._broken(None, run) or Exited(group.exit_code)
 
     def _start(self, group: ProcessGroup, params: ProcessParams, run: Run) -> None:
         folder = run.workspace.place(params.working_directory)

@@ -7,6 +7,7 @@ blocks for milliseconds. The end is seen through a pidfd.
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ class ProcessGroup:
         self._leader: subprocess.Popen[bytes] | None = None
         self._mark: ProcessMark | None = None
         self._unwanted = False
+        self._gone = False
 
     def __repr__(self) -> str:
         return f"<ProcessGroup {self._leader.pid if self._leader else 'not started'}>"
@@ -55,6 +57,11 @@ class ProcessGroup:
     def mark(self) -> ProcessMark:
         assert self._mark is not None
         return self._mark
+
+    @property
+    def is_gone(self) -> bool:
+        """It was started, and nothing of it is left."""
+        return self._gone
 
     @property
     def exit_code(self) -> int:
@@ -80,8 +87,30 @@ class ProcessGroup:
         if self._unwanted:
             self._signal(signal.SIGKILL)
             self._leader.wait()
+            self._gone = True
         else:
             self._strays.begins(self._mark, self._execution_id)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether its leader has ended by then. Blocks."""
+        descriptor = os.pidfd_open(self.pid)
+        try:
+            end = select.poll()
+            end.register(descriptor, select.POLLIN)
+            return bool(end.poll(seconds * 1000))
+        finally:
+            os.close(descriptor)
+
+    def end_rest(self) -> None:
+        """When its leader has ended. What then still `is_gone` not is on its way there. Blocks for moments."""
+        assert self._leader is not None
+        # Before the leader is waited for: until then its number, which names the group, belongs to nobody else.
+        self._signal(signal.SIGKILL)
+        self._leader.wait()
+        if self._mark is not None and self._strays.ends(self._mark):
+            self._strays.end_ownerless()
+        self._reap_orphans()
+        self._gone = not self._signal(0)
 
     def kill(self) -> None:
         """At once, and from any thread: no process of the group can be started any more. `end` has to follow."""
@@ -96,18 +125,16 @@ class ProcessGroup:
         self._unwanted = True
         if self._leader is None:
             return
-        if not self._leader_has_ended():
+        if self._leader.returncode is None and not self._leader_has_ended():
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds):
                     await process_ended(self.pid)
-        # Before the leader is waited for: until then its number, which names the group, belongs to nobody else.
-        self._signal(signal.SIGKILL)
-        await process_ended(self.pid)
-        self._leader.wait()
-        if self._mark is not None and self._strays.ends(self._mark):
-            await in_thread_if_any(self._strays.end_ownerless)
-        await self._gone()
+        if self._leader.returncode is None:
+            self._signal(signal.SIGKILL)
+            await process_ended(self.pid)
+            await in_thread_if_any(self.end_rest)
+        await self._rest_gone()
 
     def _leader_has_ended(self) -> bool:
         """Without taking its exit status, so that its number stays reserved."""
@@ -116,13 +143,14 @@ class ProcessGroup:
         except ChildProcessError:
             return True
 
-    async def _gone(self) -> None:
+    async def _rest_gone(self) -> None:
         """The rest was sent SIGKILL, which takes a moment; what nobody reaps is not waited for any longer."""
         for _ in range(GONE_POLLS):
-            self._reap_orphans()
-            if not self._signal(0):
+            if self._gone:
                 return
             await asyncio.sleep(POLL_SECONDS)
+            self._reap_orphans()
+            self._gone = not self._signal(0)
 
     def _reap_orphans(self) -> None:
         """What lost its parent is a child of this process, if it is a subreaper or the first one of a container."""

@@ -14,7 +14,8 @@ from compute.environment import EnvironmentPolicy
 from compute.execution import Supervisor
 from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
-from compute.journal import Entry, Journal, Phase, new_entry
+from compute.journal import Journal
+from compute.journal_entry import Entry, Phase, new_entry
 from compute.process_mark import ProcessMark
 from compute.reports import Reports
 from compute.slots import Slots

@@ -2,7 +2,7 @@
 
 import time
 
-from compute.journal import Happening
+from compute.journal_entry import Happening
 from compute.reports import Reports
 from shared import messages, subjects
 from shared.aio import background

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from compute.journal import FILE, DamagedEntry, Entry, Happening, Journal, Phase, new_entry
+from compute.journal import FILE, Journal
+from compute.journal_entry import DamagedEntry, Entry, Happening, Phase, new_entry
 from compute.process_mark import ProcessMark
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId

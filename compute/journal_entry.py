@@ -1,0 +1,68 @@
+"""What is remembered of one execution: its assignment, how far it is, and what has happened to it."""
+
+import enum
+
+import msgspec
+
+from compute.process_mark import ProcessMark
+from shared.ids import ExecutionId
+from shared.job_rules import NO_PUBLISHERS
+from shared.messages import AnyFact, Assignment
+
+
+class Phase(enum.StrEnum):
+    ACCEPTED = "accepted"
+    """On disk: the task is about to be started, and may have been."""
+    STARTED = "started"
+    ENDED = "ended"
+    """The task has ended and the result folder is complete."""
+    PUBLISHED = "published"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_FINAL = frozenset({Phase.PUBLISHED, Phase.FAILED, Phase.CANCELLED})
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact with the time of this machine's clock, seconds since 1970, at which it happened."""
+
+    fact: AnyFact
+    at: float
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    assignment: Assignment
+    phase: Phase
+    happenings: tuple[Happening, ...] = ()
+    process: ProcessMark | None = None
+    warnings: tuple[str, ...] = ()
+    schema: int = 1
+
+    @property
+    def execution_id(self) -> ExecutionId:
+        return self.assignment.execution_id
+
+    @property
+    def publishes(self) -> bool:
+        return self.assignment.task.publisher.type.lower() not in NO_PUBLISHERS
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing is left to do but to tell the orchestrator, until it says that it knows."""
+        return self.phase in _FINAL or (self.phase is Phase.ENDED and not self.publishes)
+
+
+def new_entry(assignment: Assignment) -> Entry:
+    return Entry(assignment=msgspec.structs.replace(assignment, archive=None), phase=Phase.ACCEPTED)
+
+
+encode_entry = msgspec.json.Encoder().encode
+decode_entry = msgspec.json.Decoder(Entry).decode
+
+
+class DamagedEntry(msgspec.Struct, frozen=True):
+    """An entry that could not be read and was set aside."""
+
+    execution_id: ExecutionId
+    why: str
