@@ -111,6 +111,7 @@ class Supervisor:
             resources=replace(assignment.resources, disk=assignment.resources.disk or self._disk_limit_bytes),
             resumed=execution.entry.phase is Phase.STARTED,
             on_progress=partial(self._progressed, execution),
+            on_exited=partial(self._gather_files, execution),
         )
         limit_seconds = assignment.execution_timeout_seconds
         deadline = asyncio.timeout(_left_seconds(execution.entry))
@@ -161,17 +162,20 @@ class Supervisor:
         self._progressed(execution, f"Publishing, waiting for S3: {problem}")
 
     async def _gather(self, execution: Execution, exit_code: int) -> None:
-        run_seconds = max(0.0, time.time() - execution.entry.happenings[-1].at)
-        if execution.is_on_disk or execution.entry.publishes:
-            await in_thread(partial(self._gather_files, execution, exit_code, run_seconds), within=DISK_SECONDS)
+        if execution.entry.phase is Phase.ENDED:
+            pass  # the engine's thread has done it
+        elif execution.is_on_disk or execution.entry.publishes:
+            await in_thread(partial(self._gather_files, execution, exit_code), within=DISK_SECONDS)
         else:
-            fact = TaskEnded(output=RunOutput(exit_code=exit_code), run_seconds=run_seconds)
+            output = RunOutput(exit_code=exit_code)
+            fact = TaskEnded(output=output, run_seconds=_seconds_since_start(execution.entry))
             execution.entry = _moved(execution.entry, Phase.ENDED, fact)
             await self._journal.write(execution.entry)
         self._tell(execution)
 
-    def _gather_files(self, execution: Execution, exit_code: int, run_seconds: float) -> None:
+    def _gather_files(self, execution: Execution, exit_code: int) -> None:
         """Blocks."""
+        run_seconds = _seconds_since_start(execution.entry)
         workspace = self._journal.workspace(execution.id)
         result_paths = execution.entry.assignment.task.result_paths
         if not execution.is_on_disk:
@@ -255,6 +259,10 @@ class Supervisor:
 
 def _moved(entry: Entry, phase: Phase, fact: AnyFact) -> Entry:
     return replace(entry, phase=phase, happenings=(*entry.happenings, Happening(fact=fact, at=time.time())))
+
+
+def _seconds_since_start(entry: Entry) -> float:
+    return max(0.0, time.time() - entry.happenings[-1].at)
 
 
 def _left_seconds(entry: Entry) -> float | None:

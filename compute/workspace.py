@@ -13,6 +13,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from compute import private_file
@@ -32,15 +33,22 @@ class Workspace:
     """The two folders of one execution below `root`. Every method blocks on the disk."""
 
     def __init__(self, root: Path) -> None:
-        self.folder = root / "workspace"
-        self.result = root / "result"
+        self.root = root
+
+    @cached_property
+    def folder(self) -> Path:
+        return self.root / "workspace"
+
+    @cached_property
+    def result(self) -> Path:
+        return self.root / "result"
 
     def __repr__(self) -> str:
         return f"<Workspace {self.folder}>"
 
     def create(self, result_paths: Sequence[ResultPath]) -> None:
-        private_file.make_folder(self.folder)
-        private_file.make_folder(self.result)
+        for folder in (self.folder, self.result):
+            private_file.make_folder(folder)
         for each in result_paths:
             self.place(each.path).mkdir(mode=RESULT_FOLDER_MODE, parents=True, exist_ok=True)
         for name in (STDOUT, STDERR):
@@ -59,7 +67,7 @@ class Workspace:
         Nothing is copied and no link is followed. A result path that is no folder any more is an empty folder there.
         A node that died in the middle of this may do it again.
         """
-        (self.result / EXIT_CODE).write_text(str(exit_code), encoding="ascii")
+        (self.result / EXIT_CODE).write_bytes(b"%d" % exit_code)
         deepest_first = sorted(result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True)
         return tuple(warning for each in deepest_first if (warning := self._take(each)))
 
@@ -141,6 +149,8 @@ def _beginning(path: Path) -> tuple[str, bool]:
 
 def remove_tree(root: Path) -> None:
     """Remove a folder and all in it, also what a task has made read-only or too deep to be named. Absent is fine."""
+    if not os.path.lexists(root):  # as for a task without files; the rest would cost more
+        return
     with contextlib.suppress(RecursionError):
         shutil.rmtree(root, ignore_errors=True)
     if root.is_symlink():

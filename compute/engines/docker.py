@@ -46,7 +46,7 @@ LOOK_EVERY_SECONDS = 10.0
 CLOSE_SECONDS = 10.0
 
 
-class DockerEngine:
+class DockerEngine(OutlivingEngine):
     """Made by `open`. It is `available` while the engine answers."""
 
     name = "docker"

@@ -1,8 +1,9 @@
 """What an engine is asked for and what it answers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from compute.process_mark import ProcessMark
 from compute.workspace import Workspace
@@ -30,6 +31,9 @@ class Run:
     environment: Mapping[str, str] = field(repr=False)
     on_started: Callable[[ProcessMark | None], None] = field(repr=False)
     prepare: Callable[[], None] = field(default=lambda: None, repr=False)
+    on_exited: Callable[[int], None] = field(default=lambda _: None, repr=False)
+    """Blocks, and completes the result folder. An engine that is in a thread anyway may call it before it answers
+    `Exited`, which saves another one."""
     resources: Capacity = field(default_factory=Capacity)
     """What the task may use, where the engine can enforce it; zero is no limit."""
     resumed: bool = False
@@ -74,20 +78,26 @@ class Engine(Protocol):
         """
 
 
-@runtime_checkable
-class OutlivingEngine(Engine, Protocol):
-    """An engine whose tasks go on when this process ends without stopping them, and which may be away itself."""
+class OutlivingEngine(ABC):
+    """An engine whose tasks go on when this process ends without stopping them, and which may be away itself.
+
+    Such an engine says so by its class: to ask whether one is like this has to cost nothing.
+    """
 
     @property
+    @abstractmethod
     def available(self) -> bool:
         """Whether tasks can be started now."""
 
     @property
+    @abstractmethod
     def offered(self) -> bool:
         """Whether it has been available since this process began, so that it may be so again."""
 
+    @abstractmethod
     def keep(self, execution_id: ExecutionId) -> None:
         """This task is going to be resumed: do not clear it away."""
 
+    @abstractmethod
     def release(self, execution_id: ExecutionId) -> None:
         """Whatever is left of this task is not needed any more. May be repeated, also for a task that never ran."""

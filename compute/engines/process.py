@@ -144,7 +144,10 @@ class ProcessEngine:
         if not group.ends_within(min(AT_ONCE_SECONDS, self._check_seconds)):
             return None
         group.end_rest()
-        return self._broken(None, run) or Exited(group.exit_code)
+        broken = self._broken(None, run)
+        if broken is None and group.is_gone:
+            run.on_exited(group.exit_code)
+        return broken or Exited(group.exit_code)
 
     def _start(self, group: ProcessGroup, params: ProcessParams, run: Run) -> None:
         folder = run.workspace.place(params.working_directory)
