@@ -27,7 +27,7 @@ from compute.engines.docker_leftovers import Leftovers
 from compute.engines.docker_params import parse_params
 from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import Confinement
-from compute.engines.engine import Broken, Run, RunEnd
+from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
 from compute.process_mark import ProcessMark
 from shared.aio import background, finish
 from shared.config import DockerEngine as Settings
