@@ -1,6 +1,6 @@
 """What an engine is asked for and what it answers."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -78,7 +78,7 @@ class Engine(Protocol):
         """
 
 
-class OutlivingEngine(ABC):
+class OutlivingEngine(Engine):
     """An engine whose tasks go on when this process ends without stopping them, and which may be away itself.
 
     Such an engine says so by its class: to ask whether one is like this has to cost nothing.

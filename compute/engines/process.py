@@ -143,9 +143,9 @@ class ProcessEngine:
         run.on_started(group.mark)
         if not group.ends_within(min(AT_ONCE_SECONDS, self._check_seconds)):
             return None
-        group.end_rest()
+        is_gone = group.end_rest()
         broken = self._broken(None, run)
-        if broken is None and group.is_gone:
+        if broken is None and is_gone:
             run.on_exited(group.exit_code)
         return broken or Exited(group.exit_code)
 

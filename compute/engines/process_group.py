@@ -101,8 +101,8 @@ class ProcessGroup:
         finally:
             os.close(descriptor)
 
-    def end_rest(self) -> None:
-        """When its leader has ended. What then still `is_gone` not is on its way there. Blocks for moments."""
+    def end_rest(self) -> bool:
+        """When its leader has ended. Whether nothing is left of it; else that is on its way. Blocks for moments."""
         assert self._leader is not None
         # Before the leader is waited for: until then its number, which names the group, belongs to nobody else.
         self._signal(signal.SIGKILL)
@@ -111,6 +111,7 @@ class ProcessGroup:
             self._strays.end_ownerless()
         self._reap_orphans()
         self._gone = not self._signal(0)
+        return self._gone
 
     def kill(self) -> None:
         """At once, and from any thread: no process of the group can be started any more. `end` has to follow."""

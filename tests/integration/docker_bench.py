@@ -67,7 +67,7 @@ class DockerTask:
     def read(self, name: str) -> str:
         return (self.workspace.result / name).read_text()
 
-    async def _on_started(self, mark: ProcessMark | None) -> None:
+    def _on_started(self, mark: ProcessMark | None) -> None:
         assert mark is None
         self.starts += 1
 

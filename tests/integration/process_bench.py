@@ -34,7 +34,7 @@ class Bench:
         return ProcessEngine(NODE_ENVIRONMENT, strays=self._strays, **given)
 
     async def run(self, params: Mapping[str, Any], *, resources: Capacity | None = None, **limits: Any) -> RunEnd:
-        async def on_started(mark: ProcessMark | None) -> None:
+        def on_started(mark: ProcessMark | None) -> None:
             self.marks.append(mark)
 
         task = Task(name="main", engine=SpecConfig(type="process", params=dict(params)))

@@ -164,6 +164,15 @@ def folder_of(node: NodeProcess, execution_id: ExecutionId) -> Path:
     return node.data_dir / "compute" / "executions" / execution_id
 
 
+def journalled(node: NodeProcess) -> list[str]:
+    """Which executions the journal does not forget again."""
+    remembered: dict[str, bool] = {}
+    for line in (node.data_dir / "compute" / "journal.jsonl").read_text().splitlines():
+        name, _, content = line.partition(" ")
+        remembered[name] = content != "null"
+    return [name for name, is_remembered in remembered.items() if is_remembered]
+
+
 def has_line(path: Path) -> Callable[[], bool]:
     return lambda: path.exists() and path.read_text().endswith("\n")
 
@@ -199,9 +208,9 @@ async def test_a_short_task_costs_one_report_and_is_forgotten_on_receipt(
     await orchestrator.fact(order.execution_id, TaskEnded)
     (report,) = orchestrator.reports
     assert [type(fact) for fact in report.facts] == [ExecutionStarted, TaskEnded]
-    assert folder_of(node, order.execution_id).exists()
+    assert journalled(node) == [order.execution_id]
     await orchestrator.order(Receipt(execution_ids=(order.execution_id,)))
-    await eventually(lambda: not folder_of(node, order.execution_id).exists())
+    await eventually(lambda: journalled(node) == [])
 
 
 async def test_an_inventory_names_what_was_accepted_before_it(orchestrator: Orchestrator, node: NodeProcess) -> None:
@@ -442,7 +451,8 @@ async def test_a_damaged_journal_entry_is_told_as_a_failure(orchestrator: Orches
     await orchestrator.order(order := assignment())
     await orchestrator.fact(order.execution_id, TaskEnded)
     await asyncio.to_thread(node.kill)
-    (folder_of(node, order.execution_id) / "journal.json").write_text("{")
+    with (node.data_dir / "compute" / "journal.jsonl").open("a") as journal:
+        journal.write(f"{order.execution_id} {{\n")
     await asyncio.to_thread(node.start)
     assert (await orchestrator.fact(order.execution_id, ExecutionFailed)).reason == "NodeError"
 

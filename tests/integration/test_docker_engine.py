@@ -256,7 +256,7 @@ async def test_a_cancellation_before_the_start_leaves_no_container(bench: Bench)
 async def test_a_start_that_cannot_be_noted_ends_the_task(bench: Bench) -> None:
     task = bench.shell(FOREVER)
 
-    async def full(_: object) -> None:
+    def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
     object.__setattr__(task.run, "on_started", full)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from compute.environment import EnvironmentPolicy
 from compute.execution import Supervisor
 from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
-from compute.journal import Journal
-from compute.journal_entry import Entry, Phase, new_entry
+from compute.journal import FILE, Journal
+from compute.journal_entry import DamagedEntry, Entry, Phase, new_entry
 from compute.process_mark import ProcessMark
 from compute.reports import Reports
 from compute.slots import Slots
@@ -41,7 +42,8 @@ class ScriptedEngine:
 
     async def run(self, run: Run) -> RunEnd:
         try:
-            await run.on_started(None)
+            await asyncio.to_thread(run.prepare)
+            await asyncio.to_thread(run.on_started, None)
             return await self._act(run)
         except asyncio.CancelledError:
             self.stopped = True
@@ -96,8 +98,14 @@ class Bench:
         await self.supervisor(ScriptedEngine(act)).carry_out(execution)
         assert execution.activity is Activity.OVER
         assert self.slots.running == 0
-        assert list(self.journal.recover()) == [execution.entry]
+        assert await self.recovered() == [execution.entry]
         return execution.entry
+
+    async def recovered(self) -> list[Entry | DamagedEntry]:
+        """As a later process of the node reads it."""
+        await self.journal.close()
+        self.journal = Journal(self.folder)
+        return await asyncio.to_thread(lambda: list(self.journal.recover()))
 
 
 def failure(entry: Entry) -> ExecutionFailed:
@@ -111,7 +119,7 @@ def failure(entry: Entry) -> ExecutionFailed:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     made = Bench(tmp_path / "executions")
     yield made
-    made.journal.close()
+    await made.journal.close()
 
 
 async def test_a_task_that_ends_is_ended(bench: Bench) -> None:
@@ -158,12 +166,17 @@ async def test_a_time_limit_stops_the_task(bench: Bench) -> None:
 
 async def test_a_journal_that_fails_at_the_end_does_not_hide_the_end(bench: Bench) -> None:
     async def act(run: Run) -> RunEnd:
-        (bench.folder / "e-1" / "journal.json").unlink()
-        (bench.folder / "e-1" / "journal.json").mkdir()
+        # From now on the journal cannot grow.
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((bench.folder.parent / FILE).stat().st_size, hard))
         return Exited(0)
 
     execution = bench.execution()
-    await bench.supervisor(ScriptedEngine(act)).carry_out(execution)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        await bench.supervisor(ScriptedEngine(act)).carry_out(execution)
+        await bench.journal.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert failure(execution.entry).reason == "NodeError"
 
 
@@ -181,7 +194,7 @@ async def test_a_cancelled_supervisor_stops_the_task_and_keeps_the_journal(bench
         await running.wait()
         task.cancel()
     assert engine.stopped
-    (entry,) = bench.journal.recover()
+    (entry,) = await bench.recovered()
     assert isinstance(entry, Entry)
     assert entry.phase is Phase.STARTED
     assert bench.slots.running == 0

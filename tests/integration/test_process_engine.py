@@ -172,7 +172,7 @@ async def test_too_much_output_counts_also_when_the_task_has_ended_before_it_is_
 async def test_a_start_that_cannot_be_noted_ends_the_task(bench: Bench) -> None:
     pids: list[int] = []
 
-    async def on_started(mark: ProcessMark | None) -> None:
+    def on_started(mark: ProcessMark | None) -> None:
         assert mark is not None
         pids.append(mark.pid)
         raise OSError(28, "No space left on device")

@@ -1,14 +1,15 @@
-"""What the node remembers survives it, and nothing secret is in it."""
+"""What the node remembers survives it, whatever happens to its file, and nothing secret is in it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from compute.journal import FILE, Journal
-from compute.journal_entry import DamagedEntry, Entry, Happening, Phase, new_entry
+from compute.journal_entry import DamagedEntry, Entry, Happening, Phase, encode_entry, new_entry
+from compute.journal_file import JournalFile
 from compute.process_mark import ProcessMark
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
@@ -18,10 +19,18 @@ from shared.signed_url import SignedUrl
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     made = Journal(tmp_path / "executions")
     yield made
-    made.close()
+    await made.close()
+
+
+async def recovered(folder: Path) -> list[Entry | DamagedEntry]:
+    """As the next process of the node finds it."""
+    later = Journal(folder / "executions")
+    found = await asyncio.to_thread(lambda: list(later.recover()))
+    await later.close()
+    return found
 
 
 def entry(execution_id: str = "e-1", *, publisher: str = "s3managed") -> Entry:
@@ -41,7 +50,7 @@ def entry(execution_id: str = "e-1", *, publisher: str = "s3managed") -> Entry:
     )
 
 
-async def test_an_entry_comes_back_as_it_was_written(journal: Journal) -> None:
+async def test_an_entry_comes_back_as_it_was_written(journal: Journal, tmp_path: Path) -> None:
     output = RunOutput(stdout="hello\n", exit_code=3)
     written = msgspec.structs.replace(
         entry(),
@@ -54,76 +63,190 @@ async def test_an_entry_comes_back_as_it_was_written(journal: Journal) -> None:
         warnings=("/outputs is missing",),
     )
     await journal.write(written)
-    assert list(journal.recover()) == [written]
+    assert await recovered(tmp_path) == [written]
 
 
 async def test_no_url_is_ever_written(journal: Journal, tmp_path: Path) -> None:
     await journal.write(entry())
-    text = (tmp_path / "executions" / "e-1" / FILE).read_text()
+    text = (tmp_path / FILE).read_text()
     assert "5ec4e7" not in text
     assert "bucket.example" not in text
 
 
 async def test_no_other_user_can_read_it(journal: Journal, tmp_path: Path) -> None:
     await journal.write(entry())
-    folder = tmp_path / "executions" / "e-1"
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert (folder / FILE).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    await recovered(tmp_path)
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_later_phase_replaces_the_earlier_one(journal: Journal) -> None:
+async def test_a_later_phase_replaces_the_earlier_one(journal: Journal, tmp_path: Path) -> None:
     await journal.write(entry())
     ended = msgspec.structs.replace(entry(), phase=Phase.ENDED)
-    await journal.write(ended)
-    assert list(journal.recover()) == [ended]
+    await asyncio.to_thread(journal.put, ended)
+    assert await recovered(tmp_path) == [ended]
 
 
 async def test_a_deleted_entry_leaves_nothing(journal: Journal, tmp_path: Path) -> None:
     await journal.write(entry())
     await asyncio.to_thread(journal.workspace(ExecutionId("e-1")).create, [])
-    await journal.delete(ExecutionId("e-1"))
+    await journal.delete([ExecutionId("e-1")])
     assert list((tmp_path / "executions").iterdir()) == []
-    assert list(journal.recover()) == []
+    assert await recovered(tmp_path) == []
+    assert (tmp_path / FILE).read_bytes() == b""
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"phase":"accepted"}', b'{"phase":"some-day"}', b"\xff\xfe"])
+async def test_what_is_noted_is_written_before_it_is_forgotten(journal: Journal, tmp_path: Path) -> None:
+    await journal.write(entry())
+    journal.note(msgspec.structs.replace(entry(), phase=Phase.ENDED))
+    await journal.delete([ExecutionId("e-1")])
+    assert await recovered(tmp_path) == []
+
+
+async def test_what_is_noted_last_is_written_when_the_journal_is_closed(journal: Journal, tmp_path: Path) -> None:
+    for number in range(3):
+        journal.note(entry(f"e-{number}"))
+        await asyncio.sleep(0)
+    await journal.close()
+    assert await recovered(tmp_path) == [entry(f"e-{number}") for number in range(3)]
+
+
+async def test_entries_that_come_together_are_written_together_and_in_their_order(
+    journal: Journal, tmp_path: Path
+) -> None:
+    phases = [Phase.STARTED, Phase.ENDED, Phase.PUBLISHED]
+    async with asyncio.TaskGroup() as group:
+        for phase in phases:
+            for number in range(20):
+                written = msgspec.structs.replace(entry(f"e-{number:02}"), phase=phase)
+                group.create_task(journal.write(written), name="write")
+    lines = [each.name for each in JournalFile(tmp_path / FILE).read()]
+    assert lines == [f"e-{number:02}" for _ in phases for number in range(20)]
+    found = await recovered(tmp_path)
+    assert {each.phase for each in found if isinstance(each, Entry)} == {Phase.PUBLISHED}
+    assert len(found) == 20
+
+
+async def test_the_file_does_not_grow_with_what_is_forgotten(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "executions", least_rewritten_bytes=10_000)
+    await journal.write(entry("e-kept"))
+    for number in range(100):
+        await journal.write(entry(f"e-{number}"))
+        await journal.delete([ExecutionId(f"e-{number}")])
+    assert (tmp_path / FILE).stat().st_size < 11_000
+    await journal.close()
+    assert await recovered(tmp_path) == [entry("e-kept")]
+
+
+async def test_the_file_may_hold_as_much_as_is_of_use(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "executions", least_rewritten_bytes=1000)
+    written = [entry(f"e-{number}") for number in range(50)]
+    for each in written:
+        await journal.write(each)
+    await journal.close()
+    assert await recovered(tmp_path) == written
+
+
+async def test_a_last_line_that_was_not_written_whole_does_not_count(journal: Journal, tmp_path: Path) -> None:
+    started = msgspec.structs.replace(entry(), phase=Phase.STARTED)
+    await journal.write(started)
+    await journal.write(msgspec.structs.replace(entry(), phase=Phase.ENDED))
+    await journal.write(entry("e-2"))
+    whole = (tmp_path / FILE).read_bytes()
+    for cut in (1, 10, len(whole.splitlines()[-1])):
+        (tmp_path / FILE).write_bytes(whole[:-cut])
+        assert [each.execution_id for each in await recovered(tmp_path)] == ["e-1"]
+    (tmp_path / FILE).write_bytes(whole[: whole.index(b"ended")])
+    assert await recovered(tmp_path) == [started]
+
+
+async def test_what_is_added_after_a_torn_line_is_read(journal: Journal, tmp_path: Path) -> None:
+    await journal.write(entry())
+    await journal.close()
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-5])
+    later = Journal(tmp_path / "executions")
+    assert await asyncio.to_thread(lambda: list(later.recover())) == []
+    await later.write(entry("e-2"))
+    await later.close()
+    assert await recovered(tmp_path) == [entry("e-2")]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"phase":"accepted"}', b'{"phase":"some-day"}', b"\xff\xfe", b"\0" * 100]
+)
 async def test_a_damaged_entry_is_told_and_set_aside_and_the_others_are_read(
     journal: Journal, tmp_path: Path, content: bytes
 ) -> None:
     await journal.write(entry("e-bad"))
+    await asyncio.to_thread(journal.workspace(ExecutionId("e-bad")).create, [])
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b"e-bad " + content + b"\n")
     await journal.write(entry("e-good"))
-    (tmp_path / "executions" / "e-bad" / FILE).write_bytes(content)
-    damaged, good = journal.recover()
+    damaged, good = await recovered(tmp_path)
     assert isinstance(damaged, DamagedEntry)
     assert damaged.execution_id == "e-bad"
     assert good == entry("e-good")
     assert (tmp_path / "damaged" / "e-bad" / FILE).read_bytes() == content
-    assert list(journal.recover()) == [good]
+    assert (tmp_path / "damaged" / "e-bad" / "result").exists()
+    assert await recovered(tmp_path) == [good]
 
 
-async def test_an_entry_in_the_folder_of_another_execution_is_damaged(journal: Journal, tmp_path: Path) -> None:
+async def test_a_damaged_line_does_not_matter_where_a_later_one_is_good(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"e-1 {\ne-2 {\n")
     await journal.write(entry("e-1"))
-    (tmp_path / "executions" / "e-1").rename(tmp_path / "executions" / "e-2")
-    (damaged,) = journal.recover()
+    await journal.write(entry("e-2"))
+    await journal.delete([ExecutionId("e-2")])
+    assert await recovered(tmp_path) == [entry("e-1")]
+
+
+async def test_a_line_that_names_nothing_is_dropped(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"../../escape {}\n\0\0\0\n\xff\n\n \n")
+    await journal.write(entry())
+    assert await recovered(tmp_path) == [entry()]
+
+
+async def test_an_entry_under_the_name_of_another_execution_is_damaged(journal: Journal, tmp_path: Path) -> None:
+    await journal.write(entry("e-1"))
+    line = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(line.replace(b"e-1", b"e-2", 1))
+    (damaged,) = await recovered(tmp_path)
     assert isinstance(damaged, DamagedEntry)
     assert damaged.execution_id == "e-2"
 
 
-def test_a_folder_without_entry_was_never_accepted_and_goes(journal: Journal, tmp_path: Path) -> None:
+async def test_a_folder_without_entry_was_never_accepted_and_goes(tmp_path: Path) -> None:
     left = tmp_path / "executions" / "e-1" / "workspace"
     left.mkdir(parents=True)
-    assert list(journal.recover()) == []
+    assert await recovered(tmp_path) == []
     assert not left.exists()
 
 
+async def test_entries_of_an_earlier_version_are_taken_over(journal: Journal, tmp_path: Path) -> None:
+    """It had a file in the folder of each execution."""
+    ended = msgspec.structs.replace(entry("e-old"), phase=Phase.ENDED)
+    for name, content in {"e-old": encode_entry(ended), "e-bad": b"{", "e-both": encode_entry(entry("e-both"))}.items():
+        folder = tmp_path / "executions" / name
+        folder.mkdir(parents=True)
+        (folder / "journal.json").write_bytes(content)
+    newer = msgspec.structs.replace(entry("e-both"), phase=Phase.ENDED)
+    await journal.write(newer)
+    damaged, *found = await recovered(tmp_path)
+    assert isinstance(damaged, DamagedEntry)
+    assert damaged.execution_id == "e-bad"
+    assert found == [newer, ended]
+    assert list((tmp_path / "executions").glob("*/journal.json")) == []
+    assert await recovered(tmp_path) == found
+
+
 async def test_a_write_that_fails_says_so(tmp_path: Path) -> None:
-    (tmp_path / "executions").write_text("a file where the folder should be")
+    (tmp_path / FILE).symlink_to("/dev/full")
     journal = Journal(tmp_path / "executions")
     try:
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="No space"):
             await journal.write(entry())
+        journal.note(entry("e-2"))  # is logged
     finally:
-        journal.close()
+        await journal.close()
 
 
 @pytest.mark.parametrize(
