@@ -71,8 +71,7 @@ async def put(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(idle_seconds) as deadline:
-            is_one_slice = len(content) <= SLICE_BYTES
-            body = bytes(content) if is_one_slice else PartBody(content, deadline, idle_seconds)
+            body = PartBody(content, deadline, idle_seconds)
             async with http.request(
                 url.method, URL(url.url, encoded=True), data=body, headers=headers, allow_redirects=False
             ) as response:
