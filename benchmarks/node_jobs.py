@@ -31,16 +31,17 @@ from shared.messages import (
     Accepted,
     AnyFact,
     Assignment,
+    Assignments,
     ExecutionFailed,
     Message,
     OutputPublished,
     Receipt,
     Reconciliation,
     TaskEnded,
+    assignment_answers,
     decode,
+    each_report,
     encode,
-    order_answers,
-    reports,
 )
 from shared.signed_url import SignedUrl
 from tests.nats_bus import Bus
@@ -58,12 +59,14 @@ class Offers:
     def __init__(self, bus: Bus, engine: str, port: int) -> None:
         self.seconds: list[float] = []
         self.reports = 0
+        self.messages = 0
         self.registered = asyncio.Event()
         self._bus = bus
         self._engine = engine
         self._port = port
         self._ends: dict[ExecutionId, asyncio.Future[AnyFact]] = {}
         self._receipts: list[ExecutionId] = []
+        self._offers: list[Assignment] = []
 
     async def hear_requests(self) -> None:
         async with self._bus.connection.subscribe(subjects.node_requests(NODE)) as received:
@@ -75,23 +78,34 @@ class Offers:
         last = OutputPublished if self._engine == "process" else TaskEnded
         async with self._bus.connection.subscribe(subjects.node_reports(NODE)) as received:
             async for message in received:
-                report = decode(reports, message.payload)
-                self.reports += 1
-                end = report.facts[-1]
-                if self.reports % PURGED_AFTER == 0:  # nobody else takes them out of the stream
+                self.messages += 1
+                if self.messages % PURGED_AFTER == 0:  # nobody else takes them out of the stream
                     await self._bus.connection.client.jetstream().purge_stream(subjects.REPORTS_STREAM)
-                if isinstance(end, last | ExecutionFailed):
-                    self._ends.pop(report.execution_id).set_result(end)
+                for report in each_report(message.payload):
+                    self.reports += 1
+                    end = report.facts[-1]
+                    if isinstance(end, last | ExecutionFailed):
+                        self._ends.pop(report.execution_id).set_result(end)
 
     async def one(self) -> None:
         execution = ExecutionId(f"e-{uuid.uuid4()}")
         begun = time.monotonic()
         end = self._ends[execution] = asyncio.get_running_loop().create_future()
-        assert isinstance(await self._order(self._assignment(execution)), Accepted)
+        self._offers.append(self._assignment(execution))
         fact = await end
         assert not isinstance(fact, ExecutionFailed), fact
         self.seconds.append(time.monotonic() - begun)
         self._receipts.append(execution)
+
+    async def send_offers(self) -> None:
+        """Those that wait together, as the orchestrator does."""
+        while True:
+            await asyncio.sleep(0.0005)
+            if self._offers:
+                offers, self._offers = tuple(self._offers), []
+                payload = await self._order(Assignments(assignments=offers))
+                answers = decode(assignment_answers, payload).answers
+                assert all(isinstance(answer, Accepted) for answer in answers), answers
 
     async def send_receipts(self) -> None:
         while True:
@@ -101,11 +115,8 @@ class Offers:
                 with contextlib.suppress(MessagingUnavailable):  # the node has just been stopped
                     await self._order(Receipt(execution_ids=ids))
 
-    async def _order(self, order: Message) -> Any:
-        return decode(
-            order_answers,
-            await self._bus.connection.request(subjects.node_orders(NODE), encode(order), timeout=WITHIN_SECONDS),
-        )
+    async def _order(self, order: Message) -> bytes:
+        return await self._bus.connection.request(subjects.node_orders(NODE), encode(order), timeout=WITHIN_SECONDS)
 
     def _assignment(self, execution: ExecutionId) -> Assignment:
         task = Task(name="main", engine=SpecConfig(type="noop"))
@@ -132,7 +143,10 @@ async def measure(folder: Path, engine: str, count: int, at_once: int, port: int
     async with Bus(folder).running() as bus:
         offers = Offers(bus, engine, port)
         loops = {
-            "requests": offers.hear_requests(), "reports": offers.hear_reports(), "receipts": offers.send_receipts()
+            "requests": offers.hear_requests(),
+            "reports": offers.hear_reports(),
+            "offers": offers.send_offers(),
+            "receipts": offers.send_receipts(),
         }
         async with background(**loops):
             node = await asyncio.to_thread(_start_node, folder, bus)
@@ -146,7 +160,7 @@ async def measure(folder: Path, engine: str, count: int, at_once: int, port: int
 
 async def _measured(offers: Offers, pid: int, engine: str, count: int, at_once: int) -> dict[str, Any]:
     await _run(offers, min(count, 50), at_once)  # warms up
-    offers.seconds, offers.reports = [], 0
+    offers.seconds, offers.reports, offers.messages = [], 0, 0
     own, tasks, begun = *_cpu_seconds(pid), time.monotonic()
     await _run(offers, count, at_once)
     seconds = time.monotonic() - begun
@@ -159,6 +173,7 @@ async def _measured(offers: Offers, pid: int, engine: str, count: int, at_once: 
         "node_cpu_us_per_job": round((own_after - own) / count * 1e6),
         "tasks_cpu_us_per_job": round((tasks_after - tasks) / count * 1e6),
         "reports_per_job": round(offers.reports / count, 2),
+        "report_messages_per_job": round(offers.messages / count, 2),
         "latency_ms_p50": round(statistics.median(offers.seconds) * 1e3, 2),
     }
 

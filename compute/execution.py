@@ -143,9 +143,7 @@ class Supervisor:
         self._journal.put(execution.entry)
         self._journal.workspace(execution.id).create(execution.entry.assignment.task.result_paths)
 
-    def _started(
-        self, execution: Execution, loop: asyncio.AbstractEventLoop, process: ProcessMark | None
-    ) -> None:
+    def _started(self, execution: Execution, loop: asyncio.AbstractEventLoop, process: ProcessMark | None) -> None:
         """In whatever thread the engine is; it may write to the disk only if `_prepare` did."""
         started = replace(execution.entry, process=process)
         execution.entry = _moved(started, Phase.STARTED, ExecutionStarted())
