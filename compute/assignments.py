@@ -19,6 +19,7 @@ from shared.messages import (
     Assignments,
     AssignmentsAnswered,
     CancelExecution,
+    HandBack,
     Order,
     ReadOutput,
     Receipt,
@@ -134,7 +135,7 @@ class Orders:
             _log.exception("An order of %d bytes could not be carried out.", len(message.payload))
 
     def _act(
-        self, order: Assignment | Assignments | CancelExecution | Receipt | Register
+        self, order: Assignment | Assignments | CancelExecution | HandBack | Receipt | Register
     ) -> Accepted | AssignmentsAnswered | Rejected:
         match order:
             case Assignment():
@@ -144,6 +145,8 @@ class Orders:
                 return AssignmentsAnswered(answers=tuple(map(self._accept, assignments)))
             case CancelExecution(execution_id=execution_id, reason=reason):
                 self._executions.cancel(execution_id, reason)
+            case HandBack(execution_ids=execution_ids):
+                self._executions.hand_back(execution_ids)
             case Receipt(execution_ids=execution_ids):
                 self._executions.forget(execution_ids)
             case Register():
@@ -167,7 +170,7 @@ def _is_well_formed(order: Order) -> bool:
             return all(_is_well_formed(each) for each in assignments)
         case CancelExecution(execution_id=execution_id):
             return is_safe_id(execution_id)
-        case Receipt(execution_ids=execution_ids):
+        case HandBack(execution_ids=execution_ids) | Receipt(execution_ids=execution_ids):
             return all(is_safe_id(each) for each in execution_ids)
         case ReadOutput(execution_id=execution_id):
             return is_safe_id(execution_id)

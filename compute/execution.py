@@ -41,6 +41,10 @@ NO_EXIT_CODE = -1
 RESUMED_SECONDS = 30.0
 MAX_WARNINGS = 20
 MAX_TEXT = 500
+NOT_BEGUN = ExecutionFailed(
+    reason=FailureReason.NODE_RESTARTED.value, detail="The node takes nothing on any more.", not_begun=True
+)
+"""What is told of an execution that is handed back."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNFINISHED = {Phase.ACCEPTED, Phase.STARTED}
 
@@ -81,6 +85,12 @@ class Supervisor:
         finally:
             execution.release_slot()
             execution.activity = Activity.OVER
+
+    def leaves(self, execution: Execution) -> bool:
+        """Whether the task goes on without this process, for the node's next one to find."""
+        engine = self._engine(execution)
+        started = execution.entry.phase is Phase.STARTED
+        return started and isinstance(engine, OutlivingEngine) and engine.leave(execution.id)
 
     async def _advance(self, execution: Execution) -> None:
         if execution.entry.phase in _UNFINISHED:
@@ -211,10 +221,12 @@ class Supervisor:
             case Stop.CANCELLED:
                 await self._discard(execution)
                 self._conclude(execution, Phase.CANCELLED, ExecutionCancelled(reason=execution.stop_reason))
-            case Stop.NODE_STOPS if execution.entry.phase in _UNFINISHED:
+            case Stop.HANDED_BACK if execution.entry.phase is Phase.ACCEPTED:
+                self._conclude(execution, Phase.FAILED, NOT_BEGUN)
+            case Stop.NODE_STOPS | Stop.HANDED_BACK if execution.entry.phase in _UNFINISHED:
                 detail = "The node was stopped while the execution was on it."
                 await self._fail(execution, FailureReason.NODE_RESTARTED, detail)
-            case Stop.NODE_STOPS | Stop.SETTLED | None:
+            case Stop.NODE_STOPS | Stop.HANDED_BACK | Stop.LEFT | Stop.SETTLED | None:
                 pass
 
     async def _fail(self, execution: Execution, reason: FailureReason, detail: str) -> None:

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterable
 
-from compute.execution import Supervisor
+from compute.execution import NOT_BEGUN, Supervisor
 from compute.grants import Ask, Grants
 from compute.held_execution import Activity, Execution, Stop
 from compute.journal import Journal
-from compute.journal_entry import Entry, Phase, new_entry
+from compute.journal_entry import Entry, Happening, Phase, new_entry
 from compute.logs import read_output
 from compute.reports import Reports
 from compute.slots import Slots
@@ -57,6 +58,11 @@ class Executions:
 
     def __repr__(self) -> str:
         return f"<Executions: {len(self._held)} held, {self._slots!r}>"
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether nothing is taken on any more."""
+        return self._stopping
 
     def inventory(self) -> tuple[int, tuple[ExecutionId, ...]]:
         """The next inventory's number and what is held at this moment."""
@@ -177,21 +183,43 @@ class Executions:
             except OSError as error:
                 _log.warning("What ended executions left cannot be removed: %s", error)
 
-    def take_nothing_on(self) -> None:
-        """From now on, until the end of this process; heartbeats say so."""
-        self._stopping = True
+    def hand_back(self, execution_ids: Iterable[ExecutionId]) -> None:
+        """Tell which of these have not begun, and do not begin them any more, also if an offer of one comes late."""
+        for execution_id in execution_ids:
+            execution = self._held.get(execution_id)
+            if execution is not None and not execution.has_begun:
+                execution.release_slot()  # so that it is not granted meanwhile
+                execution.request_stop(Stop.HANDED_BACK)
+            elif execution is None and execution_id not in self._forgotten_set:
+                self._remember(execution_id)
+                self._reports.tell(execution_id, Happening(fact=NOT_BEGUN, at=time.time()), urgent=True)
 
-    async def drain(self, *, within: float) -> None:
-        """Stop what runs or waits, and let what is published go on for at most `within` seconds."""
+    def take_nothing_on(self) -> None:
+        """From now on, until the end of this process; heartbeats say so. What has not begun is handed back."""
+        self._stopping = True
+        self.hand_back(tuple(self._held))
+
+    async def drain(self, *, tasks_within: float, within: float) -> None:
+        """Let all that has begun go on for `tasks_within` seconds, and results alone for `within` seconds more.
+
+        Tasks that have not ended by then are stopped, or left to an engine in which they go on.
+        """
         self.take_nothing_on()
+        if await self._are_over(within=tasks_within):
+            return
         for execution in self._held.values():
             if execution.activity in {Activity.QUEUED, Activity.RUNNING}:
-                execution.request_stop(Stop.NODE_STOPS)
+                execution.request_stop(Stop.LEFT if self._supervisor.leaves(execution) else Stop.NODE_STOPS)
+        if not await self._are_over(within=within):
+            _log.info("Some executions have not ended within %g s; the journal keeps them.", within)
+
+    async def _are_over(self, *, within: float) -> bool:
         try:
             async with asyncio.timeout(within), self._changed:
                 await self._changed.wait_for(self._is_quiet)
         except TimeoutError:
-            _log.info("Some executions have not ended within %g s; the journal keeps them.", within)
+            return False
+        return True
 
     def _is_quiet(self) -> bool:
         return all(execution.activity is Activity.OVER for execution in self._held.values())
@@ -212,9 +240,13 @@ class Executions:
     def _drop(self, execution_id: ExecutionId) -> None:
         del self._held[execution_id]
         self._reports.forget(execution_id)
+        self._remember(execution_id)
+        self._to_delete.append(execution_id)
+        self._to_delete_any.set()
+
+    def _remember(self, execution_id: ExecutionId) -> None:
+        """That it is not to be run here any more."""
         if len(self._forgotten) == REMEMBERED:
             self._forgotten_set.discard(self._forgotten[0])
         self._forgotten.append(execution_id)
         self._forgotten_set.add(execution_id)
-        self._to_delete.append(execution_id)
-        self._to_delete_any.set()

@@ -28,6 +28,10 @@ class Stop(enum.Enum):
     SETTLED = enum.auto()
     """The orchestrator does not wait for its end any more, so nothing is told."""
     NODE_STOPS = enum.auto()
+    HANDED_BACK = enum.auto()
+    """It has not begun, and will not on this node."""
+    LEFT = enum.auto()
+    """The node stops, and the task goes on in its engine for the node's next process."""
 
 
 class Execution:
@@ -62,6 +66,10 @@ class Execution:
     @property
     def was_interrupted(self) -> bool:
         return self._scope is not None and self._scope.expired()
+
+    @property
+    def has_begun(self) -> bool:
+        return self.activity is not Activity.QUEUED or self._slot is None or self._slot.is_granted
 
     @property
     def waits_for_s3(self) -> bool:

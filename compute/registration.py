@@ -65,6 +65,11 @@ class Registrar:
                 self._due.clear()
                 await self._register()
 
+    async def say_farewell(self) -> None:
+        """Tell what is still held, when nothing is taken on any more, so that all else is placed elsewhere."""
+        if self._connection.connected:
+            await self._try()
+
     async def _on_each_connection(self) -> None:
         number = 0
         while True:
@@ -81,7 +86,13 @@ class Registrar:
     async def _try(self) -> bool:
         await self._connection.wait_connected()
         inventory, held = self._executions.inventory()
-        request = Registration(info=self._info(), session=self._executions.session, inventory=inventory, held=held)
+        request = Registration(
+            info=self._info(),
+            session=self._executions.session,
+            inventory=inventory,
+            held=held,
+            leaving=self._executions.is_leaving,
+        )
         try:
             payload = await self._connection.request(self._subject, encode(request), timeout=REQUEST_SECONDS)
             answer = decode(node_request_answers, payload)

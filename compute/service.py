@@ -52,9 +52,9 @@ from shared.transport import Connection, connect
 _log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 12.0
-"""At a stop: for results on their way, and for tasks to end after having been asked (10 s, then they are killed)."""
+"""At a stop, after the tasks had their time: for results, and for tasks to end after having been asked (10 s)."""
 FAREWELL_SECONDS = 2.0
-"""At a stop: for the last reports, if there is a connection."""
+"""At a stop: for each of the last messages, if there is a connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,30 +153,39 @@ async def _serve(
         ):
             _log.info("Compute node %s takes orders.", me, extra=about(node=me))
             ready()
-            farewell = partial(_say_farewell, connection, subjects.node_heartbeat(me), executions)
-            await _until_cancelled(executions, reports, connection, farewell)
+            farewell = partial(_say_farewell, connection, subjects.node_heartbeat(me), executions, registrar)
+            stop = partial(_stop, executions, reports, connection, float(config.compute.drain_timeout))
+            within = float(config.compute.drain_timeout) + DRAIN_SECONDS + 2 * FAREWELL_SECONDS
+            await _until_cancelled(executions, farewell, stop, within=within)
 
 
 async def _until_cancelled(
-    executions: Executions, reports: Reports, connection: Connection, farewell: Callable[[], Coroutine[Any, Any, None]]
+    executions: Executions,
+    farewell: Callable[[], Coroutine[Any, Any, None]],
+    stop: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    within: float,
 ) -> None:
     """Everything around is still at work while this stops, so that ends can be told and receipts arrive."""
     try:
         await asyncio.Event().wait()
     finally:
         executions.take_nothing_on()
-        await finish(farewell(), within=FAREWELL_SECONDS)
-        await finish(_stop(executions, reports, connection), within=DRAIN_SECONDS + 2 * FAREWELL_SECONDS)
+        await finish(farewell(), within=2 * FAREWELL_SECONDS)
+        await finish(stop(), within=within)
 
 
-async def _say_farewell(connection: Connection, subject: str, executions: Executions) -> None:
-    """Tell at once that nothing is taken on any more, so that no work is placed here in vain."""
-    with contextlib.suppress(MessagingUnavailable):
+async def _say_farewell(connection: Connection, subject: str, executions: Executions, registrar: Registrar) -> None:
+    """Tell at once that nothing is taken on any more, so that no work is placed here in vain or waits for this node."""
+    with contextlib.suppress(MessagingUnavailable, TimeoutError):
         await connection.publish(subject, encode(executions.heartbeat()))
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await registrar.say_farewell()
 
 
-async def _stop(executions: Executions, reports: Reports, connection: Connection) -> None:
-    await executions.drain(within=DRAIN_SECONDS)
+async def _stop(executions: Executions, reports: Reports, connection: Connection, tasks_seconds: float) -> None:
+    """Cancelling it half-way, which a second signal does not even wait for, leaves all to the journal."""
+    await executions.drain(tasks_within=tasks_seconds, within=DRAIN_SECONDS)
     if connection.connected:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):

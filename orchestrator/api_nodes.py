@@ -9,6 +9,7 @@ from orchestrator.api_queries import ListNodesQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import NODES, Route
 from orchestrator.model import Model
+from orchestrator.node_records import set_draining
 from orchestrator.nodes import Nodes
 from orchestrator.paging import MAX_PAGE, page, sort_key, window
 from orchestrator.selectors import matches, selector
@@ -32,7 +33,7 @@ class NodeRoutes:
 
     def routes(self) -> tuple[Route, ...]:
         one = f"{NODES}/{{node}}"
-        update = "Approve a node, which every node that has joined is already."
+        update = "Drain a node, or end that; or approve it, which every node that has joined is already."
         return (
             Route("GET", NODES, self.list_nodes, "The nodes.", rest.ListNodesResponse, ListNodesQuery),
             Route("GET", one, self.get_node, "One node, by id or beginning of an id.", rest.NodeResponse),
@@ -69,11 +70,15 @@ class NodeRoutes:
         match wanted.action.lower():
             case "approve":
                 return answer(rest.UpdateNodeResponse(success=True))
+            case "drain" | "undrain":
+                await set_draining(self._model, self._store, node, draining=wanted.action.lower() == "drain")
+                return answer(rest.UpdateNodeResponse(success=True))
             case "reject" | "delete":
                 return answer(rest.UpdateNodeResponse(success=False, error=f"Node {node} stays. {_MEMBERSHIP}"))
             case _:
                 raise InvalidInput(
-                    f"{wanted.action[:80]!r} is not an action.", hint="Actions are approve, reject and delete."
+                    f"{wanted.action[:80]!r} is not an action.",
+                    hint="Actions are drain, undrain, approve, reject and delete.",
                 )
 
     def _named(self, request: web.Request) -> NodeId:

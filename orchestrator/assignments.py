@@ -6,10 +6,11 @@ was lost is simply made again; to a node that is away it is made again when the 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from orchestrator.grants import Grants
-from orchestrator.lifecycle import rejected
+from orchestrator.life_events import Refused, Taken
+from orchestrator.lifecycle import transition
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import ExecutionRecord, about_execution
@@ -20,7 +21,17 @@ from shared.aio import begin, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId, execution_key
 from shared.logs import about
-from shared.messages import Accepted, Assignment, Assignments, CancelExecution, Order, OrderAnswer, Register, Rejected
+from shared.messages import (
+    Accepted,
+    Assignment,
+    Assignments,
+    CancelExecution,
+    HandBack,
+    Order,
+    OrderAnswer,
+    Register,
+    Rejected,
+)
 from shared.states import ExecutionState
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
@@ -86,6 +97,11 @@ class Offers:
         """Tell the node, once; one that is away learns it when it registers."""
         order = CancelExecution(execution_id=record.id, reason=reason)
         begin(self._group, self._tell(record.node_id, order), name=f"cancel {record.id}")
+
+    def ask_back(self, node: NodeId, executions: Iterable[ExecutionId]) -> None:
+        """Have the node report which of these it has not begun."""
+        order = HandBack(execution_ids=tuple(executions))
+        begin(self._group, self._tell(node, order), name=f"hand back {node}")
 
     def ask_to_register(self, node: NodeId) -> None:
         begin(self._group, self._tell(node, Register()), name=f"register {node}")
@@ -189,17 +205,20 @@ class Offers:
             case Accepted():
                 self._nodes.on_accepted(record.node_id, record.id, answer)
                 current = self._model.execution(record.id)
-                if current is None or current.state.is_terminal:  # it was stopped while it was being offered
+                if current is None or transition(current, Taken(), now=now_ns()).commands:
                     self.cancel(record, "Stopped while it was being offered")
             case Rejected():
                 await self._on_rejected(record, answer)
 
     async def _on_rejected(self, record: ExecutionRecord, answer: Rejected) -> None:
         current = self._model.execution(record.id)
-        if current is None or current.state is not ExecutionState.NEW:
+        if current is None:
+            return
+        event = Refused(reason=answer.reason, detail=answer.detail, retryable=answer.retryable)
+        after = transition(current, event, now=now_ns()).record
+        if after is current:
             return
         key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
-        after = rejected(current, answer.reason, answer.detail, retryable=answer.retryable, now=now_ns())
         try:
             await self._store.update(subjects.execution_record(key), after)
         except RevisionConflict:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Self
 
-from orchestrator.lifecycle import Progress
+from orchestrator.job_progress import Progress
 from orchestrator.records import ExecutionRecord, JobRecord
 from shared.ids import JobId
 from shared.jobspec import Job

@@ -6,6 +6,7 @@ import logging
 from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.announcements import Announcements
 from orchestrator.assignments import Offers
+from orchestrator.commands import Commands
 from orchestrator.grants import Grants
 from orchestrator.lease import Lease
 from orchestrator.locations import Locations
@@ -77,6 +78,7 @@ class Leader:
                 publish_seconds=publish_seconds,
                 check=self._lease.check,
             )
+            commands = Commands(offers, Receipts(group, self._connection))
             scheduler = Scheduler(
                 self._model,
                 self._store,
@@ -85,6 +87,7 @@ class Leader:
                 locate=self._locations.locate,
                 unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
                 publish_seconds=publish_seconds,
+                commands=commands,
                 measures=self._measures,
             )
             requests = Requests(
@@ -103,7 +106,7 @@ class Leader:
                 store=self._store,
                 nodes=self._nodes,
                 locations=self._locations,
-                receipts=Receipts(group, self._connection),
+                commands=commands,
                 measures=self._measures,
                 leads=lambda: self._lease.is_held,
             )

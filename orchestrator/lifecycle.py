@@ -1,17 +1,36 @@
-"""How executions and jobs move: pure decisions over records, without clocks, locks or messages.
+"""How executions move: a pure, total function from a record and what happened to the record after it and what to do.
 
-A job's state follows from its record and its executions. A retry is a new execution, never a step back.
+It knows no clock, lock or message, and no sequence of events makes it raise: what a node tells, however often, late or
+wrongly, has a named outcome in each state. A retry is a new execution, never a step back; whether there is one is the
+job's affair (orchestrator/job_progress.py).
 """
 
-from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 import msgspec
 
-from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, PublishedResult, with_event
+from orchestrator.life_events import (
+    Cancel,
+    Command,
+    ExecutionEvent,
+    Lost,
+    NotBegun,
+    NotVerified,
+    Offer,
+    Outcome,
+    Refused,
+    Settle,
+    Step,
+    Taken,
+    TimedOut,
+    Told,
+    Withdrawn,
+)
+from orchestrator.placement import Placement
+from orchestrator.records import Event, ExecutionRecord, Failure, Location, with_event
+from shared.ids import ExecutionId
 from shared.messages import (
     MAX_RUN_OUTPUT_BYTES,
-    AnyFact,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionProgressed,
@@ -20,7 +39,7 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.states import DesiredState, ExecutionState, FailureReason, JobState, check_transition
+from shared.states import ExecutionState, FailureReason, check_transition
 
 MAX_DETAIL = 2000
 MAX_PROGRESS_TEXT = 300
@@ -29,7 +48,212 @@ MAX_PROGRESS = 48
 MAX_WAITING = 8
 """The same for lines that tell what its result waits for."""
 PROGRESS_TOPIC = "Preparing Execution"
+RUNNING_TOPIC = "Running Execution"
 PUBLISHING_TOPIC = "Publishing Results"
+MOST_AGE_SECONDS = 7 * 86400.0
+
+
+def placed(execution: ExecutionId, placement: Placement, location: Location | None, *, now: int) -> Step:
+    """How it begins: as a record that is to be stored, and then offered."""
+    record = ExecutionRecord(
+        id=execution,
+        job_id=placement.job_id,
+        job_version=placement.version,
+        partition=placement.partition,
+        attempt=placement.attempt,
+        node_id=placement.node_id,
+        resources=placement.resources,
+        location=location,
+        events=(Event(time=now, topic="Scheduling", message=f"Placed on node {placement.node_id}"),),
+        create_time=now,
+        modify_time=now,
+    )
+    return Step(record, Outcome.MOVED, (Offer(record),))
+
+
+def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> Step:
+    """What becomes of the execution by this event. `Step.record` is `record` itself where nothing changes."""
+    if record.state.is_terminal:
+        return Step(record, Outcome.LATE, _when_late(record, event))
+    match event:
+        case Told():
+            return _after_fact(record, event, now)
+        case NotVerified():
+            return _failed(record, FailureReason.RESULT_NOT_VERIFIED, _not_verified(record), now, settle=True)
+        case Taken():
+            return Step(record, Outcome.KNOWN)
+        case Refused():
+            return _refused(record, event, now)
+        case Lost(reason, detail):
+            return _failed(record, reason, detail, now)
+        case TimedOut(reason, detail):
+            return _failed(record, reason, detail, now, cancel=detail)
+        case NotBegun(detail):
+            if record.state is not ExecutionState.NEW:
+                return Step(record, Outcome.KNOWN)
+            return _failed(record, FailureReason.HANDED_BACK, detail, now)
+        case Withdrawn(why):
+            after = _moved(record, ExecutionState.CANCELLED, now, topic="Execution", message=why[:MAX_DETAIL])
+            return Step(after, Outcome.MOVED, (Cancel(record, why),))
+        case _:
+            assert_never(event)
+
+
+def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command, ...]:
+    """What its node still has to hear of an execution that has ended."""
+    match event:
+        case Told() | NotVerified():
+            return (_settle(record),)
+        case Taken():  # it was stopped while it was being offered
+            return (Cancel(record, "Stopped while it was being offered"),)
+        case Refused() | Lost() | TimedOut() | NotBegun() | Withdrawn():
+            return ()
+        case _:
+            assert_never(event)
+
+
+# ---- what its node says -----------------------------------------------------------------------------------------
+
+
+def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
+    fact, state = told.fact, record.state
+    at = now - int(max(0.0, min(fact.age_seconds, MOST_AGE_SECONDS)) * 1e9)
+    match fact:
+        case ExecutionStarted():
+            if state in {ExecutionState.RUNNING, ExecutionState.PUBLISHING}:
+                return Step(record, Outcome.KNOWN)
+            message = f"Running on node {record.node_id}"
+            after = _moved(record, ExecutionState.RUNNING, now, at=at, topic=RUNNING_TOPIC, message=message)
+            return Step(after, Outcome.MOVED)
+        case TaskEnded():
+            if state is ExecutionState.PUBLISHING:
+                return Step(record, Outcome.KNOWN)
+            return _after_end(record, fact, now, at, publishes=told.publishes)
+        case OutputPublished():
+            return _after_publishing(record, fact, told, now, at)
+        case ExecutionFailed():
+            return _after_failure(record, fact, now, at)
+        case ExecutionCancelled():
+            reason = fact.reason[:MAX_DETAIL] or "Stopped by its node"
+            after = _moved(record, ExecutionState.CANCELLED, now, at=at, topic="Execution", message=reason)
+            return _ended_by_its_node(after)
+        case ExecutionProgressed():
+            return _progressed(record, fact, now, at)
+        case _:
+            assert_never(fact)
+
+
+def _after_end(record: ExecutionRecord, fact: TaskEnded, now: int, at: int, *, publishes: bool) -> Step:
+    ended = f"Task ended with exit code {fact.output.exit_code}"
+    after = msgspec.structs.replace(
+        _moved(
+            record,
+            ExecutionState.PUBLISHING if publishes else ExecutionState.COMPLETED,
+            now,
+            at=at,
+            topic=RUNNING_TOPIC,
+            message=f"{ended}; publishing its result" if publishes else ended,
+        ),
+        output=_bounded(fact.output),
+        run_seconds=fact.run_seconds,
+    )
+    return Step(after, Outcome.MOVED) if publishes else _ended_by_its_node(after)
+
+
+def _after_publishing(record: ExecutionRecord, fact: OutputPublished, told: Told, now: int, at: int) -> Step:
+    if record.state is not ExecutionState.PUBLISHING:
+        return Step(record, Outcome.EARLY)
+    if told.result is None:
+        return Step(record, Outcome.UNVERIFIED)
+    message = f"Result published and verified, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
+    after = _moved(record, ExecutionState.COMPLETED, now, at=at, topic=PUBLISHING_TOPIC, message=message)
+    return _ended_by_its_node(msgspec.structs.replace(after, result=told.result))
+
+
+def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, now: int, at: int) -> Step:
+    reason = FailureReason.parse(fact.reason)
+    if fact.not_begun or reason is FailureReason.HANDED_BACK:
+        new = record.state is ExecutionState.NEW
+        reason = FailureReason.HANDED_BACK if new else FailureReason.NODE_RESTARTED
+    topic = PUBLISHING_TOPIC if record.state is ExecutionState.PUBLISHING else RUNNING_TOPIC
+    after = _with_failure(record, reason, fact.detail, now, at=at, topic=topic)
+    output = _bounded(fact.output) if fact.output else record.output
+    return _ended_by_its_node(msgspec.structs.replace(after, output=output))
+
+
+def _refused(record: ExecutionRecord, event: Refused, now: int) -> Step:
+    if record.state is not ExecutionState.NEW:  # it was taken when it was offered before
+        return Step(record, Outcome.KNOWN)
+    reason, detail = event.reason[:100], event.detail[:MAX_DETAIL]
+    after = _moved(
+        record,
+        ExecutionState.REJECTED,
+        now,
+        topic="Scheduling",
+        message=f"Node {record.node_id} refused: {detail or reason}",
+        details=_failure_details(reason, retryable=event.retryable),
+    )
+    failure = Failure(reason=reason, detail=detail, retryable=event.retryable)
+    return Step(msgspec.structs.replace(after, failure=failure), Outcome.MOVED)
+
+
+def _progressed(record: ExecutionRecord, fact: ExecutionProgressed, now: int, at: int) -> Step:
+    """In the same state; a line more in the history."""
+    publishing = record.state is ExecutionState.PUBLISHING
+    topic, most = (PUBLISHING_TOPIC, MAX_WAITING) if publishing else (PROGRESS_TOPIC, MAX_PROGRESS)
+    told = [event for event in record.events if event.topic in {PROGRESS_TOPIC, PUBLISHING_TOPIC}]
+    text = _progress_text(fact)
+    if sum(event.topic == topic for event in told) >= most or any(event.message == text for event in told):
+        return Step(record, Outcome.KNOWN)
+    events = with_event(record.events, _event(topic, text, now, at))
+    return Step(msgspec.structs.replace(record, modify_time=now, events=events), Outcome.NOTED)
+
+
+# ---- the steps themselves ---------------------------------------------------------------------------------------
+
+
+def _moved(
+    record: ExecutionRecord,
+    state: ExecutionState,
+    now: int,
+    *,
+    at: int | None = None,
+    topic: str,
+    message: str,
+    details: dict[str, str] | None = None,
+) -> ExecutionRecord:
+    """The record after a step of its life, taken `at` a time that may be before `now`."""
+    check_transition(record.state, state, story(record))
+    events = with_event(record.events, _event(topic, message, now, at, details))
+    return msgspec.structs.replace(record, state=state, modify_time=now, events=events)
+
+
+def _with_failure(
+    record: ExecutionRecord, reason: FailureReason, detail: str, now: int, *, at: int | None = None, topic: str
+) -> ExecutionRecord:
+    detail = detail[:MAX_DETAIL]
+    details = _failure_details(reason, retryable=reason.retryable)
+    after = _moved(
+        record, ExecutionState.FAILED, now, at=at, topic=topic, message=detail or reason.value, details=details
+    )
+    failure = Failure(reason=reason, detail=detail, retryable=reason.retryable)
+    return msgspec.structs.replace(after, failure=failure)
+
+
+def _failed(
+    record: ExecutionRecord, reason: FailureReason, detail: str, now: int, *, settle: bool = False, cancel: str = ""
+) -> Step:
+    after = _with_failure(record, reason, detail, now, topic="Execution")
+    told: tuple[Command, ...] = (_settle(after),) if settle else (Cancel(record, cancel),) if cancel else ()
+    return Step(after, Outcome.MOVED, told)
+
+
+def _ended_by_its_node(after: ExecutionRecord) -> Step:
+    return Step(after, Outcome.MOVED, (_settle(after),))
+
+
+def _settle(record: ExecutionRecord) -> Settle:
+    return Settle(record.node_id, record.id)
 
 
 def story(record: ExecutionRecord) -> str:
@@ -37,166 +261,9 @@ def story(record: ExecutionRecord) -> str:
     return " -> ".join(event.message for event in record.events) or "(new)"
 
 
-def moved(
-    record: ExecutionRecord,
-    state: ExecutionState,
-    *,
-    now: int,
-    at: int | None = None,
-    topic: str,
-    message: str,
-    details: dict[str, str] | None = None,
-    output: RunOutput | None = None,
-    run_seconds: float | None = None,
-    result: PublishedResult | None = None,
-    failure: Failure | None = None,
-) -> ExecutionRecord:
-    """The record after a step of its life, taken `at` a time that may be before `now`.
-
-    Raises IllegalTransition for a step that the life cycle does not know.
-    """
-    check_transition(record.state, state, story(record))
-    event = _event(topic, message, now=now, at=at, details=details)
-    return msgspec.structs.replace(
-        record,
-        state=state,
-        modify_time=now,
-        events=with_event(record.events, event),
-        output=output or record.output,
-        run_seconds=record.run_seconds if run_seconds is None else run_seconds,
-        result=result or record.result,
-        failure=failure or record.failure,
-    )
-
-
-def _event(topic: str, message: str, *, now: int, at: int | None, details: dict[str, str] | None = None) -> Event:
+def _event(topic: str, message: str, now: int, at: int | None, details: dict[str, str] | None = None) -> Event:
     time, recorded = (now, 0) if at is None or at == now else (at, now)
     return Event(time=time, recorded=recorded, topic=topic, message=message, details=details or {})
-
-
-def failed(record: ExecutionRecord, reason: FailureReason, detail: str, *, now: int) -> ExecutionRecord:
-    return moved(
-        record,
-        ExecutionState.FAILED,
-        now=now,
-        topic="Execution",
-        message=detail or reason,
-        details=_failure_details(reason, retryable=reason.retryable),
-        failure=Failure(reason=reason, detail=detail[:MAX_DETAIL], retryable=reason.retryable),
-    )
-
-
-def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bool, now: int) -> ExecutionRecord:
-    """The node answered that it will not run this."""
-    return moved(
-        record,
-        ExecutionState.REJECTED,
-        now=now,
-        topic="Scheduling",
-        message=f"Node {record.node_id} refused: {(detail or reason)[:MAX_DETAIL]}",
-        details=_failure_details(reason[:100], retryable=retryable),
-        failure=Failure(reason=reason[:100], detail=detail[:MAX_DETAIL], retryable=retryable),
-    )
-
-
-def cancelled(record: ExecutionRecord, reason: str, *, now: int, at: int | None = None) -> ExecutionRecord:
-    return moved(record, ExecutionState.CANCELLED, now=now, at=at, topic="Execution", message=reason[:MAX_DETAIL])
-
-
-def is_behind(record: ExecutionRecord, fact: AnyFact) -> bool:
-    """Whether the record is past this fact already: a repeated report, which changes nothing."""
-    if record.state.is_terminal:
-        return True
-    if isinstance(fact, ExecutionStarted):
-        return record.state in {ExecutionState.RUNNING, ExecutionState.PUBLISHING}
-    if isinstance(fact, TaskEnded):
-        return record.state is ExecutionState.PUBLISHING
-    if isinstance(fact, ExecutionProgressed):
-        told = [event for event in record.events if event.topic in {PROGRESS_TOPIC, PUBLISHING_TOPIC}]
-        topic, limit = _progress_place(record)
-        is_full = sum(event.topic == topic for event in told) >= limit
-        return is_full or _progress_text(fact) in {event.message for event in told}
-    return False
-
-
-def after_fact(
-    record: ExecutionRecord, fact: AnyFact, *, has_publisher: bool, result: PublishedResult | None, now: int
-) -> ExecutionRecord:
-    """The record after what its node told. `result` is the verified object that belongs to an OutputPublished."""
-    if is_behind(record, fact):
-        return record
-    at = now - int(max(0.0, min(fact.age_seconds, 7 * 86400.0)) * 1e9)
-    match fact:
-        case ExecutionStarted():
-            message = f"Running on node {record.node_id}"
-            return moved(record, ExecutionState.RUNNING, now=now, at=at, topic="Running Execution", message=message)
-        case TaskEnded():
-            return _after_end(record, fact, has_publisher=has_publisher, now=now, at=at)
-        case OutputPublished():
-            message = f"Result published and verified, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
-            return moved(
-                record,
-                ExecutionState.COMPLETED,
-                now=now,
-                at=at,
-                topic=PUBLISHING_TOPIC,
-                message=message,
-                result=result,
-            )
-        case ExecutionFailed():
-            return _after_failure(record, fact, now=now, at=at)
-        case ExecutionCancelled():
-            reason = fact.reason[:MAX_DETAIL] or "Stopped by its node"
-            return cancelled(record, reason, now=now, at=at)
-        case ExecutionProgressed():
-            return _progressed(record, fact, now=now, at=at)
-        case _:
-            assert_never(fact)
-
-
-def _after_end(record: ExecutionRecord, fact: TaskEnded, *, has_publisher: bool, now: int, at: int) -> ExecutionRecord:
-    state = ExecutionState.PUBLISHING if has_publisher else ExecutionState.COMPLETED
-    ended = f"Task ended with exit code {fact.output.exit_code}"
-    return moved(
-        record,
-        state,
-        now=now,
-        at=at,
-        topic="Running Execution",
-        message=f"{ended}; publishing its result" if has_publisher else ended,
-        output=_bounded(fact.output),
-        run_seconds=fact.run_seconds,
-    )
-
-
-def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, *, now: int, at: int) -> ExecutionRecord:
-    reason = FailureReason.parse(fact.reason)
-    publishing = record.state is ExecutionState.PUBLISHING
-    return moved(
-        record,
-        ExecutionState.FAILED,
-        now=now,
-        at=at,
-        topic=PUBLISHING_TOPIC if publishing else "Running Execution",
-        message=fact.detail[:MAX_DETAIL] or reason,
-        details=_failure_details(reason, retryable=reason.retryable),
-        output=_bounded(fact.output) if fact.output else None,
-        failure=Failure(reason=reason, detail=fact.detail[:MAX_DETAIL], retryable=reason.retryable),
-    )
-
-
-def _progressed(record: ExecutionRecord, fact: ExecutionProgressed, *, now: int, at: int) -> ExecutionRecord:
-    """In the same state; a line more in the history."""
-    topic, _ = _progress_place(record)
-    event = _event(topic, _progress_text(fact), now=now, at=at)
-    return msgspec.structs.replace(record, modify_time=now, events=with_event(record.events, event))
-
-
-def _progress_place(record: ExecutionRecord) -> tuple[str, int]:
-    """Under which topic it is told, and how many such lines there may be."""
-    if record.state is ExecutionState.PUBLISHING:
-        return PUBLISHING_TOPIC, MAX_WAITING
-    return PROGRESS_TOPIC, MAX_PROGRESS
 
 
 def _progress_text(fact: ExecutionProgressed) -> str:
@@ -214,91 +281,8 @@ def _failure_details(reason: str, *, retryable: bool) -> dict[str, str]:
     return {"IsError": "true", "ErrorCode": reason, "Retryable": str(retryable).lower()}
 
 
-# ---- jobs -------------------------------------------------------------------------------------------------------
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows from a job's record and its executions.
-
-    `missing` are the (partition, attempt) that should be executed and are not; `surplus` the live executions that
-    should stop.
-    """
-
-    state: JobState
-    message: str = ""
-    missing: tuple[tuple[int, int], ...] = ()
-    surplus: tuple[ExecutionRecord, ...] = ()
-
-
-def progress(job: JobRecord, count: int, executions: Iterable[ExecutionRecord], *, max_attempts: int) -> Progress:
-    """Where the job stands and what should be done about it."""
-    known = tuple(executions)
-    live = tuple(each for each in known if not each.state.is_terminal)
-    if job.removal is not None:  # by what is left of its executions its state cannot be told any more
-        return Progress(state=job.removal.state, message=job.removal.message, surplus=live)
-    if job.desired is DesiredState.STOPPED:
-        return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live)
-    if job.failure:
-        return Progress(state=JobState.FAILED, message=job.failure, surplus=live)
-    latest = _latest_attempts(each for each in known if each.job_version == job.version)
-    lost = _hopeless(latest, max_attempts)
-    if lost is not None:
-        return Progress(state=JobState.FAILED, message=_why(known, lost), surplus=live)
-    outdated = tuple(each for each in live if each.job_version != job.version)
-    missing = tuple(_missing(count, latest))
-    return Progress(state=_running_state(count, latest, missing), missing=missing, surplus=outdated)
-
-
-def _latest_attempts(executions: Iterable[ExecutionRecord]) -> dict[int, ExecutionRecord]:
-    latest: dict[int, ExecutionRecord] = {}
-    for each in executions:
-        if each.partition not in latest or latest[each.partition].attempt < each.attempt:
-            latest[each.partition] = each
-    return latest
-
-
-def _hopeless(latest: Mapping[int, ExecutionRecord], max_attempts: int) -> ExecutionRecord | None:
-    """An execution after whose failure no further attempt is made: the first, and one that was cancelled last.
-
-    When one has failed for good, the others are cancelled; that is not why the job failed.
-    """
-    for each in sorted(latest.values(), key=lambda each: (each.state is ExecutionState.CANCELLED, each.modify_time)):
-        if each.state is ExecutionState.CANCELLED:
-            return each
-        if each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable):
-            return each
-        if each.state in {ExecutionState.FAILED, ExecutionState.REJECTED} and each.attempt + 1 >= max_attempts:
-            return each
-    return None
-
-
-def _why(known: tuple[ExecutionRecord, ...], last: ExecutionRecord) -> str:
-    """The first real reason, which a later and less telling one must not hide."""
-    which = (last.job_version, last.partition)
-    attempts = sorted(
-        (each for each in known if (each.job_version, each.partition) == which), key=lambda each: each.attempt
+def _not_verified(record: ExecutionRecord) -> str:
+    return (
+        f"The object in the bucket is not what node {record.node_id} says it published: it is absent, not readable with"
+        " the orchestrator's credentials, or of another size or digest"
     )
-    first = next((each.failure for each in attempts if each.failure is not None), None)
-    text = (first.detail or first.reason) if first else "The execution was cancelled."
-    return text if len(attempts) < 2 else f"{text} (the first of {len(attempts)} attempts)"
-
-
-def _missing(count: int, latest: Mapping[int, ExecutionRecord]) -> Iterable[tuple[int, int]]:
-    for partition in range(count):
-        known = latest.get(partition)
-        if known is None:
-            yield partition, 0
-        elif known.state in {ExecutionState.FAILED, ExecutionState.REJECTED}:
-            yield partition, known.attempt + 1
-
-
-def _running_state(count: int, latest: Mapping[int, ExecutionRecord], missing: tuple[tuple[int, int], ...]) -> JobState:
-    states = {each.state for each in latest.values()}
-    if not missing and len(latest) == count and states == {ExecutionState.COMPLETED}:
-        return JobState.COMPLETED
-    begun = {ExecutionState.RUNNING, ExecutionState.PUBLISHING, ExecutionState.COMPLETED, ExecutionState.ACCEPTED}
-    return JobState.RUNNING if states & begun else JobState.PENDING
-
-
-def _last_message(job: JobRecord) -> str:
-    return job.events[-1].message if job.events else ""

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 
 from orchestrator.endings import Endings
 from orchestrator.job_entry import JobEntry, Watch
-from orchestrator.lifecycle import progress
+from orchestrator.job_progress import progress
 from orchestrator.oldest import Oldest
 from orchestrator.records import (
     BindingRecord,
@@ -128,7 +128,14 @@ class Model:
             return
         self.jobs.setdefault(job, entry)
         count = entry.spec.count or 1
-        entry.progress = progress(entry.job, count, entry.executions.values(), max_attempts=self._max_attempts)
+
+        def is_later(record: ExecutionRecord) -> bool:
+            key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+            return self._revisions.get(subjects.execution_record(key), 0) > entry.revision
+
+        entry.progress = progress(
+            entry.job, count, entry.executions.values(), max_attempts=self._max_attempts, is_later=is_later
+        )
         waiting = self.pending.setdefault(entry.job.priority, {})
         if entry.progress.missing:
             waiting[job] = None

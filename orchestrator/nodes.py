@@ -34,6 +34,8 @@ class Presence(msgspec.Struct, kw_only=True):
     heartbeat: Heartbeat | None = None
     accepted: dict[ExecutionId, int] = {}
     average_run_seconds: float = 1.0
+    kept: frozenset[ExecutionId] | None = None
+    """What it held when its registration told that it leaves."""
 
 
 class Nodes:
@@ -53,7 +55,7 @@ class Nodes:
         """Start to lead: every node has to register, and none is lost before it had its time to be heard here."""
         self._started = self._clock()
         for present in self._present.values():
-            present.session, present.accepted = "", {}
+            present.session, present.accepted, present.kept = "", {}, None
 
     def presence(self, node: NodeId) -> Presence | None:
         return self._present.get(node)
@@ -81,9 +83,10 @@ class Nodes:
         now = self._clock()
         present = self._present.setdefault(node, Presence(last_seen=now, changed_at=now))
         present.heartbeat = beat
-        if beat.leaving and not present.leaving:
-            present.connected, present.changed_at = False, now
-        present.leaving = beat.leaving
+        if beat.leaving:
+            self._leave(present, now)
+        else:
+            present.leaving = False
         self._seen(present)
         return present.session == beat.session
 
@@ -93,6 +96,10 @@ class Nodes:
         present = self._present.setdefault(node, Presence(last_seen=now, changed_at=now))
         if present.session != registration.session:
             present.session, present.accepted, present.leaving = registration.session, {}, False
+            present.kept = None
+        if registration.leaving:
+            self._leave(present, now)
+            present.kept = frozenset(registration.held)
         self._seen(present)
         held = frozenset(registration.held)
         live = self._model.live.get(node, {})
@@ -111,6 +118,16 @@ class Nodes:
             return record.state is not ExecutionState.NEW
         return inventory > accepted
 
+    def never_to_begin(self) -> list[ExecutionRecord]:
+        """What was placed on nodes that leave and is not there: they do not take it any more, also if it was late."""
+        return [
+            record
+            for node, present in self._present.items()
+            if present.leaving and present.kept is not None
+            for record in self._model.live.get(node, {}).values()
+            if record.state is ExecutionState.NEW and record.id not in present.kept
+        ]
+
     def on_accepted(self, node: NodeId, execution: ExecutionId, answer: Accepted) -> None:
         present = self._present.get(node)
         if present is not None and present.session == answer.session:
@@ -126,6 +143,12 @@ class Nodes:
         if present is not None:
             weight = AVERAGE_WEIGHT if run_seconds < present.average_run_seconds else 0.5
             present.average_run_seconds += weight * (run_seconds - present.average_run_seconds)
+
+    @staticmethod
+    def _leave(present: Presence, now: float) -> None:
+        """It takes nothing on any more, until a new session of it registers."""
+        if not present.leaving:
+            present.leaving, present.connected, present.changed_at = True, False, now
 
     def _seen(self, present: Presence) -> None:
         present.last_seen = self._clock()
@@ -155,7 +178,7 @@ class Nodes:
         ]
 
     def _candidate(self, node: NodeId, unreachable: dict[str, str]) -> Candidate:
-        info = self._model.nodes[node].info
+        info, draining = self._model.nodes[node].info, self._model.nodes[node].draining
         used, overcommitted = Capacity(), 0
         holding = [each for each in self._model.live.get(node, {}).values() if each.state.holds_capacity]
         for record in sorted(holding, key=lambda each: each.state is not ExecutionState.RUNNING):
@@ -167,7 +190,8 @@ class Nodes:
             info=info,
             free=info.capacity.minus(used) if not overcommitted else Capacity(),
             queue_left=max(0, self._queue_capacity(node, info.queue_capacity) - overcommitted),
-            expected=not self.is_registered(node),
+            expected=draining or not self.is_registered(node),
+            draining=draining,
             unreachable=unreachable,
         )
 

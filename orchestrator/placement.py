@@ -13,24 +13,31 @@ from shared.messages import PROTOCOL, NodeInfo
 
 MAX_REASONS = 10
 """How many nodes a message about an impossible job lists."""
+PATIENCE_SECONDS = 60.0
+"""A job that waits longer than this has a node kept free for it, so that smaller ones cannot overtake it for ever."""
 
 
 class Candidate(msgspec.Struct, kw_only=True):
     """A node while a plan is made. What is placed on it is taken off `free` and `queue_left`.
 
-    `expected` is a node that is not connected but may be back soon: nothing is placed on it, and what only it could
-    run waits. `unreachable` are publishers that the node knows and whose store it cannot reach, with the reason.
+    `expected` is a node that is not connected but may be back soon, or one that is `draining`: nothing is placed on it,
+    and what only it could run waits. `unreachable` are publishers that the node knows and whose store it cannot reach,
+    with the reason.
     """
 
     info: NodeInfo
     free: Capacity
     queue_left: int = 0
     expected: bool = False
+    draining: bool = False
     unreachable: Mapping[str, str] = {}
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A job with (partition, attempt) to place. `refused_by` will not run it, and why; `failed_on` did not do well."""
+    """A job with (partition, attempt) to place. `refused_by` will not run it, and why; `failed_on` did not do well.
+
+    `waiting_seconds` are since this version was submitted.
+    """
 
     job_id: JobId
     version: int
@@ -39,6 +46,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[tuple[int, int], ...]
     refused_by: Mapping[NodeId, str] = {}
     failed_on: frozenset[NodeId] = frozenset()
+    waiting_seconds: float = 0.0
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +67,11 @@ class Plan(msgspec.Struct, kw_only=True):
 
 
 def plan(wanted: Iterable[Wanted], candidates: list[Candidate], *, limit: int) -> Plan:
-    """Place what fits, in the order given, at most `limit` executions. Takes what it places off the candidates."""
+    """Place what fits, in the order given, at most `limit` executions. Takes what it places off the candidates.
+
+    What comes later may overtake what does not fit, but not what has waited for PATIENCE_SECONDS: the node on which
+    least has to become free for it is kept for it. So the least that is lacking never grows, and its turn comes.
+    """
     result = Plan()
     sorted_out: dict[object, tuple[list[Candidate], list[str]]] = {}
     blocked: dict[object, str] = {}
@@ -77,6 +89,8 @@ def plan(wanted: Iterable[Wanted], candidates: list[Candidate], *, limit: int) -
             result.waiting[each.job_id] = blocked[shape]
         elif not _place(each, suitable, result, limit=room):
             blocked[shape] = result.waiting[each.job_id] = _waiting(each, suitable)
+            if each.waiting_seconds > PATIENCE_SECONDS:
+                _keep_one_free(each, suitable)
         if not any(_has_room(candidate) for candidate in candidates):
             break
     return result
@@ -124,6 +138,14 @@ def _place(wanted: Wanted, suitable: list[Candidate], result: Plan, *, limit: in
             )
         )
     return True
+
+
+def _keep_one_free(wanted: Wanted, suitable: list[Candidate]) -> None:
+    """Nothing that comes later in this plan is placed on the node that will have room for it first."""
+    open_to = [each for each in suitable if not each.expected]
+    if open_to:
+        kept = min(open_to, key=lambda each: (wanted.resources.share_lacking(each.free), each.info.node_id))
+        kept.free, kept.queue_left = Capacity(), 0
 
 
 def _sort_out(wanted: Wanted, candidates: list[Candidate]) -> tuple[list[Candidate], list[str]]:
@@ -209,7 +231,8 @@ def _impossible(wanted: Wanted, reasons: list[str]) -> str:
 
 def _waiting(wanted: Wanted, suitable: list[Candidate]) -> str:
     if all(each.expected for each in suitable):
-        names = ", ".join(each.info.node_id for each in suitable[:3])
-        return f"Waiting for node {names} to connect."
+        draining = [each.info.node_id for each in suitable if each.draining]
+        names = ", ".join((draining or [each.info.node_id for each in suitable])[:3])
+        return f"Waiting for node {names}, which is drained." if draining else f"Waiting for node {names} to connect."
     lacking = sorted({name for each in suitable for name in wanted.resources.lacks(each.free)})
     return f"Waiting for free {' and '.join(lacking) or 'capacity'} on {len(suitable)} suitable node(s)."

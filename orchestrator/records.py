@@ -6,11 +6,11 @@
 | `spec.<job>.<version>`                           | SpecRecord      | once for each version after the first         |
 | `job.<job>`                                      | JobRecord       | at submit, update, stop, failure, removal     |
 | `execution.<job>.<version>.<partition>.<attempt>`| ExecutionRecord | created once; then by revision                |
-| `node.<node>`                                    | NodeRecord      | when what a node says of itself changes       |
+| `node.<node>`                                    | NodeRecord      | when what a node says changes; at drain       |
 | `binding.<node>`                                 | BindingRecord   | once: the id belongs to this public key       |
 
 All of a job goes some time after its end (orchestrator/retention.py), in an order in which its record is the last.
-A job's state is never stored: it is computed from its executions (orchestrator/lifecycle.py). No record holds a URL.
+A job's state is never stored: it is computed from its executions (orchestrator/job_progress.py). No record holds a URL.
 Times are nanoseconds since 1970, by the orchestrator's clock.
 """
 
@@ -166,7 +166,10 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
 
 
 class NodeRecord(Record, frozen=True, kw_only=True):
+    """On a node that is `draining` nothing new is placed."""
+
     info: NodeInfo
+    draining: bool = False
 
 
 class BindingRecord(Record, frozen=True, kw_only=True):

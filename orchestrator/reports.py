@@ -13,12 +13,13 @@ from collections.abc import Callable
 import msgspec
 import nats.errors
 
-from orchestrator.lifecycle import after_fact, failed, is_behind
+from orchestrator.commands import Commands
+from orchestrator.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
+from orchestrator.lifecycle import transition
 from orchestrator.locations import Locations
 from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.receipts import Receipts
 from orchestrator.records import ExecutionRecord, PublishedResult, about_execution
 from orchestrator.s3_verification import Absent, Verdict, matches
 from orchestrator.store import Store, has_reports_consumer, restart_reports_consumer
@@ -30,7 +31,6 @@ from shared.ids import NodeId, execution_key
 from shared.job_rules import NO_PUBLISHERS
 from shared.logs import about
 from shared.messages import OutputPublished, Report, TaskEnded, UnknownMessage
-from shared.states import ExecutionState, FailureReason
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Reports:
         store: Store,
         nodes: Nodes,
         locations: Locations,
-        receipts: Receipts,
+        commands: Commands,
         measures: Measures,
         leads: Callable[[], bool],
     ) -> None:
@@ -71,7 +71,7 @@ class Reports:
         self._store = store
         self._nodes = nodes
         self._locations = locations
-        self._receipts = receipts
+        self._commands = commands
         self._measures = measures
         self._leads = leads
         # Reports of one execution are dealt with in the order in which they come, so that its history has it too.
@@ -161,13 +161,13 @@ class Reports:
             current = self._model.execution(report.execution_id)
             assert current is not None
             revision = self._model.revision_of(_key(current))
-            after = await self._after(current, report)
-            if after is None:
+            step = await self._after(current, report)
+            if step.outcome is Outcome.EARLY:
                 return False
-            if after is current or await self._is_stored(after, revision):
-                self._learn(sender, after, report)
-                if after is not current:
-                    self._note(current, after)
+            if step.record is current or await self._is_stored(step.record, revision):
+                self._learn(sender, report)
+                self._note(current, step.record)
+                self._commands.carry_out(step.commands)
                 return True
         about_it = about_execution(record)
         _log.warning("Execution %s moves too often to take a report; it comes again.", record.id, extra=about_it)
@@ -188,25 +188,27 @@ class Reports:
             _log.warning(told, sender, self.set_aside, why, extra=about(node=sender or ""))
         return True
 
-    async def _after(self, record: ExecutionRecord, report: Report) -> ExecutionRecord | None:
-        """None if an earlier report of this execution has to come first: reports are dealt with many at once."""
+    async def _after(self, record: ExecutionRecord, report: Report) -> Step:
+        """EARLY if an earlier report of this execution has to come first: reports are dealt with many at once."""
         entry = self._model.jobs.get(record.job_id)
         if entry is None:  # it has ended and is being removed
-            return record
+            return Step(record, Outcome.LATE, (Settle(record.node_id, record.id),) if record.state.is_terminal else ())
         job = entry.specs[record.job_version]
-        has_publisher = job.task.publisher.type.lower() not in NO_PUBLISHERS
+        publishes = job.task.publisher.type.lower() not in NO_PUBLISHERS
+        step, commands = Step(record, Outcome.KNOWN), list[Command]()
         for fact in report.facts:
-            if is_behind(record, fact):
-                continue
-            result: PublishedResult | None = None
-            if isinstance(fact, OutputPublished):
-                if record.state is not ExecutionState.PUBLISHING:
-                    return None
-                result = await self._verified(record, fact)
-                if result is None:
-                    return failed(record, FailureReason.RESULT_NOT_VERIFIED, _not_verified(record), now=now_ns())
-            record = after_fact(record, fact, has_publisher=has_publisher, result=result, now=now_ns())
-        return record
+            step = transition(step.record, Told(fact=fact, publishes=publishes), now=now_ns())
+            if step.outcome is Outcome.UNVERIFIED and isinstance(fact, OutputPublished):
+                step = transition(step.record, await self._looked_at(step.record, fact), now=now_ns())
+            if step.outcome is Outcome.EARLY:
+                return step
+            commands += step.commands
+        return Step(step.record, step.outcome, tuple(commands))
+
+    async def _looked_at(self, record: ExecutionRecord, fact: OutputPublished) -> ExecutionEvent:
+        """Raises StorageUnavailable."""
+        result = await self._verified(record, fact)
+        return Told(fact=fact, publishes=True, result=result) if result else NotVerified()
 
     async def _verified(self, record: ExecutionRecord, fact: OutputPublished) -> PublishedResult | None:
         """The object as S3 shows it, if it is what the node reported. Raises StorageUnavailable."""
@@ -248,12 +250,10 @@ class Reports:
             return False
         return True
 
-    def _learn(self, sender: NodeId, record: ExecutionRecord, report: Report) -> None:
+    def _learn(self, sender: NodeId, report: Report) -> None:
         for fact in report.facts:
             if isinstance(fact, TaskEnded):
                 self._nodes.on_run(sender, fact.run_seconds)
-        if record.state.is_terminal:
-            self._receipts.send(sender, record.id)
 
     def __repr__(self) -> str:
         return f"<Reports, {self.set_aside} set aside>"
@@ -261,10 +261,3 @@ class Reports:
 
 def _key(record: ExecutionRecord) -> str:
     return subjects.execution_record(execution_key(record.job_id, record.job_version, record.partition, record.attempt))
-
-
-def _not_verified(record: ExecutionRecord) -> str:
-    return (
-        f"The object in the bucket is not what node {record.node_id} says it published: it is absent, not readable with"
-        " the orchestrator's credentials, or of another size or digest"
-    )

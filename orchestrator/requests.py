@@ -119,10 +119,12 @@ class Requests:
             _log.warning("Node %s speaks another protocol and gets no work.", sender, extra=about(node=sender))
         known = self._model.nodes.get(sender)
         if known is None or known.info != info:
-            await self._store.update(subjects.node_record(sender), NodeRecord(info=info))
+            after = NodeRecord(info=info) if known is None else msgspec.structs.replace(known, info=info)
+            await self._store.update(subjects.node_record(sender), after)
         missing = self._nodes.on_registration(sender, registration)
         if missing:
-            _log.warning("Node %s has lost %d executions.", sender, len(missing), extra=about(node=sender))
+            told = "Node %s does not hold %d executions that were placed on it."
+            _log.warning(told, sender, len(missing), extra=about(node=sender))
             await pipelined(missing, self._scheduler.fail_missing, at_once=WRITES_AT_ONCE)
         self._offers.offer_again(sender)
         return Reconciliation(settled=tuple(each for each in registration.held if self._is_settled(sender, each)))

@@ -10,20 +10,23 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-import msgspec
-
+from orchestrator import time_outs
 from orchestrator.assignments import Offers
-from orchestrator.lifecycle import cancelled, failed
+from orchestrator.commands import Commands
+from orchestrator.drains import Drains
+from orchestrator.job_progress import cost_nothing, job_transition
+from orchestrator.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Withdrawn
+from orchestrator.lifecycle import placed, transition
 from orchestrator.measures import Measures
 from orchestrator.model import JobEntry, Model
 from orchestrator.nodes import Nodes
 from orchestrator.placement import Placement, Wanted, plan
-from orchestrator.records import Event, ExecutionRecord, Location, about_execution, with_event
+from orchestrator.records import ExecutionRecord, Location, about_execution
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared import subjects
 from shared.aio import pipelined
-from shared.errors import IllegalTransition, MessagingUnavailable, RevisionConflict
+from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.job_rules import MANAGED, capacity_of
 from shared.logs import about
@@ -53,6 +56,7 @@ class Scheduler:
         locate: Callable[[JobId, ExecutionId], Location],
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
         publish_seconds: float,
+        commands: Commands,
         measures: Measures,
     ) -> None:
         self._model = model
@@ -62,6 +66,9 @@ class Scheduler:
         self._locate = locate
         self._unreachable = unreachable
         self._publish_seconds = publish_seconds
+        self._commands = commands
+        self._heard_since = now_ns()
+        self._drains = Drains(model, nodes, offers)
         self._measures = measures
 
     async def run(self) -> None:
@@ -77,8 +84,10 @@ class Scheduler:
                 if is_tick:
                     ticked_at = time.monotonic()
                     self._offers.offer_open()
-                    await self._fail_lost()
+                    await self._end_overdue()
                 await self._cancel_surplus()
+                self._drains.take_back(time.monotonic())
+                await self._take_back_from_leaving()
                 await self._place()
                 if is_tick:
                     await self._fail_overdue()
@@ -88,40 +97,62 @@ class Scheduler:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._model.wake.set()
 
-    # ---- nodes that are gone ----------------------------------------------------------------------------------------
+    # ---- what time makes of executions --------------------------------------------------------------------------
 
-    async def _fail_lost(self) -> None:
-        lost = [record for node in self._nodes.sweep() for record in self._model.live[node].values()]
-        await pipelined([each for each in lost if self._is_given_up(each)], self._fail_one, at_once=WRITES_AT_ONCE)
+    async def _end_overdue(self) -> None:
+        """End what silent nodes will not end any more, and what others should have ended by themselves."""
+        silent, now = frozenset(self._nodes.sweep()), now_ns()
+        ends: list[tuple[ExecutionRecord, ExecutionEvent]] = []
+        for node, live in self._model.live.items():
+            for record in live.values():
+                event = self._made_by_time(record, now, silent=node in silent)
+                if event is not None:
+                    ends.append((record, event))
+        await pipelined(ends, lambda end: self.write(*end), at_once=WRITES_AT_ONCE)
 
-    def _is_given_up(self, record: ExecutionRecord) -> bool:
-        """A finished result on a silent node is worth waiting for: its task would have to run again."""
-        if record.state is not ExecutionState.PUBLISHING:
-            return True
-        return now_ns() - record.modify_time > self._publish_seconds * 1e9
+    def _made_by_time(self, record: ExecutionRecord, now: int, *, silent: bool) -> ExecutionEvent | None:
+        entry = self._model.jobs.get(record.job_id)
+        if silent:
+            return time_outs.of_silent_node(record, publish_seconds=self._publish_seconds, now=now)
+        if entry is None:
+            return None
+        return time_outs.of_execution(
+            record,
+            entry.specs[record.job_version].task.timeouts,
+            publish_seconds=self._publish_seconds,
+            heard_since=self._heard_since,
+            now=now,
+        )
 
-    async def _fail_one(self, record: ExecutionRecord) -> None:
-        detail = f"Node {record.node_id} has disappeared"
-        await self.write(record, lambda current: failed(current, FailureReason.NODE_LOST, detail, now=now_ns()))
+    async def _take_back_from_leaving(self) -> None:
+        async def take_back(record: ExecutionRecord) -> None:
+            await self.write(record, NotBegun(f"Handed back by node {record.node_id}, which is stopping"))
+
+        await pipelined(self._nodes.never_to_begin(), take_back, at_once=WRITES_AT_ONCE)
 
     async def fail_missing(self, record: ExecutionRecord) -> None:
         """The node has registered and does not hold this execution any more."""
         detail = f"Node {record.node_id} does not know this execution any more"
-        await self.write(record, lambda current: failed(current, FailureReason.NODE_RESTARTED, detail, now=now_ns()))
+        await self.write(record, Lost(FailureReason.NODE_RESTARTED, detail))
 
-    async def write(self, record: ExecutionRecord, step: Callable[[ExecutionRecord], ExecutionRecord]) -> None:
-        """Take the step from the newest state of the execution, unless it has ended or moves meanwhile."""
+    async def write(self, record: ExecutionRecord, event: ExecutionEvent) -> None:
+        """Have this happen to the execution, from its newest state, unless it moves meanwhile."""
         current = self._model.execution(record.id)
-        if current is None or current.state.is_terminal:
+        if current is None:
             return
-        key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
-        try:
-            after = step(current)
-            await self._store.update(subjects.execution_record(key), after)
-            _log.info("Execution %s is %s.", after.id, after.state, extra=about_execution(after))
-        except (RevisionConflict, IllegalTransition) as error:
-            _log.info("Execution %s moved meanwhile: %s", record.id, error.message, extra=about(execution=record.id))
-            await self._store.read(subjects.execution_record(key))
+        step = transition(current, event, now=now_ns())
+        if step.record is not current:
+            key = subjects.execution_record(
+                execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+            )
+            try:
+                await self._store.update(key, step.record)
+            except RevisionConflict:
+                _log.info("Execution %s moved meanwhile.", record.id, extra=about_execution(record))
+                await self._store.read(key)
+                return
+            _log.info("Execution %s is %s.", record.id, step.record.state, extra=about_execution(record))
+        self._commands.carry_out(step.commands)
 
     # ---- executions that should stop --------------------------------------------------------------------------------
 
@@ -131,11 +162,8 @@ class Scheduler:
 
     async def _cancel_one(self, record: ExecutionRecord) -> None:
         entry = self._model.jobs.get(record.job_id)
-        if entry is None:  # it has ended and was deleted meanwhile
-            return
-        reason = self._why_cancelled(entry, record)
-        await self.write(record, lambda current: cancelled(current, reason, now=now_ns()))
-        self._offers.cancel(record, reason)
+        if entry is not None:  # else it has ended and was deleted meanwhile
+            await self.write(record, Withdrawn(self._why_cancelled(entry, record)))
 
     @staticmethod
     def _why_cancelled(entry: JobEntry, record: ExecutionRecord) -> str:
@@ -149,7 +177,7 @@ class Scheduler:
 
     async def _place(self) -> None:
         candidates = self._nodes.candidates(self._unreachable())
-        planned = plan(self._wanted(), candidates, limit=PLACED_AT_ONCE)
+        planned = plan(wanted(self._model, now_ns()), candidates, limit=PLACED_AT_ONCE)
         await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)
         for job, reason in (planned.waiting | planned.impossible).items():
             self._model.explain(job, reason)
@@ -158,18 +186,6 @@ class Scheduler:
         if len(planned.placements) >= PLACED_AT_ONCE:
             self._model.wake.set()
 
-    def _wanted(self) -> Iterator[Wanted]:
-        for job, entry in self._model.pending_jobs():
-            yield Wanted(
-                job_id=job,
-                version=entry.job.version,
-                job=entry.spec,
-                resources=capacity_of(entry.spec.task.resources),
-                missing=entry.progress.missing,
-                refused_by={each.node_id: _reason(each) for each in _of_version(entry) if _refused(each)},
-                failed_on=frozenset(each.node_id for each in _of_version(entry) if _failed(each)),
-            )
-
     async def _start(self, placement: Placement) -> None:
         key = execution_key(placement.job_id, placement.version, placement.partition, placement.attempt)
         execution, entry = new_execution_id(key), self._model.jobs.get(placement.job_id)
@@ -177,29 +193,18 @@ class Scheduler:
             return
         spec = entry.specs[placement.version]
         managed = spec.task.publisher.type.lower() == MANAGED
+        location = self._locate(placement.job_id, execution) if managed else None
         now = now_ns()
-        record = ExecutionRecord(
-            id=execution,
-            job_id=placement.job_id,
-            job_version=placement.version,
-            partition=placement.partition,
-            attempt=placement.attempt,
-            node_id=placement.node_id,
-            resources=placement.resources,
-            location=self._locate(placement.job_id, execution) if managed else None,
-            events=(Event(time=now, topic="Scheduling", message=f"Placed on node {placement.node_id}"),),
-            create_time=now,
-            modify_time=now,
-        )
+        step = placed(execution, placement, location, now=now)
         try:
-            await self._store.create(subjects.execution_record(key), record)
+            await self._store.create(subjects.execution_record(key), step.record)
         except RevisionConflict:
             known = about(execution=execution, job=placement.job_id)
             _log.info("Execution %s exists already; it was decided before.", execution, extra=known)
             await self._store.read(subjects.execution_record(key))
         else:
             self._model.unexplain(placement.job_id)
-            self._offers.offer(record)
+            self._commands.carry_out(step.commands)
             if placement.attempt == 0:
                 self._measures.placed(now - entry.job.submit_time)
             about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)
@@ -227,25 +232,30 @@ class Scheduler:
         self._model.unexplain(job)
         if entry is None or entry.progress.state.is_terminal:
             return
-        now = now_ns()
-        event = Event(time=now, topic="Scheduling", message=message, details={"IsError": "true"})
-        after = msgspec.structs.replace(
-            entry.job, failure=message, modify_time=now, events=with_event(entry.job.events, event)
-        )
+        step = job_transition(entry.job, entry.progress.state, GivenUp(message), now=now_ns())
         try:
-            await self._store.update(subjects.job_record(job), after)
+            await self._store.update(subjects.job_record(job), step.record)
         except RevisionConflict:
             await self._store.read(subjects.job_record(job))
 
 
+def wanted(model: Model, now: int) -> Iterator[Wanted]:
+    """What is not executed yet: the most urgent first, then the oldest."""
+    for job, entry in model.pending_jobs():
+        yield Wanted(
+            job_id=job,
+            version=entry.job.version,
+            job=entry.spec,
+            resources=capacity_of(entry.spec.task.resources),
+            missing=entry.progress.missing,
+            refused_by={each.node_id: _reason(each) for each in _of_version(entry) if _refused(each)},
+            failed_on=frozenset(each.node_id for each in _of_version(entry) if _failed(each)),
+            waiting_seconds=(now - entry.job.submit_time) / 1e9,
+        )
+
+
 def _lateness(entry: JobEntry, now: int) -> str:
-    """Which of the job's time-outs is over, in words; empty if none is."""
-    timeouts, age = entry.spec.task.timeouts, now - entry.job.submit_time
-    if 0 < timeouts.total_timeout * 1e9 < age:
-        return f"Not ended within its total time-out of {timeouts.total_timeout} s."
-    if 0 < timeouts.queue_timeout * 1e9 < age and not any(_of_version(entry)):
-        return f"Not started within its queue time-out of {timeouts.queue_timeout} s."
-    return ""
+    return time_outs.of_job(entry.job, entry.spec.task.timeouts, is_placed=any(_of_version(entry)), now=now)
 
 
 def _of_version(entry: JobEntry) -> Iterator[ExecutionRecord]:
@@ -261,4 +271,4 @@ def _refused(record: ExecutionRecord) -> bool:
 
 
 def _failed(record: ExecutionRecord) -> bool:
-    return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED}
+    return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED} and not cost_nothing(record)

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 from orchestrator.differences import difference
 from orchestrator.job_defaults import completed
+from orchestrator.job_progress import job_transition
+from orchestrator.life_events import Outcome, StopAsked
 from orchestrator.model import JobEntry, Model
 from orchestrator.records import Event, JobRecord, NameRecord, SpecRecord, with_event
 from orchestrator.store import Store
@@ -231,20 +233,13 @@ class Submissions:
         """Have the job stopped; False if it was already. Raises JobEnded for one that has ended otherwise."""
         for _ in range(TRIES):
             state = entry.progress.state
-            if state is JobState.STOPPED:
+            step = job_transition(entry.job, state, StopAsked(reason), now=now_ns())
+            if step.outcome is Outcome.KNOWN:
                 return False
-            if state.is_terminal:
+            if step.outcome is Outcome.LATE:
                 raise JobEnded(entry.job.id, state)
-            now = now_ns()
-            event = Event(time=now, topic="State Update", message=f"Job stopped{_because(reason)}")
-            after = replace(
-                entry.job,
-                desired=DesiredState.STOPPED,
-                events=with_event(entry.job.events, event),
-                modify_time=now,
-            )
             try:
-                await self._store.update(subjects.job_record(entry.job.id), after)
+                await self._store.update(subjects.job_record(entry.job.id), step.record)
             except RevisionConflict:
                 await self._store.catch_up()
                 continue

@@ -209,6 +209,8 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
             connected_since=since if connected else None,
             disconnected_since=None if connected else since,
         ),
+        draining=model.nodes[node].draining,
+        live_executions=len(model.live.get(node, ())),
     )
 
 

@@ -37,6 +37,11 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             and self.gpu <= other.gpu
         )
 
+    def share_lacking(self, other: "Capacity") -> float:
+        """How much of this is not in `other`: 0.0 if it fits, 1.0 if there is nothing at all of what it lacks most."""
+        pairs = ((self.cpu, other.cpu), (self.memory, other.memory), (self.disk, other.disk), (self.gpu, other.gpu))
+        return max((max(0.0, (mine - there) / mine) for mine, there in pairs if mine > 0), default=0.0)
+
     def lacks(self, other: "Capacity") -> tuple[str, ...]:
         """The names of the amounts of which `other` has too little for this."""
         pairs = (

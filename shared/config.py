@@ -137,6 +137,9 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
     heartbeat: Heartbeat = Heartbeat()
     allocated_capacity: AllocatedCapacity = AllocatedCapacity()
     queue_capacity: Annotated[int, Meta(ge=0, description="How many executions may wait on the node.")] = 32
+    drain_timeout: Annotated[
+        Duration, Meta(description="How long running tasks may go on when the node is told to stop (SIGTERM).")
+    ] = Duration(10)
     disk_limit: Annotated[
         str, Meta(description="Disk space that a task may fill whose job names none, such as 10GB; 0 is no limit.")
     ] = "10GB"
@@ -158,6 +161,9 @@ class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
         ),
     ] = "unix:///var/run/docker.sock"
     pids_limit: Annotated[int, Meta(ge=1, description="How many processes and threads a container may have.")] = 1024
+    keep_running: Annotated[
+        bool, Meta(description="Whether containers go on when the node stops, for its next start to go on with.")
+    ] = True
     bridge_network: Annotated[
         str, Meta(description="The engine's network for tasks that ask for Bridge; operators may make one for them.")
     ] = "bridge"

@@ -1,8 +1,8 @@
 """What orchestrator and compute nodes say to each other.
 
-Orders go to a node by request and reply: `Assignments`, `CancelExecution`, `Receipt`, `Register`, `ReadOutput`. A node
-asks with a request: `Registration`, and for an upload `GrantRequest`, `IndexGrantRequest`, `BeginUpload`,
-`PartsRequest`, `CompleteUpload`. It tells facts in a `Report`, which a stream keeps until the
+Orders go to a node by request and reply: `Assignments`, `CancelExecution`, `HandBack`, `Receipt`, `Register`,
+`ReadOutput`. A node asks with a request: `Registration`, and for an upload `GrantRequest`, `IndexGrantRequest`,
+`BeginUpload`, `PartsRequest`, `CompleteUpload`. It tells facts in a `Report`, which a stream keeps until the
 orchestrator has dealt with it, and shows that it lives by a `Heartbeat`.
 
 Evolution is additive: a new field has a default. What a program does not know is a named outcome, never a crash:
@@ -77,6 +77,12 @@ class Receipt(Message, frozen=True, kw_only=True, tag="Receipt"):
     execution_ids: tuple[ExecutionId, ...]
 
 
+class HandBack(Message, frozen=True, kw_only=True, tag="HandBack"):
+    """Report those of these executions that have not begun as such, and do not begin them any more."""
+
+    execution_ids: tuple[ExecutionId, ...]
+
+
 class Register(Message, frozen=True, kw_only=True, tag="Register"):
     """Send a Registration now: an orchestrator that has just started does not know this session yet."""
 
@@ -93,7 +99,7 @@ class ReadOutput(Message, frozen=True, kw_only=True, tag="ReadOutput"):
     tail_lines: int | None = None
 
 
-Order = Assignment | Assignments | CancelExecution | Receipt | Register | ReadOutput
+Order = Assignment | Assignments | CancelExecution | HandBack | Receipt | Register | ReadOutput
 
 
 class Accepted(Message, frozen=True, kw_only=True, tag="Accepted"):
@@ -159,13 +165,15 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Registration(Message, frozen=True, kw_only=True, tag="Registration"):
     """Who the node is and which executions it holds: sent on each (re)connect and once a while.
 
-    `session` is new at each start of the process; `inventory` counts the registrations of a session.
+    `session` is new at each start of the process; `inventory` counts the registrations of a session. A node that is
+    `leaving` takes nothing on any more, so that what it does not hold now it never will.
     """
 
     info: NodeInfo
     session: str
     inventory: int
     held: tuple[ExecutionId, ...] = ()
+    leaving: bool = False
 
 
 class GrantRequest(Message, frozen=True, kw_only=True, tag="GrantRequest"):
@@ -311,11 +319,15 @@ class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
 
 
 class ExecutionFailed(Fact, frozen=True, kw_only=True, tag="ExecutionFailed"):
-    """`reason` is a states.FailureReason; text, so that a newer node's reason is data and not an error."""
+    """`reason` is a states.FailureReason; text, so that a newer node's reason is data and not an error.
+
+    `not_begun` is true of an execution that its node gives back, because it takes nothing on any more.
+    """
 
     reason: str
     detail: str = ""
     output: RunOutput | None = None
+    not_begun: bool = False
 
 
 class ExecutionCancelled(Fact, frozen=True, kw_only=True, tag="ExecutionCancelled"):

@@ -370,6 +370,10 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     membership: str = APPROVED
     connection: str = DISCONNECTED
     connection_state: ConnectionState = ConnectionState()
+    draining: bool = False
+    """Nothing new is placed on it."""
+    live_executions: int = 0
+    """How many that are placed on it have not ended yet."""
 
 
 class ListNodesResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -382,7 +386,7 @@ class NodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class UpdateNodeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Actions are approve, reject and delete."""
+    """Actions are approve, reject and delete, as in the reference, and drain and undrain."""
 
     action: str = ""
     message: str = ""

@@ -90,6 +90,7 @@ class FailureReason(enum.StrEnum):
     RESULT_NOT_VERIFIED = "ResultNotVerified"
     DISK_FULL = "DiskFull"
     NODE_RESTARTED = "NodeRestarted"
+    HANDED_BACK = "HandedBack"
     NODE_LOST = "NodeLost"
     NODE_ERROR = "NodeError"
     REJECTED_BY_NODE = "RejectedByNode"
@@ -116,6 +117,7 @@ _RETRYABLE = frozenset(
         FailureReason.CONTAINER_LOST,
         FailureReason.DISK_FULL,
         FailureReason.NODE_RESTARTED,
+        FailureReason.HANDED_BACK,
         FailureReason.NODE_LOST,
         FailureReason.NODE_ERROR,
         FailureReason.REJECTED_BY_NODE,

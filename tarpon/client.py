@@ -34,6 +34,8 @@ from shared.rest import (
     SubmitRequest,
     SubmitResponse,
     UnfinishedUpload,
+    UpdateNodeRequest,
+    UpdateNodeResponse,
     VersionView,
 )
 from tarpon.calls import Calls
@@ -229,6 +231,18 @@ class Client:
         """The node of this id or of this unambiguous beginning of an id."""
         path = f"/orchestrator/nodes/{quote(node, safe='')}"
         return (await self._calls.call("GET", path, NodeResponse)).node
+
+    async def drain(self, node: str) -> None:
+        """Place nothing new on this node, and take back what it has not begun. What runs there goes on to its end."""
+        await self._update_node(node, "drain")
+
+    async def undrain(self, node: str) -> None:
+        """Place work on this node again."""
+        await self._update_node(node, "undrain")
+
+    async def _update_node(self, node: str, action: str) -> None:
+        path = f"/orchestrator/nodes/{quote(node, safe='')}"
+        await self._calls.call("PUT", path, UpdateNodeResponse, body=UpdateNodeRequest(action=action, node_id=node))
 
     async def alive(self) -> AliveResponse:
         return await self._calls.call("GET", "/agent/alive", AliveResponse)

@@ -71,6 +71,8 @@ def _compute_variables(wanted: Wanted, data_dir: Path, token: str) -> dict[str, 
         "NameProvider": data_dir.name,
         "Compute.Orchestrators": f"nats://{HOST}:{wanted.nats_port}",
         "Compute.Auth.Token": token,
+        "Compute.DrainTimeout": "0s",
+        "Engines.Types.Docker.KeepRunning": "false",  # there is no next start
         "Engines.Types.Process.Enabled": "true",
     }
     return aws_environment() | _variables(settings)

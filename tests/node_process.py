@@ -32,7 +32,7 @@ READY = b"ready"
 STOP_SECONDS = 40.0
 
 
-def node_config(data_dir: Path, name: str, server: str, token: str) -> Config:
+def node_config(data_dir: Path, name: str, server: str, token: str, *, drain_seconds: float = 0.0) -> Config:
     return Config(
         data_dir=data_dir,
         name_provider=name,
@@ -43,6 +43,7 @@ def node_config(data_dir: Path, name: str, server: str, token: str) -> Config:
             heartbeat=Heartbeat(interval=Duration(0.2)),
             allocated_capacity=AllocatedCapacity(cpu="2", memory="2GB", disk="1GB"),
             queue_capacity=1,
+            drain_timeout=Duration(drain_seconds),
             env=Env(allow_list=("ALLOWED_*",)),
         ),
         engines=Engines(types=EngineTypes(process=ProcessEngine(enabled=True))),
@@ -55,6 +56,7 @@ class NodeProcess:
     def __init__(self, data_dir: Path, name: str, server: str, token: str) -> None:
         self.data_dir = data_dir
         self.name = name
+        self.drain_seconds = 0.0
         self.log_file = data_dir.with_name(f"{name}.log")
         self._server = server
         self._token = token
@@ -66,6 +68,7 @@ class NodeProcess:
     def start(self) -> Self:
         environment = dict(os.environ) | {TOKEN: self._token, "ALLOWED_GREETING": "hello"}
         command = [sys.executable, "-m", "tests.node_process", str(self.data_dir), self.name, self._server]
+        command.append(str(self.drain_seconds))
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log)
         assert self._process.stdout is not None
@@ -105,8 +108,8 @@ def announce() -> None:
     os.write(1, READY + b"\n")
 
 
-async def main(data_dir: str, name: str, server: str) -> None:
-    config = node_config(Path(data_dir), name, server, os.environ[TOKEN])
+async def main(data_dir: str, name: str, server: str, drain_seconds: str) -> None:
+    config = node_config(Path(data_dir), name, server, os.environ[TOKEN], drain_seconds=float(drain_seconds))
     async with stop_requested() as stop, background(node=service.run(config, ready=announce)):
         await stop.wait()
 

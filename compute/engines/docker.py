@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,8 +52,11 @@ class DockerEngine(OutlivingEngine):
 
     name = "docker"
 
-    def __init__(self, socket: Path, api: DockerApi, confinement: Confinement, limits: Limits) -> None:
+    def __init__(
+        self, socket: Path, api: DockerApi, confinement: Confinement, limits: Limits, *, keeps_running: bool
+    ) -> None:
         self._socket = socket
+        self._keeps_running = keeps_running
         self._api = api
         self._confinement = confinement
         self._limits = limits
@@ -91,7 +95,7 @@ class DockerEngine(OutlivingEngine):
         )
         api = DockerApi(socket)
         try:
-            engine = cls(socket, api, confinement, limits)
+            engine = cls(socket, api, confinement, limits, keeps_running=settings.keep_running)
             await engine._look()
             async with background(removals=engine._leftovers.remove_released(), signals=engine._signals.listen()):
                 try:
@@ -132,6 +136,11 @@ class DockerEngine(OutlivingEngine):
     def keep(self, execution_id: ExecutionId) -> None:
         self._leftovers.keep(execution_id)
 
+    def leave(self, execution_id: ExecutionId) -> bool:
+        if self._keeps_running:
+            self._leftovers.leave(execution_id)
+        return self._keeps_running
+
     def release(self, execution_id: ExecutionId) -> None:
         self._leftovers.release(execution_id)
 
@@ -160,6 +169,7 @@ class DockerEngine(OutlivingEngine):
             facts=facts or EngineFacts.unknown(),
             confinement=self._confinement,
             limits=self._limits,
+            is_left=partial(self._leftovers.is_left, run.execution_id),
         )
         return await container.end()
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,8 +73,10 @@ class ContainerRun:
         facts: EngineFacts,
         confinement: Confinement,
         limits: Limits,
+        is_left: Callable[[], bool] = lambda: False,
     ) -> None:
         self._run = run
+        self._is_left = is_left
         self._api = api
         self._images = images
         self._signals = signals
@@ -95,7 +98,8 @@ class ContainerRun:
             found = await first_of(self._resume() if self._run.resumed else self._start(), self._over_disk())
             await asyncio.to_thread(self._close_folders)
         except BaseException:
-            await finish(self._stop(), within=self._limits.grace_seconds + REMOVE_SECONDS)
+            if not self._is_left():
+                await finish(self._stop(), within=self._limits.grace_seconds + REMOVE_SECONDS)
             raise
         finally:
             self._signals.forget(self._name)

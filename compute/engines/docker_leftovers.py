@@ -19,6 +19,7 @@ class Leftovers:
         self._api = api
         self._node_id = node_id
         self._needed: set[ExecutionId] = set()
+        self._left: set[ExecutionId] = set()
         self._released: asyncio.Queue[ExecutionId] = asyncio.Queue()
 
     def __repr__(self) -> str:
@@ -28,9 +29,16 @@ class Leftovers:
         """Until it is released."""
         self._needed.add(execution_id)
 
+    def leave(self, execution_id: ExecutionId) -> None:
+        """From now on it belongs to the node's next process: it is not removed by this one."""
+        self._left.add(execution_id)
+
+    def is_left(self, execution_id: ExecutionId) -> bool:
+        return execution_id in self._left
+
     def release(self, execution_id: ExecutionId) -> None:
         """May be repeated."""
-        if execution_id in self._needed:
+        if execution_id in self._needed and execution_id not in self._left:
             self._needed.remove(execution_id)
             self._released.put_nowait(execution_id)
 

@@ -99,5 +99,9 @@ class OutlivingEngine(Engine):
         """This task is going to be resumed: do not clear it away."""
 
     @abstractmethod
+    def leave(self, execution_id: ExecutionId) -> bool:
+        """Do not stop this task when its run is cancelled, nor clear it away; False if it is to end with the node."""
+
+    @abstractmethod
     def release(self, execution_id: ExecutionId) -> None:
         """Whatever is left of this task is not needed any more. May be repeated, also for a task that never ran."""

@@ -9,6 +9,7 @@ import click
 from shared.ids import short
 from tarpon.cli.commands import Group, given, with_client
 from tarpon.cli.local_secrets import addresses, local_secrets
+from tarpon.cli.node_drain import drain, undrain
 from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def node() -> None:
-    """Show nodes, and how a new one joins."""
+    """Show nodes, drain them, and show how a new one joins."""
+
+
+node.add_command(drain)
+node.add_command(undrain)
 
 
 @node.command("list")
@@ -64,7 +69,7 @@ def _table(nodes: "Sequence[NodeState]") -> str:
                 short(each.info.node_id),
                 each.info.node_type,
                 each.membership,
-                each.connection,
+                each.connection + (" (drained)" if each.draining else ""),
                 "" if info is None else ",".join(info.execution_engines),
                 "" if info is None else f"{info.running_executions}+{info.enqueued_executions}",
             ]
@@ -79,6 +84,8 @@ def _description(node: "NodeState", now: datetime) -> str:
         "Type": node.info.node_type,
         "Approval": node.membership,
         "Status": node.connection,
+        "Drained": "yes: nothing new is placed on it" if node.draining else "no",
+        "Placed on it": f"{node.live_executions} executions",
         "Last error": state.last_error,
         "Last heartbeat": "" if state.last_heartbeat is None else moment(state.last_heartbeat, now),
         "Connected since": "" if state.connected_since is None else moment(state.connected_since, now),

@@ -30,6 +30,7 @@ RETRYABLE = {
     "DevstackFailed": False,
     "DigestMismatch": False,
     "DownloadFailed": True,
+    "DrainNotOver": False,
     "ExtraMissing": False,
     "FileNotInResult": False,
     "GrantRefused": False,

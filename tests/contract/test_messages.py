@@ -42,6 +42,7 @@ from shared.messages import (
     ExecutionStarted,
     GrantGiven,
     GrantRequest,
+    HandBack,
     Heartbeat,
     IndexGrantGiven,
     IndexGrantRequest,
@@ -279,6 +280,18 @@ GOLDEN: list[tuple[Message, str]] = [
     (
         ExecutionFailed(reason="DiskFull", detail="the disk is full", output=RunOutput(exit_code=1)),
         '{"type":"ExecutionFailed","reason":"DiskFull","detail":"the disk is full","output":{"exit_code":1}}',
+    ),
+    (
+        ExecutionFailed(reason="NodeRestarted", not_begun=True),
+        '{"type":"ExecutionFailed","reason":"NodeRestarted","not_begun":true}',
+    ),
+    (HandBack(execution_ids=(EXECUTION,)), '{"type":"HandBack","execution_ids":["e-1"]}'),
+    (
+        Registration(info=NodeInfo(node_id=NodeId("n-1"), version="0.1.0"), session="s", inventory=2, leaving=True),
+        (
+            '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0"},"session":"s","inventory":2,'
+            '"leaving":true}'
+        ),
     ),
     (ExecutionCancelled(reason="Stopped"), '{"type":"ExecutionCancelled","reason":"Stopped"}'),
     (

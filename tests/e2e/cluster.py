@@ -144,6 +144,7 @@ class Cluster:
             "Compute.Orchestrators": self.nats_urls,
             "Compute.Auth.TokenFile": str(self.root / "shared" / "secrets" / "join.secret"),
             "Compute.Heartbeat.Interval": "1s",
+            "Compute.DrainTimeout": "0s",
             "Engines.Types.Process.Enabled": "true",
         }
         command = [str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(values)]

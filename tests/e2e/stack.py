@@ -147,6 +147,7 @@ class Stack:
             "NameProvider": name,
             "Compute.Orchestrators": f"nats://{HOST}:{self.nats_port}",
             "Compute.Heartbeat.Interval": "1s",
+            "Compute.DrainTimeout": "0s",
             "Engines.Types.Process.Enabled": "true",
             **{key.replace("_", "."): value for key, value in settings.items()},
         }

@@ -113,6 +113,30 @@ def test_a_container_goes_on_while_its_node_is_killed_and_completes_once(
     wait_until(lambda: container not in docker_engine.containers(), within=10, what="its container is removed")
 
 
+def test_a_container_goes_on_while_its_node_is_stopped_and_started_again(
+    with_docker: Stack, docker_engine: TestEngine
+) -> None:
+    job = with_docker.submit(docker_job("until [ -e /outputs/go ]; do sleep 0.05; done"))
+    container = container_of(docker_engine, job, with_docker)
+    assert with_docker.computes[NODE].stop() == 0
+    assert is_running(docker_engine, container)
+    with_docker.computes[NODE].start()
+    with_docker.wait_connected(NODE)
+    (result_folder(with_docker, job) / "go").touch()
+    assert with_docker.wait_ended(job)["Job"]["State"]["StateType"] == "Completed"
+    assert len(executions(with_docker, job)) == 1
+    wait_until(lambda: container not in docker_engine.containers(), within=10, what="its container is removed")
+
+
+def test_a_container_ends_with_its_node_where_the_operator_wants_that(stack: Stack, docker_engine: TestEngine) -> None:
+    stack.start_orchestrator()
+    stack.start_compute(NODE, Engines_Types_Docker_Socket=docker_engine.url, Engines_Types_Docker_KeepRunning="false")
+    job = stack.submit(docker_job("trap 'exit 0' TERM; while :; do sleep 0.05; done"))
+    container = container_of(docker_engine, job, stack)
+    stack.computes[NODE].stop()
+    assert container not in docker_engine.containers()
+
+
 def test_a_running_container_is_adopted_and_can_be_stopped(with_docker: Stack, docker_engine: TestEngine) -> None:
     job = with_docker.submit(docker_job("trap 'exit 0' TERM; while :; do sleep 0.05; done"))
     container = container_of(docker_engine, job, with_docker)

@@ -43,7 +43,9 @@ class PlayedNode:
         self._inventory = 0
         self._accepted: deque[Assignment] = deque()
 
-    async def register(self, *, loopback: str | None = None, held: tuple[ExecutionId, ...] = ()) -> NodeRequestAnswer:
+    async def register(
+        self, *, loopback: str | None = None, held: tuple[ExecutionId, ...] = (), leaving: bool = False
+    ) -> NodeRequestAnswer:
         self._inventory += 1
         info = NodeInfo(
             node_id=self.id,
@@ -53,7 +55,7 @@ class PlayedNode:
             capacity=Capacity(cpu=8.0, memory=1 << 34, disk=1 << 34),
             loopback_id=loopback_id() if loopback is None else loopback,
         )
-        request = Registration(info=info, session=self.session, inventory=self._inventory, held=held)
+        request = Registration(info=info, session=self.session, inventory=self._inventory, held=held, leaving=leaving)
         return await self.ask(request)
 
     async def ask(self, request: NodeRequest) -> NodeRequestAnswer:

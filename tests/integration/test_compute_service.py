@@ -33,6 +33,7 @@ from shared.messages import (
     ExecutionStarted,
     GrantGiven,
     GrantRequest,
+    HandBack,
     Heartbeat,
     Message,
     NodeRequest,
@@ -467,6 +468,55 @@ async def test_a_node_that_is_asked_to_stop_tells_what_it_stops_and_exits_cleanl
     assert await asyncio.to_thread(node.terminate) == 0
     for order in running:
         assert (await orchestrator.fact(order.execution_id, ExecutionFailed)).reason == "NodeRestarted"
+
+
+async def test_what_has_not_begun_is_handed_back_when_it_is_asked_for(
+    orchestrator: Orchestrator, node: NodeProcess, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    running = [assignment(f"until test -e {go}; do sleep 0.02; done", archive=None) for _ in range(2)]
+    waiting, never_offered = assignment(f"touch {tmp_path / 'ran'}"), ExecutionId("e-never-offered")
+    for order in (*running, waiting):
+        await orchestrator.order(order)
+    await orchestrator.fact(running[0].execution_id, ExecutionStarted)
+    ids = tuple(each.execution_id for each in (*running, waiting))
+    for _ in range(2):
+        await orchestrator.order(HandBack(execution_ids=(*ids, never_offered)))
+    for each in (waiting.execution_id, never_offered):
+        failed = await orchestrator.fact(each, ExecutionFailed)
+        assert (failed.reason, failed.not_begun) == ("NodeRestarted", True)
+    await orchestrator.order(replace(waiting, execution_id=never_offered))
+    go.touch()
+    for order in running:
+        await orchestrator.fact(order.execution_id, TaskEnded)
+    assert not (tmp_path / "ran").exists(), "also when it is offered late"
+    assert [type(fact) for fact in orchestrator.facts(never_offered)] == [ExecutionFailed]
+
+
+async def test_a_task_may_end_and_be_published_while_its_node_stops(
+    orchestrator: Orchestrator, node: NodeProcess, s3_server: S3Server, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(node.terminate)
+    node.drain_seconds = 20.0
+    await asyncio.to_thread(node.start)
+    bucket = await asyncio.to_thread(s3_server.create_bucket)
+    grant = signer(s3_server, bucket, "results/j-1/e-1.tar.gz")()
+    go = tmp_path / "go"
+    script = f"until test -e {go}; do sleep 0.02; done"
+    running, other, waiting = assignment(script, archive=grant), assignment("sleep 1000"), assignment("true")
+    for order in (running, other, waiting):
+        await orchestrator.order(order)
+    await orchestrator.fact(other.execution_id, ExecutionStarted)
+    async with asyncio.TaskGroup() as group:
+        stopping = group.create_task(asyncio.to_thread(node.terminate), name="stop")
+        assert (await orchestrator.fact(waiting.execution_id, ExecutionFailed)).not_begun
+        await eventually(lambda: orchestrator.registrations[-1].leaving)
+        assert running.execution_id in orchestrator.registrations[-1].held
+        go.touch()
+        await orchestrator.fact(running.execution_id, OutputPublished)
+        await orchestrator.order(CancelExecution(execution_id=other.execution_id))
+    assert stopping.result() == 0
+    await orchestrator.fact(other.execution_id, ExecutionCancelled)
 
 
 async def test_a_result_on_its_way_is_finished_before_the_node_stops(

@@ -1,30 +1,41 @@
 """What executions and jobs become by what is told of them, in any order and however often."""
 
 import itertools
-import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from orchestrator.grants import entitled
+from orchestrator.job_progress import MOST_HANDED_BACK, Progress, job_transition, progress
+from orchestrator.life_events import (
+    Cancel,
+    ExecutionEvent,
+    GivenUp,
+    JobEvent,
+    Lost,
+    NotBegun,
+    NotVerified,
+    Offer,
+    Outcome,
+    Refused,
+    Settle,
+    StopAsked,
+    Taken,
+    TimedOut,
+    Told,
+    Withdrawn,
+)
 from orchestrator.lifecycle import (
     MAX_DETAIL,
     MAX_PROGRESS,
     MAX_PROGRESS_TEXT,
     MAX_WAITING,
-    Progress,
-    after_fact,
-    cancelled,
-    failed,
-    is_behind,
-    moved,
-    progress,
-    rejected,
+    placed,
     story,
+    transition,
 )
+from orchestrator.placement import Placement
 from orchestrator.records import (
     MAX_EVENTS,
     Event,
@@ -49,7 +60,7 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.states import TRANSITIONS, DesiredState, ExecutionState, FailureReason, JobState
+from shared.states import TRANSITIONS, DesiredState, ExecutionState, FailureReason, JobState, check_transition
 
 S = ExecutionState
 JOB = JobId("j-1")
@@ -122,15 +133,30 @@ def execution(
     )
 
 
+def told(fact: AnyFact, *, publishes: bool = True) -> Told:
+    return Told(fact=fact, publishes=publishes, result=RESULT if isinstance(fact, OutputPublished) else None)
+
+
 def after(record: ExecutionRecord, *facts: AnyFact, has_publisher: bool = True, now: int = NOW) -> ExecutionRecord:
     for fact in facts:
-        result = RESULT if isinstance(fact, OutputPublished) else None
-        record = after_fact(record, fact, has_publisher=has_publisher, result=result, now=now)
+        record = transition(record, told(fact, publishes=has_publisher), now=now).record
     return record
 
 
+def failed(record: ExecutionRecord, reason: FailureReason, detail: str, *, now: int) -> ExecutionRecord:
+    return transition(record, Lost(reason, detail), now=now).record
+
+
+def cancelled(record: ExecutionRecord, why: str, *, now: int) -> ExecutionRecord:
+    return transition(record, Withdrawn(why), now=now).record
+
+
+def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bool, now: int) -> ExecutionRecord:
+    return transition(record, Refused(reason=reason, detail=detail, retryable=retryable), now=now).record
+
+
 def of(count: int, *executions: ExecutionRecord, record: JobRecord | None = None) -> Progress:
-    return progress(record or job(), count, executions, max_attempts=MAX_ATTEMPTS)
+    return progress(record or job(), count, executions, max_attempts=MAX_ATTEMPTS, is_later=lambda _: False)
 
 
 class TestExecution:
@@ -144,7 +170,9 @@ class TestExecution:
             ([STARTED, ENDED], False, S.COMPLETED),
             ([ENDED], True, S.PUBLISHING),
             ([ENDED], False, S.COMPLETED),
-            ([PUBLISHED], True, S.COMPLETED),
+            ([PUBLISHED], True, S.NEW),
+            ([PUBLISHED], False, S.NEW),
+            ([STARTED, PUBLISHED], True, S.RUNNING),
             ([FAILED_FOR_GOOD], True, S.FAILED),
             ([STARTED, FAILED_FOR_GOOD], True, S.FAILED),
             ([STARTED, ENDED, FAILED_BY_CHANCE], True, S.FAILED),
@@ -169,8 +197,9 @@ class TestExecution:
     @pytest.mark.parametrize("state", [state for state in S if state.is_terminal])
     def test_what_has_ended_stays_as_it_is(self, state: ExecutionState, fact: AnyFact) -> None:
         record = execution(state)
-        assert is_behind(record, fact)
-        assert after(record, fact) is record
+        step = transition(record, told(fact), now=NOW)
+        assert (step.record, step.outcome, step.commands) == (record, Outcome.LATE, (Settle(NODE, record.id),))
+        assert step.record is record
 
     def test_that_it_started_is_no_news_once_its_result_is_being_published(self) -> None:
         publishing = after(execution(), ENDED)
@@ -297,11 +326,11 @@ class TestExecution:
     @pytest.mark.parametrize("old", S)
     @pytest.mark.parametrize("new", S)
     def test_a_step_that_the_table_lacks_is_refused_with_the_story(self, old: S, new: S) -> None:
-        if new in TRANSITIONS[old]:
-            assert moved(execution(old), new, now=NOW, topic="t", message="m").state is new
+        if new not in TRANSITIONS[old]:
+            with pytest.raises(IllegalTransition, match=f"from {old} to {new}. Its story: once"):
+                check_transition(old, new, "once")
         else:
-            with pytest.raises(IllegalTransition, match=f"from {old} to {new}. Its story: Placed on node n-1"):
-                moved(execution(old), new, now=NOW, topic="t", message="m")
+            check_transition(old, new, "once")
 
     def test_its_story_is_one_line(self) -> None:
         record = after(execution(), STARTED, ENDED)
@@ -320,6 +349,86 @@ class TestExecution:
     @pytest.mark.parametrize("state", S)
     def test_it_holds_capacity_until_its_task_has_ended(self, state: ExecutionState) -> None:
         assert state.holds_capacity == (state in {S.NEW, S.ACCEPTED, S.RUNNING})
+
+
+EVENTS: tuple[ExecutionEvent, ...] = (
+    *(told(fact) for fact in FACTS),
+    Told(fact=PUBLISHED, publishes=True),
+    NotVerified(),
+    Taken(),
+    Refused(reason="QueueFull", retryable=True),
+    Lost(FailureReason.NODE_LOST, "gone"),
+    TimedOut(FailureReason.EXECUTION_TIMED_OUT, "too long"),
+    NotBegun("the node is being drained"),
+    Withdrawn("Stopped because the job was stopped"),
+)
+M, NOTED, KNOWN, EARLY, UNVERIFIED = Outcome.MOVED, Outcome.NOTED, Outcome.KNOWN, Outcome.EARLY, Outcome.UNVERIFIED
+
+# What comes of each event, in the order of EVENTS.
+OUTCOMES = {
+    #          start  end    publ.  fails  fails  cancel progr. waits  unverified, not verified, taken ... withdrawn
+    S.NEW:        (M, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, M, M, M, M, M),
+    S.ACCEPTED:   (M, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, KNOWN, M, M, KNOWN, M),
+    S.RUNNING:    (KNOWN, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, KNOWN, M, M, KNOWN, M),
+    S.PUBLISHING: (KNOWN, KNOWN, M, M, M, M, NOTED, NOTED, UNVERIFIED, M, KNOWN, KNOWN, M, M, KNOWN, M),
+}  # fmt: skip
+
+
+class TestEveryEventInEveryState:
+    @pytest.mark.parametrize("state", S)
+    @pytest.mark.parametrize("number", range(len(EVENTS)), ids=lambda number: repr(EVENTS[number])[:50])
+    def test_has_one_outcome(self, state: ExecutionState, number: int) -> None:
+        record = execution(state)
+        step = transition(record, EVENTS[number], now=NOW + SECOND)
+        assert step.outcome is (Outcome.LATE if state.is_terminal else OUTCOMES[state][number])
+        assert (step.record is record) == (step.outcome not in {Outcome.MOVED, Outcome.NOTED})
+        assert (step.record.state is not state) == (step.outcome is Outcome.MOVED)
+        assert step.record.state is state or step.record.state in TRANSITIONS[state]
+
+    @pytest.mark.parametrize("event", EVENTS, ids=lambda event: repr(event)[:50])
+    @pytest.mark.parametrize("state", S)
+    def test_asks_for_nothing_where_it_is_still_at_work(self, state: ExecutionState, event: ExecutionEvent) -> None:
+        step = transition(execution(state), event, now=NOW)
+        assert step.record.state.is_terminal or not step.commands
+
+    def test_what_its_node_ended_may_be_forgotten_there(self) -> None:
+        for fact in (FAILED_FOR_GOOD, CANCELLED):
+            step = transition(execution(S.RUNNING), told(fact), now=NOW)
+            assert step.commands == (Settle(NODE, step.record.id),)
+
+    @pytest.mark.parametrize(
+        "event", [Withdrawn("no more"), TimedOut(FailureReason.EXECUTION_TIMED_OUT, "no more")], ids=["stop", "time"]
+    )
+    def test_what_was_ended_here_is_cancelled_there(self, event: ExecutionEvent) -> None:
+        record = execution(S.RUNNING)
+        assert transition(record, event, now=NOW).commands == (Cancel(record, "no more"),)
+
+    def test_a_node_that_takes_on_what_was_stopped_meanwhile_is_told(self) -> None:
+        (command,) = transition(execution(S.CANCELLED), Taken(), now=NOW).commands
+        assert isinstance(command, Cancel)
+
+    def test_it_begins_with_an_offer(self) -> None:
+        placement = Placement(job_id=JOB, version=1, partition=2, attempt=1, node_id=NODE, resources=Capacity(cpu=1.0))
+        known = new_execution_id(execution_key(JOB, 1, 2, 1))
+        step = placed(known, placement, PLACE, now=NOW)
+        assert step.commands == (Offer(step.record),)
+        assert (step.record.state, step.record.node_id, step.record.attempt) == (S.NEW, NODE, 1)
+        assert story(step.record) == "Placed on node n-1"
+
+    @pytest.mark.parametrize(
+        ("state", "fact", "reason"),
+        [
+            (S.NEW, ExecutionFailed(reason="NodeRestarted", not_begun=True), "HandedBack"),
+            (S.RUNNING, ExecutionFailed(reason="NodeRestarted", not_begun=True), "NodeRestarted"),
+            (S.RUNNING, ExecutionFailed(reason="HandedBack"), "NodeRestarted"),
+            (S.NEW, ExecutionFailed(reason="NodeRestarted"), "NodeRestarted"),
+        ],
+    )
+    def test_only_what_was_never_begun_can_be_handed_back(
+        self, state: ExecutionState, fact: ExecutionFailed, reason: str
+    ) -> None:
+        record = after(execution(state), fact)
+        assert record.failure == Failure(reason=reason, detail="", retryable=True)
 
 
 class TestWhoMayPublish:
@@ -469,105 +578,42 @@ class TestJob:
         assert (found.state, found.message, found.missing) == (JobState.FAILED, "not enough nodes", ())
         assert found.surplus == (execution(S.RUNNING),)
 
+    @pytest.mark.parametrize("record", [job(desired=DesiredState.STOPPED), job(failure="too late")])
+    def test_a_stop_that_came_too_late_does_not_undo_an_end(self, record: JobRecord) -> None:
+        done = execution(S.COMPLETED)
+        assert of(1, done, record=record).state is JobState.COMPLETED
+        ended_after = progress(record, 1, (done,), max_attempts=MAX_ATTEMPTS, is_later=lambda _: True)
+        assert ended_after.state is (JobState.FAILED if record.failure else JobState.STOPPED)
 
-class Cluster:
-    """A job and its executions, moved by chance as the scheduler, the nodes and the intake of reports would."""
+    def test_what_was_handed_back_uses_no_attempt_up(self) -> None:
+        handed = [execution(S.FAILED, attempt=number, reason=FailureReason.HANDED_BACK) for number in range(20)]
+        lost = [execution(S.FAILED, attempt=20 + number, reason=FailureReason.NODE_LOST) for number in range(3)]
+        assert of(1, *handed, *lost[:2]).missing == ((0, 22),)
+        found = of(1, *handed, *lost)
+        assert (found.state, found.message) == (JobState.FAILED, "NodeLost (the first of 3 attempts)")
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.job = job()
-        self.count = count
-        self.executions: dict[str, ExecutionRecord] = {}
-        self.ended: dict[str, ExecutionRecord] = {}
-        self.chance = random.Random(seed)
-        self.now = NOW
-        self.was = Progress(state=JobState.PENDING)
-        self.a_node_cancelled = False
+    def test_a_node_that_is_stopping_uses_no_attempt_up(self) -> None:
+        away = [rejected(execution(attempt=number), "NodeStopping", "", retryable=True, now=NOW) for number in range(9)]
+        assert of(1, *away).missing == ((0, 9),)
 
-    @property
-    def progress(self) -> Progress:
-        known = list(self.executions.values())
-        self.chance.shuffle(known)
-        return progress(self.job, self.count, known, max_attempts=MAX_ATTEMPTS)
+    def test_no_part_is_handed_back_for_ever(self) -> None:
+        handed = [
+            execution(S.FAILED, attempt=number, reason=FailureReason.HANDED_BACK)
+            for number in range(MOST_HANDED_BACK + 1)
+        ]
+        assert of(1, *handed[:-1]).missing
+        assert of(1, *handed).state is JobState.FAILED
 
-    def step(self, what: str) -> None:
-        self.now += SECOND
-        live = [key for key, each in self.executions.items() if not each.state.is_terminal]
-        key = self.chance.choice(live) if live else ""
-        match what:
-            case "place":
-                for partition, attempt in self.progress.missing:
-                    self.create(partition, attempt)
-            case "clean up":
-                for each in self.progress.surplus:
-                    self.put(cancelled(each, "surplus", now=self.now))
-            case "tell":
-                any_key = self.chance.choice(list(self.executions)) if self.executions else ""
-                if any_key:
-                    fact = self.chance.choice(FACTS)
-                    self.a_node_cancelled |= fact is CANCELLED
-                    self.put(after(self.executions[any_key], fact, now=self.now))
-            case "lose" if key:
-                self.put(failed(self.executions[key], FailureReason.NODE_LOST, "gone", now=self.now))
-            case "refuse" if key and self.executions[key].state is S.NEW:
-                self.put(rejected(self.executions[key], "QueueFull", "full", retryable=True, now=self.now))
-            case "update":
-                self.job = replace(self.job, version=self.job.version + 1)
-            case "stop" if not self.progress.state.is_terminal:
-                self.job = replace(self.job, desired=DesiredState.STOPPED)
-
-    def create(self, partition: int, attempt: int) -> None:
-        key = execution_key(JOB, self.job.version, partition, attempt)
-        assert key not in self.executions, "a decision is taken once"
-        self.executions[key] = execution(partition=partition, attempt=attempt, version=self.job.version, at=self.now)
-
-    def put(self, record: ExecutionRecord) -> None:
-        self.executions[execution_key(JOB, record.job_version, record.partition, record.attempt)] = record
-
-    def check(self, what: str) -> None:
-        found = self.progress
-        of_version = [each for each in self.executions.values() if each.job_version == self.job.version]
-        for partition in range(self.count):
-            mine = [each for each in of_version if each.partition == partition]
-            assert sum(not each.state.is_terminal for each in mine) <= 1
-            assert sum(each.state is S.COMPLETED for each in mine) <= 1
-            assert len(mine) <= MAX_ATTEMPTS
-            assert sorted(each.attempt for each in mine) == list(range(len(mine)))
-        completed = sorted(each.partition for each in of_version if each.state is S.COMPLETED)
-        if found.state is JobState.COMPLETED:
-            assert completed == list(range(self.count))
-        if found.state.is_terminal:
-            assert not found.missing
-        if self.was.state.is_terminal and what != "update":
-            assert found.state is self.was.state
-            # That a node cancelled by itself says less than a failure that is told later.
-            assert found.message == self.was.message or self.a_node_cancelled
-        for key, record in self.ended.items():
-            assert self.executions[key] is record
-        self.ended = {key: each for key, each in self.executions.items() if each.state.is_terminal}
-        self.was = found
-
-
-STEPS = ("place", "place", "clean up", "tell", "tell", "tell", "lose", "refuse", "update", "stop")
-
-
-@settings(max_examples=120, deadline=None)
-@given(count=st.integers(1, 3), seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), max_size=40))
-def test_whatever_happens_the_invariants_hold(count: int, seed: int, steps: list[str]) -> None:
-    cluster = Cluster(count, seed)
-    for what in steps:
-        cluster.step(what)
-        cluster.check(what)
-
-
-@settings(max_examples=60, deadline=None)
-@given(count=st.integers(1, 3), seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), max_size=20))
-def test_whatever_has_happened_every_job_comes_to_an_end(count: int, seed: int, steps: list[str]) -> None:
-    cluster = Cluster(count, seed)
-    for what in steps:
-        cluster.step(what)
-    for _ in range(count * MAX_ATTEMPTS + 1):
-        cluster.step("place")
-        for key in list(cluster.executions):
-            cluster.put(after(cluster.executions[key], cluster.chance.choice(FACTS), PUBLISHED, now=cluster.now))
-    assert cluster.progress.state.is_terminal
-    assert not cluster.progress.surplus
+    @pytest.mark.parametrize("event", [StopAsked("enough"), GivenUp("too late")], ids=["stop", "time"])
+    @pytest.mark.parametrize("state", JobState)
+    def test_every_event_of_a_job_has_one_outcome(self, state: JobState, event: JobEvent) -> None:
+        step = job_transition(job(), state, event, now=NOW + SECOND)
+        if state is JobState.STOPPED and isinstance(event, StopAsked):
+            assert (step.outcome, step.record) == (Outcome.KNOWN, job())
+        elif state.is_terminal:
+            assert (step.outcome, step.record) == (Outcome.LATE, job())
+        else:
+            assert step.outcome is Outcome.MOVED
+            ended = of(1, record=step.record)
+            assert ended.state is (JobState.STOPPED if isinstance(event, StopAsked) else JobState.FAILED)
+            assert ended.message in {"Job stopped: enough", "too late"}

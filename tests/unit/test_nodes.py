@@ -136,6 +136,62 @@ class TestInventory:
         assert not cluster.nodes.has_accepted(NODE, execution)
 
 
+class TestLeaving:
+    def leave(self, cluster: Cluster, *held: ExecutionId) -> list[ExecutionId]:
+        registration = Registration(info=INFO, session="s-1", inventory=2, held=held, leaving=True)
+        return [record.id for record in cluster.nodes.on_registration(NODE, registration)]
+
+    def test_nothing_is_placed_on_a_node_that_leaves(self, cluster: Cluster) -> None:
+        cluster.register()
+        self.leave(cluster)
+        assert cluster.candidate.expected
+        assert not cluster.nodes.is_connected(NODE)
+
+    def test_what_it_does_not_hold_when_it_leaves_it_never_will(self, cluster: Cluster) -> None:
+        cluster.register()
+        held, offered = cluster.execution(0), cluster.execution(1)
+        assert self.leave(cluster, held) == []
+        late = cluster.execution(2)
+        assert [record.id for record in cluster.nodes.never_to_begin()] == [offered, late]
+
+    def test_its_next_start_ends_that(self, cluster: Cluster) -> None:
+        cluster.register()
+        self.leave(cluster)
+        cluster.execution(0)
+        assert cluster.register(1, session="s-2") == []
+        assert not cluster.candidate.expected
+        assert cluster.nodes.never_to_begin() == []
+
+    def test_what_it_holds_is_not_known_from_its_heartbeat(self, cluster: Cluster) -> None:
+        cluster.execution(0)
+        cluster.nodes.on_heartbeat(NODE, Heartbeat(session="s-1", leaving=True))
+        assert cluster.nodes.never_to_begin() == []
+
+
+class TestDraining:
+    def drain(self, cluster: Cluster, *, draining: bool = True) -> None:
+        cluster.revision += 1
+        record = NodeRecord(info=INFO, draining=draining)
+        cluster.model.apply(subjects.node_record(NODE), record, cluster.revision)
+
+    def test_nothing_is_placed_on_a_node_that_is_drained(self, cluster: Cluster) -> None:
+        cluster.register()
+        self.drain(cluster)
+        assert (cluster.candidate.expected, cluster.candidate.draining) == (True, True)
+        assert cluster.nodes.is_connected(NODE)
+
+    def test_it_may_be_ended(self, cluster: Cluster) -> None:
+        cluster.register()
+        self.drain(cluster)
+        self.drain(cluster, draining=False)
+        assert (cluster.candidate.expected, cluster.candidate.draining) == (False, False)
+
+    def test_it_outlives_a_new_session(self, cluster: Cluster) -> None:
+        self.drain(cluster)
+        cluster.register(session="s-2")
+        assert cluster.candidate.draining
+
+
 class TestLiveness:
     def test_a_node_that_registers_is_connected(self, cluster: Cluster) -> None:
         assert not cluster.nodes.is_connected(NODE)

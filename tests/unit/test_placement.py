@@ -1,5 +1,6 @@
 """Executions go to nodes that can run them, as evenly as possible, and never beyond what a node has."""
 
+import random
 from collections.abc import Iterable
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.placement import MAX_REASONS, Candidate, Plan, Wanted, plan, unsuitable
+from orchestrator.placement import MAX_REASONS, PATIENCE_SECONDS, Candidate, Plan, Wanted, plan, unsuitable
 from orchestrator.reach import is_loopback, unreachable_publishers
 from orchestrator.records import NodeRecord
 from orchestrator.s3 import Bucket
@@ -395,3 +396,58 @@ def test_a_plan_never_promises_what_is_not_there(wants: list[Wanted], before: li
     for job in found.waiting:
         assert any(not unsuitable(by_job[job], each) for each in before)
         assert len([each for each in found.placements if each.job_id == job]) < len(by_job[job].missing)
+
+
+class TestPatience:
+    def test_what_fits_overtakes_what_does_not_at_first(self) -> None:
+        big, small = wanted("big", cpu=4.0), wanted("small", cpu=1.0)
+        assert [each.job_id for each in plan([big, small], [candidate(free=3.0)], limit=NO_LIMIT).placements] == [
+            "small"
+        ]
+
+    def test_a_job_that_has_waited_long_has_a_node_kept_free(self) -> None:
+        big = replace(wanted("big", cpu=4.0), waiting_seconds=PATIENCE_SECONDS + 1)
+        small = wanted("small", count=9, cpu=1.0)
+        near, far = candidate("near", free=3.0), candidate("far", free=2.0)
+        found = plan([big, small], [near, far], limit=NO_LIMIT)
+        assert [each.node_id for each in found.placements] == ["far", "far"]
+        assert set(found.waiting) == {"big", "small"}
+
+    def test_only_a_node_that_can_ever_run_it_is_kept(self) -> None:
+        big = replace(wanted("big", cpu=4.0, refused_by=("a",)), waiting_seconds=PATIENCE_SECONDS + 1)
+        candidates = [candidate("a", free=3.0), candidate("b", expected=True), candidate("c", free=0.0)]
+        found = plan([big, wanted("small")], candidates, limit=NO_LIMIT)
+        assert [each.node_id for each in found.placements] == ["a"]
+
+    def test_jobs_of_one_kind_keep_one_node_together(self) -> None:
+        bigs = [replace(wanted(f"b-{number}", cpu=4.0), waiting_seconds=1000.0) for number in range(5)]
+        candidates = [candidate(f"n-{number}", free=2.0) for number in range(3)]
+        found = plan([*bigs, wanted("small", count=9)], candidates, limit=NO_LIMIT)
+        assert len(found.placements) == 4
+
+    def test_the_more_urgent_still_come_first(self) -> None:
+        big = replace(wanted("big", cpu=4.0), waiting_seconds=1000.0)
+        found = plan([wanted("urgent"), big], [candidate(free=1.0)], limit=NO_LIMIT)
+        assert [each.job_id for each in found.placements] == ["urgent"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0]), min_size=1, max_size=4), seed=st.integers(0, 2**32))
+def test_small_jobs_without_end_never_keep_a_large_one_waiting_for_ever(sizes: list[float], seed: int) -> None:
+    """Each round is ten seconds; small tasks take at most five rounds, and there are always more of them."""
+    chance, longest = random.Random(seed), 5
+    running: list[tuple[int, str, Capacity]] = []  # until which round, on which node
+    bigs = {f"big-{number}": size for number, size in enumerate(sizes)}
+    patience = int(PATIENCE_SECONDS / 10) + 1
+    for now in range(patience + (longest + 1) * len(bigs) + 1):
+        running = [each for each in running if each[0] > now]
+        candidates = [candidate(f"n-{number}") for number in range(2)]
+        for _, node_id, resources in running:
+            (on,) = (each for each in candidates if each.info.node_id == node_id)
+            on.free = on.free.minus(resources)
+        large = [replace(wanted(name, cpu=size), waiting_seconds=now * 10.0) for name, size in bigs.items()]
+        small = [wanted(f"small-{now}-{number}", cpu=chance.choice((0.5, 1.0))) for number in range(20)]
+        for each in plan([*large, *small], candidates, limit=NO_LIMIT).placements:
+            bigs.pop(str(each.job_id), None)
+            running.append((now + chance.randint(1, longest), each.node_id, each.resources))
+    assert not bigs

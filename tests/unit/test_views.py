@@ -350,6 +350,8 @@ class TestNode:
                 "DisconnectedSince": None,
                 "LastError": "",
             },
+            "Draining": False,
+            "LiveExecutions": 2,
         }
 
     def test_a_connected_one_tells_its_own_numbers_and_since_when(self, model: Model) -> None:

@@ -1,0 +1,159 @@
+"""Where a job stands: what follows from its record and its executions, and what is to be done about it.
+
+A job's state is computed, never stored. What users and time do to it is written into its record.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import assert_never
+
+import msgspec
+
+from orchestrator.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked
+from orchestrator.records import Event, ExecutionRecord, JobRecord, with_event
+from shared.states import DesiredState, ExecutionState, FailureReason, JobState
+
+COSTS_NOTHING = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
+"""Reasons of attempts in which nothing was tried: the node stops or is drained. They use none of the attempts up."""
+MOST_HANDED_BACK = 50
+"""How many of these one part of a job may have beside its attempts, so that no node can have it placed for ever."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows from a job's record and its executions.
+
+    `missing` are the (partition, attempt) that should be executed and are not; `surplus` the live executions that
+    should stop.
+    """
+
+    state: JobState
+    message: str = ""
+    missing: tuple[tuple[int, int], ...] = ()
+    surplus: tuple[ExecutionRecord, ...] = ()
+
+
+def progress(
+    job: JobRecord,
+    count: int,
+    executions: Iterable[ExecutionRecord],
+    *,
+    max_attempts: int,
+    is_later: Callable[[ExecutionRecord], bool],
+) -> Progress:
+    """Where the job stands and what should be done about it.
+
+    `is_later` tells which executions were written after the job's record. Whoever stopped it may not have known that it
+    had ended already; an end is final.
+    """
+    known = tuple(executions)
+    if job.removal is not None:  # by what is left of its executions its state cannot be told any more
+        live = tuple(each for each in known if not each.state.is_terminal)
+        return Progress(state=job.removal.state, message=job.removal.message, surplus=live)
+    if job.desired is DesiredState.STOPPED or job.failure:
+        going = msgspec.structs.replace(job, desired=DesiredState.RUNNING, failure="")
+        before = _by_executions(going, count, tuple(each for each in known if not is_later(each)), max_attempts)
+        live = tuple(each for each in known if not each.state.is_terminal)
+        if before.state.is_terminal:
+            return msgspec.structs.replace(before, surplus=live)
+        if job.desired is DesiredState.STOPPED:
+            return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live)
+        return Progress(state=JobState.FAILED, message=job.failure, surplus=live)
+    return _by_executions(job, count, known, max_attempts)
+
+
+def _by_executions(job: JobRecord, count: int, known: tuple[ExecutionRecord, ...], max_attempts: int) -> Progress:
+    live = tuple(each for each in known if not each.state.is_terminal)
+    of_version = tuple(each for each in known if each.job_version == job.version)
+    latest = _latest_attempts(of_version)
+    lost = _hopeless(latest, of_version, max_attempts)
+    if lost is not None:
+        return Progress(state=JobState.FAILED, message=_why(known, lost), surplus=live)
+    outdated = tuple(each for each in live if each.job_version != job.version)
+    missing = tuple(_missing(count, latest))
+    return Progress(state=_running_state(count, latest, missing), missing=missing, surplus=outdated)
+
+
+def job_transition(job: JobRecord, state: JobState, event: JobEvent, *, now: int) -> JobStep:
+    """What becomes of the record of a job that is in this state. An end is final."""
+    if state.is_terminal:
+        again = state is JobState.STOPPED and isinstance(event, StopAsked)
+        return JobStep(job, Outcome.KNOWN if again else Outcome.LATE)
+    match event:
+        case StopAsked(reason):
+            message = f"Job stopped: {reason[:500]}" if reason else "Job stopped"
+            told = Event(time=now, topic="State Update", message=message)
+            after = msgspec.structs.replace(job, desired=DesiredState.STOPPED)
+        case GivenUp(why):
+            told = Event(time=now, topic="Scheduling", message=why, details={"IsError": "true"})
+            after = msgspec.structs.replace(job, failure=why)
+        case _:
+            assert_never(event)
+    events = with_event(job.events, told)
+    return JobStep(msgspec.structs.replace(after, modify_time=now, events=events), Outcome.MOVED)
+
+
+def _latest_attempts(executions: Iterable[ExecutionRecord]) -> dict[int, ExecutionRecord]:
+    latest: dict[int, ExecutionRecord] = {}
+    for each in executions:
+        if each.partition not in latest or latest[each.partition].attempt < each.attempt:
+            latest[each.partition] = each
+    return latest
+
+
+def _hopeless(
+    latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], max_attempts: int
+) -> ExecutionRecord | None:
+    """An execution after whose failure no further attempt is made: the first, and one that was cancelled last.
+
+    When one has failed for good, the others are cancelled; that is not why the job failed.
+    """
+    for each in sorted(latest.values(), key=lambda each: (each.state is ExecutionState.CANCELLED, each.modify_time)):
+        if each.state is ExecutionState.CANCELLED:
+            return each
+        if each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable):
+            return each
+        if _may_be_tried_again(each) and each.attempt + 1 >= max_attempts:
+            free = sum(cost_nothing(other) for other in of_version if other.partition == each.partition)
+            if free > MOST_HANDED_BACK or each.attempt + 1 - free >= max_attempts:
+                return each
+    return None
+
+
+def _may_be_tried_again(record: ExecutionRecord) -> bool:
+    return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED}
+
+
+def cost_nothing(record: ExecutionRecord) -> bool:
+    """Whether this attempt ended before anything was tried, through nobody's fault."""
+    return record.failure is not None and record.failure.retryable and record.failure.reason in COSTS_NOTHING
+
+
+def _why(known: tuple[ExecutionRecord, ...], last: ExecutionRecord) -> str:
+    """The first real reason, which a later and less telling one must not hide."""
+    which = (last.job_version, last.partition)
+    attempts = [each for each in known if (each.job_version, each.partition) == which and not cost_nothing(each)]
+    first = min((each for each in attempts if each.failure), key=lambda each: each.attempt, default=last).failure
+    if first is None:
+        return "The execution was cancelled."
+    text = first.detail or first.reason
+    return text if len(attempts) < 2 else f"{text} (the first of {len(attempts)} attempts)"
+
+
+def _missing(count: int, latest: Mapping[int, ExecutionRecord]) -> Iterable[tuple[int, int]]:
+    for partition in range(count):
+        known = latest.get(partition)
+        if known is None:
+            yield partition, 0
+        elif _may_be_tried_again(known):
+            yield partition, known.attempt + 1
+
+
+def _running_state(count: int, latest: Mapping[int, ExecutionRecord], missing: tuple[tuple[int, int], ...]) -> JobState:
+    states = {each.state for each in latest.values()}
+    if not missing and len(latest) == count and states == {ExecutionState.COMPLETED}:
+        return JobState.COMPLETED
+    begun = {ExecutionState.RUNNING, ExecutionState.PUBLISHING, ExecutionState.COMPLETED, ExecutionState.ACCEPTED}
+    return JobState.RUNNING if states & begun else JobState.PENDING
+
+
+def _last_message(job: JobRecord) -> str:
+    return job.events[-1].message if job.events else ""

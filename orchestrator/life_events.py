@@ -1,0 +1,139 @@
+"""What can happen to executions and jobs, and what is to be done then: the events and the commands of their lives.
+
+Out of the one, orchestrator/lifecycle.py and orchestrator/job_progress.py make the other. Facts and answers of nodes
+come in any order, repeatedly and late; for each event in each state there is one named outcome, and none is an error.
+"""
+
+import enum
+
+import msgspec
+
+from orchestrator.records import ExecutionRecord, JobRecord, PublishedResult
+from shared.ids import ExecutionId, NodeId
+from shared.messages import AnyFact
+from shared.states import FailureReason
+
+# ---- events -----------------------------------------------------------------------------------------------------
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """Its node told a fact. `result` is the verified object, where that is what the fact is about.
+
+    `publishes` tells whether its job has a publisher.
+    """
+
+    fact: AnyFact
+    publishes: bool
+    result: PublishedResult | None = None
+
+
+class NotVerified(msgspec.Struct, frozen=True):
+    """The object that its node says it published is absent or another one."""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """Its node answered an offer: it takes it on."""
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Its node answered an offer: it does not run this, now or (unless `retryable`) ever."""
+
+    reason: str
+    detail: str = ""
+    retryable: bool = False
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Its node is gone, or is back and does not know it any more."""
+
+    reason: FailureReason
+    detail: str
+
+
+class TimedOut(msgspec.Struct, frozen=True):
+    """Its node should have ended it by itself and has not."""
+
+    reason: FailureReason
+    detail: str
+
+
+class NotBegun(msgspec.Struct, frozen=True):
+    """Its node takes nothing on any more and had not begun it."""
+
+    detail: str
+
+
+class Withdrawn(msgspec.Struct, frozen=True):
+    """Its job does not want it any more: stopped, replaced by a newer version, or failed."""
+
+    why: str
+
+
+ExecutionEvent = Told | NotVerified | Taken | Refused | Lost | TimedOut | NotBegun | Withdrawn
+
+# ---- what comes of them -----------------------------------------------------------------------------------------
+
+
+class Outcome(enum.Enum):
+    MOVED = "a step of its life"
+    NOTED = "a line more in its history"
+    KNOWN = "nothing new: it is past this, or was told so before"
+    EARLY = "what comes before this has not come yet"
+    UNVERIFIED = "to be believed once the object itself has been looked at"
+    LATE = "it has ended, and stays as it ended"
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """Offer it to its node until there is an answer."""
+
+    record: ExecutionRecord
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Have its node stop it."""
+
+    record: ExecutionRecord
+    reason: str
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Its node may forget it."""
+
+    node_id: NodeId
+    execution_id: ExecutionId
+
+
+Command = Offer | Cancel | Settle
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The record afterwards, the very same where nothing has changed, and what to do once that is stored."""
+
+    record: ExecutionRecord
+    outcome: Outcome
+    commands: tuple[Command, ...] = ()
+
+
+# ---- jobs -------------------------------------------------------------------------------------------------------
+
+
+class StopAsked(msgspec.Struct, frozen=True):
+    """A user wants it no more."""
+
+    reason: str = ""
+
+
+class GivenUp(msgspec.Struct, frozen=True):
+    """Time is over for it, or no node can run it."""
+
+    why: str
+
+
+JobEvent = StopAsked | GivenUp
+
+
+class JobStep(msgspec.Struct, frozen=True):
+    """KNOWN where it was stopped before, LATE where it has ended otherwise; the record is then as it was."""
+
+    record: JobRecord
+    outcome: Outcome

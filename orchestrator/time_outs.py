@@ -1,0 +1,58 @@
+"""What time alone makes of executions and jobs, also where their nodes are silent: pure functions of `now`."""
+
+from orchestrator.life_events import Lost, TimedOut
+from orchestrator.lifecycle import RUNNING_TOPIC
+from orchestrator.records import ExecutionRecord, JobRecord
+from shared.jobspec import Timeouts
+from shared.states import ExecutionState, FailureReason
+
+SLACK_SECONDS = 120.0
+"""How much longer than a time-out a connected node may take to end the execution itself, and to tell."""
+
+
+def of_silent_node(record: ExecutionRecord, *, publish_seconds: float, now: int) -> Lost | None:
+    """A finished result on a silent node is worth waiting for: its task would have to run again."""
+    if record.state is ExecutionState.PUBLISHING and now - record.modify_time <= publish_seconds * 1e9:
+        return None
+    return Lost(FailureReason.NODE_LOST, f"Node {record.node_id} has disappeared")
+
+
+def of_execution(
+    record: ExecutionRecord, timeouts: Timeouts, *, publish_seconds: float, heard_since: int, now: int
+) -> TimedOut | None:
+    """The time-out that its node, which is connected, should have kept.
+
+    `heard_since` is from when on reports were taken in: what was told before may still be on its way.
+    """
+    publishing = record.state is ExecutionState.PUBLISHING
+    limit = publish_seconds if publishing else float(timeouts.execution_timeout or timeouts.total_timeout)
+    most = int((limit + SLACK_SECONDS) * 1e9)
+    has_limit = publishing or (record.state is ExecutionState.RUNNING and limit > 0)
+    if not has_limit or now - record.create_time <= most or now - heard_since <= SLACK_SECONDS * 1e9:
+        return None
+    if now - _running_or_ended_since(record) <= most:
+        return None
+    silence = f"and node {record.node_id} has not ended it"
+    if publishing:
+        detail = f"The result could not be published within {limit:g} s, {silence}."
+        return TimedOut(FailureReason.PUBLISH_TIMED_OUT, detail)
+    detail = f"The task ran longer than its time limit of {limit:g} s, {silence}."
+    return TimedOut(FailureReason.EXECUTION_TIMED_OUT, detail)
+
+
+def _running_or_ended_since(record: ExecutionRecord) -> int:
+    """When its task began or, where it has ended, ended: as it was recorded, by the orchestrator's clock."""
+    for event in reversed(record.events):
+        if event.topic == RUNNING_TOPIC:
+            return event.recorded or event.time
+    return record.modify_time
+
+
+def of_job(job: JobRecord, timeouts: Timeouts, *, is_placed: bool, now: int) -> str:
+    """Which of the job's time-outs is over, in words; empty if none is."""
+    age = now - job.submit_time
+    if 0 < timeouts.total_timeout * 1e9 < age:
+        return f"Not ended within its total time-out of {timeouts.total_timeout} s."
+    if 0 < timeouts.queue_timeout * 1e9 < age and not is_placed:
+        return f"Not started within its queue time-out of {timeouts.queue_timeout} s."
+    return ""

@@ -1,0 +1,80 @@
+"""The commands `tarpon node drain` and `tarpon node undrain`."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.errors import TarponError
+from tarpon.cli.commands import Command, with_client
+from tarpon.cli.output import output_option, show
+
+if TYPE_CHECKING:
+    from shared.rest import NodeState
+    from tarpon.client import Client
+
+LOOK_SECONDS = 0.5
+
+
+class DrainNotOver(TarponError):
+    def __init__(self, node: str, left: int, seconds: float) -> None:
+        super().__init__(
+            f"Node {node} still has {left} executions after {seconds:g} s. Nothing new is placed on it.",
+            hint=f"Run the same command again to wait on, or `tarpon node undrain {node}`.",
+        )
+
+
+@click.command(cls=Command)
+@click.argument("node_id", metavar="NODE")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the node is empty.")
+@click.option(
+    "--timeout",
+    "wait_seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Wait no longer than this; the drain goes on, and the exit code is 1.",
+)
+@output_option
+@with_client
+async def drain(client: "Client", *, node_id: str, wait: bool, wait_seconds: float | None, output: str) -> None:
+    """Empty a node, so that it can be stopped without loss.
+
+    Nothing new is placed on it, what it has not begun goes elsewhere, and what runs there ends and publishes its
+    results. It stays drained, also when it restarts, until `tarpon node undrain`.
+    """
+    if wait_seconds is not None and not wait:
+        raise click.UsageError("--timeout limits a wait, so it cannot go with --no-wait.")
+    node = (await client.node(node_id)).info.node_id
+    await client.drain(node)
+    state = await (_wait_empty(client, node, wait_seconds) if wait else client.node(node))
+    left = state.live_executions
+    told = f"{left} executions are left on it." if left else "Nothing is left on it."
+    show(state, output, lambda: f"Node {node} is drained: nothing new is placed on it. {told}")
+
+
+@click.command(cls=Command)
+@click.argument("node_id", metavar="NODE")
+@output_option
+@with_client
+async def undrain(client: "Client", *, node_id: str, output: str) -> None:
+    """Place work on a node again that was drained."""
+    node = (await client.node(node_id)).info.node_id
+    await client.undrain(node)
+    show(await client.node(node), output, lambda: f"Node {node} is not drained any more.")
+
+
+async def _wait_empty(client: "Client", node: str, within: float | None) -> "NodeState":
+    """Raises DrainNotOver."""
+    deadline = None if within is None else time.monotonic() + within
+    told = -1
+    while True:
+        state = await client.node(node)
+        if state.live_executions != told:
+            told = state.live_executions
+            click.echo(f"{told} executions are left on node {node}.", err=True)
+        if not told:
+            return state
+        if deadline is not None and within is not None and time.monotonic() >= deadline:
+            raise DrainNotOver(node, told, within)
+        await asyncio.sleep(LOOK_SECONDS)

@@ -1,0 +1,112 @@
+"""Nodes that are drained or stopped under load: every job completes, and none needs a second attempt."""
+
+import json
+from typing import Any
+
+import pytest
+
+from shared.states import FailureReason
+from tests.e2e.stack import Stack, process_job, wait_until
+
+JOBS = 40
+SMALL = {"Resources": {"CPU": "0.25", "Memory": "16MB"}}
+
+
+def small_jobs(stack: Stack, *, seconds: float = 1.0) -> list[str]:
+    return [stack.submit(process_job(f"sleep {seconds}; echo {number}", **SMALL)) for number in range(JOBS)]
+
+
+def node_of(stack: Stack, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(stack.cli("node", "describe", name, "--output", "json").stdout)
+    return found
+
+
+def live_on(stack: Stack, name: str) -> int:
+    return int(stack.api(f"/orchestrator/nodes/{name}")["Node"]["LiveExecutions"])
+
+
+def check_all_completed(stack: Stack, jobs: list[str], *, free: set[str]) -> int:
+    """Each by one attempt, beside those that cost nothing. How many of these there were."""
+    handed_back = 0
+    for job in jobs:
+        found = stack.wait_ended(job, within=60)
+        assert found["Job"]["State"]["StateType"] == "Completed", found["Job"]["State"]
+        codes = [each["Event"]["Details"].get("ErrorCode") for each in found["History"]["Items"]]
+        failures = [code for code in codes if code]
+        assert set(failures) <= free, failures
+        assert len(found["Executions"]["Items"]) == 1 + len(failures)
+        handed_back += len(failures)
+    assert len(stack.objects()) == len(jobs)
+    return handed_back
+
+
+@pytest.fixture
+def two_nodes(stack: Stack) -> Stack:
+    stack.start_orchestrator()
+    for name in ("node-a", "node-b"):
+        stack.start_compute(name, Compute_DrainTimeout="20s")
+    return stack
+
+
+def test_a_node_is_drained_under_load_and_stopped_without_loss(two_nodes: Stack) -> None:
+    jobs = small_jobs(two_nodes)
+    wait_until(lambda: live_on(two_nodes, "node-a"), within=20, what="it has work")
+    done = two_nodes.cli("node", "drain", "node-a", "--timeout", "60")
+    assert "Node node-a is drained" in done.stdout
+    assert "Nothing is left on it." in done.stdout
+    assert "executions are left on node node-a" in done.stderr
+    assert two_nodes.computes["node-a"].stop() == 0
+    check_all_completed(two_nodes, jobs, free={FailureReason.HANDED_BACK})
+    assert "(drained)" in two_nodes.cli("node", "list").stdout
+
+
+def test_a_drain_outlives_orchestrator_and_node_until_it_is_ended(stack: Stack) -> None:
+    orchestrator = stack.start_orchestrator()
+    node = stack.start_compute("node-a")
+    stack.cli("node", "drain", "node-a", "--no-wait")
+    orchestrator.kill()
+    node.kill()
+    orchestrator.start()
+    stack.wait_ready()
+    node.start()
+    stack.wait_connected("node-a")
+    assert node_of(stack, "node-a")["Draining"]
+    job = stack.submit(process_job("echo hello"))
+    stack.wait_state(job, "Queued")
+    stack.cli("node", "undrain", "node-a")
+    assert stack.wait_ended(job)["Job"]["State"]["StateType"] == "Completed"
+
+
+def test_a_drain_that_takes_too_long_says_what_is_left(two_nodes: Stack) -> None:
+    job = two_nodes.submit(process_job("sleep 1000"))
+    two_nodes.wait_state(job, "Running")
+    name = two_nodes.describe(job)["Executions"]["Items"][0]["NodeID"]
+    done = two_nodes.cli("node", "drain", name, "--timeout", "0.5", check=False)
+    assert done.returncode == 1
+    assert "still has 1 execution" in done.stderr
+    assert "[DrainNotOver]" in done.stderr
+    two_nodes.cli("job", "stop", job)
+    two_nodes.cli("node", "drain", name, "--timeout", "30")
+
+
+def test_a_node_that_gets_sigterm_under_load_ends_what_runs_and_loses_nothing(two_nodes: Stack) -> None:
+    jobs = small_jobs(two_nodes)
+    wait_until(lambda: live_on(two_nodes, "node-a"), within=20, what="it has work")
+    assert two_nodes.computes["node-a"].stop() == 0
+    check_all_completed(two_nodes, jobs, free={FailureReason.HANDED_BACK, "NodeStopping"})
+
+
+def test_a_task_that_outlasts_the_grace_runs_again_elsewhere(two_nodes: Stack, tmp_path: Any) -> None:
+    go = tmp_path / "go"
+    two_nodes.computes["node-b"].stop()
+    job = two_nodes.submit(process_job(f"test -e {go} || sleep 1000"))
+    two_nodes.computes["node-a"].stop()
+    two_nodes.start_compute("node-c", Compute_DrainTimeout="0s")
+    two_nodes.wait_state(job, "Running")
+    go.touch()
+    two_nodes.start_compute("node-d")
+    two_nodes.computes["node-c"].stop()
+    found = two_nodes.wait_ended(job)
+    assert found["Job"]["State"]["StateType"] == "Completed"
+    codes = [each["Event"]["Details"].get("ErrorCode") for each in found["History"]["Items"]]
+    assert FailureReason.NODE_RESTARTED in codes

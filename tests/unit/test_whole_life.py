@@ -1,0 +1,384 @@
+"""Whatever nodes tell, users ask and leaders miss, in whatever order: jobs, executions and capacity stay in order.
+
+The world below has a store with revisions, two orchestrators that lead in turn and read it late, and three nodes of
+which nothing is believed. Chance decides what happens next; after each step the invariants are checked in the store.
+"""
+
+import random
+from collections import Counter, defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from orchestrator.job_progress import MOST_HANDED_BACK, Progress, cost_nothing, job_transition, progress
+from orchestrator.life_events import (
+    ExecutionEvent,
+    GivenUp,
+    JobEvent,
+    Lost,
+    NotBegun,
+    NotVerified,
+    Outcome,
+    Refused,
+    StopAsked,
+    Taken,
+    TimedOut,
+    Told,
+    Withdrawn,
+)
+from orchestrator.lifecycle import placed, transition
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
+from orchestrator.placement import plan
+from orchestrator.records import Event, ExecutionRecord, JobRecord, NodeRecord, PublishedResult, Record, SpecRecord
+from orchestrator.scheduler import wanted
+from shared import subjects
+from shared.capacity import Capacity
+from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
+from shared.jobspec import Job, Resources, SpecConfig, Task
+from shared.messages import (
+    AnyFact,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionProgressed,
+    ExecutionStarted,
+    NodeInfo,
+    OutputPublished,
+    Registration,
+    RunOutput,
+    TaskEnded,
+)
+from shared.states import ExecutionState, FailureReason, JobState
+
+S = ExecutionState
+SECOND = 10**9
+MAX_ATTEMPTS = 3
+CAPACITY = Capacity(cpu=2.0, memory=1 << 30)
+NAMES = tuple(NodeId(f"n-{number}") for number in range(3))
+PUBLISHED = OutputPublished(size_bytes=1, md5="", sha256="", entries=1, raw_bytes=1)
+RESULT = PublishedResult(etag="e", size_bytes=1, sha256="")
+ENDED = TaskEnded(output=RunOutput(), run_seconds=1.0)
+FACTS: tuple[AnyFact, ...] = (
+    ExecutionStarted(),
+    ExecutionStarted(age_seconds=1e30),
+    ENDED,
+    PUBLISHED,
+    ExecutionFailed(reason="TaskNotStarted", detail="no such program"),
+    ExecutionFailed(reason="DiskFull", detail="the disk is full"),
+    ExecutionFailed(reason="NodeRestarted", not_begun=True),
+    ExecutionFailed(reason="EatenByADog"),
+    ExecutionCancelled(),
+    ExecutionProgressed(detail="pulling"),
+)
+EVENTS: tuple[ExecutionEvent, ...] = (
+    *(Told(fact=fact, publishes=publishes, result=RESULT) for fact in FACTS for publishes in (True, False)),
+    Told(fact=PUBLISHED, publishes=True),
+    NotVerified(),
+    Taken(),
+    Refused(reason="VariableRefused"),
+    Refused(reason="QueueFull", retryable=True),
+    Refused(reason="NodeStopping", retryable=True),
+    Lost(FailureReason.NODE_LOST, "gone"),
+    TimedOut(FailureReason.EXECUTION_TIMED_OUT, "too long"),
+    NotBegun("drained"),
+)
+RETRIED: tuple[ExecutionEvent, ...] = (
+    Refused(reason="VariableRefused"),
+    Refused(reason="NodeStopping", retryable=True),
+    Lost(FailureReason.NODE_LOST, "gone"),
+    NotBegun("drained"),
+)
+MOST_JOBS = 3
+STEPS = (
+    *("submit", "place", "happen", "read", "register", "clean up"),
+    *("drain", "silence", "lead", "update", "stop", "give up"),
+)
+WEIGHTS = (4, 30, 40, 6, 6, 3, 2, 1, 1, 1, 1, 1)
+
+
+class Leader:
+    def __init__(self, world: "World") -> None:
+        self.model = Model(max_attempts=MAX_ATTEMPTS)
+        self.nodes = Nodes(self.model, disconnect_seconds=60.0, clock=lambda: world.now / SECOND)
+        self.read = 0
+
+
+class World:
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.now = 1_000_000 * SECOND
+        self.log: list[tuple[str, Record]] = []
+        self.revisions: dict[str, int] = {}
+        self.store: dict[str, Record] = {}
+        self.leaders = [Leader(self), Leader(self)]
+        self.inventories = 0
+        self.ended: dict[str, ExecutionRecord] = {}
+        self.was: dict[tuple[JobId, int], JobState] = {}
+        for name in NAMES:
+            info = NodeInfo(node_id=name, version="1", engines=("noop",), capacity=CAPACITY)
+            self.write(self.leader, subjects.node_record(name), NodeRecord(info=info))
+        for leader in self.leaders:
+            self.catch_up(leader)
+            for name in NAMES:
+                self.register(leader, name)
+
+    @property
+    def leader(self) -> Leader:
+        return self.leaders[0]
+
+    # ---- the store ----------------------------------------------------------------------------------------------
+
+    def write(self, leader: Leader, key: str, record: Record) -> bool:
+        """As the store does it: only on the revision that the writer has read."""
+        if self.revisions.get(key, 0) != leader.model.revision_of(key):
+            return False
+        self.log.append((key, record))
+        self.store[key] = record
+        self.revisions[key] = len(self.log)
+        leader.model.apply(key, record, len(self.log))
+        return True
+
+    def catch_up(self, leader: Leader, most: int = 1 << 30) -> None:
+        until = min(len(self.log), leader.read + most)
+        for number in range(leader.read, until):
+            leader.model.apply(*self.log[number], number + 1)
+        leader.read = until
+
+    @property
+    def jobs(self) -> list[JobRecord]:
+        return [record for record in self.store.values() if isinstance(record, JobRecord)]
+
+    @property
+    def executions(self) -> list[ExecutionRecord]:
+        return [record for record in self.store.values() if isinstance(record, ExecutionRecord)]
+
+    def progress(self, job: JobRecord) -> Progress:
+        mine = [each for each in self.executions if each.job_id == job.id]
+        self.chance.shuffle(mine)
+        spec = self.store[subjects.spec_record(job.id, job.version)]
+        assert isinstance(spec, SpecRecord)
+        written = self.revisions[subjects.job_record(job.id)]
+        return progress(
+            job,
+            spec.job.count or 1,
+            mine,
+            max_attempts=MAX_ATTEMPTS,
+            is_later=lambda each: self.revisions[subjects.execution_record(_key(each))] > written,
+        )
+
+    # ---- what may happen ----------------------------------------------------------------------------------------
+
+    def step(self, what: str) -> None:
+        self.now += SECOND
+        match what:
+            case "submit" if len(self.jobs) < MOST_JOBS:
+                self.submit(JobId(f"j-{len(self.jobs)}"))
+            case "place":
+                self.place(self.leader)
+            case "clean up":
+                self.clean_up(self.leader)
+            case "happen":
+                self.something_happens(self.leader)
+            case "read":
+                self.catch_up(self.chance.choice(self.leaders), self.chance.randint(1, 30))
+            case "register":
+                self.register(self.leader, self.chance.choice(NAMES))
+            case "drain":
+                self.drain(self.leader, self.chance.choice(NAMES))
+            case "silence":
+                self.be_silent(self.leader)
+            case "lead":
+                self.leaders.reverse()
+            case _ if self.jobs:
+                self.ask(what, self.chance.choice(self.jobs))
+            case _:
+                pass
+
+    def ask(self, what: str, job: JobRecord) -> None:
+        match what:
+            case "update":
+                self.version(job, job.version + 1, self.spec())
+            case "stop":
+                self.change(self.leader, job.id, StopAsked("enough"))
+            case "give up":
+                self.change(self.leader, job.id, GivenUp("too late"))
+            case _:
+                pass
+
+    def clean_up(self, leader: Leader) -> None:
+        for job in list(leader.model.surplus):
+            for record in leader.model.jobs[job].progress.surplus:
+                self.happen(leader, record.id, Withdrawn("surplus"))
+
+    def something_happens(self, leader: Leader) -> None:
+        """Mostly to what is live, as its leader knows it; and often what makes another attempt."""
+        live = [each for of_node in leader.model.live.values() for each in of_node]
+        any_one = [each.id for each in self.executions if leader.model.execution(each.id) is not None]
+        known = live if live and self.chance.random() < 0.8 else any_one
+        if known:
+            events = RETRIED if self.chance.random() < 0.5 else EVENTS
+            self.happen(leader, self.chance.choice(known), self.chance.choice(events))
+
+    def be_silent(self, leader: Leader) -> None:
+        self.now += self.chance.choice((1, 70)) * SECOND
+        for node in leader.nodes.sweep():
+            for record in list(leader.model.live[node].values()):
+                self.happen(leader, record.id, Lost(FailureReason.NODE_LOST, "gone"))
+
+    def spec(self) -> Job:
+        task = Task(
+            name="main",
+            engine=SpecConfig(type="noop"),
+            resources=Resources(cpu=self.chance.choice(("0.5", "1", "2")), memory="1Mb"),
+        )
+        return Job(name="a", type="batch", count=self.chance.randint(1, 3), tasks=(task,))
+
+    def submit(self, job: JobId) -> None:
+        self.write(self.leader, subjects.spec_record(job, 1), SpecRecord(job=self.spec()))
+        record = JobRecord(
+            id=job,
+            namespace="default",
+            name=str(job),
+            version=1,
+            priority=self.chance.choice((0, 10)),
+            events=(Event(time=self.now, topic="Submission", message="Job submitted"),),
+            create_time=self.now,
+            submit_time=self.now,
+            modify_time=self.now,
+        )
+        self.write(self.leader, subjects.job_record(job), record)
+
+    def version(self, job: JobRecord, version: int, spec: Job) -> None:
+        if self.write(self.leader, subjects.spec_record(job.id, version), SpecRecord(job=spec)):
+            after = replace(job, version=version, desired=type(job.desired).RUNNING, failure="", submit_time=self.now)
+            self.write(self.leader, subjects.job_record(job.id), after)
+
+    def change(self, leader: Leader, job: JobId, event: JobEvent) -> None:
+        entry = leader.model.jobs.get(job)
+        if entry is not None:
+            step = job_transition(entry.job, entry.progress.state, event, now=self.now)
+            if step.outcome is Outcome.MOVED:
+                self.write(leader, subjects.job_record(job), step.record)
+
+    def happen(self, leader: Leader, execution: ExecutionId, event: ExecutionEvent) -> None:
+        record = leader.model.execution(execution)
+        assert record is not None
+        step = transition(record, event, now=self.now)
+        if step.record is not record:
+            self.write(leader, subjects.execution_record(_key(record)), step.record)
+
+    def place(self, leader: Leader) -> None:
+        candidates = leader.nodes.candidates({})
+        free = {each.info.node_id: each.free for each in candidates}
+        drained = {each.info.node_id for each in candidates if each.draining or each.expected}
+        planned = plan(wanted(leader.model, self.now), candidates, limit=20)
+        taken: dict[NodeId, Capacity] = defaultdict(Capacity)
+        for each in planned.placements:
+            assert each.node_id not in drained
+            taken[each.node_id] = taken[each.node_id].plus(each.resources)
+            assert taken[each.node_id].fits_in(free[each.node_id]), "never more than there is"
+            key = execution_key(each.job_id, each.version, each.partition, each.attempt)
+            step = placed(new_execution_id(key), each, None, now=self.now)
+            self.write(leader, subjects.execution_record(key), step.record)
+
+    def register(self, leader: Leader, node: NodeId) -> None:
+        """With some of what it should hold, and some of what it never had."""
+        self.inventories += 1
+        live = list(leader.model.live.get(node, {}))
+        held = tuple(self.chance.sample(live, self.chance.randint(0, len(live)))) if live else ()
+        registration = Registration(
+            info=NodeInfo(node_id=node, version="1"),
+            session=self.chance.choice(("s-1", "s-1", "s-2")),
+            inventory=self.inventories,
+            held=(*held, ExecutionId("e-unknown")),
+        )
+        for record in leader.nodes.on_registration(node, registration):
+            self.happen(leader, record.id, Lost(FailureReason.NODE_RESTARTED, "unknown there"))
+
+    def drain(self, leader: Leader, node: NodeId) -> None:
+        record = leader.model.nodes[node]
+        self.write(leader, subjects.node_record(node), replace(record, draining=not record.draining))
+        for each in list(leader.model.live.get(node, {}).values()):
+            if each.state is S.NEW and not record.draining:
+                self.happen(leader, each.id, NotBegun("drained"))
+
+    # ---- what always holds --------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        parts: dict[tuple[JobId, int, int], list[ExecutionRecord]] = defaultdict(list)
+        for each in self.executions:
+            parts[each.job_id, each.job_version, each.partition].append(each)
+        for mine in parts.values():
+            _check_part(mine)
+        for key, record in self.ended.items():
+            assert self.store[key] is record, "an end is final"
+        self.ended = {subjects.execution_record(_key(each)): each for each in self.executions if each.state.is_terminal}
+        for job in self.jobs:
+            now = self.progress(job)
+            before = self.was.get((job.id, job.version))
+            assert before is None or not before.is_terminal or now.state is before
+            assert not (now.state.is_terminal and now.missing)
+            self.was[job.id, job.version] = now.state
+            if now.state is JobState.FAILED and not job.failure:
+                _check_reason(now, [each for each in self.executions if each.job_id == job.id])
+
+
+def _check_part(mine: list[ExecutionRecord]) -> None:
+    assert sum(not each.state.is_terminal for each in mine) <= 1, "one live execution for each part"
+    assert sum(each.state is S.COMPLETED for each in mine) <= 1
+    assert sorted(each.attempt for each in mine) == list(range(len(mine)))
+    costly = [each for each in mine if each.state.is_terminal and not cost_nothing(each)]
+    assert len(costly) <= MAX_ATTEMPTS
+    assert len(mine) <= MAX_ATTEMPTS + MOST_HANDED_BACK + 1
+    refusals = [each for each in mine if each.state is S.REJECTED and each.failure and not each.failure.retryable]
+    assert len({each.node_id for each in refusals}) == len(refusals), "never twice where it was refused for good"
+    for refusal in refusals:
+        later = [each for each in mine if each.attempt > refusal.attempt]
+        assert all(each.node_id != refusal.node_id for each in later)
+
+
+def _check_reason(found: Progress, mine: list[ExecutionRecord]) -> None:
+    told = {each.failure.detail or each.failure.reason for each in mine if each.failure}
+    assert any(found.message.startswith(reason) for reason in told) or found.message == "The execution was cancelled."
+
+
+def _key(record: ExecutionRecord) -> str:
+    return execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 250))
+def test_whatever_happens_the_invariants_hold(seed: int, steps: int) -> None:
+    world = World(seed)
+    for what in world.chance.choices(STEPS, WEIGHTS, k=steps):
+        world.step(what)
+        world.check()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 100))
+def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(seed: int, steps: int) -> None:
+    world = World(seed)
+    for what in world.chance.choices(STEPS, WEIGHTS, k=steps):
+        world.step(what)
+    leader = world.leader
+    for _ in range(200):
+        world.now += SECOND
+        world.catch_up(leader)
+        for node in NAMES:
+            world.register(leader, node)
+            if leader.model.nodes[node].draining:
+                world.drain(leader, node)
+        world.step("clean up")
+        world.place(leader)
+        for record in [each for each in world.executions if not each.state.is_terminal]:
+            world.happen(leader, record.id, Told(fact=ENDED, publishes=False))
+        for job in plan(wanted(leader.model, world.now), leader.nodes.candidates({}), limit=1).impossible:
+            world.change(leader, job, GivenUp("no node will run it"))
+        world.check()
+        if not leader.model.surplus and not any(leader.model.pending.values()):
+            break
+    states = Counter(world.progress(job).state for job in world.jobs)
+    assert not {state for state in states if not state.is_terminal}
+    assert all(each.state.is_terminal for each in world.executions)
