@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import nkeys
 
-from compute import private_file
+from shared import durable
 from shared.errors import Damaged
 from shared.ids import NodeId, is_safe_id, node_id
 
@@ -33,7 +33,7 @@ def load_identity(folder: Path, name_provider: str) -> Identity:
 
     Raises InvalidId if the name cannot be an id, Damaged if a file in `folder` cannot be read as what it should be.
     """
-    private_file.make_folder(folder)
+    durable.make_folder(folder)
     return Identity(node_id(_name(folder, name_provider)), _seed(folder / SEED_FILE))
 
 
@@ -55,7 +55,7 @@ def _kept_name(path: Path) -> str:
         stored = msgspec.json.decode(path.read_bytes(), type=_StoredNode)
     except FileNotFoundError:
         stored = _StoredNode(id=f"n-{uuid.uuid4()}")
-        private_file.replace(path, msgspec.json.encode(stored), through_to_disk=True)
+        durable.write(path, msgspec.json.encode(stored))
     except msgspec.DecodeError as error:
         raise Damaged(
             f"{path} does not hold a node's id: {error}.", hint="Remove the file to give the node a new id."
@@ -70,7 +70,7 @@ def _seed(path: Path) -> str:
         seed = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
         seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER).decode("ascii")
-        private_file.replace(path, f"{seed}\n".encode("ascii"), through_to_disk=True)
+        durable.write(path, f"{seed}\n".encode("ascii"))
     except UnicodeDecodeError:
         seed = ""
     if not _is_user_seed(seed):

@@ -4,16 +4,13 @@ import os
 from pathlib import Path
 
 
-def replace(path: Path, content: bytes, *, through_to_disk: bool = False) -> None:
-    """Write by rename, with mode 0600. `through_to_disk` is for what a power cut must not undo."""
+def replace(path: Path, content: bytes) -> None:
+    """Write by rename, with mode 0600. A power cut may undo it or empty the file; shared/durable.py is for the rest."""
     draft = path.with_name(path.name + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-            if through_to_disk:
-                file.flush()
-                os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

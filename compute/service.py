@@ -15,7 +15,6 @@ from typing import Any
 
 from msgspec import structs
 
-from compute import private_file
 from compute.allocator import keep_freed_memory
 from compute.assignments import Offer, Orders
 from compute.engines import DockerEngine, Engine, NoopEngine, ProcessEngine
@@ -38,7 +37,7 @@ from compute.reports import Reports
 from compute.slots import Slots
 from compute.upload import Upload
 from compute.uploading import Uploading
-from shared import subjects
+from shared import durable, subjects
 from shared.aio import background, finish
 from shared.config import Config
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
@@ -306,7 +305,7 @@ async def _locked(folder: Path, data_dir: Path) -> AsyncIterator[None]:
 
 
 def _lock(folder: Path, data_dir: Path) -> int:
-    private_file.make_folder(folder)
+    durable.make_folder(folder)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

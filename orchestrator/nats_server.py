@@ -23,6 +23,7 @@ from typing import Self
 
 from orchestrator import nats_process
 from orchestrator.nats_config import ServerConfig, render_server
+from shared import durable
 from shared.aio import finish, process_ended
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing, TarponError, Unavailable
 
@@ -174,7 +175,7 @@ class NatsServer:
         self.pid = None
 
     def _write_config(self, text: str) -> None:
-        self._config.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.make_folder(self._config.directory)
         draft = self._config_file.with_suffix(".draft")
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import nkeys
 
+from shared import durable
 from shared.errors import InvalidInput
 from shared.secret import Secret
 from shared.subjects import api_request, integration_inbox
@@ -64,7 +65,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_secrets(sources: SecretSources) -> Secrets:
     """Read what there is and make what is missing. Raises SecretInvalid, which never shows a secret."""
-    sources.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    durable.make_folder(sources.directory)
     return Secrets(
         issuer_seed=_seed(sources, sources.issuer_seed_file, "issuer.nkey", nkeys.PREFIX_BYTE_ACCOUNT),
         orchestrator_seed=_seed(sources, sources.orchestrator_seed_file, "orchestrator.nkey", nkeys.PREFIX_BYTE_USER),
@@ -147,7 +148,7 @@ def _load(sources: SecretSources, given: Path | None, name: str, make: Callable[
 
 
 def _create(path: Path, text: str) -> None:
-    """Make the file whole or not at all; where another process was first, its file stays."""
+    """Make the file whole or not at all, and for good; where another process was first, its file stays."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -160,16 +161,7 @@ def _create(path: Path, text: str) -> None:
             _log.info("Made %s.", path)
     finally:
         draft.unlink()
-    _write_through(path.parent)
-
-
-def _write_through(directory: Path) -> None:
-    """Keep the names of new files through a power failure: a node trusts what it was once given."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.sync_folder(path.parent)
 
 
 def _read(path: Path) -> str:

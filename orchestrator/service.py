@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -34,6 +34,7 @@ from orchestrator.s3_location import BucketSettings
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
+from shared import durable
 from shared.aio import background
 from shared.config import Config, FilePath
 from shared.errors import AlreadyRunning, ConfigurationInvalid, PortTaken
@@ -52,7 +53,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
     Raises, before anything is started: AlreadyRunning, ConfigurationInvalid, PortTaken, ProgramMissing, SecretInvalid.
     """
     directory = config.data_dir / "orchestrator"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await asyncio.to_thread(durable.make_folder, directory)
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(directory / "lock", config.data_dir))
         listening = stack.enter_context(_listening(config.api.host, config.api.port))
@@ -200,12 +201,12 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 def _name(path: Path) -> str:
     """The orchestrator's name, the same at each start: it takes its own lease over after a crash."""
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        name = f"o-{os.urandom(8).hex()}"
-        path.write_text(name)
-        return name
+    with suppress(FileNotFoundError):
+        if name := path.read_text().strip():
+            return name
+    name = f"o-{os.urandom(8).hex()}"
+    durable.write(path, name.encode())
+    return name
 
 
 @asynccontextmanager
