@@ -6,7 +6,8 @@ works in a thread already writes there; what comes from the event loop is writte
 has come.
 
 It is not synced: after a power cut an entry may be damaged or gone. Then the orchestrator learns from the inventory
-that the node does not hold the execution, which is safe, while a sync would cost every execution milliseconds.
+that the node does not hold the execution, which is safe, while a sync would cost every execution milliseconds. For
+the same reason a result may be torn then (compute/kept_results.py).
 """
 
 import asyncio
@@ -94,9 +95,24 @@ class Journal:
         yield from found.damaged
         yield from list(found.entries.values())
 
+    def entries(self) -> list[Entry]:
+        """What the file says."""
+        with self._lock:
+            return list(self._entries.values())
+
+    def put_through(self, entry: Entry) -> None:
+        """As `put`, and a power cut does not undo it. Blocks; raises OSError."""
+        self.put(entry)
+        with self._lock:
+            self._file.sync()
+
+    async def written(self) -> None:
+        """When all is written that was to be until now."""
+        await self._batches.written()
+
     async def close(self) -> None:
         """When all is written."""
-        await self._batches.written()
+        await self.written()
         await asyncio.to_thread(self._close)
 
     def _delete(self, execution_ids: Sequence[ExecutionId]) -> None:

@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from compute.process_mark import ProcessMark
+from compute.process_mark import ProcessMark, boot_id
 from shared.ids import ExecutionId
 from shared.job_rules import NO_PUBLISHERS
 from shared.messages import AnyFact, Assignment
@@ -32,11 +32,14 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """`boot_id` is the boot of the machine in which the result was written; empty if it has been synced."""
+
     assignment: Assignment
     phase: Phase
     happenings: tuple[Happening, ...] = ()
     process: ProcessMark | None = None
     warnings: tuple[str, ...] = ()
+    boot_id: str = ""
     schema: int = 1
 
     @property
@@ -54,7 +57,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_entry(assignment: Assignment) -> Entry:
-    return Entry(assignment=msgspec.structs.replace(assignment, archive=None), phase=Phase.ACCEPTED)
+    return Entry(assignment=msgspec.structs.replace(assignment, archive=None), phase=Phase.ACCEPTED, boot_id=boot_id())
 
 
 encode_entry = msgspec.json.Encoder().encode

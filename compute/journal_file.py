@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compute import private_file
+from shared import durable
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,11 @@ class JournalFile:
         self.close()
         self._open()
         self._limit_bytes = max(self._least, GROWTH * self._size_bytes)
+
+    def sync(self) -> None:
+        """A power cut does not undo what was appended until now. Raises OSError."""
+        os.fsync(self._descriptor)
+        durable.sync_folder(self._path.parent)
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -11,12 +11,16 @@ from compute.engines import Engine, OutlivingEngine
 from compute.executions import Executions
 from compute.journal import Journal
 from compute.journal_entry import DamagedEntry, Entry, Happening, Phase
+from compute.kept_results import may_be_torn
 from compute.reports import Reports
 from shared.logs import about
 from shared.messages import ExecutionFailed
 from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
+
+_RESTARTED = "The node was restarted while the execution was on it."
+_TORN = "The node's machine went down before the result was published, and may have lost a part of it."
 
 
 async def recover(journal: Journal, engines: Mapping[str, Engine], executions: Executions, reports: Reports) -> None:
@@ -34,21 +38,21 @@ async def recover(journal: Journal, engines: Mapping[str, Engine], executions: E
             case Entry(phase=Phase.STARTED) if _goes_on(found, engines):
                 executions.adopt(found)
             case Entry(phase=Phase.ACCEPTED | Phase.STARTED):
-                executions.adopt(await _failed(found, journal, engines))
+                executions.adopt(await _failed(found, journal, engines, _RESTARTED))
+            case Entry() if may_be_torn(found):
+                executions.adopt(await _failed(found, journal, engines, _TORN))
             case Entry():
                 executions.adopt(found)
 
 
-async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine]) -> Entry:
+async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine], why: str) -> Entry:
     engine = _engine(entry, engines)
     if engine is not None:
         killed = await asyncio.to_thread(engine.end_left_over, entry.process, entry.execution_id)
         if killed:
             told = "Ended %d left-over processes of execution %s."
             _log.warning(told, killed, entry.execution_id, extra=about(execution=entry.execution_id))
-    fact = ExecutionFailed(
-        reason=FailureReason.NODE_RESTARTED.value, detail="The node was restarted while the execution was on it."
-    )
+    fact = ExecutionFailed(reason=FailureReason.NODE_RESTARTED.value, detail=why)
     failed = replace(
         entry, phase=Phase.FAILED, process=None, happenings=(*entry.happenings, Happening(fact=fact, at=time.time()))
     )

@@ -27,6 +27,7 @@ from compute.heartbeats import send_heartbeats
 from compute.held_execution import Execution
 from compute.identity import Identity, load_identity
 from compute.journal import Journal
+from compute.kept_results import sync_results
 from compute.leftovers import sweep
 from compute.machine import allocated, detect_capacity
 from compute.metrics import Metrics, serve_metrics
@@ -93,7 +94,13 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                     config, node, journal=journal, uploading=uploading, connection=connection, ready=ready or _nobody
                 )
         finally:
-            await finish(journal.close(), within=DRAIN_SECONDS)
+            await finish(_close(journal), within=DRAIN_SECONDS)
+
+
+async def _close(journal: Journal) -> None:
+    await journal.written()
+    await asyncio.to_thread(sync_results, journal)
+    await journal.close()
 
 
 async def _serve(
