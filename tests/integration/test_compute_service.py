@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from blockbuster import blockbuster_ctx
 from msgspec.structs import replace
 
 from compute import service
+from compute.process_mark import boot_id
 from shared import subjects
 from shared.aio import background
 from shared.capacity import Capacity
@@ -431,6 +433,34 @@ async def test_a_finished_result_is_published_after_a_kill_without_running_again
     assert hashlib.sha256(body).hexdigest() == published.sha256
     assert order.execution_id in orchestrator.grant_requests
     assert runs.read_text() == "run\n"
+
+
+async def test_a_result_that_a_power_cut_may_have_torn_is_not_published(
+    orchestrator: Orchestrator, node: NodeProcess, s3_server: S3Server
+) -> None:
+    bucket = await asyncio.to_thread(s3_server.create_bucket)
+    await orchestrator.order(order := assignment("echo hello"))
+    await orchestrator.fact(order.execution_id, TaskEnded)
+    await asyncio.to_thread(node.kill)
+    journal = folder_of(node, order.execution_id) / "journal.json"
+    journal.write_text(journal.read_text().replace(boot_id(), "the-boot-before"))
+    orchestrator.new_grant = signer(s3_server, bucket, "results/j-1/e-1.tar.gz")
+    await asyncio.to_thread(node.start)
+    assert (await orchestrator.fact(order.execution_id, ExecutionFailed)).reason == "NodeRestarted"
+    assert not s3_server.client().list_objects_v2(Bucket=bucket).get("Contents")
+
+
+async def test_a_result_that_an_orderly_stop_kept_is_published_after_the_next_boot(
+    orchestrator: Orchestrator, node: NodeProcess, s3_server: S3Server
+) -> None:
+    bucket = await asyncio.to_thread(s3_server.create_bucket)
+    await orchestrator.order(order := assignment("echo hello"))
+    await orchestrator.fact(order.execution_id, TaskEnded)
+    assert await asyncio.to_thread(node.terminate) == 0
+    assert json.loads((folder_of(node, order.execution_id) / "journal.json").read_text())["boot_id"] == ""
+    orchestrator.new_grant = signer(s3_server, bucket, "results/j-1/e-1.tar.gz")
+    await asyncio.to_thread(node.start)
+    await orchestrator.fact(order.execution_id, OutputPublished)
 
 
 async def test_an_end_without_receipt_is_told_again_after_a_restart(
