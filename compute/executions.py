@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from compute.execution import NOT_BEGUN, Supervisor
 from compute.grants import Ask, Grants
@@ -28,7 +28,10 @@ REMEMBERED = 10_000
 
 
 class Executions:
-    """`group` is where the work of each execution lives; it has to outlive every call."""
+    """`group` is where the work of each execution lives; it has to outlive every call.
+
+    `on_over` hears of each that the orchestrator has done with.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Executions:
         reports: Reports,
         ask: Ask,
         group: asyncio.TaskGroup,
+        on_over: Callable[[Entry], None],
     ) -> None:
         self.session = str(uuid.uuid4())
         self._journal = journal
@@ -47,6 +51,7 @@ class Executions:
         self._reports = reports
         self._ask = ask
         self._group = group
+        self._on_over = on_over
         self._held: dict[ExecutionId, Execution] = {}
         self._forgotten: deque[ExecutionId] = deque(maxlen=REMEMBERED)
         self._forgotten_set: set[ExecutionId] = set()
@@ -238,7 +243,7 @@ class Executions:
                 self._changed.notify_all()
 
     def _drop(self, execution_id: ExecutionId) -> None:
-        del self._held[execution_id]
+        self._on_over(self._held.pop(execution_id).entry)
         self._reports.forget(execution_id)
         self._remember(execution_id)
         self._to_delete.append(execution_id)

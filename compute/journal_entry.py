@@ -1,6 +1,7 @@
 """What is remembered of one execution: its assignment, how far it is, and what has happened to it."""
 
 import enum
+import time
 
 import msgspec
 
@@ -32,7 +33,10 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """`boot_id` is the boot of the machine in which the result was written; empty if it has been synced."""
+    """`boot_id` is the boot of the machine in which the result was written; empty if it has been synced.
+
+    `accepted_at` is told where the job is traced, seconds since 1970.
+    """
 
     assignment: Assignment
     phase: Phase
@@ -40,6 +44,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     process: ProcessMark | None = None
     warnings: tuple[str, ...] = ()
     boot_id: str = ""
+    accepted_at: float = 0.0
     schema: int = 1
 
     @property
@@ -57,7 +62,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_entry(assignment: Assignment) -> Entry:
-    return Entry(assignment=msgspec.structs.replace(assignment, archive=None), phase=Phase.ACCEPTED, boot_id=boot_id())
+    return Entry(
+        assignment=msgspec.structs.replace(assignment, archive=None),
+        phase=Phase.ACCEPTED,
+        boot_id=boot_id(),
+        accepted_at=time.time() if assignment.traceparent else 0.0,
+    )
 
 
 encode_entry = msgspec.json.Encoder().encode

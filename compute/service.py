@@ -36,6 +36,7 @@ from compute.recovery import recover
 from compute.registration import Registrar
 from compute.reports import Reports
 from compute.slots import Slots
+from compute.traces import Traces
 from compute.upload import Upload
 from compute.uploading import Uploading
 from shared import durable, subjects
@@ -47,6 +48,7 @@ from shared.logs import about
 from shared.loopback import loopback_id
 from shared.messages import NodeInfo, encode
 from shared.quantities import parse_bytes
+from shared.tracing import open_tracing
 from shared.transport import Connection, connect
 
 _log = logging.getLogger(__name__)
@@ -88,10 +90,17 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                 _uploading(config) as uploading,
                 _adopting(config, strays),
                 _with_docker(config, node) as node,
+                open_tracing(config, service="tarpon-node", name=node.identity.node_id) as tracing,
                 _connected(config, node.identity) as connection,
             ):
                 await _serve(
-                    config, node, journal=journal, uploading=uploading, connection=connection, ready=ready or _nobody
+                    config,
+                    node,
+                    journal=journal,
+                    uploading=uploading,
+                    connection=connection,
+                    traces=Traces(tracing, node.identity.node_id),
+                    ready=ready or _nobody,
                 )
         finally:
             await finish(_close(journal), within=DRAIN_SECONDS)
@@ -110,6 +119,7 @@ async def _serve(
     journal: Journal,
     uploading: Uploading,
     connection: Connection,
+    traces: Traces,
     ready: Callable[[], None],
 ) -> None:
     me = node.identity.node_id
@@ -136,6 +146,7 @@ async def _serve(
             reports=reports,
             ask=UploadRequests(connection, subjects.node_requests(me)).ask,
             group=group,
+            on_over=traces.on_over,
         )
         await recover(journal, node.offer.engines, executions, reports)
         registrar = Registrar(connection, subjects.node_requests(me), node.info, executions)

@@ -64,7 +64,10 @@ class JobRoutes:
         wanted, warnings = await body_of(request, rest.SubmitRequest)
         async with asyncio.timeout(STORE_SECONDS):
             done = await self._submissions.submit(
-                wanted.job, force=wanted.force, token=wanted.idempotency_token[:MAX_TOKEN]
+                wanted.job,
+                force=wanted.force,
+                token=wanted.idempotency_token[:MAX_TOKEN],
+                traceparent=request.headers.get("traceparent", ""),
             )
         return answer(
             rest.SubmitResponse(

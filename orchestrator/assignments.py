@@ -16,6 +16,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.records import ExecutionRecord, about_execution
 from orchestrator.store import Store
 from orchestrator.times import now_ns
+from orchestrator.traces import Traces
 from shared import messages, subjects
 from shared.aio import begin, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
@@ -57,6 +58,7 @@ class Offers:
         grants: Grants,
         publish_seconds: float,
         check: Callable[[], None],
+        traces: Traces,
     ) -> None:
         self._group = group
         self._connection = connection
@@ -66,6 +68,7 @@ class Offers:
         self._grants = grants
         self._publish_seconds = publish_seconds
         self._check = check
+        self._traces = traces
         self._offering: set[ExecutionId] = set()
         self._waiting: dict[NodeId, list[ExecutionRecord]] = {}
 
@@ -198,12 +201,14 @@ class Offers:
             execution_timeout_seconds=timeouts.execution_timeout or timeouts.total_timeout,
             publish_timeout_seconds=self._publish_seconds,
             archive=await self._grants.archive(record.location) if record.location else None,
+            traceparent=self._traces.traceparent(record),
         )
 
     async def _on_answer(self, record: ExecutionRecord, answer: OrderAnswer) -> None:
         match answer:
             case Accepted():
                 self._nodes.on_accepted(record.node_id, record.id, answer)
+                self._traces.on_accepted(record)
                 current = self._model.execution(record.id)
                 if current is None or transition(current, Taken(), now=now_ns()).commands:
                     self.cancel(record, "Stopped while it was being offered")

@@ -6,6 +6,7 @@ shapes. Who asks is the principal that the subject names; the server lets each a
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -117,16 +118,16 @@ class Integrations:
 
     async def _answer(self, request: Request) -> None:
         what = request.subject.split(".", 4)[-1]
-        answer = msgspec.json.encode(await self._dispatch(what, request.data))
+        answer = msgspec.json.encode(await self._dispatch(what, request.data, request.headers or {}))
         if len(answer) > MAX_PAYLOAD_BYTES:
             raise PayloadTooLarge("The answer", len(answer), MAX_PAYLOAD_BYTES)
         await _respond(request, answer)
 
-    async def _dispatch(self, what: str, payload: bytes) -> msgspec.Struct:
+    async def _dispatch(self, what: str, payload: bytes, headers: Mapping[str, str]) -> msgspec.Struct:
         self._store.check_ready()
         match what:
             case "jobs.submit":
-                return await self._submit(payload)
+                return await self._submit(payload, headers.get("traceparent", ""))
             case "jobs.get":
                 return self._get(_read(payload, integration.GetRequest))
             case "jobs.list":
@@ -152,11 +153,14 @@ class Integrations:
             case _:
                 raise InvalidDocument(f"Nothing is known about {what[:80]!r}.")
 
-    async def _submit(self, payload: bytes) -> rest.SubmitResponse:
+    async def _submit(self, payload: bytes, traceparent: str) -> rest.SubmitResponse:
         data = _object(payload)
         wanted, warnings = decode(data, rest.SubmitRequest, what="The request", unknown="report")
         done = await self._submissions.submit(
-            wanted.job, force=wanted.force, token=wanted.idempotency_token[:MAX_TOKEN]
+            wanted.job,
+            force=wanted.force,
+            token=wanted.idempotency_token[:MAX_TOKEN],
+            traceparent=traceparent,
         )
         return rest.SubmitResponse(job_id=done.job_id, evaluation_id=done.job_id, warnings=(*warnings, *done.warnings))
 

@@ -20,6 +20,7 @@ from orchestrator.requests import Requests
 from orchestrator.retention import Retention
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import LeadersStore, Store
+from orchestrator.traces import Traces
 from shared.config import Config
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
@@ -42,6 +43,7 @@ class Leader:
         locations: Locations,
         lease: Lease,
         measures: Measures,
+        traces: Traces,
     ) -> None:
         self._config = config
         self._connection = connection
@@ -49,6 +51,7 @@ class Leader:
         self._store = LeadersStore(store, connection, lease.check)
         self._lease = lease
         self._measures = measures
+        self._traces = traces
         self._offers: Offers | None = None
         self._nodes = nodes
         self._locations = locations
@@ -77,6 +80,7 @@ class Leader:
                 grants=grants,
                 publish_seconds=publish_seconds,
                 check=self._lease.check,
+                traces=self._traces,
             )
             commands = Commands(offers, Receipts(group, self._connection))
             scheduler = Scheduler(

@@ -6,7 +6,7 @@ newest revision once. Nothing here awaits, so that whoever reads sees one consis
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from orchestrator.endings import Endings
@@ -36,7 +36,8 @@ class Model:
     `changed` are the jobs about which there is something new to tell, while somebody tells it. `job_states` and
     `execution_states` are how many there are in each state, a pending job with a reason to wait being queued, and
     `oldest` is the oldest job of which nothing has been placed. Up to the revision `followed` the model has been fed in
-    order, so that a record from before it that is not known is one that has been removed.
+    order, so that a record from before it that is not known is one that has been removed. `on_end` hears of each job
+    that ends while it is known.
     """
 
     def __init__(self, *, max_attempts: int) -> None:
@@ -55,6 +56,7 @@ class Model:
         self.wake = asyncio.Event()
         self.changed: dict[JobId, None] | None = None
         self.any_change = asyncio.Event()
+        self.on_end: Callable[[JobEntry], None] | None = None
         self._max_attempts = max_attempts
         self._revisions: dict[str, int] = {}
         self._entries: dict[JobId, JobEntry] = {}
@@ -270,10 +272,12 @@ class Model:
         if state is JobState.PENDING and self.reasons.get(job):
             state = JobState.QUEUED
         if state is not entry.counted:
-            if entry.counted is not None:
-                self.job_states[entry.counted] -= 1
+            before, entry.counted = entry.counted, state
             self.job_states[state] += 1
-            entry.counted = state
+            if before is not None:
+                self.job_states[before] -= 1
+                if state.is_terminal and not before.is_terminal and self.on_end is not None:
+                    self.on_end(entry)
 
     def explain(self, job: JobId, reason: str) -> None:
         """Remember why this pending job has to wait."""

@@ -72,7 +72,8 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class JobRecord(Record, frozen=True, kw_only=True):
     """`failure` is why the job failed without a (further) execution; `token` the idempotency token of its version.
 
-    `first` is the specification of version 1, so that most jobs are one record.
+    `first` is the specification of version 1, so that most jobs are one record. `traceparent` is that of who submitted
+    this version, where jobs are traced.
     """
 
     id: JobId
@@ -89,6 +90,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
     submit_time: int
     modify_time: int
     first: Job | None = None
+    traceparent: str = ""
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,6 +120,7 @@ class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     parts: int = 1
     index_bytes: int = 0
     index_sha256: str = ""
+    verify_seconds: float = 0.0
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -214,6 +214,7 @@ class Reports:
         """The object as S3 shows it, if it is what the node reported. Raises StorageUnavailable."""
         if record.location is None:
             return None
+        begun = time.monotonic()
         facts = await self._locations.head(record.location)
         for _ in range(ABSENT_TRIES):
             if not isinstance(facts, Absent):
@@ -239,6 +240,7 @@ class Reports:
             parts=fact.parts,
             index_bytes=fact.index_bytes,
             index_sha256=fact.index_sha256[:64],
+            verify_seconds=round(time.monotonic() - begun, 6),
         )
 
     async def _is_stored(self, after: ExecutionRecord, revision: int) -> bool:

@@ -34,11 +34,13 @@ from orchestrator.s3_location import BucketSettings
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
+from orchestrator.traces import Traces
 from shared import durable
 from shared.aio import background
 from shared.config import Config, FilePath
 from shared.errors import AlreadyRunning, ConfigurationInvalid, PortTaken
 from shared.publisher_settings import is_configured
+from shared.tracing import open_tracing
 from shared.transport import Connection, connect
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         listening = stack.enter_context(_listening(config.api.host, config.api.port))
         secrets = await asyncio.to_thread(load_secrets, secret_sources(config))
         name = await asyncio.to_thread(_name, directory / "name")
+        tracing = await stack.enter_async_context(open_tracing(config, service="tarpon-orchestrator", name=name))
         locations = await stack.enter_async_context(_locations(config))
         servers = await stack.enter_async_context(_servers(config, secrets, name))
         connection = await stack.enter_async_context(
@@ -68,11 +71,14 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         store = Store(connection, model, replicas=replicas(config))
         await stack.enter_async_context(background(state=store.keep_model()))
         nodes = Nodes(model, disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout))
+        lease = Lease(connection, name)
+        traces = Traces(tracing, model, leads=lambda: lease.is_held)
         submissions = Submissions(
             model,
             store,
             defaults=config.job_defaults.batch,
             check_publisher=lambda: check_publisher(locations),
+            traces=traces,
         )
         removals = Removals(
             model,
@@ -81,7 +87,6 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             locations,
             with_results=config.publishers.types.s3managed.retention > 0,
         )
-        lease = Lease(connection, name)
         measures = Measures()
         leader = Leader(
             config=config,
@@ -92,6 +97,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
             locations=locations,
             lease=lease,
             measures=measures,
+            traces=traces,
         )
         metrics = Metrics(model=model, nodes=nodes, measures=measures, connection=connection, lease=lease)
         heartbeats = take_heartbeats(connection, nodes, leader.on_unknown)

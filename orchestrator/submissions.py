@@ -19,6 +19,7 @@ from orchestrator.model import JobEntry, Model
 from orchestrator.records import Event, JobRecord, NameRecord, SpecRecord, with_event
 from orchestrator.store import Store
 from orchestrator.times import now_ns
+from orchestrator.traces import Traces
 from shared import subjects
 from shared.config import BatchDefaults
 from shared.errors import (
@@ -75,14 +76,21 @@ class Submissions:
     """`check_publisher` raises PublisherNotConfigured or PublisherNotReady where s3managed cannot be promised."""
 
     def __init__(
-        self, model: Model, store: Store, *, defaults: BatchDefaults, check_publisher: Callable[[], None]
+        self,
+        model: Model,
+        store: Store,
+        *,
+        defaults: BatchDefaults,
+        check_publisher: Callable[[], None],
+        traces: Traces,
     ) -> None:
         self._model = model
         self._store = store
         self._defaults = defaults
         self._check_publisher = check_publisher
+        self._traces = traces
 
-    async def submit(self, job: Job, *, force: bool = False, token: str = "") -> Submitted:
+    async def submit(self, job: Job, *, force: bool = False, token: str = "", traceparent: str = "") -> Submitted:
         """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady."""
         self._store.check_ready()
         wanted, warnings = completed(job, self._defaults)
@@ -94,13 +102,13 @@ class Submissions:
                 entry = self._model.jobs.get(job_id)
                 if entry is None:
                     version = 1
-                    await self._create(job_id, wanted, token=token)
+                    await self._create(job_id, wanted, token=token, traceparent=traceparent)
                 elif entry.job.removal is not None:
                     raise JobBeingDeleted(entry.job.id)
                 elif job_id == fresh or (token and entry.job.token == token):
                     version = entry.job.version  # the same submit, come again
                 else:
-                    version = await self._update(entry, wanted, force=force, token=token)
+                    version = await self._update(entry, wanted, force=force, token=token, traceparent=traceparent)
             except RevisionConflict:
                 await self._store.catch_up()
                 if token and fresh not in self._model.jobs and await self._store.is_removed(subjects.job_record(fresh)):
@@ -145,7 +153,7 @@ class Submissions:
             return record.job_id
         return fresh
 
-    async def _create(self, job_id: JobId, job: Job, *, token: str) -> None:
+    async def _create(self, job_id: JobId, job: Job, *, token: str, traceparent: str) -> None:
         named = replace(job, name=job.name or job_id)
         now = now_ns()
         record = JobRecord(
@@ -160,8 +168,10 @@ class Submissions:
             submit_time=now,
             modify_time=now,
             first=named,
+            traceparent=self._traces.kept(traceparent),
         )
         await self._store.create(subjects.job_record(job_id), record)
+        self._traces.on_submit(record)
         _log.debug("Job %s is submitted.", job_id, extra=about(job=job_id))
 
     async def _store_spec(self, job_id: JobId, job: Job, version: int) -> int:
@@ -174,12 +184,12 @@ class Submissions:
             return number
         raise RevisionConflict(subjects.spec_record(job_id, version))
 
-    async def _update(self, entry: JobEntry, job: Job, *, force: bool, token: str) -> int:
+    async def _update(self, entry: JobEntry, job: Job, *, force: bool, token: str, traceparent: str) -> int:
         if job == entry.spec and not force:
             raise JobUnchanged(entry.job.name, entry.job.id)
-        return await self._renew(entry, job, "Job updated to version {}", token=token)
+        return await self._renew(entry, job, "Job updated to version {}", token=token, traceparent=traceparent)
 
-    async def _renew(self, entry: JobEntry, job: Job, message: str, *, token: str) -> int:
+    async def _renew(self, entry: JobEntry, job: Job, message: str, *, token: str, traceparent: str = "") -> int:
         """Store a new version and have it run; `message` has {} for its number. Raises RevisionConflict."""
         revision = self._model.revision_of(subjects.job_record(entry.job.id))
         before = entry.job
@@ -198,8 +208,10 @@ class Submissions:
             events=with_event(before.events, event),
             submit_time=now,
             modify_time=now,
+            traceparent=self._traces.kept(traceparent),
         )
         await self._store.update(subjects.job_record(before.id), after)
+        self._traces.on_submit(after)
         _log.info("Job %s has version %d.", before.id, version, extra=about(job=before.id))
         return version
 

@@ -271,6 +271,13 @@ class Logging(Struct, frozen=True, kw_only=True, rename="pascal"):
     mode: Annotated[LogMode, Meta(description="How log lines look.")] = "default"
 
 
+class Tracing(Struct, frozen=True, kw_only=True, rename="pascal"):
+    endpoint: Annotated[
+        str,
+        Meta(description="The OpenTelemetry collector that gets traces by OTLP over HTTP; empty is nobody."),
+    ] = ""
+
+
 class Config(Struct, frozen=True, kw_only=True, rename="pascal"):
     """All settings of one process, complete and checked when they come from shared/config_loading.py."""
 
@@ -286,3 +293,4 @@ class Config(Struct, frozen=True, kw_only=True, rename="pascal"):
     publishers: Publishers = Publishers()
     job_defaults: JobDefaults = JobDefaults()
     logging: Logging = Logging()
+    tracing: Tracing = Tracing()

@@ -25,6 +25,7 @@ def setting_problems(config: Config) -> Iterator[str]:
         yield "Compute.Orchestrators is empty, so the node would not know whom to join"
     yield from _advertise(config.orchestrator.advertise)
     yield from _metrics(config.compute.metrics.address)
+    yield from _collector(config.tracing.endpoint)
     yield from _amounts(config)
 
 
@@ -57,6 +58,14 @@ def _metrics(text: str) -> Iterator[str]:
         is_whole = False
     if text and not is_whole:
         yield f"Compute.Metrics.Address: {text[:80]!r} is not a host and port, such as 127.0.0.1:9464"
+
+
+def _collector(text: str) -> Iterator[str]:
+    parts = urlsplit(text)
+    if text and "@" in parts.netloc:  # not shown, because what stands before the @ is a secret
+        yield "Tracing.Endpoint holds a password; give it in OTEL_EXPORTER_OTLP_HEADERS instead"
+    elif text and (parts.scheme not in {"http", "https"} or not parts.hostname or not _has_good_port(parts)):
+        yield f"Tracing.Endpoint: {text[:80]!r} is not a URL such as http://127.0.0.1:4318"
 
 
 def _durations(config: Config) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     """Run this execution. Offered until it is answered; idempotent by execution id.
 
     `execution_timeout_seconds` 0 means none. `archive` is the right to PUT the result, absent where the job has no
-    publisher.
+    publisher. `traceparent` is the execution's place in the trace of its job, empty where nobody traces.
     """
 
     execution_id: ExecutionId
@@ -58,6 +58,7 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     execution_timeout_seconds: float = 0.0
     publish_timeout_seconds: float = 3600.0
     archive: SignedUrl | None = None
+    traceparent: str = ""
 
 
 class Assignments(Message, frozen=True, kw_only=True, tag="Assignments"):

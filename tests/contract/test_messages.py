@@ -146,6 +146,24 @@ GOLDEN: list[tuple[Message, str]] = [
         ),
     ),
     (
+        Assignment(
+            execution_id=EXECUTION,
+            job_id=JOB,
+            job_name="a-job",
+            job_type="batch",
+            namespace="default",
+            job_version=1,
+            task=Task(name="main", engine=SpecConfig(type="noop")),
+            resources=Capacity(),
+            traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ),
+        (
+            '{"type":"Assignment","execution_id":"e-1","job_id":"j-1","job_name":"a-job","job_type":"batch",'
+            '"namespace":"default","job_version":1,"task":{"Name":"main","Engine":{"Type":"noop"},"Publisher":{}},'
+            '"resources":{},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}'
+        ),
+    ),
+    (
         Assignments(
             assignments=(
                 Assignment(

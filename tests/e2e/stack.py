@@ -199,9 +199,10 @@ class Stack:
 
     # ---- as a user ----------------------------------------------------------------------------------------------
 
-    def api(self, path: str, body: Any = None, method: str = "GET") -> Any:
+    def api(self, path: str, body: Any = None, method: str = "GET", headers: Mapping[str, str] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{HOST}:{self.api_port}/api/v1{path}", data=data, method=method)
+        url = f"http://{HOST}:{self.api_port}/api/v1{path}"
+        request = urllib.request.Request(url, data=data, method=method, headers=dict(headers or {}))
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 

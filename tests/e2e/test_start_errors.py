@@ -15,13 +15,15 @@ from tests.node_environment import node_python
 from tests.servers import HOST, Keys, aws_environment, free_ports
 
 
-def _serve(tmp_path: Path, *settings: str, python: str = sys.executable, **environment: str) -> Any:
+def _serve(
+    tmp_path: Path, *settings: str, python: str = sys.executable, role: str = "--orchestrator", **environment: str
+) -> Any:
     """A `tarpon serve` that is expected to end by itself."""
     api, nats = free_ports(2)
     defaults = [f"DataDir={tmp_path / 'data'}", f"API.Port={api}", f"Orchestrator.Port={nats}"]
     flags = [part for setting in (*defaults, f"Orchestrator.Host={HOST}", *settings) for part in ("-c", setting)]
     return subprocess.run(
-        [python, "-m", "tarpon", "serve", "--orchestrator", *flags],
+        [python, "-m", "tarpon", "serve", role, *flags],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **aws_environment(), **environment},
         capture_output=True,
         text=True,

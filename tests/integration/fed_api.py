@@ -16,6 +16,7 @@ from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, SpecRec
 from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
+from orchestrator.traces import Traces
 from shared import subjects
 from shared.capacity import Capacity
 from shared.config import BatchDefaults, Config
@@ -23,6 +24,7 @@ from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, SpecConfig, Task
 from shared.messages import NodeInfo
 from shared.states import ExecutionState
+from shared.tracing import OFF
 from shared.transport import Connection
 from tests.integration.running import Answer, ask
 from tests.servers import HOST, free_ports
@@ -39,7 +41,13 @@ class FedApi:
         self.nodes = Nodes(self.model, disconnect_seconds=60.0)
         self.store = Store(Connection(["nats://127.0.0.1:1"]), self.model)
         self.store.ready.set()
-        submissions = Submissions(self.model, self.store, defaults=BatchDefaults(), check_publisher=lambda: None)
+        submissions = Submissions(
+            self.model,
+            self.store,
+            defaults=BatchDefaults(),
+            check_publisher=lambda: None,
+            traces=Traces(OFF, self.model, leads=lambda: True),
+        )
         self.api = Api(
             name="o-test",
             config=config or Config(),

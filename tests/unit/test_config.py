@@ -332,6 +332,14 @@ class TestProblems:
                 "NameProvider: 'a.b' cannot name a node; use 1 to 64 characters out of A-Z a-z 0-9 _ and -",
             ),
             (
+                "Tracing.Endpoint=collector:4318",
+                "Tracing.Endpoint: 'collector:4318' is not a URL such as http://127.0.0.1:4318",
+            ),
+            (
+                "Tracing.Endpoint=http://me:secret@collector:4318",
+                "Tracing.Endpoint holds a password; give it in OTEL_EXPORTER_OTLP_HEADERS instead",
+            ),
+            (
                 "Compute.Metrics.Address=9464",
                 "Compute.Metrics.Address: '9464' is not a host and port, such as 127.0.0.1:9464",
             ),
