@@ -1,10 +1,12 @@
 """One job is one trace, told by an orchestrator and a node of their own processes to a collector over OTLP."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+import nats
 import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -114,6 +116,28 @@ async def test_one_job_is_one_trace_across_orchestrator_and_node(
     assert (texts["tarpon.node.id"], texts["tarpon.engine"]) == ("node-a", "process")
     everything = "".join(str(span) for _, span in collector.spans)
     assert not [each for each in ("not-to-be-told", "hello", "://", *stack.secrets()) if each in everything]
+
+
+async def test_a_job_that_comes_over_nats_joins_the_trace_of_its_submitter(stack: Stack, collector: Collector) -> None:
+    await asyncio.to_thread(stack.start_orchestrator, Tracing_Endpoint=collector.endpoint)
+    data_dir = f"DataDir={stack.root / 'orchestrator'}"
+    shown = (await asyncio.to_thread(stack.cli, "agent", "integration", "show", "billing", "-c", data_dir)).stdout
+    given = dict(line.removeprefix("export ").split("=", 1) for line in shown.splitlines() if line.startswith("export"))
+    client = await nats.connect(
+        f"nats://{HOST}:{stack.nats_port}",
+        user=given["NATS_USER"],
+        password=given["NATS_PASSWORD"],
+        inbox_prefix=given["NATS_INBOX_PREFIX"],
+    )
+    headers = {"traceparent": f"00-{SUBMITTERS_TRACE}-{SUBMITTERS_SPAN}-01"}
+    body = json.dumps({"Job": process_job("true")}).encode()
+    await client.request(f"{given['TARPON_API_SUBJECT']}jobs.submit", body, timeout=10, headers=headers)
+    await client.close()
+    await eventually(
+        lambda: {"submit", "job"} <= set(collector.trace()), within=30, what="the job, which no node can run"
+    )
+    assert {span.trace_id.hex() for _, span in collector.spans} == {SUBMITTERS_TRACE}
+    assert collector.trace()["job"].status.message == "Failed"
 
 
 async def test_a_submitter_who_does_not_sample_gets_no_trace(stack: Stack, collector: Collector) -> None:
