@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from msgspec.structs import replace
 
-from compute.journal import Entry, Happening, Phase, new_entry
+from compute.journal_entry import Entry, Happening, Phase, new_entry
 from compute.traces import Traces
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId
