@@ -16,6 +16,7 @@ NAMED = "TARPON_EXECUTION_ID"
 PAUSE_SECONDS = 0.002
 """For what was sent SIGKILL to be gone."""
 _PROC = Path("/proc")
+_SHORT_BYTES = 4096
 _ENDED = {"Z", "X"}
 _GONE = (FileNotFoundError, ProcessLookupError)
 
@@ -43,7 +44,7 @@ class Process(NamedTuple):
 
 def look(pid: int) -> Process | None:
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        text = _read(f"/proc/{pid}/stat")
     except _GONE:
         return None
     # The name is in parentheses and may hold spaces and parentheses itself.
@@ -57,6 +58,15 @@ def look(pid: int) -> Process | None:
         start_ticks=int(fields[19]),
         resident_pages=int(fields[21]),
     )
+
+
+def _read(path: str) -> bytes:
+    """A short file that the kernel makes up in one piece."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _SHORT_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def everybody() -> Iterator[Process]:

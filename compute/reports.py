@@ -30,11 +30,11 @@ LONGEST_PAUSE_SECONDS = 10.0
 
 
 class _Told(NamedTuple):
-    """What is told of one execution in one report: the first `count` of what is to be told."""
+    """What is told of one execution in one report: the first `length` of what is to be told."""
 
     execution_id: ExecutionId
     happenings: list[Happening]
-    count: int
+    length: int
 
 
 class Reports:
@@ -130,8 +130,8 @@ class Reports:
             except MessagingUnavailable:
                 await pauses.pause()
                 continue
-            for execution_id, happenings, count in told:
-                del happenings[:count]
+            for execution_id, happenings, length in told:
+                del happenings[:length]
                 if not happenings and self._waiting.get(execution_id) is happenings:
                     del self._waiting[execution_id]
             return
@@ -165,7 +165,7 @@ def _fitting(told: list[_Told]) -> tuple[list[_Told], bytes]:
 
 
 def _report(told: _Told, now: float) -> Report:
-    facts = tuple(_aged(each, now) for each in told.happenings[: told.count])
+    facts = tuple(_aged(each, now) for each in told.happenings[: told.length])
     return Report(execution_id=told.execution_id, facts=facts)
 
 

@@ -26,6 +26,8 @@ MAX_NAME_BYTES = 255
 DISK_SECONDS = 600.0
 """How long making, moving or removing the folders of one execution may take."""
 RESULT_FOLDER_MODE = 0o755
+FILE_MODE = 0o666
+"""Less the process's umask."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -47,12 +49,16 @@ class Workspace:
         return f"<Workspace {self.folder}>"
 
     def create(self, result_paths: Sequence[ResultPath]) -> None:
-        for folder in (self.folder, self.result):
+        for folder in (self.root, self.folder, self.result):
             private_file.make_folder(folder)
         for each in result_paths:
             self.place(each.path).mkdir(mode=RESULT_FOLDER_MODE, parents=True, exist_ok=True)
         for name in (STDOUT, STDERR):
-            (self.result / name).touch()
+            os.close(self.open_output(name))
+
+    def open_output(self, name: str) -> int:
+        """A descriptor to write stdout, stderr or the exit code, of which nothing is there now."""
+        return os.open(f"{self.result}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
 
     def place(self, path: str) -> Path:
         """Where in the workspace an absolute path of the task is. Raises InvalidJob for a path that leaves it."""
@@ -67,7 +73,11 @@ class Workspace:
         Nothing is copied and no link is followed. A result path that is no folder any more is an empty folder there.
         A node that died in the middle of this may do it again.
         """
-        (self.result / EXIT_CODE).write_bytes(b"%d" % exit_code)
+        descriptor = self.open_output(EXIT_CODE)
+        try:
+            os.write(descriptor, b"%d" % exit_code)
+        finally:
+            os.close(descriptor)
         deepest_first = sorted(result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True)
         return tuple(warning for each in deepest_first if (warning := self._take(each)))
 
@@ -138,9 +148,14 @@ def _problem(wanted: ResultPath) -> str:
 def _beginning(path: Path) -> tuple[str, bool]:
     """The first MAX_RUN_OUTPUT_BYTES as text, and whether there is more. A character cut in two is left out."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_RUN_OUTPUT_BYTES + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
+        return "", False
+    try:
+        content = os.read(descriptor, MAX_RUN_OUTPUT_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if not content:
         return "", False
     truncated = len(content) > MAX_RUN_OUTPUT_BYTES
     decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -8,8 +8,10 @@ is placed, and nothing more.
 
 import asyncio
 import errno
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from compute.engines.process_limits import broken_limit
 from compute.engines.strays import Strays
 from compute.environment import basics
 from compute.process_mark import ProcessMark, kill_left_over
-from compute.workspace import STDERR, STDOUT
+from compute.workspace import STDERR, STDOUT, Workspace
 from shared.aio import finish, first_of, in_thread, process_ended
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
@@ -151,8 +153,9 @@ class ProcessEngine:
 
     def _start(self, group: ProcessGroup, params: ProcessParams, run: Run) -> None:
         folder = run.workspace.place(params.working_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (run.workspace.result / STDOUT).open("wb") as stdout, (run.workspace.result / STDERR).open("wb") as stderr:
+        if params.working_directory:
+            folder.mkdir(parents=True, exist_ok=True)
+        with _opened(run.workspace, STDOUT) as stdout, _opened(run.workspace, STDERR) as stderr:
             group.start(
                 params.command,
                 cwd=folder,
@@ -194,6 +197,15 @@ class ProcessEngine:
         limit_bytes = run.resources.disk
         used = await disk_exceeded(run.workspace, limit_bytes, pause_seconds=self._disk_check_seconds)
         return over_disk(used, limit_bytes)
+
+
+@contextmanager
+def _opened(workspace: Workspace, name: str) -> Iterator[int]:
+    descriptor = workspace.open_output(name)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 _START_PROBLEMS = {

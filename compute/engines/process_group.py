@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from compute.engines.strays import Strays
 from compute.process_mark import ProcessMark, mark_process
@@ -70,9 +70,7 @@ class ProcessGroup:
         code = self._leader.returncode
         return code if code >= 0 else 128 - code
 
-    def start(
-        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
-    ) -> None:
+    def start(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
         """Blocks for as long as the file system needs to find the program. Raises OSError, ValueError."""
         self._leader = subprocess.Popen(
             command,

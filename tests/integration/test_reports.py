@@ -7,11 +7,19 @@ from compute.reports import Reports
 from shared import messages, subjects
 from shared.aio import background
 from shared.ids import ExecutionId, NodeId
-from shared.messages import AnyFact, ExecutionCancelled, ExecutionProgressed, ExecutionStarted
+from shared.messages import (
+    AnyFact,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionProgressed,
+    ExecutionStarted,
+    Report,
+)
 from tests.nats_bus import Bus
 
 EXECUTION = ExecutionId("e-1")
 NODE = NodeId("node-a")
+EXECUTIONS = 20
 
 
 def happening(fact: AnyFact) -> Happening:
@@ -28,9 +36,64 @@ async def test_progress_travels_apart_from_what_an_older_orchestrator_understand
         bus.connection.subscribe(subjects.node_reports(NODE)) as received,
         background(reports=reports.run()),
     ):
-        heard = [messages.decode(messages.report, (await anext(received)).payload) for _ in range(2)]
+        heard = [report for _ in range(2) for report in messages.each_report((await anext(received)).payload)]
         await reports.all_sent()
     assert [[type(fact) for fact in report.facts] for report in heard] == [
         [ExecutionProgressed, ExecutionProgressed],
         [ExecutionStarted, ExecutionCancelled],
     ]
+
+
+async def told(bus: Bus, reports: Reports) -> list[tuple[Report, ...]]:
+    """The reports in each message until all are sent."""
+    async with bus.connection.subscribe(subjects.node_reports(NODE)) as received, background(reports=reports.run()):
+        heard = [messages.each_report((await anext(received)).payload)]
+        await reports.all_sent()
+        while sum(map(len, heard)) < EXECUTIONS:
+            heard.append(messages.each_report((await anext(received)).payload))
+        return heard
+
+
+def reports_of_many(bus: Bus, detail: str = "") -> Reports:
+    reports = Reports(bus.connection, subjects.node_reports(NODE))
+    for number in range(EXECUTIONS):
+        reports.tell(ExecutionId(f"e-{number}"), happening(ExecutionFailed(reason="?", detail=detail)), urgent=True)
+    return reports
+
+
+async def test_executions_that_end_together_are_told_together_where_that_is_understood(bus: Bus) -> None:
+    reports = reports_of_many(bus)
+    reports.together = True
+    heard = await told(bus, reports)
+    assert len(heard) <= 2
+    ids = [report.execution_id for message in heard for report in message]
+    assert sorted(ids) == sorted(f"e-{number}" for number in range(EXECUTIONS))
+
+
+async def test_an_orchestrator_that_may_be_older_hears_of_each_execution_by_itself(bus: Bus) -> None:
+    heard = await told(bus, reports_of_many(bus))
+    assert [len(message) for message in heard] == [1] * EXECUTIONS
+
+
+async def test_reports_that_do_not_fit_into_one_message_travel_in_several(bus: Bus) -> None:
+    reports = reports_of_many(bus, detail="x" * 200_000)
+    reports.together = True
+    heard = await told(bus, reports)
+    assert max(map(len, heard)) == 5
+    assert sum(map(len, heard)) == EXECUTIONS
+
+
+async def test_what_is_urgent_waits_for_nothing_and_takes_along_what_was_held(bus: Bus) -> None:
+    reports = Reports(bus.connection, subjects.node_reports(NODE))
+    reports.tell(EXECUTION, happening(ExecutionStarted()), urgent=False)
+    reports.tell(EXECUTION, happening(ExecutionCancelled()), urgent=True)
+    async with bus.connection.subscribe(subjects.node_reports(NODE)) as received, background(reports=reports.run()):
+        (report,) = messages.each_report((await anext(received)).payload)
+    assert [type(fact) for fact in report.facts] == [ExecutionStarted, ExecutionCancelled]
+
+
+async def test_what_nothing_follows_is_told_after_a_moment(bus: Bus) -> None:
+    reports = Reports(bus.connection, subjects.node_reports(NODE))
+    for number in range(EXECUTIONS):
+        reports.tell(ExecutionId(f"e-{number}"), happening(ExecutionStarted()), urgent=False)
+    assert len(await told(bus, reports)) == EXECUTIONS
