@@ -37,11 +37,13 @@ from shared.messages import (
     OutputPublished,
     Receipt,
     Reconciliation,
+    Report,
     TaskEnded,
     assignment_answers,
     decode,
-    each_report,
     encode,
+    report,
+    reports,
 )
 from shared.signed_url import SignedUrl
 from tests.nats_bus import Bus
@@ -81,11 +83,11 @@ class Offers:
                 self.messages += 1
                 if self.messages % PURGED_AFTER == 0:  # nobody else takes them out of the stream
                     await self._bus.connection.client.jetstream().purge_stream(subjects.REPORTS_STREAM)
-                for report in each_report(message.payload):
+                for each in _reports(message.payload):
                     self.reports += 1
-                    end = report.facts[-1]
+                    end = each.facts[-1]
                     if isinstance(end, last | ExecutionFailed):
-                        self._ends.pop(report.execution_id).set_result(end)
+                        self._ends.pop(each.execution_id).set_result(end)
 
     async def one(self) -> None:
         execution = ExecutionId(f"e-{uuid.uuid4()}")
@@ -137,6 +139,11 @@ class Offers:
             if self._engine == "process"
             else None,
         )
+
+
+def _reports(payload: bytes) -> list[Report]:
+    message = decode(reports, payload)
+    return [message] if isinstance(message, Report) else [decode(report, each) for each in message.reports]
 
 
 async def measure(folder: Path, engine: str, count: int, at_once: int, port: int) -> dict[str, Any]:

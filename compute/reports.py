@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from compute.backoff import Backoff
@@ -19,11 +20,13 @@ from shared import messages
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.messages import AnyFact, ExecutionProgressed, Report, encode
-from shared.transport import MAX_PAYLOAD_BYTES, Connection
+from shared.transport import Connection
 
 HOLD_SECONDS = 0.05
 AT_ONCE = 4
 MOST_TOGETHER = 64
+MOST_BYTES_TOGETHER = 256 << 10
+"""A report alone may have more; a message may have four times as many."""
 SEND_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
@@ -157,11 +160,12 @@ def _count_together(happenings: list[Happening]) -> int:
 def _fitting(told: list[_Told]) -> tuple[list[_Told], bytes]:
     """As many as fit into one message, the first ones, and the message."""
     now = time.time()
-    reports = tuple(_report(each, now) for each in told)
-    message = encode(reports[0] if len(reports) == 1 else messages.Reports(reports=reports))
-    if len(message) > MAX_PAYLOAD_BYTES and len(told) > 1:
-        return _fitting(told[: len(told) // 2])
-    return told, message
+    reports = [encode(_report(each, now)) for each in told]
+    if len(reports) == 1:
+        return told, reports[0]
+    while len(reports) > 1 and sum(map(len, reports)) > MOST_BYTES_TOGETHER:
+        del reports[len(reports) // 2 :]
+    return told[: len(reports)], encode(messages.Reports(reports=tuple(map(msgspec.Raw, reports))))
 
 
 def _report(told: _Told, now: float) -> Report:

@@ -36,7 +36,7 @@ async def test_progress_travels_apart_from_what_an_older_orchestrator_understand
         bus.connection.subscribe(subjects.node_reports(NODE)) as received,
         background(reports=reports.run()),
     ):
-        heard = [report for _ in range(2) for report in messages.each_report((await anext(received)).payload)]
+        heard = [report for _ in range(2) for report in each_report((await anext(received)).payload)]
         await reports.all_sent()
     assert [[type(fact) for fact in report.facts] for report in heard] == [
         [ExecutionProgressed, ExecutionProgressed],
@@ -44,13 +44,20 @@ async def test_progress_travels_apart_from_what_an_older_orchestrator_understand
     ]
 
 
+def each_report(payload: bytes) -> tuple[Report, ...]:
+    message = messages.decode(messages.reports, payload)
+    if isinstance(message, Report):
+        return (message,)
+    return tuple(messages.decode(messages.report, each) for each in message.reports)
+
+
 async def told(bus: Bus, reports: Reports) -> list[tuple[Report, ...]]:
     """The reports in each message until all are sent."""
     async with bus.connection.subscribe(subjects.node_reports(NODE)) as received, background(reports=reports.run()):
-        heard = [messages.each_report((await anext(received)).payload)]
+        heard = [each_report((await anext(received)).payload)]
         await reports.all_sent()
         while sum(map(len, heard)) < EXECUTIONS:
-            heard.append(messages.each_report((await anext(received)).payload))
+            heard.append(each_report((await anext(received)).payload))
         return heard
 
 
@@ -76,10 +83,10 @@ async def test_an_orchestrator_that_may_be_older_hears_of_each_execution_by_itse
 
 
 async def test_reports_that_do_not_fit_into_one_message_travel_in_several(bus: Bus) -> None:
-    reports = reports_of_many(bus, detail="x" * 200_000)
+    reports = reports_of_many(bus, detail="x" * 50_000)
     reports.together = True
     heard = await told(bus, reports)
-    assert max(map(len, heard)) == 5
+    assert 1 < max(map(len, heard)) < 6
     assert sum(map(len, heard)) == EXECUTIONS
 
 
@@ -88,7 +95,7 @@ async def test_what_is_urgent_waits_for_nothing_and_takes_along_what_was_held(bu
     reports.tell(EXECUTION, happening(ExecutionStarted()), urgent=False)
     reports.tell(EXECUTION, happening(ExecutionCancelled()), urgent=True)
     async with bus.connection.subscribe(subjects.node_reports(NODE)) as received, background(reports=reports.run()):
-        (report,) = messages.each_report((await anext(received)).payload)
+        (report,) = each_report((await anext(received)).payload)
     assert [type(fact) for fact in report.facts] == [ExecutionStarted, ExecutionCancelled]
 
 
