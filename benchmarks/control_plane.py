@@ -52,7 +52,17 @@ def job_of(engine: str) -> dict[str, Any]:
     if engine == "noop":
         return {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
     task = {"Type": "process", "Params": {"Entrypoint": ["true"]}}
-    return {"Type": "batch", "Tasks": [{"Name": "main", "Engine": task, "Publisher": {"Type": "s3managed"}, "Resources": {"CPU": "100m", "Memory": "16mb"}}]}
+    return {
+        "Type": "batch",
+        "Tasks": [
+            {
+                "Name": "main",
+                "Engine": task,
+                "Publisher": {"Type": "s3managed"},
+                "Resources": {"CPU": "100m", "Memory": "16mb"},
+            }
+        ],
+    }
 
 
 def measure(made: Rig, *, engine: str, jobs: int, in_flight: int, warm_up: int) -> dict[str, Any]:
