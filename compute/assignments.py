@@ -140,6 +140,7 @@ class Orders:
             case Assignment():
                 return self._accept(order)
             case Assignments(assignments=assignments):
+                self._executions.tell_together()
                 return AssignmentsAnswered(answers=tuple(map(self._accept, assignments)))
             case CancelExecution(execution_id=execution_id, reason=reason):
                 self._executions.cancel(execution_id, reason)

@@ -167,8 +167,9 @@ class Supervisor:
         else:
             output = RunOutput(exit_code=exit_code)
             fact = TaskEnded(output=output, run_seconds=_seconds_since_start(execution.entry))
-            execution.entry = _moved(execution.entry, Phase.ENDED, fact)
-            await self._journal.write(execution.entry)
+            ended = _moved(execution.entry, Phase.ENDED, fact)
+            await self._journal.write(ended)
+            execution.entry = ended
         self._tell(execution)
 
     def _gather_files(self, execution: Execution, exit_code: int) -> None:

@@ -116,6 +116,10 @@ class Executions:
         _log.debug("Execution %s is taken on.", execution.id)
         return self.accepted()
 
+    def tell_together(self) -> None:
+        """The orchestrator offers executions together, so it is one that takes reports together too."""
+        self._reports.together = True
+
     def adopt(self, entry: Entry) -> None:
         """Go on with what an earlier process of this node left, running or ended; what happened is told again."""
         runs = entry.phase is Phase.STARTED

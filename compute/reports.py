@@ -1,31 +1,46 @@
 """How facts reach the orchestrator: in order per execution, many executions at once, kept until a stream has them.
 
-A fact that does not end its execution waits a moment for the next one, so that a short task costs one report. What was
-sent stays in the journal until the orchestrator's receipt; what was not sent when the process ends, too. Progress alone
-is not in the journal, and travels apart from what an older orchestrator understands.
+A fact that does not end its execution waits a moment for the next one, so that a short task costs one report. What is
+due while others are on their way travels together in the next message; nothing waits for that. What was sent stays in
+the journal until the orchestrator's receipt; what was not sent when the process ends, too. Progress alone is not in the
+journal, and travels apart from what an older orchestrator understands.
 """
 
 import asyncio
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from compute.backoff import Backoff
 from compute.journal_entry import Happening
+from shared import messages
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.messages import AnyFact, ExecutionProgressed, Report, encode
-from shared.transport import Connection
+from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
 HOLD_SECONDS = 0.05
-AT_ONCE = 32
+AT_ONCE = 4
+MOST_TOGETHER = 64
 SEND_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 
 
+class _Told(NamedTuple):
+    """What is told of one execution in one report: the first `count` of what is to be told."""
+
+    execution_id: ExecutionId
+    happenings: list[Happening]
+    count: int
+
+
 class Reports:
     def __init__(self, connection: Connection, subject: str) -> None:
+        self.together = False
+        """Whether the orchestrator is known to take reports of several executions in one message."""
         self._connection = connection
         self._subject = subject
         self._waiting: dict[ExecutionId, list[Happening]] = {}
@@ -92,31 +107,38 @@ class Reports:
 
     async def _send_due(self) -> None:
         while True:
-            execution_id = await self._due.get()
+            taken = [await self._due.get()]
+            while self.together and len(taken) < MOST_TOGETHER and not self._due.empty():
+                taken.append(self._due.get_nowait())
             try:
-                await self._send(execution_id)
+                await self._send(taken)
             finally:
-                self._in_hand.discard(execution_id)
-            if execution_id in self._waiting:  # told while the last report was on its way
-                self._release(execution_id)
+                self._in_hand.difference_update(taken)
+            for execution_id in taken:
+                if execution_id in self._waiting:  # told while the last report was on its way
+                    self._release(execution_id)
             self._check_all_sent()
 
-    async def _send(self, execution_id: ExecutionId) -> None:
+    async def _send(self, execution_ids: Sequence[ExecutionId]) -> None:
         pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-        while happenings := self._waiting.get(execution_id):
+        while told := self._to_tell(execution_ids):
             if not self._connection.connected:
                 await self._connection.wait_connected()
-            count = _count_together(happenings)
-            report = encode(_report(execution_id, happenings[:count]))
+            told, message = _fitting(told)
             try:
-                await self._connection.publish_durably(self._subject, report, timeout=SEND_SECONDS)
+                await self._connection.publish_durably(self._subject, message, timeout=SEND_SECONDS)
             except MessagingUnavailable:
                 await pauses.pause()
                 continue
-            del happenings[:count]
-            if not happenings and self._waiting.get(execution_id) is happenings:
-                del self._waiting[execution_id]
+            for execution_id, happenings, count in told:
+                del happenings[:count]
+                if not happenings and self._waiting.get(execution_id) is happenings:
+                    del self._waiting[execution_id]
             return
+
+    def _to_tell(self, execution_ids: Sequence[ExecutionId]) -> list[_Told]:
+        waiting = ((each, self._waiting[each]) for each in execution_ids if each in self._waiting)
+        return [_Told(each, happenings, _count_together(happenings)) for each, happenings in waiting]
 
     def _check_all_sent(self) -> None:
         if not self._waiting:
@@ -132,9 +154,19 @@ def _count_together(happenings: list[Happening]) -> int:
     return len(happenings)
 
 
-def _report(execution_id: ExecutionId, happenings: list[Happening]) -> Report:
+def _fitting(told: list[_Told]) -> tuple[list[_Told], bytes]:
+    """As many as fit into one message, the first ones, and the message."""
     now = time.time()
-    return Report(execution_id=execution_id, facts=tuple(_aged(each, now) for each in happenings))
+    reports = tuple(_report(each, now) for each in told)
+    message = encode(reports[0] if len(reports) == 1 else messages.Reports(reports=reports))
+    if len(message) > MAX_PAYLOAD_BYTES and len(told) > 1:
+        return _fitting(told[: len(told) // 2])
+    return told, message
+
+
+def _report(told: _Told, now: float) -> Report:
+    facts = tuple(_aged(each, now) for each in told.happenings[: told.count])
+    return Report(execution_id=told.execution_id, facts=facts)
 
 
 def _aged(happening: Happening, now: float) -> AnyFact:
