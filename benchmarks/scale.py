@@ -14,7 +14,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -83,7 +83,7 @@ def _growth(stored: int, jobs: int) -> dict[str, Any]:
 def _scale(nodes: int, stored: int, jobs: int) -> dict[str, Any]:
     with _filled(stored, nodes) as made:
         answer: dict[str, Any] = {"nodes": nodes, "stored": stored, "rss_mib": made.meter().memory_mib()}
-        for name, step in {
+        steps: dict[str, Callable[[], Any]] = {
             "idle_percent": lambda: _idle(made),
             "busy_reading_percent": lambda: _reading(made),
             "reads_p95_ms": lambda: _reads(made),
@@ -91,7 +91,8 @@ def _scale(nodes: int, stored: int, jobs: int) -> dict[str, Any]:
             "jobs": lambda: measure(made, engine="noop", jobs=jobs, in_flight=128, warm_up=300),
             "back_after_nats_s": lambda: _back(made, nodes),
             "restart": lambda: _restart(made, nodes),
-        }.items():
+        }
+        for name, step in steps.items():
             answer[name] = step()
             tell(f"{name}: {answer[name]}")
     return answer
@@ -140,7 +141,7 @@ def _reads(made: Rig) -> dict[str, float]:
 
 
 def _placed(made: Rig) -> dict[str, float]:
-    """Of jobs of which eight are in flight: from submit to placement, and to the start on the node, by their history."""
+    """Of jobs of which eight are in flight: from submit to placement and to the start on the node, by their history."""
     measure(made, engine="noop", jobs=PLACED, in_flight=8, warm_up=0)
     placed, started = [], []
     with _http(made) as client:
