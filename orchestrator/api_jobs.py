@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from operator import attrgetter
 
 from aiohttp import web
 
@@ -10,14 +11,16 @@ from orchestrator.api_job_parts import JobParts
 from orchestrator.api_queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import JOBS, Route
-from orchestrator.model import JobEntry, Model
-from orchestrator.paging import page, sort_key, window
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
+from orchestrator.paging import Window, first_page, page, sort_key, window
 from orchestrator.removals import Removals
-from orchestrator.selectors import matches, selector
+from orchestrator.selectors import selector
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared import rest
 from shared.errors import InvalidInput
+from shared.jobspec import Constraint
 
 DEFAULT_JOBS = 10
 STORE_SECONDS = 15.0
@@ -88,15 +91,17 @@ class JobRoutes:
             token=query.next_token,
             default_limit=DEFAULT_JOBS,
         )
-        found = [
-            entry
-            for entry in self._model.jobs.values()
-            if query.namespace in {"*", entry.job.namespace} and matches(entry.spec.labels, conditions)
-        ]
-        items, token = page(found, part, sort_key(part, _ORDERS), descending=True)
+        items, token = self._page(query.namespace, conditions, part)
         return answer(
             rest.ListJobsResponse(next_token=token, items=tuple(views.job_view(self._model, entry) for entry in items))
         )
+
+    def _page(self, namespace: str, conditions: tuple[Constraint, ...], part: Window) -> tuple[list[JobEntry], str]:
+        key = sort_key(part, _ORDERS)
+        found = self._model.lists.find(namespace, conditions, newest_first=not part.reverse)
+        if key is _created:
+            return first_page(found, part)
+        return page(list(found), part, key, descending=True)
 
     async def get_job(self, request: web.Request) -> web.Response:
         entry = self._parts.entry(request)
@@ -142,14 +147,8 @@ class JobRoutes:
         return answer(rest.DeleteResponse(job_id=job, deleted=deleted))
 
 
-def _created(entry: JobEntry) -> tuple[int, str]:
-    return entry.job.create_time, entry.job.id
-
-
-def _modified(entry: JobEntry) -> tuple[int, str]:
-    return views.modified(entry), entry.job.id
-
-
+_created = attrgetter("created", "id")
+_modified = attrgetter("modified", "id")
 _ORDERS: dict[str, Callable[[JobEntry], tuple[int, str]]] = {
     "": _created,
     "created_at": _created,

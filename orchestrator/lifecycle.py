@@ -214,6 +214,11 @@ def _failure_details(reason: str, *, retryable: bool) -> dict[str, str]:
     return {"IsError": "true", "ErrorCode": reason, "Retryable": str(retryable).lower()}
 
 
+def is_refused(record: ExecutionRecord) -> bool:
+    """Whether the node will not run this, ever."""
+    return record.state is ExecutionState.REJECTED and not (record.failure and record.failure.retryable)
+
+
 # ---- jobs -------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.model import JobEntry, Model, newest_first
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
 from orchestrator.records import (
     BindingRecord,
     ExecutionRecord,
@@ -271,7 +272,7 @@ class TestFinding:
         feed = Feed()
         for name, at in (("j-1", 5), ("j-2", 7), ("j-3", 5)):
             feed.submit(job(name, at=at))
-        assert [entry.job.id for entry in newest_first(feed.model.jobs.values())] == ["j-2", "j-3", "j-1"]
+        assert [entry.job.id for entry in feed.model.lists.find("*")] == ["j-2", "j-3", "j-1"]
 
 
 class TestWatching:
