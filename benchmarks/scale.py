@@ -189,13 +189,23 @@ def _wait_heard(made: Rig, nodes: int, since: float) -> None:
         time.sleep(LOOK_SECONDS)
         try:
             with _http(made) as client:
-                found = json.loads(_get(client, f"{API}/nodes"))["Nodes"]
+                found = _all_nodes(client)
         except OSError:
             return False
         seen = [each["ConnectionState"]["LastHeartbeat"] for each in found]
         return sum(at is not None and _seconds(at) > since for at in seen) >= nodes
 
     wait_until(are_heard, within=BACK_SECONDS, what=f"{nodes} nodes are heard again")
+
+
+def _all_nodes(client: http.client.HTTPConnection) -> list[dict[str, Any]]:
+    found, token = [], ""
+    while True:
+        page = json.loads(_get(client, f"{API}/nodes?next_token={token}"))
+        found += page["Nodes"]
+        token = page.get("NextToken", "")
+        if not token:
+            return found
 
 
 @contextmanager
