@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import gc
 import logging
 import os
 import socket
@@ -125,6 +126,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         await stack.enter_async_context(background(lease=lease.lead(leader.decide, may=lambda: store.may_decide)))
         await stack.enter_async_context(_serving(api.application(), listening))
         await store.ready.wait()
+        gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again
         _log.info("Serving the API on http://%s:%d.", config.api.host, config.api.port)
         if locations.current is None:
             _log.info("No bucket is configured: jobs that publish by s3managed are refused.")
