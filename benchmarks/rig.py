@@ -59,7 +59,9 @@ class Rig:
         return f"<Rig in {self.stack.root}>"
 
     def start_orchestrator(self) -> Service:
-        return self.stack.start_orchestrator(Orchestrator_NATS_SyncInterval=self._sync)
+        started = self.stack.start_orchestrator(Orchestrator_NATS_SyncInterval=self._sync, ready=False)
+        self.stack.wait_ready(within=READY_SECONDS)
+        return started
 
     def start_nodes(self, count: int) -> None:
         """Real ones, a process each, which give tasks the whole machine; they beat as often as by default."""
