@@ -14,7 +14,6 @@ from typing import TypeVar
 import msgspec
 import nats.errors
 import nats.js.errors
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -208,11 +207,10 @@ class Store:
         was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= AWAY_SECONDS
         found: set[str] | None = set() if was_away else None
 
-        def take(message: Msg) -> None:
+        def take(message: Msg, sequence: int) -> None:
             key, is_gone = message.subject.removeprefix(_PREFIX), is_removal(message.headers)
             if found is not None and not is_gone:
                 found.add(key)
-            sequence = message.metadata.sequence.stream
             self._take(key, None if is_gone else message.data, sequence)
             if sequence >= target and not self.ready.is_set():  # others may write faster than it is ever all read
                 on_current()
