@@ -1,7 +1,7 @@
 """The jobs of the HTTP API: submit, compare, list, describe, run again and stop them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 from aiohttp import web
@@ -13,7 +13,7 @@ from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import JOBS, Route
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
-from orchestrator.paging import Window, first_page, page, sort_key, window
+from orchestrator.paging import Window, first_page, sort_key, window
 from orchestrator.removals import Removals
 from orchestrator.selectors import selector
 from orchestrator.store import Store
@@ -97,11 +97,12 @@ class JobRoutes:
         )
 
     def _page(self, namespace: str, conditions: tuple[Constraint, ...], part: Window) -> tuple[list[JobEntry], str]:
+        """Of what changed at one moment, the newest comes first, too."""
         key = sort_key(part, _ORDERS)
-        found = self._model.lists.find(namespace, conditions, newest_first=not part.reverse)
-        if key is _created:
-            return first_page(found, part)
-        return page(list(found), part, key, descending=True)
+        found: Iterable[JobEntry] = self._model.lists.find(namespace, conditions, newest_first=not part.reverse)
+        if key is not _created:  # in which order they come already
+            found = sorted(found, key=key, reverse=not part.reverse)
+        return first_page(found, part)
 
     async def get_job(self, request: web.Request) -> web.Response:
         entry = self._parts.entry(request)
@@ -147,9 +148,9 @@ class JobRoutes:
         return answer(rest.DeleteResponse(job_id=job, deleted=deleted))
 
 
-_created = attrgetter("created", "id")
-_modified = attrgetter("modified", "id")
-_ORDERS: dict[str, Callable[[JobEntry], tuple[int, str]]] = {
+_created = attrgetter("created")
+_modified = attrgetter("modified")
+_ORDERS: dict[str, Callable[[JobEntry], int]] = {
     "": _created,
     "created_at": _created,
     "create_time": _created,
