@@ -34,6 +34,9 @@ __all__ = ["JobEntry", "Model"]
 LEAST_BEGINNING = 4
 """How many characters of an id must be given."""
 
+MOST_LOADING = 4096
+"""How many jobs may wait for their executions while all is read: none of them is packed."""
+
 _KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 
 
@@ -75,6 +78,8 @@ class Model:
         self._names: dict[tuple[str, str], JobId] = {}
         """But for those of jobs that are called by their ids."""
         self._beginnings: dict[str, dict[JobId, None]] = {}
+        self._loading: dict[JobId, JobEntry] | None = None
+        """Jobs whose record is there and whose executions may be on their way, while all that is stored is read."""
         self._watchers: dict[JobId, set[asyncio.Event]] = {}
 
     # ---- feeding ------------------------------------------------------------------------------------------------
@@ -137,7 +142,12 @@ class Model:
         self.endings.note_record(record)
         if record.name != record.id:
             self._names[record.namespace, record.name] = entry.id
-        self._refresh(entry)
+        if self._loading is None:
+            self._refresh(entry)
+        else:
+            self._loading[entry.id] = entry
+            if len(self._loading) > MOST_LOADING:
+                self.begin_loading()
 
     def _apply_execution(self, key: str, record: ExecutionRecord, revision: int) -> None:
         _, job, part = key.split(".", 2)
@@ -160,9 +170,21 @@ class Model:
             live[record.id] = record
         self._refresh(entry)
 
+    def begin_loading(self) -> None:
+        """From now on much is read at once, and nobody looks: what follows from a job is found out once, not twice."""
+        self.end_loading()
+        self._loading = {}
+
+    def end_loading(self) -> None:
+        left, self._loading = self._loading or {}, None
+        for entry in left.values():
+            self._refresh(entry)
+
     def _refresh(self, entry: JobEntry) -> None:
         if not entry.is_complete:
             return
+        if self._loading:
+            self._loading.pop(entry.id, None)
         job = entry.id
         entry.refresh(max_attempts=self._max_attempts)
         is_new = job not in self.jobs

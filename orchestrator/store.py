@@ -225,6 +225,8 @@ class Store:
             self._current_at = time.time()
             self._caught_up()
 
+        if not self.ready.is_set():
+            self.model.begin_loading()
         feed = RecordFeed(
             self._connection.client,
             stream=_STREAM,
@@ -237,6 +239,7 @@ class Store:
 
     def _caught_up(self) -> None:
         if not self.ready.is_set():
+            self.model.end_loading()
             _log.info("The stored state is read: %r", self.model)
             self.ready.set()
 
