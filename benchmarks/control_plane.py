@@ -26,11 +26,14 @@ def main() -> None:
     warn_of_load()
     with tempfile.TemporaryDirectory() as folder, rig(Path(folder), sink=wanted.sink, sync=wanted.sync) as made:
         made.start_orchestrator()
-        made.start_nodes(wanted.nodes)
+        if wanted.stored:
+            made.store_jobs(wanted.stored, job_of("process"))
+        start_nodes = made.simulate_nodes if wanted.simulated else made.start_nodes
+        start_nodes(wanted.nodes)
         answer = measure(
             made, engine=wanted.engine, jobs=wanted.jobs, in_flight=wanted.in_flight, warm_up=wanted.warm_up
         )
-    about = {name: getattr(wanted, name) for name in ("engine", "sink", "sync", "nodes", "in_flight", "jobs")}
+    about = {name: getattr(wanted, name) for name in ("engine", "sink", "sync", "nodes", "stored", "in_flight", "jobs")}
     show(about | answer, as_json=wanted.json)
 
 
@@ -38,6 +41,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--simulated", action="store_true", help="nodes that share processes, with the engine noop")
+    parser.add_argument("--stored", type=int, default=0, help="how many ended jobs are there before")
     parser.add_argument("--engine", choices=ENGINES, default="noop")
     parser.add_argument("--sink", choices=["discard", "s3"], default="discard")
     parser.add_argument("--sync", choices=["always", "default"], default="default", help="when NATS syncs to disk")

@@ -5,9 +5,12 @@ connection breaks has failed.
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
+
+import nkeys
 
 Deliver = Callable[[str, bytes], None]
 
@@ -19,14 +22,11 @@ class NatsFailed(Exception):
 class NatsWire(asyncio.Protocol):
     """`deliver` is called with the subject and the payload of each message, without its headers."""
 
-    def __init__(self, user: str, password: str, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, options: dict[str, Any], key: nkeys.KeyPair | None) -> None:
         loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[None] = loop.create_future()
         self._welcome: asyncio.Future[None] = loop.create_future()
-        self._options = {
-            "user": user,
-            "pass": password,
-            "name": user,
+        self._options = options | {
             "lang": "python",
             "version": "0",
             "protocol": 1,
@@ -35,6 +35,7 @@ class NatsWire(asyncio.Protocol):
             "headers": True,
             "no_responders": True,
         }
+        self._key = key
         self._deliver = deliver
         self._received = b""
         self._subscriptions = 0
@@ -86,7 +87,7 @@ class NatsWire(asyncio.Protocol):
         word = line[:4]
         if word == b"INFO":
             if not self._welcome.done():
-                self._write(b"CONNECT %s\r\nPING\r\n" % json.dumps(self._options).encode())
+                self._introduce(json.loads(line[5:]).get("nonce", ""))
         elif word == b"PING":
             self._write(b"PONG\r\n")
         elif word == b"PONG":
@@ -94,6 +95,12 @@ class NatsWire(asyncio.Protocol):
                 self._welcome.set_result(None)
         elif word == b"-ERR":
             self._fail(line.decode())
+
+    def _introduce(self, nonce: str) -> None:
+        if self._key is not None:
+            signature = base64.urlsafe_b64encode(self._key.sign(nonce.encode())).decode().rstrip("=")
+            self._options |= {"nkey": self._key.public_key.decode(), "sig": signature}
+        self._write(b"CONNECT %s\r\nPING\r\n" % json.dumps(self._options).encode())
 
     def _fail(self, why: str) -> None:
         for future in (self._welcome, self.failed):
@@ -106,8 +113,12 @@ class NatsWire(asyncio.Protocol):
         self._transport.write(data)
 
 
-async def connect(host: str, port: int, *, user: str, password: str, deliver: Deliver) -> NatsWire:
-    """Raises NatsFailed where the server refuses, OSError where there is none."""
-    _, wire = await asyncio.get_running_loop().create_connection(lambda: NatsWire(user, password, deliver), host, port)
+async def connect(
+    host: str, port: int, *, deliver: Deliver, user: str = "", password: str = "", key: nkeys.KeyPair | None = None
+) -> NatsWire:
+    """As a user with a password, or with a key. Raises NatsFailed where the server refuses, OSError without one."""
+    options = {"user": user, "pass": password, "name": user} if user else {}
+    loop = asyncio.get_running_loop()
+    _, wire = await loop.create_connection(lambda: NatsWire(deliver, options, key), host, port)
     await wire.ready()
     return wire

@@ -6,23 +6,28 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.process_meter import ProcessMeter
+from benchmarks.stored_jobs import read_original, store
 from orchestrator.secrets import integration_password
 from shared.secret import Secret
 from shared.subjects import integration_inbox
 from tarpon.tied import tied_command
-from tests.e2e.stack import Service, Stack
+from tests.e2e.stack import Service, Stack, wait_until
 from tests.servers import HOST, S3Server, start_weed
 
 ROOT = Path(__file__).parents[1]
 SYNC = {"always": "always", "default": "2m"}
 """What nats-server syncs by when nobody tells it otherwise."""
 PRINCIPAL = "benchmark"
+SIMULATED_PROCESSES = 2
+READY_SECONDS = 120.0
+CONNECTED_NODES = 'tarpon_nodes{connection="CONNECTED"}'
 
 
 class DiscardingS3(S3Server):
@@ -48,12 +53,15 @@ class Rig:
     def __init__(self, root: Path, s3: S3Server, sync: str) -> None:
         self.stack = Stack(root, s3)
         self._sync = SYNC[sync]
+        self._simulated: list[subprocess.Popen[str]] = []
 
     def __repr__(self) -> str:
         return f"<Rig in {self.stack.root}>"
 
     def start_orchestrator(self) -> Service:
-        return self.stack.start_orchestrator(Orchestrator_NATS_SyncInterval=self._sync)
+        started = self.stack.start_orchestrator(Orchestrator_NATS_SyncInterval=self._sync, ready=False)
+        self.stack.wait_ready(within=READY_SECONDS)
+        return started
 
     def start_nodes(self, count: int) -> None:
         """Real ones, a process each, which give tasks the whole machine; they beat as often as by default."""
@@ -65,10 +73,51 @@ class Rig:
                 Compute_AllocatedCapacity_CPU="100%",
             )
 
+    def simulate_nodes(self, count: int) -> None:
+        """Whole nodes, but for their engine, which does nothing; they share a few processes."""
+        environment = {"PATH": os.environ["PATH"], "TARPON_COMPUTE_AUTH_TOKEN": self.stack.join_secret()}
+        shares = [len(range(number, count, SIMULATED_PROCESSES)) for number in range(SIMULATED_PROCESSES)]
+        for number, share in enumerate(shares):
+            arguments = [f"sim-{number}", str(share), str(self.stack.root), f"nats://{HOST}:{self.stack.nats_port}"]
+            command = tied_command([sys.executable, "-m", "benchmarks.simulated_nodes", *arguments], signal.SIGKILL)
+            log = (self.stack.root / f"sim-{number}.log").open("w")
+            with log:
+                started = subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+                )
+            self._simulated.append(started)
+        for each in self._simulated:
+            assert each.stdout is not None
+            assert each.stdout.readline() == "ready\n"
+        self.wait_connected(count)
+
+    def wait_connected(self, count: int) -> None:
+        wait_until(lambda: self.connected_nodes() >= count, within=READY_SECONDS, what=f"{count} nodes are connected")
+
+    def connected_nodes(self) -> int:
+        """By the metrics, which cost the orchestrator little."""
+        with urllib.request.urlopen(f"http://{HOST}:{self.stack.api_port}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(int(float(line.split()[1])) for line in lines if line.startswith(CONNECTED_NODES))
+
+    def store_jobs(self, count: int, job: dict[str, Any]) -> None:
+        """Let one job of a real node end, copy it `count` times into the state, and start the orchestrator on that."""
+        stack = self.stack
+        assert stack.orchestrator is not None
+        stack.start_compute("original", python=sys.executable)
+        original = stack.submit(job)
+        stack.wait_ended(original)
+        stack.computes.pop("original").stop()
+        seed_file = stack.root / "orchestrator" / "orchestrator" / "secrets" / "orchestrator.nkey"
+        copied = read_original(seed_file, stack.nats_port, original)
+        stack.orchestrator.kill()  # its NATS server goes on
+        store(seed_file, stack.nats_port, copied, count)
+        self.start_orchestrator()
+
     def meter(self, **others: list[int]) -> ProcessMeter:
         stack = self.stack
         assert stack.orchestrator is not None
-        nodes = [node.process.pid for node in stack.computes.values()]
+        nodes = [node.process.pid for node in stack.computes.values()] + [each.pid for each in self._simulated]
         own = {"orchestrator": [stack.orchestrator.process.pid], "nats": [stack.nats_pid()], "s3": [stack.s3.pid]}
         return ProcessMeter(own | ({"nodes": nodes} if nodes else {}) | others)
 
@@ -92,6 +141,9 @@ class Rig:
         return sorted(self.stack.root.glob("*.log"))
 
     def stop(self) -> None:
+        for simulated in self._simulated:
+            simulated.kill()
+            simulated.communicate()
         services = [*self.stack.computes.values(), *([self.stack.orchestrator] if self.stack.orchestrator else [])]
         for each in services:
             if each.is_running:

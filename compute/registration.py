@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from compute.backoff import Backoff
 from compute.executions import Executions
-from shared.aio import background
+from shared.aio import background, first_of
 from shared.errors import MessagingUnavailable
 from shared.messages import (
     GrantGiven,
@@ -78,10 +78,12 @@ class Registrar:
             self._due.set()
 
     async def _register(self) -> None:
-        """Until there is an answer that settles it."""
+        """Until there is an answer that settles it; whoever asks meanwhile ends the pause."""
         pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while not await self._try():
-            await pauses.pause()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pauses.next_seconds()):
+                    await self._due.wait()
 
     async def _try(self) -> bool:
         await self._connection.wait_connected()
@@ -93,8 +95,11 @@ class Registrar:
             held=held,
             leaving=self._executions.is_leaving,
         )
+        self._due.clear()
         try:
-            payload = await self._connection.request(self._subject, encode(request), timeout=REQUEST_SECONDS)
+            payload = await first_of(
+                self._connection.request(self._subject, encode(request), timeout=REQUEST_SECONDS), self._asked_again()
+            )
             answer = decode(node_request_answers, payload)
         except MessagingUnavailable:
             return False
@@ -102,6 +107,11 @@ class Registrar:
             self._say(logging.WARNING, f"The orchestrator's answer to the registration is not understood: {error}")
             return True
         return self._apply(answer)
+
+    async def _asked_again(self) -> bytes:
+        """Whoever leads now wants to be told, so that the answer of whoever led before need not be waited for."""
+        await self._due.wait()
+        raise MessagingUnavailable("The node is asked to register anew.")
 
     def _apply(self, answer: NodeRequestAnswer) -> bool:
         match answer:

@@ -9,10 +9,11 @@ from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace
 from orchestrator.api_requests import answer, query_of
 from orchestrator.api_routes import EVENT_STREAM, JOBS, Route
 from orchestrator.events import stream_events
+from orchestrator.job_entry import JobEntry
 from orchestrator.job_history import Asked, is_open, moment, selected
 from orchestrator.job_versions import version_of, version_view, version_views
 from orchestrator.locations import Locations
-from orchestrator.model import JobEntry, Model
+from orchestrator.model import Model
 from orchestrator.paging import MAX_PAGE, Window, page, sort_key, window
 from orchestrator.records import ExecutionRecord
 from orchestrator.results import results

@@ -1,7 +1,8 @@
 """The jobs of the HTTP API: submit, compare, list, describe, run again and stop them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from aiohttp import web
 
@@ -10,14 +11,16 @@ from orchestrator.api_job_parts import JobParts
 from orchestrator.api_queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import JOBS, Route
-from orchestrator.model import JobEntry, Model
-from orchestrator.paging import page, sort_key, window
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
+from orchestrator.paging import Window, first_page, sort_key, window
 from orchestrator.removals import Removals
-from orchestrator.selectors import matches, selector
+from orchestrator.selectors import selector
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared import rest
 from shared.errors import InvalidInput
+from shared.jobspec import Constraint
 
 DEFAULT_JOBS = 10
 STORE_SECONDS = 15.0
@@ -91,15 +94,18 @@ class JobRoutes:
             token=query.next_token,
             default_limit=DEFAULT_JOBS,
         )
-        found = [
-            entry
-            for entry in self._model.jobs.values()
-            if query.namespace in {"*", entry.job.namespace} and matches(entry.spec.labels, conditions)
-        ]
-        items, token = page(found, part, sort_key(part, _ORDERS), descending=True)
+        items, token = self._page(query.namespace, conditions, part)
         return answer(
             rest.ListJobsResponse(next_token=token, items=tuple(views.job_view(self._model, entry) for entry in items))
         )
+
+    def _page(self, namespace: str, conditions: tuple[Constraint, ...], part: Window) -> tuple[list[JobEntry], str]:
+        """Of what changed at one moment, the newest comes first, too."""
+        key = sort_key(part, _ORDERS)
+        found: Iterable[JobEntry] = self._model.lists.find(namespace, conditions, newest_first=not part.reverse)
+        if key is not _created:  # in which order they come already
+            found = sorted(found, key=key, reverse=not part.reverse)
+        return first_page(found, part)
 
     async def get_job(self, request: web.Request) -> web.Response:
         entry = self._parts.entry(request)
@@ -145,15 +151,9 @@ class JobRoutes:
         return answer(rest.DeleteResponse(job_id=job, deleted=deleted))
 
 
-def _created(entry: JobEntry) -> tuple[int, str]:
-    return entry.job.create_time, entry.job.id
-
-
-def _modified(entry: JobEntry) -> tuple[int, str]:
-    return views.modified(entry), entry.job.id
-
-
-_ORDERS: dict[str, Callable[[JobEntry], tuple[int, str]]] = {
+_created = attrgetter("created")
+_modified = attrgetter("modified")
+_ORDERS: dict[str, Callable[[JobEntry], int]] = {
     "": _created,
     "created_at": _created,
     "create_time": _created,

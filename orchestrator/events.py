@@ -11,7 +11,8 @@ import msgspec
 from aiohttp import web
 
 from orchestrator import views
-from orchestrator.model import JobEntry, Model
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
 from shared import rest
 from shared.jobspec import JobView
 

@@ -7,6 +7,7 @@ shapes. Who asks is the principal that the subject names; the server lets each a
 import asyncio
 import logging
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,8 +17,9 @@ from nats.micro.request import Request
 
 from orchestrator import views
 from orchestrator.api_errors import status_of
+from orchestrator.job_entry import JobEntry
 from orchestrator.locations import Locations
-from orchestrator.model import JobEntry, Model, newest_first
+from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.removals import Removals
 from orchestrator.results import results
@@ -176,11 +178,9 @@ class Integrations:
     def _list(self, asked: integration.ListRequest) -> rest.ListJobsResponse:
         limit = min(MAX_LIST, asked.limit) if asked.limit > 0 else MAX_LIST
         offset = int(asked.next_token) if asked.next_token.isdecimal() and len(asked.next_token) < 10 else 0
-        found = newest_first(
-            entry for entry in self._model.jobs.values() if asked.namespace in {"*", entry.job.namespace}
-        )
-        page = tuple(views.job_view(self._model, entry) for entry in found[offset : offset + limit])
-        return rest.ListJobsResponse(items=page, next_token=str(offset + limit) if offset + limit < len(found) else "")
+        found = list(islice(self._model.lists.find(asked.namespace), offset, offset + limit + 1))
+        page = tuple(views.job_view(self._model, entry) for entry in found[:limit])
+        return rest.ListJobsResponse(items=page, next_token=str(offset + limit) if len(found) > limit else "")
 
     def _entry(self, asked: integration.JobRequest) -> JobEntry:
         return self._model.find(asked.job_id, asked.namespace)

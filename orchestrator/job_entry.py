@@ -1,53 +1,217 @@
-"""One job as the model has it, and how its changes are waited for."""
+"""One job with everything that belongs to it, in little memory once it has ended.
+
+A job that has ended is packed: its records become one string of bytes, which whoever looks at it unpacks. Those that
+were looked at last stay unpacked for a while.
+"""
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Self
 
-from orchestrator.job_progress import Progress
+import msgspec
+
+from orchestrator.job_progress import Progress, is_refused, progress
 from orchestrator.records import ExecutionRecord, JobRecord
-from shared.ids import JobId
+from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobspec import Job
 from shared.states import JobState
 
+UNPACKED = 1024
+"""How many jobs that have ended stay unpacked."""
+
+_NO_LABELS: Mapping[str, str] = {}
+_PLAIN = {state: Progress(state=state) for state in JobState}
+"""One for all jobs of a state about which there is no more to say."""
+
+
+class Parts(msgspec.Struct, kw_only=True):
+    """The records: specifications by version, executions by key. `revisions` are by what follows a key's job."""
+
+    record: JobRecord | None = None
+    specs: dict[int, Job] = {}
+    executions: dict[str, ExecutionRecord] = {}
+    revisions: dict[str, int] = {}
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Parts)
+
+
+def _packed(parts: Parts) -> bytes:
+    """Without the first specification where the job's record has it too."""
+    first = parts.record.first if parts.record is not None else None
+    specs = {number: spec for number, spec in parts.specs.items() if spec is not first}
+    return _encoder.encode(msgspec.structs.replace(parts, specs=specs))
+
+
+def _unpacked(packed: bytes) -> Parts:
+    parts = _decoder.decode(packed)
+    if parts.record is not None and parts.record.first is not None:
+        parts.specs[1] = parts.record.first
+    return parts
+
 
 class JobEntry:
-    """One job with everything that belongs to it."""
+    """What lists and counters need is at hand; everything else is in its parts.
 
-    __slots__ = ("counted", "executions", "progress", "record", "revision", "specs")
+    `counted` is as which state it is in `Model.job_states`; `modified` is when anything about it changed last.
+    """
 
-    def __init__(self) -> None:
-        self.record: JobRecord | None = None
+    __slots__ = (
+        "_is_shelved",
+        "_packed",
+        "_parts",
+        "_shelf",
+        "counted",
+        "created",
+        "id",
+        "labels",
+        "modified",
+        "namespace",
+        "progress",
+        "revision",
+    )
+
+    def __init__(self, job: JobId, shelf: "Shelf") -> None:
+        self.id = job
+        self.namespace = ""
+        self.created = 0
+        self.modified = 0
+        self.labels = _NO_LABELS
         self.revision = 0
-        self.specs: dict[int, Job] = {}
-        self.executions: dict[str, ExecutionRecord] = {}
-        self.progress = Progress(state=JobState.PENDING)
+        self.progress = _PLAIN[JobState.PENDING]
         self.counted: JobState | None = None
-        """As which it is in `Model.job_states`."""
+        self._parts: Parts | None = Parts()
+        self._packed = b""
+        self._shelf = shelf
+        self._is_shelved = False
+
+    @property
+    def parts(self) -> Parts:
+        """To be changed only by the model."""
+        if self._parts is None:
+            self._parts = _unpacked(self._packed)
+            self._packed = b""
+            self._shelve()
+        return self._parts
+
+    @property
+    def record(self) -> JobRecord | None:
+        return self.parts.record
+
+    @property
+    def specs(self) -> dict[int, Job]:
+        return self.parts.specs
+
+    @property
+    def executions(self) -> dict[str, ExecutionRecord]:
+        return self.parts.executions
 
     @property
     def job(self) -> JobRecord:
-        assert self.record is not None
-        return self.record
+        record = self.parts.record
+        assert record is not None
+        return record
 
     @property
     def spec(self) -> Job:
         """The newest version."""
-        return self.specs[self.job.version]
+        parts = self.parts
+        assert parts.record is not None
+        return parts.specs[parts.record.version]
 
     @property
     def is_complete(self) -> bool:
         """Whether record and specification have both arrived."""
-        return self.record is not None and self.record.version in self.specs
+        parts = self.parts
+        return parts.record is not None and parts.record.version in parts.specs
+
+    @property
+    def is_packed(self) -> bool:
+        return self._parts is None
+
+    @property
+    def refusals(self) -> frozenset[NodeId]:
+        """The nodes that will not run the newest version."""
+        return frozenset(each.node_id for each in self._of_version() if is_refused(each))
+
+    @property
+    def deadline(self) -> int | None:
+        """The first instant at which a time-out of the job is over, in nanoseconds since 1970."""
+        timeouts, begun = self.spec.task.timeouts, self.job.submit_time
+        limits = [timeouts.total_timeout] if timeouts.total_timeout > 0 else []
+        if timeouts.queue_timeout > 0 and not any(self._of_version()):
+            limits.append(timeouts.queue_timeout)
+        return begun + min(limits) * 10**9 if limits else None
+
+    def _of_version(self) -> Iterator[ExecutionRecord]:
+        version = self.job.version
+        return (each for each in self.parts.executions.values() if each.job_version == version)
+
+    def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
+        return next((each for each in self.parts.executions.values() if each.id == execution), None)
+
+    def refresh(self, *, max_attempts: int) -> None:
+        """Find out anew what follows from the records of a job that is complete."""
+        job, executions = self.job, self.parts.executions.values()
+        found = progress(job, self.spec.count or 1, executions, max_attempts=max_attempts, is_later=self._is_later)
+        plain = _PLAIN[found.state]
+        self.progress = plain if found == plain else found
+        self.namespace, self.created = job.namespace, job.create_time
+        self.labels = self.spec.labels or _NO_LABELS
+        self.modified = max((job.modify_time, *(each.modify_time for each in executions)))
+        if self._is_quiet():
+            self._shelve()
+
+    def _is_later(self, record: ExecutionRecord) -> bool:
+        """Whether it was written after the job's record."""
+        key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+        return self.parts.revisions.get(key.partition(".")[2], 0) > self.revision
+
+    def _is_quiet(self) -> bool:
+        return self.progress.state.is_terminal and all(
+            each.state.is_terminal for each in self.parts.executions.values()
+        )
+
+    def _shelve(self) -> None:
+        if not self._is_shelved:
+            self._is_shelved = True
+            self._shelf.put(self)
+
+    def pack(self) -> None:
+        """Unless something is to be done about it."""
+        self._is_shelved = False
+        if self._parts is not None and self._is_quiet():
+            self._packed = _packed(self._parts)
+            self._parts = None
 
     def rest(self) -> "JobEntry":
         """What of the job is stored still, once it is not to be seen any more: who holds this entry may read on."""
-        left = JobEntry()
-        left.record, left.revision = self.record, self.revision
-        left.specs, left.executions = dict(self.specs), dict(self.executions)
+        left, parts = JobEntry(self.id, self._shelf), self.parts
+        left.revision = self.revision
+        left.parts.record, left.parts.specs = parts.record, dict(parts.specs)
+        left.parts.executions, left.parts.revisions = dict(parts.executions), dict(parts.revisions)
         return left
 
     def __repr__(self) -> str:
-        return f"<JobEntry {self.record.id if self.record else '?'}, {self.progress.state}>"
+        return f"<JobEntry {self.id}, {self.progress.state}>"
+
+
+class Shelf:
+    """Jobs that have ended and are not packed yet; the one that has been here longest makes room for the next."""
+
+    def __init__(self, size: int = UNPACKED) -> None:
+        self._size = size
+        self._entries: deque[JobEntry] = deque()
+
+    def put(self, entry: JobEntry) -> None:
+        self._entries.append(entry)
+        if len(self._entries) > self._size:
+            self._entries.popleft().pack()
+
+    def __repr__(self) -> str:
+        return f"<Shelf of {len(self._entries)}>"
 
 
 class Watch:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from orchestrator.model import JobEntry
+from orchestrator.job_entry import JobEntry
 from orchestrator.submissions import VERSION_DETAIL
 from shared import rest
 from shared.errors import InvalidInput

@@ -127,6 +127,11 @@ def cost_nothing(record: ExecutionRecord) -> bool:
     return record.failure is not None and record.failure.retryable and record.failure.reason in COSTS_NOTHING
 
 
+def is_refused(record: ExecutionRecord) -> bool:
+    """Whether the node will not run this, ever."""
+    return record.state is ExecutionState.REJECTED and not (record.failure and record.failure.retryable)
+
+
 def _why(known: tuple[ExecutionRecord, ...], last: ExecutionRecord) -> str:
     """The first real reason, which a later and less telling one must not hide."""
     which = (last.job_version, last.partition)

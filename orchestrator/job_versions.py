@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from orchestrator import views
-from orchestrator.model import JobEntry, Model
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
 from shared.errors import NotFound
 from shared.jobspec import JobView, StateView
 from shared.states import ExecutionState, JobState

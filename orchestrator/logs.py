@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from orchestrator.model import JobEntry, Model
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord
 from shared import messages, subjects
 from shared.errors import MessagingUnavailable, NotFound

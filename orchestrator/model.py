@@ -6,13 +6,15 @@ newest revision once. Nothing here awaits, so that whoever reads sees one consis
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator
 from collections.abc import Set as AbstractSet
 
 from orchestrator.endings import Endings
-from orchestrator.job_entry import JobEntry, Watch
-from orchestrator.job_progress import progress
+from orchestrator.job_entry import JobEntry, Shelf, Watch
+from orchestrator.job_lists import JobLists
 from orchestrator.oldest import Oldest
+from orchestrator.pending import Pending
+from orchestrator.placement import shape_of
 from orchestrator.records import (
     BindingRecord,
     ExecutionRecord,
@@ -24,15 +26,24 @@ from orchestrator.records import (
 )
 from shared import subjects
 from shared.errors import JobAmbiguous, JobNotFound
-from shared.ids import ExecutionId, JobId, NodeId, execution_key
+from shared.ids import ExecutionId, JobId, NodeId
 from shared.states import ExecutionState, JobState
 
-__all__ = ["JobEntry", "Model", "newest_first"]
+__all__ = ["JobEntry", "Model"]
+
+LEAST_BEGINNING = 4
+"""How many characters of an id must be given."""
+
+MOST_LOADING = 4096
+"""How many jobs may wait for their executions while all is read: none of them is packed."""
+
+_KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 
 
 class Model:
     """`pending` and `surplus` are what the leader has to act on; `reasons` why a pending job has to wait.
 
+    `deadlines` are of jobs whose time can run out, `touched` the nodes that have changed for whoever places.
     `changed` are the jobs about which there is something new to tell, while somebody tells it. `job_states` and
     `execution_states` are how many there are in each state, a pending job with a reason to wait being queued, and
     `oldest` is the oldest job of which nothing has been placed. Up to the revision `followed` the model has been fed in
@@ -44,13 +55,16 @@ class Model:
         self.jobs: dict[JobId, JobEntry] = {}
         self.nodes: dict[NodeId, NodeRecord] = {}
         self.bindings: dict[NodeId, str] = {}
-        self.pending: dict[int, dict[JobId, None]] = {}
+        self.pending = Pending()
+        self.lists = JobLists()
         self.surplus: dict[JobId, None] = {}
         self.live: dict[NodeId, dict[ExecutionId, ExecutionRecord]] = {}
         self.reasons: dict[JobId, str] = {}
         self.job_states: Counter[JobState] = Counter()
         self.execution_states: Counter[ExecutionState] = Counter()
         self.oldest: Oldest[JobId] = Oldest()
+        self.deadlines: Oldest[JobId] = Oldest()
+        self.touched: set[NodeId] = set()
         self.endings = Endings()
         self.followed = 0
         self.wake = asyncio.Event()
@@ -58,41 +72,45 @@ class Model:
         self.any_change = asyncio.Event()
         self.on_end: Callable[[JobEntry], None] | None = None
         self._max_attempts = max_attempts
+        self._shelf = Shelf()
         self._revisions: dict[str, int] = {}
+        """Of all records that belong to no job."""
         self._entries: dict[JobId, JobEntry] = {}
-        self._keys: dict[ExecutionId, tuple[JobId, str]] = {}
+        self._keys: dict[ExecutionId, JobId] = {}
         self._names: dict[tuple[str, str], JobId] = {}
+        """But for those of jobs that are called by their ids."""
+        self._beginnings: dict[str, dict[JobId, None]] = {}
+        self._loading: dict[JobId, JobEntry] | None = None
+        """Jobs whose record is there and whose executions may be on their way, while all that is stored is read."""
         self._watchers: dict[JobId, set[asyncio.Event]] = {}
 
     # ---- feeding ------------------------------------------------------------------------------------------------
 
     def apply(self, key: str, record: Record, revision: int) -> None:
         """Take in a record, unless this or a newer revision of it is known."""
-        if self._revisions.get(key, self.followed) >= revision:
+        if (self.revision_of(key) or self.followed) >= revision:
             return
-        self._revisions[key] = revision
         match record:
             case JobRecord():
-                entry = self._entry(record.id)
-                if entry.record is not None and entry.record.priority != record.priority:
-                    self.pending.get(entry.record.priority, {}).pop(record.id, None)
-                entry.record, entry.revision = record, revision
-                if record.first is not None:
-                    entry.specs[1] = record.first
-                self.endings.note_record(record)
-                self._names[record.namespace, record.name] = record.id
-                self._refresh(record.id, entry)
+                self._apply_job(record, revision)
             case SpecRecord():
-                _, job, version = key.split(".")
-                entry = self._entry(JobId(job))
-                entry.specs[int(version)] = record.job
-                self._note_stray(JobId(job), entry, revision)
-                self._refresh(JobId(job), entry)
+                _, name, version = key.split(".")
+                entry = self._entry(JobId(name))
+                entry.parts.specs[int(version)] = record.job
+                entry.parts.revisions[version] = revision
+                self._note_stray(entry, revision)
+                self._refresh(entry)
             case ExecutionRecord():
-                self._apply_execution(record)
-                self._note_stray(record.job_id, self._entries[record.job_id], revision)
+                self._apply_execution(key, record, revision)
+            case _:
+                self._revisions[key] = revision
+                self._apply_other(key, record)
+
+    def _apply_other(self, key: str, record: Record) -> None:
+        match record:
             case NodeRecord():
                 self.nodes[record.info.node_id] = record
+                self.touched.add(record.info.node_id)
                 self.wake.set()
             case BindingRecord():
                 self.bindings[NodeId(key.partition(".")[2])] = record.public_key
@@ -103,52 +121,90 @@ class Model:
 
     def revision_of(self, key: str) -> int:
         """The revision that an update of this record must name; 0 if there is none."""
-        return self._revisions.get(key, 0)
+        kind, _, rest = key.partition(".")
+        if kind not in _KINDS_OF_JOBS:
+            return self._revisions.get(key, 0)
+        job, _, part = rest.partition(".")
+        entry = self._entries.get(JobId(job))
+        if entry is None:
+            return 0
+        return entry.parts.revisions.get(part, 0) if part else entry.revision
 
     def _entry(self, job: JobId) -> JobEntry:
-        return self._entries.setdefault(job, JobEntry())
+        known = self._entries.get(job)
+        if known is None:
+            known = self._entries[job] = JobEntry(job, self._shelf)
+        return known
 
-    def _apply_execution(self, record: ExecutionRecord) -> None:
-        key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
-        entry = self._entry(record.job_id)
-        known = entry.executions.get(key)
+    def _apply_job(self, record: JobRecord, revision: int) -> None:
+        entry = self._entry(record.id)
+        entry.parts.record, entry.revision = record, revision
+        if record.first is not None:
+            entry.parts.specs[1] = record.first
+        self.endings.note_record(record)
+        if record.name != record.id:
+            self._names[record.namespace, record.name] = entry.id
+        if self._loading is None:
+            self._refresh(entry)
+        else:
+            self._loading[entry.id] = entry
+            if len(self._loading) > MOST_LOADING:
+                self.begin_loading()
+
+    def _apply_execution(self, key: str, record: ExecutionRecord, revision: int) -> None:
+        _, job, part = key.split(".", 2)
+        entry = self._entry(JobId(job))
+        key = f"{job}.{part}"
+        known = entry.parts.executions.get(key)
         if known is not None:
             self.execution_states[known.state] -= 1
         self.execution_states[record.state] += 1
-        entry.executions[key] = record
-        self._keys[record.id] = record.job_id, key
+        entry.parts.executions[key] = record
+        entry.parts.revisions[part] = revision
+        self._keys[record.id] = entry.id
         self.endings.note_execution(record)
+        self._note_stray(entry, revision)
+        self.touched.add(record.node_id)
         live = self.live.setdefault(record.node_id, {})
         if record.state.is_terminal:
             live.pop(record.id, None)
         else:
             live[record.id] = record
-        self._refresh(record.job_id, entry)
+        self._refresh(entry)
 
-    def _refresh(self, job: JobId, entry: JobEntry) -> None:
+    def begin_loading(self) -> None:
+        """From now on much is read at once, and nobody looks: what follows from a job is found out once, not twice."""
+        self.end_loading()
+        self._loading = {}
+
+    def end_loading(self) -> None:
+        left, self._loading = self._loading or {}, None
+        for entry in left.values():
+            self._refresh(entry)
+
+    def _refresh(self, entry: JobEntry) -> None:
         if not entry.is_complete:
             return
-        self.jobs.setdefault(job, entry)
-        count = entry.spec.count or 1
-
-        def is_later(record: ExecutionRecord) -> bool:
-            key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
-            return self._revisions.get(subjects.execution_record(key), 0) > entry.revision
-
-        entry.progress = progress(
-            entry.job, count, entry.executions.values(), max_attempts=self._max_attempts, is_later=is_later
-        )
-        waiting = self.pending.setdefault(entry.job.priority, {})
+        if self._loading:
+            self._loading.pop(entry.id, None)
+        job = entry.id
+        entry.refresh(max_attempts=self._max_attempts)
+        is_new = job not in self.jobs
+        if is_new:
+            self.jobs[job] = entry
+            self._beginnings.setdefault(job[:LEAST_BEGINNING], {})[job] = None
+        self.lists.put(entry, is_new=is_new)
         if entry.progress.missing:
-            waiting[job] = None
+            self.pending.put(job, priority=entry.job.priority, shape=shape_of(entry.spec, entry.refusals))
         else:
-            waiting.pop(job, None)
+            self.pending.drop(job)
             self.reasons.pop(job, None)
         if entry.progress.surplus:
             self.surplus[job] = None
         else:
             self.surplus.pop(job, None)
-        self._count(job, entry)
+        self._count(entry)
+        self._limit(entry)
         self.note_ending(entry)
         self.wake.set()
         self._notify(job)
@@ -157,96 +213,120 @@ class Model:
         """Put the job where it belongs in the order of ends, out of which it may have been taken."""
         self.endings.note_progress(entry.job, entry.progress, entry.executions.values(), len(entry.specs))
 
-    def _note_stray(self, job: JobId, entry: JobEntry, revision: int) -> None:
+    def _note_stray(self, entry: JobEntry, revision: int) -> None:
         if entry.record is None:
-            self.endings.strays[job] = revision
+            self.endings.strays[entry.id] = revision
 
     # ---- forgetting -------------------------------------------------------------------------------------------------
 
     def forget(self, key: str, revision: int) -> None:
         """Take in that a record was removed; `revision` is that of the mark that it left."""
-        if self._revisions.get(key, revision) >= revision:
+        if (self.revision_of(key) or revision) >= revision:
             return
-        del self._revisions[key]
         kind, _, rest = key.partition(".")
         match kind:
             case "job":
                 self._forget_job(JobId(rest))
             case "spec":
-                self._forget_spec(JobId(rest.partition(".")[0]), int(rest.partition(".")[2]))
+                self._forget_spec(JobId(rest.partition(".")[0]), rest.partition(".")[2])
             case "execution":
                 self._forget_execution(JobId(rest.partition(".")[0]), rest)
-            case "node":
-                self.nodes.pop(NodeId(rest), None)
-            case "binding":
-                self.bindings.pop(NodeId(rest), None)
             case _:
-                pass  # names are known by their job records
+                del self._revisions[key]
+                self._forget_other(kind, rest)
+
+    def _forget_other(self, kind: str, rest: str) -> None:
+        """Names are known by their job records."""
+        if kind == "node":
+            self.nodes.pop(NodeId(rest), None)
+            self.touched.add(NodeId(rest))
+        elif kind == "binding":
+            self.bindings.pop(NodeId(rest), None)
 
     def keep_only(self, keys: AbstractSet[str], up_to: int) -> None:
         """Take in that of all records up to this revision these alone are left: marks of the others may be gone too."""
-        for key in [each for each, revision in self._revisions.items() if revision <= up_to and each not in keys]:
+        for key in [each for each, revision in self._all_revisions() if revision <= up_to and each not in keys]:
             self.forget(key, up_to + 1)
+
+    def _all_revisions(self) -> Iterator[tuple[str, int]]:
+        yield from self._revisions.items()
+        for job, entry in self._entries.items():
+            if entry.revision:
+                yield subjects.job_record(job), entry.revision
+            for part, revision in entry.parts.revisions.items():
+                is_spec = part.isdecimal()
+                yield subjects.spec_record(job, int(part)) if is_spec else f"execution.{job}.{part}", revision
 
     def _forget_job(self, job: JobId) -> None:
         self._withdraw(job)
         entry = self._entries[job]
-        entry.record = None
-        stored = {version: spec for version, spec in entry.specs.items() if self._stores_spec(job, version)}
-        entry.specs = stored  # that of the first version has gone with the record
+        entry.revision = 0
+        parts = entry.parts
+        parts.record = None  # that of the first version has gone with the record
+        parts.specs = {version: spec for version, spec in parts.specs.items() if str(version) in parts.revisions}
         self.endings.removals.pop(job, None)
-        self._drop_if_empty(job, entry)
+        self._drop_if_empty(entry)
 
-    def _forget_spec(self, job: JobId, version: int) -> None:
-        if self._entries[job].record is None or self._entries[job].job.version == version:
+    def _forget_spec(self, job: JobId, version: str) -> None:
+        known = self._entries[job]
+        if known.record is None or known.job.version == int(version):
             self._withdraw(job)
         entry = self._entries[job]
-        entry.specs.pop(version, None)
-        self._refresh(job, entry)
-        self._drop_if_empty(job, entry)
-
-    def _stores_spec(self, job: JobId, version: int) -> bool:
-        return subjects.spec_record(job, version) in self._revisions
+        entry.parts.revisions.pop(version, None)
+        entry.parts.specs.pop(int(version), None)
+        self._refresh(entry)
+        self._drop_if_empty(entry)
 
     def _forget_execution(self, job: JobId, key: str) -> None:
         entry = self._entries[job]
-        record = entry.executions.pop(key)
+        record = entry.parts.executions.pop(key)
+        entry.parts.revisions.pop(key.partition(".")[2], None)
         self.execution_states[record.state] -= 1
         self._keys.pop(record.id, None)
         self.endings.uploads.pop(record.id, None)
+        self.touched.add(record.node_id)
         live = self.live.get(record.node_id, {})
         live.pop(record.id, None)
         if not live:
             self.live.pop(record.node_id, None)
-        self._refresh(job, entry)
-        self._drop_if_empty(job, entry)
+        self._refresh(entry)
+        self._drop_if_empty(entry)
 
     def _withdraw(self, job: JobId) -> None:
         """It is not a job any more that anybody sees."""
         entry = self.jobs.pop(job, None)
         if entry is None:
             return
-        name = entry.job.namespace, entry.job.name
+        name = entry.namespace, entry.job.name
         if self._names.get(name) == job:
             del self._names[name]
+        self._drop_beginning(job)
         if entry.counted is not None:
             self.job_states[entry.counted] -= 1
-        self.pending.get(entry.job.priority, {}).pop(job, None)
+        self.lists.drop(entry)
+        self.pending.drop(job)
         self.surplus.pop(job, None)
         self.reasons.pop(job, None)
         self.oldest.drop(job)
+        self.deadlines.drop(job)
         self.endings.drop(job)
         self._entries[job] = entry.rest()
         self._notify(job)
 
-    def _drop_if_empty(self, job: JobId, entry: JobEntry) -> None:
+    def _drop_beginning(self, job: JobId) -> None:
+        begun = self._beginnings[job[:LEAST_BEGINNING]]
+        del begun[job]
+        if not begun:
+            del self._beginnings[job[:LEAST_BEGINNING]]
+
+    def _drop_if_empty(self, entry: JobEntry) -> None:
         if entry.record is not None:
             return
         if entry.specs or entry.executions:
-            self.endings.strays[job] = self.followed
+            self.endings.strays[entry.id] = self.followed
         else:
-            self.endings.strays.pop(job, None)
-            del self._entries[job]
+            self.endings.strays.pop(entry.id, None)
+            del self._entries[entry.id]
 
     def stored_parts(self, job: JobId) -> tuple[str, ...]:
         """The keys of all that is stored of a job but for its record: its executions, its name, its versions."""
@@ -257,14 +337,14 @@ class Model:
         if entry.record is not None and entry.record.name:
             keys.append(subjects.name_record(entry.record.namespace, entry.record.name))
         keys += [subjects.spec_record(job, version) for version in entry.specs]
-        return tuple(key for key in keys if key in self._revisions)
+        return tuple(key for key in keys if self.revision_of(key))
 
     def stored_job(self, job: JobId) -> JobEntry | None:
         """The job, also where a part of it is gone."""
         return self._entries.get(job)
 
-    def _count(self, job: JobId, entry: JobEntry) -> None:
-        state = entry.progress.state
+    def _count(self, entry: JobEntry) -> None:
+        job, state = entry.id, entry.progress.state
         if state is JobState.PENDING and entry.progress.missing:
             self.oldest.put(job, entry.job.submit_time)
         else:
@@ -279,17 +359,24 @@ class Model:
                 if state.is_terminal and not before.is_terminal and self.on_end is not None:
                     self.on_end(entry)
 
+    def _limit(self, entry: JobEntry) -> None:
+        deadline = None if entry.progress.state.is_terminal else entry.deadline
+        if deadline is None:
+            self.deadlines.drop(entry.id)
+        else:
+            self.deadlines.put(entry.id, deadline)
+
     def explain(self, job: JobId, reason: str) -> None:
         """Remember why this pending job has to wait."""
         if self.reasons.get(job) != reason and job in self.jobs:
             self.reasons[job] = reason
-            self._count(job, self.jobs[job])
+            self._count(self.jobs[job])
             self._notify(job)
 
     def unexplain(self, job: JobId) -> None:
         """Forget why this job had to wait."""
         if self.reasons.pop(job, None) is not None:
-            self._count(job, self.jobs[job])
+            self._count(self.jobs[job])
 
     def _notify(self, job: JobId) -> None:
         if self.changed is not None:
@@ -301,22 +388,29 @@ class Model:
     # ---- reading ------------------------------------------------------------------------------------------------
 
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
-        found = self._keys.get(execution)
-        return self._entries[found[0]].executions[found[1]] if found else None
+        job = self._keys.get(execution)
+        entry = self._entries.get(job) if job is not None else None
+        return entry.execution(execution) if entry is not None else None
 
     def is_surplus(self, record: ExecutionRecord) -> bool:
         """Whether it is to be stopped, though its record may not say so yet."""
-        entry = self._entries[record.job_id]
-        return any(each.id == record.id for each in entry.progress.surplus)
+        entry = self._entries.get(record.job_id)
+        return entry is not None and any(each.id == record.id for each in entry.progress.surplus)
 
-    def pending_jobs(self) -> Iterator[tuple[JobId, JobEntry]]:
-        """Jobs with partitions that are not executed yet: the most urgent first, then the oldest."""
-        for priority in sorted(self.pending, reverse=True):
-            for job in list(self.pending[priority]):
-                yield job, self.jobs[job]
+    def pending_jobs(self, blocked: Container[object] = ()) -> Iterator[tuple[JobId, JobEntry]]:
+        """Jobs with partitions that are not executed yet: the most urgent first, then the oldest.
+
+        Those whose shape is `blocked` by the time that it is their turn are left out.
+        """
+        for job in self.pending.walk(blocked):
+            yield job, self.jobs[job]
 
     def named(self, namespace: str, name: str) -> JobId | None:
-        return self._names.get((namespace, name))
+        known = self._names.get((namespace, name))
+        if known is not None:
+            return known
+        entry = self.jobs.get(JobId(name))
+        return entry.id if entry is not None and (entry.namespace, entry.job.name) == (namespace, name) else None
 
     def find(self, text: str, namespace: str = "default") -> JobEntry:
         """A job by name in the namespace, by id, or by the unambiguous beginning of an id.
@@ -328,7 +422,7 @@ class Model:
             return self.jobs[named]
         if JobId(text) in self.jobs:
             return self.jobs[JobId(text)]
-        beginnings = [job for job in self.jobs if job.startswith(text)] if len(text) >= 4 else []
+        beginnings = [job for job in self._beginnings.get(text[:LEAST_BEGINNING], ()) if job.startswith(text)]
         if not beginnings:
             raise JobNotFound(text)
         if len(beginnings) > 1:
@@ -341,7 +435,3 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model of {len(self.jobs)} jobs and {len(self.nodes)} nodes>"
-
-
-def newest_first(entries: Iterable[JobEntry]) -> list[JobEntry]:
-    return sorted(entries, key=lambda entry: (entry.job.create_time, entry.job.id), reverse=True)

@@ -4,14 +4,15 @@ What a node says of itself is stored; whether it lives is known from its heartbe
 here is attributed to the node that its subject names.
 """
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from orchestrator.fleet import Candidate, Fleet
 from orchestrator.model import Model
-from orchestrator.placement import Candidate
 from orchestrator.records import ExecutionRecord
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, NodeId
@@ -21,6 +22,8 @@ from shared.states import ExecutionState
 QUICK_TASK_SECONDS = 0.5
 """A node whose tasks take less than this on average gets work in advance, up to its queue's capacity."""
 AVERAGE_WEIGHT = 0.1
+LOOK_SECONDS = 0.25
+"""How often it is looked who has been silent for too long."""
 
 
 class Presence(msgspec.Struct, kw_only=True):
@@ -37,6 +40,10 @@ class Presence(msgspec.Struct, kw_only=True):
     kept: frozenset[ExecutionId] | None = None
     """What it held when its registration told that it leaves."""
 
+    @property
+    def is_quick(self) -> bool:
+        return self.average_run_seconds < QUICK_TASK_SECONDS
+
 
 class Nodes:
     """Liveness of nodes, as any orchestrator hears it; what they hold, only the one that leads.
@@ -50,12 +57,16 @@ class Nodes:
         self._clock = clock
         self._started = clock()
         self._present: dict[NodeId, Presence] = {}
+        self._fleet = Fleet()
+        self._unreachable: dict[NodeId, dict[str, str]] = {}
+        self._looked_at = -math.inf
 
     def begin(self) -> None:
         """Start to lead: every node has to register, and none is lost before it had its time to be heard here."""
         self._started = self._clock()
         for present in self._present.values():
             present.session, present.accepted, present.kept = "", {}, None
+        self._model.touched.update(self._model.nodes)
 
     def presence(self, node: NodeId) -> Presence | None:
         return self._present.get(node)
@@ -84,10 +95,10 @@ class Nodes:
         present = self._present.setdefault(node, Presence(last_seen=now, changed_at=now))
         present.heartbeat = beat
         if beat.leaving:
-            self._leave(present, now)
+            self._leave(node, present, now)
         else:
             present.leaving = False
-        self._seen(present)
+        self._seen(node, present)
         return present.session == beat.session
 
     def on_registration(self, node: NodeId, registration: Registration) -> tuple[ExecutionRecord, ...]:
@@ -97,10 +108,11 @@ class Nodes:
         if present.session != registration.session:
             present.session, present.accepted, present.leaving = registration.session, {}, False
             present.kept = None
+            self._touch(node)
         if registration.leaving:
-            self._leave(present, now)
+            self._leave(node, present, now)
             present.kept = frozenset(registration.held)
-        self._seen(present)
+        self._seen(node, present)
         held = frozenset(registration.held)
         live = self._model.live.get(node, {})
         present.accepted = {each: number for each, number in present.accepted.items() if each in live}
@@ -141,27 +153,39 @@ class Nodes:
         """Learn how long this node's tasks take."""
         present = self._present.get(node)
         if present is not None:
+            was_quick = present.is_quick
             weight = AVERAGE_WEIGHT if run_seconds < present.average_run_seconds else 0.5
             present.average_run_seconds += weight * (run_seconds - present.average_run_seconds)
+            if present.is_quick is not was_quick:
+                self._touch(node)
 
-    @staticmethod
-    def _leave(present: Presence, now: float) -> None:
+    def _leave(self, node: NodeId, present: Presence, now: float) -> None:
         """It takes nothing on any more, until a new session of it registers."""
         if not present.leaving:
             present.leaving, present.connected, present.changed_at = True, False, now
+            self._touch(node)
 
-    def _seen(self, present: Presence) -> None:
+    def _seen(self, node: NodeId, present: Presence) -> None:
+        was_expected = self._is_expected(node)
         present.last_seen = self._clock()
         if not present.connected and not present.leaving:
             present.connected, present.changed_at = True, present.last_seen
+            self._touch(node)
+        elif not was_expected:
+            self._touch(node)
+
+    def _touch(self, node: NodeId) -> None:
+        """Something changed about what may be placed on it; most heartbeats change nothing."""
+        self._model.touched.add(node)
         self._model.wake.set()
 
     def sweep(self) -> tuple[NodeId, ...]:
         """Mark nodes that have been silent for too long; give all that are silent and may still have executions."""
         now = self._clock()
-        for present in self._present.values():
+        for node, present in self._present.items():
             if present.connected and now - self._last_heard(present) > self._disconnect_seconds:
                 present.connected, present.changed_at = False, now
+                self._touch(node)
         return tuple(node for node in self._model.live if self._model.live[node] and not self._is_expected(node))
 
     def _is_expected(self, node: NodeId) -> bool:
@@ -171,11 +195,24 @@ class Nodes:
     def _last_heard(self, present: Presence | None) -> float:
         return max(present.last_seen, self._started) if present is not None else self._started
 
-    def candidates(self, unreachable: dict[NodeId, dict[str, str]]) -> list[Candidate]:
-        """Every node that is connected or may be back soon, with what it has left."""
-        return [
-            self._candidate(node, unreachable.get(node, {})) for node in self._model.nodes if self._is_expected(node)
-        ]
+    def fleet(self, unreachable: dict[NodeId, dict[str, str]]) -> Fleet:
+        """Every node that is connected or may be back soon, with what it has left.
+
+        Only nodes that were touched are looked at; who places something touches them.
+        """
+        if unreachable != self._unreachable:
+            self._unreachable = unreachable
+            self._model.touched.update(self._model.nodes)
+        if self._clock() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = self._clock()
+            self._model.touched.update(node for node in self._fleet.nodes if not self._is_expected(node))
+        touched, self._model.touched = self._model.touched, set()
+        for node in touched:
+            if node in self._model.nodes and self._is_expected(node):
+                self._fleet.put(self._candidate(node, unreachable.get(node, {})))
+            else:
+                self._fleet.drop(node)
+        return self._fleet
 
     def _candidate(self, node: NodeId, unreachable: dict[str, str]) -> Candidate:
         info, draining = self._model.nodes[node].info, self._model.nodes[node].draining
@@ -198,8 +235,7 @@ class Nodes:
     def _queue_capacity(self, node: NodeId, most: int) -> int:
         """Work is given in advance only to a node whose tasks are quick, so that none waits behind a long one."""
         present = self._present.get(node)
-        quick = present is not None and present.average_run_seconds < QUICK_TASK_SECONDS
-        return most if quick else 0
+        return most if present is not None and present.is_quick else 0
 
     def _wall_clock(self, moment: float) -> datetime:
         """When a monotonic moment was."""

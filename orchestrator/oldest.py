@@ -47,6 +47,15 @@ class Oldest(Generic[T]):
         """None if it is not there."""
         return self._instants.get(item)
 
+    def until(self, instant: int) -> list[T]:
+        """Those whose instant is not after this one, the oldest first."""
+        found = []
+        while self.instant is not None and self._heap[0][0] <= instant:
+            found.append(heapq.heappop(self._heap))
+        for each in found:
+            heapq.heappush(self._heap, each)
+        return [item for _, item in found]
+
     def __len__(self) -> int:
         return len(self._instants)
 

@@ -4,7 +4,8 @@ import base64
 import binascii
 import heapq
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -76,6 +77,13 @@ def sort_key(part: Window, keys: dict[str, Callable[[T], Any]]) -> Callable[[T],
             hint=f"Orders are {', '.join(name for name in keys if name)}.",
         )
     return key
+
+
+def first_page(found: Iterable[T], part: Window) -> tuple[list[T], str]:
+    """As `page`, of items that come in order; no more of them are looked at than are needed."""
+    items = list(islice(found, part.offset, part.end + 1))
+    more = len(items) > part.limit
+    return items[: part.limit], part.following().token() if more else ""
 
 
 def page(found: Sequence[T], part: Window, key: Callable[[T], Any], *, descending: bool = False) -> tuple[list[T], str]:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import nats.errors
 from nats.aio.client import Client
@@ -27,6 +28,28 @@ _STATUS, _LAST_OF_CONSUMER, _STALLED = "Status", "Nats-Last-Consumer", "Nats-Con
 """Headers of ADR-15 of NATS; the last names where to answer so that a consumer that waits for us goes on."""
 
 
+_SHORT_REPLY = 9
+"""So many tokens a reply subject of a delivery has, or at least two more: of the domain and the account (ADR-15)."""
+
+Take = Callable[[Msg, int], None]
+"""Is given a message and its sequence number in the stream."""
+
+
+class Place(NamedTuple):
+    """A delivery's numbers in its stream and in its consumer, and how many are still to come."""
+
+    in_stream: int
+    in_consumer: int
+    pending: int
+
+
+def place(reply: str) -> Place:
+    """What a delivery's reply subject tells, at a tenth of the cost of nats-py's metadata."""
+    tokens = reply.split(".")
+    at = 5 if len(tokens) == _SHORT_REPLY else 7
+    return Place(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 3]))
+
+
 class FeedBroken(nats.errors.Error):
     """A message is missing, or nothing was heard for too long."""
 
@@ -44,7 +67,7 @@ class RecordFeed:
         stream: str,
         subject: str,
         after: int,
-        take: Callable[[Msg], None],
+        take: Take,
         on_current: Callable[[], None],
     ) -> None:
         self._client = client
@@ -102,11 +125,12 @@ class RecordFeed:
             await self._on_control(message, message.headers)
         elif not self._broken.is_set():
             self._delivered += 1
-            if message.metadata.sequence.consumer != self._delivered:
+            at = place(message.reply)
+            if at.in_consumer != self._delivered:
                 self._broken.set()
             else:
-                self._take(message)
-                if not message.metadata.num_pending:
+                self._take(message, at.in_stream)
+                if not at.pending:
                     self._on_current()
 
     async def _on_control(self, message: Msg, headers: dict[str, str]) -> None:

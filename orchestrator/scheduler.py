@@ -8,17 +8,19 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from orchestrator import time_outs
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
-from orchestrator.job_progress import cost_nothing, job_transition
+from orchestrator.fleet import Shape
+from orchestrator.job_entry import JobEntry
+from orchestrator.job_progress import cost_nothing, is_refused, job_transition
 from orchestrator.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Withdrawn
 from orchestrator.lifecycle import placed, transition
 from orchestrator.measures import Measures
-from orchestrator.model import JobEntry, Model
+from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.placement import Placement, Wanted, plan
 from orchestrator.records import ExecutionRecord, Location, about_execution
@@ -41,6 +43,8 @@ TICK_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 PLACED_AT_ONCE = 256
 WRITES_AT_ONCE = 64
+EXPLAINED_AT_ONCE = 256
+"""To how many jobs behind one that has to wait it is said why, each time; to the others by and by."""
 
 
 class Scheduler:
@@ -176,11 +180,15 @@ class Scheduler:
     # ---- executions that should start -------------------------------------------------------------------------------
 
     async def _place(self) -> None:
-        candidates = self._nodes.candidates(self._unreachable())
-        planned = plan(wanted(self._model, now_ns()), candidates, limit=PLACED_AT_ONCE)
+        fleet, blocked = self._nodes.fleet(self._unreachable()), dict[Shape, str]()
+        planned = plan(wanted(self._model, now_ns(), blocked), fleet, limit=PLACED_AT_ONCE, blocked=blocked)
+        self._model.touched.update(planned.touched)
         await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)
         for job, reason in (planned.waiting | planned.impossible).items():
             self._model.explain(job, reason)
+        for shape, reason in blocked.items():
+            for job in self._model.pending.take_unexplained(shape, EXPLAINED_AT_ONCE):
+                self._model.explain(job, reason)
         hopeless = [job for job in planned.impossible if not self._may_wait(job)]
         await pipelined(hopeless, lambda job: self._fail_job(job, planned.impossible[job]), at_once=WRITES_AT_ONCE)
         if len(planned.placements) >= PLACED_AT_ONCE:
@@ -217,10 +225,8 @@ class Scheduler:
     async def _fail_overdue(self) -> None:
         """Fail the jobs whose time is over, also where their nodes are silent: the queue's, or that for all of it."""
         now = now_ns()
-        waiting = {job: late for job, entry in self._model.pending_jobs() if (late := _lateness(entry, now))}
-        known = self._model.jobs
-        running = {each.job_id for live in self._model.live.values() for each in live.values() if each.job_id in known}
-        overdue = waiting | {job: late for job in running if (late := _lateness(known[job], now))}
+        due = self._model.deadlines.until(now)
+        overdue = {job: late for job in due if (late := _lateness(self._model.jobs[job], now))}
 
         async def fail(job: JobId) -> None:
             await self._fail_job(job, f"{overdue[job]} {self._model.reasons.get(job, '')}".strip())
@@ -239,16 +245,16 @@ class Scheduler:
             await self._store.read(subjects.job_record(job))
 
 
-def wanted(model: Model, now: int) -> Iterator[Wanted]:
-    """What is not executed yet: the most urgent first, then the oldest."""
-    for job, entry in model.pending_jobs():
+def wanted(model: Model, now: int, blocked: Container[Shape] = ()) -> Iterator[Wanted]:
+    """What is not executed yet, but for the shapes that are blocked: the most urgent first, then the oldest."""
+    for job, entry in model.pending_jobs(blocked):
         yield Wanted(
             job_id=job,
             version=entry.job.version,
             job=entry.spec,
             resources=capacity_of(entry.spec.task.resources),
             missing=entry.progress.missing,
-            refused_by={each.node_id: _reason(each) for each in _of_version(entry) if _refused(each)},
+            refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
             failed_on=frozenset(each.node_id for each in _of_version(entry) if _failed(each)),
             waiting_seconds=(now - entry.job.submit_time) / 1e9,
         )
@@ -264,10 +270,6 @@ def _of_version(entry: JobEntry) -> Iterator[ExecutionRecord]:
 
 def _reason(record: ExecutionRecord) -> str:
     return record.failure.detail or record.failure.reason if record.failure else ""
-
-
-def _refused(record: ExecutionRecord) -> bool:
-    return record.state is ExecutionState.REJECTED and not (record.failure and record.failure.retryable)
 
 
 def _failed(record: ExecutionRecord) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import gc
 import logging
 import os
 import socket
@@ -69,6 +70,8 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         )
         model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
         store = Store(connection, model, replicas=replicas(config))
+        gc.disable()  # all that is read now stays
+        stack.callback(gc.enable)
         await stack.enter_async_context(background(state=store.keep_model()))
         nodes = Nodes(model, disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout))
         lease = Lease(connection, name)
@@ -132,6 +135,8 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         await stack.enter_async_context(background(lease=lease.lead(leader.decide, may=lambda: store.may_decide)))
         await stack.enter_async_context(_serving(api.application(), listening))
         await store.ready.wait()
+        gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again
+        gc.enable()
         _log.info("Serving the API on http://%s:%d.", config.api.host, config.api.port)
         if locations.current is None:
             _log.info("No bucket is configured: jobs that publish by s3managed are refused.")

@@ -208,11 +208,10 @@ class Store:
         was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= AWAY_SECONDS
         found: set[str] | None = set() if was_away else None
 
-        def take(message: Msg) -> None:
+        def take(message: Msg, sequence: int) -> None:
             key, is_gone = message.subject.removeprefix(_PREFIX), is_removal(message.headers)
             if found is not None and not is_gone:
                 found.add(key)
-            sequence = message.metadata.sequence.stream
             self._take(key, None if is_gone else message.data, sequence)
             if sequence >= target and not self.ready.is_set():  # others may write faster than it is ever all read
                 on_current()
@@ -226,6 +225,8 @@ class Store:
             self._current_at = time.time()
             self._caught_up()
 
+        if not self.ready.is_set():
+            self.model.begin_loading()
         feed = RecordFeed(
             self._connection.client,
             stream=_STREAM,
@@ -238,6 +239,7 @@ class Store:
 
     def _caught_up(self) -> None:
         if not self.ready.is_set():
+            self.model.end_loading()
             _log.info("The stored state is read: %r", self.model)
             self.ready.set()
 

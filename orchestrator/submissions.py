@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from orchestrator.differences import difference
 from orchestrator.job_defaults import completed
+from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import job_transition
 from orchestrator.life_events import Outcome, StopAsked
-from orchestrator.model import JobEntry, Model
+from orchestrator.model import Model
 from orchestrator.records import Event, JobRecord, NameRecord, SpecRecord, with_event
 from orchestrator.store import Store
 from orchestrator.times import now_ns

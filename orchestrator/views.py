@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from orchestrator.model import JobEntry, Model
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import Event, ExecutionRecord
 from shared import rest, subjects
@@ -46,7 +47,7 @@ def job_view(model: Model, entry: JobEntry) -> JobView:
 
 def modified(entry: JobEntry) -> int:
     """When anything about the job changed last, in nanoseconds since 1970."""
-    return max((entry.job.modify_time, *(each.modify_time for each in entry.executions.values())))
+    return entry.modified
 
 
 def execution_view(entry: JobEntry, record: ExecutionRecord, revision: int) -> ExecutionView:
@@ -243,10 +244,10 @@ def _sum(capacities: Iterable[Capacity]) -> Capacity:
 
 def debug_view(model: Model, nodes: Nodes) -> rest.DebugResponse:
     """What the orchestrator is occupied with, in numbers."""
-    jobs = Counter(str(job_state(entry, model.reasons.get(job, "")).state_type) for job, entry in model.jobs.items())
+    jobs = {str(state): count for state, count in model.job_states.items() if count}
     live = Counter(each.state.value for held in model.live.values() for each in held.values())
     states = Counter(rest.CONNECTED if nodes.is_connected(node) else rest.DISCONNECTED for node in model.nodes)
-    return rest.DebugResponse(jobs=dict(jobs), executions=dict(live), nodes=dict(states))
+    return rest.DebugResponse(jobs=jobs, executions=dict(live), nodes=dict(states))
 
 
 def version_view(version: str) -> rest.VersionView:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Self
@@ -243,7 +243,7 @@ class Connection:
             finally:
                 self._client = self._replies = None
                 replies.close()
-                await finish(self._give_up(client), within=CLOSE_SECONDS)
+                await _put_away(self._give_up(client))
 
     async def _open(self, lost: asyncio.Event) -> tuple[Client, Replies] | None:
         client = _Client()
@@ -281,11 +281,11 @@ class Connection:
                 await replies.open()
                 await self._attach_all(client)
         except (nats.errors.Error, OSError, TimeoutError) as error:
-            await finish(_close(client), within=CLOSE_SECONDS)
+            await _put_away(_close(client))
             self._explain(seen[0] if seen else error)
             return None
         except BaseException:
-            await finish(_close(client), within=CLOSE_SECONDS)
+            await _put_away(_close(client))
             raise
         if lost.is_set():
             return None
@@ -357,6 +357,14 @@ async def _until_closed(client: Client, lost: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
                 await lost.wait()
+
+
+async def _put_away(closing: Coroutine[Any, Any, None]) -> None:
+    """Close a client that is not used any more. Where that takes too long, nothing is lost but the wait."""
+    try:
+        await finish(closing, within=CLOSE_SECONDS)
+    except TimeoutError:
+        _log.debug("NATS: a connection was not closed within %g s", CLOSE_SECONDS)
 
 
 async def _close(client: Client) -> None:

@@ -125,7 +125,7 @@ class Stack:
             self.wait_ready()
         return self.orchestrator
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, *, within: float = START_SECONDS) -> None:
         def is_ready() -> bool:
             assert self.orchestrator is not None
             assert self.orchestrator.is_running, f"the orchestrator ended:\n{self.orchestrator.tail()}"
@@ -136,7 +136,7 @@ class Stack:
                 return False
             return health is None or bool(health["Ready"])
 
-        wait_until(is_ready, within=START_SECONDS, what="the orchestrator is ready")
+        wait_until(is_ready, within=within, what="the orchestrator is ready")
 
     def start_compute(
         self, name: str, *, token: str | None = None, connected: bool = True, python: str = "", **settings: str

@@ -23,6 +23,12 @@ def test_the_control_plane_is_measured_with_jobs_that_all_complete(engine: str) 
     assert (measured["failed"], measured["refused"]) == (0, 0)
 
 
+def test_jobs_are_measured_on_many_nodes_beside_many_stored_jobs() -> None:
+    many = ("--nodes", "20", "--simulated", "--stored", "100")
+    measured = _run("benchmarks.control_plane", "--jobs", "20", "--warm-up", "5", *many, "--json")
+    assert (measured["nodes"], measured["stored"], measured["failed"]) == (20, 100, 0)
+
+
 def _run(module: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=100, check=False)

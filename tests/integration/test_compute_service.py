@@ -76,12 +76,15 @@ class Orchestrator:
         self.reports: list[Report] = []
         self.heartbeats: list[Heartbeat] = []
         self.reconciliation = Reconciliation()
+        self.is_silent = False
         self.new_grant: Callable[[], SignedUrl] | None = None
 
     async def hear_requests(self) -> None:
         async with self.bus.connection.subscribe(subjects.node_requests(self.node)) as received:
             async for message in received:
-                await message.respond(encode(self._answer(decode(node_requests, message.payload))))
+                answer = encode(self._answer(decode(node_requests, message.payload)))
+                if not self.is_silent:
+                    await message.respond(answer)
 
     def _answer(self, request: NodeRequest) -> Message:
         match request:
@@ -574,6 +577,17 @@ async def test_the_end_of_a_task_is_told_when_nats_is_back(orchestrator: Orchest
     await orchestrator.fact(order.execution_id, TaskEnded)
     await eventually(lambda: len(orchestrator.registrations) > registered, within=20)
     assert orchestrator.registrations[-1].held == (order.execution_id,)
+
+
+async def test_who_asks_for_a_registration_need_not_wait_until_an_earlier_one_has_timed_out(
+    orchestrator: Orchestrator, node: NodeProcess
+) -> None:
+    orchestrator.is_silent = True  # as one that stops to lead with a registration in its hands
+    registered = len(orchestrator.registrations)
+    await orchestrator.order(Register())
+    await eventually(lambda: len(orchestrator.registrations) == registered + 1, within=5)
+    await orchestrator.order(Register())
+    await eventually(lambda: len(orchestrator.registrations) == registered + 2, within=5)
 
 
 async def test_two_nodes_do_not_share_a_folder(orchestrator: Orchestrator, node: NodeProcess) -> None:

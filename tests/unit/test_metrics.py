@@ -272,7 +272,7 @@ def test_counts_stay_those_of_the_model_whatever_happens(told: Told, seed: int) 
     model = told.model
     shown = [job_state(entry, model.reasons.get(job, "")).state_type for job, entry in model.jobs.items()]
     assert {state: model.job_states[state] for state in JobState} == {state: shown.count(state) for state in JobState}
-    held = [each.state for entry in model._entries.values() for each in entry.executions.values()]
+    held = [each.state for entry in model.jobs.values() for each in entry.executions.values()]
     assert {state: model.execution_states[state] for state in ExecutionState} == {
         state: held.count(state) for state in ExecutionState
     }

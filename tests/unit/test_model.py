@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.model import JobEntry, Model, newest_first
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
 from orchestrator.records import (
     BindingRecord,
     ExecutionRecord,
@@ -182,6 +183,31 @@ class TestFeeding:
         assert feed.pending == []
 
 
+class TestLoading:
+    @pytest.mark.parametrize("most", [0, 1, 100])
+    def test_what_is_read_at_once_is_known_at_the_end_as_if_it_had_come_one_by_one(
+        self, most: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("orchestrator.model.MOST_LOADING", most)
+        feed = Feed()
+        feed.model.begin_loading()
+        feed.submit(job("j-1")).submit(job("j-2")).submit(job("j-3"))
+        feed.put(execution(S.COMPLETED, of="j-1"), execution(S.RUNNING, of="j-2"))
+        feed.put(job("j-2", desired=DesiredState.STOPPED))
+        feed.model.end_loading()
+        feed.submit(job("j-4"))
+        states = {name: entry.progress.state for name, entry in feed.model.jobs.items()}
+        assert states == {
+            "j-1": JobState.COMPLETED,
+            "j-2": JobState.STOPPED,
+            "j-3": JobState.PENDING,
+            "j-4": JobState.PENDING,
+        }
+        assert sorted(feed.pending) == ["j-3", "j-4"]
+        assert list(feed.model.surplus) == ["j-2"]
+        assert feed.model.job_states.total() == 4
+
+
 class TestPending:
     def test_the_most_urgent_come_first_and_then_the_oldest(self) -> None:
         feed = Feed()
@@ -271,7 +297,7 @@ class TestFinding:
         feed = Feed()
         for name, at in (("j-1", 5), ("j-2", 7), ("j-3", 5)):
             feed.submit(job(name, at=at))
-        assert [entry.job.id for entry in newest_first(feed.model.jobs.values())] == ["j-2", "j-3", "j-1"]
+        assert [entry.job.id for entry in feed.model.lists.find("*")] == ["j-2", "j-3", "j-1"]
 
 
 class TestWatching:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from orchestrator.fleet import Candidate
 from orchestrator.model import Model
 from orchestrator.nodes import QUICK_TASK_SECONDS, Nodes
-from orchestrator.placement import Candidate
 from orchestrator.records import ExecutionRecord, NodeRecord
 from shared import subjects
 from shared.capacity import Capacity
@@ -64,7 +64,7 @@ class Cluster:
 
     @property
     def candidate(self) -> Candidate:
-        (only,) = self.nodes.candidates({})
+        (only,) = self.nodes.fleet({}).nodes.values()
         return only
 
 
@@ -213,7 +213,7 @@ class TestLiveness:
         cluster.now += 0.1
         assert cluster.nodes.sweep() == (NODE,)
         assert not cluster.nodes.is_connected(NODE)
-        assert cluster.nodes.candidates({}) == []
+        assert not cluster.nodes.fleet({}).nodes
 
     def test_heartbeats_keep_a_node_connected(self, cluster: Cluster) -> None:
         cluster.execution(0, S.RUNNING)
@@ -257,11 +257,23 @@ class TestLiveness:
         assert seen is not None
         assert abs(datetime.now(UTC) - timedelta(hours=1) - seen) < timedelta(seconds=5)
 
-    def test_whoever_decides_is_woken_by_a_sign_of_life(self, cluster: Cluster) -> None:
+    @pytest.mark.parametrize("swept", [True, False], ids=["known to be lost", "not looked at yet"])
+    def test_whoever_decides_is_woken_by_a_node_that_is_back_and_not_by_each_beat(
+        self, cluster: Cluster, *, swept: bool
+    ) -> None:
         cluster.register()
+        cluster.nodes.fleet({})
+        cluster.model.wake.clear()
+        cluster.beat()
+        assert not cluster.model.wake.is_set()
+        cluster.now += DISCONNECT_SECONDS + 1
+        if swept:
+            cluster.nodes.sweep()
+        assert not cluster.nodes.fleet({}).nodes
         cluster.model.wake.clear()
         cluster.beat()
         assert cluster.model.wake.is_set()
+        assert list(cluster.nodes.fleet({}).nodes) == [NODE]
 
 
 class TestRoom:
@@ -321,7 +333,7 @@ class TestRoom:
         cluster.register()
         cluster.know(replace(INFO, node_id=OTHER))
         unreachable = {OTHER: {"s3managed": "too far"}}
-        found = {each.info.node_id: each for each in cluster.nodes.candidates(unreachable)}
+        found = {each.info.node_id: each for each in cluster.nodes.fleet(unreachable).nodes.values()}
         assert (found[NODE].unreachable, found[OTHER].unreachable) == ({}, {"s3managed": "too far"})
         assert (found[NODE].expected, found[OTHER].expected) == (False, True)
 

@@ -8,14 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.placement import MAX_REASONS, PATIENCE_SECONDS, Candidate, Plan, Wanted, plan, unsuitable
+from orchestrator import placement
+from orchestrator.fleet import Candidate, Fleet
+from orchestrator.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wanted, unsuitable
 from orchestrator.reach import is_loopback, unreachable_publishers
 from orchestrator.records import NodeRecord
 from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
 from shared.capacity import Capacity
 from shared.ids import JobId, NodeId
-from shared.jobspec import Constraint, InputSource, Job, SpecConfig, Task
+from shared.jobspec import Constraint, InputSource, Job, Resources, SpecConfig, Task
 from shared.loopback import loopback_id
 from shared.messages import PROTOCOL, NodeInfo
 
@@ -67,6 +69,7 @@ def wanted(
         engine=SpecConfig(type=engine),
         publisher=SpecConfig(type=publisher),
         input_sources=tuple(InputSource(source=SpecConfig(type=kind)) for kind in inputs),
+        resources=Resources(cpu=str(cpu), memory="1GiB"),
     )
     return Wanted(
         job_id=JobId(name),
@@ -81,6 +84,10 @@ def wanted(
 
 def needs(key: str, operator: str, *values: str) -> Constraint:
     return Constraint(key=key, operator=operator, values=values)
+
+
+def plan(wants: Iterable[Wanted], candidates: list[Candidate], *, limit: int) -> Plan:
+    return placement.plan(wants, Fleet(candidates), limit=limit)
 
 
 def where(found: Plan) -> list[str]:

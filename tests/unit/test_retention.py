@@ -164,7 +164,7 @@ class TestAMarkedJob:
         fed.mark(job)
         fed.forget(subjects.execution_record(execution_key(job, 1, 0, 0)))
         assert fed.model.jobs[job].progress.state is JobState.COMPLETED
-        assert not any(fed.model.pending.values()), "it is not placed again"
+        assert len(fed.model.pending) == 0, "it is not placed again"
 
     def test_is_not_removed_while_something_of_it_runs(self) -> None:
         """A deposed leader may have placed a part of it at the last moment."""
@@ -196,6 +196,9 @@ class TestForgetting:
         model = fed.model
         kept = model._revisions, model._entries, model._keys, model._names, model.jobs, model.live, model.reasons
         assert all(not each for each in kept)
+        assert not model._beginnings
+        assert not list(model.lists.find("*"))
+        assert (len(model.pending), len(model.deadlines)) == (0, 0)
         assert (model.job_states.total(), model.execution_states.total(), len(model.endings.ended)) == (0, 0, 0)
         assert not model.endings.removals
         assert not model.endings.strays

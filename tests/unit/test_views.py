@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.model import JobEntry, Model
+from orchestrator.job_entry import JobEntry
+from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, Location, NodeRecord, PublishedResult
 from orchestrator.records import SpecRecord as Spec

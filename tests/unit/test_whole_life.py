@@ -269,10 +269,11 @@ class World:
             self.write(leader, subjects.execution_record(_key(record)), step.record)
 
     def place(self, leader: Leader) -> None:
-        candidates = leader.nodes.candidates({})
-        free = {each.info.node_id: each.free for each in candidates}
-        drained = {each.info.node_id for each in candidates if each.draining or each.expected}
-        planned = plan(wanted(leader.model, self.now), candidates, limit=20)
+        fleet = leader.nodes.fleet({})
+        free = {node: each.free for node, each in fleet.nodes.items()}
+        drained = {node for node, each in fleet.nodes.items() if each.draining or each.expected}
+        planned = plan(wanted(leader.model, self.now), fleet, limit=20)
+        leader.model.touched.update(planned.touched)
         taken: dict[NodeId, Capacity] = defaultdict(Capacity)
         for each in planned.placements:
             assert each.node_id not in drained
@@ -374,10 +375,12 @@ def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(see
         world.place(leader)
         for record in [each for each in world.executions if not each.state.is_terminal]:
             world.happen(leader, record.id, Told(fact=ENDED, publishes=False))
-        for job in plan(wanted(leader.model, world.now), leader.nodes.candidates({}), limit=1).impossible:
+        planned = plan(wanted(leader.model, world.now), leader.nodes.fleet({}), limit=1)
+        leader.model.touched.update(planned.touched)
+        for job in planned.impossible:
             world.change(leader, job, GivenUp("no node will run it"))
         world.check()
-        if not leader.model.surplus and not any(leader.model.pending.values()):
+        if not leader.model.surplus and not leader.model.pending:
             break
     states = Counter(world.progress(job).state for job in world.jobs)
     assert not {state for state in states if not state.is_terminal}

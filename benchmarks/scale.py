@@ -1,0 +1,234 @@
+"""What many nodes and many stored jobs cost: `python -m benchmarks.scale [--nodes 1000] [--stored 100000] --json`.
+
+Whole nodes with connections of their own, but without tasks, and copies of a job that really ran. Measured, in this
+order: what idle nodes and a steady flow of reads cost, how long reads take, from submit to assignment, jobs beside all
+that, how long until all nodes are back after the NATS server was killed, and how long a restart takes.
+
+`--growth 10000,100000,300000` measures instead what a job costs beside so many stored ones.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.control_plane import job_of, measure
+from benchmarks.load import percentile
+from benchmarks.process_meter import ProcessMeter
+from benchmarks.rig import Rig, rig
+from benchmarks.running import end_on_sigterm, tell, warn_of_load
+from tests.e2e.stack import wait_until
+from tests.servers import HOST
+
+IDLE_SECONDS = 30.0
+READS_PER_SECOND = 10
+API = "/api/v1/orchestrator"
+READS = {
+    "list": f"{API}/jobs?namespace=*",
+    "list_100": f"{API}/jobs?namespace=*&limit=100",
+    "list_by_label": f"{API}/jobs?namespace=*&labels=none%3Dsuch",
+    "list_by_change": f"{API}/jobs?namespace=*&order_by=modified_at",
+    "metrics": "/metrics",
+    "debug": "/api/v1/agent/debug",
+}
+TRIES = 40
+PLACED = 300
+BACK_SECONDS = 60.0
+LOOK_SECONDS = 0.3
+"""How often it is asked who is back: the list of all nodes costs the orchestrator something."""
+
+
+def main() -> None:
+    end_on_sigterm()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--stored", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--growth", default="", help="numbers of stored jobs")
+    parser.add_argument("--json", action="store_true")
+    wanted = parser.parse_args()
+    warn_of_load()
+    if wanted.growth:
+        answer = {stored: _growth(int(stored), wanted.jobs) for stored in wanted.growth.split(",")}
+    else:
+        answer = _scale(wanted.nodes, wanted.stored, wanted.jobs)
+    print(json.dumps(answer, indent=None if wanted.json else 2))
+
+
+@contextmanager
+def _filled(stored: int, nodes: int) -> Iterator[Rig]:
+    with tempfile.TemporaryDirectory() as folder, rig(Path(folder), sink="discard", sync="default") as made:
+        made.start_orchestrator()
+        if stored:
+            made.store_jobs(stored, job_of("process"))
+        made.simulate_nodes(nodes)
+        yield made
+
+
+def _growth(stored: int, jobs: int) -> dict[str, Any]:
+    with _filled(stored, 10) as made:
+        answer = measure(made, engine="noop", jobs=jobs, in_flight=64, warm_up=300)
+        tell(f"{stored}: {answer}")
+    return {name: answer[name] for name in ("jobs_per_s", "p95_ms", "cpu_us_per_job", "rss_mib")}
+
+
+def _scale(nodes: int, stored: int, jobs: int) -> dict[str, Any]:
+    with _filled(stored, nodes) as made:
+        answer: dict[str, Any] = {"nodes": nodes, "stored": stored, "rss_mib": made.meter().memory_mib()}
+        steps: dict[str, Callable[[], Any]] = {
+            "idle_percent": lambda: _idle(made),
+            "busy_reading_percent": lambda: _reading(made),
+            "reads_p95_ms": lambda: _reads(made),
+            "placed": lambda: _placed(made),
+            "jobs": lambda: measure(made, engine="noop", jobs=jobs, in_flight=128, warm_up=300),
+            "back_after_nats_s": lambda: _back(made, nodes),
+            "restart": lambda: _restart(made, nodes),
+        }
+        for name, step in steps.items():
+            answer[name] = step()
+            tell(f"{name}: {answer[name]}")
+    return answer
+
+
+def _idle(made: Rig) -> dict[str, float]:
+    """Of one processor, by process: heartbeats, registrations and time-outs alone."""
+    meter = made.meter()
+    meter.begin()
+    time.sleep(IDLE_SECONDS)
+    return _percent(meter, IDLE_SECONDS)
+
+
+def _reading(made: Rig) -> dict[str, float]:
+    """The same with reads: a page of jobs and one job ten times a second each, and all nodes once a second."""
+    meter = made.meter()
+    with _http(made) as client:
+        some = [item["ID"] for item in json.loads(_get(client, READS["list_100"]))["Items"]]
+        meter.begin()
+        begun = time.monotonic()
+        for number in range(int(IDLE_SECONDS * READS_PER_SECOND)):
+            _get(client, READS["list"])
+            _get(client, f"{API}/jobs/{some[number % len(some)]}?include=executions,history")
+            if number % READS_PER_SECOND == 0:
+                _get(client, f"{API}/nodes")
+            time.sleep(max(0.0, begun + (number + 1) / READS_PER_SECOND - time.monotonic()))
+        return _percent(meter, time.monotonic() - begun)
+
+
+def _percent(meter: ProcessMeter, seconds: float) -> dict[str, float]:
+    return {name: round(spent / seconds * 100, 1) for name, spent in meter.seconds().items()}
+
+
+def _reads(made: Rig) -> dict[str, float]:
+    """By an idle client on the same machine, so with the way there and back."""
+    found = {}
+    with _http(made) as client:
+        for name, path in (READS | {"nodes": f"{API}/nodes"}).items():
+            taken = []
+            for _ in range(TRIES):
+                begun = time.perf_counter()
+                _get(client, path)
+                taken.append(time.perf_counter() - begun)
+            found[name] = round(percentile(sorted(taken), 0.95) * 1e3, 1)
+    return found
+
+
+def _placed(made: Rig) -> dict[str, float]:
+    """Of jobs of which eight are in flight: from submit to placement and to the start on the node, by their history."""
+    measure(made, engine="noop", jobs=PLACED, in_flight=8, warm_up=0)
+    placed, started = [], []
+    with _http(made) as client:
+        jobs = json.loads(_get(client, f"{API}/jobs?namespace=*&limit={PLACED}"))["Items"]
+        for job in jobs:
+            items = json.loads(_get(client, f"{API}/jobs/{job['ID']}/history"))["Items"]
+            times = {item["Event"]["Topic"]: _seconds(item["Event"]["Timestamp"]) for item in reversed(items)}
+            placed.append(times["Scheduling"] - times["Submission"])
+            started.append(times["Running Execution"] - times["Submission"])
+    return {
+        "placed_p50_ms": round(percentile(sorted(placed), 0.5) * 1e3, 1),
+        "placed_p95_ms": round(percentile(sorted(placed), 0.95) * 1e3, 1),
+        "started_p95_ms": round(percentile(sorted(started), 0.95) * 1e3, 1),
+    }
+
+
+def _back(made: Rig, nodes: int) -> float:
+    """Seconds from the death of the NATS server until the orchestrator has heard of every node again."""
+
+    begun = time.time()
+    os.kill(made.stack.nats_pid(), signal.SIGKILL)
+    _wait_heard(made, nodes, begun)
+    return round(time.time() - begun, 1)
+
+
+def _restart(made: Rig, nodes: int) -> dict[str, float]:
+    """Seconds from the start of an orchestrator that was stopped in order until it answers, and until all are back."""
+    assert made.stack.orchestrator is not None
+    begun = time.time()
+    made.stack.orchestrator.stop()
+    stopped = time.time()
+    made.start_orchestrator()
+    ready = time.time()
+    _wait_heard(made, nodes, stopped)
+    return {
+        "stopped_s": round(stopped - begun, 1),
+        "ready_s": round(ready - stopped, 1),
+        "all_nodes_s": round(time.time() - stopped, 1),
+        "rss_mib": made.meter().memory_mib()["orchestrator"],
+    }
+
+
+def _wait_heard(made: Rig, nodes: int, since: float) -> None:
+    def are_heard() -> bool:
+        time.sleep(LOOK_SECONDS)
+        try:
+            with _http(made) as client:
+                found = _all_nodes(client)
+        except OSError:
+            return False
+        seen = [each["ConnectionState"]["LastHeartbeat"] for each in found]
+        return sum(at is not None and _seconds(at) > since for at in seen) >= nodes
+
+    wait_until(are_heard, within=BACK_SECONDS, what=f"{nodes} nodes are heard again")
+
+
+def _all_nodes(client: http.client.HTTPConnection) -> list[dict[str, Any]]:
+    found, token = [], ""
+    while True:
+        page = json.loads(_get(client, f"{API}/nodes?next_token={token}"))
+        found += page["Nodes"]
+        token = page.get("NextToken", "")
+        if not token:
+            return found
+
+
+@contextmanager
+def _http(made: Rig) -> Iterator[http.client.HTTPConnection]:
+    client = http.client.HTTPConnection(HOST, made.stack.api_port, timeout=30)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _get(client: http.client.HTTPConnection, path: str) -> bytes:
+    client.request("GET", path)
+    answer = client.getresponse()
+    body = answer.read()
+    if answer.status != 200:
+        raise AssertionError(f"{path}: {answer.status} {body[:300]!r}")
+    return body
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+if __name__ == "__main__":
+    main()

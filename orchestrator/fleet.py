@@ -1,0 +1,213 @@
+"""Which nodes suit which jobs, in the order in which they are to be chosen, kept up to date as nodes change.
+
+Jobs of one shape (orchestrator/placement.py) suit the same nodes. For each shape that was asked for lately there is a
+lane: the nodes that suit it, best first. A lane learns of the nodes that have changed when it is asked, so that a
+choice costs by what has changed and not by how many nodes there are.
+"""
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
+
+import msgspec
+
+from shared.capacity import Capacity
+from shared.ids import NodeId
+from shared.messages import NodeInfo
+
+LANES = 256
+"""How many shapes are remembered."""
+SPARE_CHANGES = 1024
+
+Shape = object
+
+
+class Candidate(msgspec.Struct, kw_only=True):
+    """A node while plans are made. What is placed on it is taken off `free` and `queue_left`.
+
+    `expected` is a node that is not connected but may be back soon, or one that is `draining`: nothing is placed on it,
+    and what only it could run waits. `unreachable` are publishers that the node knows and whose store it cannot reach,
+    with the reason.
+    """
+
+    info: NodeInfo
+    free: Capacity
+    queue_left: int = 0
+    expected: bool = False
+    draining: bool = False
+    unreachable: Mapping[str, str] = {}
+
+    @property
+    def has_room(self) -> bool:
+        return not self.expected and (self.queue_left > 0 or self.free.cpu > 0)
+
+    def take(self, resources: Capacity) -> None:
+        """Place something on it, beside what runs or behind it."""
+        if resources.fits_in(self.free):
+            self.free = self.free.minus(resources)
+        else:
+            # Nothing overtakes what is queued, so that whatever comes to this node from now on is queued too.
+            self.free, self.queue_left = Capacity(), self.queue_left - 1
+
+
+Unsuitable = Callable[[Candidate], str]
+"""Why a node can never run a job; empty if it can."""
+Favour = Callable[[Mapping[str, str]], int]
+"""How many of a job's preferences the labels of a node fulfil."""
+
+_Rank = tuple[bool, int, float, int, int]
+"""Whether it would have to wait there, and then what `min` is to prefer; the last one is the order of nodes."""
+
+
+class Lane:
+    """The nodes for jobs of one shape. `reasons` are why the others are not."""
+
+    def __init__(self, fleet: "Fleet", resources: Capacity, unsuitable: Unsuitable, favour: Favour) -> None:
+        self.suitable: dict[NodeId, Candidate] = {}
+        self.reasons: dict[NodeId, str] = {}
+        self._fleet = fleet
+        self._resources = resources
+        self._unsuitable = unsuitable
+        self._favour = favour
+        self._heap: list[tuple[_Rank, NodeId]] = []
+        self._ranks: dict[NodeId, _Rank] = {}
+        self._seen = -1
+
+    def catch_up(self) -> None:
+        """Learn of the nodes that have changed since this was called last."""
+        changed, self._seen = self._fleet.changed_since(self._seen)
+        if changed is None:
+            self.suitable, self.reasons, self._heap, self._ranks = {}, {}, [], {}
+            changed = self._fleet.nodes
+        for node in changed:
+            self._learn(node)
+        if len(self._heap) > SPARE_CHANGES + 2 * len(self._ranks):
+            self._heap = [(rank, node) for node, rank in self._ranks.items()]
+            heapq.heapify(self._heap)
+
+    def _learn(self, node: NodeId) -> None:
+        candidate = self._fleet.nodes.get(node)
+        known = self.suitable.get(node)
+        if candidate is None:
+            self.suitable.pop(node, None)
+            self.reasons.pop(node, None)
+            self._ranks.pop(node, None)
+            return
+        if known is None or known.info is not candidate.info or known.unreachable != candidate.unreachable:
+            reason = self._unsuitable(candidate)
+            if reason:
+                self.reasons[node] = reason
+                self.suitable.pop(node, None)
+                self._ranks.pop(node, None)
+                return
+            self.reasons.pop(node, None)
+        self.suitable[node] = candidate
+        self._enter(candidate)
+
+    def _enter(self, candidate: Candidate) -> None:
+        node = candidate.info.node_id
+        rank = self._rank(candidate)
+        if rank is None:
+            self._ranks.pop(node, None)
+        elif self._ranks.get(node) != rank:
+            self._ranks[node] = rank
+            heapq.heappush(self._heap, (rank, node))
+
+    def _rank(self, candidate: Candidate) -> _Rank | None:
+        """None while it can take nothing."""
+        fits = self._resources.fits_in(candidate.free)
+        if candidate.expected or not (fits or candidate.queue_left > 0):
+            return None
+        info = candidate.info
+        share = candidate.free.cpu / info.capacity.cpu if info.capacity.cpu else 0.0
+        order = self._fleet.order_of(info.node_id)
+        return not fits, -self._favour(info.labels), -share, -candidate.queue_left, order
+
+    def choose(self, failed_on: Collection[NodeId], taken: Mapping[NodeId, int]) -> Candidate | None:
+        """The best node with free capacity, else one that queues: not failed, spread, favoured, emptiest."""
+        passed: list[tuple[_Rank, NodeId]] = []
+        best: tuple[bool, bool, int, _Rank, NodeId] | None = None
+        while self._heap:
+            rank, node = self._heap[0]
+            if self._ranks.get(node) != rank:
+                heapq.heappop(self._heap)  # it has changed since
+                continue
+            if best is not None and best < (rank[0], False, 0, rank, node):
+                break
+            passed.append(heapq.heappop(self._heap))
+            found = (rank[0], node in failed_on, taken.get(node, 0), rank, node)
+            best = found if best is None else min(best, found)
+            if found[1:3] == (False, 0):
+                break
+        for each in passed:
+            heapq.heappush(self._heap, each)
+        return self.suitable[best[4]] if best is not None else None
+
+    def some_suitable(self, most: int) -> Iterator[Candidate]:
+        return islice(self.suitable.values(), most)
+
+    def __repr__(self) -> str:
+        return f"<Lane of {len(self.suitable)} nodes, {len(self._ranks)} of which have room>"
+
+
+class Fleet:
+    """All nodes that are there or may be back soon. Who changes a candidate says so by `put`."""
+
+    def __init__(self, candidates: Iterable[Candidate] = ()) -> None:
+        self.nodes: dict[NodeId, Candidate] = {}
+        self._order: dict[NodeId, int] = {}
+        self._roomy: set[NodeId] = set()
+        self._lanes: dict[Shape, Lane] = {}
+        self._changes: list[NodeId] = []
+        self._forgotten_changes = 0
+        for each in candidates:
+            self.put(each)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether any node could take anything at all."""
+        return bool(self._roomy)
+
+    def put(self, candidate: Candidate) -> None:
+        """It is new, or has changed."""
+        node = candidate.info.node_id
+        self._order.setdefault(node, len(self._order))
+        self.nodes[node] = candidate
+        if candidate.has_room:
+            self._roomy.add(node)
+        else:
+            self._roomy.discard(node)
+        self._change(node)
+
+    def drop(self, node: NodeId) -> None:
+        """Also where it is not there."""
+        if self.nodes.pop(node, None) is not None:
+            self._roomy.discard(node)
+            self._change(node)
+
+    def _change(self, node: NodeId) -> None:
+        self._changes.append(node)
+        if len(self._changes) > SPARE_CHANGES + len(self.nodes):
+            self._forgotten_changes += len(self._changes)
+            self._changes.clear()
+
+    def changed_since(self, number: int) -> tuple[Collection[NodeId] | None, int]:
+        """Which nodes have, None for any of them, and the number to ask with the next time."""
+        now = self._forgotten_changes + len(self._changes)
+        if number < self._forgotten_changes:
+            return None, now
+        return set(self._changes[number - self._forgotten_changes :]), now
+
+    def order_of(self, node: NodeId) -> int:
+        return self._order[node]
+
+    def lane(self, shape: Shape, make: Callable[[], Lane]) -> Lane:
+        lane = self._lanes.pop(shape, None) or make()
+        self._lanes[shape] = lane
+        if len(self._lanes) > LANES:
+            del self._lanes[next(iter(self._lanes))]
+        lane.catch_up()
+        return lane
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self.nodes)} nodes, {len(self._roomy)} with room>"

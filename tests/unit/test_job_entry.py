@@ -1,0 +1,118 @@
+"""A job that has ended takes little memory, and shows the same as before to whoever looks at it."""
+
+import msgspec
+import pytest
+
+from orchestrator import views
+from orchestrator.job_entry import JobEntry, Shelf
+from orchestrator.model import Model
+from orchestrator.records import ExecutionRecord, JobRecord, SpecRecord
+from shared import subjects
+from shared.capacity import Capacity
+from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.jobspec import Job, SpecConfig, Task
+from shared.states import DesiredState, ExecutionState, JobState
+
+ID = JobId("j-1")
+KEY = execution_key(ID, 1, 0, 0)
+SPEC = Job(
+    name="j-1",
+    namespace="default",
+    type="batch",
+    labels={"team": "a"},
+    tasks=(Task(name="main", engine=SpecConfig(type="noop", params={"Seconds": 1.5, "Deep": {"List": [1, None]}})),),
+)
+JOB = JobRecord(
+    id=ID, namespace="default", name="j-1", version=1, first=SPEC, create_time=1, submit_time=1, modify_time=1
+)
+
+
+def execution(state: ExecutionState) -> ExecutionRecord:
+    return ExecutionRecord(
+        id=new_execution_id(KEY),
+        job_id=ID,
+        job_version=1,
+        partition=0,
+        attempt=0,
+        node_id=NodeId("n-1"),
+        resources=Capacity(cpu=1.0),
+        state=state,
+        create_time=2,
+        modify_time=7,
+    )
+
+
+def told(*states: ExecutionState) -> tuple[Model, JobEntry]:
+    model = Model(max_attempts=3)
+    model.apply(subjects.job_record(ID), JOB, 1)
+    for revision, state in enumerate(states, start=2):
+        model.apply(subjects.execution_record(KEY), execution(state), revision)
+    return model, model.jobs[ID]
+
+
+def seen(model: Model, entry: JobEntry) -> bytes:
+    parts = (views.job_view(model, entry), views.history(entry), views.execution_views(model, entry))
+    return msgspec.json.encode(parts)
+
+
+def test_a_packed_job_shows_the_same_as_before() -> None:
+    model, entry = told(ExecutionState.RUNNING, ExecutionState.COMPLETED)
+    before = seen(model, entry)
+    entry.pack()
+    assert entry.is_packed
+    assert (entry.progress.state, entry.modified, entry.labels) == (JobState.COMPLETED, 7, {"team": "a"})
+    assert entry.is_packed, "lists and counters need not look inside"
+    assert seen(model, entry) == before
+    assert entry.spec == SPEC
+    assert model.execution(execution(ExecutionState.COMPLETED).id) == execution(ExecutionState.COMPLETED)
+    assert model.revision_of(subjects.execution_record(KEY)) == 3
+    assert model.revision_of(subjects.job_record(ID)) == 1
+
+
+def test_a_specification_is_packed_once() -> None:
+    _, entry = told(ExecutionState.COMPLETED)
+    entry.pack()
+    assert entry._packed.count(b"Deep") == 1
+
+
+@pytest.mark.parametrize("state", [ExecutionState.NEW, ExecutionState.RUNNING, ExecutionState.PUBLISHING])
+def test_a_job_that_goes_on_is_not_packed(state: ExecutionState) -> None:
+    _, entry = told(state)
+    entry.pack()
+    assert not entry.is_packed
+
+
+def test_a_job_that_was_stopped_is_not_packed_before_its_executions_have_stopped() -> None:
+    model, entry = told(ExecutionState.RUNNING)
+    stopped = msgspec.structs.replace(JOB, desired=DesiredState.STOPPED)
+    model.apply(subjects.job_record(ID), stopped, 9)
+    entry.pack()
+    assert not entry.is_packed
+    model.apply(subjects.execution_record(KEY), execution(ExecutionState.CANCELLED), 10)
+    entry.pack()
+    assert entry.is_packed
+
+
+def test_a_packed_job_takes_a_late_record() -> None:
+    model, entry = told(ExecutionState.COMPLETED)
+    entry.pack()
+    again = msgspec.structs.replace(JOB, version=2, modify_time=9)
+    model.apply(subjects.spec_record(ID, 2), new_spec(), 9)
+    model.apply(subjects.job_record(ID), again, 10)
+    assert entry.progress.state is JobState.PENDING
+    assert set(entry.specs) == {1, 2}
+
+
+def new_spec() -> SpecRecord:
+    return SpecRecord(job=SPEC)
+
+
+def test_those_that_were_looked_at_last_stay_unpacked() -> None:
+    shelf = Shelf(2)
+    entries = [told(ExecutionState.COMPLETED)[1] for _ in range(3)]
+    for each in entries:
+        each._shelf = shelf
+        shelf.put(each)
+    assert [each.is_packed for each in entries] == [True, False, False]
+    assert entries[0].spec == SPEC
+    assert [each.is_packed for each in entries] == [False, True, False]

@@ -1,0 +1,29 @@
+"""A connection that cannot be closed in time harms nobody: a node of a busy machine must not end for it."""
+
+import asyncio
+
+import pytest
+
+from shared import transport
+
+
+async def test_a_client_that_does_not_close_in_time_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "CLOSE_SECONDS", 0.01)
+    ended = asyncio.Event()
+
+    async def close() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    await transport._put_away(close())
+    assert ended.is_set()
+
+
+async def test_what_closing_fails_with_is_told() -> None:
+    async def close() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await transport._put_away(close())
