@@ -8,6 +8,7 @@ that the node does not hold the execution, which is safe, while a sync would cos
 """
 
 import asyncio
+import contextlib
 import enum
 import logging
 import shutil
@@ -144,7 +145,12 @@ class Journal:
     def _write(self, entry: Entry) -> None:
         folder = self._folder(entry.execution_id)
         private_file.make_folder(folder)
-        private_file.replace(folder / FILE, _encoder.encode(entry))
+        try:
+            private_file.replace(folder / FILE, _encoder.encode(entry))
+        except OSError:
+            with contextlib.suppress(OSError):  # one with anything in it is needed still
+                folder.rmdir()
+            raise
 
     def _delete(self, folder: Path) -> None:
         (folder / FILE).unlink(missing_ok=True)

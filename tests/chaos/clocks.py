@@ -34,7 +34,10 @@ class Clock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # Else each wait for a condition ends at once, and threads take the interpreter's lock from each other.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "NO_FAKE_STAT": "1",
+            "PYTHONPATH": str(Path(__file__).with_name("fake_clock")),
         }
 
     def set_hours(self, hours: float) -> None:

@@ -15,6 +15,8 @@ from shared.jobspec import SpecConfig, Task
 from shared.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
 from shared.signed_url import SignedUrl
 
+LONGEST_PATH = 4095
+
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
@@ -123,6 +125,21 @@ async def test_a_write_that_fails_says_so(tmp_path: Path) -> None:
             await journal.write(entry())
     finally:
         journal.close()
+
+
+async def test_a_first_write_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    root = tmp_path
+    while len(str(root)) < 3900:
+        root /= "d" * 150
+    root /= "d" * (LONGEST_PATH - len(str(root)) - len("//e-1/."))
+    journal = Journal(root)
+    try:
+        with pytest.raises(OSError, match="too long"):
+            await journal.write(entry())
+    finally:
+        journal.close()
+    assert root.is_dir()
+    assert list(root.iterdir()) == []
 
 
 @pytest.mark.parametrize(
