@@ -33,3 +33,8 @@ def mount_disk(folder: Path, *, mebibytes: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     size = f"size={mebibytes}m,mode=0700"
     subprocess.run(["mount", "-t", "tmpfs", "-o", size, "chaos", str(folder)], check=True)
+
+
+def unmount_disk(folder: Path) -> None:
+    """What was stored on it is gone, but for what is open."""
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

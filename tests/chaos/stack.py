@@ -1,14 +1,14 @@
 """The Tarpon that suffers: three NATS servers, three orchestrators, some nodes, S3, and gates between them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
 from tests.chaos.clocks import Clock
 from tests.chaos.gates import Gate, Mode, owner_of
-from tests.chaos.namespace import has_disks, mount_disk
+from tests.chaos.namespace import has_disks, mount_disk, unmount_disk
 from tests.chaos.schedule import NATS_SERVERS, ORCHESTRATORS, node_names
 from tests.e2e.cluster import Cluster
 from tests.e2e.stack import Service
@@ -32,11 +32,6 @@ class Stack(Cluster):
         self.s3_gate = Gate(faulty_s3.port, lambda port: owner_of(port, self.pids))
         self.nats_gates = {name: [self._nats_gate(name, port) for port in self.nats_ports] for name in self.names}
         self._nodes = nodes
-        if has_disks():
-            for name in node_names(nodes):
-                mount_disk(root / name, mebibytes=NODE_DISK_MEBIBYTES)
-            for name in NATS_SERVERS:
-                mount_disk(root / name, mebibytes=NATS_DISK_MEBIBYTES)
         _allow_abort(self)
 
     @staticmethod
@@ -91,10 +86,26 @@ class Stack(Cluster):
         return self.root / name / "compute"
 
 
+@contextmanager
+def _disks(root: Path, *, nodes: int) -> Iterator[None]:
+    """Small ones of their own, for nodes and NATS servers, where that is possible. They are gone afterwards."""
+    sizes = dict.fromkeys(node_names(nodes), NODE_DISK_MEBIBYTES) | dict.fromkeys(NATS_SERVERS, NATS_DISK_MEBIBYTES)
+    mounted: list[Path] = []
+    try:
+        for name, mebibytes in sizes.items() if has_disks() else ():
+            mount_disk(root / name, mebibytes=mebibytes)
+            mounted.append(root / name)
+        yield
+    finally:
+        for folder in mounted:
+            unmount_disk(folder)
+
+
 @asynccontextmanager
 async def running(root: Path, s3: S3Server, *, nodes: int) -> AsyncIterator[Stack]:
     """Everything up and connected. What still runs at the end is killed."""
     async with FaultyS3(s3.endpoint).serving() as faulty_s3, AsyncExitStack() as gates:
+        gates.enter_context(_disks(root, nodes=nodes))
         stack = await asyncio.to_thread(partial(Stack, root, s3, faulty_s3, nodes=nodes))
         for gate in (stack.s3_gate, *(gate for each in stack.nats_gates.values() for gate in each)):
             await gates.enter_async_context(gate.serving())
