@@ -22,7 +22,7 @@ from tests.chaos.clocks import have_clocks
 from tests.chaos.jobs import plan_jobs
 from tests.chaos.report import report
 from tests.chaos.run import Outcome, Run
-from tests.chaos.schedule import NEEDS_CLOCK, NEEDS_DISK, Kind, plan_faults
+from tests.chaos.schedule import BETWEEN_SECONDS, NEEDS_CLOCK, NEEDS_DISK, Kind, plan_faults
 from tests.servers import start_weed
 
 VIOLATIONS = ("lost", "wrong", "stuck", "orphans")
@@ -51,7 +51,7 @@ def main() -> None:
 
 def _carry_out(arguments: argparse.Namespace, root: Path, kinds: frozenset[Kind]) -> Outcome:
     seed, seconds = arguments.seed, arguments.seconds
-    faults = plan_faults(seed, seconds, nodes=arguments.nodes, kinds=kinds)
+    faults = plan_faults(seed, seconds, nodes=arguments.nodes, kinds=kinds, between=arguments.between)
     jobs = plan_jobs(seed, seconds, per_second=arguments.jobs_per_second)
     tell(f"{len(faults)} faults and {len(jobs)} jobs in {seconds:g} s; everything is in {root}")
     begun = time.monotonic()
@@ -78,6 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of lines")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--jobs-per-second", type=float, default=3.2)
+    parser.add_argument("--between", type=float, default=BETWEEN_SECONDS, help="seconds between two faults on average")
     parser.add_argument("--kinds", default="", help="only these kinds of faults, separated by commas")
     parser.add_argument("--folder", type=Path, default=None, help="where the run's own folder is made")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a run without violations too")

@@ -13,6 +13,7 @@ MARK = "CHAOS_RUN"
 RESULT_PATH = "outputs"
 FILE = "data"
 SHARE_OF_LOST_ANSWERS = 0.08
+SHARE_OF_LONG_SLEEPS = 0.2
 MEBIBYTE = 1 << 20
 
 
@@ -92,7 +93,10 @@ def _plan(seed: int, number: int, at: float, dice: random.Random) -> JobPlan:
         case Shape.FAILING:
             return plan._replace(exit_code=dice.randint(1, 120))
         case Shape.SLEEPING:
-            return plan._replace(sleep_seconds=round(dice.uniform(1.0, 6.0), 1))
+            is_long = dice.random() < SHARE_OF_LONG_SLEEPS
+            return plan._replace(
+                sleep_seconds=round(dice.uniform(10.0, 25.0) if is_long else dice.uniform(1.0, 6.0), 1)
+            )
         case Shape.STOPPED:
             return plan._replace(sleep_seconds=60.0, stop_after=round(dice.uniform(0.0, 6.0), 1))
         case Shape.SMALL | Shape.LEAVING:

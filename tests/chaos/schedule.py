@@ -72,11 +72,13 @@ def node_names(count: int) -> tuple[str, ...]:
     return tuple(f"node-{number}" for number in range(count))
 
 
-def plan_faults(seed: int, seconds: float, *, nodes: int, kinds: Iterable[Kind] = Kind) -> tuple[Fault, ...]:
+def plan_faults(
+    seed: int, seconds: float, *, nodes: int, kinds: Iterable[Kind] = Kind, between: float = BETWEEN_SECONDS
+) -> tuple[Fault, ...]:
     """Every kind comes once before any comes again; no process suffers two at once; all are over after `seconds`."""
     dice = random.Random(f"{seed}/faults")
     known = sorted(kinds)
-    between = min(BETWEEN_SECONDS, 0.75 * seconds / max(1, len(known)))
+    between = min(between, 0.75 * seconds / max(1, len(known)))
     free_at = dict.fromkeys((*ORCHESTRATORS, *NATS_SERVERS, S3, *node_names(nodes)), 0.0)
     faults: list[Fault] = []
     bag: list[Kind] = []
