@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from shared.aio import pipelined
 from shared.rest import execution_state_name
 from tests.chaos.jobs import MARK, JobPlan, contents
 from tests.chaos.load import JOBS, Client
+from tests.chaos.schedule import NATS_SERVERS
 from tests.chaos.stack import Stack
 
 AT_ONCE = 6
@@ -155,9 +156,20 @@ def objects(stack: Stack) -> dict[str, int]:
     return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
 
 
-def unfinished_uploads(stack: Stack) -> list[str]:
+def unfinished_uploads(stack: Stack) -> dict[str, str]:
+    """The keys of the objects of unfinished uploads, by the ids of these."""
     pages = stack.s3.client().get_paginator("list_multipart_uploads").paginate(Bucket=stack.bucket)
-    return [item["Key"] for page in pages for item in page.get("Uploads", [])]
+    return {item["UploadId"]: item["Key"] for page in pages for item in page.get("Uploads", [])}
+
+
+def are_stored(stack: Stack, texts: Collection[str]) -> set[str]:
+    """Which of these texts are in what the NATS servers have stored, as all that orchestrators know is."""
+    found: set[str] = set()
+    for name in NATS_SERVERS if texts else ():
+        for file in (stack.root / name).rglob("*.blk"):
+            content = file.read_bytes()
+            found |= {text for text in texts if text.encode() in content}
+    return found
 
 
 class Bucket:

@@ -26,7 +26,12 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """`plans` and `jobs` are by the id of the job, `problems` of results by the id of the execution."""
+    """`plans` and `jobs` are by the id of the job, `problems` of results by the id of the execution.
+
+    `uploads` are the keys of the objects of unfinished uploads, by the ids of these. Of those ids `known_uploads` were
+    stored by an orchestrator. Where the answer to the beginning of an upload is lost, nobody can know its id; what a
+    life-cycle rule is documented for.
+    """
 
     plans: Mapping[str, JobPlan]
     jobs: Mapping[str, Job]
@@ -35,7 +40,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     effects: Sequence[Effect]
     known_jobs: Collection[str]
     objects: Collection[str]
-    uploads: Sequence[str] = ()
+    uploads: Mapping[str, str] = {}
+    known_uploads: Collection[str] = ()
     left_on_nodes: Sequence[str] = ()
     processes: Mapping[int, str] = {}
     problems: Sequence[str] = ()
@@ -149,7 +155,9 @@ def _of_the_rest(seen: Seen) -> Iterator[Violation]:
     for key in seen.objects:
         if _execution_of(key) not in executions and not key.endswith(".tarpon-probe"):
             yield Violation(count="orphans", what=f"the object {key} belongs to no execution")
-    yield from (Violation(count="orphans", what=f"an upload of {key} was left unfinished") for key in seen.uploads)
+    for upload, key in seen.uploads.items():
+        if upload in seen.known_uploads:
+            yield Violation(count="orphans", what=f"an upload of {key} was left unfinished")
     yield from (Violation(count="orphans", what=f"a node has left {each}") for each in seen.left_on_nodes)
     for pid, line in seen.processes.items():
         yield Violation(count="orphans", what=f"process {pid} of a task is left: {line}")

@@ -115,6 +115,7 @@ class Run:
         plans = {load.accepted[plan.number]: plan for plan in self._jobs if plan.number in load.accepted}
         completed = [(plans[job.id], each) for job in described.values() for each in job.executions if _is_done(each)]
         self._tell(f"looking into {len(completed)} results")
+        uploads = await asyncio.to_thread(evidence.unfinished_uploads, stack)
         return Seen(
             plans=plans,
             jobs=described,
@@ -123,7 +124,8 @@ class Run:
             effects=evidence.read_effects(self.root / "effects"),
             known_jobs=known,
             objects=await asyncio.to_thread(evidence.objects, stack),
-            uploads=await asyncio.to_thread(evidence.unfinished_uploads, stack),
+            uploads=uploads,
+            known_uploads=await asyncio.to_thread(evidence.are_stored, stack, uploads),
             left_on_nodes=evidence.left_on_nodes(stack),
             processes=evidence.processes_of_tasks(self.id),
             problems=(*load.problems, *faults.problems, *_never_accepted(self._jobs, load)),
@@ -147,6 +149,7 @@ class Run:
             "overlaps": sum(len(overlaps(job, runs)) for job in seen.jobs.values()),
             "repeated_submissions": load.repeated,
             "unreferenced_objects": len(unreferenced(seen)),
+            "unknown_uploads": len(set(seen.uploads) - set(seen.known_uploads)),
             "services_ended_by_themselves": faults.exits,
             "failures_by_reason": dict(Counter(each.reason for each in executions if each.reason)),
             "faults_by_kind": dict(sorted(Counter(each.kind.value for each in faults.done).items())),

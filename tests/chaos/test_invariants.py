@@ -49,6 +49,7 @@ LOST = execution("e-0", "Failed", "NodeLost")
 AGAIN = execution("e-1")
 RIGHT = [
     seen(job(execution("e-1"))),
+    seen(job(execution("e-1")), uploads={"u-1": "results/j-1/e-1.tar.gz"}),
     seen(job(LOST, AGAIN), effects=ran("e-0", 0, 5, to_the_end=False) + ran("e-1", 7, 9)),
     seen(job(execution("e-1", "Cancelled"), state="Stopped"), stopped={"j-1"}),
     seen(job(execution("e-1", "Failed", "NodeLost"), execution("e-2", "Failed", "DiskFull"), state="Failed")),
@@ -77,7 +78,7 @@ WRONG: dict[str, tuple[str, Seen]] = {
     "a job came from nowhere": ("wrong", seen(job(AGAIN), known_jobs={"j-1", "j-2"})),
     "a process did wrong": ("wrong", seen(job(AGAIN), problems=["o0 did not stop"])),
     "an object belongs to nobody": ("orphans", seen(job(AGAIN), objects=["results/j-1/e-x.tar.gz"])),
-    "an upload is left": ("orphans", seen(job(AGAIN), uploads=["results/j-1/e-1.tar.gz"])),
+    "an upload is left": ("orphans", seen(job(AGAIN), uploads={"u-1": AGAIN.key}, known_uploads={"u-1"})),
     "a folder is left": ("orphans", seen(job(AGAIN), left_on_nodes=["node-0/executions/e-1"])),
     "a process is left": ("orphans", seen(job(AGAIN), processes={5: "sleep 600"})),
 }
