@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -48,6 +49,7 @@ class Faults:
         self._tell = tell
         self._seed = seed
         self._meant_to_be_down: set[str] = set()
+        self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._begun = time.monotonic()
 
     async def follow(self, faults: tuple[Fault, ...]) -> None:
@@ -68,11 +70,13 @@ class Faults:
                     await asyncio.to_thread(service.start)
 
     async def _commit(self, fault: Fault) -> None:
-        self._note(f"fault {fault.number}: {fault}")
-        async with self._suffered(fault):
-            self.done.append(fault)
-            await asyncio.sleep(fault.seconds)
-        self._note(f"healed {fault.number}: {fault.kind} of {fault.target}")
+        """A fault that took longer to heal than planned, as an orderly stop may, delays the next one of its target."""
+        async with self._one_at_a_time[fault.target]:
+            self._note(f"fault {fault.number}: {fault}")
+            async with self._suffered(fault):
+                self.done.append(fault)
+                await asyncio.sleep(fault.seconds)
+            self._note(f"healed {fault.number}: {fault.kind} of {fault.target}")
 
     def _note(self, text: str) -> None:
         self.timeline.append(Happened(round(time.monotonic() - self._begun, 2), text))

@@ -10,9 +10,9 @@ from tests.chaos.evidence import Effect, Execution, Job
 from tests.chaos.jobs import JobPlan
 
 EXPLAINED = frozenset(
-    {FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED, FailureReason.DISK_FULL, FailureReason.REJECTED_BY_NODE}
+    {FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED, FailureReason.DISK_FULL, "JournalNotWritten"}
 )
-"""For what an execution may fail because of the faults; if each attempt of a part failed so, the job may fail."""
+"""Why an execution may fail, or be refused, because of the faults; if each attempt of a part did, the job may fail."""
 LOST = frozenset({FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED})
 """After which another attempt may begin although the first one's task may still run, on a node nobody hears of."""
 

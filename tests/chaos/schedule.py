@@ -13,6 +13,8 @@ BETWEEN_SECONDS = 5.0
 """From one fault to the next on average, where the run is long enough for every kind."""
 GAP_SECONDS = 2.0
 """How long a process is left alone after it was healed."""
+STOP_SECONDS = 18.0
+"""How long a node may take to stop in good order."""
 SKEWS_HOURS = (-26.0, -6.0, -2.0, -0.5, 0.5, 2.0, 6.0, 26.0)
 
 
@@ -93,7 +95,8 @@ def plan_faults(
             lasts = min(_lasts(dice, seconds), seconds - at)
             hours = dice.choice(SKEWS_HOURS) if kind in NEEDS_CLOCK else 0.0
             faults.append(Fault(len(faults), round(at, 3), kind, target, round(lasts, 3), hours))
-            free_at[target] = at + lasts + min(GAP_SECONDS, between)
+            ending = min(STOP_SECONDS, seconds / 10) if kind is Kind.NODE_TERMINATE else 0.0
+            free_at[target] = at + lasts + ending + min(GAP_SECONDS, between)
         at += between * dice.uniform(0.5, 1.5)
     return tuple(faults)
 
