@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix docs bench clean
+.PHONY: help setup demo test chaos check fix docs bench clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(VENV)/.demo ## Run a job on a stack of its own on this machine and print
 
 test: $(VENV)/.develop ## Run all tests
 	@$(RUN)/python -m pytest
+
+chaos: $(VENV)/.develop ## Let everything fail at random under load (SECONDS=3600, SEED=any) and judge what came of it
+	@$(RUN)/python -m tests.chaos --json --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.develop ## Check style, types and who imports whom
 	@$(RUN)/ruff check

@@ -36,8 +36,11 @@ from shared.signed_url import Grant
 from shared.transport import Connection
 
 REQUEST_SECONDS = 10.0
-COMPLETE_SECONDS = 300.0
-"""S3 may take minutes to put many parts together."""
+COMPLETE_SECONDS = 30.0
+"""S3 may take minutes to put many parts together; who asks again meanwhile is answered when that is done.
+
+Not longer, because with an orchestrator that dies or gives up its lease the question is lost.
+"""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 PARTS_AT_ONCE = 16

@@ -58,7 +58,7 @@ async def errors_as_answers(request: web.Request, handler: Handler) -> web.Strea
         async with asyncio.timeout(WRITE_SECONDS):
             await response.prepare(request)
             await response.write_eof()
-    except TimeoutError:
+    except (TimeoutError, ConnectionError):  # the reader is too slow, or has gone
         if request.transport is not None:
             request.transport.abort()
     return response

@@ -4,6 +4,9 @@ An upload in parts is begun and completed here. Its id is in the execution's rec
 so that another orchestrator goes on with it and what is left of it can be aborted.
 """
 
+import asyncio
+from weakref import WeakValueDictionary
+
 import msgspec
 
 from orchestrator.abandoned_uploads import AbandonedUploads
@@ -55,6 +58,7 @@ class Grants:
         self._store = store
         self._locations = locations
         self._abandoned = abandoned
+        self._completing: WeakValueDictionary[ExecutionId, asyncio.Lock] = WeakValueDictionary()
 
     async def archive(self, location: Location) -> SignedUrl:
         """The right to PUT this archive. Raises StorageUnavailable if nothing can be signed at present."""
@@ -142,18 +146,20 @@ class Grants:
             return UploadLost(message="Another upload has been begun since.")
         if not 1 <= len(request.etags) <= MAX_PARTS or any(len(each) > MAX_ETAG_CHARACTERS for each in request.etags):
             raise GrantRefused("The list of parts makes no sense.")
-        end = await self._locations.complete_multipart(location, record.upload_id, request.etags)
-        match end:
-            case Completed(exists):
-                if exists:
-                    await self._leave(record)
-                return UploadCompleted()
-            case Lost(why):
-                # It may have been completed, and the answer lost.
-                facts = await self._locations.head(location)
-                if isinstance(facts, ObjectFacts) and facts.etag == md5_of_parts(request.etags):
+        # S3 may take minutes, and a node asks again before that: it then finds the upload completed.
+        async with self._completing.setdefault(record.id, asyncio.Lock()):
+            end = await self._locations.complete_multipart(location, record.upload_id, request.etags)
+            match end:
+                case Completed(exists):
+                    if exists:
+                        await self._leave(record)
                     return UploadCompleted()
-                return UploadLost(message=why)
+                case Lost(why):
+                    # It may have been completed, and the answer lost.
+                    facts = await self._locations.head(location)
+                    if isinstance(facts, ObjectFacts) and facts.etag == md5_of_parts(request.etags):
+                        return UploadCompleted()
+                    return UploadLost(message=why)
 
     async def _leave(self, before: ExecutionRecord) -> None:
         """Note that nothing comes of the upload. Raises RevisionConflict where the record moves: asked again, it is."""

@@ -8,6 +8,7 @@ documentation asks of a user, s3:PutObject and s3:GetObject under one prefix, an
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -32,6 +33,8 @@ LOG_TAIL_BYTES = 8 * 1024
 # Where the shared files of the AWS tools are looked for, so that the user's own ones never matter.
 NO_FILE = os.devnull
 _READY_BUCKET = "is-ready"
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FIRST_PORT = 10_240
 
 
 class S3ServerFailed(Unavailable):
@@ -176,12 +179,29 @@ class SeaweedFS:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that were free a moment ago, all different."""
+    """Loopback ports that were free a moment ago, all different, and none that outgoing connections are given.
+
+    Else a client that tries to reach a server that is away could be given that server's port, and keep it.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
+        sockets: list[socket.socket] = []
+        while len(sockets) < count:
+            each = stack.enter_context(socket.socket())
+            try:
+                each.bind((HOST, _candidate()))
+            except OSError:
+                continue
+            sockets.append(each)
         return [each.getsockname()[1] for each in sockets]
+
+
+def _candidate() -> int:
+    """See ip(7) on ip_local_port_range; 0 has the system choose, where its own range leaves too little."""
+    try:
+        below = int(_OUTGOING_PORTS.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return 0
+    return _FIRST_PORT + secrets.randbelow(below - _FIRST_PORT) if below >= 2 * _FIRST_PORT else 0
 
 
 def aws_environment(keys: Keys | None = None) -> dict[str, str]:

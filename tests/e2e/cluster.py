@@ -90,21 +90,27 @@ class Cluster:
         (self.root / "tarpon-accounts.conf").write_text(accounts)
         ports = free_ports(SIZE)
         routes = ", ".join(f'"nats://{HOST}:{port}"' for port in ports)
-        return [f'cluster {{ name: tarpon, host: "{HOST}", port: {port}, routes: [ {routes} ] }}' for port in ports]
+        # Clients are given all addresses, and are told none, so that they come in by those that they were given.
+        block = f'cluster {{{{ name: tarpon, no_advertise: true, host: "{HOST}", port: {{}}, routes: [ {routes} ] }}}}'
+        return [block.format(port) for port in ports]
 
     def _nats_server(self, number: int, routes: str) -> Service:
         name = f"nats-{number}"
         config = self.root / f"{name}.conf"
         config.write_text(
             f'server_name: {name}\nhost: "{HOST}"\nport: {self.nats_ports[number]}\n'
-            f'jetstream {{ store_dir: "{self.root / name}", sync_interval: always }}\n{routes}\n'
+            f'jetstream {{ store_dir: "{self.root / name}", sync_interval: always, max_file_store: 8GB }}\n{routes}\n'
             'include "tarpon-accounts.conf"\n'
         )
         return Service([find_program(), "-c", str(config)], _plain_environment(), self.root / f"{name}.log")
 
-    @property
-    def nats_urls(self) -> str:
+    def nats_urls(self, name: str) -> str:  # a subclass gives each its own ways there
+        """How the process of this name reaches the NATS servers."""
         return ",".join(f"nats://{HOST}:{port}" for port in self.nats_ports)
+
+    def environment(self, name: str) -> dict[str, str]:  # as above
+        """What the process of this name finds in its environment, beside the keys of S3."""
+        return _plain_environment()
 
     def start(self, *, computes: int = 2) -> None:
         for server in self.nats:
@@ -118,12 +124,11 @@ class Cluster:
         for number in range(computes):
             self.start_compute(f"node-{number}")
 
-    def _orchestrator(self, name: str, port: int) -> Orchestrator:
+    def orchestrator_settings(self, name: str) -> dict[str, str]:
         secrets = self.root / "shared" / "secrets"
-        values = {
+        return {
             "DataDir": str(self.root / name),
-            "API.Port": str(port),
-            "Orchestrator.NATS.Servers": self.nats_urls,
+            "Orchestrator.NATS.Servers": self.nats_urls(name),
             "Orchestrator.NATS.IssuerSeedFile": str(secrets / "issuer.nkey"),
             "Orchestrator.NATS.NKeyFile": str(secrets / "orchestrator.nkey"),
             "Orchestrator.NATS.IntegrationSecretFile": str(secrets / "integration.secret"),
@@ -133,22 +138,27 @@ class Cluster:
             "Publishers.Types.S3Managed.Region": REGION,
             "Publishers.Types.S3Managed.Endpoint": self.s3.endpoint,
         }
+
+    def _orchestrator(self, name: str, port: int) -> Orchestrator:
+        values = self.orchestrator_settings(name) | {"API.Port": str(port)}
         command = [sys.executable, "-m", "tarpon", "serve", "--orchestrator", *_flags(values)]
-        environment = _plain_environment() | self.s3.environment()
+        environment = self.environment(name) | self.s3.environment()
         return Orchestrator(name, port, command, environment, self.root / f"{name}.log")
 
-    def start_compute(self, name: str) -> None:
-        values = {
+    def node_settings(self, name: str) -> dict[str, str]:
+        return {
             "DataDir": str(self.root / name),
             "NameProvider": name,
-            "Compute.Orchestrators": self.nats_urls,
+            "Compute.Orchestrators": self.nats_urls(name),
             "Compute.Auth.TokenFile": str(self.root / "shared" / "secrets" / "join.secret"),
             "Compute.Heartbeat.Interval": "1s",
             "Compute.DrainTimeout": "0s",
             "Engines.Types.Process.Enabled": "true",
         }
-        command = [str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(values)]
-        self.computes[name] = Service(command, _plain_environment(), self.root / f"{name}.log")
+
+    def start_compute(self, name: str) -> None:
+        command = [str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(self.node_settings(name))]
+        self.computes[name] = Service(command, self.environment(name), self.root / f"{name}.log")
         self.computes[name].start()
         for orchestrator in self.orchestrators:
             wait_until(

@@ -10,8 +10,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from orchestrator import api, api_errors, api_requests
+from orchestrator.api_routes import Handler
 from shared.config import Api as ApiSettings
 from shared.config import Auth, Config, Nats, Orchestrator
 from shared.rest import BASE_PATH
@@ -208,6 +210,28 @@ async def test_a_reader_that_does_not_read_its_answer_is_given_up(fed: FedApi, m
     await eventually(lambda: fed.connections() == 0)
     writer.transport.abort()
     assert (await fed.ask(f"{JOBS}?limit=1")).status == 200
+
+
+async def test_a_reader_that_goes_before_its_answer_is_no_error(
+    fed: FedApi, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[web.Request] = []
+    gone, real = asyncio.Event(), api_errors._answered
+
+    async def answered_late(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asked.append(request)
+        await gone.wait()
+        return await real(request, handler)
+
+    monkeypatch.setattr(api_errors, "_answered", answered_late)
+    _, writer = await asyncio.open_connection(HOST, fed.port)
+    writer.write(f"GET {JOBS} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    await eventually(lambda: asked)
+    writer.transport.abort()
+    await eventually(lambda: asked[0].transport is None)
+    gone.set()
+    assert (await fed.ask(f"{JOBS}?limit=1")).status == 200
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 async def test_headers_beyond_any_reason_are_refused(fed: FedApi) -> None:

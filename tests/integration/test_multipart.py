@@ -26,6 +26,7 @@ from shared.messages import (
     PartsRequest,
     RequestRefused,
     UploadBegun,
+    UploadCompleted,
     UploadLost,
     UploadRequest,
 )
@@ -321,6 +322,25 @@ async def test_of_two_beginnings_at_once_one_is_kept_and_the_other_aborted(desk:
     (other,) = (answer for task in tasks if isinstance(answer := task.result(), RequestRefused))
     assert (kept.upload_id, other.retryable) == (desk.record.upload_id, True)
     await eventually(lambda: desk.uploads() == [desk.record.upload_id])
+
+
+async def test_a_completion_that_is_asked_for_again_meanwhile_is_made_once(desk: Publishing) -> None:
+    upload_id, body, release = await begin(desk), b"a part", asyncio.Event()
+    stored = desk.client.upload_part(
+        Bucket=desk.bucket.settings.bucket, Key=desk.object_key, UploadId=upload_id, PartNumber=1, Body=body
+    )
+    asked = CompleteUpload(execution_id=desk.execution, upload_id=upload_id, etags=(stored["ETag"].strip('"'),))
+    desk.s3.plan(Kind.COMPLETE, Fault(hold=release))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        first = group.create_task(desk.ask(asked), name="first")
+        await eventually(lambda: desk.s3.of(Kind.COMPLETE))
+        second = group.create_task(desk.ask(asked), name="second")
+        await eventually(lambda: desk.requests(CompleteUpload) == 2)
+        assert len(desk.s3.of(Kind.COMPLETE)) == 1
+        release.set()
+    assert isinstance(first.result(), UploadCompleted)
+    assert isinstance(second.result(), UploadCompleted)
+    assert await asyncio.to_thread(desk.stored) == body
 
 
 async def test_an_upload_that_was_lost_is_replaced_and_aborted(desk: Publishing) -> None:

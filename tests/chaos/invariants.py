@@ -1,0 +1,174 @@
+"""What must be true after all is over, whatever happened: a pure judgement of what was seen (no tests in here)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import msgspec
+
+from shared.states import FailureReason
+from tests.chaos.evidence import Effect, Execution, Job
+from tests.chaos.jobs import JobPlan
+
+EXPLAINED = frozenset(
+    {FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED, FailureReason.DISK_FULL, "JournalNotWritten"}
+)
+"""Why an execution may fail, or be refused, because of the faults; if each attempt of a part did, the job may fail."""
+LOST = frozenset({FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED})
+"""After which another attempt may begin although the first one's task may still run, on a node nobody hears of."""
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """`count` is the name of the number in the run's answer to which it belongs."""
+
+    count: str
+    what: str
+    job: str = ""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """`plans` and `jobs` are by the id of the job, `problems` of results by the id of the execution.
+
+    `uploads` are the keys of the objects of unfinished uploads, by the ids of these. Of those ids `known_uploads` were
+    stored by an orchestrator. Where the answer to the beginning of an upload is lost, nobody can know its id; what a
+    life-cycle rule is documented for.
+    """
+
+    plans: Mapping[str, JobPlan]
+    jobs: Mapping[str, Job]
+    stopped: Collection[str]
+    result_problems: Mapping[str, str]
+    effects: Sequence[Effect]
+    known_jobs: Collection[str]
+    objects: Collection[str]
+    uploads: Mapping[str, str] = {}
+    known_uploads: Collection[str] = ()
+    left_on_nodes: Sequence[str] = ()
+    processes: Mapping[int, str] = {}
+    problems: Sequence[str] = ()
+    """What processes and answers did that they must not."""
+
+
+def violations(seen: Seen) -> Iterator[Violation]:
+    runs = Runs(seen.effects)
+    for job_id, plan in seen.plans.items():
+        job = seen.jobs[job_id]
+        yield from _of_state(job, plan, is_stopped=job_id in seen.stopped)
+        yield from _of_results(job, plan, seen)
+        yield from _of_runs(job, runs)
+    yield from _of_the_rest(seen)
+
+
+def _of_state(job: Job, plan: JobPlan, *, is_stopped: bool) -> Iterator[Violation]:
+    if job.state == "":
+        yield Violation(count="lost", what="an accepted job is unknown", job=job.id)
+    elif job.state not in {"Completed", "Failed", "Stopped"}:
+        yield Violation(count="stuck", what=f"a job is still {job.state}", job=job.id)
+    elif any(each.is_live for each in job.executions):
+        yield Violation(count="stuck", what="an execution of a job that has ended is live", job=job.id)
+    elif is_stopped and job.state != "Stopped":
+        yield Violation(count="wrong", what=f"a job that was stopped is {job.state}", job=job.id)
+    elif not is_stopped and job.state == "Stopped" and plan.stop_after is None:
+        yield Violation(count="wrong", what="a job is Stopped that nobody has stopped", job=job.id)
+    elif job.state == "Failed" and not is_explained(job):
+        yield Violation(count="wrong", what="a job failed for a reason that no fault explains", job=job.id)
+
+
+def is_explained(job: Job) -> bool:
+    """Whether each attempt of some part was lost to faults."""
+    parts = _by_partition(job).values()
+    return any(each and all(one.reason in EXPLAINED for one in each) for each in parts)
+
+
+def _of_results(job: Job, plan: JobPlan, seen: Seen) -> Iterator[Violation]:
+    for partition, executions in _by_partition(job).items():
+        completed = [each for each in executions if each.state == "Completed"]
+        if len(completed) > 1:
+            yield Violation(count="wrong", what=f"part {partition} was completed {len(completed)} times", job=job.id)
+        for each in completed:
+            if problem := seen.result_problems.get(each.id, ""):
+                yield Violation(count="wrong", what=problem, job=job.id)
+    if job.state == "Completed":
+        done = {each.partition for each in job.executions if each.state == "Completed"}
+        if done != set(range(plan.parts)):
+            yield Violation(count="wrong", what=f"the parts that are completed are {sorted(done)}", job=job.id)
+
+
+def _by_partition(job: Job) -> dict[int, list[Execution]]:
+    found: dict[int, list[Execution]] = defaultdict(list)
+    for each in job.executions:
+        found[each.partition].append(each)
+    return found
+
+
+# ---- what tasks told themselves -----------------------------------------------------------------------------------
+
+
+class Runs:
+    """When the task of each execution ran: how often it began, and from when to when it was seen."""
+
+    def __init__(self, effects: Sequence[Effect]) -> None:
+        self.starts = Counter(each.execution for each in effects if each.what == "start")
+        self.ended = {each.execution for each in effects if each.what == "end"}
+        self.spans: dict[str, tuple[int, int]] = {}
+        for each in effects:
+            first, last = self.spans.get(each.execution, (each.at, each.at))
+            self.spans[each.execution] = min(first, each.at), max(last, each.at)
+
+    def overlap(self, one: Execution, other: Execution) -> bool:
+        if one.id not in self.spans or other.id not in self.spans:
+            return False
+        (begun, ended), (other_begun, other_ended) = self.spans[one.id], self.spans[other.id]
+        return begun < other_ended and other_begun < ended
+
+
+def _of_runs(job: Job, runs: Runs) -> Iterator[Violation]:
+    for each in job.executions:
+        if runs.starts[each.id] > 1:
+            yield Violation(count="wrong", what=f"the task of {each.id} began {runs.starts[each.id]} times", job=job.id)
+        if each.state == "Completed" and each.id not in runs.ended:
+            yield Violation(count="wrong", what=f"{each.id} is completed and its task did not end", job=job.id)
+    for one, other in overlaps(job, runs):
+        if not (one.reason in LOST or other.reason in LOST):
+            yield Violation(count="wrong", what=f"{one.id} and {other.id} ran at the same time", job=job.id)
+
+
+def overlaps(job: Job, runs: Runs) -> list[tuple[Execution, Execution]]:
+    """Executions of one part whose tasks ran at the same time."""
+    return [
+        (one, other)
+        for executions in _by_partition(job).values()
+        for number, one in enumerate(executions)
+        for other in executions[number + 1 :]
+        if runs.overlap(one, other)
+    ]
+
+
+# ---- everything else ----------------------------------------------------------------------------------------------
+
+
+def _of_the_rest(seen: Seen) -> Iterator[Violation]:
+    for job in sorted(set(seen.known_jobs) - set(seen.plans)):
+        yield Violation(count="wrong", what="a job is known that nobody was told was accepted", job=job)
+    executions = {each.id for job in seen.jobs.values() for each in job.executions}
+    for each in sorted({effect.execution for effect in seen.effects} - executions):
+        yield Violation(count="wrong", what=f"a task ran for {each}, which is no execution")
+    for key in seen.objects:
+        if _execution_of(key) not in executions and not key.endswith(".tarpon-probe"):
+            yield Violation(count="orphans", what=f"the object {key} belongs to no execution")
+    for upload, key in seen.uploads.items():
+        if upload in seen.known_uploads:
+            yield Violation(count="orphans", what=f"an upload of {key} was left unfinished")
+    yield from (Violation(count="orphans", what=f"a node has left {each}") for each in seen.left_on_nodes)
+    for pid, line in seen.processes.items():
+        yield Violation(count="orphans", what=f"process {pid} of a task is left: {line}")
+    yield from (Violation(count="wrong", what=each) for each in seen.problems)
+
+
+def _execution_of(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".tar.gz").removesuffix(".index.json.gz")
+
+
+def unreferenced(seen: Seen) -> list[str]:
+    """Objects of executions that did not complete: legitimate, because a node can only PUT, but worth a number."""
+    completed = {each.id for job in seen.jobs.values() for each in job.executions if each.state == "Completed"}
+    return [key for key in seen.objects if _execution_of(key) not in completed and not key.endswith(".tarpon-probe")]

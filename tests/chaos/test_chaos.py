@@ -1,0 +1,64 @@
+"""Real processes under load, while everything fails that can be made to fail: nothing is lost, wrong, stuck or left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.schedule import Kind
+from tests.e2e.stack import wait_until
+from tests.node_environment import ROOT, node_python
+
+SEED = "20"
+SECONDS = "35"
+COUNTS = ("lost", "wrong", "stuck", "orphans")
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    options = ["--seconds", SECONDS, "--seed", SEED, "--json", "--folder", str(folder), *more]
+    return [sys.executable, "-m", "tests.chaos", *options]
+
+
+@pytest.mark.timeout(400)
+def test_nothing_is_lost_wrong_stuck_or_left_whatever_fails(tmp_path: Path) -> None:
+    node_python()
+    done = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=380, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads(done.stdout)
+    assert [numbers[name] for name in COUNTS] == [0, 0, 0, 0]
+    assert numbers["jobs"] == numbers["completed"] + numbers["failed"] + numbers["stopped"] > 80
+    assert set(numbers["faults_by_kind"]) | set(numbers["unavailable"]) == set(Kind)
+    assert numbers["faults"] == sum(numbers["faults_by_kind"].values())
+    assert list(tmp_path.iterdir()) == [], "a run without violations leaves nothing"
+
+
+@pytest.mark.timeout(200)
+def test_a_run_that_is_interrupted_leaves_no_process(tmp_path: Path) -> None:
+    node_python()
+    with subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, text=True, cwd=ROOT) as run:
+        assert run.stderr is not None
+        while "jobs accepted" not in (line := run.stderr.readline()):
+            assert line, "it ended by itself"
+        run.send_signal(signal.SIGTERM)
+        run.stderr.read()
+        assert run.wait(60) == 128 + signal.SIGTERM
+    (folder,) = tmp_path.iterdir()
+    wait_until(lambda: not _processes_below(folder), within=20, what="all its processes have ended")
+
+
+def _processes_below(folder: Path) -> list[str]:
+    """The command lines that name the run's folder, which those of all its services and tasks do."""
+    found = []
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit() and int(each.name) != os.getpid():
+            try:
+                line = each.joinpath("cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if str(folder) in line:
+                found.append(line)
+    return found
