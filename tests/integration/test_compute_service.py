@@ -412,6 +412,31 @@ async def test_a_killed_node_tells_what_it_lost_and_leaves_no_process_behind(
     assert orchestrator.registrations[-1].held == (order.execution_id,)
 
 
+async def test_what_waits_for_a_slot_is_not_held_after_a_kill_and_can_be_offered_again(
+    orchestrator: Orchestrator, node: NodeProcess
+) -> None:
+    running = [assignment("sleep 1000") for _ in range(2)]
+    for order in running:
+        await orchestrator.order(order)
+        await orchestrator.fact(order.execution_id, ExecutionStarted)
+    await orchestrator.order(waiting := assignment("echo hello"))
+    await asyncio.to_thread(node.kill)
+    registered = len(orchestrator.registrations)
+    await asyncio.to_thread(node.start)
+    await eventually(lambda: len(orchestrator.registrations) > registered)
+    assert set(orchestrator.registrations[-1].held) == {order.execution_id for order in running}
+    assert isinstance(await orchestrator.order(waiting), Accepted)
+    assert (await orchestrator.fact(waiting.execution_id, TaskEnded)).output.stdout == "hello\n"
+    assert [type(fact) for fact in orchestrator.facts(waiting.execution_id)][:2] == [ExecutionStarted, TaskEnded]
+
+
+async def test_a_task_is_in_the_journal_before_it_runs(orchestrator: Orchestrator, node: NodeProcess) -> None:
+    journal = node.data_dir / "compute" / "journal.jsonl"
+    await orchestrator.order(order := assignment(f"cat {journal}"))
+    output = (await orchestrator.fact(order.execution_id, TaskEnded)).output.stdout
+    assert order.execution_id in output
+
+
 def _is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
