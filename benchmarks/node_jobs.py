@@ -209,7 +209,7 @@ def _start_node(folder: Path, bus: Bus) -> "subprocess.Popen[bytes]":
     }
     environment = {**os.environ, **{f"TARPON_{name}": str(value) for name, value in settings.items()}}
     command = os.environ.get("NODE_COMMAND", f"{sys.executable} -m tarpon").split()
-    with Path("/tmp/node_bench.log").open("wb") as log:
+    with (folder / "node.log").open("wb") as log:
         return subprocess.Popen([*command, "serve", "--compute"], env=environment, stdout=log, stderr=log)
 
 
