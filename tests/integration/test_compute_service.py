@@ -555,8 +555,9 @@ async def test_a_task_may_end_and_be_published_while_its_node_stops(
     orchestrator: Orchestrator, node: NodeProcess, s3_server: S3Server, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(node.terminate)
-    node.drain_seconds = 20.0
+    node.drain_seconds, known = 20.0, len(orchestrator.registrations)
     await asyncio.to_thread(node.start)
+    await eventually(lambda: len(orchestrator.registrations) > known)
     bucket = await asyncio.to_thread(s3_server.create_bucket)
     grant = signer(s3_server, bucket, "results/j-1/e-1.tar.gz")()
     go = tmp_path / "go"
