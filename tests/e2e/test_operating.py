@@ -79,7 +79,7 @@ def test_what_prometheus_is_told_is_what_has_happened(stack: Stack) -> None:
     for execution, job in zip(executions, jobs, strict=True):
         for log in (orchestrator.log, node.log):
             about = lines_about(log.read_text(), execution["ID"])
-            assert len(about) >= 2
+            assert about
             assert {line["job_id"] for line in about} == {job}
         assert {line["node_id"] for line in lines_about(orchestrator.log.read_text(), execution["ID"])} == {"node-a"}
 
