@@ -112,6 +112,7 @@ class Nodes:
         if registration.leaving:
             self._leave(node, present, now)
             present.kept = frozenset(registration.held)
+            self._model.wake.set()  # what it does not hold can begin elsewhere
         self._seen(node, present)
         held = frozenset(registration.held)
         live = self._model.live.get(node, {})

@@ -167,6 +167,13 @@ class TestLeaving:
         cluster.nodes.on_heartbeat(NODE, Heartbeat(session="s-1", leaving=True))
         assert cluster.nodes.never_to_begin() == []
 
+    def test_whoever_decides_is_woken_by_what_a_leaving_node_keeps(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.nodes.on_heartbeat(NODE, Heartbeat(session="s-1", leaving=True))
+        cluster.model.wake.clear()
+        cluster.nodes.on_registration(NODE, Registration(info=INFO, session="s-1", inventory=2, leaving=True))
+        assert cluster.model.wake.is_set()
+
 
 class TestDraining:
     def drain(self, cluster: Cluster, *, draining: bool = True) -> None:
