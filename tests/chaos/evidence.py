@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from compute.journal_file import FORGOTTEN, JournalFile
 from shared.aio import pipelined
 from shared.rest import execution_state_name
 from tests.chaos.jobs import MARK, JobPlan, contents
@@ -209,13 +210,15 @@ def _files(archive: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def left_on_nodes(stack: Stack) -> list[str]:
-    """Folders of executions, and damaged journal entries, that nodes have not removed."""
+    """What nodes have not forgotten: folders of executions, lines of their journals, damaged entries."""
     found = []
     for name in stack.computes:
+        folder = stack.root / name / "compute"
         for part in ("executions", "damaged"):
-            folder = stack.node_folder(name) / part
-            if folder.is_dir():
-                found += [f"{name}/{part}/{each.name}" for each in folder.iterdir()]
+            if (folder / part).is_dir():
+                found += [f"{name}/{part}/{each.name}" for each in (folder / part).iterdir()]
+        last = {line.name: line.content for line in JournalFile(folder / "journal.jsonl").read()}
+        found += [f"{name}/journal/{execution}" for execution in last if last[execution] != FORGOTTEN]
     return found
 
 

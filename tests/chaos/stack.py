@@ -67,6 +67,7 @@ class Stack(Cluster):
 
     def node_settings(self, name: str) -> dict[str, str]:
         return super().node_settings(name) | {
+            "Compute.DrainTimeout": "2s",
             "Compute.AllocatedCapacity.CPU": "2",
             "Compute.AllocatedCapacity.Memory": "4GB",
             "Compute.AllocatedCapacity.Disk": "100GB",
@@ -81,9 +82,6 @@ class Stack(Cluster):
 
     async def turn_s3(self, name: str, mode: Mode) -> None:
         await self.s3_gate.turn(name, mode)
-
-    def node_folder(self, name: str) -> Path:
-        return self.root / name / "compute"
 
 
 @contextmanager
