@@ -21,7 +21,6 @@ from shared.signed_url import Grant
 
 _log = logging.getLogger(__name__)
 
-_TROUBLE = {Phase.FAILED, Phase.CANCELLED}
 """Ends that have a line in the log at its usual level; the orchestrator has the history of all."""
 REMEMBERED = 10_000
 """How many forgotten ids are known, so that an offer that was delayed on its way does not run again."""
@@ -234,8 +233,7 @@ class Executions:
 
     async def _carry_out(self, execution: Execution) -> None:
         await self._supervisor.carry_out(execution)
-        level = logging.INFO if execution.entry.phase in _TROUBLE else logging.DEBUG
-        _log.log(level, "Execution %s is over: %s.", execution.id, execution.entry.phase.value, extra=execution.about)
+        _log.info("Execution %s is over: %s.", execution.id, execution.entry.phase.value, extra=execution.about)
         if execution.stop is Stop.SETTLED:
             self._drop(execution.id)
         if self._stopping:
