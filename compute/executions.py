@@ -21,7 +21,6 @@ from shared.signed_url import Grant
 
 _log = logging.getLogger(__name__)
 
-"""Ends that have a line in the log at its usual level; the orchestrator has the history of all."""
 REMEMBERED = 10_000
 """How many forgotten ids are known, so that an offer that was delayed on its way does not run again."""
 
