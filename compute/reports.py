@@ -22,7 +22,7 @@ from shared.ids import ExecutionId
 from shared.messages import AnyFact, ExecutionProgressed, Report, encode
 from shared.transport import Connection
 
-HOLD_SECONDS = 0.05
+HOLD_SECONDS = 0.1
 AT_ONCE = 4
 MOST_TOGETHER = 64
 MOST_BYTES_TOGETHER = 256 << 10

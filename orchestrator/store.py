@@ -207,8 +207,12 @@ class Store:
         """Take what is stored, of which `target` is the last, and what comes after it, until the feed breaks off."""
         was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= AWAY_SECONDS
         found: set[str] | None = set() if was_away else None
+        after = seen = 0 if was_away else self._watched
+        doubt = asyncio.Event()
 
         def take(message: Msg, sequence: int) -> None:
+            nonlocal seen
+            seen = sequence
             key, is_gone = message.subject.removeprefix(_PREFIX), is_removal(message.headers)
             if found is not None and not is_gone:
                 found.add(key)
@@ -216,7 +220,7 @@ class Store:
             if sequence >= target and not self.ready.is_set():  # others may write faster than it is ever all read
                 on_current()
 
-        def on_current() -> None:
+        def finish() -> None:
             nonlocal found
             if found is not None:
                 self.model.keep_only(found, target)
@@ -225,17 +229,45 @@ class Store:
             self._current_at = time.time()
             self._caught_up()
 
+        def on_current() -> None:
+            if seen >= target:
+                finish()
+            else:
+                doubt.set()
+
+        async def settle() -> None:
+            """The last messages up to `target` may be gone; or the server that feeds us has not heard of them yet."""
+            while True:
+                await doubt.wait()
+                doubt.clear()
+                following = await self._following(seen)
+                if following is None or following > target:
+                    finish()
+
         if not self.ready.is_set():
             self.model.begin_loading()
         feed = RecordFeed(
             self._connection.client,
             stream=_STREAM,
             subject=f"{_PREFIX}>",
-            after=0 if was_away else self._watched,
+            after=after,
             take=take,
             on_current=on_current,
         )
-        await feed.run()
+        await first_of(feed.run(), settle())
+
+    async def _following(self, sequence: int) -> int | None:
+        """The number of the first message after this one by the leader of the stream, whose word counts; None if none.
+
+        Raises nats.errors.Error, TimeoutError.
+        """
+        stream = self._connection.client.jetstream()
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                found = await heeding(stream.get_msg(_STREAM, seq=sequence + 1, subject=f"{_PREFIX}>", next=True))
+        except nats.js.errors.NotFoundError:
+            return None
+        return found.seq
 
     def _caught_up(self) -> None:
         if not self.ready.is_set():
