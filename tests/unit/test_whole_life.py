@@ -375,6 +375,7 @@ def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(see
         world.place(leader)
         for record in [each for each in world.executions if not each.state.is_terminal]:
             world.happen(leader, record.id, Told(fact=ENDED, publishes=False))
+            world.happen(leader, record.id, Told(fact=PUBLISHED, publishes=True, result=RESULT))
         planned = plan(wanted(leader.model, world.now), leader.nodes.fleet({}), limit=1)
         leader.model.touched.update(planned.touched)
         for job in planned.impossible:
