@@ -7,6 +7,7 @@ from nats.js.api import StreamConfig
 
 from orchestrator import removal_marks, store
 from orchestrator.model import Model
+from orchestrator.record_feed import RecordFeed
 from orchestrator.records import BindingRecord, NameRecord
 from orchestrator.store import LeadersStore, Store
 from shared import subjects
@@ -131,3 +132,40 @@ class TestRemovedRecords:
         await removal_marks.let_marks_expire(bus.client, "KV_old", timeout=5.0)
         config = (await bus.jetstream.stream_info("KV_old")).config
         assert (config.allow_msg_ttl, config.description) == (True, "ours")
+
+
+class HastyFeed(RecordFeed):
+    """As it is when a server feeds us that has not heard yet of what the others have stored."""
+
+    async def run(self) -> None:
+        self._on_current()
+        await asyncio.sleep(0.2)  # in which it may be believed
+        await super().run()
+
+
+class TestNewsThatComesTooEarly:
+    """A server that was away says that there is no more, and means: no more that it knows of."""
+
+    async def test_nothing_is_taken_for_read_that_is_on_its_way(
+        self, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with following(bus.connection) as mine:
+            await mine.create(KEY, BindingRecord(public_key="U"))
+            monkeypatch.setattr(store, "RecordFeed", HastyFeed)
+            async with other(bus) as connection, following(connection) as later:
+                assert later.model.bindings == {NODE: "U"}
+                await later.update(KEY, BindingRecord(public_key="U2"))
+
+    async def test_nothing_is_forgotten_that_is_on_its_way(self, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(store, "AWAY_SECONDS", 0.0)
+        forgotten: list[str] = []
+        async with other(bus) as connection, following(connection) as mine:
+            await mine.create(KEY, BindingRecord(public_key="U"))
+            monkeypatch.setattr(mine.model, "forget", lambda key, _: forgotten.append(key))
+            monkeypatch.setattr(store, "RecordFeed", HastyFeed)
+            number = connection.connections
+            await connection.client.close()
+            await connection.next_connection(number)
+            await mine.create(NAME, NameRecord(job_id=JobId("j-1")))
+            await mine.catch_up()  # by then the new feed has told of everything
+        assert forgotten == []
