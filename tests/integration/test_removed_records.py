@@ -161,6 +161,7 @@ class TestNewsThatComesTooEarly:
         forgotten: list[str] = []
         async with other(bus) as connection, following(connection) as mine:
             await mine.create(KEY, BindingRecord(public_key="U"))
+            await mine.catch_up()
             monkeypatch.setattr(mine.model, "forget", lambda key, _: forgotten.append(key))
             monkeypatch.setattr(store, "RecordFeed", HastyFeed)
             number = connection.connections
