@@ -21,7 +21,7 @@ from typing import Any
 from tests.node_environment import node_python
 from tests.servers import HOST, REGION, S3Server, free_ports, without_aws
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 POLL_SECONDS = 0.02
 TERMINAL = {"Completed", "Failed", "Stopped"}
