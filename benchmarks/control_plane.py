@@ -10,21 +10,29 @@ import argparse
 import json
 import os
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.process_meter import ProcessMeter
 from benchmarks.rig import Load, Rig, rig
 from benchmarks.running import end_on_sigterm, warn_of_load
 
 ENGINES = ("noop", "process")
 WARM_UP = 300
+LOOK_SECONDS = 1.0
 
 
 def main() -> None:
     end_on_sigterm()
     wanted = arguments().parse_args()
     warn_of_load()
-    with tempfile.TemporaryDirectory() as folder, rig(Path(folder), sink=wanted.sink, sync=wanted.sync) as made:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        rig(Path(folder), sink=wanted.sink, sync=wanted.sync, most_jobs=wanted.most_jobs) as made,
+    ):
         made.start_orchestrator()
         if wanted.stored:
             made.store_jobs(wanted.stored, job_of("process"))
@@ -48,6 +56,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--sync", choices=["always", "default"], default="default", help="when NATS syncs to disk")
     parser.add_argument("--in-flight", type=int, default=128)
     parser.add_argument("--warm-up", type=int, default=WARM_UP, help="jobs that are not counted")
+    parser.add_argument("--most-jobs", type=int, default=0, help="how many ended jobs are kept")
     parser.add_argument("--json", action="store_true")
     return parser
 
@@ -76,19 +85,45 @@ def measure(made: Rig, *, engine: str, jobs: int, in_flight: int, warm_up: int) 
         load.step()
         meter = made.meter(client=[load.pid])
         meter.begin()
-        answer = load.step()
+        with memory_over_time(meter) as course:
+            answer = load.step()
         seconds, memory = meter.seconds(), meter.memory_mib()
         states = load.step()
     finally:
         load.close()
-    if states != {"Completed": jobs}:
+    if set(states) != {"Completed"} or (states["Completed"] < jobs and not made.forgets):
         raise SystemExit(f"Of {jobs} jobs, the API says: {states}; the client: {answer}")
     return answer | {
         "cpu_us_per_job": {name: round(spent / jobs * 1e6) for name, spent in seconds.items()},
         "cpu_us_per_job_all": round(sum(seconds.values()) / jobs * 1e6),
         "rss_mib": memory,
+        "rss_mib_over_time": {name: thinned([each[name] for each in course]) for name in memory},
         "cpus": os.cpu_count(),
     }
+
+
+@contextmanager
+def memory_over_time(meter: ProcessMeter) -> Iterator[list[dict[str, float]]]:
+    """A look at the memory every second, taken in a thread."""
+    course, over = [meter.memory_mib()], threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            course.append(meter.memory_mib())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield course
+    finally:
+        over.set()
+        thread.join()
+
+
+def thinned(values: list[float], most: int = 11) -> list[float]:
+    """At most so many of them, evenly spread, with the first and the last."""
+    last = len(values) - 1
+    return [values[round(number * last / (most - 1))] for number in range(most)] if last >= most else values
 
 
 def show(answer: dict[str, Any], *, as_json: bool) -> None:

@@ -50,16 +50,19 @@ class DiscardingS3(S3Server):
 class Rig:
     """Started by `rig`; `root` is where its processes keep their files and logs."""
 
-    def __init__(self, root: Path, s3: S3Server, sync: str) -> None:
+    def __init__(self, root: Path, s3: S3Server, sync: str, most_jobs: int = 0) -> None:
         self.stack = Stack(root, s3)
-        self._sync = SYNC[sync]
+        self.forgets = most_jobs > 0
+        self._settings: dict[str, Any] = {"Orchestrator_NATS_SyncInterval": SYNC[sync]}
+        if most_jobs:
+            self._settings["Orchestrator_JobRetention_MaxJobs"] = str(most_jobs)
         self._simulated: list[subprocess.Popen[str]] = []
 
     def __repr__(self) -> str:
         return f"<Rig in {self.stack.root}>"
 
     def start_orchestrator(self) -> Service:
-        started = self.stack.start_orchestrator(Orchestrator_NATS_SyncInterval=self._sync, ready=False)
+        started = self.stack.start_orchestrator(**self._settings, ready=False)
         self.stack.wait_ready(within=READY_SECONDS)
         return started
 
@@ -154,15 +157,15 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, *, sink: str, sync: str) -> Iterator[Rig]:
-    """Nothing runs yet but S3."""
+def rig(folder: Path, *, sink: str, sync: str, most_jobs: int = 0) -> Iterator[Rig]:
+    """Nothing runs yet but S3. `most_jobs` is how many ended jobs are kept, 0 the default number."""
     s3 = start_weed(folder / "s3") if sink == "s3" else DiscardingS3(folder / "s3")
     if sink != "s3":
         s3.start()
     root = folder / "stack"
     root.mkdir()
     try:
-        made = Rig(root, s3, sync)
+        made = Rig(root, s3, sync, most_jobs)
         try:
             yield made
         except BaseException:
