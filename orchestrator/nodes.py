@@ -14,6 +14,7 @@ import msgspec
 from orchestrator.fleet import Candidate, Fleet
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord
+from orchestrator.rests import Rests
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, NodeId
 from shared.messages import Accepted, Heartbeat, Registration
@@ -58,6 +59,7 @@ class Nodes:
         self._started = clock()
         self._present: dict[NodeId, Presence] = {}
         self._fleet = Fleet()
+        self._rests = Rests()
         self._unreachable: dict[NodeId, dict[str, str]] = {}
         self._looked_at = -math.inf
 
@@ -159,6 +161,12 @@ class Nodes:
             present.average_run_seconds += weight * (run_seconds - present.average_run_seconds)
             if present.is_quick is not was_quick:
                 self._touch(node)
+            self._rests.worked(node)
+
+    def on_full_disk(self, node: NodeId) -> None:
+        """Give it nothing for a while."""
+        self._rests.begin(node, self._clock())
+        self._touch(node)
 
     def _leave(self, node: NodeId, present: Presence, now: float) -> None:
         """It takes nothing on any more, until a new session of it registers."""
@@ -207,6 +215,7 @@ class Nodes:
         if self._clock() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = self._clock()
             self._model.touched.update(node for node in self._fleet.nodes if not self._is_expected(node))
+        self._model.touched.update(self._rests.over(self._clock()))
         touched, self._model.touched = self._model.touched, set()
         for node in touched:
             if node in self._model.nodes and self._is_expected(node):
@@ -228,8 +237,9 @@ class Nodes:
             info=info,
             free=info.capacity.minus(used) if not overcommitted else Capacity(),
             queue_left=max(0, self._queue_capacity(node, info.queue_capacity) - overcommitted),
-            expected=draining or not self.is_registered(node),
+            expected=draining or node in self._rests or not self.is_registered(node),
             draining=draining,
+            resting=node in self._rests,
             unreachable=unreachable,
         )
 

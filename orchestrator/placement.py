@@ -192,8 +192,14 @@ def _impossible(wanted: Wanted, why: Mapping[NodeId, str]) -> str:
 
 def _waiting(wanted: Wanted, lane: Lane) -> str:
     if all(each.expected for each in lane.suitable.values()):
-        draining = [each.info.node_id for each in lane.suitable.values() if each.draining]
-        names = ", ".join((draining or [each.info.node_id for each in lane.some_suitable(3)])[:3])
-        return f"Waiting for node {names}, which is drained." if draining else f"Waiting for node {names} to connect."
+        return _waiting_for_nodes(lane)
     lacking = sorted({name for each in lane.some_suitable(MAX_LOOKED_AT) for name in wanted.resources.lacks(each.free)})
     return f"Waiting for free {' and '.join(lacking) or 'capacity'} on {len(lane.suitable)} suitable node(s)."
+
+
+def _waiting_for_nodes(lane: Lane) -> str:
+    draining = [each for each in lane.suitable.values() if each.draining]
+    resting = [each for each in lane.suitable.values() if each.resting]
+    what = ", which is drained" if draining else ", whose disk was full" if resting else " to connect"
+    names = ", ".join(each.info.node_id for each in (draining or resting or list(lane.some_suitable(3)))[:3])
+    return f"Waiting for node {names}{what}."

@@ -30,7 +30,8 @@ from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavail
 from shared.ids import NodeId, execution_key
 from shared.job_rules import NO_PUBLISHERS
 from shared.logs import about
-from shared.messages import OutputPublished, Report, TaskEnded, UnknownMessage
+from shared.messages import ExecutionFailed, OutputPublished, Report, TaskEnded, UnknownMessage
+from shared.states import FailureReason
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
@@ -256,6 +257,8 @@ class Reports:
         for fact in report.facts:
             if isinstance(fact, TaskEnded):
                 self._nodes.on_run(sender, fact.run_seconds)
+            elif isinstance(fact, ExecutionFailed) and fact.reason == FailureReason.DISK_FULL:
+                self._nodes.on_full_disk(sender)
 
     def __repr__(self) -> str:
         return f"<Reports, {self.set_aside} set aside>"

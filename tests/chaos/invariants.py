@@ -1,13 +1,13 @@
 """What must be true after all is over, whatever happened: a pure judgement of what was seen (no tests in here)."""
 
-from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
 from shared.states import FailureReason
-from tests.chaos.evidence import Effect, Execution, Job
+from tests.chaos.evidence import Effect, Job
 from tests.chaos.jobs import JobPlan
+from tests.chaos.task_runs import Runs, by_partition, overlaps
 
 EXPLAINED = frozenset(
     {FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED, FailureReason.DISK_FULL, "JournalNotWritten"}
@@ -53,7 +53,7 @@ def violations(seen: Seen) -> Iterator[Violation]:
     for job_id, plan in seen.plans.items():
         job = seen.jobs[job_id]
         yield from _of_state(job, plan, is_stopped=job_id in seen.stopped)
-        yield from _of_results(job, plan, seen)
+        yield from _of_results(job, plan, seen, runs)
         yield from _of_runs(job, runs)
     yield from _of_the_rest(seen)
 
@@ -75,17 +75,18 @@ def _of_state(job: Job, plan: JobPlan, *, is_stopped: bool) -> Iterator[Violatio
 
 def is_explained(job: Job) -> bool:
     """Whether each attempt of some part was lost to faults."""
-    parts = _by_partition(job).values()
+    parts = by_partition(job).values()
     return any(each and all(one.reason in EXPLAINED for one in each) for each in parts)
 
 
-def _of_results(job: Job, plan: JobPlan, seen: Seen) -> Iterator[Violation]:
-    for partition, executions in _by_partition(job).items():
+def _of_results(job: Job, plan: JobPlan, seen: Seen, runs: Runs) -> Iterator[Violation]:
+    for partition, executions in by_partition(job).items():
         completed = [each for each in executions if each.state == "Completed"]
         if len(completed) > 1:
             yield Violation(count="wrong", what=f"part {partition} was completed {len(completed)} times", job=job.id)
         for each in completed:
-            if problem := seen.result_problems.get(each.id, ""):
+            problem = seen.result_problems.get(each.id, "")
+            if problem and each.id not in runs.met_full_disk:
                 yield Violation(count="wrong", what=problem, job=job.id)
     if job.state == "Completed":
         done = {each.partition for each in job.executions if each.state == "Completed"}
@@ -93,32 +94,7 @@ def _of_results(job: Job, plan: JobPlan, seen: Seen) -> Iterator[Violation]:
             yield Violation(count="wrong", what=f"the parts that are completed are {sorted(done)}", job=job.id)
 
 
-def _by_partition(job: Job) -> dict[int, list[Execution]]:
-    found: dict[int, list[Execution]] = defaultdict(list)
-    for each in job.executions:
-        found[each.partition].append(each)
-    return found
-
-
 # ---- what tasks told themselves -----------------------------------------------------------------------------------
-
-
-class Runs:
-    """When the task of each execution ran: how often it began, and from when to when it was seen."""
-
-    def __init__(self, effects: Sequence[Effect]) -> None:
-        self.starts = Counter(each.execution for each in effects if each.what == "start")
-        self.ended = {each.execution for each in effects if each.what == "end"}
-        self.spans: dict[str, tuple[int, int]] = {}
-        for each in effects:
-            first, last = self.spans.get(each.execution, (each.at, each.at))
-            self.spans[each.execution] = min(first, each.at), max(last, each.at)
-
-    def overlap(self, one: Execution, other: Execution) -> bool:
-        if one.id not in self.spans or other.id not in self.spans:
-            return False
-        (begun, ended), (other_begun, other_ended) = self.spans[one.id], self.spans[other.id]
-        return begun < other_ended and other_begun < ended
 
 
 def _of_runs(job: Job, runs: Runs) -> Iterator[Violation]:
@@ -130,17 +106,6 @@ def _of_runs(job: Job, runs: Runs) -> Iterator[Violation]:
     for one, other in overlaps(job, runs):
         if not (one.reason in LOST or other.reason in LOST):
             yield Violation(count="wrong", what=f"{one.id} and {other.id} ran at the same time", job=job.id)
-
-
-def overlaps(job: Job, runs: Runs) -> list[tuple[Execution, Execution]]:
-    """Executions of one part whose tasks ran at the same time."""
-    return [
-        (one, other)
-        for executions in _by_partition(job).values()
-        for number, one in enumerate(executions)
-        for other in executions[number + 1 :]
-        if runs.overlap(one, other)
-    ]
 
 
 # ---- everything else ----------------------------------------------------------------------------------------------

@@ -18,11 +18,12 @@ from shared.aio import background
 from tests.chaos import evidence
 from tests.chaos.evidence import Execution
 from tests.chaos.faults import Faults, Happened
-from tests.chaos.invariants import Runs, Seen, Violation, overlaps, unreferenced, violations
+from tests.chaos.invariants import Seen, Violation, unreferenced, violations
 from tests.chaos.jobs import JobPlan
 from tests.chaos.load import Client, Load
 from tests.chaos.schedule import Fault
 from tests.chaos.stack import Stack, running
+from tests.chaos.task_runs import Runs, overlaps
 from tests.servers import S3Server
 from tests.waiting import eventually
 
@@ -149,6 +150,7 @@ class Run:
             "overlaps": sum(len(overlaps(job, runs)) for job in seen.jobs.values()),
             "repeated_submissions": load.repeated,
             "unreferenced_objects": len(unreferenced(seen)),
+            "tasks_that_met_a_full_disk": len(runs.met_full_disk),
             "unknown_uploads": len(set(seen.uploads) - set(seen.known_uploads)),
             "services_ended_by_themselves": faults.exits,
             "failures_by_reason": dict(Counter(each.reason for each in executions if each.reason)),

@@ -11,6 +11,7 @@ import time
 
 BEAT_SECONDS = 0.25
 LEFT_SECONDS = 600
+DISK_FULL = 28
 
 
 def main(effects: str, key: str, size: str, exit_code: str, sleep: str, leaves: str) -> None:  # noqa: PLR0917  # argv
@@ -22,9 +23,14 @@ def main(effects: str, key: str, size: str, exit_code: str, sleep: str, leaves: 
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(BEAT_SECONDS, left))
         tell(effects, "beat", key)
-    with open("outputs/data", "wb") as file:  # noqa: PTH123  # as little as possible is imported
-        file.write(hashlib.shake_256(f"{key}/{partition}".encode()).digest(int(size)))
-    print(f"part {partition} of {os.environ['TARPON_PARTITION_COUNT']}", flush=True)  # noqa: T201  # its output
+    content = hashlib.shake_256(f"{key}/{partition}".encode()).digest(int(size))
+    try:
+        with open("outputs/data", "wb") as file:  # noqa: PTH123  # as little as possible is imported
+            file.write(content)
+        os.write(1, f"part {partition} of {os.environ['TARPON_PARTITION_COUNT']}\n".encode())
+    except OSError:  # a full disk is also the task's to notice; what it leaves is not whole then
+        tell(effects, "full", key)
+        os._exit(DISK_FULL)
     tell(effects, "end", key)
     sys.exit(int(exit_code))
 

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from shared.states import FailureReason
 from tests.chaos.evidence import Effect, Execution, Job
-from tests.chaos.invariants import Runs, Seen, overlaps, unreferenced, violations
+from tests.chaos.invariants import Seen, unreferenced, violations
 from tests.chaos.jobs import JobPlan, Shape
+from tests.chaos.task_runs import Runs, overlaps
 
 PLAN = JobPlan(1, 0, 0.0, Shape.SMALL, 0)
 
@@ -55,6 +56,8 @@ RIGHT = [
     seen(job(execution("e-1", "Failed", "NodeLost"), execution("e-2", "Failed", "DiskFull"), state="Failed")),
     seen(job(execution("e-1"), execution("e-2", partition=1)), plan=PLAN._replace(parts=2)),
 ]
+MET_FULL_DISK = [Effect("start", "e-1", "1/0/0", 5, 0), Effect("full", "e-1", "1/0/0", 5, 1)]
+RIGHT.append(seen(job(execution("e-1")), effects=MET_FULL_DISK, result_problems={"e-1": "stdout is wrong"}))
 WRONG: dict[str, tuple[str, Seen]] = {
     "an accepted job is unknown": ("lost", seen(job(state=""))),
     "a job has not ended": ("stuck", seen(job(execution("e-1", "Running"), state="Running"))),

@@ -9,6 +9,7 @@ from orchestrator.fleet import Candidate
 from orchestrator.model import Model
 from orchestrator.nodes import QUICK_TASK_SECONDS, Nodes
 from orchestrator.records import ExecutionRecord, NodeRecord
+from orchestrator.rests import FIRST_SECONDS, LONGEST_SECONDS
 from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
@@ -197,6 +198,42 @@ class TestDraining:
         self.drain(cluster)
         cluster.register(session="s-2")
         assert cluster.candidate.draining
+
+
+class TestFullDisks:
+    def test_a_node_whose_disk_was_full_is_given_nothing_for_a_while(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.nodes.on_full_disk(NODE)
+        assert (cluster.candidate.expected, cluster.candidate.resting) == (True, True)
+        cluster.now += FIRST_SECONDS
+        assert (cluster.candidate.expected, cluster.candidate.resting) == (False, False)
+
+    def test_it_is_given_a_longer_rest_each_time_until_it_has_run_something(self, cluster: Cluster) -> None:
+        def rest() -> float:
+            cluster.nodes.on_full_disk(NODE)
+            cluster.nodes.on_full_disk(NODE)  # what else it was given at the same time
+            began = cluster.now
+            while cluster.candidate.resting:
+                cluster.now += 0.5
+                cluster.beat()
+            return cluster.now - began
+
+        cluster.register()
+        assert [rest() for _ in range(7)] == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_SECONDS, LONGEST_SECONDS]
+        cluster.nodes.on_run(NODE, 1.0)
+        assert rest() == FIRST_SECONDS
+
+    def test_what_still_ran_there_does_not_end_the_rest(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.nodes.on_full_disk(NODE)
+        cluster.nodes.on_run(NODE, 1.0)
+        assert cluster.candidate.resting
+
+    def test_whoever_decides_is_woken(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.model.wake.clear()
+        cluster.nodes.on_full_disk(NODE)
+        assert cluster.model.wake.is_set()
 
 
 class TestLiveness:

@@ -213,6 +213,12 @@ class TestWaiting:
         found = plan([wanted()], [candidate(expected=True, queue=5)], limit=NO_LIMIT)
         assert found == Plan(waiting={JobId("j-1"): "Waiting for node n-1 to connect."})
 
+    def test_what_is_waited_for_of_a_node_is_said(self) -> None:
+        resting, away = candidate("n-1", expected=True), candidate("n-2", expected=True)
+        resting.resting = True
+        found = plan([wanted()], [resting, away], limit=NO_LIMIT)
+        assert found.waiting == {"j-1": "Waiting for node n-1, whose disk was full."}
+
     def test_a_job_that_waits_for_capacity_says_which(self) -> None:
         candidates = [candidate("n-1", free=0.0), candidate("n-2", free=0.5), candidate("n-3", engines=())]
         found = plan([wanted()], candidates, limit=NO_LIMIT)

@@ -1,0 +1,42 @@
+"""Which nodes are given nothing for a while, because their disks were full.
+
+Such a node fails in a moment whatever it is given, so it always has room, and would go through every attempt of every
+job while the other nodes are busy or away for some seconds.
+"""
+
+from shared.ids import NodeId
+
+FIRST_SECONDS = 1.0
+LONGEST_SECONDS = 30.0
+
+
+class Rests:
+    """`now` are monotonic seconds. What is not told as over goes on resting."""
+
+    def __init__(self) -> None:
+        self._until: dict[NodeId, float] = {}
+        self._seconds: dict[NodeId, float] = {}
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._until
+
+    def begin(self, node: NodeId, now: float) -> None:
+        """Twice as long as the last time, if it has run nothing since; of what fails at once the first alone counts."""
+        if node not in self._until:
+            seconds = min(LONGEST_SECONDS, 2 * self._seconds.get(node, FIRST_SECONDS / 2))
+            self._seconds[node], self._until[node] = seconds, now + seconds
+
+    def worked(self, node: NodeId) -> None:
+        """It has run a task to its end, after its rest."""
+        if node not in self._until:
+            self._seconds.pop(node, None)
+
+    def over(self, now: float) -> list[NodeId]:
+        """Those that have rested for long enough, once."""
+        rested = [node for node, until in self._until.items() if until <= now]
+        for node in rested:
+            del self._until[node]
+        return rested
+
+    def __repr__(self) -> str:
+        return f"<Rests of {len(self._until)} nodes>"
