@@ -1,8 +1,22 @@
 """What time it is, for records: the one place where the orchestrator reads the wall clock."""
 
+import functools
 import time
+
+from orchestrator.steady_time import SteadyTime
 
 
 def now_ns() -> int:
-    """Nanoseconds since 1970."""
-    return time.time_ns()
+    """Nanoseconds since 1970, by a clock that does not follow the machine's where that jumps for some minutes."""
+    return _clock().now(time.time_ns(), _running())
+
+
+@functools.cache
+def _clock() -> SteadyTime:
+    """One for the process, as there is one clock on its wall."""
+    return SteadyTime(time.time_ns(), _running())
+
+
+def _running() -> int:
+    """Goes on while the machine is suspended, and is never set."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
