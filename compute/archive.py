@@ -18,6 +18,7 @@ import msgspec
 
 from compute.archive_index import ArchiveIndex
 from compute.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
+from compute.result_contents import ALL, Contents
 from compute.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from shared.aio import finish
 from shared.archive_index import BlockLine, EntryLine
@@ -96,12 +97,14 @@ class ArchiveStream:
     `part_bytes` may be made larger while the first part is the only one, with `enlarge`. OSError is raised where
     `root` itself cannot be read; whatever else cannot be read is in the summary's warnings. Leaving the block, also by
     cancellation, waits until the thread has stopped (at most for one block) and closes every file. `scratch` is a
-    folder for an index that is too large for memory.
+    folder for an index that is too large for memory. `contents` says what of `root` counts.
     """
 
-    def __init__(self, root: Path, threads: ArchiveThreads, *, part_bytes: int, scratch: Path) -> None:
+    def __init__(
+        self, root: Path, threads: ArchiveThreads, *, part_bytes: int, scratch: Path, contents: Contents = ALL
+    ) -> None:
         self._threads = threads
-        self._maker = _Maker(root, threads, part_bytes, scratch)
+        self._maker = _Maker(TarStream(root, contents), threads, part_bytes, scratch)
         self._making: asyncio.Future[Part] | None = None
 
     def __repr__(self) -> str:
@@ -164,8 +167,8 @@ class _Block(NamedTuple):
 class _Maker:
     """The synchronous side: one call makes one part, in whatever thread."""
 
-    def __init__(self, root: Path, threads: ArchiveThreads, part_bytes: int, scratch: Path) -> None:
-        self.tar = TarStream(root)
+    def __init__(self, tar: TarStream, threads: ArchiveThreads, part_bytes: int, scratch: Path) -> None:
+        self.tar = tar
         self.summary: ArchiveSummary | None = None
         self.index: ArchiveIndex | None = None
         self.stopping = False

@@ -46,7 +46,7 @@ async def disk_exceeded(
 async def _measured(workspace: Workspace) -> int:
     unwanted = threading.Event()
     try:
-        return await asyncio.to_thread(disk_bytes, (workspace.folder, workspace.result), unwanted)
+        return await asyncio.to_thread(disk_bytes, workspace.places, unwanted)
     finally:
         unwanted.set()
 

@@ -17,8 +17,10 @@ from compute.journal import Journal
 from compute.journal_entry import Entry, Happening, Phase
 from compute.process_mark import ProcessMark
 from compute.reports import Reports
+from compute.result_contents import Contents
+from compute.small_archive import SmallArchive
 from compute.upload import NotSent, Sent, Upload
-from compute.workspace import DISK_SECONDS
+from compute.workspace import DISK_SECONDS, Workspace
 from shared.aio import in_thread
 from shared.errors import TarponError
 from shared.ids import ExecutionId
@@ -52,7 +54,8 @@ _UNFINISHED = {Phase.ACCEPTED, Phase.STARTED}
 class Supervisor:
     """Carries executions out. `new_upload` makes the upload of a result folder, given whom to tell that it waits.
 
-    `disk_limit_bytes` is for tasks whose jobs name no limit; 0 is none.
+    `pack` makes the archive of a small one at once. `disk_limit_bytes` is for tasks whose jobs name no limit; 0 is
+    none.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Supervisor:
         environment: EnvironmentPolicy,
         reports: Reports,
         new_upload: Callable[[Execution, Callable[[str], None]], Upload],
+        pack: Callable[[Workspace, Contents], SmallArchive | None],
         disk_limit_bytes: int = 0,
     ) -> None:
         self._journal = journal
@@ -70,6 +74,7 @@ class Supervisor:
         self._environment = environment
         self._reports = reports
         self._new_upload = new_upload
+        self._pack = pack
         self._disk_limit_bytes = disk_limit_bytes
 
     async def carry_out(self, execution: Execution) -> None:
@@ -84,6 +89,7 @@ class Supervisor:
                 await self._fail(execution, *_node_problem(execution.id, error))
         finally:
             execution.release_slot()
+            execution.packed = None
             execution.activity = Activity.OVER
 
     def leaves(self, execution: Execution) -> bool:
@@ -114,7 +120,7 @@ class Supervisor:
         run = Run(
             execution_id=execution.id,
             task=assignment.task,
-            workspace=self._journal.workspace(execution.id),
+            workspace=self._journal.workspace(execution.entry),
             environment=self._environment.for_task(assignment),
             prepare=partial(self._prepare, execution),
             on_started=partial(self._started, execution, asyncio.get_running_loop()),
@@ -151,7 +157,7 @@ class Supervisor:
         """Blocks. The entry comes first, because from now on something of this execution may have to be ended."""
         execution.is_on_disk = True
         self._journal.put(execution.entry)
-        self._journal.workspace(execution.id).create(execution.entry.assignment.task.result_paths)
+        self._journal.workspace(execution.entry).create(execution.entry.assignment.task.result_paths)
 
     def _started(self, execution: Execution, loop: asyncio.AbstractEventLoop, process: ProcessMark | None) -> None:
         """In whatever thread the engine is; it may write to the disk only if `_prepare` did."""
@@ -185,15 +191,17 @@ class Supervisor:
     def _gather_files(self, execution: Execution, exit_code: int) -> None:
         """Blocks."""
         run_seconds = _seconds_since_start(execution.entry)
-        workspace = self._journal.workspace(execution.id)
+        workspace = self._journal.workspace(execution.entry)
         result_paths = execution.entry.assignment.task.result_paths
         if not execution.is_on_disk:
             execution.is_on_disk = True
             workspace.create(result_paths)
-        warnings = workspace.gather(result_paths, exit_code)
+        warnings = workspace.gather(result_paths)
         fact = TaskEnded(output=workspace.read_output(exit_code), run_seconds=run_seconds)
         ended = _moved(replace(execution.entry, warnings=warnings), Phase.ENDED, fact)
         self._journal.put(ended)
+        if ended.publishes:
+            execution.packed = self._pack(workspace, workspace.contents(*ended.ended))
         execution.entry = ended
 
     async def _publish(self, execution: Execution) -> None:
@@ -238,7 +246,7 @@ class Supervisor:
 
     async def _output_so_far(self, execution: Execution) -> RunOutput | None:
         try:
-            return await asyncio.to_thread(self._journal.workspace(execution.id).read_output, NO_EXIT_CODE)
+            return await asyncio.to_thread(self._journal.workspace(execution.entry).read_output, NO_EXIT_CODE)
         except OSError:
             return None
 
@@ -247,7 +255,7 @@ class Supervisor:
         if not execution.is_on_disk:
             return
         try:
-            await in_thread(self._journal.workspace(execution.id).discard, within=DISK_SECONDS)
+            await in_thread(self._journal.workspace(execution.entry).discard, within=DISK_SECONDS)
         except OSError as error:
             _log.warning("Files of execution %s cannot be removed: %s", execution.id, error)
 

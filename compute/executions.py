@@ -156,7 +156,7 @@ class Executions:
         if execution is None:
             return Rejected(reason="NotHeld", detail="The node does not hold this execution.")
         is_over = execution.activity in {Activity.PUBLISHING, Activity.OVER}
-        workspace = self._journal.workspace(execution.id)
+        workspace = self._journal.workspace(execution.entry)
         return await asyncio.to_thread(read_output, workspace, order, is_over=is_over)
 
     def cancel(self, execution_id: ExecutionId, reason: str) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from compute.grants import Grants
 from compute.journal_entry import Entry
 from compute.slots import Slot
+from compute.small_archive import SmallArchive
 from compute.upload import Upload
 from shared.ids import ExecutionId
 from shared.logs import about
@@ -42,6 +43,8 @@ class Execution:
         self.grants = grants
         self.activity = Activity.QUEUED
         self.upload: Upload | None = None
+        self.packed: SmallArchive | None = None
+        """The result, if it is small and waits for being sent."""
         self.stop: Stop | None = None
         self.stop_reason = ""
         self.is_on_disk = False

@@ -21,7 +21,7 @@ from compute import private_file
 from compute.journal_entry import DamagedEntry, Entry, encode_entry
 from compute.journal_file import LEAST_REWRITTEN_BYTES, JournalFile, forgetting_line, line
 from compute.journal_reading import read_journal
-from compute.workspace import Workspace, remove_tree
+from compute.workspace import Workspace, remove_execution, remove_tree
 from compute.write_batches import WriteBatches
 from shared.aio import settled
 from shared.ids import ExecutionId, is_safe_id
@@ -53,8 +53,8 @@ class Journal:
     def __repr__(self) -> str:
         return f"<Journal {self._root}, {len(self._entries)} entries>"
 
-    def workspace(self, execution_id: ExecutionId) -> Workspace:
-        return Workspace(self._root / execution_id)
+    def workspace(self, entry: Entry) -> Workspace:
+        return Workspace(self._root / entry.execution_id, has_paths=bool(entry.assignment.task.result_paths))
 
     def put(self, *entries: Entry) -> None:
         """Each is an execution's only one from now on. Raises OSError."""
@@ -88,6 +88,8 @@ class Journal:
             found = read_journal(self._file.read(), self._root)
             self._entries = found.entries
             self._file.rewrite(map(_line, self._entries.values()))
+            for entry in self._entries.values():
+                self.workspace(entry).take_over()
         found.forget_earlier()
         for folder in sorted(self._root.iterdir()):
             if folder.name not in found.entries and is_safe_id(folder.name) and folder.is_dir():
@@ -125,7 +127,7 @@ class Journal:
                 self._rewrite_if_large()
         for execution_id in execution_ids:
             try:
-                remove_tree(self._root / execution_id)
+                remove_execution(self._root / execution_id)
             except OSError as error:
                 told = "The folder of execution %s cannot be removed: %s"
                 _log.warning(told, execution_id, error, extra=about(execution=execution_id))

@@ -8,7 +8,7 @@ import msgspec
 from compute.process_mark import ProcessMark, boot_id
 from shared.ids import ExecutionId
 from shared.job_rules import NO_PUBLISHERS
-from shared.messages import AnyFact, Assignment
+from shared.messages import AnyFact, Assignment, TaskEnded
 
 
 class Phase(enum.StrEnum):
@@ -54,6 +54,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def publishes(self) -> bool:
         return self.assignment.task.publisher.type.lower() not in NO_PUBLISHERS
+
+    @property
+    def ended(self) -> tuple[int, float]:
+        """The exit code of a task that has ended by itself, and when that was."""
+        for each in reversed(self.happenings):
+            if isinstance(each.fact, TaskEnded):
+                return each.fact.output.exit_code, each.at
+        raise RuntimeError("The task has not ended.")
 
     @property
     def is_final(self) -> bool:

@@ -30,7 +30,8 @@ def sync_results(journal: Journal) -> None:
         if not (_waits(entry) and entry.boot_id):
             continue
         try:
-            _sync_tree(journal.workspace(entry.execution_id).result)
+            workspace = journal.workspace(entry)
+            _sync_tree(workspace.result, but=workspace.folder)
             journal.put_through(replace(entry, boot_id=""))
         except OSError as error:
             told = "The result of execution %s cannot be synced: %s"
@@ -41,9 +42,10 @@ def _waits(entry: Entry) -> bool:
     return entry.phase is Phase.ENDED and entry.publishes
 
 
-def _sync_tree(root: Path) -> None:
+def _sync_tree(root: Path, *, but: Path) -> None:
     """Links, sockets and devices have no content of their own. Raises OSError also where a task let nobody read."""
-    for folder, _, names in os.walk(root, onerror=_raise):
+    for folder, folders, names in os.walk(root, onerror=_raise):
+        folders[:] = [each for each in folders if Path(folder, each) != but]
         for path in (Path(folder, name) for name in names):
             if path.is_file() and not path.is_symlink():
                 _sync(path)

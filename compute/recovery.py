@@ -57,7 +57,7 @@ async def _failed(entry: Entry, journal: Journal, engines: Mapping[str, Engine],
         entry, phase=Phase.FAILED, process=None, happenings=(*entry.happenings, Happening(fact=fact, at=time.time()))
     )
     try:
-        await asyncio.to_thread(journal.workspace(entry.execution_id).discard)
+        await asyncio.to_thread(journal.workspace(entry).discard)
         await journal.write(failed)
     except OSError as error:
         told = "The journal of execution %s cannot be brought up to date: %s"

@@ -35,10 +35,13 @@ from compute.put import upload_session
 from compute.recovery import recover
 from compute.registration import Registrar
 from compute.reports import Reports
+from compute.result_contents import Contents
 from compute.slots import Slots
+from compute.small_archive import SmallArchive
 from compute.traces import Traces
 from compute.upload import Upload
 from compute.uploading import Uploading
+from compute.workspace import Workspace
 from shared import durable, subjects
 from shared.aio import background, finish
 from shared.config import Config
@@ -125,8 +128,20 @@ async def _serve(
     me = node.identity.node_id
 
     def new_upload(execution: Execution, on_waiting: Callable[[str], None]) -> Upload:
-        result = journal.workspace(execution.id).result
-        return Upload(execution.id, result, result.parent, execution.grants, uploading, on_waiting=on_waiting)
+        workspace = journal.workspace(execution.entry)
+        return Upload(
+            execution.id,
+            workspace.result,
+            workspace.root,
+            execution.grants,
+            uploading,
+            contents=workspace.contents(*execution.entry.ended),
+            packed=execution.packed,
+            on_waiting=on_waiting,
+        )
+
+    def pack(workspace: Workspace, contents: Contents) -> SmallArchive | None:
+        return uploading.small.pack(workspace.result, contents)
 
     reports = Reports(connection, subjects.node_reports(me))
     supervisor = Supervisor(
@@ -135,6 +150,7 @@ async def _serve(
         environment=node.offer.environment,
         reports=reports,
         new_upload=new_upload,
+        pack=pack,
         disk_limit_bytes=parse_bytes(config.compute.disk_limit),
     )
     async with background(reports=reports.run()) as group:

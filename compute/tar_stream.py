@@ -15,6 +15,7 @@ import stat
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
+from compute.result_contents import ALL, Contents, Written
 from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
 from shared.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
 
@@ -57,8 +58,10 @@ class TarStream:
     `entries`, `raw_bytes` (content of regular files), up to 100 `warnings` and their full number.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], contents: Contents = ALL) -> None:
         self._root = os.fsencode(root)
+        self._contents = contents
+        self._written = {each.name: each for each in contents.written}
         self._folders: list[_Folder] = []
         self._linked: dict[tuple[int, int], bytes] = {}
         self._pieces: list[bytes] = []
@@ -80,6 +83,7 @@ class TarStream:
 
     def blocks(self) -> Generator[bytes, None, None]:
         self._enter(os.open(self._root, _FOLDER), b"")
+        self._choose(self._folders[0])
         try:
             while self._folders:
                 folder = self._folders[-1]
@@ -121,6 +125,9 @@ class TarStream:
         if name in folder.files:
             return self._file(folder, name)
         path = folder.path + name
+        if not folder.path and name in self._written:
+            self._add_written(self._written[name])
+            return ()
         status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
             return self._file(folder, name)
@@ -136,6 +143,19 @@ class TarStream:
         else:
             self._leave_out_special(path)
         return ()
+
+    def _choose(self, root: _Folder) -> None:
+        """Of the root, what the contents name."""
+        if self._contents is not ALL:
+            there = set(filter(self._contents.has, root.names))
+            self._folders[0] = root._replace(
+                names=iter(sorted(there | self._written.keys())), files=root.files - self._written.keys()
+            )
+
+    def _add_written(self, file: Written) -> None:
+        size_bytes = len(file.content)
+        self._begin_file(file.name, file.mode, size_bytes, file.mtime)
+        self._put(file.content + padding(size_bytes))
 
     def _descend(self, folder: _Folder, name: bytes) -> None:
         path = folder.path + name
@@ -206,7 +226,9 @@ class TarStream:
         return content.ljust(size_bytes, b"\x00")
 
     def _add_file(self, path: bytes, status: os.stat_result) -> None:
-        size_bytes, mode, mtime = status.st_size, _mode(status), _mtime(status)
+        self._begin_file(path, _mode(status), status.st_size, _mtime(status))
+
+    def _begin_file(self, path: bytes, mode: int, size_bytes: int, mtime: int) -> None:
         self.entries += 1
         self.raw_bytes += size_bytes
         self._put(plain_file_header(path, mode, size_bytes, mtime))

@@ -18,6 +18,8 @@ from compute.grants import Grants, UploadIsLost, Urls
 from compute.multipart import MultipartUpload, PartRefused, TooLarge
 from compute.part_size import part_bytes_of
 from compute.put import Stored
+from compute.result_contents import ALL, Contents
+from compute.small_archive import SmallArchive
 from compute.uploading import PartBuffers, Uploading
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
@@ -55,7 +57,8 @@ class NotSent:
 class Upload:
     """The way of one result to the bucket. It never gives up because of time: the caller sets the deadline.
 
-    `root` is what is packed; `scratch` is the folder of the execution, for what has to outlive this process.
+    `root` is what is packed, of which the `contents` count, unless it is `packed`. `scratch` is the folder of the
+    execution, for what has to outlive this process.
     `on_waiting` is told why, when the result has not got on for a while.
     """
 
@@ -67,12 +70,16 @@ class Upload:
         grants: Grants,
         uploading: Uploading,
         *,
+        contents: Contents = ALL,
+        packed: SmallArchive | None = None,
         on_waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.trouble = grants.watcher = Trouble(on_waiting, uploading.queued, uploading.totals)
         self._execution_id = execution_id
         self._root = root
         self._scratch = scratch
+        self._contents = contents
+        self._packed = packed
         self._grants = grants
         self._uploading = uploading
 
@@ -115,29 +122,43 @@ class Upload:
 
     async def _pack_and_send(self, lost: str) -> Sent:
         shared = self._uploading
-        async with (
-            shared.turn(self.trouble),
-            shared.buffers() as buffers,
-            ArchiveStream(self._root, shared.threads, part_bytes=shared.part_bytes, scratch=self._scratch) as archive,
-        ):
+        if self._packed is not None:
+            async with shared.turn(self.trouble):
+                return await self._send_packed(self._packed)
+        archive_stream = ArchiveStream(
+            self._root,
+            shared.threads,
+            part_bytes=shared.part_bytes,
+            scratch=self._scratch,
+            contents=self._contents,
+        )
+        async with shared.turn(self.trouble), shared.buffers() as buffers, archive_stream as archive:
             await buffers.take()
             first = await anext(archive)
             if first.is_last:
                 return await self._send_whole(archive, first)
             return await self._send_in_parts(archive, first, buffers, lost)
 
+    async def _send_packed(self, packed: SmallArchive) -> Sent:
+        self._check_size(packed.content)
+        await self._put_whole(packed.content, packed.md5)
+        return Sent(md5=packed.md5.hex(), summary=packed.summary)
+
     async def _send_whole(self, archive: ArchiveStream, part: Part) -> Sent:
-        if len(part.content) > self._uploading.limit_bytes:
-            raise TooLarge
+        self._check_size(part.content)
         md5 = await part.md5()
         if archive.index is None:
-            await self._put_whole(part, md5)
+            await self._put_whole(part.content, md5)
             return Sent(md5=md5.hex(), summary=archive.summary)
-        size_bytes, sha256 = await self._with_index(self._put_whole(part, md5), archive.index)
+        size_bytes, sha256 = await self._with_index(self._put_whole(part.content, md5), archive.index)
         return Sent(md5=md5.hex(), summary=archive.summary, index_bytes=size_bytes, index_sha256=sha256)
 
-    async def _put_whole(self, part: Part, md5: bytes) -> None:
-        answer = await self._deliver(part.content, md5, self._grants)
+    def _check_size(self, content: memoryview) -> None:
+        if len(content) > self._uploading.limit_bytes:
+            raise TooLarge
+
+    async def _put_whole(self, content: memoryview, md5: bytes) -> None:
+        answer = await self._deliver(content, md5, self._grants)
         if isinstance(answer, S3Failure) and action_for(answer) is not UploadAction.SETTLE:
             raise PartRefused(str(answer))
 

@@ -11,6 +11,7 @@ from compute.archive import ArchiveThreads
 from compute.delivery import FIRST_PAUSE_SECONDS, Pace, Trouble, UploadTotals
 from compute.gzip_blocks import LEVEL
 from compute.part_size import PART_BYTES
+from compute.small_archive import SmallArchives
 
 UPLOADS_AT_ONCE = 8
 PARTS_IN_MEMORY = 10
@@ -37,6 +38,7 @@ class Uploading:
         self.pace = Pace()
         self.totals = UploadTotals()
         self.threads = ArchiveThreads(at_once=UPLOADS_AT_ONCE, compressing=compressing, level=level)
+        self.small = SmallArchives(level=level)
         self.part_bytes = part_bytes
         self.limit_bytes = limit_bytes
         self.first_pause_seconds = first_pause_seconds

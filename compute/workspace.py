@@ -1,7 +1,10 @@
 """Where one execution works on disk, and how its result folder comes about.
 
     <execution>/workspace/   what the task sees; a result path /a/b is the folder a/b in it
-    <execution>/result/      stdout, stderr, exitCode, and one folder per result path, named by its name
+    <execution>/result/      stdout, stderr, and one folder per result path, named by its name
+
+Without result paths there is no folder for the result, and stdout and stderr are beside the workspace. The exit code is
+in the journal, and becomes a file in the archive only.
 
 After the task has ended nothing in the workspace can be trusted: a task may have replaced any folder by a link.
 """
@@ -17,25 +20,29 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from compute import private_file
+from compute.result_contents import FILE_MODE, Contents, Written, file_mode
 from shared.errors import InvalidJob
 from shared.jobspec import ResultPath
 from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
 
 STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
+_OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
 MAX_NAME_BYTES = 255
 DISK_SECONDS = 600.0
 """How long making, moving or removing the folders of one execution may take."""
 RESULT_FOLDER_MODE = 0o755
-FILE_MODE = 0o666
-"""Less the process's umask."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Workspace:
-    """The two folders of one execution below `root`. Every method blocks on the disk."""
+    """The folders of one execution below `root`. Every method blocks on the disk.
 
-    def __init__(self, root: Path) -> None:
+    `has_paths` says whether there are result paths, and with them a folder for the result.
+    """
+
+    def __init__(self, root: Path, *, has_paths: bool = True) -> None:
         self.root = root
+        self._has_paths = has_paths
 
     @cached_property
     def folder(self) -> Path:
@@ -43,22 +50,42 @@ class Workspace:
 
     @cached_property
     def result(self) -> Path:
-        return self.root / "result"
+        """Where stdout and stderr are, and what the result paths become."""
+        return self.root / "result" if self._has_paths else self.root
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """All that the task may fill."""
+        return (self.folder, self.result) if self._has_paths else (self.root,)
 
     def __repr__(self) -> str:
         return f"<Workspace {self.folder}>"
 
     def create(self, result_paths: Sequence[ResultPath]) -> None:
-        for folder in (self.root, self.folder, self.result):
+        for folder in dict.fromkeys((self.root, self.folder, self.result)):
             private_file.make_folder(folder)
         for each in result_paths:
             self.place(each.path).mkdir(mode=RESULT_FOLDER_MODE, parents=True, exist_ok=True)
         for name in (STDOUT, STDERR):
             os.close(self.open_output(name))
 
+    def take_over(self) -> None:
+        """Bring what an earlier version left to today's places: it had a folder for each result."""
+        earlier = self.root / "result"
+        if not self._has_paths and earlier.is_dir():
+            for name in (STDOUT, STDERR):
+                with contextlib.suppress(FileNotFoundError):
+                    (earlier / name).rename(self.root / name)
+            remove_tree(earlier)
+
     def open_output(self, name: str) -> int:
-        """A descriptor to write stdout, stderr or the exit code, of which nothing is there now."""
-        return os.open(f"{self.result}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        """A descriptor to write stdout or stderr from its beginning."""
+        return os.open(f"{self.result}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+
+    def contents(self, exit_code: int, ended_at: float) -> Contents:
+        """What is archived of `result`. Does not block."""
+        written = Written(EXIT_CODE.encode("ascii"), b"%d" % exit_code, file_mode(), int(ended_at))
+        return Contents(None if self._has_paths else _OUTPUTS, (written,))
 
     def place(self, path: str) -> Path:
         """Where in the workspace an absolute path of the task is. Raises InvalidJob for a path that leaves it."""
@@ -67,17 +94,12 @@ class Workspace:
             raise InvalidJob([f"the path {path[:200]!r} leaves the task's folder"])
         return self.folder.joinpath(*(part for part in parts if not part.startswith("/")))
 
-    def gather(self, result_paths: Sequence[ResultPath], exit_code: int) -> tuple[str, ...]:
-        """Move the result paths into the result folder and write the exit code. The answer is warnings for the user.
+    def gather(self, result_paths: Sequence[ResultPath]) -> tuple[str, ...]:
+        """Move the result paths into the result folder. The answer is warnings for the user.
 
         Nothing is copied and no link is followed. A result path that is no folder any more is an empty folder there.
         A node that died in the middle of this may do it again.
         """
-        descriptor = self.open_output(EXIT_CODE)
-        try:
-            os.write(descriptor, b"%d" % exit_code)
-        finally:
-            os.close(descriptor)
         deepest_first = sorted(result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True)
         return tuple(warning for each in deepest_first if (warning := self._take(each)))
 
@@ -121,8 +143,8 @@ class Workspace:
         )
 
     def discard(self) -> None:
-        remove_tree(self.folder)
-        remove_tree(self.result)
+        for place in self.places:
+            remove_tree(place)
 
 
 def check_result_paths(result_paths: Sequence[ResultPath]) -> None:
@@ -160,6 +182,17 @@ def _beginning(path: Path) -> tuple[str, bool]:
     truncated = len(content) > MAX_RUN_OUTPUT_BYTES
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     return decoder.decode(content[:MAX_RUN_OUTPUT_BYTES], final=not truncated), truncated
+
+
+def remove_execution(root: Path) -> None:
+    """Remove the folder of an execution: of most, these four things are all there is. Absent is fine."""
+    try:
+        os.unlink(f"{root}/{STDOUT}")  # noqa: PTH108  # a third of the cost, and there are very many
+        os.unlink(f"{root}/{STDERR}")  # noqa: PTH108
+        os.rmdir(f"{root}/workspace")  # noqa: PTH106
+        os.rmdir(root)  # noqa: PTH106
+    except OSError:
+        remove_tree(root)
 
 
 def remove_tree(root: Path) -> None:

@@ -19,8 +19,10 @@ from compute.journal import FILE, Journal
 from compute.journal_entry import DamagedEntry, Entry, Phase, new_entry
 from compute.process_mark import ProcessMark
 from compute.reports import Reports
+from compute.result_contents import Contents
 from compute.slots import Slots
 from compute.upload import Upload
+from compute.workspace import Workspace
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
 from shared.jobspec import SpecConfig, Task
@@ -82,6 +84,9 @@ class Bench:
         def no_upload(_: Execution, __: Callable[[str], None]) -> Upload:
             raise AssertionError("nothing is published here")
 
+        def no_archive(_: Workspace, __: Contents) -> None:
+            raise AssertionError("nothing is published here")
+
         # Never connected: what is told stays in the journal, where the test reads it.
         reports = Reports(Connection([]), "subject")
         policy = EnvironmentPolicy({}, [])
@@ -91,6 +96,7 @@ class Bench:
             environment=policy,
             reports=reports,
             new_upload=no_upload,
+            pack=no_archive,
         )
 
     async def carried_out(self, act: Callable[[Run], Awaitable[RunEnd]], **changes: Any) -> Entry:
@@ -128,7 +134,7 @@ async def test_a_task_that_ends_is_ended(bench: Bench) -> None:
 
     entry = await bench.carried_out(act)
     assert entry.phase is Phase.ENDED
-    assert (bench.folder / "e-1" / "result" / "exitCode").read_text() == "3"
+    assert entry.ended[0] == 3
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

@@ -89,7 +89,7 @@ async def test_a_later_phase_replaces_the_earlier_one(journal: Journal, tmp_path
 
 async def test_a_deleted_entry_leaves_nothing(journal: Journal, tmp_path: Path) -> None:
     await journal.write(entry())
-    await asyncio.to_thread(journal.workspace(ExecutionId("e-1")).create, [])
+    await asyncio.to_thread(journal.workspace(entry()).create, [])
     await journal.delete([ExecutionId("e-1")])
     assert list((tmp_path / "executions").iterdir()) == []
     assert await recovered(tmp_path) == []
@@ -178,7 +178,7 @@ async def test_a_damaged_entry_is_told_and_set_aside_and_the_others_are_read(
     journal: Journal, tmp_path: Path, content: bytes
 ) -> None:
     await journal.write(entry("e-bad"))
-    await asyncio.to_thread(journal.workspace(ExecutionId("e-bad")).create, [])
+    await asyncio.to_thread(journal.workspace(entry("e-bad")).create, [])
     with (tmp_path / FILE).open("ab") as file:
         file.write(b"e-bad " + content + b"\n")
     await journal.write(entry("e-good"))
@@ -187,7 +187,7 @@ async def test_a_damaged_entry_is_told_and_set_aside_and_the_others_are_read(
     assert damaged.execution_id == "e-bad"
     assert good == entry("e-good")
     assert (tmp_path / "damaged" / "e-bad" / FILE).read_bytes() == content
-    assert (tmp_path / "damaged" / "e-bad" / "result").exists()
+    assert (tmp_path / "damaged" / "e-bad" / "workspace").exists()
     assert await recovered(tmp_path) == [good]
 
 

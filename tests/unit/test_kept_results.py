@@ -54,7 +54,7 @@ async def test_a_node_that_ends_in_order_syncs_the_results_that_wait(tmp_path: P
     entries = [ended(), ended(execution_id="e-2"), replace(ended(execution_id="e-3"), phase=Phase.STARTED)]
     for entry in entries:
         await journal.write(entry)
-    result = journal.workspace(ExecutionId("e-1")).result
+    result = journal.workspace(entries[0]).result
     (result / "folder").mkdir(parents=True)
     (result / "folder" / "file").write_text("content")
     (result / "link").symlink_to("/nowhere")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.workspace import Workspace, check_result_paths
+from compute.workspace import Workspace, check_result_paths, remove_execution
 from shared.errors import InvalidJob
 from shared.jobspec import ResultPath
 from shared.messages import MAX_RUN_OUTPUT_BYTES
@@ -30,15 +30,13 @@ def test_the_result_has_the_layout_that_readers_expect(workspace: Workspace) -> 
     (workspace.folder / "outputs" / "one.txt").write_text("1")
     (workspace.folder / "a" / "b" / "two.txt").write_text("2")
     (workspace.folder / "scratch").write_text("not a result")
-    assert workspace.gather([OUTPUTS, DEEP], 3) == ()
+    assert workspace.gather([OUTPUTS, DEEP]) == ()
     assert sorted(path.name for path in workspace.result.iterdir()) == [
         "deep",
-        "exitCode",
         "outputs",
         "stderr",
         "stdout",
     ]
-    assert (workspace.result / "exitCode").read_bytes() == b"3"
     assert (workspace.result / "outputs" / "one.txt").read_text() == "1"
     assert (workspace.result / "deep" / "two.txt").read_text() == "2"
 
@@ -48,14 +46,14 @@ def test_a_result_path_inside_another_is_a_folder_of_its_own(tmp_path: Path) -> 
     workspace = Workspace(tmp_path)
     workspace.create([outer, inner])
     (workspace.folder / "a" / "b" / "file").touch()
-    assert workspace.gather([outer, inner], 0) == ()
+    assert workspace.gather([outer, inner]) == ()
     assert (workspace.result / "inner" / "file").exists()
     assert list((workspace.result / "outer").iterdir()) == []
 
 
 def test_a_missing_result_path_is_an_empty_folder_with_a_warning(workspace: Workspace) -> None:
     (workspace.folder / "outputs").rmdir()
-    warnings = workspace.gather([OUTPUTS], 0)
+    warnings = workspace.gather([OUTPUTS])
     assert list((workspace.result / "outputs").iterdir()) == []
     assert warnings == ("/outputs is missing, so outputs is empty",)
 
@@ -63,7 +61,7 @@ def test_a_missing_result_path_is_an_empty_folder_with_a_warning(workspace: Work
 def test_a_result_path_that_became_a_file_is_an_empty_folder_with_a_warning(workspace: Workspace) -> None:
     (workspace.folder / "outputs").rmdir()
     (workspace.folder / "outputs").write_text("a file")
-    (warning,) = workspace.gather([OUTPUTS], 0)
+    (warning,) = workspace.gather([OUTPUTS])
     assert (workspace.result / "outputs").is_dir()
     assert "not a folder" in warning
 
@@ -81,7 +79,7 @@ def test_a_link_on_the_way_to_a_result_path_is_never_followed(
         (workspace.folder / "a" / "b").symlink_to(secret / "b")
     else:
         (workspace.folder / "a").symlink_to(secret)
-    (warning,) = workspace.gather([DEEP], 0)
+    (warning,) = workspace.gather([DEEP])
     assert list((workspace.result / "deep").iterdir()) == []
     assert (secret / "b" / "key").read_text() == "secret"
     assert "link" in warning
@@ -172,3 +170,27 @@ def test_a_workspace_that_was_replaced_by_a_link_is_removed_without_what_it_lead
     assert not workspace.folder.is_symlink()
     assert (kept / "file").exists()
     assert kept.stat().st_mode & 0o777 == 0o750
+
+
+def test_what_an_earlier_version_left_without_result_paths_is_taken_over(tmp_path: Path) -> None:
+    earlier = Workspace(tmp_path / "e-1")
+    earlier.create([])
+    (earlier.result / "stdout").write_text("told")
+    (earlier.result / "exitCode").write_text("0")
+    today = Workspace(tmp_path / "e-1", has_paths=False)
+    today.take_over()
+    today.take_over()
+    assert sorted(path.name for path in today.root.iterdir()) == ["stderr", "stdout", "workspace"]
+    assert (today.result / "stdout").read_text() == "told"
+
+
+@pytest.mark.parametrize("left", ["", "workspace/file", "upload.jsonl", "result/file"])
+def test_an_execution_is_removed_with_whatever_is_in_its_folder(tmp_path: Path, left: str) -> None:
+    workspace = Workspace(tmp_path / "e-1", has_paths=False)
+    workspace.create([])
+    if left:
+        (workspace.root / left).parent.mkdir(exist_ok=True)
+        (workspace.root / left).touch()
+    remove_execution(workspace.root)
+    assert not workspace.root.exists()
+    remove_execution(workspace.root)

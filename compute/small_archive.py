@@ -1,0 +1,83 @@
+"""How a small result is packed by the thread that has just gathered it: another thread's turn costs more than packing.
+
+What is packed so waits in memory for its turn to be sent, so only so many at a time are; all others are packed when it
+is their turn (compute/archive.py), to the same bytes.
+"""
+
+import hashlib
+import threading
+import time
+import weakref
+from pathlib import Path
+
+from compute.archive import ArchiveSummary
+from compute.gzip_blocks import LEVEL, GzipMember, compress_block
+from compute.result_contents import Contents
+from compute.tar_stream import TarStream
+
+SMALL_BYTES = 64 << 10
+"""Of the tar, which compressing makes hardly larger."""
+MOST_AT_ONCE = 64
+
+
+class SmallArchive:
+    """The whole archive, and what is to be told of it."""
+
+    def __init__(self, content: bytes, summary: ArchiveSummary) -> None:
+        self.content = memoryview(content)
+        self.md5 = hashlib.md5(content, usedforsecurity=False).digest()
+        self.summary = summary
+
+    def __repr__(self) -> str:
+        return f"<SmallArchive of {len(self.content)} bytes>"
+
+
+class SmallArchives:
+    """Room for so many of them; what nobody refers to any more takes none. May be used by any thread."""
+
+    def __init__(self, *, level: int = LEVEL, most: int = MOST_AT_ONCE) -> None:
+        self._level = level
+        self._room = threading.Semaphore(most)
+
+    def __repr__(self) -> str:
+        return f"<SmallArchives level={self._level}>"
+
+    def pack(self, root: Path, contents: Contents) -> SmallArchive | None:
+        """None if it is not small, cannot be read, or there is no room. Blocks."""
+        if not self._room.acquire(blocking=False):
+            return None
+        try:
+            archive = self._packed(root, contents)
+        except BaseException:
+            self._room.release()
+            raise
+        if archive is None:
+            self._room.release()
+        else:
+            weakref.finalize(archive, self._room.release).atexit = False
+        return archive
+
+    def _packed(self, root: Path, contents: Contents) -> SmallArchive | None:
+        begun = time.monotonic()
+        tar = TarStream(root, contents)
+        blocks = tar.blocks()
+        try:
+            raw = next(blocks)
+        except OSError:
+            return None  # whoever packs it in its turn tells what is wrong
+        finally:
+            blocks.close()
+        if len(raw) > SMALL_BYTES:
+            return None
+        member = GzipMember()
+        content = member.header() + member.append(compress_block(raw, self._level)) + member.trailer()
+        summary = ArchiveSummary(
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            entries=tar.entries,
+            raw_bytes=tar.raw_bytes,
+            warnings=tuple(tar.warnings),
+            warnings_count=tar.warnings_count,
+            seconds=time.monotonic() - begun,
+        )
+        return SmallArchive(content, summary)
