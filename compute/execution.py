@@ -65,12 +65,13 @@ class Supervisor:
         engines: Mapping[str, Engine],
         environment: EnvironmentPolicy,
         reports: Reports,
-        new_upload: Callable[[Execution, Callable[[str], None]], Upload],
+        new_upload: Callable[[Execution, Workspace, Callable[[str], None]], Upload],
         pack: Callable[[Workspace, Contents], SmallArchive | None],
         disk_limit_bytes: int = 0,
     ) -> None:
         self._journal = journal
         self._engines = engines
+        self._outliving = {name: each for name, each in engines.items() if isinstance(each, OutlivingEngine)}
         self._environment = environment
         self._reports = reports
         self._new_upload = new_upload
@@ -94,9 +95,8 @@ class Supervisor:
 
     def leaves(self, execution: Execution) -> bool:
         """Whether the task goes on without this process, for the node's next one to find."""
-        engine = self._engine(execution)
-        started = execution.entry.phase is Phase.STARTED
-        return started and isinstance(engine, OutlivingEngine) and engine.leave(execution.id)
+        engine = self._outliving.get(_engine_name(execution))
+        return execution.entry.phase is Phase.STARTED and engine is not None and engine.leave(execution.id)
 
     async def _advance(self, execution: Execution) -> None:
         if execution.entry.phase in _UNFINISHED:
@@ -120,7 +120,7 @@ class Supervisor:
         run = Run(
             execution_id=execution.id,
             task=assignment.task,
-            workspace=self._journal.workspace(execution.entry),
+            workspace=self._workspace(execution),
             environment=self._environment.for_task(assignment),
             prepare=partial(self._prepare, execution),
             on_started=partial(self._started, execution, asyncio.get_running_loop()),
@@ -133,7 +133,7 @@ class Supervisor:
         deadline = asyncio.timeout(_left_seconds(execution.entry))
         try:
             async with deadline:
-                return await self._engine(execution).run(run)
+                return await self._engines[_engine_name(execution)].run(run)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -146,18 +146,20 @@ class Supervisor:
         try:
             yield
         finally:
-            engine = self._engine(execution)
-            if isinstance(engine, OutlivingEngine):
+            engine = self._outliving.get(_engine_name(execution))
+            if engine is not None:
                 engine.release(execution.id)
 
-    def _engine(self, execution: Execution) -> Engine:
-        return self._engines[execution.entry.assignment.task.engine.type.lower()]
+    def _workspace(self, execution: Execution) -> Workspace:
+        if execution.workspace is None:
+            execution.workspace = self._journal.workspace(execution.entry)
+        return execution.workspace
 
     def _prepare(self, execution: Execution) -> None:
         """Blocks. The entry comes first, because from now on something of this execution may have to be ended."""
         execution.is_on_disk = True
         self._journal.put(execution.entry)
-        self._journal.workspace(execution.entry).create(execution.entry.assignment.task.result_paths)
+        self._workspace(execution).create(execution.entry.assignment.task.result_paths)
 
     def _started(self, execution: Execution, loop: asyncio.AbstractEventLoop, process: ProcessMark | None) -> None:
         """In whatever thread the engine is; it may write to the disk only if `_prepare` did."""
@@ -191,7 +193,7 @@ class Supervisor:
     def _gather_files(self, execution: Execution, exit_code: int) -> None:
         """Blocks."""
         run_seconds = _seconds_since_start(execution.entry)
-        workspace = self._journal.workspace(execution.entry)
+        workspace = self._workspace(execution)
         result_paths = execution.entry.assignment.task.result_paths
         if not execution.is_on_disk:
             execution.is_on_disk = True
@@ -205,7 +207,8 @@ class Supervisor:
         execution.entry = ended
 
     async def _publish(self, execution: Execution) -> None:
-        upload = execution.upload = self._new_upload(execution, partial(self._waits_for_s3, execution))
+        on_waiting = partial(self._waits_for_s3, execution)
+        upload = execution.upload = self._new_upload(execution, self._workspace(execution), on_waiting)
         limit_seconds = execution.entry.assignment.publish_timeout_seconds
         begun = time.monotonic()
         deadline = asyncio.timeout(limit_seconds)
@@ -246,7 +249,7 @@ class Supervisor:
 
     async def _output_so_far(self, execution: Execution) -> RunOutput | None:
         try:
-            return await asyncio.to_thread(self._journal.workspace(execution.entry).read_output, NO_EXIT_CODE)
+            return await asyncio.to_thread(self._workspace(execution).read_output, NO_EXIT_CODE)
         except OSError:
             return None
 
@@ -255,7 +258,7 @@ class Supervisor:
         if not execution.is_on_disk:
             return
         try:
-            await in_thread(self._journal.workspace(execution.entry).discard, within=DISK_SECONDS)
+            await in_thread(self._workspace(execution).discard, within=DISK_SECONDS)
         except OSError as error:
             _log.warning("Files of execution %s cannot be removed: %s", execution.id, error)
 
@@ -274,6 +277,10 @@ class Supervisor:
         happenings = execution.entry.happenings[execution.told :]
         execution.told += len(happenings)
         self._reports.tell(execution.id, *happenings, urgent=execution.entry.is_final)
+
+
+def _engine_name(execution: Execution) -> str:
+    return execution.entry.assignment.task.engine.type.lower()
 
 
 def _moved(entry: Entry, phase: Phase, fact: AnyFact) -> Entry:

@@ -10,6 +10,7 @@ from compute.journal_entry import Entry
 from compute.slots import Slot
 from compute.small_archive import SmallArchive
 from compute.upload import Upload
+from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.logs import about
 
@@ -43,6 +44,8 @@ class Execution:
         self.grants = grants
         self.activity = Activity.QUEUED
         self.upload: Upload | None = None
+        self.workspace: Workspace | None = None
+        """Once it was asked for."""
         self.packed: SmallArchive | None = None
         """The result, if it is small and waits for being sent."""
         self.stop: Stop | None = None

@@ -127,8 +127,7 @@ async def _serve(
 ) -> None:
     me = node.identity.node_id
 
-    def new_upload(execution: Execution, on_waiting: Callable[[str], None]) -> Upload:
-        workspace = journal.workspace(execution.entry)
+    def new_upload(execution: Execution, workspace: Workspace, on_waiting: Callable[[str], None]) -> Upload:
         return Upload(
             execution.id,
             workspace.result,

@@ -95,6 +95,7 @@ class Upload:
             return await self._run()
         finally:
             self.trouble.end()
+            self._packed = None  # makes room for another result, while this is kept for what it tells
 
     async def _run(self) -> Sent | NotSent:
         lost = ""

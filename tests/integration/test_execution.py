@@ -81,7 +81,7 @@ class Bench:
         return Execution(entry, Grants(entry.execution_id, ask), self.slots.admit(Capacity(cpu=1.0)))
 
     def supervisor(self, engine: ScriptedEngine) -> Supervisor:
-        def no_upload(_: Execution, __: Callable[[str], None]) -> Upload:
+        def no_upload(_: Execution, __: Workspace, ___: Callable[[str], None]) -> Upload:
             raise AssertionError("nothing is published here")
 
         def no_archive(_: Workspace, __: Contents) -> None:
