@@ -16,7 +16,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.kv import KeyValue
 
-from orchestrator.store import LEASE_SECONDS
+from orchestrator.streams import LEASE_SECONDS
 from shared import subjects
 from shared.aio import finish, heeding
 from shared.errors import MessagingUnavailable

@@ -22,7 +22,8 @@ from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import ExecutionRecord, PublishedResult, about_execution
 from orchestrator.s3_verification import Absent, Verdict, matches
-from orchestrator.store import Store, has_reports_consumer, restart_reports_consumer
+from orchestrator.store import Store
+from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.times import now_ns
 from shared import messages, subjects
 from shared.aio import heeding, pipelined

@@ -1,4 +1,4 @@
-"""Where state is kept: records in a key-value bucket of JetStream, reports in a work-queue stream.
+"""Where state is kept: records in a key-value bucket of JetStream.
 
 Every write is conditional: a record is created only if its key is new, and updated only if it still has the revision
 that was read. What is written is in the model when the write returns; what other orchestrators write arrives by
@@ -8,29 +8,19 @@ watching. What is read past the model is read from the leader of the stream, bec
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
 import msgspec
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DiscardPolicy,
-    KeyValueConfig,
-    RawStreamMsg,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
+from nats.js.api import RawStreamMsg
 
 from orchestrator.model import Model
 from orchestrator.record_feed import RecordFeed
 from orchestrator.records import SCHEMA, Record, decode_record
 from orchestrator.removal_marks import AWAY_SECONDS, REMOVED, is_removal, let_marks_expire
+from orchestrator.streams import set_up_streams
 from shared import subjects
 from shared.aio import first_of, heeding
 from shared.errors import MessagingUnavailable, NotReady
@@ -38,22 +28,11 @@ from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 
-C = TypeVar("C")
-
 _encoder = msgspec.json.Encoder()
 
-LEASE_SECONDS = 3.0
-"""After how long without a renewal the leader's lease is gone from its bucket."""
 WRITE_SECONDS = 5.0
 SET_UP_SECONDS = 10.0
 RETRY_SECONDS = 0.5
-
-REPORTS_PER_NODE = 4096
-"""How many reports of one node are kept; then that node is told to wait and the others go on."""
-REPORTS_BYTES = 1 << 30
-REPORTS_IN_FLIGHT = 512
-REPORT_SECONDS = 15
-"""After how long a report that was taken and not acknowledged is given out again."""
 
 
 _STREAM = f"KV_{subjects.STATE_BUCKET}"
@@ -338,72 +317,3 @@ class LeadersStore(Store):
 
     def _heed_schema(self, key: str, record: Record) -> None:
         self._store._heed_schema(key, record)  # noqa: SLF001  # of its own kind
-
-
-async def set_up_streams(stream: JetStreamContext, replicas: int) -> None:
-    """Make the buckets and the stream of reports, unless they exist."""
-    await _unless_it_exists(
-        stream.create_key_value,
-        KeyValueConfig(
-            bucket=subjects.STATE_BUCKET, history=1, storage=StorageType.FILE, direct=True, replicas=replicas
-        ),
-    )
-    await _unless_it_exists(
-        stream.create_key_value,
-        KeyValueConfig(
-            bucket=subjects.LEASE_BUCKET,
-            history=1,
-            ttl=LEASE_SECONDS,
-            storage=StorageType.MEMORY,
-            direct=False,
-            replicas=replicas,
-        ),
-    )
-    await _unless_it_exists(
-        stream.add_stream,
-        StreamConfig(
-            name=subjects.REPORTS_STREAM,
-            subjects=[subjects.ALL_NODE_REPORTS],
-            retention=RetentionPolicy.WORK_QUEUE,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,
-            discard_new_per_subject=True,
-            max_msgs_per_subject=REPORTS_PER_NODE,
-            max_bytes=REPORTS_BYTES,
-            num_replicas=replicas,
-        ),
-    )
-
-
-async def _unless_it_exists(make: Callable[[C], Awaitable[object]], config: C) -> None:
-    try:
-        await make(config)
-    except nats.js.errors.BadRequestError as error:
-        if error.err_code != 10058:  # the stream exists with another configuration, which its operator may have set
-            raise
-
-
-async def restart_reports_consumer(stream: JetStreamContext) -> None:
-    """Give out every report that is not acknowledged again, now and to this process's subscription."""
-    try:
-        await stream.delete_consumer(subjects.REPORTS_STREAM, subjects.REPORTS_CONSUMER)
-    except nats.js.errors.NotFoundError:
-        _log.debug("There was no consumer of reports yet.")
-    await stream.add_consumer(
-        subjects.REPORTS_STREAM,
-        ConsumerConfig(
-            durable_name=subjects.REPORTS_CONSUMER,
-            deliver_subject=subjects.REPORTS_DELIVERY,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=REPORT_SECONDS,
-            max_ack_pending=REPORTS_IN_FLIGHT,
-        ),
-    )
-
-
-async def has_reports_consumer(stream: JetStreamContext) -> bool:
-    try:
-        await stream.consumer_info(subjects.REPORTS_STREAM, subjects.REPORTS_CONSUMER)
-    except nats.js.errors.NotFoundError:
-        return False
-    return True

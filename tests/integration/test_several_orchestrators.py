@@ -11,7 +11,8 @@ from orchestrator import lease as lease_module
 from orchestrator.lease import Lease
 from orchestrator.model import Model
 from orchestrator.records import SCHEMA, BindingRecord
-from orchestrator.store import LeadersStore, Store, has_reports_consumer, restart_reports_consumer
+from orchestrator.store import LeadersStore, Store
+from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from shared import subjects
 from shared.aio import background
 from shared.errors import MessagingUnavailable, RevisionConflict

@@ -1,0 +1,101 @@
+"""Which buckets and streams there are in JetStream: records, the lease, and the reports of nodes."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import nats.js.errors
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    KeyValueConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+
+from shared import subjects
+
+_log = logging.getLogger(__name__)
+
+C = TypeVar("C")
+
+LEASE_SECONDS = 3.0
+"""After how long without a renewal the leader's lease is gone from its bucket."""
+REPORTS_PER_NODE = 4096
+"""How many reports of one node are kept; then that node is told to wait and the others go on."""
+REPORTS_BYTES = 1 << 30
+REPORTS_IN_FLIGHT = 512
+REPORT_SECONDS = 15
+"""After how long a report that was taken and not acknowledged is given out again."""
+
+
+async def set_up_streams(stream: JetStreamContext, replicas: int) -> None:
+    """Make the buckets and the stream of reports, unless they exist."""
+    await _unless_it_exists(
+        stream.create_key_value,
+        KeyValueConfig(
+            bucket=subjects.STATE_BUCKET, history=1, storage=StorageType.FILE, direct=True, replicas=replicas
+        ),
+    )
+    await _unless_it_exists(
+        stream.create_key_value,
+        KeyValueConfig(
+            bucket=subjects.LEASE_BUCKET,
+            history=1,
+            ttl=LEASE_SECONDS,
+            storage=StorageType.MEMORY,
+            direct=False,
+            replicas=replicas,
+        ),
+    )
+    await _unless_it_exists(
+        stream.add_stream,
+        StreamConfig(
+            name=subjects.REPORTS_STREAM,
+            subjects=[subjects.ALL_NODE_REPORTS],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            discard_new_per_subject=True,
+            max_msgs_per_subject=REPORTS_PER_NODE,
+            max_bytes=REPORTS_BYTES,
+            num_replicas=replicas,
+        ),
+    )
+
+
+async def _unless_it_exists(make: Callable[[C], Awaitable[object]], config: C) -> None:
+    try:
+        await make(config)
+    except nats.js.errors.BadRequestError as error:
+        if error.err_code != 10058:  # the stream exists with another configuration, which its operator may have set
+            raise
+
+
+async def restart_reports_consumer(stream: JetStreamContext) -> None:
+    """Give out every report that is not acknowledged again, now and to this process's subscription."""
+    try:
+        await stream.delete_consumer(subjects.REPORTS_STREAM, subjects.REPORTS_CONSUMER)
+    except nats.js.errors.NotFoundError:
+        _log.debug("There was no consumer of reports yet.")
+    await stream.add_consumer(
+        subjects.REPORTS_STREAM,
+        ConsumerConfig(
+            durable_name=subjects.REPORTS_CONSUMER,
+            deliver_subject=subjects.REPORTS_DELIVERY,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=REPORT_SECONDS,
+            max_ack_pending=REPORTS_IN_FLIGHT,
+        ),
+    )
+
+
+async def has_reports_consumer(stream: JetStreamContext) -> bool:
+    try:
+        await stream.consumer_info(subjects.REPORTS_STREAM, subjects.REPORTS_CONSUMER)
+    except nats.js.errors.NotFoundError:
+        return False
+    return True
