@@ -65,9 +65,13 @@ def test_what_lies_beside_the_outputs_is_no_part_of_a_result_without_paths(tmp_p
         assert tar.getnames() == ["exitCode", "stderr", "stdout"]
 
 
-def test_a_task_cannot_put_an_exit_code_in_the_place_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_task_cannot_put_an_exit_code_in_the_place_of_its_own(tmp_path: Path, *, is_link: bool) -> None:
     workspace = a_result(tmp_path / "e-1", OUTPUTS)
-    (workspace.result / "exitCode").symlink_to("/etc/passwd")
+    if is_link:
+        (workspace.result / "exitCode").symlink_to("/etc/passwd")
+    else:
+        (workspace.result / "exitCode").write_text("another")
     packed = SmallArchives().pack(workspace.result, workspace.contents(7, ENDED_AT))
     assert packed is not None
     with tarfile.open(fileobj=io.BytesIO(packed.content)) as tar:
