@@ -154,7 +154,10 @@ class Offers:
     async def _offer(self, node: NodeId, waiting: list[ExecutionRecord]) -> bool:
         """Offer the first of these in one message; False if that has to be tried again."""
         try:
-            records, payload = await self._fitting(waiting[:OFFERED_AT_ONCE])
+            made = await self._made(node, waiting[:OFFERED_AT_ONCE])
+            if not made:  # they were stopped meanwhile
+                return True
+            records, payload = _fitting(made)
             self._check()
             answer = await self._connection.request(subjects.node_orders(node), payload, timeout=ANSWER_SECONDS)
             answers = messages.decode(messages.assignment_answers, answer).answers
@@ -174,14 +177,24 @@ class Offers:
         )
         return True
 
-    async def _fitting(self, records: list[ExecutionRecord]) -> tuple[list[ExecutionRecord], bytes]:
-        """As many of the records as fit into one message, and the message. Raises StorageUnavailable."""
-        made = [await self._assignment(record) for record in records]
-        payload = messages.encode(Assignments(assignments=tuple(made)))
-        while len(payload) > MAX_PAYLOAD_BYTES and len(made) > 1:
-            made = made[: len(made) // 2]
-            payload = messages.encode(Assignments(assignments=tuple(made)))
-        return records[: len(made)], payload
+    async def _made(self, node: NodeId, records: list[ExecutionRecord]) -> list[tuple[ExecutionRecord, Assignment]]:
+        """The assignments that can be made now; the others wait behind the rest, so that they hold nothing up.
+
+        Raises StorageUnavailable if that is why there is none.
+        """
+        made: list[tuple[ExecutionRecord, Assignment]] = []
+        problem: StorageUnavailable | None = None
+        for record in records:
+            try:
+                if self._is_open(record):
+                    made.append((record, await self._assignment(record)))
+            except StorageUnavailable as error:
+                problem = error
+                self._waiting[node].remove(record)
+                self._waiting[node].append(record)
+        if problem is not None and not made:
+            raise problem
+        return made
 
     async def _assignment(self, record: ExecutionRecord) -> Assignment:
         entry = self._model.jobs[record.job_id]
@@ -238,3 +251,17 @@ class Offers:
 
     def __repr__(self) -> str:
         return f"<Offers, {len(self._offering)} being offered>"
+
+
+def _fitting(made: list[tuple[ExecutionRecord, Assignment]]) -> tuple[list[ExecutionRecord], bytes]:
+    """As many, the first ones, as fit into one message, and the message."""
+    count = len(made)
+    payload = _encoded(made)
+    while len(payload) > MAX_PAYLOAD_BYTES and count > 1:
+        count //= 2
+        payload = _encoded(made[:count])
+    return [record for record, _ in made[:count]], payload
+
+
+def _encoded(made: list[tuple[ExecutionRecord, Assignment]]) -> bytes:
+    return messages.encode(Assignments(assignments=tuple(assignment for _, assignment in made)))
