@@ -4,9 +4,12 @@ import asyncio
 import hashlib
 
 import msgspec
+import pytest
 
+from orchestrator.grants import Grants
 from orchestrator.reports import ABSENT_SECONDS
 from shared import messages
+from shared.errors import StorageUnavailable
 from shared.ids import ExecutionId
 from shared.messages import (
     Accepted,
@@ -26,6 +29,7 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
+from shared.signed_url import SignedUrl
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running
 
@@ -186,6 +190,22 @@ async def test_a_report_that_overtakes_an_earlier_one_waits_for_it(running: Runn
         await node.report(assignment.execution_id, ExecutionStarted(), _ended())
         found = await running.wait_state(job, "Completed")
         assert found["Executions"]["Items"][0]["RunOutput"]["Stdout"] == "hello\n"
+
+
+async def test_a_result_that_cannot_be_signed_for_holds_up_no_other_job(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> SignedUrl:
+        raise StorageUnavailable("There are no credentials at present.")
+
+    async with running.node("a") as node:
+        await node.register()
+        with monkeypatch.context() as patch:
+            patch.setattr(Grants, "archive", refuse)
+            held_up = await running.submit()
+            free = await running.submit(Tasks=[{"Name": "main", "Engine": {"Type": "noop"}}])
+            assert (await node.accept_assignment()).job_id == free
+        assert (await node.accept_assignment()).job_id == held_up
 
 
 async def test_reports_that_travel_together_are_read_each_by_itself(running: Running) -> None:
