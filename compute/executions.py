@@ -21,6 +21,7 @@ from shared.signed_url import Grant
 
 _log = logging.getLogger(__name__)
 
+DELETE_AGAIN_SECONDS = 5.0
 REMEMBERED = 10_000
 """How many forgotten ids are known, so that an offer that was delayed on its way does not run again."""
 
@@ -176,7 +177,7 @@ class Executions:
                 execution.request_stop(Stop.SETTLED)
 
     async def delete_forgotten(self) -> None:
-        """Remove from disk what is forgotten, until cancelled; what is left is forgotten again after a restart."""
+        """Remove from disk what is forgotten, until cancelled; what is left then is forgotten again after a restart."""
         while True:
             await self._to_delete_any.wait()
             self._to_delete_any.clear()
@@ -184,7 +185,10 @@ class Executions:
             try:
                 await self._journal.delete(execution_ids)
             except OSError as error:
-                _log.warning("What ended executions left cannot be removed: %s", error)
+                _log.warning("What ended executions left cannot be removed, and is tried again: %s", error)
+                self._to_delete += execution_ids
+                self._to_delete_any.set()
+                await asyncio.sleep(DELETE_AGAIN_SECONDS)
 
     def hand_back(self, execution_ids: Iterable[ExecutionId]) -> None:
         """Tell which of these have not begun, and do not begin them any more, also if an offer of one comes late."""

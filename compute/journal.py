@@ -77,7 +77,10 @@ class Journal:
         self._batches.add(entry).add_done_callback(_log_failure)
 
     async def delete(self, execution_ids: Sequence[ExecutionId]) -> None:
-        """Forget the entries first, then what they leave on disk, which may take longer. Raises OSError."""
+        """Forget the entries first, then what they leave on disk, which may take longer.
+
+        Raises OSError where they cannot be forgotten, such as on a full disk; to be tried again.
+        """
         await self._batches.written()  # else a line that is late would stand behind the one that forgets it
         await asyncio.to_thread(self._delete, execution_ids)
 
@@ -118,6 +121,12 @@ class Journal:
         await asyncio.to_thread(self._close)
 
     def _delete(self, execution_ids: Sequence[ExecutionId]) -> None:
+        try:
+            self._forget(execution_ids)
+        finally:  # on a full disk too: this makes room
+            self._remove(execution_ids)
+
+    def _forget(self, execution_ids: Sequence[ExecutionId]) -> None:
         with self._lock:
             known = [each for each in execution_ids if each in self._entries]
             if known:
@@ -125,6 +134,8 @@ class Journal:
                 for execution_id in known:
                     del self._entries[execution_id]
                 self._rewrite_if_large()
+
+    def _remove(self, execution_ids: Sequence[ExecutionId]) -> None:
         for execution_id in execution_ids:
             try:
                 remove_execution(self._root / execution_id)

@@ -1,12 +1,15 @@
 """What the node remembers survives it, whatever happens to its file, and nothing secret is in it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from compute.executions import Executions
 from compute.journal import FILE, Journal
 from compute.journal_entry import DamagedEntry, Entry, Happening, Phase, encode_entry, new_entry
 from compute.journal_file import JournalFile
@@ -16,6 +19,7 @@ from shared.ids import ExecutionId, JobId
 from shared.jobspec import SpecConfig, Task
 from shared.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
 from shared.signed_url import SignedUrl
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -85,6 +89,48 @@ async def test_a_later_phase_replaces_the_earlier_one(journal: Journal, tmp_path
     ended = msgspec.structs.replace(entry(), phase=Phase.ENDED)
     await asyncio.to_thread(journal.put, ended)
     assert await recovered(tmp_path) == [ended]
+
+
+async def test_on_a_full_disk_room_is_made_before_anything_can_be_forgotten(journal: Journal, tmp_path: Path) -> None:
+    await journal.write(entry())
+    await asyncio.to_thread(journal.workspace(entry()).create, [])
+    fill_up(journal)
+    with pytest.raises(OSError, match="No space left"):
+        await journal.delete([ExecutionId("e-1")])
+    assert list((tmp_path / "executions").iterdir()) == []
+    assert journal.entries() == [entry()]
+    make_room(journal)
+    await journal.delete([ExecutionId("e-1")])
+    assert journal.entries() == []
+
+
+async def test_what_cannot_be_forgotten_is_forgotten_later(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compute.executions.DELETE_AGAIN_SECONDS", 0.01)
+    await journal.write(entry())
+    fill_up(journal)
+    nobody: Any = None  # only what deletes is at work here
+    async with asyncio.TaskGroup() as group:
+        executions = Executions(
+            journal=journal, slots=nobody, supervisor=nobody, reports=nobody, ask=nobody, group=group, on_over=nobody
+        )
+        task = group.create_task(executions.delete_forgotten(), name="deletions")
+        executions._to_delete.append(ExecutionId("e-1"))
+        executions._to_delete_any.set()
+        await eventually(lambda: executions._to_delete)
+        assert journal.entries() == [entry()]
+        make_room(journal)
+        await eventually(lambda: not journal.entries())
+        task.cancel()
+
+
+def fill_up(journal: Journal) -> None:
+    make_room(journal)
+    journal._file._descriptor = os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC)
+
+
+def make_room(journal: Journal) -> None:
+    """The file is opened again when it is next written to."""
+    journal._file.close()
 
 
 async def test_a_deleted_entry_leaves_nothing(journal: Journal, tmp_path: Path) -> None:
