@@ -67,7 +67,7 @@ class Faults:
                 if not service.is_running and name not in self._meant_to_be_down:
                     self.exits += 1
                     self._note(f"{name} ended by itself with {service.process.returncode}: {service.tail()[-600:]}")
-                    await asyncio.to_thread(service.start)
+                    service.start()  # at once, so that nobody else starts it meanwhile
 
     async def _commit(self, fault: Fault) -> None:
         """A fault that took longer to heal than planned, as an orderly stop may, delays the next one of its target."""
