@@ -26,6 +26,7 @@ FILLER = "filler"
 PIECE_BYTES = 1 << 20
 REFILL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
+START_SECONDS = 15.0
 MISBEHAVIOURS = (SLOW_DOWN, INTERNAL, CONFLICT, EXPIRED, LOSE_ANSWER, TRUNCATE, Answer(cut_after=1000))
 REQUESTS = (Request.ARCHIVE, Request.PART, Request.BEGIN, Request.COMPLETE, Request.HEAD, Request.INDEX)
 
@@ -50,6 +51,7 @@ class Faults:
         self._seed = seed
         self._meant_to_be_down: set[str] = set()
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._started_at: dict[str, float] = {}
         self._begun = time.monotonic()
 
     async def follow(self, faults: tuple[Fault, ...]) -> None:
@@ -67,7 +69,7 @@ class Faults:
                 if not service.is_running and name not in self._meant_to_be_down:
                     self.exits += 1
                     self._note(f"{name} ended by itself with {service.process.returncode}: {service.tail()[-600:]}")
-                    service.start()  # at once, so that nobody else starts it meanwhile
+                    self._start(name)  # at once, so that nobody else starts it meanwhile
 
     async def _commit(self, fault: Fault) -> None:
         """A fault that took longer to heal than planned, as an orderly stop may, delays the next one of its target."""
@@ -125,7 +127,7 @@ class Faults:
                 await self._terminate(name)
             yield
         finally:
-            service.start()
+            self._start(name)
             self._meant_to_be_down.discard(name)
 
     async def _terminate(self, name: str) -> None:
@@ -134,8 +136,15 @@ class Faults:
         except AssertionError as error:
             self.problems.append(f"{name} {error}")
             return
-        if code not in {0, 1} or (code and not name.startswith("nats")):  # nats-server answers SIGTERM with 1
+        allowed = {0, 1} if name.startswith("nats") else {0}  # nats-server answers SIGTERM with 1
+        if time.monotonic() - self._started_at.get(name, 0.0) < START_SECONDS:
+            allowed |= {-signal.SIGTERM}  # what has only just begun does not listen to signals yet
+        if code not in allowed:
             self.problems.append(f"{name} was asked to stop and ended with {code}")
+
+    def _start(self, name: str) -> None:
+        self._started_at[name] = time.monotonic()
+        self._stack.services[name].start()
 
     @asynccontextmanager
     async def _wrong_clock(self, fault: Fault) -> AsyncIterator[None]:
