@@ -332,7 +332,7 @@ async def test_a_beginning_that_fails_is_tried_again(large: Publishing) -> None:
 async def test_a_beginning_that_s3_does_not_answer_is_given_up_before_the_node_asks_again(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.s3_multipart._BEGIN_SECONDS", 1.5)
+    monkeypatch.setattr("orchestrator.s3_multipart._BEGIN_SECONDS", 4.0)
     never = asyncio.Event()
     large.s3.plan(Kind.BEGIN, Fault(hold=never))
     await large.published()
