@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ NO_FILE = os.devnull
 _READY_BUCKET = "is-ready"
 _OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FIRST_PORT = 10_240
+_given: deque[int] = deque(maxlen=4000)
 
 
 class S3ServerFailed(Unavailable):
@@ -181,7 +183,8 @@ class SeaweedFS:
 def free_ports(count: int) -> list[int]:
     """Loopback ports that were free a moment ago, all different, and none that outgoing connections are given.
 
-    Else a client that tries to reach a server that is away could be given that server's port, and keep it.
+    Else a client that tries to reach a server that is away could be given that server's port, and keep it. None is
+    given twice by one process, whose first server may not have begun to listen yet.
     """
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
@@ -191,7 +194,9 @@ def free_ports(count: int) -> list[int]:
                 each.bind((HOST, _candidate()))
             except OSError:
                 continue
-            sockets.append(each)
+            if each.getsockname()[1] not in _given:
+                _given.append(each.getsockname()[1])
+                sockets.append(each)
         return [each.getsockname()[1] for each in sockets]
 
 

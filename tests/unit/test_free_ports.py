@@ -11,3 +11,8 @@ def test_free_ports_differ_and_are_none_that_outgoing_connections_are_given() ->
     assert len(set(ports)) == 50
     if low >= 20_480:
         assert not [port for port in ports if low <= port <= high]
+
+
+def test_no_port_is_given_twice() -> None:
+    ports = [port for _ in range(400) for port in free_ports(2)]
+    assert len(set(ports)) == 800
