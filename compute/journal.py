@@ -21,6 +21,7 @@ from compute import private_file
 from compute.journal_entry import DamagedEntry, Entry, encode_entry
 from compute.journal_file import LEAST_REWRITTEN_BYTES, JournalFile, forgetting_line, line
 from compute.journal_reading import read_journal
+from compute.spare_folders import SpareFolders
 from compute.workspace import Workspace, remove_execution, remove_tree
 from compute.write_batches import WriteBatches
 from shared.aio import settled
@@ -43,6 +44,7 @@ class Journal:
 
     def __init__(self, root: Path, *, least_rewritten_bytes: int = LEAST_REWRITTEN_BYTES) -> None:
         self._root = root
+        self._spares = SpareFolders(root)
         self._file = JournalFile(root.with_name(FILE), least_rewritten_bytes=least_rewritten_bytes)
         self._entries: dict[ExecutionId, Entry] = {}
         """What the file says."""
@@ -54,7 +56,8 @@ class Journal:
         return f"<Journal {self._root}, {len(self._entries)} entries>"
 
     def workspace(self, entry: Entry) -> Workspace:
-        return Workspace(self._root / entry.execution_id, has_paths=bool(entry.assignment.task.result_paths))
+        has_paths = bool(entry.assignment.task.result_paths)
+        return Workspace(self._root / entry.execution_id, has_paths=has_paths, spares=self._spares)
 
     def put(self, *entries: Entry) -> None:
         """Each is an execution's only one from now on. Raises OSError."""
@@ -137,8 +140,10 @@ class Journal:
 
     def _remove(self, execution_ids: Sequence[ExecutionId]) -> None:
         for execution_id in execution_ids:
+            root = self._root / execution_id
             try:
-                remove_execution(self._root / execution_id)
+                if not self._spares.keep(root):
+                    remove_execution(root)
             except OSError as error:
                 told = "The folder of execution %s cannot be removed: %s"
                 _log.warning(told, execution_id, error, extra=about(execution=execution_id))

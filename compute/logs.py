@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from compute.workspace import STDERR, STDOUT, Workspace
+from compute.result_contents import STDERR, STDOUT
+from compute.workspace import Workspace
 from shared.messages import MAX_OUTPUT_CHUNK_BYTES, OutputRead, ReadOutput
 
 TAIL_BYTES = MAX_OUTPUT_CHUNK_BYTES

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
 FILE_MODE = 0o666
 """Less the process's umask."""
 

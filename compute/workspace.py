@@ -20,12 +20,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from compute import private_file
-from compute.result_contents import FILE_MODE, Contents, Written, file_mode
+from compute.result_contents import EXIT_CODE, FILE_MODE, STDERR, STDOUT, Contents, Written, file_mode
+from compute.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
 from shared.jobspec import ResultPath
 from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
 
-STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
 _OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
 MAX_NAME_BYTES = 255
 DISK_SECONDS = 600.0
@@ -37,16 +37,18 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Workspace:
     """The folders of one execution below `root`. Every method blocks on the disk.
 
-    `has_paths` says whether there are result paths, and with them a folder for the result.
+    `has_paths` says whether there are result paths, and with them a folder for the result. Without them it may be one
+    of the `spares`.
     """
 
-    def __init__(self, root: Path, *, has_paths: bool = True) -> None:
+    def __init__(self, root: Path, *, has_paths: bool = True, spares: SpareFolders | None = None) -> None:
         self.root = root
         self._has_paths = has_paths
+        self._spares = None if has_paths else spares
 
     @cached_property
     def folder(self) -> Path:
-        return self.root / "workspace"
+        return self.root / WORKSPACE
 
     @cached_property
     def result(self) -> Path:
@@ -62,12 +64,19 @@ class Workspace:
         return f"<Workspace {self.folder}>"
 
     def create(self, result_paths: Sequence[ResultPath]) -> None:
+        if self._spares is not None and self._spares.take(self.root):
+            return
         for folder in dict.fromkeys((self.root, self.folder, self.result)):
             private_file.make_folder(folder)
         for each in result_paths:
             self.place(each.path).mkdir(mode=RESULT_FOLDER_MODE, parents=True, exist_ok=True)
         for name in (STDOUT, STDERR):
             os.close(self.open_output(name))
+
+    def nobody_is_left(self) -> None:
+        """The task has ended, and no process of it is alive that could write here."""
+        if self._spares is not None:
+            self._spares.nobody_is_left_in(self.root)
 
     def take_over(self) -> None:
         """Bring what an earlier version left to today's places: it had a folder for each result."""
@@ -80,7 +89,7 @@ class Workspace:
 
     def open_output(self, name: str) -> int:
         """A descriptor to write stdout or stderr from its beginning."""
-        return os.open(f"{self.result}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        return os.open(f"{self.result}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
 
     def contents(self, exit_code: int, ended_at: float) -> Contents:
         """What is archived of `result`. Does not block."""
@@ -189,7 +198,7 @@ def remove_execution(root: Path) -> None:
     try:
         os.unlink(f"{root}/{STDOUT}")  # noqa: PTH108  # a third of the cost, and there are very many
         os.unlink(f"{root}/{STDERR}")  # noqa: PTH108
-        os.rmdir(f"{root}/workspace")  # noqa: PTH106
+        os.rmdir(f"{root}/{WORKSPACE}")  # noqa: PTH106
         os.rmdir(root)  # noqa: PTH106
     except OSError:
         remove_tree(root)

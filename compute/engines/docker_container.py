@@ -37,7 +37,8 @@ from compute.engines.docker_spec import (
 )
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.limit_ends import out_of_memory, over_disk, over_output
-from compute.workspace import DISK_SECONDS, STDERR
+from compute.result_contents import STDERR
+from compute.workspace import DISK_SECONDS
 from shared.aio import finish, first_of, in_thread
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from compute.workspace import STDERR, STDOUT
+from compute.result_contents import STDERR, STDOUT
 
 HEADER_BYTES = 8
 """One byte names the stream, three are nothing, four are the length: see the engine API's ContainerAttach."""

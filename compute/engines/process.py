@@ -26,7 +26,8 @@ from compute.engines.process_limits import broken_limit
 from compute.engines.strays import Strays
 from compute.environment import basics
 from compute.process_mark import ProcessMark, kill_left_over
-from compute.workspace import STDERR, STDOUT, Workspace
+from compute.result_contents import STDERR, STDOUT
+from compute.workspace import Workspace
 from shared.aio import finish, first_of, in_thread, process_ended
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
@@ -128,6 +129,8 @@ class ProcessEngine:
                 # Whoever breaks a limit would break it further while being asked to stop.
                 grace_seconds = 0.0 if broken else self._grace_seconds
                 await finish(group.end(grace_seconds), within=grace_seconds + START_SECONDS)
+            if group.left_nobody:
+                run.workspace.nobody_is_left()
         return end or broken or Exited(group.exit_code)
 
     def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:

@@ -44,6 +44,8 @@ class ProcessGroup:
         self._mark: ProcessMark | None = None
         self._unwanted = False
         self._gone = False
+        self.left_nobody = False
+        """It is gone, and nothing that it started has ever left it."""
 
     def __repr__(self) -> str:
         return f"<ProcessGroup {self._leader.pid if self._leader else 'not started'}>"
@@ -105,10 +107,12 @@ class ProcessGroup:
         # Before the leader is waited for: until then its number, which names the group, belongs to nobody else.
         self._signal(signal.SIGKILL)
         self._leader.wait()
-        if self._mark is not None and self._strays.ends(self._mark):
+        has_others = self._mark is None or self._strays.ends(self._mark)
+        if has_others:
             self._strays.end_ownerless()
         self._reap_orphans()
         self._gone = not self._signal(0)
+        self.left_nobody = self._gone and self._strays.adopts and not has_others
         return self._gone
 
     def kill(self) -> None:

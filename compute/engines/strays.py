@@ -41,6 +41,11 @@ class Strays:
     def __repr__(self) -> str:
         return f"<Strays of {len(self._living)} tasks{'' if self._adopts else ', not adopted'}>"
 
+    @property
+    def adopts(self) -> bool:
+        """Whether what is found is all there is."""
+        return self._adopts
+
     def adopt(self) -> None:
         """From now on. Where the system does not allow it, what leaves its task's group outlives its task."""
         self._spared = frozenset(child.identity for child in children(os.getpid()))

@@ -10,6 +10,7 @@ from typing import Any
 from compute.engines import Broken, ProcessEngine, Run, RunEnd
 from compute.engines.strays import Strays
 from compute.process_mark import ProcessMark
+from compute.spare_folders import SpareFolders
 from compute.workspace import Workspace
 from shared.capacity import Capacity
 from shared.ids import ExecutionId
@@ -20,12 +21,17 @@ NODE_ENVIRONMENT = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "wJalr"
 
 
 class Bench:
-    """One workspace, and runs in it as the execution `name`. `strays` is what all engines of this process share."""
+    """One workspace, and runs in it as the execution `name`. `strays` is what all engines of this process share.
 
-    def __init__(self, folder: Path, strays: Strays | None = None, *, name: str = "e-1") -> None:
+    With `spares` it may be one of them, and has no result paths.
+    """
+
+    def __init__(
+        self, folder: Path, strays: Strays | None = None, *, name: str = "e-1", spares: SpareFolders | None = None
+    ) -> None:
         self.id = ExecutionId(name)
-        self.workspace = Workspace(folder / name)
-        self.workspace.create([ResultPath(name="outputs", path="/outputs")])
+        self.workspace = Workspace(folder / name, has_paths=spares is None, spares=spares)
+        self.workspace.create([] if spares else [ResultPath(name="outputs", path="/outputs")])
         self.marks: list[ProcessMark | None] = []
         self._strays = strays or Strays()
 

@@ -1,0 +1,92 @@
+"""Folders of executions that are over, kept for the next ones: to take one over costs far less than to make one.
+
+When ext4 looks for a free inode, it passes over all that were deleted within the last minute, one after another. Where
+tasks are short that costs a node more than all else it does for them, so it deletes nothing that the next task needs.
+
+Only a folder is kept that nobody is left to write to, which its engine has to know, and that is as it was when it was
+made: after all, a task may have put anything there, or have linked its output to another place.
+"""
+
+import itertools
+import os
+import stat
+from pathlib import Path
+
+from compute.result_contents import STDERR, STDOUT, file_mode
+
+WORKSPACE = "workspace"
+_OUTPUTS = (STDOUT, STDERR)
+_CONTENT = {*_OUTPUTS, WORKSPACE}
+
+PREFIX = ".spare-"
+"""No execution's id begins so, and the node removes what is named so at its start (compute/leftovers.py)."""
+MOST_KEPT = 256
+FOLDER_MODE = 0o700
+_LARGEST_FOLDER_BLOCKS = 8
+"""Of 512 bytes. A folder that once had many entries keeps its size."""
+
+
+class SpareFolders:
+    """Below `parent`, as those of the executions are. May be used by any thread; every method blocks on the disk."""
+
+    def __init__(self, parent: Path, *, most: int = MOST_KEPT) -> None:
+        self._parent = parent
+        self._most = most
+        self._left: set[str] = set()
+        self._kept: list[str] = []
+        self._numbers = itertools.count()
+
+    def __repr__(self) -> str:
+        return f"<SpareFolders in {self._parent}: {len(self._kept)}>"
+
+    def nobody_is_left_in(self, root: Path) -> None:
+        """No process can write to what is in this folder any more."""
+        self._left.add(str(root))
+
+    def keep(self, root: Path) -> bool:
+        """Whether the folder is gone from its place, because it waits for another execution."""
+        name = str(root)
+        if name not in self._left:
+            return False
+        self._left.discard(name)
+        kept = f"{self._parent}/{PREFIX}{next(self._numbers)}"
+        try:
+            if len(self._kept) >= self._most or not _is_as_made(name):
+                return False
+            os.rename(name, kept)  # noqa: PTH104  # as in `take`: a third of the cost, and there are very many
+        except OSError:
+            return False
+        self._kept.append(kept)
+        return True
+
+    def take(self, root: Path) -> bool:
+        """Whether there is a folder at `root` now, with a workspace and two empty files."""
+        try:
+            os.rename(self._kept.pop(), root)  # noqa: PTH104
+        except (IndexError, OSError):
+            return False
+        return True
+
+
+def _is_as_made(root: str) -> bool:
+    """Once what was written to the outputs is gone. Raises OSError if it cannot be told."""
+    if set(os.listdir(root)) != _CONTENT:  # noqa: PTH208  # names are all that is needed
+        return False
+    workspace = f"{root}/{WORKSPACE}"
+    if not (_is_plain_folder(root) and _is_plain_folder(workspace)) or os.listdir(workspace):  # noqa: PTH208
+        return False
+    return all(_is_own_file(f"{root}/{name}") for name in _OUTPUTS)
+
+
+def _is_plain_folder(path: str) -> bool:
+    found = os.lstat(path)
+    return found.st_mode == stat.S_IFDIR | FOLDER_MODE and found.st_blocks <= _LARGEST_FOLDER_BLOCKS
+
+
+def _is_own_file(path: str) -> bool:
+    found = os.lstat(path)
+    if found.st_mode != stat.S_IFREG | file_mode() or found.st_nlink != 1 or found.st_uid != os.geteuid():
+        return False
+    if found.st_size or found.st_blocks:
+        os.truncate(path, 0)
+    return True
