@@ -12,6 +12,7 @@ _LEVELS["error"] = logging.ERROR
 
 _ABOUT = ("job_id", "execution_id", "node_id")
 
+_TELLTALE = "x-amz-"
 _SIGNED = re.compile(r"(?:\?|%3F)[^\s\"'<>?]{0,500}X-Amz-[^\s\"'<>]*", re.IGNORECASE)
 _PARAMETER = re.compile(
     r"(X-Amz-(?:Signature|Security-Token)[\"']?(?:=|%3D|\s*[:,]\s*[\"']?))[\w%/+=.~-]+", re.IGNORECASE
@@ -20,6 +21,8 @@ _PARAMETER = re.compile(
 
 def without_signature(text: str) -> str:
     """The text with the query string of every signed URL cut off, and with the signatures that stand elsewhere."""
+    if _TELLTALE not in text.lower():  # what both expressions need, found in a tenth of their time
+        return text
     return _PARAMETER.sub(r"\1...", _SIGNED.sub("?...", text))
 
 
@@ -54,6 +57,9 @@ class _Json(logging.Formatter):
 def set_up(level: str, mode: str) -> None:
     """Log to stderr. `level` and `mode` are the settings Logging.Level and Logging.Mode."""
     logging.raiseExceptions = False  # a log call that is wrong in itself would show its arguments uncut
+    # No line shows these, and finding them out is half of what a line costs (Optimization in Python's Logging HOWTO).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # type: ignore[attr-defined]  # noqa: SLF001  # as the HOWTO has it
     handler = logging.StreamHandler(sys.stderr)
     text = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     handler.setFormatter(_Json() if mode == "json" else _Lines(text, datefmt="%H:%M:%S"))

@@ -31,9 +31,10 @@ def serve(*, orchestrator: bool, compute: bool, data_dir: str | None) -> None:
 
     import uvloop
 
-    from shared import logs
+    from shared import garbage, logs
 
     logs.set_up(config.logging.level, config.logging.mode)
+    garbage.look_rarely()
     services: dict[str, Service] = {}
     if config.orchestrator.enabled or not config.compute.enabled:
         services["orchestrator"] = _orchestrator()
