@@ -199,11 +199,13 @@ class Supervisor:
             execution.is_on_disk = True
             workspace.create(result_paths)
         warnings = workspace.gather(result_paths)
-        fact = TaskEnded(output=workspace.read_output(exit_code), run_seconds=run_seconds)
+        files = workspace.short_outputs()
+        fact = TaskEnded(output=workspace.read_output(exit_code, files), run_seconds=run_seconds)
         ended = _moved(replace(execution.entry, warnings=warnings), Phase.ENDED, fact)
         self._journal.put(ended)
         if ended.publishes:
-            execution.packed = self._pack(workspace, workspace.contents(*ended.ended))
+            contents = workspace.contents(*ended.ended)
+            execution.packed = self._pack(workspace, contents.read(files) if files else contents)
         execution.entry = ended
 
     async def _publish(self, execution: Execution) -> None:

@@ -3,6 +3,8 @@
 A file costs more than all else that a short task needs of its node, so what is known without one has none.
 """
 
+import os
+import stat
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +12,7 @@ from typing import NamedTuple
 STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
 FILE_MODE = 0o666
 """Less the process's umask."""
+_KEPT_MODE_BITS = 0o1777  # neither setuid nor setgid
 
 
 class Written(NamedTuple):
@@ -30,6 +33,10 @@ class Contents(NamedTuple):
     def has(self, name: bytes) -> bool:
         return self.names is None or name in self.names
 
+    def read(self, files: tuple[Written, ...]) -> "Contents":
+        """The same, where all files that count have been read already."""
+        return Contents(frozenset(), (*self.written, *files))
+
 
 ALL = Contents()
 
@@ -40,3 +47,12 @@ def file_mode() -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     umask = next((line.split()[1] for line in status.splitlines() if line.startswith("Umask:")), "022")
     return FILE_MODE & ~int(umask, 8)
+
+
+def kept_mode(status: os.stat_result) -> int:
+    return status.st_mode & _KEPT_MODE_BITS
+
+
+def whole_mtime(status: os.stat_result) -> int:
+    """Whole seconds, rounded down."""
+    return int(status[stat.ST_MTIME])

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
-from compute.result_contents import ALL, Contents, Written
+from compute.result_contents import ALL, Contents, Written, kept_mode, whole_mtime
 from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
 from shared.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
 
@@ -33,7 +33,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: a fifo that took the place of a file must not stop the archive.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-_KEPT_MODE_BITS = 0o1777  # neither setuid nor setgid
 _SECTOR = 512  # the unit of st_blocks
 _GREW = "grew while it was read: it was cut at {} bytes"
 _SHRANK = "{}: its last {} bytes are zeros in the archive"
@@ -82,8 +81,7 @@ class TarStream:
         return lines
 
     def blocks(self) -> Generator[bytes, None, None]:
-        self._enter(os.open(self._root, _FOLDER), b"")
-        self._choose(self._folders[0])
+        self._begin()
         try:
             while self._folders:
                 folder = self._folders[-1]
@@ -134,7 +132,9 @@ class TarStream:
         if stat.S_ISDIR(status.st_mode):
             self._add_header(EntryKind.DIRECTORY, path + b"/", status)
             text, base64 = spelled(path)
-            self._lines.append(DirectoryLine(path=text, path_base64=base64, mode=_mode(status), mtime=_mtime(status)))
+            self._lines.append(
+                DirectoryLine(path=text, path_base64=base64, mode=kept_mode(status), mtime=whole_mtime(status))
+            )
             self._descend(folder, name)
         elif stat.S_ISLNK(status.st_mode):
             target = os.readlink(name, dir_fd=folder.descriptor)
@@ -143,6 +143,15 @@ class TarStream:
         else:
             self._leave_out_special(path)
         return ()
+
+    def _begin(self) -> None:
+        """Enter the root, or archive all there is where nothing of it counts."""
+        if self._contents.names is not None and not self._contents.names:
+            for name in sorted(self._written):
+                self._add_written(self._written[name])
+            return
+        self._enter(os.open(self._root, _FOLDER), b"")
+        self._choose(self._folders[0])
 
     def _choose(self, root: _Folder) -> None:
         """Of the root, what the contents name."""
@@ -226,7 +235,7 @@ class TarStream:
         return content.ljust(size_bytes, b"\x00")
 
     def _add_file(self, path: bytes, status: os.stat_result) -> None:
-        self._begin_file(path, _mode(status), status.st_size, _mtime(status))
+        self._begin_file(path, kept_mode(status), status.st_size, whole_mtime(status))
 
     def _begin_file(self, path: bytes, mode: int, size_bytes: int, mtime: int) -> None:
         self.entries += 1
@@ -253,8 +262,8 @@ class TarStream:
         line = kind(
             path=text,
             path_base64=base64,
-            mode=_mode(status),
-            mtime=_mtime(status),
+            mode=kept_mode(status),
+            mtime=whole_mtime(status),
             target=target_text,
             target_base64=target_base64,
         )
@@ -303,8 +312,8 @@ class TarStream:
         header = entry_header(
             kind,
             path,
-            mode=_mode(status),
-            mtime=_mtime(status),
+            mode=kept_mode(status),
+            mtime=whole_mtime(status),
             size_bytes=size_bytes,
             link_target=link_target,
         )
@@ -317,15 +326,6 @@ class TarStream:
         self.warnings_count += 1
         if len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(f"{_shown(path)} {what}")
-
-
-def _mode(status: os.stat_result) -> int:
-    return status.st_mode & _KEPT_MODE_BITS
-
-
-def _mtime(status: os.stat_result) -> int:
-    """Whole seconds, rounded down."""
-    return int(status[stat.ST_MTIME])
 
 
 def _hole(descriptor: int, at: int, size_bytes: int) -> int:

@@ -20,7 +20,17 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from compute import private_file
-from compute.result_contents import EXIT_CODE, FILE_MODE, STDERR, STDOUT, Contents, Written, file_mode
+from compute.result_contents import (
+    EXIT_CODE,
+    FILE_MODE,
+    STDERR,
+    STDOUT,
+    Contents,
+    Written,
+    file_mode,
+    kept_mode,
+    whole_mtime,
+)
 from compute.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
 from shared.jobspec import ResultPath
@@ -28,6 +38,7 @@ from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
 
 _OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
 MAX_NAME_BYTES = 255
+SHORT_BYTES = 16 << 10
 DISK_SECONDS = 600.0
 """How long making, moving or removing the folders of one execution may take."""
 RESULT_FOLDER_MODE = 0o755
@@ -140,9 +151,21 @@ class Workspace:
                 return "was replaced by something that is not a folder"
         return ""
 
-    def read_output(self, exit_code: int) -> RunOutput:
-        stdout, stdout_truncated = _beginning(self.result / STDOUT)
-        stderr, stderr_truncated = _beginning(self.result / STDERR)
+    def short_outputs(self) -> tuple[Written, ...]:
+        """Stdout and stderr as they are archived, read once for all that is done with them; empty if one is not short.
+
+        Of a result without result paths, they are all its files.
+        """
+        if self._has_paths:
+            return ()
+        found = tuple(file for name in (STDOUT, STDERR) if (file := _short_file(self.result, name)) is not None)
+        return found if len(found) == len(_OUTPUTS) else ()
+
+    def read_output(self, exit_code: int, files: Sequence[Written] = ()) -> RunOutput:
+        """What is told of the outputs; `files` are those that have been read already."""
+        contents = {os.fsdecode(file.name): file.content for file in files}
+        stdout, stdout_truncated = _text(contents[STDOUT]) if files else _beginning(self.result / STDOUT)
+        stderr, stderr_truncated = _text(contents[STDERR]) if files else _beginning(self.result / STDERR)
         return RunOutput(
             stdout=stdout,
             stdout_truncated=stdout_truncated,
@@ -176,16 +199,37 @@ def _problem(wanted: ResultPath) -> str:
     return ""
 
 
+def _short_file(folder: Path, name: str) -> Written | None:
+    """None if it is long, or not the plain file that it was made as: then more is to be said of it than its content."""
+    try:
+        descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size > SHORT_BYTES:
+            return None
+        content = os.read(descriptor, status.st_size + 1) if status.st_size else b""
+    finally:
+        os.close(descriptor)
+    is_whole = len(content) == status.st_size
+    return Written(name.encode("ascii"), content, kept_mode(status), whole_mtime(status)) if is_whole else None
+
+
 def _beginning(path: Path) -> tuple[str, bool]:
-    """The first MAX_RUN_OUTPUT_BYTES as text, and whether there is more. A character cut in two is left out."""
+    """The first MAX_RUN_OUTPUT_BYTES as text, and whether there is more."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return "", False
     try:
-        content = os.read(descriptor, MAX_RUN_OUTPUT_BYTES + 1)
+        return _text(os.read(descriptor, MAX_RUN_OUTPUT_BYTES + 1))
     finally:
         os.close(descriptor)
+
+
+def _text(content: bytes) -> tuple[str, bool]:
+    """A character that the limit cuts in two is left out."""
     if not content:
         return "", False
     truncated = len(content) > MAX_RUN_OUTPUT_BYTES

@@ -1,4 +1,4 @@
-"""How often a process looks for cyclic garbage, of which there is little here: most of what is dropped is freed at once."""
+"""How often a process looks for cyclic garbage: rarely, because most of what is dropped here is freed at once."""
 
 import gc
 

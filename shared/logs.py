@@ -59,7 +59,7 @@ def set_up(level: str, mode: str) -> None:
     logging.raiseExceptions = False  # a log call that is wrong in itself would show its arguments uncut
     # No line shows these, and finding them out is half of what a line costs (Optimization in Python's Logging HOWTO).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # type: ignore[attr-defined]  # noqa: SLF001  # as the HOWTO has it
+    logging._srcfile = None  # noqa: SLF001  # as the HOWTO has it
     handler = logging.StreamHandler(sys.stderr)
     text = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     handler.setFormatter(_Json() if mode == "json" else _Lines(text, datefmt="%H:%M:%S"))

@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -32,6 +33,12 @@ async def in_thread_if_any(act: Callable[P, T], *args: P.args, **kwargs: P.kwarg
         return await asyncio.to_thread(act, *args, **kwargs)
     except RuntimeError:
         return act(*args, **kwargs)
+
+
+@cache
+def _nothing() -> int:
+    """What a task reads: opened once, not for each."""
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 class ProcessGroup:
@@ -78,7 +85,7 @@ class ProcessGroup:
             command,
             cwd=cwd,
             env=dict(env),
-            stdin=subprocess.DEVNULL,
+            stdin=_nothing(),
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
@@ -110,8 +117,10 @@ class ProcessGroup:
         has_others = self._mark is None or self._strays.ends(self._mark)
         if has_others:
             self._strays.end_ownerless()
-        self._reap_orphans()
         self._gone = not self._signal(0)
+        if not self._gone:
+            self._reap_orphans()
+            self._gone = not self._signal(0)
         self.left_nobody = self._gone and self._strays.adopts and not has_others
         return self._gone
 

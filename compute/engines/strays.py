@@ -75,7 +75,8 @@ class Strays:
             listed = os.read(descriptor, _LISTED_BYTES)
         finally:
             os.close(descriptor)
-        return any(int(pid) not in self._living for pid in listed.split())
+        spared = {pid for pid, _ in self._spared}
+        return any(pid not in self._living and pid not in spared for pid in map(int, listed.split()))
 
     def end_ownerless(self) -> None:
         """End what no living task owns."""

@@ -55,6 +55,15 @@ async def test_the_archive_is_the_one_of_a_folder_with_a_file_for_the_exit_code(
     assert await in_its_turn(workspace.result, ALL, tmp_path) == packed.content
 
 
+async def test_outputs_that_were_read_already_give_the_same_bytes(tmp_path: Path) -> None:
+    workspace = a_result(tmp_path / "e-1")
+    (workspace.result / "stderr").chmod(0o640)
+    contents, files = workspace.contents(3, ENDED_AT), workspace.short_outputs()
+    packed = SmallArchives().pack(workspace.result, contents.read(files))
+    assert packed is not None
+    assert await in_its_turn(workspace.result, contents, tmp_path) == packed.content
+
+
 def test_what_lies_beside_the_outputs_is_no_part_of_a_result_without_paths(tmp_path: Path) -> None:
     workspace = a_result(tmp_path / "e-1")
     (workspace.folder / "scratch").write_text("not a result")

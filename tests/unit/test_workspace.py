@@ -1,11 +1,13 @@
 """What a task leaves in its workspace becomes the result folder, and nothing outside of it does."""
 
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from compute.workspace import Workspace, check_result_paths, remove_execution
+from compute.workspace import SHORT_BYTES, Workspace, check_result_paths, remove_execution
 from shared.errors import InvalidJob
 from shared.jobspec import ResultPath
 from shared.messages import MAX_RUN_OUTPUT_BYTES
@@ -194,3 +196,40 @@ def test_an_execution_is_removed_with_whatever_is_in_its_folder(tmp_path: Path, 
     remove_execution(workspace.root)
     assert not workspace.root.exists()
     remove_execution(workspace.root)
+
+
+class TestShortOutputs:
+    @pytest.fixture
+    def workspace(self, tmp_path: Path) -> Workspace:
+        made = Workspace(tmp_path / "e-1", has_paths=False)
+        made.create([])
+        return made
+
+    def test_they_are_told_as_if_read_from_their_files(self, workspace: Workspace) -> None:
+        (workspace.root / "stdout").write_text("told")
+        (workspace.root / "stderr").write_bytes(b"\xff" * (MAX_RUN_OUTPUT_BYTES + 1))
+        files = workspace.short_outputs()
+        assert [(file.name, len(file.content)) for file in files] == [(b"stdout", 4), (b"stderr", 2049)]
+        assert workspace.read_output(3, files) == workspace.read_output(3)
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda path: path.write_bytes(bytes(SHORT_BYTES + 1)),
+            lambda path: path.unlink(),
+            lambda path: (path.parent / "other").hardlink_to(path),
+            lambda path: [path.unlink(), path.symlink_to("/etc/passwd")],
+            lambda path: [path.unlink(), subprocess.run(["mkfifo", path], check=True)],
+        ],
+        ids=["long", "gone", "linked", "link", "fifo"],
+    )
+    def test_where_one_is_anything_else_none_is_read_so(
+        self, workspace: Workspace, spoil: Callable[[Path], object]
+    ) -> None:
+        spoil(workspace.root / "stdout")
+        assert workspace.short_outputs() == ()
+
+    def test_beside_result_paths_they_are_not_all_the_files(self, tmp_path: Path) -> None:
+        made = Workspace(tmp_path / "e-1")
+        made.create([OUTPUTS])
+        assert made.short_outputs() == ()
