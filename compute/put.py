@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import msgspec
+from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
 from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
@@ -73,7 +74,11 @@ async def put(
         async with asyncio.timeout(idle_seconds) as deadline:
             body = PartBody(content, deadline, idle_seconds)
             async with http.request(
-                url.method, URL(url.url, encoded=True), data=body, headers=headers, allow_redirects=False
+                url.method,
+                URL(url.url, encoded=True),
+                data=_payload(body),
+                headers=headers,
+                allow_redirects=False,
             ) as response:
                 deadline.reschedule(loop.time() + idle_seconds)
                 answer = await _bounded(response.content)
@@ -83,6 +88,11 @@ async def put(
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Not chained: aiohttp puts the whole URL into some of its messages.
         raise NotAnswered(f"{_host(url)}: {_why(error, idle_seconds)}") from None
+
+
+def _payload(body: PartBody) -> AsyncIterablePayload:
+    """What aiohttp would make of it, after trying all else that it knows; it writes a memoryview as it does bytes."""
+    return AsyncIterablePayload(body)  # type: ignore[arg-type]
 
 
 async def _bounded(stream: aiohttp.StreamReader) -> bytes:

@@ -23,7 +23,7 @@ from shared.messages import AnyFact, ExecutionProgressed, Report, encode
 from shared.transport import Connection
 
 HOLD_SECONDS = 0.1
-AT_ONCE = 4
+AT_ONCE = 2
 MOST_TOGETHER = 64
 MOST_BYTES_TOGETHER = 256 << 10
 """A report alone may have more; a message may have four times as many."""

@@ -178,7 +178,13 @@ def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
         yield "Timeouts: ExecutionTimeout and QueueTimeout together exceed TotalTimeout."
 
 
-def _resource_problems(resources: Resources) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def _resource_problems(resources: Resources) -> tuple[str, ...]:
+    """Remembered, because most jobs ask for what others asked for."""
+    return tuple(_found_in(resources))
+
+
+def _found_in(resources: Resources) -> Iterator[str]:
     parsers: tuple[tuple[str, str, Callable[[str], float]], ...] = (
         ("CPU", resources.cpu, parse_cpu),
         ("Memory", resources.memory, parse_bytes),
