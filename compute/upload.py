@@ -124,7 +124,7 @@ class Upload:
     async def _pack_and_send(self, lost: str) -> Sent:
         shared = self._uploading
         if self._packed is not None:
-            async with shared.turn(self.trouble):
+            async with shared.turn(self.trouble, is_small=True):
                 return await self._send_packed(self._packed)
         archive_stream = ArchiveStream(
             self._root,

@@ -14,6 +14,8 @@ from compute.part_size import PART_BYTES
 from compute.small_archive import SmallArchives
 
 UPLOADS_AT_ONCE = 8
+SMALL_AT_ONCE = 32
+"""Of results that are packed already. They have a queue of their own, so that none waits behind large ones."""
 PARTS_IN_MEMORY = 10
 RESULT_LIMIT_BYTES = 1 << 40
 
@@ -43,6 +45,7 @@ class Uploading:
         self.limit_bytes = limit_bytes
         self.first_pause_seconds = first_pause_seconds
         self._at_once = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._small_at_once = asyncio.Semaphore(SMALL_AT_ONCE)
         self.queued: set[Trouble] = set()
         """Of the uploads that wait for their turn."""
         self._buffers = asyncio.Semaphore(PARTS_IN_MEMORY)
@@ -51,17 +54,18 @@ class Uploading:
         return f"<Uploading at {self.pace!r} with {self.threads!r}>"
 
     @asynccontextmanager
-    async def turn(self, trouble: Trouble) -> AsyncIterator[None]:
+    async def turn(self, trouble: Trouble, *, is_small: bool = False) -> AsyncIterator[None]:
         """Wait to be one of the uploads that go on."""
+        at_once = self._small_at_once if is_small else self._at_once
         self.queued.add(trouble)
         try:
-            await self._at_once.acquire()
+            await at_once.acquire()
         finally:
             self.queued.discard(trouble)
         try:
             yield
         finally:
-            self._at_once.release()
+            at_once.release()
 
     def buffers(self) -> "PartBuffers":
         return PartBuffers(self._buffers)

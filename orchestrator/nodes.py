@@ -21,7 +21,10 @@ from shared.messages import Accepted, Heartbeat, Registration
 from shared.states import ExecutionState
 
 QUICK_TASK_SECONDS = 0.5
-"""A node whose tasks take less than this on average gets work in advance, up to its queue's capacity."""
+"""A node whose tasks take less than this on average gets work in advance."""
+IN_ADVANCE_SECONDS = 2.0
+"""So much, one task after another, up to the capacity of its queue."""
+LEAST_RUN_SECONDS = 0.001
 AVERAGE_WEIGHT = 0.1
 LOOK_SECONDS = 0.25
 """How often it is looked who has been silent for too long."""
@@ -246,7 +249,9 @@ class Nodes:
     def _queue_capacity(self, node: NodeId, most: int) -> int:
         """Work is given in advance only to a node whose tasks are quick, so that none waits behind a long one."""
         present = self._present.get(node)
-        return most if present is not None and present.is_quick else 0
+        if present is None or not present.is_quick:
+            return 0
+        return min(most, int(IN_ADVANCE_SECONDS / max(present.average_run_seconds, LEAST_RUN_SECONDS)))
 
     def _wall_clock(self, moment: float) -> datetime:
         """When a monotonic moment was."""

@@ -136,7 +136,7 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
     auth: Auth = Auth()
     heartbeat: Heartbeat = Heartbeat()
     allocated_capacity: AllocatedCapacity = AllocatedCapacity()
-    queue_capacity: Annotated[int, Meta(ge=0, description="How many executions may wait on the node.")] = 32
+    queue_capacity: Annotated[int, Meta(ge=0, description="How many executions may wait on the node.")] = 256
     drain_timeout: Annotated[
         Duration, Meta(description="How long running tasks may go on when the node is told to stop (SIGTERM).")
     ] = Duration(10)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,16 @@ async def in_thread_if_any(act: Callable[P, T], *args: P.args, **kwargs: P.kwarg
         return await asyncio.to_thread(act, *args, **kwargs)
     except RuntimeError:
         return act(*args, **kwargs)
+
+
+def _found(program: str, path: str) -> str | None:
+    """Where the system would find the program, None where it may look into the task's own folder.
+
+    Found here, because the one that starts it tries every folder of the path while all threads of this process wait.
+    """
+    if "/" in program or not all(map(os.path.isabs, path.split(os.pathsep))):
+        return None
+    return shutil.which(program, path=path)
 
 
 @cache
@@ -83,6 +94,7 @@ class ProcessGroup:
         """Blocks for as long as the file system needs to find the program. Raises OSError, ValueError."""
         self._leader = subprocess.Popen(
             command,
+            executable=_found(command[0], env.get("PATH", "")),
             cwd=cwd,
             env=dict(env),
             stdin=_nothing(),

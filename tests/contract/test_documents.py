@@ -15,7 +15,7 @@ from compute.engines import docker_spec
 from compute.engines.docker_images import PULL_SECONDS
 from compute.engines.process import OUTPUT_LIMIT_BYTES
 from compute.tar_stream import MAX_DEPTH
-from compute.uploading import UPLOADS_AT_ONCE
+from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE
 from orchestrator.integrations import MAX_LIST
 from orchestrator.paging import MAX_PAGE
 from orchestrator.s3_probe import BODY
@@ -186,7 +186,7 @@ def test_the_s3_server_of_the_tests_allows_what_the_documented_policy_allows_and
         f"| {DockerEngine().pids_limit:,} (`Engines.Types.Docker.PidsLimit`) |",
         f"{MAX_PAGE:,} over HTTP, {MAX_LIST} over NATS;",
         f"the first {MAX_RUN_OUTPUT_BYTES:,} bytes each",
-        f", {UPLOADS_AT_ONCE} at once on a node |",
+        f", {UPLOADS_AT_ONCE} at once on a node, and {SMALL_AT_ONCE} small ones |",
         f"| depth of folders in a result | {MAX_DEPTH} |",
         f".tarpon-probe`, {len(BODY)} bytes",
     ],

@@ -347,6 +347,16 @@ class TestRoom:
         cluster.nodes.on_run(NODE, 10 * QUICK_TASK_SECONDS)
         assert cluster.candidate.queue_left == 0
 
+    @pytest.mark.parametrize(("run_seconds", "in_advance"), [(0.0, 2000), (0.01, 200), (0.25, 8), (0.6, 0)])
+    def test_work_for_two_seconds_at_most_is_given_in_advance(
+        self, cluster: Cluster, run_seconds: float, in_advance: int
+    ) -> None:
+        cluster.register()
+        cluster.know(replace(INFO, queue_capacity=10_000))
+        for _ in range(300):
+            cluster.nodes.on_run(NODE, run_seconds)
+        assert cluster.candidate.queue_left == pytest.approx(in_advance, abs=1)
+
     def test_what_is_queued_is_taken_off_the_queue_and_leaves_nothing_free(self, cluster: Cluster) -> None:
         self.quick(cluster)
         cluster.execution(0, S.RUNNING, cpu=3.0)
