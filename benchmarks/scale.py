@@ -4,7 +4,8 @@ Whole nodes with connections of their own, but without tasks, and copies of a jo
 order: what idle nodes and a steady flow of reads cost, how long reads take, from submit to assignment, jobs beside all
 that, how long until all nodes are back after the NATS server was killed, and how long a restart takes.
 
-`--growth 10000,100000,300000` measures instead what a job costs beside so many stored ones.
+`--growth 10000,100000,300000` measures instead what a job costs beside so many stored ones: while all of them are kept,
+and while the oldest one is removed for each one that ends, as it is where Tarpon has run for long.
 """
 
 import argparse
@@ -39,6 +40,8 @@ READS = {
     "metrics": "/metrics",
     "debug": "/api/v1/agent/debug",
 }
+ALL_JOBS = 10**9
+"""How many ended jobs are kept where none is to go while jobs are measured."""
 TRIES = 40
 PLACED = 300
 BACK_SECONDS = 60.0
@@ -64,8 +67,11 @@ def main() -> None:
 
 
 @contextmanager
-def _filled(stored: int, nodes: int) -> Iterator[Rig]:
-    with tempfile.TemporaryDirectory() as folder, rig(Path(folder), sink="discard", sync="default") as made:
+def _filled(stored: int, nodes: int, *, most_jobs: int = 0) -> Iterator[Rig]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        rig(Path(folder), sink="discard", sync="default", most_jobs=most_jobs) as made,
+    ):
         made.start_orchestrator()
         if stored:
             made.store_jobs(stored, job_of("process"))
@@ -74,10 +80,13 @@ def _filled(stored: int, nodes: int) -> Iterator[Rig]:
 
 
 def _growth(stored: int, jobs: int) -> dict[str, Any]:
-    with _filled(stored, 10) as made:
-        answer = measure(made, engine="noop", jobs=jobs, in_flight=64, warm_up=300)
-        tell(f"{stored}: {answer}")
-    return {name: answer[name] for name in ("jobs_per_s", "p95_ms", "cpu_us_per_job", "rss_mib")}
+    found = {}
+    for name, most_jobs in (("all_kept", ALL_JOBS), ("oldest_removed", stored)):
+        with _filled(stored, 10, most_jobs=most_jobs) as made:
+            answer = measure(made, engine="noop", jobs=jobs, in_flight=64, warm_up=300)
+        found[name] = {key: answer[key] for key in ("jobs_per_s", "p95_ms", "cpu_us_per_job", "rss_mib")}
+        tell(f"{stored}, {name}: {found[name]}")
+    return found
 
 
 def _scale(nodes: int, stored: int, jobs: int) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """In which order jobs are listed: kept up to date as they come, so that a page costs the same beside many others."""
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
+from typing import TypeVar
 
 from orchestrator.job_entry import JobEntry
+from orchestrator.ordered import Ordered
 from orchestrator.selectors import matches
 from shared.jobspec import Constraint
+
+K = TypeVar("K")
 
 ALL_NAMESPACES = "*"
 _EQUALS = frozenset({"=", "=="})
@@ -18,35 +21,32 @@ class JobLists:
     """Each list is in order of creation: one of all jobs, one of each namespace and one of each label's value."""
 
     def __init__(self) -> None:
-        self._all: list[JobEntry] = []
-        self._of_namespace: dict[str, list[JobEntry]] = {}
-        self._of_label: dict[tuple[str, str], list[JobEntry]] = {}
+        self._all = _no_jobs()
+        self._of_namespace: dict[str, Ordered[JobEntry]] = {}
+        self._of_label: dict[tuple[str, str], Ordered[JobEntry]] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
         """Those of each labelled job under which it is found."""
 
     def put(self, entry: JobEntry, *, is_new: bool) -> None:
         """To be told of every job, and again when its labels may have changed."""
         if is_new:
-            _add(self._all, entry)
-            _add(self._of_namespace.setdefault(entry.namespace, []), entry)
+            self._all.add(entry)
+            _put(self._of_namespace, entry.namespace, entry)
         before = self._labels.get(entry.id, {})
         if entry.labels != before:
             self._take_labels(entry, before)
             for label in entry.labels.items():
-                _add(self._of_label.setdefault(label, []), entry)
+                _put(self._of_label, label, entry)
             self._labels[entry.id] = entry.labels
 
     def drop(self, entry: JobEntry) -> None:
-        _remove(self._all, entry)
-        _remove(self._of_namespace[entry.namespace], entry)
+        self._all.remove(entry)
+        _take(self._of_namespace, entry.namespace, entry)
         self._take_labels(entry, self._labels.pop(entry.id, {}))
 
     def _take_labels(self, entry: JobEntry, labels: Mapping[str, str]) -> None:
         for label in labels.items():
-            found = self._of_label[label]
-            _remove(found, entry)
-            if not found:
-                del self._of_label[label]
+            _take(self._of_label, label, entry)
 
     def find(
         self, namespace: str, conditions: Iterable[Constraint] = (), *, newest_first: bool = True
@@ -62,11 +62,11 @@ class JobLists:
             entry for entry in ordered if (anywhere or entry.namespace == namespace) and matches(entry.labels, wanted)
         )
 
-    def _shortest(self, namespace: str, conditions: tuple[Constraint, ...]) -> list[JobEntry]:
+    def _shortest(self, namespace: str, conditions: tuple[Constraint, ...]) -> Ordered[JobEntry]:
         """The shortest list that has all of them."""
-        lists = [self._all if namespace == ALL_NAMESPACES else self._of_namespace.get(namespace, [])]
+        lists = [self._all if namespace == ALL_NAMESPACES else self._of_namespace.get(namespace, _no_jobs())]
         lists += [
-            self._of_label.get((each.key, each.values[0]), [])
+            self._of_label.get((each.key, each.values[0]), _no_jobs())
             for each in conditions
             if each.operator in _EQUALS and len(each.values) == 1
         ]
@@ -76,14 +76,19 @@ class JobLists:
         return f"<JobLists of {len(self._all)} jobs>"
 
 
-def _add(entries: list[JobEntry], entry: JobEntry) -> None:
-    if not entries or _created(entries[-1]) < _created(entry):
-        entries.append(entry)  # the rule: who comes last is the newest
-    else:
-        insort(entries, entry, key=_created)
+def _no_jobs() -> Ordered[JobEntry]:
+    return Ordered(_created)
 
 
-def _remove(entries: list[JobEntry], entry: JobEntry) -> None:
-    at = bisect_left(entries, _created(entry), key=_created)
-    assert entries[at] is entry
-    del entries[at]
+def _put(lists: dict[K, Ordered[JobEntry]], key: K, entry: JobEntry) -> None:
+    found = lists.get(key)
+    if found is None:
+        found = lists[key] = _no_jobs()
+    found.add(entry)
+
+
+def _take(lists: dict[K, Ordered[JobEntry]], key: K, entry: JobEntry) -> None:
+    found = lists[key]
+    found.remove(entry)
+    if not found:
+        del lists[key]

@@ -49,3 +49,10 @@ def test_a_label_of_few_jobs_is_found_without_a_look_at_the_others(text: str) ->
     for number in range(100):
         lists.put(entry(number, number, "one", {"team": "a"} if number == 50 else {"team": "b"}), is_new=True)
     assert len(lists._shortest("*", selector([text]))) == (text == "team=a")
+
+
+def test_nothing_is_left_of_jobs_that_have_gone() -> None:
+    lists, made = JobLists(), entry(1, 1, "one", {"team": "a"})
+    lists.put(made, is_new=True)
+    lists.drop(made)
+    assert (lists._of_namespace, lists._of_label, lists._labels) == ({}, {}, {})
