@@ -1,13 +1,14 @@
 """How the index beside an archive is written while the archive is made; shared/archive_index.py tells what is in it.
 
-It is the one thing that grows with the number of entries, so beyond a bound it goes from memory to a file.
+It is the one thing that grows with the number of entries, so beyond a bound it goes from memory to a file. Where the
+disk does not take that, there is no index: a result without one is better than none.
 """
 
 import hashlib
 import mmap
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,8 @@ _encoder = msgspec.json.Encoder()
 class ArchiveIndex:
     """Add the lines of a block's entries and then the block, in order; `finish()`; then `content()` can be read.
 
-    `folder` is where it goes once it is too large for memory. All methods block. `close()` removes it.
+    `folder` is where it goes once it is too large for memory. All methods block. `close()` removes it. There is nothing
+    to be read once there is a `problem`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,6 +40,7 @@ class ArchiveIndex:
         self._blocks = 0
         self._tar_bytes = 0
         self.size_bytes = 0
+        self.problem: OSError | None = None
         self._add([IndexHead(version=VERSION)])
 
     def __repr__(self) -> str:
@@ -62,11 +65,11 @@ class ArchiveIndex:
             [IndexEnd(entries=self._entries, blocks=self._blocks, tar_bytes=self._tar_bytes, bytes=archive_bytes)]
         )
         self._write(self._deflate.flush())
+        self._store(self._file.flush)
 
     @contextmanager
     def content(self) -> Iterator[memoryview]:
         """The whole index; from a file it is mapped and not read into memory."""
-        self._file.flush()
         if self.size_bytes <= IN_MEMORY_BYTES:
             self._file.seek(0)
             yield memoryview(self._file.read())
@@ -75,7 +78,8 @@ class ArchiveIndex:
             yield view
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what could not be written is tried again here
+            self._file.close()
 
     def _add(self, lines: Sequence[Line]) -> None:
         self._write(self._deflate.compress(_encoder.encode_lines(lines)))
@@ -84,4 +88,11 @@ class ArchiveIndex:
         self._digest.update(data)
         self._md5.update(data)
         self.size_bytes += len(data)
-        self._file.write(data)
+        self._store(lambda: self._file.write(data))
+
+    def _store(self, act: Callable[[], object]) -> None:
+        if self.problem is None:
+            try:
+                act()
+            except OSError as error:
+                self.problem = error

@@ -224,6 +224,8 @@ class Supervisor:
             end = NotSent(reason=FailureReason.PUBLISH_TIMED_OUT, detail=detail)
         match end:
             case NotSent(reason=reason, detail=detail):
+                told = "Execution %s: its result is not published, %s: %s"
+                _log.warning(told, execution.id, reason, detail, extra=execution.about)
                 await self._fail(execution, reason, detail)
             case Sent():
                 fact = _published(execution.entry, end, upload, time.monotonic() - begun)
@@ -325,6 +327,7 @@ def _published(entry: Entry, sent: Sent, upload: Upload, seconds: float) -> Outp
 
 def _node_problem(execution_id: ExecutionId, error: Exception) -> tuple[FailureReason, str]:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        _log.warning("Execution %s failed: the disk of the node is full.", execution_id)
         return FailureReason.DISK_FULL, "The disk of the node is full."
     _log.error("Execution %s failed because of an error of the node.", execution_id, exc_info=error)
     described = str(error) if isinstance(error, OSError | TarponError) else "its log tells more"

@@ -13,7 +13,8 @@ from typing import Any
 
 from compute.archive import ArchiveStream, ArchiveSummary, Part
 from compute.archive_index import ArchiveIndex
-from compute.delivery import Delivery, Trouble
+from compute.backoff import Backoff
+from compute.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
 from compute.grants import Grants, UploadIsLost, Urls
 from compute.multipart import MultipartUpload, PartRefused, TooLarge
 from compute.part_size import part_bytes_of
@@ -30,8 +31,11 @@ from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 
-MAX_BEGINNINGS = 3
-"""S3 may have lost an upload, for example by a life-cycle rule while the node was away."""
+MAX_BEGINNINGS = 8
+"""S3 may have lost an upload, for example by a life-cycle rule while the node was away.
+
+It may also say that something was in the way of its completion: then the next one, a little later, may well succeed.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,7 @@ class Upload:
 
     async def _run(self) -> Sent | NotSent:
         lost = ""
+        pauses = Backoff(self._uploading.first_pause_seconds, LONGEST_PAUSE_SECONDS)
         try:
             for _ in range(MAX_BEGINNINGS):
                 try:
@@ -107,6 +112,7 @@ class Upload:
                     told = "Execution %s: its upload is lost and begins anew: %s"
                     _log.warning(told, self._execution_id, error, extra=about(execution=self._execution_id))
                     lost = error.upload_id
+                    await pauses.pause()
         except PartRefused as refusal:
             return NotSent(reason=FailureReason.PUBLISH_REFUSED, detail=f"S3 refused the result: {refusal}")
         except TooLarge:
@@ -200,17 +206,20 @@ class Upload:
 
     async def _put_index(self, index: ArchiveIndex) -> tuple[int, str]:
         """Its size and digest. A result without an index is better than none, so a refusal only means that."""
+        if index.problem is not None:
+            return self._without_index(f"the disk of the node would not take it: {index.problem.strerror}")
         try:
             with index.content() as content:
                 answer = await self._deliver(content, index.md5, self._grants.index)
         except GrantRefused as refusal:
-            told = "Execution %s has no index: %s"
-            _log.warning(told, self._execution_id, refusal.message, extra=about(execution=self._execution_id))
-            return 0, ""
+            return self._without_index(refusal.message)
         if isinstance(answer, Stored):
             return index.size_bytes, index.sha256
-        told = "Execution %s has no index: S3 answered %s."
-        _log.warning(told, self._execution_id, answer, extra=about(execution=self._execution_id))
+        return self._without_index(f"S3 answered {answer}")
+
+    def _without_index(self, why: str) -> tuple[int, str]:
+        told = "Execution %s has no index: %s"
+        _log.warning(told, self._execution_id, why, extra=about(execution=self._execution_id))
         return 0, ""
 
     async def _deliver(self, content: memoryview, md5: bytes, urls: Urls) -> Stored | S3Failure:

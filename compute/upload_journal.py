@@ -3,8 +3,11 @@
 `upload.jsonl` beside the journal of the execution: a line for the upload, and one for each part that S3 has. After a
 restart the archive is made again, byte for byte; a part counts as being there only if it has the digest that is written
 here. A URL is never in it.
+
+It saves sending twice and nothing else, so an upload goes on without it where the disk is full or broken.
 """
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from compute import private_file
+
+_log = logging.getLogger(__name__)
 
 FILE = "upload.jsonl"
 
@@ -36,10 +41,12 @@ class Begun(NamedTuple):
 
 
 class UploadJournal:
-    """Of one execution, in `folder`. All methods block on the disk and raise OSError."""
+    """Of one execution, in `folder`. All methods block on the disk, and what fails there is logged."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
+        self._is_kept = True
+        """Whether what is written down is of this upload."""
 
     def __repr__(self) -> str:
         return f"<UploadJournal {self._path}>"
@@ -49,6 +56,9 @@ class UploadJournal:
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._do_without(error)
             return None
         try:
             upload = msgspec.json.decode(lines[0], type=_Upload)
@@ -63,10 +73,26 @@ class UploadJournal:
         return Begun(upload.upload_id, upload.part_bytes, parts)
 
     def begin(self, upload_id: str, part_bytes: int) -> None:
-        private_file.replace(
-            self._path, msgspec.json.encode(_Upload(upload_id=upload_id, part_bytes=part_bytes)) + b"\n"
-        )
+        line = msgspec.json.encode(_Upload(upload_id=upload_id, part_bytes=part_bytes)) + b"\n"
+        try:
+            private_file.replace(self._path, line)
+        except OSError as error:
+            self._do_without(error)
+        else:
+            self._is_kept = True
 
     def add(self, part: StoredPart) -> None:
-        with self._path.open("ab") as file:
-            file.write(msgspec.json.encode(part) + b"\n")
+        if not self._is_kept:
+            return
+        try:
+            with self._path.open("ab") as file:
+                file.write(msgspec.json.encode(part) + b"\n")
+        except OSError as error:
+            self._do_without(error)
+
+    def _do_without(self, error: OSError) -> None:
+        """What was written down before is true still, but may be of another upload, to which nothing is to be added."""
+        if self._is_kept:
+            told = "What is sent to S3 cannot be noted in %s (%s); if the node dies now, it is sent again."
+            _log.warning(told, self._path, error.strerror or type(error).__name__)
+        self._is_kept = False

@@ -46,7 +46,7 @@ MAX_URLS = 64
 """In one answer, which has to fit into a message."""
 MAX_ETAG_CHARACTERS = 100
 MAX_LEFT = 16
-"""How many replaced uploads a record names; a node begins one anew three times at most."""
+"""How many replaced uploads a record names; a node begins one eight times at most."""
 TRIES = 8
 
 

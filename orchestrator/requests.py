@@ -90,7 +90,9 @@ class Requests:
             answer = RequestRefused(code=error.code, message=error.message, retryable=True)
         except Exception:  # noqa: BLE001  # the per-message handler: one request must not end the service
             _log.exception("A request of node %s could not be answered.", sender, extra=about(node=sender or ""))
-            answer = RequestRefused(code="InternalError", message="The orchestrator failed; its log tells how.")
+            # Nothing is decided by that: the next try, or another orchestrator, may answer.
+            message = "The orchestrator failed; its log tells how."
+            answer = RequestRefused(code="InternalError", message=message, retryable=True)
         if self._leads():
             await received.respond(messages.encode(answer))
 

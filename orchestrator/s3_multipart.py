@@ -75,6 +75,8 @@ class MultipartUploads:
                 )
         except (ClientError, BotoCoreError, TimeoutError) as error:
             raise _unavailable("begin an upload", error) from None
+        if "UploadId" not in answer:
+            raise StorageUnavailable("S3 would not begin an upload: it answered without an id.")
         return str(answer["UploadId"])
 
     async def complete(

@@ -13,6 +13,7 @@ import msgspec
 MAX_ERROR_BYTES = 64 * 1024
 MAX_TEXT = 300
 _QUERY = re.compile(r"\?\S*")
+_WRONG_TIME = re.compile(r"has expired|not valid yet|not yet valid")
 
 
 class UploadAction(Enum):
@@ -35,7 +36,10 @@ class UploadAction(Enum):
 
 
 class S3Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer that is not success. `code` is "" where the answer is not an S3 error document."""
+    """An answer that is not success. `code` is "" where the answer is not an S3 error document.
+
+    `expired` is also a URL whose time is yet to come: a clock was wrong when it was signed.
+    """
 
     status: int
     code: str
@@ -56,8 +60,8 @@ BY_CODE = {
     "InvalidToken": UploadAction.RENEW_URL,
     "TokenRefreshRequired": UploadAction.RENEW_URL,
     "InvalidAccessKeyId": UploadAction.RENEW_URL,
+    "RequestTimeTooSkewed": UploadAction.RENEW_URL,
     "SignatureDoesNotMatch": UploadAction.RENEW_ONCE,
-    "RequestTimeTooSkewed": UploadAction.RENEW_ONCE,
     "RequestTimeout": UploadAction.RETRY,
     "InternalError": UploadAction.RETRY,
     "OperationAborted": UploadAction.RETRY,
@@ -104,7 +108,7 @@ def parse_error(status: int, body: bytes, headers: Mapping[str, str]) -> S3Failu
     """
     fields = _fields(body)
     message = _printable(fields.get("Message", ""))
-    expired = "ServerTime" in fields or "Expires" in fields or "has expired" in message.lower()
+    expired = "ServerTime" in fields or "Expires" in fields or _WRONG_TIME.search(message.lower()) is not None
     return S3Failure(
         status=status,
         code=_printable(fields.get("Code", "")),

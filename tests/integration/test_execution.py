@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -18,15 +19,17 @@ from compute.held_execution import Activity, Execution, Stop
 from compute.journal import FILE, Journal
 from compute.journal_entry import DamagedEntry, Entry, Phase, new_entry
 from compute.process_mark import ProcessMark
+from compute.put import upload_session
 from compute.reports import Reports
 from compute.result_contents import Contents
 from compute.slots import Slots
 from compute.upload import Upload
+from compute.uploading import Uploading
 from compute.workspace import Workspace
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
 from shared.jobspec import SpecConfig, Task
-from shared.messages import Assignment, ExecutionFailed, NodeRequestAnswer, UploadRequest
+from shared.messages import Assignment, ExecutionFailed, NodeRequestAnswer, RequestRefused, UploadRequest
 from shared.transport import Connection
 
 
@@ -55,6 +58,9 @@ class ScriptedEngine:
         return 0
 
 
+NewUpload = Callable[[Execution, Workspace, Callable[[str], None]], Upload]
+
+
 class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,7 +86,7 @@ class Bench:
 
         return Execution(entry, Grants(entry.execution_id, ask), self.slots.admit(Capacity(cpu=1.0)))
 
-    def supervisor(self, engine: ScriptedEngine) -> Supervisor:
+    def supervisor(self, engine: ScriptedEngine, new_upload: NewUpload | None = None) -> Supervisor:
         def no_upload(_: Execution, __: Workspace, ___: Callable[[str], None]) -> Upload:
             raise AssertionError("nothing is published here")
 
@@ -95,8 +101,8 @@ class Bench:
             engines={"scripted": engine},
             environment=policy,
             reports=reports,
-            new_upload=no_upload,
-            pack=no_archive,
+            new_upload=new_upload or no_upload,
+            pack=(lambda *_: None) if new_upload else no_archive,
         )
 
     async def carried_out(self, act: Callable[[Run], Awaitable[RunEnd]], **changes: Any) -> Entry:
@@ -160,6 +166,33 @@ async def test_an_error_of_the_node_ends_the_one_execution(bench: Bench, error: 
     assert fact.reason == "NodeError"
     assert type(error).__name__ in fact.detail
     assert "5ec4e7" not in fact.detail
+
+
+async def test_why_a_result_is_not_published_is_in_the_log_of_its_node(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(_: UploadRequest) -> NodeRequestAnswer:
+        return RequestRefused(code="GrantRefused", message="Execution e-1 is being stopped.")
+
+    async def act(run: Run) -> RunEnd:
+        return Exited(0)
+
+    async with upload_session() as http:
+        uploading = Uploading(http, compressing=1)
+
+        def new_upload(execution: Execution, workspace: Workspace, _: Callable[[str], None]) -> Upload:
+            return Upload(execution.id, workspace.folder, workspace.folder, Grants(execution.id, refuse), uploading)
+
+        task = Task(name="main", engine=SpecConfig(type="Scripted"), publisher=SpecConfig(type="s3managed"))
+        execution = bench.execution(task=task)
+        await bench.supervisor(ScriptedEngine(act), new_upload).carry_out(execution)
+        await asyncio.to_thread(uploading.close)
+    assert failure(execution.entry).reason == "PublishRefused"
+    (record,) = (each for each in caplog.records if each.levelno == logging.WARNING)
+    assert record.getMessage() == (
+        "Execution e-1: its result is not published, PublishRefused:"
+        " The orchestrator gives no URL for the upload: Execution e-1 is being stopped."
+    )
 
 
 async def test_a_time_limit_stops_the_task(bench: Bench) -> None:

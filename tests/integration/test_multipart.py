@@ -161,6 +161,27 @@ async def test_a_result_that_grows_over_the_limit_is_told_before_all_of_it_is_se
     assert large.uploading._buffers._value == PARTS_IN_MEMORY
 
 
+async def test_a_full_disk_of_the_node_does_not_keep_a_result_from_being_published(
+    large: Publishing, caplog: pytest.LogCaptureFixture
+) -> None:
+    (large.scratch / f"{FILE}.new").symlink_to("/dev/full")
+    _, end = await large.published()
+    assert end.parts == 5
+    assert UploadJournal(large.scratch).read() is None
+    assert "cannot be noted" in caplog.text
+
+
+async def test_where_the_index_finds_no_room_the_result_is_published_without_one(
+    large: Publishing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("compute.archive_index.IN_MEMORY_BYTES", 10)
+    large.scratch = large.scratch / "absent"
+    _, end = await large.published()
+    assert (end.parts, end.index_bytes, end.index_sha256) == (5, 0, "")
+    assert large.s3.of(Kind.INDEX) == []
+    assert "has no index: the disk of the node would not take it: No such file or directory" in caplog.text
+
+
 # ---- interrupted, and gone on with ------------------------------------------------------------------------------
 
 

@@ -329,6 +329,19 @@ async def test_a_beginning_that_fails_is_tried_again(large: Publishing) -> None:
     assert large.s3.planned == 0
 
 
+async def test_a_beginning_that_is_answered_with_success_and_no_id_is_tried_again(large: Publishing) -> None:
+    large.s3.plan(Kind.BEGIN, Fault(status=200), Fault(status=200))
+    await large.published()
+    assert large.requests(BeginUpload) == 3
+
+
+async def test_conflicts_with_a_completion_are_got_over(large: Publishing) -> None:
+    """S3's word for this is to begin the upload anew."""
+    large.s3.plan(Kind.COMPLETE, *[CONFLICT, INTERNAL] * 4)
+    await large.published()
+    assert large.requests(BeginUpload) == 5
+
+
 async def test_a_beginning_that_s3_does_not_answer_is_given_up_before_the_node_asks_again(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,19 @@ async def test_a_node_is_refused_what_is_not_its_own_or_is_unknown_or_over(
     assert unknown.message == "Node a holds no execution e-does-not-exist."
 
 
+async def test_a_question_that_an_orchestrator_fails_at_may_be_asked_again(
+    running: Running, node: PlayedNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else one error in it would cost a result for good that another try, or another orchestrator, lets pass."""
+    _, execution = await take_job(running, node)
+    upload = await begin(node, execution)
+    monkeypatch.setattr("orchestrator.grants.MAX_URLS", None)
+    answer = await node.ask(part(execution, upload))
+    assert isinstance(answer, RequestRefused)
+    assert (answer.code, answer.retryable) == ("InternalError", True)
+    assert "A request of node a could not be answered." in caplog.text
+
+
 async def test_a_job_without_publisher_gets_no_url(running: Running, node: PlayedNode) -> None:
     await running.submit(Tasks=[{"Name": "main", "Engine": {"Type": "noop"}}])
     assignment = await node.accept_assignment()

@@ -5,6 +5,7 @@ import hashlib
 import io
 import mmap
 import os
+import resource
 import subprocess
 import tarfile
 import threading
@@ -264,6 +265,27 @@ async def test_an_index_that_is_too_large_for_memory_is_the_same_in_a_file_witho
             assert bytes(content) == expected.index
         assert len(descriptors() - before) == 1
         assert list(bench.scratch.iterdir()) == []
+    assert descriptors() == before
+
+
+async def test_an_index_for_which_there_is_no_room_on_the_disk_does_not_spoil_the_archive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2000):
+        (bench.root / f"{number:04}-{os.urandom(8).hex()}").touch()
+    (bench.root / "zeros").write_bytes(bytes(3 * BLOCK_BYTES))
+    expected = await bench.make()
+    monkeypatch.setattr("compute.archive_index.IN_MEMORY_BYTES", 1_000)
+    before, (soft, hard) = descriptors(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        async with bench.archive(part_bytes=1 << 30) as archive:
+            part = await anext(archive)
+            assert bytes(part.content) == expected.data
+            assert archive.index is not None
+            assert isinstance(archive.index.problem, OSError)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert descriptors() == before
 
 

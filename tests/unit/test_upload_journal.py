@@ -1,5 +1,6 @@
 """What a node remembers of an upload in parts."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,46 @@ def test_only_the_user_of_the_node_can_read_it(journal: UploadJournal, tmp_path:
     journal.begin("u-1", 100)
     journal.add(ONE)
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+
+
+def fill_disk(folder: Path) -> None:
+    """For the next file that is to be begun."""
+    (folder / f"{FILE}.new").symlink_to("/dev/full")
+
+
+def test_where_the_disk_is_full_the_upload_goes_on_without_being_noted(
+    journal: UploadJournal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill_disk(tmp_path)
+    journal.begin("u-1", 100)
+    journal.add(ONE)
+    journal.add(TWO)
+    assert journal.read() is None
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "No space left on device" in record.getMessage()
+
+
+def test_what_cannot_be_noted_of_another_upload_is_not_noted_as_one_of_the_upload_before(
+    journal: UploadJournal, tmp_path: Path
+) -> None:
+    journal.begin("u-1", 100)
+    journal.add(ONE)
+    fill_disk(tmp_path)
+    journal.begin("u-2", 100)
+    journal.add(TWO)
+    assert journal.read() == Begun("u-1", 100, {1: ONE})
+
+
+def test_when_there_is_room_again_the_next_beginning_is_noted(journal: UploadJournal, tmp_path: Path) -> None:
+    fill_disk(tmp_path)
+    journal.begin("u-1", 100)
+    journal.begin("u-2", 100)
+    journal.add(ONE)
+    assert journal.read() == Begun("u-2", 100, {1: ONE})
+
+
+def test_a_journal_that_cannot_be_read_counts_as_none(journal: UploadJournal, tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    assert journal.read() is None
+    journal.add(ONE)
