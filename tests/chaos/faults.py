@@ -39,27 +39,45 @@ class Happened(NamedTuple):
 
 
 class Faults:
-    """`tell` is for who watches. `problems` are what went wrong with processes themselves."""
+    """`tell` is for who watches. `problems` are what went wrong with processes themselves.
+
+    `left_out` says of each fault that was planned and not committed why it was not.
+    """
 
     def __init__(self, stack: Stack, tell: Callable[[str], None], *, seed: int) -> None:
         self.timeline: list[Happened] = []
         self.problems: list[str] = []
         self.exits = 0
         self.done: list[Fault] = []
+        self.left_out: list[str] = []
         self._stack = stack
         self._tell = tell
         self._seed = seed
         self._meant_to_be_down: set[str] = set()
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._started_at: dict[str, float] = {}
+        self._last: dict[str, Fault] = {}
+        """What each target suffered last, or suffers still."""
         self._begun = time.monotonic()
 
     async def follow(self, faults: tuple[Fault, ...]) -> None:
-        """Commit all, each at its time, and return when all are healed."""
-        async with asyncio.TaskGroup() as group:
-            for fault in faults:
-                await asyncio.sleep(fault.at - (time.monotonic() - self._begun))
-                begin(group, self._commit(fault), name=str(fault))
+        """Commit all, each at its time, and return when all are healed. Who cancels this finds the rest `left_out`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for fault in faults:
+                    await asyncio.sleep(fault.at - self._now)
+                    begin(group, self._commit(fault), name=str(fault))
+        finally:
+            self._tell_left_out(faults)
+
+    def _tell_left_out(self, faults: tuple[Fault, ...]) -> None:
+        for fault in set(faults).difference(self.done):
+            why = "its time had not come when the run ended"
+            if (last := self._last.get(fault.target)) is not None and fault.at <= self._now:
+                waited = self._now - fault.at
+                why = f"after {waited:.1f} s it was still waiting for fault {last.number} ({last}) to be healed"
+            self.left_out.append(f"fault {fault.number} ({fault}) was left out: {why}")
+            self._note(self.left_out[-1])
 
     async def watch(self) -> None:
         """Start again what ended by itself, as an operator's system would, until cancelled."""
@@ -74,6 +92,7 @@ class Faults:
     async def _commit(self, fault: Fault) -> None:
         """A fault that took longer to heal than planned, as an orderly stop may, delays the next one of its target."""
         async with self._one_at_a_time[fault.target]:
+            self._last[fault.target] = fault
             self._note(f"fault {fault.number}: {fault}")
             async with self._suffered(fault):
                 self.done.append(fault)
@@ -81,8 +100,13 @@ class Faults:
             self._note(f"healed {fault.number}: {fault.kind} of {fault.target}")
 
     def _note(self, text: str) -> None:
-        self.timeline.append(Happened(round(time.monotonic() - self._begun, 2), text))
+        self.timeline.append(Happened(round(self._now, 2), text))
         self._tell(text)
+
+    @property
+    def _now(self) -> float:
+        """Seconds since the load began."""
+        return time.monotonic() - self._begun
 
     def _suffered(self, fault: Fault) -> contextlib.AbstractAsyncContextManager[None]:  # noqa: PLR0912  # a table
         stack, name = self._stack, fault.target

@@ -141,6 +141,8 @@ class Run:
         numbers: dict[str, Any] = {
             "seed": self._seed,
             "faults": len(faults.done),
+            "faults_planned": len(self._plan),
+            "faults_left_out": faults.left_out,
             "jobs": len(load.accepted),
             "completed": states["Completed"],
             "failed": states["Failed"],

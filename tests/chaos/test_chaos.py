@@ -33,6 +33,7 @@ def test_nothing_is_lost_wrong_stuck_or_left_whatever_fails(tmp_path: Path) -> N
     assert numbers["jobs"] == numbers["completed"] + numbers["failed"] + numbers["stopped"] > 80
     assert set(numbers["faults_by_kind"]) | set(numbers["unavailable"]) == set(Kind)
     assert numbers["faults"] == sum(numbers["faults_by_kind"].values())
+    assert numbers["faults_planned"] == numbers["faults"] + len(numbers["faults_left_out"])
     assert list(tmp_path.iterdir()) == [], "a run without violations leaves nothing"
 
 
