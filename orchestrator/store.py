@@ -23,7 +23,7 @@ from orchestrator.removal_marks import AWAY_SECONDS, REMOVED, is_removal, let_ma
 from orchestrator.streams import set_up_streams
 from shared import subjects
 from shared.aio import first_of, heeding
-from shared.errors import MessagingUnavailable, NotReady
+from shared.errors import MessagingFull, MessagingUnavailable, NotReady
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class Store:
         self.model = model
         self.ready = asyncio.Event()
         self.newer_schema = False
+        self._problem: MessagingUnavailable | None = None
+        """Why what is stored cannot be followed."""
         self._connection = connection
         self._replicas = replicas
         self._set_up_on = 0
@@ -88,7 +90,7 @@ class Store:
                 f"{_PREFIX}{key}", payload, timeout=WRITE_SECONDS, after=revision
             )
         except MessagingUnavailable as error:
-            raise MessagingUnavailable(f"The record {key} could not be stored: {error.message}") from error
+            raise type(error)(f"The record {key} could not be stored: {error.message}", hint=error.hint) from error
         finally:
             self._writing.pop(key, None)
         self.model.apply(key, record, stored)
@@ -107,7 +109,7 @@ class Store:
                 f"{_PREFIX}{key}", b"", timeout=WRITE_SECONDS, after=revision, headers=REMOVED
             )
         except MessagingUnavailable as error:
-            raise MessagingUnavailable(f"The record {key} could not be removed: {error.message}") from error
+            raise type(error)(f"The record {key} could not be removed: {error.message}", hint=error.hint) from error
         self.model.forget(key, stored)
 
     def check_may_write(self) -> None:
@@ -168,9 +170,19 @@ class Store:
             try:
                 await self._follow(number)
                 followed = number
-            except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
-                _log.warning("The stored state cannot be followed at present: %r", error)
+            except MessagingUnavailable as error:
+                self._warn(error)
                 await asyncio.sleep(RETRY_SECONDS)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                self._warn(MessagingUnavailable(repr(error)))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _warn(self, problem: MessagingUnavailable) -> None:
+        """Of each problem once, as it is tried again and again."""
+        if self._problem is None or self._problem.message != problem.message:
+            told = "The stored state cannot be followed at present: %s [%s] %s"
+            _log.warning(told, problem.message, problem.code, problem.hint)
+        self._problem = problem
 
     async def _follow(self, number: int) -> None:
         stream = self._connection.client.jetstream()
@@ -206,6 +218,7 @@ class Store:
                 found = None
             self._reached(target)
             self._current_at = time.time()
+            self._problem = None
             self._caught_up()
 
         def on_current() -> None:
@@ -294,8 +307,10 @@ class Store:
         return self.ready.is_set() and not self.newer_schema
 
     def check_ready(self) -> None:
-        """Raise NotReady until the model holds everything that was stored before."""
+        """Raise NotReady, or MessagingFull, until the model holds everything that was stored before."""
         if not self.ready.is_set():
+            if isinstance(self._problem, MessagingFull):
+                raise MessagingFull(self._problem.message)
             raise NotReady("The orchestrator is still reading its state.", hint="Try again in a moment.")
 
 

@@ -17,6 +17,7 @@ from nats.js.api import (
 )
 
 from shared import subjects
+from shared.transport import refusal
 
 _log = logging.getLogger(__name__)
 
@@ -33,14 +34,16 @@ REPORT_SECONDS = 15
 
 
 async def set_up_streams(stream: JetStreamContext, replicas: int) -> None:
-    """Make the buckets and the stream of reports, unless they exist."""
+    """Make the buckets and the stream of reports, unless they exist. Raises MessagingUnavailable, MessagingFull."""
     await _unless_it_exists(
+        subjects.STATE_BUCKET,
         stream.create_key_value,
         KeyValueConfig(
             bucket=subjects.STATE_BUCKET, history=1, storage=StorageType.FILE, direct=True, replicas=replicas
         ),
     )
     await _unless_it_exists(
+        subjects.LEASE_BUCKET,
         stream.create_key_value,
         KeyValueConfig(
             bucket=subjects.LEASE_BUCKET,
@@ -52,6 +55,7 @@ async def set_up_streams(stream: JetStreamContext, replicas: int) -> None:
         ),
     )
     await _unless_it_exists(
+        subjects.REPORTS_STREAM,
         stream.add_stream,
         StreamConfig(
             name=subjects.REPORTS_STREAM,
@@ -67,12 +71,12 @@ async def set_up_streams(stream: JetStreamContext, replicas: int) -> None:
     )
 
 
-async def _unless_it_exists(make: Callable[[C], Awaitable[object]], config: C) -> None:
+async def _unless_it_exists(name: str, make: Callable[[C], Awaitable[object]], config: C) -> None:
     try:
         await make(config)
-    except nats.js.errors.BadRequestError as error:
+    except nats.js.errors.APIError as error:
         if error.err_code != 10058:  # the stream exists with another configuration, which its operator may have set
-            raise
+            raise refusal(f"make {name}", error.err_code, error.description) from error
 
 
 async def restart_reports_consumer(stream: JetStreamContext) -> None:

@@ -199,6 +199,18 @@ class MessagingUnavailable(Unavailable):
     """NATS did not answer in time."""
 
 
+class MessagingFull(MessagingUnavailable):
+    """NATS has no room for what is to be kept, or its operator allows for none."""
+
+    def __init__(self, message: str, *, hint: str = "", details: dict[str, str] | None = None) -> None:
+        hint = hint or (
+            "Free disk space where NATS keeps its files (for the embedded server that is under DataDir), or raise its"
+            " limits: max_file_store, max_memory_store, and those of the account. Tarpon reserves 1 GiB for reports. A"
+            " server without limits takes three quarters of what is free when it starts: start it again afterwards."
+        )
+        super().__init__(message, hint=hint, details=details)
+
+
 class StorageUnavailable(Unavailable):
     """S3, or what signs for it, cannot be used at present."""
 

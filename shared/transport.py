@@ -20,7 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared.aio import background, finish, heeding
-from shared.errors import MessagingUnavailable, PayloadTooLarge, RevisionConflict
+from shared.errors import MessagingFull, MessagingUnavailable, PayloadTooLarge, RevisionConflict
 from shared.replies import Replies
 
 _log = logging.getLogger(__name__)
@@ -121,6 +121,16 @@ _WRONG_SEQUENCE = 10071
 """JetStream's error code for a message whose expectation does not hold."""
 
 
+_NO_ROOM = frozenset({10002, 10023, 10027, 10028, 10047, 10122})
+"""JetStream's error codes for limits of the account, of the server, of streams, memory, storage, and of one stream."""
+
+
+def refusal(what: str, code: int | None, description: str | None) -> MessagingUnavailable:
+    """What it means that JetStream would not do something. `what` goes on from "NATS would not"."""
+    why = f"NATS would not {what}: {description or 'it does not say why'} (JetStream error {code or 0})."
+    return MessagingFull(f"NATS has no room. {why}") if code in _NO_ROOM else MessagingUnavailable(why)
+
+
 class Connection:
     """The one connection of a process. Make it with `connect`."""
 
@@ -202,11 +212,13 @@ class Connection:
             acknowledgement = _acknowledgements.decode(answer)
         except msgspec.DecodeError:
             raise MessagingUnavailable(f"What answered on {subject} is not a stream.") from None
-        refusal = acknowledgement.error
-        if refusal is not None and refusal.err_code == _WRONG_SEQUENCE:
+        refused = acknowledgement.error
+        if refused is not None and refused.err_code == _WRONG_SEQUENCE:
             raise RevisionConflict(subject)
-        if refusal is not None or not acknowledgement.stream:
-            raise MessagingUnavailable(f"The stream refused a message on {subject}: {refusal}")
+        if refused is not None:
+            raise refusal(f"store a message on {subject}", refused.err_code, refused.description)
+        if not acknowledgement.stream:
+            raise MessagingUnavailable(f"What answered on {subject} is not a stream.")
         return acknowledgement.seq
 
     @asynccontextmanager

@@ -52,6 +52,7 @@ RETRYABLE = {
     "JobStillRuns": False,
     "JobStopped": False,
     "JobUnchanged": False,
+    "MessagingFull": True,
     "MessagingUnavailable": True,
     "Missing": False,
     "NoResults": False,
