@@ -9,7 +9,7 @@ from orchestrator.api_queries import ListNodesQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import NODES, Route
 from orchestrator.model import Model
-from orchestrator.node_records import set_draining
+from orchestrator.node_records import delete, set_draining
 from orchestrator.nodes import Nodes
 from orchestrator.paging import MAX_PAGE, page, sort_key, window
 from orchestrator.selectors import matches, selector
@@ -20,7 +20,9 @@ from shared.errors import InvalidInput, NodeNotFound
 from shared.ids import NodeId
 from shared.rest import NodeState
 
-_MEMBERSHIP = "Whoever has the join secret is a node, for as long as its key is bound to its name."
+_MEMBERSHIP = (
+    "Whoever has the join secret is a node, for as long as its key is bound to its name. Stop it, and then delete it."
+)
 
 
 class NodeRoutes:
@@ -33,7 +35,7 @@ class NodeRoutes:
 
     def routes(self) -> tuple[Route, ...]:
         one = f"{NODES}/{{node}}"
-        update = "Drain a node, or end that; or approve it, which every node that has joined is already."
+        update = "Drain a node, or end that; delete it; or approve it, which every node that has joined is already."
         return (
             Route("GET", NODES, self.list_nodes, "The nodes.", rest.ListNodesResponse, ListNodesQuery),
             Route("GET", one, self.get_node, "One node, by id or beginning of an id.", rest.NodeResponse),
@@ -66,14 +68,18 @@ class NodeRoutes:
 
     async def update_node(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest.UpdateNodeRequest)
-        node = self._named(request)
-        match wanted.action.lower():
+        action = wanted.action.lower()
+        node = self._named(request, bound=action == "delete")
+        match action:
             case "approve":
                 return answer(rest.UpdateNodeResponse(success=True))
             case "drain" | "undrain":
-                await set_draining(self._model, self._store, node, draining=wanted.action.lower() == "drain")
+                await set_draining(self._model, self._store, node, draining=action == "drain")
                 return answer(rest.UpdateNodeResponse(success=True))
-            case "reject" | "delete":
+            case "delete":
+                await delete(self._model, self._store, self._nodes, node, wanted.message)
+                return answer(rest.UpdateNodeResponse(success=True))
+            case "reject":
                 return answer(rest.UpdateNodeResponse(success=False, error=f"Node {node} stays. {_MEMBERSHIP}"))
             case _:
                 raise InvalidInput(
@@ -81,11 +87,14 @@ class NodeRoutes:
                     hint="Actions are drain, undrain, approve, reject and delete.",
                 )
 
-    def _named(self, request: web.Request) -> NodeId:
-        """The node that the path names. Raises NotReady, NodeNotFound, or InvalidInput for a beginning of several."""
+    def _named(self, request: web.Request, *, bound: bool = False) -> NodeId:
+        """The node that the path names; with `bound`, also one whose key alone is known.
+
+        Raises NotReady, NodeNotFound, or InvalidInput for a beginning of several.
+        """
         self._store.check_ready()
         text = request.match_info["node"]
-        if text in self._model.nodes:
+        if text in self._model.nodes or (bound and text in self._model.bindings):
             return NodeId(text)
         found = [node for node in self._model.nodes if node.startswith(text)]
         if not found:

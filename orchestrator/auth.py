@@ -68,7 +68,7 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 class Bindings(Protocol):
-    """Which node id belongs to which key, for ever."""
+    """Which node id belongs to which key, until the node is deleted."""
 
     async def bind(self, node: NodeId, public_key: str) -> bool:
         """True if the id is bound to this key, now or since earlier; False if it is bound to another.

@@ -1,4 +1,4 @@
-"""Which public key a node id belongs to: whoever joined under it first, for ever."""
+"""Which public key a node id belongs to: whoever joined under it first, until somebody deletes the node."""
 
 from orchestrator.records import BindingRecord
 from orchestrator.store import Store
@@ -21,9 +21,16 @@ class StoredBindings:
             try:
                 await self._store.create(key, BindingRecord(public_key=public_key))
             except RevisionConflict:
-                await self._store.read(key)
+                if await self._store.read(key) is None:  # a node of that name was deleted
+                    await self._bind_again(key, public_key)
             known = self._store.model.bindings.get(node)
         return known == public_key
+
+    async def _bind_again(self, key: str, public_key: str) -> None:
+        try:
+            await self._store.create_again(key, BindingRecord(public_key=public_key))
+        except RevisionConflict:
+            await self._store.read(key)
 
     def __repr__(self) -> str:
         return f"<StoredBindings of {len(self._store.model.bindings)} nodes>"

@@ -28,6 +28,8 @@ class Drains:
                 self._ask(node, now)
             else:
                 self._asked.pop(node, None)
+        for node in self._asked.keys() - self._model.nodes.keys():
+            del self._asked[node]
 
     def _ask(self, node: NodeId, now: float) -> None:
         live = self._model.live.get(node, {})

@@ -80,6 +80,10 @@ class Nodes:
         present = self._present.get(node)
         return present is not None and present.connected and self._is_expected(node)
 
+    def may_be_connected(self, node: NodeId) -> bool:
+        """As `is_connected`; also of a node that had not its time yet to be heard by this orchestrator."""
+        return self.is_connected(node) if node in self._present else self._is_expected(node)
+
     def is_registered(self, node: NodeId) -> bool:
         """Connected, and known by its inventory to this orchestrator since it leads."""
         present = self._present.get(node)
@@ -198,6 +202,8 @@ class Nodes:
             if present.connected and now - self._last_heard(present) > self._disconnect_seconds:
                 present.connected, present.changed_at = False, now
                 self._touch(node)
+        for node in [each for each in self._present if each not in self._model.nodes and not self._is_expected(each)]:
+            del self._present[node]  # it was deleted, or never registered
         return tuple(node for node in self._model.live if self._model.live[node] and not self._is_expected(node))
 
     def _is_expected(self, node: NodeId) -> bool:

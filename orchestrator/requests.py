@@ -120,9 +120,10 @@ class Requests:
         if not info.protocol_min <= PROTOCOL <= info.protocol_max:
             _log.warning("Node %s speaks another protocol and gets no work.", sender, extra=about(node=sender))
         known = self._model.nodes.get(sender)
-        if known is None or known.info != info:
-            after = NodeRecord(info=info) if known is None else msgspec.structs.replace(known, info=info)
-            await self._store.update(subjects.node_record(sender), after)
+        if known is None:
+            await self._store.create_again(subjects.node_record(sender), NodeRecord(info=info))
+        elif known.info != info:
+            await self._store.update(subjects.node_record(sender), msgspec.structs.replace(known, info=info))
         missing = self._nodes.on_registration(sender, registration)
         if missing:
             told = "Node %s does not hold %d executions that were placed on it."

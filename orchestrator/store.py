@@ -65,7 +65,10 @@ class Store:
         await self._write(key, record, 0)
 
     async def create_again(self, key: str, record: Record) -> None:
-        """As `create`, also where a record was removed before. Decisions are not taken again: theirs are new keys."""
+        """As `create`, also where a record was removed before, at the cost of a look.
+
+        Decisions are not taken again: theirs are new keys.
+        """
         last = await self._last(key)
         await self._write(key, record, last.seq or 0 if last is not None and is_removal(last.headers) else 0)
 

@@ -240,9 +240,14 @@ class Client:
         """Place work on this node again."""
         await self._update_node(node, "undrain")
 
-    async def _update_node(self, node: str, action: str) -> None:
+    async def delete_node(self, node: str, *, message: str = "") -> None:
+        """Forget a node that has stopped and holds nothing any more, and its key; `message` goes to the log."""
+        await self._update_node(node, "delete", message)
+
+    async def _update_node(self, node: str, action: str, message: str = "") -> None:
         path = f"/orchestrator/nodes/{quote(node, safe='')}"
-        await self._calls.call("PUT", path, UpdateNodeResponse, body=UpdateNodeRequest(action=action, node_id=node))
+        wanted = UpdateNodeRequest(action=action, node_id=node, message=message)
+        await self._calls.call("PUT", path, UpdateNodeResponse, body=wanted)
 
     async def alive(self) -> AliveResponse:
         return await self._calls.call("GET", "/agent/alive", AliveResponse)

@@ -9,6 +9,7 @@ import click
 from shared.ids import short
 from tarpon.cli.commands import Group, given, with_client
 from tarpon.cli.local_secrets import addresses, local_secrets
+from tarpon.cli.node_delete import delete
 from tarpon.cli.node_drain import drain, undrain
 from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def node() -> None:
-    """Show nodes, drain them, and show how a new one joins."""
+    """Show nodes, drain and delete them, and show how a new one joins."""
 
 
+node.add_command(delete)
 node.add_command(drain)
 node.add_command(undrain)
 

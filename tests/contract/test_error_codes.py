@@ -56,6 +56,8 @@ RETRYABLE = {
     "MessagingUnavailable": True,
     "Missing": False,
     "NoResults": False,
+    "NodeConnected": False,
+    "NodeHoldsExecutions": False,
     "NodeNotFound": False,
     "NotAFile": False,
     "NotAnOrchestrator": False,

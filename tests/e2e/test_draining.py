@@ -110,3 +110,18 @@ def test_a_task_that_outlasts_the_grace_runs_again_elsewhere(two_nodes: Stack, t
     assert found["Job"]["State"]["StateType"] == "Completed"
     codes = [each["Event"]["Details"].get("ErrorCode") for each in found["History"]["Items"]]
     assert FailureReason.NODE_RESTARTED in codes
+
+
+def test_a_node_that_was_drained_and_stopped_is_deleted_and_joins_anew(two_nodes: Stack) -> None:
+    refused = two_nodes.cli("node", "delete", "node-a", check=False)
+    assert (refused.returncode, "[NodeConnected]" in refused.stderr) == (1, True)
+    two_nodes.cli("node", "drain", "node-a")
+    assert two_nodes.computes["node-a"].stop() == 0
+    done = two_nodes.cli("node", "delete", "node-a", "-m", "replaced")
+    assert done.stdout == "Node node-a is deleted.\n"
+    assert "node-a" not in two_nodes.cli("node", "list").stdout
+    two_nodes.computes["node-a"].start()
+    wait_until(lambda: "node-a" in two_nodes.cli("node", "list").stdout, within=20, what="it has joined anew")
+    assert not node_of(two_nodes, "node-a")["Draining"]
+    unknown = two_nodes.cli("node", "delete", "node-z", check=False)
+    assert (unknown.returncode, "[NodeNotFound]" in unknown.stderr) == (1, True)

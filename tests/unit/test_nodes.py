@@ -446,3 +446,39 @@ class TestTakingTheLead:
         cluster.beat()
         cluster.now += DISCONNECT_SECONDS + 1
         assert not cluster.nodes.is_connected(NODE)
+
+
+class TestDeleted:
+    """Whether a node may be forgotten, and what is left of one that was."""
+
+    def forget(self, cluster: Cluster) -> None:
+        cluster.revision += 1
+        cluster.model.forget(subjects.node_record(NODE), cluster.revision)
+
+    def test_one_that_had_no_time_to_be_heard_may_be_connected(self, cluster: Cluster) -> None:
+        assert (cluster.nodes.is_connected(NODE), cluster.nodes.may_be_connected(NODE)) == (False, True)
+        cluster.now += DISCONNECT_SECONDS + 1
+        assert not cluster.nodes.may_be_connected(NODE)
+
+    def test_one_that_leaves_is_not_connected_at_once(self, cluster: Cluster) -> None:
+        cluster.register()
+        assert cluster.nodes.may_be_connected(NODE)
+        cluster.nodes.on_heartbeat(NODE, Heartbeat(session="s-1", leaving=True))
+        assert not cluster.nodes.may_be_connected(NODE)
+
+    def test_nothing_is_kept_of_one_that_was_forgotten_and_is_silent(self, cluster: Cluster) -> None:
+        cluster.register()
+        self.forget(cluster)
+        cluster.nodes.sweep()
+        assert cluster.nodes.presence(NODE) is not None, "it may register any moment"
+        cluster.now += DISCONNECT_SECONDS + 1
+        cluster.nodes.sweep()
+        assert cluster.nodes.presence(NODE) is None
+        cluster.nodes.fleet({})
+        assert cluster.nodes.sweep() == ()
+
+    def test_one_that_is_known_keeps_what_is_known_of_it_however_long_it_is_silent(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.now += DISCONNECT_SECONDS + 1
+        cluster.nodes.sweep()
+        assert cluster.nodes.last_seen(NODE) is not None

@@ -1,0 +1,36 @@
+"""The command `tarpon node delete`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.errors import NodeNotFound, RemoteError
+from tarpon.cli.commands import Command, with_client
+
+if TYPE_CHECKING:
+    from tarpon.client import Client
+
+
+@click.command(cls=Command)
+@click.argument("node_id", metavar="NODE")
+@click.option("-m", "--message", default="", metavar="TEXT", help="Why, for the log of the orchestrator.")
+@with_client
+async def delete(client: "Client", *, node_id: str, message: str) -> None:
+    """Forget a node that is gone.
+
+    It has to be stopped, and nothing that was placed on it may go on: see `tarpon node drain`. Its name is free then. A
+    node with the join secret that comes back under it is a new one.
+    """
+    node = await _whole_id(client, node_id)
+    await client.delete_node(node, message=message)
+    click.echo(f"Node {node} is deleted.")
+
+
+async def _whole_id(client: "Client", text: str) -> str:
+    """Of a node that has joined and never registered, the key alone is known, by the whole of its name."""
+    try:
+        return (await client.node(text)).info.node_id
+    except RemoteError as error:
+        if error.remote_code != NodeNotFound.code:
+            raise
+        return text
