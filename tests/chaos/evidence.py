@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from compute.journal_file import FORGOTTEN, JournalFile
+from compute.spare_folders import PREFIX
 from shared.aio import pipelined
 from shared.rest import execution_state_name
 from tests.chaos.jobs import MARK, JobPlan, contents
@@ -216,10 +217,18 @@ def left_on_nodes(stack: Stack) -> list[str]:
         folder = stack.root / name / "compute"
         for part in ("executions", "damaged"):
             if (folder / part).is_dir():
-                found += [f"{name}/{part}/{each.name}" for each in (folder / part).iterdir()]
+                left = [each for each in (folder / part).iterdir() if not is_empty_spare(each)]
+                found += [f"{name}/{part}/{each.name}" for each in left]
         last = {line.name: line.content for line in JournalFile(folder / "journal.jsonl").read()}
         found += [f"{name}/journal/{execution}" for execution in last if last[execution] != FORGOTTEN]
     return found
+
+
+def is_empty_spare(folder: Path) -> bool:
+    """Whether it waits for another execution, and holds nothing of the last one."""
+    if not folder.name.startswith(PREFIX):
+        return False
+    return sum(each.stat().st_size for each in folder.rglob("*") if not each.is_dir()) == 0
 
 
 def processes_of_tasks(run: str) -> dict[int, str]:
