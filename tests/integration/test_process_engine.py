@@ -80,6 +80,20 @@ async def test_the_task_sees_its_own_environment_and_no_other(bench: Bench) -> N
     }
 
 
+async def test_a_relative_folder_of_the_path_is_one_of_the_task(bench: Bench) -> None:
+    tool = bench.workspace.folder / "outputs" / "true"
+    tool.write_text("#!/bin/sh\necho found\n")
+    tool.chmod(0o755)
+    end = await bench.run({"Entrypoint": ["true"], "EnvironmentVariables": ["PATH=outputs:/bin"]})
+    assert end == Exited(0)
+    assert (bench.workspace.result / "stdout").read_text() == "found\n"
+
+
+async def test_a_program_is_told_its_name_and_not_where_it_was_found(bench: Bench) -> None:
+    await bench.run({"Entrypoint": ["cat", "/proc/self/cmdline"]})
+    assert (bench.workspace.result / "stdout").read_text().split("\0")[0] == "cat"
+
+
 async def test_the_keys_of_the_parameters_are_read_in_any_case(bench: Bench) -> None:
     params = {"ENTRYPOINT": ["/bin/pwd"], "workingdirectory": "/deep/down", "Unknown": 1}
     assert await bench.run(params) == Exited(0)
