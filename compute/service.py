@@ -5,32 +5,26 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
-
 from compute.allocator import keep_freed_memory
-from compute.assignments import Offer, Orders
-from compute.engines import DockerEngine, Engine, NoopEngine, ProcessEngine
+from compute.assignments import Orders
 from compute.engines.strays import Strays
-from compute.environment import EnvironmentPolicy
 from compute.execution import Supervisor
 from compute.executions import Executions
 from compute.grants import UploadRequests
 from compute.heartbeats import send_heartbeats
 from compute.held_execution import Execution
-from compute.identity import Identity, load_identity
+from compute.identity import Identity
 from compute.journal import Journal
 from compute.kept_results import sync_results
 from compute.leftovers import sweep
-from compute.machine import allocated, detect_capacity
 from compute.metrics import Metrics, serve_metrics
+from compute.node import Node, prepare, with_docker
 from compute.put import upload_session
 from compute.recovery import recover
 from compute.registration import Registrar
@@ -46,13 +40,11 @@ from shared import durable, subjects
 from shared.aio import background, finish
 from shared.config import Config
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
-from shared.job_rules import MANAGED
 from shared.logs import about
-from shared.loopback import loopback_id
-from shared.messages import NodeInfo, encode
+from shared.messages import encode
 from shared.quantities import parse_bytes
 from shared.tracing import open_tracing
-from shared.transport import Connection, connect
+from shared.transport import Connection, Received, connect
 
 _log = logging.getLogger(__name__)
 
@@ -60,19 +52,6 @@ DRAIN_SECONDS = 12.0
 """At a stop, after the tasks had their time: for results, and for tasks to end after having been asked (10 s)."""
 FAREWELL_SECONDS = 2.0
 """At a stop: for each of the last messages, if there is a connection."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Node:
-    """What is known before anything is connected."""
-
-    identity: Identity
-    offer: Offer
-    lasting_info: NodeInfo
-    docker: DockerEngine | None = None
-
-    def info(self) -> NodeInfo:
-        return structs.replace(self.lasting_info, engines=self.offer.available_engines)
 
 
 async def run(config: Config, *, ready: Callable[[], None] | None = None) -> None:
@@ -85,14 +64,14 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
     folder = config.data_dir / "compute"
     async with _locked(folder, config.data_dir):
         strays = Strays()
-        node = await asyncio.to_thread(_prepare, config, folder, strays)
+        node = await asyncio.to_thread(prepare, config, folder, strays)
         await asyncio.to_thread(sweep, folder)
         journal = Journal(folder / "executions")
         try:
             async with (
                 _uploading(config) as uploading,
                 _adopting(config, strays),
-                _with_docker(config, node) as node,
+                with_docker(config, node) as node,
                 open_tracing(config, service="tarpon-node", name=node.identity.node_id) as tracing,
                 _connected(config, node.identity) as connection,
             ):
@@ -117,7 +96,7 @@ async def _close(journal: Journal) -> None:
 
 async def _serve(
     config: Config,
-    node: _Node,
+    node: Node,
     *,
     journal: Journal,
     uploading: Uploading,
@@ -126,7 +105,44 @@ async def _serve(
     ready: Callable[[], None],
 ) -> None:
     me = node.identity.node_id
+    reports = Reports(connection, subjects.node_reports(me))
+    async with background(reports=reports.run()) as group:
+        slots = Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity)
+        executions = Executions(
+            journal=journal,
+            slots=slots,
+            supervisor=_supervisor(config, node, journal, uploading, reports),
+            reports=reports,
+            ask=UploadRequests(connection, subjects.node_requests(me)).ask,
+            group=group,
+            on_over=traces.on_over,
+        )
+        await recover(journal, node.offer.engines, executions, reports)
+        registrar = Registrar(connection, subjects.node_requests(me), node.info, executions)
+        metrics = Metrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
+        async with (
+            serve_metrics(config.compute.metrics.address, metrics),
+            connection.subscribe(subjects.node_orders(me)) as orders,
+            background(
+                **_loops(
+                    config,
+                    node,
+                    connection=connection,
+                    executions=executions,
+                    registrar=registrar,
+                    orders=orders,
+                )
+            ),
+        ):
+            _log.info("Compute node %s takes orders.", me, extra=about(node=me))
+            ready()
+            farewell = partial(_say_farewell, connection, subjects.node_heartbeat(me), executions, registrar)
+            stop = partial(_stop, executions, reports, connection, float(config.compute.drain_timeout))
+            within = float(config.compute.drain_timeout) + DRAIN_SECONDS + 2 * FAREWELL_SECONDS
+            await _until_cancelled(executions, farewell, stop, within=within)
 
+
+def _supervisor(config: Config, node: Node, journal: Journal, uploading: Uploading, reports: Reports) -> Supervisor:
     def new_upload(execution: Execution, workspace: Workspace, on_waiting: Callable[[str], None]) -> Upload:
         return Upload(
             execution.id,
@@ -142,8 +158,7 @@ async def _serve(
     def pack(workspace: Workspace, contents: Contents) -> SmallArchive | None:
         return uploading.small.pack(workspace.result, contents)
 
-    reports = Reports(connection, subjects.node_reports(me))
-    supervisor = Supervisor(
+    return Supervisor(
         journal=journal,
         engines=node.offer.engines,
         environment=node.offer.environment,
@@ -152,43 +167,31 @@ async def _serve(
         pack=pack,
         disk_limit_bytes=parse_bytes(config.compute.disk_limit),
     )
-    async with background(reports=reports.run()) as group:
-        slots = Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity)
-        executions = Executions(
-            journal=journal,
-            slots=slots,
-            supervisor=supervisor,
-            reports=reports,
-            ask=UploadRequests(connection, subjects.node_requests(me)).ask,
-            group=group,
-            on_over=traces.on_over,
-        )
-        await recover(journal, node.offer.engines, executions, reports)
-        registrar = Registrar(connection, subjects.node_requests(me), node.info, executions)
-        intake = Orders(executions, node.offer, registrar.register_soon)
-        metrics = Metrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
-        async with (
-            serve_metrics(config.compute.metrics.address, metrics),
-            connection.subscribe(subjects.node_orders(me)) as orders,
-            background(
-                orders=intake.run(orders),
-                registration=registrar.run(),
-                heartbeats=send_heartbeats(
-                    connection,
-                    subjects.node_heartbeat(me),
-                    executions.heartbeat,
-                    interval_seconds=config.compute.heartbeat.interval,
-                ),
-                deletions=executions.delete_forgotten(),
-                **({"docker": node.docker.watch(registrar.register_soon)} if node.docker else {}),
-            ),
-        ):
-            _log.info("Compute node %s takes orders.", me, extra=about(node=me))
-            ready()
-            farewell = partial(_say_farewell, connection, subjects.node_heartbeat(me), executions, registrar)
-            stop = partial(_stop, executions, reports, connection, float(config.compute.drain_timeout))
-            within = float(config.compute.drain_timeout) + DRAIN_SECONDS + 2 * FAREWELL_SECONDS
-            await _until_cancelled(executions, farewell, stop, within=within)
+
+
+def _loops(
+    config: Config,
+    node: Node,
+    *,
+    connection: Connection,
+    executions: Executions,
+    registrar: Registrar,
+    orders: AsyncIterator[Received],
+) -> dict[str, Coroutine[Any, Any, None]]:
+    """What goes on all the time, by name."""
+    heartbeats = send_heartbeats(
+        connection,
+        subjects.node_heartbeat(node.identity.node_id),
+        executions.heartbeat,
+        interval_seconds=config.compute.heartbeat.interval,
+    )
+    loops = {
+        "orders": Orders(executions, node.offer, registrar.register_soon).run(orders),
+        "registration": registrar.run(),
+        "heartbeats": heartbeats,
+        "deletions": executions.delete_forgotten(),
+    }
+    return loops | ({"docker": node.docker.watch(registrar.register_soon)} if node.docker else {})
 
 
 async def _until_cancelled(
@@ -228,36 +231,6 @@ def _nobody() -> None:
     pass
 
 
-def _prepare(config: Config, folder: Path, strays: Strays) -> _Node:
-    identity = load_identity(folder, config.name_provider)
-    disabled = {name.lower() for name in config.publishers.disabled}
-    offer = Offer(
-        engines=_engines(config, os.environ, strays),
-        publishers=tuple(name for name in (MANAGED,) if name not in disabled),
-        environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
-        capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
-    )
-    info = NodeInfo(
-        node_id=identity.node_id,
-        version=_version(),
-        labels=config.labels,
-        publishers=tuple(offer.publishers),
-        capacity=offer.capacity,
-        queue_capacity=config.compute.queue_capacity,
-        loopback_id=loopback_id(),
-    )
-    return _Node(identity=identity, offer=offer, lasting_info=info)
-
-
-def _engines(config: Config, environment: Mapping[str, str], strays: Strays) -> dict[str, Engine]:
-    engines: list[Engine] = [NoopEngine()]
-    if config.engines.types.process.enabled:
-        limit = config.engines.types.process.pids_limit
-        engines.append(ProcessEngine(environment, strays=strays, processes_limit=limit))
-    disabled = {name.lower() for name in config.engines.disabled}
-    return {engine.name: engine for engine in engines if engine.name not in disabled}
-
-
 @asynccontextmanager
 async def _uploading(config: Config) -> AsyncIterator[Uploading]:
     settings = config.publishers.archive
@@ -284,25 +257,6 @@ async def _adopting(config: Config, strays: Strays) -> AsyncIterator[None]:
         yield
     finally:
         strays.release()
-
-
-@asynccontextmanager
-async def _with_docker(config: Config, node: _Node) -> AsyncIterator[_Node]:
-    """The node with the docker engine, unless that is turned off."""
-    settings = config.engines.types.docker
-    if not settings.socket_path or DockerEngine.name in {name.lower() for name in config.engines.disabled}:
-        yield node
-        return
-    async with DockerEngine.open(settings, node.identity.node_id) as docker:
-        engines = {**node.offer.engines, docker.name: docker}
-        yield replace(node, offer=replace(node.offer, engines=engines), docker=docker)
-
-
-def _version() -> str:
-    try:
-        return version("tarpon-jobs")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @asynccontextmanager

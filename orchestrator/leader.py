@@ -67,67 +67,81 @@ class Leader:
             self._offers = None
 
     async def _lead(self) -> None:
-        publish_seconds = float(self._config.publishers.publish_timeout)
         abandoned = AbandonedUploads(self._model, self._store, self._locations)
         grants = Grants(self._model, self._store, self._locations, abandoned)
         async with asyncio.TaskGroup() as group:
-            offers = Offers(
-                group=group,
-                connection=self._connection,
-                model=self._model,
-                store=self._store,
-                nodes=self._nodes,
-                grants=grants,
-                publish_seconds=publish_seconds,
-                check=self._lease.check,
-                traces=self._traces,
-            )
+            offers = self._offers = self._offers_in(group, grants)
             commands = Commands(offers, Receipts(group, self._connection))
-            scheduler = Scheduler(
-                self._model,
-                self._store,
-                self._nodes,
-                offers,
-                locate=self._locations.locate,
-                unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
-                publish_seconds=publish_seconds,
-                commands=commands,
-                measures=self._measures,
-            )
-            requests = Requests(
-                connection=self._connection,
-                model=self._model,
-                store=self._store,
-                nodes=self._nodes,
-                grants=grants,
-                offers=offers,
-                scheduler=scheduler,
-                leads=lambda: self._lease.is_held,
-            )
-            reports = Reports(
-                connection=self._connection,
-                model=self._model,
-                store=self._store,
-                nodes=self._nodes,
-                locations=self._locations,
-                commands=commands,
-                measures=self._measures,
-                leads=lambda: self._lease.is_held,
-            )
-            retention = Retention(
-                self._model,
-                self._store,
-                self._locations,
-                settings=self._config.orchestrator.job_retention,
-                results_seconds=float(self._config.publishers.types.s3managed.retention),
-            )
-            self._offers = offers
+            scheduler = self._scheduler(offers, commands)
             group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
             group.create_task(abandoned.run(), name="abandoned uploads")
-            group.create_task(requests.run(), name="requests")
-            group.create_task(reports.run(), name="reports")
-            group.create_task(retention.run(), name="retention")
+            group.create_task(self._requests(grants, offers, scheduler).run(), name="requests")
+            group.create_task(self._reports(commands).run(), name="reports")
+            group.create_task(self._retention().run(), name="retention")
             group.create_task(scheduler.run(), name="scheduler")
+
+    @property
+    def _publish_seconds(self) -> float:
+        return float(self._config.publishers.publish_timeout)
+
+    def _offers_in(self, group: asyncio.TaskGroup, grants: Grants) -> Offers:
+        return Offers(
+            group=group,
+            connection=self._connection,
+            model=self._model,
+            store=self._store,
+            nodes=self._nodes,
+            grants=grants,
+            publish_seconds=self._publish_seconds,
+            check=self._lease.check,
+            traces=self._traces,
+        )
+
+    def _scheduler(self, offers: Offers, commands: Commands) -> Scheduler:
+        return Scheduler(
+            self._model,
+            self._store,
+            self._nodes,
+            offers,
+            locate=self._locations.locate,
+            unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
+            publish_seconds=self._publish_seconds,
+            commands=commands,
+            measures=self._measures,
+        )
+
+    def _requests(self, grants: Grants, offers: Offers, scheduler: Scheduler) -> Requests:
+        return Requests(
+            connection=self._connection,
+            model=self._model,
+            store=self._store,
+            nodes=self._nodes,
+            grants=grants,
+            offers=offers,
+            scheduler=scheduler,
+            leads=lambda: self._lease.is_held,
+        )
+
+    def _reports(self, commands: Commands) -> Reports:
+        return Reports(
+            connection=self._connection,
+            model=self._model,
+            store=self._store,
+            nodes=self._nodes,
+            locations=self._locations,
+            commands=commands,
+            measures=self._measures,
+            leads=lambda: self._lease.is_held,
+        )
+
+    def _retention(self) -> Retention:
+        return Retention(
+            self._model,
+            self._store,
+            self._locations,
+            settings=self._config.orchestrator.job_retention,
+            results_seconds=float(self._config.publishers.types.s3managed.retention),
+        )
 
     async def _catch_up(self) -> None:
         """Know all that was decided before: what a lagging model does not know would be taken for what never was."""

@@ -7,35 +7,24 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from aiohttp import web
 
-from orchestrator.api import Api
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
 from orchestrator.heartbeats import take_heartbeats
-from orchestrator.integrations import Integrations
-from orchestrator.leader import Leader
-from orchestrator.lease import Lease
 from orchestrator.locations import Locations
-from orchestrator.logs import Logs
-from orchestrator.measures import Measures
-from orchestrator.metrics import Metrics
-from orchestrator.model import Model
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
-from orchestrator.nodes import Nodes
+from orchestrator.parts import api_of, integrations_of, leader_of, parts_of
 from orchestrator.reach import is_loopback
-from orchestrator.removals import Removals
 from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
-from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
-from orchestrator.traces import Traces
 from shared import durable
 from shared.aio import background
 from shared.config import Config, FilePath
@@ -47,7 +36,6 @@ from shared.transport import Connection, connect
 _log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 2.0
-MOST_REPLICAS = 3
 
 
 async def run(config: Config, *, ready: Callable[[], None] | None = None) -> None:
@@ -65,92 +53,39 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         tracing = await stack.enter_async_context(open_tracing(config, service="tarpon-orchestrator", name=name))
         locations = await stack.enter_async_context(_locations(config))
         servers = await stack.enter_async_context(_servers(config, secrets, name))
-        connection = await stack.enter_async_context(
-            connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal())
-        )
-        model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
-        store = Store(connection, model, replicas=replicas(config))
+        connection = await stack.enter_async_context(_connected(servers, name, secrets))
+        parts = parts_of(config, name, connection, locations, tracing)
         gc.disable()  # all that is read now stays
         stack.callback(gc.enable)
-        await stack.enter_async_context(background(state=store.keep_model()))
-        nodes = Nodes(model, disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout))
-        lease = Lease(connection, name)
-        traces = Traces(tracing, model, leads=lambda: lease.is_held)
-        submissions = Submissions(
-            model,
-            store,
-            defaults=config.job_defaults.batch,
-            check_publisher=lambda: check_publisher(locations),
-            traces=traces,
-        )
-        removals = Removals(
-            model,
-            store,
-            submissions,
-            locations,
-            with_results=config.publishers.types.s3managed.retention > 0,
-        )
-        measures = Measures()
-        leader = Leader(
-            config=config,
-            connection=connection,
-            model=model,
-            store=store,
-            nodes=nodes,
-            locations=locations,
-            lease=lease,
-            measures=measures,
-            traces=traces,
-        )
-        metrics = Metrics(model=model, nodes=nodes, measures=measures, connection=connection, lease=lease)
-        heartbeats = take_heartbeats(connection, nodes, leader.on_unknown)
+        await stack.enter_async_context(background(state=parts.store.keep_model()))
+        leader = leader_of(parts)
+        heartbeats = take_heartbeats(connection, parts.nodes, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
-        api = Api(
-            name=name,
-            config=config,
-            model=model,
-            store=store,
-            nodes=nodes,
-            submissions=submissions,
-            removals=removals,
-            locations=locations,
-            logs=Logs(connection, model),
-            leader=lambda: lease.leader,
-            connected=lambda: connection.connected,
-            measures=measures,
-            collect=metrics.collect,
-        )
-        await stack.enter_async_context(_admission(connection, store, secrets))
-        integrations = Integrations(
-            connection=connection,
-            model=model,
-            store=store,
-            nodes=nodes,
-            submissions=submissions,
-            removals=removals,
-            locations=locations,
-        )
-        await stack.enter_async_context(background(integrations=integrations.run()))
-        stack.push_async_callback(lease.resign)
-        await stack.enter_async_context(background(lease=lease.lead(leader.decide, may=lambda: store.may_decide)))
-        await stack.enter_async_context(_serving(api.application(), listening))
-        await store.ready.wait()
+        await stack.enter_async_context(_admission(connection, parts.store, secrets))
+        await stack.enter_async_context(background(integrations=integrations_of(parts).run()))
+        stack.push_async_callback(parts.lease.resign)
+        leading = parts.lease.lead(leader.decide, may=lambda: parts.store.may_decide)
+        await stack.enter_async_context(background(lease=leading))
+        await stack.enter_async_context(_serving(api_of(parts).application(), listening))
+        await parts.store.ready.wait()
         gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again
         gc.enable()
-        _log.info("Serving the API on http://%s:%d.", config.api.host, config.api.port)
-        if locations.current is None:
-            _log.info("No bucket is configured: jobs that publish by s3managed are refused.")
-        if not is_loopback(f"http://{config.api.host}"):
-            _log.warning("Whoever reaches this address may run jobs: the API asks nobody who they are.")
+        _say_ready(config, locations)
         if ready is not None:
             ready()
         await asyncio.Event().wait()
 
 
-def replicas(config: Config) -> int:
-    """On how many servers the state is. Two would be worse than one: both would have to be there."""
-    settings = config.orchestrator.nats
-    return settings.replicas or (MOST_REPLICAS if len(settings.servers) >= MOST_REPLICAS else 1)
+def _connected(servers: Sequence[str], name: str, secrets: Secrets) -> AbstractAsyncContextManager[Connection]:
+    return connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal())
+
+
+def _say_ready(config: Config, locations: Locations) -> None:
+    _log.info("Serving the API on http://%s:%d.", config.api.host, config.api.port)
+    if locations.current is None:
+        _log.info("No bucket is configured: jobs that publish by s3managed are refused.")
+    if not is_loopback(f"http://{config.api.host}"):
+        _log.warning("Whoever reaches this address may run jobs: the API asks nobody who they are.")
 
 
 def secret_sources(config: Config) -> SecretSources:
@@ -168,19 +103,6 @@ def secret_sources(config: Config) -> SecretSources:
 
 def _path(text: FilePath) -> Path | None:
     return Path(text) if text else None
-
-
-def check_publisher(locations: Locations) -> None:
-    """Raise PublisherNotConfigured or PublisherNotReady unless results can be stored."""
-    if locations.current is None:
-        raise PublisherNotConfigured
-    problem = locations.current.health.outcome.problem
-    if problem is not None:
-        raise PublisherNotReady(
-            f"The publisher s3managed cannot be used at present: {problem.message}",
-            hint=problem.hint,
-            details={"Cause": problem.code},
-        )
 
 
 @contextmanager

@@ -1,0 +1,83 @@
+"""What a node is before it is connected: who it is, what it offers, and which engines it has."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from msgspec import structs
+
+from compute.assignments import Offer
+from compute.engines import DockerEngine, Engine, NoopEngine, ProcessEngine
+from compute.engines.strays import Strays
+from compute.environment import EnvironmentPolicy
+from compute.identity import Identity, load_identity
+from compute.machine import allocated, detect_capacity
+from shared.config import Config
+from shared.job_rules import MANAGED
+from shared.loopback import loopback_id
+from shared.messages import NodeInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What is known before anything is connected."""
+
+    identity: Identity
+    offer: Offer
+    lasting_info: NodeInfo
+    docker: DockerEngine | None = None
+
+    def info(self) -> NodeInfo:
+        return structs.replace(self.lasting_info, engines=self.offer.available_engines)
+
+
+def prepare(config: Config, folder: Path, strays: Strays) -> Node:
+    identity = load_identity(folder, config.name_provider)
+    disabled = {name.lower() for name in config.publishers.disabled}
+    offer = Offer(
+        engines=_engines(config, os.environ, strays),
+        publishers=tuple(name for name in (MANAGED,) if name not in disabled),
+        environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
+        capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
+    )
+    info = NodeInfo(
+        node_id=identity.node_id,
+        version=_version(),
+        labels=config.labels,
+        publishers=tuple(offer.publishers),
+        capacity=offer.capacity,
+        queue_capacity=config.compute.queue_capacity,
+        loopback_id=loopback_id(),
+    )
+    return Node(identity=identity, offer=offer, lasting_info=info)
+
+
+def _engines(config: Config, environment: Mapping[str, str], strays: Strays) -> dict[str, Engine]:
+    engines: list[Engine] = [NoopEngine()]
+    if config.engines.types.process.enabled:
+        limit = config.engines.types.process.pids_limit
+        engines.append(ProcessEngine(environment, strays=strays, processes_limit=limit))
+    disabled = {name.lower() for name in config.engines.disabled}
+    return {engine.name: engine for engine in engines if engine.name not in disabled}
+
+
+@asynccontextmanager
+async def with_docker(config: Config, node: Node) -> AsyncIterator[Node]:
+    """The node with the docker engine, unless that is turned off."""
+    settings = config.engines.types.docker
+    if not settings.socket_path or DockerEngine.name in {name.lower() for name in config.engines.disabled}:
+        yield node
+        return
+    async with DockerEngine.open(settings, node.identity.node_id) as docker:
+        engines = {**node.offer.engines, docker.name: docker}
+        yield replace(node, offer=replace(node.offer, engines=engines), docker=docker)
+
+
+def _version() -> str:
+    try:
+        return version("tarpon-jobs")
+    except PackageNotFoundError:
+        return "unknown"

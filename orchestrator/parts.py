@@ -1,0 +1,136 @@
+"""Which parts an orchestrator has, and what each of them is given. Nothing is opened or started here."""
+
+from dataclasses import dataclass
+
+from orchestrator.api import Api
+from orchestrator.integrations import Integrations
+from orchestrator.leader import Leader
+from orchestrator.lease import Lease
+from orchestrator.locations import Locations
+from orchestrator.logs import Logs
+from orchestrator.measures import Measures
+from orchestrator.metrics import Metrics
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
+from orchestrator.removals import Removals
+from orchestrator.store import Store
+from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
+from orchestrator.traces import Traces
+from shared.config import Config
+from shared.tracing import Tracing
+from shared.transport import Connection
+
+MOST_REPLICAS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What everything else works with."""
+
+    config: Config
+    name: str
+    connection: Connection
+    locations: Locations
+    model: Model
+    store: Store
+    nodes: Nodes
+    lease: Lease
+    traces: Traces
+    measures: Measures
+    submissions: Submissions
+    removals: Removals
+
+
+def parts_of(config: Config, name: str, connection: Connection, locations: Locations, tracing: Tracing) -> Parts:
+    model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
+    store = Store(connection, model, replicas=replicas(config))
+    lease = Lease(connection, name)
+    traces = Traces(tracing, model, leads=lambda: lease.is_held)
+    submissions = Submissions(
+        model,
+        store,
+        defaults=config.job_defaults.batch,
+        check_publisher=lambda: check_publisher(locations),
+        traces=traces,
+    )
+    with_results = config.publishers.types.s3managed.retention > 0
+    return Parts(
+        config=config,
+        name=name,
+        connection=connection,
+        locations=locations,
+        model=model,
+        store=store,
+        nodes=Nodes(model, disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout)),
+        lease=lease,
+        traces=traces,
+        measures=Measures(),
+        submissions=submissions,
+        removals=Removals(model, store, submissions, locations, with_results=with_results),
+    )
+
+
+def leader_of(parts: Parts) -> Leader:
+    return Leader(
+        config=parts.config,
+        connection=parts.connection,
+        model=parts.model,
+        store=parts.store,
+        nodes=parts.nodes,
+        locations=parts.locations,
+        lease=parts.lease,
+        measures=parts.measures,
+        traces=parts.traces,
+    )
+
+
+def api_of(parts: Parts) -> Api:
+    metrics = Metrics(
+        model=parts.model, nodes=parts.nodes, measures=parts.measures, connection=parts.connection, lease=parts.lease
+    )
+    return Api(
+        name=parts.name,
+        config=parts.config,
+        model=parts.model,
+        store=parts.store,
+        nodes=parts.nodes,
+        submissions=parts.submissions,
+        removals=parts.removals,
+        locations=parts.locations,
+        logs=Logs(parts.connection, parts.model),
+        leader=lambda: parts.lease.leader,
+        connected=lambda: parts.connection.connected,
+        measures=parts.measures,
+        collect=metrics.collect,
+    )
+
+
+def integrations_of(parts: Parts) -> Integrations:
+    return Integrations(
+        connection=parts.connection,
+        model=parts.model,
+        store=parts.store,
+        nodes=parts.nodes,
+        submissions=parts.submissions,
+        removals=parts.removals,
+        locations=parts.locations,
+    )
+
+
+def replicas(config: Config) -> int:
+    """On how many servers the state is. Two would be worse than one: both would have to be there."""
+    settings = config.orchestrator.nats
+    return settings.replicas or (MOST_REPLICAS if len(settings.servers) >= MOST_REPLICAS else 1)
+
+
+def check_publisher(locations: Locations) -> None:
+    """Raise PublisherNotConfigured or PublisherNotReady unless results can be stored."""
+    if locations.current is None:
+        raise PublisherNotConfigured
+    problem = locations.current.health.outcome.problem
+    if problem is not None:
+        raise PublisherNotReady(
+            f"The publisher s3managed cannot be used at present: {problem.message}",
+            hint=problem.hint,
+            details={"Cause": problem.code},
+        )
