@@ -14,7 +14,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.s3_problems import Problem
 from orchestrator.shown_settings import shown_settings
 from orchestrator.store import Store
-from shared import rest
+from shared import rest, rest_nodes
 from shared.config import Config
 from shared.errors import MessagingUnavailable
 from shared.rest import BASE_PATH
@@ -50,47 +50,49 @@ class AgentRoutes:
         alive, ready = "Whether the orchestrator lives.", "Whether the orchestrator can be used: 503 until then."
         settings = "Every setting; secrets are hidden."
         return (
-            Route("GET", f"{AGENT}/alive", self.get_alive, alive, rest.AliveResponse),
-            Route("GET", "/livez", self.get_livez, alive, rest.AliveResponse),
-            Route("GET", f"{BASE_PATH}/livez", self.get_api_livez, alive, rest.AliveResponse),
-            Route("GET", "/readyz", self.get_readyz, ready, rest.AliveResponse),
-            Route("GET", f"{AGENT}/version", self.get_version, "The version of Tarpon.", rest.VersionView),
+            Route("GET", f"{AGENT}/alive", self.get_alive, alive, rest_nodes.AliveResponse),
+            Route("GET", "/livez", self.get_livez, alive, rest_nodes.AliveResponse),
+            Route("GET", f"{BASE_PATH}/livez", self.get_api_livez, alive, rest_nodes.AliveResponse),
+            Route("GET", "/readyz", self.get_readyz, ready, rest_nodes.AliveResponse),
+            Route("GET", f"{AGENT}/version", self.get_version, "The version of Tarpon.", rest_nodes.VersionView),
             Route(
                 "GET",
                 f"{AGENT}/node",
                 self.get_agent_node,
                 "The orchestrator as a node, with the health of its publishers.",
-                rest.AgentNodeResponse,
+                rest_nodes.AgentNodeResponse,
             ),
             Route(
                 "GET",
                 f"{AGENT}/uploads",
                 self.get_uploads,
                 "Uploads in parts that no result came of, and that could not be aborted yet; a thousand at most.",
-                rest.Page[rest.UnfinishedUpload],
+                rest.Page[rest_nodes.UnfinishedUpload],
             ),
-            Route("GET", f"{AGENT}/config", self.get_config, settings, rest.AgentConfigResponse),
+            Route("GET", f"{AGENT}/config", self.get_config, settings, rest_nodes.AgentConfigResponse),
             Route(
                 "GET",
                 f"{AGENT}/authconfig",
                 self.get_auth_config,
                 "The identity provider for people who log in: none.",
-                rest.AuthConfigResponse,
+                rest_nodes.AuthConfigResponse,
             ),
-            Route("GET", f"{AGENT}/debug", self.get_debug, "What there is to do, in numbers.", rest.DebugResponse),
+            Route(
+                "GET", f"{AGENT}/debug", self.get_debug, "What there is to do, in numbers.", rest_nodes.DebugResponse
+            ),
             Route(
                 "GET",
                 f"{BASE_PATH}/auth",
                 self.get_auth_methods,
                 "The ways to authenticate: none, and none is needed.",
-                rest.AuthMethodsResponse,
+                rest_nodes.AuthMethodsResponse,
             ),
             Route("GET", "/", self.get_root, "To the description of the API.", redirects=True),
             Route("GET", "/version", self.get_root_version, "To the version.", redirects=True),
         )
 
     async def get_alive(self, _: web.Request) -> web.Response:
-        return answer(rest.AliveResponse(status="OK"))
+        return answer(rest_nodes.AliveResponse(status="OK"))
 
     async def get_livez(self, request: web.Request) -> web.Response:
         return await self.get_alive(request)
@@ -110,12 +112,12 @@ class AgentRoutes:
     async def get_agent_node(self, _: web.Request) -> web.Response:
         unfinished = len(self._model.endings.uploads)
         return answer(
-            rest.AgentNodeResponse(
+            rest_nodes.AgentNodeResponse(
                 node_id=self._name,
-                node_type=rest.REQUESTER,
+                node_type=rest_nodes.REQUESTER,
                 leader=self._leader(),
                 version=views.version_view(version_text()),
-                publishers=rest.PublishersHealth(s3managed=publisher_health(self._locations, unfinished)),
+                publishers=rest_nodes.PublishersHealth(s3managed=publisher_health(self._locations, unfinished)),
             )
         )
 
@@ -124,13 +126,13 @@ class AgentRoutes:
         return answer(rest.Page(items=tuple(islice(views.unfinished_uploads(self._model), MAX_UPLOADS))))
 
     async def get_config(self, _: web.Request) -> web.Response:
-        return answer(rest.AgentConfigResponse(config=self._config))
+        return answer(rest_nodes.AgentConfigResponse(config=self._config))
 
     async def get_auth_config(self, _: web.Request) -> web.Response:
-        return answer(rest.AuthConfigResponse())
+        return answer(rest_nodes.AuthConfigResponse())
 
     async def get_auth_methods(self, _: web.Request) -> web.Response:
-        return answer(rest.AuthMethodsResponse())
+        return answer(rest_nodes.AuthMethodsResponse())
 
     async def get_debug(self, _: web.Request) -> web.Response:
         return answer(views.debug_view(self._model, self._nodes))
@@ -142,12 +144,12 @@ class AgentRoutes:
         raise web.HTTPFound(f"{AGENT}/version")
 
 
-def publisher_health(locations: Locations, unfinished_uploads: int) -> rest.PublisherHealth | None:
+def publisher_health(locations: Locations, unfinished_uploads: int) -> rest_nodes.PublisherHealth | None:
     """How the bucket of the managed publisher is; None where it is not configured."""
     if locations.current is None:
         return None
     outcome = locations.current.health.outcome
-    return rest.PublisherHealth(
+    return rest_nodes.PublisherHealth(
         ready=outcome.ready,
         unfinished_uploads=unfinished_uploads,
         create_only=outcome.create_only if outcome.ready else None,
@@ -156,5 +158,5 @@ def publisher_health(locations: Locations, unfinished_uploads: int) -> rest.Publ
     )
 
 
-def _problem(found: Problem | None) -> rest.Problem | None:
-    return rest.Problem(code=found.code, message=found.message, hint=found.hint) if found else None
+def _problem(found: Problem | None) -> rest_nodes.Problem | None:
+    return rest_nodes.Problem(code=found.code, message=found.message, hint=found.hint) if found else None

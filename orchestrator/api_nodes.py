@@ -14,11 +14,11 @@ from orchestrator.nodes import Nodes
 from orchestrator.paging import MAX_PAGE, page, sort_key, window
 from orchestrator.selectors import matches, selector
 from orchestrator.store import Store
-from shared import rest
+from shared import rest_nodes
 from shared.capacity import Capacity
 from shared.errors import InvalidInput, NodeNotFound
 from shared.ids import NodeId
-from shared.rest import NodeState
+from shared.rest_nodes import NodeState
 
 _MEMBERSHIP = (
     "Whoever has the join secret is a node, for as long as its key is bound to its name. Stop it, and then delete it."
@@ -37,9 +37,11 @@ class NodeRoutes:
         one = f"{NODES}/{{node}}"
         update = "Drain a node, or end that; delete it; or approve it, which every node that has joined is already."
         return (
-            Route("GET", NODES, self.list_nodes, "The nodes.", rest.ListNodesResponse, ListNodesQuery),
-            Route("GET", one, self.get_node, "One node, by id or beginning of an id.", rest.NodeResponse),
-            Route("PUT", one, self.update_node, update, rest.UpdateNodeResponse, body=rest.UpdateNodeRequest),
+            Route("GET", NODES, self.list_nodes, "The nodes.", rest_nodes.ListNodesResponse, ListNodesQuery),
+            Route("GET", one, self.get_node, "One node, by id or beginning of an id.", rest_nodes.NodeResponse),
+            Route(
+                "PUT", one, self.update_node, update, rest_nodes.UpdateNodeResponse, body=rest_nodes.UpdateNodeRequest
+            ),
         )
 
     async def list_nodes(self, request: web.Request) -> web.Response:
@@ -61,26 +63,26 @@ class NodeRoutes:
             and query.filter_status.upper() in {"", state.connection}
         ]
         items, token = page(found, part, sort_key(part, _ORDERS))
-        return answer(rest.ListNodesResponse(next_token=token, nodes=tuple(items)))
+        return answer(rest_nodes.ListNodesResponse(next_token=token, nodes=tuple(items)))
 
     async def get_node(self, request: web.Request) -> web.Response:
-        return answer(rest.NodeResponse(node=self._state(self._named(request))))
+        return answer(rest_nodes.NodeResponse(node=self._state(self._named(request))))
 
     async def update_node(self, request: web.Request) -> web.Response:
-        wanted, _ = await body_of(request, rest.UpdateNodeRequest)
+        wanted, _ = await body_of(request, rest_nodes.UpdateNodeRequest)
         action = wanted.action.lower()
         node = self._named(request, bound=action == "delete")
         match action:
             case "approve":
-                return answer(rest.UpdateNodeResponse(success=True))
+                return answer(rest_nodes.UpdateNodeResponse(success=True))
             case "drain" | "undrain":
                 await set_draining(self._model, self._store, node, draining=action == "drain")
-                return answer(rest.UpdateNodeResponse(success=True))
+                return answer(rest_nodes.UpdateNodeResponse(success=True))
             case "delete":
                 await delete(self._model, self._store, self._nodes, node, wanted.message)
-                return answer(rest.UpdateNodeResponse(success=True))
+                return answer(rest_nodes.UpdateNodeResponse(success=True))
             case "reject":
-                return answer(rest.UpdateNodeResponse(success=False, error=f"Node {node} stays. {_MEMBERSHIP}"))
+                return answer(rest_nodes.UpdateNodeResponse(success=False, error=f"Node {node} stays. {_MEMBERSHIP}"))
             case _:
                 raise InvalidInput(
                     f"{wanted.action[:80]!r} is not an action.",

@@ -25,7 +25,7 @@ from orchestrator.removals import Removals
 from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
-from shared import integration, rest, subjects
+from shared import integration, rest, rest_nodes, subjects
 from shared.aio import heeding
 from shared.decoding import decode
 from shared.errors import InvalidDocument, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
@@ -151,7 +151,7 @@ class Integrations:
                 return rest.Page(items=views.history(self._entry(since), after=max(0, since.after_seq_num)))
             case "nodes.list":
                 found = (views.node_state(self._model, self._nodes, node) for node in sorted(self._model.nodes))
-                return rest.ListNodesResponse(nodes=tuple(found))
+                return rest_nodes.ListNodesResponse(nodes=tuple(found))
             case _:
                 raise InvalidDocument(f"Nothing is known about {what[:80]!r}.")
 

@@ -9,7 +9,7 @@ from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.times import now_ns
 from shared.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
-from shared.rest import CONNECTED, DISCONNECTED
+from shared.rest_nodes import CONNECTED, DISCONNECTED
 from shared.states import ExecutionState, JobState
 from shared.transport import Connection
 

@@ -8,13 +8,14 @@ from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import Event, ExecutionRecord
-from shared import rest, subjects
+from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
 from shared.job_rules import MANAGED
 from shared.jobspec import JobView, StateView
 from shared.messages import NodeInfo, RunOutput
-from shared.rest import EventView, ExecutionView, HistoryItem, NodeState
+from shared.rest import EventView, ExecutionView, HistoryItem
+from shared.rest_nodes import NodeState
 from shared.states import DesiredState, ExecutionState, JobState
 
 
@@ -124,12 +125,12 @@ def execution_views(model: Model, entry: JobEntry) -> tuple[ExecutionView, ...]:
     )
 
 
-def unfinished_uploads(model: Model) -> Iterator[rest.UnfinishedUpload]:
+def unfinished_uploads(model: Model) -> Iterator[rest_nodes.UnfinishedUpload]:
     for execution in model.endings.uploads:
         record = model.execution(execution)
         if record is not None and record.location is not None:
             for upload_id in record.unfinished_uploads:
-                yield rest.UnfinishedUpload(
+                yield rest_nodes.UnfinishedUpload(
                     job_id=record.job_id,
                     execution_id=record.id,
                     upload_id=upload_id,
@@ -192,19 +193,19 @@ def instant(time_ns: int) -> datetime:
 def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
     info = model.nodes[node].info
     connected = nodes.is_connected(node)
-    status = rest.CONNECTED if connected else rest.DISCONNECTED
+    status = rest_nodes.CONNECTED if connected else rest_nodes.DISCONNECTED
     seen, since = nodes.last_seen(node), nodes.changed_at(node)
     return NodeState(
-        info=rest.NodeInfoView(
+        info=rest_nodes.NodeInfoView(
             node_id=node,
-            node_type=rest.COMPUTE,
+            node_type=rest_nodes.COMPUTE,
             labels=info.labels,
             supported_protocols=(f"tarpon/v{info.protocol_max}",),
             compute_node_info=_compute_info(model, nodes, node, info),
             version=version_view(info.version),
         ),
         connection=status,
-        connection_state=rest.ConnectionState(
+        connection_state=rest_nodes.ConnectionState(
             status=status,
             last_heartbeat=seen,
             connected_since=since if connected else None,
@@ -215,13 +216,13 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
     )
 
 
-def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> rest.ComputeNodeInfo:
+def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> rest_nodes.ComputeNodeInfo:
     live = model.live.get(node, {}).values()
     presence = nodes.presence(node)
     beat = presence.heartbeat if presence else None
     used = _sum(each.resources for each in live if each.state.holds_capacity)
     running = sum(each.state is ExecutionState.RUNNING for each in live)
-    return rest.ComputeNodeInfo(
+    return rest_nodes.ComputeNodeInfo(
         execution_engines=info.engines,
         publishers=info.publishers,
         storage_sources=info.input_sources,
@@ -242,14 +243,16 @@ def _sum(capacities: Iterable[Capacity]) -> Capacity:
     return total
 
 
-def debug_view(model: Model, nodes: Nodes) -> rest.DebugResponse:
+def debug_view(model: Model, nodes: Nodes) -> rest_nodes.DebugResponse:
     """What the orchestrator is occupied with, in numbers."""
     jobs = {str(state): count for state, count in model.job_states.items() if count}
     live = Counter(each.state.value for held in model.live.values() for each in held.values())
-    states = Counter(rest.CONNECTED if nodes.is_connected(node) else rest.DISCONNECTED for node in model.nodes)
-    return rest.DebugResponse(jobs=jobs, executions=dict(live), nodes=dict(states))
+    states = Counter(
+        rest_nodes.CONNECTED if nodes.is_connected(node) else rest_nodes.DISCONNECTED for node in model.nodes
+    )
+    return rest_nodes.DebugResponse(jobs=jobs, executions=dict(live), nodes=dict(states))
 
 
-def version_view(version: str) -> rest.VersionView:
+def version_view(version: str) -> rest_nodes.VersionView:
     parts = [*version.split("."), "", ""]
-    return rest.VersionView(major=parts[0], minor=parts[1], git_version=f"v{version}", goos="linux")
+    return rest_nodes.VersionView(major=parts[0], minor=parts[1], git_version=f"v{version}", goos="linux")

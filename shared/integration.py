@@ -8,7 +8,7 @@ with a request is answered with a rest.ErrorBody and the headers of a NATS micro
 import msgspec
 from msgspec import field
 
-from shared import rest
+from shared import rest, rest_nodes
 from shared.jobspec import JobView
 
 
@@ -62,7 +62,7 @@ REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "jobs.delete": (DeleteRequest, rest.DeleteResponse),
     "jobs.results": (JobRequest, rest.Page[rest.ResultItem]),
     "jobs.history": (HistoryRequest, rest.Page[rest.HistoryItem]),
-    "nodes.list": (NodesRequest, rest.ListNodesResponse),
+    "nodes.list": (NodesRequest, rest_nodes.ListNodesResponse),
 }
 """What can be asked: the end of the subject, the shape of the request, the shape of the answer."""
 

@@ -17,22 +17,24 @@ from shared.decoding import decode
 from shared.errors import OrchestratorUnreachable
 from shared.jobspec import Job, JobView
 from shared.rest import (
-    AgentNodeResponse,
-    AliveResponse,
     DeleteResponse,
     ExecutionView,
     HistoryItem,
     JobResponse,
-    ListNodesResponse,
     LogLine,
-    NodeResponse,
-    NodeState,
     Page,
     ResultItem,
     StopRequest,
     StopResponse,
     SubmitRequest,
     SubmitResponse,
+)
+from shared.rest_nodes import (
+    AgentNodeResponse,
+    AliveResponse,
+    ListNodesResponse,
+    NodeResponse,
+    NodeState,
     UnfinishedUpload,
     UpdateNodeRequest,
     UpdateNodeResponse,

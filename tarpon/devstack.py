@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.aio import finish
 from shared.errors import PortTaken, TarponError, Unavailable
-from shared.rest import CONNECTED
+from shared.rest_nodes import CONNECTED
 from tarpon.child_processes import STOP_SECONDS, ChildProcess
 from tarpon.client import Client
 from tarpon.devstack_processes import BUCKET, ORCHESTRATOR, PREFIX, Wanted, children_of

@@ -11,7 +11,7 @@ from tarpon.cli.local_secrets import addresses, local_secrets
 from tarpon.cli.output import output_option, pairs, show, table
 
 if TYPE_CHECKING:
-    from shared.rest import PublisherHealth
+    from shared.rest_nodes import PublisherHealth
     from tarpon.client import Client
 
 

@@ -14,7 +14,7 @@ from tarpon.cli.node_drain import drain, undrain
 from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
 if TYPE_CHECKING:
-    from shared.rest import ComputeNodeInfo, NodeState
+    from shared.rest_nodes import ComputeNodeInfo, NodeState
     from tarpon.client import Client
 
 

@@ -11,7 +11,7 @@ from tarpon.cli.commands import Command, with_client
 from tarpon.cli.output import output_option, show
 
 if TYPE_CHECKING:
-    from shared.rest import NodeState
+    from shared.rest_nodes import NodeState
     from tarpon.client import Client
 
 LOOK_SECONDS = 0.5

@@ -1,0 +1,191 @@
+"""What the HTTP API says of nodes, and of the orchestrator that answers: shapes, as in shared/rest.py."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import field
+
+from shared.capacity import Capacity
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    major: str = ""
+    minor: str = ""
+    git_version: str = ""
+    git_commit: str = ""
+    build_date: str = ""
+    goos: str = field(name="GOOS", default="")
+    goarch: str = field(name="GOARCH", default="")
+
+
+class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    execution_engines: tuple[str, ...] = ()
+    publishers: tuple[str, ...] = ()
+    storage_sources: tuple[str, ...] = ()
+    max_capacity: Capacity = Capacity()
+    queue_capacity: Capacity = Capacity()
+    available_capacity: Capacity = Capacity()
+    max_job_requirements: Capacity = Capacity()
+    running_executions: int = 0
+    enqueued_executions: int = 0
+    publishing_executions: int = 0
+    waiting_executions: int = 0
+    """Of those that are publishing: S3 does not take their results at present."""
+    address: str = field(name="address", default="")
+
+
+REQUESTER = "Requester"
+COMPUTE = "Compute"
+
+
+class NodeInfoView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    node_id: str = field(name="NodeID")
+    node_type: str = COMPUTE
+    labels: dict[str, str] = {}
+    supported_protocols: tuple[str, ...] = ()
+    compute_node_info: ComputeNodeInfo | None = None
+    version: VersionView = field(name="BacalhauVersion", default_factory=VersionView)
+
+
+CONNECTED = "CONNECTED"
+DISCONNECTED = "DISCONNECTED"
+APPROVED = "APPROVED"
+
+
+class ConnectionState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    status: str = DISCONNECTED
+    last_heartbeat: datetime | None = None
+    connected_since: datetime | None = None
+    disconnected_since: datetime | None = None
+    last_error: str = ""
+
+
+class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    info: NodeInfoView
+    membership: str = APPROVED
+    connection: str = DISCONNECTED
+    connection_state: ConnectionState = ConnectionState()
+    draining: bool = False
+    """Nothing new is placed on it."""
+    live_executions: int = 0
+    """How many that are placed on it have not ended yet."""
+
+
+class ListNodesResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    next_token: str = ""
+    nodes: tuple[NodeState, ...] = ()
+
+
+class NodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    node: NodeState
+
+
+class UpdateNodeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Actions are approve, reject and delete, as in the reference, and drain and undrain."""
+
+    action: str = ""
+    message: str = ""
+    node_id: str = field(name="NodeID", default="")
+
+
+class UpdateNodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    success: bool
+    error: str = ""
+
+
+class AliveResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    status: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    code: str
+    message: str
+    hint: str = ""
+
+
+class PublisherHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Whether results can be published now, and if not, why. `create_only` is None until it has been found out."""
+
+    ready: bool
+    create_only: bool | None = None
+    problem: Problem | None = None
+    unfinished_uploads: int = 0
+    """Executions that have left an upload in parts which could not be aborted yet."""
+    deletion_problem: Problem | None = None
+    """Why old results are not deleted, where the setting Retention says that they should be."""
+
+
+class UnfinishedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """An upload in parts that no result came of: what it takes to abort it by hand."""
+
+    job_id: str = field(name="JobID")
+    execution_id: str = field(name="ExecutionID")
+    upload_id: str = field(name="UploadID")
+    bucket: str
+    key: str
+    region: str = ""
+    endpoint: str = ""
+
+
+class PublishersHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A publisher that is not configured is absent."""
+
+    s3managed: PublisherHealth | None = field(name="S3Managed", default=None)
+
+
+class AgentNodeResponse(NodeInfoView, frozen=True, kw_only=True, rename="pascal"):
+    """`leader` is the id of the orchestrator that decides at present; empty if none is known."""
+
+    publishers: PublishersHealth = field(default_factory=PublishersHealth)
+    leader: str = ""
+
+
+class AgentConfigResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting under its key, one mapping for each part of the key; secrets hidden."""
+
+    config: dict[str, Any]
+
+
+class Oauth2View(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How a person would log in at an identity provider. Without a ProviderID there is none."""
+
+    provider_id: str = field(name="ProviderID", default="")
+    provider_name: str = ""
+    device_authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    issuer: str = ""
+    jwks_uri: str = field(name="JWKSUri", default="")
+    device_client_id: str = field(name="DeviceClientID", default="")
+    polling_interval: int = 0
+    audience: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+class AuthConfigResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """`version` is of this shape."""
+
+    version: str = "1.0.0"
+    config: Oauth2View = Oauth2View()
+
+
+class AuthMethod(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What a client has to show to be let in by a method."""
+
+    type: str
+    params: dict[str, Any] = {}
+
+
+class AuthMethodsResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The ways to authenticate, by their names. None: nothing has to be shown."""
+
+    next_token: str = ""
+    methods: dict[str, AuthMethod] = {}
+
+
+class DebugResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How many there are in each state. `executions` are those that have not ended, `nodes` those of compute."""
+
+    jobs: dict[str, int]
+    executions: dict[str, int]
+    nodes: dict[str, int]
