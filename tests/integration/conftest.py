@@ -1,10 +1,12 @@
-"""Which running servers an integration test can ask for."""
+"""Which running servers an integration test can ask for, and what its tasks leave."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from compute.engines.strays import Strays
 from tests.integration.fed_api import FedApi
 from tests.integration.running import Running, running_orchestrator
 from tests.nats_bus import Bus
@@ -15,6 +17,15 @@ from tests.servers import S3Server
 async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
     async with Bus(tmp_path).running() as running:
         yield running
+
+
+@pytest.fixture
+async def strays() -> AsyncIterator[Strays]:
+    """This process adopts what the test's tasks leave; the servers of other tests were there before."""
+    made = Strays()
+    await asyncio.to_thread(made.adopt)
+    yield made
+    made.release()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -40,15 +40,6 @@ for _ in range(9):
     time.sleep(0.03)
 time.sleep(1000)
 """
-
-
-@pytest.fixture
-async def strays() -> AsyncIterator[Strays]:
-    """This process adopts what the test's tasks leave; the servers of other tests were there before."""
-    made = Strays()
-    await asyncio.to_thread(made.adopt)
-    yield made
-    made.release()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Real tasks leave their folders to the next ones, unless something of them might still write there."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,6 @@ from compute.spare_folders import SpareFolders
 from tests.integration.process_bench import Bench
 
 DAEMON = "setsid sh -c 'echo $$ > {0}/daemon; exec sleep 1000' & until [ -s {0}/daemon ]; do sleep 0.01; done"
-
-
-@pytest.fixture
-async def strays() -> AsyncIterator[Strays]:
-    made = Strays()
-    await asyncio.to_thread(made.adopt)
-    yield made
-    made.release()
 
 
 @pytest.fixture
