@@ -128,6 +128,8 @@ async def test_an_orchestrator_may_give_fewer_urls_than_were_asked_for(
 ) -> None:
     monkeypatch.setattr("orchestrator.grants.MAX_URLS", 2)
     await large.published()
+    requests = [each for each in large.asked if isinstance(each, PartsRequest)]
+    assert {1, 3, 5} <= {each.first for each in requests}, "two URLs at a time"
 
 
 async def test_all_uploads_of_a_node_share_one_bound_on_memory(s3_server: S3Server, tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ async def test_orphans_that_end_while_the_task_runs_are_not_kept_as_zombies(benc
     async with bench.running(script):
         await eventually(bench.has("ready"))
         await eventually(lambda: not [each for each in children(os.getpid(), os.getpid()) if each.has_ended])
+        assert left_of(bench), "the task itself goes on"
 
 
 @pytest.fixture

@@ -92,6 +92,8 @@ class TestRemovedRecords:
             await mine.create(KEY, BindingRecord(public_key="U"))
             await (await bus.bucket()).purge(KEY)
             await eventually(lambda: not mine.model.bindings)
+            assert mine.model.revision_of(KEY) == 0
+            assert await mine.read(KEY) is None
 
     @pytest.mark.usefixtures("short_marks")
     async def test_their_marks_do_not_stay(self, bus: Bus) -> None:
@@ -103,7 +105,9 @@ class TestRemovedRecords:
                     await asyncio.sleep(0.05)
             async with other(bus) as connection, following(connection) as later:  # its last message is a gap
                 await later.catch_up()
+                assert not later.model.bindings
             await mine.catch_up()
+            assert not mine.model.bindings
 
     @pytest.mark.usefixtures("short_marks")
     async def test_one_that_was_away_for_longer_than_marks_live_forgets_what_is_not_stored(self, bus: Bus) -> None:
