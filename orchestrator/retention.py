@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 BATCH = 256
-WRITES_AT_ONCE = 32
+WRITES_AT_ONCE = 128
+"""As many as jobs may well be in flight: what comes in may not outrun what goes."""
 DELETIONS_AT_ONCE = 16
 AGAIN_SECONDS = 60.0
 """When it is tried again to delete results where S3 did not."""
