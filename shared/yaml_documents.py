@@ -8,6 +8,7 @@ PyYAML gives the events and this module gives them meaning, in order to be stric
   expand to is bounded. Tags that name types are refused.
 """
 
+import contextlib
 import re
 from typing import Any
 
@@ -32,16 +33,32 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def read_mapping(text: str, *, what: str) -> dict[str, Any]:
     """The mapping that `text` holds. Raise InvalidDocument, which names `what` and the place, unless it is just one."""
-    builder = _Builder(what)
+    text = text.removeprefix("\ufeff")
     try:
-        for event in yaml.parse(text.removeprefix("\ufeff"), Loader=_LOADER):
-            builder.take(event)
+        return _read(text, what, _LOADER)
     except yaml.MarkedYAMLError as error:
+        _refuse_what_goes_too_deep(text, what)
         raise InvalidDocument(f"{what} cannot be read{_place(error.problem_mark)}: {_problem(error, text)}.") from error
     except (yaml.YAMLError, UnicodeError) as error:
         reason = str(error).partition("\n")[0]
         raise InvalidDocument(f"{what} cannot be read as text: {reason}.") from error
+
+
+def _read(text: str, what: str, loader: Any) -> dict[str, Any]:
+    builder = _Builder(what)
+    for event in yaml.parse(text, Loader=loader):
+        builder.take(event)
     return builder.mapping()
+
+
+def _refuse_what_goes_too_deep(text: str, what: str) -> None:
+    """Say that nesting is too deep where libyaml, which reads ahead, has met another problem before.
+
+    Newer releases of it have a bound of their own, told in other words. The parser in Python has none and hands over
+    each event as it is read, so that ours comes first.
+    """
+    with contextlib.suppress(yaml.YAMLError, UnicodeError):
+        _read(text, what, yaml.SafeLoader)
 
 
 class _Open:

@@ -235,5 +235,7 @@ class TestYaml:
     def test_a_long_text_repeated_by_aliases_is_refused(self) -> None:
         assert "too large" in yaml_refusal(f"a: &a {'x' * 1_000_000}\nb: [{'*a, ' * 200}]\n")
 
-    def test_nesting_without_end_is_refused(self) -> None:
-        assert "nested more than 100 deep" in yaml_refusal("a: " + "[" * 50_000)
+    @pytest.mark.parametrize("opening", ["[", "- ", "{a: "])
+    @pytest.mark.parametrize("levels", [150, 2_000, 50_000])
+    def test_nesting_without_end_is_refused_by_our_bound(self, opening: str, levels: int) -> None:
+        assert "nested more than 100 deep" in yaml_refusal(f"a:\n  {opening * levels}")
