@@ -74,6 +74,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 class ArchiveSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What was archived. `raw_bytes` is the content of regular files, `warnings` the first hundred.
 
+    `left_out_count` are the entries whose content is not in it as the task wrote it.
+
     `seconds` is how long the archive was being made, without the time in which nobody asked for a part.
     """
 
@@ -83,6 +85,7 @@ class ArchiveSummary(msgspec.Struct, frozen=True, kw_only=True):
     raw_bytes: int
     warnings: tuple[str, ...] = ()
     warnings_count: int = 0
+    left_out_count: int = 0
     seconds: float = 0.0
 
 
@@ -284,6 +287,7 @@ class _Maker:
             raw_bytes=self.tar.raw_bytes,
             warnings=tuple(self.tar.warnings),
             warnings_count=self.tar.warnings_count,
+            left_out_count=self.tar.left_out_count,
             seconds=self._seconds,
         )
 

@@ -78,6 +78,7 @@ class SmallArchives:
             raw_bytes=tar.raw_bytes,
             warnings=tuple(tar.warnings),
             warnings_count=tar.warnings_count,
+            left_out_count=tar.left_out_count,
             seconds=time.monotonic() - begun,
         )
         return SmallArchive(content, summary)

@@ -54,7 +54,8 @@ class TarStream:
     cannot be read. Closing the generator closes all its descriptors.
 
     `take_lines()` gives what the index says of the entries that began since it was called last. After the end:
-    `entries`, `raw_bytes` (content of regular files), up to 100 `warnings` and their full number.
+    `entries`, `raw_bytes` (content of regular files), up to 100 `warnings` and their full number, and how many entries
+    were left out or are not as the task wrote them. Sockets, fifos and devices have no content to lack.
     """
 
     def __init__(self, root: str | os.PathLike[str], contents: Contents = ALL) -> None:
@@ -72,6 +73,7 @@ class TarStream:
         self.raw_bytes = 0
         self.warnings: list[str] = []
         self.warnings_count = 0
+        self.left_out_count = 0
 
     def __repr__(self) -> str:
         return f"<TarStream {os.fsdecode(self._root)!r} entries={self.entries} raw_bytes={self.raw_bytes}>"
@@ -92,7 +94,7 @@ class TarStream:
                 try:
                     yield from self._entry(folder, name)
                 except OSError as error:
-                    self._warn(folder.path + name, f"was left out: {_reason(error)}")
+                    self._lack(folder.path + name, f"was left out: {_reason(error)}")
                 if self._pending_bytes >= BLOCK_BYTES:
                     yield from self._full_blocks()
         finally:
@@ -169,12 +171,12 @@ class TarStream:
     def _descend(self, folder: _Folder, name: bytes) -> None:
         path = folder.path + name
         if len(self._folders) >= MAX_DEPTH:
-            self._warn(path, f"was archived without its content: it lies more than {MAX_DEPTH} directories deep")
+            self._lack(path, f"was archived without its content: it lies more than {MAX_DEPTH} directories deep")
             return
         try:
             self._enter(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder.descriptor), path + b"/")
         except OSError as error:
-            self._warn(path, f"was archived without its content: {_reason(error)}")
+            self._lack(path, f"was archived without its content: {_reason(error)}")
 
     def _enter(self, descriptor: int, path: bytes) -> None:
         names: list[bytes] = []
@@ -229,9 +231,9 @@ class TarStream:
     def _fitted(self, content: bytes, path: bytes, size_bytes: int) -> bytes:
         """What was read of a small file that was changed after its size was asked for."""
         if len(content) > size_bytes:
-            self._warn(path, _GREW.format(size_bytes))
+            self._lack(path, _GREW.format(size_bytes))
             return content[:size_bytes]
-        self._warn(path, _SHRANK.format("became shorter while it was read", size_bytes - len(content)))
+        self._lack(path, _SHRANK.format("became shorter while it was read", size_bytes - len(content)))
         return content.ljust(size_bytes, b"\x00")
 
     def _add_file(self, path: bytes, status: os.stat_result) -> None:
@@ -287,9 +289,9 @@ class TarStream:
             at += len(data)
             yield from self._add(data)
         if at < size_bytes:
-            self._warn(path, _SHRANK.format(why, size_bytes - at))
+            self._lack(path, _SHRANK.format(why, size_bytes - at))
         elif _has_more(descriptor, size_bytes):
-            self._warn(path, _GREW.format(size_bytes))
+            self._lack(path, _GREW.format(size_bytes))
         while at < size_bytes:
             room = min(size_bytes - at, BLOCK_BYTES - self._pending_bytes)
             at += room
@@ -321,6 +323,10 @@ class TarStream:
 
     def _leave_out_special(self, path: bytes) -> None:
         self._warn(path, "was left out: it is a socket, a fifo or a device")
+
+    def _lack(self, path: bytes, what: str) -> None:
+        self.left_out_count += 1
+        self._warn(path, what)
 
     def _warn(self, path: bytes, what: str) -> None:
         self.warnings_count += 1

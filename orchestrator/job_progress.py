@@ -22,13 +22,14 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from a job's record and its executions.
 
     `missing` are the (partition, attempt) that should be executed and are not; `surplus` the live executions that
-    should stop.
+    should stop. `left_out_count` are the entries whose content the results lack.
     """
 
     state: JobState
     message: str = ""
     missing: tuple[tuple[int, int], ...] = ()
     surplus: tuple[ExecutionRecord, ...] = ()
+    left_out_count: int = 0
 
 
 def progress(
@@ -69,7 +70,12 @@ def _by_executions(job: JobRecord, count: int, known: tuple[ExecutionRecord, ...
         return Progress(state=JobState.FAILED, message=_why(known, lost), surplus=live)
     outdated = tuple(each for each in live if each.job_version != job.version)
     missing = tuple(_missing(count, latest))
-    return Progress(state=_running_state(count, latest, missing), missing=missing, surplus=outdated)
+    return Progress(
+        state=_running_state(count, latest, missing),
+        missing=missing,
+        surplus=outdated,
+        left_out_count=sum(each.result.left_out_count for each in latest.values() if each.result),
+    )
 
 
 def job_transition(job: JobRecord, state: JobState, event: JobEvent, *, now: int) -> JobStep:

@@ -104,7 +104,10 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A verified archive. `etag` is what S3 showed; `sha256` is the node's claim, which every reader checks."""
+    """A verified archive. `etag` is what S3 showed; `sha256` is the node's claim, which every reader checks.
+
+    `left_out_count` are the entries whose content is not in it as the task wrote it.
+    """
 
     etag: str
     size_bytes: int
@@ -121,6 +124,7 @@ class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     index_bytes: int = 0
     index_sha256: str = ""
     verify_seconds: float = 0.0
+    left_out_count: int = 0
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -243,6 +243,7 @@ class Reports:
             index_bytes=fact.index_bytes,
             index_sha256=fact.index_sha256[:64],
             verify_seconds=round(time.monotonic() - begun, 6),
+            left_out_count=max(0, fact.left_out_count),
         )
 
     async def _is_stored(self, after: ExecutionRecord, revision: int) -> bool:

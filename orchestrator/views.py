@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from orchestrator.job_entry import JobEntry
+from orchestrator.job_progress import Progress
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import Event, ExecutionRecord
@@ -12,7 +13,7 @@ from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
 from shared.job_rules import MANAGED
-from shared.jobspec import JobView, StateView
+from shared.jobspec import LEFT_OUT_COUNT, JobView, StateView
 from shared.messages import NodeInfo, RunOutput
 from shared.rest import EventView, ExecutionView, HistoryItem
 from shared.rest_nodes import NodeState
@@ -26,9 +27,13 @@ def job_state(entry: JobEntry, reason: str) -> StateView:
         return StateView(state_type=JobState.QUEUED, message=reason)
     removal = entry.job.removal
     if removal is None:
-        return StateView(state_type=progress.state, message=progress.message)
+        return StateView(state_type=progress.state, message=progress.message, details=_details(progress))
     told = f"The job is being deleted. {removal.problem}".rstrip()
     return StateView(state_type=progress.state, message=f"{progress.message} {told}".lstrip())
+
+
+def _details(progress: Progress) -> dict[str, str]:
+    return {LEFT_OUT_COUNT: str(progress.left_out_count)} if progress.left_out_count else {}
 
 
 def job_view(model: Model, entry: JobEntry) -> JobView:
@@ -106,6 +111,7 @@ def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
             raw_size=record.result.raw_bytes,
             warnings=record.result.warnings,
             warnings_count=record.result.warnings_count,
+            left_out_count=record.result.left_out_count,
             archive_seconds=record.result.archive_seconds,
             publish_seconds=record.result.publish_seconds,
             parts=record.result.parts,

@@ -91,6 +91,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
         return self.tasks[0]
 
 
+LEFT_OUT_COUNT = "LeftOutCount"
+"""Among a job's details: of how many entries its results lack the content. Absent if they are whole."""
+
+
 class StateView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     state_type: str
     message: str = ""

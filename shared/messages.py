@@ -300,7 +300,8 @@ class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
     """The archive is in the bucket. Sizes in bytes; digests in hexadecimal; SHA-256 is the node's claim.
 
     `publish_seconds` is from the task's end to the object's being there, `archive_seconds` the part of it in which the
-    archive was made and nothing else held it up. An archive without an index has `index_bytes` 0.
+    archive was made and nothing else held it up. An archive without an index has `index_bytes` 0. `left_out_count` are
+    the entries whose content is not in the archive as the task wrote it.
     """
 
     size_bytes: int
@@ -317,6 +318,7 @@ class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
     parts: int = 1
     index_bytes: int = 0
     index_sha256: str = ""
+    left_out_count: int = 0
 
 
 class ExecutionFailed(Fact, frozen=True, kw_only=True, tag="ExecutionFailed"):

@@ -200,6 +200,8 @@ class PublishedParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     warnings: tuple[str, ...] = ()
     """What could not be archived as it was: the first of them."""
     warnings_count: int = 0
+    left_out_count: int = 0
+    """Entries whose content is not in the result as the task wrote it: the result is not whole."""
     archive_seconds: float = 0.0
     publish_seconds: float = 0.0
     """From the task's end to the object's being there; `archive_seconds` is the part of it that packing took."""

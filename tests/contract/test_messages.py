@@ -296,6 +296,15 @@ GOLDEN: list[tuple[Message, str]] = [
         ),
     ),
     (
+        OutputPublished(
+            size_bytes=1, md5="m", sha256="s", entries=2, raw_bytes=3, warnings=("f was left out",), left_out_count=1
+        ),
+        (
+            '{"type":"OutputPublished","size_bytes":1,"md5":"m","sha256":"s","entries":2,"raw_bytes":3,'
+            '"warnings":["f was left out"],"left_out_count":1}'
+        ),
+    ),
+    (
         ExecutionFailed(reason="DiskFull", detail="the disk is full", output=RunOutput(exit_code=1)),
         '{"type":"ExecutionFailed","reason":"DiskFull","detail":"the disk is full","output":{"exit_code":1}}',
     ),

@@ -134,7 +134,7 @@ def test_a_file_that_turns_into_a_link_is_not_read(tmp_path: Path, monkeypatch: 
     exchange_when_opened(monkeypatch, tmp_path / "root" / "file", tmp_path / "outside")
     stream = TarStream(tmp_path / "root")
     assert b"secret" not in b"".join(stream.blocks())
-    assert stream.warnings_count == 1
+    assert (stream.warnings_count, stream.left_out_count) == (1, 1)
 
 
 def test_a_directory_that_turns_into_a_link_is_not_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +346,7 @@ def test_a_small_file_whose_size_changes_between_two_looks_keeps_the_size_of_its
     stream = TarStream(tmp_path)
     tar = b"".join(stream.blocks())
     assert (content(tar, "file"), content(tar, "next")) == (expected, b"next")
-    assert stream.warnings_count == 1
+    assert (stream.warnings_count, stream.left_out_count) == (1, 1)
 
 
 def test_the_holes_of_a_sparse_file_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,6 +401,7 @@ def test_warnings_are_bounded_and_counted(tmp_path: Path) -> None:
     stream = TarStream(tmp_path)
     list(stream.blocks())
     assert (len(stream.warnings), stream.warnings_count) == (MAX_WARNINGS, MAX_WARNINGS + 20)
+    assert stream.left_out_count == 0, "a fifo has no content"
 
 
 def test_a_warning_is_printable_valid_unicode_and_short(tmp_path: Path) -> None:
@@ -416,7 +417,7 @@ def test_directories_deeper_than_the_limit_are_archived_empty(tmp_path: Path, mo
     (tmp_path / "1" / "2" / "3" / "4").mkdir(parents=True)
     stream = TarStream(tmp_path)
     assert list(members(b"".join(stream.blocks()))) == ["1", "1/2", "1/2/3"]
-    assert stream.warnings_count == 1
+    assert (stream.warnings_count, stream.left_out_count) == (1, 1)
 
 
 def test_a_missing_root_is_an_error(tmp_path: Path) -> None:

@@ -141,6 +141,19 @@ class TestJob:
     def test_it_was_modified_when_an_execution_of_it_was(self) -> None:
         assert job_view(*made(execution())).modify_time == NOW + SECOND
 
+    def test_one_whose_results_are_not_whole_says_so(self) -> None:
+        result = replace(RESULT, left_out_count=3)
+        lacking = execution(S.COMPLETED, result=result, location=PLACE)
+        earlier = execution(S.FAILED, attempt=0, result=result, failure=Failure(reason="NodeLost", retryable=True))
+        whole = execution(S.COMPLETED, attempt=1, result=RESULT, location=PLACE)
+        assert on_the_wire(job_view(*made(lacking)))["State"]["Details"] == {"LeftOutCount": "3"}
+        assert on_the_wire(job_view(*made(earlier, whole)))["State"]["Details"] == {}
+
+    def test_one_whose_results_are_not_whole_says_so_when_it_is_packed(self) -> None:
+        model, entry = made(execution(S.COMPLETED, result=replace(RESULT, left_out_count=3), location=PLACE))
+        entry.pack()
+        assert on_the_wire(job_view(model, entry))["State"]["Details"] == {"LeftOutCount": "3"}
+
 
 class TestExecution:
     def test_its_fields_have_the_names_of_the_reference(self) -> None:
@@ -172,6 +185,7 @@ class TestExecution:
                     "RawSize": 100,
                     "Warnings": [],
                     "WarningsCount": 0,
+                    "LeftOutCount": 0,
                     "ArchiveSeconds": 0.0,
                     "PublishSeconds": 0.0,
                     "Parts": 1,
@@ -237,6 +251,12 @@ class TestExecution:
     def test_no_view_ever_shows_a_url_with_a_query(self) -> None:
         shown = executions_on_the_wire(execution(S.COMPLETED, result=RESULT, location=PLACE))
         assert "?" not in str(shown)
+
+    def test_a_result_tells_how_many_entries_it_lacks(self) -> None:
+        (shown,) = executions_on_the_wire(
+            execution(S.COMPLETED, result=replace(RESULT, left_out_count=3), location=PLACE)
+        )
+        assert shown["PublishedResult"]["Params"]["LeftOutCount"] == 3
 
 
 class TestHistory:
