@@ -1,25 +1,52 @@
 """Which nodes suit which jobs, in the order in which they are to be chosen, kept up to date as nodes change.
 
-Jobs of one shape (orchestrator/placement.py) suit the same nodes. For each shape that was asked for lately there is a
-lane: the nodes that suit it, best first. A lane learns of the nodes that have changed when it is asked, so that a
-choice costs by what has changed and not by how many nodes there are.
+Jobs of one shape suit the same nodes. For each shape that was asked for lately there is a lane: the nodes that suit it,
+best first. A lane learns of the nodes that have changed when it is asked, so that a choice costs by what has changed
+and not by how many nodes there are. Jobs of different owners share a lane, so it is made from their shape alone.
 """
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
 from shared.capacity import Capacity
 from shared.ids import NodeId
+from shared.jobspec import Constraint, Job, Resources
 from shared.messages import NodeInfo
 
 LANES = 256
 """How many shapes are remembered."""
 SPARE_CHANGES = 1024
 
-Shape = object
+
+class Shape(NamedTuple):
+    """What of a job decides which nodes suit it, in the words of its author.
+
+    What is known of one shape is told to every job of that shape, so nothing else of a job may come into it: of the
+    nodes that refused the job this is who they are, and not what they said.
+    """
+
+    engine: str
+    publisher: str
+    resources: Resources
+    constraints: tuple[Constraint, ...]
+    input_sources: tuple[str, ...]
+    refused_by: frozenset[NodeId]
+
+
+def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
+    task = job.task
+    return Shape(
+        task.engine.type,
+        task.publisher.type,
+        task.resources,
+        job.constraints,
+        tuple(source.source.type for source in task.input_sources),
+        refused_by,
+    )
 
 
 class Candidate(msgspec.Struct, kw_only=True):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Container, Iterator
 from collections.abc import Set as AbstractSet
 
 from orchestrator.endings import Endings
+from orchestrator.fleet import shape_of
 from orchestrator.job_entry import JobEntry, Shelf, Watch
 from orchestrator.job_lists import JobLists
 from orchestrator.oldest import Oldest
 from orchestrator.pending import Pending
-from orchestrator.placement import shape_of
 from orchestrator.records import (
     BindingRecord,
     ExecutionRecord,
@@ -138,6 +138,9 @@ class Model:
 
     def _apply_job(self, record: JobRecord, revision: int) -> None:
         entry = self._entry(record.id)
+        if entry.record is not None and entry.record.version != record.version:
+            self.reasons.pop(record.id, None)  # why an earlier version had to wait is not why this one does
+            self.pending.renew(record.id)
         entry.parts.record, entry.revision = record, revision
         if record.first is not None:
             entry.parts.specs[1] = record.first

@@ -1,16 +1,17 @@
 """Which jobs wait to be placed, and in which order: the most urgent first, then those that have waited longest.
 
-Jobs of one shape suit the same nodes (orchestrator/placement.py). They stand in a queue of their own, so that where one
+Jobs of one shape suit the same nodes (orchestrator/fleet.py). They stand in a queue of their own, so that where one
 of them has to wait, the others need not be looked at.
 """
 
 import heapq
 import itertools
-from collections.abc import Container, Iterator
+from collections.abc import Container, Hashable, Iterator
 from itertools import islice
 
-from orchestrator.fleet import Shape
 from shared.ids import JobId
+
+Shape = Hashable
 
 _Queue = dict[JobId, int]
 """Jobs with their numbers, which count in order of arrival."""
@@ -36,6 +37,12 @@ class Pending:
         self._places[job] = priority, shape
         self._queues.setdefault(priority, {}).setdefault(shape, {})[job] = number
         self._unexplained.setdefault(shape, {})[job] = None
+
+    def renew(self, job: JobId) -> None:
+        """It has to be told anew why it waits; also where it does not wait."""
+        place = self._places.get(job)
+        if place is not None:
+            self._unexplained.setdefault(place[1], {})[job] = None
 
     def drop(self, job: JobId) -> None:
         """Also where it does not wait."""

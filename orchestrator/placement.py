@@ -6,7 +6,7 @@ from itertools import islice
 
 import msgspec
 
-from orchestrator.fleet import Candidate, Fleet, Lane, Shape
+from orchestrator.fleet import Candidate, Fleet, Lane, Shape, shape_of
 from shared.capacity import Capacity
 from shared.constraints import PREFERENCE_PREFIX, describe, fulfils
 from shared.ids import JobId, NodeId
@@ -18,6 +18,7 @@ MAX_LOOKED_AT = 64
 """At how many nodes it is looked for what is lacking: each wake-up asks, and a thousand would tell the same."""
 MAX_REASONS = 10
 """How many nodes a message about an impossible job lists."""
+REFUSED = "refused this job"
 PATIENCE_SECONDS = 60.0
 """A job that waits longer than this has a node kept free for it, so that smaller ones cannot overtake it for ever."""
 
@@ -36,6 +37,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     refused_by: Mapping[NodeId, str] = {}
     failed_on: frozenset[NodeId] = frozenset()
     waiting_seconds: float = 0.0
+
+    @property
+    def shape(self) -> Shape:
+        return shape_of(self.job, frozenset(self.refused_by))
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,15 +77,15 @@ def plan(wanted: Iterable[Wanted], fleet: Fleet, *, limit: int, blocked: dict[Sh
         room = limit - len(result.placements)
         if room <= 0:
             break
-        shape = shape_of(each.job, frozenset(each.refused_by))
+        shape = each.shape
         if shape in blocked:
             result.waiting[each.job_id] = blocked[shape]
             continue
-        lane = fleet.lane(shape, partial(_lane, each, fleet))
+        lane = fleet.lane(shape, partial(_lane, each, shape, fleet))
         if not lane.suitable:
             result.impossible[each.job_id] = _impossible(each, lane.reasons)
         elif not _place(each, lane, fleet, result, limit=room):
-            blocked[shape] = result.waiting[each.job_id] = _waiting(each, lane)
+            blocked[shape] = result.waiting[each.job_id] = _waiting(each.resources, lane)
             if each.waiting_seconds > PATIENCE_SECONDS:
                 _keep_one_free(each, lane, fleet, result)
         if not fleet.has_room:
@@ -88,21 +93,9 @@ def plan(wanted: Iterable[Wanted], fleet: Fleet, *, limit: int, blocked: dict[Sh
     return result
 
 
-def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
-    """Jobs of one shape suit the same nodes, and where one has to wait the others need not be tried."""
-    task = job.task
-    return (
-        task.engine.type.lower(),
-        task.publisher.type.lower(),
-        task.resources,
-        job.constraints,
-        tuple(source.source.type.lower() for source in task.input_sources),
-        refused_by,
-    )
-
-
-def _lane(wanted: Wanted, fleet: Fleet) -> Lane:
-    return Lane(fleet, wanted.resources, partial(unsuitable, wanted), partial(_favour, wanted))
+def _lane(wanted: Wanted, shape: Shape, fleet: Fleet) -> Lane:
+    favour = partial(_favour, shape.constraints)
+    return Lane(fleet, wanted.resources, partial(unsuitable, shape, wanted.resources), favour)
 
 
 def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, *, limit: int) -> bool:
@@ -141,23 +134,24 @@ def _keep_one_free(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan) -> No
         result.touched.add(kept.info.node_id)
 
 
-def unsuitable(wanted: Wanted, candidate: Candidate) -> str:
-    """Why this node can never run the job; empty if it can."""
-    info, task = candidate.info, wanted.job.task
-    publisher = task.publisher.type.lower()
-    lacking = wanted.resources.lacks(info.capacity)
-    unmet = next((each for each in wanted.job.constraints if not _is_met(info.labels, each)), None)
-    unknown_input = next(
-        (s.source.type for s in task.input_sources if s.source.type.lower() not in info.input_sources), ""
-    )
+def unsuitable(shape: Shape, resources: Capacity, candidate: Candidate) -> str:
+    """Why this node can never run any job of this shape; empty if it can.
+
+    It is told to all of them, so REFUSED stands for what the node said to one.
+    """
+    info = candidate.info
+    publisher = shape.publisher.lower()
+    lacking = resources.lacks(info.capacity)
+    unmet = next((each for each in shape.constraints if not _is_met(info.labels, each)), None)
+    unknown_input = next((kind for kind in shape.input_sources if kind.lower() not in info.input_sources), "")
     if not info.protocol_min <= PROTOCOL <= info.protocol_max:
         return f"speaks protocol {info.protocol_min} to {info.protocol_max}, this orchestrator {PROTOCOL}"
-    if info.node_id in wanted.refused_by:
-        return f"refused this job: {wanted.refused_by[info.node_id]}"
-    if task.engine.type.lower() not in info.engines:
-        return f"does not support {task.engine.type}"
+    if info.node_id in shape.refused_by:
+        return REFUSED
+    if shape.engine.lower() not in info.engines:
+        return f"does not support {shape.engine}"
     if publisher not in NO_PUBLISHERS and publisher not in info.publishers:
-        return f"does not support publisher {task.publisher.type}"
+        return f"does not support publisher {shape.publisher}"
     if publisher in candidate.unreachable:
         return candidate.unreachable[publisher]
     if unknown_input:
@@ -173,8 +167,8 @@ def _is_met(labels: Mapping[str, str], constraint: Constraint) -> bool:
     return constraint.key.startswith(PREFERENCE_PREFIX) or fulfils(labels, constraint)
 
 
-def _favour(wanted: Wanted, labels: Mapping[str, str]) -> int:
-    preferences = (each for each in wanted.job.constraints if each.key.startswith(PREFERENCE_PREFIX))
+def _favour(constraints: tuple[Constraint, ...], labels: Mapping[str, str]) -> int:
+    preferences = (each for each in constraints if each.key.startswith(PREFERENCE_PREFIX))
     return sum(
         fulfils(labels, msgspec.structs.replace(each, key=each.key.removeprefix(PREFERENCE_PREFIX)))
         for each in preferences
@@ -185,15 +179,21 @@ def _impossible(wanted: Wanted, why: Mapping[NodeId, str]) -> str:
     head = f"not enough nodes to run job. requested: {len(wanted.missing)}, available: {len(why)}, suitable: 0."
     if not why:
         return f"{head} No compute node is connected; start one with `tarpon serve --compute`."
-    reasons = [f"Node {node}: {reason}" for node, reason in islice(why.items(), MAX_REASONS)]
+    reasons = [f"Node {node}: {_own(wanted, node, reason)}" for node, reason in islice(why.items(), MAX_REASONS)]
     more = [f"... and {len(why) - MAX_REASONS} more"] if len(why) > MAX_REASONS else []
     return "\n- ".join([head, *reasons, *more])
 
 
-def _waiting(wanted: Wanted, lane: Lane) -> str:
+def _own(wanted: Wanted, node: NodeId, reason: str) -> str:
+    """The reason with what the node said to this job, where it said something."""
+    return f"{reason}: {wanted.refused_by[node]}" if reason == REFUSED else reason
+
+
+def _waiting(resources: Capacity, lane: Lane) -> str:
+    """Why all jobs that ask for this in this lane have to wait."""
     if all(each.expected for each in lane.suitable.values()):
         return _waiting_for_nodes(lane)
-    lacking = sorted({name for each in lane.some_suitable(MAX_LOOKED_AT) for name in wanted.resources.lacks(each.free)})
+    lacking = sorted({name for each in lane.some_suitable(MAX_LOOKED_AT) for name in resources.lacks(each.free)})
     return f"Waiting for free {' and '.join(lacking) or 'capacity'} on {len(lane.suitable)} suitable node(s)."
 
 

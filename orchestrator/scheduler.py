@@ -183,14 +183,21 @@ class Scheduler:
         fleet, blocked = self._nodes.fleet(self._unreachable()), dict[Shape, str]()
         planned = plan(wanted(self._model, now_ns(), blocked), fleet, limit=PLACED_AT_ONCE, blocked=blocked)
         self._model.touched.update(planned.touched)
+        reasons = planned.waiting | planned.impossible
+        versions = {job: self._model.jobs[job].job.version for job in reasons}
         await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)
-        for job, reason in (planned.waiting | planned.impossible).items():
-            self._model.explain(job, reason)
+        for job, reason in reasons.items():
+            if self._is_newest(job, versions[job]):
+                self._model.explain(job, reason)
         for shape, reason in blocked.items():
             for job in self._model.pending.take_unexplained(shape, EXPLAINED_AT_ONCE):
                 self._model.explain(job, reason)
+
+        async def fail(job: JobId) -> None:
+            await self._fail_job(job, versions[job], planned.impossible[job])
+
         hopeless = [job for job in planned.impossible if not self._may_wait(job)]
-        await pipelined(hopeless, lambda job: self._fail_job(job, planned.impossible[job]), at_once=WRITES_AT_ONCE)
+        await pipelined(hopeless, fail, at_once=WRITES_AT_ONCE)
         if len(planned.placements) >= PLACED_AT_ONCE:
             self._model.wake.set()
 
@@ -218,25 +225,34 @@ class Scheduler:
             about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)
             _log.debug("Execution %s is placed on node %s.", execution, placement.node_id, extra=about_it)
 
+    def _is_newest(self, job: JobId, version: int) -> bool:
+        """Whether what was decided about this version is still about what the job is."""
+        entry = self._model.jobs.get(job)
+        return entry is not None and entry.job.version == version
+
     def _may_wait(self, job: JobId) -> bool:
         """A job that no node can run waits for one only where it has a queue time-out; a busy cluster is waited for."""
-        return self._model.jobs[job].spec.task.timeouts.queue_timeout > 0
+        entry = self._model.jobs.get(job)
+        return entry is None or entry.spec.task.timeouts.queue_timeout > 0
 
     async def _fail_overdue(self) -> None:
         """Fail the jobs whose time is over, also where their nodes are silent: the queue's, or that for all of it."""
         now = now_ns()
         due = self._model.deadlines.until(now)
-        overdue = {job: late for job in due if (late := _lateness(self._model.jobs[job], now))}
+        overdue = {
+            job: (entry.job.version, f"{late} {self._model.reasons.get(job, '')}".strip())
+            for job in due
+            if (late := _lateness(entry := self._model.jobs[job], now))
+        }
+        await pipelined(overdue, lambda job: self._fail_job(job, *overdue[job]), at_once=WRITES_AT_ONCE)
 
-        async def fail(job: JobId) -> None:
-            await self._fail_job(job, f"{overdue[job]} {self._model.reasons.get(job, '')}".strip())
-
-        await pipelined(overdue, fail, at_once=WRITES_AT_ONCE)
-
-    async def _fail_job(self, job: JobId, message: str) -> None:
+    async def _fail_job(self, job: JobId, version: int, message: str) -> None:
+        """Have this version of the job fail, unless there is a newer one."""
         entry = self._model.jobs.get(job)
+        if entry is None or not self._is_newest(job, version):
+            return
         self._model.unexplain(job)
-        if entry is None or entry.progress.state.is_terminal:
+        if entry.progress.state.is_terminal:
             return
         step = job_transition(entry.job, entry.progress.state, GivenUp(message), now=now_ns())
         try:

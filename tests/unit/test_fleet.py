@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.fleet import SPARE_CHANGES, Candidate, Fleet, Lane
+from orchestrator.fleet import SPARE_CHANGES, Candidate, Fleet, Lane, shape_of
 from shared.capacity import Capacity
 from shared.ids import NodeId
+from shared.jobspec import Job, Task
 from shared.messages import NodeInfo
 
 ONE = Capacity(cpu=1.0)
+SHAPE = shape_of(Job(tasks=(Task(),)), frozenset())
 NAMES = [NodeId(f"n-{number}") for number in range(5)]
 
 
@@ -23,7 +25,7 @@ def lane_of(fleet: Fleet) -> Lane:
     def make() -> Lane:
         return Lane(fleet, ONE, lambda each: each.info.labels["zone"] and "is elsewhere", lambda _: 0)
 
-    return fleet.lane("shape", make)
+    return fleet.lane(SHAPE, make)
 
 
 def best(fleet: Fleet, failed_on: set[NodeId], taken: Mapping[NodeId, int]) -> tuple[object, ...] | None:

@@ -236,6 +236,13 @@ class TestPending:
         feed.put(execution())
         assert feed.model.reasons == {}
 
+    def test_why_an_earlier_version_had_to_wait_is_not_told_of_the_next(self) -> None:
+        feed = Feed().submit(job())
+        feed.model.explain(JobId("j-1"), "Node n-1 refused this job: it has no such engine")
+        feed.submit(job(version=2))
+        assert feed.model.reasons == {}
+        assert feed.model.job_states == {JobState.PENDING: 1, JobState.QUEUED: 0}
+
     def test_an_unknown_job_is_not_explained(self) -> None:
         feed = Feed()
         feed.model.explain(JobId("j-9"), "no CPU")

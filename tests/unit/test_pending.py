@@ -66,3 +66,15 @@ def test_each_job_is_explained_once_while_it_waits() -> None:
     pending.drop(JOBS[1])
     pending.put(JOBS[1], priority=0, shape="a")
     assert pending.take_unexplained("a", 3) == [JOBS[1]]
+
+
+def test_a_job_that_is_submitted_anew_is_explained_again_and_keeps_its_place() -> None:
+    pending = Pending()
+    for job in JOBS[:2]:
+        pending.put(job, priority=0, shape="a")
+    pending.take_unexplained("a", 9)
+    pending.renew(JOBS[0])
+    pending.renew(JOBS[5])
+    pending.put(JOBS[0], priority=0, shape="a")
+    assert pending.take_unexplained("a", 9) == [JOBS[0]]
+    assert list(pending.walk()) == JOBS[:2]

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from orchestrator import placement
 from orchestrator.fleet import Candidate, Fleet
-from orchestrator.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wanted, unsuitable
+from orchestrator.placement import MAX_REASONS, PATIENCE_SECONDS, REFUSED, Plan, Wanted
 from orchestrator.reach import is_loopback, unreachable_publishers
 from orchestrator.records import NodeRecord
 from orchestrator.s3 import Bucket
@@ -90,6 +90,10 @@ def plan(wants: Iterable[Wanted], candidates: list[Candidate], *, limit: int) ->
     return placement.plan(wants, Fleet(candidates), limit=limit)
 
 
+def unsuitable(job: Wanted, on: Candidate) -> str:
+    return placement.unsuitable(job.shape, job.resources, on)
+
+
 def where(found: Plan) -> list[str]:
     return [each.node_id for each in found.placements]
 
@@ -103,7 +107,7 @@ class TestSuitability:
                 candidate(protocol_min=PROTOCOL + 1, protocol_max=PROTOCOL + 2),
                 f"speaks protocol {PROTOCOL + 1} to {PROTOCOL + 2}, this orchestrator {PROTOCOL}",
             ),
-            (wanted(refused_by=["n-1"]), candidate(), "refused this job: it has no such engine"),
+            (wanted(refused_by=["n-1"]), candidate(), REFUSED),
             (wanted(engine="Docker"), candidate(), "does not support Docker"),
             (wanted(publisher="IPFS"), candidate(), "does not support publisher IPFS"),
             (wanted(inputs=("s3",)), candidate(), "does not support input source s3"),
@@ -270,6 +274,27 @@ class TestImpossible:
         message = plan([wanted(engine="docker")], candidates, limit=NO_LIMIT).impossible[JobId("j-1")]
         assert message.count("\n- Node ") == MAX_REASONS
         assert message.endswith("\n- ... and 3 more")
+
+    def test_of_jobs_of_one_shape_each_is_told_what_nodes_said_to_it(self) -> None:
+        ours = replace(wanted("j-1"), refused_by={NodeId("n-1"): "no image registry.example/secret-project"})
+        theirs = replace(wanted("j-2"), refused_by={NodeId("n-1"): "no command 'train'"})
+        found = plan([ours, theirs], [candidate()], limit=NO_LIMIT).impossible
+        assert found[JobId("j-1")].endswith("- Node n-1: refused this job: no image registry.example/secret-project")
+        assert found[JobId("j-2")].endswith("- Node n-1: refused this job: no command 'train'")
+
+    def test_a_job_is_told_in_its_own_spelling(self) -> None:
+        jobs = [wanted("j-1", engine="Docker", inputs=("S3",)), wanted("j-2", engine="docker", inputs=("s3",))]
+        found = plan(jobs, [candidate("n-1"), candidate("n-2", engines=("docker",))], limit=NO_LIMIT).impossible
+        assert [text.splitlines()[1:] for text in found.values()] == [
+            ["- Node n-1: does not support Docker", "- Node n-2: does not support input source S3"],
+            ["- Node n-1: does not support docker", "- Node n-2: does not support input source s3"],
+        ]
+
+    def test_what_a_node_said_later_is_told_though_the_lane_is_known(self) -> None:
+        fleet = Fleet([candidate()])
+        first, then = (replace(wanted(), refused_by={NodeId("n-1"): said}) for said in ("first", "then"))
+        placement.plan([first], fleet, limit=NO_LIMIT)
+        assert placement.plan([then], fleet, limit=NO_LIMIT).impossible[JobId("j-1")].endswith("refused this job: then")
 
     def test_an_impossible_job_is_not_kept_waiting_by_another_of_its_shape(self) -> None:
         jobs = [wanted("j-1", engine="docker"), wanted("j-2", engine="docker", count=3), wanted("j-3")]
