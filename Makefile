@@ -2,23 +2,27 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+CONSTRAINTS := constraints.txt
+PIP := $(RUN)/python -m pip
+INSTALL := $(PIP) install --quiet $(foreach file,$(CONSTRAINTS),--constraint $(file) --build-constraint $(file))
+TESTS := tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos check fix docs bench clean
+.PHONY: help setup demo test newest pythons constraints chaos check fix docs bench clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.demo: pyproject.toml
+$(VENV)/.demo: pyproject.toml $(CONSTRAINTS)
 	@echo "Setting up in $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name it with make PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing; on Debian: apt install python3-venv"; exit 1; }
-	@$(RUN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(RUN)/python -m pip install --quiet --editable '.[devstack]'
+	@$(PIP) install --quiet --upgrade 'pip>=25.3' $(CONSTRAINTS:%=--constraint %)
+	@$(INSTALL) --editable '.[devstack]'
 	@touch $@
 
 $(VENV)/.develop: $(VENV)/.demo
-	@$(RUN)/python -m pip install --quiet --group check
+	@$(INSTALL) --group check
 	@touch $@
 
 setup: $(VENV)/.develop ## Set up everything for development in .venv
@@ -26,8 +30,21 @@ setup: $(VENV)/.develop ## Set up everything for development in .venv
 demo: $(VENV)/.demo ## Run a job on a stack of its own on this machine and print its result, fetched from S3
 	@$(RUN)/tarpon devstack --computes 2 --random-ports -- ./deploy/demo.sh
 
-test: $(VENV)/.develop ## Run all tests
-	@$(RUN)/python -m pytest
+test: $(VENV)/.develop ## Run all tests, or TESTS="folders and files"
+	@$(RUN)/python -m pytest $(TESTS)
+
+newest: ## Run all tests, or TESTS=..., with the newest releases instead of those of constraints.txt
+	@rm -rf .venv-newest
+	@$(MAKE) --no-print-directory test VENV=.venv-newest CONSTRAINTS=
+
+pythons: ## Run all tests, or TESTS=..., with each of the Pythons 3.11 to 3.13 that is found here
+	@for python in $$(.ci/pythons 3.11 3.12 3.13); do \
+		echo "== $$($$python --version), $$python"; \
+		$(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$${python##*python} || exit 1; \
+	done
+
+constraints: ## Write the newest releases, for each of the Pythons 3.11 to 3.13 that is found here, to constraints.txt
+	@$(PYTHON) -m tests.constraints_file $$(.ci/pythons 3.11 3.12 3.13)
 
 chaos: $(VENV)/.develop ## Let everything fail at random under load (SECONDS=3600, SEED=any) and judge what came of it
 	@$(RUN)/python -m tests.chaos --json --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
@@ -51,4 +68,4 @@ bench: $(VENV)/.develop ## Measure publishing and fetching against other tools (
 	@$(RUN)/python -m benchmarks.fetch --write-readme
 
 clean: ## Remove what setup made
-	rm -rf $(VENV) .venv-node .venv-bacalhau build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

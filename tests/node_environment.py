@@ -1,27 +1,38 @@
 """A Python environment as a compute node has it: Tarpon from its built wheel, without extras, so without boto."""
 
-import fcntl
-import subprocess
-import sys
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / ".venv-node"
+from tests.environments import CONSTRAINTS, ROOT, Environment
+
+WHEELS = "wheels"
 PACKAGES = ("shared", "orchestrator", "compute", "tarpon")
+NODE = Environment("node")
 
 
+@cache
 def node_python() -> Path:
-    """The environment's interpreter; made once in the checkout, and given a new wheel when a source has changed."""
-    python, stamp = HOME / "bin" / "python", HOME / ".installed"
-    HOME.mkdir(exist_ok=True)
-    with (HOME / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists():
-            _run(sys.executable, "-m", "venv", str(HOME))
-        if not stamp.exists() or stamp.stat().st_mtime < _newest_source():
-            _install(python)
-            stamp.touch()
-    return python
+    """The environment's interpreter; made once in the checkout, and given a new wheel when a source has changed.
+
+    Dependencies have the versions that they have where the tests run.
+    """
+    versions = _our_versions()
+    with NODE.locked():
+        if NODE.made_of != versions:
+            NODE.make()
+            (NODE.home / "versions.txt").write_text(versions)
+            _install()
+            NODE.is_made(versions)
+        elif NODE.stamp.stat().st_mtime < _newest_source():
+            _install()
+            NODE.stamp.touch()
+    return NODE.python
+
+
+def _our_versions() -> str:
+    found = {each.name: each.version for each in distributions()}
+    return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()) if name != "tarpon-jobs")
 
 
 def _newest_source() -> float:
@@ -29,17 +40,12 @@ def _newest_source() -> float:
     return max(path.stat().st_mtime for path in sources)
 
 
-def _install(python: Path) -> None:
-    wheels = HOME / "wheels"
+def _install() -> None:
+    wheels = NODE.home / WHEELS
     for old in wheels.glob("*.whl"):
         old.unlink()
-    _run(str(python), "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(ROOT))
+    building = ("--no-deps", "--build-constraint", str(CONSTRAINTS))
+    NODE.pip("wheel", "--quiet", *building, "--wheel-dir", str(wheels), str(ROOT))
     (wheel,) = wheels.glob("*.whl")
-    _run(str(python), "-m", "pip", "install", "--quiet", str(wheel))
-    _run(str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel))
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    NODE.pip("install", "--quiet", "--constraint", str(NODE.home / "versions.txt"), str(wheel))
+    NODE.pip("install", "--quiet", "--no-deps", "--force-reinstall", str(wheel))

@@ -11,7 +11,8 @@ import pytest
 
 from tests.chaos.schedule import Kind
 from tests.e2e.stack import wait_until
-from tests.node_environment import ROOT, node_python
+from tests.environments import ROOT
+from tests.node_environment import node_python
 
 SEED = "20"
 SECONDS = "35"

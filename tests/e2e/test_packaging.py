@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node_environment import HOME, PACKAGES, node_python
+from tests.node_environment import NODE, PACKAGES, WHEELS, node_python
 
 
 @pytest.mark.parametrize("package", ["boto3", "botocore", "aioboto3", "aiobotocore"])
@@ -23,6 +23,6 @@ def test_the_command_works_from_the_wheel_outside_of_the_checkout(tmp_path: Path
 
 def test_the_wheel_holds_the_four_packages_and_nothing_else() -> None:
     node_python()
-    (wheel,) = (HOME / "wheels").glob("*.whl")
+    (wheel,) = (NODE.home / WHEELS).glob("*.whl")
     folders = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name for name in folders if not name.endswith(".dist-info")} == set(PACKAGES)
