@@ -10,17 +10,21 @@ from typing import BinaryIO, Self
 import msgspec
 
 from tarpon.gunzip import Gunzip
+from tarpon.oddities import Oddities
 from tarpon.placement import Placement
+from tarpon.placement_rules import PlacementRules
 from tarpon.tar_reader import Member, TarReader
 
 READ_BYTES = 1 << 20
 
 
 class Extracted(msgspec.Struct, frozen=True, kw_only=True):
-    """What came out; `raw_bytes` is the content of regular files."""
+    """What came out; `raw_bytes` is the content of regular files, `files` the number of those that are there."""
 
     entries: int
     raw_bytes: int
+    files: int = 0
+    oddities: Oddities = msgspec.field(default_factory=Oddities)
 
 
 class Extraction:
@@ -33,8 +37,10 @@ class Extraction:
     may lack their final modes.
     """
 
-    def __init__(self, target: Path, *, max_bytes: int, max_entries: int) -> None:
-        self._placement = Placement(target, max_bytes=max_bytes, max_entries=max_entries)
+    def __init__(
+        self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None
+    ) -> None:
+        self._placement = Placement(target, max_bytes=max_bytes, max_entries=max_entries, rules=rules)
         self._gunzip = Gunzip()
         self._reader = TarReader()
         self._open = True
@@ -70,7 +76,18 @@ class Extraction:
             self._placement.finish()
         finally:
             self.abort()
-        return Extracted(entries=self._placement.entries, raw_bytes=self._placement.raw_bytes)
+        return self.extracted
+
+    @property
+    def extracted(self) -> Extracted:
+        placement = self._placement
+        announced = placement.announced
+        return Extracted(
+            entries=announced.entries,
+            raw_bytes=announced.raw_bytes,
+            files=placement.files,
+            oddities=placement.oddities,
+        )
 
     def abort(self) -> None:
         """Close all files and leave what was written as it is. May be called again."""
@@ -78,9 +95,11 @@ class Extraction:
         self._placement.abort()
 
 
-def extract(source: BinaryIO, target: Path, *, max_bytes: int, max_entries: int) -> Extracted:
+def extract(
+    source: BinaryIO, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None
+) -> Extracted:
     """Extract the .tar.gz that `source` gives below `target`; see Extraction for what is raised."""
-    with Extraction(target, max_bytes=max_bytes, max_entries=max_entries) as extraction:
+    with Extraction(target, max_bytes=max_bytes, max_entries=max_entries, rules=rules) as extraction:
         while data := source.read(READ_BYTES):
             extraction.feed(data)
         return extraction.close()

@@ -1,21 +1,38 @@
 """How members of an archive become files below a folder, within what was announced.
 
-Each name, link, type and size may be chosen by an attacker. What is refused: absolute names, `..`, links that leave the
-target, writing through a link, devices and fifos, and more bytes or entries than were announced. Special mode bits are
-dropped; owners are those of the caller.
+Each name, link, type and size may be chosen by an attacker. What is refused: absolute names, `..`, writing through a
+link, devices and fifos, and more bytes or entries than were announced. Special mode bits are dropped; owners are those
+of the caller. What the target cannot have is left out and told in `oddities`, and the rest is placed.
 """
 
+import errno
 import os
 from functools import lru_cache
 from pathlib import Path
 
 from shared.errors import CannotExtract, UnsafeArchive
+from tarpon.announced import Announced
+from tarpon.attributes import Attributes, restore, set_metadata
+from tarpon.file_copy import write_all
+from tarpon.holes import data_of
+from tarpon.oddities import CannotHave, Odd, Oddities
+from tarpon.placement_rules import PlacementRules
 from tarpon.tar_reader import Member, MemberKind
 from tarpon.target_folder import Parts, TargetFolder, shown
 
 _NO_NAMES = frozenset({b"", b".", b".."})
 _CACHED_BYTES = 4096
 """Longer names of folders are not remembered."""
+
+
+class NoSpaceForResult(CannotExtract):
+    """The target's file system, or its owner's quota, is full or would be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            hint="Free some space, name a folder elsewhere with --output-dir, or fetch less: tarpon job get JOB PATH.",
+        )
 
 
 class Placement:
@@ -25,28 +42,34 @@ class Placement:
     take it. What has been written until then stays.
     """
 
-    def __init__(self, target: Path, *, max_bytes: int, max_entries: int) -> None:
+    def __init__(
+        self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None
+    ) -> None:
+        self.announced = Announced(max_bytes=max_bytes, max_entries=max_entries)
+        self.oddities = Oddities()
+        self.files = 0
+        """Those that are there, under all their names."""
+        self._rules = rules or PlacementRules()
         try:
-            self._target = TargetFolder(target)
+            self._target = TargetFolder(target, self._rules, self.oddities, max_copied_bytes=max_bytes)
         except OSError as error:
             raise _cannot_write((os.fsencode(target),), error) from error
-        self._max_bytes = max_bytes
-        self._max_entries = max_entries
-        self.entries = 0
-        self.raw_bytes = 0
         # One file is open at a time. These are no struct of their own, because one more for each file would be felt.
         self._file: Member | None = None
         self._descriptor = -1
         self._parts: Parts = ()
+        self._at = 0
+        self._data_end = 0
 
     def __repr__(self) -> str:
-        return f"<Placement to={self._target!r} entries={self.entries} raw_bytes={self.raw_bytes}>"
+        return f"<Placement to={self._target!r} {self.announced!r}>"
 
     def finish(self) -> None:
         """After the last member: give the directories their modes and times."""
         self._end_file()
         try:
-            self._target.finish()
+            for descriptor, parts, made in self._target.directories():
+                self._settle(descriptor, parts, made.permissions, made.mtime_ns, made.xattrs)
         except OSError as error:
             raise _cannot_write((), error) from error
 
@@ -60,59 +83,83 @@ class Placement:
     def begin(self, member: Member) -> None:
         if self._file is not None:
             self._end_file()
-        self._count(member)
+        self.announced.count(member)
         parts = parts_of(member.name)
         try:
             if member.kind is MemberKind.FILE and parts:
-                self._descriptor = self._target.create_file(parts)
+                self._descriptor = self._target.create_file(parts, member.size_bytes)
                 self._file, self._parts = member, parts
+                self._at = self._data_end = 0
             else:
                 self._place(member, parts)
+        except CannotHave as odd:
+            self.oddities.add(odd.code, parts, odd.detail)
         except OSError as error:
             raise _cannot_write(parts, error) from error
-
-    def _count(self, member: Member) -> None:
-        self.entries += 1
-        self.raw_bytes += member.size_bytes
-        if self.entries > self._max_entries:
-            raise UnsafeArchive(f"The archive has more than the {self._max_entries:,} entries that were announced.")
-        if self.raw_bytes > self._max_bytes:
-            raise UnsafeArchive(f"The archive has more than the {self._max_bytes:,} bytes that were announced.")
 
     def _place(self, member: Member, parts: Parts) -> None:
         if not parts and member.kind is not MemberKind.DIRECTORY:
             raise UnsafeArchive(f"The archive has a {member.kind.value} without a name.")
         match member.kind:
             case MemberKind.DIRECTORY:
-                self._target.create_directory(parts, mode=member.mode, mtime_ns=member.mtime_ns)
+                self._target.create_directory(parts, member.mode, member.mtime_ns, member.xattrs)
             case MemberKind.SYMLINK:
                 self._target.create_symlink(parts, member.link_target, mtime_ns=member.mtime_ns)
             case MemberKind.HARD_LINK:
                 self._target.create_hard_link(parts, _link_parts(member, parts))
+                self.files += 1
             case MemberKind.FILE:
                 raise AssertionError("a file has no content of its own to place here")
             case MemberKind.FIFO | MemberKind.CHARACTER_DEVICE | MemberKind.BLOCK_DEVICE:
                 raise UnsafeArchive(f"The archive has a {member.kind.value}, {shown(parts)}.")
 
     def write(self, content: memoryview) -> None:
-        """The next bytes of the file that has begun."""
+        """The next bytes of the file that has begun. Zeros become holes."""
+        if self._file is None:
+            return  # it was left out
         try:
-            while content:
-                content = content[os.write(self._descriptor, content) :]
+            for at, data in data_of(self._at, content):
+                write_all(self._descriptor, data, at)
+                self._data_end = at + len(data)
+            self._at += len(content)
         except OSError as error:
-            raise _cannot_write(self._parts, error) from error
+            self._give_up_file(error)
 
     def _end_file(self) -> None:
         if self._file is None:
             return
-        member, self._file = self._file, None
+        member = self._file
         try:
-            os.fchmod(self._descriptor, member.mode & 0o777)
-            os.utime(self._descriptor, ns=(member.mtime_ns, member.mtime_ns))
+            if self._data_end < self._at:
+                os.ftruncate(self._descriptor, self._at)
+            permissions = self._rules.permissions(member.mode)
+            self._settle(self._descriptor, self._parts, permissions, member.mtime_ns, member.xattrs)
         except OSError as error:
+            self._give_up_file(error)
+            return
+        self._file = None
+        os.close(self._descriptor)
+        self.files += 1
+
+    def _give_up_file(self, error: OSError) -> None:
+        """Leave the file out where it is too large for the file system; raise where the others would fail too."""
+        self._file = None
+        os.close(self._descriptor)
+        if error.errno != errno.EFBIG:
             raise _cannot_write(self._parts, error) from error
-        finally:
-            os.close(self._descriptor)
+        self._target.remove(self._parts)
+        self.oddities.add(Odd.FILE_TOO_LARGE, self._parts, "the file system has no files of this size")
+
+    def _settle(
+        self, descriptor: int, parts: Parts, permissions: int, mtime_ns: int, attributes: Attributes
+    ) -> None:
+        problem = set_metadata(descriptor, permissions, mtime_ns)
+        if problem and not self.oddities.counts[Odd.METADATA_NOT_KEPT]:
+            self.oddities.add(Odd.METADATA_NOT_KEPT, parts, f"the file system does not keep the {problem} of files")
+        missing = restore(descriptor, attributes, self._rules) if attributes else ""
+        if missing:
+            asked = self._rules.xattrs or self._rules.capabilities
+            self.oddities.add(Odd.ATTRIBUTES_NOT_RESTORED if asked else Odd.ATTRIBUTES_IGNORED, parts, missing)
 
 
 def parts_of(name: bytes) -> Parts:
@@ -147,4 +194,7 @@ def _link_parts(member: Member, parts: Parts) -> Parts:
 
 def _cannot_write(parts: Parts, error: OSError) -> CannotExtract:
     what = shown(parts) if parts else "The target"
-    return CannotExtract(f"{what} cannot be written: {error.strerror or error}.")
+    message = f"{what} cannot be written: {error.strerror or error}."
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return NoSpaceForResult(message)
+    return CannotExtract(message)

@@ -21,6 +21,7 @@ _BLANK_CHECKSUM = 8 * ord(" ")
 _ADLER_PRIME = 65521
 _MAX_SECONDS = 10**12 - 1
 _SECONDS = re.compile(rb"(-?)([0-9]{1,12})(?:\.([0-9]*))?")
+_XATTR = b"SCHILY.xattr."
 _KNOWN_KEYWORDS = {b"path", b"linkpath", b"size", b"mtime"}
 
 
@@ -94,7 +95,16 @@ def records(body: bytes) -> dict[bytes, bytes]:
             raise ArchiveDamaged(
                 "The archive has sparse files, which cannot be read.", hint="Try GNU tar: tar -xzf ..."
             )
-        if keyword in _KNOWN_KEYWORDS and len(value) > 1:
+        if (keyword in _KNOWN_KEYWORDS and len(value) > 1) or keyword.startswith(_XATTR):
             found[keyword] = value[:-1]
         at = end
     return found
+
+
+def xattrs_of(found: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    """Of the records of one member, the names and values of its extended attributes."""
+    return tuple(
+        (keyword[len(_XATTR) :], value)
+        for keyword, value in found.items()
+        if keyword.startswith(_XATTR) and len(keyword) > len(_XATTR) and b"\x00" not in keyword
+    )

@@ -9,7 +9,7 @@ from enum import Enum
 import msgspec
 
 from shared.errors import ArchiveDamaged, UnsafeArchive
-from tarpon.tar_header import BLOCK, ZEROS, Header, nanoseconds, parse, records, text, whole
+from tarpon.tar_header import BLOCK, ZEROS, Header, nanoseconds, parse, records, text, whole, xattrs_of
 
 MAX_METADATA_BYTES = 1 << 20
 MAX_METADATA_HEADERS = 16
@@ -17,6 +17,7 @@ MAX_METADATA_HEADERS = 16
 MAX_TRAILING_BYTES = 16 << 20
 """After the end only the padding of the last record may follow."""
 
+_NONE: tuple[tuple[bytes, bytes], ...] = ()
 _METADATA_FLAGS = {b"x", b"g", b"L", b"K"}
 
 
@@ -46,7 +47,8 @@ _KINDS = {
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """One member as the archive names it: nothing has been checked.
 
-    `size_bytes` is 0 for all but files; their content begins at byte `content_at` of the tar.
+    `size_bytes` is 0 for all but files; their content begins at byte `content_at` of the tar. `xattrs` are the names
+    and values of extended attributes, which an index does not tell.
     """
 
     kind: MemberKind
@@ -56,6 +58,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     mode: int
     mtime_ns: int
     content_at: int = 0
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class TarReader:
@@ -162,12 +165,13 @@ class TarReader:
                 f"The archive has a member of the unknown type {header.flag!r}.", hint="Try GNU tar: tar -xzf ..."
             )
         size_bytes, mtime_ns = header.size_bytes, header.mtime * 1_000_000_000
-        name, link_target = header.name, header.link_target
+        name, link_target, xattrs = header.name, header.link_target, _NONE
         if self._metadata_headers or self._global:
             known = self._global | self._own
             name, link_target = known.get(b"path", name), known.get(b"linkpath", link_target)
             size_bytes = whole(known[b"size"]) if b"size" in known else size_bytes
             mtime_ns = nanoseconds(known[b"mtime"]) if b"mtime" in known else mtime_ns
+            xattrs = xattrs_of(self._own)
             self._own, self._metadata_headers = {}, 0
         if header.flag == b"\x00" and name.endswith(b"/"):
             kind = MemberKind.DIRECTORY  # as the tar of 1979 wrote them
@@ -182,6 +186,7 @@ class TarReader:
             mode=header.mode,
             mtime_ns=mtime_ns,
             content_at=content_at,
+            xattrs=xattrs,
         )
 
     def _count_trailing(self, size_bytes: int) -> None:

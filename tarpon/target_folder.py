@@ -1,108 +1,179 @@
 """How files are created below one directory and nowhere else, whatever the names and links of an archive say.
 
 Every step goes from an open directory to one of its own entries and never through a symbolic link, so that no sequence
-of members can leave the target. Link targets are judged by their text alone, which is enough because of three rules:
-a link lies in real directories, only its first components may be `..`, and a directory is never replaced.
+of members can leave the target, wherever its links lead. What is made never takes the place of something of another
+name; see tarpon/placed_names.py.
 """
 
+import errno
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
+from tarpon.attributes import Attributes
+from tarpon.file_copy import copy_file
+from tarpon.oddities import CannotHave, Odd, Oddities
+from tarpon.placed_names import PlacedNames
+from tarpon.placement_rules import LinkRule, PlacementRules
+from tarpon.room import free_bytes, keeps_holes
 
+T = TypeVar("T")
 Parts = tuple[bytes, ...]
+
+LARGE_BYTES = 64 << 20
+"""Of a file of this size it is asked beforehand whether it can fit."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE = 0o700
-_PERMISSIONS = 0o777  # neither setuid nor setgid nor sticky
+_BAD_NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOENT})
+_NO_SYMLINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP})
+_NO_HARD_LINKS = _NO_SYMLINKS | {errno.EMLINK, errno.EXDEV}
 
 
-class _Attributes(NamedTuple):
-    mode: int
+class Made(NamedTuple):
+    """What a directory is to be when all that belongs into it is there."""
+
+    permissions: int
     mtime_ns: int
+    xattrs: Attributes
 
 
 class TargetFolder:
     """Creates what an archive holds below `path`, which is made where it does not exist.
 
     Where `path` was empty at first, a later member of the same name replaces an earlier one, as tar does; otherwise
-    whatever exists raises CannotExtract. At most two directories are open at a time. All methods raise UnsafeArchive
-    and OSError.
+    whatever exists raises CannotExtract. At most two directories are open at a time. All methods raise UnsafeArchive,
+    CannotHave and OSError. What hard links become as copies has `max_copied_bytes` at most.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rules: PlacementRules, oddities: Oddities, *, max_copied_bytes: int) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._rules = rules
+        self._oddities = oddities
+        self._copy_bytes_left = max_copied_bytes
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with os.scandir(self._root) as entries:
             self._was_empty = next(entries, None) is None
         self._at: Parts = ()
         self._folder = self._root
-        self._made: dict[Parts, _Attributes | None] = {}
+        self._names = PlacedNames(may_rename=rules.rename_collisions)
+        self._made: dict[Parts, Made | None] = {}
+        self._found: set[Parts] = set()
+        """Directories that were there before."""
 
     def __repr__(self) -> str:
         return f"<TargetFolder {str(self._path)!r}>"
 
-    def create_file(self, parts: Parts) -> int:
+    def create_file(self, parts: Parts, size_bytes: int) -> int:
         """An open descriptor of a new file, for writing."""
         folder = self._open(parts[:-1])
-        try:
-            return os.open(parts[-1], _NEW_FILE, 0o600, dir_fd=folder)
-        except FileExistsError:
-            self._make_way(folder, parts)
-            return os.open(parts[-1], _NEW_FILE, 0o600, dir_fd=folder)
+        if size_bytes >= LARGE_BYTES and size_bytes > (free := free_bytes(self._root)) and not keeps_holes(self._root):
+            raise CannotHave(
+                Odd.FILE_TOO_LARGE, f"it has {size_bytes:,} bytes, {free:,} are free, and holes take room there"
+            )
+        return self._create(folder, parts, lambda name: os.open(name, _NEW_FILE, 0o600, dir_fd=folder))
 
-    def create_directory(self, parts: Parts, *, mode: int, mtime_ns: int) -> None:
-        """Mode and time come into force with `finish()`, so that they hinder nothing that goes into the directory."""
+    def create_directory(self, parts: Parts, mode: int, mtime_ns: int, xattrs: Attributes) -> None:
+        """`directories` gives what its mode and time are to be in the end; before that they could be in the way."""
         if not parts:
             return
         folder = self._open(parts[:-1])
-        try:
-            os.mkdir(parts[-1], _PRIVATE, dir_fd=folder)
-            self._made[parts] = None
-        except FileExistsError:
-            os.close(_open_folder(folder, parts))
+        if parts not in self._made:
+            self._make_directory(folder, parts, _PRIVATE)
         if parts in self._made:
-            self._made[parts] = _Attributes(mode & _PERMISSIONS, mtime_ns)
+            self._made[parts] = Made(self._rules.permissions(mode), mtime_ns, xattrs)
 
     def create_symlink(self, parts: Parts, target: bytes, *, mtime_ns: int) -> None:
-        _check_symlink(parts, target)
+        if b"\x00" in target:
+            raise UnsafeArchive(f"{shown(parts)} is a symbolic link to no name.")
+        if self._rules.links is not LinkRule.KEEP_TEXT and _may_leave(parts, target):
+            self._refuse_link(parts, target)
         folder = self._open(parts[:-1])
+
+        def make(name: bytes) -> None:
+            os.symlink(target, name, dir_fd=folder)
+
         try:
-            os.symlink(target, parts[-1], dir_fd=folder)
-        except FileExistsError:
-            self._make_way(folder, parts)
-            os.symlink(target, parts[-1], dir_fd=folder)
-        os.utime(parts[-1], ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
+            self._create(folder, parts, make)
+        except OSError as error:
+            if error.errno in _NO_SYMLINKS:
+                raise CannotHave(Odd.SYMLINK_IMPOSSIBLE, f"it leads to {_text(target)}") from error
+            raise
+        os.utime(self._names.of(parts), ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+    def _refuse_link(self, parts: Parts, target: bytes) -> None:
+        if self._rules.links is LinkRule.REFUSE:
+            raise UnsafeArchive(
+                f"{shown(parts)} is a symbolic link to {_text(target)}, which leaves the target or could.",
+                hint="--links skip leaves such links out, --links keep-text makes them as they stand.",
+            )
+        raise CannotHave(Odd.LINK_LEAVES_RESULT, f"it leads to {_text(target)}")
 
     def create_hard_link(self, parts: Parts, target: Parts) -> None:
         """`target` must be a regular file already; a link to a symbolic link could point out of the target."""
         # Not `self._open`, which would close the first directory when it opens the second.
         source = os.dup(self._open(target[:-1]))
         try:
-            _check_hard_link(source, parts, target)
+            name = self._names.of(target)
+            size_bytes = self._linkable(source, name, parts, target)
             if parts == target:
                 return
             folder = self._open(parts[:-1])
             try:
-                _link(source, target[-1], folder, parts[-1])
-            except FileExistsError:
-                self._make_way(folder, parts)
-                _link(source, target[-1], folder, parts[-1])
+                self._create(folder, parts, lambda new: _link(source, name, folder, new))
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                self._copy(source, name, parts, size_bytes)
         finally:
             os.close(source)
 
-    def finish(self) -> None:
-        """Give the directories that were made the modes and times of the archive, the deepest first."""
+    def _linkable(self, source: int, name: bytes, parts: Parts, target: Parts) -> int:
+        """The size of the file behind a hard link. Raises where it is none, or not what the archive means by it."""
+        left_out = CannotHave(Odd.HARD_LINK_LEFT_OUT, f"it is another name of {shown(target)}, which is not there")
+        try:
+            status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        except OSError as error:
+            if self._oddities.counts and error.errno in _BAD_NAME:
+                raise left_out from error
+            if error.errno == errno.ENOENT:
+                raise ArchiveDamaged(
+                    f"{shown(parts)} is a hard link to {shown(target)}, which has not come before."
+                ) from None
+            raise
+        if not stat.S_ISREG(status.st_mode):
+            raise UnsafeArchive(f"{shown(parts)} is a hard link to {shown(target)}, which is not a file.")
+        if self._names.have_collided and not self._names.is_listed(source, name):
+            raise left_out
+        return status.st_size
+
+    def _copy(self, source: int, name: bytes, parts: Parts, size_bytes: int) -> None:
+        if size_bytes > self._copy_bytes_left:
+            raise CannotHave(Odd.HARD_LINK_LEFT_OUT, "the copies of linked files would be too large")
+        self._copy_bytes_left -= size_bytes
+        descriptor = self.create_file(parts, size_bytes)
+        try:
+            copy_file(source, name, descriptor)
+        finally:
+            os.close(descriptor)
+        self._oddities.add(Odd.HARD_LINK_COPIED, parts, f"another name of {_text(name)}")
+
+    def directories(self) -> Iterator[tuple[int, Parts, Made]]:
+        """Those that were made and are to get modes and times, the deepest first; each is open until the next one."""
         for parts in sorted(self._made, reverse=True):
-            attributes = self._made[parts]
-            if attributes is not None:
-                folder = self._open(parts)
-                os.fchmod(folder, attributes.mode)
-                os.utime(folder, ns=(attributes.mtime_ns, attributes.mtime_ns))
+            made = self._made[parts]
+            if made is not None:
+                yield self._open(parts), parts, made
+
+    def remove(self, parts: Parts) -> None:
+        """Take away what was made of an entry last."""
+        os.unlink(self._names.of(parts), dir_fd=self._open(parts[:-1]))
 
     def close(self) -> None:
         """Close the directories. May be called again."""
@@ -124,22 +195,53 @@ class TargetFolder:
         return self._folder
 
     def _step(self, folder: int, parts: Parts) -> int:
-        try:
-            return _open_folder(folder, parts)
-        except FileNotFoundError:
-            os.mkdir(parts[-1], dir_fd=folder)
-            self._made[parts] = None
-            return _open_folder(folder, parts)
+        if parts not in self._made and parts not in self._found:
+            self._make_directory(folder, parts, 0o777)
+        return _open_folder(folder, self._names.of(parts), parts)
+
+    def _make_directory(self, folder: int, parts: Parts, mode: int) -> None:
+        """Make a directory of this name, or take one that was there before under exactly this name."""
+
+        def make(name: bytes) -> None:
+            os.mkdir(name, mode, dir_fd=folder)
+
+        with _naming(folder):
+            try:
+                make(parts[-1])
+            except FileExistsError:
+                if self._names.is_listed(folder, parts[-1]):
+                    os.close(_open_folder(folder, parts[-1], parts))
+                    self._found.add(parts)
+                    return
+                self._rename(parts, make)
+        self._made[parts] = None
+
+    def _create(self, folder: int, parts: Parts, make: Callable[[bytes], T]) -> T:
+        """Make what is no directory; what the archive had under this very name before is replaced."""
+        name = self._names.of(parts)
+        with _naming(folder):
+            try:
+                return make(name)
+            except FileExistsError:
+                if not self._names.is_listed(folder, name):
+                    return self._rename(parts, make)
+                self._make_way(folder, name, parts)
+                return make(name)
+
+    def _rename(self, parts: Parts, make: Callable[[bytes], T]) -> T:
+        made = self._names.renamed(parts, make)
+        self._oddities.add(Odd.RENAMED, parts, f"it is called {_text(self._names.of(parts))}")
+        return made
 
     def _leave(self) -> None:
         if self._folder != self._root:
             os.close(self._folder)
         self._at, self._folder = (), self._root
 
-    def _make_way(self, folder: int, parts: Parts) -> None:
-        if not self._was_empty or stat.S_ISDIR(_mode(folder, parts[-1])):
+    def _make_way(self, folder: int, name: bytes, parts: Parts) -> None:
+        if not self._was_empty or stat.S_ISDIR(_mode(folder, name)):
             raise CannotExtract(f"{shown(parts)} exists already.", hint="Extract into an empty directory.")
-        os.unlink(parts[-1], dir_fd=folder)
+        os.unlink(name, dir_fd=folder)
 
 
 def shown(parts: Parts) -> str:
@@ -148,12 +250,28 @@ def shown(parts: Parts) -> str:
     return text if len(text) <= 160 else f"...{text[-160:]}"
 
 
-def _open_folder(folder: int, parts: Parts) -> int:
+def _text(name: bytes) -> str:
+    return repr(os.fsdecode(name[:160]))
+
+
+@contextmanager
+def _naming(folder: int) -> Iterator[None]:
+    """Tells a name that the file system cannot have from other failures to make something in an open directory."""
     try:
-        return os.open(parts[-1], _FOLDER, dir_fd=folder)
+        yield
+    except OSError as error:
+        if error.errno not in _BAD_NAME or not os.fstat(folder).st_nlink:
+            raise
+        why = "it is too long" if error.errno == errno.ENAMETOOLONG else "the file system refuses it"
+        raise CannotHave(Odd.NAME_IMPOSSIBLE, why) from error
+
+
+def _open_folder(folder: int, name: bytes, parts: Parts) -> int:
+    try:
+        return os.open(name, _FOLDER, dir_fd=folder)
     except NotADirectoryError:
         pass
-    if stat.S_ISLNK(_mode(folder, parts[-1])):
+    if stat.S_ISLNK(_mode(folder, name)):
         raise UnsafeArchive(f"The archive tries to write through the symbolic link {shown(parts)}.")
     raise CannotExtract(f"{shown(parts)} exists already and is not a directory.")
 
@@ -166,22 +284,12 @@ def _link(source: int, target: bytes, folder: int, name: bytes) -> None:
     os.link(target, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
 
 
-def _check_hard_link(source: int, parts: Parts, target: Parts) -> None:
-    try:
-        is_file = stat.S_ISREG(_mode(source, target[-1]))
-    except FileNotFoundError:
-        raise ArchiveDamaged(f"{shown(parts)} is a hard link to {shown(target)}, which has not come before.") from None
-    if not is_file:
-        raise UnsafeArchive(f"{shown(parts)} is a hard link to {shown(target)}, which is not a file.")
+def _may_leave(parts: Parts, target: bytes) -> bool:
+    """Whether the link at `parts` may lead out of the target, judged by its text alone.
 
-
-def _check_symlink(parts: Parts, target: bytes) -> None:
-    """Refuse the link at `parts` where its text can lead out of the target (see the top of this module)."""
+    That is enough because a link lies in real directories, no directory is ever replaced, and only the first
+    components of the text may be `..` here.
+    """
     steps = [step for step in target.split(b"/") if step not in {b"", b"."}]
     ups = next((index for index, step in enumerate(steps) if step != b".."), len(steps))
-    leaves = target.startswith(b"/") or ups > len(parts) - 1
-    if leaves or b".." in steps[ups:] or b"\x00" in target:
-        raise UnsafeArchive(
-            f"{shown(parts)} is a symbolic link to {os.fsdecode(target[:160])!r}, which leaves the target or could.",
-            hint="To look at it nonetheless: tar -xzf ... in a directory of its own.",
-        )
+    return target.startswith(b"/") or ups > len(parts) - 1 or b".." in steps[ups:]

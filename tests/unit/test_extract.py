@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
 from tarpon.extract import Extracted, Extraction, extract
+from tarpon.placement import NoSpaceForResult
+from tarpon.placement_rules import LinkRule, PlacementRules
 from tests.archives import TIME, packed, plant, tree
 
 Entry = tuple[str, dict[str, Any], bytes]
@@ -55,8 +57,12 @@ def gzipped(*entries: Entry) -> bytes:
     return gzip.compress(tar_of(*entries))
 
 
-def unpack(data: bytes, target: Path, *, max_bytes: int = 10**6, max_entries: int = 100) -> Extracted:
-    return extract(io.BytesIO(data), target, max_bytes=max_bytes, max_entries=max_entries)
+def unpack(
+    data: bytes, target: Path, *, max_bytes: int = 10**6, max_entries: int = 100, **rules: Any
+) -> Extracted:
+    """With links that leave refused and the modes of the archive, unless the rules say something else."""
+    chosen = PlacementRules(**{"links": LinkRule.REFUSE, "umask": 0, **rules})
+    return extract(io.BytesIO(data), target, max_bytes=max_bytes, max_entries=max_entries, rules=chosen)
 
 
 def descriptors() -> set[str]:
@@ -83,7 +89,8 @@ async def test_a_tree_comes_back_as_it_was(plan: list[tuple[list[bytes], str, in
         source, target = Path(scratch, "source"), Path(scratch, "target")
         source.mkdir()
         plant(source, plan)
-        with Extraction(target, max_bytes=10**6, max_entries=100) as extraction:
+        rules = PlacementRules(umask=0)
+        with Extraction(target, max_bytes=10**6, max_entries=100, rules=rules) as extraction:
             made = await packed(source)
             extraction.feed(made.archive)
             extracted = extraction.close()
@@ -100,7 +107,7 @@ def test_it_may_be_fed_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_it_tells_what_came_out(tmp_path: Path) -> None:
-    assert unpack(gzipped(folder("d"), file("d/f", b"12345")), tmp_path) == Extracted(entries=2, raw_bytes=5)
+    assert unpack(gzipped(folder("d"), file("d/f", b"12345")), tmp_path) == Extracted(entries=2, raw_bytes=5, files=1)
 
 
 def test_an_archive_of_gnu_tar_is_read(tmp_path: Path) -> None:
@@ -303,12 +310,12 @@ def test_a_target_that_is_a_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int, data: memoryview) -> int:
+    def full(descriptor: int, data: memoryview, at: int) -> int:
         raise OSError(28, "No space left on device")
 
     before = descriptors()
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(CannotExtract, match="'f' cannot be written: No space left on device"):
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(NoSpaceForResult, match="'f' cannot be written: No space left on device"):
         unpack(gzipped(file("f", b"x")), tmp_path)
     assert descriptors() == before
 

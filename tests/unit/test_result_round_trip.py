@@ -17,6 +17,7 @@ from tarpon.archive_index import Block, IndexDamaged, IndexReader
 from tarpon.block_reading import BlockReader, Cutter, blocks_of, spans_of
 from tarpon.extract import extract
 from tarpon.placement import Placement
+from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import _plain
 from tarpon.selection import Chosen, Selection, missing_targets, standing_alone
 from tarpon.tar_reader import Member, MemberKind
@@ -39,7 +40,9 @@ def by_index(made: Packed, target: Path, *paths: str) -> None:
                 files[member.name] = member
     targets = {name: files[name] for name in missing_targets(chosen.members) if name in files}
     members = standing_alone(chosen.members, targets)
-    placement = Placement(target, max_bytes=made.summary.raw_bytes, max_entries=made.summary.entries)
+    counts = made.summary
+    rules = PlacementRules(umask=0)
+    placement = Placement(target, max_bytes=counts.raw_bytes, max_entries=counts.entries, rules=rules)
     try:
         for member in members:
             if member.kind is MemberKind.DIRECTORY:

@@ -1,0 +1,59 @@
+"""What a file or directory gets beside its content: permissions, time, and those extended attributes that are restored.
+
+Restored is what users set, and access control lists. All others are for the kernel of the machine that made them. A
+file capability gives rights to who runs the file, so it is restored only where root asks for that alone.
+"""
+
+import errno
+import os
+
+from tarpon.placement_rules import PERMISSIONS, PlacementRules
+
+Attributes = tuple[tuple[bytes, bytes], ...]
+
+_USER = b"user."
+_ACCESS_LISTS = frozenset({b"system.posix_acl_access", b"system.posix_acl_default"})
+_CAPABILITY = b"security.capability"
+_NOT_KEPT = frozenset({errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW})
+
+
+def set_metadata(descriptor: int, permissions: int, mtime_ns: int) -> str:
+    """Permissions and time of an open file or directory; which of them its file system does not keep, or nothing."""
+    try:
+        os.fchmod(descriptor, permissions)
+        kept = os.fstat(descriptor).st_mode & PERMISSIONS == permissions
+    except OSError as error:
+        kept = _unless_not_kept(error)
+    try:
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+    except OSError as error:
+        _unless_not_kept(error)
+        return "times" if kept else "permissions and times"
+    return "" if kept else "permissions"
+
+
+def _unless_not_kept(error: OSError) -> bool:
+    if error.errno not in _NOT_KEPT:
+        raise error
+    return False
+
+
+def restore(descriptor: int, attributes: Attributes, rules: PlacementRules) -> str:
+    """Give the file or directory what the rules say; which ones are missing, and why, or nothing."""
+    missing: list[str] = []
+    for name, value in attributes:
+        shown = name.decode(errors="backslashreplace")
+        if not _may_be_restored(name, rules):
+            missing.append(shown)
+            continue
+        try:
+            os.setxattr(descriptor, name, value)
+        except OSError as error:
+            missing.append(f"{shown} ({error.strerror})")
+    return ", ".join(missing)
+
+
+def _may_be_restored(name: bytes, rules: PlacementRules) -> bool:
+    if name == _CAPABILITY:
+        return rules.capabilities and not os.geteuid()
+    return rules.xattrs and (name.startswith(_USER) or name in _ACCESS_LISTS)

@@ -1,0 +1,35 @@
+"""Where the holes of a file are, found again in the zeros that an archive has in their place."""
+
+from collections.abc import Iterator
+from itertools import groupby, pairwise
+
+GRANULE_BYTES = 4096
+"""The least hole that is looked for: file systems keep none that is smaller."""
+
+_ZEROS = bytes(1 << 20)
+
+
+def is_zero(piece: memoryview) -> bool:
+    # Two `bytes` are compared ten times as fast as views are.
+    return all(
+        bytes(piece[at : at + len(_ZEROS)]) == _ZEROS[: len(piece) - at] for at in range(0, len(piece), len(_ZEROS))
+    )
+
+
+def data_of(at: int, piece: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Of the content of a file from `at` on, the runs that are not zeros, and where each of them belongs."""
+    if not piece:
+        return
+    if not piece[0] and is_zero(piece):
+        return
+    first = -at % GRANULE_BYTES
+    if 0 not in bytes(piece[first::GRANULE_BYTES]) and piece[0]:
+        yield at, piece  # where no granule begins with a zero, none is empty
+        return
+    cuts = [0, *range(first or GRANULE_BYTES, len(piece), GRANULE_BYTES), len(piece)]
+    granules = pairwise(cuts)
+    for is_hole, some in groupby(granules, lambda cut: not piece[cut[0]] and is_zero(piece[cut[0] : cut[1]])):
+        run = list(some)
+        if not is_hole:
+            start, end = run[0][0], run[-1][1]
+            yield at + start, piece[start:end]

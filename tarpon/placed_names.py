@@ -1,0 +1,62 @@
+"""Under which name an entry of an archive is in the target, where that takes different bytes for the same name.
+
+Whether a target does, and for which names, is not guessed: it is asked for a new name, and where it has it already, its
+listing tells whether it has these very bytes.
+"""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from tarpon.oddities import CannotHave, Odd
+
+T = TypeVar("T")
+
+MAX_LISTED = 50_000_000
+"""So many names are read of listings at most, whatever an archive does; after that no name counts as the same."""
+MAX_RENAMED = 100_000
+_TRIES = 1000
+
+
+class PlacedNames:
+    """Entries are told by the components of their names in the archive, `parts`."""
+
+    def __init__(self, *, may_rename: bool) -> None:
+        self.have_collided = False
+        self._may_rename = may_rename
+        self._renamed: dict[tuple[bytes, ...], bytes] = {}
+        self._listed = 0
+
+    def __repr__(self) -> str:
+        return f"<PlacedNames {len(self._renamed)} renamed>"
+
+    def of(self, parts: tuple[bytes, ...]) -> bytes:
+        return self._renamed.get(parts, parts[-1]) if self._renamed else parts[-1]
+
+    def is_listed(self, folder: int, name: bytes) -> bool:
+        """Whether the open directory has an entry of these very bytes."""
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                self._listed += 1
+                if self._listed > MAX_LISTED:
+                    return False
+                if os.fsencode(entry.name) == name:
+                    return True
+        return False
+
+    def renamed(self, parts: tuple[bytes, ...], make: Callable[[bytes], T]) -> T:
+        """Make the entry under another name, if that is wanted. Raises CannotHave."""
+        self.have_collided = True
+        if self._may_rename and len(self._renamed) < MAX_RENAMED:
+            stem, dot, suffix = parts[-1].rpartition(b".")
+            if not stem:
+                stem, dot, suffix = parts[-1], b"", b""
+            for number in range(2, _TRIES):
+                name = b"%s~%d%s%s" % (stem, number, dot, suffix)
+                try:
+                    made = make(name)
+                except FileExistsError:
+                    continue
+                self._renamed[parts] = name
+                return made
+        raise CannotHave(Odd.NAME_COLLIDES, "the target has another entry under what it takes for the same name")
