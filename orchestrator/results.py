@@ -81,5 +81,6 @@ async def _item(record: ExecutionRecord, locations: Locations) -> ResultItem:
             index_url=index_url,
             index_size=record.result.index_bytes,
             index_sha256=record.result.index_sha256,
+            left_out_count=record.result.left_out_count,
         ),
     )

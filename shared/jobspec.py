@@ -110,3 +110,9 @@ class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     revision: int
     create_time: int
     modify_time: int
+
+    @property
+    def left_out_count(self) -> int:
+        """Of how many entries the results lack the content, because a node could not read them; 0 if they are whole."""
+        told = self.state.details.get(LEFT_OUT_COUNT, "")
+        return int(told) if told.isdecimal() else 0

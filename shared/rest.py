@@ -282,6 +282,8 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """A signed GET of the archive's index (see shared/archive_index.py); empty where there is none."""
     index_size: int = 0
     index_sha256: str = field(name="IndexSHA256", default="")
+    left_out_count: int = 0
+    """Entries whose content is not in the result as the task wrote it: the result is not whole."""
 
     def __repr__(self) -> str:
         return f"<ResultParams {self.source_spec.bucket}/{self.source_spec.key}, {self.size} bytes>"

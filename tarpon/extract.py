@@ -37,9 +37,7 @@ class Extraction:
     may lack their final modes.
     """
 
-    def __init__(
-        self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None
-    ) -> None:
+    def __init__(self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None) -> None:
         self._placement = Placement(target, max_bytes=max_bytes, max_entries=max_entries, rules=rules)
         self._gunzip = Gunzip()
         self._reader = TarReader()

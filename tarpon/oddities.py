@@ -38,7 +38,7 @@ class Odd(enum.StrEnum):
 
     @property
     def was_chosen(self) -> bool:
-        """Whether this follows from what the user asked for, or leaves nothing of the content out."""
+        """Whether this follows from what the user asked for, or concerns no entry's name or content."""
         return self in _CHOSEN
 
 
@@ -70,11 +70,6 @@ class Oddities(msgspec.Struct, kw_only=True):
         self.counts.update(others.counts)
         for each in others.named[: MAX_NAMED - len(self.named)]:
             self.named.append(msgspec.structs.replace(each, execution=execution))
-
-    @property
-    def are_incomplete(self) -> bool:
-        """Whether something could not be had that nobody has given up by choice."""
-        return any(count and not code.was_chosen for code, count in self.counts.items())
 
 
 class CannotHave(Exception):

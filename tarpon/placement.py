@@ -42,9 +42,7 @@ class Placement:
     take it. What has been written until then stays.
     """
 
-    def __init__(
-        self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None
-    ) -> None:
+    def __init__(self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None) -> None:
         self.announced = Announced(max_bytes=max_bytes, max_entries=max_entries)
         self.oddities = Oddities()
         self.files = 0
@@ -150,9 +148,7 @@ class Placement:
         self._target.remove(self._parts)
         self.oddities.add(Odd.FILE_TOO_LARGE, self._parts, "the file system has no files of this size")
 
-    def _settle(
-        self, descriptor: int, parts: Parts, permissions: int, mtime_ns: int, attributes: Attributes
-    ) -> None:
+    def _settle(self, descriptor: int, parts: Parts, permissions: int, mtime_ns: int, attributes: Attributes) -> None:
         problem = set_metadata(descriptor, permissions, mtime_ns)
         if problem and not self.oddities.counts[Odd.METADATA_NOT_KEPT]:
             self.oddities.add(Odd.METADATA_NOT_KEPT, parts, f"the file system does not keep the {problem} of files")

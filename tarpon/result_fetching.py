@@ -10,10 +10,12 @@ import msgspec
 from shared.errors import Damaged, DigestMismatch
 from shared.rest import ResultParams
 from tarpon.download import Download, Renew, archive_of, in_thread, made_in_thread
-from tarpon.extract import Extraction
+from tarpon.extract import Extracted, Extraction
 from tarpon.links import files_behind
+from tarpon.oddities import Oddities
 from tarpon.part_file import PartFile
 from tarpon.placement import Placement
+from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import (
     ENTRIES_AT_ONCE,
     UNANNOUNCED_BYTES,
@@ -36,6 +38,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     renew: Renew
     on_bytes: OnBytes
     connections: int = CONNECTIONS
+    rules: PlacementRules = msgspec.field(default_factory=PlacementRules)
 
 
 class Picked(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,14 +46,15 @@ class Picked(msgspec.Struct, frozen=True, kw_only=True):
 
     files: int = 0
     raw_bytes: int = 0
+    oddities: Oddities = msgspec.field(default_factory=Oddities)
 
 
-async def fetch_whole(source: Source, target: Path) -> None:
+async def fetch_whole(source: Source, target: Path) -> Extracted:
     """Extract the result as it arrives. Raises as Download.into and Extraction do."""
     params = source.params
     max_bytes, max_entries = _bounds(params)
     sink = await made_in_thread(
-        lambda: Extraction(target, max_bytes=max_bytes, max_entries=max_entries), Extraction.abort
+        lambda: Extraction(target, max_bytes=max_bytes, max_entries=max_entries, rules=source.rules), Extraction.abort
     )
     download = Download(
         archive_of(source.session, params, renew=source.renew),
@@ -59,6 +63,7 @@ async def fetch_whole(source: Source, target: Path) -> None:
         connections=source.connections,
     )
     await download.into(sink)
+    return sink.extracted
 
 
 async def fetch_archive(source: Source, file: PartFile) -> None:
@@ -112,17 +117,13 @@ async def fetch_paths(
             return Picked()
         max_bytes, max_entries = _bounds(params)
         placement = await made_in_thread(
-            lambda: Placement(target, max_bytes=max_bytes, max_entries=max_entries), Placement.abort
+            lambda: Placement(target, max_bytes=max_bytes, max_entries=max_entries, rules=source.rules), Placement.abort
         )
         try:
             await _place(contents, members, placement, source.on_bytes)
         finally:
             await in_thread(placement.abort)
-    files = sum(member.kind in _FILES for member in members)
-    return Picked(files=files, raw_bytes=placement.raw_bytes)
-
-
-_FILES = frozenset({MemberKind.FILE, MemberKind.HARD_LINK})
+    return Picked(files=placement.files, raw_bytes=placement.announced.raw_bytes, oddities=placement.oddities)
 
 
 async def _place(contents: Contents, members: Sequence[Member], placement: Placement, on_bytes: OnBytes) -> None:

@@ -17,8 +17,11 @@ from shared.errors import InvalidInput
 from shared.jobspec import JobView
 from shared.rest import ResultParams
 from tarpon.client import Client
+from tarpon.extract import Extracted
+from tarpon.oddities import Oddities
 from tarpon.offered_results import is_without_publisher, offered, renewer
 from tarpon.part_file import PartFile
+from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import OnBytes
 from tarpon.result_fetching import Picked, Source, fetch_archive, fetch_paths, fetch_whole
 from tarpon.result_folders import (
@@ -46,14 +49,17 @@ AT_ONCE = 4
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """What get_results did; without a folder where the job has no publisher and so nothing to get.
 
-    `count` is the number of results. Where paths were asked for, `files` is the number of files; `size_bytes` is what
-    was fetched.
+    `count` is the number of results, `files` the number of files that are there now (of archives that are kept: 0), and
+    `size_bytes` what was fetched. `oddities` tells what is not there as it is in the results, and `left_out_count` how
+    many entries the results themselves lack the content of.
     """
 
     folder: Path | None
     count: int = 0
     size_bytes: int = 0
     files: int = 0
+    left_out_count: int = 0
+    oddities: Oddities = msgspec.field(default_factory=Oddities)
 
 
 class OnProgress(Protocol):
@@ -71,6 +77,7 @@ async def get_results(
     partition: int | None = None,
     execution_id: str = "",
     namespace: str = "",
+    rules: PlacementRules | None = None,
     on_progress: OnProgress | None = None,
 ) -> Fetched:
     """Download, verify and extract the results of `job`, or what is below `paths` in them.
@@ -81,7 +88,8 @@ async def get_results(
     tree, in which `stdout` of partition 0 is `stdout.0`. `partition` and `execution_id` choose one result. `raw` keeps
     the archives, as `raw/<job id>_<execution id>.tar.gz`.
 
-    Nothing that exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
+    What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
+    exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
     part that has arrived stays and the next call goes on from there. Raises JobNotEnded, NoResults, NotFound,
     FileNotInResult, ResultsInTheWay, ResultsNotMerged, AlreadyFetching, InvalidInput, DownloadFailed, Damaged and
     CannotExtract, beside what the client raises.
@@ -102,22 +110,29 @@ async def get_results(
                 renew=renewer(client, job, params, namespace=namespace),
                 on_bytes=progress.of(params),
                 connections=max(1, CONNECTIONS // min(AT_ONCE, len(results))),
+                rules=rules or PlacementRules(),
             )
             for params in results
         ]
         getting = _Getting(job, view, folder, sources, merge=merge and len(results) > 1)
-        files = 0
         if raw:
             await getting.archives()
         elif selection is None:
             await getting.whole()
         else:
-            files = await getting.paths(selection)
-    return Fetched(folder=folder, count=len(results), size_bytes=progress.total_bytes, files=files)
+            await getting.paths(selection)
+    return Fetched(
+        folder=folder,
+        count=len(results),
+        size_bytes=progress.total_bytes,
+        files=getting.files,
+        left_out_count=sum(each.left_out_count for each in results),
+        oddities=getting.oddities,
+    )
 
 
 class _Getting:
-    """The ways to get results into `folder`."""
+    """The ways to get results into `folder`. `files` are there afterwards, and `oddities` are what is not."""
 
     def __init__(self, job: str, view: JobView, folder: Path, sources: Sequence[Source], *, merge: bool) -> None:
         self._job = job
@@ -125,6 +140,8 @@ class _Getting:
         self._folder = folder
         self._sources = sources
         self._merge = merge
+        self.files = 0
+        self.oddities = Oddities()
 
     def __repr__(self) -> str:
         return f"<_Getting {len(self._sources)} results into {self._folder}>"
@@ -153,7 +170,8 @@ class _Getting:
         async with staging_in(self._folder) as staging:
 
             async def fetch(source: Source) -> None:
-                await fetch_whole(source, staging / source.params.execution_id)
+                execution = source.params.execution_id
+                self._add(execution, await fetch_whole(source, staging / execution))
 
             await pipelined(self._sources, fetch, at_once=AT_ONCE)
             staged = [staging / each.params.execution_id for each in self._sources]
@@ -163,11 +181,10 @@ class _Getting:
             else:
                 await _in_thread(put_in_place, self._folder, staged, places)
 
-    async def paths(self, selection: Selection) -> int:
-        """How many files were taken. A path must match in one of the results."""
+    async def paths(self, selection: Selection) -> None:
+        """A path must match in one of the results."""
         places = dict(zip([each.params.execution_id for each in self._sources], self._places(), strict=True))
         alone = len(self._sources) == 1
-        picked: list[Picked] = []
         async with staging_in(self._folder) as staging:
 
             async def fetch(source: Source) -> None:
@@ -179,7 +196,7 @@ class _Getting:
                     if not self._merge:
                         check_room(self._folder, places[execution], members)
 
-                picked.append(await fetch_paths(source, selection, staging / execution, check))
+                self._add(execution, await fetch_paths(source, selection, staging / execution, check))
 
             await pipelined(self._sources, fetch, at_once=AT_ONCE)
             selection.check(self._job)
@@ -190,7 +207,10 @@ class _Getting:
                 await _in_thread(merge_in_place, self._folder, [merged], [self._folder])
             else:
                 await _in_thread(merge_in_place, self._folder, staged, [places[each] for each in found])
-        return sum(each.files for each in picked)
+
+    def _add(self, execution: str, placed: Extracted | Picked) -> None:
+        self.files += placed.files
+        self.oddities.extend(placed.oddities, execution=execution)
 
     async def _merged(self, staging: Path, staged: Sequence[Path]) -> Path:
         partitions = {each.params.execution_id: str(each.params.partition_index) for each in self._sources}

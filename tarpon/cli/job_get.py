@@ -8,14 +8,18 @@ import click
 
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
-from tarpon.cli.result_options import execution_option, job_and_paths, partition_option
+from tarpon.cli.outcomes import EXIT_CODES_HELP
+from tarpon.cli.output import output_option, printable
+from tarpon.cli.placement_options import placement_options
+from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, strict_option
 
 if TYPE_CHECKING:
     from tarpon.client import Client
+    from tarpon.placement_rules import PlacementRules
     from tarpon.results import Fetched
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, epilog=EXIT_CODES_HELP)
 @job_argument
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option(
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
     "--raw", is_flag=True, help="Keep the archives as they are, in the folder raw/; go on with what is there."
 )
 @click.option("--merge", is_flag=True, help="Put several results into one tree; stdout of part 0 is stdout.0 there.")
+@placement_options
+@strict_option
+@output_option
 @partition_option
 @execution_option
 @namespace_option
@@ -39,6 +46,9 @@ async def get(
     output_dir: Path | None,
     raw: bool,
     merge: bool,
+    rules: "PlacementRules",
+    strict: bool,
+    output: str,
     partition: int | None,
     execution_id: str,
     namespace: str,
@@ -46,7 +56,8 @@ async def get(
     """Download, verify and extract the results of a job.
 
     PATH is a file or a directory of the results, or a pattern such as 'outputs/*.csv', where * also stands for
-    slashes; no more is fetched than holds these. JOB/PATH may be written too.
+    slashes; no more is fetched than holds these. JOB/PATH may be written too. What the folder's file system cannot
+    have is left out and told, and the exit code is 5 then.
     """
     job, paths = await job_and_paths(client, job, paths, namespace=namespace)
     await download(
@@ -56,6 +67,9 @@ async def get(
         output_dir=output_dir,
         raw=raw,
         merge=merge,
+        rules=rules,
+        strict=strict,
+        output=output,
         partition=partition,
         execution_id=execution_id,
         namespace=namespace,
@@ -70,11 +84,14 @@ async def download(
     output_dir: Path | None = None,
     raw: bool = False,
     merge: bool = False,
+    rules: "PlacementRules | None" = None,
+    strict: bool = False,
+    output: str = "table",
     partition: int | None = None,
     execution_id: str = "",
     namespace: str = "",
 ) -> None:
-    """Raises what tarpon.results.get_results raises."""
+    """Raises what tarpon.results.get_results raises, ResultsIncomplete and ResultsNotWhole."""
     from tarpon.cli.progress import DownloadLine
     from tarpon.results import get_results
 
@@ -88,6 +105,7 @@ async def download(
             output_dir=output_dir,
             raw=raw,
             merge=merge,
+            rules=rules,
             partition=partition,
             execution_id=execution_id,
             namespace=namespace,
@@ -95,19 +113,36 @@ async def download(
         )
     finally:
         line.end()
+    _tell(fetched, job, output, raw=raw, paths=paths)
+    from tarpon.cli import odd_entries
+
+    odd_entries.check(fetched, job, strict=strict)
+
+
+def _tell(fetched: "Fetched", job: str, output: str, *, raw: bool, paths: Sequence[str]) -> None:
+    from tarpon.cli import odd_entries
+    from tarpon.cli.output import show
+
     if fetched.folder is None:
         click.echo("No results found: the job has no publisher.", err=True)
         click.echo(f"What its task wrote: tarpon job logs {job}", err=True)
-        return
-    click.echo(_told(fetched, raw=raw, paths=paths), err=True)
-    click.echo(f"Results for job '{job}' have been written to...\n{fetched.folder}")
+    else:
+        click.echo(_summary(fetched, raw=raw, paths=paths), err=True)
+    if fetched.left_out_count:
+        click.echo(f"Warning: {odd_entries.not_whole(fetched.left_out_count, job)}", err=True)
+    for told in odd_entries.told(fetched.oddities):
+        click.echo(f"Warning: {printable(told)}", err=True)
+    if output != "table":
+        show(odd_entries.report(fetched, job), output, str)
+    elif fetched.folder is not None:
+        click.echo(f"Results for job '{job}' have been written to...\n{fetched.folder}")
 
 
-def _told(fetched: "Fetched", *, raw: bool, paths: Sequence[str]) -> str:
+def _summary(fetched: "Fetched", *, raw: bool, paths: Sequence[str]) -> str:
+    from tarpon.cli.job_text import counted_in_words
     from tarpon.cli.output import size
 
-    what, count = "archive" if raw else "result", fetched.count
-    if paths:
-        what, count = "file", fetched.files
-    plural = "" if count == 1 else "s"
-    return f"{count} {what}{plural}, {size(fetched.size_bytes)} downloaded and verified."
+    files = counted_in_words(fetched.files, "file")
+    results = counted_in_words(fetched.count, "archive" if raw else "result")
+    what = files if paths else results if raw else f"{results} with {files}"
+    return f"{what}, {size(fetched.size_bytes)} downloaded and verified."

@@ -17,6 +17,7 @@ from tarpon.cli.job_get import download
 from tarpon.cli.job_logs import show_logs
 from tarpon.cli.job_watching import Watched, advise, goes_on, refuse_failure, watched
 from tarpon.cli.job_yaml import job_yaml
+from tarpon.cli.odd_entries import ResultsNotWhole, not_whole
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.output import lasting, printable
 from tarpon.cli.progress import EventLines
@@ -106,8 +107,13 @@ class JobRun:
         click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions)}", err=True)
         advise("see the details", "describe", self.job_id)
         if self._options.get:
-            await download(client, self.job_id)
-        elif ended.tasks and ended.task.publisher.type not in NO_PUBLISHERS:
+            await download(client, self.job_id, strict=self._options.strict)
+            return
+        if ended.left_out_count:
+            click.echo(f"Warning: {not_whole(ended.left_out_count, self.job_id)}", err=True)
+            if self._options.strict:
+                raise ResultsNotWhole(self.job_id)
+        if ended.tasks and ended.task.publisher.type not in NO_PUBLISHERS:
             advise("get the results", "get", self.job_id)
 
 

@@ -19,7 +19,7 @@ def jobs_table(jobs: Sequence[JobView], now: datetime, *, with_namespace: bool =
             short(job.id),
             job.tasks[0].engine.type if job.tasks else "",
             job.type,
-            job.state.state_type,
+            _state(job),
             *([job.namespace] if with_namespace else []),
             "" if job.name == job.id else job.name,
         ]
@@ -27,6 +27,12 @@ def jobs_table(jobs: Sequence[JobView], now: datetime, *, with_namespace: bool =
     ]
     namespace = ["NAMESPACE"] if with_namespace else []
     return table(["CREATED", "ID", "ENGINE", "TYPE", "STATE", *namespace, "NAME"], rows)
+
+
+def _state(job: JobView) -> str:
+    """With a mark where the results are not whole."""
+    state = job.state.state_type
+    return f"{state} ({job.left_out_count:,} left out)" if job.left_out_count else state
 
 
 def versions_table(versions: Sequence[JobView], now: datetime) -> str:
@@ -72,7 +78,7 @@ def description(described: JobResponse, now: datetime) -> str:
         "Name": job.name,
         "Namespace": job.namespace,
         "Type": job.type,
-        "State": job.state.state_type,
+        "State": _state(job),
         "Message": job.state.message,
         "Count": "" if job.count is None else str(job.count),
         "Version": str(job.version),
@@ -105,6 +111,8 @@ def _published(executions: Sequence[ExecutionView]) -> Iterator[str]:
 
 
 def _about(params: PublishedParams) -> Iterator[str]:
+    if params.left_out_count:
+        yield f"not whole: {counted_in_words(params.left_out_count, 'entry')} could not be read, or not as they were"
     yield f"{size(params.size)} in {params.entries:,} entries, {size(params.raw_size)} unpacked"
     if params.publish_seconds > 0:
         rate = f"{size(params.size / params.publish_seconds)}/s"

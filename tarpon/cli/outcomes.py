@@ -14,6 +14,8 @@ class Exit(enum.IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     STOPPED = 4
+    INCOMPLETE = 5
+    NOT_WHOLE = 6
     INTERRUPTED = 130
 
 
@@ -25,6 +27,9 @@ Exit codes:
     2  wrong usage, configuration or job file
     3  no orchestrator can be reached
     4  the job was stopped
+    5  of `job get` and `job run --get`: the folder's file system cannot have
+       some entries of the results; all others are there
+    6  with --strict: the results are not whole
   130  interrupted
 """
 

@@ -78,6 +78,8 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
 def _exit_code(error: TarponError) -> int:
     if isinstance(error, JobStopped):
         return Exit.STOPPED
+    if error.code in _ABOUT_RESULTS:
+        return _ABOUT_RESULTS[error.code]
     if isinstance(error, OrchestratorUnreachable) or error.code == "NotAnOrchestrator":
         return Exit.UNREACHABLE
     if isinstance(error, InvalidInput) or (isinstance(error, RemoteError) and error.remote_code in _BAD_JOB_FILE):
@@ -85,6 +87,7 @@ def _exit_code(error: TarponError) -> int:
     return Exit.FAILED
 
 
+_ABOUT_RESULTS = {"ResultsIncomplete": Exit.INCOMPLETE, "ResultsNotWhole": Exit.NOT_WHOLE}
 _BAD_JOB_FILE = frozenset({"InvalidJob", "InvalidDocument"})
 
 

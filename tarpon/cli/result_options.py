@@ -23,6 +23,10 @@ execution_option = click.option(
     help="The result of this execution, or beginning of an id.",
 )
 
+strict_option = click.option(
+    "--strict", is_flag=True, help="Exit with 6 where the results are not whole; they are there all the same."
+)
+
 _NOT_FOUND = 404
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from tarpon.cli.result_options import strict_option
+
 
 class RunOptions(NamedTuple):
     """What to do with a job besides submitting it; `wait_seconds` is None where only the job's end ends the wait."""
@@ -18,6 +20,7 @@ class RunOptions(NamedTuple):
     force: bool = False
     exit_zero: bool = False
     dry_run: bool = False
+    strict: bool = False
 
 
 _OPTIONS = (
@@ -34,6 +37,7 @@ _OPTIONS = (
     click.option("--get", is_flag=True, help="Download the results when the job has completed."),
     click.option("--force", is_flag=True, help="Run the job again even if it has not changed."),
     click.option("--exit-zero", is_flag=True, help="Exit with 0 also when the job failed or was stopped."),
+    strict_option,
     click.option("--dry-run", is_flag=True, help="Print the job as YAML for `tarpon job run`, and submit nothing."),
 )
 

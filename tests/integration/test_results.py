@@ -2,8 +2,11 @@
 
 import asyncio
 import gzip
+import io
+import json
 import random
 import sys
+import tarfile
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -12,11 +15,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 import tarpon
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, InvalidInput, NoResults
-from shared.jobspec import JobView, ResultPath, SpecConfig, StateView, Task
+from shared.jobspec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
 from shared.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
+from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths
 from tarpon.download import made_in_thread
 from tarpon.result_files import list_files, read_file
@@ -47,7 +52,7 @@ VIEW = JobView(
 
 
 @asynccontextmanager
-async def offering(make: Callable[[], Sequence[ResultParams]]) -> AsyncIterator[tarpon.Client]:
+async def offering(make: Callable[[], Sequence[ResultParams]], view: JobView = VIEW) -> AsyncIterator[tarpon.Client]:
     """An orchestrator with one job, whose results are made each time that they are asked for."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -56,7 +61,7 @@ async def offering(make: Callable[[], Sequence[ResultParams]]) -> AsyncIterator[
         if known and request.path.endswith("/results"):
             body = Page(items=tuple(ResultItem(params=each) for each in make()))
         elif known:
-            body = JobResponse(job=VIEW)
+            body = JobResponse(job=view)
         data = msgspec.json.encode(body)
         return web.Response(body=data, status=200 if known else 404, content_type="application/json")
 
@@ -111,7 +116,7 @@ async def test_progress_goes_to_the_total_of_all_results(parts: list[Stored], tm
             client, JOB, output_dir=tmp_path, on_progress=lambda done, total: seen.append((done, total))
         )
     total_bytes = sum(len(part.archive) for part in parts)
-    assert fetched == Fetched(folder=tmp_path, count=2, size_bytes=total_bytes)
+    assert fetched == Fetched(folder=tmp_path, count=2, size_bytes=total_bytes, files=6)
     assert seen[-1] == (total_bytes, total_bytes)
     assert (tmp_path / "e-1" / "stdout").read_text() == "part b\n"
 
@@ -298,6 +303,84 @@ async def test_a_raw_download_goes_on_after_its_process_was_killed(
         assert between.ranges[5:] == [f"bytes={4 * RANGE_BYTES}-{len(large.archive) - 1}"]
     assert names(tmp_path) == ["raw", "raw/j-1_e-0.tar.gz"]
     assert (tmp_path / "raw" / "j-1_e-0.tar.gz").read_bytes() == large.archive
+
+
+@pytest.fixture
+def odd_result(s3_server: S3Server, bucket: str) -> Stored:
+    """With a name that no file system here has, and a link that leads out of it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, link in (("stdout", ""), ("n" * 300, ""), ("python3", "/usr/bin/python3")):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = (tarfile.SYMTYPE, link) if link else (tarfile.REGTYPE, "")
+            archive.addfile(entry)
+    return Stored(s3_server, bucket, buffer.getvalue(), entries=3, raw_size=0)
+
+
+async def tarpon_command(client: tarpon.Client, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tarpon",
+        *arguments,
+        "--api-host",
+        client.url,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, told = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), told.decode()
+
+
+@pytest.mark.parametrize("paths", [(), ("*",)], ids=["all", "paths"])
+async def test_odd_entries_are_named_with_codes_and_the_rest_is_there(
+    odd_result: Stored, tmp_path: Path, paths: tuple[str, ...]
+) -> None:
+    async with offering(lambda: params([odd_result])) as client:
+        into = ["--output-dir", str(tmp_path), "--output", "json"]
+        code, out, told = await tarpon_command(client, "job", "get", JOB, *paths, *into)
+    assert code == Exit.INCOMPLETE
+    report = json.loads(out)
+    assert {(each["Code"], each["Path"], each["ExecutionID"]) for each in report["Odd"]} == {
+        ("NameImpossible", "n" * 300, "e-0"),
+        ("LinkLeavesResult", "python3", "e-0"),
+    }
+    assert report["OddCounts"] == {"NameImpossible": 1, "LinkLeavesResult": 1}
+    assert (report["Files"], report["Folder"]) == (1, str(tmp_path))
+    assert "[ResultsIncomplete]" in told
+    assert "'python3' [LinkLeavesResult]" in told
+    assert names(tmp_path) == ["stdout"]
+
+
+async def test_links_that_leave_can_be_refused_or_kept(odd_result: Stored, tmp_path: Path) -> None:
+    async with offering(lambda: params([odd_result])) as client:
+        get = ["job", "get", JOB, "--output-dir", str(tmp_path)]
+        code, _, told = await tarpon_command(client, *get, "--links", "refuse")
+        assert (code, names(tmp_path)) == (Exit.FAILED, [])
+        assert "[UnsafeArchive]" in told
+        await tarpon_command(client, *get, "--links", "keep-text")
+    assert (tmp_path / "python3").readlink() == Path("/usr/bin/python3")
+
+
+async def test_a_result_that_is_not_whole_is_told_and_strict_gives_its_own_exit_code(
+    parts: list[Stored], tmp_path: Path
+) -> None:
+    (tmp_path / "again").mkdir()
+    view = replace(VIEW, state=replace(VIEW.state, details={LEFT_OUT_COUNT: "3"}))
+    async with offering(lambda: [replace(each, left_out_count=3) for each in params(parts[:1])], view) as client:
+        get = ["job", "get", JOB, "stdout", "--output-dir"]
+        code, _, told = await tarpon_command(client, *get, str(tmp_path))
+        assert code == Exit.OK
+        assert "not whole" in told
+        assert "3 entries" in told
+        code, out, told = await tarpon_command(client, *get, str(tmp_path / "again"), "--strict", "--output", "json")
+        assert (code, json.loads(out)["LeftOutCount"]) == (Exit.NOT_WHOLE, 3)
+        assert (tmp_path / "again" / "stdout").exists()
+        assert (await client.get(JOB)).left_out_count == 3
+        fetched = await get_results(client, JOB, paths=["outputs/a"], output_dir=tmp_path)
+    assert fetched.left_out_count == 3
 
 
 async def test_archives_that_are_kept_can_neither_be_merged_nor_cut(parts: list[Stored], tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
 """What fits on a terminal, and what never gets there."""
 
 import io
+from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import NotFound
+from shared.jobspec import LEFT_OUT_COUNT, JobView, StateView
+from shared.rest import JobResponse
 from tarpon.cli import output
+from tarpon.cli.job_text import description, jobs_table
 from tarpon.cli.outcomes import show_error
 from tarpon.cli.output import pairs, table
 
@@ -55,3 +60,21 @@ def test_no_error_can_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_width_of_what_is_no_terminal_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", io.StringIO())
     assert output.terminal_width() == 0
+
+
+def test_a_job_whose_results_are_not_whole_is_marked() -> None:
+    job = JobView(
+        id="j-1",
+        name="j-1",
+        type="batch",
+        state=StateView(state_type="Completed", details={LEFT_OUT_COUNT: "1200"}),
+        version=1,
+        revision=1,
+        create_time=0,
+        modify_time=0,
+    )
+    now = datetime(2023, 11, 14, 12, tzinfo=UTC)
+    assert "Completed (1,200 left out)" in jobs_table([job], now)
+    assert "Completed (1,200 left out)" in description(JobResponse(job=job), now)
+    whole = replace(job, state=StateView(state_type="Completed"))
+    assert "left out" not in jobs_table([whole], now)

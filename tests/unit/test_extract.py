@@ -5,6 +5,7 @@ import io
 import os
 import random
 import stat
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
 from tarpon.extract import Extracted, Extraction, extract
+from tarpon.oddities import MAX_NAMED, Odd, Oddities
 from tarpon.placement import NoSpaceForResult
-from tarpon.placement_rules import LinkRule, PlacementRules
+from tarpon.placement_rules import LinkRule, PlacementRules, own_umask
 from tests.archives import TIME, packed, plant, tree
 
 Entry = tuple[str, dict[str, Any], bytes]
@@ -57,9 +59,7 @@ def gzipped(*entries: Entry) -> bytes:
     return gzip.compress(tar_of(*entries))
 
 
-def unpack(
-    data: bytes, target: Path, *, max_bytes: int = 10**6, max_entries: int = 100, **rules: Any
-) -> Extracted:
+def unpack(data: bytes, target: Path, *, max_bytes: int = 10**6, max_entries: int = 100, **rules: Any) -> Extracted:
     """With links that leave refused and the modes of the archive, unless the rules say something else."""
     chosen = PlacementRules(**{"links": LinkRule.REFUSE, "umask": 0, **rules})
     return extract(io.BytesIO(data), target, max_bytes=max_bytes, max_entries=max_entries, rules=chosen)
@@ -202,48 +202,230 @@ def test_a_later_member_of_the_same_name_replaces_the_earlier(tmp_path: Path) ->
     assert ((tmp_path / "f").read_bytes(), (tmp_path / "l").read_bytes()) == (b"new", b"file")
 
 
-@pytest.mark.parametrize(
-    "entries",
-    [
-        [file("/absolute", b"x")],
-        [file("../escaped", b"x")],
-        [file("a/../../escaped", b"x")],
-        [folder("a/..")],
-        [symlink("l", "/etc/passwd")],
-        [symlink("l", "..")],
-        [symlink("l", "../escaped")],
-        [folder("d"), symlink("d/l", "../../escaped")],
-        [folder("d"), symlink("l", "d/../../escaped")],
-        [folder("a/b"), symlink("s", "a/b"), symlink("l", "s/../../..")],
-        [symlink("a", "."), symlink("b", "a/..")],
-        [symlink("l", "d"), file("l/through", b"x")],
-        [folder("d"), symlink("l", "d"), file("l/through", b"x")],
-        [folder("d"), symlink("l", "d"), folder("l")],
-        [folder("d"), symlink("l", "d"), folder("l/e")],
-        [folder("d"), symlink("l", "d"), symlink("l/e", "f")],
-        [folder("d"), file("d/f"), symlink("l", "d"), hard_link("h", "l/f")],
-        [folder("d"), file("f"), symlink("l", "d"), hard_link("l/h", "f")],
-        [hard_link("h", "/etc/passwd")],
-        [hard_link("h", "../escaped")],
-        [hard_link("h", ".")],
-        [folder("d"), hard_link("h", "d")],
-        [folder("d/e"), symlink("d/e/l", "../../x"), hard_link("h", "d/e/l")],
-        [("fifo", {"type": tarfile.FIFOTYPE}, b"")],
-        [("device", {"type": tarfile.CHRTYPE}, b"")],
-        [("device", {"type": tarfile.BLKTYPE}, b"")],
-        [file(".", b"x")],
-        [symlink("./", "x")],
-        [file("zero", pax_headers={"path": "a\x00b"})],
-        [("l", {"type": tarfile.SYMTYPE, "pax_headers": {"linkpath": "a\x00b"}}, b"")],
-    ],
-    ids=lambda entries: " ".join(f"{name}>{fields.get('linkname', '')}".strip(">") for name, fields, _ in entries),
-)
+ESCAPES: list[list[Entry]] = [
+    [file("/absolute", b"x")],
+    [file("../escaped", b"x")],
+    [file("a/../../escaped", b"x")],
+    [folder("a/..")],
+    [symlink("l", "/etc/passwd")],
+    [symlink("l", "..")],
+    [symlink("l", "../escaped")],
+    [folder("d"), symlink("d/l", "../../escaped")],
+    [folder("d"), symlink("l", "d/../../escaped")],
+    [folder("a/b"), symlink("s", "a/b"), symlink("l", "s/../../..")],
+    [symlink("a", "."), symlink("b", "a/..")],
+    [symlink("l", "d"), file("l/through", b"x")],
+    [folder("d"), symlink("l", "d"), file("l/through", b"x")],
+    [folder("d"), symlink("l", "d"), folder("l")],
+    [folder("d"), symlink("l", "d"), folder("l/e")],
+    [folder("d"), symlink("l", "d"), symlink("l/e", "f")],
+    [folder("d"), file("d/f"), symlink("l", "d"), hard_link("h", "l/f")],
+    [folder("d"), file("f"), symlink("l", "d"), hard_link("l/h", "f")],
+    [hard_link("h", "/etc/passwd")],
+    [hard_link("h", "../escaped")],
+    [hard_link("h", ".")],
+    [folder("d"), hard_link("h", "d")],
+    [folder("d/e"), symlink("d/e/l", "../../x"), hard_link("h", "d/e/l")],
+    [("fifo", {"type": tarfile.FIFOTYPE}, b"")],
+    [("device", {"type": tarfile.CHRTYPE}, b"")],
+    [("device", {"type": tarfile.BLKTYPE}, b"")],
+    [file(".", b"x")],
+    [symlink("./", "x")],
+    [file("zero", pax_headers={"path": "a\x00b"})],
+    [("l", {"type": tarfile.SYMTYPE, "pax_headers": {"linkpath": "a\x00b"}}, b"")],
+]
+
+
+def told(entries: list[Entry]) -> str:
+    return " ".join(f"{name}>{fields.get('linkname', '')}".strip(">") for name, fields, _ in entries)
+
+
+@pytest.mark.parametrize("entries", ESCAPES, ids=told)
 def test_what_could_leave_the_target_is_refused(tmp_path: Path, entries: list[Entry]) -> None:
     (tmp_path / "escaped").write_bytes(b"untouched")
     with pytest.raises(UnsafeArchive):
         unpack(gzipped(*entries), tmp_path / "out")
     assert (tmp_path / "escaped").read_bytes() == b"untouched"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["escaped", "out"]
+
+
+@pytest.mark.parametrize("links", [LinkRule.SKIP, LinkRule.KEEP_TEXT])
+@pytest.mark.parametrize("entries", ESCAPES, ids=told)
+def test_whatever_becomes_of_links_nothing_is_written_through_them(
+    tmp_path: Path, entries: list[Entry], links: LinkRule
+) -> None:
+    more = [file(f"{entries[-1][0].strip('/.') or 'x'}/below", b"x"), hard_link("again", entries[-1][0])]
+    for number, tail in enumerate(([], more[:1], more[1:])):
+        root = tmp_path / str(number)
+        root.mkdir()
+        (root / "escaped").write_bytes(b"untouched")
+        with suppress(UnsafeArchive, ArchiveDamaged, CannotExtract):
+            unpack(gzipped(*entries, *tail), root / "out", links=links)
+        assert (root / "escaped").read_bytes() == b"untouched"
+        assert sorted(path.name for path in root.iterdir()) == ["escaped", "out"]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+VENV = [folder("bin"), symlink("bin/python3", "/usr/bin/python3"), symlink("bin/python", "python3"), file("cfg", b"x")]
+
+
+def test_a_link_that_leaves_is_left_out_and_told_and_the_rest_is_there(tmp_path: Path) -> None:
+    extracted = extract(io.BytesIO(gzipped(*VENV)), tmp_path, max_bytes=100, max_entries=10)
+    assert (tmp_path / "bin" / "python").readlink() == Path("python3")
+    assert not os.path.lexists(tmp_path / "bin" / "python3")
+    assert (tmp_path / "cfg").read_bytes() == b"x"
+    (odd,) = extracted.oddities.named
+    assert (odd.code, odd.path) == (Odd.LINK_LEAVES_RESULT, "bin/python3")
+    assert "/usr/bin/python3" in odd.detail
+
+
+def test_links_can_be_kept_as_they_stand_and_are_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    unpack(gzipped(*VENV), tmp_path / "out", links=LinkRule.KEEP_TEXT)
+    assert (tmp_path / "out" / "bin" / "python3").readlink() == Path("/usr/bin/python3")
+    with pytest.raises(UnsafeArchive, match="write through"):
+        unpack(gzipped(symlink("l", "../outside"), file("l/f", b"x")), tmp_path / "through", links=LinkRule.KEEP_TEXT)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_the_umask_of_the_reader_counts(tmp_path: Path) -> None:
+    unpack(gzipped(file("f", mode=0o666), folder("d", mode=0o777), file("x", mode=0o4777)), tmp_path, umask=0o027)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "fdx"] == [0o640, 0o750, 0o750]
+
+
+def test_the_umask_is_that_of_the_process() -> None:
+    before = os.umask(0o031)
+    try:
+        assert PlacementRules().umask == own_umask() == 0o031
+    finally:
+        os.umask(before)
+
+
+def blocks(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 40_000)), max_size=8), st.integers(1, 9000))
+def test_content_with_holes_is_written_as_it_was(runs: list[tuple[bool, int]], portion: int) -> None:
+    content = b"".join((b"\x00" if is_hole else b"x") * size for is_hole, size in runs)
+    data = gzipped(file("f", content), file("g", content[::-1]))
+    with tempfile.TemporaryDirectory() as scratch:
+        with Extraction(Path(scratch, "out"), max_bytes=10**6, max_entries=10) as extraction:
+            for at in range(0, len(data), portion):
+                extraction.feed(data[at : at + portion])
+        assert Path(scratch, "out", "f").read_bytes() == content
+        assert Path(scratch, "out", "g").read_bytes() == content[::-1]
+
+
+def test_zeros_become_holes_again(tmp_path: Path) -> None:
+    content = b"a" + bytes(64 << 20) + b"b" + bytes(8 << 20)
+    unpack(gzip.compress(tar_of(file("f", b"shifted"), file("image", content)), 1), tmp_path, max_bytes=10**9)
+    assert (tmp_path / "image").read_bytes() == content
+    assert blocks(tmp_path / "image") <= 64 << 10
+
+
+ACL = b"\x02\x00\x00\x00" + b"".join(
+    struct.pack("<HHI", *entry)
+    for entry in [(1, 6, 2**32 - 1), (2, 4, 4242), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1)]
+)
+CAPABILITY = b"\x01\x00\x00\x02\x00\x20\x00\x00" + bytes(12)
+XATTRS = {
+    "user.note": "a=b\nc",
+    "user.empty": "",
+    "trusted.evil": "x",
+    "security.capability": CAPABILITY.decode("latin-1"),
+}
+
+
+def with_xattrs(name: str = "f") -> bytes:
+    """Made by hand, because Python's tarfile writes text only."""
+    records = b""
+    for key, value in {**XATTRS, "system.posix_acl_access": ACL.decode("latin-1")}.items():
+        body = b" SCHILY.xattr.%s=%s\n" % (key.encode(), value.encode("latin-1"))
+        size = next(n for n in range(len(body), len(body) + 9) if n == len(body) + len(str(n)))
+        records += str(size).encode() + body
+    header = tar_of(file("x", records, type=b"x"))
+    return gzip.compress(
+        header[: -(-(512 + len(records)) // 512) * 512] + tar_of(file(name, b"content"), file("plain"))
+    )
+
+
+@pytest.fixture
+def takes_xattrs(tmp_path: Path) -> Path:
+    (tmp_path / "probe").touch()
+    os.setxattr(tmp_path / "probe", "user.x", b"1")
+    return tmp_path
+
+
+def test_extended_attributes_are_restored_where_that_is_asked_for(takes_xattrs: Path) -> None:
+    extracted = unpack(with_xattrs(), takes_xattrs / "out", xattrs=True)
+    path = takes_xattrs / "out" / "f"
+    found = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+    assert found == {"user.note": b"a=b\nc", "user.empty": b"", "system.posix_acl_access": ACL}
+    assert os.listxattr(takes_xattrs / "out" / "plain") == []
+    (odd,) = extracted.oddities.named
+    assert (odd.code, odd.path, odd.detail) == (
+        Odd.ATTRIBUTES_NOT_RESTORED,
+        "f",
+        "trusted.evil, security.capability",
+    )
+
+
+def test_extended_attributes_are_told_where_nobody_asked_for_them(takes_xattrs: Path) -> None:
+    extracted = unpack(with_xattrs(), takes_xattrs / "out")
+    assert os.listxattr(takes_xattrs / "out" / "f") == []
+    (odd,) = extracted.oddities.named
+    assert (odd.code, odd.path) == (Odd.ATTRIBUTES_IGNORED, "f")
+    assert "user.note" in odd.detail
+
+
+def test_a_capability_is_restored_only_where_root_asks_for_it(takes_xattrs: Path) -> None:
+    unpack(with_xattrs(), takes_xattrs / "out", capabilities=True)
+    assert os.listxattr(takes_xattrs / "out" / "f") == ([] if os.geteuid() else ["security.capability"])
+
+
+def test_copies_of_linked_files_are_no_more_than_was_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    entries = [file("f", b"x" * 60), *(hard_link(f"h{number}", "f") for number in range(3))]
+    extracted = unpack(gzipped(*entries), tmp_path, max_bytes=130)
+    assert [odd.code for odd in extracted.oddities.named] == [
+        Odd.HARD_LINK_COPIED,
+        Odd.HARD_LINK_COPIED,
+        Odd.HARD_LINK_LEFT_OUT,
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "h0", "h1"]
+
+
+def test_a_file_that_is_too_large_for_the_file_system_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.pwrite
+
+    def limited(descriptor: int, data: memoryview, at: int) -> int:
+        if at + len(data) > 100:
+            raise OSError(27, "File too large")
+        return write(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", limited)
+    extracted = unpack(gzipped(file("a", b"x" * 101), file("b", b"y" * 100)), tmp_path)
+    assert [(odd.code, odd.path) for odd in extracted.oddities.named] == [(Odd.FILE_TOO_LARGE, "a")]
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_of_very_many_odd_entries_the_first_are_named_and_all_are_counted() -> None:
+    oddities = Oddities()
+    for number in range(MAX_NAMED + 5):
+        oddities.add(Odd.RENAMED, (str(number).encode(),))
+    both = Oddities()
+    both.extend(oddities, execution="e-1")
+    both.extend(oddities, execution="e-2")
+    assert len(both.named) == MAX_NAMED
+    assert both.counts[Odd.RENAMED] == 2 * (MAX_NAMED + 5)
+    assert both.named[0].execution == "e-1"
 
 
 def test_more_bytes_than_announced_are_refused_before_they_are_written(tmp_path: Path) -> None:
