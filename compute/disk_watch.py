@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from compute.mounts import mount_points_in
 from compute.workspace import Workspace
 
 LEAST_PAUSE_SECONDS = 1.0
@@ -54,7 +55,7 @@ async def _measured(workspace: Workspace) -> int:
 def disk_bytes(roots: tuple[Path, ...], unwanted: threading.Event) -> int:
     """What is allocated to all below `roots`; a file with several names counts once. Blocks until `unwanted` is set.
 
-    No link is followed and no other file system entered. What vanishes meanwhile, or may not be read, is left out.
+    No link is followed and no mount entered. What vanishes meanwhile, or may not be read, is left out.
     """
     total, seen = 0, set[tuple[int, int]]()
     for root in roots:
@@ -74,13 +75,14 @@ def _walk(root: Path) -> Iterator[os.stat_result]:
         device = root.lstat().st_dev
     except FileNotFoundError:
         return
+    mounted = mount_points_in(root)  # also of the same file system
     folders = [os.fspath(root)]
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     found = entry.stat(follow_symlinks=False)
-                    if found.st_dev == device:
+                    if found.st_dev == device and entry.path not in mounted:
                         yield found
                         if entry.is_dir(follow_symlinks=False):
                             folders.append(entry.path)

@@ -198,10 +198,11 @@ class Supervisor:
         if not execution.is_on_disk:
             execution.is_on_disk = True
             workspace.create(result_paths)
-        warnings = workspace.gather(result_paths)
+        gathered = workspace.gather(result_paths)
         files = workspace.short_outputs()
         fact = TaskEnded(output=workspace.read_output(exit_code, files), run_seconds=run_seconds)
-        ended = _moved(replace(execution.entry, warnings=warnings), Phase.ENDED, fact)
+        warned = replace(execution.entry, warnings=gathered.warnings, left_out_count=gathered.left_out_count)
+        ended = _moved(warned, Phase.ENDED, fact)
         self._journal.put(ended)
         if ended.publishes:
             contents = workspace.contents(*ended.ended)
@@ -322,7 +323,7 @@ def _published(entry: Entry, sent: Sent, upload: Upload, seconds: float) -> Outp
         parts=sent.parts,
         index_bytes=sent.index_bytes,
         index_sha256=sent.index_sha256,
-        left_out_count=sent.summary.left_out_count,
+        left_out_count=entry.left_out_count + sent.summary.left_out_count,
     )
 
 

@@ -73,6 +73,10 @@ class Executions:
         self._inventories += 1
         return self._inventories, tuple(self._held)
 
+    @property
+    def held(self) -> frozenset[ExecutionId]:
+        return frozenset(self._held)
+
     def activities(self) -> dict[Activity, int]:
         """How many are held, by what is done about each."""
         counts = dict.fromkeys(Activity, 0)

@@ -22,7 +22,7 @@ from compute.journal_entry import DamagedEntry, Entry, encode_entry
 from compute.journal_file import LEAST_REWRITTEN_BYTES, JournalFile, forgetting_line, line
 from compute.journal_reading import read_journal
 from compute.spare_folders import SpareFolders
-from compute.workspace import Workspace, remove_execution, remove_tree
+from compute.workspace import Workspace, remove_execution
 from compute.write_batches import WriteBatches
 from shared.aio import settled
 from shared.ids import ExecutionId, is_safe_id
@@ -99,7 +99,7 @@ class Journal:
         found.forget_earlier()
         for folder in sorted(self._root.iterdir()):
             if folder.name not in found.entries and is_safe_id(folder.name) and folder.is_dir():
-                remove_tree(folder)  # never started, or already forgotten
+                _remove(folder)  # never started, or already forgotten
         yield from found.damaged
         yield from list(found.entries.values())
 
@@ -141,12 +141,8 @@ class Journal:
     def _remove(self, execution_ids: Sequence[ExecutionId]) -> None:
         for execution_id in execution_ids:
             root = self._root / execution_id
-            try:
-                if not self._spares.keep(root):
-                    remove_execution(root)
-            except OSError as error:
-                told = "The folder of execution %s cannot be removed: %s"
-                _log.warning(told, execution_id, error, extra=about(execution=execution_id))
+            if not self._spares.keep(root):
+                _remove(root)
 
     def _close(self) -> None:
         self._thread.shutdown()
@@ -159,6 +155,14 @@ class Journal:
                 self._file.rewrite(map(_line, self._entries.values()))
             except OSError as error:
                 _log.warning("%r cannot be rewritten and goes on growing: %s", self._file, error)
+
+
+def _remove(root: Path) -> None:
+    try:
+        remove_execution(root)
+    except OSError as error:
+        told = "The folder of execution %s cannot be removed: %s"
+        _log.warning(told, root.name, error, extra=about(execution=ExecutionId(root.name)))
 
 
 def _line(entry: Entry) -> bytes:

@@ -35,7 +35,8 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """`boot_id` is the boot of the machine in which the result was written; empty if it has been synced.
 
-    `accepted_at` is told where the job is traced, seconds since 1970.
+    `warnings` and `left_out_count` are of what was found when the result was gathered. `accepted_at` is told where the
+    job is traced, seconds since 1970.
     """
 
     assignment: Assignment
@@ -43,6 +44,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     happenings: tuple[Happening, ...] = ()
     process: ProcessMark | None = None
     warnings: tuple[str, ...] = ()
+    left_out_count: int = 0
     boot_id: str = ""
     accepted_at: float = 0.0
     schema: int = 1

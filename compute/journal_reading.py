@@ -1,7 +1,7 @@
 """What an earlier process of this node wrote into its journal, and what of it cannot be read any more."""
 
+import contextlib
 import logging
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import msgspec
 from compute import private_file
 from compute.journal_entry import DamagedEntry, Entry, decode_entry
 from compute.journal_file import FORGOTTEN, Line
+from compute.removal import remove_tree
 from shared.ids import ExecutionId, is_safe_id
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ class JournalRead:
         for name, (why, content) in self._unreadable.items():
             aside = self._root.with_name(DAMAGED) / name
             private_file.make_folder(aside.parent)
-            shutil.rmtree(aside, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(aside)
             folder = self._root / name
             if folder.is_dir():
                 folder.rename(aside)

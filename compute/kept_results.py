@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from compute.journal import Journal
 from compute.journal_entry import Entry, Phase
+from compute.mounts import mounts_in
 from compute.process_mark import boot_id
 from shared.logs import about
 
@@ -31,6 +32,8 @@ def sync_results(journal: Journal) -> None:
             continue
         try:
             workspace = journal.workspace(entry)
+            if mounts_in(workspace.result):
+                continue  # what it shows may be gone after the machine's next start
             _sync_tree(workspace.result, but=workspace.folder)
             journal.put_through(replace(entry, boot_id=""))
         except OSError as error:

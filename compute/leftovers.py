@@ -4,10 +4,13 @@ The folders of executions that the journal does not know are removed by the jour
 """
 
 import logging
-from pathlib import Path
+import os
+from collections.abc import Collection
+from pathlib import Path, PurePath
 
-from compute.workspace import remove_tree
-from shared.ids import is_safe_id
+from compute.mounts import mounts_in
+from compute.removal import remove_tree
+from shared.ids import ExecutionId, is_safe_id
 
 _log = logging.getLogger(__name__)
 
@@ -16,6 +19,18 @@ DRAFTS = "*.new"
 """Files that were being written, as compute/private_file.py names them."""
 MOST_DAMAGED = 16
 """Of how many executions, the last ones, what could not be read is kept for a person to look at."""
+MOST_PROBLEMS = 10
+
+
+def problems(folder: Path, held: Collection[ExecutionId]) -> tuple[str, ...]:
+    """What is left in the node's folder of executions that it does not hold, in sentences for its operator."""
+    told = "{} was mounted by a task that has ended, and this node cannot detach it: unmount it and remove the folder."
+    found = ((each, PurePath(each.below).parts) for each in mounts_in(folder))
+    return tuple(
+        told.format(os.fsdecode(each.point))
+        for each, parts in found
+        if len(parts) > 1 and parts[0] in {EXECUTIONS, DAMAGED} and parts[1] not in held
+    )[:MOST_PROBLEMS]
 
 
 def sweep(folder: Path) -> None:
@@ -29,9 +44,6 @@ def sweep(folder: Path) -> None:
     for path in left:
         _log.info("%s was left behind and is removed.", path)
         try:
-            if path.is_dir() and not path.is_symlink():
-                remove_tree(path)
-            else:
-                path.unlink(missing_ok=True)
+            remove_tree(path)
         except OSError as error:
             _log.warning("%s cannot be removed: %s", path, error)

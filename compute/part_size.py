@@ -5,6 +5,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from compute.mounts import mounts_in
+
 PART_BYTES = 8 << 20
 """S3 wants 5 MiB at least, for all parts but the last one."""
 MAX_PARTS = 10_000
@@ -28,6 +30,8 @@ async def part_bytes_of(root: Path) -> int:
 
 def _bound(root: Path) -> int:
     """Not less than what an archive of the tree holds; the tree is walked only where its disk does not say enough."""
+    if mounts_in(root):  # a result path may show another disk
+        return _walked(root)
     disk = os.statvfs(root)
     used_bytes = (disk.f_blocks - disk.f_bfree) * disk.f_frsize + (disk.f_files - disk.f_ffree) * _ENTRY_BYTES
     # A file system without a fixed number of files says nothing about how many there are.
@@ -38,11 +42,14 @@ def _bound(root: Path) -> int:
 
 def _walked(root: Path) -> int:
     size_bytes = 0
+    left_out = {f"{root}/{each.below}" for each in mounts_in(root) if "/" in each.below}
     folders = [os.fspath(root)]
     while folders:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 size_bytes += _ENTRY_BYTES
+                if entry.path in left_out:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 elif entry.is_file(follow_symlinks=False):

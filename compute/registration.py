@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+
+from msgspec.structs import replace
 
 from compute.backoff import Backoff
 from compute.executions import Executions
 from shared.aio import background, first_of
 from shared.errors import MessagingUnavailable
+from shared.ids import ExecutionId
 from shared.messages import (
     GrantGiven,
     IndexGrantGiven,
@@ -37,15 +40,25 @@ LONGEST_PAUSE_SECONDS = 10.0
 
 
 class Registrar:
-    """Registers on each connection, once a while, and when asked."""
+    """Registers on each connection, once a while, and when asked.
+
+    `problems`, which may block, tells those of the node, given what it holds.
+    """
 
     def __init__(
-        self, connection: Connection, subject: str, info: Callable[[], NodeInfo], executions: Executions
+        self,
+        connection: Connection,
+        subject: str,
+        info: Callable[[], NodeInfo],
+        executions: Executions,
+        *,
+        problems: Callable[[Collection[ExecutionId]], tuple[str, ...]] = lambda _: (),
     ) -> None:
         self._connection = connection
         self._subject = subject
         self._info = info
         self._executions = executions
+        self._problems = problems
         self._due = asyncio.Event()
         self._tell_again = False
         self._said = ""
@@ -87,9 +100,10 @@ class Registrar:
 
     async def _try(self) -> bool:
         await self._connection.wait_connected()
+        problems = await asyncio.to_thread(self._problems, self._executions.held)
         inventory, held = self._executions.inventory()
         request = Registration(
-            info=self._info(),
+            info=replace(self._info(), problems=problems),
             session=self._executions.session,
             inventory=inventory,
             held=held,

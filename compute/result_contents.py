@@ -12,6 +12,7 @@ from typing import NamedTuple
 STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
 FILE_MODE = 0o666
 """Less the process's umask."""
+MAX_NAME_IN_WARNING = 160
 _KEPT_MODE_BITS = 0o1777  # neither setuid nor setgid
 
 
@@ -56,3 +57,9 @@ def kept_mode(status: os.stat_result) -> int:
 def whole_mtime(status: os.stat_result) -> int:
     """Whole seconds, rounded down."""
     return int(status[stat.ST_MTIME])
+
+
+def shown(path: bytes) -> str:
+    """A path as it may stand in a message: printable, valid Unicode, not too long."""
+    text = repr(os.fsdecode(path))
+    return text if len(text) <= MAX_NAME_IN_WARNING else f"...{text[-MAX_NAME_IN_WARNING:]}"

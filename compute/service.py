@@ -22,7 +22,7 @@ from compute.held_execution import Execution
 from compute.identity import Identity
 from compute.journal import Journal
 from compute.kept_results import sync_results
-from compute.leftovers import sweep
+from compute.leftovers import problems, sweep
 from compute.metrics import Metrics, serve_metrics
 from compute.node import Node, prepare, with_docker
 from compute.put import upload_session
@@ -118,7 +118,13 @@ async def _serve(
             on_over=traces.on_over,
         )
         await recover(journal, node.offer.engines, executions, reports)
-        registrar = Registrar(connection, subjects.node_requests(me), node.info, executions)
+        registrar = Registrar(
+            connection,
+            subjects.node_requests(me),
+            node.info,
+            executions,
+            problems=partial(problems, config.data_dir / "compute"),
+        )
         metrics = Metrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
         async with (
             serve_metrics(config.compute.metrics.address, metrics),

@@ -12,6 +12,7 @@ import os
 import stat
 from pathlib import Path
 
+from compute.mounts import mounts_in
 from compute.result_contents import STDERR, STDOUT, file_mode
 
 WORKSPACE = "workspace"
@@ -51,7 +52,7 @@ class SpareFolders:
         self._left.discard(name)
         kept = f"{self._parent}/{PREFIX}{next(self._numbers)}"
         try:
-            if len(self._kept) >= self._most or not _is_as_made(name):
+            if len(self._kept) >= self._most or mounts_in(root) or not _is_as_made(name):
                 return False
             os.rename(name, kept)  # noqa: PTH104  # as in `take`: a third of the cost, and there are very many
         except OSError:

@@ -6,7 +6,8 @@ warning, because a result with one unreadable file is worth more than none. The 
 they become blocks of zeros, which cost next to nothing.
 
 Directories are opened relative to one another and never through a symbolic link, so that a process left over from the
-task cannot lead the archive out of the tree by exchanging a directory while it is read.
+task cannot lead the archive out of the tree by exchanging a directory while it is read. Only what is in the root may be
+a mount; any other is archived as an empty directory.
 """
 
 import errno
@@ -15,7 +16,9 @@ import stat
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
-from compute.result_contents import ALL, Contents, Written, kept_mode, whole_mtime
+from compute.folder_access import IsMounted
+from compute.mounts import mount_of
+from compute.result_contents import ALL, Contents, Written, kept_mode, shown, whole_mtime
 from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
 from shared.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
 
@@ -27,7 +30,6 @@ SMALL_BYTES = 64 << 10
 MAX_DEPTH = 256
 """Directories below this depth are left out, because one file descriptor is held for each level."""
 MAX_WARNINGS = 100
-MAX_NAME_IN_WARNING = 160
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: a fifo that took the place of a file must not stop the archive.
@@ -44,6 +46,8 @@ class _Folder(NamedTuple):
     names: Iterator[bytes]
     files: set[bytes]
     """Those names that are regular files by the listing, which saves looking."""
+    mount: int = 0
+    """To which the directory belongs, but for the root."""
 
 
 class TarStream:
@@ -174,14 +178,17 @@ class TarStream:
             self._lack(path, f"was archived without its content: it lies more than {MAX_DEPTH} directories deep")
             return
         try:
-            self._enter(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder.descriptor), path + b"/")
+            self._enter(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder.descriptor), path + b"/", folder)
         except OSError as error:
             self._lack(path, f"was archived without its content: {_reason(error)}")
 
-    def _enter(self, descriptor: int, path: bytes) -> None:
+    def _enter(self, descriptor: int, path: bytes, within: _Folder | None = None) -> None:
         names: list[bytes] = []
         files: set[bytes] = set()
+        mount = 0
         try:
+            if within is not None:
+                mount = _checked_mount(descriptor, path, within)
             with os.scandir(descriptor) as entries:
                 for entry in entries:
                     name = os.fsencode(entry.name)
@@ -192,7 +199,7 @@ class TarStream:
         except BaseException:
             os.close(descriptor)
             raise
-        self._folders.append(_Folder(descriptor, path, iter(names), files))
+        self._folders.append(_Folder(descriptor, path, iter(names), files, mount))
 
     def _file(self, folder: _Folder, name: bytes) -> Iterable[bytes]:
         path = folder.path + name
@@ -331,7 +338,14 @@ class TarStream:
     def _warn(self, path: bytes, what: str) -> None:
         self.warnings_count += 1
         if len(self.warnings) < MAX_WARNINGS:
-            self.warnings.append(f"{_shown(path)} {what}")
+            self.warnings.append(f"{shown(path)} {what}")
+
+
+def _checked_mount(descriptor: int, path: bytes, within: _Folder) -> int:
+    mount = mount_of(descriptor)
+    if within.mount not in {0, mount}:
+        raise IsMounted(os.fsdecode(path))
+    return mount
 
 
 def _hole(descriptor: int, at: int, size_bytes: int) -> int:
@@ -357,9 +371,3 @@ def _has_more(descriptor: int, size_bytes: int) -> bool:
 
 def _reason(error: OSError) -> str:
     return "it vanished" if error.errno == errno.ENOENT else (error.strerror or str(error))
-
-
-def _shown(path: bytes) -> str:
-    """A path as it may stand in a message: printable, valid Unicode, not too long."""
-    text = repr(os.fsdecode(path))
-    return text if len(text) <= MAX_NAME_IN_WARNING else f"...{text[-MAX_NAME_IN_WARNING:]}"

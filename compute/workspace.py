@@ -12,14 +12,15 @@ After the task has ended nothing in the workspace can be trusted: a task may hav
 import codecs
 import contextlib
 import os
-import shutil
 import stat
-import uuid
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from compute import private_file
+from compute.gathering import RESULT_FOLDER_MODE, Gathered, Gathering
+from compute.mounts import mounts_in
+from compute.removal import remove_tree
 from compute.result_contents import (
     EXIT_CODE,
     FILE_MODE,
@@ -41,8 +42,6 @@ MAX_NAME_BYTES = 255
 SHORT_BYTES = 16 << 10
 DISK_SECONDS = 600.0
 """How long making, moving or removing the folders of one execution may take."""
-RESULT_FOLDER_MODE = 0o755
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Workspace:
@@ -96,7 +95,8 @@ class Workspace:
             for name in (STDOUT, STDERR):
                 with contextlib.suppress(FileNotFoundError):
                     (earlier / name).rename(self.root / name)
-            remove_tree(earlier)
+            with contextlib.suppress(OSError):  # what has to be left does not matter
+                remove_tree(earlier)
 
     def open_output(self, name: str) -> int:
         """A descriptor to write stdout or stderr from its beginning."""
@@ -114,42 +114,9 @@ class Workspace:
             raise InvalidJob([f"the path {path[:200]!r} leaves the task's folder"])
         return self.folder.joinpath(*(part for part in parts if not part.startswith("/")))
 
-    def gather(self, result_paths: Sequence[ResultPath]) -> tuple[str, ...]:
-        """Move the result paths into the result folder. The answer is warnings for the user.
-
-        Nothing is copied and no link is followed. A result path that is no folder any more is an empty folder there.
-        A node that died in the middle of this may do it again.
-        """
-        deepest_first = sorted(result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True)
-        return tuple(warning for each in deepest_first if (warning := self._take(each)))
-
-    def _take(self, wanted: ResultPath) -> str:
-        source, target = self.place(wanted.path), self.result / wanted.name
-        problem = self._not_a_folder(source)
-        if problem and target.is_dir():
-            return ""  # it was moved before the node died
-        if problem:
-            target.mkdir(mode=RESULT_FOLDER_MODE)
-            return f"{wanted.path} {problem}, so {wanted.name} is empty"
-        # Moving a folder writes to it (its `..` changes), which the task may have forbidden.
-        source.chmod(source.stat().st_mode | stat.S_IRWXU)
-        source.rename(target)
-        return ""
-
-    def _not_a_folder(self, source: Path) -> str:
-        """What is wrong with `source` or, seen from the workspace, with a folder on the way to it."""
-        for part in reversed([source, *source.parents]):
-            if self.folder not in part.parents:
-                continue
-            try:
-                mode = part.lstat().st_mode
-            except FileNotFoundError:
-                return "is missing"
-            if stat.S_ISLNK(mode):
-                return "was replaced by a link, which is not followed"
-            if not stat.S_ISDIR(mode):
-                return "was replaced by something that is not a folder"
-        return ""
+    def gather(self, result_paths: Sequence[ResultPath]) -> Gathered:
+        """Make the result folder complete, which is then all that is looked at of what the task has left."""
+        return Gathering(self.root, self.folder, self.result).run(result_paths)
 
     def short_outputs(self) -> tuple[Written, ...]:
         """Stdout and stderr as they are archived, read once for all that is done with them; empty if one is not short.
@@ -175,8 +142,15 @@ class Workspace:
         )
 
     def discard(self) -> None:
+        """Raises OSError, after all else is removed, where something has to be left."""
+        problem: OSError | None = None
         for place in self.places:
-            remove_tree(place)
+            try:
+                remove_tree(place)
+            except OSError as error:
+                problem = error
+        if problem is not None:
+            raise problem
 
 
 def check_result_paths(result_paths: Sequence[ResultPath]) -> None:
@@ -219,10 +193,12 @@ def _short_file(folder: Path, name: str) -> Written | None:
 def _beginning(path: Path) -> tuple[str, bool]:
     """The first MAX_RUN_OUTPUT_BYTES as text, and whether there is more."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # the task has removed or replaced it
         return "", False
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return "", False
         return _text(os.read(descriptor, MAX_RUN_OUTPUT_BYTES + 1))
     finally:
         os.close(descriptor)
@@ -239,6 +215,9 @@ def _text(content: bytes) -> tuple[str, bool]:
 
 def remove_execution(root: Path) -> None:
     """Remove the folder of an execution: of most, these four things are all there is. Absent is fine."""
+    if mounts_in(root):
+        remove_tree(root)
+        return
     try:
         os.unlink(f"{root}/{STDOUT}")  # noqa: PTH108  # a third of the cost, and there are very many
         os.unlink(f"{root}/{STDERR}")  # noqa: PTH108
@@ -246,50 +225,3 @@ def remove_execution(root: Path) -> None:
         os.rmdir(root)  # noqa: PTH106
     except OSError:
         remove_tree(root)
-
-
-def remove_tree(root: Path) -> None:
-    """Remove a folder and all in it, also what a task has made read-only or too deep to be named. Absent is fine."""
-    if not os.path.lexists(root):  # as for a task without files; the rest would cost more
-        return
-    with contextlib.suppress(RecursionError):
-        shutil.rmtree(root, ignore_errors=True)
-    if root.is_symlink():
-        root.unlink()
-    elif root.exists():
-        _remove_stubborn(root)
-
-
-def _remove_stubborn(root: Path) -> None:
-    """Each folder within moves up before it is emptied, so that neither paths nor recursion grow with the depth."""
-    root.chmod(stat.S_IRWXU)
-    top = os.open(root, _FOLDER)
-    try:
-        waiting = ["."]
-        while waiting:
-            name = waiting.pop()
-            folder = os.open(name, _FOLDER, dir_fd=top)
-            try:
-                waiting += _emptied(folder, top)
-            finally:
-                os.close(folder)
-            if name != ".":
-                os.rmdir(name, dir_fd=top)
-    finally:
-        os.close(top)
-    root.rmdir()
-
-
-def _emptied(folder: int, top: int) -> list[str]:
-    """Remove what is in `folder` but for folders, which move into `top`; their names there."""
-    with os.scandir(folder) as entries:
-        found = list(entries)
-    moved = []
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            os.chmod(entry.name, stat.S_IRWXU, dir_fd=folder)  # moving a folder writes to it
-            moved.append(uuid.uuid4().hex)
-            os.rename(entry.name, moved[-1], src_dir_fd=folder, dst_dir_fd=top)
-        else:
-            os.unlink(entry.name, dir_fd=folder)
-    return moved

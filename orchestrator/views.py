@@ -19,6 +19,9 @@ from shared.rest import EventView, ExecutionView, HistoryItem
 from shared.rest_nodes import NodeState
 from shared.states import DesiredState, ExecutionState, JobState
 
+MAX_PROBLEMS = 10
+MAX_PROBLEM = 500
+
 
 def job_state(entry: JobEntry, reason: str) -> StateView:
     """`reason` is why a pending job has to wait; one that waits is Queued."""
@@ -239,6 +242,7 @@ def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> r
         enqueued_executions=beat.queued if beat else 0,
         publishing_executions=beat.publishing if beat else 0,
         waiting_executions=beat.waiting_for_s3 if beat else 0,
+        problems=tuple(problem[:MAX_PROBLEM] for problem in info.problems[:MAX_PROBLEMS]),
     )
 
 

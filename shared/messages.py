@@ -147,7 +147,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a node can do. Untrusted: it decides about this node's own work alone.
 
     `loopback_id` is equal on processes that share a loopback interface, which tells whether a loopback endpoint of
-    S3 can be reached from the node.
+    S3 can be reached from the node. `problems` are sentences for its operator.
     """
 
     node_id: NodeId
@@ -161,6 +161,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     capacity: Capacity = Capacity()
     queue_capacity: int = 0
     loopback_id: str = ""
+    problems: tuple[str, ...] = ()
 
 
 class Registration(Message, frozen=True, kw_only=True, tag="Registration"):

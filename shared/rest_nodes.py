@@ -32,6 +32,8 @@ class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     publishing_executions: int = 0
     waiting_executions: int = 0
     """Of those that are publishing: S3 does not take their results at present."""
+    problems: tuple[str, ...] = ()
+    """What its operator should see to, in sentences: the first of them."""
     address: str = field(name="address", default="")
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,15 +52,19 @@ def node_config(data_dir: Path, name: str, server: str, token: str, *, drain_sec
 
 
 class NodeProcess:
-    """Starts the node again and again in the same folder; everything it logs is kept."""
+    """Starts the node again and again in the same folder; everything it logs is kept.
 
-    def __init__(self, data_dir: Path, name: str, server: str, token: str) -> None:
+    `within` is a command that becomes the node's in the end.
+    """
+
+    def __init__(self, data_dir: Path, name: str, server: str, token: str, *, within: Sequence[str] = ()) -> None:
         self.data_dir = data_dir
         self.name = name
         self.drain_seconds = 0.0
         self.log_file = data_dir.with_name(f"{name}.log")
         self._server = server
         self._token = token
+        self._within = within
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -67,8 +72,8 @@ class NodeProcess:
 
     def start(self) -> Self:
         environment = dict(os.environ) | {TOKEN: self._token, "ALLOWED_GREETING": "hello"}
-        command = [sys.executable, "-m", "tests.node_process", str(self.data_dir), self.name, self._server]
-        command.append(str(self.drain_seconds))
+        command = [*self._within, sys.executable, "-m", "tests.node_process", str(self.data_dir), self.name]
+        command += [self._server, str(self.drain_seconds)]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log)
         assert self._process.stdout is not None
@@ -80,6 +85,11 @@ class NodeProcess:
 
     def terminate(self) -> int:
         return self._signal(signal.SIGTERM)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def log(self) -> str:

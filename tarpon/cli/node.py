@@ -108,6 +108,7 @@ def _description(node: "NodeState", now: datetime) -> str:
             "Memory free": f"{size(free.memory)} of {size(most.memory)}",
             "Disk free": f"{size(free.disk)} of {size(most.disk)}",
             "GPU free": f"{free.gpu} of {most.gpu}" if most.gpu else "",
+            "Problems": "; ".join(info.problems),
         }
     return pairs(values)
 

@@ -3,11 +3,15 @@
 import asyncio
 import contextlib
 import hashlib
+import io
 import os
 import signal
+import subprocess
+import tarfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +62,7 @@ from shared.messages import (
 from shared.signed_url import SignedUrl
 from tests.nats_bus import Bus
 from tests.node_process import NodeProcess, node_config
+from tests.private_mounts import private_mounts, without_rights_to_mount
 from tests.servers import S3Server
 from tests.waiting import eventually
 
@@ -656,3 +661,70 @@ async def test_nothing_a_node_does_blocks_its_loop(
             await eventually(lambda: len(orchestrator.registrations) == 2)
     told = [type(fact) for fact in orchestrator.facts(order.execution_id)]
     assert told == [ExecutionStarted, TaskEnded, OutputPublished]
+
+
+class TestMounts:
+    """Of nodes that have mounts of their own, so that nothing can happen to those of the machine."""
+
+    @pytest.fixture
+    def precious(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "precious"
+        folder.mkdir(mode=0o750)
+        (folder / "file").write_text("kept")
+        return folder
+
+    @asynccontextmanager
+    async def node(self, orchestrator: Orchestrator, folder: Path, *within: str) -> AsyncIterator[NodeProcess]:
+        bus = orchestrator.bus
+        secret = bus.secrets.join_secret.reveal()
+        within = (*private_mounts(), *within)
+        with NodeProcess(folder / "data", orchestrator.node, bus.server.url, secret, within=within) as process:
+            await asyncio.to_thread(process.start)
+            await eventually(lambda: orchestrator.registrations, what="the node registers")
+            yield process
+
+    async def test_what_a_task_mounted_and_left_is_neither_published_nor_removed(
+        self, orchestrator: Orchestrator, tmp_path: Path, precious: Path, s3_server: S3Server
+    ) -> None:
+        bucket = await asyncio.to_thread(s3_server.create_bucket)
+        grant = signer(s3_server, bucket, "results/e.tar.gz")()
+        script = f"mkdir outputs/x; mount --bind {precious} outputs/x; mount --bind {precious} .; echo made > outputs/y"
+        async with self.node(orchestrator, tmp_path) as node:
+            await orchestrator.order(order := assignment(script, archive=grant))
+            published = await orchestrator.fact(order.execution_id, OutputPublished)
+            await orchestrator.order(Receipt(execution_ids=(order.execution_id,)))
+            await eventually(lambda: not folder_of(node, order.execution_id).exists())
+            mounts = Path(f"/proc/{node.pid}/mounts").read_text()
+        stored = s3_server.client().get_object(Bucket=bucket, Key="results/e.tar.gz")["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(stored)) as tar:
+            assert sorted(tar.getnames()) == ["exitCode", "outputs", "outputs/x", "outputs/y", "stderr", "stdout"]
+        assert published.left_out_count == 1
+        assert published.warnings == ("'outputs/x' is a mount that the task left: what it showed is not in the result",)
+        assert (precious / "file").read_text() == "kept"
+        assert precious.stat().st_mode & 0o777 == 0o750
+        assert str(tmp_path) not in mounts
+
+    async def test_a_mount_that_the_node_cannot_detach_is_told_to_its_operator(
+        self, orchestrator: Orchestrator, tmp_path: Path, precious: Path
+    ) -> None:
+        async with self.node(orchestrator, tmp_path, *without_rights_to_mount()) as node:
+            script = "mkdir outputs/x; touch ready; until [ -e go ]; do sleep 0.05; done"
+            order = assignment(script)
+            order = replace(order, task=replace(order.task, publisher=SpecConfig()))
+            await orchestrator.order(order)
+            workspace = folder_of(node, order.execution_id) / "workspace"
+            await eventually((workspace / "ready").exists)
+            enter = ["nsenter", "--target", str(node.pid), "--mount", "--"]
+            mount = [*enter, "mount", "--bind", str(precious), str(workspace / "outputs" / "x")]
+            await asyncio.to_thread(subprocess.run, mount, check=True)
+            (workspace / "go").touch()
+            await orchestrator.fact(order.execution_id, TaskEnded)
+            await orchestrator.order(Receipt(execution_ids=(order.execution_id,)))
+            await eventually(lambda: "cannot be detached and is left" in node.log)
+            await orchestrator.order(Register())
+            await eventually(lambda: len(orchestrator.registrations) == 2)
+            (problem,) = orchestrator.registrations[1].info.problems
+            assert "outputs/x was mounted by a task that has ended, and this node cannot detach it" in problem
+            assert not (workspace / "ready").exists()
+        assert (precious / "file").read_text() == "kept"
+        assert precious.stat().st_mode & 0o777 == 0o750

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from compute.archive import ArchiveStream, ArchiveThreads
+from compute.gathering import Gathered
 from compute.result_contents import ALL, Contents
 from compute.small_archive import SMALL_BYTES, SmallArchives
 from compute.workspace import Workspace
@@ -26,7 +27,7 @@ def a_result(root: Path, *paths: ResultPath) -> Workspace:
     for each in paths:
         (workspace.place(each.path) / "file").write_text("made")
         (workspace.place(each.path) / "link").symlink_to("file")
-    assert workspace.gather(paths) == ()
+    assert workspace.gather(paths) == Gathered()
     return workspace
 
 

@@ -350,6 +350,7 @@ class TestNode:
                     "EnqueuedExecutions": 0,
                     "PublishingExecutions": 0,
                     "WaitingExecutions": 0,
+                    "Problems": [],
                     "address": "",
                 },
                 "BacalhauVersion": {
@@ -374,6 +375,13 @@ class TestNode:
             "Draining": False,
             "LiveExecutions": 2,
         }
+
+    def test_its_problems_are_told_within_bounds(self, model: Model) -> None:
+        info = replace(self.INFO, problems=("x" * 10_000,) * 1000)
+        model.apply(subjects.node_record(NODE), NodeRecord(info=info), 101)
+        (compute,) = [node_state(model, Nodes(model, disconnect_seconds=60), NODE).info.compute_node_info]
+        assert compute is not None
+        assert compute.problems == ("x" * 500,) * 10
 
     def test_a_connected_one_tells_its_own_numbers_and_since_when(self, model: Model) -> None:
         nodes = Nodes(model, disconnect_seconds=60)

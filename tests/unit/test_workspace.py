@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from compute.gathering import Gathered
 from compute.workspace import SHORT_BYTES, Workspace, check_result_paths, remove_execution
 from shared.errors import InvalidJob
 from shared.jobspec import ResultPath
@@ -32,7 +33,7 @@ def test_the_result_has_the_layout_that_readers_expect(workspace: Workspace) -> 
     (workspace.folder / "outputs" / "one.txt").write_text("1")
     (workspace.folder / "a" / "b" / "two.txt").write_text("2")
     (workspace.folder / "scratch").write_text("not a result")
-    assert workspace.gather([OUTPUTS, DEEP]) == ()
+    assert workspace.gather([OUTPUTS, DEEP]) == Gathered()
     assert sorted(path.name for path in workspace.result.iterdir()) == [
         "deep",
         "outputs",
@@ -48,24 +49,69 @@ def test_a_result_path_inside_another_is_a_folder_of_its_own(tmp_path: Path) -> 
     workspace = Workspace(tmp_path)
     workspace.create([outer, inner])
     (workspace.folder / "a" / "b" / "file").touch()
-    assert workspace.gather([outer, inner]) == ()
+    assert workspace.gather([outer, inner]) == Gathered()
     assert (workspace.result / "inner" / "file").exists()
     assert list((workspace.result / "outer").iterdir()) == []
 
 
 def test_a_missing_result_path_is_an_empty_folder_with_a_warning(workspace: Workspace) -> None:
     (workspace.folder / "outputs").rmdir()
-    warnings = workspace.gather([OUTPUTS])
+    warnings = workspace.gather([OUTPUTS]).warnings
     assert list((workspace.result / "outputs").iterdir()) == []
     assert warnings == ("/outputs is missing, so outputs is empty",)
 
 
-def test_a_result_path_that_became_a_file_is_an_empty_folder_with_a_warning(workspace: Workspace) -> None:
+def test_a_result_path_that_became_a_file_is_a_file_of_the_result(workspace: Workspace) -> None:
     (workspace.folder / "outputs").rmdir()
     (workspace.folder / "outputs").write_text("a file")
-    (warning,) = workspace.gather([OUTPUTS])
-    assert (workspace.result / "outputs").is_dir()
-    assert "not a folder" in warning
+    gathered = workspace.gather([OUTPUTS])
+    assert (workspace.result / "outputs").read_text() == "a file"
+    assert gathered == Gathered(("/outputs was replaced by a file, so outputs is a file",))
+
+
+def test_a_result_path_that_became_a_link_is_a_link_of_the_result(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o750)
+    (workspace.folder / "outputs").rmdir()
+    (workspace.folder / "outputs").symlink_to(tmp_path / "elsewhere")
+    (warning,) = workspace.gather([OUTPUTS]).warnings
+    assert (workspace.result / "outputs").readlink() == tmp_path / "elsewhere"
+    assert warning == "/outputs was replaced by a link, so outputs is a link, without what it leads to"
+    assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_result_path_that_became_a_fifo_is_an_empty_folder_with_a_warning(workspace: Workspace) -> None:
+    (workspace.folder / "outputs").rmdir()
+    os.mkfifo(workspace.folder / "outputs")
+    (warning,) = workspace.gather([OUTPUTS]).warnings
+    assert list((workspace.result / "outputs").iterdir()) == []
+    assert warning == "/outputs was replaced by something that is no file, so outputs is empty"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_a_task_put_in_the_place_of_its_result_makes_room_for_it(workspace: Workspace, kind: str) -> None:
+    (workspace.folder / "outputs" / "file").write_text("real")
+    if kind == "folder":
+        (workspace.result / "outputs" / "full").mkdir(parents=True)
+    else:
+        (workspace.result / "outputs").write_text("odd")
+    assert workspace.gather([OUTPUTS]) == Gathered()
+    assert (workspace.result / "outputs" / "file").read_text() == "real"
+
+
+def test_gathering_may_be_repeated(workspace: Workspace) -> None:
+    (workspace.folder / "outputs" / "file").write_text("real")
+    assert workspace.gather([OUTPUTS, DEEP]) == Gathered()
+    assert workspace.gather([OUTPUTS, DEEP]) == Gathered()
+    assert (workspace.result / "outputs" / "file").read_text() == "real"
+
+
+def test_an_output_that_is_no_file_any_more_is_told_as_empty(workspace: Workspace) -> None:
+    for name in ("stdout", "stderr"):
+        (workspace.result / name).unlink()
+    os.mkfifo(workspace.result / "stdout")
+    (workspace.result / "stderr").symlink_to("/etc/passwd")
+    output = workspace.read_output(0)
+    assert (output.stdout, output.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("replaced", ["a", "a/b"])
@@ -81,8 +127,9 @@ def test_a_link_on_the_way_to_a_result_path_is_never_followed(
         (workspace.folder / "a" / "b").symlink_to(secret / "b")
     else:
         (workspace.folder / "a").symlink_to(secret)
-    (warning,) = workspace.gather([DEEP])
-    assert list((workspace.result / "deep").iterdir()) == []
+    (warning,) = workspace.gather([DEEP]).warnings
+    assert (workspace.result / "deep").is_symlink() == (replaced == "a/b")
+    assert replaced == "a/b" or list((workspace.result / "deep").iterdir()) == []
     assert (secret / "b" / "key").read_text() == "secret"
     assert "link" in warning
 
