@@ -25,6 +25,7 @@ from shared.transport import Connection
 HOLD_SECONDS = 0.1
 AT_ONCE = 2
 MOST_TOGETHER = 64
+MOST_FACTS_TOGETHER = messages.MAX_FACTS // 4
 MOST_BYTES_TOGETHER = 256 << 10
 """A report alone may have more; a message may have four times as many."""
 SEND_SECONDS = 10.0
@@ -149,12 +150,13 @@ class Reports:
 
 
 def _count_together(happenings: list[Happening]) -> int:
-    """How many of the first ones are progress, or are none."""
+    """How many of the first ones are progress, or are none; and no more than an orchestrator surely takes at once."""
     is_progress = isinstance(happenings[0].fact, ExecutionProgressed)
-    for count, each in enumerate(happenings):
+    together = happenings[:MOST_FACTS_TOGETHER]
+    for count, each in enumerate(together):
         if isinstance(each.fact, ExecutionProgressed) is not is_progress:
             return count
-    return len(happenings)
+    return len(together)
 
 
 def _fitting(told: list[_Told]) -> tuple[list[_Told], bytes]:

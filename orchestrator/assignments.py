@@ -70,6 +70,7 @@ class Offers:
         self._check = check
         self._traces = traces
         self._offering: set[ExecutionId] = set()
+        self._asked_to_register: set[NodeId] = set()
         self._waiting: dict[NodeId, list[ExecutionRecord]] = {}
 
     def offer(self, record: ExecutionRecord) -> None:
@@ -107,7 +108,16 @@ class Offers:
         begin(self._group, self._tell(node, order), name=f"hand back {node}")
 
     def ask_to_register(self, node: NodeId) -> None:
-        begin(self._group, self._tell(node, Register()), name=f"register {node}")
+        """Unless it is being asked: a node may show itself many times before it answers, or never answer."""
+        if node not in self._asked_to_register:
+            self._asked_to_register.add(node)
+            begin(self._group, self._ask_to_register(node), name=f"register {node}")
+
+    async def _ask_to_register(self, node: NodeId) -> None:
+        try:
+            await self._tell(node, Register())
+        finally:
+            self._asked_to_register.discard(node)
 
     async def _tell(self, node: NodeId, order: Order) -> None:
         try:

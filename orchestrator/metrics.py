@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
+from orchestrator.budgets import Sent
 from orchestrator.lease import Lease
 from orchestrator.measures import Measures
 from orchestrator.model import Model
@@ -69,6 +70,7 @@ class Metrics:
 
     def _work(self) -> tuple[Metric, ...]:
         counted = self._measures
+        over: Values = {(kind.value,): float(self._nodes.budgets.over_in_all[kind]) for kind in Sent}
         requests: Values = {labels: float(count) for labels, count in counted.requests.items()}
         return (
             Histogram(
@@ -85,6 +87,12 @@ class Metrics:
                 "tarpon_reports_set_aside",
                 "Reports that were not understood, or spoke of what their node does not hold.",
                 plain(counted.reports_set_aside),
+            ),
+            Total(
+                "tarpon_node_messages_over_budget",
+                "What nodes sent beyond their budgets: reports come again later, the rest is dropped or refused.",
+                over,
+                ("kind",),
             ),
             Total("tarpon_published_results", "Results that were verified in S3.", plain(counted.published_results)),
             Total("tarpon_published_bytes", "Bytes of these results, packed.", plain(counted.published_bytes)),

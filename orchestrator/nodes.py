@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from orchestrator.budgets import Budgets
 from orchestrator.fleet import Candidate, Fleet
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord
@@ -55,7 +56,15 @@ class Nodes:
     `disconnect_seconds` of silence make a node lost; `clock` gives monotonic seconds.
     """
 
-    def __init__(self, model: Model, *, disconnect_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        disconnect_seconds: float,
+        budgets: Budgets | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.budgets = budgets or Budgets(clock=clock)
         self._model = model
         self._disconnect_seconds = disconnect_seconds
         self._clock = clock
@@ -204,6 +213,7 @@ class Nodes:
                 self._touch(node)
         for node in [each for each in self._present if each not in self._model.nodes and not self._is_expected(each)]:
             del self._present[node]  # it was deleted, or never registered
+            self.budgets.forget(node)
         return tuple(node for node in self._model.live if self._model.live[node] and not self._is_expected(node))
 
     def _is_expected(self, node: NodeId) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.api import Api
+from orchestrator.budgets import Budgets
 from orchestrator.integrations import Integrations
 from orchestrator.leader import Leader
 from orchestrator.lease import Lease
@@ -41,7 +42,9 @@ class Parts:
     removals: Removals
 
 
-def parts_of(config: Config, name: str, connection: Connection, locations: Locations, tracing: Tracing) -> Parts:
+def parts_of(
+    config: Config, name: str, *, connection: Connection, locations: Locations, tracing: Tracing, budgets: Budgets
+) -> Parts:
     model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
     store = Store(connection, model, replicas=replicas(config))
     lease = Lease(connection, name)
@@ -61,7 +64,11 @@ def parts_of(config: Config, name: str, connection: Connection, locations: Locat
         locations=locations,
         model=model,
         store=store,
-        nodes=Nodes(model, disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout)),
+        nodes=Nodes(
+            model,
+            disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout),
+            budgets=budgets,
+        ),
         lease=lease,
         traces=traces,
         measures=Measures(),
@@ -86,7 +93,11 @@ def leader_of(parts: Parts) -> Leader:
 
 def api_of(parts: Parts) -> Api:
     metrics = Metrics(
-        model=parts.model, nodes=parts.nodes, measures=parts.measures, connection=parts.connection, lease=parts.lease
+        model=parts.model,
+        nodes=parts.nodes,
+        measures=parts.measures,
+        connection=parts.connection,
+        lease=parts.lease,
     )
     return Api(
         name=parts.name,

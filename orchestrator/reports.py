@@ -1,7 +1,8 @@
 """What nodes tell about their executions: each report is verified, stored, and only then acknowledged.
 
 A report stays in its stream until this is done, so that a crash at any point repeats it; a repeated or late report
-changes nothing. The node that a report speaks for is the one that its subject names.
+changes nothing. The node that a report speaks for is the one that its subject names. What a node tells beyond its
+budget, or while much of what it told is in hand still, comes again later; what others tell does not wait for it.
 """
 
 import asyncio
@@ -10,9 +11,9 @@ import logging
 import time
 from collections.abc import Callable
 
-import msgspec
 import nats.errors
 
+from orchestrator.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
 from orchestrator.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
 from orchestrator.lifecycle import transition
@@ -25,6 +26,7 @@ from orchestrator.s3_verification import Absent, Verdict, matches
 from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.times import now_ns
+from orchestrator.turns import Turns
 from shared import messages, subjects
 from shared.aio import heeding, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
@@ -37,8 +39,12 @@ from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
 
-AT_ONCE = 128
-TURNS = 1024
+AT_ONCE = 256
+OF_ONE_NODE = 96
+WAITING_OF_ONE = 128
+WAITING_BYTES_OF_ONE = 8 << 20
+IN_ONE_MESSAGE = 96
+ORDERED = 1024
 SET_UP_SECONDS = 10.0
 CHECK_SECONDS = 5.0
 """How often it is looked whether the consumer is there still: a leader that has been replaced may have removed it."""
@@ -48,8 +54,8 @@ ABSENT_TRIES = 4
 ABSENT_SECONDS = 0.5
 
 ACKNOWLEDGE = b"+ACK"
-LATER = b'-NAK {"delay": 3000000000}'
-"""JetStream's answers to a delivery: it is dealt with, or it is to come again after three seconds."""
+"""JetStream's answer to a delivery that has been dealt with."""
+LATER_SECONDS = 3.0
 
 
 class Reports:
@@ -75,22 +81,47 @@ class Reports:
         self._locations = locations
         self._commands = commands
         self._measures = measures
+        self._budgets = nodes.budgets
         self._leads = leads
         # Reports of one execution are dealt with in the order in which they come, so that its history has it too.
-        self._turns = [asyncio.Lock() for _ in range(TURNS)]
+        self._ordered = [asyncio.Lock() for _ in range(ORDERED)]
 
     async def run(self) -> None:
         """Deal with reports until cancelled."""
-        free = asyncio.Semaphore(AT_ONCE)
         async with (
             self._connection.subscribe(subjects.REPORTS_DELIVERY) as received,
             asyncio.TaskGroup() as group,
         ):
             group.create_task(self._keep_consumer(), name="reports consumer")
+            turns = Turns(
+                group,
+                self._handle,
+                at_once=AT_ONCE,
+                of_one=OF_ONE_NODE,
+                most_waiting=WAITING_OF_ONE,
+                most_bytes=WAITING_BYTES_OF_ONE,
+            )
             async for delivery in received:
-                await free.acquire()
-                task = group.create_task(self._handle(delivery), name="report")
-                task.add_done_callback(lambda _: free.release())
+                await self._receive(delivery, turns)
+
+    async def _receive(self, delivery: Received, turns: Turns) -> None:
+        sender = subjects.sender(delivery.subject)
+        if sender is None:
+            if delivery.is_control:
+                await self._let_go_on(delivery)
+            return
+        delay = self._budgets.report_delay(sender, len(delivery.payload))
+        if not delay and turns.take(sender, delivery):
+            return
+        self._budgets.note(sender, Sent.REPORTS)
+        if self._leads():
+            await delivery.respond(_later(delay or LEAST_DELAY_SECONDS))
+
+    async def _let_go_on(self, control: Received) -> None:
+        """The stream sends no more than we take."""
+        if control.stalled:
+            with contextlib.suppress(MessagingUnavailable):
+                await self._connection.publish(control.stalled, b"")
 
     async def _keep_consumer(self) -> None:
         """On each connection, and where the consumer is gone, have what is not acknowledged given out again."""
@@ -111,10 +142,10 @@ class Reports:
                 _log.warning("Reports cannot be received at present: %r", error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _handle(self, delivery: Received) -> None:
+    async def _handle(self, sender: NodeId, delivery: Received) -> None:
         begun = time.monotonic()
         try:
-            done = await self._take(delivery)
+            done = await self._take(sender, delivery.payload)
         except (MessagingUnavailable, StorageUnavailable) as error:
             _log.info("A report waits: %s", error.message)
             done = False
@@ -124,44 +155,57 @@ class Reports:
         if done:
             self._measures.report_seconds.add(time.monotonic() - begun)
         if self._leads():
-            await delivery.respond(ACKNOWLEDGE if done else LATER)
+            await delivery.respond(ACKNOWLEDGE if done else _later(LATER_SECONDS))
 
-    async def _take(self, delivery: Received) -> bool:
+    async def _take(self, sender: NodeId, payload: bytes) -> bool:
         """Whether all that is told has been dealt with."""
-        sender = subjects.sender(delivery.subject)
-        try:
-            told = messages.decode(messages.reports, delivery.payload)
-        except UnknownMessage as error:
-            return self._put_aside(sender, error.message)
-        if isinstance(told, Report):
-            return await self._take_one(sender, told)
+        reports = self._read(sender, payload)
+        if any(self._model.execution(each.execution_id) is None for each in reports):
+            await self._store.catch_up()  # it may be one that another leader stored last
+        known = [(record, each) for each in reports if (record := self._held(sender, each)) is not None]
+        if len(known) == 1:
+            return await self._take_one(sender, *known[0])
         done: list[bool] = []
 
-        async def take(payload: msgspec.Raw) -> None:
-            try:
-                report = messages.decode(messages.report, payload)
-            except UnknownMessage as error:
-                done.append(self._put_aside(sender, error.message))
-            else:
-                done.append(await self._take_one(sender, report))
+        async def take(told: tuple[ExecutionRecord, Report]) -> None:
+            done.append(await self._take_one(sender, *told))
 
-        await pipelined(told.reports, take, at_once=AT_ONCE)
+        await pipelined(known, take, at_once=IN_ONE_MESSAGE)
         return all(done)
 
-    async def _take_one(self, sender: NodeId | None, report: Report) -> bool:
+    def _read(self, sender: NodeId, payload: bytes) -> list[Report]:
+        """What is understood of a message; the rest is put aside."""
+        try:
+            told = messages.decode(messages.reports, payload)
+        except UnknownMessage as error:
+            self._put_aside(sender, error.message)
+            return []
+        if isinstance(told, Report):
+            return [told]
+        reports: list[Report] = []
+        for each in told.reports:
+            try:
+                reports.append(messages.decode(messages.report, each))
+            except UnknownMessage as error:
+                self._put_aside(sender, error.message)
+        return reports
+
+    def _held(self, sender: NodeId, report: Report) -> ExecutionRecord | None:
         record = self._model.execution(report.execution_id)
-        if record is None:  # it may be one that another leader stored last
-            await self._store.catch_up()
-            record = self._model.execution(report.execution_id)
-        if sender is None or record is None or record.node_id != sender:
-            return self._put_aside(sender, "it speaks of an execution that this node does not hold")
-        async with self._turns[hash(record.id) % TURNS]:
+        if record is not None and record.node_id == sender:
+            return record
+        self._put_aside(sender, "it speaks of an execution that this node does not hold")
+        return None
+
+    async def _take_one(self, sender: NodeId, record: ExecutionRecord, report: Report) -> bool:
+        async with self._ordered[hash(record.id) % ORDERED]:
             return await self._apply(sender, record, report)
 
     async def _apply(self, sender: NodeId, record: ExecutionRecord, report: Report) -> bool:
         for _ in range(TRIES):
             current = self._model.execution(report.execution_id)
-            assert current is not None
+            if current is None:  # its job is being removed
+                return True
             revision = self._model.revision_of(_key(current))
             step = await self._after(current, report)
             if step.outcome is Outcome.EARLY:
@@ -182,13 +226,13 @@ class Reports:
             level = logging.INFO if after.state.is_terminal else logging.DEBUG
             _log.log(level, "Execution %s is %s.", after.id, after.state, extra=about_execution(after))
 
-    def _put_aside(self, sender: NodeId | None, why: str) -> bool:
+    def _put_aside(self, sender: NodeId, why: str) -> None:
         self.set_aside += 1
         self._measures.reports_set_aside += 1
+        self._budgets.charge_set_aside(sender, 1)
         if self.set_aside.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...: a flood of them does not flood the log
             told = "A report of node %s is set aside (%d so far): %s."
-            _log.warning(told, sender, self.set_aside, why, extra=about(node=sender or ""))
-        return True
+            _log.warning(told, sender, self.set_aside, why, extra=about(node=sender))
 
     async def _after(self, record: ExecutionRecord, report: Report) -> Step:
         """EARLY if an earlier report of this execution has to come first: reports are dealt with many at once."""
@@ -264,6 +308,11 @@ class Reports:
 
     def __repr__(self) -> str:
         return f"<Reports, {self.set_aside} set aside>"
+
+
+def _later(seconds: float) -> bytes:
+    """JetStream's answer to a delivery that is to come again after so many seconds."""
+    return b'-NAK {"delay": %d}' % (seconds * 1e9)
 
 
 def _key(record: ExecutionRecord) -> str:

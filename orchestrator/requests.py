@@ -1,4 +1,8 @@
-"""What nodes ask: to be registered, and for fresh URLs. The sender is who the subject says, never who the body says."""
+"""What nodes ask: to be registered, and for fresh URLs. The sender is who the subject says, never who the body says.
+
+What a node asks beyond its budget is dropped before it comes here (orchestrator/budgets.py). The rest waits in a line
+of its own, so that a node for whose questions S3 takes long, or that asks a lot, holds up itself alone.
+"""
 
 import asyncio
 import logging
@@ -7,12 +11,14 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from orchestrator.assignments import Offers
+from orchestrator.budgets import Sent
 from orchestrator.grants import Grants
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import NodeRecord
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
+from orchestrator.turns import Turns
 from shared import messages, subjects
 from shared.aio import pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict
@@ -35,7 +41,10 @@ from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
 
-AT_ONCE = 128
+AT_ONCE = 256
+OF_ONE_NODE = 64
+WAITING_OF_ONE = 1024
+WAITING_BYTES_OF_ONE = 8 << 20
 MAX_INFO_BYTES = 64 * 1024
 WRITES_AT_ONCE = 32
 
@@ -62,26 +71,31 @@ class Requests:
         self._grants = grants
         self._offers = offers
         self._scheduler = scheduler
+        self._budgets = nodes.budgets
         self._leads = leads
 
     async def run(self) -> None:
         """Answer until cancelled; first ask every known node to register with this orchestrator."""
-        free = asyncio.Semaphore(AT_ONCE)
         async with (
             self._connection.subscribe(subjects.ALL_NODE_REQUESTS) as received,
             asyncio.TaskGroup() as group,
         ):
             for node in list(self._model.nodes):
                 self._offers.ask_to_register(node)
+            turns = Turns(
+                group,
+                self._answer,
+                at_once=AT_ONCE,
+                of_one=OF_ONE_NODE,
+                most_waiting=WAITING_OF_ONE,
+                most_bytes=WAITING_BYTES_OF_ONE,
+            )
             async for request in received:
-                await free.acquire()
-                task = group.create_task(self._answer(request), name="node request")
-                task.add_done_callback(lambda _: free.release())
+                sender = subjects.sender(request.subject)
+                if sender is not None and not turns.take(sender, request):
+                    self._budgets.note(sender, Sent.REQUESTS)
 
-    async def _answer(self, received: Received) -> None:
-        sender = subjects.sender(received.subject)
-        if sender is None:
-            return
+    async def _answer(self, sender: NodeId, received: Received) -> None:
         try:
             answer = await self._decide(sender, received.payload)
         except UnknownMessage as error:
@@ -89,7 +103,7 @@ class Requests:
         except (MessagingUnavailable, RevisionConflict) as error:
             answer = RequestRefused(code=error.code, message=error.message, retryable=True)
         except Exception:  # noqa: BLE001  # the per-message handler: one request must not end the service
-            _log.exception("A request of node %s could not be answered.", sender, extra=about(node=sender or ""))
+            _log.exception("A request of node %s could not be answered.", sender, extra=about(node=sender))
             # Nothing is decided by that: the next try, or another orchestrator, may answer.
             message = "The orchestrator failed; its log tells how."
             answer = RequestRefused(code="InternalError", message=message, retryable=True)
@@ -100,6 +114,10 @@ class Requests:
         request = messages.decode(messages.node_requests, payload)
         match request:
             case Registration():
+                if not self._budgets.admits_registration(sender):
+                    return RequestRefused(
+                        code="RegistersTooOften", message="This node registers too often.", retryable=True
+                    )
                 await self._know(request.held)
                 return await self._register(sender, request)
             case GrantRequest() | IndexGrantRequest() | BeginUpload() | PartsRequest() | CompleteUpload():

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
+from orchestrator.budgets import Budgets
 from orchestrator.heartbeats import take_heartbeats
 from orchestrator.locations import Locations
 from orchestrator.nats_config import ServerConfig
@@ -53,8 +54,9 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         tracing = await stack.enter_async_context(open_tracing(config, service="tarpon-orchestrator", name=name))
         locations = await stack.enter_async_context(_locations(config))
         servers = await stack.enter_async_context(_servers(config, secrets, name))
-        connection = await stack.enter_async_context(_connected(servers, name, secrets))
-        parts = parts_of(config, name, connection, locations, tracing)
+        budgets = Budgets()
+        connection = await stack.enter_async_context(_connected(servers, name, secrets, budgets))
+        parts = parts_of(config, name, connection=connection, locations=locations, tracing=tracing, budgets=budgets)
         gc.disable()  # all that is read now stays
         stack.callback(gc.enable)
         await stack.enter_async_context(background(state=parts.store.keep_model()))
@@ -76,8 +78,10 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         await asyncio.Event().wait()
 
 
-def _connected(servers: Sequence[str], name: str, secrets: Secrets) -> AbstractAsyncContextManager[Connection]:
-    return connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal())
+def _connected(
+    servers: Sequence[str], name: str, secrets: Secrets, budgets: Budgets
+) -> AbstractAsyncContextManager[Connection]:
+    return connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal(), admits=budgets.admits)
 
 
 def _say_ready(config: Config, locations: Locations) -> None:

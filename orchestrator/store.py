@@ -57,6 +57,8 @@ class Store:
         self._watched = 0
         self._current_at = 0.0
         self._awaited: dict[asyncio.Event, int] = {}
+        self._looking = asyncio.Lock()
+        self._asked = self._looked_for = self._last_stored = 0
         self._writing: dict[str, tuple[bytes, Record]] = {}
         """What is on its way, by key: the feed often tells of it before the answer comes, and it need not be read."""
 
@@ -144,14 +146,27 @@ class Store:
             raise MessagingUnavailable(f"The record {key} could not be read: {error!r}") from error
 
     async def catch_up(self) -> None:
-        """Return when the model holds all that anybody stored before this call. Raises MessagingUnavailable."""
-        stream = self._connection.client.jetstream()
+        """Return when the model holds all that anybody stored before this call. Raises MessagingUnavailable.
+
+        One look is under way at a time, and whoever asks meanwhile shares the next, so that a thousand cost two.
+        """
+        self._asked += 1
+        asked = self._asked
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                info = await heeding(stream.stream_info(_STREAM))
-                await self._until_watched(info.state.last_seq)
+                async with self._looking:
+                    if self._looked_for < asked:
+                        await self._look()
+                    last = self._last_stored
+                await self._until_watched(last)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise MessagingUnavailable(f"What was stored last cannot be told: {error!r}") from error
+
+    async def _look(self) -> None:
+        """Find out what was stored last, for all who have asked by now."""
+        looked_for = self._asked
+        info = await heeding(self._connection.client.jetstream().stream_info(_STREAM))
+        self._looked_for, self._last_stored = looked_for, info.state.last_seq
 
     async def _until_watched(self, sequence: int) -> None:
         if self._watched >= sequence:

@@ -25,10 +25,18 @@ C = TypeVar("C")
 
 LEASE_SECONDS = 3.0
 """After how long without a renewal the leader's lease is gone from its bucket."""
-REPORTS_PER_NODE = 4096
-"""How many reports of one node are kept; then that node is told to wait and the others go on."""
+REPORTS_PER_NODE = 512
+"""How many reports of one node are kept; then that node is told to wait and the others go on.
+
+Each may have as many bytes as a message may have, so that no node can fill more than half of the stream.
+"""
 REPORTS_BYTES = 1 << 30
-REPORTS_IN_FLIGHT = 512
+REPORTS_IN_FLIGHT = 16_384
+"""How many may be given out and not acknowledged. What was put off counts too, so that it takes many nodes which flood
+to hold the others up; what is on its way to us is bounded by flow control.
+"""
+HEARTBEAT_SECONDS = 5.0
+"""How often the consumer of reports says something, if there is nothing else to say."""
 REPORT_SECONDS = 15
 """After how long a report that was taken and not acknowledged is given out again."""
 
@@ -93,6 +101,8 @@ async def restart_reports_consumer(stream: JetStreamContext) -> None:
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=REPORT_SECONDS,
             max_ack_pending=REPORTS_IN_FLIGHT,
+            flow_control=True,
+            idle_heartbeat=HEARTBEAT_SECONDS,
         ),
     )
 

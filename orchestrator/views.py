@@ -222,6 +222,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
         ),
         draining=model.nodes[node].draining,
         live_executions=len(model.live.get(node, ())),
+        over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
 
 

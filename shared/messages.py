@@ -9,7 +9,7 @@ Evolution is additive: a new field has a default. What a program does not know i
 `decode` raises `UnknownMessage`, which the receiver counts and sets aside.
 """
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -27,6 +27,15 @@ MAX_RUN_OUTPUT_BYTES = 2048
 
 MAX_OUTPUT_CHUNK_BYTES = 128 << 10
 """How much of stdout and of stderr is in one answer to a ReadOutput."""
+
+MAX_REPORTS = 256
+"""How many reports one message may have; a node sends a quarter of them together."""
+MAX_FACTS = 1024
+"""How many facts one report may have; a node tells a quarter of them together."""
+MAX_HELD = 65_536
+"""How many executions a registration may name."""
+MAX_UPLOAD_PARTS = 10_000
+"""How many parts an upload may have (Amazon S3 user guide, "Multipart upload limits")."""
 
 M = TypeVar("M")
 
@@ -174,7 +183,7 @@ class Registration(Message, frozen=True, kw_only=True, tag="Registration"):
     info: NodeInfo
     session: str
     inventory: int
-    held: tuple[ExecutionId, ...] = ()
+    held: Annotated[tuple[ExecutionId, ...], msgspec.Meta(max_length=MAX_HELD)] = ()
     leaving: bool = False
 
 
@@ -217,7 +226,7 @@ class CompleteUpload(Message, frozen=True, kw_only=True, tag="CompleteUpload"):
 
     execution_id: ExecutionId
     upload_id: str
-    etags: tuple[str, ...]
+    etags: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_UPLOAD_PARTS)]
 
 
 UploadRequest = GrantRequest | IndexGrantRequest | BeginUpload | PartsRequest | CompleteUpload
@@ -354,13 +363,13 @@ class Report(Message, frozen=True, kw_only=True, tag="Report"):
     """Facts about one execution in the order in which they happened; those that coincide travel together."""
 
     execution_id: ExecutionId
-    facts: tuple[AnyFact, ...]
+    facts: Annotated[tuple[AnyFact, ...], msgspec.Meta(max_length=MAX_FACTS)]
 
 
 class Reports(Message, frozen=True, kw_only=True, tag="Reports"):
     """What one node tells of several executions at once. Each is a Report, and is read and dealt with by itself."""
 
-    reports: tuple[msgspec.Raw, ...]
+    reports: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=MAX_REPORTS)]
 
 
 AnyReport = Report | Reports

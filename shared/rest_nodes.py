@@ -72,6 +72,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Nothing new is placed on it."""
     live_executions: int = 0
     """How many that are placed on it have not ended yet."""
+    over_budget: dict[str, int] = {}
+    """How much more it sent than a node may, by kind, as this orchestrator counted since it was started."""
 
 
 class ListNodesResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Self
@@ -36,12 +36,27 @@ CLOSE_SECONDS = 5
 LOOK_SECONDS = 1.0
 
 
+Admits = Callable[[bytes, int], bool]
+"""Whether a message on this subject, of so many bytes, is to be looked at; asked before it takes any place."""
+
+
 class _Client(Client):
     """nats-py's client, mended: its closing gives up half-way where what is pending cannot be written any more.
 
     That is a RuntimeError of uvloop, or an OSError of a connection that was reset. What was pending then has nowhere
     to go; without this, neither would the news that the connection is closed.
+
+    What `admits` turns away is dropped before nats-py queues it: its queue is one for all who send on a subscription,
+    so that what came too fast from one of them would push out what comes from the others.
     """
+
+    def __init__(self, admits: Admits | None = None) -> None:
+        super().__init__()
+        self._admits = admits
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        if self._admits is None or self._admits(subject, len(data)):
+            await super()._process_msg(sid, subject, reply, data, headers)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002  # the library's own
         try:
@@ -51,6 +66,10 @@ class _Client(Client):
             self._pending_data_size = 0
             self._status = Client.DISCONNECTED
             await super()._close(status, do_cbs)
+
+
+_STATUS, _CONTROL, _STALLED = "Status", "100", "Nats-Consumer-Stalled"
+"""How JetStream tells a consumer something (ADR-15 of NATS); the last names where to answer so that it goes on."""
 
 
 class Received:
@@ -63,6 +82,17 @@ class Received:
         self.subject = message.subject
         self.payload = message.data
         self.reply = message.reply
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is no message but the stream's word that it is still there, or waits for us."""
+        headers = self._message.headers
+        return headers is not None and headers.get(_STATUS) == _CONTROL
+
+    @property
+    def stalled(self) -> str:
+        """Where to say something, so that a consumer which waits for us goes on; empty where none does."""
+        return self.reply or (self._message.headers or {}).get(_STALLED, "")
 
     async def respond(self, payload: bytes) -> None:
         """Answer; an answer that nobody can receive any more is dropped."""
@@ -134,8 +164,9 @@ def refusal(what: str, code: int | None, description: str | None) -> MessagingUn
 class Connection:
     """The one connection of a process. Make it with `connect`."""
 
-    def __init__(self, servers: Sequence[str], **options: Any) -> None:
+    def __init__(self, servers: Sequence[str], *, admits: Admits | None = None, **options: Any) -> None:
         self.servers = tuple(servers)
+        self._admits = admits
         self.connections = 0
         self._options = options
         self._client: Client | None = None
@@ -258,7 +289,7 @@ class Connection:
                 await _put_away(self._give_up(client))
 
     async def _open(self, lost: asyncio.Event) -> tuple[Client, Replies] | None:
-        client = _Client()
+        client = _Client(self._admits)
         seen: list[Exception] = []
 
         async def on_closed() -> None:
@@ -344,16 +375,23 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    servers: Sequence[str], *, name: str, nkey_seed: str, token: str = "", inbox_prefix: str = "_INBOX"
+    servers: Sequence[str],
+    *,
+    name: str,
+    nkey_seed: str,
+    token: str = "",
+    inbox_prefix: str = "_INBOX",
+    admits: Admits | None = None,
 ) -> AsyncIterator[Connection]:
     """Give a connection at once; it may stand only later. Leaving closes it.
 
-    `nkey_seed` proves who this process is, `token` is the join secret of a node, `name` its id.
+    `nkey_seed` proves who this process is, `token` is the join secret of a node, `name` its id. What `admits` turns
+    away is dropped unseen.
     """
     options: dict[str, Any] = {"name": name, "nkeys_seed_str": nkey_seed, "inbox_prefix": inbox_prefix}
     if token:
         options["token"] = token
-    connection = Connection(servers, **options)
+    connection = Connection(servers, admits=admits, **options)
     async with background(nats_connection=connection.keep()):
         yield connection
 

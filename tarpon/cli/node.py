@@ -88,6 +88,7 @@ def _description(node: "NodeState", now: datetime) -> str:
         "Status": node.connection,
         "Drained": "yes: nothing new is placed on it" if node.draining else "no",
         "Placed on it": f"{node.live_executions} executions",
+        "Over its budget": ", ".join(f"{count:,} {kind}" for kind, count in sorted(node.over_budget.items())),
         "Last error": state.last_error,
         "Last heartbeat": "" if state.last_heartbeat is None else moment(state.last_heartbeat, now),
         "Connected since": "" if state.connected_since is None else moment(state.connected_since, now),

@@ -50,6 +50,7 @@ class PlayedNode:
         info = NodeInfo(
             node_id=self.id,
             version="0",
+            labels={"name": self.id},
             engines=("process", "noop"),
             publishers=("s3managed",),
             capacity=Capacity(cpu=8.0, memory=1 << 34, disk=1 << 34),

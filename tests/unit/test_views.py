@@ -374,6 +374,7 @@ class TestNode:
             },
             "Draining": False,
             "LiveExecutions": 2,
+            "OverBudget": {},
         }
 
     def test_its_problems_are_told_within_bounds(self, model: Model) -> None:

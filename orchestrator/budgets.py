@@ -1,0 +1,137 @@
+"""How much one node may send: what is over its budget is dropped or comes later, and is counted.
+
+Whoever has the join secret is a node, and may send whatever it likes. Subscriptions and the stream of reports are
+shared by all nodes, so what is too much is turned away before it takes a place there, by the node that its subject
+names. Budgets are far above what a node of ours sends. A report is never dropped for one, it is only put off.
+"""
+
+import enum
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from shared import subjects
+from shared.ids import NodeId
+
+_MEBI = 1 << 20
+
+
+class Sent(enum.StrEnum):
+    """What a node sends."""
+
+    HEARTBEATS = "heartbeats"
+    REQUESTS = "requests"
+    REGISTRATIONS = "registrations"
+    REPORTS = "reports"
+
+
+HEARTBEATS_PER_SECOND = 10.0
+REQUESTS_PER_SECOND = 200.0
+REQUEST_BYTES_PER_SECOND = 1.0 * _MEBI
+"""Registrations name all that a node holds; 8 MiB at once are some 200,000 executions."""
+REGISTRATIONS_PER_SECOND = 1.0
+REPORTS_PER_SECOND = 2000.0
+REPORT_BYTES_PER_SECOND = 16.0 * _MEBI
+SET_ASIDE_COST = 20.0
+"""A report that says nothing counts as so many: a node of ours sends next to none."""
+LEAST_DELAY_SECONDS = 1.0
+LONGEST_DELAY_SECONDS = 10.0
+MOST_IDLE = 4096
+"""Of how many nodes it is remembered that they have all of their budget."""
+
+
+class Allowance:
+    """So much a second for each node, and `burst` at once of one that was silent before."""
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._cost_seconds = 1 / per_second
+        self._ahead_seconds = burst / per_second
+        self._until: dict[NodeId, float] = {}
+        """Up to which instant a node has used its allowance up (the generic cell rate algorithm)."""
+
+    def take(self, node: NodeId, cost: float, now: float) -> bool:
+        """Whether there is so much left, which is then used up."""
+        until = max(self._until.get(node, now), now)
+        if until - now > self._ahead_seconds:
+            return False
+        self._until[node] = until + cost * self._cost_seconds
+        if len(self._until) > MOST_IDLE:
+            self._until = {each: until for each, until in self._until.items() if until > now}
+        return True
+
+    def charge(self, node: NodeId, cost: float, now: float) -> None:
+        """Use so much up, also what is not there yet; a node is never more than twice its burst behind."""
+        until = max(self._until.get(node, now), now) + cost * self._cost_seconds
+        self._until[node] = min(until, now + 2 * self._ahead_seconds)
+
+    def wait_seconds(self, node: NodeId, now: float) -> float:
+        """After how long something is left again."""
+        return max(0.0, self._until.get(node, now) - now - self._ahead_seconds)
+
+    def __repr__(self) -> str:
+        return f"<Allowance of {1 / self._cost_seconds:g}/s, {len(self._until)} nodes>"
+
+
+class Budgets:
+    """Of all nodes. `over` counts what was too much, by node and kind; `clock` gives monotonic seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.over: dict[NodeId, Counter[Sent]] = {}
+        self.over_in_all: Counter[Sent] = Counter()
+        self._clock = clock
+        self._heartbeats = Allowance(HEARTBEATS_PER_SECOND, 5 * HEARTBEATS_PER_SECOND)
+        self._requests = Allowance(REQUESTS_PER_SECOND, 5 * REQUESTS_PER_SECOND)
+        self._request_bytes = Allowance(REQUEST_BYTES_PER_SECOND, 8 * REQUEST_BYTES_PER_SECOND)
+        self._registrations = Allowance(REGISTRATIONS_PER_SECOND, 20 * REGISTRATIONS_PER_SECOND)
+        self._reports = Allowance(REPORTS_PER_SECOND, 2 * REPORTS_PER_SECOND)
+        self._report_bytes = Allowance(REPORT_BYTES_PER_SECOND, 2 * REPORT_BYTES_PER_SECOND)
+
+    def admits(self, subject: bytes, size: int) -> bool:
+        """Whether a message that has just arrived is to be looked at. It must cost next to nothing."""
+        if not subject.startswith(_OF_NODES):
+            return True
+        if subject.endswith(_HEARTBEAT):
+            node = NodeId(subject[_NODE : -len(_HEARTBEAT)].decode())
+            return self._heartbeats.take(node, 1, self._clock()) or self.note(node, Sent.HEARTBEATS)
+        if subject.endswith(_REQUESTS):
+            node, now = NodeId(subject[_NODE : -len(_REQUESTS)].decode()), self._clock()
+            is_within = self._requests.take(node, 1, now) and self._request_bytes.take(node, size, now)
+            return is_within or self.note(node, Sent.REQUESTS)
+        return True
+
+    def admits_registration(self, node: NodeId) -> bool:
+        return self._registrations.take(node, 1, self._clock()) or self.note(node, Sent.REGISTRATIONS)
+
+    def report_delay(self, node: NodeId, size: int) -> float:
+        """After how many seconds this report is to come again; 0 if it can be dealt with now."""
+        now = self._clock()
+        if self._reports.take(node, 1, now) and self._report_bytes.take(node, size, now):
+            return 0.0
+        wait = max(self._reports.wait_seconds(node, now), self._report_bytes.wait_seconds(node, now))
+        return min(LONGEST_DELAY_SECONDS, max(LEAST_DELAY_SECONDS, wait))
+
+    def charge_set_aside(self, node: NodeId, count: int) -> None:
+        """So many of its reports were of no use."""
+        self._reports.charge(node, count * SET_ASIDE_COST, self._clock())
+
+    def note(self, node: NodeId, kind: Sent) -> bool:
+        """Count one that was too much; always False."""
+        counts = self.over.get(node)
+        if counts is None:
+            counts = self.over[node] = Counter()
+        counts[kind] += 1
+        self.over_in_all[kind] += 1
+        return False
+
+    def forget(self, node: NodeId) -> None:
+        """It was deleted."""
+        self.over.pop(node, None)
+
+    def __repr__(self) -> str:
+        return f"<Budgets, {len(self.over)} nodes have been over theirs>"
+
+
+_OF_NODES = subjects.ALL_NODE_HEARTBEATS.partition("*")[0].encode()
+_NODE = len(_OF_NODES)
+_HEARTBEAT = subjects.ALL_NODE_HEARTBEATS.partition("*")[2].encode()
+_REQUESTS = subjects.ALL_NODE_REQUESTS.partition("*")[2].encode()
