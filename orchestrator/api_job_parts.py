@@ -140,7 +140,9 @@ class JobParts:
         return answer(Page(items=version_views(self._model, self.entry(request))))
 
     def version_view(self, entry: JobEntry, version: int) -> JobView:
-        """One version of the job, the newest if it is 0. Raises NotFound."""
+        """The job, or one version of it where that is not 0. Raises NotFound."""
+        if version == 0:
+            return views.job_view(self._model, entry)
         return version_view(self._model, entry, version_of(entry, version))
 
     async def get_results(self, request: web.Request) -> web.Response:

@@ -24,7 +24,6 @@ from shared.jobspec import Constraint
 
 DEFAULT_JOBS = 10
 STORE_SECONDS = 15.0
-MAX_TOKEN = 200
 
 _INCLUDES = frozenset({"history", "executions"})
 
@@ -69,7 +68,7 @@ class JobRoutes:
             done = await self._submissions.submit(
                 wanted.job,
                 force=wanted.force,
-                token=wanted.idempotency_token[:MAX_TOKEN],
+                token=wanted.idempotency_token,
                 traceparent=request.headers.get("traceparent", ""),
             )
         return answer(
@@ -129,7 +128,7 @@ class JobRoutes:
         entry = self._parts.entry(request)
         async with asyncio.timeout(STORE_SECONDS):
             version = await self._submissions.rerun(
-                entry, wanted.job_version, wanted.reason, token=wanted.idempotency_token[:MAX_TOKEN]
+                entry, wanted.job_version, wanted.reason, token=wanted.idempotency_token
             )
         job = entry.job.id
         return answer(

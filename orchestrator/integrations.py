@@ -40,7 +40,6 @@ WAITING = 4096
 ANSWER_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 MAX_LIST = 500
-MAX_TOKEN = 200
 
 R = TypeVar("R")
 
@@ -136,8 +135,9 @@ class Integrations:
                 return self._list(_read(payload, integration.ListRequest))
             case "jobs.stop":
                 wanted = _read(payload, integration.StopRequest)
-                stopped = await self._submissions.stop(self._entry(wanted), wanted.reason)
-                return rest.StopResponse(evaluation_id=wanted.job_id if stopped else "")
+                stopping = self._entry(wanted)
+                stopped = await self._submissions.stop(stopping, wanted.reason)
+                return rest.StopResponse(evaluation_id=stopping.job.id if stopped else "")
             case "jobs.delete":
                 asked = _read(payload, integration.DeleteRequest)
                 entry = self._entry(asked)
@@ -161,7 +161,7 @@ class Integrations:
         done = await self._submissions.submit(
             wanted.job,
             force=wanted.force,
-            token=wanted.idempotency_token[:MAX_TOKEN],
+            token=wanted.idempotency_token,
             traceparent=traceparent,
         )
         return rest.SubmitResponse(job_id=done.job_id, evaluation_id=done.job_id, warnings=(*warnings, *done.warnings))

@@ -4,13 +4,13 @@ from msgspec.structs import replace
 
 from shared.config import BatchDefaults
 from shared.errors import InvalidJob
-from shared.job_rules import MANAGED, NO_PUBLISHERS, check, dropped, normalised
+from shared.job_rules import MANAGED, NO_PUBLISHERS, check
 from shared.jobspec import Job, Resources, SpecConfig, Task, Timeouts
 
 
 def completed(job: Job, defaults: BatchDefaults) -> tuple[Job, tuple[str, ...]]:
-    """As it is stored, and the warnings. Raises InvalidJob, PayloadTooLarge."""
-    wanted = with_defaults(normalised(job), defaults)
+    """A job in its normal form as it is stored, and warnings. Raises InvalidJob, PayloadTooLarge."""
+    wanted = with_defaults(job, defaults)
     check(wanted)
     publisher = wanted.task.publisher
     if publisher.type.lower() not in {MANAGED, *NO_PUBLISHERS}:
@@ -19,9 +19,8 @@ def completed(job: Job, defaults: BatchDefaults) -> tuple[Job, tuple[str, ...]]:
             hint="Publishers are s3managed and noop.",
         )
     if publisher.type.lower() == MANAGED and publisher.params:
-        unused = "The publisher s3managed takes no parameters; those given are ignored."
-        return wanted, (*dropped(job), unused)
-    return wanted, dropped(job)
+        return wanted, ("The publisher s3managed takes no parameters; those given are ignored.",)
+    return wanted, ()
 
 
 def with_defaults(job: Job, defaults: BatchDefaults) -> Job:

@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from orchestrator.job_progress import Progress, is_refused, progress
-from orchestrator.records import ExecutionRecord, JobRecord
+from orchestrator.records import ExecutionRecord, JobRecord, Replaced
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobspec import Job
 from shared.states import JobState
@@ -26,10 +26,14 @@ _PLAIN = {state: Progress(state=state) for state in JobState}
 
 
 class Parts(msgspec.Struct, kw_only=True):
-    """The records: specifications by version, executions by key. `revisions` are by what follows a key's job."""
+    """The records: specifications by version, executions by key. `revisions` are by what follows a key's job.
+
+    `replaced` is which version another one took the place of, by the number of that other one.
+    """
 
     record: JobRecord | None = None
     specs: dict[int, Job] = {}
+    replaced: dict[int, Replaced] = {}
     executions: dict[str, ExecutionRecord] = {}
     revisions: dict[str, int] = {}
 
@@ -121,6 +125,33 @@ class JobEntry:
         assert parts.record is not None
         return parts.specs[parts.record.version]
 
+    def replaced(self) -> Replaced:
+        """How the newest version stands, for the one that is to take its place."""
+        job = self.job
+        return Replaced(
+            version=job.version,
+            submit_time=job.submit_time,
+            modify_time=max((job.modify_time, *(each.modify_time for each in self.of_version()))),
+            state=self.progress.state,
+            message=self.progress.message,
+            token=job.token,
+            digest=job.digest,
+        )
+
+    def earlier(self) -> Iterator[Replaced]:
+        """How earlier versions stood when they were replaced, the newest first, back to where that is not known."""
+        parts = self.parts
+        found = parts.replaced.get(parts.record.version) if parts.record is not None else None
+        while found is not None:
+            yield found
+            found = parts.replaced.get(found.version)
+
+    def uses(self) -> Iterator[tuple[int, str, str]]:
+        """Versions with their idempotency tokens and the digests of what was asked for with those."""
+        yield self.job.version, self.job.token, self.job.digest
+        for each in self.earlier():
+            yield each.version, each.token, each.digest
+
     @property
     def is_complete(self) -> bool:
         """Whether record and specification have both arrived."""
@@ -134,19 +165,20 @@ class JobEntry:
     @property
     def refusals(self) -> frozenset[NodeId]:
         """The nodes that will not run the newest version."""
-        return frozenset(each.node_id for each in self._of_version() if is_refused(each))
+        return frozenset(each.node_id for each in self.of_version() if is_refused(each))
 
     @property
     def deadline(self) -> int | None:
         """The first instant at which a time-out of the job is over, in nanoseconds since 1970."""
         timeouts, begun = self.spec.task.timeouts, self.job.submit_time
         limits = [timeouts.total_timeout] if timeouts.total_timeout > 0 else []
-        if timeouts.queue_timeout > 0 and not any(self._of_version()):
+        if timeouts.queue_timeout > 0 and not any(self.of_version()):
             limits.append(timeouts.queue_timeout)
         return begun + min(limits) * 10**9 if limits else None
 
-    def _of_version(self) -> Iterator[ExecutionRecord]:
-        version = self.job.version
+    def of_version(self, version: int = 0) -> Iterator[ExecutionRecord]:
+        """The executions of this version, or of the newest."""
+        version = version or self.job.version
         return (each for each in self.parts.executions.values() if each.job_version == version)
 
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
@@ -191,6 +223,7 @@ class JobEntry:
         left, parts = JobEntry(self.id, self._shelf), self.parts
         left.revision = self.revision
         left.parts.record, left.parts.specs = parts.record, dict(parts.specs)
+        left.parts.replaced = dict(parts.replaced)
         left.parts.executions, left.parts.revisions = dict(parts.executions), dict(parts.revisions)
         return left
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import msgspec
 
 from orchestrator.job_entry import JobEntry
-from orchestrator.submissions import VERSION_DETAIL
 from shared import rest
 from shared.errors import InvalidInput
 from shared.rest import HistoryItem
@@ -56,23 +55,12 @@ def selected(items: Iterable[HistoryItem], asked: Asked) -> list[HistoryItem]:
     level = _LEVELS.get(asked.level)
     return [
         item
-        for item in _with_versions(items)
+        for item in items
         if item.time >= asked.since
         and level in {None, item.type}
         and item.execution_id.startswith(asked.execution)
         and asked.version in {0, item.job_version}
     ]
-
-
-def _with_versions(items: Iterable[HistoryItem]) -> Iterable[HistoryItem]:
-    """What happens to the job itself belongs to the version that was submitted last before it."""
-    version = 0
-    for item in items:
-        if item.type == rest.JOB_LEVEL:
-            version = int(item.event.details.get(VERSION_DETAIL, version or item.job_version))
-            yield msgspec.structs.replace(item, job_version=version)
-        else:
-            yield item
 
 
 def is_open(entry: JobEntry, asked: Asked) -> bool:

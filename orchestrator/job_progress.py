@@ -9,7 +9,7 @@ from typing import assert_never
 import msgspec
 
 from orchestrator.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked
-from orchestrator.records import Event, ExecutionRecord, JobRecord, with_event
+from orchestrator.records import VERSION_DETAIL, Event, ExecutionRecord, JobRecord, with_event
 from shared.states import DesiredState, ExecutionState, FailureReason, JobState
 
 COSTS_NOTHING = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
@@ -78,18 +78,33 @@ def _by_executions(job: JobRecord, count: int, known: tuple[ExecutionRecord, ...
     )
 
 
+def replaced_progress(count: int, executions: tuple[ExecutionRecord, ...], *, max_attempts: int) -> Progress:
+    """Where a version stands that had not ended when a later one took its place.
+
+    Its executions were cancelled then, unless they ended before they could be.
+    """
+    latest = _latest_attempts(executions)
+    lost = _hopeless(latest, executions, max_attempts)
+    if lost is not None and lost.state is not ExecutionState.CANCELLED:
+        return Progress(state=JobState.FAILED, message=_why(executions, lost))
+    if _running_state(count, latest, ()) is JobState.COMPLETED:
+        return Progress(state=JobState.COMPLETED)
+    return Progress(state=JobState.STOPPED, message="A later version took its place.")
+
+
 def job_transition(job: JobRecord, state: JobState, event: JobEvent, *, now: int) -> JobStep:
     """What becomes of the record of a job that is in this state. An end is final."""
     if state.is_terminal:
         again = state is JobState.STOPPED and isinstance(event, StopAsked)
         return JobStep(job, Outcome.KNOWN if again else Outcome.LATE)
+    about = {VERSION_DETAIL: str(job.version)}
     match event:
         case StopAsked(reason):
             message = f"Job stopped: {reason[:500]}" if reason else "Job stopped"
-            told = Event(time=now, topic="State Update", message=message)
+            told = Event(time=now, topic="State Update", message=message, details=about)
             after = msgspec.structs.replace(job, desired=DesiredState.STOPPED)
         case GivenUp(why):
-            told = Event(time=now, topic="Scheduling", message=why, details={"IsError": "true"})
+            told = Event(time=now, topic="Scheduling", message=why, details={"IsError": "true"} | about)
             after = msgspec.structs.replace(job, failure=why)
         case _:
             assert_never(event)

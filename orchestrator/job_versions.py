@@ -1,30 +1,37 @@
-"""How earlier versions of a job look to users."""
+"""How each version of a job looks to users: as it was submitted, when that was, and how it ended."""
 
 from msgspec.structs import replace
 
 from orchestrator import views
 from orchestrator.job_entry import JobEntry
+from orchestrator.job_progress import Progress, replaced_progress
 from orchestrator.model import Model
+from orchestrator.records import Replaced, versioned
 from shared.errors import NotFound
 from shared.jobspec import JobView, StateView
-from shared.states import ExecutionState, JobState
 
 
 def version_of(entry: JobEntry, version: int) -> int:
     """The version that is meant: 0 is the newest. Raises NotFound for one that the job does not have."""
     if version == 0:
         return entry.job.version
-    if version not in entry.specs or version > entry.job.version:
+    known = known_versions(entry)
+    if version not in known:
         raise NotFound(
             f"Job {entry.job.id} has no version {version}.",
-            hint=f"Its versions are {', '.join(str(each) for each in known_versions(entry)[-20:])}.",
+            hint=f"Its versions are {', '.join(str(each) for each in known[-20:])}.",
         )
     return version
 
 
 def known_versions(entry: JobEntry) -> list[int]:
-    """A specification beyond the record's version belongs to a submit that has not ended, or was interrupted."""
-    return sorted(each for each in entry.specs if each <= entry.job.version)
+    """Those that were submitted, the oldest first.
+
+    A specification beyond the record's version, or one that no later version took the place of, belongs to a submit
+    that has not ended, or was interrupted.
+    """
+    known = [entry.job.version, *(each.version for each in entry.earlier())]
+    return sorted(each for each in entry.specs if each in known or each < known[-1])
 
 
 def version_views(model: Model, entry: JobEntry) -> tuple[JobView, ...]:
@@ -33,22 +40,40 @@ def version_views(model: Model, entry: JobEntry) -> tuple[JobView, ...]:
 
 
 def version_view(model: Model, entry: JobEntry, version: int) -> JobView:
+    """With times of its own: it was created when it was submitted."""
     view = views.job_view(model, entry)
     if version == entry.job.version:
-        return view
+        told = entry.replaced()
+        return replace(view, create_time=told.submit_time, modify_time=told.modify_time)
     spec = entry.specs[version]
     own = {name: getattr(spec, name) for name in spec.__struct_fields__}
-    return replace(view, **own | {"name": view.name}, version=version, state=_state(entry, version))
+    told = next((each for each in entry.earlier() if each.version == version), None) or _guessed(entry, version)
+    progress = version_progress(model, entry, version)
+    return replace(
+        view,
+        **own | {"name": view.name},
+        version=version,
+        state=StateView(state_type=progress.state, message=progress.message),
+        create_time=told.submit_time,
+        modify_time=max((told.modify_time, *(each.modify_time for each in entry.of_version(version)))),
+    )
 
 
-def _state(entry: JobEntry, version: int) -> StateView:
-    """An earlier version has ended: by itself, or because a later one took its place."""
-    executions = [each for each in entry.executions.values() if each.job_version == version]
-    completed = {each.partition for each in executions if each.state is ExecutionState.COMPLETED}
-    if len(completed) == (entry.specs[version].count or 1):
-        return StateView(state_type=JobState.COMPLETED)
-    states = {each.state for each in executions}
-    if ExecutionState.FAILED in states and states <= {ExecutionState.FAILED, ExecutionState.COMPLETED}:
-        failure = next((each.failure for each in executions if each.failure is not None), None)
-        return StateView(state_type=JobState.FAILED, message=(failure.detail or failure.reason) if failure else "")
-    return StateView(state_type=JobState.STOPPED, message="A later version took its place.")
+def version_progress(model: Model, entry: JobEntry, version: int) -> Progress:
+    """How this version stands. An earlier one has ended: by itself, or because a later one took its place."""
+    if version == entry.job.version:
+        return entry.progress
+    told = next((each for each in entry.earlier() if each.version == version), None)
+    if told is not None and told.state.is_terminal:
+        return Progress(state=told.state, message=told.message)
+    count, executions = entry.specs[version].count or 1, tuple(entry.of_version(version))
+    return replaced_progress(count, executions, max_attempts=model.max_attempts)
+
+
+def _guessed(entry: JobEntry, version: int) -> Replaced:
+    """When a version was submitted of which nothing was recorded when it was replaced, by an earlier Tarpon."""
+    job = entry.job
+    told = [event.time for number, event in versioned(job) if number == version]
+    begun = [each.create_time for each in entry.of_version(version)]
+    at = min((*told, *begun), default=job.create_time)
+    return Replaced(version=version, submit_time=at, modify_time=max((at, *told)), state=entry.progress.state)

@@ -13,6 +13,7 @@ from orchestrator.endings import Endings
 from orchestrator.fleet import shape_of
 from orchestrator.job_entry import JobEntry, Shelf, Watch
 from orchestrator.job_lists import JobLists
+from orchestrator.job_names import JobNames
 from orchestrator.oldest import Oldest
 from orchestrator.pending import Pending
 from orchestrator.records import (
@@ -26,13 +27,10 @@ from orchestrator.records import (
 )
 from shared import subjects
 from shared.errors import JobAmbiguous, JobNotFound
-from shared.ids import ExecutionId, JobId, NodeId
+from shared.ids import ExecutionId, JobId, NodeId, new_job_id
 from shared.states import ExecutionState, JobState
 
 __all__ = ["JobEntry", "Model"]
-
-LEAST_BEGINNING = 4
-"""How many characters of an id must be given."""
 
 MOST_LOADING = 4096
 """How many jobs may wait for their executions while all is read: none of them is packed."""
@@ -71,15 +69,13 @@ class Model:
         self.changed: dict[JobId, None] | None = None
         self.any_change = asyncio.Event()
         self.on_end: Callable[[JobEntry], None] | None = None
-        self._max_attempts = max_attempts
+        self.max_attempts = max_attempts
         self._shelf = Shelf()
         self._revisions: dict[str, int] = {}
         """Of all records that belong to no job."""
         self._entries: dict[JobId, JobEntry] = {}
         self._keys: dict[ExecutionId, JobId] = {}
-        self._names: dict[tuple[str, str], JobId] = {}
-        """But for those of jobs that are called by their ids."""
-        self._beginnings: dict[str, dict[JobId, None]] = {}
+        self._names = JobNames()
         self._loading: dict[JobId, JobEntry] | None = None
         """Jobs whose record is there and whose executions may be on their way, while all that is stored is read."""
         self._watchers: dict[JobId, set[asyncio.Event]] = {}
@@ -97,6 +93,9 @@ class Model:
                 _, name, version = key.split(".")
                 entry = self._entry(JobId(name))
                 entry.parts.specs[int(version)] = record.job
+                if record.replaced is not None:
+                    entry.parts.replaced[int(version)] = record.replaced
+                    self._names.note_token(entry.id, record.job.namespace, record.replaced.token)
                 entry.parts.revisions[version] = revision
                 self._note_stray(entry, revision)
                 self._refresh(entry)
@@ -145,8 +144,7 @@ class Model:
         if record.first is not None:
             entry.parts.specs[1] = record.first
         self.endings.note_record(record)
-        if record.name != record.id:
-            self._names[record.namespace, record.name] = entry.id
+        self._names.note(record)
         if self._loading is None:
             self._refresh(entry)
         else:
@@ -191,11 +189,11 @@ class Model:
         if self._loading:
             self._loading.pop(entry.id, None)
         job = entry.id
-        entry.refresh(max_attempts=self._max_attempts)
+        entry.refresh(max_attempts=self.max_attempts)
         is_new = job not in self.jobs
         if is_new:
             self.jobs[job] = entry
-            self._beginnings.setdefault(job[:LEAST_BEGINNING], {})[job] = None
+            self._names.put(job)
         self.lists.put(entry, is_new=is_new)
         if entry.progress.missing:
             self.pending.put(job, priority=entry.job.priority, shape=shape_of(entry.spec, entry.refusals))
@@ -277,6 +275,7 @@ class Model:
         entry = self._entries[job]
         entry.parts.revisions.pop(version, None)
         entry.parts.specs.pop(int(version), None)
+        entry.parts.replaced.pop(int(version), None)
         self._refresh(entry)
         self._drop_if_empty(entry)
 
@@ -300,10 +299,7 @@ class Model:
         entry = self.jobs.pop(job, None)
         if entry is None:
             return
-        name = entry.namespace, entry.job.name
-        if self._names.get(name) == job:
-            del self._names[name]
-        self._drop_beginning(job)
+        self._names.drop(job, entry.namespace, entry.job.name, [token for _, token, _ in entry.uses()])
         if entry.counted is not None:
             self.job_states[entry.counted] -= 1
         self.lists.drop(entry)
@@ -315,12 +311,6 @@ class Model:
         self.endings.drop(job)
         self._entries[job] = entry.rest()
         self._notify(job)
-
-    def _drop_beginning(self, job: JobId) -> None:
-        begun = self._beginnings[job[:LEAST_BEGINNING]]
-        del begun[job]
-        if not begun:
-            del self._beginnings[job[:LEAST_BEGINNING]]
 
     def _drop_if_empty(self, entry: JobEntry) -> None:
         if entry.record is not None:
@@ -409,28 +399,35 @@ class Model:
             yield job, self.jobs[job]
 
     def named(self, namespace: str, name: str) -> JobId | None:
-        known = self._names.get((namespace, name))
+        known = self._names.named(namespace, name)
         if known is not None:
             return known
         entry = self.jobs.get(JobId(name))
         return entry.id if entry is not None and (entry.namespace, entry.job.name) == (namespace, name) else None
 
-    def find(self, text: str, namespace: str = "default") -> JobEntry:
-        """A job by name in the namespace, by id, or by the unambiguous beginning of an id.
+    def of_token(self, namespace: str, token: str) -> JobEntry | None:
+        """The job that came of this idempotency token, or a version of it."""
+        known = self.jobs.get(new_job_id(token, namespace))
+        if known is not None:
+            return known
+        job = self._names.of_token(namespace, token)
+        return self.jobs.get(job) if job is not None else None
 
-        Raises JobNotFound or JobAmbiguous.
+    def find(self, text: str, namespace: str = "default") -> JobEntry:
+        """A job by id, by name in the namespace, or by the beginning of an id, if only one job is called that.
+
+        No name can take the place of an id. Raises JobNotFound or JobAmbiguous.
         """
-        named = self._names.get((namespace, text))
-        if named is not None and named in self.jobs:
-            return self.jobs[named]
         if JobId(text) in self.jobs:
             return self.jobs[JobId(text)]
-        beginnings = [job for job in self._beginnings.get(text[:LEAST_BEGINNING], ()) if job.startswith(text)]
-        if not beginnings:
+        found, named = self._names.begun_with(text), self._names.named(namespace, text)
+        if named is not None and named in self.jobs:
+            found.add(named)
+        if not found:
             raise JobNotFound(text)
-        if len(beginnings) > 1:
-            raise JobAmbiguous(text, len(beginnings))
-        return self.jobs[beginnings[0]]
+        if len(found) > 1:
+            raise JobAmbiguous(text, len(found))
+        return self.jobs[found.pop()]
 
     def watch(self, job: JobId) -> "Watch":
         """A context in which `changed()` waits for the next change of this job."""

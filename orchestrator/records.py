@@ -14,6 +14,8 @@ A job's state is never stored: it is computed from its executions (orchestrator/
 Times are nanoseconds since 1970, by the orchestrator's clock.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from shared.capacity import Capacity
@@ -28,6 +30,10 @@ SCHEMA = 1
 
 MAX_EVENTS = 64
 """How many events one record keeps; then the oldest but the first go."""
+
+
+VERSION_DETAIL = "JobVersion"
+"""The detail of an event that tells which version of the job it is about."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,10 +57,29 @@ class NameRecord(Record, frozen=True, kw_only=True):
     job_id: JobId
 
 
+class Replaced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a version of a job stood when a later one took its place. It may not have ended by then.
+
+    `token` is its idempotency token, and `digest` tells what was asked for with that (orchestrator/idempotency.py).
+    """
+
+    version: int
+    submit_time: int
+    modify_time: int
+    state: JobState
+    message: str = ""
+    token: str = ""
+    digest: str = ""
+
+
 class SpecRecord(Record, frozen=True, kw_only=True):
-    """One version of a job, normalised and validated, with the server's defaults filled in."""
+    """One version of a job, normalised and validated, with the server's defaults filled in.
+
+    `replaced` is the version before it: which one that was, and how it stood.
+    """
 
     job: Job
+    replaced: Replaced | None = None
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,6 +97,8 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class JobRecord(Record, frozen=True, kw_only=True):
     """`failure` is why the job failed without a (further) execution; `token` the idempotency token of its version.
 
+    `digest` tells what was asked for with that token (orchestrator/idempotency.py).
+
     `first` is the specification of version 1, so that most jobs are one record. `traceparent` is that of who submitted
     this version, where jobs are traced.
     """
@@ -82,6 +109,7 @@ class JobRecord(Record, frozen=True, kw_only=True):
     version: int
     priority: int = 0
     token: str = ""
+    digest: str = ""
     desired: DesiredState = DesiredState.RUNNING
     failure: str = ""
     removal: Removal | None = None
@@ -186,6 +214,14 @@ class BindingRecord(Record, frozen=True, kw_only=True):
 def about_execution(record: ExecutionRecord) -> dict[str, str]:
     """For a log line about it."""
     return about(execution=record.id, job=record.job_id, node=record.node_id)
+
+
+def versioned(job: JobRecord) -> Iterator[tuple[int, Event]]:
+    """The events of a job, each with the version that it is about: that which it names, or which was submitted last."""
+    version = 0
+    for event in job.events:
+        version = int(event.details.get(VERSION_DETAIL, version or job.version))
+        yield version, event
 
 
 def with_event(events: tuple[Event, ...], event: Event) -> tuple[Event, ...]:

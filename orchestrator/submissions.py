@@ -7,17 +7,27 @@ specification is stored, and the job's record, written last, is what makes it ex
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from orchestrator.differences import difference
+from orchestrator.idempotency import (
+    IdempotencyTokenUsed,
+    Use,
+    checked_token,
+    use_to_rerun,
+    use_to_submit,
+    version_of_use,
+)
 from orchestrator.job_defaults import completed
 from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import job_transition
 from orchestrator.life_events import Outcome, StopAsked
 from orchestrator.model import Model
-from orchestrator.records import Event, JobRecord, NameRecord, SpecRecord, with_event
+from orchestrator.name_claims import NameClaims, check_name
+from orchestrator.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, with_event
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.traces import Traces
@@ -35,7 +45,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.ids import JobId, new_job_id
-from shared.job_rules import MANAGED
+from shared.job_rules import MANAGED, dropped, normalised
 from shared.jobspec import Job
 from shared.logs import about
 from shared.states import DesiredState, JobState
@@ -43,9 +53,6 @@ from shared.states import DesiredState, JobState
 _log = logging.getLogger(__name__)
 
 TRIES = 16
-
-VERSION_DETAIL = "JobVersion"
-"""The detail of a submission's event that tells which version it made."""
 
 
 class PublisherNotConfigured(InvalidInput):
@@ -64,6 +71,15 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     job_id: JobId
     version: int
     warnings: tuple[str, ...] = ()
+
+
+class Wish(NamedTuple):
+    """A job as it is to be stored, and what came with it."""
+
+    job: Job
+    use: Use
+    force: bool = False
+    traceparent: str = ""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,38 +106,71 @@ class Submissions:
         self._defaults = defaults
         self._check_publisher = check_publisher
         self._traces = traces
+        self._names = NameClaims(model, store)
 
     async def submit(self, job: Job, *, force: bool = False, token: str = "", traceparent: str = "") -> Submitted:
-        """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady."""
+        """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady.
+
+        And where the token was used before, JobDeleted and IdempotencyTokenUsed.
+        """
         self._store.check_ready()
-        wanted, warnings = completed(job, self._defaults)
+        plain = normalised(job)
+        wanted, warnings = completed(plain, self._defaults)
         self._check_publisher_of(wanted)
+        wish = Wish(wanted, use_to_submit(checked_token(token), plain), force, self._traces.kept(traceparent))
         fresh = new_job_id(token or None, wanted.namespace)
-        for _ in range(TRIES):
+        job_id, version = await self._submitted(wish, fresh)
+        return Submitted(job_id=job_id, version=version, warnings=(*dropped(job), *warnings))
+
+    async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
+        for number in range(TRIES):
             try:
-                job_id = await self._claim(wanted, fresh)
-                entry = self._model.jobs.get(job_id)
-                if entry is None:
-                    version = 1
-                    await self._create(job_id, wanted, token=token, traceparent=traceparent)
-                elif entry.job.removal is not None:
-                    raise JobBeingDeleted(entry.job.id)
-                elif job_id == fresh or (token and entry.job.token == token):
-                    version = entry.job.version  # the same submit, come again
-                else:
-                    version = await self._update(entry, wanted, force=force, token=token, traceparent=traceparent)
+                return await self._begun_before(wish) or await self._begin(wish, fresh)
             except RevisionConflict:
                 await self._store.catch_up()
+                token = wish.use.token
                 if token and fresh not in self._model.jobs and await self._store.is_removed(subjects.job_record(fresh)):
+                    await self._names.release(wish.job, fresh)
                     raise JobDeleted(fresh) from None
-                continue
-            return Submitted(job_id=job_id, version=version, warnings=warnings)
-        raise RevisionConflict(f"job {wanted.name}")
+            except IdempotencyTokenUsed:
+                if number:  # it was not known when the name was claimed
+                    await self._names.release(wish.job, fresh)
+                raise
+        raise RevisionConflict(f"job {wish.job.name}")
+
+    async def _begun_before(self, wish: Wish) -> tuple[JobId, int] | None:
+        """What came of this submission when it came first. Raises IdempotencyTokenUsed, JobBeingDeleted."""
+        entry = self._model.of_token(wish.job.namespace, wish.use.token) if wish.use.token else None
+        if entry is None:
+            return None
+        version = version_of_use(entry, wish.use)
+        if (wish.job.name or entry.job.id) != entry.job.name:
+            raise IdempotencyTokenUsed(entry.job.name, entry.job.id)
+        if entry.job.removal is not None:
+            raise JobBeingDeleted(entry.job.id)
+        return entry.job.id, version or entry.job.version
+
+    async def _begin(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
+        check_name(self._model, wish.job)
+        job_id = await self._names.claim(wish.job, fresh)
+        entry = self._model.jobs.get(job_id)
+        if entry is None:
+            await self._create(job_id, wish)
+            return job_id, 1
+        if entry.job.removal is not None:
+            raise JobBeingDeleted(entry.job.id)
+        if job_id == fresh:
+            return job_id, entry.job.version  # it was stored, and the answer to that was lost
+        if wish.job == entry.spec and not wish.force:
+            raise JobUnchanged(entry.job.name, entry.job.id)
+        return job_id, await self._renew(entry, wish, "Job updated to version {}")
 
     async def difference(self, job: Job) -> Difference:
         """What submitting this would change. Raises InvalidJob, PayloadTooLarge."""
         self._store.check_ready()
-        wanted, warnings = completed(job, self._defaults)
+        wanted, warnings = completed(normalised(job), self._defaults)
+        check_name(self._model, wanted)
+        warnings = (*dropped(job), *warnings)
         known = self._model.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
         if entry is None:
@@ -133,29 +182,8 @@ class Submissions:
         if job.task.publisher.type.lower() == MANAGED:
             self._check_publisher()
 
-    async def _claim(self, job: Job, fresh: JobId) -> JobId:
-        """The id that the job's name belongs to in its namespace, which is `fresh` for a new name or none."""
-        if not job.name:
-            return fresh
-        known = self._model.named(job.namespace, job.name)
-        if known is not None:
-            return known
-        key = subjects.name_record(job.namespace, job.name)
-        try:
-            await self._store.create(key, NameRecord(job_id=fresh))
-        except RevisionConflict:
-            record = await self._store.read(key)
-            if record is None:  # the job of this name was removed
-                await self._store.create_again(key, NameRecord(job_id=fresh))
-                return fresh
-            if not isinstance(record, NameRecord):
-                raise
-            await self._store.catch_up()
-            return record.job_id
-        return fresh
-
-    async def _create(self, job_id: JobId, job: Job, *, token: str, traceparent: str) -> None:
-        named = replace(job, name=job.name or job_id)
+    async def _create(self, job_id: JobId, wish: Wish) -> None:
+        named = replace(wish.job, name=wish.job.name or job_id)
         now = now_ns()
         record = JobRecord(
             id=job_id,
@@ -163,38 +191,35 @@ class Submissions:
             name=named.name,
             version=1,
             priority=named.priority,
-            token=token,
+            token=wish.use.token,
+            digest=wish.use.digest,
             events=(_submission(now, "Job submitted", 1),),
             create_time=now,
             submit_time=now,
             modify_time=now,
             first=named,
-            traceparent=self._traces.kept(traceparent),
+            traceparent=wish.traceparent,
         )
         await self._store.create(subjects.job_record(job_id), record)
         self._traces.on_submit(record)
         _log.debug("Job %s is submitted.", job_id, extra=about(job=job_id))
 
-    async def _store_spec(self, job_id: JobId, job: Job, version: int) -> int:
+    async def _store_spec(self, job_id: JobId, spec: SpecRecord, version: int) -> int:
         """Store as the first version from `version` on that is free: an interrupted submit may have left one."""
         for number in range(version, version + TRIES):
             try:
-                await self._store.create(subjects.spec_record(job_id, number), SpecRecord(job=job))
+                await self._store.create(subjects.spec_record(job_id, number), spec)
             except RevisionConflict:
                 continue
             return number
         raise RevisionConflict(subjects.spec_record(job_id, version))
 
-    async def _update(self, entry: JobEntry, job: Job, *, force: bool, token: str, traceparent: str) -> int:
-        if job == entry.spec and not force:
-            raise JobUnchanged(entry.job.name, entry.job.id)
-        return await self._renew(entry, job, "Job updated to version {}", token=token, traceparent=traceparent)
-
-    async def _renew(self, entry: JobEntry, job: Job, message: str, *, token: str, traceparent: str = "") -> int:
+    async def _renew(self, entry: JobEntry, wish: Wish, message: str) -> int:
         """Store a new version and have it run; `message` has {} for its number. Raises RevisionConflict."""
         revision = self._model.revision_of(subjects.job_record(entry.job.id))
         before = entry.job
-        version = await self._store_spec(before.id, job, before.version + 1)
+        spec = SpecRecord(job=wish.job, replaced=entry.replaced())
+        version = await self._store_spec(before.id, spec, before.version + 1)
         if self._model.revision_of(subjects.job_record(before.id)) != revision:
             raise RevisionConflict(before.id)
         now = now_ns()
@@ -202,14 +227,15 @@ class Submissions:
         after = replace(
             before,
             version=version,
-            priority=job.priority,
-            token=token,
+            priority=wish.job.priority,
+            token=wish.use.token,
+            digest=wish.use.digest,
             desired=DesiredState.RUNNING,
             failure="",
             events=with_event(before.events, event),
             submit_time=now,
             modify_time=now,
-            traceparent=self._traces.kept(traceparent),
+            traceparent=wish.traceparent,
         )
         await self._store.update(subjects.job_record(before.id), after)
         self._traces.on_submit(after)
@@ -219,13 +245,16 @@ class Submissions:
     async def rerun(self, entry: JobEntry, version: int, reason: str, *, token: str = "") -> int:
         """Run this version, or the newest if it is 0, again as a new one; give its number.
 
-        Raises NotFound, Conflict for a job that has not begun, PublisherNotConfigured, PublisherNotReady.
+        Raises NotFound, Conflict for a job that has not begun, PublisherNotConfigured, PublisherNotReady, and
+        IdempotencyTokenUsed.
         """
+        use = use_to_rerun(checked_token(token), entry.job.id, version)
         for _ in range(TRIES):
             if entry.job.removal is not None:
                 raise JobBeingDeleted(entry.job.id)
-            if token and entry.job.token == token:
-                return entry.job.version  # the same request, come again
+            user = self._model.of_token(entry.job.namespace, token) if token else None
+            if user is not None and (known := version_of_use(user, use)):
+                return known  # the same request, come again
             number = version or entry.job.version
             if number not in entry.specs or number > entry.job.version:
                 raise NotFound(f"Job {entry.job.id} has no version {number}.")
@@ -237,7 +266,7 @@ class Submissions:
             self._check_publisher_of(entry.specs[number])
             message = f"Job run again as version {{}}, the same as version {number}{_because(reason)}"
             try:
-                return await self._renew(entry, entry.specs[number], message, token=token)
+                return await self._renew(entry, Wish(entry.specs[number], use), message)
             except RevisionConflict:
                 await self._store.catch_up()
         raise RevisionConflict(subjects.job_record(entry.job.id))

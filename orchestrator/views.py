@@ -8,7 +8,7 @@ from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import Progress
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import Event, ExecutionRecord
+from orchestrator.records import Event, ExecutionRecord, versioned
 from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
@@ -156,18 +156,18 @@ def unfinished_uploads(model: Model) -> Iterator[rest_nodes.UnfinishedUpload]:
 def history(entry: JobEntry, *, after: int = 0) -> tuple[HistoryItem, ...]:
     """What happened to the job and its executions after the `after`th item, as it was recorded; the end comes last."""
     record = entry.job
-    events: list[tuple[int, int, ExecutionRecord | None, Event]] = []
-    for event in record.events:
-        events.append((event.recorded or event.time, len(events), None, event))
+    events: list[tuple[int, int, ExecutionRecord | int, Event]] = []
+    for version, event in versioned(record):
+        events.append((event.recorded or event.time, len(events), version, event))
     for execution in sorted(entry.executions.values(), key=lambda each: each.create_time):
         for event in execution.events:
             events.append((event.recorded or event.time, len(events), execution, event))
     events.sort(key=lambda each: each[:2])
     if entry.progress.state.is_terminal:
-        events.append((modified(entry), len(events), None, _end(entry)))
+        events.append((modified(entry), len(events), record.version, _end(entry)))
     return tuple(
-        _history_item(entry, number, execution, event)
-        for number, (_, _, execution, event) in enumerate(events[after:], start=after + 1)
+        _history_item(entry, number, about, event)
+        for number, (_, _, about, event) in enumerate(events[after:], start=after + 1)
     )
 
 
@@ -179,13 +179,15 @@ def _end(entry: JobEntry) -> Event:
     return Event(time=modified(entry), topic="State Update", message=text, details=details)
 
 
-def _history_item(entry: JobEntry, number: int, execution: ExecutionRecord | None, event: Event) -> HistoryItem:
+def _history_item(entry: JobEntry, number: int, about: ExecutionRecord | int, event: Event) -> HistoryItem:
+    """It is about an execution, or about a version of the job."""
     at = instant(event.time)
+    execution, version = (None, about) if isinstance(about, int) else (about, about.job_version)
     return HistoryItem(
         seq_num=number,
         type=rest.EXECUTION_LEVEL if execution else rest.JOB_LEVEL,
         job_id=entry.job.id,
-        job_version=execution.job_version if execution else entry.job.version,
+        job_version=version,
         execution_id=execution.id if execution else "",
         event=EventView(message=event.message, topic=event.topic, timestamp=at, details=event.details),
         time=at,

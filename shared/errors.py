@@ -108,7 +108,10 @@ class JobNotFound(NotFound):
 
 class JobAmbiguous(InvalidInput):
     def __init__(self, prefix: str, count: int) -> None:
-        super().__init__(f"{prefix[:80]!r} is the beginning of {count} job ids.", hint="Give more of the id.")
+        super().__init__(
+            f"{prefix[:80]!r} names {count} jobs: it is the beginning of each one's id, or its name.",
+            hint="Give the whole id of the one that is meant; `tarpon job list --output json` shows them.",
+        )
 
 
 class NodeNotFound(NotFound):

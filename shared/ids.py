@@ -16,11 +16,24 @@ NodeId = NewType("NodeId", str)
 
 MAX_ID_LENGTH = 64
 _SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+LEAST_BEGINNING = 4
+"""How many characters of an id name what it belongs to, if no other begins so."""
+_DIGITS = re.compile(r"[0-9a-f]")
+_GENERATED = "00000000-0000-0000-0000-000000000000"
+"""What follows the letter and dash of a generated id, with each digit as 0."""
 _TARPON = uuid.UUID("6b1a3f0e-5c1d-5d7e-9a55-746172706f6e")
 
 
 def is_safe_id(text: str) -> bool:
     return _SAFE.match(text) is not None
+
+
+def is_like_id(text: str) -> bool:
+    """Whether this could be the id of a job, a beginning of one that names it, or the whole id of something else."""
+    kind, rest = text[:2], _DIGITS.sub("0", text[2:])
+    if kind == "j-":
+        return len(text) >= LEAST_BEGINNING and _GENERATED.startswith(rest)
+    return kind in {"e-", "n-"} and rest == _GENERATED
 
 
 def _checked(kind: str, text: str) -> str:

@@ -49,7 +49,8 @@ of nodes, of other integrations' answers, or of JetStream.
 - **Events** come on `{subjects.PREFIX}.events.<namespace>.<jobID>.<what>` to whoever listens at the moment. Every line
   of a job's history has a number, `SeqNum`, which counts from 1 without gaps: who subscribes late, or has missed one,
   asks `jobs.history` for what comes after the last number that it has. A repeated number is a repeated event.
-- A submit with an `IdempotencyToken` can be repeated safely: the same token names the same job.
+- A submit with an `IdempotencyToken` can be repeated safely: the same token names the same job. With another job it is
+  refused (`IdempotencyTokenUsed`).
 
 Times in nanoseconds since 1970 are integers; others are RFC 3339 text. URLs in results are credentials: whoever has
 one may read that object until it expires.

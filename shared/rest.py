@@ -30,7 +30,10 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True, rename="pascal
 
 
 class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Run this job. The same idempotency token always names the same job, so a submit can be repeated safely."""
+    """Run this job. The same idempotency token always names the same job, so a submit can be repeated safely.
+
+    With another job, or another version of it, the token is refused.
+    """
 
     job: Job
     force: bool = False

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from shared.jobspec import JobView
-from shared.rest import EXECUTION_LEVEL, HistoryItem
+from shared.rest import HistoryItem
 from shared.states import JobState
 from tarpon.cli.outcomes import JobFailed, JobStopped
 from tarpon.cli.output import printable
@@ -31,8 +31,8 @@ async def watched(client: Client, job_id: str, write: Callable[[HistoryItem], No
             if isinstance(event, JobView):
                 ended = event
                 continue
-            if event.type == EXECUTION_LEVEL and event.job_version < version:
-                continue  # what an earlier run of the same job did
+            if 0 < event.job_version < version:
+                continue  # what became of an earlier version
             write(event)
             if event.event.is_error and first_error is None:
                 first_error = event

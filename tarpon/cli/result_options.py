@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.errors import RemoteError
+from shared.errors import InvalidInput, RemoteError
 
 if TYPE_CHECKING:
+    from shared.jobspec import JobView
     from tarpon.client import Client
 
 partition_option = click.option(
@@ -33,14 +34,32 @@ _NOT_FOUND = 404
 async def job_and_paths(
     client: "Client", job: str, paths: Sequence[str], *, namespace: str = ""
 ) -> tuple[str, tuple[str, ...]]:
-    """`JOB/PATH`, as Bacalhau writes it, is JOB and PATH, unless there is a job whose name has that slash."""
+    """`JOB/PATH`, as Bacalhau writes it, is JOB and PATH, unless there is a job whose name has that slash.
+
+    Raises InvalidInput where it could be both; an id is never taken for a part of a name.
+    """
     name, slash, path = job.partition("/")
     if not slash:
         return job, tuple(paths)
+    split = name, (path, *paths) if path else tuple(paths)
+    whole = await _known(client, job, namespace)
+    if whole is None and name:
+        return split
+    begun = await _known(client, name, namespace) if name else None
+    if begun is None:
+        return job, tuple(paths)
+    if begun.id == name:
+        return split
+    raise InvalidInput(
+        f"{job[:80]!r} is the name of a job, and there is a job {name[:80]!r} too.",
+        hint=f"Write the path apart from the job, as in `{name[:80]} {path[:80]}`, or give the id of the job.",
+    )
+
+
+async def _known(client: "Client", job: str, namespace: str) -> "JobView | None":
     try:
-        await client.get(job, namespace=namespace)
+        return await client.get(job, namespace=namespace)
     except RemoteError as error:
-        if error.status != _NOT_FOUND or not name:
+        if error.status != _NOT_FOUND:
             raise
-        return name, (path, *paths) if path else tuple(paths)
-    return job, tuple(paths)
+        return None

@@ -34,6 +34,7 @@ RETRYABLE = {
     "ExtraMissing": False,
     "FileNotInResult": False,
     "GrantRefused": False,
+    "IdempotencyTokenUsed": False,
     "IllegalTransition": False,
     "IndexDamaged": False,
     "InvalidDocument": False,

@@ -218,3 +218,68 @@ async def test_the_same_job_again_is_a_conflict_unless_it_is_forced(running: Run
     assert code(await running.ask(JOBS, "PUT", {"Job": job("same")})) == (409, "JobUnchanged")
     assert (await running.ask(JOBS, "PUT", {"Job": job("same"), "Force": True})).json["JobID"] == made
     assert (await running.ask(f"{JOBS}/{made}")).json["Job"]["Version"] == 2
+
+
+async def test_a_job_that_is_called_like_an_id_takes_no_others_place(running: Running) -> None:
+    made = await submitted(running, "victim")
+    for name in (made, made[:10], made[:4], f"{made}/stdout", f"{made[:10]}/stdout", "e-" + made[2:]):
+        refused = await running.ask(JOBS, "PUT", {"Job": job(name)})
+        assert code(refused) == (400, "InvalidJob"), name
+        assert "could be taken for the id" in refused.json["Message"]
+        diff = await running.ask(f"{JOBS}/diff", "PUT", {"Job": job(name)})
+        assert code(diff) == (400, "InvalidJob"), name
+    assert (await running.ask(f"{JOBS}/{made}")).json["Job"]["Name"] == "victim"
+
+
+async def test_a_job_without_a_name_is_submitted_again_under_its_id(running: Running) -> None:
+    made = await submitted(running)
+    again = await running.ask(JOBS, "PUT", {"Job": job(made, Priority=3)})
+    assert (again.status, again.json["JobID"]) == (200, made)
+    assert (await running.ask(f"{JOBS}/{made}")).json["Job"]["Version"] == 2
+    elsewhere = await running.ask(JOBS, "PUT", {"Job": job(made, Namespace="other")})
+    assert code(elsewhere) == (400, "InvalidJob")
+
+
+async def test_a_token_that_was_used_for_another_job_is_a_conflict(running: Running) -> None:
+    made = await running.ask(JOBS, "PUT", {"Job": job(), "IdempotencyToken": "t"})
+    again = await running.ask(JOBS, "PUT", {"Job": job(), "IdempotencyToken": "t"})
+    assert again.json["JobID"] == made.json["JobID"]
+    other = await running.ask(JOBS, "PUT", {"Job": job(Priority=1), "IdempotencyToken": "t"})
+    assert code(other) == (409, "IdempotencyTokenUsed")
+    assert "token of its own" in other.json["Hint"]
+
+
+async def test_each_version_has_its_own_times_and_its_own_end(running: Running) -> None:
+    never = {"Name": "main", "Engine": {"Type": "process", "Params": {"Entrypoint": ["true"]}}}
+    made = await submitted(running, "told", Tasks=[never])
+    await running.wait_state(made, "Failed")
+    await submitted(running, "told", Tasks=[never | {"Timeouts": {"QueueTimeout": 600}}])
+    await running.wait_state(made, "Queued")
+    await running.ask(f"{JOBS}/{made}", "DELETE", {"Reason": "enough"})
+    await submitted(running, "told", Tasks=[never | {"Timeouts": {"QueueTimeout": 700}}])
+    await running.wait_state(made, "Queued")
+    await submitted(running, "told", Tasks=[never | {"Timeouts": {"QueueTimeout": 800}}])
+    found = (await running.wait_state(made, "Queued"))["Job"]
+    shown = (await running.ask(f"{JOBS}/{made}/versions")).json["Items"]
+    assert [each["State"]["StateType"] for each in shown] == ["Failed", "Stopped", "Stopped", "Queued"]
+    assert "No compute node is connected" in shown[0]["State"]["Message"]
+    assert shown[1]["State"]["Message"] == "Job stopped: enough"
+    assert shown[2]["State"]["Message"] == "A later version took its place."
+    times = [time for each in shown for time in (each["CreateTime"], each["ModifyTime"])]
+    assert times == sorted(times)
+    assert len({each["CreateTime"] for each in shown}) == 4
+    assert found["CreateTime"] == shown[0]["CreateTime"], "the job itself was created with its first version"
+    one = (await running.ask(f"{JOBS}/{made}?job_version=2")).json["Job"]
+    assert (one["State"], one["CreateTime"]) == (shown[1]["State"], shown[1]["CreateTime"])
+
+
+async def test_what_went_wrong_with_a_version_is_in_the_history_of_that_one_alone(running: Running) -> None:
+    never = {"Name": "main", "Engine": {"Type": "process", "Params": {"Entrypoint": ["true"]}}}
+    made = await submitted(running, "told", Tasks=[never])
+    await running.wait_state(made, "Failed")
+    await submitted(running, "told", Tasks=[never | {"Timeouts": {"QueueTimeout": 600}}])
+    every = (await running.ask(f"{JOBS}/{made}/history?all_job_versions=true")).json["Items"]
+    failures = [(item["JobVersion"], item["Event"]["Details"].get("IsError")) for item in every]
+    assert failures == [(1, None), (1, "true"), (2, None)]
+    events = (await running.ask(f"{JOBS}/{made}?include=history")).json["History"]["Items"]
+    assert [item["Event"]["Message"] for item in events] == ["Job updated to version 2"]

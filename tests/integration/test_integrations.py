@@ -92,6 +92,15 @@ async def test_jobs_are_got_listed_and_stopped(running: Any) -> None:
         assert [each["Info"]["NodeID"] for each in (await ask(client, "nodes.list"))["Nodes"]] == ["a"]
 
 
+async def test_no_name_takes_the_place_of_an_id_and_no_token_that_of_another_job(running: Any) -> None:
+    async with program(running) as client:
+        job = (await ask(client, "jobs.submit", {"Job": NOOP, "IdempotencyToken": "t"}))["JobID"]
+        assert (await ask(client, "jobs.submit", {"Job": NOOP, "IdempotencyToken": "t"}))["JobID"] == job
+        other = {"Job": NOOP | {"Priority": 1}, "IdempotencyToken": "t"}
+        assert (await ask(client, "jobs.submit", other))["Code"] == "IdempotencyTokenUsed"
+        assert (await ask(client, "jobs.submit", {"Job": NOOP | {"Name": job[:12]}}))["Code"] == "InvalidJob"
+
+
 @pytest.mark.parametrize(
     ("what", "body", "code"),
     [

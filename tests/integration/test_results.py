@@ -56,7 +56,7 @@ async def offering(make: Callable[[], Sequence[ResultParams]], view: JobView = V
     """An orchestrator with one job, whose results are made each time that they are asked for."""
 
     async def answer(request: web.Request) -> web.Response:
-        known = request.match_info["job"] in {JOB, "with/slash"}
+        known = request.match_info["job"] in {JOB, "with/slash", "named", "named/too", f"{JOB}/stdout"}
         body: msgspec.Struct = ErrorBody(message="There is no such job.", code="JobNotFound", status=404)
         if known and request.path.endswith("/results"):
             body = Page(items=tuple(ResultItem(params=each) for each in make()))
@@ -409,3 +409,10 @@ async def test_a_slash_parts_a_job_from_a_path_unless_it_is_in_the_jobs_name() -
         assert await job_and_paths(client, f"{JOB}/a/b", ["x"]) == (JOB, ("a/b", "x"))
         assert await job_and_paths(client, f"{JOB}/", []) == (JOB, ())
         assert await job_and_paths(client, "with/slash", []) == ("with/slash", ())
+
+
+async def test_a_job_whose_name_begins_with_the_id_of_another_takes_no_file_of_its_place() -> None:
+    async with offering(list) as client:
+        assert await job_and_paths(client, f"{JOB}/stdout", []) == (JOB, ("stdout",))
+        with pytest.raises(InvalidInput, match="'named/too' is the name of a job, and there is a job 'named' too"):
+            await job_and_paths(client, "named/too", [])

@@ -271,6 +271,8 @@ class TestFinding:
             ("j-aaaa2", "blue", "default"),
             ("j-bbbb1", "red", "other"),
             ("j-cccc1", "j-aaaa2", "default"),
+            ("j-dddd1", "j-bbbb", "default"),
+            ("j-eeee1", "j-ffff", "default"),
         ):
             feed.submit(job(name, called=called, namespace=namespace))
         return feed.model
@@ -283,10 +285,22 @@ class TestFinding:
             ("j-aaaa1", "default", "j-aaaa1"),
             ("j-bbbb1", "default", "j-bbbb1"),
             ("j-bb", "default", "j-bbbb1"),
-            ("j-aaaa2", "default", "j-cccc1"),
+            ("j-aaaa2", "default", "j-aaaa2"),
             ("j-aaaa2", "other", "j-aaaa2"),
+            ("j-bbbb", "other", "j-bbbb1"),
+            ("j-ffff", "default", "j-eeee1"),
         ],
-        ids=["name", "name elsewhere", "id", "id of any namespace", "beginning", "name before id", "id there"],
+        ids=[
+            "name",
+            "name elsewhere",
+            "id",
+            "id of any namespace",
+            "beginning",
+            "id before name",
+            "id there",
+            "beginning that is a name elsewhere",
+            "name that could be a beginning",
+        ],
     )
     def test_a_job_is_found_by(self, model: Model, text: str, namespace: str, expected: str) -> None:
         assert model.find(text, namespace).job.id == expected
@@ -297,8 +311,12 @@ class TestFinding:
             model.find(text)
 
     def test_a_beginning_of_several_ids_is_ambiguous(self, model: Model) -> None:
-        with pytest.raises(JobAmbiguous, match="'j-aaaa' is the beginning of 2 job ids"):
+        with pytest.raises(JobAmbiguous, match="'j-aaaa' names 2 jobs"):
             model.find("j-aaaa")
+
+    def test_a_name_that_is_the_beginning_of_another_id_is_ambiguous(self, model: Model) -> None:
+        with pytest.raises(JobAmbiguous, match="'j-bbbb' names 2 jobs"):
+            model.find("j-bbbb", "default")
 
     def test_the_newest_is_listed_first(self) -> None:
         feed = Feed()

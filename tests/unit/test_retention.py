@@ -196,7 +196,6 @@ class TestForgetting:
         model = fed.model
         kept = model._revisions, model._entries, model._keys, model._names, model.jobs, model.live, model.reasons
         assert all(not each for each in kept)
-        assert not model._beginnings
         assert not list(model.lists.find("*"))
         assert (len(model.pending), len(model.deadlines)) == (0, 0)
         assert (model.job_states.total(), model.execution_states.total(), len(model.endings.ended)) == (0, 0, 0)

@@ -1,0 +1,67 @@
+"""How a job gets its name: by a record that is created only once in each namespace, before the job itself exists."""
+
+from orchestrator.model import Model
+from orchestrator.records import NameRecord
+from orchestrator.store import Store
+from shared import subjects
+from shared.errors import InvalidJob, RevisionConflict
+from shared.ids import JobId, is_like_id
+from shared.jobspec import Job
+
+
+def check_name(model: Model, job: Job) -> None:
+    """Raise InvalidJob for a new job whose name could be taken for an id. Jobs that are called so keep their names."""
+    begun = job.name.partition("/")[0]  # JOB/PATH names a file of a result
+    if is_like_id(begun) and model.named(job.namespace, job.name) is None:
+        raise InvalidJob(
+            [f"Name {job.name[:80]!r} could be taken for the id of a job, or the beginning of one."],
+            hint=f"Choose another name. There is no job of this name yet in the namespace {job.namespace}; to run one"
+            " again that is there still, submit it in its own namespace.",
+        )
+
+
+class NameClaims:
+    def __init__(self, model: Model, store: Store) -> None:
+        self._model = model
+        self._store = store
+
+    async def claim(self, job: Job, fresh: JobId) -> JobId:
+        """The id that the job's name belongs to in its namespace, which is `fresh` for a new name or none."""
+        if not job.name:
+            return fresh
+        known = self._model.named(job.namespace, job.name)
+        if known is not None:
+            return known
+        key = subjects.name_record(job.namespace, job.name)
+        try:
+            await self._store.create(key, NameRecord(job_id=fresh))
+        except RevisionConflict:
+            return await self._claimed(key, job, fresh)
+        return fresh
+
+    async def _claimed(self, key: str, job: Job, fresh: JobId) -> JobId:
+        """As `claim`, of a name about which there is a record, though no job of that name was known here."""
+        record = await self._store.read(key)
+        if record is None:  # the job of this name was removed
+            await self._store.create_again(key, NameRecord(job_id=fresh))
+            return fresh
+        if not isinstance(record, NameRecord):
+            raise RevisionConflict(key)
+        await self._store.catch_up()
+        owner = self._model.jobs.get(record.job_id)
+        if owner is not None and (owner.namespace, owner.job.name) != (job.namespace, job.name):
+            await self._store.update(key, NameRecord(job_id=fresh))  # its submit was refused after the claim
+            return fresh
+        return record.job_id
+
+    async def release(self, job: Job, fresh: JobId) -> None:
+        """Give back a name that was claimed for a job which will not be."""
+        if not job.name or self._model.named(job.namespace, job.name) is not None:
+            return
+        key = subjects.name_record(job.namespace, job.name)
+        record = await self._store.read(key)
+        if isinstance(record, NameRecord) and record.job_id == fresh:
+            await self._store.delete(key)
+
+    def __repr__(self) -> str:
+        return f"<NameClaims over {self._model!r}>"

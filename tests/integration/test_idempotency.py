@@ -1,0 +1,163 @@
+"""A repeated submit is one job, at any orchestrator and after any restart; another job with its token is refused."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from msgspec.structs import replace
+
+from orchestrator.idempotency import MAX_TOKEN, IdempotencyTokenUsed
+from orchestrator.model import Model
+from orchestrator.records import JobRecord, NameRecord
+from orchestrator.store import Store
+from orchestrator.submissions import Submissions
+from orchestrator.traces import Traces
+from shared import subjects
+from shared.aio import background
+from shared.config import BatchDefaults
+from shared.errors import InvalidInput, JobUnchanged
+from shared.ids import JobId, new_job_id
+from shared.jobspec import Job, SpecConfig, Task
+from shared.tracing import OFF
+from shared.transport import Connection
+from tests.nats_bus import Bus
+
+
+def job(name: str = "", *, engine: str = "noop", **more: object) -> Job:
+    return replace(Job(name=name, type="batch", tasks=(Task(name="main", engine=SpecConfig(type=engine)),)), **more)
+
+
+class Orchestrator:
+    """What takes jobs in, over a model of its own."""
+
+    def __init__(self, connection: Connection, defaults: BatchDefaults) -> None:
+        self.model = Model(max_attempts=1)
+        self.store = Store(connection, self.model)
+        self.submissions = Submissions(
+            self.model,
+            self.store,
+            defaults=defaults,
+            check_publisher=lambda: None,
+            traces=Traces(OFF, self.model, leads=lambda: True),
+        )
+
+    async def submit(self, wanted: Job, token: str = "", *, force: bool = False) -> tuple[str, int]:
+        made = await self.submissions.submit(wanted, token=token, force=force)
+        return made.job_id, made.version
+
+    async def refuses(self, wanted: Job, token: str) -> str:
+        with pytest.raises(IdempotencyTokenUsed) as caught:
+            await self.submit(wanted, token)
+        return caught.value.message
+
+
+@asynccontextmanager
+async def orchestrator(bus: Bus, defaults: BatchDefaults | None = None) -> AsyncIterator[Orchestrator]:
+    made = Orchestrator(bus.connection, defaults or BatchDefaults())
+    async with background(state=made.store.keep_model()):
+        await made.store.ready.wait()
+        yield made
+
+
+async def test_the_same_submit_again_is_the_same_job_and_another_one_is_refused(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        first = await one.submit(job(), "t")
+        assert await one.submit(job(), "t") == first == (new_job_id("t", "default"), 1)
+        assert first[0] in await one.refuses(job(priority=1), "t")
+        await one.refuses(job("named"), "t")
+        assert await one.submit(job(namespace="other"), "t") != first, "each namespace has its own tokens"
+
+
+async def test_a_name_is_not_taken_by_a_submit_that_was_refused(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        await one.submit(job("first"), "t")
+        await one.refuses(job("second"), "t")
+        assert (await one.submit(job("second"), "u"))[1] == 1
+        assert one.model.named("default", "second") == new_job_id("u", "default")
+
+
+async def test_it_is_the_same_after_a_restart_with_other_defaults(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        first = await one.submit(job("a"), "t")
+    async with orchestrator(bus, BatchDefaults(priority=7)) as later:
+        assert await later.submit(job("a"), "t") == first
+        await later.refuses(job("a", labels={"x": "y"}), "t")
+
+
+async def test_an_orchestrator_that_has_not_heard_of_it_yet_refuses_too_and_keeps_no_name(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        first = await one.submit(job("first"), "t")
+        late = Orchestrator(bus.connection, BatchDefaults())
+        late.store.ready.set()  # as if all that was stored had been read before
+        async with background(state=late.store.keep_model()):
+            await late.refuses(job("second"), "t")
+            assert await late.submit(job("first"), "t") == first
+        assert await one.store.read(subjects.name_record("default", "second")) is None
+
+
+async def test_in_which_order_a_client_writes_maps_makes_no_other_job(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        first = await one.submit(job(labels={"a": "1", "b": "2"}), "t")
+        assert await one.submit(job(labels={"b": "2", "a": "1"}), "t") == first
+
+
+async def test_the_token_of_an_earlier_version_still_is_its_own(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        first = await one.submit(job("a"), "t1")
+        second = await one.submit(job("a", priority=2), "t2")
+        third = await one.submit(job("a", priority=3), "t3")
+        assert [first[1], second[1], third[1]] == [1, 2, 3]
+    async with orchestrator(bus) as later:
+        assert await later.submit(job("a"), "t1") == first
+        assert await later.submit(job("a", priority=2), "t2") == second
+        assert await later.submit(job("a", priority=3), "t3") == third
+        await later.refuses(job("a", priority=9), "t2")
+        await later.refuses(job("b", priority=2), "t2")
+        assert later.model.jobs[JobId(first[0])].job.version == 3
+
+
+async def test_a_job_that_is_run_again_uses_its_token_for_that_alone(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        name, _ = await one.submit(job("a"), "t1")
+        entry = one.model.jobs[JobId(name)]
+        await one.submissions.stop(entry, "")
+        assert await one.submissions.rerun(entry, 1, "", token="t2") == 2
+        assert await one.submissions.rerun(entry, 1, "", token="t2") == 2
+        for version, token in ((2, "t2"), (1, "t1")):
+            with pytest.raises(IdempotencyTokenUsed):
+                await one.submissions.rerun(entry, version, "", token=token)
+        await one.refuses(job("a"), "t2")
+
+
+async def test_what_an_earlier_build_stored_has_no_digest_and_is_taken_for_the_same(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        old = new_job_id("t", "default")
+        record = JobRecord(
+            id=old,
+            namespace="default",
+            name="a",
+            version=1,
+            token="t",
+            create_time=1,
+            submit_time=1,
+            modify_time=1,
+            first=job("a", namespace="default", count=1),
+        )
+        await one.store.create(subjects.name_record("default", "a"), NameRecord(job_id=old))
+        await one.store.create(subjects.job_record(old), record)
+        assert await one.submit(job("a", priority=3), "t") == (old, 1)
+        await one.refuses(job("b"), "t")
+
+
+async def test_without_a_token_every_submit_is_one_of_its_own(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        assert await one.submit(job()) != await one.submit(job())
+        await one.submit(job("a"))
+        with pytest.raises(JobUnchanged):
+            await one.submit(job("a"))
+
+
+async def test_tokens_that_differ_after_the_bound_are_not_taken_for_one(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        with pytest.raises(InvalidInput, match="at most 200"):
+            await one.submit(job(), "t" * MAX_TOKEN + "1")
