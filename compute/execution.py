@@ -1,7 +1,6 @@
 """How one execution goes from accepted to told: slot, run, publish, with its end as a fact whatever happens."""
 
 import asyncio
-import errno
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +9,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from compute import disk_room
 from compute.engines import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.environment import EnvironmentPolicy
 from compute.held_execution import Activity, Execution, Stop
@@ -47,7 +47,6 @@ NOT_BEGUN = ExecutionFailed(
     reason=FailureReason.NODE_RESTARTED.value, detail="The node takes nothing on any more.", not_begun=True
 )
 """What is told of an execution that is handed back."""
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNFINISHED = {Phase.ACCEPTED, Phase.STARTED}
 
 
@@ -198,6 +197,8 @@ class Supervisor:
         if not execution.is_on_disk:
             execution.is_on_disk = True
             workspace.create(result_paths)
+        else:
+            disk_room.check_room(workspace.root)
         gathered = workspace.gather(result_paths)
         files = workspace.short_outputs()
         fact = TaskEnded(output=workspace.read_output(exit_code, files), run_seconds=run_seconds)
@@ -328,7 +329,7 @@ def _published(entry: Entry, sent: Sent, upload: Upload, seconds: float) -> Outp
 
 
 def _node_problem(execution_id: ExecutionId, error: Exception) -> tuple[FailureReason, str]:
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+    if isinstance(error, OSError) and error.errno in disk_room.FULL:
         _log.warning("Execution %s failed: the disk of the node is full.", execution_id)
         return FailureReason.DISK_FULL, "The disk of the node is full."
     _log.error("Execution %s failed because of an error of the node.", execution_id, exc_info=error)

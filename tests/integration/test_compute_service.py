@@ -663,7 +663,7 @@ async def test_nothing_a_node_does_blocks_its_loop(
     assert told == [ExecutionStarted, TaskEnded, OutputPublished]
 
 
-class TestMounts:
+class TestOwnMounts:
     """Of nodes that have mounts of their own, so that nothing can happen to those of the machine."""
 
     @pytest.fixture
@@ -728,3 +728,28 @@ class TestMounts:
             assert not (workspace / "ready").exists()
         assert (precious / "file").read_text() == "kept"
         assert precious.stat().st_mode & 0o777 == 0o750
+
+    @pytest.mark.parametrize(
+        ("script", "options"),
+        [
+            ("head -c 100000000 /dev/zero; exit 0", "size=8m"),
+            ("head -c 100000000 /dev/zero >&2; exit 0", "size=8m"),
+            ("head -c 100000000 /dev/zero > outputs/file; exit 0", "size=8m"),
+            ("head -c 100000000 /dev/zero > outputs/file; sleep 0.2; exit 3", "size=8m"),
+            ("i=0; while [ $i -lt 999 ]; do i=$((i + 1)); echo $i > outputs/$i || exit 0; done", "nr_inodes=200"),
+        ],
+        ids=["stdout", "stderr", "file", "failed", "inodes"],
+    )
+    async def test_a_task_that_ends_while_the_disk_is_full_fails_with_that_reason(
+        self, orchestrator: Orchestrator, tmp_path: Path, script: str, options: str
+    ) -> None:
+        data = tmp_path / "data"
+        data.mkdir()
+        small_disk = ["sh", "-c", f'mount -t tmpfs -o {options} none {data} && exec "$0" "$@"']
+        async with self.node(orchestrator, tmp_path, *small_disk):
+            await orchestrator.order(order := assignment(script))
+            failed = await orchestrator.fact(order.execution_id, ExecutionFailed)
+            assert failed.reason == "DiskFull"
+            await orchestrator.order(another := assignment("exit 7"))
+            ended = await orchestrator.fact(another.execution_id, TaskEnded)
+            assert ended.output.exit_code == 7, "there is room again"
