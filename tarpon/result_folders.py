@@ -1,22 +1,17 @@
 """Where results are put in the file system: beside what is there, never over it, and only when all is well."""
 
-import asyncio
 import os
-import shutil
 import stat
-import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from shared import ids
-from shared.aio import finish
 from shared.errors import CannotExtract, Conflict, InvalidInput
 from shared.jobspec import JobView
 from shared.rest import ResultParams
 from tarpon.tar_reader import Member, MemberKind
 
-MOVE_SECONDS = 300.0
 RAW_FOLDER = "raw"
 _NAMED = 10
 """As many names are told in a message."""
@@ -110,20 +105,6 @@ def check_room(folder: Path, place: Path, members: Sequence[Member]) -> None:
             taken.append(_printable(path.relative_to(folder)))
     if taken:
         raise ResultsInTheWay(folder, taken)
-
-
-@asynccontextmanager
-async def staging_in(folder: Path) -> AsyncIterator[Path]:
-    """A place on the same file system for what is not checked yet; it is removed with all that is in it."""
-    staging = folder / f".tarpon-{uuid.uuid4().hex[:12]}"
-    try:
-        staging.mkdir(mode=0o700)
-    except OSError as error:
-        raise CannotExtract(f"{folder} cannot be written to: {error.strerror}.") from error
-    try:
-        yield staging
-    finally:
-        await finish(asyncio.to_thread(_remove, staging), within=MOVE_SECONDS)
 
 
 def put_in_place(folder: Path, staged: Sequence[Path], places: Sequence[Path]) -> None:
@@ -239,13 +220,3 @@ def _writable(folder: Path) -> Iterator[None]:
         yield
     finally:
         folder.chmod(mode)
-
-
-def _remove(staging: Path) -> None:
-    """Remove also what its author made read-only."""
-    for folder, folders, _ in os.walk(staging):
-        for name in folders:
-            path = Path(folder, name)
-            if not path.is_symlink():
-                path.chmod(0o700)
-    shutil.rmtree(staging, ignore_errors=True)

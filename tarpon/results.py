@@ -25,7 +25,6 @@ from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import OnBytes
 from tarpon.result_fetching import Picked, Source, fetch_archive, fetch_paths, fetch_whole
 from tarpon.result_folders import (
-    MOVE_SECONDS,
     RAW_FOLDER,
     check_free,
     check_room,
@@ -36,14 +35,15 @@ from tarpon.result_folders import (
     put_in_place,
     receiving,
     removed_if_empty,
-    staging_in,
 )
 from tarpon.selection import Selection
 from tarpon.spans import CONNECTIONS
+from tarpon.staging import staging_in
 from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member
 
 AT_ONCE = 4
+MOVE_SECONDS = 300.0
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):

@@ -137,6 +137,45 @@ async def test_a_download_that_is_cancelled_leaves_nothing(parts: list[Stored], 
     assert names(tmp_path) == []
 
 
+async def test_what_a_killed_download_left_goes_with_the_next_one_and_what_a_live_one_has_stays(
+    parts: list[Stored], tmp_path: Path
+) -> None:
+    may_go_on = asyncio.Event()
+
+    async def hold(number: int) -> None:
+        if number <= 2:
+            await may_go_on.wait()
+
+    def staged() -> set[str]:
+        return {path.name for path in tmp_path.glob(".tarpon-*")}
+
+    one = params(parts[:1])
+    async with (
+        gate(parts[0].server, before=hold) as between,
+        offering(lambda: params(parts[:1], endpoint=between.endpoint)) as held,
+        offering(lambda: one) as client,
+    ):
+        command = [sys.executable, "-m", "tarpon", "job", "get", JOB, "--output-dir", str(tmp_path)]
+        command += ["--api-host", held.url]
+        killed = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        await eventually(lambda: len(between.ranges) == 1, what="the first one is at it")
+        killed.kill()
+        await killed.wait()
+        left = staged()
+        live = await asyncio.create_subprocess_exec(*command, "outputs/a", stderr=asyncio.subprocess.DEVNULL)
+        await eventually(lambda: len(between.ranges) == 2, what="the second one is at it")
+        (own,) = staged()
+        assert own not in left, "the next one has removed it"
+        (tmp_path / ".tarpon-notes").mkdir()
+        await get_results(client, JOB, paths=["outputs/same"], output_dir=tmp_path)
+        assert staged() == {own, ".tarpon-notes"}
+        live.kill()
+        await live.wait()
+        may_go_on.set()
+        await get_results(client, JOB, paths=["stdout"], output_dir=tmp_path)
+    assert staged() == {".tarpon-notes"}
+
+
 @pytest.mark.parametrize("paths", [(), ("stdout",)], ids=["all", "paths"])
 async def test_one_result_that_is_damaged_keeps_the_others_from_being_placed(
     parts: list[Stored], tmp_path: Path, paths: tuple[str, ...]
