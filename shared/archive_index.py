@@ -12,9 +12,9 @@
 
 `at` of a file is where its content begins in the tar, `at` of a block where it begins in the .tar.gz. A block is raw
 deflate (RFC 1951) that refers to nothing before it, of `bytes` bytes, and gives `tar_bytes` bytes of tar whose CRC is
-`crc32`. Each block's line comes after those of the entries that begin in it. Names are relative and end without a
-slash; one that is not UTF-8 has `path_base64` (`target_base64`) instead. Readers skip keys and kinds that they do not
-know, and refuse another version.
+`crc32`, 64 KiB or more except for the last one. Each block's line comes after those of the entries that begin in it.
+Names are relative and end without a slash; one that is not UTF-8 has `path_base64` (`target_base64`) instead. Readers
+skip keys and kinds that they do not know, and refuse another version.
 """
 
 import base64

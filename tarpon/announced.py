@@ -1,17 +1,22 @@
 """How much may come out of an archive: what was announced of it, and not one entry or byte more."""
 
 from shared.errors import UnsafeArchive
+from shared.rest import ResultParams
 from tarpon.tar_reader import Member
+
+UNANNOUNCED_BYTES = 1 << 50
+UNANNOUNCED_ENTRIES = 10_000_000
+"""What is taken at most where the server does not tell how much a result holds."""
 
 
 class Announced:
     """Counts the members of an archive as they come. Raises UnsafeArchive for the one that is too much."""
 
-    def __init__(self, *, max_bytes: int, max_entries: int) -> None:
+    def __init__(self, *, max_bytes: int = UNANNOUNCED_BYTES, max_entries: int = UNANNOUNCED_ENTRIES) -> None:
+        self.max_bytes = max_bytes
+        self.max_entries = max_entries
         self.entries = 0
         self.raw_bytes = 0
-        self.max_bytes = max_bytes
-        self._max_entries = max_entries
 
     def __repr__(self) -> str:
         return f"<Announced {self.entries} entries and {self.raw_bytes} bytes so far>"
@@ -19,7 +24,14 @@ class Announced:
     def count(self, member: Member) -> None:
         self.entries += 1
         self.raw_bytes += member.size_bytes
-        if self.entries > self._max_entries:
-            raise UnsafeArchive(f"The archive has more than the {self._max_entries:,} entries that were announced.")
+        if self.entries > self.max_entries:
+            raise UnsafeArchive(f"The archive has more than the {self.max_entries:,} entries that were announced.")
         if self.raw_bytes > self.max_bytes:
             raise UnsafeArchive(f"The archive has more than the {self.max_bytes:,} bytes that were announced.")
+
+
+def announced(params: ResultParams) -> Announced:
+    """What the server tells of this result; ask anew for each time that it is read."""
+    if params.entries > 0:
+        return Announced(max_bytes=params.raw_size, max_entries=params.entries)
+    return Announced()

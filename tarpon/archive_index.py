@@ -21,7 +21,8 @@ from shared.archive_index import (
     IndexHead,
     SymlinkLine,
 )
-from shared.errors import ArchiveDamaged, Damaged
+from shared.errors import ArchiveDamaged, Damaged, UnsafeArchive
+from tarpon.announced import Announced
 from tarpon.gunzip import Gunzip
 from tarpon.tar_header import BLOCK
 from tarpon.tar_reader import Member, MemberKind
@@ -29,7 +30,10 @@ from tarpon.tar_reader import Member, MemberKind
 MAX_BLOCK_BYTES = 16 << 20
 """What one block holds at most; the writer's have 1 MiB. A block is decompressed in memory."""
 _MAX_PACKED_BYTES = MAX_BLOCK_BYTES + (MAX_BLOCK_BYTES >> 8)  # what does not compress becomes a little larger
-MAX_BLOCKS = 1 << 20
+_LEAST_BLOCK_BYTES = 64 << 10
+"""Of each block but the last one, so that there are not many more of them than there is content."""
+_MAX_RATIO = 1040
+"""Deflate cannot pack 1,033 bytes into one (RFC 1951), so that the archive bounds what its index may name."""
 MAX_UNKNOWN_LINES = 10_000
 """Lines of kinds that only a later Tarpon knows."""
 
@@ -76,26 +80,26 @@ _KIND_OF: dict[type[EntryLine], MemberKind] = {
 
 
 class IndexReader:
-    """Gives the entries and blocks of an index in its order; `archive_bytes` and `max_entries` were announced.
+    """Gives the entries and blocks of an index in its order, which are held to what was announced of the archive.
 
     One line and one piece of the decompressed index are in memory at a time. Raises IndexDamaged; where it does, what
     has been given before is worth nothing.
     """
 
-    def __init__(self, *, archive_bytes: int, max_entries: int) -> None:
+    def __init__(self, *, archive_bytes: int, announced: Announced) -> None:
         self._archive_bytes = archive_bytes
-        self._max_entries = max_entries
+        self._announced = announced
         self._has_begun = False
         self._end: IndexEnd | None = None
-        self._entries = 0
         self._blocks = 0
+        self._has_short_block = False
         self._unknown = 0
         self._tar_bytes = 0  # of the blocks so far
         self._next_at = _GZIP_HEADER_BYTES
         self._content_end = 0  # of the last file
 
     def __repr__(self) -> str:
-        return f"<IndexReader {self._entries} entries, {self._blocks} blocks>"
+        return f"<IndexReader {self._announced!r}, {self._blocks} blocks>"
 
     def read(self, source: IO[bytes]) -> Iterator[Member | Block]:
         for line in _lines(source):
@@ -144,9 +148,6 @@ class IndexReader:
         self._has_begun = True
 
     def _entry(self, line: EntryLine) -> Member:
-        self._entries += 1
-        if self._entries > self._max_entries:
-            raise IndexDamaged(f"it has more than the {self._max_entries:,} entries that were announced")
         try:
             name = line.name
             target = line.link_target if isinstance(line, SymlinkLine | HardLinkLine) else b""
@@ -156,7 +157,7 @@ class IndexReader:
         if isinstance(line, FileLine):
             size_bytes, at = line.size, line.at
             self._check_content(line)
-        return Member(
+        member = Member(
             kind=_KIND_OF[type(line)],
             name=name,
             link_target=target,
@@ -165,6 +166,11 @@ class IndexReader:
             mtime_ns=min(max(line.mtime, -_MAX_SECONDS), _MAX_SECONDS) * 1_000_000_000,
             content_at=at,
         )
+        try:
+            self._announced.count(member)
+        except UnsafeArchive as error:
+            raise IndexDamaged(f"it names too much: {error.message.removesuffix('.')}") from error
+        return member
 
     def _check_content(self, line: FileLine) -> None:
         """No byte of the tar may be the content of two files, so the files cannot be more than the archive is."""
@@ -174,12 +180,15 @@ class IndexReader:
 
     def _block(self, line: BlockLine) -> Block:
         self._blocks += 1
-        if self._blocks > MAX_BLOCKS:
-            raise IndexDamaged(f"it has more than {MAX_BLOCKS:,} blocks")
+        if self._has_short_block:
+            raise IndexDamaged("a block that is not the last one is too short")
+        self._has_short_block = line.tar_bytes < _LEAST_BLOCK_BYTES
         if line.tar_at != self._tar_bytes or line.at != self._next_at:
             raise IndexDamaged("its blocks do not follow one another")
         if not 0 < line.tar_bytes <= MAX_BLOCK_BYTES or not 0 < line.bytes <= _MAX_PACKED_BYTES:
             raise IndexDamaged(f"a block in it has {line.tar_bytes:,} bytes, packed {line.bytes:,}")
+        if line.tar_bytes > line.bytes * _MAX_RATIO:
+            raise IndexDamaged(f"a block of {line.bytes:,} bytes cannot hold {line.tar_bytes:,}")
         self._tar_bytes += line.tar_bytes
         self._next_at += line.bytes
         if self._next_at > self._archive_bytes:
@@ -187,7 +196,7 @@ class IndexReader:
         return Block(tar_at=line.tar_at, tar_bytes=line.tar_bytes, at=line.at, bytes=line.bytes, crc32=line.crc32)
 
     def _finish(self, end: IndexEnd) -> None:
-        found = (self._entries, self._blocks, self._tar_bytes, self._archive_bytes)
+        found = (self._announced.entries, self._blocks, self._tar_bytes, self._archive_bytes)
         if (end.entries, end.blocks, end.tar_bytes, end.bytes) != found:
             raise IndexDamaged("what it counts at its end is not what it has")
         if self._content_end > self._tar_bytes:

@@ -1,46 +1,101 @@
 """How chosen files are cut out of an archive's blocks, each of which is decompressed and checked alone."""
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
 
 from isal import igzip_lib, isal_zlib
 
 from shared.errors import ArchiveDamaged
 from tarpon.archive_index import Block
+from tarpon.selection import TooMuchChosen
 from tarpon.spans import Span
 from tarpon.tar_reader import Member
 
+MAX_BLOCKS = 1 << 24
+"""Of which chosen files are read: 16 TiB of content, for which 450 MiB of memory are taken."""
 COALESCE_BYTES = 512 << 10
 """Such a gap between two blocks is read rather than asked around, because a request costs more time."""
 
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub gives an instance
 
 
-def blocks_of(files: Sequence[Member], blocks: Sequence[Block]) -> list[Block]:
-    """The blocks that hold the content of `files`, which are in the order of their contents."""
-    starts = [block.tar_at for block in blocks]
-    needed: list[Block] = []
-    done = 0
-    for member in files:
-        if not member.size_bytes:
-            continue
-        at = max(done, bisect_right(starts, member.content_at) - 1)
-        while at < len(blocks) and blocks[at].tar_at < member.content_at + member.size_bytes:
-            needed.append(blocks[at])
-            at += 1
-        done = at
-    return needed
+class BlockTable(Sequence[Block]):
+    """Blocks in their order, in 28 bytes of memory each."""
+
+    def __init__(self) -> None:
+        self._columns = (array("Q"), array("I"), array("Q"), array("I"), array("I"))
+
+    def __repr__(self) -> str:
+        return f"<BlockTable of {len(self)} blocks>"
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, index: int) -> Block: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Block]: ...
+    def __getitem__(self, index: int | slice) -> Block | Sequence[Block]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        tar_at, tar_bytes, at, size_bytes, crc32 = (column[index] for column in self._columns)
+        return Block(tar_at=tar_at, tar_bytes=tar_bytes, at=at, bytes=size_bytes, crc32=crc32)
+
+    def append(self, block: Block) -> None:
+        values = (block.tar_at, block.tar_bytes, block.at, block.bytes, block.crc32)
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
 
 
-def spans_of(needed: Sequence[Block]) -> list[Span]:
+class WantedBlocks:
+    """Offered the lines of an index, keeps the blocks that hold the content of `files`, in the order of their contents.
+
+    Raises TooMuchChosen where they are more than memory is meant for.
+    """
+
+    def __init__(self, files: Sequence[Member]) -> None:
+        self.table = BlockTable()
+        self._files = files
+        self._done = 0
+
+    def __repr__(self) -> str:
+        return f"<WantedBlocks {self.table!r}>"
+
+    def offer(self, lines: Iterable[Member | Block]) -> bool:
+        """Whether there were any."""
+        line = None
+        for line in lines:
+            if isinstance(line, Block) and self._holds_some(line):
+                if len(self.table) >= MAX_BLOCKS:
+                    raise TooMuchChosen(f"more than {MAX_BLOCKS:,} blocks of the archive")
+                self.table.append(line)
+        return line is not None
+
+    def _holds_some(self, block: Block) -> bool:
+        files = self._files
+        while self._done < len(files) and _end(files[self._done]) <= block.tar_at:
+            self._done += 1
+        return self._done < len(files) and files[self._done].content_at < block.tar_at + block.tar_bytes
+
+
+def _end(member: Member) -> int:
+    """Where its content ends; the place of an empty file says nothing."""
+    return member.content_at + member.size_bytes if member.size_bytes else 0
+
+
+def spans_of(needed: Iterable[Block]) -> Iterator[Span]:
     """What to fetch of the archive for these blocks."""
-    spans: list[Span] = []
+    span: Span | None = None
     for block in needed:
-        if spans and block.at - spans[-1].end <= COALESCE_BYTES:
-            spans[-1] = Span(spans[-1].start, block.at + block.bytes)
+        if span is None or block.at - span.end > COALESCE_BYTES:
+            if span is not None:
+                yield span
+            span = Span(block.at, block.at + block.bytes)
         else:
-            spans.append(Span(block.at, block.at + block.bytes))
-    return spans
+            span = Span(span.start, block.at + block.bytes)
+    if span is not None:
+        yield span
 
 
 class BlockReader:

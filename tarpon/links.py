@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+from collections.abc import Sequence
 
 from shared.errors import InvalidInput
 from tarpon.result_contents import Contents, walk
@@ -65,11 +66,51 @@ async def file_at(contents: Contents, path: str, job: str) -> Member:
     raise NotAFile(f"{path[:160]!r} is a link that leads to more than {MAX_HOPS} others.")
 
 
+async def names_behind(contents: Contents, selection: Selection, found: Sequence[Member]) -> set[bytes]:
+    """Where a path is, or leads through, a symbolic link: the links on the way, and what they lead to in the result.
+
+    Such a path counts as found. Raises NotAFile where one that has found nothing leads out of the result.
+    """
+    links = {member.name for member in found if member.kind is MemberKind.SYMLINK}
+    behind: set[bytes] = set()
+    for path, has_matched in selection.plain():
+        name = os.fsencode(normal_path(path))
+        if not name or (has_matched and name not in links):
+            continue
+        try:
+            names = await _trail(contents, name, path)
+        except NotAFile:
+            if not has_matched:
+                raise
+            continue  # the link is taken as it is
+        if len(names) > 1:
+            selection.found(path)
+            behind.update(names)
+    return behind
+
+
+async def _trail(contents: Contents, name: bytes, path: str) -> list[bytes]:
+    """The symbolic links on the way, and the name behind them; nothing where nothing has it."""
+    links: list[bytes] = []
+    for _ in range(MAX_HOPS):
+        step = _Step(name)
+        await walk(contents, step.look)
+        if step.at is None:
+            return [*links, name] if step.is_folder else []
+        if step.at.kind is not MemberKind.SYMLINK:
+            return [*links, name]
+        links.append(step.at.name)
+        name = _followed(step.at, name, path)
+    raise NotAFile(f"{path[:160]!r} is a link that leads to more than {MAX_HOPS} others.")
+
+
 class _Step:
     """Looks for the entry of a name, or for a symbolic link on the way to it."""
 
     def __init__(self, name: bytes) -> None:
         self.at: Member | None = None
+        self.is_folder = False
+        """Something is below that name, whether or not it has an entry of its own."""
         self._name = name
 
     def look(self, member: Member) -> None:
@@ -77,6 +118,7 @@ class _Step:
             member.kind is MemberKind.SYMLINK and self._name.startswith(member.name + b"/")
         ):
             self.at = member
+        self.is_folder |= member.name.startswith(self._name + b"/")
 
 
 def _followed(link: Member, name: bytes, path: str) -> bytes:

@@ -15,8 +15,9 @@ import aiohttp
 from msgspec.structs import replace
 
 from shared.rest import ResultParams
+from tarpon.announced import announced
 from tarpon.archive_index import Block, IndexReader
-from tarpon.block_reading import BlockReader, Cutter, blocks_of, spans_of
+from tarpon.block_reading import BlockReader, BlockTable, Cutter, WantedBlocks, spans_of
 from tarpon.download import Download, Renew, archive_of, in_thread, index_of
 from tarpon.gunzip import Gunzip
 from tarpon.placement import parts_of
@@ -26,10 +27,6 @@ from tarpon.tar_reader import Member, MemberKind, TarReader
 
 IN_MEMORY_BYTES = 4 << 20
 """An index or archive that is larger goes to a temporary file."""
-UNANNOUNCED_BYTES = 1 << 40
-UNANNOUNCED_ENTRIES = 10_000_000
-"""What is read at most where the server does not tell how much a result holds."""
-
 ENTRIES_AT_ONCE = 5000
 _READ_BYTES = 1 << 20
 
@@ -49,7 +46,7 @@ class Contents(Protocol):
         """
 
     async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:
-        """Give `files`, which are in the order of their contents, to `take`. After `entries()` has been read once.
+        """Give `files`, which are in the order of their contents, to `take`.
 
         Raises DownloadFailed, Damaged, and what `take` raises.
         """
@@ -65,10 +62,10 @@ async def opened(session: aiohttp.ClientSession, params: ResultParams, *, renew:
         if params.index_url and params.index_size:
             index = index_of(session, params, renew=renew)
             await Download(index, sha256=params.index_sha256).into(_Spool(spool))
-            yield _Indexed(spool, archive, max_entries=params.entries or UNANNOUNCED_ENTRIES)
+            yield _Indexed(spool, archive, params)
         else:
             await Download(archive, sha256=params.sha256).into(_Spool(spool))
-            yield _Whole(spool)
+            yield _Whole(spool, params)
     finally:
         spool.close()
 
@@ -90,29 +87,34 @@ class _Spool:
 
 
 class _Indexed:
-    def __init__(self, index: IO[bytes], archive: StoredObject, *, max_entries: int) -> None:
+    def __init__(self, index: IO[bytes], archive: StoredObject, params: ResultParams) -> None:
         self._index = index
         self._archive = archive
-        self._max_entries = max_entries
-        self._blocks: list[Block] = []
+        self._params = params
 
     def __repr__(self) -> str:
         return f"<_Indexed contents of {self._archive!r}>"
 
     def entries(self) -> Iterator[Member]:
-        self._index.seek(0)
-        self._blocks = []
-        reader = IndexReader(archive_bytes=self._archive.size_bytes, max_entries=self._max_entries)
-        for line in reader.read(self._index):
-            if isinstance(line, Block):
-                self._blocks.append(line)
-            elif (member := _plain(line)) is not None:
+        for line in self._lines():
+            if isinstance(line, Member) and (member := _plain(line)) is not None:
                 yield member
 
+    def _lines(self) -> Iterator[Member | Block]:
+        self._index.seek(0)
+        return IndexReader(archive_bytes=self._archive.size_bytes, announced=announced(self._params)).read(self._index)
+
+    async def _needed(self, files: Sequence[Member]) -> BlockTable:
+        """The blocks that hold the content of these files; only those are in memory."""
+        wanted = WantedBlocks(files)
+        lines = self._lines()
+        while await in_thread(lambda: wanted.offer(islice(lines, ENTRIES_AT_ONCE))):
+            pass
+        return wanted.table
+
     async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:
-        needed = blocks_of(files, self._blocks)
-        spans = spans_of(needed)
-        total_bytes = sum(span.end - span.start for span in spans)
+        needed = await self._needed(files)
+        total_bytes = await in_thread(lambda: sum(span.end - span.start for span in spans_of(needed)))
         reader, cutter = BlockReader(needed), Cutter(files)
         done_bytes = next_at = 0
 
@@ -133,10 +135,10 @@ class _Indexed:
                 take(event)
 
         try:
-            await fetch_in_order(self._archive, spans, deliver, connections=CONNECTIONS)
+            await fetch_in_order(self._archive, spans_of(needed), deliver, connections=CONNECTIONS)
         except RangesIgnored:
-            at = max(next_at, spans[0].start)
-            async with aclosing(self._archive.read(at, spans[-1].end)) as portions:
+            at = max(next_at, needed[0].at)
+            async with aclosing(self._archive.read(at, needed[-1].at + needed[-1].bytes)) as portions:
                 async for portion in portions:
                     await deliver(at, portion)
                     at += len(portion)
@@ -144,18 +146,21 @@ class _Indexed:
 
 
 class _Whole:
-    def __init__(self, archive: IO[bytes]) -> None:
+    def __init__(self, archive: IO[bytes], params: ResultParams) -> None:
         self._archive = archive
+        self._params = params
 
     def __repr__(self) -> str:
         return "<_Whole archive>"
 
     def entries(self) -> Iterator[Member]:
-        reader = TarReader()
+        reader, bounds = TarReader(), announced(self._params)
         for tar in self._tar():
             for event in reader.feed(tar):
-                if isinstance(event, Member) and (member := _plain(event)) is not None:
-                    yield member
+                if isinstance(event, Member):
+                    bounds.count(event)
+                    if (member := _plain(event)) is not None:
+                        yield member
         reader.close()
 
     async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:

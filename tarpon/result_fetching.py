@@ -9,17 +9,16 @@ import msgspec
 
 from shared.errors import Damaged, DigestMismatch
 from shared.rest import ResultParams
+from tarpon.announced import announced
 from tarpon.download import Download, Renew, archive_of, in_thread, made_in_thread
 from tarpon.extract import Extracted, Extraction
-from tarpon.links import files_behind
+from tarpon.links import files_behind, names_behind
 from tarpon.oddities import Oddities
 from tarpon.part_file import PartFile
 from tarpon.placement import Placement
 from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import (
     ENTRIES_AT_ONCE,
-    UNANNOUNCED_BYTES,
-    UNANNOUNCED_ENTRIES,
     Contents,
     OnBytes,
     opened,
@@ -52,9 +51,10 @@ class Picked(msgspec.Struct, frozen=True, kw_only=True):
 async def fetch_whole(source: Source, target: Path) -> Extracted:
     """Extract the result as it arrives. Raises as Download.into and Extraction do."""
     params = source.params
-    max_bytes, max_entries = _bounds(params)
+    bounds = announced(params)
     sink = await made_in_thread(
-        lambda: Extraction(target, max_bytes=max_bytes, max_entries=max_entries, rules=source.rules), Extraction.abort
+        lambda: Extraction(target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules),
+        Extraction.abort,
     )
     download = Download(
         archive_of(source.session, params, renew=source.renew),
@@ -108,22 +108,31 @@ async def fetch_paths(
     """
     params = source.params
     async with opened(source.session, params, renew=source.renew) as contents:
-        chosen = Chosen(selection)
-        await walk(contents, chosen.add)
+        chosen = await _chosen(contents, selection)
         targets = await files_behind(contents, missing_targets(chosen.members))
         members = await in_thread(lambda: standing_alone(chosen.members, targets))
         await in_thread(lambda: check(members))
         if not members:
             return Picked()
-        max_bytes, max_entries = _bounds(params)
+        bounds = announced(params)
         placement = await made_in_thread(
-            lambda: Placement(target, max_bytes=max_bytes, max_entries=max_entries, rules=source.rules), Placement.abort
+            lambda: Placement(target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules),
+            Placement.abort,
         )
         try:
             await _place(contents, members, placement, source.on_bytes)
         finally:
             await in_thread(placement.abort)
     return Picked(files=placement.files, raw_bytes=placement.announced.raw_bytes, oddities=placement.oddities)
+
+
+async def _chosen(contents: Contents, selection: Selection) -> Chosen:
+    chosen = Chosen(selection)
+    await walk(contents, chosen.add)
+    if behind := await names_behind(contents, selection, chosen.members):
+        chosen = Chosen(selection, also=behind)
+        await walk(contents, chosen.add)
+    return chosen
 
 
 async def _place(contents: Contents, members: Sequence[Member], placement: Placement, on_bytes: OnBytes) -> None:
@@ -150,10 +159,3 @@ async def _place(contents: Contents, members: Sequence[Member], placement: Place
     await contents.read(members[first:after], take, on_bytes)
     await begin(members[after:])
     await in_thread(placement.finish)
-
-
-def _bounds(params: ResultParams) -> tuple[int, int]:
-    """How many bytes and entries may come out of the archive."""
-    if params.entries > 0:
-        return params.raw_size, params.entries
-    return UNANNOUNCED_BYTES, UNANNOUNCED_ENTRIES

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import aiohttp
 
 from shared.rest import ResultParams
+from tarpon.announced import Announced, announced
 from tarpon.client import Client
 from tarpon.download import Download, Renew, archive_of
 from tarpon.gunzip import Gunzip
@@ -33,7 +34,8 @@ async def stream_output(client: Client, job: str, params: ResultParams, write: W
         if params.index_url:
             await _by_index(session, params, renew, write)
         else:
-            await Download(archive_of(session, params, renew=renew), sha256=params.sha256).into(OutputSink(write))
+            sink = OutputSink(write, announced(params))
+            await Download(archive_of(session, params, renew=renew), sha256=params.sha256).into(sink)
 
 
 async def _by_index(session: aiohttp.ClientSession, params: ResultParams, renew: Renew, write: Write) -> None:
@@ -69,8 +71,9 @@ class _Output:
 class OutputSink:
     """Fed with the compressed bytes of an archive; hands on the files `stdout` and `stderr`, skips all others."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, bounds: Announced) -> None:
         self._output = _Output(write)
+        self._bounds = bounds
         self._gunzip = Gunzip()
         self._reader = TarReader()
 
@@ -80,6 +83,8 @@ class OutputSink:
     def feed(self, data: bytes) -> None:
         for tar in self._gunzip.feed(data):
             for event in self._reader.feed(tar):
+                if isinstance(event, Member):
+                    self._bounds.count(event)
                 self._output.take(event)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import fnmatch
 import os
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from msgspec.structs import replace
@@ -13,6 +13,8 @@ from shared.errors import InvalidInput, NotFound
 from tarpon.tar_reader import Member, MemberKind
 
 NEAR_MATCHES = 5
+MAX_CHOSEN = 1_000_000
+"""Each takes some hundred bytes of memory. A whole result is placed as it arrives, however many entries it has."""
 _SAMPLE = 2000
 """As many names are compared letter by letter with a path that matches nothing."""
 
@@ -25,6 +27,15 @@ class FileNotInResult(NotFound):
         super().__init__(
             f"Nothing in the result of job {job} matches {path[:160]!r}.",
             hint=f"{meant}`tarpon job files {job}` lists what there is.",
+        )
+
+
+class TooMuchChosen(InvalidInput):
+    """More of a result was chosen by paths than memory is meant for."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The paths take {what}.", hint="Take fewer, or the whole result: `tarpon job get JOB` without a path."
         )
 
 
@@ -52,6 +63,15 @@ class Selection:
             elif not each.has_matched:
                 each.notice(name)
         return taken
+
+    def plain(self) -> Iterator[tuple[str, bool]]:
+        """Each path that was given, and whether it has matched something."""
+        return ((each.path, each.has_matched) for each in self._wanted)
+
+    def found(self, path: str) -> None:
+        """What this path means was found in another way."""
+        for each in self._wanted:
+            each.has_matched |= each.path == path
 
     def near_matches(self) -> list[str]:
         """Names that come close to the paths that have matched nothing."""
@@ -107,11 +127,16 @@ def normal_path(path: str) -> str:
 
 
 class Chosen:
-    """Given all entries in the order of the archive, keeps those that are meant, and the directories they are in."""
+    """Given all entries in the order of the archive, keeps those that are meant, and the directories they are in.
 
-    def __init__(self, selection: Selection) -> None:
+    Those of the names in `also`, and what is below them, are meant too. Raises TooMuchChosen.
+    """
+
+    def __init__(self, selection: Selection, also: Collection[bytes] = ()) -> None:
         self.members: list[Member] = []
         self._selection = selection
+        self._also = frozenset(also)
+        self._below = tuple(name + b"/" for name in also)
         self._above: list[Member] = []
         """Directories on the way to the present entry that nobody has asked for."""
 
@@ -121,9 +146,11 @@ class Chosen:
     def add(self, member: Member) -> None:
         while self._above and not member.name.startswith(self._above[-1].name + b"/"):
             self._above.pop()
-        if self._selection.takes(member):
+        if self._selection.takes(member) or member.name in self._also or member.name.startswith(self._below):
             self.members += [*self._above, member]
             self._above.clear()
+            if len(self.members) > MAX_CHOSEN:
+                raise TooMuchChosen(f"more than {MAX_CHOSEN:,} entries")
         elif member.kind is MemberKind.DIRECTORY:
             self._above.append(member)
 

@@ -86,6 +86,7 @@ RETRYABLE = {
     "StorageUnavailable": True,
     "TarponError": False,
     "Unavailable": True,
+    "TooMuchChosen": False,
     "UnknownMessage": False,
     "UnsafeArchive": False,
     "VariableRefused": False,

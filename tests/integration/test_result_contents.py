@@ -8,13 +8,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed
+from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, UnsafeArchive
 from shared.rest import ResultParams
+from tarpon.announced import announced
 from tarpon.archive_index import IndexDamaged
 from tarpon.links import NotAFile, file_at
 from tarpon.result_contents import opened, walk
 from tarpon.result_fetching import Picked, Source, fetch_paths
+from tarpon.result_logs import OutputSink
 from tarpon.selection import FileNotInResult, Selection
 from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member
@@ -73,7 +76,7 @@ async def pick(params: ResultParams, target: Path, *paths: str, renew: Renew = n
         return await fetch_paths(source, selection, target, lambda _: selection.check("j-1"))
 
 
-async def content(params: ResultParams, path: str, *, renew: Renew = never) -> bytes:
+async def content_of(params: ResultParams, path: str, *, renew: Renew = never) -> bytes:
     found = bytearray()
 
     def take(event: Member | memoryview) -> None:
@@ -129,6 +132,57 @@ async def test_a_directory_comes_with_its_mode_and_time(result: Stored, tmp_path
     assert (status.st_mode & 0o777, status.st_mtime) == (0o750, 1_700_000_000)
 
 
+@pytest.mark.parametrize("with_index", [True, False], ids=["by its index", "without an index"])
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("shortcut/small", {"shortcut", "outputs", "outputs/deep", "outputs/deep/small"}),
+        ("shortcut/link", {"shortcut", "outputs", "outputs/deep", "outputs/deep/link", "outputs/9.bin"}),
+        ("outputs/deep/link", {"outputs", "outputs/deep", "outputs/deep/link", "outputs/9.bin"}),
+        ("outputs/deep/loop", {"outputs", "outputs/deep", "outputs/deep/loop"}),
+    ],
+)
+async def test_a_path_through_links_brings_the_links_and_what_they_lead_to(
+    result: Stored, source: Path, tmp_path: Path, path: str, names: set[str], *, with_index: bool
+) -> None:
+    await pick(result.params() if with_index else plain(result), tmp_path / "out", path)
+    assert set(tree(tmp_path / "out")) == names
+    if not path.endswith("loop"):
+        content = await content_of(result.params(), path)
+        assert (tmp_path / "out" / path).read_bytes() == content == (source / path).read_bytes()
+
+
+async def test_a_folder_behind_a_link_comes_whole(result: Stored, source: Path, tmp_path: Path) -> None:
+    await pick(result.params(), tmp_path / "out", "shortcut/")
+    found = tree(tmp_path / "out")
+    assert {name: entry for name, entry in tree(source).items() if "deep" in name} == {
+        name: entry for name, entry in found.items() if "deep" in name
+    }
+    assert (tmp_path / "out" / "shortcut").readlink() == Path("outputs/deep")
+
+
+async def test_a_path_through_a_link_that_leads_nowhere_is_told(result: Stored, tmp_path: Path) -> None:
+    with pytest.raises(FileNotInResult):
+        await pick(result.params(), tmp_path / "out", "shortcut/none")
+    with pytest.raises(NotAFile):
+        await pick(result.params(), tmp_path / "out", "outputs/deep/loop/x")
+
+
+async def test_a_file_that_is_larger_than_was_announced_is_not_printed(result: Stored) -> None:
+    less = {"raw_size": MIB, "entries": 100}
+    for params in (plain(result), result.params()):
+        with pytest.raises(Damaged, match="more than the 1,048,576 bytes"):
+            await content_of(replace(params, **less), "outputs/5.bin")
+
+
+async def test_logs_are_no_more_than_was_announced(result: Stored) -> None:
+    found = bytearray()
+    sink = OutputSink(lambda _stream, data: found.extend(data), announced(result.params(raw_size=3, entries=100)))
+    with pytest.raises(UnsafeArchive, match="more than the 3 bytes"):
+        sink.feed(result.archive)
+    assert not found
+
+
 async def test_nothing_is_fetched_for_a_path_that_matches_nothing(result: Stored, tmp_path: Path) -> None:
     async with gate(result.server) as between:
         with pytest.raises(FileNotInResult) as caught:
@@ -154,15 +208,15 @@ async def test_one_file_is_read_also_through_links(
     result: Stored, source: Path, path: str, is_file: str, *, with_index: bool
 ) -> None:
     params = result.params() if with_index else plain(result)
-    assert await content(params, path) == (source / is_file).read_bytes()
+    assert await content_of(params, path) == (source / is_file).read_bytes()
 
 
 async def test_what_is_no_file_cannot_be_read(result: Stored) -> None:
     for path in ("outputs", "outputs/deep/loop", "shortcut"):
         with pytest.raises(NotAFile):
-            await content(result.params(), path)
+            await content_of(result.params(), path)
     with pytest.raises(FileNotInResult):
-        await content(result.params(), "outputs/none")
+        await content_of(result.params(), "outputs/none")
 
 
 async def test_a_server_that_ignores_ranges_gives_the_files_too(result: Stored, source: Path, tmp_path: Path) -> None:
@@ -182,7 +236,7 @@ async def test_expired_urls_are_renewed_for_the_index_and_for_the_archive(result
     expired = result.params(expires=1)
     await stored_results.until_refused(expired.pre_signed_url)
     await stored_results.until_refused(expired.index_url)
-    assert await content(expired, "stdout", renew=renew) == b"hello\n"
+    assert await content_of(expired, "stdout", renew=renew) == b"hello\n"
     assert asked == ["again", "again"]
 
 

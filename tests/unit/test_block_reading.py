@@ -6,7 +6,7 @@ from isal import isal_zlib
 from compute.gzip_blocks import compress_block
 from shared.errors import ArchiveDamaged
 from tarpon.archive_index import Block
-from tarpon.block_reading import COALESCE_BYTES, BlockReader, Cutter, blocks_of, spans_of
+from tarpon.block_reading import COALESCE_BYTES, BlockReader, BlockTable, Cutter, WantedBlocks, spans_of
 from tarpon.spans import Span, pieces
 from tarpon.tar_reader import Member, MemberKind
 from tests.memory import MIB, peak_below
@@ -43,8 +43,14 @@ def made() -> tuple[bytes, list[Block]]:
 ARCHIVE, BLOCKS = made()
 
 
+def blocks_of(files: list[Member]) -> BlockTable:
+    wanted = WantedBlocks(files)
+    wanted.offer(BLOCKS)
+    return wanted.table
+
+
 def contents(files: list[Member], *, portion: int = 10**6, archive: bytes = ARCHIVE) -> list[bytes]:
-    needed = blocks_of(files, BLOCKS)
+    needed = blocks_of(files)
     reader, cutter = BlockReader(needed), Cutter(files)
     found: list[bytearray] = []
     events: list[Member | memoryview | bytes] = []
@@ -63,7 +69,7 @@ def contents(files: list[Member], *, portion: int = 10**6, archive: bytes = ARCH
 
 
 def numbers(files: list[Member]) -> list[int]:
-    return [block.tar_at // BLOCK_BYTES for block in blocks_of(files, BLOCKS)]
+    return [block.tar_at // BLOCK_BYTES for block in blocks_of(files)]
 
 
 def test_only_the_blocks_that_hold_the_files_are_needed_and_each_once() -> None:
@@ -78,9 +84,9 @@ def test_blocks_near_each_other_are_fetched_in_one_go_and_others_are_not() -> No
     near = Block(tar_at=0, tar_bytes=1, at=10, bytes=5, crc32=0)
     next_one = Block(tar_at=1, tar_bytes=1, at=15 + COALESCE_BYTES, bytes=5, crc32=0)
     far = Block(tar_at=2, tar_bytes=1, at=21 + 2 * COALESCE_BYTES, bytes=5, crc32=0)
-    assert spans_of([near, next_one]) == [Span(10, 20 + COALESCE_BYTES)]
-    assert spans_of([near, far]) == [Span(10, 15), Span(far.at, far.at + 5)]
-    assert spans_of([]) == []
+    assert list(spans_of([near, next_one])) == [Span(10, 20 + COALESCE_BYTES)]
+    assert list(spans_of([near, far])) == [Span(10, 15), Span(far.at, far.at + 5)]
+    assert list(spans_of([])) == []
 
 
 def test_long_spans_are_asked_for_in_pieces() -> None:
@@ -101,7 +107,7 @@ def test_files_are_cut_out_whatever_the_portions(portion: int) -> None:
 
 def test_damage_in_a_block_is_found() -> None:
     files = [member(2048, 10)]
-    (block,) = blocks_of(files, BLOCKS)
+    (block,) = blocks_of(files)
     for place in range(block.at, block.at + block.bytes):
         for change in (1, 0x80):
             broken = bytearray(ARCHIVE)

@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors import ArchiveDamaged, InvalidInput, NotFound
 from shared.rest import ExecutionView, RunOutputView
+from tarpon.announced import Announced
 from tarpon.cli.job_logs import latest, named
 from tarpon.cli.task_output import TaskOutput, last_lines
 from tarpon.result_logs import STDERR, STDOUT, OutputSink
@@ -83,7 +84,7 @@ def streams(data: bytes, portion: int) -> dict[str, bytes]:
     def write(stream: str, piece: bytes) -> None:
         found[stream] += piece
 
-    sink = OutputSink(write)
+    sink = OutputSink(write, Announced())
     for at in range(0, len(data), portion):
         sink.feed(data[at : at + portion])
     sink.close()

@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.archive_index import MAX_LINE_BYTES
+from shared.archive_index import MAX_LINE_BYTES, IndexEnd
 from shared.errors import Damaged, UnsafeArchive
-from tarpon import archive_index
+from tarpon import block_reading
+from tarpon.announced import Announced
 from tarpon.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader
+from tarpon.block_reading import WantedBlocks
+from tarpon.selection import TooMuchChosen
 from tarpon.tar_reader import Member, MemberKind
 from tests.archives import packed
 from tests.memory import MIB, peak_below
@@ -30,7 +33,8 @@ def zipped(*lines: object) -> bytes:
 
 
 def read(data: bytes, *, archive_bytes: int = 120, max_entries: int = 10) -> list[Member | Block]:
-    return list(IndexReader(archive_bytes=archive_bytes, max_entries=max_entries).read(io.BytesIO(data)))
+    announced = Announced(max_bytes=10**7, max_entries=max_entries)
+    return list(IndexReader(archive_bytes=archive_bytes, announced=announced).read(io.BytesIO(data)))
 
 
 def test_entries_and_blocks_come_in_their_order() -> None:
@@ -88,7 +92,10 @@ FAR = 1 << 30
         ([HEAD, FILE | {"at": 500}, BLOCK, END], "is where another entry is"),
         ([HEAD, FILE | {"size": -1}, BLOCK, END], "is where another entry is"),
         ([HEAD, FILE | {"size": 3000}, BLOCK, END], "more than its blocks"),
-        ([HEAD, FILE | {"size": 10**30}, BLOCK, END], "more than its blocks|makes no sense"),
+        ([HEAD, FILE | {"size": 10**30}, BLOCK, END], "more than the 10,000,000 bytes|makes no sense"),
+        ([HEAD, FILE | {"size": 10**7 + 1}, BLOCK, END], "more than the 10,000,000 bytes"),
+        ([HEAD, FILE, BLOCK, BLOCK | {"tar_at": 2560, "at": 110, "bytes": 5}], "too short"),
+        ([HEAD, FILE, BLOCK | {"tar_bytes": 104_001}, END], "cannot hold 104,001"),
         ([HEAD, FILE, BLOCK | {"tar_at": 512}, END], "do not follow one another"),
         ([HEAD, FILE, BLOCK | {"at": 11}, END], "do not follow one another"),
         ([HEAD, FILE, BLOCK | {"bytes": 0}, END], "a block in it has"),
@@ -128,11 +135,47 @@ def test_an_index_that_unpacks_for_ever_is_refused_in_little_memory() -> None:
         read(bomb)
 
 
-def test_more_blocks_than_anybody_writes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_index, "MAX_BLOCKS", 1)
-    second = BLOCK | {"tar_at": 2560, "at": 110, "bytes": 5}
-    with pytest.raises(IndexDamaged, match="more than 1 blocks"):
-        read(zipped(HEAD, FILE, BLOCK, second))
+def image_of(count: int) -> tuple[IndexReader, io.BytesIO, WantedBlocks]:
+    """A result with one file, in so many blocks of a mebibyte: its reader, its index, and who wants all of the file."""
+    size_bytes, packed_bytes = (count - 1) * MIB, count * 1039
+    line = '{{"kind":"block","tar_at":{},"tar_bytes":1048576,"at":{},"bytes":1039,"crc32":0}}\n'
+    blocks = "".join(line.format(number * MIB, 10 + number * 1039) for number in range(count))
+    end = IndexEnd(entries=1, blocks=count, tar_bytes=count * MIB, bytes=packed_bytes + 20)
+    index = zipped(HEAD, FILE | {"size": size_bytes}, blocks.encode(), end)
+    image = Member(
+        kind=MemberKind.FILE,
+        name=b"a",
+        link_target=b"",
+        size_bytes=size_bytes,
+        mode=0o644,
+        mtime_ns=0,
+        content_at=512,
+    )
+    reader = IndexReader(archive_bytes=packed_bytes + 20, announced=Announced(max_bytes=count * MIB))
+    return reader, io.BytesIO(index), WantedBlocks([image])
+
+
+def test_an_index_of_more_than_a_tebibyte_is_read() -> None:
+    count = (1 << 20) + 2
+    reader, index, wanted = image_of(count)
+    wanted.offer(reader.read(index))
+    assert len(wanted.table) == count
+    assert wanted.table[-1].tar_at == (count - 1) * MIB
+
+
+def test_a_block_takes_little_memory() -> None:
+    count = 60_000
+    reader, index, wanted = image_of(count)
+    with peak_below(8 * MIB):
+        wanted.offer(reader.read(index))
+    assert len(wanted.table) == count
+
+
+def test_more_blocks_than_memory_is_meant_for_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_reading, "MAX_BLOCKS", 5)
+    reader, index, wanted = image_of(6)
+    with pytest.raises(TooMuchChosen, match="more than 5 blocks"):
+        wanted.offer(reader.read(index))
 
 
 def test_times_that_no_clock_knows_are_cut() -> None:

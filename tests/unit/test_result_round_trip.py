@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import CannotExtract, Damaged
+from tarpon.announced import Announced
 from tarpon.archive_index import Block, IndexDamaged, IndexReader
-from tarpon.block_reading import BlockReader, Cutter, blocks_of, spans_of
+from tarpon.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from tarpon.extract import extract
 from tarpon.placement import Placement
 from tarpon.placement_rules import PlacementRules
@@ -30,7 +31,7 @@ def by_index(made: Packed, target: Path, *paths: str) -> None:
     """What `tarpon job get JOB PATH...` does with an index, without the network."""
     blocks: list[Block] = []
     chosen, files = Chosen(Selection(paths)), {}
-    reader = IndexReader(archive_bytes=len(made.archive), max_entries=made.summary.entries)
+    reader = IndexReader(archive_bytes=len(made.archive), announced=Announced(max_entries=made.summary.entries))
     for line in reader.read(io.BytesIO(made.index)):
         if isinstance(line, Block):
             blocks.append(line)
@@ -62,7 +63,9 @@ def by_index(made: Packed, target: Path, *paths: str) -> None:
 
 
 def cut(files: list[Member], blocks: list[Block], archive: bytes) -> Iterator[Member | memoryview]:
-    needed = blocks_of(files, blocks)
+    wanted = WantedBlocks(files)
+    wanted.offer(blocks)
+    needed = wanted.table
     reader, cutter = BlockReader(needed), Cutter(files)
     for span in spans_of(needed):
         for tar_at, tar in reader.feed(span.start, archive[span.start : span.end]):
