@@ -15,6 +15,8 @@ from orchestrator.times import now_ns
 from shared import subjects
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.ids import JobId
+from shared.integration import Announced
+from shared.rest import HistoryItem
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class Announcements:
     async def run(self) -> None:
         """Tell what changes from now on, until cancelled."""
         self._told = {
-            job: (len(views.history(entry)), self._state(entry))
+            job: (self._last_number(entry), self._state(entry))
             for job, entry in self._model.jobs.items()
             if not entry.progress.state.is_terminal
         }
@@ -63,21 +65,25 @@ class Announcements:
         return entry.job.removal is None and (job in self._told or not is_old)
 
     async def _tell(self, job: JobId, entry: JobEntry) -> None:
-        count, state = self._told.get(job, (0, ""))
-        items, now = views.history(entry, after=count), self._state(entry)
-        if not items and count:
-            count = min(count, len(views.history(entry)))  # what is known of old versions may have gone
+        told, state = self._told.get(job, (0, ""))
+        settled = self._model.settled
+        items, now = views.history(entry, after=told, up_to=settled), self._state(entry)
+        now = now if views.is_told(entry, settled) else state  # an end is told after what led to it
         try:
-            for item in items:
-                await self._publish(entry, "history", item)
+            for item, before in zip(items, (told, *(each.seq_num for each in items)), strict=False):
+                await self._publish(entry, "history", _announced(item, before))
             if now != state:
                 await self._publish(entry, "state", views.job_view(self._model, entry))
         except (MessagingUnavailable, PayloadTooLarge) as error:
             _log.debug("Events of job %s are not told: %s", job, error)
         self._told.pop(job, None)
-        self._told[job] = count + len(items), now
+        self._told[job] = items[-1].seq_num if items else told, now
         if len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
+
+    def _last_number(self, entry: JobEntry) -> int:
+        items = views.history(entry, up_to=self._model.settled)
+        return items[-1].seq_num if items else 0
 
     async def _publish(self, entry: JobEntry, what: str, body: msgspec.Struct) -> None:
         subject = subjects.event(entry.job.namespace, entry.job.id, what)
@@ -89,3 +95,8 @@ class Announcements:
 
     def __repr__(self) -> str:
         return f"<Announcements about {len(self._told)} jobs>"
+
+
+def _announced(item: HistoryItem, before: int) -> Announced:
+    values = {name: getattr(item, name) for name in item.__struct_fields__}
+    return Announced(**values, previous_seq_num=before)

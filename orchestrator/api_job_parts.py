@@ -1,5 +1,6 @@
 """What belongs to one job in the HTTP API: its history, executions, versions, results and live progress."""
 
+from bisect import bisect_right
 from collections.abc import Callable
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from orchestrator.job_history import Asked, is_open, moment, selected
 from orchestrator.job_versions import version_of, version_view, version_views
 from orchestrator.locations import Locations
 from orchestrator.model import Model
-from orchestrator.paging import MAX_PAGE, Window, page, sort_key, window
+from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
 from orchestrator.records import ExecutionRecord
 from orchestrator.results import results
 from orchestrator.store import Store
@@ -90,19 +91,23 @@ class JobParts:
             execution=query.execution_id,
             version=0 if query.all_job_versions else version_of(entry, query.job_version),
         )
-        return answer(self._history_page(entry, asked, part))
+        return answer(await self._history_page(entry, asked, part))
 
-    def history(self, entry: JobEntry, version: int) -> Page[HistoryItem]:
+    async def history(self, entry: JobEntry, version: int) -> Page[HistoryItem]:
         """The beginning of one version's history."""
-        return self._history_page(entry, Asked(version=version), Window())
+        return await self._history_page(entry, Asked(version=version), Window())
 
-    @staticmethod
-    def _history_page(entry: JobEntry, asked: Asked, part: Window) -> Page[HistoryItem]:
-        found = selected(views.history(entry), asked)
-        items, token = page(found, part, lambda item: item.seq_num)
-        if not token and is_open(entry, asked):
-            token = Window(limit=part.limit, offset=max(part.offset, min(part.end, len(found)))).token()
-        return Page(next_token=token, items=tuple(items))
+    async def _history_page(self, entry: JobEntry, asked: Asked, part: Window) -> Page[HistoryItem]:
+        """A part begins after the item whose number is its offset, so that none moves into another part."""
+        await self._store.settle(entry)
+        settled = self._model.settled
+        found = selected(views.history(entry, up_to=settled), asked)
+        begin = bisect_right(found, part.offset, key=_number)
+        items = found[begin : begin + part.limit]
+        is_more = len(found) > begin + part.limit or is_open(entry, asked) or not views.is_told(entry, settled)
+        after = items[-1].seq_num if items else part.offset
+        following = Window(sort_by=BY_NUMBER, limit=part.limit, offset=after)
+        return Page(next_token=following.token() if is_more else "", items=tuple(items))
 
     async def get_executions(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, ExecutionsQuery)
@@ -150,6 +155,10 @@ class JobParts:
 
     async def get_events(self, request: web.Request) -> web.StreamResponse:
         return await stream_events(request, self._model, self.entry(request))
+
+
+def _number(item: HistoryItem) -> int:
+    return item.seq_num
 
 
 def _created(stored: Stored) -> tuple[int, str]:

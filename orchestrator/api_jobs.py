@@ -118,7 +118,7 @@ class JobRoutes:
         return answer(
             rest.JobResponse(
                 job=job,
-                history=self._parts.history(entry, job.version) if "history" in include else None,
+                history=await self._parts.history(entry, job.version) if "history" in include else None,
                 executions=self._parts.executions(entry, job.version) if "executions" in include else None,
             )
         )

@@ -21,6 +21,7 @@ GATHER_SECONDS = 0.005
 """Changes that come this close together are sent together."""
 REST_FACTOR = 4.0
 """How much longer than it works for one reader the orchestrator rests, so that the reader of a large job slows none."""
+MAX_DIGITS = 18
 WRITE_SECONDS = 45.0
 """How long a reader may take for what is sent."""
 
@@ -35,7 +36,7 @@ async def stream_events(request: web.Request, model: Model, entry: JobEntry) -> 
     with model.watch(entry.job.id) as watch:
         while True:
             began = time.monotonic()
-            ended = entry.progress.state.is_terminal
+            ended = entry.progress.state.is_terminal and views.is_told(entry, model.settled)
             news = reader.news(model, entry)
             rest_seconds = max(GATHER_SECONDS, REST_FACTOR * (time.monotonic() - began))
             await reader.send(news)
@@ -58,11 +59,11 @@ class _Reader:
         self._state = ""
 
     def news(self, model: Model, entry: JobEntry) -> bytes:
-        job = views.job_view(model, entry)
-        items = views.history(entry, after=self._seen)
+        items = views.history(entry, after=self._seen, up_to=model.settled)
         parts = [_event(item.seq_num, rest.EVENT_HISTORY, item) for item in items]
-        self._seen += len(items)
-        if _state(job) != self._state:
+        self._seen = items[-1].seq_num if items else self._seen
+        job = views.job_view(model, entry)
+        if _state(job) != self._state and views.is_told(entry, model.settled):  # after an end nobody reads on
             self._state = _state(job)
             parts.append(_event(self._seen, rest.EVENT_JOB, job))
         return b"".join(parts)
@@ -80,7 +81,7 @@ class _Reader:
 
 def _last_seen(request: web.Request) -> int:
     text = request.headers.get("Last-Event-ID", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else 0
 
 
 def _state(job: JobView) -> str:

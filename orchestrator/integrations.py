@@ -130,7 +130,7 @@ class Integrations:
             case "jobs.submit":
                 return await self._submit(payload, headers.get("traceparent", ""))
             case "jobs.get":
-                return self._get(_read(payload, integration.GetRequest))
+                return await self._get(_read(payload, integration.GetRequest))
             case "jobs.list":
                 return self._list(_read(payload, integration.ListRequest))
             case "jobs.stop":
@@ -148,7 +148,7 @@ class Integrations:
                 return rest.Page(items=await results(entry, self._locations))
             case "jobs.history":
                 since = _read(payload, integration.HistoryRequest)
-                return rest.Page(items=views.history(self._entry(since), after=max(0, since.after_seq_num)))
+                return await self._history(self._entry(since), after=max(0, since.after_seq_num))
             case "nodes.list":
                 found = (views.node_state(self._model, self._nodes, node) for node in sorted(self._model.nodes))
                 return rest_nodes.ListNodesResponse(nodes=tuple(found))
@@ -166,14 +166,18 @@ class Integrations:
         )
         return rest.SubmitResponse(job_id=done.job_id, evaluation_id=done.job_id, warnings=(*warnings, *done.warnings))
 
-    def _get(self, asked: integration.GetRequest) -> rest.JobResponse:
+    async def _get(self, asked: integration.GetRequest) -> rest.JobResponse:
         entry = self._entry(asked)
         include = {part.lower() for part in asked.include}
         return rest.JobResponse(
             job=views.job_view(self._model, entry),
-            history=rest.Page(items=views.history(entry)) if "history" in include else None,
+            history=await self._history(entry) if "history" in include else None,
             executions=rest.Page(items=views.execution_views(self._model, entry)) if "executions" in include else None,
         )
+
+    async def _history(self, entry: JobEntry, *, after: int = 0) -> rest.Page[rest.HistoryItem]:
+        await self._store.settle(entry)
+        return rest.Page(items=views.history(entry, after=after, up_to=self._model.settled))
 
     def _list(self, asked: integration.ListRequest) -> rest.ListJobsResponse:
         limit = min(MAX_LIST, asked.limit) if asked.limit > 0 else MAX_LIST

@@ -59,7 +59,8 @@ def _unpacked(packed: bytes) -> Parts:
 class JobEntry:
     """What lists and counters need is at hand; everything else is in its parts.
 
-    `counted` is as which state it is in `Model.job_states`; `modified` is when anything about it changed last.
+    `counted` is as which state it is in `Model.job_states`; `modified` is when anything about it changed last, and
+    `ended_by` the number of the event by which it ended.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class JobEntry:
         "_shelf",
         "counted",
         "created",
+        "ended_by",
         "id",
         "labels",
         "modified",
@@ -82,6 +84,7 @@ class JobEntry:
         self.namespace = ""
         self.created = 0
         self.modified = 0
+        self.ended_by = 0
         self.labels = _NO_LABELS
         self.revision = 0
         self.progress = _PLAIN[JobState.PENDING]
@@ -188,6 +191,8 @@ class JobEntry:
         """Find out anew what follows from the records of a job that is complete."""
         job, executions = self.job, self.parts.executions.values()
         found = progress(job, self.spec.count or 1, executions, max_attempts=max_attempts, is_later=self._is_later)
+        self.ended_by = found.ended_by
+        found = msgspec.structs.replace(found, ended_by=0)
         plain = _PLAIN[found.state]
         self.progress = plain if found == plain else found
         self.namespace, self.created = job.namespace, job.create_time
@@ -196,10 +201,19 @@ class JobEntry:
         if self._is_quiet():
             self._shelve()
 
+    def written_since(self, revision: int) -> list[ExecutionRecord]:
+        """The executions that were written under this revision or a later one."""
+        parts, job = self.parts, self.id
+        found = (part for part, at in parts.revisions.items() if at >= revision)
+        return [parts.executions[f"{job}.{part}"] for part in found if "." in part]  # else it is a specification's
+
+    def revision_of(self, record: ExecutionRecord) -> int:
+        key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+        return self.parts.revisions.get(key.partition(".")[2], 0)
+
     def _is_later(self, record: ExecutionRecord) -> bool:
         """Whether it was written after the job's record."""
-        key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
-        return self.parts.revisions.get(key.partition(".")[2], 0) > self.revision
+        return self.revision_of(record) > self.revision
 
     def _is_quiet(self) -> bool:
         return self.progress.state.is_terminal and all(

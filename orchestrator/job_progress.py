@@ -3,7 +3,7 @@
 A job's state is computed, never stored. What users and time do to it is written into its record.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import assert_never
 
 import msgspec
@@ -22,7 +22,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from a job's record and its executions.
 
     `missing` are the (partition, attempt) that should be executed and are not; `surplus` the live executions that
-    should stop. `left_out_count` are the entries whose content the results lack.
+    should stop. `left_out_count` are the entries whose content the results lack. `ended_by` is the number of the event
+    by which the job ended, 0 where none was given.
     """
 
     state: JobState
@@ -30,6 +31,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[tuple[int, int], ...] = ()
     surplus: tuple[ExecutionRecord, ...] = ()
     left_out_count: int = 0
+    ended_by: int = 0
 
 
 def progress(
@@ -48,16 +50,18 @@ def progress(
     known = tuple(executions)
     if job.removal is not None:  # by what is left of its executions its state cannot be told any more
         live = tuple(each for each in known if not each.state.is_terminal)
-        return Progress(state=job.removal.state, message=job.removal.message, surplus=live)
+        gone = job.removal
+        return Progress(state=gone.state, message=gone.message, surplus=live, ended_by=gone.ended_by)
     if job.desired is DesiredState.STOPPED or job.failure:
         going = msgspec.structs.replace(job, desired=DesiredState.RUNNING, failure="")
         before = _by_executions(going, count, tuple(each for each in known if not is_later(each)), max_attempts)
         live = tuple(each for each in known if not each.state.is_terminal)
         if before.state.is_terminal:
             return msgspec.structs.replace(before, surplus=live)
+        ended_by = _last_number(job)
         if job.desired is DesiredState.STOPPED:
-            return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live)
-        return Progress(state=JobState.FAILED, message=job.failure, surplus=live)
+            return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live, ended_by=ended_by)
+        return Progress(state=JobState.FAILED, message=job.failure, surplus=live, ended_by=ended_by)
     return _by_executions(job, count, known, max_attempts)
 
 
@@ -65,16 +69,19 @@ def _by_executions(job: JobRecord, count: int, known: tuple[ExecutionRecord, ...
     live = tuple(each for each in known if not each.state.is_terminal)
     of_version = tuple(each for each in known if each.job_version == job.version)
     latest = _latest_attempts(of_version)
-    lost = _hopeless(latest, of_version, max_attempts)
-    if lost is not None:
-        return Progress(state=JobState.FAILED, message=_why(known, lost), surplus=live)
+    lost = tuple(_hopeless(latest, of_version, max_attempts))
+    if lost:
+        ended_by = min(map(_last_number, lost))
+        return Progress(state=JobState.FAILED, message=_why(known, lost[0]), surplus=live, ended_by=ended_by)
     outdated = tuple(each for each in live if each.job_version != job.version)
     missing = tuple(_missing(count, latest))
+    state = _running_state(count, latest, missing)
     return Progress(
-        state=_running_state(count, latest, missing),
+        state=state,
         missing=missing,
         surplus=outdated,
         left_out_count=sum(each.result.left_out_count for each in latest.values() if each.result),
+        ended_by=max(map(_last_number, latest.values())) if state is JobState.COMPLETED else 0,
     )
 
 
@@ -84,7 +91,7 @@ def replaced_progress(count: int, executions: tuple[ExecutionRecord, ...], *, ma
     Its executions were cancelled then, unless they ended before they could be.
     """
     latest = _latest_attempts(executions)
-    lost = _hopeless(latest, executions, max_attempts)
+    lost = next(_hopeless(latest, executions, max_attempts), None)
     if lost is not None and lost.state is not ExecutionState.CANCELLED:
         return Progress(state=JobState.FAILED, message=_why(executions, lost))
     if _running_state(count, latest, ()) is JobState.COMPLETED:
@@ -122,21 +129,19 @@ def _latest_attempts(executions: Iterable[ExecutionRecord]) -> dict[int, Executi
 
 def _hopeless(
     latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], max_attempts: int
-) -> ExecutionRecord | None:
-    """An execution after whose failure no further attempt is made: the first, and one that was cancelled last.
+) -> Iterator[ExecutionRecord]:
+    """Executions after whose failure no further attempt is made: the first, and those that were cancelled last.
 
     When one has failed for good, the others are cancelled; that is not why the job failed.
     """
     for each in sorted(latest.values(), key=lambda each: (each.state is ExecutionState.CANCELLED, each.modify_time)):
-        if each.state is ExecutionState.CANCELLED:
-            return each
-        if each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable):
-            return each
-        if _may_be_tried_again(each) and each.attempt + 1 >= max_attempts:
+        is_final = each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable)
+        if each.state is ExecutionState.CANCELLED or is_final:
+            yield each
+        elif _may_be_tried_again(each) and each.attempt + 1 >= max_attempts:
             free = sum(cost_nothing(other) for other in of_version if other.partition == each.partition)
             if free > MOST_HANDED_BACK or each.attempt + 1 - free >= max_attempts:
-                return each
-    return None
+                yield each
 
 
 def _may_be_tried_again(record: ExecutionRecord) -> bool:
@@ -183,3 +188,7 @@ def _running_state(count: int, latest: Mapping[int, ExecutionRecord], missing: t
 
 def _last_message(job: JobRecord) -> str:
     return job.events[-1].message if job.events else ""
+
+
+def _last_number(record: JobRecord | ExecutionRecord) -> int:
+    return record.events[-1].number if record.events else 0

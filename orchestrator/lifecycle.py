@@ -64,7 +64,7 @@ def placed(execution: ExecutionId, placement: Placement, location: Location | No
         node_id=placement.node_id,
         resources=placement.resources,
         location=location,
-        events=(Event(time=now, topic="Scheduling", message=f"Placed on node {placement.node_id}"),),
+        events=with_event((), Event(time=now, topic="Scheduling", message=f"Placed on node {placement.node_id}")),
         create_time=now,
         modify_time=now,
     )

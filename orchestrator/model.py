@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterator
 from collections.abc import Set as AbstractSet
 
 from orchestrator.endings import Endings
+from orchestrator.event_numbers import numbered
 from orchestrator.fleet import shape_of
 from orchestrator.job_entry import JobEntry, Shelf, Watch
 from orchestrator.job_lists import JobLists
@@ -45,8 +46,9 @@ class Model:
     `changed` are the jobs about which there is something new to tell, while somebody tells it. `job_states` and
     `execution_states` are how many there are in each state, a pending job with a reason to wait being queued, and
     `oldest` is the oldest job of which nothing has been placed. Up to the revision `followed` the model has been fed in
-    order, so that a record from before it that is not known is one that has been removed. `on_end` hears of each job
-    that ends while it is known.
+    order, so that a record from before it that is not known is one that has been removed. Up to the revision `settled`
+    everything is known that was ever recorded: nothing can come before it any more in anybody's history. `on_end` hears
+    of each job that ends while it is known.
     """
 
     def __init__(self, *, max_attempts: int) -> None:
@@ -65,6 +67,7 @@ class Model:
         self.touched: set[NodeId] = set()
         self.endings = Endings()
         self.followed = 0
+        self.settled = 0
         self.wake = asyncio.Event()
         self.changed: dict[JobId, None] | None = None
         self.any_change = asyncio.Event()
@@ -79,6 +82,8 @@ class Model:
         self._loading: dict[JobId, JobEntry] | None = None
         """Jobs whose record is there and whose executions may be on their way, while all that is stored is read."""
         self._watchers: dict[JobId, set[asyncio.Event]] = {}
+        self._unsettled: dict[JobId, None] = {}
+        """Jobs of which there may be news as soon as more is settled."""
 
     # ---- feeding ------------------------------------------------------------------------------------------------
 
@@ -88,7 +93,7 @@ class Model:
             return
         match record:
             case JobRecord():
-                self._apply_job(record, revision)
+                self._apply_job(numbered(record, revision), revision)
             case SpecRecord():
                 _, name, version = key.split(".")
                 entry = self._entry(JobId(name))
@@ -100,7 +105,7 @@ class Model:
                 self._note_stray(entry, revision)
                 self._refresh(entry)
             case ExecutionRecord():
-                self._apply_execution(key, record, revision)
+                self._apply_execution(key, numbered(record, revision), revision)
             case _:
                 self._revisions[key] = revision
                 self._apply_other(key, record)
@@ -208,7 +213,6 @@ class Model:
         self._limit(entry)
         self.note_ending(entry)
         self.wake.set()
-        self._notify(job)
 
     def note_ending(self, entry: JobEntry) -> None:
         """Put the job where it belongs in the order of ends, out of which it may have been taken."""
@@ -358,6 +362,19 @@ class Model:
             self.deadlines.drop(entry.id)
         else:
             self.deadlines.put(entry.id, deadline)
+
+    def settle(self, revision: int) -> None:
+        """Take in that everything is known that was ever recorded up to this revision, and tell who waits for it."""
+        self.settled = max(self.settled, revision)
+        for job in self._unsettled:
+            self._notify(job)
+        self._unsettled.clear()
+
+    def hear(self, key: str, revision: int) -> None:
+        """Take in that whoever follows all records has come to this one: its job has news once that is settled."""
+        kind, _, rest = key.partition(".")
+        if kind in _KINDS_OF_JOBS and revision > self.settled and self._loading is None:
+            self._unsettled[JobId(rest.partition(".")[0])] = None
 
     def explain(self, job: JobId, reason: str) -> None:
         """Remember why this pending job has to wait."""

@@ -17,8 +17,11 @@ T = TypeVar("T")
 MAX_PAGE = 1000
 """How many items one answer holds at most, whatever its reader asks for."""
 MAX_OFFSET = 10**9 - 1
+BY_NUMBER = "seq_num"
+"""The order of a list whose items are numbered: its offset is the number of the last item that was shown."""
+MAX_NUMBER = 10**18 - 1
 
-_TOKEN = re.compile(r"([a-z_]{0,40}):([YN]):([0-9]{1,9}):([0-9]{1,9})\Z")
+_TOKEN = re.compile(r"([a-z_]{0,40}):([YN]):([0-9]{1,9}):([0-9]{1,18})\Z")
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,12 +33,16 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     offset: int = 0
 
     @property
+    def most(self) -> int:
+        return MAX_NUMBER if self.sort_by == BY_NUMBER else MAX_OFFSET
+
+    @property
     def end(self) -> int:
         return self.offset + self.limit
 
     def token(self) -> str:
         """The token that asks for this part."""
-        text = f"{self.sort_by}:{'Y' if self.reverse else 'N'}:{self.limit}:{min(self.offset, MAX_OFFSET)}"
+        text = f"{self.sort_by}:{'Y' if self.reverse else 'N'}:{self.limit}:{min(self.offset, self.most)}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     def following(self) -> "Window":
@@ -52,12 +59,13 @@ def window(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit
 def decoded(token: str) -> Window:
     """Raises InvalidInput for a token that was not made here."""
     found = _TOKEN.match(_plain(token[:200]))
-    if found is None or not 1 <= int(found[3]) <= MAX_PAGE:
+    part = found and Window(sort_by=found[1], reverse=found[2] == "Y", limit=int(found[3]), offset=int(found[4]))
+    if part is None or not 1 <= part.limit <= MAX_PAGE or part.offset > part.most:
         raise InvalidInput(
             f"{token[:80]!r} is not a token of this list.",
             hint="Use the NextToken of the last answer as it is, or none to begin anew.",
         )
-    return Window(sort_by=found[1], reverse=found[2] == "Y", limit=int(found[3]), offset=int(found[4]))
+    return part
 
 
 def _plain(token: str) -> str:

@@ -35,15 +35,20 @@ MAX_EVENTS = 64
 VERSION_DETAIL = "JobVersion"
 """The detail of an event that tells which version of the job it is about."""
 
+JUST_RECORDED = -1
+"""For the number of an event whose record is being stored."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the history: what happened at `time`, and was `recorded` then or, where that is given, later.
 
-    The history is in the order of recording, so that what a reader has seen of it never changes.
+    The history is in the order of numbers (orchestrator/event_numbers.py), so that what a reader has seen of it never
+    changes. Earlier versions of Tarpon gave none.
     """
 
     time: int
     recorded: int = 0
+    number: int = 0
     topic: str
     message: str
     details: dict[str, str] = {}
@@ -85,11 +90,13 @@ class SpecRecord(Record, frozen=True, kw_only=True):
 class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """That a job, which ended in `state`, is being removed: its record goes last, so that whoever leads finishes it.
 
-    With `results` what it published goes first. `problem` is why that cannot be done at present.
+    With `results` what it published goes first. `problem` is why that cannot be done at present. `ended_by` is the
+    number of the event by which the job ended, which may go before the record does.
     """
 
     state: JobState
     message: str = ""
+    ended_by: int = 0
     results: bool = False
     problem: str = ""
 
@@ -225,7 +232,8 @@ def versioned(job: JobRecord) -> Iterator[tuple[int, Event]]:
 
 
 def with_event(events: tuple[Event, ...], event: Event) -> tuple[Event, ...]:
-    """Append; beyond MAX_EVENTS the second oldest goes, because the first tells how it began."""
+    """Append what happens now; beyond MAX_EVENTS the second oldest goes, because the first tells how it began."""
+    event = msgspec.structs.replace(event, number=JUST_RECORDED)
     if len(events) >= MAX_EVENTS:
         return (events[0], *events[2:], event)
     return (*events, event)

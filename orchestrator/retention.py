@@ -299,4 +299,5 @@ def _key(record: ExecutionRecord) -> str:
 def marked(entry: JobEntry, *, results: bool) -> JobRecord:
     """The record of a job that has ended and is to be removed. Its times stay, so that its history does."""
     progress = entry.progress
-    return replace(entry.job, removal=Removal(state=progress.state, message=progress.message, results=results))
+    removal = Removal(state=progress.state, message=progress.message, ended_by=entry.ended_by, results=results)
+    return replace(entry.job, removal=removal)

@@ -6,6 +6,7 @@ watching. What is read past the model is read from the leader of the stream, bec
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
 
+from orchestrator.horizon import Horizon
+from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.record_feed import RecordFeed
 from orchestrator.records import SCHEMA, Record, decode_record
@@ -33,6 +36,8 @@ _encoder = msgspec.json.Encoder()
 WRITE_SECONDS = 5.0
 SET_UP_SECONDS = 10.0
 RETRY_SECONDS = 0.5
+SETTLE_SECONDS = 1.0
+"""How long a reader of a history waits for what was just stored: it comes with the feed, a moment after the answer."""
 
 
 _STREAM = f"KV_{subjects.STATE_BUCKET}"
@@ -178,6 +183,14 @@ class Store:
         finally:
             del self._awaited[reached]
 
+    async def settle(self, entry: JobEntry) -> None:
+        """Return when the history of the job has all that is known of it, or after a while."""
+        newest = max((entry.revision, *entry.parts.revisions.values()))
+        with contextlib.suppress(TimeoutError), self.model.watch(entry.id) as watch:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while self.model.settled < newest:
+                    await watch.changed()
+
     # ---- keeping the model up to date -------------------------------------------------------------------------------
 
     async def keep_model(self) -> None:
@@ -216,18 +229,17 @@ class Store:
         """Take what is stored, of which `target` is the last, and what comes after it, until the feed breaks off."""
         was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= AWAY_SECONDS
         found: set[str] | None = set() if was_away else None
-        after = seen = 0 if was_away else self._watched
+        horizon = Horizon(self.model, after=0 if was_away else self.model.settled)
         doubt = asyncio.Event()
 
         def take(message: Msg, sequence: int) -> None:
-            nonlocal seen
-            seen = sequence
             key, is_gone = message.subject.removeprefix(_PREFIX), is_removal(message.headers)
             if found is not None and not is_gone:
                 found.add(key)
             self._take(key, None if is_gone else message.data, sequence)
+            horizon.pass_over(key, sequence)
             if sequence >= target and not self.ready.is_set():  # others may write faster than it is ever all read
-                on_current()
+                finish()
 
         def finish() -> None:
             nonlocal found
@@ -240,7 +252,8 @@ class Store:
             self._caught_up()
 
         def on_current() -> None:
-            if seen >= target:
+            horizon.reach_end()
+            if horizon.seen >= target:
                 finish()
             else:
                 doubt.set()
@@ -250,7 +263,7 @@ class Store:
             while True:
                 await doubt.wait()
                 doubt.clear()
-                following = await self._following(seen)
+                following = await self._following(horizon.seen)
                 if following is None or following > target:
                     finish()
 
@@ -260,7 +273,7 @@ class Store:
             self._connection.client,
             stream=_STREAM,
             subject=f"{_PREFIX}>",
-            after=after,
+            after=horizon.seen,
             take=take,
             on_current=on_current,
         )

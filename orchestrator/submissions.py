@@ -193,7 +193,7 @@ class Submissions:
             priority=named.priority,
             token=wish.use.token,
             digest=wish.use.digest,
-            events=(_submission(now, "Job submitted", 1),),
+            events=with_event((), _submission(now, "Job submitted", 1)),
             create_time=now,
             submit_time=now,
             modify_time=now,

@@ -1,14 +1,18 @@
 """How stored records look to users: the shapes of the HTTP API, made from the model."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from operator import itemgetter
 
+from orchestrator.event_numbers import last_number
+from orchestrator.history_lines import Line, lines
 from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import Progress
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import Event, ExecutionRecord, versioned
+from orchestrator.records import ExecutionRecord
 from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
@@ -153,38 +157,27 @@ def unfinished_uploads(model: Model) -> Iterator[rest_nodes.UnfinishedUpload]:
 # ---- history ----------------------------------------------------------------------------------------------------
 
 
-def history(entry: JobEntry, *, after: int = 0) -> tuple[HistoryItem, ...]:
-    """What happened to the job and its executions after the `after`th item, as it was recorded; the end comes last."""
-    record = entry.job
-    events: list[tuple[int, int, ExecutionRecord | int, Event]] = []
-    for version, event in versioned(record):
-        events.append((event.recorded or event.time, len(events), version, event))
-    for execution in sorted(entry.executions.values(), key=lambda each: each.create_time):
-        for event in execution.events:
-            events.append((event.recorded or event.time, len(events), execution, event))
-    events.sort(key=lambda each: each[:2])
-    if entry.progress.state.is_terminal:
-        events.append((modified(entry), len(events), record.version, _end(entry)))
-    return tuple(
-        _history_item(entry, number, about, event)
-        for number, (_, _, about, event) in enumerate(events[after:], start=after + 1)
-    )
+def history(entry: JobEntry, *, after: int = 0, up_to: int | None = None) -> tuple[HistoryItem, ...]:
+    """What was recorded about the job and its executions after the item of this number, in the order of numbers.
+
+    `up_to` is the revision up to which everything is known: what came later is told when that is so.
+    """
+    last = sys.maxsize if up_to is None else last_number(up_to)
+    found = [line for line in lines(entry, after=after) if after < line.number <= last]
+    found.sort(key=itemgetter(0))
+    return tuple(_history_item(entry, line) for line in found)
 
 
-def _end(entry: JobEntry) -> Event:
-    state, message = entry.progress.state, entry.progress.message
-    details = {"NewState": str(state)} | ({"IsError": "true"} if state is JobState.FAILED else {})
-    tells = state is JobState.FAILED and not entry.job.failure  # which is an event of its own
-    text = f"Job {state.lower()}: {message}" if tells else f"Job {state.lower()}"
-    return Event(time=modified(entry), topic="State Update", message=text, details=details)
+def is_told(entry: JobEntry, up_to: int) -> bool:
+    """Whether the history up to this revision has the end of a job that has ended."""
+    return entry.ended_by <= last_number(up_to)
 
 
-def _history_item(entry: JobEntry, number: int, about: ExecutionRecord | int, event: Event) -> HistoryItem:
-    """It is about an execution, or about a version of the job."""
-    at = instant(event.time)
+def _history_item(entry: JobEntry, line: Line) -> HistoryItem:
+    at, about, event = instant(line.event.time), line.about, line.event
     execution, version = (None, about) if isinstance(about, int) else (about, about.job_version)
     return HistoryItem(
-        seq_num=number,
+        seq_num=line.number,
         type=rest.EXECUTION_LEVEL if execution else rest.JOB_LEVEL,
         job_id=entry.job.id,
         job_version=version,

@@ -54,6 +54,12 @@ class NodesRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     pass
 
 
+class Announced(rest.HistoryItem, frozen=True, kw_only=True, rename="pascal"):
+    """A line of the history, and the number of the line that was told before it: one that is not known was missed."""
+
+    previous_seq_num: int = 0
+
+
 REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "jobs.submit": (rest.SubmitRequest, rest.SubmitResponse),
     "jobs.get": (GetRequest, rest.JobResponse),
@@ -66,5 +72,5 @@ REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
 }
 """What can be asked: the end of the subject, the shape of the request, the shape of the answer."""
 
-EVENTS: dict[str, type[msgspec.Struct]] = {"history": rest.HistoryItem, "state": JobView}
+EVENTS: dict[str, type[msgspec.Struct]] = {"history": Announced, "state": JobView}
 """What is told on `tarpon.v1.events.<namespace>.<jobID>.<what>`: each new line of the history, each new state."""

@@ -47,8 +47,9 @@ of nodes, of other integrations' answers, or of JetStream.
   with `Status`, `Message`, `Code` and `Hint`, and with the headers `Nats-Service-Error-Code` and `Nats-Service-Error`
   of a NATS micro service. Keys are read in any case; unknown ones are ignored.
 - **Events** come on `{subjects.PREFIX}.events.<namespace>.<jobID>.<what>` to whoever listens at the moment. Every line
-  of a job's history has a number, `SeqNum`, which counts from 1 without gaps: who subscribes late, or has missed one,
-  asks `jobs.history` for what comes after the last number that it has. A repeated number is a repeated event.
+  of a job's history has a number, `SeqNum`, which it keeps for ever: later lines have larger numbers, not always the
+  next ones. An event tells as `PreviousSeqNum` which line was told before it. Who subscribes late, or does not have
+  that one, asks `jobs.history` for what comes after the last number that it has. A repeated number is a repeated event.
 - A submit with an `IdempotencyToken` can be repeated safely: the same token names the same job. With another job it is
   refused (`IdempotencyTokenUsed`).
 

@@ -95,7 +95,8 @@ def test_a_watch_for_programs_prints_one_object_a_line(running: Stack) -> None:
     job_id = running.submit(process_job("echo hello"))
     done = running.cli("job", "watch", job_id, "--output", "json")
     items = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [item["SeqNum"] for item in items] == list(range(1, len(items) + 1))
+    numbers = [item["SeqNum"] for item in items]
+    assert numbers == sorted(set(numbers))
     assert {item["JobID"] for item in items} == {job_id}
     assert items[-1]["Event"]["Details"]["NewState"] == "Completed"
 

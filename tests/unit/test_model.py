@@ -103,6 +103,8 @@ class Feed:
         for record in records:
             self.revision += 1
             self.model.apply(key_of(record), record, self.revision)
+            self.model.hear(key_of(record), self.revision)
+            self.model.settle(self.revision)
         return self
 
     def put_spec(self, record: SpecRecord, of: str, version: int = 1) -> "Feed":

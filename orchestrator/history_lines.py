@@ -1,0 +1,75 @@
+"""The lines of a job's history: what its records have recorded, each line with its number, and how the job ended."""
+
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import NamedTuple
+
+from orchestrator.event_numbers import A_WRITE, end_number, late_number
+from orchestrator.job_entry import JobEntry
+from orchestrator.records import Event, ExecutionRecord, versioned
+from shared.states import JobState
+
+
+class Line(NamedTuple):
+    """It is about an execution, or about a version of the job."""
+
+    number: int
+    about: ExecutionRecord | int
+    event: Event
+
+
+def lines(entry: JobEntry, *, after: int = 0) -> Iterator[Line]:
+    """Those with a number above `after`, and perhaps others, in no order.
+
+    What earlier versions of Tarpon recorded has no numbers, and is counted in the order of time, before all that has.
+    Beside an orchestrator of an earlier version, an execution may have events without numbers in a job that was begun
+    with them: they get numbers by the execution's last revision, so that they may come twice and are never left out.
+    """
+    old: list[tuple[int, ExecutionRecord | int, Event]] = []
+    ended_by, ended_at = entry.ended_by, entry.modified
+    is_old = _is_old(entry)
+    for about, event, late in _recorded(entry, 0 if is_old else after // A_WRITE):
+        at, number = event.recorded or event.time, event.number
+        if not number and late and not is_old:
+            number = late
+            ended_by = ended_by if entry.ended_by else max(ended_by, number)
+        if number:
+            yield Line(number, about, event)
+        else:
+            old.append((at, about, event))
+        if number and number == ended_by:
+            ended_at = at
+    old.sort(key=itemgetter(0))
+    for number, (_, about, event) in enumerate(old, start=1):
+        yield Line(number, about, event)
+    if entry.progress.state.is_terminal:
+        end = end_number(ended_by) if ended_by else len(old) + 1
+        yield Line(end, entry.job.version, _end(entry, ended_at))
+
+
+def _is_old(entry: JobEntry) -> bool:
+    """Whether an earlier version of Tarpon took the job in."""
+    events = entry.job.events
+    return not events or not events[0].number
+
+
+def _recorded(entry: JobEntry, since: int) -> Iterator[tuple[ExecutionRecord | int, Event, int]]:
+    """The events of the job and of its executions that were written under this revision or a later one.
+
+    The number comes last that an execution's event has if none was given to it.
+    """
+    for version, event in versioned(entry.job):
+        yield version, event, 0
+    executions = entry.written_since(since) if since else entry.executions.values()
+    for execution in sorted(executions, key=lambda each: each.create_time):
+        revision = entry.revision_of(execution)
+        for place, event in enumerate(execution.events):
+            yield execution, event, late_number(revision, place)
+
+
+def _end(entry: JobEntry, at: int) -> Event:
+    state, message = entry.progress.state, entry.progress.message
+    details = {"NewState": str(state)} | ({"IsError": "true"} if state is JobState.FAILED else {})
+    tells = state is JobState.FAILED and not entry.job.failure  # which is an event of its own
+    text = f"Job {state.lower()}: {message}" if tells else f"Job {state.lower()}"
+    return Event(time=at, topic="State Update", message=text, details=details)
