@@ -8,8 +8,8 @@ from shared.job_rules import MANAGED, NO_PUBLISHERS, check
 from shared.jobspec import Job, Resources, SpecConfig, Task, Timeouts
 
 
-def completed(job: Job, defaults: BatchDefaults) -> tuple[Job, tuple[str, ...]]:
-    """A job in its normal form as it is stored, and warnings. Raises InvalidJob, PayloadTooLarge."""
+def completed(job: Job, defaults: BatchDefaults) -> Job:
+    """A job in its normal form as it is stored. Raises InvalidJob, PayloadTooLarge."""
     wanted = with_defaults(job, defaults)
     check(wanted)
     publisher = wanted.task.publisher
@@ -18,9 +18,7 @@ def completed(job: Job, defaults: BatchDefaults) -> tuple[Job, tuple[str, ...]]:
             [f"Tasks[0].Publisher.Type {publisher.type[:80]!r} is not a publisher."],
             hint="Publishers are s3managed and noop.",
         )
-    if publisher.type.lower() == MANAGED and publisher.params:
-        return wanted, ("The publisher s3managed takes no parameters; those given are ignored.",)
-    return wanted, ()
+    return wanted
 
 
 def with_defaults(job: Job, defaults: BatchDefaults) -> Job:

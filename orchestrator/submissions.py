@@ -24,6 +24,7 @@ from orchestrator.idempotency import (
 from orchestrator.job_defaults import completed
 from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import job_transition
+from orchestrator.job_warnings import warnings_about
 from orchestrator.life_events import Outcome, StopAsked
 from orchestrator.model import Model
 from orchestrator.name_claims import NameClaims, check_name
@@ -45,7 +46,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.ids import JobId, new_job_id
-from shared.job_rules import MANAGED, dropped, normalised
+from shared.job_rules import MANAGED, normalised
 from shared.jobspec import Job
 from shared.logs import about
 from shared.states import DesiredState, JobState
@@ -115,12 +116,12 @@ class Submissions:
         """
         self._store.check_ready()
         plain = normalised(job)
-        wanted, warnings = completed(plain, self._defaults)
+        wanted = completed(plain, self._defaults)
         self._check_publisher_of(wanted)
         wish = Wish(wanted, use_to_submit(checked_token(token), plain), force, self._traces.kept(traceparent))
         fresh = new_job_id(token or None, wanted.namespace)
         job_id, version = await self._submitted(wish, fresh)
-        return Submitted(job_id=job_id, version=version, warnings=(*dropped(job), *warnings))
+        return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, self._model))
 
     async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         for number in range(TRIES):
@@ -161,16 +162,16 @@ class Submissions:
             raise JobBeingDeleted(entry.job.id)
         if job_id == fresh:
             return job_id, entry.job.version  # it was stored, and the answer to that was lost
-        if wish.job == entry.spec and not wish.force:
+        if wish.job == normalised(entry.spec) and not wish.force:
             raise JobUnchanged(entry.job.name, entry.job.id)
         return job_id, await self._renew(entry, wish, "Job updated to version {}")
 
     async def difference(self, job: Job) -> Difference:
         """What submitting this would change. Raises InvalidJob, PayloadTooLarge."""
         self._store.check_ready()
-        wanted, warnings = completed(normalised(job), self._defaults)
+        wanted = completed(normalised(job), self._defaults)
         check_name(self._model, wanted)
-        warnings = (*dropped(job), *warnings)
+        warnings = warnings_about(job, self._model)
         known = self._model.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
         if entry is None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from shared.capacity import Capacity
 from shared.constraints import NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS
+from shared.engine_params import look, without_nulls
 from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.ids import is_safe_id
 from shared.jobspec import Constraint, InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
@@ -55,7 +56,7 @@ def _normalised_task(task: Task) -> Task:
     return replace(
         task,
         name=task.name.strip(),
-        engine=_normalised_spec(task.engine),
+        engine=_normalised_engine(task.engine),
         publisher=_normalised_spec(task.publisher),
         resources=Resources(
             cpu=_plain(task.resources.cpu),
@@ -63,11 +64,20 @@ def _normalised_task(task: Task) -> Task:
             disk=_plain(task.resources.disk),
             gpu=_plain(task.resources.gpu),
         ),
+        input_sources=tuple(replace(each, source=_normalised_input(each.source)) for each in task.input_sources),
     )
 
 
+def _normalised_engine(engine: SpecConfig) -> SpecConfig:
+    return replace(engine, type=engine.type.strip(), params=look(engine).params)
+
+
+def _normalised_input(source: SpecConfig) -> SpecConfig:
+    return replace(source, params=without_nulls(source.params))
+
+
 def _normalised_spec(spec: SpecConfig) -> SpecConfig:
-    return replace(spec, type=spec.type.strip())
+    return replace(spec, type=spec.type.strip(), params=without_nulls(spec.params))
 
 
 def _plain(text: str) -> str:
@@ -138,6 +148,8 @@ def _task_problems(task: Task) -> Iterator[str]:
         yield "Tasks[0].Name is missing."
     if not task.engine.type:
         yield "Tasks[0].Engine.Type is missing."
+    for problem in look(task.engine).problems:
+        yield f"Tasks[0].{problem}"
     if task.result_paths and task.publisher.type.lower() in NO_PUBLISHERS:
         yield "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."
     yield from _env_problems(task.env)

@@ -14,7 +14,8 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from shared.decoding import decode
-from shared.errors import OrchestratorUnreachable
+from shared.engine_params import unknown_told
+from shared.errors import InvalidDocument, OrchestratorUnreachable
 from shared.jobspec import Job, JobView
 from shared.rest import (
     DeleteResponse,
@@ -278,7 +279,11 @@ def base_url(host: str, port: int) -> str:
 def _as_job(job: Job | Mapping[str, Any]) -> Job:
     if isinstance(job, Job):
         return job
-    return decode(job, Job, what="The job", unknown="refuse")[0]
+    read = decode(job, Job, what="The job", unknown="refuse")[0]
+    unknown = [f"Tasks[0].{told}" for task in read.tasks[:1] for told in unknown_told(task.engine, "is not known")]
+    if unknown:
+        raise InvalidDocument("The job is not valid:" + "".join(f"\n  - {problem}" for problem in unknown))
+    return read
 
 
 def _job(job: str, rest: str = "") -> str:

@@ -25,13 +25,13 @@ from compute.engines.docker_credentials import config_file
 from compute.engines.docker_ends import refused
 from compute.engines.docker_images import ImageMissing, Images
 from compute.engines.docker_leftovers import Leftovers
-from compute.engines.docker_params import parse_params
 from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import Confinement
 from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
 from compute.process_mark import ProcessMark
 from shared.aio import background, finish
 from shared.config import DockerEngine as Settings
+from shared.engine_params import DockerParams, read_params
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
 from shared.states import FailureReason
@@ -114,7 +114,7 @@ class DockerEngine(OutlivingEngine):
         return self._offered
 
     def check(self, params: Mapping[str, Any]) -> None:
-        parse_params(params)
+        read_params(params, DockerParams)
 
     async def run(self, run: Run) -> RunEnd:
         self.keep(run.execution_id)

@@ -23,7 +23,6 @@ from compute.engines.docker_ends import (
 )
 from compute.engines.docker_images import Images
 from compute.engines.docker_output import Outputs
-from compute.engines.docker_params import parse_params
 from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import (
     HOSTS,
@@ -40,6 +39,7 @@ from compute.engines.limit_ends import out_of_memory, over_disk, over_output
 from compute.result_contents import STDERR
 from compute.workspace import DISK_SECONDS
 from shared.aio import finish, first_of, in_thread
+from shared.engine_params import DockerParams, read_params
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,8 @@ class ContainerRun:
     # ---- from the beginning -----------------------------------------------------------------------------------------
 
     async def _start(self) -> RunEnd:
-        spec = container_spec(self._run, parse_params(self._run.task.engine.params), self._confinement, self._facts)
+        params = read_params(self._run.task.engine.params, DockerParams)
+        spec = container_spec(self._run, params, self._confinement, self._facts)
         await asyncio.to_thread(self._open_folders)
         try:
             await finish(self._api.create(self._name, spec), within=START_SECONDS)
@@ -232,7 +233,7 @@ class ContainerRun:
         if exit_code == 0:
             return Exited(0)
         if exit_code in _NO_COMMAND:
-            image = parse_params(self._run.task.engine.params).image
+            image = read_params(self._run.task.engine.params, DockerParams).image
             problem = await asyncio.to_thread(not_started, self._run.workspace.result / STDERR, image)
             if problem:
                 return problem

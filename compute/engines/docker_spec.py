@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from compute.engines.docker_api import EngineFacts
-from compute.engines.docker_params import DockerParams
 from compute.engines.engine import Run
 from shared.capacity import Capacity
+from shared.engine_params import DockerParams
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
 

@@ -13,10 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.engine import Broken, Exited, Run, RunEnd
@@ -29,7 +26,7 @@ from compute.process_mark import ProcessMark, kill_left_over
 from compute.result_contents import STDERR, STDOUT
 from compute.workspace import Workspace
 from shared.aio import finish, first_of, in_thread, process_ended
-from shared.errors import InvalidJob
+from shared.engine_params import ProcessParams, read_params
 from shared.ids import ExecutionId
 from shared.states import FailureReason
 
@@ -47,46 +44,6 @@ PAUSE_SHARE = 20.0
 START_SECONDS = 60.0
 AT_ONCE_SECONDS = 0.01
 """So long the thread that has started a task waits for its end: less work than to have the event loop told of it."""
-
-
-class ProcessParams(msgspec.Struct, frozen=True, kw_only=True, rename=lambda name: name.replace("_", "")):
-    """`Engine.Params` of a task, as those of the docker engine without the image; keys in lower case."""
-
-    entrypoint: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-    environment_variables: tuple[str, ...] = ()
-    working_directory: str = ""
-
-    @property
-    def command(self) -> list[str]:
-        return [*self.entrypoint, *self.parameters]
-
-    @property
-    def variables(self) -> dict[str, str]:
-        return dict(assignment.split("=", 1) for assignment in self.environment_variables)
-
-
-def parse_params(params: Mapping[str, Any]) -> ProcessParams:
-    """Raise InvalidJob, with every problem, unless a command comes out. Unknown keys are left alone."""
-    try:
-        parsed = msgspec.convert({key.lower(): value for key, value in params.items()}, ProcessParams)
-    except msgspec.ValidationError as error:
-        raise InvalidJob([f"Engine.Params of the process engine: {error}"]) from None
-    problems = []
-    if not parsed.command or not parsed.command[0]:
-        problems.append("Engine.Params of the process engine names no command: give Entrypoint or Parameters")
-    if any("\0" in text for text in (*parsed.command, *parsed.environment_variables, parsed.working_directory)):
-        problems.append("Engine.Params of the process engine holds a NUL character")
-    problems += [
-        f"EnvironmentVariables: {text[:40]!r} is not NAME=value"
-        for text in parsed.environment_variables
-        if not text.partition("=")[0] or "=" not in text
-    ]
-    if ".." in Path(parsed.working_directory).parts:
-        problems.append("WorkingDirectory leaves the task's folder")
-    if problems:
-        raise InvalidJob(problems)
-    return parsed
 
 
 class ProcessEngine:
@@ -114,10 +71,10 @@ class ProcessEngine:
         self._disk_check_seconds = disk_check_seconds
 
     def check(self, params: Mapping[str, Any]) -> None:
-        parse_params(params)
+        read_params(params, ProcessParams)
 
     async def run(self, run: Run) -> RunEnd:
-        params = parse_params(run.task.engine.params)
+        params = read_params(run.task.engine.params, ProcessParams)
         group = ProcessGroup(run.execution_id, self._strays)
         broken: Broken | None = None
         try:

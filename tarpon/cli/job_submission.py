@@ -20,9 +20,11 @@ def run(*, file: str, options: RunOptions, template: Template) -> int:
     {{.Name}} in FILE is replaced by the value that -V Name=... or the environment (-E) gives; of Go's templates there
     is no more than that.
     """
-    from tarpon.cli.job_file import read_job
+    from tarpon.cli.job_checks import check_document
+    from tarpon.cli.job_file import read_document
 
-    job = read_job(file, template)
+    document, what = read_document(file, template)
+    job = check_document(document, what=what, any_engine=True)
     api = given().config().api
 
     from tarpon.cli.job_run import run_job

@@ -84,6 +84,14 @@ def test_validate_tells_every_problem_and_ends_with_2() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", [("run",), ("run", "--dry-run"), ("validate",)])
+def test_a_misspelt_parameter_of_an_engine_keeps_a_job_from_running(command: tuple[str, ...]) -> None:
+    engine = "Engine: {Type: process, Params: {Entrypoint: [echo], Paramters: [hello]}}"
+    done = tarpon("job", *command, "-", stdin=f"Type: batch\nTasks: [{{Name: main, {engine}}}]")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Tasks[0].Engine.Params.Paramters is not known; did you mean Parameters?" in done.stderr
+
+
 @pytest.mark.parametrize(
     "path", sorted((FIXTURES.parents[2] / "deploy" / "examples").glob("*.yaml")), ids=lambda p: p.name
 )

@@ -59,7 +59,8 @@ class Running:
         return await ask(self.http, f"http://{HOST}:{self.config.api.port}{path}", method, body, **more)
 
     async def submit(self, **job: Any) -> str:
-        task = {"Name": "main", "Engine": {"Type": "process"}, "Publisher": {"Type": "s3managed"}}
+        engine = {"Type": "process", "Params": {"Entrypoint": ["true"]}}
+        task = {"Name": "main", "Engine": engine, "Publisher": {"Type": "s3managed"}}
         answer = await self.api("/jobs", {"Job": {"Type": "batch", "Tasks": [task], **job}}, "PUT")
         return str(answer["JobID"])
 

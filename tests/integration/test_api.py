@@ -1,6 +1,7 @@
 """What the HTTP API does with jobs, in the words and shapes of the reference, over a whole orchestrator."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +284,71 @@ async def test_what_went_wrong_with_a_version_is_in_the_history_of_that_one_alon
     assert failures == [(1, None), (1, "true"), (2, None)]
     events = (await running.ask(f"{JOBS}/{made}?include=history")).json["History"]["Items"]
     assert [item["Event"]["Message"] for item in events] == ["Job updated to version 2"]
+    await running.ask(f"{JOBS}/{made}", "DELETE")
+    stream = (await running.ask(f"{JOBS}/{made}/events")).body.decode().split("\n\n")
+    told = [json.loads(event.partition("data: ")[2]) for event in stream if "event: history" in event]
+    assert [(item["JobVersion"], item["Event"]["Details"].get("IsError")) for item in told][:3] == failures
+
+
+def engine(kind: str, **params: Any) -> dict[str, Any]:
+    return job(Tasks=[{"Name": "main", "Engine": {"Type": kind, "Params": params}}])
+
+
+async def test_a_parameter_that_its_engine_does_not_know_is_named_with_the_one_that_was_meant(running: Running) -> None:
+    answer = await running.ask(JOBS, "PUT", {"Job": engine("Docker", image="busybox", Paramters=["true"])})
+    told = "Tasks[0].Engine.Params.Paramters is not known and was ignored; did you mean Parameters?"
+    assert (answer.status, answer.json["Warnings"]) == (200, [told])
+    compared = await running.ask(f"{JOBS}/diff", "PUT", {"Job": engine("Docker", image="busybox", Paramters=["true"])})
+    assert told in compared.json["Warnings"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (
+            engine("docker", Image="busybox", Parameters="true"),
+            "Engine.Params.Parameters: expected a list, found a text",
+        ),
+        (engine("docker", Image="busybox", Entrypoint=["sh", None]), "Entrypoint[1]: expected a text, found nothing"),
+        (engine("docker", Image=None), "Engine.Params.Image is missing"),
+        (engine("docker", Image="Not An Image"), "'Not An Image' is not the name of an image"),
+        (engine("docker", Image="a", IMAGE="b"), "Image is given twice"),
+        (engine("process", EnvironmentVariables=["A=1"]), "Engine.Params names no command"),
+        (
+            engine("process", Entrypoint=["true"], WorkingDirectory=["a"]),
+            "WorkingDirectory: expected a text, found a list",
+        ),
+        (engine("process", Entrypoint=["true"], EnvironmentVariables=["A"]), "'A' is not NAME=value"),
+    ],
+)
+async def test_what_an_engine_can_never_run_is_refused_when_it_is_submitted(
+    running: Running, wanted: dict[str, Any], told: str
+) -> None:
+    answer = await running.ask(JOBS, "PUT", {"Job": wanted})
+    assert code(answer) == (400, "InvalidJob")
+    assert told in answer.json["Message"]
+    assert (await running.ask(JOBS)).json["Items"] == []
+
+
+async def test_null_is_the_same_as_nothing_and_a_number_is_a_text_where_a_text_belongs(running: Running) -> None:
+    wanted = engine(
+        "process", entrypoint=["sleep"], Parameters=[10, 0.5], WorkingDirectory=None, EnvironmentVariables=None
+    )
+    wanted["Tasks"][0] |= {"Publisher": {"Type": "s3managed", "Params": None}, "InputSources": None, "Timeouts": None}
+    answer = await running.ask(JOBS, "PUT", {"Job": wanted | {"Name": "plain", "Labels": None}})
+    assert (answer.status, answer.json["Warnings"]) == (200, [])
+    (task,) = (await running.ask(f"{JOBS}/plain")).json["Job"]["Tasks"]
+    assert task["Engine"]["Params"] == {"Entrypoint": ["sleep"], "Parameters": ["10", "0.5"]}
+    again = engine("process", Entrypoint=["sleep"], Parameters=["10", "0.5"])["Tasks"]
+    again[0] |= {"Publisher": {"Type": "s3managed", "Params": {"Region": None}}}
+    assert code(await running.ask(JOBS, "PUT", {"Job": job("plain", Tasks=again)})) == (409, "JobUnchanged")
+
+
+async def test_an_engine_that_nobody_knows_is_waited_for_with_a_warning(running: Running) -> None:
+    wanted = engine("dcoker", Anything=1)
+    wanted["Tasks"][0]["Timeouts"] = {"QueueTimeout": 600}
+    answer = await running.ask(JOBS, "PUT", {"Job": wanted})
+    assert answer.json["Warnings"] == [
+        "Tasks[0].Engine.Type 'dcoker' is not an engine that is known; did you mean docker?"
+    ]
+    await running.wait_state(answer.json["JobID"], "Queued")

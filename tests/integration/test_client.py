@@ -139,6 +139,8 @@ async def test_a_job_may_be_a_mapping_with_keys_in_any_case() -> None:
         await client.submit({"name": "a", "TASKS": [{"engine": {"type": "noop"}}]})
         with pytest.raises(InvalidDocument, match="did you mean Name"):
             await client.submit({"nme": "a"})
+        with pytest.raises(InvalidDocument, match="did you mean Image"):
+            await client.submit({"Tasks": [{"Engine": {"Type": "docker", "Params": {"Imge": "busybox"}}}]})
     assert json.loads(script.bodies[0])["Job"]["Tasks"][0]["Engine"] == {"Type": "noop"}
 
 

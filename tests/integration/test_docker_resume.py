@@ -8,8 +8,8 @@ import pytest
 
 from compute.engines import Broken, Exited, RunEnd
 from compute.engines.docker_api import DockerApi
-from compute.engines.docker_params import parse_params
 from compute.engines.docker_spec import HOSTS, Confinement, container_spec, hosts_file
+from shared.engine_params import DockerParams, read_params
 from shared.states import FailureReason
 from tests.engine import TestEngine
 from tests.integration.docker_bench import NODE, Bench, DockerTask
@@ -29,7 +29,7 @@ async def leave_behind(bench: Bench, task: DockerTask, *, ended: bool = False) -
     hosts_file(task.run).write_text(HOSTS)
     try:
         confinement = Confinement(node_id=NODE, pids_limit=100, bridge_network="bridge")
-        params = parse_params(task.run.task.engine.params)
+        params = read_params(task.run.task.engine.params, DockerParams)
         await api.create(task.name, container_spec(task.run, params, confinement, await api.facts()))
         await api.start(task.name)
         if ended:

@@ -212,7 +212,7 @@ async def test_nothing_blocks_the_loop(bench: Bench) -> None:
         {"Entrypoint": []},
         {"Entrypoint": [""]},
         {"Entrypoint": "sh"},
-        {"Parameters": [1]},
+        {"Parameters": [["sh"]]},
         {"Entrypoint": ["a\0b"]},
         {"Entrypoint": ["true"], "EnvironmentVariables": ["NOVALUE"]},
         {"Entrypoint": ["true"], "EnvironmentVariables": ["=x"]},

@@ -1,0 +1,31 @@
+"""What the author of a job is told that was taken as it is: what of it has no effect, or may not be meant so."""
+
+from collections.abc import Iterator
+
+from orchestrator.model import Model
+from shared.decoding import close_match
+from shared.engine_params import ENGINE_NAMES, unknown_told
+from shared.job_rules import MANAGED, dropped
+from shared.jobspec import Job, SpecConfig
+
+
+def warnings_about(job: Job, model: Model) -> tuple[str, ...]:
+    """Of a valid job as it was submitted."""
+    publisher = job.task.publisher
+    unused = publisher.type.strip().lower() == MANAGED and publisher.params
+    return (
+        *dropped(job),
+        *(f"Tasks[0].{told}" for told in unknown_told(job.task.engine, "is not known and was ignored")),
+        *_about_engine(job.task.engine, model),
+        *(["The publisher s3managed takes no parameters; those given are ignored."] if unused else []),
+    )
+
+
+def _about_engine(engine: SpecConfig, model: Model) -> Iterator[str]:
+    """One that nobody has heard of may come with a node that has it, so the job is taken."""
+    kind = engine.type.strip().lower()
+    if kind in ENGINE_NAMES or any(kind in each.info.engines for each in model.nodes.values()):
+        return
+    meant = close_match(kind[:80], ENGINE_NAMES)
+    advice = f"did you mean {meant}?" if meant else "no node offers it."
+    yield f"Tasks[0].Engine.Type {engine.type[:80]!r} is not an engine that is known; {advice}"
