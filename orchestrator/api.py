@@ -11,7 +11,7 @@ from orchestrator.api_job_parts import JobParts
 from orchestrator.api_jobs import JobRoutes
 from orchestrator.api_logs import LogRoutes
 from orchestrator.api_metrics import MetricsRoutes, counting
-from orchestrator.api_nodes import NodeRoutes
+from orchestrator.api_nodes import Disconnect, NodeRoutes
 from orchestrator.api_requests import MAX_BODY_BYTES
 from orchestrator.api_routes import Route
 from orchestrator.locations import Locations
@@ -24,6 +24,7 @@ from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared.config import Config
+from shared.ids import NodeId
 from shared.metrics import Metric
 
 IDLE_SECONDS = 75.0
@@ -49,6 +50,7 @@ class Api:
         logs: Logs,
         leader: Callable[[], str] = lambda: "",
         connected: Callable[[], bool] = lambda: True,
+        disconnect: Disconnect | None = None,
         measures: Measures | None = None,
         collect: Callable[[], tuple[Metric, ...]] = tuple,
     ) -> None:
@@ -57,7 +59,7 @@ class Api:
             *JobRoutes(model=model, store=store, submissions=submissions, removals=removals, parts=parts).routes(),
             *parts.routes(),
             *LogRoutes(parts=parts, logs=logs).routes(),
-            *NodeRoutes(model=model, store=store, nodes=nodes).routes(),
+            *NodeRoutes(model=model, store=store, nodes=nodes, disconnect=disconnect or _no_node).routes(),
             *AgentRoutes(
                 name=name,
                 config=config,
@@ -92,3 +94,7 @@ class Api:
 
     def __repr__(self) -> str:
         return f"<Api of {len(self.routes)} routes>"
+
+
+async def _no_node(_: NodeId) -> None:
+    """None is connected here."""

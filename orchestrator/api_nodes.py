@@ -1,6 +1,6 @@
 """The nodes of the HTTP API."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -9,33 +9,33 @@ from orchestrator.api_queries import ListNodesQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import NODES, Route
 from orchestrator.model import Model
-from orchestrator.node_records import delete, set_draining
+from orchestrator.node_records import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes import Nodes
 from orchestrator.paging import MAX_PAGE, page, sort_key, window
 from orchestrator.selectors import matches, selector
 from orchestrator.store import Store
 from shared import rest_nodes
 from shared.capacity import Capacity
-from shared.errors import InvalidInput, NodeNotFound
+from shared.errors import InvalidInput, MessagingUnavailable, NodeNotFound
 from shared.ids import NodeId
 from shared.rest_nodes import NodeState
 
-_MEMBERSHIP = (
-    "Whoever has the join secret is a node, for as long as its key is bound to its name. Stop it, and then delete it."
-)
+Disconnect = Callable[[NodeId], Awaitable[object]]
+"""Ends the connections of a node. Raises MessagingUnavailable."""
 
 
 class NodeRoutes:
     """Reads come from the model and from what the nodes said last."""
 
-    def __init__(self, *, model: Model, store: Store, nodes: Nodes) -> None:
+    def __init__(self, *, model: Model, store: Store, nodes: Nodes, disconnect: Disconnect) -> None:
         self._model = model
         self._store = store
         self._nodes = nodes
+        self._disconnect = disconnect
 
     def routes(self) -> tuple[Route, ...]:
         one = f"{NODES}/{{node}}"
-        update = "Drain a node, or end that; delete it; or approve it, which every node that has joined is already."
+        update = "Drain a node, or end that; reject it, which cuts it off at once, or approve it again; or delete it."
         return (
             Route("GET", NODES, self.list_nodes, "The nodes.", rest_nodes.ListNodesResponse, ListNodesQuery),
             Route("GET", one, self.get_node, "One node, by id or beginning of an id.", rest_nodes.NodeResponse),
@@ -71,23 +71,35 @@ class NodeRoutes:
     async def update_node(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest_nodes.UpdateNodeRequest)
         action = wanted.action.lower()
-        node = self._named(request, bound=action == "delete")
+        node = self._named(request, bound=action in {"approve", "reject", "delete"})
+        warning = ""
         match action:
             case "approve":
-                return answer(rest_nodes.UpdateNodeResponse(success=True))
+                await approve(self._model, self._store, node)
             case "drain" | "undrain":
                 await set_draining(self._model, self._store, node, draining=action == "drain")
-                return answer(rest_nodes.UpdateNodeResponse(success=True))
-            case "delete":
-                await delete(self._model, self._store, self._nodes, node, wanted.message)
-                return answer(rest_nodes.UpdateNodeResponse(success=True))
             case "reject":
-                return answer(rest_nodes.UpdateNodeResponse(success=False, error=f"Node {node} stays. {_MEMBERSHIP}"))
+                warning = await self._reject(node, wanted.message)
+            case "delete":
+                if wanted.force and node in self._model.nodes:
+                    warning = await self._reject(node, wanted.message)
+                    await handed_on(self._model, node)
+                await delete(self._model, self._store, self._nodes, node, wanted.message)
             case _:
                 raise InvalidInput(
                     f"{wanted.action[:80]!r} is not an action.",
                     hint="Actions are drain, undrain, approve, reject and delete.",
                 )
+        return answer(rest_nodes.UpdateNodeResponse(success=True, warning=warning))
+
+    async def _reject(self, node: NodeId, message: str) -> str:
+        """What could not be done about it. Its key goes first, so that it does not come back once it is cut off."""
+        await reject(self._model, self._store, node, message)
+        try:
+            await self._disconnect(node)
+        except MessagingUnavailable as error:
+            return f"Nothing that node {node} says counts any more, but its connection stands: {error.message}"
+        return ""
 
     def _named(self, request: web.Request, *, bound: bool = False) -> NodeId:
         """The node that the path names; with `bound`, also one whose key alone is known.

@@ -2,7 +2,10 @@
 
 A node shows the join secret as its token, its id as its name, and its own key by signing the server's nonce. The id is
 bound to the key at the first join: whoever has the join secret may take an id that is free, and nobody another's. A
-program that uses the NATS API, an integration, shows its name as user, and the password that belongs to that name.
+program that uses the NATS API, an integration, shows its name as user, and the password that belongs to that name. An
+orchestrator that looks for connections, to end them, shows a key that only orchestrators can compute.
+
+A node that an operator has rejected is let in for a moment, to ask and to be told so, and can do nothing else.
 
 `decide` judges a request without any I/O; `serve_auth` listens, binds and answers.
 """
@@ -18,17 +21,22 @@ import nkeys
 
 from orchestrator import jwt
 from orchestrator.auth_callout import AuthRequest, User, admission, parse_request, refusal
-from orchestrator.nats_config import AUTH_SECONDS, INTEGRATIONS_ACCOUNT, NODES_ACCOUNT
+from orchestrator.budgets import Budgets
+from orchestrator.nats_config import AUTH_SECONDS, INTEGRATIONS_ACCOUNT, NODES_ACCOUNT, SYSTEM_ACCOUNT
 from orchestrator.secrets import Secrets, integration_password
 from shared.errors import InvalidId, TarponError
 from shared.ids import NodeId, is_safe_id, node_id
 from shared.secret import Secret
 from shared.subjects import (
     AUTH_REQUESTS,
+    SYSTEM_INBOX,
+    SYSTEM_REQUESTS,
     integration_may_publish,
     integration_may_subscribe,
+    node_inbox,
     node_may_publish,
     node_may_subscribe,
+    node_requests,
 )
 from shared.transport import Connection, Received
 
@@ -43,6 +51,8 @@ PATIENCE_SECONDS = AUTH_SECONDS * 0.75
 Otherwise, when more nodes come back at once than can be judged in time, all would be judged too late, for ever.
 """
 BIND_SECONDS = AUTH_SECONDS / 2
+TOLD_SECONDS = 30
+"""How long a rejected node may stay to be told why; then it comes again."""
 LOGGED_REFUSALS = 20
 LOG_WINDOW_SECONDS = 60.0
 
@@ -77,12 +87,20 @@ class Bindings(Protocol):
         """
         ...
 
+    def is_rejected(self, node: NodeId) -> bool:
+        """Whether an operator has rejected the key to which the id is bound."""
+        ...
 
-def decide(request: AuthRequest, *, join_secret: Secret, integration_secret: Secret) -> Admit | Refuse:
+
+def decide(
+    request: AuthRequest, *, join_secret: Secret, integration_secret: Secret, system_key: str = ""
+) -> Admit | Refuse:
     """What can be judged without asking anybody."""
     offered = request.connect_opts
     if request.client_info.kind != "Client":
         return Refuse("it is not a client but a leaf node or the like")
+    if system_key and offered.nkey == system_key:
+        return _decide_system(request)
     if offered.user:
         return _decide_integration(offered.user, offered.password, integration_secret)
     if not hmac.compare_digest(offered.auth_token.encode(), join_secret.reveal().encode()):
@@ -98,6 +116,25 @@ def decide(request: AuthRequest, *, join_secret: Secret, integration_secret: Sec
         name=node, account=NODES_ACCOUNT, may_publish=node_may_publish(node), may_subscribe=node_may_subscribe(node)
     )
     return Admit(user, Claim(node, offered.nkey))
+
+
+def _decide_system(request: AuthRequest) -> Admit | Refuse:
+    try:
+        _check_key(request)
+    except jwt.BadSignature:
+        return Refuse("it does not prove that it has a key")
+    inbox = (f"{SYSTEM_INBOX}.>",)
+    return Admit(User(name="orchestrator", account=SYSTEM_ACCOUNT, may_publish=SYSTEM_REQUESTS, may_subscribe=inbox))
+
+
+def _only_to_be_told(user: User, node: NodeId) -> User:
+    """The rights of a node that has been rejected."""
+    return msgspec.structs.replace(
+        user,
+        may_publish=(node_requests(node),),
+        may_subscribe=(f"{node_inbox(node)}.>",),
+        lives_seconds=TOLD_SECONDS,
+    )
 
 
 def _decide_integration(principal: str, password: str, secret: Secret) -> Admit | Refuse:
@@ -127,10 +164,11 @@ async def serve_auth(
     bindings: Bindings,
     *,
     secrets: Secrets,
+    budgets: Budgets,
     ready: asyncio.Event | None = None,
 ) -> None:
     """Answer the servers' questions until cancelled; several orchestrators share them. Sets `ready` when listening."""
-    desk = _Desk(bindings, secrets)
+    desk = _Desk(bindings, secrets, budgets)
     async with connection.subscribe(AUTH_REQUESTS, queue=QUEUE) as requests, asyncio.TaskGroup() as group:
         if ready is not None:
             await connection.wait_connected()
@@ -143,9 +181,11 @@ async def serve_auth(
 class _Desk:
     """Judges requests, many at once and the rest in the order of their arrival."""
 
-    def __init__(self, bindings: Bindings, secrets: Secrets) -> None:
+    def __init__(self, bindings: Bindings, secrets: Secrets, budgets: Budgets) -> None:
         self._bindings = bindings
         self._secrets = secrets
+        self._budgets = budgets
+        self._system_key = secrets.system_public_key
         self._signer = nkeys.from_seed(bytearray(secrets.issuer_seed.reveal(), "ascii"))
         self._issuer = str(self._signer.public_key, "ascii")
         self._refusals = RefusalLog()
@@ -184,17 +224,24 @@ class _Desk:
                 request,
                 join_secret=self._secrets.join_secret,
                 integration_secret=self._secrets.integration_secret,
+                system_key=self._system_key,
             )
             if isinstance(decision, Admit) and decision.claim is not None:
-                async with asyncio.timeout(BIND_SECONDS):
-                    if not await self._bindings.bind(decision.claim.node, decision.claim.public_key):
-                        return Refuse("the id belongs to another key")
+                return await self._judge_claim(decision.user, decision.claim)
         except (TarponError, TimeoutError) as error:
             return Refuse(f"whether the id is its own cannot be told at present: {error!r}")
         except Exception:  # noqa: BLE001  # a fault at one request must not end the service
             _log.exception("A connection could not be judged.")
             return Refuse("the orchestrator has a fault")
         return decision
+
+    async def _judge_claim(self, user: User, claim: Claim) -> Admit | Refuse:
+        if seconds := self._budgets.shut_out_seconds(claim.node):
+            return Refuse(f"it has sent far too much, and may come back in {seconds:.0f} s")
+        async with asyncio.timeout(BIND_SECONDS):
+            if not await self._bindings.bind(claim.node, claim.public_key):
+                return Refuse("the id belongs to another key")
+        return Admit(_only_to_be_told(user, claim.node) if self._bindings.is_rejected(claim.node) else user, claim)
 
 
 def _explain(request: AuthRequest, refused: Refuse) -> str:

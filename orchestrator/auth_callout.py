@@ -4,6 +4,8 @@ The format is that of ADR-26 of NATS (auth callout): a request is signed by the 
 public key is in the server's configuration, and a user inside of an answer by the same issuer.
 """
 
+from typing import Any
+
 import msgspec
 import nkeys
 
@@ -58,6 +60,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     may_publish: tuple[str, ...]
     may_subscribe: tuple[str, ...]
+    lives_seconds: int = 0
+    """After how long the server ends the connection; 0 is never."""
 
 
 class _Claims(msgspec.Struct):
@@ -87,9 +91,9 @@ def parse_request(token: bytes, *, issuer: str) -> AuthRequest:
 def admission(request: AuthRequest, user: User, signer: nkeys.KeyPair, *, now: int) -> bytes:
     """The answer that lets the connection in. `now` is in seconds since 1970.
 
-    The user never expires: clients of NATS give up for good when theirs does (nats.py issue 1019).
+    A user that is to stay never expires: clients of NATS give up for good when theirs does (nats.py issue 1019).
     """
-    claims = {
+    claims: dict[str, Any] = {
         "iat": now,
         "sub": request.user_nkey,
         "aud": user.account,
@@ -105,6 +109,8 @@ def admission(request: AuthRequest, user: User, signer: nkeys.KeyPair, *, now: i
             "payload": _UNLIMITED,
         },
     }
+    if user.lives_seconds:
+        claims["exp"] = now + user.lives_seconds
     return _response(request, {"jwt": jwt.encode(claims, signer).decode()}, signer, now)
 
 

@@ -1,4 +1,7 @@
-"""Which public key a node id belongs to: whoever joined under it first, until somebody deletes the node."""
+"""Which public key a node id belongs to: whoever joined under it first, until somebody deletes the node.
+
+The key of a node that was rejected and then deleted stays shut out, but the name is free for another key.
+"""
 
 from orchestrator.records import BindingRecord
 from orchestrator.store import Store
@@ -24,7 +27,20 @@ class StoredBindings:
                 if await self._store.read(key) is None:  # a node of that name was deleted
                     await self._bind_again(key, public_key)
             known = self._store.model.bindings.get(node)
+        elif known != public_key and self.is_rejected(node) and node not in self._store.model.nodes:
+            await self._replace(subjects.binding_record(node), public_key)
+            known = self._store.model.bindings.get(node)
         return known == public_key
+
+    def is_rejected(self, node: NodeId) -> bool:
+        """Whether an operator has rejected the key to which the id is bound."""
+        return node in self._store.model.rejected
+
+    async def _replace(self, key: str, public_key: str) -> None:
+        try:
+            await self._store.update(key, BindingRecord(public_key=public_key))
+        except RevisionConflict:
+            await self._store.read(key)
 
     async def _bind_again(self, key: str, public_key: str) -> None:
         try:

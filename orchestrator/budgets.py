@@ -5,6 +5,7 @@ shared by all nodes, so what is too much is turned away before it takes a place 
 names. Budgets are far above what a node of ours sends. A report is never dropped for one, it is only put off.
 """
 
+import asyncio
 import enum
 import time
 from collections import Counter
@@ -36,6 +37,11 @@ SET_ASIDE_COST = 20.0
 """A report that says nothing counts as so many: a node of ours sends next to none."""
 LEAST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 10.0
+FLOOD_PER_SECOND = 1000
+"""More than so many too many in a second, and the node is shut out: what is dropped has to be read before, too."""
+SHUT_OUT_SECONDS = 10.0
+LONGEST_SHUT_OUT_SECONDS = 600.0
+"""Twice as long each time, until it has behaved for so long."""
 MOST_IDLE = 4096
 """Of how many nodes it is remembered that they have all of their budget."""
 
@@ -72,12 +78,38 @@ class Allowance:
         return f"<Allowance of {1 / self._cost_seconds:g}/s, {len(self._until)} nodes>"
 
 
+class ShutOut:
+    """Since when and how long a node is not let in, and how much too much it sent in the second that began last."""
+
+    __slots__ = ("begun", "count", "seconds", "until")
+
+    def __init__(self, now: float) -> None:
+        self.begun, self.count, self.seconds, self.until = now, 0, 0.0, now
+
+    def note(self, now: float) -> bool:
+        """Count one more; whether that makes a flood, which is told once for each time that it is shut out."""
+        if now - self.begun >= 1.0:
+            self.begun, self.count = now, 0
+        self.count += 1
+        if self.count <= FLOOD_PER_SECOND or now < self.until:
+            return False
+        calm = now - self.until > LONGEST_SHUT_OUT_SECONDS
+        self.seconds = SHUT_OUT_SECONDS if calm else min(LONGEST_SHUT_OUT_SECONDS, self.seconds * 2 or SHUT_OUT_SECONDS)
+        self.until = now + self.seconds
+        return True
+
+
 class Budgets:
-    """Of all nodes. `over` counts what was too much, by node and kind; `clock` gives monotonic seconds."""
+    """Of all nodes. `over` counts what was too much, by node and kind; `clock` gives monotonic seconds.
+
+    A node that floods is shut out for a while, and is put into `flooding` for its connections to be ended.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.over: dict[NodeId, Counter[Sent]] = {}
         self.over_in_all: Counter[Sent] = Counter()
+        self.flooding: asyncio.Queue[NodeId] = asyncio.Queue()
+        self._shut_out: dict[NodeId, ShutOut] = {}
         self._clock = clock
         self._heartbeats = Allowance(HEARTBEATS_PER_SECOND, 5 * HEARTBEATS_PER_SECOND)
         self._requests = Allowance(REQUESTS_PER_SECOND, 5 * REQUESTS_PER_SECOND)
@@ -121,11 +153,24 @@ class Budgets:
             counts = self.over[node] = Counter()
         counts[kind] += 1
         self.over_in_all[kind] += 1
+        now = self._clock()
+        shut_out = self._shut_out.get(node)
+        if shut_out is None:
+            shut_out = self._shut_out[node] = ShutOut(now)
+        if shut_out.note(now):
+            self.flooding.put_nowait(node)
         return False
+
+    def shut_out_seconds(self, node: NodeId) -> float:
+        """For how long the node is not to be let in, because it flooded."""
+        shut_out = self._shut_out.get(node)
+        return max(0.0, shut_out.until - self._clock()) if shut_out is not None else 0.0
 
     def forget(self, node: NodeId) -> None:
         """It was deleted."""
         self.over.pop(node, None)
+        if not self.shut_out_seconds(node):
+            self._shut_out.pop(node, None)
 
     def __repr__(self) -> str:
         return f"<Budgets, {len(self.over)} nodes have been over theirs>"

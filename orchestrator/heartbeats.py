@@ -17,7 +17,7 @@ async def take_heartbeats(connection: Connection, nodes: Nodes, on_unknown: Call
     async with connection.subscribe(subjects.ALL_NODE_HEARTBEATS) as received:
         async for each in received:
             sender = subjects.sender(each.subject)
-            if sender is None:
+            if sender is None or nodes.is_rejected(sender):
                 continue
             try:
                 beat = messages.decode(messages.heartbeats, each.payload)

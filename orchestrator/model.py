@@ -55,6 +55,8 @@ class Model:
         self.jobs: dict[JobId, JobEntry] = {}
         self.nodes: dict[NodeId, NodeRecord] = {}
         self.bindings: dict[NodeId, str] = {}
+        self.rejected: dict[NodeId, BindingRecord] = {}
+        """Of the nodes that an operator has rejected."""
         self.pending = Pending()
         self.lists = JobLists()
         self.surplus: dict[JobId, None] = {}
@@ -117,11 +119,20 @@ class Model:
                 self.touched.add(record.info.node_id)
                 self.wake.set()
             case BindingRecord():
-                self.bindings[NodeId(key.partition(".")[2])] = record.public_key
+                self._apply_binding(NodeId(key.partition(".")[2]), record)
             case NameRecord():
                 pass  # names are known by their job records
             case _:
                 raise TypeError(f"{type(record).__name__} is not stored.")
+
+    def _apply_binding(self, node: NodeId, record: BindingRecord) -> None:
+        self.bindings[node] = record.public_key
+        if record.rejected:
+            self.rejected[node] = record
+        else:
+            self.rejected.pop(node, None)
+        self.touched.add(node)
+        self.wake.set()
 
     def revision_of(self, key: str) -> int:
         """The revision that an update of this record must name; 0 if there is none."""
@@ -247,6 +258,7 @@ class Model:
             self.touched.add(NodeId(rest))
         elif kind == "binding":
             self.bindings.pop(NodeId(rest), None)
+            self.rejected.pop(NodeId(rest), None)
 
     def keep_only(self, keys: AbstractSet[str], up_to: int) -> None:
         """Take in that of all records up to this revision these alone are left: marks of the others may be gone too."""

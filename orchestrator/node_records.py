@@ -1,12 +1,15 @@
-"""What users change about a node: whether anything new is placed on it, and whether it is known at all."""
+"""What users change about a node: whether anything new is placed on it, whether it is let in, and known at all."""
 
+import asyncio
 import logging
 
 from msgspec.structs import replace
 
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
+from orchestrator.records import BindingRecord
 from orchestrator.store import Store
+from orchestrator.times import now_ns
 from shared import subjects
 from shared.errors import Conflict, NodeNotFound, RevisionConflict
 from shared.ids import NodeId
@@ -16,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 TRIES = 16
 MAX_MESSAGE = 200
+HAND_ON_SECONDS = 10.0
 
 
 class NodeConnected(Conflict):
@@ -23,7 +27,7 @@ class NodeConnected(Conflict):
         super().__init__(
             f"Node {node} cannot be deleted: it is connected, or nobody can tell yet that it is not.",
             hint="Stop it first. One that was not stopped in order counts as connected until it has been silent for"
-            " Orchestrator.NodeManager.DisconnectTimeout (1 min).",
+            " Orchestrator.NodeManager.DisconnectTimeout (1 min). With --force it is cut off and deleted.",
         )
 
 
@@ -32,7 +36,8 @@ class NodeHoldsExecutions(Conflict):
         super().__init__(
             f"Node {node} cannot be deleted: {count} executions that were placed on it have not ended.",
             hint="What ran on a node that is gone is lost after Orchestrator.NodeManager.DisconnectTimeout (1 min),"
-            " and a result on its way from there after Publishers.PublishTimeout. `tarpon job stop` ends both.",
+            " and a result on its way from there after Publishers.PublishTimeout. `tarpon job stop` ends both, and"
+            " `tarpon node reject` hands all of it on to other nodes at once.",
         )
 
 
@@ -58,7 +63,8 @@ async def set_draining(model: Model, store: Store, node: NodeId, *, draining: bo
 async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message: str = "") -> None:
     """Forget the node and its key, so that another one may take the name; it may come back with the join secret.
 
-    Raises NodeNotFound, NodeConnected, NodeHoldsExecutions. The key goes last: what was interrupted is done again.
+    Raises NodeNotFound, NodeConnected, NodeHoldsExecutions. The key goes last: what was interrupted is done again. That
+    of a rejected node stays shut out, until it is deleted by itself.
     """
     for _ in range(TRIES):
         if node not in model.nodes and node not in model.bindings:
@@ -68,12 +74,61 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
         if live := model.live.get(node):
             raise NodeHoldsExecutions(node, len(live))
         try:
+            stays = node in model.nodes and node in model.rejected
             await store.delete(subjects.node_record(node))
-            await store.delete(subjects.binding_record(node))
+            if not stays:
+                await store.delete(subjects.binding_record(node))
         except RevisionConflict:
             await store.catch_up()
             continue
-        why = "".join(each if each.isprintable() else " " for each in message[:MAX_MESSAGE])
+        why = _printable(message)
         _log.info("Node %s is deleted%s", node, f": {why}" if why else ".", extra=about(node=node))
         return
     raise RevisionConflict(subjects.node_record(node))
+
+
+async def reject(model: Model, store: Store, node: NodeId, message: str = "") -> None:
+    """Let the node's key in no more, and have what was placed there handed on. Raises NodeNotFound.
+
+    From then on nothing counts that it says, also where its connection still stands, which is for the caller to end.
+    """
+    await _set_rejected(model, store, node, now_ns(), _printable(message))
+
+
+async def approve(model: Model, store: Store, node: NodeId) -> None:
+    """Let a rejected node in again; nothing is done about another. Raises NodeNotFound."""
+    await _set_rejected(model, store, node, 0, "")
+
+
+async def handed_on(model: Model, node: NodeId) -> None:
+    """Wait until nothing that was placed on the rejected node goes on. Raises NodeHoldsExecutions after a while."""
+    try:
+        async with asyncio.timeout(HAND_ON_SECONDS):
+            while live := model.live.get(node):
+                with model.watch(next(iter(live.values())).job_id) as job:
+                    await job.changed()
+    except TimeoutError:
+        raise NodeHoldsExecutions(node, len(model.live.get(node, ()))) from None
+
+
+async def _set_rejected(model: Model, store: Store, node: NodeId, since: int, message: str) -> None:
+    key = subjects.binding_record(node)
+    for _ in range(TRIES):
+        if (node in model.rejected) == bool(since):
+            return
+        public_key = model.bindings.get(node)
+        if public_key is None:
+            raise NodeNotFound(node)
+        try:
+            await store.update(key, BindingRecord(public_key=public_key, rejected=since, message=message))
+        except RevisionConflict:
+            await store.catch_up()
+            continue
+        what = f"rejected{f': {message}' if message else '.'}" if since else "approved again."
+        _log.warning("Node %s is %s", node, what, extra=about(node=node))
+        return
+    raise RevisionConflict(key)
+
+
+def _printable(message: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in message[:MAX_MESSAGE])

@@ -85,6 +85,10 @@ class Nodes:
     def presence(self, node: NodeId) -> Presence | None:
         return self._present.get(node)
 
+    def is_rejected(self, node: NodeId) -> bool:
+        """Whether an operator has rejected it, so that nothing counts that it says."""
+        return node in self._model.rejected
+
     def is_connected(self, node: NodeId) -> bool:
         present = self._present.get(node)
         return present is not None and present.connected and self._is_expected(node)
@@ -218,6 +222,9 @@ class Nodes:
 
     def _is_expected(self, node: NodeId) -> bool:
         """Connected, or not silent for too long: a node that was known before this one began to lead gets time too."""
+        return node not in self._model.rejected and self._is_heard(node)
+
+    def _is_heard(self, node: NodeId) -> bool:
         return self._clock() - self._last_heard(self._present.get(node)) <= self._disconnect_seconds
 
     def _last_heard(self, present: Presence | None) -> float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.api import Api
 from orchestrator.budgets import Budgets
+from orchestrator.disconnections import Disconnections
 from orchestrator.integrations import Integrations
 from orchestrator.leader import Leader
 from orchestrator.lease import Lease
@@ -91,7 +92,7 @@ def leader_of(parts: Parts) -> Leader:
     )
 
 
-def api_of(parts: Parts) -> Api:
+def api_of(parts: Parts, disconnections: Disconnections) -> Api:
     metrics = Metrics(
         model=parts.model,
         nodes=parts.nodes,
@@ -105,6 +106,7 @@ def api_of(parts: Parts) -> Api:
         model=parts.model,
         store=parts.store,
         nodes=parts.nodes,
+        disconnect=disconnections.end,
         submissions=parts.submissions,
         removals=parts.removals,
         locations=parts.locations,

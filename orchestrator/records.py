@@ -7,7 +7,7 @@
 | `job.<job>`                                      | JobRecord       | at submit, update, stop, failure, removal     |
 | `execution.<job>.<version>.<partition>.<attempt>`| ExecutionRecord | created once; then by revision                |
 | `node.<node>`                                    | NodeRecord      | when what a node says changes; at drain       |
-| `binding.<node>`                                 | BindingRecord   | once: the id belongs to this public key       |
+| `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
 
 All of a job goes some time after its end (orchestrator/retention.py), in an order in which its record is the last.
 A job's state is never stored: it is computed from its executions (orchestrator/job_progress.py). No record holds a URL.
@@ -215,7 +215,11 @@ class NodeRecord(Record, frozen=True, kw_only=True):
 
 
 class BindingRecord(Record, frozen=True, kw_only=True):
+    """`rejected` is when an operator shut this key out, 0 if none did; `message` why, in the operator's words."""
+
     public_key: str
+    rejected: int = 0
+    message: str = ""
 
 
 def about_execution(record: ExecutionRecord) -> dict[str, str]:

@@ -110,6 +110,11 @@ class Reports:
             if delivery.is_control:
                 await self._let_go_on(delivery)
             return
+        if self._nodes.is_rejected(sender):  # what it was given is handed on
+            self._put_aside(sender, "it comes from a node that was rejected")
+            if self._leads():
+                await delivery.respond(ACKNOWLEDGE)
+            return
         delay = self._budgets.report_delay(sender, len(delivery.payload))
         if not delay and turns.take(sender, delivery):
             return

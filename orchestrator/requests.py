@@ -15,7 +15,7 @@ from orchestrator.budgets import Sent
 from orchestrator.grants import Grants
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import NodeRecord
+from orchestrator.records import BindingRecord, NodeRecord
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
 from orchestrator.turns import Turns
@@ -111,6 +111,8 @@ class Requests:
             await received.respond(messages.encode(answer))
 
     async def _decide(self, sender: NodeId, payload: bytes) -> NodeRequestAnswer:
+        if sender in self._model.rejected:
+            return RequestRefused(code="NodeRejected", message=_told_to_rejected(sender, self._model.rejected[sender]))
         request = messages.decode(messages.node_requests, payload)
         match request:
             case Registration():
@@ -154,3 +156,8 @@ class Requests:
         """Whether the node may forget this execution: it has ended, or was never this node's."""
         record = self._model.execution(execution)
         return record is None or record.node_id != sender or record.state.is_terminal
+
+
+def _told_to_rejected(node: NodeId, rejected: BindingRecord) -> str:
+    why = f" ({rejected.message})" if rejected.message else ""
+    return f"node {node} was rejected by an operator{why}. `tarpon node approve {node}` lets it in again."

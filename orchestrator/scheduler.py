@@ -92,6 +92,7 @@ class Scheduler:
                 await self._cancel_surplus()
                 self._drains.take_back(time.monotonic())
                 await self._take_back_from_leaving()
+                await self._take_from_rejected()
                 await self._place()
                 if is_tick:
                     await self._fail_overdue()
@@ -133,6 +134,15 @@ class Scheduler:
             await self.write(record, NotBegun(f"Handed back by node {record.node_id}, which is stopping"))
 
         await pipelined(self._nodes.never_to_begin(), take_back, at_once=WRITES_AT_ONCE)
+
+    async def _take_from_rejected(self) -> None:
+        """Also what is being published there: nothing counts any more that such a node says."""
+
+        async def take(record: ExecutionRecord) -> None:
+            await self.write(record, Lost(FailureReason.NODE_LOST, f"Node {record.node_id} was rejected"))
+
+        live = (each for node in self._model.rejected for each in self._model.live.get(node, {}).values())
+        await pipelined(list(live), take, at_once=WRITES_AT_ONCE)
 
     async def fail_missing(self, record: ExecutionRecord) -> None:
         """The node has registered and does not hold this execution any more."""

@@ -55,6 +55,19 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     integration_secret: Secret
 
     @property
+    def system_seed(self) -> Secret:
+        """Of the user that looks for connections and ends them: computed, so that nothing more has to be kept.
+
+        It gives nothing that the issuer's seed does not give, whose owner can let anybody in anywhere.
+        """
+        made = hmac.digest(self.issuer_seed.reveal().encode(), b"tarpon system user", "sha256")
+        return Secret(str(nkeys.encode_seed(made, nkeys.PREFIX_BYTE_USER), "ascii"))
+
+    @property
+    def system_public_key(self) -> str:
+        return _public_key(self.system_seed)
+
+    @property
     def issuer_public_key(self) -> str:
         return _public_key(self.issuer_seed)
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
 from orchestrator.budgets import Budgets
+from orchestrator.disconnections import Disconnections
 from orchestrator.heartbeats import take_heartbeats
 from orchestrator.locations import Locations
 from orchestrator.nats_config import ServerConfig
@@ -63,12 +64,14 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         leader = leader_of(parts)
         heartbeats = take_heartbeats(connection, parts.nodes, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
-        await stack.enter_async_context(_admission(connection, parts.store, secrets))
+        await stack.enter_async_context(_admission(connection, parts.store, secrets, budgets))
+        disconnections = Disconnections(servers, secrets.system_seed)
+        await stack.enter_async_context(background(disconnections=disconnections.run(budgets.flooding)))
         await stack.enter_async_context(background(integrations=integrations_of(parts).run()))
         stack.push_async_callback(parts.lease.resign)
         leading = parts.lease.lead(leader.decide, may=lambda: parts.store.may_decide)
         await stack.enter_async_context(background(lease=leading))
-        await stack.enter_async_context(_serving(api_of(parts).application(), listening))
+        await stack.enter_async_context(_serving(api_of(parts, disconnections).application(), listening))
         await parts.store.ready.wait()
         gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again
         gc.enable()
@@ -193,7 +196,7 @@ async def _servers(config: Config, secrets: Secrets, name: str) -> AsyncIterator
 
 
 @asynccontextmanager
-async def _admission(connection: Connection, store: Store, secrets: Secrets) -> AsyncIterator[None]:
+async def _admission(connection: Connection, store: Store, secrets: Secrets, budgets: Budgets) -> AsyncIterator[None]:
     """Admit nodes to NATS, once their bindings are known."""
 
     async def admit() -> None:
@@ -202,6 +205,7 @@ async def _admission(connection: Connection, store: Store, secrets: Secrets) -> 
             connection,
             StoredBindings(store),
             secrets=secrets,
+            budgets=budgets,
         )
 
     async with background(admission=admit()):

@@ -12,7 +12,7 @@ from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import Progress
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import ExecutionRecord
+from orchestrator.records import BindingRecord, ExecutionRecord
 from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
@@ -199,6 +199,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
     connected = nodes.is_connected(node)
     status = rest_nodes.CONNECTED if connected else rest_nodes.DISCONNECTED
     seen, since = nodes.last_seen(node), nodes.changed_at(node)
+    rejected = model.rejected.get(node)
     return NodeState(
         info=rest_nodes.NodeInfoView(
             node_id=node,
@@ -208,17 +209,24 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
             compute_node_info=_compute_info(model, nodes, node, info),
             version=version_view(info.version),
         ),
+        membership=rest_nodes.REJECTED if rejected else rest_nodes.APPROVED,
         connection=status,
         connection_state=rest_nodes.ConnectionState(
             status=status,
             last_heartbeat=seen,
             connected_since=since if connected else None,
             disconnected_since=None if connected else since,
+            last_error=_rejection(rejected) if rejected else "",
         ),
         draining=model.nodes[node].draining,
         live_executions=len(model.live.get(node, ())),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
+
+
+def _rejection(record: BindingRecord) -> str:
+    when = instant(record.rejected).isoformat(timespec="seconds")
+    return f"Rejected by an operator at {when}{f': {record.message}' if record.message else ''}"
 
 
 def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> rest_nodes.ComputeNodeInfo:

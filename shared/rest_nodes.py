@@ -53,6 +53,7 @@ class NodeInfoView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 CONNECTED = "CONNECTED"
 DISCONNECTED = "DISCONNECTED"
 APPROVED = "APPROVED"
+REJECTED = "REJECTED"
 
 
 class ConnectionState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -86,16 +87,23 @@ class NodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class UpdateNodeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Actions are approve, reject and delete, as in the reference, and drain and undrain."""
+    """Actions are approve, reject and delete, as in the reference, and drain and undrain.
+
+    To delete with `force` is to reject the node first, so that it may be connected and hold executions.
+    """
 
     action: str = ""
     message: str = ""
+    force: bool = False
     node_id: str = field(name="NodeID", default="")
 
 
 class UpdateNodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """`warning` is what could not be done beside what was asked for."""
+
     success: bool
     error: str = ""
+    warning: str = ""
 
 
 class AliveResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

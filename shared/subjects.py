@@ -93,6 +93,19 @@ LEASE_KEY = "leader"
 AUTH_REQUESTS = "$SYS.REQ.USER.AUTH"
 
 
+SYSTEM_INBOX = "_INBOX.orchestrator"
+"""The prefix of the inboxes in the system account, where an orchestrator looks for connections and ends them."""
+
+
+def server_request(server: str, what: str) -> str:
+    """A request to one server, or to all by the name PING; it exists in the system account alone."""
+    return f"$SYS.REQ.SERVER.{server}.{what}"
+
+
+CONNECTIONS, KICK = "CONNZ", "KICK"
+SYSTEM_REQUESTS = tuple(server_request("*", what) for what in (CONNECTIONS, KICK))
+
+
 def _token(text: str) -> str:
     """Any text as one token of a key."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")

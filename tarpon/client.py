@@ -243,14 +243,28 @@ class Client:
         """Place work on this node again."""
         await self._update_node(node, "undrain")
 
-    async def delete_node(self, node: str, *, message: str = "") -> None:
-        """Forget a node that has stopped and holds nothing any more, and its key; `message` goes to the log."""
-        await self._update_node(node, "delete", message)
+    async def reject(self, node: str, *, message: str = "") -> str:
+        """Cut this node off at once, and let its key in no more; what was placed on it goes elsewhere.
 
-    async def _update_node(self, node: str, action: str, message: str = "") -> None:
+        Gives what could not be done, if anything: then its connection stands, and nothing that it says counts.
+        """
+        return await self._update_node(node, "reject", message)
+
+    async def approve(self, node: str) -> None:
+        """Let a rejected node in again."""
+        await self._update_node(node, "approve")
+
+    async def delete_node(self, node: str, *, message: str = "", force: bool = False) -> str:
+        """Forget a node that has stopped and holds nothing any more, and its key; `message` goes to the log.
+
+        With `force` it is rejected first, so that neither matters. Gives what could not be done, as `reject` does.
+        """
+        return await self._update_node(node, "delete", message, force=force)
+
+    async def _update_node(self, node: str, action: str, message: str = "", *, force: bool = False) -> str:
         path = f"/orchestrator/nodes/{quote(node, safe='')}"
-        wanted = UpdateNodeRequest(action=action, node_id=node, message=message)
-        await self._calls.call("PUT", path, UpdateNodeResponse, body=wanted)
+        wanted = UpdateNodeRequest(action=action, node_id=node, message=message, force=force)
+        return (await self._calls.call("PUT", path, UpdateNodeResponse, body=wanted)).warning
 
     async def alive(self) -> AliveResponse:
         return await self._calls.call("GET", "/agent/alive", AliveResponse)

@@ -17,6 +17,7 @@ from nats.js.kv import KeyValue
 
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
+from orchestrator.budgets import Budgets
 from orchestrator.model import Model
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
@@ -116,6 +117,7 @@ class Bus:
                 connection,
                 bindings,
                 secrets=self.secrets,
+                budgets=Budgets(),
                 ready=ready,
             )
             async with background(state=store.keep_model(), auth=serving):

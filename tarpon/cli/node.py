@@ -11,6 +11,7 @@ from tarpon.cli.commands import Group, given, with_client
 from tarpon.cli.local_secrets import addresses, local_secrets
 from tarpon.cli.node_delete import delete
 from tarpon.cli.node_drain import drain, undrain
+from tarpon.cli.node_reject import approve, reject
 from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def node() -> None:
-    """Show nodes, drain and delete them, and show how a new one joins."""
+    """Show nodes, drain, reject and delete them, and show how a new one joins."""
 
 
 node.add_command(delete)
 node.add_command(drain)
 node.add_command(undrain)
+node.add_command(reject)
+node.add_command(approve)
 
 
 @node.command("list")

@@ -125,3 +125,20 @@ def test_a_node_that_was_drained_and_stopped_is_deleted_and_joins_anew(two_nodes
     assert not node_of(two_nodes, "node-a")["Draining"]
     unknown = two_nodes.cli("node", "delete", "node-z", check=False)
     assert (unknown.returncode, "[NodeNotFound]" in unknown.stderr) == (1, True)
+
+
+def test_a_node_is_rejected_with_its_work_and_its_key_and_comes_back_when_it_is_approved(two_nodes: Stack) -> None:
+    rejected = two_nodes.computes["node-a"]
+    jobs = small_jobs(two_nodes)
+    wait_until(lambda: live_on(two_nodes, "node-a"), within=20, what="it has work")
+    assert two_nodes.cli("node", "reject", "node-a", "-m", "it lies").stdout == "Node node-a is rejected.\n"
+    ended = [two_nodes.wait_ended(job, within=60)["Job"]["State"]["StateType"] for job in jobs]
+    assert set(ended) == {"Completed"}
+    assert node_of(two_nodes, "node-a")["Membership"] == "REJECTED"
+    assert "REJECTED" in two_nodes.cli("node", "list").stdout
+    told = "node node-a was rejected by an operator (it lies). `tarpon node approve node-a` lets it in again."
+    wait_until(lambda: told in rejected.tail(), within=20, what="the node says why it is out")
+    rejected.stop()
+    two_nodes.cli("node", "approve", "node-a")
+    rejected.start()
+    two_nodes.wait_connected("node-a")

@@ -35,8 +35,9 @@ SECONDS = 10.0
 class PlayedNode:
     """`orders` are what arrives; nothing is answered by itself."""
 
-    def __init__(self, node: NodeId, connection: Connection, orders: AsyncIterator[Received]) -> None:
+    def __init__(self, node: NodeId, connection: Connection, orders: AsyncIterator[Received], seed: str) -> None:
         self.id = node
+        self.seed = seed
         self.connection = connection
         self.session = f"session-of-{node}"
         self._orders = orders
@@ -101,14 +102,14 @@ class PlayedNode:
 
 
 @asynccontextmanager
-async def played_node(name: str, *, server: str, secret: str) -> AsyncIterator[PlayedNode]:
-    """A connected node that has joined and not registered yet."""
+async def played_node(name: str, *, server: str, secret: str, seed: str = "") -> AsyncIterator[PlayedNode]:
+    """A connected node that has joined and not registered yet; with the `seed` of another one, that one."""
     node = NodeId(name)
-    seed = nkeys.encode_seed(random(32), nkeys.PREFIX_BYTE_USER).decode()
+    seed = seed or nkeys.encode_seed(random(32), nkeys.PREFIX_BYTE_USER).decode()
     inbox = subjects.node_inbox(node)
     async with (
         connect([server], name=node, nkey_seed=seed, token=secret, inbox_prefix=inbox) as connection,
         connection.subscribe(subjects.node_orders(node)) as orders,
     ):
         await connection.wait_connected()
-        yield PlayedNode(node, connection, orders)
+        yield PlayedNode(node, connection, orders, seed)

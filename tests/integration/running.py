@@ -72,8 +72,8 @@ class Running:
                     return found
                 await asyncio.sleep(0.02)
 
-    def node(self, name: str) -> AbstractAsyncContextManager[PlayedNode]:
-        return played_node(name, server=self.server, secret=self.secret)
+    def node(self, name: str, *, seed: str = "") -> AbstractAsyncContextManager[PlayedNode]:
+        return played_node(name, server=self.server, secret=self.secret, seed=seed)
 
     async def put(self, url: SignedUrl, body: bytes) -> int:
         async with self.http.put(url.url, data=body, headers=url.headers) as answer:
