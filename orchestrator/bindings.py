@@ -24,7 +24,7 @@ class StoredBindings:
             try:
                 await self._store.create(key, BindingRecord(public_key=public_key))
             except RevisionConflict:
-                if await self._store.read(key) is None:  # a node of that name was deleted
+                if await self._store.read(key) is None:  # a node of that name was deleted, whatever is stored still
                     await self._bind_again(key, public_key)
             known = self._store.model.bindings.get(node)
         elif known != public_key and self.is_rejected(node) and node not in self._store.model.nodes:

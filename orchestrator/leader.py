@@ -8,6 +8,7 @@ from orchestrator.announcements import Announcements
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
+from orchestrator.leaders_store import LeadersStore
 from orchestrator.lease import Lease
 from orchestrator.locations import Locations
 from orchestrator.measures import Measures
@@ -19,7 +20,7 @@ from orchestrator.reports import Reports
 from orchestrator.requests import Requests
 from orchestrator.retention import Retention
 from orchestrator.scheduler import Scheduler
-from orchestrator.store import LeadersStore, Store
+from orchestrator.store import Store
 from orchestrator.traces import Traces
 from shared.config import Config
 from shared.errors import MessagingUnavailable

@@ -8,6 +8,7 @@ from orchestrator.lease import Lease
 from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
+from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
 from shared.rest_nodes import CONNECTED, DISCONNECTED
@@ -22,6 +23,7 @@ class Metrics:
         self,
         *,
         model: Model,
+        store: Store,
         nodes: Nodes,
         measures: Measures,
         connection: Connection,
@@ -29,6 +31,7 @@ class Metrics:
         clock: Callable[[], int] = now_ns,
     ) -> None:
         self._model = model
+        self._store = store
         self._nodes = nodes
         self._measures = measures
         self._connection = connection
@@ -93,6 +96,11 @@ class Metrics:
                 "What nodes sent beyond their budgets: reports come again later, the rest is dropped or refused.",
                 over,
                 ("kind",),
+            ),
+            Total(
+                "tarpon_returned_records",
+                "Records that were removed, that NATS has brought back, and that are removed again.",
+                plain(self._store.returned.total),
             ),
             Total("tarpon_published_results", "Results that were verified in S3.", plain(counted.published_results)),
             Total("tarpon_published_bytes", "Bytes of these results, packed.", plain(counted.published_bytes)),

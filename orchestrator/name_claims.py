@@ -48,11 +48,19 @@ class NameClaims:
         if not isinstance(record, NameRecord):
             raise RevisionConflict(key)
         await self._store.catch_up()
-        owner = self._model.jobs.get(record.job_id)
-        if owner is not None and (owner.namespace, owner.job.name) != (job.namespace, job.name):
-            await self._store.update(key, NameRecord(job_id=fresh))  # its submit was refused after the claim
+        if self._is_free(record.job_id, job):
+            await self._store.update(key, NameRecord(job_id=fresh))
             return fresh
         return record.job_id
+
+    def _is_free(self, claimed_for: JobId, job: Job) -> bool:
+        """Whether a name is free that was claimed for a job which is called otherwise, or was removed."""
+        owner = self._model.jobs.get(claimed_for)
+        if owner is not None:  # its submit was refused after the claim
+            return (owner.namespace, owner.job.name) != (job.namespace, job.name)
+        left = self._model.stored_job(claimed_for)
+        # Executions alone are left of a job that was removed, when NATS has brought them back.
+        return left is not None and left.record is None and bool(left.executions)
 
     async def release(self, job: Job, fresh: JobId) -> None:
         """Give back a name that was claimed for a job which will not be."""

@@ -47,7 +47,8 @@ def parts_of(
     config: Config, name: str, *, connection: Connection, locations: Locations, tracing: Tracing, budgets: Budgets
 ) -> Parts:
     model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
-    store = Store(connection, model, replicas=replicas(config))
+    mark_seconds = float(config.orchestrator.nats.removal_marks)
+    store = Store(connection, model, replicas=replicas(config), mark_seconds=mark_seconds)
     lease = Lease(connection, name)
     traces = Traces(tracing, model, leads=lambda: lease.is_held)
     submissions = Submissions(
@@ -95,6 +96,7 @@ def leader_of(parts: Parts) -> Leader:
 def api_of(parts: Parts, disconnections: Disconnections) -> Api:
     metrics = Metrics(
         model=parts.model,
+        store=parts.store,
         nodes=parts.nodes,
         measures=parts.measures,
         connection=parts.connection,

@@ -31,23 +31,28 @@ _STATUS, _LAST_OF_CONSUMER, _STALLED = "Status", "Nats-Last-Consumer", "Nats-Con
 _SHORT_REPLY = 9
 """So many tokens a reply subject of a delivery has, or at least two more: of the domain and the account (ADR-15)."""
 
-Take = Callable[[Msg, int], None]
-"""Is given a message and its sequence number in the stream."""
-
 
 class Place(NamedTuple):
-    """A delivery's numbers in its stream and in its consumer, and how many are still to come."""
+    """A delivery's numbers in its stream and in its consumer, when it was stored, and how many are still to come.
+
+    The time is the server's, in nanoseconds since 1970.
+    """
 
     in_stream: int
     in_consumer: int
+    stored_at: int
     pending: int
+
+
+Take = Callable[[Msg, Place], None]
+"""Is given a message and its place in the stream."""
 
 
 def place(reply: str) -> Place:
     """What a delivery's reply subject tells, at a tenth of the cost of nats-py's metadata."""
     tokens = reply.split(".")
     at = 5 if len(tokens) == _SHORT_REPLY else 7
-    return Place(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 3]))
+    return Place(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 2]), int(tokens[at + 3]))
 
 
 class FeedBroken(nats.errors.Error):
@@ -57,7 +62,7 @@ class FeedBroken(nats.errors.Error):
 class RecordFeed:
     """`take` is called for each message of `subject` in `stream`, from the one after sequence number `after` on.
 
-    `on_current` is called whenever there is nothing more to come at present.
+    `on_current` is called whenever there is nothing more to come at present. With `headers_only` no payload comes.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class RecordFeed:
         after: int,
         take: Take,
         on_current: Callable[[], None],
+        headers_only: bool = False,
     ) -> None:
         self._client = client
         self._stream = stream
@@ -76,6 +82,7 @@ class RecordFeed:
         self._after = after
         self._take = take
         self._on_current = on_current
+        self._headers_only = headers_only
         self._delivered = 0
         self._heard_at = time.monotonic()
         self._broken = asyncio.Event()
@@ -104,6 +111,7 @@ class RecordFeed:
             flow_control=True,
             mem_storage=True,
             num_replicas=1,
+            headers_only=self._headers_only or None,
         )
 
     async def _until_broken(self) -> None:
@@ -129,7 +137,7 @@ class RecordFeed:
             if at.in_consumer != self._delivered:
                 self._broken.set()
             else:
-                self._take(message, at.in_stream)
+                self._take(message, at)
                 if not at.pending:
                     self._on_current()
 

@@ -37,6 +37,8 @@ AGAIN_SECONDS = 60.0
 """When it is tried again to delete results where S3 did not."""
 STRAY_SECONDS = 3600.0
 """How long a submit may take at most, before what it has stored without a job's record is removed."""
+RETURNED_SECONDS = 5.0
+"""The same for executions, which are never stored before their job: NATS has brought them back, or they came late."""
 
 
 class Retention:
@@ -94,6 +96,7 @@ class Retention:
         deleted = await self._delete_old_results()
         await self._remove_old_versions()
         await self._remove_strays()
+        await self._remove_returned()
         return marked or removed or deleted
 
     # ---- jobs -------------------------------------------------------------------------------------------------------
@@ -259,15 +262,38 @@ class Retention:
     # ---- what has no job --------------------------------------------------------------------------------------------
 
     async def _remove_strays(self) -> None:
-        """Parts of jobs that never came about: a submit was interrupted, and nobody repeated it."""
+        """Parts of jobs that never came about, as nobody repeated an interrupted submit, or are removed already."""
         now, strays = self._clock(), self._model.endings.strays
         self._strays = {
             job: known if (known := self._strays.get(job, (0, 0.0)))[0] == revision else (revision, now)
             for job, revision in strays.items()
         }
-        old = [job for job, (_, since) in self._strays.items() if now - since > STRAY_SECONDS]
+        old = [job for job, (_, since) in self._strays.items() if now - since > self._patience(job)]
         keys = [key for job in old[:BATCH] for key in self._model.stored_parts(job)]
         await pipelined(keys, self._delete, at_once=WRITES_AT_ONCE)
+
+    def _patience(self, job: JobId) -> float:
+        entry = self._model.stored_job(job)
+        return RETURNED_SECONDS if entry is not None and entry.executions else STRAY_SECONDS
+
+    async def _remove_returned(self) -> None:
+        """What NATS has brought back, and marks of which somebody has not written the second one."""
+        returned = self._store.returned
+
+        async def delete_again(key: str, revision: int) -> None:
+            try:
+                await self._store.delete_again(key, revision)
+            except RevisionConflict:
+                returned.drop(key)
+
+        async def mark_again(key: str, revision: int) -> None:
+            try:
+                await self._store.mark_again(key, revision)
+            except RevisionConflict:
+                returned.drop(key)
+
+        await pipelined(returned.records(BATCH), lambda each: delete_again(*each), at_once=WRITES_AT_ONCE)
+        await pipelined(returned.marks(BATCH), lambda each: mark_again(*each), at_once=WRITES_AT_ONCE)
 
     def __repr__(self) -> str:
         return f"<Retention of {self._model.endings!r}>"

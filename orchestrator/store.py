@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 
 import msgspec
 import nats.errors
@@ -20,9 +19,18 @@ from nats.js.api import RawStreamMsg
 from orchestrator.horizon import Horizon
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
-from orchestrator.record_feed import RecordFeed
+from orchestrator.record_feed import Place, RecordFeed
 from orchestrator.records import SCHEMA, Record, decode_record
-from orchestrator.removal_marks import AWAY_SECONDS, REMOVED, is_removal, let_marks_expire
+from orchestrator.removal_marks import (
+    MARK_SECONDS,
+    Removing,
+    away_seconds,
+    is_last,
+    is_removal,
+    is_written_once,
+    let_marks_expire,
+)
+from orchestrator.returned_records import ReturnedRecords
 from orchestrator.streams import set_up_streams
 from shared import subjects
 from shared.aio import first_of, heeding
@@ -32,13 +40,11 @@ from shared.transport import Connection
 _log = logging.getLogger(__name__)
 
 _encoder = msgspec.json.Encoder()
-
 WRITE_SECONDS = 5.0
 SET_UP_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 SETTLE_SECONDS = 1.0
 """How long a reader of a history waits for what was just stored: it comes with the feed, a moment after the answer."""
-
 
 _STREAM = f"KV_{subjects.STATE_BUCKET}"
 _PREFIX = f"$KV.{subjects.STATE_BUCKET}."
@@ -47,19 +53,29 @@ _PREFIX = f"$KV.{subjects.STATE_BUCKET}."
 class Store:
     """Reads and writes records; `ready` is set once the model holds everything that was stored before.
 
-    `replicas` is on how many servers streams and buckets are that are made here.
+    `replicas` is on how many servers streams and buckets are that are made here, `mark_seconds` how long the removal
+    of a record is told.
     """
 
-    def __init__(self, connection: Connection, model: Model, *, replicas: int = 1) -> None:
+    def __init__(
+        self, connection: Connection, model: Model, *, replicas: int = 1, mark_seconds: float = MARK_SECONDS
+    ) -> None:
         self.model = model
+        self.returned = ReturnedRecords()
         self.ready = asyncio.Event()
         self.newer_schema = False
         self._problem: MessagingUnavailable | None = None
         """Why what is stored cannot be followed."""
         self._connection = connection
         self._replicas = replicas
+        self._removing = Removing(connection, _STREAM, seconds=mark_seconds, timeout=WRITE_SECONDS)
+        self._away_seconds = away_seconds(mark_seconds)
+        self._unread: set[str] = set()
+        """What is stored under these keys is not in the model, and is left alone."""
         self._set_up_on = 0
         self._watched = 0
+        self._followed_until = 0.0
+        """When the last message that was followed was stored, by the server's clock."""
         self._current_at = 0.0
         self._awaited: dict[asyncio.Event, int] = {}
         self._looking = asyncio.Lock()
@@ -77,12 +93,29 @@ class Store:
         Decisions are not taken again: theirs are new keys.
         """
         last = await self._last(key)
-        await self._write(key, record, last.seq or 0 if last is not None and is_removal(last.headers) else 0)
+        await self._write(key, record, last.seq or 0 if last is not None and self._is_gone(key, last) else 0)
 
     async def is_removed(self, key: str) -> bool:
         """Whether a record was there and was removed, a short time ago."""
         last = await self._last(key)
-        return last is not None and is_removal(last.headers)
+        return last is not None and self._is_gone(key, last)
+
+    def _is_gone(self, key: str, found: RawStreamMsg) -> bool:
+        if is_removal(found.headers):
+            return True
+        if found.time is None or not self._has_returned(key, found.seq or 0, found.time.timestamp()):
+            return False
+        self.returned.note(key, found.seq or 0)
+        return True
+
+    def _has_returned(self, key: str, revision: int, stored_at: float) -> bool:
+        """Whether a record that is stored was removed before, as far as is known here.
+
+        By its number it is among what was followed, and it is not known. Where the server has lost what it stored last,
+        numbers are given again; so its time has to tell the same.
+        """
+        was_followed = revision <= self.model.followed and stored_at <= self._followed_until
+        return was_followed and not self.model.revision_of(key) and key not in self._unread
 
     async def update(self, key: str, record: Record, *, revision: int | None = None) -> None:
         """Replace the record that the model holds. Raises RevisionConflict if it has changed meanwhile.
@@ -111,16 +144,32 @@ class Store:
         Raises RevisionConflict if the record has changed meanwhile, MessagingUnavailable if it may be there still.
         """
         revision = self.model.revision_of(key)
-        if not revision:
-            return
+        if revision:
+            await self._remove(key, revision)
+
+    async def delete_again(self, key: str, revision: int) -> None:
+        """Remove a record that was brought back, unless something else is stored by now. Raises as `delete`."""
+        found = await self._last(key)
+        if found is not None and found.seq == revision and self._is_gone(key, found):
+            await self._remove(key, revision)
+            _log.info("The record %s, which NATS had brought back, is removed again.", key)
+        self.returned.drop(key)
+
+    async def mark_again(self, key: str, revision: int) -> None:
+        """Have a mark go by itself that does not. Raises as `delete`."""
+        await self._remove(key, revision)
+        self.returned.drop(key)
+
+    async def _remove(self, key: str, revision: int) -> None:
         self.check_may_write()
+
+        def on_gone(mark: int) -> None:
+            self.model.forget(key, mark)
+
         try:
-            stored = await self._connection.publish_durably(
-                f"{_PREFIX}{key}", b"", timeout=WRITE_SECONDS, after=revision, headers=REMOVED
-            )
+            await self._removing.remove(f"{_PREFIX}{key}", revision, once=is_written_once(key), on_gone=on_gone)
         except MessagingUnavailable as error:
             raise type(error)(f"The record {key} could not be removed: {error.message}", hint=error.hint) from error
-        self.model.forget(key, stored)
 
     def check_may_write(self) -> None:
         """Raise MessagingUnavailable if nothing may be written; a leader's store knows of such a time."""
@@ -130,7 +179,7 @@ class Store:
         found = await self._last(key)
         if found is None:
             return None
-        if is_removal(found.headers):
+        if self._is_gone(key, found):
             self.model.forget(key, found.seq or 0)
             return None
         record = decode_record(key, found.data or b"")
@@ -223,17 +272,36 @@ class Store:
                 await let_marks_expire(self._connection.client, _STREAM, timeout=SET_UP_SECONDS)
                 self._set_up_on = number
             info = await heeding(stream.stream_info(_STREAM))
-        await first_of(self._feed(info.state.last_seq), self._connection.lost(number))
+        if self.ready.is_set():  # the server that fed us was away, and may have been killed
+            self.returned.wanted.set()
+        looking = self.returned.look_whenever_wanted(self._connection, _STREAM, f"{_PREFIX}>", self._returned_key)
+        await first_of(self._feed(info.state.last_seq), self._connection.lost(number), looking)
+
+    def _returned_key(self, message: Msg, at: Place) -> str:
+        key = message.subject.removeprefix(_PREFIX)
+        if self._is_mark(key, message, at):
+            return ""
+        return key if self._has_returned(key, at.in_stream, at.stored_at / 1e9) else ""
+
+    def _is_mark(self, key: str, message: Msg, at: Place) -> bool:
+        headers = message.headers
+        if headers is None or not is_removal(headers):
+            return False
+        self.returned.note_mark(key, at.in_stream, is_last=is_last(headers))
+        return True
 
     async def _feed(self, target: int) -> None:
         """Take what is stored, of which `target` is the last, and what comes after it, until the feed breaks off."""
-        was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= AWAY_SECONDS
+        was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= self._away_seconds
         found: set[str] | None = set() if was_away else None
         horizon = Horizon(self.model, after=0 if was_away else self.model.settled)
         doubt = asyncio.Event()
 
-        def take(message: Msg, sequence: int) -> None:
-            key, is_gone = message.subject.removeprefix(_PREFIX), is_removal(message.headers)
+        def take(message: Msg, at: Place) -> None:
+            sequence = at.in_stream
+            self._followed_until = max(self._followed_until, at.stored_at / 1e9)
+            key = message.subject.removeprefix(_PREFIX)
+            is_gone = self._is_mark(key, message, at)
             if found is not None and not is_gone:
                 found.add(key)
             self._take(key, None if is_gone else message.data, sequence)
@@ -322,10 +390,14 @@ class Store:
             record = decode_record(key, payload)
         except msgspec.DecodeError as error:
             _log.error("The stored record %s cannot be read and is left alone: %s", key, error)
+            self._unread.add(key)
             return
-        if record is not None:
-            self._heed_schema(key, record)
-            self.model.apply(key, record, revision)
+        if record is None:
+            self._unread.add(key)
+            return
+        self._unread.discard(key)
+        self._heed_schema(key, record)
+        self.model.apply(key, record, revision)
 
     def _heed_schema(self, key: str, record: Record) -> None:
         if record.schema > SCHEMA and not self.newer_schema:
@@ -343,23 +415,3 @@ class Store:
             if isinstance(self._problem, MessagingFull):
                 raise MessagingFull(self._problem.message)
             raise NotReady("The orchestrator is still reading its state.", hint="Try again in a moment.")
-
-
-class LeadersStore(Store):
-    """The same store in the hands of the leader: `check` raises MessagingUnavailable where it may not lead any more."""
-
-    def __init__(self, store: Store, connection: Connection, check: Callable[[], None]) -> None:
-        super().__init__(connection, store.model)
-        self.ready = store.ready
-        self._store = store
-        self._check = check
-        self._writing = store._writing  # noqa: SLF001  # of its own kind, and it has the feed
-
-    def check_may_write(self) -> None:
-        self._check()
-
-    async def catch_up(self) -> None:
-        await self._store.catch_up()
-
-    def _heed_schema(self, key: str, record: Record) -> None:
-        self._store._heed_schema(key, record)  # noqa: SLF001  # of its own kind

@@ -54,6 +54,10 @@ class Nats(Struct, frozen=True, kw_only=True, rename="pascal"):
     sync_interval: Annotated[
         str, Meta(description="How often our own server writes through to disk: `always`, or a duration such as 2s.")
     ] = "always"
+    removal_marks: Annotated[
+        Duration,
+        Meta(description="How long a removal is told to other orchestrators; away for a third of it, they read all."),
+    ] = Duration(900)
     server_binary: Annotated[FilePath, Meta(description="The nats-server program; empty finds the installed one.")] = (
         FilePath()
     )

@@ -78,6 +78,8 @@ def _durations(config: Config) -> Iterator[str]:
     for key, value in positive.items():
         if value <= 0:
             yield f"{key} must be greater than zero"
+    if config.orchestrator.nats.removal_marks < 3:  # NATS counts in seconds
+        yield "Orchestrator.NATS.RemovalMarks must be at least 3s"
     timeouts = config.job_defaults.batch.task.timeouts
     if timeouts.execution_timeout < 0:
         yield "JobDefaults.Batch.Task.Timeouts.ExecutionTimeout must not be negative"

@@ -6,10 +6,11 @@ import pytest
 from nats.js.api import StreamConfig
 
 from orchestrator import removal_marks, store
+from orchestrator.leaders_store import LeadersStore
 from orchestrator.model import Model
 from orchestrator.record_feed import RecordFeed
 from orchestrator.records import BindingRecord, NameRecord
-from orchestrator.store import LeadersStore, Store
+from orchestrator.store import Store
 from shared import subjects
 from shared.aio import background
 from shared.errors import MessagingUnavailable, RevisionConflict
@@ -29,11 +30,8 @@ async def stored_keys(bus: Bus) -> dict[str, int]:
     return {subject.removeprefix("$KV.tarpon_state."): count for subject, count in (info.state.subjects or {}).items()}
 
 
-@pytest.fixture
-def short_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Marks go after a second, and whoever has heard nothing for any time reads everything again."""
-    monkeypatch.setitem(removal_marks.REMOVED, "Nats-TTL", "1s")
-    monkeypatch.setattr(store, "AWAY_SECONDS", 0.0)
+SHORT = 1.0
+"""Marks that go after a second; whoever has heard nothing for a third of it reads everything again."""
 
 
 class TestRemovedRecords:
@@ -43,8 +41,8 @@ class TestRemovedRecords:
             await eventually(lambda: others.model.bindings)
             await mine.delete(KEY)
             mark = await bus.jetstream.get_last_msg(STREAM, f"$KV.{subjects.STATE_BUCKET}.{KEY}")
-            assert (mark.headers or {})["Nats-TTL"] == f"{removal_marks.MARK_SECONDS}s", "it goes by itself"
-            assert removal_marks.AWAY_SECONDS < removal_marks.MARK_SECONDS / 2
+            assert (mark.headers or {})["Nats-TTL"] == f"{removal_marks.MARK_SECONDS:.0f}s", "it goes by itself"
+            assert removal_marks.away_seconds(removal_marks.MARK_SECONDS) < removal_marks.MARK_SECONDS / 2
             assert (mine.model.bindings, mine.model.revision_of(KEY)) == ({}, 0)
             await eventually(lambda: not others.model.bindings)
             assert await others.read(KEY) is None
@@ -95,9 +93,8 @@ class TestRemovedRecords:
             assert mine.model.revision_of(KEY) == 0
             assert await mine.read(KEY) is None
 
-    @pytest.mark.usefixtures("short_marks")
     async def test_their_marks_do_not_stay(self, bus: Bus) -> None:
-        async with following(bus.connection) as mine:
+        async with following(bus.connection, mark_seconds=SHORT) as mine:
             await mine.create(KEY, BindingRecord(public_key="U"))
             await mine.delete(KEY)
             async with asyncio.timeout(10):
@@ -109,12 +106,11 @@ class TestRemovedRecords:
             await mine.catch_up()
             assert not mine.model.bindings
 
-    @pytest.mark.usefixtures("short_marks")
     async def test_one_that_was_away_for_longer_than_marks_live_forgets_what_is_not_stored(self, bus: Bus) -> None:
         model = Model(max_attempts=1)
         async with other(bus) as connection:
-            away = Store(connection, model)
-            async with following(bus.connection) as mine:
+            away = Store(connection, model, mark_seconds=SHORT)
+            async with following(bus.connection, mark_seconds=SHORT) as mine:
                 for number in range(3):
                     key = subjects.binding_record(NodeId(f"n-{number}"))
                     await mine.create(key, BindingRecord(public_key="U"))
@@ -161,7 +157,7 @@ class TestNewsThatComesTooEarly:
                 await later.update(KEY, BindingRecord(public_key="U2"))
 
     async def test_nothing_is_forgotten_that_is_on_its_way(self, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(store, "AWAY_SECONDS", 0.0)
+        monkeypatch.setattr(store, "away_seconds", lambda _: 0.0)
         forgotten: list[str] = []
         async with other(bus) as connection, following(connection) as mine:
             await mine.create(KEY, BindingRecord(public_key="U"))

@@ -8,10 +8,12 @@ import msgspec
 import pytest
 
 from orchestrator import lease as lease_module
+from orchestrator.leaders_store import LeadersStore
 from orchestrator.lease import Lease
 from orchestrator.model import Model
 from orchestrator.records import SCHEMA, BindingRecord
-from orchestrator.store import LeadersStore, Store
+from orchestrator.removal_marks import MARK_SECONDS
+from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from shared import subjects
 from shared.aio import background
@@ -37,8 +39,8 @@ async def other(bus: Bus) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def following(connection: Connection) -> AsyncIterator[Store]:
-    store = Store(connection, Model(max_attempts=1))
+async def following(connection: Connection, *, mark_seconds: float = MARK_SECONDS) -> AsyncIterator[Store]:
+    store = Store(connection, Model(max_attempts=1), mark_seconds=mark_seconds)
     async with background(state=store.keep_model()):
         await store.ready.wait()
         yield store

@@ -16,6 +16,7 @@ from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.oldest import LEAST_CLEARED, Oldest
 from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord
+from orchestrator.store import Store
 from orchestrator.views import job_state
 from shared import subjects
 from shared.capacity import Capacity
@@ -42,6 +43,7 @@ class Told:
         connection = Connection(["nats://127.0.0.1:1"])
         self.metrics = Metrics(
             model=self.model,
+            store=Store(connection, self.model),
             nodes=self.nodes,
             measures=self.measures,
             connection=connection,
