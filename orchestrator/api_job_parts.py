@@ -6,12 +6,12 @@ from collections.abc import Callable
 from aiohttp import web
 
 from orchestrator import views
-from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace
+from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery
 from orchestrator.api_requests import answer, query_of
 from orchestrator.api_routes import EVENT_STREAM, JOBS, Route
 from orchestrator.events import stream_events
 from orchestrator.job_entry import JobEntry
-from orchestrator.job_history import Asked, is_open, moment, selected
+from orchestrator.job_history import Asked, execution_of, is_open, moment, selected
 from orchestrator.job_versions import version_of, version_view, version_views
 from orchestrator.locations import Locations
 from orchestrator.model import Model
@@ -63,7 +63,7 @@ class JobParts:
                 self.get_results,
                 "A freshly signed URL for each result.",
                 Page[rest.ResultItem],
-                InNamespace,
+                ResultsQuery,
             ),
             Route(
                 "GET",
@@ -88,7 +88,7 @@ class JobParts:
         asked = Asked(
             since=moment(query.since),
             level=query.event_type,
-            execution=query.execution_id,
+            execution=execution_of(entry, query.execution_id),
             version=0 if query.all_job_versions else version_of(entry, query.job_version),
         )
         return answer(await self._history_page(entry, asked, part))
@@ -151,7 +151,9 @@ class JobParts:
         return version_view(self._model, entry, version_of(entry, version))
 
     async def get_results(self, request: web.Request) -> web.Response:
-        return answer(Page(items=await results(self.entry(request), self._locations)))
+        entry, query = self.entry(request), query_of(request, ResultsQuery)
+        found = await results(entry, self._locations, version=query.job_version, execution=query.execution_id)
+        return answer(Page(items=found))
 
     async def get_events(self, request: web.Request) -> web.StreamResponse:
         return await stream_events(request, self._model, self.entry(request))

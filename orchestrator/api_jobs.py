@@ -73,7 +73,10 @@ class JobRoutes:
             )
         return answer(
             rest.SubmitResponse(
-                job_id=done.job_id, evaluation_id=evaluation(done.job_id), warnings=(*warnings, *done.warnings)
+                job_id=done.job_id,
+                evaluation_id=evaluation(done.job_id),
+                job_version=done.version,
+                warnings=(*warnings, *done.warnings),
             )
         )
 

@@ -71,7 +71,7 @@ class HistoryQuery(InNamespace, frozen=True, kw_only=True):
     event_type: Annotated[
         Literal["", "all", "job", "execution"], Meta(description="Events of the job, of its executions, or all.")
     ] = ""
-    execution_id: Annotated[str, Meta(description="Events of this execution alone, or of those that begin so.")] = ""
+    execution_id: Annotated[str, Meta(description="Events of this execution alone; or the beginning of its id.")] = ""
     job_version: JobVersion = 0
     all_job_versions: AllVersions = False
     limit: Limit = 0
@@ -85,6 +85,13 @@ class ExecutionsQuery(InNamespace, frozen=True, kw_only=True):
     reverse: Reverse = False
     limit: Limit = 0
     next_token: Token = ""
+
+
+class ResultsQuery(InNamespace, frozen=True, kw_only=True):
+    job_version: JobVersion = 0
+    execution_id: Annotated[
+        str, Meta(description="The result of this execution alone, of whichever version; or the beginning of its id.")
+    ] = ""
 
 
 class ListNodesQuery(Struct, frozen=True, kw_only=True):

@@ -144,8 +144,11 @@ class Integrations:
                 deleted = await self._removals.remove(entry, results=asked.results, force=asked.force)
                 return rest.DeleteResponse(job_id=entry.job.id, deleted=deleted)
             case "jobs.results":
-                entry = self._entry(_read(payload, integration.JobRequest))
-                return rest.Page(items=await results(entry, self._locations))
+                of = _read(payload, integration.ResultsRequest)
+                version, execution = of.job_version, of.execution_id
+                return rest.Page(
+                    items=await results(self._entry(of), self._locations, version=version, execution=execution)
+                )
             case "jobs.history":
                 since = _read(payload, integration.HistoryRequest)
                 return await self._history(self._entry(since), after=max(0, since.after_seq_num))
@@ -164,7 +167,12 @@ class Integrations:
             token=wanted.idempotency_token,
             traceparent=traceparent,
         )
-        return rest.SubmitResponse(job_id=done.job_id, evaluation_id=done.job_id, warnings=(*warnings, *done.warnings))
+        return rest.SubmitResponse(
+            job_id=done.job_id,
+            evaluation_id=done.job_id,
+            job_version=done.version,
+            warnings=(*warnings, *done.warnings),
+        )
 
     async def _get(self, asked: integration.GetRequest) -> rest.JobResponse:
         entry = self._entry(asked)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from orchestrator.execution_names import named_execution
 from orchestrator.job_entry import JobEntry
 from shared import rest
 from shared.errors import InvalidInput
@@ -51,6 +52,12 @@ def _seconds(text: str) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def execution_of(entry: JobEntry, text: str) -> str:
+    """The whole id of which `text` is the beginning; what names no execution stays as it is."""
+    found = named_execution(entry.executions.values(), text) if text else None
+    return found.id if found is not None else text
+
+
 def selected(items: Iterable[HistoryItem], asked: Asked) -> list[HistoryItem]:
     level = _LEVELS.get(asked.level)
     return [
@@ -58,7 +65,7 @@ def selected(items: Iterable[HistoryItem], asked: Asked) -> list[HistoryItem]:
         for item in items
         if item.time >= asked.since
         and level in {None, item.type}
-        and item.execution_id.startswith(asked.execution)
+        and asked.execution in {"", item.execution_id}
         and asked.version in {0, item.job_version}
     ]
 
@@ -66,8 +73,8 @@ def selected(items: Iterable[HistoryItem], asked: Asked) -> list[HistoryItem]:
 def is_open(entry: JobEntry, asked: Asked) -> bool:
     """Whether there can be more of what is asked for."""
     if asked.execution:
-        found = [each for each in entry.executions.values() if each.id.startswith(asked.execution)]
-        return any(not each.state.is_terminal for each in found)
+        found = named_execution(entry.executions.values(), asked.execution)
+        return found is not None and not found.state.is_terminal
     if asked.version and asked.version != entry.job.version:
         return any(
             not each.state.is_terminal for each in entry.executions.values() if each.job_version == asked.version

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from orchestrator.execution_names import named_execution
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord
@@ -90,10 +91,13 @@ class Logs:
 def chosen(entry: JobEntry, text: str) -> ExecutionRecord:
     """The execution of this id or beginning of an id; without one, that of the newest version which began last."""
     if text:
-        found = [each for each in entry.executions.values() if each.id.startswith(text)]
-        if len(found) != 1:
-            raise NotFound(f"Job {entry.job.id} has no execution {text[:80]!r}.", hint="Give the execution's whole id.")
-        return found[0]
+        found = named_execution(entry.executions.values(), text)
+        if found is None:
+            raise NotFound(
+                f"Job {entry.job.id} has no execution {text[:80]!r}.",
+                hint=f"`tarpon job executions {entry.job.id} --all-job-versions` lists them.",
+            )
+        return found
     begun = [each for each in entry.executions.values() if each.state is not ExecutionState.NEW]
     candidates = [each for each in begun or entry.executions.values() if each.job_version == entry.job.version]
     if not candidates:

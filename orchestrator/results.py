@@ -3,32 +3,37 @@
 import logging
 
 from orchestrator import views
+from orchestrator.execution_names import named_execution
+from orchestrator.job_versions import version_of
 from orchestrator.locations import Locations
 from orchestrator.model import JobEntry
 from orchestrator.records import ExecutionRecord, about_execution
 from shared import rest
-from shared.errors import NoResults, StorageUnavailable
+from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.rest import ResultItem
 from shared.states import ExecutionState
 
 _log = logging.getLogger(__name__)
 
 
-async def results(entry: JobEntry, locations: Locations) -> tuple[ResultItem, ...]:
-    """Of the completed executions of the newest version, by partition.
+async def results(
+    entry: JobEntry, locations: Locations, *, version: int = 0, execution: str = ""
+) -> tuple[ResultItem, ...]:
+    """Of the completed executions of a version, by partition; of the newest one if `version` is 0.
 
+    `execution` is the id of one execution, or the beginning of its id; it may be of any version unless that is given.
     One that cannot be signed is left out and logged, as long as another can. Raises StorageUnavailable if none can,
-    and NoResults for a job whose results are not there (yet).
+    NoResults for a job whose results are not there (yet), and NotFound or InvalidInput for what is not there or not
+    clear.
     """
-    done = sorted(
-        (
-            each
-            for each in entry.executions.values()
-            if each.job_version == entry.job.version and each.state is ExecutionState.COMPLETED and each.result
-        ),
-        key=lambda each: each.partition,
-    )
-    if not done and not entry.progress.state.is_terminal:
+    if execution:
+        done = [_completed(entry, execution, version)]
+    else:
+        version = version_of(entry, version)
+        done = sorted(
+            (each for each in entry.of_version(version) if _has_result(each)), key=lambda each: each.partition
+        )
+    if not done and version == entry.job.version and not entry.progress.state.is_terminal:
         raise NoResults(
             f"Job {entry.job.id} has no results yet: it is {entry.progress.state}.",
             hint=f"`tarpon job describe {entry.job.id}` shows how far it is.",
@@ -55,6 +60,26 @@ async def results(entry: JobEntry, locations: Locations) -> tuple[ResultItem, ..
     return tuple(items)
 
 
+def _completed(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
+    executions = entry.of_version(version_of(entry, version)) if version else entry.executions.values()
+    found = named_execution(executions, text)
+    if found is None:
+        raise NotFound(
+            f"Job {entry.job.id} has no result of an execution {text[:80]!r}.",
+            hint=f"`tarpon job executions {entry.job.id} --all-job-versions` lists them.",
+        )
+    if not _has_result(found):
+        raise NoResults(
+            f"Execution {found.id} is {found.state} and has no result.",
+            hint=f"`tarpon job describe {entry.job.id}` shows what happened.",
+        )
+    return found
+
+
+def _has_result(record: ExecutionRecord) -> bool:
+    return record.state is ExecutionState.COMPLETED and record.result is not None
+
+
 async def _item(record: ExecutionRecord, locations: Locations) -> ResultItem:
     assert record.location is not None
     assert record.result is not None
@@ -73,6 +98,7 @@ async def _item(record: ExecutionRecord, locations: Locations) -> ResultItem:
             ),
             execution_id=record.id,
             partition_index=record.partition,
+            job_version=record.job_version,
             etag=record.result.etag,
             sha256=record.result.sha256,
             size=record.result.size_bytes,

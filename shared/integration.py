@@ -42,6 +42,13 @@ class HistoryRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
     after_seq_num: int = 0
 
 
+class ResultsRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
+    """Of one version, 0 being the newest; or of one execution, by its id or the beginning of it."""
+
+    job_version: int = 0
+    execution_id: str = field(name="ExecutionID", default="")
+
+
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """The newest jobs first; `limit` is at most 500. A namespace of `*` means all."""
 
@@ -66,7 +73,7 @@ REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "jobs.list": (ListRequest, rest.Page[JobView]),
     "jobs.stop": (StopRequest, rest.StopResponse),
     "jobs.delete": (DeleteRequest, rest.DeleteResponse),
-    "jobs.results": (JobRequest, rest.Page[rest.ResultItem]),
+    "jobs.results": (ResultsRequest, rest.Page[rest.ResultItem]),
     "jobs.history": (HistoryRequest, rest.Page[rest.HistoryItem]),
     "nodes.list": (NodesRequest, rest_nodes.ListNodesResponse),
 }

@@ -43,6 +43,8 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 class SubmitResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     job_id: str = field(name="JobID")
     evaluation_id: str = field(name="EvaluationID", default="")
+    job_version: int = 0
+    """The version that came of it; 0 where a server of an earlier version did not say."""
     warnings: tuple[str, ...] = ()
 
 
@@ -276,6 +278,8 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     managed: bool = True
     execution_id: str = field(name="ExecutionID", default="")
     partition_index: int = 0
+    job_version: int = 0
+    """0 where a server of an earlier version did not say."""
     etag: str = field(name="ETag", default="")
     sha256: str = field(name="SHA256", default="")
     size: int = 0

@@ -94,14 +94,19 @@ class Client:
         request = SubmitRequest(job=_as_job(job), force=force, idempotency_token=token)
         return await self._calls.call("PUT", "/orchestrator/jobs", SubmitResponse, body=request)
 
-    async def get(self, job: str, *, namespace: str = "") -> JobView:
-        """The job of this id, of this unambiguous beginning of an id, or of this name."""
-        return (await self.describe(job, namespace=namespace, include=())).job
+    async def get(self, job: str, *, namespace: str = "", job_version: int = 0) -> JobView:
+        """The job of this id, of this name, or of this unambiguous beginning of an id; version 0 is the newest."""
+        return (await self.describe(job, namespace=namespace, job_version=job_version, include=())).job
 
     async def describe(
-        self, job: str, *, namespace: str = "", include: Iterable[str] = ("history", "executions")
+        self,
+        job: str,
+        *,
+        namespace: str = "",
+        job_version: int = 0,
+        include: Iterable[str] = ("history", "executions"),
     ) -> JobResponse:
-        query = _query(namespace=namespace, include=",".join(include))
+        query = _query(namespace=namespace, include=",".join(include), job_version=str(job_version or ""))
         return await self._calls.call("GET", _job(job), JobResponse, query=query)
 
     async def list(
@@ -182,9 +187,15 @@ class Client:
         """The job as it was submitted each time that it changed or was forced to run again."""
         return await self._all(_job(job, "/versions"), Page[JobView], _query(namespace=namespace))
 
-    async def results(self, job: str, *, namespace: str = "") -> tuple[ResultItem, ...]:
-        """All results, each with a freshly signed URL. Fetch them with tarpon.results.get_results."""
-        return await self._all(_job(job, "/results"), Page[ResultItem], _query(namespace=namespace))
+    async def results(
+        self, job: str, *, namespace: str = "", job_version: int = 0, execution_id: str = ""
+    ) -> tuple[ResultItem, ...]:
+        """The results of a version, each with a freshly signed URL; version 0 is the newest.
+
+        Or that of one execution, of whichever version. Fetch them with tarpon.results.get_results.
+        """
+        query = _query(namespace=namespace, job_version=str(job_version or ""), execution_id=execution_id)
+        return await self._all(_job(job, "/results"), Page[ResultItem], query)
 
     async def _all(self, path: str, page_type: type[Page[T]], query: dict[str, str]) -> tuple[T, ...]:
         page = await self._calls.call("GET", path, page_type, query=query)

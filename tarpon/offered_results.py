@@ -19,10 +19,22 @@ def is_without_publisher(view: JobView) -> bool:
     return bool(view.tasks) and view.task.publisher.type in NO_PUBLISHERS
 
 
+async def chosen_version(
+    client: Client, job: str, *, namespace: str = "", version: int = 0, execution: str = ""
+) -> JobView:
+    """The job as it was in this version, or in that of the execution; else as it is."""
+    view = await client.get(job, namespace=namespace, job_version=version)
+    if version or not execution:
+        return view
+    results = await client.results(job, namespace=namespace, execution_id=execution)
+    earlier = {each.params.job_version for each in results} - {0, view.version}  # 0 is an earlier server's
+    return await client.get(job, namespace=namespace, job_version=earlier.pop()) if len(earlier) == 1 else view
+
+
 async def offered(
     client: Client, job: str, view: JobView, *, namespace: str = "", partition: int | None = None, execution: str = ""
 ) -> tuple[ResultParams, ...]:
-    """The results of `job`, or those of one partition or execution (or beginning of an id).
+    """The results of `job` in the version of `view`, or those of one partition or execution (or beginning of an id).
 
     Raises JobNotEnded, NoResults, and NotFound or InvalidInput where what was chosen is not there or not clear.
     """
@@ -30,7 +42,7 @@ async def offered(
         raise JobNotEnded(f"Job {job} is {view.state.state_type} and has no results yet.", job)
     if is_without_publisher(view):
         raise NoResults(f"Job {job} has no publisher, and so no results.", hint=f"Try: tarpon job logs {job}")
-    results = await client.results(job, namespace=namespace)
+    results = await client.results(job, namespace=namespace, job_version=view.version, execution_id=execution)
     if not results:
         raise NoResults(
             f"Job {job} is {view.state.state_type} and has no results.",
@@ -85,8 +97,10 @@ def renewer(client: Client, job: str, params: ResultParams, *, namespace: str = 
     """What gives the same result with fresh URLs. It raises DownloadFailed where there is none any more."""
 
     async def renew() -> ResultParams:
-        for result in await client.results(job, namespace=namespace):
-            if result.params.execution_id == params.execution_id:
+        execution, version = params.execution_id, params.job_version
+        offers = await client.results(job, namespace=namespace, job_version=version, execution_id=execution)
+        for result in offers:
+            if result.params.execution_id == execution:
                 return result.params
         raise DownloadFailed(f"The result of execution {params.execution_id} is no longer offered.")
 

@@ -11,7 +11,7 @@ import msgspec
 from tarpon.client import Client
 from tarpon.download import in_thread
 from tarpon.links import file_at
-from tarpon.offered_results import offered, only, renewer
+from tarpon.offered_results import chosen_version, offered, only, renewer
 from tarpon.result_contents import ENTRIES_AT_ONCE, Contents, opened
 from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member, MemberKind
@@ -43,14 +43,24 @@ class ResultEntry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", om
 
 
 async def list_files(
-    client: Client, job: str, *, partition: int | None = None, execution_id: str = "", namespace: str = ""
+    client: Client,
+    job: str,
+    *,
+    partition: int | None = None,
+    execution_id: str = "",
+    job_version: int = 0,
+    namespace: str = "",
 ) -> AsyncGenerator[ResultEntry, None]:
     """The entries of the result of `job`, in the order of the archive, as they are read.
 
-    Only the index beside the archive is fetched, where there is one. Raises InvalidInput where the job has several
-    results and none is chosen, NoResults, JobNotEnded, NotFound, DownloadFailed and Damaged.
+    Only the index beside the archive is fetched, where there is one. Version 0 is the newest, or that of the execution.
+    Raises InvalidInput where the job has several results and none is chosen, NoResults, JobNotEnded, NotFound,
+    DownloadFailed and Damaged.
     """
-    async with _contents(client, job, partition, execution_id, namespace) as contents:
+    chosen = _contents(
+        client, job, partition=partition, execution=execution_id, version=job_version, namespace=namespace
+    )
+    async with chosen as contents:
         entries = contents.entries()
         while some := await in_thread(lambda: [_entry(each) for each in islice(entries, ENTRIES_AT_ONCE)]):
             for entry in some:
@@ -65,6 +75,7 @@ async def read_file(
     *,
     partition: int | None = None,
     execution_id: str = "",
+    job_version: int = 0,
     namespace: str = "",
 ) -> None:
     """Give the content of one file of a result to `write`, piece by piece, in a thread.
@@ -78,15 +89,18 @@ async def read_file(
         if not isinstance(event, Member):
             write(event)
 
-    async with _contents(client, job, partition, execution_id, namespace) as contents:
+    chosen = _contents(
+        client, job, partition=partition, execution=execution_id, version=job_version, namespace=namespace
+    )
+    async with chosen as contents:
         await contents.read([await file_at(contents, path, job)], take, lambda _done, _total: None)
 
 
 @asynccontextmanager
 async def _contents(
-    client: Client, job: str, partition: int | None, execution: str, namespace: str
+    client: Client, job: str, *, partition: int | None, execution: str, version: int, namespace: str
 ) -> AsyncIterator[Contents]:
-    view = await client.get(job, namespace=namespace)
+    view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)
     found = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution)
     params = only(found, job)
     async with (

@@ -19,7 +19,7 @@ from shared.rest import ResultParams
 from tarpon.client import Client
 from tarpon.extract import Extracted
 from tarpon.oddities import Oddities
-from tarpon.offered_results import is_without_publisher, offered, renewer
+from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
 from tarpon.part_file import PartFile
 from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import OnBytes
@@ -76,6 +76,7 @@ async def get_results(
     merge: bool = False,
     partition: int | None = None,
     execution_id: str = "",
+    job_version: int = 0,
     namespace: str = "",
     rules: PlacementRules | None = None,
     on_progress: OnProgress | None = None,
@@ -85,8 +86,9 @@ async def get_results(
     Without `output_dir`, which must exist, `./job-<job>` is made (`./job-<namespace>-<job>` in another namespace).
     A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks that
     hold those are fetched, and they go into folders that are there already. `merge` puts several results into one
-    tree, in which `stdout` of partition 0 is `stdout.0`. `partition` and `execution_id` choose one result. `raw` keeps
-    the archives, as `raw/<job id>_<execution id>.tar.gz`.
+    tree, in which `stdout` of partition 0 is `stdout.0`. `partition` and `execution_id` choose one result; the newest
+    version of the job is meant unless `job_version` or the execution is another's. `raw` keeps the archives, as
+    `raw/<job id>_<execution id>.tar.gz`.
 
     What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
     exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
@@ -97,7 +99,7 @@ async def get_results(
     if raw and (paths or merge):
         raise InvalidInput("Archives are kept as they are, so no paths can be taken out of them and none be merged.")
     selection = Selection(paths) if paths else None
-    view = await client.get(job, namespace=namespace)
+    view = await chosen_version(client, job, namespace=namespace, version=job_version, execution=execution_id)
     if is_without_publisher(view):
         return Fetched(folder=None)
     results = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution_id)

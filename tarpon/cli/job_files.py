@@ -10,7 +10,7 @@ import click
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.output import moment, output_option, printable, size
-from tarpon.cli.result_options import execution_option, job_and_paths, partition_option
+from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, version_option
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +28,7 @@ _LAYOUT = "{:<10}  {:>10}  {:<19}  {}"
 @click.option("--long", "-l", "is_long", is_flag=True, help="With permissions, sizes, times and the targets of links.")
 @partition_option
 @execution_option
+@version_option
 @output_option
 @namespace_option
 @with_client
@@ -38,13 +39,16 @@ async def files(
     is_long: bool,
     partition: int | None,
     execution_id: str,
+    job_version: int,
     output: str,
     namespace: str,
 ) -> None:
     """List what is in the result of a job. Of a large one only its index is fetched."""
     from tarpon.result_files import list_files
 
-    found = list_files(client, job, partition=partition, execution_id=execution_id, namespace=namespace)
+    found = list_files(
+        client, job, partition=partition, execution_id=execution_id, job_version=job_version, namespace=namespace
+    )
     async with aclosing(found) as entries:
         await _show(entries, output, is_long=is_long)
 
@@ -123,10 +127,18 @@ def _mode(entry: "ResultEntry") -> str:
 @click.argument("path", required=False)
 @partition_option
 @execution_option
+@version_option
 @namespace_option
 @with_client
 async def cat(
-    client: "Client", *, job: str, path: str | None, partition: int | None, execution_id: str, namespace: str
+    client: "Client",
+    *,
+    job: str,
+    path: str | None,
+    partition: int | None,
+    execution_id: str,
+    job_version: int,
+    namespace: str,
 ) -> None:
     """Print one file of the result of a job; JOB/PATH may be written too.
 
@@ -148,6 +160,7 @@ async def cat(
         lambda data: output.write(STDOUT, bytes(data)),
         partition=partition,
         execution_id=execution_id,
+        job_version=job_version,
         namespace=namespace,
     )
     sys.stdout.flush()

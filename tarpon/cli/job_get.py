@@ -11,7 +11,7 @@ from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
 from tarpon.cli.output import output_option, printable
 from tarpon.cli.placement_options import placement_options
-from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, strict_option
+from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, strict_option, version_option
 
 if TYPE_CHECKING:
     from tarpon.client import Client
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @output_option
 @partition_option
 @execution_option
+@version_option
 @namespace_option
 @with_client
 async def get(
@@ -51,6 +52,7 @@ async def get(
     output: str,
     partition: int | None,
     execution_id: str,
+    job_version: int,
     namespace: str,
 ) -> None:
     """Download, verify and extract the results of a job.
@@ -72,6 +74,7 @@ async def get(
         output=output,
         partition=partition,
         execution_id=execution_id,
+        job_version=job_version,
         namespace=namespace,
     )
 
@@ -89,6 +92,7 @@ async def download(
     output: str = "table",
     partition: int | None = None,
     execution_id: str = "",
+    job_version: int = 0,
     namespace: str = "",
 ) -> None:
     """Raises what tarpon.results.get_results raises, ResultsIncomplete and ResultsNotWhole."""
@@ -108,6 +112,7 @@ async def download(
             rules=rules,
             partition=partition,
             execution_id=execution_id,
+            job_version=job_version,
             namespace=namespace,
             on_progress=line,
         )

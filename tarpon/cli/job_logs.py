@@ -153,7 +153,7 @@ async def _write(
     assert told is not None, "only such executions were chosen"
     truncated = told.stdout_truncated or told.stderr_truncated
     if truncated and execution.published_result is not None and execution.published_result.params is not None:
-        for result in await client.results(view.id, namespace=namespace):
+        for result in await client.results(view.id, namespace=namespace, execution_id=execution.id):
             if result.params.execution_id == execution.id:
                 await stream_output(client, view.id, result.params, output.write, namespace=namespace)
                 return

@@ -39,6 +39,7 @@ class JobRun:
 
     def __init__(self, job: Job, options: RunOptions) -> None:
         self.job_id = ""
+        self._version = 0
         self._job = job
         self._options = options
 
@@ -71,7 +72,7 @@ class JobRun:
 
     async def _submit(self, client: Client) -> None:
         submitted = await client.submit(self._job, force=self._options.force)
-        self.job_id = submitted.job_id
+        self.job_id, self._version = submitted.job_id, submitted.job_version
         for warning in submitted.warnings:
             click.echo(f"Warning: {printable(warning)}", err=True)
         click.echo(self.job_id if self._options.id_only else f"Job successfully submitted. Job ID: {self.job_id}")
@@ -81,7 +82,7 @@ class JobRun:
     async def _watched(self, client: Client) -> Watched:
         try:
             async with asyncio.timeout(self._options.wait_seconds):
-                return await watched(client, self.job_id, EventLines().write)
+                return await watched(client, self.job_id, EventLines().write, only_version=self._version)
         except TimeoutError:
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None
@@ -107,7 +108,7 @@ class JobRun:
         click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions)}", err=True)
         advise("see the details", "describe", self.job_id)
         if self._options.get:
-            await download(client, self.job_id, strict=self._options.strict)
+            await download(client, self.job_id, job_version=ended.version, strict=self._options.strict)
             return
         if ended.left_out_count:
             click.echo(f"Warning: {not_whole(ended.left_out_count, self.job_id)}", err=True)

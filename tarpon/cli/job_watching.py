@@ -21,15 +21,22 @@ class Watched(NamedTuple):
     first_error: HistoryItem | None
 
 
-async def watched(client: Client, job_id: str, write: Callable[[HistoryItem], None]) -> Watched:
-    """Write what has happened and what happens to the newest version of the job, until that has ended."""
-    version = (await client.get(job_id)).version
+async def watched(
+    client: Client, job_id: str, write: Callable[[HistoryItem], None], *, only_version: int = 0
+) -> Watched:
+    """Write what has happened and what happens to the newest version of the job, until that has ended.
+
+    Raises JobStopped where `only_version` is watched and a later one takes its place.
+    """
+    version = only_version or (await client.get(job_id)).version
     first_error: HistoryItem | None = None
     ended: JobView | None = None
     async with aclosing(client.watch(job_id)) as events:
         async for event in events:
             if isinstance(event, JobView):
                 ended = event
+                if 0 < only_version < event.version:
+                    raise JobStopped(job_id, f"version {event.version} of it took the place of version {only_version}")
                 continue
             if 0 < event.job_version < version:
                 continue  # what became of an earlier version

@@ -21,11 +21,14 @@ execution_option = click.option(
     "execution_id",
     default="",
     metavar="ID",
-    help="The result of this execution, or beginning of an id.",
+    help="The result of this execution, or beginning of an id; also of an earlier version.",
 )
 
 strict_option = click.option(
     "--strict", is_flag=True, help="Exit with 6 where the results are not whole; they are there all the same."
+)
+version_option = click.option(
+    "--job-version", default=0, type=click.IntRange(0), metavar="N", help="The results of this version, not the newest."
 )
 
 _NOT_FOUND = 404

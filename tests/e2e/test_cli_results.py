@@ -274,3 +274,33 @@ def test_what_a_large_task_wrote_is_read_out_of_its_result(running: Stack) -> No
     done = running.cli("job", "logs", job_id)
     assert done.stdout.splitlines()[-1] == "2000"
     assert done.stderr == "late\n"
+
+
+def test_the_results_of_earlier_versions_are_there_still(running: Stack, tmp_path: Path) -> None:
+    job_id = completed(running, process_job("echo first; echo 1 > outputs/n", **WITH_FOLDER) | {"Name": "twice"})
+    (first,) = executions(running, job_id)
+    completed(running, process_job("echo second") | {"Name": "twice"})
+    assert running.cli("job", "cat", "twice", "stdout").stdout == "second\n"
+    for chosen in (("--job-version", "1"), ("-e", first["ID"][:20]), ("-e", first["ID"], "--job-version", "1")):
+        assert running.cli("job", "cat", "twice", "stdout", *chosen).stdout == "first\n"
+        assert "outputs/n" in running.cli("job", "files", "twice", *chosen).stdout.splitlines()
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        running.cli("job", "get", "twice", *chosen, "--output-dir", str(folder))
+        assert (folder / "outputs" / "n").read_text() == "1\n"
+    missing = running.cli("job", "get", "twice", "--job-version", "7", check=False)
+    assert "has no version 7" in missing.stderr
+    elsewhere = running.cli("job", "cat", "twice", "stdout", "-e", first["ID"], "--job-version", "2", check=False)
+    assert "has no result of an execution" in elsewhere.stderr
+
+
+def test_the_failure_of_a_version_is_not_told_as_the_reason_of_the_next(running: Stack) -> None:
+    first = process_job("true") | {"Name": "moody", "Constraints": [{"Key": "never", "Operator": "exists"}]}
+    assert running.wait_ended(running.submit(first))["Job"]["State"]["StateType"] == "Failed"
+    second = process_job("true") | {"Name": "moody"}
+    second["Tasks"][0]["Engine"]["Params"] = {"Entrypoint": ["/no/such/command"]}
+    path = running.root / "moody.json"
+    path.write_text(json.dumps(second))
+    done = running.cli("job", "run", str(path), check=False)
+    assert "'/no/such/command' was not found" in done.stderr
+    assert "never" not in done.stderr

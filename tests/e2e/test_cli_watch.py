@@ -54,6 +54,15 @@ def test_a_job_that_somebody_stops_ends_the_command_with_4(running: Stack, tmp_p
     assert "was stopped" in (tmp_path / "err").read_text()
 
 
+def test_a_run_does_not_tell_what_became_of_a_later_version(running: Stack, tmp_path: Path) -> None:
+    process = watching(running, process_job("sleep 60") | {"Name": "overtaken"}, tmp_path)
+    job_id = wait_shown(tmp_path, "Running on node")
+    running.submit(process_job("echo quick") | {"Name": "overtaken"})
+    assert process.wait(30) == 4
+    told = f"Job {job_id} was stopped: version 2 of it took the place of version 1"
+    assert told in (tmp_path / "err").read_text()
+
+
 @pytest.mark.timeout(150)
 def test_a_watch_outlives_its_orchestrator(stack: Stack, tmp_path: Path) -> None:
     stack.start_orchestrator()
