@@ -21,7 +21,7 @@ from compute.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_blo
 from compute.result_contents import ALL, Contents
 from compute.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from shared.aio import finish
-from shared.archive_index import BlockLine, EntryLine
+from shared.archive_index import WHOLE, BlockLine, EntryLine
 
 T = TypeVar("T")
 
@@ -269,6 +269,7 @@ class _Maker:
                 at=self._made_bytes,
                 bytes=len(compressed.data),
                 crc32=compressed.crc32,
+                data=WHOLE if compressed.content_bytes == block.raw_bytes else compressed.content_bytes,
             )
             self.index.add(block.lines, line)
         self._tar_bytes += block.raw_bytes

@@ -11,6 +11,8 @@ import struct
 import msgspec
 from isal import isal_zlib
 
+from shared.holes import least_data_bytes
+
 LEVEL = 2
 """ISA-L's level: some nine times as fast as gzip's default for two percent more bytes.
 
@@ -23,22 +25,29 @@ _HEADER = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x04\xff"
 _EMPTY_FINAL_BLOCK = b"\x03\x00"
 _RAW_DEFLATE = -15
 _MOST_STORED = 0xFFFF
+_SMALL_BYTES = 64 << 10
+"""Holes in so little are not worth looking for."""
 _SAMPLES = 4
 _SAMPLE_BYTES = 4096
 
 
 class CompressedBlock(msgspec.Struct, frozen=True, kw_only=True):
-    """One block: `data` can be decompressed alone as raw deflate to `raw_bytes` bytes with the CRC `crc32`."""
+    """One block: `data` can be decompressed alone as raw deflate to `raw_bytes` bytes with the CRC `crc32`.
+
+    `content_bytes` of those need room on a disk that keeps holes.
+    """
 
     data: bytes
     crc32: int
     raw_bytes: int
+    content_bytes: int
 
 
 def compress_block(raw: bytes, level: int = LEVEL) -> CompressedBlock:
     """Compress one block. Pure, and free of the interpreter's lock for most of its time."""
     data = _stored(raw) if _is_noise(raw, level) else _deflated(raw, level)
-    return CompressedBlock(data=data, crc32=isal_zlib.crc32(raw), raw_bytes=len(raw))
+    content_bytes = least_data_bytes(raw) if len(raw) > _SMALL_BYTES else len(raw)
+    return CompressedBlock(data=data, crc32=isal_zlib.crc32(raw), raw_bytes=len(raw), content_bytes=content_bytes)
 
 
 def _deflated(raw: bytes, level: int) -> bytes:

@@ -12,9 +12,10 @@
 
 `at` of a file is where its content begins in the tar, `at` of a block where it begins in the .tar.gz. A block is raw
 deflate (RFC 1951) that refers to nothing before it, of `bytes` bytes, and gives `tar_bytes` bytes of tar whose CRC is
-`crc32`, 64 KiB or more except for the last one. Each block's line comes after those of the entries that begin in it.
-Names are relative and end without a slash; one that is not UTF-8 has `path_base64` (`target_base64`) instead. Readers
-skip keys and kinds that they do not know, and refuse another version.
+`crc32`, 64 KiB or more except for the last one; where much of it is zeros, `data` tells how much is not. Each block's
+line comes after those of the entries that begin in it. Names are relative and end without a slash; one that is not
+UTF-8 has `path_base64` (`target_base64`) instead. Readers skip keys and kinds that they do not know, and refuse another
+version.
 """
 
 import base64
@@ -23,6 +24,8 @@ import os
 import msgspec
 
 VERSION = 1
+WHOLE = -1
+"""Of a block: nothing is known of zeros in it, or there are none."""
 MAX_LINE_BYTES = 64 << 10
 """A path has at most 4,096 bytes and so has a target; each byte takes at most six in JSON."""
 
@@ -80,11 +83,14 @@ class HardLinkLine(LinkLine, frozen=True, kw_only=True, tag="hardlink"):
 
 
 class BlockLine(Line, frozen=True, kw_only=True, tag="block"):
+    """`data` bytes of its tar, or a few more, need room on a disk; the others are zeros and may become holes."""
+
     tar_at: int = 0
     tar_bytes: int
     at: int
     bytes: int
     crc32: int
+    data: int = WHOLE
 
 
 class IndexEnd(Line, frozen=True, kw_only=True, tag="end"):

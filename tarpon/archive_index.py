@@ -5,9 +5,11 @@ follows from it is bounded by what was announced of the archive, and a line that
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import IO
 
 import msgspec
+from isal import isal_zlib
 
 from shared.archive_index import (
     MAX_LINE_BYTES,
@@ -54,13 +56,17 @@ class IndexDamaged(Damaged):
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the archive that can be decompressed alone: raw deflate, see shared/archive_index.py."""
+    """A part of the archive that can be decompressed alone: raw deflate, see shared/archive_index.py.
+
+    `data_bytes` of its tar need room on a disk that keeps holes.
+    """
 
     tar_at: int
     tar_bytes: int
     at: int
     bytes: int
     crc32: int
+    data_bytes: int = 0
 
 
 class _Kind(msgspec.Struct):
@@ -193,7 +199,14 @@ class IndexReader:
         self._next_at += line.bytes
         if self._next_at > self._archive_bytes:
             raise IndexDamaged("its blocks are more than the archive")
-        return Block(tar_at=line.tar_at, tar_bytes=line.tar_bytes, at=line.at, bytes=line.bytes, crc32=line.crc32)
+        return Block(
+            tar_at=line.tar_at,
+            tar_bytes=line.tar_bytes,
+            at=line.at,
+            bytes=line.bytes,
+            crc32=line.crc32,
+            data_bytes=_data_bytes(line),
+        )
 
     def _finish(self, end: IndexEnd) -> None:
         found = (self._announced.entries, self._blocks, self._tar_bytes, self._archive_bytes)
@@ -223,6 +236,18 @@ def _lines(source: IO[bytes]) -> Iterator[bytes]:
         raise IndexDamaged("its compressed data is damaged") from error
     if rest:
         raise IndexDamaged("its last line is cut")
+
+
+def _data_bytes(line: BlockLine) -> int:
+    """As the index says; one that says nothing knows at least which blocks are zeros and nothing else."""
+    if line.data >= 0:
+        return min(line.data, line.tar_bytes)
+    return 0 if line.crc32 == _crc32_of_zeros(line.tar_bytes) else line.tar_bytes
+
+
+@lru_cache(maxsize=8)  # all blocks but the last have the same size
+def _crc32_of_zeros(size_bytes: int) -> int:
+    return isal_zlib.crc32(bytes(size_bytes))
 
 
 def _kind_of(line: bytes) -> str:

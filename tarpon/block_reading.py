@@ -51,11 +51,14 @@ class BlockTable(Sequence[Block]):
 class WantedBlocks:
     """Offered the lines of an index, keeps the blocks that hold the content of `files`, in the order of their contents.
 
+    `data_bytes` of these files need room on a disk that keeps holes.
+
     Raises TooMuchChosen where they are more than memory is meant for.
     """
 
     def __init__(self, files: Sequence[Member]) -> None:
         self.table = BlockTable()
+        self.data_bytes = 0
         self._files = files
         self._done = 0
 
@@ -66,22 +69,28 @@ class WantedBlocks:
         """Whether there were any."""
         line = None
         for line in lines:
-            if isinstance(line, Block) and self._holds_some(line):
+            if isinstance(line, Block) and (held_bytes := self._held_bytes(line)):
+                self.data_bytes += min(line.data_bytes, held_bytes)
                 if len(self.table) >= MAX_BLOCKS:
                     raise TooMuchChosen(f"more than {MAX_BLOCKS:,} blocks of the archive")
                 self.table.append(line)
         return line is not None
 
-    def _holds_some(self, block: Block) -> bool:
-        files = self._files
-        while self._done < len(files) and _end(files[self._done]) <= block.tar_at:
+    def _held_bytes(self, block: Block) -> int:
+        """How much content of the files is in this block, which comes after the one that was asked about last."""
+        files, block_end = self._files, block.tar_at + block.tar_bytes
+        held_bytes = 0
+        while self._done < len(files):
+            member = files[self._done]
+            end = member.content_at + member.size_bytes
+            if member.size_bytes:
+                if member.content_at >= block_end:
+                    break
+                held_bytes += max(0, min(end, block_end) - max(member.content_at, block.tar_at))
+                if end > block_end:
+                    break
             self._done += 1
-        return self._done < len(files) and files[self._done].content_at < block.tar_at + block.tar_bytes
-
-
-def _end(member: Member) -> int:
-    """Where its content ends; the place of an empty file says nothing."""
-    return member.content_at + member.size_bytes if member.size_bytes else 0
+        return held_bytes
 
 
 def spans_of(needed: Iterable[Block]) -> Iterator[Span]:

@@ -2,8 +2,8 @@
 
 import os
 
+from shared.holes import data_of
 from tarpon.attributes import set_metadata
-from tarpon.holes import data_of
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE_BYTES = 1 << 20

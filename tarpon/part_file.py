@@ -14,6 +14,7 @@ import msgspec
 
 from shared.errors import CannotExtract, Conflict
 from shared.rest import ResultParams
+from tarpon.room import NO_SPACE, NoSpaceForResult
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -58,6 +59,13 @@ class PartFile:
 
     def __repr__(self) -> str:
         return f"<PartFile {self._part}, {self.done_bytes} bytes at first>"
+
+    def missing_bytes(self) -> int:
+        """How much more room it takes at most, as far as is known before it is opened."""
+        try:
+            return max(0, self._note.size - self._part.lstat().st_size)
+        except OSError:
+            return self._note.size
 
     def open(self) -> None:
         """Make the file, or keep what an earlier try has left of the same object; then `read_on()`."""
@@ -154,4 +162,5 @@ class PartFile:
         return note == self._note and os.fstat(self._descriptor).st_size <= self._note.size
 
     def _cannot_write(self, error: OSError) -> CannotExtract:
-        return CannotExtract(f"{self._path} cannot be written: {error.strerror}.")
+        message = f"{self._path} cannot be written: {error.strerror}."
+        return NoSpaceForResult(message) if error.errno in NO_SPACE else CannotExtract(message)

@@ -11,28 +11,19 @@ from functools import lru_cache
 from pathlib import Path
 
 from shared.errors import CannotExtract, UnsafeArchive
+from shared.holes import data_of
 from tarpon.announced import Announced
 from tarpon.attributes import Attributes, restore, set_metadata
 from tarpon.file_copy import write_all
-from tarpon.holes import data_of
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placement_rules import PlacementRules
+from tarpon.room import NO_SPACE, NoSpaceForResult
 from tarpon.tar_reader import Member, MemberKind
 from tarpon.target_folder import Parts, TargetFolder, shown
 
 _NO_NAMES = frozenset({b"", b".", b".."})
 _CACHED_BYTES = 4096
 """Longer names of folders are not remembered."""
-
-
-class NoSpaceForResult(CannotExtract):
-    """The target's file system, or its owner's quota, is full or would be."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(
-            message,
-            hint="Free some space, name a folder elsewhere with --output-dir, or fetch less: tarpon job get JOB PATH.",
-        )
 
 
 class Placement:
@@ -191,6 +182,6 @@ def _link_parts(member: Member, parts: Parts) -> Parts:
 def _cannot_write(parts: Parts, error: OSError) -> CannotExtract:
     what = shown(parts) if parts else "The target"
     message = f"{what} cannot be written: {error.strerror or error}."
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in NO_SPACE:
         return NoSpaceForResult(message)
     return CannotExtract(message)

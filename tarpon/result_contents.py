@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from shared.rest import ResultParams
 from tarpon.announced import announced
 from tarpon.archive_index import Block, IndexReader
-from tarpon.block_reading import BlockReader, BlockTable, Cutter, WantedBlocks, spans_of
+from tarpon.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from tarpon.download import Download, Renew, archive_of, in_thread, index_of
 from tarpon.gunzip import Gunzip
 from tarpon.placement import parts_of
@@ -50,6 +50,9 @@ class Contents(Protocol):
 
         Raises DownloadFailed, Damaged, and what `take` raises.
         """
+
+    async def data_bytes(self, files: Sequence[Member] | None) -> int:
+        """How much room these files, or all, need at least where holes take none; 0 where that is not known."""
 
 
 @asynccontextmanager
@@ -104,16 +107,24 @@ class _Indexed:
         self._index.seek(0)
         return IndexReader(archive_bytes=self._archive.size_bytes, announced=announced(self._params)).read(self._index)
 
-    async def _needed(self, files: Sequence[Member]) -> BlockTable:
+    async def data_bytes(self, files: Sequence[Member] | None) -> int:
+        if files is not None:
+            return (await self._wanted(files)).data_bytes
+        lines, total_bytes = self._lines(), 0
+        while some := await in_thread(lambda: list(islice(lines, ENTRIES_AT_ONCE))):
+            total_bytes += sum(line.data_bytes for line in some if isinstance(line, Block))
+        return total_bytes
+
+    async def _wanted(self, files: Sequence[Member]) -> WantedBlocks:
         """The blocks that hold the content of these files; only those are in memory."""
         wanted = WantedBlocks(files)
         lines = self._lines()
         while await in_thread(lambda: wanted.offer(islice(lines, ENTRIES_AT_ONCE))):
             pass
-        return wanted.table
+        return wanted
 
     async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:
-        needed = await self._needed(files)
+        needed = (await self._wanted(files)).table
         total_bytes = await in_thread(lambda: sum(span.end - span.start for span in spans_of(needed)))
         reader, cutter = BlockReader(needed), Cutter(files)
         done_bytes = next_at = 0
@@ -180,6 +191,9 @@ class _Whole:
             pass
         fetched_bytes = self._archive.seek(0, os.SEEK_END)
         on_bytes(fetched_bytes, fetched_bytes)
+
+    async def data_bytes(self, files: Sequence[Member] | None) -> int:  # noqa: ARG002  # the protocol's
+        return 0
 
     def _tar(self) -> Iterator[bytes]:
         self._archive.seek(0)

@@ -13,6 +13,7 @@ from tarpon.announced import announced
 from tarpon.download import Download, Renew, archive_of, in_thread, made_in_thread
 from tarpon.extract import Extracted, Extraction
 from tarpon.links import files_behind, names_behind
+from tarpon.needed_room import claim_all, claim_files
 from tarpon.oddities import Oddities
 from tarpon.part_file import PartFile
 from tarpon.placement import Placement
@@ -24,6 +25,7 @@ from tarpon.result_contents import (
     opened,
     walk,
 )
+from tarpon.room import Room
 from tarpon.selection import Chosen, Selection, missing_targets, standing_alone
 from tarpon.spans import CONNECTIONS
 from tarpon.tar_reader import Member, MemberKind
@@ -48,9 +50,11 @@ class Picked(msgspec.Struct, frozen=True, kw_only=True):
     oddities: Oddities = msgspec.field(default_factory=Oddities)
 
 
-async def fetch_whole(source: Source, target: Path) -> Extracted:
-    """Extract the result as it arrives. Raises as Download.into and Extraction do."""
+async def fetch_whole(source: Source, target: Path, room: Room) -> Extracted:
+    """Extract the result as it arrives. Raises NoSpaceForResult, and as Download.into and Extraction do."""
     params = source.params
+    if params.entries:
+        await _claim_whole(source, room)
     bounds = announced(params)
     sink = await made_in_thread(
         lambda: Extraction(target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules),
@@ -64,6 +68,16 @@ async def fetch_whole(source: Source, target: Path) -> Extracted:
     )
     await download.into(sink)
     return sink.extracted
+
+
+async def _claim_whole(source: Source, room: Room) -> None:
+    """The index is fetched only where it is in doubt that the result fits."""
+    params = source.params
+    if room.has(params.raw_size):
+        room.claim(params.raw_size)
+    elif params.index_url and params.index_size:
+        async with opened(source.session, params, renew=source.renew) as contents:
+            await claim_all(contents, room, params.raw_size)
 
 
 async def fetch_archive(source: Source, file: PartFile) -> None:
@@ -99,12 +113,12 @@ async def _fill(source: Source, file: PartFile) -> None:
 
 
 async def fetch_paths(
-    source: Source, selection: Selection, target: Path, check: Callable[[Sequence[Member]], None]
+    source: Source, selection: Selection, target: Path, check: Callable[[Sequence[Member]], None], room: Room
 ) -> Picked:
     """Extract what `selection` takes, and the folders that it is in.
 
     Before any content is fetched, `check` gets what there will be, in a thread; it may raise. Nothing is made where
-    nothing is taken.
+    nothing is taken. Raises NoSpaceForResult.
     """
     params = source.params
     async with opened(source.session, params, renew=source.renew) as contents:
@@ -114,6 +128,7 @@ async def fetch_paths(
         await in_thread(lambda: check(members))
         if not members:
             return Picked()
+        await claim_files(contents, room, members)
         bounds = announced(params)
         placement = await made_in_thread(
             lambda: Placement(target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules),

@@ -17,6 +17,7 @@ from shared.errors import InvalidInput
 from shared.jobspec import JobView
 from shared.rest import ResultParams
 from tarpon.client import Client
+from tarpon.download import in_thread
 from tarpon.extract import Extracted
 from tarpon.oddities import Oddities
 from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
@@ -36,6 +37,7 @@ from tarpon.result_folders import (
     receiving,
     removed_if_empty,
 )
+from tarpon.room import Room
 from tarpon.selection import Selection
 from tarpon.spans import CONNECTIONS
 from tarpon.staging import staging_in
@@ -93,8 +95,8 @@ async def get_results(
     What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
     exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
     part that has arrived stays and the next call goes on from there. Raises JobNotEnded, NoResults, NotFound,
-    FileNotInResult, ResultsInTheWay, ResultsNotMerged, AlreadyFetching, InvalidInput, DownloadFailed, Damaged and
-    CannotExtract, beside what the client raises.
+    FileNotInResult, ResultsInTheWay, ResultsNotMerged, AlreadyFetching, InvalidInput, DownloadFailed, Damaged,
+    NoSpaceForResult and CannotExtract, beside what the client raises.
     """
     if raw and (paths or merge):
         raise InvalidInput("Archives are kept as they are, so no paths can be taken out of them and none be merged.")
@@ -154,8 +156,10 @@ class _Getting:
         with ExitStack() as stack:
             stack.enter_context(removed_if_empty(self._folder / RAW_FOLDER))
             files = [PartFile(place, each.params) for each, place in zip(self._sources, places, strict=True)]
+            room = await in_thread(lambda: Room(self._folder))
             for file in files:
                 stack.callback(file.release)
+                room.claim(file.missing_bytes())
             pairs = list(zip(self._sources, files, strict=True))
             await pipelined(pairs, lambda pair: fetch_archive(*pair), at_once=AT_ONCE)
             check_free(self._folder, places)
@@ -170,10 +174,11 @@ class _Getting:
         else:
             check_free(self._folder, places)
         async with staging_in(self._folder) as staging:
+            room = await in_thread(lambda: Room(staging))
 
             async def fetch(source: Source) -> None:
                 execution = source.params.execution_id
-                self._add(execution, await fetch_whole(source, staging / execution))
+                self._add(execution, await fetch_whole(source, staging / execution, room))
 
             await pipelined(self._sources, fetch, at_once=AT_ONCE)
             staged = [staging / each.params.execution_id for each in self._sources]
@@ -188,6 +193,7 @@ class _Getting:
         places = dict(zip([each.params.execution_id for each in self._sources], self._places(), strict=True))
         alone = len(self._sources) == 1
         async with staging_in(self._folder) as staging:
+            room = await in_thread(lambda: Room(staging))
 
             async def fetch(source: Source) -> None:
                 execution = source.params.execution_id
@@ -198,7 +204,7 @@ class _Getting:
                     if not self._merge:
                         check_room(self._folder, places[execution], members)
 
-                self._add(execution, await fetch_paths(source, selection, staging / execution, check))
+                self._add(execution, await fetch_paths(source, selection, staging / execution, check, room))
 
             await pipelined(self._sources, fetch, at_once=AT_ONCE)
             selection.check(self._job)

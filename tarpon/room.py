@@ -1,13 +1,61 @@
 """How much a file system has room for, and whether the holes of a file take any."""
 
+import errno
 import os
+from pathlib import Path
+
+from shared.errors import CannotExtract
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _PROBE = ".tarpon-probe"
 _PROBE_BYTES = 1 << 20
 _BLOCK = 512  # the unit of st_blocks
 
 
-def free_bytes(folder: int | str | os.PathLike[str]) -> int:
+class NoSpaceForResult(CannotExtract):
+    """The target's file system, or its owner's quota, is full or would be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            hint="Free some space, name a folder elsewhere with --output-dir, or fetch less: tarpon job get JOB PATH.",
+        )
+
+
+class Room:
+    """What is free below `folder`, for several results that are fetched into it at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._claimed_bytes = 0
+        self.free_bytes = free_bytes(folder)
+
+    def __repr__(self) -> str:
+        return f"<Room of {self.free_bytes} bytes in {self._folder}, {self._claimed_bytes} claimed>"
+
+    def has(self, size_bytes: int) -> bool:
+        """Whether so much more fits beside what was claimed."""
+        return self._claimed_bytes + size_bytes <= self.free_bytes
+
+    def claim(self, size_bytes: int) -> None:
+        """Raise NoSpaceForResult where so much more does not fit."""
+        self._claimed_bytes += size_bytes
+        if self._claimed_bytes > self.free_bytes:
+            raise NoSpaceForResult(
+                f"What is to be fetched needs {self._claimed_bytes:,} bytes, and {self.free_bytes:,} are free in"
+                f" {self._folder}."
+            )
+
+    def keeps_holes(self) -> bool:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return keeps_holes(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def free_bytes(folder: int | Path) -> int:
     """For who has no special rights."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize

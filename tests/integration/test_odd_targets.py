@@ -1,7 +1,9 @@
 """Results on file systems that cannot have all that is in them: what is lost is told, and the rest is there."""
 
+import asyncio
 import io
 import os
+import random
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,15 @@ import pytest
 from tarpon.extract import Extracted, extract
 from tarpon.oddities import Odd
 from tarpon.placement_rules import LinkRule, PlacementRules
+from tarpon.results import get_results
+from tarpon.room import NoSpaceForResult
 from tests.archives import packed
 from tests.file_systems import mounted
+from tests.integration import stored_results
+from tests.integration.stored_results import Stored, gate
+from tests.integration.test_results import JOB, offering
 from tests.memory import MIB
+from tests.servers import S3Server
 
 E_ACUTE = "é"
 
@@ -22,6 +30,13 @@ E_ACUTE = "é"
 def exfat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Takes no notice of case, has no links of either kind, no permissions, no holes, and fewer names."""
     with mounted("exfat", tmp_path_factory.mktemp("exfat"), size_bytes=48 * MIB) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def small_ext4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A disk with little room, which keeps holes."""
+    with mounted("ext4", tmp_path_factory.mktemp("ext4"), size_bytes=48 * MIB) as place:
         yield place
 
 
@@ -147,3 +162,71 @@ async def test_permissions_that_are_not_kept_are_told_once(tmp_path: Path, targe
         (tmp_path / name).chmod(0o640)
     extracted = await unpack(tmp_path, target)
     assert extracted.oddities.counts == {Odd.METADATA_NOT_KEPT: 1}
+
+
+@pytest.fixture(scope="module")
+def sparse(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    """4 GiB of an image with 10 MiB of data in it, and 64 MiB of data beside it."""
+    root = tmp_path_factory.mktemp("sparse")
+    dice = random.Random(11)
+    with (root / "image").open("wb") as image:
+        for at in range(0, 4096, 400):
+            image.seek(at * MIB + 1000)
+            image.write(dice.randbytes(MIB))
+        image.truncate(4096 * MIB)
+    (root / "data").write_bytes(dice.randbytes(64 * MIB))
+    (root / "stdout").write_text("x")
+    return stored_results.stored(s3_server, s3_server.create_bucket(), asyncio.run(packed(root)))
+
+
+async def test_an_image_larger_than_its_disk_is_fetched_with_its_holes(sparse: Stored, small_ext4: Path) -> None:
+    async with offering(lambda: [sparse.params()]) as client:
+        await get_results(client, JOB, paths=["image"], output_dir=small_ext4)
+    image = small_ext4 / "image"
+    try:
+        assert image.stat().st_size == 4096 * MIB
+        assert image.stat().st_blocks * 512 <= 12 * MIB
+        dice = random.Random(11)
+        with image.open("rb") as file:
+            for at in range(0, 4096, 400):
+                file.seek(at * MIB + 1000)
+                assert file.read(MIB) == dice.randbytes(MIB)
+    finally:
+        image.unlink()
+
+
+@pytest.mark.parametrize("paths", [(), ("data",)], ids=["all", "paths"])
+async def test_what_does_not_fit_is_refused_before_any_content_is_fetched(
+    sparse: Stored, small_ext4: Path, paths: tuple[str, ...]
+) -> None:
+    async with (
+        gate(sparse.server) as between,
+        offering(lambda: [sparse.params(endpoint=between.endpoint)]) as client,
+    ):
+        with pytest.raises(NoSpaceForResult, match="are free") as caught:
+            await get_results(client, JOB, paths=paths, output_dir=small_ext4)
+        assert len(between.ranges) == 1, "the index alone"
+    assert caught.value.hint
+    assert {path.name for path in small_ext4.iterdir()} == {"lost+found"}
+
+
+async def test_an_archive_that_does_not_fit_is_refused_before_a_byte_of_it_is_fetched(
+    sparse: Stored, small_ext4: Path
+) -> None:
+    async with offering(lambda: [sparse.params()]) as client:
+        with pytest.raises(NoSpaceForResult):
+            await get_results(client, JOB, raw=True, output_dir=small_ext4)
+    assert {path.name for path in small_ext4.iterdir()} == {"lost+found"}
+
+
+async def test_where_holes_take_room_a_file_that_does_not_fit_is_told_and_the_rest_is_there(
+    sparse: Stored, target: Path
+) -> None:
+    target.mkdir()
+    async with offering(lambda: [sparse.params()]) as client:
+        fetched = await get_results(client, JOB, paths=["image", "stdout"], output_dir=target)
+    assert contents(target) == {"stdout": b"x"}
+    assert fetched.files == 1
+    assert [(each.code, each.path) for each in fetched.oddities.named if each.code is not Odd.METADATA_NOT_KEPT] == [
+        (Odd.FILE_TOO_LARGE, "image")
+    ]

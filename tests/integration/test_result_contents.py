@@ -18,6 +18,7 @@ from tarpon.links import NotAFile, file_at
 from tarpon.result_contents import opened, walk
 from tarpon.result_fetching import Picked, Source, fetch_paths
 from tarpon.result_logs import OutputSink
+from tarpon.room import Room
 from tarpon.selection import FileNotInResult, Selection
 from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member
@@ -73,7 +74,7 @@ async def pick(params: ResultParams, target: Path, *paths: str, renew: Renew = n
     async with object_session() as session:
         source = Source(session=session, params=params, renew=renew, on_bytes=lambda _done, _total: None)
         selection = Selection(paths)
-        return await fetch_paths(source, selection, target, lambda _: selection.check("j-1"))
+        return await fetch_paths(source, selection, target, lambda _: selection.check("j-1"), Room(target.parent))
 
 
 async def content_of(params: ResultParams, path: str, *, renew: Renew = never) -> bytes:

@@ -42,7 +42,7 @@ def test_entries_and_blocks_come_in_their_order() -> None:
     assert isinstance(member, Member)
     assert (member.kind, member.name, member.size_bytes, member.content_at) == (MemberKind.FILE, b"a", 10, 512)
     assert (member.mode, member.mtime_ns) == (0o644, 5 * 10**9)
-    assert block == Block(tar_at=0, tar_bytes=2560, at=10, bytes=100, crc32=7)
+    assert block == Block(tar_at=0, tar_bytes=2560, at=10, bytes=100, crc32=7, data_bytes=2560)
 
 
 def test_links_directories_and_names_that_are_no_text_are_read() -> None:
