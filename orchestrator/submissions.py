@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from orchestrator.contention import Contention, stand_back
 from orchestrator.differences import difference
 from orchestrator.idempotency import (
     IdempotencyTokenUsed,
@@ -108,6 +109,7 @@ class Submissions:
         self._check_publisher = check_publisher
         self._traces = traces
         self._names = NameClaims(model, store)
+        self._contention = Contention()
 
     async def submit(self, job: Job, *, force: bool = False, token: str = "", traceparent: str = "") -> Submitted:
         """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady.
@@ -120,7 +122,8 @@ class Submissions:
         self._check_publisher_of(wanted)
         wish = Wish(wanted, use_to_submit(checked_token(token), plain), force, self._traces.kept(traceparent))
         fresh = new_job_id(token or None, wanted.namespace)
-        job_id, version = await self._submitted(wish, fresh)
+        async with self._contention.over((wanted.namespace, wanted.name or fresh)):
+            job_id, version = await self._submitted(wish, fresh)
         return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, self._model))
 
     async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
@@ -129,6 +132,7 @@ class Submissions:
                 return await self._begun_before(wish) or await self._begin(wish, fresh)
             except RevisionConflict:
                 await self._store.catch_up()
+                await stand_back(number)
                 token = wish.use.token
                 if token and fresh not in self._model.jobs and await self._store.is_removed(subjects.job_record(fresh)):
                     await self._names.release(wish.job, fresh)
@@ -250,10 +254,14 @@ class Submissions:
         IdempotencyTokenUsed.
         """
         use = use_to_rerun(checked_token(token), entry.job.id, version)
-        for _ in range(TRIES):
+        async with self._contention.over((entry.job.namespace, entry.job.name)):
+            return await self._run_again(entry, version, reason, use)
+
+    async def _run_again(self, entry: JobEntry, version: int, reason: str, use: Use) -> int:
+        for lost in range(TRIES):
             if entry.job.removal is not None:
                 raise JobBeingDeleted(entry.job.id)
-            user = self._model.of_token(entry.job.namespace, token) if token else None
+            user = self._model.of_token(entry.job.namespace, use.token) if use.token else None
             if user is not None and (known := version_of_use(user, use)):
                 return known  # the same request, come again
             number = version or entry.job.version
@@ -270,6 +278,7 @@ class Submissions:
                 return await self._renew(entry, Wish(entry.specs[number], use), message)
             except RevisionConflict:
                 await self._store.catch_up()
+                await stand_back(lost)
         raise RevisionConflict(subjects.job_record(entry.job.id))
 
     async def stop(self, entry: JobEntry, reason: str) -> bool:

@@ -147,8 +147,8 @@ class _Acknowledgement(msgspec.Struct):
 
 _acknowledgements = msgspec.json.Decoder(_Acknowledgement)
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-_WRONG_SEQUENCE = 10071
-"""JetStream's error code for a message whose expectation does not hold."""
+_CONFLICTS = frozenset({10071, 10164})
+"""JetStream's error codes for a message whose expectation does not hold: a replicated stream has the second one too."""
 
 
 _NO_ROOM = frozenset({10002, 10023, 10027, 10028, 10047, 10122})
@@ -244,7 +244,7 @@ class Connection:
         except msgspec.DecodeError:
             raise MessagingUnavailable(f"What answered on {subject} is not a stream.") from None
         refused = acknowledgement.error
-        if refused is not None and refused.err_code == _WRONG_SEQUENCE:
+        if refused is not None and refused.err_code in _CONFLICTS:
             raise RevisionConflict(subject)
         if refused is not None:
             raise refusal(f"store a message on {subject}", refused.err_code, refused.description)

@@ -76,6 +76,8 @@ class Node:
 class Bus:
     """The server, the orchestrator's connection to it, and means to join it."""
 
+    replicas = 1
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.secrets: Secrets = load_secrets(SecretSources(directory=directory / "secrets"))
@@ -88,6 +90,7 @@ class Bus:
             orchestrator=self.secrets.orchestrator_public_key,
         )
         self.server = NatsServer(self.config)
+        self.urls = [self.server.url]
         self.connection: Connection
         self.bindings: CountedBindings
         self._stack = AsyncExitStack()
@@ -110,8 +113,8 @@ class Bus:
     ) -> AsyncIterator[tuple[Connection, CountedBindings]]:
         """One more orchestrator: its connection, with the callout served over it."""
         seed = self.secrets.orchestrator_seed.reveal()
-        async with connect([self.server.url], name="orchestrator", nkey_seed=seed) as connection:
-            store, ready = Store(connection, Model(max_attempts=1)), asyncio.Event()
+        async with connect(self.urls, name="orchestrator", nkey_seed=seed) as connection:
+            store, ready = Store(connection, Model(max_attempts=1), replicas=self.replicas), asyncio.Event()
             bindings = bindings_of(store)
             serving = serve_auth(
                 connection,
@@ -162,7 +165,7 @@ class Bus:
         }
         client = Client()
         try:
-            await client.connect(servers=[self.server.url], **settings)
+            await client.connect(servers=self.urls, **settings)
         except BaseException:
             await client.close()
             raise

@@ -35,12 +35,12 @@ SHORT = 1.0
 
 
 class TestRemovedRecords:
-    async def test_every_orchestrator_forgets_them(self, bus: Bus) -> None:
-        async with other(bus) as connection, following(bus.connection) as mine, following(connection) as others:
+    async def test_every_orchestrator_forgets_them(self, any_bus: Bus) -> None:
+        async with other(any_bus) as connection, following(any_bus.connection) as mine, following(connection) as others:
             await mine.create(KEY, BindingRecord(public_key="U"))
             await eventually(lambda: others.model.bindings)
             await mine.delete(KEY)
-            mark = await bus.jetstream.get_last_msg(STREAM, f"$KV.{subjects.STATE_BUCKET}.{KEY}")
+            mark = await any_bus.jetstream.get_last_msg(STREAM, f"$KV.{subjects.STATE_BUCKET}.{KEY}")
             assert (mark.headers or {})["Nats-TTL"] == f"{removal_marks.MARK_SECONDS:.0f}s", "it goes by itself"
             assert removal_marks.away_seconds(removal_marks.MARK_SECONDS) < removal_marks.MARK_SECONDS / 2
             assert (mine.model.bindings, mine.model.revision_of(KEY)) == ({}, 0)
@@ -54,8 +54,8 @@ class TestRemovedRecords:
             async with other(bus) as connection, following(connection) as later:
                 assert later.model.bindings == {}
 
-    async def test_a_record_that_changed_meanwhile_stays(self, bus: Bus) -> None:
-        async with other(bus) as connection, following(bus.connection) as mine:
+    async def test_a_record_that_changed_meanwhile_stays(self, any_bus: Bus) -> None:
+        async with other(any_bus) as connection, following(any_bus.connection) as mine:
             await mine.create(KEY, BindingRecord(public_key="U1"))
             behind = Store(connection, Model(max_attempts=1))
             await behind.read(KEY)
@@ -74,8 +74,8 @@ class TestRemovedRecords:
                 await LeadersStore(mine, bus.connection, check).delete(KEY)
             assert await mine.read(KEY) == BindingRecord(public_key="U")
 
-    async def test_a_name_can_be_claimed_again_and_a_decision_not_be_taken_again(self, bus: Bus) -> None:
-        async with following(bus.connection) as mine:
+    async def test_a_name_can_be_claimed_again_and_a_decision_not_be_taken_again(self, any_bus: Bus) -> None:
+        async with following(any_bus.connection) as mine:
             await mine.create(NAME, NameRecord(job_id=JobId("j-1")))
             await mine.delete(NAME)
             with pytest.raises(RevisionConflict):

@@ -33,7 +33,7 @@ async def _for_ever() -> None:
 @asynccontextmanager
 async def other(bus: Bus) -> AsyncIterator[Connection]:
     seed = bus.secrets.orchestrator_seed.reveal()
-    async with connect([bus.server.url], name="other", nkey_seed=seed) as connection:
+    async with connect(bus.urls, name="other", nkey_seed=seed) as connection:
         await connection.wait_connected()
         yield connection
 
@@ -47,8 +47,8 @@ async def following(connection: Connection, *, mark_seconds: float = MARK_SECOND
 
 
 class TestLease:
-    async def test_one_leads_and_the_other_does_when_it_resigns(self, bus: Bus) -> None:
-        first, second = Lease(bus.connection, "o-1"), Lease(bus.connection, "o-2")
+    async def test_one_leads_and_the_other_does_when_it_resigns(self, any_bus: Bus) -> None:
+        first, second = Lease(any_bus.connection, "o-1"), Lease(any_bus.connection, "o-2")
         async with background(second=second.lead(_for_ever, may=lambda: bool(first.leader))):
             async with background(first=first.lead(_for_ever)):
                 await eventually(lambda: first.is_held)
@@ -58,16 +58,16 @@ class TestLease:
             await eventually(lambda: second.is_held, within=lease_module.TRY_SECONDS * 3)
 
     async def test_one_that_was_replaced_does_not_take_the_lease_from_its_successor_by_resigning(
-        self, bus: Bus
+        self, any_bus: Bus
     ) -> None:
-        first, second = Lease(bus.connection, "o-1"), Lease(bus.connection, "o-2")
+        first, second = Lease(any_bus.connection, "o-1"), Lease(any_bus.connection, "o-2")
         async with background(first=first.lead(_for_ever)):
             await eventually(lambda: first.is_held)
-        await (await bus.jetstream.key_value(subjects.LEASE_BUCKET)).delete(subjects.LEASE_KEY)
+        await (await any_bus.jetstream.key_value(subjects.LEASE_BUCKET)).delete(subjects.LEASE_KEY)
         async with background(second=second.lead(_for_ever)):
             await eventually(lambda: second.is_held)
             await first.resign()
-            entry = await (await bus.jetstream.key_value(subjects.LEASE_BUCKET)).get(subjects.LEASE_KEY)
+            entry = await (await any_bus.jetstream.key_value(subjects.LEASE_BUCKET)).get(subjects.LEASE_KEY)
             assert (entry.value or b"").startswith(b"o-2 ")
 
     async def test_a_leader_that_is_started_again_takes_its_own_lease_over_at_once(self, bus: Bus) -> None:
@@ -108,15 +108,15 @@ class TestLease:
 
 
 class TestStore:
-    async def test_what_another_stored_is_known_after_catching_up(self, bus: Bus) -> None:
-        async with other(bus) as connection, following(bus.connection) as mine, following(connection) as others:
+    async def test_what_another_stored_is_known_after_catching_up(self, any_bus: Bus) -> None:
+        async with other(any_bus) as connection, following(any_bus.connection) as mine, following(connection) as others:
             for number in range(200):
                 await others.create(subjects.binding_record(NodeId(f"n-{number}")), BindingRecord(public_key="U"))
             await mine.catch_up()
             assert len(mine.model.bindings) == 200
 
-    async def test_a_record_that_moved_since_its_revision_was_read_is_not_replaced(self, bus: Bus) -> None:
-        async with following(bus.connection) as store:
+    async def test_a_record_that_moved_since_its_revision_was_read_is_not_replaced(self, any_bus: Bus) -> None:
+        async with following(any_bus.connection) as store:
             await store.create(KEY, BindingRecord(public_key="U1"))
             revision = store.model.revision_of(KEY)
             await store.update(KEY, BindingRecord(public_key="U2"))
