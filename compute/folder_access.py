@@ -1,4 +1,4 @@
-"""How a folder that a task left is opened: whatever mode it was given, and neither through a link nor into a mount."""
+"""How what a task left is opened: whatever mode it was given, and neither through a link nor into a mount."""
 
 import errno
 import os
@@ -48,3 +48,21 @@ def _opened(name: str, within: int, mount: int) -> int:
         finally:
             os.close(handle)
         return os.open(name, FOLDER, dir_fd=within)
+
+
+def opened_to_read(name: bytes, flags: int, folder: int) -> tuple[int, int | None]:
+    """A descriptor for reading, and the mode of what its owner, who is this process's user, has closed to all.
+
+    It is open as long as it is read, for a folder lets nobody in by a descriptor alone, and has that mode again then.
+    """
+    try:
+        return os.open(name, flags, dir_fd=folder), None
+    except PermissionError:
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            path = f"/proc/self/fd/{handle}"  # of a handle, that is all there is
+            mode = stat.S_IMODE(os.fstat(handle).st_mode)
+            os.chmod(path, mode | stat.S_IRUSR | stat.S_IXUSR)  # noqa: PTH101
+            return os.open(path, flags & ~os.O_NOFOLLOW), mode
+        finally:
+            os.close(handle)

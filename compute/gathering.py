@@ -106,8 +106,11 @@ class Gathering:
             self._bound.add(f"{self._result.name}/{wanted.name}")
             return f"{wanted.path} is a mount, so {wanted.name} is what it showed at the end of the task"
         if stat.S_ISDIR(mode):
-            with entered(parts[-1], folder, mount):  # moving a folder writes to it (its `..` changes)
-                _rename(parts[-1], folder, target)
+            try:
+                with entered(parts[-1], folder, mount):  # moving a folder writes to it (its `..` changes)
+                    _rename(parts[-1], folder, target)
+            except PermissionError:
+                raise _Odd("belongs to another user, who lets this node not have it", is_lost=True) from None
             return ""
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
             raise _Odd("was replaced by something that is no file")

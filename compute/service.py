@@ -40,6 +40,7 @@ from shared import durable, subjects
 from shared.aio import background, finish
 from shared.config import Config
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
+from shared.job_rules import FAIL
 from shared.logs import about
 from shared.messages import encode
 from shared.quantities import parse_bytes
@@ -158,6 +159,8 @@ def _supervisor(config: Config, node: Node, journal: Journal, uploading: Uploadi
             uploading,
             contents=workspace.contents(*execution.entry.ended),
             packed=execution.packed,
+            must_be_whole=execution.entry.assignment.task.on_unreadable == FAIL,
+            lacking=execution.entry.left_out_count,
             on_waiting=on_waiting,
         )
 

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
-from compute.folder_access import IsMounted
+from compute.folder_access import IsMounted, opened_to_read
 from compute.mounts import mount_of
 from compute.result_contents import ALL, Contents, Written, kept_mode, shown, whole_mtime
 from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
@@ -48,6 +48,8 @@ class _Folder(NamedTuple):
     """Those names that are regular files by the listing, which saves looking."""
     mount: int = 0
     """To which the directory belongs, but for the root."""
+    closed_mode: int | None = None
+    """To be set again at the end."""
 
 
 class TarStream:
@@ -93,7 +95,7 @@ class TarStream:
                 folder = self._folders[-1]
                 name = next(folder.names, None)
                 if name is None:
-                    os.close(self._folders.pop().descriptor)
+                    self._leave()
                     continue
                 try:
                     yield from self._entry(folder, name)
@@ -103,7 +105,7 @@ class TarStream:
                     yield from self._full_blocks()
         finally:
             while self._folders:
-                os.close(self._folders.pop().descriptor)
+                self._leave()
         self._put(END_OF_ARCHIVE)
         yield from self._full_blocks()
         if self._pending_bytes:
@@ -156,7 +158,7 @@ class TarStream:
             for name in sorted(self._written):
                 self._add_written(self._written[name])
             return
-        self._enter(os.open(self._root, _FOLDER), b"")
+        self._enter(os.open(self._root, _FOLDER), None, b"")
         self._choose(self._folders[0])
 
     def _choose(self, root: _Folder) -> None:
@@ -178,11 +180,17 @@ class TarStream:
             self._lack(path, f"was archived without its content: it lies more than {MAX_DEPTH} directories deep")
             return
         try:
-            self._enter(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder.descriptor), path + b"/", folder)
+            self._enter(*opened_to_read(name, _FOLDER | os.O_NOFOLLOW, folder.descriptor), path + b"/", folder)
         except OSError as error:
             self._lack(path, f"was archived without its content: {_reason(error)}")
 
-    def _enter(self, descriptor: int, path: bytes, within: _Folder | None = None) -> None:
+    def _leave(self) -> None:
+        folder = self._folders.pop()
+        if folder.closed_mode is not None:
+            os.fchmod(folder.descriptor, folder.closed_mode)
+        os.close(folder.descriptor)
+
+    def _enter(self, descriptor: int, closed_mode: int | None, path: bytes, within: _Folder | None = None) -> None:
         names: list[bytes] = []
         files: set[bytes] = set()
         mount = 0
@@ -199,13 +207,15 @@ class TarStream:
         except BaseException:
             os.close(descriptor)
             raise
-        self._folders.append(_Folder(descriptor, path, iter(names), files, mount))
+        self._folders.append(_Folder(descriptor, path, iter(names), files, mount, closed_mode))
 
     def _file(self, folder: _Folder, name: bytes) -> Iterable[bytes]:
         path = folder.path + name
-        descriptor = os.open(name, _FILE, dir_fd=folder.descriptor)
+        descriptor, closed_mode = opened_to_read(name, _FILE, folder.descriptor)
         handed_on = False
         try:
+            if closed_mode is not None:
+                os.fchmod(descriptor, closed_mode)
             status = os.fstat(descriptor)
             size_bytes = status.st_size
             if not stat.S_ISREG(status.st_mode):

@@ -52,6 +52,16 @@ class Sent:
     index_sha256: str = ""
 
 
+class NotWhole(Exception):
+    """The archive lacks what the task wrote, and the job wants all of it or nothing."""
+
+    def __init__(self, lacking: int, warnings: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{lacking} entries of the result could not be archived as the task wrote them, and the job says"
+            f" `OnUnreadable: fail`. {'; '.join(warnings[:3])}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class NotSent:
     reason: FailureReason
@@ -62,7 +72,8 @@ class Upload:
     """The way of one result to the bucket. It never gives up because of time: the caller sets the deadline.
 
     `root` is what is packed, of which the `contents` count, unless it is `packed`. `scratch` is the folder of the
-    execution, for what has to outlive this process.
+    execution, for what has to outlive this process. With `must_be_whole` nothing is sent of a result that lacks
+    anything, in its archive or already before, as `lacking` says.
     `on_waiting` is told why, when the result has not got on for a while.
     """
 
@@ -76,6 +87,8 @@ class Upload:
         *,
         contents: Contents = ALL,
         packed: SmallArchive | None = None,
+        must_be_whole: bool = False,
+        lacking: int = 0,
         on_waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.trouble = grants.watcher = Trouble(on_waiting, uploading.queued, uploading.totals)
@@ -84,6 +97,8 @@ class Upload:
         self._scratch = scratch
         self._contents = contents
         self._packed = packed
+        self._must_be_whole = must_be_whole
+        self._lacking = lacking
         self._grants = grants
         self._uploading = uploading
 
@@ -119,6 +134,8 @@ class Upload:
             limit = format_bytes(self._uploading.limit_bytes)
             detail = f"The packed result is larger than this node's limit of {limit} for one result."
             return NotSent(reason=FailureReason.RESULT_TOO_LARGE, detail=detail)
+        except NotWhole as lack:
+            return NotSent(reason=FailureReason.RESULT_NOT_WHOLE, detail=str(lack))
         except GrantRefused as refusal:
             detail = f"The orchestrator gives no URL for the upload: {refusal.message}"
             return NotSent(reason=FailureReason.PUBLISH_REFUSED, detail=detail)
@@ -148,17 +165,24 @@ class Upload:
 
     async def _send_packed(self, packed: SmallArchive) -> Sent:
         self._check_size(packed.content)
+        self._check_whole(packed.summary)
         await self._put_whole(packed.content, packed.md5)
         return Sent(md5=packed.md5.hex(), summary=packed.summary)
 
     async def _send_whole(self, archive: ArchiveStream, part: Part) -> Sent:
         self._check_size(part.content)
+        self._check_whole(archive.summary)
         md5 = await part.md5()
         if archive.index is None:
             await self._put_whole(part.content, md5)
             return Sent(md5=md5.hex(), summary=archive.summary)
         size_bytes, sha256 = await self._with_index(self._put_whole(part.content, md5), archive.index)
         return Sent(md5=md5.hex(), summary=archive.summary, index_bytes=size_bytes, index_sha256=sha256)
+
+    def _check_whole(self, summary: ArchiveSummary) -> None:
+        lacking = self._lacking + summary.left_out_count
+        if self._must_be_whole and lacking:
+            raise NotWhole(lacking, summary.warnings)
 
     def _check_size(self, content: memoryview) -> None:
         if len(content) > self._uploading.limit_bytes:
@@ -184,6 +208,7 @@ class Upload:
             limit_bytes=shared.limit_bytes,
         )
         await upload.send(first, lost)
+        self._check_whole(archive.summary)
         assert archive.index is not None
         size_bytes, sha256 = await self._with_index(upload.complete(), archive.index)
         return Sent(

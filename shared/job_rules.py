@@ -32,6 +32,9 @@ MANAGED = "s3managed"
 NETWORKS = frozenset({"", "default", "none", "host", "full", "bridge"})
 """Host and full are the same. Without a type, the engine decides."""
 
+FAIL = "fail"
+ON_UNREADABLE = frozenset({"", "warn", FAIL})
+
 NO_PUBLISHERS = frozenset({"", "noop"})
 
 _KERNEL_FOLDERS = frozenset({"proc", "sys"})
@@ -58,6 +61,7 @@ def _normalised_task(task: Task) -> Task:
         name=task.name.strip(),
         engine=_normalised_engine(task.engine),
         publisher=_normalised_spec(task.publisher),
+        on_unreadable=task.on_unreadable.strip().lower(),
         resources=Resources(
             cpu=_plain(task.resources.cpu),
             memory=_plain(task.resources.memory),
@@ -152,6 +156,8 @@ def _task_problems(task: Task) -> Iterator[str]:
         yield f"Tasks[0].{problem}"
     if task.result_paths and task.publisher.type.lower() in NO_PUBLISHERS:
         yield "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."
+    if task.on_unreadable not in ON_UNREADABLE:
+        yield f"Tasks[0].OnUnreadable {task.on_unreadable[:80]!r} is neither warn nor fail."
     yield from _env_problems(task.env)
     yield from _network_problems(task.network)
     yield from _timeout_problems(task.timeouts)

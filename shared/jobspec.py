@@ -70,6 +70,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defa
     resources: Resources = Resources()
     network: Network = Network()
     timeouts: Timeouts = Timeouts()
+    on_unreadable: str = ""
+    """What becomes of a result that lacks what the task wrote: `warn`, as without it, or `fail`."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -85,6 +85,7 @@ class FailureReason(enum.StrEnum):
     CONTAINER_LOST = "ContainerLost"
     RESULT_TOO_LARGE = "ResultTooLarge"
     RESULT_UNREADABLE = "ResultUnreadable"
+    RESULT_NOT_WHOLE = "ResultNotWhole"
     PUBLISH_REFUSED = "PublishRefused"
     PUBLISH_TIMED_OUT = "PublishTimedOut"
     RESULT_NOT_VERIFIED = "ResultNotVerified"

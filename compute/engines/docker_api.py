@@ -138,6 +138,20 @@ class DockerApi:
             yield _chunks(response)
 
     @asynccontextmanager
+    async def archived(self, name: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """What lies in a folder of the container, as a tar archive with names from that folder on, read as root."""
+        async with _answer():
+            response = await self._open("GET", f"containers/{name}/archive", {"path": f"{path}/."})
+        async with response:
+            yield _chunks(response)
+
+    async def extract(self, name: str, path: str, archive: AsyncIterator[bytes]) -> None:
+        """Write a tar archive into a folder of the container, as root. The caller writes the deadline."""
+        with _translated():
+            response = await self._open("PUT", f"containers/{name}/archive", {"path": path}, archive)
+            response.release()
+
+    @asynccontextmanager
     async def kills(self, label: str, value: str) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:
         """The names of the containers with `label` = `value` that are sent a signal from now on, and its number.
 
@@ -202,10 +216,15 @@ class DockerApi:
             async for line in self._client.images.pull(image, auth=dict(auth) if auth else None, stream=True):
                 yield _pull_step(line)
 
-    async def _open(self, method: str, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _open(
+        self, method: str, path: str, query: Mapping[str, str], body: AsyncIterator[bytes] | None = None
+    ) -> aiohttp.ClientResponse:
         """A stream of raw bytes, which aiodocker would give as text only, or after one more request."""
         url = f"http://engine/{self._client.api_version}/{path}"
-        response = await self._client.session.request(method, url, params=query, read_bufsize=READ_BYTES)
+        headers = {} if body is None else {"Content-Type": "application/x-tar"}
+        response = await self._client.session.request(
+            method, url, params=query, data=body, headers=headers, read_bufsize=READ_BYTES
+        )
         if response.status >= 300:
             async with response:
                 raise EngineRefusal(response.status, _message(await response.read()))

@@ -7,6 +7,7 @@ from the engine's own log when the container has ended.
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from compute.engines.docker_ends import (
     not_started,
     started_before_boot,
 )
+from compute.engines.docker_handover import Handover, NotATar, is_closed
 from compute.engines.docker_images import Images
 from compute.engines.docker_output import Outputs
 from compute.engines.docker_signals import Signals
@@ -46,6 +48,8 @@ _log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
 START_SECONDS = 120.0
 REMOVE_SECONDS = 90.0
+HANDOVER_SECONDS = 3600.0
+"""For the files of other users, whatever their size."""
 RESTORED_MODE = 0o755
 OOM_SECONDS = 1.0
 _NO_COMMAND = {126, 127}
@@ -97,6 +101,7 @@ class ContainerRun:
         """Raises what `DockerApi` and `Images` raise, OSError where the node's disk fails, InvalidJob."""
         try:
             found = await first_of(self._resume() if self._run.resumed else self._start(), self._over_disk())
+            await self._take_over(folders_only=isinstance(found, Broken))
             await asyncio.to_thread(self._close_folders)
         except BaseException:
             if not self._is_left():
@@ -256,7 +261,29 @@ class ContainerRun:
                 await self._api.stop(self._name, grace_seconds=self._limits.grace_seconds)
             except (EngineAway, EngineRefusal) as error:
                 _log.debug("Container %s could not be asked to stop: %s", self._name, error)
+            await self._take_over(folders_only=True, within=REMOVE_SECONDS / 2)
         await self._remove()
+
+    async def _take_over(self, *, folders_only: bool, within: float = HANDOVER_SECONDS) -> None:
+        """Have the engine give to the node what other users wrote; of what is not a result, what it needs to remove it.
+
+        What cannot be had so is left out of the result, and counted.
+        """
+        try:
+            async with asyncio.timeout(within):
+                for each in self._run.task.result_paths:
+                    if await asyncio.to_thread(is_closed, self._run.workspace.place(each.path)):
+                        await self._handed_over(each.path, folders_only=folders_only)
+        except (EngineAway, EngineRefusal, NotATar, TimeoutError) as error:
+            _log.warning("Files of other users in container %s are not handed over: %s", self._name, error)
+
+    async def _handed_over(self, path: str, *, folders_only: bool) -> None:
+        is_root = self._facts.rootless or os.geteuid() == 0
+        uid, gid = (0, 0) if is_root else (os.geteuid(), os.getegid())
+        handover = Handover(uid, gid, folders_only=folders_only)
+        async with self._api.archived(self._name, path) as archive:
+            await self._api.extract(self._name, path, handover.rewritten(archive))
+        _log.info("The engine has handed over %d entries of %s in %s.", handover.entries, path, self._name)
 
     async def _remove(self) -> None:
         try:

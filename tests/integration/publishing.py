@@ -166,17 +166,18 @@ class Publishing:
         for number in range(files):
             (self.root / f"file{number}").write_bytes(os.urandom((mebibytes << 20) // files))
 
-    def upload(self, first: Grant | None = None) -> Upload:
+    def upload(self, first: Grant | None = None, **more: Any) -> Upload:
         grants = Grants(self.execution, self.ask, first)
-        return Upload(self.execution, self.root, self.scratch, grants, self.uploading, on_waiting=self.told.append)
+        told = self.told.append
+        return Upload(self.execution, self.root, self.scratch, grants, self.uploading, on_waiting=told, **more)
 
     async def first_grant(self) -> Grant:
         """As it comes with the assignment."""
         assert self.record.location is not None
         return Grant(await self.desk.archive(self.record.location))
 
-    async def publish(self) -> tuple[Upload, Sent | NotSent]:
-        upload = self.upload(await self.first_grant())
+    async def publish(self, **more: Any) -> tuple[Upload, Sent | NotSent]:
+        upload = self.upload(await self.first_grant(), **more)
         async with asyncio.timeout(SECONDS):
             return upload, await upload.run()
 

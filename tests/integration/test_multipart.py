@@ -163,6 +163,14 @@ async def test_a_result_that_grows_over_the_limit_is_told_before_all_of_it_is_se
     assert large.uploading._buffers._value == PARTS_IN_MEMORY
 
 
+async def test_a_result_that_is_not_whole_is_never_completed_where_the_job_says_so(large: Publishing) -> None:
+    _, end = await large.publish(must_be_whole=True, lacking=1)
+    assert isinstance(end, NotSent)
+    assert end.reason is FailureReason.RESULT_NOT_WHOLE
+    assert large.s3.body_bytes(Kind.PART) > PART_BYTES
+    assert large.s3.of(Kind.COMPLETE) == []
+
+
 async def test_a_full_disk_of_the_node_does_not_keep_a_result_from_being_published(
     large: Publishing, caplog: pytest.LogCaptureFixture
 ) -> None:

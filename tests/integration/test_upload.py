@@ -21,9 +21,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from compute import tar_stream
 from compute.delivery import Trouble
 from compute.grants import Grants
 from compute.put import upload_session
+from compute.result_contents import ALL
 from compute.upload import NotSent, Sent, Upload
 from compute.uploading import Uploading
 from shared.errors import NotReady
@@ -140,11 +142,13 @@ def result(tmp_path: Path) -> Path:
 
 
 class Bench:
-    def __init__(self, result: Path, uploading: Uploading, orchestrator: Orchestrator) -> None:
+    def __init__(self, result: Path, uploading: Uploading, orchestrator: Orchestrator, **more: Any) -> None:
         self.orchestrator = orchestrator
         self.grants = Grants(EXECUTION, orchestrator.ask, orchestrator.grant())
         self.told: list[str] = []
-        self.upload = Upload(EXECUTION, result, result.parent, self.grants, uploading, on_waiting=self.told.append)
+        self.upload = Upload(
+            EXECUTION, result, result.parent, self.grants, uploading, on_waiting=self.told.append, **more
+        )
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -162,10 +166,12 @@ def no_signature_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert [record for record in caplog.get_records("call") if SIGNATURE in record.getMessage()] == []
 
 
-async def attempt(result: Path, uploading: Uploading, *answers: Answer) -> tuple[PlayedS3, Bench, Sent | NotSent]:
+async def attempt(
+    result: Path, uploading: Uploading, *answers: Answer, **more: Any
+) -> tuple[PlayedS3, Bench, Sent | NotSent]:
     s3 = PlayedS3(*answers)
     async with serving(s3) as base:
-        bench = Bench(result, uploading, Orchestrator(base))
+        bench = Bench(result, uploading, Orchestrator(base), **more)
         return s3, bench, await bench.run()
 
 
@@ -346,6 +352,46 @@ async def test_a_result_that_cannot_be_read_is_told(tmp_path: Path, uploading: U
     end = await bench.run()
     assert isinstance(end, NotSent)
     assert end.reason is FailureReason.RESULT_UNREADABLE
+
+
+class TestOnUnreadable:
+    async def test_a_result_that_is_not_whole_is_not_sent_where_the_job_says_so(
+        self, result: Path, uploading: Uploading, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (result / "1").mkdir()
+        (result / "1" / "2").mkdir()
+        monkeypatch.setattr(tar_stream, "MAX_DEPTH", 2)
+        s3, _, end = await attempt(result, uploading, must_be_whole=True)
+        assert isinstance(end, NotSent)
+        assert end.reason is FailureReason.RESULT_NOT_WHOLE
+        assert end.detail.startswith("1 entries of the result could not be archived as the task wrote them")
+        assert "'1/2' was archived without its content" in end.detail
+        assert s3.requests == []
+
+    async def test_what_was_lost_before_it_was_packed_counts_too(self, result: Path, uploading: Uploading) -> None:
+        s3, _, end = await attempt(result, uploading, must_be_whole=True, lacking=1)
+        assert isinstance(end, NotSent)
+        assert end.reason is FailureReason.RESULT_NOT_WHOLE
+        assert s3.requests == []
+
+    async def test_a_small_one_that_is_packed_already_is_not_sent_either(
+        self, result: Path, uploading: Uploading
+    ) -> None:
+        (result / "small").mkdir()
+        packed = uploading.small.pack(result / "small", ALL)
+        s3, _, end = await attempt(result, uploading, must_be_whole=True, lacking=1, packed=packed)
+        assert packed is not None
+        assert isinstance(end, NotSent)
+        assert end.reason is FailureReason.RESULT_NOT_WHOLE
+        assert s3.requests == []
+
+    async def test_otherwise_it_is_sent_with_the_number(self, result: Path, uploading: Uploading) -> None:
+        _, _, end = await attempt(result, uploading, lacking=1)
+        assert isinstance(end, Sent)
+
+    async def test_a_whole_one_is_sent(self, result: Path, uploading: Uploading) -> None:
+        _, _, end = await attempt(result, uploading, must_be_whole=True)
+        assert isinstance(end, Sent)
 
 
 async def test_a_cancelled_upload_leaves_no_connection(result: Path, uploading: Uploading) -> None:

@@ -154,6 +154,13 @@ class TestTask:
             "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."
         ]
 
+    @pytest.mark.parametrize("text", ["fail", "Fail", " WARN ", ""])
+    def test_what_becomes_of_a_result_that_is_not_whole_is_a_word_in_any_case(self, text: str) -> None:
+        assert in_task(on_unreadable=text) == []
+
+    def test_what_becomes_of_a_result_that_is_not_whole_is_one_of_two(self) -> None:
+        assert in_task(on_unreadable="ignore") == ["Tasks[0].OnUnreadable 'ignore' is neither warn nor fail."]
+
 
 class TestEnvironment:
     @pytest.mark.parametrize("name", ["", "1A", "A-B", "A=B", "Ä", "A B", "A\n"])

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -442,3 +443,27 @@ def test_reading_it_to_the_end_closes_every_file(tmp_path: Path) -> None:
     tar = tar_of(tmp_path)
     assert descriptors() == before
     assert stat.S_IMODE(members(tar)["1/2"].mode) == stat.S_IMODE((tmp_path / "1" / "2").stat().st_mode)
+
+
+def test_what_its_owner_has_closed_to_all_is_archived_with_its_mode(tmp_path: Path) -> None:
+    """In a process that may not pass over modes, as a node that is not run by root."""
+    root = tmp_path / "root"
+    (root / "folder" / "closed").mkdir(parents=True)
+    for path in (root / "file", root / "folder" / "file", root / "folder" / "closed" / "file"):
+        path.write_text("content")
+        path.chmod(0)
+    (root / "folder" / "closed").chmod(0)
+    program = (
+        "import sys; from compute.tar_stream import TarStream; stream = TarStream(sys.argv[1])\n"
+        "sys.stdout.buffer.write(b''.join(stream.blocks())); sys.exit(stream.left_out_count)"
+    )
+    rights = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    tar = subprocess.run([*rights, sys.executable, "-c", program, root], check=True, capture_output=True).stdout
+    assert content(tar, "folder/closed/file") == content(tar, "file") == b"content"
+    assert {name: member.mode for name, member in members(tar).items() if "file" in name or "closed" in name} == {
+        "file": 0,
+        "folder/file": 0,
+        "folder/closed": 0,
+        "folder/closed/file": 0,
+    }
+    assert [path.stat().st_mode & 0o777 for path in (root / "file", root / "folder" / "closed")] == [0, 0]
