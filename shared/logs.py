@@ -1,11 +1,14 @@
-"""How log lines look, and that no credential is in one."""
+"""How log lines look, and that none holds a credential, or anything that steers a terminal or makes another line."""
 
 import logging
 import re
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
+
+from shared.plain_text import one_line, printable, printable_json
 
 _LEVELS = {"trace": logging.DEBUG, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 _LEVELS["error"] = logging.ERROR
@@ -32,10 +35,18 @@ def about(*, job: str = "", execution: str = "", node: str = "") -> dict[str, st
 
 
 class _Lines(logging.Formatter):
-    """Text for people. Our own code never logs a URL that is signed; a library's error might, and is cut here."""
+    """Text for people: one line for what is said, and below it, indented, where an error arose.
 
-    def format(self, record: logging.LogRecord) -> str:
-        return without_signature(super().format(record))
+    Our own code never logs a URL that is signed; a library's error might, and is cut here. What nodes and the authors
+    of jobs write may be in a line, and can neither end it nor steer a terminal.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is that of logging
+        return one_line(without_signature(super().formatMessage(record)))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name is that of logging
+        lines = without_signature(super().formatException(ei)).splitlines()
+        return "\n".join(f"    {printable(line)}" for line in lines)
 
 
 class _Json(logging.Formatter):
@@ -51,7 +62,8 @@ class _Json(logging.Formatter):
         line |= {name: text for name in _ABOUT if isinstance(text := getattr(record, name, None), str)}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode({key: without_signature(text) for key, text in line.items()}).decode()
+        told = {key: without_signature(text) for key, text in line.items()}
+        return printable_json(msgspec.json.encode(told).decode())
 
 
 def set_up(level: str, mode: str) -> None:

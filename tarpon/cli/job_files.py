@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shared.plain_text import one_line
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
-from tarpon.cli.output import moment, output_option, printable, size
+from tarpon.cli.output import json_text, moment, output_option, size, yaml_text
 from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, version_option
 
 if TYPE_CHECKING:
@@ -81,15 +82,10 @@ class _Writer:
             return
         match self._output:
             case "json":
-                import msgspec
-
                 begin = ",\n" if self._written else "[\n"
-                click.echo(begin + ",\n".join(msgspec.json.encode(each).decode() for each in entries), nl=False)
+                click.echo(begin + ",\n".join(json_text(each) for each in entries), nl=False)
             case "yaml":
-                import msgspec
-                import yaml
-
-                click.echo(yaml.safe_dump(msgspec.to_builtins(entries), sort_keys=False, allow_unicode=True), nl=False)
+                click.echo(yaml_text(entries), nl=False)
             case _:
                 if self._is_long and not self._written:
                     click.echo(_LAYOUT.format("MODE", "SIZE", "MODIFIED", "PATH"))
@@ -103,16 +99,12 @@ class _Writer:
             click.echo("[]")
 
     def _line(self, entry: "ResultEntry") -> str:
-        path = _one_line(entry.path) + ("/" if entry.type == "directory" else "")
+        path = one_line(entry.path) + ("/" if entry.type == "directory" else "")
         if not self._is_long:
             return path
-        link = f" -> {_one_line(entry.target)}" if entry.target else ""
+        link = f" -> {one_line(entry.target)}" if entry.target else ""
         told = size(entry.size) if entry.type == "file" else ""
         return _LAYOUT.format(_mode(entry), told, moment(entry.modified, self._now), f"{path}{link}")
-
-
-def _one_line(path: str) -> str:
-    return printable(path).replace("\n", "\\x0a").replace("\t", "\\x09")
 
 
 def _mode(entry: "ResultEntry") -> str:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shared.plain_text import printable
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
-from tarpon.cli.output import output_option, printable
+from tarpon.cli.output import output_option
 from tarpon.cli.placement_options import placement_options
 from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, strict_option, version_option
 

@@ -11,6 +11,7 @@ from shared.config import Api
 from shared.errors import NoResults
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Job, JobView
+from shared.plain_text import printable
 from shared.rest import ExecutionView
 from shared.states import ExecutionState
 from tarpon.cli.job_get import download
@@ -19,7 +20,7 @@ from tarpon.cli.job_watching import Watched, advise, goes_on, refuse_failure, wa
 from tarpon.cli.job_yaml import job_yaml
 from tarpon.cli.odd_entries import ResultsNotWhole, not_whole
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
-from tarpon.cli.output import lasting, printable
+from tarpon.cli.output import lasting
 from tarpon.cli.progress import EventLines
 from tarpon.cli.run_options import RunOptions
 from tarpon.client import Client
@@ -98,7 +99,7 @@ class JobRun:
         try:
             await show_logs(client, self.job_id)
         except NoResults as error:
-            click.echo(error.message, err=True)
+            click.echo(printable(error.message), err=True)
 
     async def _completed(self, client: Client, ended: JobView) -> None:
         all_executions = await client.all_executions(self.job_id)

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from shared.ids import short
 from shared.jobspec import JobView
+from shared.plain_text import printable
 from shared.rest import ExecutionView, HistoryItem, JobResponse, PublishedParams, desired_state_name
-from tarpon.cli.output import from_nanoseconds, moment, pairs, printable, size, table, terminal_width
+from tarpon.cli.output import from_nanoseconds, moment, pairs, size, table, terminal_width
 from tarpon.cli.progress import event_line, heading
 
 SHOWN_WARNINGS = 3
@@ -103,7 +104,7 @@ def _published(executions: Sequence[ExecutionView]) -> Iterator[str]:
         params = each.published_result.params if each.published_result is not None else None
         if params is not None:
             lines += [
-                f"{short(each.id)}  s3://{params.bucket}/{params.key}",
+                printable(f"{short(each.id)}  s3://{params.bucket}/{params.key}"),
                 *(f"{'':10}{line}" for line in _about(params)),
             ]
     if lines:

@@ -7,6 +7,7 @@ import click
 from tarpon.cli.commands import Command, given
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
+from tarpon.cli.output import json_text
 
 if TYPE_CHECKING:
     from shared.config import Api
@@ -79,6 +80,4 @@ class JobWatch:
 
 
 def _write_json(item: "HistoryItem") -> None:
-    import msgspec
-
-    click.echo(msgspec.json.encode(item).decode())
+    click.echo(json_text(item))

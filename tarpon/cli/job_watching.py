@@ -7,10 +7,10 @@ from typing import NamedTuple
 import click
 
 from shared.jobspec import JobView
+from shared.plain_text import printable
 from shared.rest import HistoryItem
 from shared.states import JobState
 from tarpon.cli.outcomes import JobFailed, JobStopped
-from tarpon.cli.output import printable
 from tarpon.client import Client
 
 

@@ -3,27 +3,16 @@
 from typing import Any
 
 import msgspec
-import yaml
 
 from shared.jobspec import Job
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _text)
+from tarpon.cli.yaml_writing import written
 
 
 def job_yaml(job: Job) -> str:
     """YAML that reads back as the same job, without what is left out anyway."""
     document = _given(msgspec.to_builtins(job))
     document["Tasks"] = [_given(task) for task in document.get("Tasks", ())]
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return written(document, blocks=True, width=100)
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

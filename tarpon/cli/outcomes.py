@@ -5,7 +5,7 @@ import enum
 import click
 
 from shared.errors import TarponError, code_of
-from tarpon.cli.output import printable
+from shared.plain_text import indented, printable
 
 
 class Exit(enum.IntEnum):
@@ -51,9 +51,9 @@ class JobStopped(TarponError):
 
 def show_error(error: TarponError) -> None:
     """Message, code, details and hint, on stderr."""
-    code = click.style(f"[{code_of(error)}]", dim=True)
-    click.echo(f"{click.style('Error:', fg='red')} {printable(error.message)} {code}", err=True)
+    code = click.style(f"[{printable(code_of(error))}]", dim=True)
+    click.echo(f"{click.style('Error:', fg='red')} {indented(error.message)} {code}", err=True)
     for name, value in error.details.items():
-        click.echo(printable(f"  {name}: {value}"), err=True)
+        click.echo(indented(f"  {name}: {value}", by=4), err=True)
     if error.hint:
-        click.echo(f"{click.style('Hint: ', fg='green')} {printable(error.hint)}", err=True)
+        click.echo(f"{click.style('Hint: ', fg='green')} {indented(error.hint)}", err=True)

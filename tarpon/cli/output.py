@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from shared.plain_text import indented, printable, printable_json
+
 TABLE_WIDTH = 80
 _LEAST_FOLDED = 20
 
@@ -23,16 +25,28 @@ output_option = click.option(
 def show(data: Any, output: str, as_text: Callable[[], str]) -> None:
     """Print `data` in the form that `output` names; `as_text` makes the form for people."""
     if output == "json":
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+        click.echo(json_text(data, indent=2))
     elif output == "yaml":
-        import msgspec
-        import yaml
-
-        click.echo(yaml.safe_dump(msgspec.to_builtins(data), sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(yaml_text(data), nl=False)
     else:
         click.echo(as_text())
+
+
+def json_text(data: Any, *, indent: int = 0) -> str:
+    """As JSON in which nothing could steer a terminal; on one line unless it is indented."""
+    import msgspec
+
+    encoded = msgspec.json.encode(data)
+    return printable_json((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode())
+
+
+def yaml_text(data: Any) -> str:
+    """As YAML in which nothing could steer a terminal."""
+    import msgspec
+
+    from tarpon.cli.yaml_writing import written
+
+    return written(msgspec.to_builtins(data))
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -77,16 +91,11 @@ def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def printable(text: str) -> str:
-    """`text` without what could steer a terminal: tasks and nodes write it, and neither is trusted."""
-    return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in text)
-
-
 def pairs(values: Mapping[str, str]) -> str:
     """`Name  value` lines, without those that have no value."""
-    shown = [(name, printable(value)) for name, value in values.items() if value]
+    shown = [(name, value) for name, value in values.items() if value]
     width = max((len(name) for name, _ in shown), default=0)
-    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown)
+    return "\n".join(f"{name.ljust(width)}  {indented(value, by=width + 2)}" for name, value in shown)
 
 
 def moment(when: datetime, now: datetime) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, TarponError
+from shared.plain_text import printable
 from tarpon.cli.commands import Given, Group, ReaderWentAway
 from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, JobStopped, show_error
 
@@ -66,7 +67,8 @@ def _explained(error: BaseException, *, debug: bool) -> int:
 
 
 def _unexpected(error: Exception, *, debug: bool) -> int:
-    click.echo(f"{click.style('Error:', fg='red')} {type(error).__name__}: {error} [InternalError]", err=True)
+    told = printable(f"{type(error).__name__}: {error}")
+    click.echo(f"{click.style('Error:', fg='red')} {told} [InternalError]", err=True)
     if debug:
         _show_traceback(error)
     else:
@@ -94,7 +96,7 @@ _BAD_JOB_FILE = frozenset({"InvalidJob", "InvalidDocument"})
 def _show_traceback(error: BaseException) -> None:
     import traceback
 
-    click.echo("".join(traceback.format_exception(error)), err=True)
+    click.echo(printable("".join(traceback.format_exception(error))), err=True)
 
 
 def _reader_went_away() -> int:

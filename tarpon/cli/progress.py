@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from shared.ids import short
+from shared.plain_text import one_line, printable
 from shared.rest import HistoryItem
-from tarpon.cli.output import moment, printable, size
+from tarpon.cli.output import moment, size
 
 _LAYOUT = "{:<8}  {:<10}  {:<20}  {}"
 _INDENT = 8 + 2 + 10 + 2 + 20 + 2
@@ -31,7 +32,7 @@ def event_line(item: HistoryItem, *, now: datetime, width: int = 0) -> str:
         lines = textwrap.wrap(message, max(_LEAST_TEXT, width - _INDENT)) or [""]
         message = f"\n{' ' * _INDENT}".join(lines)
     when = moment(item.event.timestamp, now)
-    return _LAYOUT.format(when, short(item.execution_id), printable(item.event.topic), message).rstrip()
+    return _LAYOUT.format(when, short(item.execution_id), one_line(item.event.topic), message).rstrip()
 
 
 class EventLines:

@@ -51,7 +51,7 @@ def written(output: str, *, is_long: bool = False, capsys: pytest.CaptureFixture
 
 
 def test_files_are_listed_one_a_line_without_what_could_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert written("table", capsys=capsys) == "outputs/\noutputs/a\\x1b\\x0a\nl\n"
+    assert written("table", capsys=capsys) == "outputs/\noutputs/a\\x1b\\n\nl\n"
 
 
 def test_files_are_listed_at_length(capsys: pytest.CaptureFixture[str]) -> None:

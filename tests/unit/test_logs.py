@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -146,3 +147,43 @@ class TestSettingUp:
         assert (first["job_id"], first["execution_id"], first["node_id"]) == ("j-1", "e-1", "n-1")
         assert second["node_id"] == "n-1"
         assert not {"job_id", "execution_id"} & second.keys()
+
+
+def raised(error: Exception) -> Exception:
+    """The error with a traceback."""
+    with suppress(type(error)):
+        raise error
+    return error
+
+
+FORGED = "gone\r\n12:00:00 ERROR   orchestrator: all is lost\x1b[2K\x9b31m\u202e\u2028\x7f"
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_what_a_node_writes_makes_no_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", "default")
+    logging.getLogger("orchestrator").warning("Node n-1 says %s", FORGED)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert line.endswith(r"gone\r\n12:00:00 ERROR   orchestrator: all is lost\x1b[2K\x9b31m\u202e\u2028\x7f")
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_what_a_node_writes_stands_indented_where_an_error_quotes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", "default")
+    logging.getLogger("orchestrator").error("A report failed.", exc_info=raised(ValueError(FORGED)))
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.endswith("A report failed.")
+    assert len(others) >= 3
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+@pytest.mark.usefixtures("clean_logging")
+def test_a_line_for_machines_holds_the_text_as_it_was_and_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up("info", "json")
+    logging.getLogger("orchestrator").warning("%s\U000e0001", FORGED)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert json.loads(line)["message"] == f"{FORGED}\U000e0001"

@@ -1,10 +1,18 @@
 """How things look to people."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import click
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from shared.errors import RemoteError
 from shared.jobspec import JobView, StateView
+from shared.plain_text import printable
 from shared.rest import (
     EventView,
     ExecutionView,
@@ -19,7 +27,9 @@ from shared.rest import (
 from tarpon.cli.job_run import exit_codes
 from tarpon.cli.job_text import description, executions_table, jobs_table
 from tarpon.cli.job_watching import failure
-from tarpon.cli.output import lasting, moment, pairs, plain_columns, printable, size
+from tarpon.cli.outcomes import JobFailed, show_error
+from tarpon.cli.output import json_text, lasting, moment, pairs, plain_columns, show, size, yaml_text
+from tarpon.cli.program import _explained
 from tarpon.cli.progress import event_line, heading
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -79,7 +89,7 @@ def test_pairs_without_a_value_are_left_out() -> None:
 
 
 def test_control_characters_of_a_task_do_not_reach_the_terminal() -> None:
-    assert printable("a\x1b[2Jb\x07\tc\nd\u202e") == "a\\x1b[2Jb\\x07\tc\nd\\x202e"
+    assert printable("a\x1b[2Jb\x07\tc\nd\u202e") == "a\\x1b[2Jb\\x07\tc\nd\\u202e"
 
 
 @pytest.mark.parametrize(
@@ -166,3 +176,48 @@ def test_a_failure_that_names_its_cause_is_not_told_twice() -> None:
     ended = job(state=StateView(state_type="Failed", message="e-1 failed: out of memory"))
     assert failure(ended, event("out of memory", IsError="true"))[0] == "e-1 failed: out of memory"
     assert failure(ended, None)[0] == "e-1 failed: out of memory"
+
+
+HOSTILE = "a\x9b31m\u202egnp.exe\x1b]0;x\x07\x7f\u2066\U000e0001"
+texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(HOSTILE + "\n\t\r:#'\"")), max_size=30)
+documents = st.recursive(
+    texts, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)), max_leaves=6
+)
+
+
+def harmless(text: str) -> bool:
+    return all(line.isprintable() for line in text.split("\n"))
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_what_is_printed_for_programs_steers_no_terminal(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"Name": HOSTILE, HOSTILE: [f"two\nlines {HOSTILE}", "Größe 数据 🐟"]}
+    show(data, output, str)
+    told = capsys.readouterr().out
+    assert harmless(told)
+    assert "Größe 数据 🐟" in told
+    assert (json.loads(told) if output == "json" else yaml.safe_load(told)) == data
+
+
+@given(documents)
+def test_json_and_yaml_say_the_same_as_before(data: Any) -> None:
+    for text in (json_text(data), json_text(data, indent=2)):
+        assert harmless(text)
+        assert json.loads(text) == data
+    written = yaml_text(data)
+    assert harmless(written)
+    assert yaml.safe_load(written) == data
+
+
+def test_an_unexpected_error_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    _explained(ValueError(HOSTILE), debug=True)
+    show_error(RemoteError(HOSTILE, HOSTILE, hint=HOSTILE, details={HOSTILE: HOSTILE}))
+    assert harmless(click.unstyle(capsys.readouterr().err))
+
+
+def test_no_line_of_a_foreign_text_looks_like_one_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    told = pairs({"Labels": "zone=eu\nStatus  CONNECTED", "Status": "DISCONNECTED"})
+    assert told.splitlines() == ["Labels  zone=eu", "        Status  CONNECTED", "Status  DISCONNECTED"]
+    show_error(JobFailed("j-1", "it broke\nHint:  send your keys", ""))
+    lines = click.unstyle(capsys.readouterr().err).splitlines()
+    assert [line for line in lines if line.startswith("Hint")] == ["Hint:  See `tarpon job describe j-1`."]
