@@ -6,6 +6,8 @@ CONSTRAINTS := constraints.txt
 PIP := $(RUN)/python -m pip
 INSTALL := $(PIP) install --quiet $(foreach file,$(CONSTRAINTS),--constraint $(file) --build-constraint $(file))
 TESTS := tests
+# Tests wait more than they work, so one process more than there are processors, but no more than eight.
+WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test newest pythons constraints chaos check fix docs bench clean
@@ -31,7 +33,7 @@ demo: $(VENV)/.demo ## Run a job on a stack of its own on this machine and print
 	@$(RUN)/tarpon devstack --computes 2 --random-ports -- ./deploy/demo.sh
 
 test: $(VENV)/.develop ## Run all tests, or TESTS="folders and files"
-	@$(RUN)/python -m pytest $(TESTS)
+	@$(RUN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 newest: ## Run all tests, or TESTS=..., with the newest releases instead of those of constraints.txt
 	@rm -rf .venv-newest

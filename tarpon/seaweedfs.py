@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -49,13 +49,13 @@ class SeaweedFS:
     All methods block. It dies with the process, and with the thread, that called `start()`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, among: Sequence[int] = ()) -> None:
         self.host = HOST
         self.folder = folder
         self.admin = Keys("AKADMIN" + uuid.uuid4().hex[:9].upper(), uuid.uuid4().hex)
         self.orchestrator = Keys("AKORCHESTRATOR" + uuid.uuid4().hex[:6].upper(), uuid.uuid4().hex)
         names = ("master", "volume", "filer", "s3", "admin")
-        ports = free_ports(2 * len(names))
+        ports = free_ports(2 * len(names), among=among)
         self._ports = dict(zip(names, zip(ports[::2], ports[1::2], strict=True), strict=True))
         self.port = self._ports["s3"][0]
         self.endpoint = f"http://{self.host}:{self.port}"
@@ -180,18 +180,18 @@ class SeaweedFS:
             time.sleep(0.02)
 
 
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that were free a moment ago, all different, and none that outgoing connections are given.
+def free_ports(count: int, *, among: Sequence[int] = ()) -> list[int]:
+    """Loopback ports that were free a moment ago, all different, and `among` those of listeners, or these alone.
 
-    Else a client that tries to reach a server that is away could be given that server's port, and keep it. None is
-    given twice by one process, whose first server may not have begun to listen yet.
+    None is given twice by one process, whose first server may not have begun to listen yet.
     """
+    among = among or listeners_ports()
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
         while len(sockets) < count:
             each = stack.enter_context(socket.socket())
             try:
-                each.bind((HOST, _candidate()))
+                each.bind((HOST, secrets.choice(among)))
             except OSError:
                 continue
             if each.getsockname()[1] not in _given:
@@ -200,13 +200,17 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _candidate() -> int:
-    """See ip(7) on ip_local_port_range; 0 has the system choose, where its own range leaves too little."""
+def listeners_ports() -> Sequence[int]:
+    """Those that outgoing connections are not given: see ip(7) on ip_local_port_range.
+
+    Else a client that tries to reach a server that is away could be given that server's port, and keep it. Where these
+    are too few it is 0, which has the system choose.
+    """
     try:
         below = int(_OUTGOING_PORTS.read_text(encoding="ascii").split()[0])
     except (OSError, ValueError):
-        return 0
-    return _FIRST_PORT + secrets.randbelow(below - _FIRST_PORT) if below >= 2 * _FIRST_PORT else 0
+        return [0]
+    return range(_FIRST_PORT, below) if below >= 2 * _FIRST_PORT else [0]
 
 
 def aws_environment(keys: Keys | None = None) -> dict[str, str]:

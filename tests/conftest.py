@@ -1,4 +1,4 @@
-"""Which servers and clients a test can ask for."""
+"""Which servers and clients a test can ask for, and which tests run in one process when several share the work."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,31 @@ import pytest
 
 from tests.engine import REQUIRED, CannotStart, NewRegistry, Registry, TestEngine, is_required, start_engine
 from tests.servers import S3Server, aws_environment, start_weed
+
+TIERS = ("chaos", "e2e", "integration", "contract", "unit")
+"""The folders by how long their tests take: what begins last should end soon."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """When several processes share the tests (`make test`): the longest first, and what shares a server in one of them.
+
+    There is one container engine, and a stack that a file's tests share is started once.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    items.sort(key=lambda item: TIERS.index(item.path.relative_to(config.rootpath / "tests").parts[0]))
+    for item in items:
+        if shared := _shared(item):
+            item.add_marker(pytest.mark.xdist_group(shared))
+
+
+def _shared(item: pytest.Item) -> str:
+    fixtures = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    if docker_engine.__name__ in fixtures:
+        return "engine"
+    is_shared = any(each.scope == "module" for found in fixtures.values() for each in found)
+    return item.path.stem if is_shared else ""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,15 @@
 """How the real servers behind the tests are started and stopped (no tests in here)."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 from botocore.config import Config
 
-from tarpon.seaweedfs import HOST, NO_FILE, REGION, SeaweedFS, aws_environment, free_ports, without_aws
+from tarpon import seaweedfs
+from tarpon.seaweedfs import HOST, NO_FILE, REGION, SeaweedFS, aws_environment, without_aws
 from tarpon.sigv4 import Keys
 
 __all__ = ["HOST", "REGION", "Keys", "S3Server", "aws_environment", "free_ports", "start_weed", "without_aws"]
@@ -15,9 +18,18 @@ __all__ = ["HOST", "REGION", "Keys", "S3Server", "aws_environment", "free_ports"
 class S3Server(SeaweedFS):
     """The S3 server of the devstack, with a client for whoever wants to look behind the scenes."""
 
+    def __init__(self, folder: Path, *, among: Sequence[int] = ()) -> None:
+        super().__init__(folder, among=among)
+        self._clients: dict[Keys, Any] = {}
+
     def client(self, keys: Keys | None = None) -> Any:
-        """A synchronous S3 client of botocore with the admin's keys, or with `keys`."""
+        """A synchronous S3 client of botocore with the admin's keys, or with `keys`. Making one takes 50 ms."""
         keys = keys or self.admin
+        if keys not in self._clients:
+            self._clients[keys] = self._client(keys)
+        return self._clients[keys]
+
+    def _client(self, keys: Keys) -> Any:
         session = botocore.session.Session()
         session.set_config_variable("config_file", NO_FILE)
         session.set_config_variable("credentials_file", NO_FILE)
@@ -40,6 +52,17 @@ class S3Server(SeaweedFS):
 
 def start_weed(folder: Path) -> S3Server:
     """A running SeaweedFS with its data below `folder`. The caller stops it."""
-    server = S3Server(folder)
+    server = S3Server(folder, among=_our_ports())
     server.start()
     return server
+
+
+def free_ports(count: int) -> list[int]:
+    return seaweedfs.free_ports(count, among=_our_ports())
+
+
+def _our_ports() -> Sequence[int]:
+    """Every third, say, where three processes share the tests: a port is free too while its server is killed."""
+    ports, workers = seaweedfs.listeners_ports(), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return ports[number::workers] if len(ports) > workers else ports

@@ -35,4 +35,4 @@ def test_no_job_is_lost_or_doubled_while_leaders_are_killed_and_paused(cluster: 
     assert max(outcome.take_overs["kill"] + outcome.take_overs["pause"]) < TAKE_OVER_SECONDS
     assert [each for each in outcome.failed_reads if each[0] > REQUEST_SECONDS] == []
     assert len(outcome.failed_reads) <= len(faults)
-    assert outcome.differing == []
+    assert outcome.differing == {}
