@@ -1,6 +1,5 @@
 """A node played by a test: it speaks the protocol over a real connection, and does what the test says (no tests)."""
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from shared.messages import (
     Report,
 )
 from shared.transport import Connection, Received, connect
+from tests.waiting import answered
 
 SECONDS = 10.0
 
@@ -62,12 +62,16 @@ class PlayedNode:
 
     async def ask(self, request: NodeRequest) -> NodeRequestAnswer:
         """Ask again until an orchestrator leads, as a node does."""
-        async with asyncio.timeout(SECONDS):
-            while True:
-                try:
-                    return await self._ask(request)
-                except MessagingUnavailable:
-                    await asyncio.sleep(0.05)
+
+        async def ask() -> NodeRequestAnswer | None:
+            try:
+                return await self._ask(request)
+            except MessagingUnavailable:
+                return None
+
+        answer = await answered(ask, within=SECONDS, what="an orchestrator answers")
+        assert answer is not None
+        return answer
 
     async def _ask(self, request: NodeRequest) -> NodeRequestAnswer:
         subject = subjects.node_requests(self.id)

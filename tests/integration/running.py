@@ -19,6 +19,7 @@ from shared.config_loading import load
 from shared.signed_url import SignedUrl
 from tests.integration.played_node import PlayedNode, played_node
 from tests.servers import HOST, REGION, S3Server, free_ports
+from tests.waiting import answered
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +66,14 @@ class Running:
         return str(answer["JobID"])
 
     async def wait_state(self, job: str, state: str) -> dict[str, Any]:
-        async with asyncio.timeout(20):
-            while True:
-                found: dict[str, Any] = await self.api(f"/jobs/{job}?include=executions,history")
-                if found["Job"]["State"]["StateType"] == state:
-                    return found
-                await asyncio.sleep(0.02)
+        async def describe() -> dict[str, Any]:
+            found: dict[str, Any] = await self.api(f"/jobs/{job}?include=executions,history")
+            return found
+
+        def is_so(found: dict[str, Any]) -> bool:
+            return bool(found["Job"]["State"]["StateType"] == state)
+
+        return await answered(describe, is_so, within=20, what=f"the job is {state}")
 
     def node(self, name: str, *, seed: str = "") -> AbstractAsyncContextManager[PlayedNode]:
         return played_node(name, server=self.server, secret=self.secret, seed=seed)
@@ -105,9 +108,9 @@ async def running_orchestrator(
 
 async def _wait_publisher(running: Running) -> None:
     url = f"http://{HOST}:{running.config.api.port}/api/v1/agent/node"
-    async with asyncio.timeout(20):
-        while True:
-            async with running.http.get(url) as answer:
-                if json.loads(await answer.read())["Publishers"]["S3Managed"]["Ready"]:
-                    return
-            await asyncio.sleep(0.02)
+
+    async def is_ready() -> bool:
+        async with running.http.get(url) as answer:
+            return bool(json.loads(await answer.read())["Publishers"]["S3Managed"]["Ready"])
+
+    await answered(is_ready, within=20, what="the publisher is ready")

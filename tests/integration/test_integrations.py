@@ -1,6 +1,5 @@
 """The NATS API as a program with nats-py alone uses it, against a whole orchestrator."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from nats.aio.client import Client
 from orchestrator.secrets import integration_password
 from shared.messages import ExecutionStarted, RunOutput, TaskEnded
 from shared.secret import Secret
-from tests.waiting import eventually
+from tests.waiting import answered, eventually
 
 NOOP = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
 
@@ -37,14 +36,15 @@ async def program(running: Any, name: str = "billing", *, password: str = "") ->
 
 async def ask(client: Client, what: str, body: Any = None, *, name: str = "billing") -> Any:
     """Ask again until the orchestrator offers the service."""
-    for _ in range(100):
+
+    async def request() -> bytes:
         try:
             answer = await client.request(f"tarpon.v1.api.{name}.{what}", json.dumps(body or {}).encode(), timeout=10)
         except nats.errors.NoRespondersError:
-            await asyncio.sleep(0.05)
-        else:
-            return json.loads(answer.data)
-    raise AssertionError("the NATS API is not offered")
+            return b""
+        return answer.data
+
+    return json.loads(await answered(request, what="the NATS API is offered"))
 
 
 async def test_a_program_submits_a_job_and_hears_of_each_step_until_its_end(running: Any) -> None:

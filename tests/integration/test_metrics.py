@@ -1,6 +1,5 @@
 """What a whole orchestrator counts of what its nodes report, over real NATS and real S3."""
 
-import asyncio
 import hashlib
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.ids import ExecutionId
 from shared.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from tests.integration.running import Running
-from tests.waiting import POLL_SECONDS
+from tests.waiting import answered
 
 BODY = b"looked at by size and digest alone"
 
@@ -25,12 +24,7 @@ async def scraped(running: Running) -> dict[str, float]:
 
 async def scraped_when(running: Running, name: str, value: float) -> dict[str, float]:
     """What is told as soon as the metric has this value."""
-    async with asyncio.timeout(10):
-        while True:
-            found = await scraped(running)
-            if found[name] == value:
-                return found
-            await asyncio.sleep(POLL_SECONDS)
+    return await answered(lambda: scraped(running), lambda found: found[name] == value, what=f"{name} is {value}")
 
 
 async def test_a_result_is_counted_once_however_often_it_is_reported(running: Running) -> None:

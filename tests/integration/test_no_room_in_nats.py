@@ -1,6 +1,5 @@
 """What an orchestrator says whose NATS server has no room for what it keeps."""
 
-import asyncio
 import logging
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +21,7 @@ from shared.transport import connect, refusal
 from tests.integration.running import Answer, ask
 from tests.nats_bus import new_user_seed, public_key
 from tests.servers import HOST, free_ports
+from tests.waiting import answered
 
 
 def configured(folder: Path) -> Config:
@@ -60,12 +60,10 @@ async def refusals(config: Config, count: int) -> None:
     """Wait until the server has refused so many requests of the orchestrator."""
     seed = load_secrets(secret_sources(config)).orchestrator_seed.reveal()
     servers = config.orchestrator.nats.servers
-    async with asyncio.timeout(20), connect(servers, name="test", nkey_seed=seed) as connection:
+    async with connect(servers, name="test", nkey_seed=seed) as connection:
         await connection.wait_connected()
-        while True:
-            if (await connection.client.jetstream().account_info()).api.errors >= count:
-                return
-            await asyncio.sleep(0.01)
+        ask = connection.client.jetstream().account_info
+        await answered(ask, lambda info: info.api.errors >= count, within=20, what="requests are refused")
 
 
 async def ready(http: aiohttp.ClientSession, config: Config) -> Answer:

@@ -12,7 +12,7 @@ from shared.messages import ExecutionStarted, Reconciliation
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.servers import S3Server
-from tests.waiting import eventually
+from tests.waiting import answered, eventually
 
 TASK = {"Name": "main", "Engine": {"Type": "noop"}}
 
@@ -28,13 +28,8 @@ async def known(running: Running) -> dict[str, Any]:
 
 async def deleted(running: Running, node: str) -> None:
     """Delete it as soon as that is possible."""
-    async with asyncio.timeout(10):
-        while True:
-            answer = await delete(running, node)
-            if answer.status == 200:
-                return
-            assert answer.status == 409
-            await asyncio.sleep(0.02)
+    answer = await answered(lambda: delete(running, node), lambda answer: answer.status != 409, what="it may go")
+    assert answer.status == 200
 
 
 async def leave(node: PlayedNode) -> None:

@@ -1,6 +1,5 @@
 """Jobs that are forgotten, by a whole orchestrator over real NATS and S3: on demand, by age, by number."""
 
-import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +21,7 @@ from shared.transport import connect
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.servers import S3Server
-from tests.waiting import eventually
+from tests.waiting import answered, eventually
 
 BODY = b"not an archive, but the orchestrator looks at size and digest alone"
 JOBS = "/api/v1/orchestrator/jobs"
@@ -105,12 +104,9 @@ async def until_allowed(running: Running, job: str, refusal: str = "DeletionRefu
 
 async def until(running: Running, path: str, method: str, is_so: Callable[[str], bool]) -> Answer:
     """The first answer whose code is as it should be."""
-    async with asyncio.timeout(15):
-        while True:
-            answer = await running.ask(path, method)
-            if is_so(answer.json.get("Code", "")):
-                return answer
-            await asyncio.sleep(0.05)
+    return await answered(
+        lambda: running.ask(path, method), lambda answer: is_so(answer.json.get("Code", "")), within=15
+    )
 
 
 class TestDeletedJobs:

@@ -36,7 +36,7 @@ from shared.messages import (
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running
 from tests.servers import S3Server
-from tests.waiting import eventually
+from tests.waiting import answered, eventually
 
 PART_BYTES = 5 << 20
 ENDED = TaskEnded(output=RunOutput(), run_seconds=0.1)
@@ -215,12 +215,10 @@ async def test_the_report_of_the_end_is_not_undone_by_the_beginning_of_an_upload
 
 
 async def _eventually_told(running: Running, job: str, topic: str, message: str) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            items = (await running.api(f"/jobs/{job}/history"))["Items"]
-            if (topic, message) in [(item["Event"]["Topic"], item["Event"]["Message"]) for item in items]:
-                return
-            await asyncio.sleep(0.02)
+    def is_told(history: Any) -> bool:
+        return (topic, message) in [(item["Event"]["Topic"], item["Event"]["Message"]) for item in history["Items"]]
+
+    await answered(lambda: running.api(f"/jobs/{job}/history"), is_told, what=message)
 
 
 async def test_what_another_result_is_in_the_way_of_is_not_replaced(
