@@ -41,14 +41,16 @@ def test_nothing_is_lost_wrong_stuck_or_left_whatever_fails(tmp_path: Path) -> N
 @pytest.mark.timeout(200)
 def test_a_run_that_is_interrupted_leaves_no_process(tmp_path: Path) -> None:
     node_python()
-    with subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, text=True, cwd=ROOT) as run:
-        assert run.stderr is not None
-        while "jobs accepted" not in (line := run.stderr.readline()):
-            assert line, "it ended by itself"
+    with (tmp_path / "told").open("w") as told, subprocess.Popen(command(tmp_path), stderr=told, cwd=ROOT) as run:
+
+        def tasks_run() -> bool:
+            assert run.poll() is None, "it ended by itself"
+            return any(tmp_path.glob("*/effects"))
+
+        wait_until(tasks_run, within=120, what="tasks run")
         run.send_signal(signal.SIGTERM)
-        run.stderr.read()
         assert run.wait(60) == 128 + signal.SIGTERM
-    (folder,) = tmp_path.iterdir()
+    (folder,) = (each for each in tmp_path.iterdir() if each.is_dir())
     wait_until(lambda: not _processes_below(folder), within=20, what="all its processes have ended")
 
 

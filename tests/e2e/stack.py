@@ -277,7 +277,7 @@ def _is_secret_file(path: Path) -> bool:
 def _plain_environment() -> dict[str, str]:
     names = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
     environment = {name: os.environ[name] for name in names if name in os.environ}
-    return without_aws(environment) | {"PYTHONUNBUFFERED": "1"}
+    return without_aws(environment) | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error,ignore::DeprecationWarning:nats.micro.service"}
 
 
 def _flags(values: Mapping[str, str]) -> list[str]:

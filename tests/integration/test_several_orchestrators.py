@@ -102,9 +102,15 @@ class TestLease:
 
     async def test_one_that_must_not_decide_does_not_ask_for_the_lease(self, bus: Bus) -> None:
         lease = Lease(bus.connection, "o-1")
-        async with background(lease=lease.lead(_for_ever, may=lambda: False)):
-            await asyncio.sleep(lease_module.TRY_SECONDS * 2)
-            assert not lease.is_held
+        asked: list[bool] = []
+
+        def may() -> bool:
+            asked.append(lease.is_held)
+            return False
+
+        async with background(lease=lease.lead(_for_ever, may=may)):
+            await eventually(lambda: len(asked) == 3)
+            assert not any(asked)
 
 
 class TestStore:
