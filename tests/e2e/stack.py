@@ -24,6 +24,8 @@ from tests.servers import HOST, REGION, S3Server, free_ports, without_aws
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 POLL_SECONDS = 0.02
+WARNINGS = "error,ignore::DeprecationWarning:nats.micro.service"
+"""As in pyproject.toml, which is read by pytest alone."""
 TERMINAL = {"Completed", "Failed", "Stopped"}
 
 
@@ -277,7 +279,7 @@ def _is_secret_file(path: Path) -> bool:
 def _plain_environment() -> dict[str, str]:
     names = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
     environment = {name: os.environ[name] for name in names if name in os.environ}
-    return without_aws(environment) | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error,ignore::DeprecationWarning:nats.micro.service"}
+    return without_aws(environment) | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": WARNINGS}
 
 
 def _flags(values: Mapping[str, str]) -> list[str]:
