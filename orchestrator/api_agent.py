@@ -102,6 +102,7 @@ class AgentRoutes:
 
     async def get_readyz(self, request: web.Request) -> web.Response:
         self._store.check_ready()
+        self._store.check_whole()
         if not self._connected():
             raise MessagingUnavailable("There is no connection to NATS at present.", hint="It is made again by itself.")
         return await self.get_alive(request)

@@ -7,8 +7,9 @@ import msgspec
 from aiohttp import web
 
 from shared.decoding import decode
-from shared.errors import InvalidDocument, PayloadTooLarge
+from shared.errors import PayloadTooLarge
 from shared.job_rules import MAX_JOB_BYTES
+from shared.plain_data import parse_object
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -52,7 +53,7 @@ async def body_of(request: web.Request, type_: type[T], *, optional: bool = Fals
 
 
 def _decoded(body: bytes, type_: type[T]) -> tuple[T, tuple[str, ...]]:
-    data = _json(body)
+    data = parse_object(body, what="The request")
     if len(body) > MAX_DOCUMENT_BYTES and (size := len(msgspec.json.encode(data))) > MAX_DOCUMENT_BYTES:
         raise PayloadTooLarge("The job", size, MAX_JOB_BYTES)
     owned = _without_owned(data)
@@ -61,16 +62,6 @@ def _decoded(body: bytes, type_: type[T]) -> tuple[T, tuple[str, ...]]:
     if len(warnings) > MAX_WARNINGS:
         return found, (*warnings[:MAX_WARNINGS], f"There are {len(warnings) - MAX_WARNINGS} more of these.")
     return found, warnings
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    try:
-        data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidDocument(f"The request is not JSON: {str(error)[:200]}.") from None
-    if not isinstance(data, dict):
-        raise InvalidDocument("The request must be a JSON object.")
-    return data
 
 
 _OWNED = {

@@ -129,7 +129,7 @@ class Offers:
         payload = messages.encode(order)
         self._check()
         answer = await self._connection.request(subjects.node_orders(node), payload, timeout=ANSWER_SECONDS)
-        return messages.decode(messages.order_answers, answer)
+        return messages.decode_of_node(messages.order_answers, answer)
 
     def _is_open(self, record: ExecutionRecord) -> bool:
         current = self._model.execution(record.id)
@@ -170,7 +170,7 @@ class Offers:
             records, payload = _fitting(made)
             self._check()
             answer = await self._connection.request(subjects.node_orders(node), payload, timeout=ANSWER_SECONDS)
-            answers = messages.decode(messages.assignment_answers, answer).answers
+            answers = messages.decode_of_node(messages.assignment_answers, answer).answers
         except (MessagingUnavailable, StorageUnavailable, messages.UnknownMessage) as error:
             _log.info(
                 "%d executions are not with node %s yet: %s", len(waiting), node, error.message, extra=about(node=node)

@@ -20,7 +20,7 @@ async def take_heartbeats(connection: Connection, nodes: Nodes, on_unknown: Call
             if sender is None or nodes.is_rejected(sender):
                 continue
             try:
-                beat = messages.decode(messages.heartbeats, each.payload)
+                beat = messages.decode_of_node(messages.heartbeats, each.payload)
             except UnknownMessage:
                 continue
             if not nodes.on_heartbeat(sender, beat):

@@ -29,6 +29,7 @@ from shared import integration, rest, rest_nodes, subjects
 from shared.aio import heeding
 from shared.decoding import decode
 from shared.errors import InvalidDocument, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
+from shared.plain_data import parse_object
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.version import version_text
 
@@ -202,13 +203,7 @@ class Integrations:
 
 
 def _object(payload: bytes) -> dict[str, Any]:
-    try:
-        data = msgspec.json.decode(payload or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidDocument(f"The request is not JSON: {str(error)[:200]}.") from None
-    if not isinstance(data, dict):
-        raise InvalidDocument("The request must be a JSON object.")
-    return data
+    return parse_object(payload or b"{}", what="The request")
 
 
 def _read(payload: bytes, shape: type[R]) -> R:

@@ -14,7 +14,8 @@ import msgspec
 from orchestrator.job_progress import Progress, is_refused, progress
 from orchestrator.records import ExecutionRecord, JobRecord, Replaced
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
-from shared.jobspec import Job
+from shared.jobspec import Job, SpecConfig, Task
+from shared.plain_data import is_bounded
 from shared.states import JobState
 
 UNPACKED = 1024
@@ -43,10 +44,26 @@ _decoder = msgspec.msgpack.Decoder(Parts)
 
 
 def _packed(parts: Parts) -> bytes:
-    """Without the first specification where the job's record has it too."""
+    """Without the first specification where the job's record has it too. Nothing if a number has more than 64 bits."""
     first = parts.record.first if parts.record is not None else None
     specs = {number: spec for number, spec in parts.specs.items() if spec is not first}
-    return _encoder.encode(msgspec.structs.replace(parts, specs=specs))
+    try:
+        return _encoder.encode(msgspec.structs.replace(parts, specs=specs))
+    except (OverflowError, RecursionError, ValueError, TypeError):
+        return b""
+
+
+def _is_packable(parts: Parts) -> bool:
+    """Whether what may be anything is bounded: what is nested deeply can be packed, and perhaps not be unpacked."""
+    tasks = (task for spec in parts.specs.values() for task in spec.tasks)
+    return all(is_bounded(each.params) for task in tasks for each in _kinds(task))
+
+
+def _kinds(task: Task) -> Iterator[SpecConfig]:
+    yield task.engine
+    yield task.publisher
+    for each in task.input_sources:
+        yield each.source
 
 
 def _unpacked(packed: bytes) -> Parts:
@@ -226,11 +243,13 @@ class JobEntry:
             self._shelf.put(self)
 
     def pack(self) -> None:
-        """Unless something is to be done about it."""
+        """Unless something is to be done about it, or it holds what cannot be packed, as earlier versions took in."""
         self._is_shelved = False
-        if self._parts is not None and self._is_quiet():
-            self._packed = _packed(self._parts)
-            self._parts = None
+        if self._parts is None or not self._is_quiet():
+            return
+        packed = _packed(self._parts) if _is_packable(self._parts) else b""
+        if packed:
+            self._packed, self._parts = packed, None
 
     def rest(self) -> "JobEntry":
         """What of the job is stored still, once it is not to be seen any more: who holds this entry may read on."""

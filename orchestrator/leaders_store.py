@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from orchestrator.records import Record
 from orchestrator.store import Store
 from shared.transport import Connection
 
@@ -17,7 +16,7 @@ class LeadersStore(Store):
         self._check = check
         self.returned = store.returned
         self._removing = store._removing  # noqa: SLF001  # of its own kind, and it has the feed
-        self._writing = store._writing  # noqa: SLF001  # as above
+        self._intake = store._intake  # noqa: SLF001  # as above
 
     def check_may_write(self) -> None:
         self._check()
@@ -27,6 +26,3 @@ class LeadersStore(Store):
 
     def _has_returned(self, key: str, revision: int, stored_at: float) -> bool:
         return self._store._has_returned(key, revision, stored_at)  # noqa: SLF001  # it has the feed
-
-    def _heed_schema(self, key: str, record: Record) -> None:
-        self._store._heed_schema(key, record)  # noqa: SLF001  # of its own kind

@@ -75,7 +75,7 @@ class Logs:
                 try:
                     subject = subjects.node_orders(current.node_id)
                     answer = await self._connection.request(subject, messages.encode(order), timeout=ANSWER_SECONDS)
-                    return messages.decode(messages.output_answers, answer)
+                    return messages.decode_of_node(messages.output_answers, answer)
                 except (MessagingUnavailable, messages.UnknownMessage):
                     await asyncio.sleep(PAUSE_SECONDS)
 

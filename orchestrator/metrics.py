@@ -98,6 +98,11 @@ class Metrics:
                 ("kind",),
             ),
             Total(
+                "tarpon_records_not_taken",
+                "Stored records that could not be taken in, by a fault of Tarpon.",
+                plain(self._store.failures),
+            ),
+            Total(
                 "tarpon_returned_records",
                 "Records that were removed, that NATS has brought back, and that are removed again.",
                 plain(self._store.returned.total),

@@ -6,6 +6,7 @@ only once in that time. Meanwhile a leader would not see what others accept, and
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared.aio import finish, heeding
+
+_log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 """How often the server says something, if there is nothing else to say."""
@@ -86,6 +89,7 @@ class RecordFeed:
         self._delivered = 0
         self._heard_at = time.monotonic()
         self._broken = asyncio.Event()
+        self._failure = ""
 
     async def run(self) -> None:
         """Until cancelled. Raises FeedBroken, and what nats-py raises when the feed cannot begin."""
@@ -125,9 +129,18 @@ class RecordFeed:
                     await self._broken.wait()
             except TimeoutError:
                 continue
-        raise FeedBroken(f"A message of {self._stream} is missing.")
+        raise FeedBroken(self._failure or f"A message of {self._stream} is missing.")
 
     async def _on_message(self, message: Msg) -> None:
+        """Whatever fails ends the feed, which then is begun again: nats-py would go on, and tell nobody."""
+        try:
+            await self._deal_with(message)
+        except Exception as error:  # noqa: BLE001  # it is raised by `run`
+            _log.exception("What was heard of %s could not be dealt with.", self._stream)
+            self._failure = f"A message of {self._stream} could not be dealt with: {error!r}."
+            self._broken.set()
+
+    async def _deal_with(self, message: Msg) -> None:
         self._heard_at = time.monotonic()
         if message.headers is not None and message.headers.get(_STATUS) == _CONTROL:
             await self._on_control(message, message.headers)

@@ -181,7 +181,7 @@ class Reports:
     def _read(self, sender: NodeId, payload: bytes) -> list[Report]:
         """What is understood of a message; the rest is put aside."""
         try:
-            told = messages.decode(messages.reports, payload)
+            told = messages.decode_of_node(messages.reports, payload)
         except UnknownMessage as error:
             self._put_aside(sender, error.message)
             return []
@@ -190,7 +190,7 @@ class Reports:
         reports: list[Report] = []
         for each in told.reports:
             try:
-                reports.append(messages.decode(messages.report, each))
+                reports.append(messages.decode_of_node(messages.report, each))
             except UnknownMessage as error:
                 self._put_aside(sender, error.message)
         return reports

@@ -113,7 +113,7 @@ class Requests:
     async def _decide(self, sender: NodeId, payload: bytes) -> NodeRequestAnswer:
         if sender in self._model.rejected:
             return RequestRefused(code="NodeRejected", message=_told_to_rejected(sender, self._model.rejected[sender]))
-        request = messages.decode(messages.node_requests, payload)
+        request = messages.decode_of_node(messages.node_requests, payload)
         match request:
             case Registration():
                 if not self._budgets.admits_registration(sender):

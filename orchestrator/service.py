@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,8 @@ from shared.transport import Connection, connect
 _log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 2.0
+DEEPEST_STACK = 4000
+"""Jobs that earlier versions took in may be nested as deeply as Python allows by itself, and are told of below it."""
 
 
 async def run(config: Config, *, ready: Callable[[], None] | None = None) -> None:
@@ -45,6 +48,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
 
     Raises, before anything is started: AlreadyRunning, ConfigurationInvalid, PortTaken, ProgramMissing, SecretInvalid.
     """
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST_STACK))
     directory = config.data_dir / "orchestrator"
     await asyncio.to_thread(durable.make_folder, directory)
     async with AsyncExitStack() as stack:

@@ -20,7 +20,8 @@ from orchestrator.horizon import Horizon
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.record_feed import Place, RecordFeed
-from orchestrator.records import SCHEMA, Record, decode_record
+from orchestrator.record_intake import RecordIntake
+from orchestrator.records import Record, decode_record
 from orchestrator.removal_marks import (
     MARK_SECONDS,
     Removing,
@@ -63,15 +64,13 @@ class Store:
         self.model = model
         self.returned = ReturnedRecords()
         self.ready = asyncio.Event()
-        self.newer_schema = False
         self._problem: MessagingUnavailable | None = None
         """Why what is stored cannot be followed."""
         self._connection = connection
         self._replicas = replicas
         self._removing = Removing(connection, _STREAM, seconds=mark_seconds, timeout=WRITE_SECONDS)
         self._away_seconds = away_seconds(mark_seconds)
-        self._unread: set[str] = set()
-        """What is stored under these keys is not in the model, and is left alone."""
+        self._intake = RecordIntake(model)
         self._set_up_on = 0
         self._watched = 0
         self._followed_until = 0.0
@@ -80,8 +79,6 @@ class Store:
         self._awaited: dict[asyncio.Event, int] = {}
         self._looking = asyncio.Lock()
         self._asked = self._looked_for = self._last_stored = 0
-        self._writing: dict[str, tuple[bytes, Record]] = {}
-        """What is on its way, by key: the feed often tells of it before the answer comes, and it need not be read."""
 
     async def create(self, key: str, record: Record) -> None:
         """Store a new record. Raises RevisionConflict if the key is taken, MessagingUnavailable if unknown."""
@@ -115,7 +112,7 @@ class Store:
         numbers are given again; so its time has to tell the same.
         """
         was_followed = revision <= self.model.followed and stored_at <= self._followed_until
-        return was_followed and not self.model.revision_of(key) and key not in self._unread
+        return was_followed and not self.model.revision_of(key) and not self._intake.is_unread(key)
 
     async def update(self, key: str, record: Record, *, revision: int | None = None) -> None:
         """Replace the record that the model holds. Raises RevisionConflict if it has changed meanwhile.
@@ -127,7 +124,7 @@ class Store:
     async def _write(self, key: str, record: Record, revision: int) -> None:
         payload = _encoder.encode(record)
         self.check_may_write()
-        self._writing[key] = payload, record
+        self._intake.writing[key] = payload, record
         try:
             stored = await self._connection.publish_durably(
                 f"{_PREFIX}{key}", payload, timeout=WRITE_SECONDS, after=revision
@@ -135,7 +132,7 @@ class Store:
         except MessagingUnavailable as error:
             raise type(error)(f"The record {key} could not be stored: {error.message}", hint=error.hint) from error
         finally:
-            self._writing.pop(key, None)
+            self._intake.writing.pop(key, None)
         self.model.apply(key, record, stored)
 
     async def delete(self, key: str) -> None:
@@ -184,8 +181,7 @@ class Store:
             return None
         record = decode_record(key, found.data or b"")
         if record is not None:
-            self._heed_schema(key, record)
-            self.model.apply(key, record, found.seq or 0)
+            self._intake.apply(key, record, found.seq or 0)
         return record
 
     async def _last(self, key: str) -> RawStreamMsg | None:
@@ -304,7 +300,8 @@ class Store:
             is_gone = self._is_mark(key, message, at)
             if found is not None and not is_gone:
                 found.add(key)
-            self._take(key, None if is_gone else message.data, sequence)
+            self._intake.take(key, None if is_gone else message.data, sequence)
+            self._reached(sequence)
             horizon.pass_over(key, sequence)
             if sequence >= target and not self.ready.is_set():  # others may write faster than it is ever all read
                 finish()
@@ -366,14 +363,6 @@ class Store:
             _log.info("The stored state is read: %r", self.model)
             self.ready.set()
 
-    def _take(self, key: str, payload: bytes | None, revision: int) -> None:
-        """`payload` is None where the record is gone."""
-        if payload is None:
-            self.model.forget(key, revision)
-        elif self.model.revision_of(key) < revision:  # what this orchestrator has written itself is known already
-            self._learn(key, payload, revision)
-        self._reached(revision)
-
     def _reached(self, revision: int) -> None:
         """Everything up to this revision is in the model."""
         self._watched = self.model.followed = max(self._watched, revision)
@@ -381,33 +370,19 @@ class Store:
             if revision >= sequence:
                 reached.set()
 
-    def _learn(self, key: str, payload: bytes, revision: int) -> None:
-        written, own = self._writing.get(key, (b"", None))
-        if own is not None and payload == written:
-            self.model.apply(key, own, revision)
-            return
-        try:
-            record = decode_record(key, payload)
-        except msgspec.DecodeError as error:
-            _log.error("The stored record %s cannot be read and is left alone: %s", key, error)
-            self._unread.add(key)
-            return
-        if record is None:
-            self._unread.add(key)
-            return
-        self._unread.discard(key)
-        self._heed_schema(key, record)
-        self.model.apply(key, record, revision)
-
-    def _heed_schema(self, key: str, record: Record) -> None:
-        if record.schema > SCHEMA and not self.newer_schema:
-            self.newer_schema = True
-            _log.error("A newer version of Tarpon has written %s. This one answers, but decides nothing any more.", key)
-
     @property
     def may_decide(self) -> bool:
         """Whether all is read, and nothing is of a newer program, of whose records this one would drop parts."""
-        return self.ready.is_set() and not self.newer_schema
+        return self.ready.is_set() and not self._intake.newer_schema
+
+    @property
+    def failures(self) -> int:
+        """How many records could not be taken in, though they could be read."""
+        return self._intake.failures
+
+    def check_whole(self) -> None:
+        """Raise RecordsNotTaken while the model lacks what is stored and can be read, by a fault of this program."""
+        self._intake.check()
 
     def check_ready(self) -> None:
         """Raise NotReady, or MessagingFull, until the model holds everything that was stored before."""

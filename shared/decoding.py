@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 
 import msgspec
 
+from shared import plain_data
 from shared.errors import InvalidDocument
 
 T = TypeVar("T")
@@ -49,7 +50,9 @@ def load_yaml(text: str, *, what: str) -> dict[str, Any]:
     """The mapping in `text`. Raise InvalidDocument, which names `what`; shared/yaml_documents.py has the rules."""
     from shared.yaml_documents import read_mapping  # most commands read no YAML
 
-    return read_mapping(text, what=what)
+    data = read_mapping(text, what=what)
+    plain_data.check(data, what=what)
+    return data
 
 
 def canonical(data: Any, type_: Any) -> tuple[Any, list[UnknownKey]]:

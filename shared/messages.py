@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from shared import plain_data
 from shared.capacity import Capacity
 from shared.errors import InvalidInput
 from shared.ids import ExecutionId, JobId, NodeId
@@ -36,6 +37,8 @@ MAX_HELD = 65_536
 """How many executions a registration may name."""
 MAX_UPLOAD_PARTS = 10_000
 """How many parts an upload may have (Amazon S3 user guide, "Multipart upload limits")."""
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 M = TypeVar("M")
 
@@ -314,21 +317,21 @@ class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
     the entries whose content is not in the archive as the task wrote it.
     """
 
-    size_bytes: int
+    size_bytes: Count
     md5: str
     sha256: str
-    entries: int
-    raw_bytes: int
+    entries: Count
+    raw_bytes: Count
     warnings: tuple[str, ...] = ()
-    warnings_count: int = 0
+    warnings_count: Count = 0
     publish_seconds: float = 0.0
-    retries: int = 0
-    renewals: int = 0
+    retries: Count = 0
+    renewals: Count = 0
     archive_seconds: float = 0.0
-    parts: int = 1
-    index_bytes: int = 0
+    parts: Count = 1
+    index_bytes: Count = 0
     index_sha256: str = ""
-    left_out_count: int = 0
+    left_out_count: Count = 0
 
 
 class ExecutionFailed(Fact, frozen=True, kw_only=True, tag="ExecutionFailed"):
@@ -379,10 +382,10 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
     """A node that is `leaving` takes nothing on any more. Of those `publishing`, some may be `waiting_for_s3`."""
 
     session: str
-    running: int = 0
-    queued: int = 0
-    publishing: int = 0
-    waiting_for_s3: int = 0
+    running: Count = 0
+    queued: Count = 0
+    publishing: Count = 0
+    waiting_for_s3: Count = 0
     leaving: bool = False
 
 
@@ -417,6 +420,17 @@ def decode(decoder: "msgspec.json.Decoder[M]", payload: bytes | msgspec.Raw) -> 
         raise UnknownMessage(
             f"{len(memoryview(payload))} bytes are not a message that is expected here: {_shape(error)}"
         ) from None
+
+
+def decode_of_node(decoder: "msgspec.json.Decoder[M]", payload: bytes | msgspec.Raw) -> M:
+    """As `decode`, of what a node says: also unless its numbers are of 64 bits, as all that is stored must be."""
+    message = decode(decoder, payload)
+    if not isinstance(message, Reports):  # each of them is read by itself
+        try:
+            plain_data.check_message(bytes(payload))
+        except InvalidInput as error:
+            raise UnknownMessage(error.message) from None
+    return message
 
 
 def _shape(error: Exception) -> Any:

@@ -297,7 +297,10 @@ class Connection:
 
         async def on_error(error: Exception) -> None:
             seen[:] = [error]
-            _log.debug("NATS: %r", error)
+            is_ours = not isinstance(error, nats.errors.Error | OSError | TimeoutError)  # of what takes a message in
+            _log.log(
+                logging.ERROR if is_ours else logging.DEBUG, "NATS: %r", error, exc_info=error if is_ours else None
+            )
             if isinstance(error, nats.errors.SlowConsumerError):
                 _log.warning("Messages on %s came faster than they were handled, and some are lost.", error.subject)
 

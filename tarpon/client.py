@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
+from shared import plain_data
 from shared.decoding import decode
 from shared.engine_params import unknown_told
 from shared.errors import InvalidDocument, OrchestratorUnreachable
@@ -304,6 +305,7 @@ def base_url(host: str, port: int) -> str:
 def _as_job(job: Job | Mapping[str, Any]) -> Job:
     if isinstance(job, Job):
         return job
+    plain_data.check(job, what="The job")
     read = decode(job, Job, what="The job", unknown="refuse")[0]
     unknown = [f"Tasks[0].{told}" for task in read.tasks[:1] for told in unknown_told(task.engine, "is not known")]
     if unknown:

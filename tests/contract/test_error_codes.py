@@ -78,6 +78,7 @@ RETRYABLE = {
     "ResultsIncomplete": False,
     "ResultsNotMerged": False,
     "ResultsNotWhole": False,
+    "RecordsNotTaken": True,
     "RevisionConflict": True,
     "S3ServerFailed": True,
     "SecretInvalid": False,

@@ -4,13 +4,14 @@ import msgspec
 import pytest
 
 from orchestrator import views
-from orchestrator.job_entry import JobEntry, Shelf
+from orchestrator.job_entry import UNPACKED, JobEntry, Shelf
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, JobRecord, SpecRecord
 from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, SpecConfig, Task
+from shared.messages import RunOutput
 from shared.states import DesiredState, ExecutionState, JobState
 
 ID = JobId("j-1")
@@ -116,3 +117,45 @@ def test_those_that_were_looked_at_last_stay_unpacked() -> None:
     assert [each.is_packed for each in entries] == [True, False, False]
     assert entries[0].spec == SPEC
     assert [each.is_packed for each in entries] == [False, True, False]
+
+
+def deep() -> dict[str, object]:
+    data: dict[str, object] = {}
+    for _ in range(900):
+        data = {"a": data}
+    return data
+
+
+@pytest.mark.parametrize("params", [{"n": 10**30}, {"n": -(10**30)}, deep()], ids=["large", "small", "deep"])
+def test_a_job_that_cannot_be_packed_stays_as_it_is(params: dict[str, object]) -> None:
+    """Earlier versions took such jobs in."""
+    spec = msgspec.structs.replace(SPEC, tasks=(Task(name="main", engine=SpecConfig(type="noop", params=params)),))
+    model = Model(max_attempts=3)
+    model.apply(subjects.job_record(ID), msgspec.structs.replace(JOB, first=spec), 1)
+    model.apply(subjects.execution_record(KEY), execution(ExecutionState.COMPLETED), 2)
+    entry = model.jobs[ID]
+    before = seen(model, entry)
+    entry.pack()
+    assert not entry.is_packed
+    assert seen(model, entry) == before
+
+
+def test_an_exit_code_beyond_any_bound_keeps_its_own_job_alone_from_being_packed() -> None:
+    model = Model(max_attempts=3)
+    output = RunOutput(exit_code=10**30)
+    for number in range(UNPACKED + 80):
+        job = JobId(f"j-{number}")
+        key = execution_key(job, 1, 0, 0)
+        model.apply(subjects.job_record(job), msgspec.structs.replace(JOB, id=job, name=job), 2 * number + 1)
+        record = msgspec.structs.replace(execution(ExecutionState.COMPLETED), id=new_execution_id(key), job_id=job)
+        odd = msgspec.structs.replace(record, output=output) if number < 40 else record
+        model.apply(subjects.execution_record(key), odd, 2 * number + 2)
+    assert len(model.jobs) == UNPACKED + 80
+    assert model.job_states[JobState.COMPLETED] == UNPACKED + 80
+    assert [model.jobs[JobId(f"j-{number}")].is_packed for number in (0, 39, 40, 79, 80)] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
