@@ -56,13 +56,18 @@ class Contents(Protocol):
 
 
 @asynccontextmanager
-async def opened(session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew) -> AsyncIterator[Contents]:
-    """The contents of the result; what had to be fetched for it is removed at the end. Raises as Download.into does."""
+async def opened(
+    session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew, with_xattrs: bool = False
+) -> AsyncIterator[Contents]:
+    """The contents of the result; what had to be fetched for it is removed at the end. Raises as Download.into does.
+
+    Extended attributes are in no index, so that for them the archive is fetched.
+    """
     archive = archive_of(session, params, renew=renew)
     # Closed at the end of the block; a temporary file has no name that could be left behind.
     spool: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
     try:
-        if params.index_url and params.index_size:
+        if params.index_url and params.index_size and not with_xattrs:
             index = index_of(session, params, renew=renew)
             await Download(index, sha256=params.index_sha256).into(_Spool(spool))
             yield _Indexed(spool, archive, params)

@@ -121,7 +121,8 @@ async def fetch_paths(
     nothing is taken. Raises NoSpaceForResult.
     """
     params = source.params
-    async with opened(source.session, params, renew=source.renew) as contents:
+    with_xattrs = source.rules.xattrs or source.rules.capabilities
+    async with opened(source.session, params, renew=source.renew, with_xattrs=with_xattrs) as contents:
         chosen = await _chosen(contents, selection)
         targets = await files_behind(contents, missing_targets(chosen.members))
         members = await in_thread(lambda: standing_alone(chosen.members, targets))

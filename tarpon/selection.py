@@ -182,6 +182,7 @@ def standing_alone(found: Sequence[Member], targets: Mapping[bytes, Member]) -> 
                 link_target=b"",
                 size_bytes=content.size_bytes,
                 content_at=content.content_at,
+                xattrs=content.xattrs,
             )
             instead[target] = member.name
             files[member.name] = made

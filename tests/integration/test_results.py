@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import json
+import os
 import random
 import sys
 import tarfile
@@ -24,6 +25,7 @@ from shared.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
 from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths
 from tarpon.download import made_in_thread
+from tarpon.placement_rules import PlacementRules
 from tarpon.result_files import list_files, read_file
 from tarpon.result_folders import ResultsInTheWay, ResultsNotMerged
 from tarpon.result_logs import stream_output
@@ -420,6 +422,24 @@ async def test_a_result_that_is_not_whole_is_told_and_strict_gives_its_own_exit_
         assert (await client.get(JOB)).left_out_count == 3
         fetched = await get_results(client, JOB, paths=["outputs/a"], output_dir=tmp_path)
     assert fetched.left_out_count == 3
+
+
+@pytest.mark.parametrize("paths", [(), ("notes/*",)], ids=["all", "paths"])
+async def test_attributes_come_with_all_of_a_result_and_with_a_part_of_it(
+    s3_server: S3Server, bucket: str, tmp_path: Path, paths: tuple[str, ...]
+) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name in ("notes/a", "notes/b"):
+            entry = tarfile.TarInfo(name)
+            entry.pax_headers = {"SCHILY.xattr.user.colour": name}
+            archive.addfile(entry)
+    result = Stored(s3_server, bucket, buffer.getvalue(), entries=2, raw_size=0)
+    async with offering(lambda: params([result])) as client:
+        rules = PlacementRules(xattrs=True)
+        fetched = await get_results(client, JOB, paths=paths, output_dir=tmp_path, rules=rules)
+    assert os.getxattr(tmp_path / "notes" / "b", "user.colour") == b"notes/b"
+    assert fetched.oddities.counts == {}
 
 
 async def test_archives_that_are_kept_can_neither_be_merged_nor_cut(parts: list[Stored], tmp_path: Path) -> None:
