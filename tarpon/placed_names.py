@@ -1,10 +1,11 @@
 """Under which name an entry of an archive is in the target, where that takes different bytes for the same name.
 
-Whether a target does, and for which names, is not guessed: it is asked for a new name, and where it has it already, its
-listing tells whether it has these very bytes.
+Whether a target does, and for which names, is not guessed: it is asked for a new name, and where it has that already,
+what was made so far tells whether it was made from these very bytes. The target's own listing cannot tell, because
+some file systems store names in another form than they were given.
 """
 
-import os
+from array import array
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,8 +13,8 @@ from tarpon.oddities import CannotHave, Odd
 
 T = TypeVar("T")
 
-MAX_LISTED = 50_000_000
-"""So many names are read of listings at most, whatever an archive does; after that no name counts as the same."""
+MAX_COMPARED = 100_000_000
+"""So many names are compared at most, whatever an archive does; after that no name counts as the same."""
 MAX_RENAMED = 100_000
 _TRIES = 1000
 
@@ -25,7 +26,9 @@ class PlacedNames:
         self.have_collided = False
         self._may_rename = may_rename
         self._renamed: dict[tuple[bytes, ...], bytes] = {}
-        self._listed = 0
+        self._made = array("q")
+        """Eight bytes for each entry: their hashes, which differ from process to process and cannot be aimed at."""
+        self._compared = 0
 
     def __repr__(self) -> str:
         return f"<PlacedNames {len(self._renamed)} renamed>"
@@ -33,16 +36,14 @@ class PlacedNames:
     def of(self, parts: tuple[bytes, ...]) -> bytes:
         return self._renamed.get(parts, parts[-1]) if self._renamed else parts[-1]
 
-    def is_listed(self, folder: int, name: bytes) -> bool:
-        """Whether the open directory has an entry of these very bytes."""
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                self._listed += 1
-                if self._listed > MAX_LISTED:
-                    return False
-                if os.fsencode(entry.name) == name:
-                    return True
-        return False
+    def note(self, parts: tuple[bytes, ...]) -> None:
+        """The entry was made."""
+        self._made.append(hash(parts))
+
+    def was_made(self, parts: tuple[bytes, ...]) -> bool:
+        """Whether an entry of these very bytes was made."""
+        self._compared += len(self._made)
+        return self._compared <= MAX_COMPARED and hash(parts) in self._made
 
     def renamed(self, parts: tuple[bytes, ...], make: Callable[[bytes], T]) -> T:
         """Make the entry under another name, if that is wanted. Raises CannotHave."""

@@ -149,7 +149,7 @@ class TargetFolder:
             raise
         if not stat.S_ISREG(status.st_mode):
             raise UnsafeArchive(f"{shown(parts)} is a hard link to {shown(target)}, which is not a file.")
-        if self._names.have_collided and not self._names.is_listed(source, name):
+        if self._names.have_collided and not self._names.was_made(target):
             raise left_out
         return status.st_size
 
@@ -200,7 +200,7 @@ class TargetFolder:
         return _open_folder(folder, self._names.of(parts), parts)
 
     def _make_directory(self, folder: int, parts: Parts, mode: int) -> None:
-        """Make a directory of this name, or take one that was there before under exactly this name."""
+        """Make a directory of this name; where the target was not empty, one may have been there before."""
 
         def make(name: bytes) -> None:
             os.mkdir(name, mode, dir_fd=folder)
@@ -209,24 +209,28 @@ class TargetFolder:
             try:
                 make(parts[-1])
             except FileExistsError:
-                if self._names.is_listed(folder, parts[-1]):
+                if not self._was_empty or self._names.was_made(parts):
                     os.close(_open_folder(folder, parts[-1], parts))
                     self._found.add(parts)
                     return
                 self._rename(parts, make)
         self._made[parts] = None
+        self._names.note(parts)
 
     def _create(self, folder: int, parts: Parts, make: Callable[[bytes], T]) -> T:
         """Make what is no directory; what the archive had under this very name before is replaced."""
         name = self._names.of(parts)
         with _naming(folder):
             try:
-                return make(name)
+                made = make(name)
             except FileExistsError:
-                if not self._names.is_listed(folder, name):
-                    return self._rename(parts, make)
-                self._make_way(folder, name, parts)
-                return make(name)
+                if self._was_empty and not self._names.was_made(parts):
+                    made = self._rename(parts, make)
+                else:
+                    self._make_way(folder, name, parts)
+                    made = make(name)
+        self._names.note(parts)
+        return made
 
     def _rename(self, parts: Parts, make: Callable[[bytes], T]) -> T:
         made = self._names.renamed(parts, make)
