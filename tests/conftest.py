@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import podman
 from tests.engine import REQUIRED, CannotStart, NewRegistry, Registry, TestEngine, is_required, start_engine
 from tests.servers import S3Server, aws_environment, start_weed
 
@@ -62,6 +63,19 @@ def docker_engine() -> Iterator[TestEngine]:
         if is_required():
             pytest.fail(f"{REQUIRED} is set, but there is no container engine: {error}")
         pytest.skip(f"no container engine: {error}")
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="session")
+def podman_engine() -> Iterator[podman.PodmanEngine]:
+    """A private Podman, under the same rule."""
+    try:
+        engine = podman.start_podman()
+    except CannotStart as error:
+        if podman.is_required():
+            pytest.fail(f"{podman.REQUIRED} is set, but there is no Podman: {error}")
+        pytest.skip(f"no Podman: {error}")
     yield engine
     engine.stop()
 

@@ -75,16 +75,26 @@ class TestEngine:
             *("--shutdown-timeout=2", f"--cgroup-parent=/{self.cgroup}", *flags),
         ]
         (self.folder / "none.json").write_text("{}")
-        self._process = self._run(*command)
+        self._begin(command)
+
+    def _begin(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Its service, until it answers."""
+        self._process = self._run(*command, environment=environment)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise CannotStart(f"dockerd does not start:\n{(self.folder / 'log').read_text()[-1500:]}")
+                raise CannotStart(f"{command[0]} does not start:\n{(self.folder / 'log').read_text()[-1500:]}")
             time.sleep(POLL_SECONDS)
 
-    def _run(self, *command: str) -> "subprocess.Popen[bytes]":
+    def _run(self, *command: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment} if environment else None,
+            )
 
     def restore(self) -> None:
         """Running as it was at first, whatever a test has done to it."""

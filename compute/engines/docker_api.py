@@ -5,8 +5,9 @@ This is the one module that knows aiodocker. Docker's engine and Podman's compat
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ MEASURE_SECONDS = 600.0
 READ_BYTES = 256 * 1024
 LOG_DRIVERS = ("local", "k8s-file", "json-file")
 """The first one that the engine has: `local` keeps bytes as they are, `k8s-file` is Podman's."""
-OOM = "oom"
 _NO_CONNECTION = 900
 """The status under which aiodocker tells that nobody listens."""
 
@@ -42,18 +42,18 @@ class EngineRefusal(Exception):
 
 
 class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is worth knowing about an engine. `live_restore`: whether containers outlive a restart of it."""
+    """What is worth knowing about an engine. `is_outlived`: whether containers go on while it is restarted."""
 
     version: str
     rootless: bool
-    live_restore: bool
+    is_outlived: bool
     log_driver: str
     cpus: int
 
     @classmethod
     def unknown(cls) -> "EngineFacts":
         """Of an engine that is away."""
-        return cls(version="", rootless=False, live_restore=False, log_driver=LOG_DRIVERS[0], cpus=1)
+        return cls(version="", rootless=False, is_outlived=False, log_driver=LOG_DRIVERS[0], cpus=1)
 
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +61,37 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     oom_killed: bool
     started_at: str
+    ended_at: str = ""
+    created_at: str = ""
 
     @property
     def is_running(self) -> bool:
-        return self.status in {"running", "paused", "restarting", "removing"}
+        return self.status in {"running", "paused", "restarting", "removing", "stopping"}
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in {"exited", "stopped", "dead"}
+
+    @property
+    def started_seconds(self) -> float:
+        return _seconds(self.started_at)
+
+    @property
+    def created_seconds(self) -> float:
+        return _seconds(self.created_at)
+
+    @property
+    def ended_seconds(self) -> float:
+        return _seconds(self.ended_at)
+
+
+class ContainerEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to a container, and when in nanoseconds. `signal` is its number, if the engine tells that."""
+
+    name: str
+    action: str
+    at: int
+    signal: str = ""
 
 
 class PullStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +127,8 @@ class DockerApi:
         return EngineFacts(
             version=str(info.get("ServerVersion", "")),
             rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
-            live_restore=bool(info.get("LiveRestoreEnabled")),
+            # Podman, which alone has this field, has no daemon: its containers never need its service.
+            is_outlived=bool(info.get("LiveRestoreEnabled")) or "Rootless" in info,
             log_driver=next((name for name in LOG_DRIVERS if name in drivers), LOG_DRIVERS[-1]),
             cpus=max(1, int(info.get("NCPU") or 1)),
         )
@@ -152,32 +180,47 @@ class DockerApi:
             response.release()
 
     @asynccontextmanager
-    async def kills(self, label: str, value: str) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:
-        """The names of the containers with `label` = `value` that are sent a signal from now on, and its number.
-
-        In the place of the number is OOM where the kernel kills a process of the container for its memory.
-        """
-        filters = {"type": ["container"], "event": ["kill", "oom"], "label": [f"{label}={value}"]}
+    async def events(
+        self, label: str, value: str, actions: Collection[str]
+    ) -> AsyncIterator[AsyncIterator[ContainerEvent]]:
+        """What happens to the containers with `label` = `value` from now on."""
+        filters = {"type": ["container"], "event": list(actions), "label": [f"{label}={value}"]}
         await self.answers()
         async with _answer():
             response = await self._open("GET", "events", {"filters": json.dumps(filters)})
         async with response:
-            yield _kills(response)
+            yield _events(response)
 
-    async def wait(self, name: str) -> int:
-        """The exit code, when there is one; the caller writes the deadline."""
+    async def history(self, name: str, *, since: float, until: float) -> list[ContainerEvent]:
+        """What the engine remembers of one container between two times of its clock: all of it, some, or nothing.
+
+        Docker waits for `until`; Podman gives what there is, but mostly nothing if `until` is past.
+        """
+        filters = json.dumps({"type": ["container"], "container": [name]})
+        query = {"filters": filters, "since": str(int(since)), "until": str(int(until) + 1), "stream": "false"}
+        async with _answer():
+            response = await self._open("GET", "events", query)
+            async with response:
+                return [event async for event in _events(response)]
+
+    async def wait(self, name: str) -> int | None:
+        """The exit code, when there is one; None where the engine could not see it. The caller writes the deadline."""
         with _translated():
             ended = await self._client.containers.container(name).wait()
-        return int(ended["StatusCode"])
+        # Podman tells an exit code of 0 beside the error where the container was removed meanwhile.
+        return None if ended.get("Error") else int(ended["StatusCode"])
 
     async def inspect(self, name: str) -> ContainerState:
         async with _answer():
-            state = (await self._client.containers.container(name).show())["State"]
+            found = await self._client.containers.container(name).show()
+        state = found["State"]
         return ContainerState(
             status=state["Status"],
             exit_code=int(state["ExitCode"]),
             oom_killed=bool(state.get("OOMKilled")),
             started_at=str(state.get("StartedAt") or ""),
+            ended_at=str(state.get("FinishedAt") or ""),
+            created_at=str(found.get("Created") or ""),
         )
 
     async def written_bytes(self, name: str) -> int:
@@ -187,11 +230,18 @@ class DockerApi:
                 shown = await self._client.containers.container(name).show(size="true")
         return int(shown.get("SizeRw") or 0)
 
-    async def stop(self, name: str, *, grace_seconds: float) -> None:
-        """Returns when the container has ended: asked first, killed after the grace."""
-        with _translated():
-            async with asyncio.timeout(grace_seconds + ANSWER_SECONDS):
-                await self._client.containers.container(name).stop(t=round(grace_seconds))
+    async def ask_to_stop(self, name: str) -> None:
+        """Send the signal that its image names, or TERM. Raises EngineRefusal, also where it has ended."""
+        async with _answer():
+            container = self._client.containers.container(name)
+            image = await self._client.images.inspect((await container.show())["Image"])
+            await container.kill(signal=(image.get("Config") or {}).get("StopSignal") or "SIGTERM")
+
+    async def kill(self, name: str) -> None:
+        """Returns when it has ended; the caller writes the deadline. Raises EngineRefusal, also where it has ended."""
+        async with _answer():
+            await self._client.containers.container(name).kill(signal="SIGKILL")
+        await self.wait(name)
 
     async def remove(self, name: str) -> None:
         """With its volumes, killed if it runs. Absent is fine."""
@@ -256,12 +306,25 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def _kills(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str]]:
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[ContainerEvent]:
     with _translated():
         async for line in response.content:
             event = json.loads(line)
             told = event["Actor"]["Attributes"]
-            yield told["name"], OOM if event.get("Action") == OOM else str(told.get("signal", ""))
+            yield ContainerEvent(
+                name=told["name"],
+                action=str(event.get("Action", "")),
+                at=int(event.get("timeNano") or 0),
+                signal=str(told.get("signal", "")),
+            )
+
+
+def _seconds(text: str) -> float:
+    """Since 1970; 0.0 where there is no such time."""
+    try:
+        return max(0.0, datetime.fromisoformat(text).timestamp())
+    except ValueError:
+        return 0.0
 
 
 def _pull_step(line: Mapping[str, Any]) -> PullStep:

@@ -25,7 +25,7 @@ from compute.engines.docker_ends import (
 from compute.engines.docker_handover import Handover, NotATar, is_closed
 from compute.engines.docker_images import Images
 from compute.engines.docker_output import Outputs
-from compute.engines.docker_signals import Signals
+from compute.engines.docker_signals import LATE_SECONDS, TOLD_SECONDS, Signals
 from compute.engines.docker_spec import (
     HOSTS,
     LOG_FILE_BYTES,
@@ -51,9 +51,13 @@ REMOVE_SECONDS = 90.0
 HANDOVER_SECONDS = 3600.0
 """For the files of other users, whatever their size."""
 RESTORED_MODE = 0o755
-OOM_SECONDS = 1.0
-_NO_COMMAND = {126, 127}
-_KILLED = 128 + 9
+KILL_SECONDS = 15.0
+SETTLED_SECONDS = 5.0
+_NOT_FOUND = 404
+_NO_COMMAND = {126, 127, 1}
+"""Of Docker's init process, and of Podman's."""
+_STOPPED = {128 + 9, 128 + 15}
+"""What a container ends with that was stopped; 143 is that of one that an earlier version of this node made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,7 @@ class ContainerRun:
         self._confinement = confinement
         self._limits = limits
         self._name = container_name(run.execution_id)
+        self._told = signals.told(self._name)
         self._outputs = Outputs(run.workspace.result, limits.output_limit_bytes)
         self._started = run.resumed
         self._was_away = False
@@ -154,7 +159,7 @@ class ContainerRun:
     async def _resume(self) -> RunEnd:
         _log.info("Execution %s goes on in its container %s.", self._run.execution_id, self._name)
         state = await self._found()
-        if state is None:
+        if state is None or not (state.is_running or state.has_ended):
             return LOST
         if not state.is_running and started_before_boot(state):
             return MACHINE_RESTARTED
@@ -168,30 +173,48 @@ class ContainerRun:
 
     async def _collect(self) -> RunEnd:
         """Wait for the end of a container that runs, or has ended."""
-        exit_code = await self._exit_code()
-        if exit_code is None:
+        state = await self._ended()
+        if state is None or not await self._ended_by_itself(state):
             return LOST
         if self._was_away or self._run.resumed:
             problem = await self._read_log()
             if problem:
                 return problem
-        return await self._judged(exit_code)
+        return await self._judged(state)
 
-    async def _exit_code(self) -> int | None:
-        """None if the container is gone, or has ended otherwise than by itself."""
+    async def _ended(self) -> ContainerState | None:
+        """How the container is when it has ended; None if it is gone, or somebody else has started it again."""
         while True:
             if self._was_away and not await self._outlived_engine():
                 return None
             try:
-                exit_code = await self._api.wait(self._name)
+                exit_code = await first_of(self._api.wait(self._name), self._told_of_end())
             except EngineAway:
                 self._was_away = True
+                continue
             except EngineRefusal as error:
-                if error.status != 404:
+                if error.status != _NOT_FOUND:
                     raise
                 return None
-            else:
-                return exit_code if self._ended_by_itself() else None
+            state = await self._settled(exit_code)
+            if state is None or state.has_ended:
+                return state if state is None or exit_code in {None, state.exit_code} else None
+            if exit_code is not None or self._told.has_died.is_set():
+                return None
+
+    async def _told_of_end(self) -> None:
+        """Podman goes on waiting for the end of a container that was restarted."""
+        await self._told.has_died.wait()
+
+    async def _settled(self, exit_code: int | None) -> ContainerState | None:
+        """How the container is after a wait for its end, as soon as the engine tells the same, or after a while."""
+        deadline = time.monotonic() + SETTLED_SECONDS
+        while True:
+            state = await self._found()
+            agrees = state is None or (state.has_ended and exit_code in {None, state.exit_code})
+            if agrees or time.monotonic() > deadline:
+                return state
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _outlived_engine(self) -> bool:
         """An engine that restarts ends its containers, unless it was told to restore them."""
@@ -199,12 +222,27 @@ class ContainerRun:
         if state is not None and state.is_running:
             await self._watched()
             return True
-        return state is not None and self._facts.live_restore
+        return state is not None and self._facts.is_outlived
 
-    def _ended_by_itself(self) -> bool:
+    async def _ended_by_itself(self, state: ContainerState) -> bool:
+        """Decided when the engine has told the end too, because what led to it is told before that or soon after."""
         if self._signals.epoch != self._epoch:
             self._was_away = True
-        return not self._signals.has_stopped(self._name) and (not self._was_away or self._facts.live_restore)
+        if self._was_away and not self._facts.is_outlived:
+            return False
+        if self._was_away or self._run.resumed:
+            until = max(state.ended_seconds + LATE_SECONDS, time.time() + 1.0)
+            self._signals.take(await self._api.history(self._name, since=state.created_seconds, until=until))
+            if state.exit_code in _STOPPED and not self._told.has_died.is_set():
+                return False  # the engine has forgotten how it ended
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TOLD_SECONDS):
+                    await self._told.has_died.wait()
+        # Whoever stops a container without a signal of their own kills it, because the specification says so.
+        if state.exit_code in _STOPPED and not state.oom_killed:
+            await self._told.explained(LATE_SECONDS)
+        return not self._told.was_stopped
 
     async def _found(self) -> ContainerState | None:
         """What the engine says of the container, as soon as it says anything. Raises EngineAway after a while."""
@@ -213,7 +251,7 @@ class ContainerRun:
             try:
                 return await self._api.inspect(self._name)
             except EngineRefusal as error:
-                if error.status != 404:
+                if error.status != _NOT_FOUND:
                     raise
                 return None
             except EngineAway:
@@ -234,35 +272,35 @@ class ContainerRun:
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 
-    async def _judged(self, exit_code: int) -> RunEnd:
-        if exit_code == 0:
+    async def _judged(self, state: ContainerState) -> RunEnd:
+        if state.exit_code == 0:
             return Exited(0)
-        if exit_code in _NO_COMMAND:
-            image = read_params(self._run.task.engine.params, DockerParams).image
-            problem = await asyncio.to_thread(not_started, self._run.workspace.result / STDERR, image)
+        if state.exit_code in _NO_COMMAND:
+            params = read_params(self._run.task.engine.params, DockerParams)
+            problem = await asyncio.to_thread(not_started, self._run.workspace.result / STDERR, params)
             if problem:
                 return problem
-        if await self._is_oom_killed(patiently=exit_code == _KILLED):
+        if self._told.ran_out_of_memory or (await self._api.inspect(self._name)).oom_killed:
             return out_of_memory(self._run.resources.memory and memory_limit(self._run.resources))
-        return Exited(exit_code)
-
-    async def _is_oom_killed(self, *, patiently: bool) -> bool:
-        """Where the memory is limited; a task that was killed may have run out of it before the engine knows."""
-        deadline = time.monotonic() + (OOM_SECONDS if patiently and self._run.resources.memory else 0.0)
-        while not (self._signals.ran_out_of_memory(self._name) or (await self._api.inspect(self._name)).oom_killed):
-            if time.monotonic() >= deadline:
-                return False
-            await asyncio.sleep(POLL_SECONDS)
-        return True
+        return Exited(state.exit_code)
 
     async def _stop(self) -> None:
         if self._started:
             try:
-                await self._api.stop(self._name, grace_seconds=self._limits.grace_seconds)
-            except (EngineAway, EngineRefusal) as error:
-                _log.debug("Container %s could not be asked to stop: %s", self._name, error)
+                await self._end_politely()
+            except (EngineAway, EngineRefusal, TimeoutError) as error:
+                _log.debug("Container %s has not ended when it was asked to: %s", self._name, error)
             await self._take_over(folders_only=True, within=REMOVE_SECONDS / 2)
         await self._remove()
+
+    async def _end_politely(self) -> None:
+        await self._api.ask_to_stop(self._name)
+        try:
+            async with asyncio.timeout(self._limits.grace_seconds):
+                await self._api.wait(self._name)
+        except TimeoutError:
+            async with asyncio.timeout(KILL_SECONDS):
+                await self._api.kill(self._name)
 
     async def _take_over(self, *, folders_only: bool, within: float = HANDOVER_SECONDS) -> None:
         """Have the engine give to the node what other users wrote; of what is not a result, what it needs to remove it.

@@ -1,17 +1,18 @@
 """How the ends that are no exit of the task are told, and how they are recognised."""
 
+import re
 import time
-from datetime import datetime
 from pathlib import Path
 
 from compute.engines.docker_api import ContainerState, EngineRefusal
 from compute.engines.engine import Broken
+from shared.engine_params import DockerParams
 from shared.states import FailureReason
 
 MAX_WORDS = 300
 """How many characters of the engine's words are told."""
-_INIT_FAILED = (b"[FATAL tini", b"catatonit: failed to exec")
-"""What the engine's init process writes when there is no such command in the image."""
+_INIT_FAILED = re.compile(rb"\[FATAL tini.*\] (.*)|ERROR \(catatonit:\d+\): failed to exec pid1: (.*)")
+"""What the init process of Docker, or of Podman, writes when there is no such command in the image."""
 
 # What the engine says, and nothing else, tells these apart.
 _REFUSALS = (
@@ -54,22 +55,19 @@ def refused(error: EngineRefusal) -> Broken:
     return Broken(FailureReason.NODE_ERROR, f"The node's container engine failed: {told}")
 
 
-def not_started(stderr: Path, image: str) -> Broken | None:
+def not_started(stderr: Path, params: DockerParams) -> Broken | None:
     """Whether the engine's init process found nothing to start; None if the task itself has ended. Blocks."""
     with stderr.open("rb") as file:
-        line = file.readline(500)
-    if not line.startswith(_INIT_FAILED):
+        found = _INIT_FAILED.match(file.readline(500))
+    if found is None:
         return None
-    message = line.decode(errors="replace").rpartition("] ")[2].strip()
+    message = (found[1] or found[2]).decode(errors="replace").strip()
+    command = f"The command {params.entrypoint[0][:200]!r}" if params.entrypoint else "The command"
     return Broken(
-        FailureReason.TASK_NOT_STARTED, f"The command could not be started in the image {image[:100]}: {message}"
+        FailureReason.TASK_NOT_STARTED, f"{command} could not be started in the image {params.image[:100]}: {message}"
     )
 
 
 def started_before_boot(state: ContainerState) -> bool:
-    """The engine writes nanoseconds, which Python does not read; whole seconds do."""
-    try:
-        started = datetime.fromisoformat(f"{state.started_at.partition('.')[0].rstrip('Z')}+00:00").timestamp()
-    except ValueError:
-        return False
-    return started < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - 1.0
+    started = state.started_seconds
+    return 0.0 < started < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - 1.0

@@ -5,9 +5,11 @@ its own. The end of the connection tells that the engine has ended.
 """
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterable
 
-from compute.engines.docker_api import OOM, DockerApi, EngineAway, EngineRefusal
+from compute.engines.docker_api import ContainerEvent, DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker_spec import NODE_LABEL
 from shared.ids import NodeId
 
@@ -15,8 +17,55 @@ _log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.5
 LISTEN_SECONDS = 5.0
+TOLD_SECONDS = 5.0
+"""So long after a container's end the engine may take to tell it."""
+LATE_SECONDS = 2.0
+"""So long after that it may take to tell who ended it: Podman tells that last."""
 _NO_END = {"1", "10", "12", "28"}
 """HUP, USR1, USR2 and WINCH ask a task for something else than its end."""
+_DIE, _OOM, _KILL, _CLEANUP = "die", "oom", "kill", "cleanup"
+_ENDING = {"stop", "restart", "checkpoint"}
+_ACTIONS = (_DIE, "died", _OOM, _KILL, _CLEANUP, *sorted(_ENDING))
+"""Podman tells of the end as `die`, and finds it as `died`."""
+
+
+class Told:
+    """What the engine has told of one container. It may tell the same event again."""
+
+    def __init__(self) -> None:
+        self.has_died = asyncio.Event()
+        self.ran_out_of_memory = False
+        """The kernel has killed a process of it; told up to some time after its end, or never."""
+        self.was_stopped = False
+        """Somebody has sent it a signal to end, or may have: Podman does not tell which signal it was."""
+        self._is_explained = asyncio.Event()
+        self._cleanups: set[int] = set()
+
+    def __repr__(self) -> str:
+        return f"<Told {'died' if self.has_died.is_set() else 'runs'}{', stopped' if self.was_stopped else ''}>"
+
+    async def explained(self, within: float) -> None:
+        """Return when it is told why the container was killed, or when the engine has had the time to tell."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._is_explained.wait()
+
+    def take(self, event: ContainerEvent) -> None:
+        if event.action == _DIE:
+            self.has_died.set()
+        elif event.action == _OOM:
+            self.ran_out_of_memory = True
+        elif event.action == _CLEANUP:
+            # Podman's monitor cleans up once after every end, and whoever has stopped a container does so again.
+            self._cleanups.add(event.at)
+        if (
+            event.action in _ENDING
+            or (event.action == _KILL and event.signal not in _NO_END)
+            or len(self._cleanups) > 1
+        ):
+            self.was_stopped = True
+        if self.was_stopped or self.ran_out_of_memory:
+            self._is_explained.set()
 
 
 class Signals:
@@ -26,8 +75,7 @@ class Signals:
         self.epoch = 0
         self._api = api
         self._node_id = node_id
-        self._stopped: set[str] = set()
-        self._hungry: set[str] = set()
+        self._told: dict[str, Told] = {}
         self._listening = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -41,17 +89,12 @@ class Signals:
         except TimeoutError:
             raise EngineAway("it tells no events") from None
 
-    def has_stopped(self, name: str) -> bool:
-        """Whether somebody other than this node has sent the container a signal to end."""
-        return name in self._stopped
-
-    def ran_out_of_memory(self, name: str) -> bool:
-        """Whether the kernel has killed a process of the container; told up to some time after its end, or never."""
-        return name in self._hungry
+    def told(self, name: str) -> Told:
+        """What is told of a container, kept from the first time that this is asked until `forget`."""
+        return self._told.setdefault(name, Told())
 
     def forget(self, name: str) -> None:
-        self._stopped.discard(name)
-        self._hungry.discard(name)
+        self._told.pop(name, None)
 
     async def listen(self) -> None:
         """Until cancelled."""
@@ -63,14 +106,16 @@ class Signals:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _listen(self) -> None:
-        async with self._api.kills(NODE_LABEL, self._node_id) as kills:
+        async with self._api.events(NODE_LABEL, self._node_id, _ACTIONS) as events:
             self._listening.set()
             try:
-                async for name, signal in kills:
-                    if signal == OOM:
-                        self._hungry.add(name)
-                    elif signal not in _NO_END:
-                        self._stopped.add(name)
+                async for event in events:
+                    self.take([event])
             finally:
                 self._listening.clear()
                 self.epoch += 1
+
+    def take(self, events: Iterable[ContainerEvent]) -> None:
+        for event in events:
+            if event.name in self._told:
+                self._told[event.name].take(event)

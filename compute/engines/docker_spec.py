@@ -47,6 +47,9 @@ def container_spec(run: Run, params: DockerParams, confinement: Confinement, fac
         "Image": params.image,
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "Labels": {EXECUTION_LABEL: run.execution_id, NODE_LABEL: confinement.node_id},
+        # Whoever stops the container from outside kills it, so that its end is never one that the task chose. This
+        # node asks a task to stop by a signal of its own.
+        "StopSignal": "SIGKILL",
         "HostConfig": {"NetworkMode": network, "Mounts": _mounts(run), **_host_config(run, confinement, facts)},
     }
     if network == NO_NETWORK:

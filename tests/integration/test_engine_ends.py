@@ -1,0 +1,203 @@
+"""Containers that somebody or something ends, on each engine: never taken for an end that the task chose."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compute.engines import Broken, Exited
+from shared.states import FailureReason
+from tests.engine import TestEngine
+from tests.integration.docker_bench import Bench, DockerTask
+from tests.podman import PodmanEngine
+from tests.waiting import eventually
+
+FOREVER = "while :; do sleep 0.05; done"
+POLITE = f"trap 'echo half; exit 0' TERM; echo > /outputs/ready; {FOREVER}"
+HALF = "echo half; echo > /outputs/ready; sleep 600; echo whole"
+
+ENDS = {
+    "stop": ("POST", "/containers/{}/stop"),
+    "stop at once": ("POST", "/containers/{}/stop?t=0"),
+    "restart": ("POST", "/containers/{}/restart?t=0"),
+    "kill": ("POST", "/containers/{}/kill"),
+    "term": ("POST", "/containers/{}/kill?signal=TERM"),
+    "remove": ("DELETE", "/containers/{}?force=1"),
+}
+
+
+@pytest.fixture(params=["docker", "podman"])
+def dockerd(request: pytest.FixtureRequest) -> TestEngine:
+    found: TestEngine = request.getfixturevalue(f"{request.param}_engine")
+    return found
+
+
+@pytest.fixture
+def bench(dockerd: TestEngine, tmp_path: Path) -> Bench:
+    return Bench(tmp_path, dockerd)
+
+
+def assert_lost(end: object) -> None:
+    assert isinstance(end, Broken), end
+    assert (end.reason, end.reason.retryable) == (FailureReason.CONTAINER_LOST, True)
+
+
+@pytest.mark.parametrize("script", [HALF, POLITE], ids=["deaf", "polite"])
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_task_that_is_ended_from_outside_is_lost(bench: Bench, how: str, script: str) -> None:
+    task = bench.shell(script)
+    method, path = ENDS[how]
+    async with bench.engine() as engine, bench.running(engine, task) as work:
+        await eventually((task.outputs / "ready").exists)
+        with contextlib.suppress(AssertionError):  # Podman's restart may find what it restarts removed by this node
+            await asyncio.to_thread(bench.dockerd.request, method, path.format(task.name))
+        assert_lost(await work)
+    assert task.name not in await bench.containers()
+
+
+@pytest.mark.parametrize("command", [("stop",), ("stop", "-t=0"), ("kill",), ("rm", "-f"), ("restart",)])
+async def test_a_task_that_an_operator_ends_without_the_service_is_lost(
+    podman_engine: PodmanEngine, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    bench = Bench(tmp_path, podman_engine)
+    task = bench.shell(POLITE)
+    async with bench.engine() as engine, bench.running(engine, task) as work:
+        await eventually((task.outputs / "ready").exists)
+        await asyncio.to_thread(podman_engine.command, *command, task.name)
+        assert_lost(await work)
+
+
+async def test_many_tasks_that_are_removed_at_once_are_all_lost(bench: Bench) -> None:
+    tasks = [bench.shell(HALF) for _ in range(8)]
+    async with bench.engine() as engine, asyncio.TaskGroup() as group:
+        works = [group.create_task(engine.run(task.run), name="run") for task in tasks]
+        for task in tasks:
+            await eventually((task.outputs / "ready").exists, within=30.0)
+        removals = [
+            group.create_task(asyncio.to_thread(bench.dockerd.request, "DELETE", f"/containers/{task.name}?force=1"))
+            for task in tasks
+        ]
+        for each in [*works, *removals]:
+            await each
+    for work in works:
+        assert_lost(work.result())
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["exit 0", "exit 1", "exit 137", "exit 143", "kill -9 $$", "kill -TERM $$", "trap '' TERM; kill 1; exit 3"],
+)
+async def test_a_task_that_ends_by_itself_has_its_exit_code(bench: Bench, script: str) -> None:
+    codes = {"kill -9 $$": 137, "kill -TERM $$": 143, "trap '' TERM; kill 1; exit 3": 3}
+    code = codes[script] if script in codes else int(script.rsplit(maxsplit=1)[-1])
+    assert await bench.ended(bench.shell(script)) == Exited(code)
+
+
+async def test_a_signal_that_asks_for_something_else_does_not_lose_the_task(
+    docker_engine: TestEngine, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, docker_engine)
+    task = bench.shell("trap 'exit 4' USR1; echo > /outputs/ready; while :; do sleep 0.05; done")
+    async with bench.engine() as engine, bench.running(engine, task) as work:
+        await eventually((task.outputs / "ready").exists)
+        await asyncio.to_thread(docker_engine.request, "POST", f"/containers/{task.name}/kill?signal=USR1")
+        assert await work == Exited(4)
+        engine.release(task.id)
+
+
+async def test_this_node_asks_with_the_signal_that_the_image_names(podman_engine: PodmanEngine, tmp_path: Path) -> None:
+    bench, name = Bench(tmp_path, podman_engine), "with-signal:1"
+    await asyncio.to_thread(bench.dockerd.add_image, name, changes=["STOPSIGNAL SIGQUIT"])
+    script = f"trap 'echo quit > /outputs/note; exit 0' QUIT; trap '' TERM; echo > /outputs/ready; {FOREVER}"
+    task = bench.task({"Image": name, "Entrypoint": ["/bin/sh", "-c", script]})
+    async with bench.engine() as engine, bench.running(engine, task) as work:
+        await eventually((task.outputs / "ready").exists)
+        work.cancel()
+        await asyncio.wait([work])
+    assert (task.outputs / "note").read_text() == "quit\n"
+    assert task.name not in await bench.containers()
+
+
+# ---- while the node was away ----------------------------------------------------------------------------------------
+
+
+async def left_by_a_dead_node(bench: Bench, script: str) -> DockerTask:
+    """A task in its container, whose node has gone without stopping it."""
+    task = bench.shell(script)
+    async with bench.engine() as engine, bench.running(engine, task) as work:
+        if "ready" in script:
+            await eventually((task.outputs / "ready").exists)
+        else:
+            await eventually(lambda: not bench.dockerd.inspect(task.name)["State"]["Running"])
+        assert engine.leave(task.id)
+        work.cancel()
+        await asyncio.wait([work])
+    return task.resumed()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill", "term", "remove"])
+async def test_a_task_that_was_ended_while_the_node_was_away_is_lost(bench: Bench, how: str) -> None:
+    task = await left_by_a_dead_node(bench, POLITE)
+    method, path = ENDS[how]
+    await asyncio.to_thread(bench.dockerd.request, method, path.format(task.name))
+    assert_lost(await bench.ended(task))
+
+
+@pytest.fixture
+def restarted(docker_engine: TestEngine) -> Iterator[TestEngine]:
+    yield docker_engine
+    docker_engine.restore()
+
+
+async def test_a_task_that_its_engine_ended_while_the_node_was_away_is_lost(
+    restarted: TestEngine, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, restarted)
+    task = await left_by_a_dead_node(bench, POLITE)
+    await asyncio.to_thread(restarted.terminate)
+    await asyncio.to_thread(restarted.start)
+    assert_lost(await bench.ended(task))
+
+
+async def test_a_container_that_never_ran_is_lost(bench: Bench) -> None:
+    task = bench.shell("echo never")
+    spec = {"Image": "busybox:1.37.0", "Entrypoint": ["true"], "Labels": {"tarpon.node": "node-under-test"}}
+    await asyncio.to_thread(bench.dockerd.post, f"/containers/create?name={task.name}", spec)
+    assert_lost(await bench.ended(task.resumed()))
+
+
+# ---- while the service of Podman is away ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def service(podman_engine: PodmanEngine) -> Iterator[PodmanEngine]:
+    yield podman_engine
+    podman_engine.restore()
+
+
+async def test_a_task_goes_on_while_the_service_restarts_and_no_output_is_lost(
+    service: PodmanEngine, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, service)
+    task = bench.shell("echo before; until [ -e /outputs/go ]; do sleep 0.05; done; echo after; exit 3")
+    async with bench.engine() as engine, bench.running(engine, task) as work:
+        await eventually(lambda: task.read("stdout") == "before\n")
+        await asyncio.to_thread(service.kill)
+        await asyncio.to_thread(service.start)
+        (task.outputs / "go").touch()
+        assert await work == Exited(3)
+        engine.release(task.id)
+    assert task.read("stdout") == "before\nafter\n"
+
+
+async def test_a_task_that_is_stopped_while_the_service_is_away_is_lost(service: PodmanEngine, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, service)
+    task = bench.shell(POLITE)
+    async with bench.engine() as engine, bench.running(engine, task) as work:
+        await eventually((task.outputs / "ready").exists)
+        await asyncio.to_thread(service.kill)
+        await asyncio.to_thread(service.command, "kill", "--signal=TERM", task.name)
+        await asyncio.to_thread(service.start)
+        assert_lost(await work)
