@@ -169,15 +169,11 @@ class Offers:
                 return True
             records, payload = _fitting(made)
             self._check()
-            answer = await self._connection.request(subjects.node_orders(node), payload, timeout=ANSWER_SECONDS)
-            answers = messages.decode_of_node(messages.assignment_answers, answer).answers
+            answers = await self._answered(node, payload, len(records))
         except (MessagingUnavailable, StorageUnavailable, messages.UnknownMessage) as error:
             _log.info(
                 "%d executions are not with node %s yet: %s", len(waiting), node, error.message, extra=about(node=node)
             )
-            return False
-        if len(answers) != len(records):
-            _log.warning("Node %s answered %d of %d offers.", node, len(answers), len(records), extra=about(node=node))
             return False
         offered = {record.id for record in records}
         self._waiting[node] = [each for each in self._waiting[node] if each.id not in offered]
@@ -186,6 +182,19 @@ class Offers:
             zip(records, answers, strict=True), lambda each: self._on_answer(*each), at_once=OFFERED_AT_ONCE
         )
         return True
+
+    async def _answered(self, node: NodeId, payload: bytes, count: int) -> tuple[OrderAnswer, ...]:
+        """An answer for each offer. Raises MessagingUnavailable, UnknownMessage."""
+        is_answered = False
+        try:
+            answer = await self._connection.request(subjects.node_orders(node), payload, timeout=ANSWER_SECONDS)
+            answers = messages.decode_of_node(messages.assignment_answers, answer).answers
+            is_answered = len(answers) == count
+        finally:
+            self._nodes.on_offers(node, answered=is_answered)
+        if not is_answered:
+            raise messages.UnknownMessage(f"It answered {len(answers)} of {count} offers.")
+        return answers
 
     async def _made(self, node: NodeId, records: list[ExecutionRecord]) -> list[tuple[ExecutionRecord, Assignment]]:
         """The assignments that can be made now; the others wait behind the rest, so that they hold nothing up.

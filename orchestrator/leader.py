@@ -21,10 +21,13 @@ from orchestrator.requests import Requests
 from orchestrator.retention import Retention
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
+from orchestrator.time_outs import SilenceLimits
 from orchestrator.traces import Traces
-from shared.config import Config
+from shared.capacity import Capacity
+from shared.config import Config, MaxCapacity
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
+from shared.quantities import parse_bytes, parse_cpu, parse_gpu
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -107,9 +110,15 @@ class Leader:
             locate=self._locations.locate,
             unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
             publish_seconds=self._publish_seconds,
+            silence=self._silence,
             commands=commands,
             measures=self._measures,
         )
+
+    @property
+    def _silence(self) -> SilenceLimits:
+        settings = self._config.orchestrator.node_manager
+        return SilenceLimits(answer_seconds=float(settings.answer_timeout), start_seconds=float(settings.start_timeout))
 
     def _requests(self, grants: Grants, offers: Offers, scheduler: Scheduler) -> Requests:
         return Requests(
@@ -120,6 +129,7 @@ class Leader:
             grants=grants,
             offers=offers,
             scheduler=scheduler,
+            most=most_of(self._config.orchestrator.node_manager.max_capacity),
             leads=lambda: self._lease.is_held,
         )
 
@@ -159,3 +169,13 @@ class Leader:
         """A node was heard that has not registered here: ask it to, if this orchestrator leads."""
         if self._offers is not None and self._lease.is_held:
             self._offers.ask_to_register(node)
+
+
+def most_of(settings: MaxCapacity) -> Capacity:
+    """The setting, which has been checked, as amounts."""
+    return Capacity(
+        cpu=parse_cpu(settings.cpu),
+        memory=parse_bytes(settings.memory),
+        disk=parse_bytes(settings.disk),
+        gpu=parse_gpu(settings.gpu),
+    )

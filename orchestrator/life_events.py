@@ -63,13 +63,19 @@ class NotBegun(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Unattended(msgspec.Struct, frozen=True):
+    """Its node is connected, and neither begins it nor says anything of it."""
+
+    detail: str
+
+
 class Withdrawn(msgspec.Struct, frozen=True):
     """Its job does not want it any more: stopped, replaced by a newer version, or failed."""
 
     why: str
 
 
-ExecutionEvent = Told | NotVerified | Taken | Refused | Lost | TimedOut | NotBegun | Withdrawn
+ExecutionEvent = Told | NotVerified | Taken | Refused | Lost | TimedOut | NotBegun | Unattended | Withdrawn
 
 # ---- what comes of them -----------------------------------------------------------------------------------------
 

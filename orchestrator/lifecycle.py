@@ -24,6 +24,7 @@ from orchestrator.life_events import (
     Taken,
     TimedOut,
     Told,
+    Unattended,
     Withdrawn,
 )
 from orchestrator.placement import Placement
@@ -88,10 +89,11 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> S
             return _failed(record, reason, detail, now)
         case TimedOut(reason, detail):
             return _failed(record, reason, detail, now, cancel=detail)
-        case NotBegun(detail):
+        case NotBegun(detail) | Unattended(detail):
             if record.state is not ExecutionState.NEW:
                 return Step(record, Outcome.KNOWN)
-            return _failed(record, FailureReason.HANDED_BACK, detail, now)
+            cancel = detail if isinstance(event, Unattended) else ""
+            return _failed(record, FailureReason.HANDED_BACK, detail, now, cancel=cancel)
         case Withdrawn(why):
             after = _moved(record, ExecutionState.CANCELLED, now, topic="Execution", message=why[:MAX_DETAIL])
             return Step(after, Outcome.MOVED, (Cancel(record, why),))
@@ -106,7 +108,7 @@ def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command,
             return (_settle(record),)
         case Taken():  # it was stopped while it was being offered
             return (Cancel(record, "Stopped while it was being offered"),)
-        case Refused() | Lost() | TimedOut() | NotBegun() | Withdrawn():
+        case Refused() | Lost() | TimedOut() | NotBegun() | Unattended() | Withdrawn():
             return ()
         case _:
             assert_never(event)

@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from orchestrator import time_outs
 from orchestrator.budgets import Budgets
 from orchestrator.fleet import Candidate, Fleet
+from orchestrator.life_events import Unattended
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord
-from orchestrator.rests import Rests
+from orchestrator.rests import IDLE_SECONDS, LONGEST_IDLE_SECONDS, Rests
+from orchestrator.time_outs import SilenceLimits, Told
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, NodeId
 from shared.messages import Accepted, Heartbeat, Registration
@@ -41,6 +44,10 @@ class Presence(msgspec.Struct, kw_only=True):
     changed_at: float
     heartbeat: Heartbeat | None = None
     accepted: dict[ExecutionId, int] = {}
+    told: dict[ExecutionId, Told] = {}
+    """Of what it has accepted; also over its sessions."""
+    silent_since: float | None = None
+    """Since when it has left every offer unanswered."""
     average_run_seconds: float = 1.0
     kept: frozenset[ExecutionId] | None = None
     """What it held when its registration told that it leaves."""
@@ -80,6 +87,7 @@ class Nodes:
         self._started = self._clock()
         for present in self._present.values():
             present.session, present.accepted, present.kept = "", {}, None
+            present.told, present.silent_since = {}, None
         self._model.touched.update(self._model.nodes)
 
     def presence(self, node: NodeId) -> Presence | None:
@@ -139,6 +147,7 @@ class Nodes:
         held = frozenset(registration.held)
         live = self._model.live.get(node, {})
         present.accepted = {each: number for each, number in present.accepted.items() if each in live}
+        present.told = {each: told for each, told in present.told.items() if each in live}
         return tuple(
             record
             for execution, record in live.items()
@@ -167,6 +176,43 @@ class Nodes:
         present = self._present.get(node)
         if present is not None and present.session == answer.session:
             present.accepted[execution] = answer.inventories
+            now = self._clock()
+            present.told.setdefault(execution, Told(accepted_at=now, last_at=now))
+
+    def on_progress(self, node: NodeId, execution: ExecutionId) -> None:
+        """It says something of what it accepted."""
+        present = self._present.get(node)
+        if present is not None and execution in present.told:
+            told = present.told[execution]
+            present.told[execution] = Told(accepted_at=told.accepted_at, last_at=self._clock())
+
+    def on_offers(self, node: NodeId, *, answered: bool) -> None:
+        """It has answered offers, in whatever way, or has not."""
+        present = self._present.get(node)
+        if present is None:
+            return
+        if answered:
+            present.silent_since = None
+        elif present.silent_since is None:
+            present.silent_since = self._clock()
+
+    def unattended(self, record: ExecutionRecord, limits: SilenceLimits) -> Unattended | None:
+        """What is to happen to this execution where its node, which is connected, lets it lie."""
+        present = self._present.get(record.node_id)
+        if present is None or not self.is_registered(record.node_id):
+            return None
+        return time_outs.of_silence(
+            record,
+            silent_since=present.silent_since,
+            told=present.told.get(record.id),
+            limits=limits,
+            now=self._clock(),
+        )
+
+    def on_unattended(self, node: NodeId) -> None:
+        """Give it nothing for a longer while."""
+        self._rests.begin(node, self._clock(), first=IDLE_SECONDS, longest=LONGEST_IDLE_SECONDS)
+        self._touch(node)
 
     def has_accepted(self, node: NodeId, execution: ExecutionId) -> bool:
         present = self._present.get(node)

@@ -33,7 +33,7 @@ from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavail
 from shared.ids import NodeId, execution_key
 from shared.job_rules import NO_PUBLISHERS
 from shared.logs import about
-from shared.messages import ExecutionFailed, OutputPublished, Report, TaskEnded, UnknownMessage
+from shared.messages import ExecutionFailed, ExecutionProgressed, OutputPublished, Report, TaskEnded, UnknownMessage
 from shared.states import FailureReason
 from shared.transport import Connection, Received
 
@@ -308,6 +308,8 @@ class Reports:
         for fact in report.facts:
             if isinstance(fact, TaskEnded):
                 self._nodes.on_run(sender, fact.run_seconds)
+            elif isinstance(fact, ExecutionProgressed):
+                self._nodes.on_progress(sender, report.execution_id)
             elif isinstance(fact, ExecutionFailed) and fact.reason == FailureReason.DISK_FULL:
                 self._nodes.on_full_disk(sender)
 

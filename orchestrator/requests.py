@@ -21,6 +21,7 @@ from orchestrator.store import Store
 from orchestrator.turns import Turns
 from shared import messages, subjects
 from shared.aio import pipelined
+from shared.capacity import Capacity
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
 from shared.logs import about
@@ -46,11 +47,16 @@ OF_ONE_NODE = 64
 WAITING_OF_ONE = 1024
 WAITING_BYTES_OF_ONE = 8 << 20
 MAX_INFO_BYTES = 64 * 1024
+MOST_QUEUED = 65_536
+"""How many executions may wait on one node, whatever it says."""
 WRITES_AT_ONCE = 32
 
 
 class Requests:
-    """The leader's answers to nodes. While `leads` is false another orchestrator answers, and this one is silent."""
+    """The leader's answers to nodes. While `leads` is false another orchestrator answers, and this one is silent.
+
+    `most` is of how much of one node use is made, whatever it says it has.
+    """
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class Requests:
         grants: Grants,
         offers: Offers,
         scheduler: Scheduler,
+        most: Capacity,
         leads: Callable[[], bool],
     ) -> None:
         self._connection = connection
@@ -71,6 +78,7 @@ class Requests:
         self._grants = grants
         self._offers = offers
         self._scheduler = scheduler
+        self._most = most
         self._budgets = nodes.budgets
         self._leads = leads
 
@@ -132,7 +140,15 @@ class Requests:
             await self._store.catch_up()
 
     async def _register(self, sender: NodeId, registration: Registration) -> NodeRequestAnswer:
-        info = msgspec.structs.replace(registration.info, node_id=sender)
+        info = registration.info
+        if not info.capacity.is_possible or info.queue_capacity < 0:
+            return RequestRefused(code="NodeInfoInvalid", message="A node cannot have what this one says it has.")
+        info = msgspec.structs.replace(
+            info,
+            node_id=sender,
+            capacity=info.capacity.at_most(self._most),
+            queue_capacity=min(info.queue_capacity, MOST_QUEUED),
+        )
         if len(msgspec.json.encode(info)) > MAX_INFO_BYTES:
             return RequestRefused(
                 code="NodeInfoTooLarge", message=f"A node may say {MAX_INFO_BYTES:,} bytes of itself."

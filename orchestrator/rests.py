@@ -1,13 +1,17 @@
-"""Which nodes are given nothing for a while, because their disks were full.
+"""Which nodes are given nothing for a while, because their disks were full, or because they let work lie.
 
-Such a node fails in a moment whatever it is given, so it always has room, and would go through every attempt of every
-job while the other nodes are busy or away for some seconds.
+A node with a full disk fails in a moment whatever it is given, so it always has room, and would go through every
+attempt of every job while the other nodes are busy or away for some seconds. One that does not answer, or begins
+nothing, holds what it is given until a time-out, so it rests for longer.
 """
 
 from shared.ids import NodeId
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 30.0
+IDLE_SECONDS = 60.0
+LONGEST_IDLE_SECONDS = 3600.0
+"""The same of one that lets work lie."""
 
 
 class Rests:
@@ -20,10 +24,12 @@ class Rests:
     def __contains__(self, node: object) -> bool:
         return node in self._until
 
-    def begin(self, node: NodeId, now: float) -> None:
+    def begin(
+        self, node: NodeId, now: float, *, first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS
+    ) -> None:
         """Twice as long as the last time, if it has run nothing since; of what fails at once the first alone counts."""
         if node not in self._until:
-            seconds = min(LONGEST_SECONDS, 2 * self._seconds.get(node, FIRST_SECONDS / 2))
+            seconds = min(longest, max(first, 2 * self._seconds.get(node, 0.0)))
             self._seconds[node], self._until[node] = seconds, now + seconds
 
     def worked(self, node: NodeId) -> None:

@@ -17,7 +17,7 @@ from orchestrator.drains import Drains
 from orchestrator.fleet import Shape
 from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import cost_nothing, is_refused, job_transition
-from orchestrator.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Withdrawn
+from orchestrator.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Unattended, Withdrawn
 from orchestrator.lifecycle import placed, transition
 from orchestrator.measures import Measures
 from orchestrator.model import Model
@@ -25,6 +25,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.placement import Placement, Wanted, plan
 from orchestrator.records import ExecutionRecord, Location, about_execution
 from orchestrator.store import Store
+from orchestrator.time_outs import SilenceLimits
 from orchestrator.times import now_ns
 from shared import subjects
 from shared.aio import pipelined
@@ -60,6 +61,7 @@ class Scheduler:
         locate: Callable[[JobId, ExecutionId], Location],
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
         publish_seconds: float,
+        silence: SilenceLimits,
         commands: Commands,
         measures: Measures,
     ) -> None:
@@ -70,6 +72,7 @@ class Scheduler:
         self._locate = locate
         self._unreachable = unreachable
         self._publish_seconds = publish_seconds
+        self._silence = silence
         self._commands = commands
         self._heard_since = now_ns()
         self._drains = Drains(model, nodes, offers)
@@ -113,6 +116,8 @@ class Scheduler:
                 event = self._made_by_time(record, now, silent=node in silent)
                 if event is not None:
                     ends.append((record, event))
+                    if isinstance(event, Unattended):
+                        self._nodes.on_unattended(node)
         await pipelined(ends, lambda end: self.write(*end), at_once=WRITES_AT_ONCE)
 
     def _made_by_time(self, record: ExecutionRecord, now: int, *, silent: bool) -> ExecutionEvent | None:
@@ -121,6 +126,8 @@ class Scheduler:
             return time_outs.of_silent_node(record, publish_seconds=self._publish_seconds, now=now)
         if entry is None:
             return None
+        if record.state is ExecutionState.NEW:
+            return self._nodes.unattended(record, self._silence)
         return time_outs.of_execution(
             record,
             entry.specs[record.job_version].task.timeouts,

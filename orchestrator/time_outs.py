@@ -1,6 +1,8 @@
 """What time alone makes of executions and jobs, also where their nodes are silent: pure functions of `now`."""
 
-from orchestrator.life_events import Lost, TimedOut
+import msgspec
+
+from orchestrator.life_events import Lost, TimedOut, Unattended
 from orchestrator.lifecycle import RUNNING_TOPIC
 from orchestrator.records import ExecutionRecord, JobRecord
 from shared.jobspec import Timeouts
@@ -10,11 +12,47 @@ SLACK_SECONDS = 120.0
 """How much longer than a time-out a connected node may take to end the execution itself, and to tell."""
 
 
+MOST_TOLD = 5
+"""So many times the limit an execution may be prepared where its node goes on to say something of it."""
+
+
+class SilenceLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a connected node may leave orders unanswered, and say nothing of what it accepted and has not begun."""
+
+    answer_seconds: float
+    start_seconds: float
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """When a node accepted an execution, and when it said something of it last."""
+
+    accepted_at: float
+    last_at: float
+
+
 def of_silent_node(record: ExecutionRecord, *, publish_seconds: float, now: int) -> Lost | None:
     """A finished result on a silent node is worth waiting for: its task would have to run again."""
     if record.state is ExecutionState.PUBLISHING and now - record.modify_time <= publish_seconds * 1e9:
         return None
     return Lost(FailureReason.NODE_LOST, f"Node {record.node_id} has disappeared")
+
+
+def of_silence(
+    record: ExecutionRecord, *, silent_since: float | None, told: Told | None, limits: SilenceLimits, now: float
+) -> Unattended | None:
+    """What was placed on a node that is connected, and neither answers nor begins it; times are monotonic seconds.
+
+    `silent_since` is from when on the node has left every offer unanswered.
+    """
+    if record.state is not ExecutionState.NEW:
+        return None
+    if silent_since is not None and now - silent_since > limits.answer_seconds:
+        return Unattended(f"Node {record.node_id} has not answered for {limits.answer_seconds:g} s")
+    if told is None:
+        return None
+    if now - told.last_at > limits.start_seconds or now - told.accepted_at > MOST_TOLD * limits.start_seconds:
+        return Unattended(f"Node {record.node_id} accepted this and has not begun it: its StartTimeout is over")
+    return None
 
 
 def of_execution(

@@ -1,5 +1,7 @@
 """How much CPU, memory, disk and GPU there is, is asked for and is left."""
 
+import math
+
 import msgspec
 
 
@@ -27,6 +29,20 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             disk=max(0, self.disk - other.disk),
             gpu=max(0, self.gpu - other.gpu),
         )
+
+    def at_most(self, other: "Capacity") -> "Capacity":
+        """Of each amount the smaller one."""
+        return Capacity(
+            cpu=min(self.cpu, other.cpu),
+            memory=min(self.memory, other.memory),
+            disk=min(self.disk, other.disk),
+            gpu=min(self.gpu, other.gpu),
+        )
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether something could have these amounts: none is negative, and the CPU is a number."""
+        return math.isfinite(self.cpu) and min(self.cpu, self.memory, self.disk, self.gpu) >= 0
 
     def fits_in(self, other: "Capacity") -> bool:
         """Whether `other` is at least as much; CPU to a thousandth of a core, so that sums of floats do not matter."""

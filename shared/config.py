@@ -72,10 +72,31 @@ class Nats(Struct, frozen=True, kw_only=True, rename="pascal"):
     ] = FilePath()
 
 
+class MaxCapacity(Struct, frozen=True, kw_only=True, rename="pascal"):
+    cpu: Annotated[str, Meta(description="Of how many cores of one node use is made, whatever it says it has.")] = (
+        field(default="1024", name="CPU")
+    )
+    memory: Annotated[str, Meta(description="Of how much memory of one node use is made.")] = "64TiB"
+    disk: Annotated[str, Meta(description="Of how much disk space of one node use is made.")] = "1PiB"
+    gpu: Annotated[str, Meta(description="Of how many GPUs of one node use is made.")] = field(default="64", name="GPU")
+
+
 class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
     disconnect_timeout: Annotated[
         Duration, Meta(description="How long a node may be silent before its executions count as lost.")
     ] = _MINUTE
+    answer_timeout: Annotated[
+        Duration,
+        Meta(description="How long a connected node may leave orders unanswered before its work goes elsewhere."),
+    ] = _MINUTE
+    start_timeout: Annotated[
+        Duration,
+        Meta(
+            description="How long a node may say nothing of an execution that it accepted and has not begun before it"
+            " goes elsewhere; a pull of an image that goes on is told now and then."
+        ),
+    ] = Duration(1800)
+    max_capacity: MaxCapacity = MaxCapacity()
 
 
 class Scheduler(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -71,6 +71,8 @@ def _collector(text: str) -> Iterator[str]:
 def _durations(config: Config) -> Iterator[str]:
     positive = {
         "Orchestrator.NodeManager.DisconnectTimeout": config.orchestrator.node_manager.disconnect_timeout,
+        "Orchestrator.NodeManager.AnswerTimeout": config.orchestrator.node_manager.answer_timeout,
+        "Orchestrator.NodeManager.StartTimeout": config.orchestrator.node_manager.start_timeout,
         "Compute.Heartbeat.Interval": config.compute.heartbeat.interval,
         "Publishers.PublishTimeout": config.publishers.publish_timeout,
         "Publishers.Types.S3Managed.ProbeInterval": config.publishers.types.s3managed.probe_interval,
@@ -124,6 +126,11 @@ def _amounts(config: Config) -> Iterator[str]:
     yield from _amount(f"{allocated}.Memory", capacity.memory, lambda text: share_or_amount(text, 1, parse_bytes))
     yield from _amount(f"{allocated}.Disk", capacity.disk, lambda text: share_or_amount(text, 1, parse_bytes))
     yield from _amount(f"{allocated}.GPU", capacity.gpu, lambda text: share_or_amount(text, 1, parse_gpu))
+    most, key = config.orchestrator.node_manager.max_capacity, "Orchestrator.NodeManager.MaxCapacity"
+    yield from _amount(f"{key}.CPU", most.cpu, parse_cpu)
+    yield from _amount(f"{key}.Memory", most.memory, parse_bytes)
+    yield from _amount(f"{key}.Disk", most.disk, parse_bytes)
+    yield from _amount(f"{key}.GPU", most.gpu, parse_gpu)
     yield from _amount("Compute.DiskLimit", config.compute.disk_limit, parse_bytes)
     yield from _amount(f"{asked}.CPU", resources.cpu or "0", parse_cpu)
     yield from _amount(f"{asked}.Memory", resources.memory or "0", parse_bytes)

@@ -30,6 +30,7 @@ from shared.transport import Connection, Received, connect
 from tests.waiting import answered
 
 SECONDS = 10.0
+CAPACITY = Capacity(cpu=8.0, memory=1 << 34, disk=1 << 34)
 
 
 class PlayedNode:
@@ -45,7 +46,12 @@ class PlayedNode:
         self._accepted: deque[Assignment] = deque()
 
     async def register(
-        self, *, loopback: str | None = None, held: tuple[ExecutionId, ...] = (), leaving: bool = False
+        self,
+        *,
+        loopback: str | None = None,
+        held: tuple[ExecutionId, ...] = (),
+        leaving: bool = False,
+        capacity: Capacity = CAPACITY,
     ) -> NodeRequestAnswer:
         self._inventory += 1
         info = NodeInfo(
@@ -54,7 +60,7 @@ class PlayedNode:
             labels={"name": self.id},
             engines=("process", "noop"),
             publishers=("s3managed",),
-            capacity=Capacity(cpu=8.0, memory=1 << 34, disk=1 << 34),
+            capacity=capacity,
             loopback_id=loopback_id() if loopback is None else loopback,
         )
         request = Registration(info=info, session=self.session, inventory=self._inventory, held=held, leaving=leaving)
