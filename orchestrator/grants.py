@@ -1,7 +1,8 @@
 """Which node may write which object: the rights that travel in assignments, and those that a node asks for.
 
 An upload in parts is begun and completed here. Its id is in the execution's record before any URL of a part is given,
-so that another orchestrator goes on with it and what is left of it can be aborted.
+so that another orchestrator goes on with it and what is left of it can be aborted. A node may say that S3 has lost one
+and have another begun; three are open at most, so that each is in the record until it is aborted.
 """
 
 import asyncio
@@ -45,9 +46,20 @@ CREDENTIAL_CODES = frozenset(
 MAX_URLS = 64
 """In one answer, which has to fit into a message."""
 MAX_ETAG_CHARACTERS = 100
-MAX_LEFT = 16
-"""How many replaced uploads a record names; a node begins one eight times at most."""
+MOST_OPEN = 3
+"""How many uploads of one execution may be open: the one that goes on, and others that were given up for lost."""
 TRIES = 8
+
+
+class TooManyUploads(GrantRefused):
+    """Worth asking again: those that were given up are aborted, where S3 allows that."""
+
+    retryable = True
+
+    def __init__(self, execution: str) -> None:
+        super().__init__(
+            f"Of execution {execution} {MOST_OPEN} uploads in parts are open; another one is not begun yet."
+        )
 
 
 class Grants:
@@ -59,6 +71,7 @@ class Grants:
         self._locations = locations
         self._abandoned = abandoned
         self._completing: WeakValueDictionary[ExecutionId, asyncio.Lock] = WeakValueDictionary()
+        self._beginning: WeakValueDictionary[ExecutionId, asyncio.Lock] = WeakValueDictionary()
 
     async def archive(self, location: Location) -> SignedUrl:
         """The right to PUT this archive. Raises StorageUnavailable if nothing can be signed at present."""
@@ -97,16 +110,21 @@ class Grants:
         if s3_code in CREDENTIAL_CODES:
             self._locations.doubt_credentials()
 
-    async def _begin(self, record: ExecutionRecord, location: Location, lost: str) -> str:
-        if record.upload_id and record.upload_id != lost:
-            return record.upload_id
-        upload_id = await self._locations.begin_multipart(location)
-        try:
-            await self._keep(record, upload_id)
-        except BaseException:
-            self._abandoned.add(location, upload_id)
-            raise
-        return upload_id
+    async def _begin(self, before: ExecutionRecord, location: Location, lost: str) -> str:
+        """One at a time: whoever asks meanwhile finds the upload begun."""
+        async with self._beginning.setdefault(before.id, asyncio.Lock()):
+            record = self._model.execution(before.id) or before
+            if record.upload_id and record.upload_id != lost:
+                return record.upload_id
+            if len({record.upload_id, *record.left_uploads} - {""}) >= MOST_OPEN:
+                raise TooManyUploads(record.id)
+            upload_id = await self._locations.begin_multipart(location)
+            try:
+                await self._keep(record, upload_id)
+            except BaseException:
+                self._abandoned.add(location, upload_id)
+                raise
+            return upload_id
 
     async def _keep(self, before: ExecutionRecord, upload_id: str) -> None:
         """Write the id into the record as it is now: it has often moved since, by the report of the task's end.
@@ -123,7 +141,7 @@ class Grants:
             if record.upload_id != before.upload_id:
                 break
             left = (*record.left_uploads, record.upload_id) if record.upload_id else record.left_uploads
-            after = msgspec.structs.replace(record, upload_id=upload_id, left_uploads=left[-MAX_LEFT:])
+            after = msgspec.structs.replace(record, upload_id=upload_id, left_uploads=left)
             try:
                 await self._store.update(key, after)
             except RevisionConflict:

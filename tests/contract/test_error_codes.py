@@ -89,6 +89,7 @@ RETRYABLE = {
     "StorageUnavailable": True,
     "TarponError": False,
     "Unavailable": True,
+    "TooManyUploads": True,
     "TooMuchChosen": False,
     "UnknownMessage": False,
     "UnsafeArchive": False,

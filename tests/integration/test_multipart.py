@@ -345,14 +345,36 @@ async def test_an_upload_is_begun_once_however_often_it_is_asked_for(desk: Publi
     assert desk.uploads() == [first]
 
 
-async def test_of_two_beginnings_at_once_one_is_kept_and_the_other_aborted(desk: Publishing) -> None:
+async def test_of_many_beginnings_at_once_one_is_made(desk: Publishing) -> None:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(desk.ask(BeginUpload(execution_id=desk.execution)), name="begin") for _ in range(2)]
-    assert len(desk.s3.of(Kind.BEGIN)) == 2
-    (kept,) = (answer for task in tasks if isinstance(answer := task.result(), UploadBegun))
-    (other,) = (answer for task in tasks if isinstance(answer := task.result(), RequestRefused))
-    assert (kept.upload_id, other.retryable) == (desk.record.upload_id, True)
-    await eventually(lambda: desk.uploads() == [desk.record.upload_id])
+        tasks = [group.create_task(begin(desk), name="begin") for _ in range(20)]
+    assert {task.result() for task in tasks} == {desk.record.upload_id}
+    assert len(desk.s3.of(Kind.BEGIN)) == 1
+
+
+async def test_a_node_that_gives_up_one_upload_after_another_leaves_none_that_is_in_no_record(
+    large: Publishing,
+) -> None:
+    """Of an orchestrator that may not abort uploads."""
+    refused: list[RequestRefused] = []
+    for _ in range(40):
+        answer = await large.ask(BeginUpload(execution_id=large.execution, lost=large.record.upload_id))
+        if isinstance(answer, RequestRefused):
+            refused.append(answer)
+    assert len(refused) == 37
+    assert {(each.code, each.retryable) for each in refused} == {("TooManyUploads", True)}
+    assert sorted(large.uploads()) == sorted([*large.record.left_uploads, large.record.upload_id])
+
+
+async def test_another_upload_is_begun_when_those_that_were_given_up_are_aborted(desk: Publishing) -> None:
+    for _ in range(3):
+        await begin(desk, lost=desk.record.upload_id)
+    last = desk.record.upload_id
+    answer = await desk.ask(BeginUpload(execution_id=desk.execution, lost=last))
+    assert isinstance(answer, RequestRefused)
+    await eventually(lambda: desk.record.left_uploads == ())
+    another = await begin(desk, lost=last)
+    await eventually(lambda: desk.uploads() == [another])
 
 
 async def test_a_completion_that_is_asked_for_again_meanwhile_is_made_once(desk: Publishing) -> None:
