@@ -21,7 +21,6 @@ from shared import subjects
 from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId, execution_key
 from shared.messages import (
-    MAX_UPLOAD_PARTS,
     BeginUpload,
     CompleteUpload,
     GrantGiven,
@@ -43,6 +42,7 @@ CREDENTIAL_CODES = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 )
 """What S3 says to a URL whose keys are not, or no longer, right (Amazon S3 API reference, "Error responses")."""
+MAX_PARTS = 10_000
 MAX_URLS = 64
 """In one answer, which has to fit into a message."""
 MAX_ETAG_CHARACTERS = 100
@@ -154,17 +154,15 @@ class Grants:
         self._heed(request.s3_code)
         if not record.upload_id or request.upload_id != record.upload_id:
             return UploadLost(message="Another upload has been begun since.")
-        if not 1 <= request.first <= MAX_UPLOAD_PARTS:
+        if not 1 <= request.first <= MAX_PARTS:
             raise GrantRefused(f"There is no part {request.first} of an upload.")
-        count = max(1, min(request.count, MAX_URLS, MAX_UPLOAD_PARTS - request.first + 1))
+        count = max(1, min(request.count, MAX_URLS, MAX_PARTS - request.first + 1))
         return PartsGiven(parts=await self._locations.sign_parts(location, record.upload_id, request.first, count))
 
     async def _complete(self, record: ExecutionRecord, location: Location, request: CompleteUpload) -> UploadAnswer:
         if not record.upload_id or request.upload_id != record.upload_id:
             return UploadLost(message="Another upload has been begun since.")
-        if not 1 <= len(request.etags) <= MAX_UPLOAD_PARTS or any(
-            len(each) > MAX_ETAG_CHARACTERS for each in request.etags
-        ):
+        if not 1 <= len(request.etags) <= MAX_PARTS or any(len(each) > MAX_ETAG_CHARACTERS for each in request.etags):
             raise GrantRefused("The list of parts makes no sense.")
         # S3 may take minutes, and a node asks again before that: it then finds the upload completed.
         async with self._completing.setdefault(record.id, asyncio.Lock()):

@@ -35,8 +35,6 @@ MAX_FACTS = 1024
 """How many facts one report may have; a node tells a quarter of them together."""
 MAX_HELD = 65_536
 """How many executions a registration may name."""
-MAX_UPLOAD_PARTS = 10_000
-"""How many parts an upload may have (Amazon S3 user guide, "Multipart upload limits")."""
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -229,7 +227,7 @@ class CompleteUpload(Message, frozen=True, kw_only=True, tag="CompleteUpload"):
 
     execution_id: ExecutionId
     upload_id: str
-    etags: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_UPLOAD_PARTS)]
+    etags: tuple[str, ...]
 
 
 UploadRequest = GrantRequest | IndexGrantRequest | BeginUpload | PartsRequest | CompleteUpload
