@@ -58,7 +58,9 @@ class TooManyUploads(GrantRefused):
 
     def __init__(self, execution: str) -> None:
         super().__init__(
-            f"Of execution {execution} {MOST_OPEN} uploads in parts are open; another one is not begun yet."
+            f"Of execution {execution} {MOST_OPEN} uploads in parts are open; another one is not begun yet.",
+            hint="Allow the orchestrator s3:AbortMultipartUpload, so that uploads that were given up can be aborted;"
+            " `tarpon agent uploads` lists them.",
         )
 
 
