@@ -1,6 +1,7 @@
 """Which servers and clients a test can ask for, and which tests run in one process when several share the work."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def no_aws_of_this_machine() -> Iterator[None]:
         for name, value in aws_environment().items():
             patch.setenv(name, value)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_ends_what_tests_start() -> None:
+    """A script's background commands ignore it, and so would all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

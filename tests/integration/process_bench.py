@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,17 +21,20 @@ from tests.waiting import eventually
 NODE_ENVIRONMENT = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "wJalr"}
 
 
-class Bench:
-    """One workspace, and runs in it as the execution `name`. `strays` is what all engines of this process share.
+def some_execution() -> ExecutionId:
+    return ExecutionId(f"e-{uuid.uuid4()}")
 
-    With `spares` it may be one of them, and has no result paths.
+
+class Bench:
+    """One workspace, and runs in it as one execution. `strays` is what all engines of this process share.
+
+    With `spares` it may be one of them, and has no result paths. The execution's id is nobody else's, because a task's
+    processes are found by it on the whole machine, where other tests may run at the same time.
     """
 
-    def __init__(
-        self, folder: Path, strays: Strays | None = None, *, name: str = "e-1", spares: SpareFolders | None = None
-    ) -> None:
-        self.id = ExecutionId(name)
-        self.workspace = Workspace(folder / name, has_paths=spares is None, spares=spares)
+    def __init__(self, folder: Path, strays: Strays | None = None, *, spares: SpareFolders | None = None) -> None:
+        self.id = some_execution()
+        self.workspace = Workspace(folder / self.id, has_paths=spares is None, spares=spares)
         self.workspace.create([] if spares else [ResultPath(name="outputs", path="/outputs")])
         self.marks: list[ProcessMark | None] = []
         self._strays = strays or Strays()

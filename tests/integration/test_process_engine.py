@@ -19,7 +19,7 @@ from shared.errors import InvalidJob
 from shared.ids import ExecutionId
 from shared.jobspec import SpecConfig, Task
 from shared.states import FailureReason
-from tests.integration.process_bench import Bench, is_alive
+from tests.integration.process_bench import Bench, is_alive, some_execution
 from tests.waiting import eventually
 
 
@@ -76,7 +76,7 @@ async def test_the_task_sees_its_own_environment_and_no_other(bench: Bench) -> N
         "LANG": "C.UTF-8",
         "HOME": str(bench.workspace.folder),
         "GREETING": "a=b",
-        "TARPON_EXECUTION_ID": "e-1",
+        "TARPON_EXECUTION_ID": bench.id,
     }
 
 
@@ -192,9 +192,7 @@ async def test_a_start_that_cannot_be_noted_ends_the_task(bench: Bench) -> None:
         raise OSError(28, "No space left on device")
 
     task = Task(name="main", engine=SpecConfig(type="process", params={"Entrypoint": ["sleep", "1000"]}))
-    run = Run(
-        execution_id=ExecutionId("e-1"), task=task, workspace=bench.workspace, environment={}, on_started=on_started
-    )
+    run = Run(execution_id=bench.id, task=task, workspace=bench.workspace, environment={}, on_started=on_started)
     with pytest.raises(OSError, match="No space"):
         await bench.engine().run(run)
     assert not is_alive(pids[0])
@@ -224,9 +222,9 @@ def test_parameters_that_make_no_command_are_refused(bench: Bench, params: dict[
         bench.engine().check(params)
 
 
-def _run_in_session(script: str, folder: Path) -> ProcessMark:
+def _run_in_session(script: str, folder: Path, execution_id: ExecutionId) -> ProcessMark:
     """The mark of a shell that has ended since."""
-    environment = {"TARPON_EXECUTION_ID": "e-1"}
+    environment = {"TARPON_EXECUTION_ID": execution_id}
     with subprocess.Popen(["/bin/sh", "-c", script], cwd=folder, env=environment, start_new_session=True) as leader:
         return mark_process(leader.pid)
 
@@ -239,19 +237,19 @@ class TestLeftOvers:
             await eventually(bench.has("child"))
             mark = bench.marks[0]
             assert mark is not None
-            killed = await asyncio.to_thread(kill_left_over, mark, ExecutionId("e-1"))
+            killed = await asyncio.to_thread(kill_left_over, mark, bench.id)
             assert killed >= 2
             assert await task == Exited(128 + signal.SIGKILL)
         assert not is_alive(bench.pid_in("child"))
 
     async def test_members_are_killed_although_their_leader_is_gone(self, bench: Bench, tmp_path: Path) -> None:
         inner = "sleep 1000 & echo $! > child"
-        mark = await asyncio.to_thread(_run_in_session, inner, tmp_path)
+        mark = await asyncio.to_thread(_run_in_session, inner, tmp_path, bench.id)
         child = int((tmp_path / "child").read_text())
         assert is_alive(child)
-        assert await asyncio.to_thread(kill_left_over, mark, ExecutionId("e-2")) == 0
+        assert await asyncio.to_thread(kill_left_over, mark, some_execution()) == 0
         assert is_alive(child)
-        assert await asyncio.to_thread(kill_left_over, mark, ExecutionId("e-1")) == 1
+        assert await asyncio.to_thread(kill_left_over, mark, bench.id) == 1
         await eventually(lambda: not is_alive(child))
 
     @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot_id": "another"}])
@@ -262,5 +260,5 @@ class TestLeftOvers:
             mark = bench.marks[0]
             assert mark is not None
             other = replace(mark, **change)
-            assert await asyncio.to_thread(kill_left_over, other, ExecutionId("e-other")) == 0
+            assert await asyncio.to_thread(kill_left_over, other, some_execution()) == 0
             assert is_alive(mark.pid)

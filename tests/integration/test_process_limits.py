@@ -18,9 +18,8 @@ from compute.engines.strays import Strays
 from compute.process_mark import kill_left_over
 from compute.process_table import children, everybody, named_execution
 from shared.capacity import Capacity
-from shared.ids import ExecutionId
 from shared.states import FailureReason
-from tests.integration.process_bench import Bench, is_alive
+from tests.integration.process_bench import Bench, is_alive, some_execution
 from tests.waiting import eventually
 
 MIB = 1 << 20
@@ -77,7 +76,7 @@ async def test_a_daemon_and_all_its_children_are_killed_when_the_task_is_stopped
 async def test_a_daemon_lives_as_long_as_its_own_task(bench: Bench, strays: Strays, tmp_path: Path) -> None:
     async with bench.running(f"({DAEMON}); {FOREVER}"):
         await eventually(bench.has("daemon"))
-        assert await Bench(tmp_path, strays, name="e-2").shell("true") == Exited(0)
+        assert await Bench(tmp_path, strays).shell("true") == Exited(0)
         assert is_alive(bench.pid_in("daemon"))
     assert not is_alive(bench.pid_in("daemon"))
 
@@ -85,7 +84,7 @@ async def test_a_daemon_lives_as_long_as_its_own_task(bench: Bench, strays: Stra
 async def test_what_has_hidden_itself_lives_until_no_task_is_left_that_may_have_started_it(
     bench: Bench, strays: Strays, tmp_path: Path
 ) -> None:
-    other, later = Bench(tmp_path, strays, name="e-2"), Bench(tmp_path, strays, name="e-3")
+    other, later = Bench(tmp_path, strays), Bench(tmp_path, strays)
     async with AsyncExitStack() as first:
         task = await first.enter_async_context(bench.running(FOREVER))
         assert await other.shell(HIDDEN_DAEMON) == Exited(0)
@@ -154,7 +153,7 @@ async def test_a_daemon_of_a_killed_node_is_found_wherever_it_went(bench: Bench)
 async def test_a_task_whose_start_the_killed_node_could_not_note_is_found_by_its_environment(bench: Bench) -> None:
     async with bench.running(f"{DAEMON}; {FOREVER}") as task:
         await eventually(bench.has("daemon"))
-        assert await asyncio.to_thread(kill_left_over, None, ExecutionId("e-2")) == 0
+        assert await asyncio.to_thread(kill_left_over, None, some_execution()) == 0
         assert await asyncio.to_thread(kill_left_over, None, bench.id) >= 2
         assert isinstance(await task, Exited)
     assert not is_alive(bench.pid_in("daemon"))

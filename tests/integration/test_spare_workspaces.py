@@ -20,7 +20,7 @@ async def test_a_short_task_leaves_its_folder_to_the_next(tmp_path: Path, strays
     bench = Bench(tmp_path, strays, spares=spares)
     await bench.shell("echo told")
     assert spares.keep(bench.workspace.root)
-    following = Bench(tmp_path, strays, name="e-2", spares=spares)
+    following = Bench(tmp_path, strays, spares=spares)
     await following.shell("echo anew >&2")
     assert (following.workspace.result / "stdout").read_text() == ""
     assert (following.workspace.result / "stderr").read_text() == "anew\n"
