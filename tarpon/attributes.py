@@ -14,6 +14,7 @@ Attributes = tuple[tuple[bytes, bytes], ...]
 _USER = b"user."
 _ACCESS_LISTS = frozenset({b"system.posix_acl_access", b"system.posix_acl_default"})
 _CAPABILITY = b"security.capability"
+_SECOND = 1_000_000_000
 _NOT_KEPT = frozenset({errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW})
 
 
@@ -21,21 +22,22 @@ def set_metadata(descriptor: int, permissions: int, mtime_ns: int) -> str:
     """Permissions and time of an open file or directory; which of them its file system does not keep, or nothing."""
     try:
         os.fchmod(descriptor, permissions)
-        kept = os.fstat(descriptor).st_mode & PERMISSIONS == permissions
     except OSError as error:
-        kept = _unless_not_kept(error)
+        _unless_not_kept(error)
     try:
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
     except OSError as error:
         _unless_not_kept(error)
-        return "times" if kept else "permissions and times"
-    return "" if kept else "permissions"
+    status = os.fstat(descriptor)
+    lost = "" if status.st_mode & PERMISSIONS == permissions else "permissions"
+    if abs(status.st_mtime_ns - mtime_ns) < _SECOND:
+        return lost
+    return f"{lost} and times" if lost else "times"
 
 
-def _unless_not_kept(error: OSError) -> bool:
+def _unless_not_kept(error: OSError) -> None:
     if error.errno not in _NOT_KEPT:
         raise error
-    return False
 
 
 def restore(descriptor: int, attributes: Attributes, rules: PlacementRules) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from shared.errors import CannotExtract, UnsafeArchive
-from shared.holes import data_of
+from shared.holes import GRANULE_BYTES, data_of
 from tarpon.announced import Announced
 from tarpon.attributes import Attributes, restore, set_metadata
 from tarpon.file_copy import write_all
@@ -106,11 +106,16 @@ class Placement:
         """The next bytes of the file that has begun. Zeros become holes."""
         if self._file is None:
             return  # it was left out
+        size_bytes = len(content)
         try:
-            for at, data in data_of(self._at, content):
-                write_all(self._descriptor, data, at)
-                self._data_end = at + len(data)
-            self._at += len(content)
+            if size_bytes < GRANULE_BYTES:  # it may be all of a small file, of which there are very many
+                write_all(self._descriptor, content, self._at)
+                self._data_end = self._at + size_bytes
+            else:
+                for at, data in data_of(self._at, content):
+                    write_all(self._descriptor, data, at)
+                    self._data_end = at + len(data)
+            self._at += size_bytes
         except OSError as error:
             self._give_up_file(error)
 

@@ -77,7 +77,13 @@ class TargetFolder:
             raise CannotHave(
                 Odd.FILE_TOO_LARGE, f"it has {size_bytes:,} bytes, {free:,} are free, and holes take room there"
             )
-        return self._create(folder, parts, lambda name: os.open(name, _NEW_FILE, 0o600, dir_fd=folder))
+        try:
+            # In nearly all cases that is all, and there are very many of them.
+            descriptor = os.open(self._names.of(parts), _NEW_FILE, 0o600, dir_fd=folder)
+        except OSError:
+            return self._create(folder, parts, lambda name: os.open(name, _NEW_FILE, 0o600, dir_fd=folder))
+        self._names.note(parts)
+        return descriptor
 
     def create_directory(self, parts: Parts, mode: int, mtime_ns: int, xattrs: Attributes) -> None:
         """`directories` gives what its mode and time are to be in the end; before that they could be in the way."""

@@ -59,7 +59,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _check(options: RunOptions) -> None:
     if options.wait:
         return
-    for needs_end, name in ((options.get, "--get"), (options.follow, "--follow")):
+    for needs_end, name in ((options.get, "--get"), (options.follow, "--follow"), (options.strict, "--strict")):
         if needs_end:
             raise click.UsageError(f"{name} needs the end of the job, so it cannot go with --no-wait.")
     if options.wait_seconds is not None:
