@@ -62,7 +62,7 @@ def refusal(assignment: Assignment, offer: Offer) -> Rejected | None:
     if engine is None or (isinstance(engine, OutlivingEngine) and not engine.offered):
         return Rejected(reason="EngineNotOffered", detail=f"This node has no engine {task.engine.type[:80]!r}.")
     if task.engine.type.lower() not in offer.available_engines:
-        detail = f"The engine {engine.name} of this node does not answer."
+        detail = f"The engine {engine.name} of this node cannot be used for now."
         return Rejected(reason="EngineUnavailable", detail=detail, retryable=True)
     if task.publisher.type.lower() not in NO_PUBLISHERS | set(offer.publishers):
         return Rejected(reason="PublisherNotOffered", detail=f"This node cannot use {task.publisher.type[:80]!r}.")

@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from shared import durable, subjects
 from shared.aio import background, finish
 from shared.config import Config
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
+from shared.ids import ExecutionId
 from shared.job_rules import FAIL
 from shared.logs import about
 from shared.messages import encode
@@ -124,7 +125,7 @@ async def _serve(
             subjects.node_requests(me),
             node.info,
             executions,
-            problems=partial(problems, config.data_dir / "compute"),
+            problems=partial(_problems, config.data_dir / "compute", node),
         )
         metrics = Metrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
         async with (
@@ -147,6 +148,11 @@ async def _serve(
             stop = partial(_stop, executions, reports, connection, float(config.compute.drain_timeout))
             within = float(config.compute.drain_timeout) + DRAIN_SECONDS + 2 * FAREWELL_SECONDS
             await _until_cancelled(executions, farewell, stop, within=within)
+
+
+def _problems(folder: Path, node: Node, held: Collection[ExecutionId]) -> tuple[str, ...]:
+    """Blocks."""
+    return (*(node.docker.problems if node.docker else ()), *problems(folder, held))
 
 
 def _supervisor(config: Config, node: Node, journal: Journal, uploading: Uploading, reports: Reports) -> Supervisor:

@@ -83,6 +83,7 @@ class FailureReason(enum.StrEnum):
     IMAGE_NOT_PULLED = "ImageNotPulled"
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     CONTAINER_LOST = "ContainerLost"
+    DATA_DIR_NOT_SEEN = "DataDirNotSeen"
     RESULT_TOO_LARGE = "ResultTooLarge"
     RESULT_UNREADABLE = "ResultUnreadable"
     RESULT_NOT_WHOLE = "ResultNotWhole"
@@ -116,6 +117,7 @@ _RETRYABLE = frozenset(
         FailureReason.IMAGE_NOT_PULLED,
         FailureReason.ENGINE_UNAVAILABLE,
         FailureReason.CONTAINER_LOST,
+        FailureReason.DATA_DIR_NOT_SEEN,
         FailureReason.DISK_FULL,
         FailureReason.NODE_RESTARTED,
         FailureReason.HANDED_BACK,

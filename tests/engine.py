@@ -18,6 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -64,10 +65,25 @@ class TestEngine:
         """The parent of its containers' control groups, by which its processes are told from any other engine's."""
         self._process: subprocess.Popen[bytes] | None = None
         self._containerd: subprocess.Popen[bytes] | None = None
+        self._apart: tuple[str, ...] = ()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start_apart(self) -> None:
+        """With all that belongs to it in a mount namespace of its own, until it is restored."""
+        self._stop_containerd()
+        self._apart = ("unshare", "--mount", "--propagation=private", "--")
+        self.start()
 
     def start(self, *flags: str) -> None:
         if self._containerd is None:
-            self._containerd = self._run(*_containerd(self.folder))
+            self._containerd = self._run(*self._apart, *_containerd(self.folder))
+            if self._apart:
+                _wait(partial(_is_apart, self._containerd.pid), "containerd is apart")
+                self._apart = ("nsenter", "--target", str(self._containerd.pid), "--mount", "--")
         command = [
             *("dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "pid"), "-H", self.url, "--config-file", str(self.folder / "none.json")),
@@ -79,7 +95,7 @@ class TestEngine:
 
     def _begin(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Its service, until it answers."""
-        self._process = self._run(*command, environment=environment)
+        self._process = self._run(*self._apart, *command, environment=environment)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -100,6 +116,9 @@ class TestEngine:
         """Running as it was at first, whatever a test has done to it."""
         if self._process is not None and self._process.poll() is None:
             self.terminate()
+        if self._apart:
+            self._apart = ()
+            self._stop_containerd()
         self.start()
 
     def kill(self) -> None:
@@ -123,9 +142,7 @@ class TestEngine:
                 self.terminate()
             except subprocess.TimeoutExpired:
                 self.kill()
-        if self._containerd is not None:
-            self._containerd.terminate()
-            self._containerd.wait(STOP_SECONDS)
+        self._stop_containerd()
         for mount in sorted(self.mounts(), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -133,6 +150,12 @@ class TestEngine:
             for group in CGROUPS.glob(pattern):
                 with contextlib.suppress(OSError):
                     group.rmdir()
+
+    def _stop_containerd(self) -> None:
+        if self._containerd is not None:
+            self._containerd.terminate()
+            self._containerd.wait(STOP_SECONDS)
+            self._containerd = None
 
     def mounts(self) -> set[str]:
         """What is mounted in its folder, such as the root of each container that runs."""
@@ -212,6 +235,10 @@ def start_engine() -> TestEngine:
         engine.stop()
         raise
     return engine
+
+
+def _is_apart(pid: int) -> bool:
+    return Path(f"/proc/{pid}/ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
 
 
 def _containerd(folder: Path) -> tuple[str, ...]:

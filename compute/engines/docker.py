@@ -9,6 +9,7 @@ runs the execution again with `resumed` finds it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import stat
@@ -25,6 +26,7 @@ from compute.engines.docker_credentials import config_file
 from compute.engines.docker_ends import refused
 from compute.engines.docker_images import ImageMissing, Images
 from compute.engines.docker_leftovers import Leftovers
+from compute.engines.docker_mounts import NOT_SEEN, Mounts
 from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import Confinement
 from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
@@ -63,6 +65,9 @@ class DockerEngine(OutlivingEngine):
         self._images = Images(api, config_file(os.environ))
         self._leftovers = Leftovers(api, confinement.node_id)
         self._signals = Signals(api, confinement.node_id)
+        self._mounts = Mounts(api, self._signals, self._leftovers, confinement.node_id)
+        self._mounts_told = ""
+        self._is_blind = asyncio.Event()
         self._facts: EngineFacts | None = None
         self._offered = False
         self._why_not = ""
@@ -107,7 +112,11 @@ class DockerEngine(OutlivingEngine):
 
     @property
     def available(self) -> bool:
-        return self._facts is not None
+        return self._facts is not None and not self._mounts.problem
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return (self._mounts.problem,) if self._mounts.problem else ()
 
     @property
     def offered(self) -> bool:
@@ -146,13 +155,16 @@ class DockerEngine(OutlivingEngine):
 
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Look again and again whether the engine answers, and remove what nobody runs, until cancelled."""
+        told = self.available
         while True:
-            if self.available:
+            if self._facts is not None:
                 await self._leftovers.sweep()
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
-            before = self.available
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_SECONDS):
+                    await self._is_blind.wait()
             await self._look()
-            if self.available != before:
+            if self.available != told:
+                told = self.available
                 on_change()
 
     async def _run(self, run: Run) -> RunEnd:
@@ -166,14 +178,19 @@ class DockerEngine(OutlivingEngine):
             self._api,
             images=self._images,
             signals=self._signals,
+            mounts=self._mounts,
             facts=facts or EngineFacts.unknown(),
             confinement=self._confinement,
             limits=self._limits,
             is_left=partial(self._leftovers.is_left, run.execution_id),
         )
-        return await container.end()
+        end = await container.end()
+        if end is NOT_SEEN:
+            self._is_blind.set()
+        return end
 
     async def _look(self) -> None:
+        self._is_blind.clear()
         try:
             if self._facts is None:
                 self._facts = await self._api.facts()
@@ -182,6 +199,7 @@ class DockerEngine(OutlivingEngine):
                 _log.info("Container engine %s answers at %s.", self._facts.version, self._socket)
             else:
                 await self._api.answers()
+            await self._look_at_mounts()
         except (EngineAway, EngineRefusal) as error:
             self._facts = None
             why = await asyncio.to_thread(_why_away, self._socket, str(error))
@@ -190,6 +208,13 @@ class DockerEngine(OutlivingEngine):
                 # A node that never had an engine may be meant so; one that had one is in trouble.
                 level = logging.WARNING if self._offered else logging.INFO
                 _log.log(level, "This node runs no containers for now: %s.", why)
+
+    async def _look_at_mounts(self) -> None:
+        before = self._mounts_told
+        await self._mounts.ask_again()
+        self._mounts_told = self._mounts.problem
+        if self._mounts_told != before:
+            _log.warning("%s", self._mounts_told or "The container engine sees this node's files again.")
 
 
 def _why_away(socket: Path, error: str) -> str:

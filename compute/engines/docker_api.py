@@ -24,6 +24,7 @@ MEASURE_SECONDS = 600.0
 READ_BYTES = 256 * 1024
 LOG_DRIVERS = ("local", "k8s-file", "json-file")
 """The first one that the engine has: `local` keeps bytes as they are, `k8s-file` is Podman's."""
+_NOT_FOUND = 404
 _NO_CONNECTION = 900
 """The status under which aiodocker tells that nobody listens."""
 
@@ -230,6 +231,18 @@ class DockerApi:
                 shown = await self._client.containers.container(name).show(size="true")
         return int(shown.get("SizeRw") or 0)
 
+    async def has_file(self, name: str, path: str) -> bool:
+        """Whether there is something under this path in the container, also in one that was never started."""
+        try:
+            async with _answer():
+                response = await self._open("HEAD", f"containers/{name}/archive", {"path": path})
+                response.release()
+        except EngineRefusal as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return False
+        return True
+
     async def ask_to_stop(self, name: str) -> None:
         """Send the signal that its image names, or TERM. Raises EngineRefusal, also where it has ended."""
         async with _answer():
@@ -249,7 +262,7 @@ class DockerApi:
             async with _answer():
                 await self._client.containers.container(name).delete(force=True, v=True)
         except EngineRefusal as error:
-            if error.status not in {404, 409}:  # 409: somebody else is removing it
+            if error.status not in {_NOT_FOUND, 409}:  # 409: somebody else is removing it
                 raise
 
     async def labelled(self, label: str, value: str, wanted: str) -> dict[str, ExecutionId]:

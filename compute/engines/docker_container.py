@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.docker_api import ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
@@ -24,6 +25,7 @@ from compute.engines.docker_ends import (
 )
 from compute.engines.docker_handover import Handover, NotATar, is_closed
 from compute.engines.docker_images import Images
+from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
 from compute.engines.docker_output import Outputs
 from compute.engines.docker_signals import LATE_SECONDS, TOLD_SECONDS, Signals
 from compute.engines.docker_spec import (
@@ -79,6 +81,7 @@ class ContainerRun:
         *,
         images: Images,
         signals: Signals,
+        mounts: Mounts,
         facts: EngineFacts,
         confinement: Confinement,
         limits: Limits,
@@ -89,6 +92,7 @@ class ContainerRun:
         self._api = api
         self._images = images
         self._signals = signals
+        self._mounts = mounts
         self._epoch = signals.epoch
         self._facts = facts
         self._confinement = confinement
@@ -124,13 +128,8 @@ class ContainerRun:
         params = read_params(self._run.task.engine.params, DockerParams)
         spec = container_spec(self._run, params, self._confinement, self._facts)
         await asyncio.to_thread(self._open_folders)
-        try:
-            await finish(self._api.create(self._name, spec), within=START_SECONDS)
-        except EngineRefusal as error:
-            if not _lacks_image(error):
-                raise
-            await self._images.pull(spec["Image"], self._run.on_progress)
-            await finish(self._api.create(self._name, spec), within=START_SECONDS)
+        if not await self._created(spec):
+            return NOT_SEEN
         await self._watched()
         try:
             over = await self._attached()
@@ -139,6 +138,23 @@ class ContainerRun:
                 raise
             self._was_away, over = True, ""
         return over_output(over, self._limits.output_limit_bytes) if over else await self._collect()
+
+    async def _created(self, spec: dict[str, Any]) -> bool:
+        """Whether there is a container, in which what the task writes is written to its workspace."""
+        folder, image = self._run.workspace.root.parent, spec["Image"]
+        try:
+            try:
+                await finish(self._api.create(self._name, spec), within=START_SECONDS)
+            except EngineRefusal as error:
+                if not _lacks_image(error):
+                    raise
+                await self._images.pull(image, self._run.on_progress)
+                await finish(self._api.create(self._name, spec), within=START_SECONDS)
+        except EngineRefusal as error:
+            if is_missing_source(error):
+                return await self._mounts.are_shared(folder, image)
+            raise
+        return await self._mounts.are_shared(folder, image)
 
     async def _attached(self) -> str:
         """Which of the outputs is too large; empty when both are closed."""

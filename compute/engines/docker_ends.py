@@ -19,12 +19,12 @@ _REFUSALS = (
     ("no such container", FailureReason.CONTAINER_LOST, "The container was removed from outside."),
     ("no such image", FailureReason.IMAGE_NOT_PULLED, "The image was pulled, and is not there all the same."),
     ("is already in use by container", FailureReason.NODE_ERROR, "There is a container of this execution already."),
-    ("no space left on device", FailureReason.DISK_FULL, "The disk of the node's container engine is full."),
     (
         "bind source path does not exist",
-        FailureReason.NODE_ERROR,
+        FailureReason.DATA_DIR_NOT_SEEN,
         "The node's container engine does not see the node's data directory; both must see it under the same path.",
     ),
+    ("no space left on device", FailureReason.DISK_FULL, "The disk of the node's container engine is full."),
 )
 
 LOST = Broken(

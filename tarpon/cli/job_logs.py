@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tarpon.client import Client
 
 
-_AT_WORK = frozenset({"Running", "BidAccepted", "Publishing"})
+_AT_WORK = frozenset({"Running", "BidAccepted"})
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)

@@ -168,7 +168,7 @@ def test_the_words_of_a_registry_are_told_apart(words: str, reason: FailureReaso
         (404, "No such container: tarpon-e-1", FailureReason.CONTAINER_LOST),
         (404, "No such image: busybox:9", FailureReason.IMAGE_NOT_PULLED),
         (409, 'Conflict. The container name "/x" is already in use by container "y"', FailureReason.NODE_ERROR),
-        (400, "invalid mount config: bind source path does not exist: /x", FailureReason.NODE_ERROR),
+        (400, "invalid mount config: bind source path does not exist: /x", FailureReason.DATA_DIR_NOT_SEEN),
         (500, "mkdir /x: no space left on device", FailureReason.DISK_FULL),
         (500, "something else", FailureReason.NODE_ERROR),
     ],
