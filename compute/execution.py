@@ -206,7 +206,7 @@ class Supervisor:
         ended = _moved(warned, Phase.ENDED, fact)
         self._journal.put(ended)
         if ended.publishes:
-            contents = workspace.contents(*ended.ended)
+            contents = workspace.contents(*ended.ended, ended.assignment.task)
             execution.packed = self._pack(workspace, contents.read(files) if files else contents)
         execution.entry = ended
 

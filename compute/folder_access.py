@@ -50,19 +50,24 @@ def _opened(name: str, within: int, mount: int) -> int:
         return os.open(name, FOLDER, dir_fd=within)
 
 
-def opened_to_read(name: bytes, flags: int, folder: int) -> tuple[int, int | None]:
-    """A descriptor for reading, and the mode of what its owner, who is this process's user, has closed to all.
+def checked_mount(descriptor: int, path: bytes, expected: int) -> int:
+    """The mount of an open folder. Raises IsMounted if it is not the expected one; 0 is any."""
+    mount = mount_of(descriptor)
+    if expected not in {0, mount}:
+        raise IsMounted(os.fsdecode(path))
+    return mount
+
+
+def opened_to_read(name: bytes, flags: int, folder: int) -> tuple[int, int]:
+    """A descriptor of what its owner, who is this process's user, has closed to all, and its mode.
 
     It is open as long as it is read, for a folder lets nobody in by a descriptor alone, and has that mode again then.
     """
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        return os.open(name, flags, dir_fd=folder), None
-    except PermissionError:
-        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        try:
-            path = f"/proc/self/fd/{handle}"  # of a handle, that is all there is
-            mode = stat.S_IMODE(os.fstat(handle).st_mode)
-            os.chmod(path, mode | stat.S_IRUSR | stat.S_IXUSR)  # noqa: PTH101
-            return os.open(path, flags & ~os.O_NOFOLLOW), mode
-        finally:
-            os.close(handle)
+        path = f"/proc/self/fd/{handle}"  # of a handle, that is all there is
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        os.chmod(path, mode | stat.S_IRUSR | stat.S_IXUSR)  # noqa: PTH101
+        return os.open(path, flags & ~os.O_NOFOLLOW), mode
+    finally:
+        os.close(handle)

@@ -85,7 +85,7 @@ def _plain(path: bytes) -> bytes:
 def mounts_in(folder: Path) -> list[Mount]:
     """What is mounted on the folder or below it, the deepest and latest first."""
     parent, slash, name = os.fspath(folder).rpartition("/")
-    top = _real(parent or slash or ".") + b"/" + name.encode(errors="surrogateescape")
+    top = real_path(parent or slash or ".") + b"/" + name.encode(errors="surrogateescape")
     within = top + b"/"
     found = [each for each in _table().read() if each.point.startswith(top) and (each.point + b"/").startswith(within)]
     found.sort(key=lambda each: each.point.count(b"/"))
@@ -99,7 +99,8 @@ def mount_points_in(folder: Path) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=256)
-def _real(path: str) -> bytes:
+def real_path(path: str) -> bytes:
+    """Of a folder of the node's own. It blocks at the first time alone."""
     return os.fsencode(os.path.realpath(path)).rstrip(b"/")
 
 

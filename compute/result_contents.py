@@ -26,17 +26,48 @@ class Written(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """`names` are those of the folder's entries that count, None for all. What is `written` is instead of a file."""
+    """`names` are those of the folder's entries that count, None for all. What is `written` is instead of a file.
+
+    `places` are the absolute paths, as the task saw them, that became entries of the folder, with their names there.
+    """
 
     names: frozenset[bytes] | None = None
     written: tuple[Written, ...] = ()
+    places: tuple[tuple[bytes, bytes], ...] = ()
 
     def has(self, name: bytes) -> bool:
         return self.names is None or name in self.names
 
     def read(self, files: tuple[Written, ...]) -> "Contents":
         """The same, where all files that count have been read already."""
-        return Contents(frozenset(), (*self.written, *files))
+        return Contents(frozenset(), (*self.written, *files), self.places)
+
+    def link_target(self, path: bytes, target: bytes) -> bytes:
+        """That of the link `path`: what leads to an absolute path within the result leads there relatively instead."""
+        if not target.startswith(b"/"):
+            return target
+        for place, name in self.places:
+            if target == place or target.startswith(place + b"/"):
+                below = [part for part in target[len(place) :].split(b"/") if part not in {b"", b"."}]
+                return _relative(path.split(b"/")[:-1], [name, *below]) if _stays(below) else target
+        return target
+
+
+def _stays(parts: list[bytes]) -> bool:
+    depth = 0
+    for part in parts:
+        depth += -1 if part == b".." else 1
+        if depth < 0:
+            return False
+    return True
+
+
+def _relative(folder: list[bytes], target: list[bytes]) -> bytes:
+    """Both are paths from the root of the archive; those of folders on the way are no links."""
+    shared = 0
+    while shared < min(len(folder), len(target)) and folder[shared] == target[shared]:
+        shared += 1
+    return b"/".join([b".."] * (len(folder) - shared) + target[shared:]) or b"."
 
 
 ALL = Contents()

@@ -163,7 +163,7 @@ def _supervisor(config: Config, node: Node, journal: Journal, uploading: Uploadi
             workspace.root,
             execution.grants,
             uploading,
-            contents=workspace.contents(*execution.entry.ended),
+            contents=workspace.contents(*execution.entry.ended, execution.entry.assignment.task),
             packed=execution.packed,
             must_be_whole=execution.entry.assignment.task.on_unreadable == FAIL,
             lacking=execution.entry.left_out_count,

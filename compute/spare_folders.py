@@ -12,6 +12,7 @@ import os
 import stat
 from pathlib import Path
 
+from compute.file_attributes import attribute_names
 from compute.mounts import mounts_in
 from compute.result_contents import STDERR, STDOUT, file_mode
 
@@ -76,7 +77,9 @@ def _is_as_made(root: str) -> bool:
     workspace = f"{root}/{WORKSPACE}"
     if not (_is_plain_folder(root) and _is_plain_folder(workspace)) or os.listdir(workspace):  # noqa: PTH208
         return False
-    return all(_is_own_file(f"{root}/{name}") for name in _OUTPUTS)
+    if not all(_is_own_file(f"{root}/{name}") for name in _OUTPUTS):
+        return False
+    return not any(map(attribute_names, (root, workspace, *(f"{root}/{name}" for name in _OUTPUTS))))
 
 
 def _is_plain_folder(path: str) -> bool:

@@ -5,6 +5,7 @@ bytes, preceded by an extended header where a name or a number does not fit. Own
 name.
 """
 
+from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
 
@@ -37,11 +38,20 @@ class EntryKind(Enum):
 
 
 def entry_header(
-    kind: EntryKind, name: bytes, *, mode: int, mtime: int, size_bytes: int = 0, link_target: bytes = b""
+    kind: EntryKind,
+    name: bytes,
+    *,
+    mode: int,
+    mtime: int,
+    size_bytes: int = 0,
+    link_target: bytes = b"",
+    attributes: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """The header block(s) of one entry; `mtime` is in whole seconds since 1970 and may be negative.
 
-    `name` is relative; that of a directory ends with a slash.
+    `name` is relative; that of a directory ends with a slash. `attributes` are more records of the extended header.
+    A size that is too large for the header's digits is there as a binary number too, as GNU has it: BusyBox knows no
+    other, and takes what follows the entry for its content.
     """
     records = b""
     if len(name) > _NAME_LIMIT or not name.isascii():
@@ -49,10 +59,13 @@ def entry_header(
     if len(link_target) > _NAME_LIMIT or not link_target.isascii():
         records, link_target = records + _record(b"linkpath", link_target), _stand_in(link_target)
     if size_bytes >= _SIZE_LIMIT:
-        records, size_bytes = records + _record(b"size", b"%d" % size_bytes), 0
+        records += _record(b"size", b"%d" % size_bytes)
     if not 0 <= mtime < _SIZE_LIMIT:
         records, mtime = records + _record(b"mtime", b"%d" % mtime), 0
     block = _block(kind.value, name, link_target, mode=mode, mtime=mtime, size_bytes=size_bytes)
+    if not _is_utf8(records):
+        records = _record(b"hdrcharset", b"BINARY") + records
+    records += b"".join(_record(*each) for each in attributes)
     return _extended(records) + block if records else block
 
 
@@ -92,13 +105,12 @@ def _numbers(mode: int, size_bytes: int, mtime: int) -> tuple[bytes, int]:
 
     Many files of one result agree in them.
     """
-    varying = b"%07o\x00" % mode, b"%011o\x00%011o\x00" % (size_bytes, mtime)
+    size = b"%011o\x00" % size_bytes if size_bytes < _SIZE_LIMIT else b"\x80" + size_bytes.to_bytes(11, "big")
+    varying = b"%07o\x00" % mode, b"%b%011o\x00" % (size, mtime)
     return _NUMBERED_OWNER.join(varying), sum(map(sum, varying))
 
 
 def _extended(records: bytes) -> bytes:
-    if not _is_utf8(records):
-        records = _record(b"hdrcharset", b"BINARY") + records
     block = _block(b"x", b"././@PaxHeader", b"", mode=0o644, mtime=0, size_bytes=len(records))
     return block + records + padding(len(records))
 

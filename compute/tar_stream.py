@@ -13,11 +13,13 @@ a mount; any other is archived as an empty directory.
 import errno
 import os
 import stat
+import sys
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
-from compute.folder_access import IsMounted, opened_to_read
-from compute.mounts import mount_of
+from compute.file_attributes import MAX_BYTES, Records, TooManyAttributes, attribute_records
+from compute.folder_access import checked_mount, opened_to_read
+from compute.holes import has_more, hole_at
 from compute.result_contents import ALL, Contents, Written, kept_mode, shown, whole_mtime
 from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
 from shared.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
@@ -35,6 +37,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: a fifo that took the place of a file must not stop the archive.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+_NAMES = sys.getfilesystemencoding()
 _SECTOR = 512  # the unit of st_blocks
 _GREW = "grew while it was read: it was cut at {} bytes"
 _SHRANK = "{}: its last {} bytes are zeros in the archive"
@@ -138,14 +141,15 @@ class TarStream:
         if stat.S_ISREG(status.st_mode):
             return self._file(folder, name)
         if stat.S_ISDIR(status.st_mode):
-            self._add_header(EntryKind.DIRECTORY, path + b"/", status)
+            attributes = self._attributes(f"/proc/self/fd/{folder.descriptor}/{os.fsdecode(name)}", path)
+            self._add_header(EntryKind.DIRECTORY, path + b"/", status, attributes=attributes)
             text, base64 = spelled(path)
             self._lines.append(
                 DirectoryLine(path=text, path_base64=base64, mode=kept_mode(status), mtime=whole_mtime(status))
             )
             self._descend(folder, name)
         elif stat.S_ISLNK(status.st_mode):
-            target = os.readlink(name, dir_fd=folder.descriptor)
+            target = self._contents.link_target(path, os.readlink(name, dir_fd=folder.descriptor))
             self._add_header(EntryKind.SYMLINK, path, status, link_target=target)
             self._add_link(SymlinkLine, path, target, status)
         else:
@@ -180,7 +184,11 @@ class TarStream:
             self._lack(path, f"was archived without its content: it lies more than {MAX_DEPTH} directories deep")
             return
         try:
-            self._enter(*opened_to_read(name, _FOLDER | os.O_NOFOLLOW, folder.descriptor), path + b"/", folder)
+            try:
+                opened, mode = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder.descriptor), None
+            except PermissionError:
+                opened, mode = opened_to_read(name, _FOLDER | os.O_NOFOLLOW, folder.descriptor)
+            self._enter(opened, mode, path + b"/", folder)
         except OSError as error:
             self._lack(path, f"was archived without its content: {_reason(error)}")
 
@@ -196,10 +204,10 @@ class TarStream:
         mount = 0
         try:
             if within is not None:
-                mount = _checked_mount(descriptor, path, within)
+                mount = checked_mount(descriptor, path, within.mount)
             with os.scandir(descriptor) as entries:
                 for entry in entries:
-                    name = os.fsencode(entry.name)
+                    name = entry.name.encode(_NAMES, "surrogateescape")  # as os.fsencode, at less cost
                     names.append(name)
                     if entry.is_file(follow_symlinks=False):
                         files.add(name)
@@ -211,11 +219,13 @@ class TarStream:
 
     def _file(self, folder: _Folder, name: bytes) -> Iterable[bytes]:
         path = folder.path + name
-        descriptor, closed_mode = opened_to_read(name, _FILE, folder.descriptor)
         handed_on = False
         try:
-            if closed_mode is not None:
-                os.fchmod(descriptor, closed_mode)
+            descriptor = os.open(name, _FILE, dir_fd=folder.descriptor)
+        except PermissionError:
+            descriptor, mode = opened_to_read(name, _FILE, folder.descriptor)
+            os.fchmod(descriptor, mode)
+        try:
             status = os.fstat(descriptor)
             size_bytes = status.st_size
             if not stat.S_ISREG(status.st_mode):
@@ -227,11 +237,13 @@ class TarStream:
                 return self._large_file(descriptor, path, status)
             else:
                 content = os.read(descriptor, size_bytes + 1)
-                self._add_file(path, status)
+                self._add_file(descriptor, path, status)
                 if len(content) != size_bytes:
                     content = self._fitted(content, path, size_bytes)
-                self._pieces += (content, padding(size_bytes))
-                self._pending_bytes += size_bytes + -size_bytes % BLOCK
+                self._pieces.append(content)
+                if rest := -size_bytes % BLOCK:
+                    self._pieces.append(bytes(rest))
+                self._pending_bytes += size_bytes + rest
         finally:
             if not handed_on:
                 os.close(descriptor)
@@ -239,7 +251,7 @@ class TarStream:
 
     def _large_file(self, descriptor: int, path: bytes, status: os.stat_result) -> Iterator[bytes]:
         try:
-            self._add_file(path, status)
+            self._add_file(descriptor, path, status)
             yield from self._content(descriptor, path, status)
             self._put(padding(status.st_size))
         finally:
@@ -253,13 +265,34 @@ class TarStream:
         self._lack(path, _SHRANK.format("became shorter while it was read", size_bytes - len(content)))
         return content.ljust(size_bytes, b"\x00")
 
-    def _add_file(self, path: bytes, status: os.stat_result) -> None:
-        self._begin_file(path, kept_mode(status), status.st_size, whole_mtime(status))
+    def _add_file(self, descriptor: int, path: bytes, status: os.stat_result) -> None:
+        try:
+            has_attributes = os.listxattr(descriptor)  # nearly all have none, and there are very many
+        except OSError:  # none on this file system
+            has_attributes = []
+        attributes = self._attributes(descriptor, path) if has_attributes else ()
+        self._begin_file(path, kept_mode(status), status.st_size, whole_mtime(status), attributes)
 
-    def _begin_file(self, path: bytes, mode: int, size_bytes: int, mtime: int) -> None:
+    def _attributes(self, file: int | str, path: bytes) -> Records:
+        try:
+            return attribute_records(file)
+        except TooManyAttributes:
+            self._warn(path, f"was archived without its extended attributes: they have more than {MAX_BYTES:,} bytes")
+        except OSError as error:
+            self._warn(path, f"was archived without its extended attributes: {_reason(error)}")
+        return ()
+
+    def _begin_file(self, path: bytes, mode: int, size_bytes: int, mtime: int, attributes: Records = ()) -> None:
         self.entries += 1
         self.raw_bytes += size_bytes
-        self._put(plain_file_header(path, mode, size_bytes, mtime))
+        if attributes:
+            header = entry_header(
+                EntryKind.FILE, path, mode=mode, mtime=mtime, size_bytes=size_bytes, attributes=attributes
+            )
+        else:
+            header = plain_file_header(path, mode, size_bytes, mtime)
+        self._pieces.append(header)
+        self._pending_bytes += len(header)
         at = self._given_bytes + self._pending_bytes
         text, base64 = spelled(path)
         self._lines.append(FileLine(path=text, path_base64=base64, mode=mode, mtime=mtime, size=size_bytes, at=at))
@@ -297,7 +330,7 @@ class TarStream:
         while at < size_bytes:
             room = min(size_bytes - at, BLOCK_BYTES - self._pending_bytes)
             try:
-                hole = _hole(descriptor, at, size_bytes) if is_sparse else 0
+                hole = hole_at(descriptor, at, size_bytes) if is_sparse else 0
                 data = _zeros(min(room, hole)) if hole else os.pread(descriptor, room, at)
             except OSError as error:
                 data, why = b"", f"could not be read to its end ({_reason(error)})"
@@ -307,7 +340,7 @@ class TarStream:
             yield from self._add(data)
         if at < size_bytes:
             self._lack(path, _SHRANK.format(why, size_bytes - at))
-        elif _has_more(descriptor, size_bytes):
+        elif has_more(descriptor, size_bytes):
             self._lack(path, _GREW.format(size_bytes))
         while at < size_bytes:
             room = min(size_bytes - at, BLOCK_BYTES - self._pending_bytes)
@@ -325,7 +358,13 @@ class TarStream:
             yield from self._full_blocks()
 
     def _add_header(
-        self, kind: EntryKind, path: bytes, status: os.stat_result, *, size_bytes: int = 0, link_target: bytes = b""
+        self,
+        kind: EntryKind,
+        path: bytes,
+        status: os.stat_result,
+        *,
+        link_target: bytes = b"",
+        attributes: Records = (),
     ) -> None:
         self.entries += 1
         header = entry_header(
@@ -333,8 +372,8 @@ class TarStream:
             path,
             mode=kept_mode(status),
             mtime=whole_mtime(status),
-            size_bytes=size_bytes,
             link_target=link_target,
+            attributes=attributes,
         )
         self._put(header)
 
@@ -351,32 +390,8 @@ class TarStream:
             self.warnings.append(f"{shown(path)} {what}")
 
 
-def _checked_mount(descriptor: int, path: bytes, within: _Folder) -> int:
-    mount = mount_of(descriptor)
-    if within.mount not in {0, mount}:
-        raise IsMounted(os.fsdecode(path))
-    return mount
-
-
-def _hole(descriptor: int, at: int, size_bytes: int) -> int:
-    """How many bytes of hole begin at `at`. A file system that knows no holes has none."""
-    try:
-        return os.lseek(descriptor, at, os.SEEK_DATA) - at
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # no data from here on
-            return size_bytes - at
-        return 0
-
-
 def _zeros(size_bytes: int) -> bytes:
     return ZEROS if size_bytes == BLOCK_BYTES else bytes(size_bytes)
-
-
-def _has_more(descriptor: int, size_bytes: int) -> bool:
-    try:
-        return bool(os.pread(descriptor, 1, size_bytes))
-    except OSError:
-        return False
 
 
 def _reason(error: OSError) -> str:

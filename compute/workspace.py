@@ -13,13 +13,14 @@ import codecs
 import contextlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from compute import private_file
+from compute.file_attributes import attribute_names
 from compute.gathering import RESULT_FOLDER_MODE, Gathered, Gathering
-from compute.mounts import mounts_in
+from compute.mounts import mounts_in, real_path
 from compute.removal import remove_tree
 from compute.result_contents import (
     EXIT_CODE,
@@ -34,10 +35,12 @@ from compute.result_contents import (
 )
 from compute.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
-from shared.jobspec import ResultPath
+from shared.jobspec import ResultPath, Task
 from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
 
 _OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
+_PROCESS = "process"
+"""The engine whose tasks see the machine's own paths."""
 MAX_NAME_BYTES = 255
 SHORT_BYTES = 16 << 10
 DISK_SECONDS = 600.0
@@ -102,10 +105,22 @@ class Workspace:
         """A descriptor to write stdout or stderr from its beginning."""
         return os.open(f"{self.result}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
 
-    def contents(self, exit_code: int, ended_at: float) -> Contents:
+    def contents(self, exit_code: int, ended_at: float, task: Task | None = None) -> Contents:
         """What is archived of `result`. Does not block."""
         written = Written(EXIT_CODE.encode("ascii"), b"%d" % exit_code, file_mode(), int(ended_at))
-        return Contents(None if self._has_paths else _OUTPUTS, (written,))
+        return Contents(None if self._has_paths else _OUTPUTS, (written,), tuple(self._places_of(task)) if task else ())
+
+    def _places_of(self, task: Task) -> Iterator[tuple[bytes, bytes]]:
+        """Where the task saw its result paths, the longest first. Without a container that is in the workspace."""
+        for each in sorted(task.result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True):
+            name = os.fsencode(each.name)
+            if task.engine.type.lower() == _PROCESS:
+                place = os.fsencode(self.place(each.path))
+                yield place, name
+                executions = os.fsencode(self.root.parent)
+                yield real_path(os.fspath(self.root.parent)) + place[len(executions) :], name
+            else:
+                yield os.fsencode(os.path.normpath(each.path)), name
 
     def place(self, path: str) -> Path:
         """Where in the workspace an absolute path of the task is. Raises InvalidJob for a path that leaves it."""
@@ -182,6 +197,8 @@ def _short_file(folder: Path, name: str) -> Written | None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size > SHORT_BYTES:
+            return None
+        if attribute_names(descriptor):
             return None
         content = os.read(descriptor, status.st_size + 1) if status.st_size else b""
     finally:

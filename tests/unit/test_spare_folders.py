@@ -107,6 +107,14 @@ def _hides_its_output(root: Path) -> None:
     (root / "stdout").chmod(0o000)
 
 
+def _gives_an_output_an_attribute(root: Path) -> None:
+    os.setxattr(root / "stdout", "user.name", b"value")
+
+
+def _gives_the_workspace_an_attribute(root: Path) -> None:
+    os.setxattr(root / "workspace", "user.name", b"value")
+
+
 def _replaces_the_workspace(root: Path) -> None:
     (root / "workspace").rmdir()
     (root.parent / "other").mkdir()
@@ -127,6 +135,8 @@ def _replaces_an_output(root: Path) -> None:
         _removes_an_output,
         _opens_it_to_all,
         _hides_its_output,
+        _gives_an_output_an_attribute,
+        _gives_the_workspace_an_attribute,
         _replaces_the_workspace,
         _replaces_an_output,
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from compute import tar_stream
+from compute.result_contents import Contents
 from compute.tar_header import EntryKind, entry_header
 from compute.tar_stream import BLOCK_BYTES, MAX_WARNINGS, SMALL_BYTES, ZEROS, TarStream
 from shared.archive_index import DirectoryLine, FileLine, HardLinkLine, SymlinkLine
@@ -467,3 +468,57 @@ def test_what_its_owner_has_closed_to_all_is_archived_with_its_mode(tmp_path: Pa
         "folder/closed/file": 0,
     }
     assert [path.stat().st_mode & 0o777 for path in (root / "file", root / "folder" / "closed")] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tar", "--no-auto-compress", "-tf"],
+        ["bsdtar", "-tf"],
+        ["busybox", "tar", "-tf"],
+        [sys.executable, "-m", "tarfile", "-l"],
+    ],
+)
+def test_what_follows_a_file_of_more_than_8_gib_is_found_by_all(tmp_path: Path, command: list[str]) -> None:
+    size_bytes = (9 << 30) + 1
+    with (tmp_path / "archive.tar").open("wb") as file:
+        file.write(entry_header(EntryKind.FILE, b"large", mode=0o644, mtime=TIME, size_bytes=size_bytes))
+        file.seek(size_bytes + -size_bytes % 512, os.SEEK_CUR)
+        file.write(entry_header(EntryKind.FILE, b"next", mode=0o644, mtime=TIME) + bytes(1024))
+    listed = subprocess.run([*command, tmp_path / "archive.tar"], check=True, capture_output=True, text=True).stdout
+    assert listed.split() == ["large", "next"]
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "expected"),
+    [
+        (b"outputs/venv/lib64", b"/outputs/venv/lib", b"lib"),
+        (b"outputs/venv/bin/python", b"/outputs/venv/lib/python", b"../lib/python"),
+        (b"outputs/link", b"/outputs", b"."),
+        (b"outputs/a/b/link", b"/outputs//c/./d", b"../../c/d"),
+        (b"outputs/link", b"/deep/x", b"../inner/x"),
+        (b"outputs/link", b"/deep/er/x", b"../innermost/x"),
+        (b"outputs/link", b"/outputs/a/../b", b"a/../b"),
+        (b"outputs/link", b"/outputs/../etc/passwd", b"/outputs/../etc/passwd"),
+        (b"outputs/link", b"/outputs2/file", b"/outputs2/file"),
+        (b"outputs/link", b"/etc/passwd", b"/etc/passwd"),
+        (b"outputs/link", b"relative/../../x", b"relative/../../x"),
+        (b"outputs", b"/deep/x", b"inner/x"),
+    ],
+)
+def test_a_link_to_an_absolute_path_of_the_result_leads_there_relatively(
+    path: bytes, target: bytes, expected: bytes
+) -> None:
+    places = ((b"/deep/er", b"innermost"), (b"/outputs", b"outputs"), (b"/deep", b"inner"))
+    assert Contents(places=places).link_target(path, target) == expected
+
+
+def test_links_in_archive_and_index_lead_to_the_same(tmp_path: Path) -> None:
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "file").write_text("content")
+    (tmp_path / "outputs" / "link").symlink_to("/outputs/file")
+    stream = TarStream(tmp_path, Contents(places=((b"/outputs", b"outputs"),)))
+    found = members(b"".join(stream.blocks()))
+    assert found["outputs/link"].linkname == "file"
+    (line,) = [each for each in stream.take_lines() if isinstance(each, SymlinkLine)]
+    assert line.link_target == b"file"

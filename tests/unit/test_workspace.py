@@ -10,7 +10,7 @@ import pytest
 from compute.gathering import Gathered
 from compute.workspace import SHORT_BYTES, Workspace, check_result_paths, remove_execution
 from shared.errors import InvalidJob
-from shared.jobspec import ResultPath
+from shared.jobspec import ResultPath, SpecConfig, Task
 from shared.messages import MAX_RUN_OUTPUT_BYTES
 
 OUTPUTS = ResultPath(name="outputs", path="/outputs")
@@ -280,3 +280,29 @@ class TestShortOutputs:
         made = Workspace(tmp_path / "e-1")
         made.create([OUTPUTS])
         assert made.short_outputs() == ()
+
+
+class TestPlaces:
+    @pytest.mark.parametrize("folder", ["there", "link"])
+    def test_a_task_of_the_machine_sees_its_results_in_its_workspace(self, tmp_path: Path, folder: str) -> None:
+        (tmp_path / "there").mkdir()
+        (tmp_path / "link").symlink_to("there")
+        workspace = Workspace(tmp_path / folder / "e-1")
+        task = Task(engine=SpecConfig(type="Process"), result_paths=(OUTPUTS, DEEP))
+        contents = workspace.contents(0, 0.0, task)
+        for seen in ("there", folder):
+            target = os.fsencode(tmp_path / seen / "e-1" / "workspace" / "a" / "b" / "file")
+            assert contents.link_target(b"outputs/link", target) == b"../deep/file"
+        assert contents.link_target(b"outputs/link", b"/outputs/file") == b"/outputs/file"
+
+    def test_a_task_in_a_container_sees_them_at_their_paths(self, tmp_path: Path) -> None:
+        task = Task(engine=SpecConfig(type="docker"), result_paths=(OUTPUTS, DEEP))
+        contents = Workspace(tmp_path / "e-1").contents(0, 0.0, task)
+        assert contents.link_target(b"outputs/link", b"/a/b/file") == b"../deep/file"
+
+
+def test_outputs_with_attributes_are_read_as_any_other_file(tmp_path: Path) -> None:
+    made = Workspace(tmp_path / "e-1", has_paths=False)
+    made.create([])
+    os.setxattr(made.root / "stdout", "user.name", b"value")
+    assert made.short_outputs() == ()
