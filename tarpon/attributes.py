@@ -6,13 +6,19 @@ file capability gives rights to who runs the file, so it is restored only where 
 
 import errno
 import os
+import struct
 
 from tarpon.placement_rules import PERMISSIONS, PlacementRules
 
 Attributes = tuple[tuple[bytes, bytes], ...]
 
 _USER = b"user."
-_ACCESS_LISTS = frozenset({b"system.posix_acl_access", b"system.posix_acl_default"})
+_ACCESS_LIST = b"system.posix_acl_access"
+_ACCESS_LISTS = frozenset({_ACCESS_LIST, b"system.posix_acl_default"})
+_HEADER_BYTES = 4
+_ENTRY = struct.Struct("<HHI")  # tag, permissions, number: see acl(5) and linux/posix_acl_xattr.h
+_MAX_LIST_BYTES = 64 << 10
+_GROUP, _MASK = 0x04, 0x10
 _CAPABILITY = b"security.capability"
 _SECOND = 1_000_000_000
 _NOT_KEPT = frozenset({errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW})
@@ -38,6 +44,19 @@ def set_metadata(descriptor: int, permissions: int, mtime_ns: int) -> str:
 def _unless_not_kept(error: OSError) -> None:
     if error.errno not in _NOT_KEPT:
         raise error
+
+
+def without_access_list(permissions: int, attributes: Attributes) -> int:
+    """Permissions that give the group what its own entry of the access list does, and not what the list's mask allows.
+
+    The mask stands in place of the group in the mode of a file that has a list. Restoring the list puts it there again.
+    """
+    value = dict(attributes).get(_ACCESS_LIST, b"")
+    if len(value) % _ENTRY.size != _HEADER_BYTES or len(value) > _MAX_LIST_BYTES:
+        return permissions
+    allowed: dict[int, int] = {tag: bits for tag, bits, _ in _ENTRY.iter_unpack(value[_HEADER_BYTES:])}
+    group = allowed.get(_GROUP, 0o7) & allowed.get(_MASK, 0o7)
+    return permissions & (~0o070 | (group & 0o7) << 3)
 
 
 def restore(descriptor: int, attributes: Attributes, rules: PlacementRules) -> str:

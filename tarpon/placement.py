@@ -13,7 +13,7 @@ from pathlib import Path
 from shared.errors import CannotExtract, UnsafeArchive
 from shared.holes import GRANULE_BYTES, data_of
 from tarpon.announced import Announced
-from tarpon.attributes import Attributes, restore, set_metadata
+from tarpon.attributes import Attributes, restore, set_metadata, without_access_list
 from tarpon.file_copy import write_all
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placement_rules import PlacementRules
@@ -145,6 +145,8 @@ class Placement:
         self.oddities.add(Odd.FILE_TOO_LARGE, self._parts, "the file system has no files of this size")
 
     def _settle(self, descriptor: int, parts: Parts, permissions: int, mtime_ns: int, attributes: Attributes) -> None:
+        if attributes:
+            permissions = without_access_list(permissions, attributes)
         problem = set_metadata(descriptor, permissions, mtime_ns)
         if problem and not self.oddities.counts[Odd.METADATA_NOT_KEPT]:
             self.oddities.add(Odd.METADATA_NOT_KEPT, parts, f"the file system does not keep the {problem} of files")

@@ -11,7 +11,8 @@ import msgspec
 from shared.errors import ArchiveDamaged, UnsafeArchive
 from tarpon.tar_header import BLOCK, ZEROS, Header, nanoseconds, parse, records, text, whole, xattrs_of
 
-MAX_METADATA_BYTES = 1 << 20
+MAX_METADATA_BYTES = 4 << 20
+"""Of one extended header: nodes keep a mebibyte of extended attributes of a file, and tell access lists twice."""
 MAX_METADATA_HEADERS = 16
 """Extended headers in a row. Real archives have at most three before a member."""
 MAX_TRAILING_BYTES = 16 << 20

@@ -338,7 +338,7 @@ XATTRS = {
 }
 
 
-def with_xattrs(name: str = "f") -> bytes:
+def with_xattrs(*, mode: int = 0o644) -> bytes:
     """Made by hand, because Python's tarfile writes text only."""
     records = b""
     for key, value in {**XATTRS, "system.posix_acl_access": ACL.decode("latin-1")}.items():
@@ -347,7 +347,7 @@ def with_xattrs(name: str = "f") -> bytes:
         records += str(size).encode() + body
     header = tar_of(file("x", records, type=b"x"))
     return gzip.compress(
-        header[: -(-(512 + len(records)) // 512) * 512] + tar_of(file(name, b"content"), file("plain"))
+        header[: -(-(512 + len(records)) // 512) * 512] + tar_of(file("f", b"content", mode=mode), file("plain"))
     )
 
 
@@ -378,6 +378,20 @@ def test_extended_attributes_are_told_where_nobody_asked_for_them(takes_xattrs: 
     (odd,) = extracted.oddities.named
     assert (odd.code, odd.path) == (Odd.ATTRIBUTES_IGNORED, "f")
     assert "user.note" in odd.detail
+
+
+def test_without_its_access_list_a_file_gives_its_group_no_more_than_with_it(takes_xattrs: Path) -> None:
+    unpack(with_xattrs(mode=0o664), takes_xattrs / "out")
+    assert stat.S_IMODE((takes_xattrs / "out" / "f").stat().st_mode) == 0o644
+    unpack(with_xattrs(mode=0o664), takes_xattrs / "all", xattrs=True)
+    assert stat.S_IMODE((takes_xattrs / "all" / "f").stat().st_mode) == 0o640, "what the list says"
+
+
+def test_a_mebibyte_of_attributes_is_read(takes_xattrs: Path) -> None:
+    many = {f"SCHILY.xattr.user.{number}": "x" * (64 << 10) for number in range(16)}
+    extracted = unpack(gzipped(file("f", b"content", pax_headers=many)), takes_xattrs / "out", xattrs=True)
+    assert (takes_xattrs / "out" / "f").read_bytes() == b"content"
+    assert extracted.entries == 1
 
 
 def test_a_capability_is_restored_only_where_root_asks_for_it(takes_xattrs: Path) -> None:
@@ -450,7 +464,7 @@ def test_an_archive_that_goes_on_for_ever_after_its_end_is_refused(tmp_path: Pat
 
 def test_an_extended_header_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafeArchive):
-        unpack(gzipped(file("a", pax_headers={"comment": "x" * (2 << 20)})), tmp_path)
+        unpack(gzipped(file("a", pax_headers={"comment": "x" * (5 << 20)})), tmp_path)
 
 
 def test_extended_headers_without_end_are_refused(tmp_path: Path) -> None:
