@@ -37,6 +37,9 @@ SET_ASIDE_COST = 20.0
 """A report that says nothing counts as so many: a node of ours sends next to none."""
 LEAST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 10.0
+MESSAGES_PER_SECOND = 5000.0
+BYTES_PER_SECOND = 32.0 * _MEBI
+"""Of all that a node sends, by the servers' own counts."""
 FLOOD_PER_SECOND = 1000
 """More than so many too many in a second, and the node is shut out: what is dropped has to be read before, too."""
 SHUT_OUT_SECONDS = 10.0
@@ -91,7 +94,11 @@ class ShutOut:
         if now - self.begun >= 1.0:
             self.begun, self.count = now, 0
         self.count += 1
-        if self.count <= FLOOD_PER_SECOND or now < self.until:
+        return self.count > FLOOD_PER_SECOND and self.begin(now)
+
+    def begin(self, now: float) -> bool:
+        """Shut it out, unless it is."""
+        if now < self.until:
             return False
         calm = now - self.until > LONGEST_SHUT_OUT_SECONDS
         self.seconds = SHUT_OUT_SECONDS if calm else min(LONGEST_SHUT_OUT_SECONDS, self.seconds * 2 or SHUT_OUT_SECONDS)
@@ -109,6 +116,10 @@ class Budgets:
         self.over: dict[NodeId, Counter[Sent]] = {}
         self.over_in_all: Counter[Sent] = Counter()
         self.flooding: asyncio.Queue[NodeId] = asyncio.Queue()
+        self.suspicion = asyncio.Event()
+        """Some node is over its budget, or sends what is of no use: whoever can see all that it sends should look."""
+        self._traffic = Allowance(MESSAGES_PER_SECOND, 2 * MESSAGES_PER_SECOND)
+        self._traffic_bytes = Allowance(BYTES_PER_SECOND, 2 * BYTES_PER_SECOND)
         self._shut_out: dict[NodeId, ShutOut] = {}
         self._clock = clock
         self._heartbeats = Allowance(HEARTBEATS_PER_SECOND, 5 * HEARTBEATS_PER_SECOND)
@@ -144,6 +155,7 @@ class Budgets:
 
     def charge_set_aside(self, node: NodeId, count: int) -> None:
         """So many of its reports were of no use."""
+        self.suspicion.set()
         self._reports.charge(node, count * SET_ASIDE_COST, self._clock())
 
     def note(self, node: NodeId, kind: Sent) -> bool:
@@ -153,13 +165,26 @@ class Budgets:
             counts = self.over[node] = Counter()
         counts[kind] += 1
         self.over_in_all[kind] += 1
+        self.suspicion.set()
         now = self._clock()
+        if self._shut_out_of(node, now).note(now):
+            self.flooding.put_nowait(node)
+        return False
+
+    def on_traffic(self, node: NodeId, messages: int, size: int) -> None:
+        """So much more has come from it, whether anybody heard it or not."""
+        now = self._clock()
+        self._traffic.charge(node, messages, now)
+        self._traffic_bytes.charge(node, size, now)
+        wait = max(self._traffic.wait_seconds(node, now), self._traffic_bytes.wait_seconds(node, now))
+        if wait and self._shut_out_of(node, now).begin(now):
+            self.flooding.put_nowait(node)
+
+    def _shut_out_of(self, node: NodeId, now: float) -> "ShutOut":
         shut_out = self._shut_out.get(node)
         if shut_out is None:
             shut_out = self._shut_out[node] = ShutOut(now)
-        if shut_out.note(now):
-            self.flooding.put_nowait(node)
-        return False
+        return shut_out
 
     def shut_out_seconds(self, node: NodeId) -> float:
         """For how long the node is not to be let in, because it flooded."""

@@ -1,32 +1,39 @@
-"""How a node that is connected is cut off: its connections are found and ended by the servers themselves.
+"""How a node that is connected is seen and cut off by the servers themselves, whatever it sends.
 
-Each server tells in the system account who is connected to it, and ends a connection at a word. An orchestrator is let
-in there by its own callout, for as long as that takes.
+Each server tells in the system account who is connected to it and how much came from there, and ends a connection at a
+word. An orchestrator is let in there by its own callout. What a node sends is counted there also where nobody hears it:
+what the stream of reports refuses, or no subscription takes, costs a server its time all the same.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import msgspec
 import nats.errors
 
+from orchestrator.budgets import Budgets
 from orchestrator.nats_config import NODES_ACCOUNT
 from shared import subjects
 from shared.aio import heeding
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.logs import about
-from shared.secret import Secret
-from shared.transport import Connection, Received, connect
+from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
+LOOK_SECONDS = 3.0
+"""How often it is looked how much each connection sends; sooner where a node is over its budget."""
+SOON_SECONDS = 0.1
 ANSWER_SECONDS = 1.0
 """How long the servers' answers are waited for after the last one; how many servers there are nobody knows."""
+LOOK_ANSWER_SECONDS = 0.15
+"""The same where another look follows."""
 KICK_SECONDS = 5.0
+PURGE_SECONDS = 5.0
 PAGE = 1024
 
 
@@ -37,6 +44,8 @@ class _Server(msgspec.Struct):
 class _Connection(msgspec.Struct):
     cid: int
     name: str = ""
+    in_msgs: int = 0
+    in_bytes: int = 0
 
 
 class _Page(msgspec.Struct):
@@ -56,84 +65,120 @@ _answers = msgspec.json.Decoder(_Answer)
 
 
 class Disconnections:
-    """`seed` is that of the system user."""
+    """`system` is a connection of the system user, `own` one of an orchestrator."""
 
-    def __init__(self, servers: Sequence[str], seed: Secret) -> None:
-        self._servers = servers
-        self._seed = seed
+    def __init__(self, system: Connection, own: Connection, budgets: Budgets) -> None:
+        self._system = system
+        self._own = own
+        self._budgets = budgets
+        self._seen: dict[tuple[str, int], tuple[int, int]] = {}
+        """Of each connection how many messages and bytes had come when it was looked at last."""
 
-    async def run(self, flooding: "asyncio.Queue[NodeId]") -> None:
-        """End the connections of each node that floods, until cancelled."""
-        while True:
-            node = await flooding.get()
-            told = "Node %s sends far too much: it is shut out for a while, and %s."
-            try:
-                count = await self.end(node)
-            except MessagingUnavailable as error:
-                what = f"its connection cannot be ended: {error.message}"
-            else:
-                what = f"{count} connections of it are ended"
-            _log.warning(told, node, what, extra=about(node=node))
+    async def run(self) -> None:
+        """Shut out each node that floods, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="traffic")
+            while True:
+                await self._shut_out(await self._budgets.flooding.get())
 
     async def end(self, node: NodeId) -> int:
         """How many connections of the node there were, on all servers. Raises MessagingUnavailable."""
         ended = 0
-        try:
-            async with self._connected() as connection:
-                async for server, cid in _connections(connection, node):
-                    payload = msgspec.json.encode({"cid": cid})
-                    await connection.request(
-                        subjects.server_request(server, subjects.KICK), payload, timeout=KICK_SECONDS
-                    )
-                    ended += 1
-        except (nats.errors.Error, OSError) as error:
-            raise MessagingUnavailable(f"The servers do not tell who is connected: {error!r}") from error
+        await self._let_in()
+        async for server, each in self._connections():
+            if each.name == node:
+                payload = msgspec.json.encode({"cid": each.cid})
+                await self._system.request(
+                    subjects.server_request(server, subjects.KICK), payload, timeout=KICK_SECONDS
+                )
+                ended += 1
         return ended
 
-    @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        seed, inbox = self._seed.reveal(), subjects.SYSTEM_INBOX
-        async with connect(self._servers, name="orchestrator", nkey_seed=seed, inbox_prefix=inbox) as connection:
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    await connection.wait_connected()
-            except TimeoutError:
-                message = "The NATS servers do not let the orchestrator into their system account."
-                hint = "See `tarpon agent nats-config` for what their configuration needs."
-                raise MessagingUnavailable(message, hint=hint) from None
-            yield connection
+    async def _shut_out(self, node: NodeId) -> None:
+        """What it has told and nobody has read goes too: a node of ours tells it again when it connects again."""
+        told = "Node %s sends far too much: it is shut out for a while, and %s."
+        try:
+            count = await self.end(node)
+            await self._purge(node)
+        except MessagingUnavailable as error:
+            what = f"its connection cannot be ended: {error.message}"
+        else:
+            what = f"{count} connections of it are ended"
+        _log.warning(told, node, what, extra=about(node=node))
+
+    async def _purge(self, node: NodeId) -> None:
+        try:
+            async with asyncio.timeout(PURGE_SECONDS):
+                stream = self._own.client.jetstream()
+                await heeding(stream.purge_stream(subjects.REPORTS_STREAM, subject=subjects.node_reports(node)))
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise MessagingUnavailable(f"What node {node} told cannot be removed: {error!r}") from error
+
+    async def _watch(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._budgets.suspicion.wait()
+            self._budgets.suspicion.clear()
+            if self._system.connected:
+                try:
+                    await self._look()
+                except MessagingUnavailable as error:
+                    _log.debug("How much nodes send cannot be told: %s", error.message)
+            await asyncio.sleep(SOON_SECONDS)
+
+    async def _look(self) -> None:
+        seen: dict[tuple[str, int], tuple[int, int]] = {}
+        servers = {server for server, _ in self._seen}
+        async for server, each in self._connections(patience=LOOK_ANSWER_SECONDS):
+            key = server, each.cid
+            messages, size = self._seen.get(key, (0, 0))
+            seen[key] = each.in_msgs, each.in_bytes
+            if server in servers:  # else it is not known over how long that came
+                self._budgets.on_traffic(NodeId(each.name), each.in_msgs - messages, each.in_bytes - size)
+        self._seen = seen
+
+    async def _let_in(self) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._system.wait_connected()
+        except TimeoutError:
+            raise MessagingUnavailable(
+                "The NATS servers do not let the orchestrator into their system account.",
+                hint="See `tarpon agent nats-config` for what their configuration needs.",
+            ) from None
+
+    async def _connections(self, patience: float = ANSWER_SECONDS) -> AsyncIterator[tuple[str, _Connection]]:
+        """All of nodes, each with its server. Raises MessagingUnavailable where no server answers."""
+        try:
+            inbox, heard = self._system.client.new_inbox(), False
+            async with self._system.subscribe(inbox) as answers:
+                await self._ask("PING", 0, inbox)
+                while (received := await _next(answers, patience)) is not None:
+                    heard = True
+                    answer = _read(received)
+                    page, server = answer.data, answer.server.id
+                    for each in page.connections:
+                        yield server, each
+                    if page.connections and page.offset + len(page.connections) < page.total:
+                        await self._ask(server, page.offset + len(page.connections), inbox)
+        except (nats.errors.Error, OSError) as error:
+            raise MessagingUnavailable(f"The servers do not tell who is connected: {error!r}") from error
+        if not heard:
+            raise MessagingUnavailable("No server tells who is connected to it.")
+
+    async def _ask(self, server: str, offset: int, inbox: str) -> None:
+        wanted = {"acc": NODES_ACCOUNT, "limit": PAGE, "offset": offset}
+        subject = subjects.server_request(server, subjects.CONNECTIONS)
+        await heeding(self._system.client.publish(subject, msgspec.json.encode(wanted), reply=inbox))
 
     def __repr__(self) -> str:
-        return f"<Disconnections on {', '.join(self._servers)}>"
+        return f"<Disconnections over {self._system!r}, {len(self._seen)} connections seen>"
 
 
-async def _connections(connection: Connection, node: NodeId) -> AsyncIterator[tuple[str, int]]:
-    """Server and number of each. Raises MessagingUnavailable where no server answers."""
-    inbox, heard = connection.client.new_inbox(), False
-    async with connection.subscribe(inbox) as answers:
-        await _ask(connection, "PING", 0, inbox)
-        while (received := await _next(answers)) is not None:
-            heard = True
-            answer = _read(received)
-            page = answer.data
-            for each in page.connections:
-                if each.name == node:
-                    yield answer.server.id, each.cid
-            if page.connections and page.offset + len(page.connections) < page.total:
-                await _ask(connection, answer.server.id, page.offset + len(page.connections), inbox)
-    if not heard:
-        raise MessagingUnavailable("No server tells who is connected to it.")
-
-
-async def _ask(connection: Connection, server: str, offset: int, inbox: str) -> None:
-    wanted = {"acc": NODES_ACCOUNT, "auth": True, "limit": PAGE, "offset": offset}
-    subject = subjects.server_request(server, subjects.CONNECTIONS)
-    await heeding(connection.client.publish(subject, msgspec.json.encode(wanted), reply=inbox))
-
-
-async def _next(answers: AsyncIterator[Received]) -> Received | None:
+async def _next(answers: AsyncIterator[Received], patience: float) -> Received | None:
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(patience):
             return await anext(answers)
     except TimeoutError:
         return None

@@ -28,7 +28,7 @@ from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
-from shared import durable
+from shared import durable, subjects
 from shared.aio import background
 from shared.config import Config, FilePath
 from shared.errors import AlreadyRunning, ConfigurationInvalid, PortTaken
@@ -68,9 +68,11 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         leader = leader_of(parts)
         heartbeats = take_heartbeats(connection, parts.nodes, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
-        await stack.enter_async_context(_admission(connection, parts.store, secrets, budgets))
-        disconnections = Disconnections(servers, secrets.system_seed)
-        await stack.enter_async_context(background(disconnections=disconnections.run(budgets.flooding)))
+        admitting = asyncio.Event()
+        await stack.enter_async_context(_admission(connection, parts.store, secrets, budgets=budgets, ready=admitting))
+        system = await stack.enter_async_context(_in_system_account(servers, secrets, admitting))
+        disconnections = Disconnections(system, connection, budgets)
+        await stack.enter_async_context(background(disconnections=disconnections.run()))
         await stack.enter_async_context(background(integrations=integrations_of(parts).run()))
         stack.push_async_callback(parts.lease.resign)
         leading = parts.lease.lead(leader.decide, may=lambda: parts.store.may_decide)
@@ -200,7 +202,9 @@ async def _servers(config: Config, secrets: Secrets, name: str) -> AsyncIterator
 
 
 @asynccontextmanager
-async def _admission(connection: Connection, store: Store, secrets: Secrets, budgets: Budgets) -> AsyncIterator[None]:
+async def _admission(
+    connection: Connection, store: Store, secrets: Secrets, *, budgets: Budgets, ready: asyncio.Event
+) -> AsyncIterator[None]:
     """Admit nodes to NATS, once their bindings are known."""
 
     async def admit() -> None:
@@ -210,10 +214,23 @@ async def _admission(connection: Connection, store: Store, secrets: Secrets, bud
             StoredBindings(store),
             secrets=secrets,
             budgets=budgets,
+            ready=ready,
         )
 
     async with background(admission=admit()):
         yield
+
+
+@asynccontextmanager
+async def _in_system_account(
+    servers: Sequence[str], secrets: Secrets, admitting: asyncio.Event
+) -> AsyncIterator[Connection]:
+    """A connection that is made once there is somebody to let it in; where servers have no such account it never is."""
+    seed, inbox = secrets.system_seed.reveal(), subjects.SYSTEM_INBOX
+    async with connect(
+        servers, name="orchestrator", nkey_seed=seed, inbox_prefix=inbox, after=admitting, quiet=True
+    ) as connection:
+        yield connection
 
 
 @asynccontextmanager

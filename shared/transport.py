@@ -164,8 +164,11 @@ def refusal(what: str, code: int | None, description: str | None) -> MessagingUn
 class Connection:
     """The one connection of a process. Make it with `connect`."""
 
-    def __init__(self, servers: Sequence[str], *, admits: Admits | None = None, **options: Any) -> None:
+    def __init__(
+        self, servers: Sequence[str], *, admits: Admits | None = None, quiet: bool = False, **options: Any
+    ) -> None:
         self.servers = tuple(servers)
+        self._quiet = quiet
         self._admits = admits
         self.connections = 0
         self._options = options
@@ -369,7 +372,7 @@ class Connection:
         """Log changes of state, not every try."""
         if message != self._said:
             self._said = message
-            _log.log(level, message)
+            _log.log(logging.DEBUG if self._quiet else level, message)
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "not connected"
@@ -385,17 +388,25 @@ async def connect(
     token: str = "",
     inbox_prefix: str = "_INBOX",
     admits: Admits | None = None,
+    after: asyncio.Event | None = None,
+    quiet: bool = False,
 ) -> AsyncIterator[Connection]:
     """Give a connection at once; it may stand only later. Leaving closes it.
 
     `nkey_seed` proves who this process is, `token` is the join secret of a node, `name` its id. What `admits` turns
-    away is dropped unseen.
+    away is dropped unseen. The first try is made once `after` is set. A `quiet` one logs for who debugs alone.
     """
     options: dict[str, Any] = {"name": name, "nkeys_seed_str": nkey_seed, "inbox_prefix": inbox_prefix}
     if token:
         options["token"] = token
-    connection = Connection(servers, admits=admits, **options)
-    async with background(nats_connection=connection.keep()):
+    connection = Connection(servers, admits=admits, quiet=quiet, **options)
+
+    async def keep() -> None:
+        if after is not None:
+            await after.wait()
+        await connection.keep()
+
+    async with background(nats_connection=keep()):
         yield connection
 
 
