@@ -41,6 +41,7 @@ class Leader:
         *,
         config: Config,
         connection: Connection,
+        intake: Connection,
         model: Model,
         store: Store,
         nodes: Nodes,
@@ -51,6 +52,7 @@ class Leader:
     ) -> None:
         self._config = config
         self._connection = connection
+        self._intake = intake
         self._model = model
         self._store = LeadersStore(store, connection, lease.check)
         self._lease = lease
@@ -122,7 +124,7 @@ class Leader:
 
     def _requests(self, grants: Grants, offers: Offers, scheduler: Scheduler) -> Requests:
         return Requests(
-            connection=self._connection,
+            connection=self._intake,
             model=self._model,
             store=self._store,
             nodes=self._nodes,

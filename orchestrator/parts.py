@@ -32,6 +32,8 @@ class Parts:
     config: Config
     name: str
     connection: Connection
+    intake: Connection
+    """Over which comes what nodes send at will: heartbeats and requests."""
     locations: Locations
     model: Model
     store: Store
@@ -44,7 +46,14 @@ class Parts:
 
 
 def parts_of(
-    config: Config, name: str, *, connection: Connection, locations: Locations, tracing: Tracing, budgets: Budgets
+    config: Config,
+    name: str,
+    *,
+    connection: Connection,
+    intake: Connection,
+    locations: Locations,
+    tracing: Tracing,
+    budgets: Budgets,
 ) -> Parts:
     model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
     mark_seconds = float(config.orchestrator.nats.removal_marks)
@@ -63,6 +72,7 @@ def parts_of(
         config=config,
         name=name,
         connection=connection,
+        intake=intake,
         locations=locations,
         model=model,
         store=store,
@@ -83,6 +93,7 @@ def leader_of(parts: Parts) -> Leader:
     return Leader(
         config=parts.config,
         connection=parts.connection,
+        intake=parts.intake,
         model=parts.model,
         store=parts.store,
         nodes=parts.nodes,

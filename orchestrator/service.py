@@ -60,13 +60,16 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         locations = await stack.enter_async_context(_locations(config))
         servers = await stack.enter_async_context(_servers(config, secrets, name))
         budgets = Budgets()
-        connection = await stack.enter_async_context(_connected(servers, name, secrets, budgets))
-        parts = parts_of(config, name, connection=connection, locations=locations, tracing=tracing, budgets=budgets)
+        connection = await stack.enter_async_context(_connected(servers, name, secrets))
+        intake = await stack.enter_async_context(_intake(servers, name, secrets, budgets))
+        parts = parts_of(
+            config, name, connection=connection, intake=intake, locations=locations, tracing=tracing, budgets=budgets
+        )
         gc.disable()  # all that is read now stays
         stack.callback(gc.enable)
         await stack.enter_async_context(background(state=parts.store.keep_model()))
         leader = leader_of(parts)
-        heartbeats = take_heartbeats(connection, parts.nodes, leader.on_unknown)
+        heartbeats = take_heartbeats(intake, parts.nodes, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
         admitting = asyncio.Event()
         await stack.enter_async_context(_admission(connection, parts.store, secrets, budgets=budgets, ready=admitting))
@@ -87,10 +90,16 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         await asyncio.Event().wait()
 
 
-def _connected(
+def _connected(servers: Sequence[str], name: str, secrets: Secrets) -> AbstractAsyncContextManager[Connection]:
+    return connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal())
+
+
+def _intake(
     servers: Sequence[str], name: str, secrets: Secrets, budgets: Budgets
 ) -> AbstractAsyncContextManager[Connection]:
-    return connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal(), admits=budgets.admits)
+    """A connection of its own for what nodes send: a server ends one over which more comes than can be read."""
+    seed = secrets.orchestrator_seed.reveal()
+    return connect(servers, name=f"{name}-intake", nkey_seed=seed, admits=budgets.admits, quiet=True)
 
 
 def _say_ready(config: Config, locations: Locations) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from shared.messages import (
     TaskEnded,
 )
 from tests.integration.played_node import PlayedNode
-from tests.integration.running import Running
+from tests.integration.running import Running, running_orchestrator
+from tests.servers import S3Server
 from tests.waiting import eventually
 
 TASK = {"Name": "main", "Engine": {"Type": "noop"}}
@@ -120,12 +122,16 @@ async def test_a_node_deleted_by_force_stays_out_and_its_name_is_free_for_anothe
 
 
 async def test_where_a_connection_cannot_be_ended_nothing_counts_that_comes_over_it(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on servers whose configuration has no system account of ours."""
     monkeypatch.setattr(auth, "SYSTEM_ACCOUNT", "ELSEWHERE")
-    monkeypatch.setattr("orchestrator.disconnections.CONNECT_SECONDS", 1.0)
-    async with running.node("a") as a, running.node("b") as b:
+    monkeypatch.setattr("orchestrator.disconnections.CONNECT_SECONDS", 0.5)
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running,
+        running.node("a") as a,
+        running.node("b") as b,
+    ):
         job = await running_job(running, a)
         execution = (await running.api(f"/jobs/{job}?include=executions"))["Executions"]["Items"][0]["ID"]
         await b.register()

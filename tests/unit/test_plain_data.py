@@ -1,6 +1,7 @@
 """Numbers and nesting beyond what can be kept are found, with their place, and nothing else is."""
 
 import math
+import time
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared import plain_data
 from shared.decoding import load_yaml
 from shared.errors import InvalidDocument
 from shared.messages import Report, UnknownMessage, decode_of_node, heartbeats, node_requests, report
@@ -111,3 +113,15 @@ def test_registrations_and_heartbeats_are_bounded() -> None:
 def test_what_a_task_wrote_is_not_taken_for_a_number() -> None:
     payload = b'{"type":"Report","execution_id":"e","facts":[' + OUTPUT % (b"1", b"0.5") + b"]}"
     assert isinstance(decode_of_node(report, payload), Report)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"1" * 400_000, b":1111111111111111111e1" * 20_000, b"1e11" * 100_000, b"1e10" + b" " * 400_000],
+    ids=["digits", "numbers", "exponents", "spaces"],
+)
+def test_a_message_is_searched_in_time_that_grows_as_it_does(text: bytes) -> None:
+    """Where each digit was a place to begin at, a megabyte of them took minutes."""
+    begun = time.process_time()
+    plain_data.check_message(b'{"a": "%b"}' % text)
+    assert time.process_time() - begun < 2.0
