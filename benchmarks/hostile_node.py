@@ -48,9 +48,13 @@ def main() -> None:
         made.start_nodes(1)
         os.environ.update(made.client_environment())
         floods: list[Flood | None] = [None, *(map(Flood, wanted.floods) if wanted.floods else Flood)]
+        measured: dict[str, dict[str, Any]] = {}
         for flood in floods:
-            figures = {"flood": flood or "none"} | asyncio.run(measure(made, flood, seconds))
-            print(json.dumps(figures) if wanted.json else _line(figures), flush=True)
+            figures = measured[flood or "none"] = asyncio.run(measure(made, flood, seconds))
+            if not wanted.json:
+                print(_line({"flood": flood or "none"} | figures), flush=True)
+        if wanted.json:
+            print(json.dumps(measured))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -120,7 +124,7 @@ async def measure(made: Rig, flood: Flood | None, seconds: float) -> dict[str, A
         with suppress(AssertionError):
             await eventually(lambda: jobs.are_over, within=PATIENCE_SECONDS)
         memory.append(rss_mib(pid))
-        sent = json.loads(process.communicate(timeout=seconds)[0]) if process else {}
+        sent = json.loads(process.communicate(timeout=PATIENCE_SECONDS)[0]) if process else {}
     wire.close()
     ordered = sorted(jobs.latencies)
     return {

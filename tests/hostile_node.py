@@ -144,7 +144,7 @@ async def main(flood: Flood, seconds: float, name: str, server: str) -> None:
     secret = os.environ["TARPON_COMPUTE_AUTH_TOKEN"]
     node = HostileNode(flood, name, server, secret, time.monotonic() + seconds)
     await node.run()
-    told = {"flood": flood, "sent": node.sent, "megabytes": node.sent_bytes // 10**6, "let_in": node.let_in}
+    told = {"sent": node.sent, "megabytes": node.sent_bytes // 10**6, "let_in": node.let_in}
     sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
 
 

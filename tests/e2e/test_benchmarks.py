@@ -29,6 +29,13 @@ def test_jobs_are_measured_on_many_nodes_beside_many_stored_jobs() -> None:
     assert (measured["nodes"], measured["stored"], measured["failed"]) == (20, 100, 0)
 
 
+def test_honest_jobs_are_measured_beside_a_node_that_floods() -> None:
+    measured = _run("benchmarks.hostile_node", "heartbeats", "registrations", "--seconds", "2", "--json")
+    assert list(measured) == ["none", "heartbeats", "registrations"]
+    assert all(each["without_end"] == 0 and not each["problems"] for each in measured.values())
+    assert all(measured[flood]["sent"] > 0 for flood in ("heartbeats", "registrations"))
+
+
 def _run(module: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=100, check=False)
