@@ -67,6 +67,7 @@ class Supervisor:
         new_upload: Callable[[Execution, Workspace, Callable[[str], None]], Upload],
         pack: Callable[[Workspace, Contents], SmallArchive | None],
         disk_limit_bytes: int = 0,
+        has_gpus: bool = False,
     ) -> None:
         self._journal = journal
         self._engines = engines
@@ -76,6 +77,7 @@ class Supervisor:
         self._new_upload = new_upload
         self._pack = pack
         self._disk_limit_bytes = disk_limit_bytes
+        self._has_gpus = has_gpus
 
     async def carry_out(self, execution: Execution) -> None:
         """Go on from the phase in the journal. When cancelled, the task is stopped and the journal stays as it is."""
@@ -124,6 +126,7 @@ class Supervisor:
             prepare=partial(self._prepare, execution),
             on_started=partial(self._started, execution, asyncio.get_running_loop()),
             resources=replace(assignment.resources, disk=assignment.resources.disk or self._disk_limit_bytes),
+            devices=execution.devices if self._has_gpus else None,
             resumed=execution.entry.phase is Phase.STARTED,
             on_progress=partial(self._progressed, execution),
             on_exited=partial(self._gather_files, execution),
@@ -157,6 +160,8 @@ class Supervisor:
     def _prepare(self, execution: Execution) -> None:
         """Blocks. The entry comes first, because from now on something of this execution may have to be ended."""
         execution.is_on_disk = True
+        if execution.devices:
+            execution.entry = replace(execution.entry, devices=execution.devices)
         self._journal.put(execution.entry)
         self._workspace(execution).create(execution.entry.assignment.task.result_paths)
 

@@ -137,7 +137,7 @@ class Executions:
     def adopt(self, entry: Entry) -> None:
         """Go on with what an earlier process of this node left, running or ended; what happened is told again."""
         runs = entry.phase is Phase.STARTED
-        slot = self._slots.occupy(entry.assignment.resources) if runs else None
+        slot = self._slots.occupy(entry.assignment.resources, entry.devices) if runs else None
         execution = Execution(entry, Grants(entry.execution_id, self._ask), slot)
         execution.is_on_disk = True
         execution.told = len(entry.happenings)

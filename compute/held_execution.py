@@ -98,6 +98,11 @@ class Execution:
             self._scope = scope
             yield
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The GPUs that are its own until it releases its slot."""
+        return () if self._slot is None else self._slot.devices
+
     async def slot_granted(self) -> None:
         if self._slot is not None:
             await self._slot.granted()

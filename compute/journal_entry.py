@@ -47,6 +47,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     left_out_count: int = 0
     boot_id: str = ""
     accepted_at: float = 0.0
+    devices: tuple[str, ...] = ()
+    """The GPUs that it has while it runs."""
     schema: int = 1
 
     @property

@@ -181,6 +181,7 @@ def _supervisor(config: Config, node: Node, journal: Journal, uploading: Uploadi
         new_upload=new_upload,
         pack=pack,
         disk_limit_bytes=parse_bytes(config.compute.disk_limit),
+        has_gpus=node.offer.capacity.gpu > 0,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from itertools import islice
 
 from shared.capacity import Capacity
 
@@ -9,8 +10,10 @@ from shared.capacity import Capacity
 class Slot:
     """A place in the queue, and then a share of the node. Give it back with `release`, which may be repeated."""
 
-    def __init__(self, slots: "Slots", wanted: Capacity) -> None:
+    def __init__(self, slots: "Slots", wanted: Capacity, devices: tuple[str, ...] = ()) -> None:
         self.wanted = wanted
+        self.devices = devices
+        """The GPUs that it has while it is granted, by their ids; no other slot has them then."""
         self._slots = slots
         self._granted = asyncio.Event()
 
@@ -30,6 +33,8 @@ class Slot:
 
 class Slots:
     """The node's capacity, and a bounded queue for it.
+
+    GPUs are given one by one: their ids are their numbers, from 0 on, as the tools of their makers count them.
 
     The one in front waits for as long as it does not fit, also where a later one would: else a large execution would
     wait for ever behind small ones.
@@ -67,9 +72,12 @@ class Slots:
         self._grant()
         return slot
 
-    def occupy(self, wanted: Capacity) -> Slot:
-        """A granted slot for what runs already, whether it fits or not."""
-        slot = Slot(self, wanted)
+    def occupy(self, wanted: Capacity, devices: tuple[str, ...] = ()) -> Slot:
+        """A granted slot for what runs already, whether it fits or not.
+
+        Where it is not known which GPUs it has, they are the first: an engine that is told how many only takes those.
+        """
+        slot = Slot(self, wanted, devices or tuple(map(str, range(wanted.gpu))))
         self._occupy(slot)
         return slot
 
@@ -84,7 +92,15 @@ class Slots:
 
     def _grant(self) -> None:
         while self._waiting and self._waiting[0].wanted.fits_in(self.free):
-            self._occupy(self._waiting.popleft())
+            slot = self._waiting.popleft()
+            if slot.wanted.gpu:
+                slot.devices = self._free_devices(slot.wanted.gpu)
+            self._occupy(slot)
+
+    def _free_devices(self, count: int) -> tuple[str, ...]:
+        taken = {device for slot in self._running for device in slot.devices}
+        free = (device for device in map(str, range(self.capacity.gpu)) if device not in taken)
+        return tuple(islice(free, count))
 
     def _occupy(self, slot: Slot) -> None:
         self._running.add(slot)

@@ -84,6 +84,7 @@ class FailureReason(enum.StrEnum):
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     CONTAINER_LOST = "ContainerLost"
     DATA_DIR_NOT_SEEN = "DataDirNotSeen"
+    GPU_NOT_GIVEN = "GPUNotGiven"
     RESULT_TOO_LARGE = "ResultTooLarge"
     RESULT_UNREADABLE = "ResultUnreadable"
     RESULT_NOT_WHOLE = "ResultNotWhole"
@@ -118,6 +119,7 @@ _RETRYABLE = frozenset(
         FailureReason.ENGINE_UNAVAILABLE,
         FailureReason.CONTAINER_LOST,
         FailureReason.DATA_DIR_NOT_SEEN,
+        FailureReason.GPU_NOT_GIVEN,
         FailureReason.DISK_FULL,
         FailureReason.NODE_RESTARTED,
         FailureReason.HANDED_BACK,

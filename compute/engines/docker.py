@@ -101,7 +101,7 @@ class DockerEngine(OutlivingEngine):
         api = DockerApi(socket)
         try:
             engine = cls(socket, api, confinement, limits, keeps_running=settings.keep_running)
-            await engine._look()
+            await engine._look(is_first=True)
             async with background(removals=engine._leftovers.remove_released(), signals=engine._signals.listen()):
                 try:
                     yield engine
@@ -189,11 +189,14 @@ class DockerEngine(OutlivingEngine):
             self._is_blind.set()
         return end
 
-    async def _look(self) -> None:
+    async def _look(self, *, is_first: bool = False) -> None:
         self._is_blind.clear()
         try:
             if self._facts is None:
-                self._facts = await self._api.facts()
+                facts = await self._api.facts()
+                if not is_first:  # then it is not known yet what is needed
+                    await self._leftovers.sweep()  # a task that was given up may still have its GPU
+                self._facts = facts
                 self._offered = True
                 self._why_not = ""
                 _log.info("Container engine %s answers at %s.", self._facts.version, self._socket)

@@ -24,6 +24,8 @@ MEASURE_SECONDS = 600.0
 READ_BYTES = 256 * 1024
 LOG_DRIVERS = ("local", "k8s-file", "json-file")
 """The first one that the engine has: `local` keeps bytes as they are, `k8s-file` is Podman's."""
+NVIDIA, CDI = "nvidia", "cdi"
+_PODMAN_WITH_CDI = 5
 _NOT_FOUND = 404
 _NO_CONNECTION = 900
 """The status under which aiodocker tells that nobody listens."""
@@ -50,6 +52,8 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_outlived: bool
     log_driver: str
     cpus: int
+    gpu_driver: str = ""
+    """By which name GPUs are asked for; empty where they would not be given, whatever is asked for."""
 
     @classmethod
     def unknown(cls) -> "EngineFacts":
@@ -132,6 +136,7 @@ class DockerApi:
             is_outlived=bool(info.get("LiveRestoreEnabled")) or "Rootless" in info,
             log_driver=next((name for name in LOG_DRIVERS if name in drivers), LOG_DRIVERS[-1]),
             cpus=max(1, int(info.get("NCPU") or 1)),
+            gpu_driver=_gpu_driver(str(info.get("ServerVersion", "")), is_podman="Rootless" in info),
         )
 
     async def answers(self) -> None:
@@ -230,6 +235,13 @@ class DockerApi:
             async with asyncio.timeout(MEASURE_SECONDS):
                 shown = await self._client.containers.container(name).show(size="true")
         return int(shown.get("SizeRw") or 0)
+
+    async def given_devices(self, name: str) -> list[str]:
+        """The ids of the devices that the engine is going to give to the container by a driver."""
+        async with _answer():
+            found = await self._client.containers.container(name).show()
+        requests = found["HostConfig"].get("DeviceRequests") or ()
+        return [str(device) for request in requests for device in request.get("DeviceIDs") or ()]
 
     async def has_file(self, name: str, path: str) -> bool:
         """Whether there is something under this path in the container, also in one that was never started."""
@@ -330,6 +342,13 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[ContainerEv
                 at=int(event.get("timeNano") or 0),
                 signal=str(told.get("signal", "")),
             )
+
+
+def _gpu_driver(version: str, *, is_podman: bool) -> str:
+    """Podman ignores the driver of NVIDIA, and before 5.0 the other one too."""
+    if not is_podman:
+        return NVIDIA
+    return CDI if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) >= _PODMAN_WITH_CDI else ""
 
 
 def _seconds(text: str) -> float:

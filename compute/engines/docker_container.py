@@ -15,8 +15,9 @@ from functools import partial
 from typing import Any
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
-from compute.engines.docker_api import ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
+from compute.engines.docker_api import NVIDIA, ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
 from compute.engines.docker_ends import (
+    GPUS_NOT_GIVEN,
     LOG_INCOMPLETE,
     LOST,
     MACHINE_RESTARTED,
@@ -128,8 +129,12 @@ class ContainerRun:
         params = read_params(self._run.task.engine.params, DockerParams)
         spec = container_spec(self._run, params, self._confinement, self._facts)
         await asyncio.to_thread(self._open_folders)
+        if self._run.devices and not self._facts.gpu_driver:
+            return GPUS_NOT_GIVEN
         if not await self._created(spec):
             return NOT_SEEN
+        if not await self._has_devices():
+            return GPUS_NOT_GIVEN
         await self._watched()
         try:
             over = await self._attached()
@@ -155,6 +160,12 @@ class ContainerRun:
                 return await self._mounts.are_shared(folder, image)
             raise
         return await self._mounts.are_shared(folder, image)
+
+    async def _has_devices(self) -> bool:
+        """Whether the engine has understood which GPUs the task has; one that cannot give them refuses to start it."""
+        if not self._run.devices or self._facts.gpu_driver != NVIDIA:
+            return True
+        return await self._api.given_devices(self._name) == list(self._run.devices)
 
     async def _attached(self) -> str:
         """Which of the outputs is too large; empty when both are closed."""

@@ -14,11 +14,15 @@ MAX_WORDS = 300
 _INIT_FAILED = re.compile(rb"\[FATAL tini.*\] (.*)|ERROR \(catatonit:\d+\): failed to exec pid1: (.*)")
 """What the init process of Docker, or of Podman, writes when there is no such command in the image."""
 
+_NO_GPUS = "The node's container engine cannot give the task the GPUs that it asks for."
 # What the engine says, and nothing else, tells these apart.
 _REFUSALS = (
     ("no such container", FailureReason.CONTAINER_LOST, "The container was removed from outside."),
     ("no such image", FailureReason.IMAGE_NOT_PULLED, "The image was pulled, and is not there all the same."),
-    ("is already in use by container", FailureReason.NODE_ERROR, "There is a container of this execution already."),
+    ("is already in use by", FailureReason.NODE_ERROR, "There is a container of this execution already."),
+    ("could not select device driver", FailureReason.GPU_NOT_GIVEN, _NO_GPUS),
+    ("nvidia-container-cli", FailureReason.GPU_NOT_GIVEN, _NO_GPUS),
+    ("cdi device", FailureReason.GPU_NOT_GIVEN, _NO_GPUS),
     (
         "bind source path does not exist",
         FailureReason.DATA_DIR_NOT_SEEN,
@@ -27,10 +31,14 @@ _REFUSALS = (
     ("no space left on device", FailureReason.DISK_FULL, "The disk of the node's container engine is full."),
 )
 
+_NOT_THE_NODE = re.compile("OCI runtime|OCI permission denied|no command or entrypoint")
+"""What Podman refuses with 500 although the job is the reason."""
+
 LOST = Broken(
     FailureReason.CONTAINER_LOST,
     "The container was ended from outside: it was stopped or removed, or the node's container engine was restarted.",
 )
+GPUS_NOT_GIVEN = Broken(FailureReason.GPU_NOT_GIVEN, _NO_GPUS)
 MACHINE_RESTARTED = Broken(FailureReason.CONTAINER_LOST, "The machine was restarted, which ended the container.")
 LOG_INCOMPLETE = Broken(
     FailureReason.CONTAINER_LOST,
@@ -50,7 +58,7 @@ def refused(error: EngineRefusal) -> Broken:
         if words in error.message.lower():
             return Broken(reason, sentence)
     told = _shortened(error.message.removesuffix(": unknown"))
-    if error.status < 500 or "OCI runtime" in error.message:
+    if error.status < 500 or _NOT_THE_NODE.search(error.message):
         return Broken(FailureReason.TASK_NOT_STARTED, f"The container could not be started: {told}")
     return Broken(FailureReason.NODE_ERROR, f"The node's container engine failed: {told}")
 

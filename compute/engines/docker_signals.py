@@ -16,7 +16,8 @@ from shared.ids import NodeId
 _log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.5
-LISTEN_SECONDS = 5.0
+LISTEN_SECONDS = 30.0
+"""An engine on a busy machine takes seconds to answer; nothing of a task exists yet."""
 TOLD_SECONDS = 5.0
 """So long after a container's end the engine may take to tell it."""
 LATE_SECONDS = 2.0

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compute.engines.docker_api import EngineFacts
+from compute.engines.docker_api import CDI, EngineFacts
 from compute.engines.engine import Run
+from compute.engines.gpus import for_container
 from shared.capacity import Capacity
 from shared.engine_params import DockerParams
 from shared.errors import InvalidJob
@@ -41,7 +42,7 @@ def container_name(execution_id: ExecutionId) -> str:
 
 def container_spec(run: Run, params: DockerParams, confinement: Confinement, facts: EngineFacts) -> dict[str, Any]:
     """Raise InvalidJob for a network that no container can have."""
-    variables = params.variables | dict(run.environment)
+    variables = for_container(params.variables | dict(run.environment), run.devices)
     network = network_of(run, confinement)
     spec: dict[str, Any] = {
         "Image": params.image,
@@ -88,6 +89,7 @@ def _host_config(run: Run, confinement: Confinement, facts: EngineFacts) -> dict
         "SecurityOpt": ["no-new-privileges"],
         "LogConfig": _log_config(facts),
         **_limits(run.resources, facts),
+        **_device_requests(run.devices or (), facts),
     }
 
 
@@ -116,9 +118,14 @@ def _limits(resources: Capacity, facts: EngineFacts) -> dict[str, Any]:
     if resources.memory > 0:
         limits["Memory"] = memory_limit(resources)
         limits["MemorySwap"] = limits["Memory"]  # the sum of both, so no swap
-    if resources.gpu > 0:
-        limits["DeviceRequests"] = [{"Driver": "nvidia", "Count": resources.gpu, "Capabilities": [["gpu"]]}]
     return limits
+
+
+def _device_requests(devices: tuple[str, ...], facts: EngineFacts) -> dict[str, Any]:
+    if not devices:
+        return {}
+    ids = [f"nvidia.com/gpu={device}" for device in devices] if facts.gpu_driver == CDI else list(devices)
+    return {"DeviceRequests": [{"Driver": facts.gpu_driver, "DeviceIDs": ids, "Capabilities": [["gpu"]]}]}
 
 
 def memory_limit(resources: Capacity) -> int:

@@ -36,6 +36,8 @@ class Run:
     `Exited`, which saves another one."""
     resources: Capacity = field(default_factory=Capacity)
     """What the task may use, where the engine can enforce it; zero is no limit."""
+    devices: tuple[str, ...] | None = None
+    """The ids of the GPUs that are the task's own while it runs; None on a node that gives none."""
     resumed: bool = False
     on_progress: Callable[[str], None] = field(default=lambda _: None, repr=False)
     """Told in a sentence what the task waits for, before it runs."""

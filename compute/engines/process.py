@@ -17,6 +17,7 @@ from typing import Any
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.engine import Broken, Exited, Run, RunEnd
+from compute.engines.gpus import for_process
 from compute.engines.limit_ends import over_disk, over_output
 from compute.engines.process_group import ProcessGroup, in_thread_if_any
 from compute.engines.process_limits import broken_limit
@@ -116,10 +117,11 @@ class ProcessEngine:
         if params.working_directory:
             folder.mkdir(parents=True, exist_ok=True)
         with _opened(run.workspace, STDOUT) as stdout, _opened(run.workspace, STDERR) as stderr:
+            own = basics(self._node_environment, run.workspace.folder)
             group.start(
                 params.command,
                 cwd=folder,
-                env=basics(self._node_environment, run.workspace.folder) | params.variables | dict(run.environment),
+                env=for_process(own | params.variables | dict(run.environment), run.devices),
                 stdout=stdout,
                 stderr=stderr,
             )

@@ -178,3 +178,16 @@ def test_the_logs_of_a_running_task_are_followed_until_it_ends(running: Stack) -
     assert running.cli("job", "logs", "--follow", job_id).stdout.endswith("last\n")
     running.wait_ended(job_id)
     assert running.cli("job", "logs", job_id).stdout == "first\nlast\n"
+
+
+def test_tasks_that_run_at_once_have_gpus_of_their_own(running: Stack) -> None:
+    """No GPU is here: the node is told that it has two."""
+    running.start_compute("node-gpus", Engines_Types_Process_Enabled="true", Compute_AllocatedCapacity_GPU="2")
+    script = "echo $CUDA_VISIBLE_DEVICES; until [ -e {go} ]; do sleep 0.05; done".format(go=running.root / "go")
+    jobs = [running.submit(process_job(script, Resources={"CPU": "0.1", "GPU": "1"})) for _ in range(3)]
+    wait_until(lambda: [running.state(job) for job in jobs].count("Running") == 2, within=20, what="two of them run")
+    (running.root / "go").touch()
+    ended = [running.wait_ended(job)["Executions"]["Items"][-1] for job in jobs]
+    assert [each["NodeID"] for each in ended] == ["node-gpus"] * 3
+    said = [each["RunOutput"]["Stdout"].strip() for each in ended]
+    assert sorted(set(said)) == ["0", "1"]

@@ -37,6 +37,7 @@ class Bench:
         self.workspace = Workspace(folder / self.id, has_paths=spares is None, spares=spares)
         self.workspace.create([] if spares else [ResultPath(name="outputs", path="/outputs")])
         self.marks: list[ProcessMark | None] = []
+        self.devices: tuple[str, ...] | None = None
         self._strays = strays or Strays()
 
     def engine(self, **limits: Any) -> ProcessEngine:
@@ -56,6 +57,7 @@ class Bench:
                 environment={"TARPON_EXECUTION_ID": self.id},
                 on_started=on_started,
                 resources=resources or Capacity(),
+                devices=self.devices,
             )
         )
 
