@@ -16,7 +16,7 @@ from shared.jobspec import Job
 MAX_TOKEN = 200
 
 _FORM = "1:"
-"""How the digest is made. One that was made in another way cannot be compared."""
+"""How the digest is made, of which normal form. One that was made in another way cannot be compared."""
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 

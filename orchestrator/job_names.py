@@ -26,6 +26,11 @@ class JobNames:
         if token:
             self._tokens[namespace, token] = job
 
+    def forget_token(self, job: JobId, namespace: str, token: str) -> None:
+        """Also where it is not known."""
+        if self._tokens.get((namespace, token)) == job:
+            del self._tokens[namespace, token]
+
     def put(self, job: JobId) -> None:
         """From now on it is found by the beginning of its id."""
         self._beginnings.setdefault(job[:LEAST_BEGINNING], {})[job] = None
@@ -34,8 +39,7 @@ class JobNames:
         if self._names.get((namespace, name)) == job:
             del self._names[namespace, name]
         for token in tokens:
-            if self._tokens.get((namespace, token)) == job:
-                del self._tokens[namespace, token]
+            self.forget_token(job, namespace, token)
         begun = self._beginnings[job[:LEAST_BEGINNING]]
         del begun[job]
         if not begun:

@@ -291,7 +291,9 @@ class Model:
         entry = self._entries[job]
         entry.parts.revisions.pop(version, None)
         entry.parts.specs.pop(int(version), None)
-        entry.parts.replaced.pop(int(version), None)
+        replaced = entry.parts.replaced.pop(int(version), None)
+        if replaced is not None:
+            self._names.forget_token(job, entry.namespace, replaced.token)
         self._refresh(entry)
         self._drop_if_empty(entry)
 

@@ -129,7 +129,7 @@ class Submissions:
     async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         for number in range(TRIES):
             try:
-                return await self._begun_before(wish) or await self._begin(wish, fresh)
+                return self._begun_before(wish, fresh) or await self._begin(wish, fresh)
             except RevisionConflict:
                 await self._store.catch_up()
                 await stand_back(number)
@@ -143,12 +143,14 @@ class Submissions:
                 raise
         raise RevisionConflict(f"job {wish.job.name}")
 
-    async def _begun_before(self, wish: Wish) -> tuple[JobId, int] | None:
+    def _begun_before(self, wish: Wish, fresh: JobId) -> tuple[JobId, int] | None:
         """What came of this submission when it came first. Raises IdempotencyTokenUsed, JobBeingDeleted."""
         entry = self._model.of_token(wish.job.namespace, wish.use.token) if wish.use.token else None
         if entry is None:
             return None
         version = version_of_use(entry, wish.use)
+        if not version and entry.job.id != fresh:
+            return None  # the version is forgotten
         if (wish.job.name or entry.job.id) != entry.job.name:
             raise IdempotencyTokenUsed(entry.job.name, entry.job.id)
         if entry.job.removal is not None:

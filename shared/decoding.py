@@ -75,9 +75,10 @@ def decode(
     Unknown keys are problems with "refuse"; with "report" they are left out and come back as warnings.
     `strict` switches off that texts count as numbers.
     """
-    plain = read_plain(data, type_, strict=strict)
-    if plain is not None:
-        return plain, ()
+    kind: Any = type_
+    if _is_spelled(data, _spelling(kind)):
+        with contextlib.suppress(msgspec.ValidationError):  # the slow way finds out what to say about it
+            return msgspec.convert(data, type_, strict=strict), ()
     walk = _Canonical()
     copy = walk.value(data, type_, "")
     problems = list(walk.duplicates)
@@ -88,15 +89,6 @@ def decode(
         raise _invalid(what, problems)
     warnings = tuple(key.sentence("is not known and was ignored") for key in walk.unknown)
     return msgspec.convert(copy, type_, strict=strict), warnings
-
-
-def read_plain(data: Any, type_: type[T], *, strict: bool = False) -> T | None:
-    """The value of data that is all right, as where a program wrote it; None where one has to look closer."""
-    kind: Any = type_
-    if _is_spelled(data, _spelling(kind)):
-        with contextlib.suppress(msgspec.ValidationError):  # the slow way finds out what to say about it
-            return msgspec.convert(data, type_, strict=strict)
-    return None
 
 
 class _Spelling(NamedTuple):

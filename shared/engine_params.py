@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from shared.decoding import canonical, close_match, read_plain, wrong_parts
+from shared.decoding import canonical, close_match, wrong_parts
 from shared.errors import InvalidDocument, InvalidJob
 from shared.jobspec import SpecConfig
 
@@ -29,7 +29,7 @@ _IMAGE = re.compile(
 )
 
 
-class EngineParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+class EngineParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", forbid_unknown_fields=True):
     """Of an engine that needs to be told nothing."""
 
     def problems(self) -> Iterator[str]:
@@ -89,44 +89,57 @@ class DockerParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
 ENGINES: dict[str, type[EngineParams]] = {"docker": DockerParams, "process": ProcessParams, "noop": EngineParams}
 ENGINE_NAMES = ("docker", "process", "wasm", "noop")
 """Also of the one that is to come."""
+_KNOWN = {kind: {field.encode_name.lower() for field in msgspec.structs.fields(kind)} for kind in ENGINES.values()}
+"""The keys of each, in small letters."""
 _PATH = "Engine.Params"
 
 
 class Looked(NamedTuple):
-    """What a look at parameters finds: them in their normal form, what is wrong, and the keys that nobody knows."""
+    """What a look at parameters finds: them in their normal form, and what is wrong."""
 
     params: dict[str, Any]
     problems: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
 
 
 def look(engine: SpecConfig) -> Looked:
     """At an engine that is not known here nothing is looked at but nulls."""
-    kind = ENGINES.get(engine.type.strip().lower())
-    if kind is None:
-        return Looked(without_nulls(engine.params))
-    return _look(engine.params, kind)
+    kind = _kind(engine)
+    return Looked(without_nulls(engine.params)) if kind is None else _look(engine.params, kind)
+
+
+def _kind(engine: SpecConfig) -> type[EngineParams] | None:
+    return ENGINES.get(engine.type) or ENGINES.get(engine.type.strip().lower())
 
 
 def _look(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
-    plain = read_plain(params, kind)
-    if plain is not None:
-        return Looked(params, tuple(f"{_PATH}{problem}" for problem in plain.problems()))
-    names = {field.encode_name.lower() for field in msgspec.structs.fields(kind)}
-    unknown = {key: value for key, value in params.items() if key.lower() not in names and value is not None}
+    try:  # as programs write it
+        plain = msgspec.convert(params, kind)
+    except msgspec.ValidationError:
+        return _look_closer(params, kind)
+    return Looked(params, _told(plain))
+
+
+def _look_closer(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
+    known = {key: value for key, value in params.items() if key.lower() in _KNOWN[kind]}
+    unknown = {key: value for key, value in params.items() if key not in known and value is not None}
     try:
-        copy, _ = canonical({key: value for key, value in params.items() if key.lower() in names}, kind)
+        copy, _ = canonical(known, kind)
     except InvalidDocument as error:  # two keys that differ in case alone
-        return Looked(params, (f"{_PATH}: {error.message}",), tuple(unknown))
-    problems = wrong_parts(copy, kind, _PATH, strict=False)
-    if not problems:
-        problems = [f"{_PATH}{problem}" for problem in msgspec.convert(copy, kind, strict=False).problems()]
-    return Looked(copy | unknown, tuple(problems), tuple(unknown))
+        return Looked(params, (f"{_PATH}: {error.message}",))
+    problems = tuple(wrong_parts(copy, kind, _PATH, strict=False))
+    return Looked(copy | unknown, problems or _told(msgspec.convert(copy, kind, strict=False)))
+
+
+def _told(params: EngineParams) -> tuple[str, ...]:
+    return tuple(f"{_PATH}{problem}" for problem in params.problems())
 
 
 def unknown_told(engine: SpecConfig, verdict: str) -> Iterator[str]:
     """A sentence for each parameter that the engine does not know, with the one that was probably meant."""
-    unknown, kind = look(engine).unknown, ENGINES.get(engine.type.strip().lower(), EngineParams)
+    kind = _kind(engine)
+    if kind is None or not engine.params:
+        return
+    unknown = [key for key, value in engine.params.items() if key.lower() not in _KNOWN[kind] and value is not None]
     for key in unknown[:MAX_UNKNOWN]:
         meant = close_match(key[:80], (field.encode_name for field in msgspec.structs.fields(kind)))
         yield f"{_PATH}.{key[:80]} {verdict}" + (f"; did you mean {meant}?" if meant else "")
@@ -136,7 +149,7 @@ def unknown_told(engine: SpecConfig, verdict: str) -> Iterator[str]:
 
 def read_params(params: Mapping[str, Any], kind: type[P]) -> P:
     """Raise InvalidJob, with every problem. Unknown keys are left alone: a newer program may know them."""
-    found = _look(dict(params), kind)
+    found = _look({key: value for key, value in params.items() if key.lower() in _KNOWN[kind]}, kind)
     if found.problems:
         raise InvalidJob(found.problems)
     return msgspec.convert(found.params, kind, strict=False)

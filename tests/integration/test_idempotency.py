@@ -161,3 +161,13 @@ async def test_tokens_that_differ_after_the_bound_are_not_taken_for_one(bus: Bus
     async with orchestrator(bus) as one:
         with pytest.raises(InvalidInput, match="at most 200"):
             await one.submit(job(), "t" * MAX_TOKEN + "1")
+
+
+async def test_the_token_of_a_version_that_is_forgotten_can_be_used_again(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        name, _ = await one.submit(job("a"), "t1")
+        for version in range(2, 5):
+            await one.submit(job("a", priority=version), f"t{version}")
+        await one.store.delete(subjects.spec_record(JobId(name), 3))  # which has what is known of version 2
+        assert await one.submit(job("a", priority=9), "t2") == (name, 5)
+        assert one.model.named("default", "a") == name

@@ -30,7 +30,7 @@ def docker(**params: Any) -> SpecConfig:
 )
 def test_it_is_read_whatever_the_case_of_its_keys_and_without_nulls(params: dict[str, Any]) -> None:
     normal = {"Image": "busybox", "Parameters": ["a", "1", "2.5"], "WorkingDirectory": "/w"}
-    assert look(SpecConfig(type=" Docker", params=params)) == (normal, (), ())
+    assert look(SpecConfig(type=" Docker", params=params)) == (normal, ())
     read = read_params(params, DockerParams)
     assert (read.image, read.parameters, read.working_directory) == ("busybox", ("a", "1", "2.5"), "/w")
 
@@ -63,7 +63,7 @@ def test_the_engine_that_does_nothing_needs_to_be_told_nothing() -> None:
 
 
 def test_an_engine_that_is_not_known_is_told_whatever_there_is() -> None:
-    assert look(SpecConfig(type="other", params={"a": None, "b": {"c": None}})) == ({"b": {"c": None}}, (), ())
+    assert look(SpecConfig(type="other", params={"a": None, "b": {"c": None}})) == ({"b": {"c": None}}, ())
 
 
 @pytest.mark.parametrize(
