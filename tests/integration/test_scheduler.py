@@ -1,0 +1,119 @@
+"""What is decided about a version of a job is told of that version alone, whatever happens while it is carried out."""
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from orchestrator.abandoned_uploads import AbandonedUploads
+from orchestrator.assignments import Offers
+from orchestrator.commands import Commands
+from orchestrator.grants import Grants
+from orchestrator.locations import Locations
+from orchestrator.measures import Measures
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
+from orchestrator.receipts import Receipts
+from orchestrator.records import JobRecord, Location, NodeRecord, SpecRecord
+from orchestrator.scheduler import Scheduler
+from orchestrator.store import Store
+from orchestrator.time_outs import SilenceLimits
+from orchestrator.traces import Traces
+from shared import subjects
+from shared.aio import background
+from shared.capacity import Capacity
+from shared.ids import ExecutionId, JobId, NodeId
+from shared.jobspec import Job, SpecConfig, Task
+from shared.messages import NodeInfo, Registration
+from shared.tracing import OFF
+from tests.nats_bus import Bus
+
+NODE = NodeInfo(
+    node_id=NodeId("n-1"),
+    version="1",
+    engines=("noop",),
+    publishers=("s3managed",),
+    capacity=Capacity(cpu=8.0, memory=1 << 30, disk=1 << 30),
+)
+GOOD, BAD = JobId("j-good"), JobId("j-bad")
+
+
+def record(job: JobId, engine: str, *, priority: int = 0) -> JobRecord:
+    task = Task(name="main", engine=SpecConfig(type=engine), publisher=SpecConfig(type="s3managed"))
+    return JobRecord(
+        id=job,
+        namespace="default",
+        name=job,
+        version=1,
+        priority=priority,
+        create_time=1,
+        submit_time=1,
+        modify_time=1,
+        first=Job(name=job, namespace="default", type="batch", count=1, tasks=(task,)),
+    )
+
+
+def scheduler_of(
+    group: asyncio.TaskGroup, bus: Bus, store: Store, nodes: Nodes, locate: Callable[[JobId, ExecutionId], Location]
+) -> Scheduler:
+    model, locations = store.model, Locations(None)
+    grants = Grants(model, store, locations, AbandonedUploads(model, store, locations))
+    offers = Offers(
+        group=group,
+        connection=bus.connection,
+        model=model,
+        store=store,
+        nodes=nodes,
+        grants=grants,
+        publish_seconds=60.0,
+        check=lambda: None,
+        traces=Traces(OFF, model, leads=lambda: True),
+    )
+    return Scheduler(
+        model,
+        store,
+        nodes,
+        offers,
+        locate=locate,
+        unreachable=dict,
+        publish_seconds=60.0,
+        silence=SilenceLimits(answer_seconds=60.0, start_seconds=60.0),
+        commands=Commands(offers, Receipts(group, bus.connection)),
+        measures=Measures(),
+    )
+
+
+async def _group(opened: asyncio.Future[asyncio.TaskGroup]) -> None:
+    """What is begun in it ends with it, such as offers to a node that does not answer."""
+    async with asyncio.TaskGroup() as group:
+        opened.set_result(group)
+        await asyncio.Event().wait()
+
+
+async def test_a_version_does_not_fail_for_what_was_decided_about_the_one_before(bus: Bus) -> None:
+    store, other = (Store(bus.connection, Model(max_attempts=1)) for _ in range(2))
+    model, key, heard = store.model, subjects.job_record(BAD), asyncio.Event()
+
+    def locate(job: JobId, execution: ExecutionId) -> Location:
+        """While the first is being placed, it is heard that the other was submitted anew."""
+        spec, submitted = other.model.jobs[BAD].spec, other.model.jobs[BAD].job
+        spec_key = subjects.spec_record(BAD, 2)
+        model.apply(spec_key, SpecRecord(job=spec), other.model.revision_of(spec_key))
+        model.apply(key, submitted, other.model.revision_of(key))
+        heard.set()
+        return Location(bucket="b", key=f"{job}/{execution}", region="r")
+
+    opened: asyncio.Future[asyncio.TaskGroup] = asyncio.get_running_loop().create_future()
+    async with background(offers=_group(opened)):
+        await store.create(subjects.node_record(NODE.node_id), NodeRecord(info=NODE))
+        await store.create(subjects.job_record(GOOD), record(GOOD, "noop", priority=9))
+        await store.create(key, record(BAD, "nosuch"))
+        await other.read(key)
+        await other.create(subjects.spec_record(BAD, 2), SpecRecord(job=other.model.jobs[BAD].spec))
+        await other.update(key, replace(other.model.jobs[BAD].job, version=2))
+        nodes = Nodes(model, disconnect_seconds=60.0)
+        nodes.on_registration(NODE.node_id, Registration(info=NODE, session="s", inventory=1))
+        await scheduler_of(await opened, bus, store, nodes, locate)._place()
+        assert heard.is_set()
+        assert (model.jobs[BAD].job.version, model.jobs[BAD].job.failure) == (2, "")
+        assert BAD not in model.reasons
