@@ -352,3 +352,28 @@ async def test_an_engine_that_nobody_knows_is_waited_for_with_a_warning(running:
         "Tasks[0].Engine.Type 'dcoker' is not an engine that is known; did you mean docker?"
     ]
     await running.wait_state(answer.json["JobID"], "Queued")
+
+
+async def test_every_field_that_may_be_left_out_may_be_null(running: Running) -> None:
+    resources = dict.fromkeys(("CPU", "Memory", "Disk", "GPU"))
+    task: dict[str, Any] = {
+        "Name": "main",
+        "Engine": {"Type": "noop", "Params": None},
+        "Publisher": {"Type": None, "Params": None},
+        "Resources": resources,
+        "Network": {"Type": None, "Domains": None},
+        "Timeouts": dict.fromkeys(("ExecutionTimeout", "QueueTimeout", "TotalTimeout")),
+    }
+    left_out = dict.fromkeys(("Name", "Namespace", "Priority", "Count", "Constraints", "Meta", "Labels", "ID", "State"))
+    request = {"Job": {"Type": "batch", "Tasks": [task], **left_out}, "Force": None, "IdempotencyToken": None}
+    answer = await running.ask(JOBS, "PUT", request)
+    assert (answer.status, answer.json["Warnings"]) == (200, [])
+    more = dict.fromkeys(
+        ("Publisher", "Env", "Meta", "InputSources", "ResultPaths", "Resources", "Network", "Timeouts")
+    )
+    answer = await running.ask(JOBS, "PUT", {"Job": {"Type": "batch", "Tasks": [task | more]}})
+    assert (answer.status, answer.json["Warnings"]) == (200, [])
+    stopped = await running.ask(f"{JOBS}/{answer.json['JobID']}", "DELETE", {"Reason": None})
+    assert stopped.status == 200
+    rerun = {"JobVersion": None, "Reason": None, "IdempotencyToken": None}
+    assert (await running.ask(f"{JOBS}/{answer.json['JobID']}/rerun", "PUT", rerun)).status == 200
