@@ -1,5 +1,6 @@
 """The NATS API as a program with nats-py alone uses it, against a whole orchestrator."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,18 @@ import pytest
 from nats.aio.client import Client
 
 from orchestrator.secrets import integration_password
-from shared.messages import ExecutionStarted, RunOutput, TaskEnded
+from shared.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from shared.secret import Secret
 from tests.waiting import answered, eventually
 
+BODY = b"an archive"
+PUBLISHED = OutputPublished(
+    size_bytes=len(BODY),
+    md5=hashlib.md5(BODY, usedforsecurity=False).hexdigest(),
+    sha256=hashlib.sha256(BODY).hexdigest(),
+    entries=1,
+    raw_bytes=1,
+)
 NOOP = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
 
 
@@ -92,6 +101,31 @@ async def test_jobs_are_got_listed_and_stopped(running: Any) -> None:
         await ask(client, "jobs.stop", {"JobID": job, "Reason": "enough"})
         await running.wait_state(job, "Stopped")
         assert [each["Info"]["NodeID"] for each in (await ask(client, "nodes.list"))["Nodes"]] == ["a"]
+
+
+async def test_the_results_of_a_version_and_of_an_execution_are_given(running: Any) -> None:
+    async with running.node("a") as node, program(running) as client:
+        await node.register()
+        executions = []
+        for priority in (1, 2):
+            job = await running.submit(Name="twice", Priority=priority)
+            assignment = await node.accept_assignment()
+            await running.put(assignment.archive, BODY)
+            await node.report(assignment.execution_id, TaskEnded(output=RunOutput(), run_seconds=0.1), PUBLISHED)
+            await running.wait_state(job, "Completed")
+            executions.append(assignment.execution_id)
+
+        async def given(**asked: Any) -> list[tuple[str, int]]:
+            items = (await ask(client, "jobs.results", {"JobID": "twice"} | asked))["Items"]
+            return [(each["Params"]["ExecutionID"], each["Params"]["JobVersion"]) for each in items]
+
+        first, second = (executions[0], 1), (executions[1], 2)
+        assert await given() == await given(JobVersion=2) == [second]
+        assert await given(JobVersion=1) == await given(ExecutionID=executions[0][:20]) == [first]
+        unknown = {"JobID": "twice", "ExecutionID": executions[0], "JobVersion": 2}
+        assert (await ask(client, "jobs.results", unknown))["Code"] == "NotFound"
+        ambiguous = await ask(client, "jobs.results", {"JobID": "twice", "ExecutionID": "e-"})
+        assert (ambiguous["Code"], ambiguous["Status"]) == ("InvalidInput", 400)
 
 
 async def test_no_name_takes_the_place_of_an_id_and_no_token_that_of_another_job(running: Any) -> None:
