@@ -62,7 +62,8 @@ class _Json(logging.Formatter):
         line |= {name: text for name in _ABOUT if isinstance(text := getattr(record, name, None), str)}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        told = {key: without_signature(text) for key, text in line.items()}
+        # A file name that is no UTF-8 has halves of surrogate pairs, with which the line would be lost.
+        told = {key: without_signature(text).encode(errors="backslashreplace").decode() for key, text in line.items()}
         return printable_json(msgspec.json.encode(told).decode())
 
 

@@ -187,3 +187,12 @@ def test_a_line_for_machines_holds_the_text_as_it_was_and_steers_no_terminal(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.isprintable()
     assert json.loads(line)["message"] == f"{FORGED}\U000e0001"
+
+
+@pytest.mark.usefixtures("clean_logging")
+@pytest.mark.parametrize("mode", ["default", "json"])
+def test_a_name_that_is_no_unicode_takes_no_line_away(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", mode)
+    logging.getLogger("compute").warning("The file %s cannot be read.", b"a\xff".decode(errors="surrogateescape"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"a\udcff cannot be read" in (json.loads(line)["message"] if mode == "json" else line)
