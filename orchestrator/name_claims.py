@@ -48,7 +48,7 @@ class NameClaims:
         if not isinstance(record, NameRecord):
             raise RevisionConflict(key)
         await self._store.catch_up()
-        if self._is_free(record.job_id, job):
+        if self._is_free(record.job_id, job) or await self._store.is_removed(subjects.job_record(record.job_id)):
             await self._store.update(key, NameRecord(job_id=fresh))
             return fresh
         return record.job_id

@@ -15,7 +15,7 @@ from orchestrator.traces import Traces
 from shared import subjects
 from shared.aio import background
 from shared.config import BatchDefaults
-from shared.errors import InvalidInput, JobUnchanged
+from shared.errors import InvalidInput, JobDeleted, JobUnchanged
 from shared.ids import JobId, new_job_id
 from shared.jobspec import Job, SpecConfig, Task
 from shared.tracing import OFF
@@ -171,3 +171,16 @@ async def test_the_token_of_a_version_that_is_forgotten_can_be_used_again(bus: B
         await one.store.delete(subjects.spec_record(JobId(name), 3))  # which has what is known of version 2
         assert await one.submit(job("a", priority=9), "t2") == (name, 5)
         assert one.model.named("default", "a") == name
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["released", "left behind"])
+async def test_the_token_of_a_deleted_job_keeps_no_name(bus: Bus, *, killed: bool) -> None:
+    async with orchestrator(bus) as one:
+        gone = JobId((await one.submit(job("a"), "t"))[0])
+        for key in (subjects.name_record("default", "a"), subjects.job_record(gone)):
+            await one.store.delete(key)
+        with pytest.raises(JobDeleted):
+            await one.submit(job("b"), "t")
+        if killed:  # after the claim, before the answer
+            await one.store.create_again(subjects.name_record("default", "b"), NameRecord(job_id=gone))
+        assert await one.submit(job("b"), "u") == (new_job_id("u", "default"), 1)
