@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from compute.folder_access import FOLDER, IsMounted, entered
-from compute.mounts import WITHOUT_FILES, Mount, bind, detach, mount_of, mounts_in
+from compute.mounts import WITHOUT_FILES, Mount, bind, detach, mount_of, mounts_in, uncover
 from compute.removal import remove_tree
 from compute.result_contents import shown
 from shared.jobspec import ResultPath
@@ -57,6 +57,8 @@ class Gathering:
 
     def run(self, result_paths: Sequence[ResultPath]) -> Gathered:
         """A node that died in the middle of this may do it again. Blocks."""
+        if not os.path.lexists(self._root):
+            uncover(self._root)
         mounted = mounts_in(self._root)
         if not result_paths and not mounted:
             return Gathered()

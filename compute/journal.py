@@ -21,6 +21,7 @@ from compute import private_file
 from compute.journal_entry import DamagedEntry, Entry, encode_entry
 from compute.journal_file import LEAST_REWRITTEN_BYTES, JournalFile, forgetting_line, line
 from compute.journal_reading import read_journal
+from compute.leftovers import is_the_nodes
 from compute.spare_folders import SpareFolders
 from compute.workspace import Workspace, remove_execution
 from compute.write_batches import WriteBatches
@@ -98,7 +99,12 @@ class Journal:
                 self.workspace(entry).take_over()
         found.forget_earlier()
         for folder in sorted(self._root.iterdir()):
-            if folder.name not in found.entries and is_safe_id(folder.name) and folder.is_dir():
+            if (
+                folder.name not in found.entries
+                and is_safe_id(folder.name)
+                and folder.is_dir()
+                and is_the_nodes(folder)
+            ):
                 _remove(folder)  # never started, or already forgotten
         yield from found.damaged
         yield from list(found.entries.values())

@@ -5,6 +5,7 @@ The folders of executions that the journal does not know are removed by the jour
 
 import logging
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path, PurePath
 
@@ -20,6 +21,20 @@ DRAFTS = "*.new"
 MOST_DAMAGED = 16
 """Of how many executions, the last ones, what could not be read is kept for a person to look at."""
 MOST_PROBLEMS = 10
+_OWN_NAME = re.compile(r"(e-[0-9a-f-]{36}|\.spare-[0-9]+)\Z")
+
+
+def is_the_nodes(path: Path) -> bool:
+    """Whether what no execution needs was made by the node.
+
+    An operator may have mounted another disk on the folder it is in, or have put a link there; so may a task, and then
+    it leads to anything. What has the name of an execution in there is the node's all the same.
+    """
+    folder = path.parent
+    if _OWN_NAME.match(path.name) or not (folder.is_symlink() or any(not each.below for each in mounts_in(folder))):
+        return True
+    _log.warning("%s is left, because its folder is a link or a mount: it may not be the node's.", path)
+    return False
 
 
 def problems(folder: Path, held: Collection[ExecutionId]) -> tuple[str, ...]:
@@ -35,13 +50,13 @@ def problems(folder: Path, held: Collection[ExecutionId]) -> tuple[str, ...]:
 
 def sweep(folder: Path) -> None:
     """Blocks. What cannot be removed is logged and left."""
-    left = list(folder.glob(DRAFTS))
+    left: list[Path] = []
     if (executions := folder / EXECUTIONS).is_dir():
         left += [each for each in executions.iterdir() if not (is_safe_id(each.name) and each.is_dir())]
     if (damaged := folder / DAMAGED).is_dir():
         by_age = sorted(damaged.iterdir(), key=lambda each: each.lstat().st_mtime, reverse=True)
         left += by_age[MOST_DAMAGED:]
-    for path in left:
+    for path in (*folder.glob(DRAFTS), *filter(is_the_nodes, left)):
         _log.info("%s was left behind and is removed.", path)
         try:
             remove_tree(path)

@@ -48,6 +48,8 @@ class MountTable:
         self._poll.register(self._descriptor, select.POLLPRI | select.POLLERR)
         self._lock = threading.Lock()
         self._mounts: tuple[Mount, ...] | None = None
+        self._later: tuple[Mount, ...] = ()
+        self._first: frozenset[int] | None = None
 
     def __repr__(self) -> str:
         return f"<MountTable of {len(self._mounts or ())}>"
@@ -57,7 +59,15 @@ class MountTable:
         with self._lock:
             if self._poll.poll(0) or self._mounts is None:
                 self._mounts = tuple(map(_mount, self._lines()))
+                if self._first is None:
+                    self._first = frozenset(each.id for each in self._mounts)
+                self._later = tuple(each for each in self._mounts if each.id not in self._first)
             return self._mounts
+
+    def later(self) -> tuple[Mount, ...]:
+        """Those that were not there yet when this process began."""
+        self.read()
+        return self._later
 
     def _lines(self) -> list[bytes]:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -119,6 +129,16 @@ def detach_in(folder: Path) -> list[Mount]:
         if not any(detached):
             return found
     return mounts_in(folder)
+
+
+def uncover(folder: Path) -> None:
+    """Detach what was mounted, since this process began, on the two folders above it, which are the node's. Blocks."""
+    later = _table().later()
+    if later:
+        parent = real_path(os.fspath(folder.parent))
+        for mount in reversed(later):
+            if mount.point in {parent, parent.rpartition(b"/")[0]}:
+                detach(mount)
 
 
 def detach(mount: Mount) -> bool:

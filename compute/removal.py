@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compute.folder_access import entered
-from compute.mounts import detach_in, mount_of
+from compute.mounts import detach_in, mount_of, uncover
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,9 @@ def remove_tree(root: Path) -> None:
     Raises OSError, after all else is removed, where something has to be left.
     """
     if not os.path.lexists(root):  # as for a task without files; the rest would cost more
-        return
+        uncover(root)
+        if not os.path.lexists(root):
+            return
     for mount in detach_in(root):
         _log.warning("%s is mounted, cannot be detached and is left.", os.fsdecode(mount.point))
     if not stat.S_ISDIR(root.lstat().st_mode):

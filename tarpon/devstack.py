@@ -1,12 +1,11 @@
 """How everything runs on one machine to try it out: SeaweedFS, an orchestrator and compute nodes, each a process."""
 
 import asyncio
-import shutil
 import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from shared.aio import finish
@@ -96,10 +95,16 @@ def _data_folder(given: Path | None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="tarpon-devstack-"))
     try:
         yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """As a node does: what a task has mounted in there is not touched."""
+    from compute.removal import remove_tree
+
+    with suppress(OSError):
+        remove_tree(folder)
 
 
 @contextmanager

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import tarfile
 import threading
+import uuid
 from pathlib import Path
 
 from compute.disk_watch import disk_bytes
 from compute.gathering import Gathered
+from compute.journal import Journal
 from compute.leftovers import EXECUTIONS, sweep
 from compute.mounts import mounts_in
 from compute.part_size import _walked
@@ -227,3 +229,44 @@ def test_a_mount_that_appears_while_a_result_is_packed_is_not_entered(tmp_path: 
     assert b"kept" not in b"".join(stream.blocks())
     assert stream.warnings == ["'outputs/x' was archived without its content: something is mounted there"]
     assert stream.left_out_count == 1
+
+
+@in_private_mounts
+def test_a_mount_that_hides_the_folder_of_an_execution_is_detached(tmp_path: Path) -> None:
+    mounts_in(tmp_path)  # as a node that has begun
+    outside, workspace = precious(tmp_path), a_workspace(tmp_path, OUTPUTS)
+    (workspace.folder / "outputs" / "file").write_text("made")
+    mount("--bind", outside, workspace.root.parent)
+    assert workspace.gather([OUTPUTS]) == Gathered()
+    assert (workspace.result / "outputs" / "file").read_text() == "made"
+    mount("--bind", outside, workspace.root.parent)
+    remove_execution(workspace.root)
+    assert is_whole(outside)
+    assert list(workspace.root.parent.iterdir()) == []
+
+
+@in_private_mounts
+def test_a_mount_that_was_there_before_the_node_is_its_operators(tmp_path: Path) -> None:
+    outside, data = precious(tmp_path), tmp_path / "data"
+    data.mkdir()
+    mount("--bind", outside, data)
+    code = f"import pathlib, compute.removal as it; it.remove_tree(pathlib.Path({str(data / 'executions' / 'e-1')!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert len(mounts_in(data)) == 1
+    assert is_whole(outside)
+
+
+@in_private_mounts
+def test_at_its_start_a_node_removes_no_strangers_from_a_disk_that_is_mounted_on_its_folder(tmp_path: Path) -> None:
+    outside = precious(tmp_path)
+    outside.chmod(0o750)
+    left = outside / f"e-{uuid.uuid4()}"
+    (left / "workspace").mkdir(parents=True)
+    outside.chmod(0o550)
+    (tmp_path / EXECUTIONS).mkdir()
+    mount("--bind", outside, tmp_path / EXECUTIONS)
+    sweep(tmp_path)
+    assert list(Journal(tmp_path / EXECUTIONS).recover()) == []
+    assert (outside / "file").read_text() == "kept"
+    assert (outside / "sub" / "file").read_text() == "kept too"
+    assert not left.exists()

@@ -34,6 +34,17 @@ def test_a_link_goes_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     assert elsewhere.exists()
 
 
+def test_what_a_link_in_the_place_of_its_folder_leads_to_stays(tmp_path: Path) -> None:
+    elsewhere, node = tmp_path / "elsewhere", tmp_path / "compute"
+    (elsewhere / "photos").mkdir(parents=True)
+    (elsewhere / "file").touch()
+    node.mkdir()
+    (node / EXECUTIONS).symlink_to(elsewhere)
+    sweep(node)
+    assert list(Journal(node / EXECUTIONS).recover()) == []
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["file", "photos"]
+
+
 def test_of_what_could_not_be_read_the_last_stay(tmp_path: Path) -> None:
     for number in range(MOST_DAMAGED + 3):
         folder = tmp_path / DAMAGED / f"e-{number:02}"
