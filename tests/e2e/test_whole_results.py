@@ -26,6 +26,15 @@ echo upper > README && echo mixed > Readme && mkdir Docs docs && echo 1 > Docs/a
 echo colon > 12:30.log
 ln README node_modules/linked
 ln -s /nowhere/at/all broken && ln -s ../../up leads-up
+echo listed > listed && mkdir shared && python3 -c '
+import os, struct
+NOBODY = 2**32 - 1
+entries = [(1, 6, NOBODY), (2, 6, 4242), (4, 4, NOBODY), (16, 6, NOBODY), (32, 4, NOBODY)]
+acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+os.setxattr("listed", "system.posix_acl_access", acl)
+os.setxattr("shared", "system.posix_acl_default", acl)
+os.setxattr("listed", "user.note", b"kept")
+'
 """
 JOB = process_job(MAKE, ResultPaths=[{"Name": "outputs", "Path": "/outputs"}])
 
@@ -46,7 +55,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object
 
 
 def comparable(outputs: Path) -> dict[str, tuple[object, ...]]:
-    """Without times, and without the content of files in which the folder's own name stands, or that is too large."""
+    """Without times, and without the content of files in which the folder's own name stands, or that is too large.
+
+    With extended attributes, which `tree` leaves out.
+    """
+    attributes = {
+        f"attributes of {name}": tuple(sorted((each, os.getxattr(outputs / name, each)) for each in names))
+        for name in ("listed", "shared")
+        if (names := os.listxattr(outputs / name))
+    }
     image = outputs / "image"
     assert image.stat().st_blocks * 512 < MIB, "its holes take no room"
     with image.open("rb") as file:
@@ -58,7 +75,7 @@ def comparable(outputs: Path) -> dict[str, tuple[object, ...]]:
         name: (kind, mode, b"" if name.startswith("venv") and not (outputs / name).is_symlink() else text, first)
         for name, (kind, mode, _, text, first) in tree(outputs).items()
     }
-    return {**found, "image": content}
+    return {**found, **attributes, "image": content}
 
 
 def got(running: Stack, job: str, folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
@@ -85,16 +102,20 @@ def test_on_a_file_system_that_cannot_have_it_nothing_is_lost_in_silence(
         files = sum(path.is_file() for path in place.rglob("*"))
     odd = {each["Path"].removeprefix("outputs/"): each["Code"] for each in report["Odd"]}
     assert code == 5
-    assert {code for code in odd.values() if code != "MetadataNotKept"} == {
+    named = {name: entry for name, entry in expected.items() if not name.startswith("attributes of ")}
+    assert len(named) == len(expected) - 2
+    assert {code for code in report["OddCounts"] if code != "MetadataNotKept"} == {
+        "AttributesNotRestored",
         "FileTooLarge",
         "HardLinkCopied",
         "NameCollides",
         "NameImpossible",
         "SymlinkImpossible",
     }
-    missing = expected.keys() - found.keys()
+    assert {name for name, code in odd.items() if code == "AttributesNotRestored"} == {"listed", "shared"}
+    missing = named.keys() - found.keys()
     assert missing <= odd.keys(), "what is not there is told"
-    assert found.keys() <= expected.keys()
+    assert found.keys() <= named.keys()
     for name, content in found.items():
         assert content == expected[name][2] or name.startswith("venv")
     assert report["Files"] == files
@@ -103,7 +124,7 @@ def test_on_a_file_system_that_cannot_have_it_nothing_is_lost_in_silence(
 def test_by_default_links_that_leave_are_left_out_with_a_warning(running: Stack, job: str, tmp_path: Path) -> None:
     code, report = got(running, job, tmp_path)
     told = {each["Path"] for each in report["Odd"]}
-    assert (code, set(report["OddCounts"])) == (0, {"LinkLeavesResult"})
+    assert (code, set(report["OddCounts"])) == (0, {"LinkLeavesResult", "AttributesIgnored"})
     assert {"outputs/broken", "outputs/leads-up"} <= told
 
 
