@@ -330,6 +330,7 @@ def _published(entry: Entry, sent: Sent, upload: Upload, seconds: float) -> Outp
         index_bytes=sent.index_bytes,
         index_sha256=sent.index_sha256,
         left_out_count=entry.left_out_count + sent.summary.left_out_count,
+        was_there=sent.was_there,
     )
 
 

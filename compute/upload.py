@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from compute.archive import ArchiveStream, ArchiveSummary, Part
 from compute.archive_index import ArchiveIndex
@@ -31,6 +31,8 @@ from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MAX_BEGINNINGS = 8
 """S3 may have lost an upload, for example by a life-cycle rule while the node was away.
 
@@ -50,6 +52,7 @@ class Sent:
     parts: int = 1
     index_bytes: int = 0
     index_sha256: str = ""
+    was_there: bool = False
 
 
 class NotWhole(Exception):
@@ -166,18 +169,18 @@ class Upload:
     async def _send_packed(self, packed: SmallArchive) -> Sent:
         self._check_size(packed.content)
         self._check_whole(packed.summary)
-        await self._put_whole(packed.content, packed.md5)
-        return Sent(md5=packed.md5.hex(), summary=packed.summary)
+        was_there = await self._put_whole(packed.content, packed.md5)
+        return Sent(md5=packed.md5.hex(), summary=packed.summary, was_there=was_there)
 
     async def _send_whole(self, archive: ArchiveStream, part: Part) -> Sent:
         self._check_size(part.content)
         self._check_whole(archive.summary)
         md5 = await part.md5()
         if archive.index is None:
-            await self._put_whole(part.content, md5)
-            return Sent(md5=md5.hex(), summary=archive.summary)
-        size_bytes, sha256 = await self._with_index(self._put_whole(part.content, md5), archive.index)
-        return Sent(md5=md5.hex(), summary=archive.summary, index_bytes=size_bytes, index_sha256=sha256)
+            was_there = await self._put_whole(part.content, md5)
+            return Sent(md5=md5.hex(), summary=archive.summary, was_there=was_there)
+        was_there, (size, sha256) = await self._with_index(self._put_whole(part.content, md5), archive.index)
+        return Sent(md5=md5.hex(), summary=archive.summary, index_bytes=size, index_sha256=sha256, was_there=was_there)
 
     def _check_whole(self, summary: ArchiveSummary) -> None:
         lacking = self._lacking + summary.left_out_count
@@ -188,10 +191,12 @@ class Upload:
         if len(content) > self._uploading.limit_bytes:
             raise TooLarge
 
-    async def _put_whole(self, content: memoryview, md5: bytes) -> None:
+    async def _put_whole(self, content: memoryview, md5: bytes) -> bool:
+        """Whether an object was there, so that this one was not taken; it may be this one, sent before."""
         answer = await self._deliver(content, md5, self._grants)
         if isinstance(answer, S3Failure) and action_for(answer) is not UploadAction.SETTLE:
             raise PartRefused(str(answer))
+        return isinstance(answer, S3Failure)
 
     async def _send_in_parts(self, archive: ArchiveStream, first: Part, buffers: PartBuffers, lost: str) -> Sent:
         shared = self._uploading
@@ -210,7 +215,7 @@ class Upload:
         await upload.send(first, lost)
         self._check_whole(archive.summary)
         assert archive.index is not None
-        size_bytes, sha256 = await self._with_index(upload.complete(), archive.index)
+        _, (size_bytes, sha256) = await self._with_index(upload.complete(), archive.index)
         return Sent(
             md5=upload.md5,
             summary=archive.summary,
@@ -219,15 +224,15 @@ class Upload:
             index_sha256=sha256,
         )
 
-    async def _with_index(self, archive: Coroutine[Any, Any, None], index: ArchiveIndex) -> tuple[int, str]:
-        """Do what makes the archive an object, and send its index meanwhile. The answer is the index's."""
+    async def _with_index(self, archive: Coroutine[Any, Any, T], index: ArchiveIndex) -> tuple[T, tuple[int, str]]:
+        """Do what makes the archive an object, and send its index meanwhile. What came of both."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(archive, name="archive")
+                made = group.create_task(archive, name="archive")
                 sent = group.create_task(self._put_index(index), name="index")
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one reason is enough
-        return sent.result()
+        return made.result(), sent.result()
 
     async def _put_index(self, index: ArchiveIndex) -> tuple[int, str]:
         """Its size and digest. A result without an index is better than none, so a refusal only means that."""

@@ -21,7 +21,7 @@ from orchestrator.store import Store
 from shared import subjects
 from shared.aio import pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
-from shared.ids import ExecutionId, execution_key
+from shared.ids import ExecutionId
 
 _log = logging.getLogger(__name__)
 
@@ -141,9 +141,7 @@ class AbandonedUploads:
         record = self._model.execution(execution)
         if record is None:
             return
-        key = subjects.execution_record(
-            execution_key(record.job_id, record.job_version, record.partition, record.attempt)
-        )
+        key = subjects.execution_record(record.key)
         is_left = record.upload_id in record.unfinished_uploads
         try:
             await self._store.update(

@@ -20,7 +20,7 @@ from orchestrator.traces import Traces
 from shared import messages, subjects
 from shared.aio import begin, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
-from shared.ids import ExecutionId, NodeId, execution_key
+from shared.ids import ExecutionId, NodeId
 from shared.logs import about
 from shared.messages import (
     Accepted,
@@ -255,7 +255,7 @@ class Offers:
         after = transition(current, event, now=now_ns()).record
         if after is current:
             return
-        key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+        key = record.key
         try:
             await self._store.update(subjects.execution_record(key), after)
         except RevisionConflict:

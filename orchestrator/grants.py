@@ -19,7 +19,7 @@ from orchestrator.s3_verification import ObjectFacts, md5_of_parts
 from orchestrator.store import Store
 from shared import subjects
 from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable
-from shared.ids import ExecutionId, NodeId, execution_key
+from shared.ids import ExecutionId, NodeId
 from shared.messages import (
     BeginUpload,
     CompleteUpload,
@@ -133,9 +133,7 @@ class Grants:
 
         Raises RevisionConflict where another upload was begun meanwhile; asked again, that one's id is the answer.
         """
-        key = subjects.execution_record(
-            execution_key(before.job_id, before.job_version, before.partition, before.attempt)
-        )
+        key = subjects.execution_record(before.key)
         for _ in range(TRIES):
             record = self._model.execution(before.id)
             if record is None or record.state.is_terminal:
@@ -183,9 +181,7 @@ class Grants:
 
     async def _leave(self, before: ExecutionRecord) -> None:
         """Note that nothing comes of the upload. Raises RevisionConflict where the record moves: asked again, it is."""
-        key = subjects.execution_record(
-            execution_key(before.job_id, before.job_version, before.partition, before.attempt)
-        )
+        key = subjects.execution_record(before.key)
         record = self._model.execution(before.id)
         if record is not None and record.upload_id not in record.left_uploads:
             left = (*record.left_uploads, record.upload_id)

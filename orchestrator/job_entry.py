@@ -13,7 +13,7 @@ import msgspec
 
 from orchestrator.job_progress import Progress, is_refused, progress
 from orchestrator.records import ExecutionRecord, JobRecord, Replaced
-from shared.ids import ExecutionId, JobId, NodeId, execution_key
+from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobspec import Job, SpecConfig, Task
 from shared.plain_data import is_bounded
 from shared.states import JobState
@@ -225,7 +225,7 @@ class JobEntry:
         return [parts.executions[f"{job}.{part}"] for part in found if "." in part]  # else it is a specification's
 
     def revision_of(self, record: ExecutionRecord) -> int:
-        key = execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+        key = record.key
         return self.parts.revisions.get(key.partition(".")[2], 0)
 
     def _is_later(self, record: ExecutionRecord) -> bool:

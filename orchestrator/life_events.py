@@ -28,7 +28,12 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotVerified(msgspec.Struct, frozen=True):
-    """The object that its node says it published is absent or another one."""
+    """The object that its node says it published is absent or another one.
+
+    That one is `in_the_way` where it was there before, and S3 did not take the node's.
+    """
+
+    in_the_way: bool = False
 
 
 class Taken(msgspec.Struct, frozen=True):

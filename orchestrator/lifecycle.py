@@ -28,7 +28,15 @@ from orchestrator.life_events import (
     Withdrawn,
 )
 from orchestrator.placement import Placement
-from orchestrator.records import Event, ExecutionRecord, Failure, Location, with_event
+from orchestrator.records import (
+    NEWEST_SCHEMA,
+    SCHEMA,
+    Event,
+    ExecutionRecord,
+    Failure,
+    Location,
+    with_event,
+)
 from shared.ids import ExecutionId
 from shared.messages import (
     MAX_RUN_OUTPUT_BYTES,
@@ -54,9 +62,13 @@ PUBLISHING_TOPIC = "Publishing Results"
 MOST_AGE_SECONDS = 7 * 86400.0
 
 
-def placed(execution: ExecutionId, placement: Placement, location: Location | None, *, now: int) -> Step:
+def placed(
+    execution: ExecutionId, placement: Placement, location: Location | None, *, incarnation: str = "", now: int
+) -> Step:
     """How it begins: as a record that is to be stored, and then offered."""
     record = ExecutionRecord(
+        schema=NEWEST_SCHEMA if incarnation else SCHEMA,
+        incarnation=incarnation,
         id=execution,
         job_id=placement.job_id,
         job_version=placement.version,
@@ -79,8 +91,9 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> S
     match event:
         case Told():
             return _after_fact(record, event, now)
-        case NotVerified():
-            return _failed(record, FailureReason.RESULT_NOT_VERIFIED, _not_verified(record), now, settle=True)
+        case NotVerified(in_the_way):
+            reason = FailureReason.OBJECT_IN_THE_WAY if in_the_way else FailureReason.RESULT_NOT_VERIFIED
+            return _failed(record, reason, _IN_THE_WAY if in_the_way else _not_verified(record), now, settle=True)
         case Taken():
             return Step(record, Outcome.KNOWN)
         case Refused():
@@ -281,6 +294,12 @@ def _bounded(output: RunOutput) -> RunOutput:
 
 def _failure_details(reason: str, *, retryable: bool) -> dict[str, str]:
     return {"IsError": "true", "ErrorCode": reason, "Retryable": str(retryable).lower()}
+
+
+_IN_THE_WAY = (
+    "Another object was in the bucket already, where the result of this execution goes, and was kept. It may be from a"
+    " time before the orchestrator's state was restored from a backup"
+)
 
 
 def _not_verified(record: ExecutionRecord) -> str:

@@ -20,6 +20,7 @@ from orchestrator.pending import Pending
 from orchestrator.records import (
     BindingRecord,
     ExecutionRecord,
+    IncarnationRecord,
     JobRecord,
     NameRecord,
     NodeRecord,
@@ -68,6 +69,7 @@ class Model:
         self.deadlines: Oldest[JobId] = Oldest()
         self.touched: set[NodeId] = set()
         self.endings = Endings()
+        self.incarnation = ""
         self.followed = 0
         self.settled = 0
         self.wake = asyncio.Event()
@@ -120,6 +122,8 @@ class Model:
                 self.wake.set()
             case BindingRecord():
                 self._apply_binding(NodeId(key.partition(".")[2]), record)
+            case IncarnationRecord():
+                self.incarnation = record.incarnation
             case NameRecord():
                 pass  # names are known by their job records
             case _:

@@ -10,7 +10,7 @@ import logging
 import msgspec
 
 from orchestrator.model import Model
-from orchestrator.records import SCHEMA, Record, decode_record
+from orchestrator.records import NEWEST_SCHEMA, Record, decode_record
 from shared.errors import Unavailable
 
 _log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class RecordIntake:
         self._failed.pop(key, None)
 
     def _heed_schema(self, key: str, record: Record) -> None:
-        if record.schema > SCHEMA and not self.newer_schema:
+        if record.schema > NEWEST_SCHEMA and not self.newer_schema:
             self.newer_schema = True
             _log.error("A newer version of Tarpon has written %s. This one answers, but decides nothing any more.", key)
 

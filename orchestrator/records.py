@@ -6,8 +6,10 @@
 | `spec.<job>.<version>`                           | SpecRecord      | once for each version after the first         |
 | `job.<job>`                                      | JobRecord       | at submit, update, stop, failure, removal     |
 | `execution.<job>.<version>.<partition>.<attempt>`| ExecutionRecord | created once; then by revision                |
+| the same and `.<incarnation>`                    | ExecutionRecord | the same, in a state that was restored        |
 | `node.<node>`                                    | NodeRecord      | when what a node says changes; at drain       |
 | `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
+| `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/retention.py), in an order in which its record is the last.
 A job's state is never stored: it is computed from its executions (orchestrator/job_progress.py). No record holds a URL.
@@ -19,7 +21,7 @@ from collections.abc import Iterator
 import msgspec
 
 from shared.capacity import Capacity
-from shared.ids import ExecutionId, JobId, NodeId
+from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobspec import Job
 from shared.logs import about
 from shared.messages import NodeInfo, RunOutput
@@ -27,6 +29,9 @@ from shared.states import DesiredState, ExecutionState, JobState
 
 SCHEMA = 1
 """Of all records. A program that finds a larger one must not decide anything: it would drop what it does not know."""
+
+NEWEST_SCHEMA = 2
+"""Of records that only a program which knows incarnations may change: it finds their keys by them."""
 
 MAX_EVENTS = 64
 """How many events one record keeps; then the oldest but the first go."""
@@ -193,6 +198,13 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     create_time: int
     modify_time: int
+    incarnation: str = ""
+    """That of the state when this was decided; empty where it had never been restored."""
+
+    @property
+    def key(self) -> str:
+        """Of the decision."""
+        return execution_key(self.job_id, self.job_version, self.partition, self.attempt, self.incarnation)
 
     @property
     def may_have_objects(self) -> bool:
@@ -220,6 +232,11 @@ class BindingRecord(Record, frozen=True, kw_only=True):
     public_key: str
     rejected: int = 0
     message: str = ""
+
+
+class IncarnationRecord(Record, frozen=True, kw_only=True):
+    incarnation: str
+    since: int
 
 
 def about_execution(record: ExecutionRecord) -> dict[str, str]:
@@ -250,6 +267,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "execution": msgspec.json.Decoder(ExecutionRecord),
     "node": msgspec.json.Decoder(NodeRecord),
     "binding": msgspec.json.Decoder(BindingRecord),
+    "incarnation": msgspec.json.Decoder(IncarnationRecord),
 }
 
 

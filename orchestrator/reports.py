@@ -30,7 +30,7 @@ from orchestrator.turns import Turns
 from shared import messages, subjects
 from shared.aio import heeding, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
-from shared.ids import NodeId, execution_key
+from shared.ids import NodeId
 from shared.job_rules import NO_PUBLISHERS
 from shared.logs import about
 from shared.messages import ExecutionFailed, ExecutionProgressed, OutputPublished, Report, TaskEnded, UnknownMessage
@@ -258,13 +258,13 @@ class Reports:
 
     async def _looked_at(self, record: ExecutionRecord, fact: OutputPublished) -> ExecutionEvent:
         """Raises StorageUnavailable."""
-        result = await self._verified(record, fact)
-        return Told(fact=fact, publishes=True, result=result) if result else NotVerified()
+        found = await self._verified(record, fact)
+        return found if isinstance(found, NotVerified) else Told(fact=fact, publishes=True, result=found)
 
-    async def _verified(self, record: ExecutionRecord, fact: OutputPublished) -> PublishedResult | None:
+    async def _verified(self, record: ExecutionRecord, fact: OutputPublished) -> PublishedResult | NotVerified:
         """The object as S3 shows it, if it is what the node reported. Raises StorageUnavailable."""
         if record.location is None:
-            return None
+            return NotVerified()
         begun = time.monotonic()
         facts = await self._locations.head(record.location)
         for _ in range(ABSENT_TRIES):
@@ -274,8 +274,11 @@ class Reports:
             facts = await self._locations.head(record.location)
         if isinstance(facts, Absent) and not await self._locations.is_usable(record.location):
             raise StorageUnavailable("Whether the result is in the bucket cannot be told: the bucket cannot be used.")
-        if isinstance(facts, Absent) or matches(facts, fact.size_bytes, fact.md5) is Verdict.MISMATCH:
-            return None
+        if isinstance(facts, Absent):
+            return NotVerified()
+        if matches(facts, fact.size_bytes, fact.md5) is Verdict.MISMATCH:
+            is_left = bool(record.upload_id) and record.upload_id in record.left_uploads  # by the end of its parts
+            return NotVerified(in_the_way=fact.was_there or is_left)
         return PublishedResult(
             etag=facts.etag,
             size_bytes=facts.size_bytes,
@@ -323,4 +326,4 @@ def _later(seconds: float) -> bytes:
 
 
 def _key(record: ExecutionRecord) -> str:
-    return subjects.execution_record(execution_key(record.job_id, record.job_version, record.partition, record.attempt))
+    return subjects.execution_record(record.key)

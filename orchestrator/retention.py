@@ -22,7 +22,7 @@ from shared import subjects
 from shared.aio import pipelined
 from shared.config import JobRetention
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
-from shared.ids import JobId, execution_key
+from shared.ids import JobId
 from shared.logs import about
 
 _log = logging.getLogger(__name__)
@@ -319,7 +319,7 @@ def _old_executions(entry: JobEntry) -> list[ExecutionRecord]:
 
 
 def _key(record: ExecutionRecord) -> str:
-    return subjects.execution_record(execution_key(record.job_id, record.job_version, record.partition, record.attempt))
+    return subjects.execution_record(record.key)
 
 
 def marked(entry: JobEntry, *, results: bool) -> JobRecord:

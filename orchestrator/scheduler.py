@@ -163,9 +163,7 @@ class Scheduler:
             return
         step = transition(current, event, now=now_ns())
         if step.record is not current:
-            key = subjects.execution_record(
-                execution_key(record.job_id, record.job_version, record.partition, record.attempt)
-            )
+            key = subjects.execution_record(record.key)
             try:
                 await self._store.update(key, step.record)
             except RevisionConflict:
@@ -219,7 +217,8 @@ class Scheduler:
             self._model.wake.set()
 
     async def _start(self, placement: Placement) -> None:
-        key = execution_key(placement.job_id, placement.version, placement.partition, placement.attempt)
+        incarnation = self._model.incarnation
+        key = execution_key(placement.job_id, placement.version, placement.partition, placement.attempt, incarnation)
         execution, entry = new_execution_id(key), self._model.jobs.get(placement.job_id)
         if entry is None:  # it was stopped and deleted meanwhile
             return
@@ -227,7 +226,7 @@ class Scheduler:
         managed = spec.task.publisher.type.lower() == MANAGED
         location = self._locate(placement.job_id, execution) if managed else None
         now = now_ns()
-        step = placed(execution, placement, location, now=now)
+        step = placed(execution, placement, location, incarnation=incarnation, now=now)
         try:
             await self._store.create(subjects.execution_record(key), step.record)
         except RevisionConflict:

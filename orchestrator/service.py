@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from orchestrator import incarnation
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
 from orchestrator.budgets import Budgets
@@ -43,8 +44,10 @@ DEEPEST_STACK = 4000
 """Jobs that earlier versions took in may be nested as deeply as Python allows by itself, and are told of below it."""
 
 
-async def run(config: Config, *, ready: Callable[[], None] | None = None) -> None:
+async def run(config: Config, *, ready: Callable[[], None] | None = None, restored: bool = False) -> None:
     """Serve until cancelled. `ready` is called when the API listens and the state is read.
+
+    `restored` is whether the state has been restored from a backup since anything was decided last.
 
     Raises, before anything is started: AlreadyRunning, ConfigurationInvalid, PortTaken, ProgramMissing, SecretInvalid.
     """
@@ -78,10 +81,12 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         await stack.enter_async_context(background(disconnections=disconnections.run()))
         await stack.enter_async_context(background(integrations=integrations_of(parts).run()))
         stack.push_async_callback(parts.lease.resign)
-        leading = parts.lease.lead(leader.decide, may=lambda: parts.store.may_decide)
+        begun = await stack.enter_async_context(_incarnation(parts.store, restored=restored))
+        leading = parts.lease.lead(leader.decide, may=lambda: parts.store.may_decide and begun.is_set())
         await stack.enter_async_context(background(lease=leading))
         await stack.enter_async_context(_serving(api_of(parts, disconnections).application(), listening))
         await parts.store.ready.wait()
+        await begun.wait()
         gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again
         gc.enable()
         _say_ready(config, locations)
@@ -208,6 +213,20 @@ async def _servers(config: Config, secrets: Secrets, name: str) -> AsyncIterator
     )
     async with server, background(nats_server=server.supervise()):
         yield (server.url,)
+
+
+@asynccontextmanager
+async def _incarnation(store: Store, *, restored: bool) -> AsyncIterator[asyncio.Event]:
+    """Give what is set when decisions may be taken: not before they are told apart from those before the backup."""
+    begun = asyncio.Event()
+
+    async def begin() -> None:
+        if restored:
+            await incarnation.begin(store)
+        begun.set()
+
+    async with background(incarnation=begin()):
+        yield begun
 
 
 @asynccontextmanager

@@ -65,9 +65,13 @@ def new_job_id(idempotency_token: str | None = None, namespace: str = "") -> Job
     return JobId(f"j-{uuid.uuid5(_TARPON, decided_by)}")
 
 
-def execution_key(job: JobId, version: int, partition: int, attempt: int) -> str:
-    """The decision "this attempt at this partition" as a key, so that it can be taken only once."""
-    return f"{job}.{version}.{partition}.{attempt}"
+def execution_key(job: JobId, version: int, partition: int, attempt: int, incarnation: str = "") -> str:
+    """The decision "this attempt at this partition" as a key, so that it can be taken only once.
+
+    `incarnation` is that of the state, where it was ever restored from a backup.
+    """
+    key = f"{job}.{version}.{partition}.{attempt}"
+    return f"{key}.{incarnation}" if incarnation else key
 
 
 def new_execution_id(key: str) -> ExecutionId:

@@ -312,7 +312,8 @@ class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
 
     `publish_seconds` is from the task's end to the object's being there, `archive_seconds` the part of it in which the
     archive was made and nothing else held it up. An archive without an index has `index_bytes` 0. `left_out_count` are
-    the entries whose content is not in the archive as the task wrote it.
+    the entries whose content is not in the archive as the task wrote it. Where S3 took no archive because one
+    `was_there`, that one is compared.
     """
 
     size_bytes: Count
@@ -330,6 +331,7 @@ class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
     index_bytes: Count = 0
     index_sha256: str = ""
     left_out_count: Count = 0
+    was_there: bool = False
 
 
 class ExecutionFailed(Fact, frozen=True, kw_only=True, tag="ExecutionFailed"):

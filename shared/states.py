@@ -91,6 +91,7 @@ class FailureReason(enum.StrEnum):
     PUBLISH_REFUSED = "PublishRefused"
     PUBLISH_TIMED_OUT = "PublishTimedOut"
     RESULT_NOT_VERIFIED = "ResultNotVerified"
+    OBJECT_IN_THE_WAY = "ObjectInTheWay"
     DISK_FULL = "DiskFull"
     NODE_RESTARTED = "NodeRestarted"
     HANDED_BACK = "HandedBack"
@@ -126,5 +127,6 @@ _RETRYABLE = frozenset(
         FailureReason.NODE_LOST,
         FailureReason.NODE_ERROR,
         FailureReason.REJECTED_BY_NODE,
+        FailureReason.OBJECT_IN_THE_WAY,
     }
 )

@@ -128,6 +128,10 @@ def execution_record(key: str) -> str:
     return f"execution.{key}"
 
 
+INCARNATION_RECORD = "incarnation.current"
+"""Which incarnation of the state this is, where it was ever restored from a backup."""
+
+
 def node_record(node: NodeId) -> str:
     return f"node.{node}"
 

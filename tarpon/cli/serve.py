@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -21,8 +22,13 @@ _OURS = ("orchestrator", "compute", "shared", "tarpon")
 @click.command(cls=Command)
 @click.option("--orchestrator", is_flag=True, help="Be an orchestrator (also where nothing else is named).")
 @click.option("--compute", is_flag=True, help="Be a compute node.")
+@click.option(
+    "--restored",
+    is_flag=True,
+    help="What the orchestrator has stored was restored from a backup: tell new decisions apart from those after it.",
+)
 @click.option("--data-dir", metavar="DIR", help="DataDir: where this process keeps what must outlive it.")
-def serve(*, orchestrator: bool, compute: bool, data_dir: str | None) -> None:
+def serve(*, orchestrator: bool, compute: bool, restored: bool, data_dir: str | None) -> None:
     """Run an orchestrator, a compute node, or both, until SIGTERM or Ctrl-C; a second signal kills."""
     sets = [*(["Orchestrator.Enabled=true"] if orchestrator else []), *(["Compute.Enabled=true"] if compute else [])]
     sets += [f"DataDir={data_dir}"] if data_dir else []
@@ -37,7 +43,9 @@ def serve(*, orchestrator: bool, compute: bool, data_dir: str | None) -> None:
     garbage.look_rarely()
     services: dict[str, Service] = {}
     if config.orchestrator.enabled or not config.compute.enabled:
-        services["orchestrator"] = _orchestrator()
+        services["orchestrator"] = partial(_orchestrator(), restored=restored)
+    elif restored:
+        raise click.UsageError("--restored is of an orchestrator, and this is a compute node alone.")
     if config.compute.enabled:
         services["compute"] = _compute()
     if len(services) > 1:
@@ -81,7 +89,7 @@ async def _as_coroutine(run: Service, config: "Config") -> None:
     await run(config)
 
 
-def _orchestrator() -> Service:
+def _orchestrator() -> Callable[..., Awaitable[None]]:
     try:
         from orchestrator.service import run
     except ModuleNotFoundError as error:

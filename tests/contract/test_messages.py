@@ -305,6 +305,10 @@ GOLDEN: list[tuple[Message, str]] = [
         ),
     ),
     (
+        OutputPublished(size_bytes=1, md5="m", sha256="s", entries=2, raw_bytes=3, was_there=True),
+        '{"type":"OutputPublished","size_bytes":1,"md5":"m","sha256":"s","entries":2,"raw_bytes":3,"was_there":true}',
+    ),
+    (
         ExecutionFailed(reason="DiskFull", detail="the disk is full", output=RunOutput(exit_code=1)),
         '{"type":"ExecutionFailed","reason":"DiskFull","detail":"the disk is full","output":{"exit_code":1}}',
     ),

@@ -16,14 +16,19 @@ from tests.servers import HOST, Keys, aws_environment, free_ports
 
 
 def _serve(
-    tmp_path: Path, *settings: str, python: str = sys.executable, role: str = "--orchestrator", **environment: str
+    tmp_path: Path,
+    *settings: str,
+    python: str = sys.executable,
+    role: str = "--orchestrator",
+    restored: bool = False,
+    **environment: str,
 ) -> Any:
     """A `tarpon serve` that is expected to end by itself."""
     api, nats = free_ports(2)
     defaults = [f"DataDir={tmp_path / 'data'}", f"API.Port={api}", f"Orchestrator.Port={nats}"]
     flags = [part for setting in (*defaults, f"Orchestrator.Host={HOST}", *settings) for part in ("-c", setting)]
     return subprocess.run(
-        [python, "-m", "tarpon", "serve", role, *flags],
+        [python, "-m", "tarpon", "serve", role, *(["--restored"] if restored else []), *flags],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **aws_environment(), **environment},
         capture_output=True,
         text=True,
@@ -43,6 +48,12 @@ def test_all_problems_of_the_publisher_are_in_one_message_and_nothing_is_started
     for problem in ("Bucket is missing", "Region is missing", "PreSignedURLExpiration must be greater than zero"):
         assert problem in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_node_alone_cannot_be_restored(tmp_path: Path) -> None:
+    done = _serve(tmp_path, role="--compute", restored=True)
+    assert done.returncode == 2
+    assert "--restored is of an orchestrator" in done.stderr
 
 
 @pytest.mark.parametrize("expiration", ["0s", "-5m", "169h", "soon"])

@@ -85,7 +85,13 @@ class Running:
 
 @asynccontextmanager
 async def running_orchestrator(
-    folder: Path, s3_server: S3Server, patch: pytest.MonkeyPatch, *, publisher: bool = True, sets: tuple[str, ...] = ()
+    folder: Path,
+    s3_server: S3Server,
+    patch: pytest.MonkeyPatch,
+    *,
+    publisher: bool = True,
+    sets: tuple[str, ...] = (),
+    restored: bool = False,
 ) -> AsyncIterator[Running]:
     """Yields when the API is up and, where there is a `publisher`, its bucket can be used."""
     for name, value in s3_server.environment().items():
@@ -98,7 +104,10 @@ async def running_orchestrator(
         settings += [f"Publishers.Types.S3Managed.{key}={value}" for key, value in s3.items()]
     config = load(sets=[*settings, f"Orchestrator.Host={HOST}", *sets], env={}).config
     ready = asyncio.Event()
-    async with aiohttp.ClientSession() as http, background(orchestrator=run(config, ready=ready.set)):
+    async with (
+        aiohttp.ClientSession() as http,
+        background(orchestrator=run(config, ready=ready.set, restored=restored)),
+    ):
         await ready.wait()
         made = Running(config, http)
         if publisher:

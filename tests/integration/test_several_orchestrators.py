@@ -11,7 +11,7 @@ from orchestrator import lease as lease_module
 from orchestrator.leaders_store import LeadersStore
 from orchestrator.lease import Lease
 from orchestrator.model import Model
-from orchestrator.records import SCHEMA, BindingRecord
+from orchestrator.records import NEWEST_SCHEMA, BindingRecord
 from orchestrator.removal_marks import MARK_SECONDS
 from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
@@ -150,7 +150,7 @@ class TestStore:
     async def test_a_program_that_is_older_than_what_is_stored_decides_nothing(self, bus: Bus) -> None:
         async with following(bus.connection) as store:
             assert store.may_decide
-            newer = msgspec.json.encode(BindingRecord(public_key="U", schema=SCHEMA + 1))
+            newer = msgspec.json.encode(BindingRecord(public_key="U", schema=NEWEST_SCHEMA + 1))
             await (await bus.bucket()).create(KEY, newer)
             await store.catch_up()
             assert not store.may_decide

@@ -253,6 +253,7 @@ async def test_a_redirect_is_not_followed(result: Path, uploading: Uploading) ->
 async def test_an_object_that_is_there_already_is_left_to_the_orchestrator(result: Path, uploading: Uploading) -> None:
     s3, _, end = await attempt(result, uploading, error(412, "<Error><Code>PreconditionFailed</Code></Error>"))
     assert isinstance(end, Sent)
+    assert end.was_there
     assert len(s3.requests) == 1
 
 

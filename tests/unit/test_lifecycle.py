@@ -351,6 +351,20 @@ class TestExecution:
         assert state.holds_capacity == (state in {S.NEW, S.ACCEPTED, S.RUNNING})
 
 
+def test_an_object_in_the_way_is_no_fault_of_the_node_and_another_attempt_may_go_better() -> None:
+    record = execution(S.PUBLISHING)
+    after = transition(record, NotVerified(in_the_way=True), now=NOW).record
+    assert after.failure is not None
+    assert (after.failure.reason, after.failure.retryable) == (FailureReason.OBJECT_IN_THE_WAY, True)
+    assert record.node_id not in after.failure.detail
+
+
+def test_a_decision_in_a_restored_state_has_another_key_and_id() -> None:
+    before, after = execution(S.NEW), replace(execution(S.NEW), incarnation="5eed0001")
+    assert after.key == f"{before.key}.5eed0001"
+    assert new_execution_id(after.key) != new_execution_id(before.key)
+
+
 EVENTS: tuple[ExecutionEvent, ...] = (
     *(told(fact) for fact in FACTS),
     Told(fact=PUBLISHED, publishes=True),

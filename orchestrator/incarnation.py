@@ -1,0 +1,40 @@
+"""What tells decisions apart that are taken again after the state was restored from a backup.
+
+The key of a decision names the job, its version, the part and the attempt, and gives the execution its id. A state that
+is older than what happened takes some decisions a second time. Their results would then go where those of the first
+time are, and nodes would take them for what they have done. Nothing can find out by itself that a folder was copied, so
+whoever restores one says so, and from then on all decisions carry a number of their own.
+"""
+
+import asyncio
+import logging
+import os
+
+from orchestrator.records import NEWEST_SCHEMA, IncarnationRecord
+from orchestrator.store import Store
+from orchestrator.times import now_ns
+from shared import subjects
+from shared.errors import MessagingUnavailable, RevisionConflict
+
+_log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
+
+
+async def begin(store: Store) -> str:
+    """Store a new incarnation, however long it takes, and give it."""
+    key = subjects.INCARNATION_RECORD
+    await store.ready.wait()
+    record = IncarnationRecord(schema=NEWEST_SCHEMA, incarnation=os.urandom(4).hex(), since=now_ns())
+    while True:
+        try:
+            await store.catch_up()
+            await store.update(key, record)  # of which there is none at first
+        except RevisionConflict:
+            await store.read(key)
+        except MessagingUnavailable as error:
+            _log.info("The new incarnation is not stored yet: %s", error.message)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            _log.warning("The state was restored: incarnation %s of it begins.", record.incarnation)
+            return record.incarnation
