@@ -13,6 +13,8 @@ EXPLAINED = frozenset(
     {FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED, FailureReason.DISK_FULL, "JournalNotWritten"}
 )
 """Why an execution may fail, or be refused, because of the faults; if each attempt of a part did, the job may fail."""
+COUNTS = ("lost", "wrong", "stuck", "orphans", "returned")
+"""What is counted; all of them have to be zero."""
 LOST = frozenset({FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED})
 """After which another attempt may begin although the first one's task may still run, on a node nobody hears of."""
 
@@ -42,6 +44,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     objects: Collection[str]
     uploads: Mapping[str, str] = {}
     known_uploads: Collection[str] = ()
+    deleted_jobs: Collection[str] = ()
+    returned: Collection[str] = ()
+    """What was deleted, and was known when all NATS servers had been killed after the marks had gone."""
+    refused: Sequence[str] = ()
+    """Names that were free and could not be taken."""
     left_on_nodes: Sequence[str] = ()
     processes: Mapping[int, str] = {}
     problems: Sequence[str] = ()
@@ -112,7 +119,10 @@ def _of_runs(job: Job, runs: Runs) -> Iterator[Violation]:
 
 
 def _of_the_rest(seen: Seen) -> Iterator[Violation]:
-    for job in sorted(set(seen.known_jobs) - set(seen.plans)):
+    for each in (*seen.returned, *sorted(set(seen.known_jobs) & set(seen.deleted_jobs))):
+        yield Violation(count="returned", what=f"{each} was deleted and is there again")
+    yield from (Violation(count="returned", what=each) for each in seen.refused)
+    for job in sorted(set(seen.known_jobs) - set(seen.plans) - set(seen.deleted_jobs)):
         yield Violation(count="wrong", what="a job is known that nobody was told was accepted", job=job)
     executions = {each.id for job in seen.jobs.values() for each in job.executions}
     for each in sorted({effect.execution for effect in seen.effects} - executions):

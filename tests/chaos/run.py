@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from shared.aio import background
 from tests.chaos import evidence
+from tests.chaos.churn import Churn, kill_all_nats
 from tests.chaos.evidence import Execution
 from tests.chaos.faults import Faults, Happened
-from tests.chaos.invariants import Seen, Violation, unreferenced, violations
+from tests.chaos.invariants import COUNTS, Seen, Violation, unreferenced, violations
 from tests.chaos.jobs import JobPlan
 from tests.chaos.load import Client, Load
 from tests.chaos.schedule import Fault
@@ -75,14 +76,15 @@ class Run:
                 faults = Faults(stack, self._tell, seed=self._seed)
                 self.timeline = faults.timeline
                 load = Load(client, run=self.id, effects=effects)
-                await self._storm(faults, load)
-                seen = await self._look(stack, client, load, faults)
+                churn = Churn(stack, client, run=self.id)
+                await self._storm(faults, load, churn)
+                seen = await self._look(stack, client, load, faults, churn)
                 seen = _with_problems(seen, await asyncio.to_thread(_stop, stack))
         finally:
             _end(evidence.processes_of_tasks(self.id))
-        return self._judge(seen, faults, load)
+        return self._judge(seen, faults, load, churn)
 
-    async def _storm(self, faults: Faults, load: Load) -> None:
+    async def _storm(self, faults: Faults, load: Load, churn: Churn) -> None:
         async def tell_progress() -> None:
             while True:
                 await asyncio.sleep(PROGRESS_SECONDS)
@@ -93,6 +95,7 @@ class Run:
                 async with asyncio.timeout(self._seconds + ACCEPT_SECONDS), asyncio.TaskGroup() as group:
                     group.create_task(faults.follow(self._plan), name="faults")
                     group.create_task(load.submit_all(self._jobs), name="load")
+                    group.create_task(churn.run(self._seconds), name="churn")
         self._tell("the storm is over")
 
     @property
@@ -101,12 +104,20 @@ class Run:
 
     # ---- what is seen afterwards ------------------------------------------------------------------------------------
 
-    async def _look(self, stack: Stack, client: Client, load: Load, faults: Faults) -> Seen:
+    async def _look(self, stack: Stack, client: Client, load: Load, faults: Faults, churn: Churn) -> Seen:
         jobs = set(load.accepted.values())
         begun = time.monotonic()
         async with background(watch=faults.watch()):
             await evidence.wait_ended(client, jobs, within=SETTLE_SECONDS, tell=self._tell)
             self._tell(f"settled after {time.monotonic() - begun:.1f} s")
+            await churn.take_each_name()
+            await churn.until_marks_are_gone()
+            await asyncio.to_thread(kill_all_nats, stack)
+            self._tell("all NATS servers were killed once more")
+            returned = (churn.deleted_jobs & await evidence.all_jobs(client)) | (
+                churn.deleted_nodes & await churn.known_nodes()
+            )
+            await churn.take_each_name()
             with contextlib.suppress(AssertionError):
                 await eventually(lambda: not evidence.left_on_nodes(stack), within=TIDY_SECONDS)
             with contextlib.suppress(AssertionError):
@@ -129,10 +140,13 @@ class Run:
             known_uploads=await asyncio.to_thread(evidence.are_stored, stack, uploads),
             left_on_nodes=evidence.left_on_nodes(stack),
             processes=evidence.processes_of_tasks(self.id),
+            deleted_jobs=churn.deleted_jobs,
+            returned=sorted(returned),
+            refused=churn.refused,
             problems=(*load.problems, *faults.problems, *_never_accepted(self._jobs, load)),
         )
 
-    def _judge(self, seen: Seen, faults: Faults, load: Load) -> Outcome:
+    def _judge(self, seen: Seen, faults: Faults, load: Load, churn: Churn) -> Outcome:
         found = list(violations(seen))
         counts = Counter(each.count for each in found)
         states = Counter(job.state for job in seen.jobs.values())
@@ -147,8 +161,9 @@ class Run:
             "completed": states["Completed"],
             "failed": states["Failed"],
             "stopped": states["Stopped"],
-            **{name: counts[name] for name in ("lost", "wrong", "stuck", "orphans")},
+            **{name: counts[name] for name in COUNTS},
             "executions": len(executions),
+            "deletions": churn.rounds,
             "overlaps": sum(len(overlaps(job, runs)) for job in seen.jobs.values()),
             "repeated_submissions": load.repeated,
             "unreferenced_objects": len(unreferenced(seen)),

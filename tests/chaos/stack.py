@@ -17,6 +17,8 @@ from tests.servers import S3Server
 
 NODE_DISK_MEBIBYTES = 256
 NATS_DISK_MEBIBYTES = 512
+MARK_SECONDS = 10
+"""For so long removals are told; most runs last longer, and some faults too."""
 SILENCE_SECONDS = 15
 """After which a node counts as lost; the longest faults last longer."""
 
@@ -61,6 +63,7 @@ class Stack(Cluster):
     def orchestrator_settings(self, name: str) -> dict[str, str]:
         return super().orchestrator_settings(name) | {
             "Orchestrator.NodeManager.DisconnectTimeout": f"{SILENCE_SECONDS}s",
+            "Orchestrator.NATS.RemovalMarks": f"{MARK_SECONDS}s",
             "Publishers.Types.S3Managed.Endpoint": f"http://127.0.0.1:{self.s3_gate.port}",
             "Publishers.Types.S3Managed.ProbeInterval": "3s",
         }

@@ -58,7 +58,14 @@ RIGHT = [
 ]
 MET_FULL_DISK = [Effect("start", "e-1", "1/0/0", 5, 0), Effect("full", "e-1", "1/0/0", 5, 1)]
 RIGHT.append(seen(job(execution("e-1")), effects=MET_FULL_DISK, result_problems={"e-1": "stdout is wrong"}))
+RIGHT.append(seen(job(execution("e-1")), deleted_jobs={"j-2"}))
 WRONG: dict[str, tuple[str, Seen]] = {
+    "a deleted job is there": (
+        "returned",
+        seen(job(execution("e-1")), deleted_jobs={"j-2"}, known_jobs={"j-1", "j-2"}),
+    ),
+    "a deleted node is there": ("returned", seen(job(execution("e-1")), returned=["churn-1"])),
+    "a free name is refused": ("returned", seen(job(execution("e-1")), refused=["the name churn-1"])),
     "an accepted job is unknown": ("lost", seen(job(state=""))),
     "a job has not ended": ("stuck", seen(job(execution("e-1", "Running"), state="Running"))),
     "an execution has not ended": ("stuck", seen(job(execution("e-1", "Running"), state="Stopped"), stopped={"j-1"})),
