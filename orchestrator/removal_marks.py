@@ -8,11 +8,13 @@ one has taken its place. When the mark has gone and the server rebuilds its inde
 there before (nats-server issue 8505). So each mark is written twice, first as one that stays: that is then found.
 Where its block on disk has gone, because nothing else was left in it, an older value is found nevertheless. So what is
 written once and decides whose a name or a node's id is, is purged before: of a purge there is a note on disk.
+Executions that go together with their job get one mark: nobody takes one for anything whose job's record is not there.
 """
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import msgspec
 import nats.errors
@@ -110,8 +112,21 @@ class Removing:
         except (MessagingUnavailable, RevisionConflict) as error:  # it is gone; the leader sees a mark that stays
             _log.debug("The second mark of %s was not written: %r", subject, error)
 
+    async def remove_lightly(self, subject: str, revision: int) -> int:
+        """As `remove`, by one mark alone, what nobody takes for anything should it return; the number of the mark."""
+        return await self._mark(subject, revision, self._last_mark)
+
     async def _mark(self, subject: str, after: int, headers: Mapping[str, str]) -> int:
         return await self._connection.publish_durably(subject, b"", timeout=self._timeout, after=after, headers=headers)
+
+
+@contextmanager
+def told_of(key: str) -> Iterator[None]:
+    """Say which record could not be removed."""
+    try:
+        yield
+    except MessagingUnavailable as error:
+        raise type(error)(f"The record {key} could not be removed: {error.message}", hint=error.hint) from error
 
 
 async def let_marks_expire(client: Client, stream: str, *, timeout: float) -> None:

@@ -37,6 +37,7 @@ AGAIN_SECONDS = 60.0
 """When it is tried again to delete results where S3 did not."""
 STRAY_SECONDS = 3600.0
 """How long a submit may take at most, before what it has stored without a job's record is removed."""
+_EXECUTION = subjects.execution_record("")
 RETURNED_SECONDS = 5.0
 """The same for executions, which are never stored before their job: NATS has brought them back, or they came late."""
 
@@ -142,7 +143,7 @@ class Retention:
         await self._delete_results_of(jobs)
         free = [job for job in jobs if self._may_be_removed(job)]
         parts = [key for job in free for key in self._model.stored_parts(job)]
-        await pipelined(parts, self._delete, at_once=WRITES_AT_ONCE)
+        await pipelined(parts, self._delete_part, at_once=WRITES_AT_ONCE)
         bare = [job for job in free if not self._model.stored_parts(job)]
         await pipelined([subjects.job_record(job) for job in bare], self._delete, at_once=WRITES_AT_ONCE)
         for job in bare:
@@ -161,6 +162,15 @@ class Retention:
             await self._store.delete(key)
         except RevisionConflict:
             await self._store.read(key)  # it is removed as it is now in the next round
+
+    async def _delete_part(self, key: str) -> None:
+        if not key.startswith(_EXECUTION):
+            await self._delete(key)
+            return
+        try:
+            await self._store.delete_with_job(key)
+        except RevisionConflict:
+            await self._store.read(key)
 
     async def _remove_old_versions(self) -> None:
         """Of jobs that are run again and again, and so are never old: what was run long before, when they rest."""
@@ -263,7 +273,9 @@ class Retention:
 
     async def _remove_strays(self) -> None:
         """Parts of jobs that never came about, as nobody repeated an interrupted submit, or are removed already."""
-        now, strays = self._clock(), self._model.endings.strays
+        now, is_unread = self._clock(), self._store.is_unread
+        found = self._model.endings.strays.items()
+        strays = {job: revision for job, revision in found if not is_unread(subjects.job_record(job))}
         self._strays = {
             job: known if (known := self._strays.get(job, (0, 0.0)))[0] == revision else (revision, now)
             for job, revision in strays.items()

@@ -204,6 +204,19 @@ class TestWhatAnEarlierVersionHasRemoved:
             await retention.sweep()
             assert mine.model.stored_job(JOB) is None
 
+    async def test_what_belongs_to_a_job_that_cannot_be_read_stays(
+        self, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("orchestrator.retention.RETURNED_SECONDS", 0.0)
+        key = subjects.execution_record(execution_key(JOB, 1, 0, 0))
+        async with stored(bus, key) as mine:
+            await bus.jetstream.publish(f"$KV.tarpon_state.{subjects.job_record(JOB)}", b'{"made":"by another"}')
+            await mine.catch_up()
+            retention = retention_of(mine)
+            await retention.sweep()
+            await retention.sweep()
+            assert mine.model.stored_job(JOB) is not None
+
     async def test_nothing_is_taken_for_it_that_cannot_be_read_or_is_of_a_newer_kind(self, bus: Bus) -> None:
         async with stored(bus) as mine:
             for key in ("node.n-9", "thing.9"):
@@ -239,11 +252,12 @@ async def kill_nats_after_marks(running: Running, *parts: str) -> None:
                 break
             await asyncio.sleep(0.05)
         await stopped_job(running)
+        number = store._connection.connections
         os.kill(pid, signal.SIGKILL)
         await eventually(lambda: pid_file.exists() and int(pid_file.read_text() or 0) not in {0, pid})
         while (await running.ask("/readyz")).status != 200:  # noqa: ASYNC110  # it tells nobody
             await asyncio.sleep(0.05)
-        await store.catch_up()
+        await store._connection.next_connection(number)
 
 
 async def test_a_deleted_job_and_node_stay_deleted_and_their_names_free_over_kills_of_both_servers(
