@@ -6,10 +6,11 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from compute.execution import NOT_BEGUN, Supervisor
 from compute.grants import Ask, Grants
-from compute.held_execution import Activity, Execution, Stop
+from compute.held_execution import READ_SECONDS, Activity, Execution, Stop
 from compute.journal import Journal
 from compute.journal_entry import Entry, Happening, Phase, new_entry
 from compute.logs import read_output
@@ -24,6 +25,11 @@ _log = logging.getLogger(__name__)
 DELETE_AGAIN_SECONDS = 5.0
 REMEMBERED = 10_000
 """How many forgotten ids are known, so that an offer that was delayed on its way does not run again."""
+MOST_LOOKS = 30
+"""How often it is looked whether the output of what is forgotten is read still, READ_SECONDS apart."""
+MOST_READ_ON = 256
+
+_NOT_HELD = Rejected(reason="NotHeld", detail="The node does not hold this execution.")
 
 
 class Executions:
@@ -57,6 +63,8 @@ class Executions:
         self._inventories = 0
         self._stopping = False
         self._changed = asyncio.Condition()
+        self._read_on: dict[ExecutionId, Execution] = {}
+        """Those that are forgotten, but for their output, which somebody reads."""
         self._to_delete: list[ExecutionId] = []
         self._to_delete_any = asyncio.Event()
 
@@ -157,12 +165,21 @@ class Executions:
 
     async def read_output(self, order: ReadOutput) -> OutputRead | Rejected:
         """What the task of an execution that is held has written."""
-        execution = self._held.get(order.execution_id)
+        execution = self._readable(order.execution_id)
         if execution is None:
-            return Rejected(reason="NotHeld", detail="The node does not hold this execution.")
+            return _NOT_HELD
+        execution.read_at = time.monotonic()
         is_over = execution.activity in {Activity.PUBLISHING, Activity.OVER}
         workspace = self._journal.workspace(execution.entry)
-        return await asyncio.to_thread(read_output, workspace, order, is_over=is_over)
+        found = await asyncio.to_thread(read_output, workspace, order, is_over=is_over)
+        if self._readable(order.execution_id) is not execution:  # its folder may be another's already
+            return _NOT_HELD
+        if is_over and not (found.stdout or found.stderr):
+            execution.read_at -= READ_SECONDS  # this reader has all
+        return found
+
+    def _readable(self, execution_id: ExecutionId) -> Execution | None:
+        return self._held.get(execution_id) or self._read_on.get(execution_id)
 
     def cancel(self, execution_id: ExecutionId, reason: str) -> None:
         execution = self._held.get(execution_id)
@@ -248,9 +265,26 @@ class Executions:
                 self._changed.notify_all()
 
     def _drop(self, execution_id: ExecutionId) -> None:
-        self._on_over(self._held.pop(execution_id).entry)
+        execution = self._held.pop(execution_id)
+        self._on_over(execution.entry)
         self._reports.forget(execution_id)
         self._remember(execution_id)
+        if execution.is_being_read and len(self._read_on) < MOST_READ_ON:
+            self._read_on[execution_id] = execution
+            self._delete_when_read(execution_id, looks=MOST_LOOKS)
+        else:
+            self._delete(execution_id)
+
+    def _delete_when_read(self, execution_id: ExecutionId, *, looks: int) -> None:
+        """Whoever reads the output of a task gets what it wrote last, if they do not take their time."""
+        if looks and self._read_on[execution_id].is_being_read:
+            later = partial(self._delete_when_read, execution_id, looks=looks - 1)
+            asyncio.get_running_loop().call_later(READ_SECONDS, later)
+        else:
+            del self._read_on[execution_id]
+            self._delete(execution_id)
+
+    def _delete(self, execution_id: ExecutionId) -> None:
         self._to_delete.append(execution_id)
         self._to_delete_any.set()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,9 @@ from compute.upload import Upload
 from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.logs import about
+
+READ_SECONDS = 2.0
+"""Who has read a task's output within this time reads on."""
 
 
 class Activity(enum.Enum):
@@ -54,6 +58,8 @@ class Execution:
         """Whether there is an entry in the journal, or a folder, before its end."""
         self.told = 0
         """How many of its happenings have been handed on to be reported."""
+        self.read_at = -READ_SECONDS
+        """When its output was read last."""
         self._slot = slot
         self._scope: asyncio.Timeout | None = None
 
@@ -81,6 +87,10 @@ class Execution:
     def waits_for_s3(self) -> bool:
         """Whether its result is ready and S3 does not take it."""
         return self.activity is Activity.PUBLISHING and self.upload is not None and self.upload.trouble.is_waiting
+
+    @property
+    def is_being_read(self) -> bool:
+        return time.monotonic() - self.read_at < READ_SECONDS
 
     def request_stop(self, stop: Stop, reason: str = "") -> None:
         """Interrupt the work wherever it is; `Supervisor` then decides what the end is. No effect after the end."""

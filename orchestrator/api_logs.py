@@ -2,6 +2,8 @@
 
 import asyncio
 import codecs
+from collections.abc import Iterator
+from typing import assert_never
 
 import msgspec
 from aiohttp import WSCloseCode, web
@@ -10,9 +12,11 @@ from orchestrator.api_job_parts import JobParts
 from orchestrator.api_queries import LogsQuery
 from orchestrator.api_requests import query_of
 from orchestrator.api_routes import JOBS, Route
-from orchestrator.logs import STDERR, STDOUT, Logs
+from orchestrator.job_entry import JobEntry
+from orchestrator.logs import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
 from shared import rest
 from shared.errors import TarponError
+from shared.messages import ReadOutput
 
 HEARTBEAT_SECONDS = 20.0
 
@@ -31,17 +35,68 @@ class LogRoutes:
         query = query_of(request, LogsQuery)
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS)
         await socket.prepare(request)
-        decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in (STDOUT, STDERR)}
-        tail = query.tail if query.tail >= 0 else None
         try:
-            async for piece in self._logs.pieces(entry, execution=query.execution_id, follow=query.follow, tail=tail):
-                line = rest.LogLine(type=piece.stream, line=decoders[piece.stream].decode(piece.content))
-                await socket.send_str(msgspec.json.encode(rest.LogFrame(value=line)).decode())
+            order = _order(entry, query)
+            frames = _Frames(order)
+            async for piece in self._logs.pieces(order, follow=query.follow):
+                for frame in frames.of(piece):
+                    await _send(socket, frame)
         except (TarponError, TimeoutError) as error:
             said = error.message if isinstance(error, TarponError) else "The node does not answer."
-            await socket.send_str(msgspec.json.encode(rest.LogFrame(error=said)).decode())
-        except ConnectionResetError:
-            return socket  # the reader has gone
+            await _send(socket, rest.LogFrame(error=said))
         async with asyncio.timeout(HEARTBEAT_SECONDS):
             await socket.close(code=WSCloseCode.OK)
         return socket
+
+
+def _order(entry: JobEntry, query: LogsQuery) -> ReadOutput:
+    """Raises NotFound."""
+    return ReadOutput(
+        execution_id=chosen(entry, query.execution_id).id,
+        tail_lines=query.tail if query.tail >= 0 else None,
+        stdout_from=max(0, query.stdout_from),
+        stderr_from=max(0, query.stderr_from),
+    )
+
+
+async def _send(socket: web.WebSocketResponse, frame: rest.LogFrame) -> None:
+    await socket.send_str(msgspec.json.encode(frame).decode())
+
+
+class _Frames:
+    """What is told of one execution. A character that has not come whole is not counted as told."""
+
+    def __init__(self, order: ReadOutput) -> None:
+        self._execution = order.execution_id
+        self._told = {STDOUT: order.stdout_from, STDERR: order.stderr_from}
+        self._decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in (STDOUT, STDERR)}
+
+    def of(self, piece: Begin | Piece | End) -> Iterator[rest.LogFrame]:
+        match piece:
+            case Begin(stdout, stderr):
+                self._told = {STDOUT: stdout, STDERR: stderr}
+                yield rest.LogFrame(place=self._place())
+            case Piece(stream, start, content):
+                yield self._text(stream, start, content)
+            case End(is_whole):
+                if is_whole:
+                    yield from self._left()
+                yield rest.LogFrame(end=rest.LogEnd(whole=is_whole))
+            case _:
+                assert_never(piece)
+
+    def _text(self, stream: int, start: int, content: bytes) -> rest.LogFrame:
+        decoder = self._decoders[stream]
+        text = decoder.decode(content)
+        self._told[stream] = start + len(content) - len(decoder.getstate()[0])
+        return rest.LogFrame(value=rest.LogLine(type=stream, line=text), place=self._place())
+
+    def _left(self) -> Iterator[rest.LogFrame]:
+        """The beginning of a character whose rest does not come."""
+        for stream, decoder in self._decoders.items():
+            self._told[stream] += len(decoder.getstate()[0])
+            if text := decoder.decode(b"", final=True):
+                yield rest.LogFrame(value=rest.LogLine(type=stream, line=text), place=self._place())
+
+    def _place(self) -> rest.LogPlace:
+        return rest.LogPlace(execution_id=self._execution, stdout=self._told[STDOUT], stderr=self._told[STDERR])

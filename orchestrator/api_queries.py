@@ -46,6 +46,8 @@ class LogsQuery(InNamespace, frozen=True, kw_only=True):
     execution_id: Annotated[str, Meta(description="An execution, or the beginning of its id; else the last one.")] = ""
     follow: Annotated[bool, Meta(description="Whether to go on until the task has ended.")] = False
     tail: Annotated[int, Meta(description="How many of the last lines to begin with; -1 means all of them.")] = -1
+    stdout_from: Annotated[int, Meta(description="With which byte of stdout to begin, as the last Place told.")] = 0
+    stderr_from: Annotated[int, Meta(description="With which byte of stderr to begin, as the last Place told.")] = 0
 
 
 class StopQuery(InNamespace, frozen=True, kw_only=True):

@@ -314,10 +314,26 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     line: str
 
 
+class LogPlace(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Up to which bytes of an execution's output all has been told: who lost the connection goes on from there."""
+
+    execution_id: str = field(name="ExecutionID")
+    stdout: int = 0
+    stderr: int = 0
+
+
+class LogEnd(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """That nothing follows. What is missing of an output that is not `whole` is in the execution's result, if it is."""
+
+    whole: bool
+
+
 class LogFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the websocket of logs carries."""
+    """What the websocket of logs carries. A stream without a frame that has an `error` or an `end` was cut off."""
 
     value: LogLine | None = None
+    place: LogPlace | None = None
+    end: LogEnd | None = None
     error: str = ""
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from shared import plain_data
 from shared.decoding import decode
 from shared.engine_params import unknown_told
-from shared.errors import InvalidDocument, OrchestratorUnreachable
+from shared.errors import InvalidDocument, NoResults, OrchestratorUnreachable
 from shared.jobspec import Job, JobView
 from shared.rest import (
     DeleteResponse,
@@ -43,13 +43,14 @@ from shared.rest_nodes import (
     VersionView,
 )
 from tarpon.calls import Calls
-from tarpon.live_logs import live_logs
+from tarpon.live_logs import LiveLogs
 from tarpon.watching import Progress, is_over, watch
 
 T = TypeVar("T")
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 1234
+NOT_BEGUN = frozenset({"Pending", "Queued"})
 
 _HOST_AND_PORT = re.compile(r"[^:\[\]]+:\d{1,5}")
 
@@ -221,13 +222,40 @@ class Client:
     ) -> AsyncGenerator[LogLine, None]:
         """What a task has written and, with `follow`, what it writes until it ends; `tail` -1 means from the beginning.
 
-        Of a task that has ended it is the beginning that the record keeps; the whole is in its result.
+        With `follow` a task is waited for, a lost connection is made again and goes on where it was, and the end comes
+        from the task's result where its node does not have it any more. Without, it is the beginning that the record
+        keeps of what a task that has ended wrote.
+
+        Raises NoResults where no task of the job has begun before its end, and OutputNotKept and what a download raises
+        where what was written last is not to be had.
         """
         query = _query(namespace=namespace, execution_id=execution_id, follow="true" if follow else "", tail=str(tail))
-        await self.get(job, namespace=namespace)  # an error of the API is told better than by a websocket
-        async with aclosing(live_logs(self._calls, _job(job, "/logs"), query)) as lines:
+        if follow:
+            await self._begun(job, namespace)
+        else:
+            await self.get(job, namespace=namespace)  # an error of the API is told better than by a websocket
+        live = LiveLogs(self._calls, _job(job, "/logs"), query, patience=self._patience)
+        async with aclosing(live.lines()) as lines:
             async for line in lines:
                 yield line
+        if follow and not live.is_whole:
+            from tarpon.rest_of_output import rest_of_output
+
+            rest = rest_of_output(self, job, live.place, execution_id=execution_id, namespace=namespace)
+            async with aclosing(rest) as lines:
+                async for line in lines:
+                    yield line
+
+    async def _begun(self, job: str, namespace: str) -> None:
+        """Return when a task of the job has begun. Raises NoResults if none has before the job's end."""
+        async with aclosing(self.watch(job, namespace=namespace)) as events:
+            async for event in events:
+                if isinstance(event, JobView) and event.state.state_type not in NOT_BEGUN:
+                    break
+        if not await self.all_executions(job, namespace=namespace):
+            raise NoResults(
+                f"No task of job {job} has begun.", hint=f"`tarpon job describe {job}` shows what happened."
+            )
 
     async def wait(self, job: str, *, namespace: str = "") -> JobView:
         """The job when it has ended, however it did."""

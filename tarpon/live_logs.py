@@ -1,29 +1,109 @@
-"""What a task writes while it runs, as the orchestrator hands it on from the task's node."""
+"""What a task writes while it runs, as the orchestrator hands it on from the task's node.
 
+It takes as many connections as break off: each goes on with the byte at which the last one was cut.
+"""
+
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 import aiohttp
 import msgspec
 
-from shared.errors import MessagingUnavailable, OrchestratorUnreachable
-from shared.rest import BASE_PATH, LogFrame, LogLine
-from tarpon.calls import Calls
+from shared.errors import MessagingUnavailable, OrchestratorUnreachable, Unavailable
+from shared.rest import LogFrame, LogLine, LogPlace
+from tarpon.calls import Calls, backoff_seconds
 
 MAX_FRAME_BYTES = 4 << 20
+HEARTBEAT_SECONDS = 15.0
+"""After half of this without an answer to a ping the connection counts as dead."""
 
 _frames = msgspec.json.Decoder(LogFrame)
 
 
-async def live_logs(calls: Calls, path: str, query: Mapping[str, str]) -> AsyncGenerator[LogLine, None]:
-    """Ends when there is no more. Raises MessagingUnavailable with what the orchestrator says went wrong."""
-    url = f"{calls.url}{BASE_PATH}{path}"
-    try:
-        async with calls.session.ws_connect(url, params=query, max_msg_size=MAX_FRAME_BYTES) as socket:
+class LogsCutOff(Unavailable):
+    """The connection was lost, and the orchestrator is of a version that cannot go on where it was."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The connection was lost while a task wrote; what it wrote after that was not shown.",
+            hint="Follow the logs again; they begin with the first line.",
+        )
+
+
+class LiveLogs:
+    """One execution's output. After its end `place` is up to where it was shown, and `is_whole` whether that is all."""
+
+    def __init__(self, calls: Calls, path: str, query: Mapping[str, str], *, patience: float) -> None:
+        self.place: LogPlace | None = None
+        self.is_whole = True
+        self._calls = calls
+        self._path = path
+        self._query = dict(query)
+        self._patience = patience
+        self._has_ended = False
+        self._failures = 0
+        self._heard_at = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<LiveLogs at {self.place}>"
+
+    async def lines(self) -> AsyncGenerator[LogLine, None]:
+        """Ends when there is no more.
+
+        Raises MessagingUnavailable with what the orchestrator says went wrong, OrchestratorUnreachable where it stays
+        away, and LogsCutOff.
+        """
+        while True:
+            told = False
+            try:
+                async with aclosing(self._connection()) as lines:
+                    async for line in lines:
+                        told = True
+                        yield line
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self._heed(error)
+            if self._has_ended:
+                return
+            if told and self.place is None:
+                raise LogsCutOff
+            if time.monotonic() - self._heard_at > self._patience:
+                raise OrchestratorUnreachable(self._calls.url)
+            await asyncio.sleep(backoff_seconds(self._failures, longest=3.0))
+            self._failures += 1
+
+    def _heed(self, error: Exception) -> None:
+        """Raise OrchestratorUnreachable unless it may help to try again."""
+        was_refused = isinstance(error, aiohttp.WSServerHandshakeError) and error.status < 500
+        if was_refused or not self._calls.reached:
+            raise OrchestratorUnreachable(self._calls.url) from error
+
+    async def _connection(self) -> AsyncGenerator[LogLine, None]:
+        url = self._calls.address(self._path)
+        async with self._calls.session.ws_connect(
+            url, params=self._asked(), max_msg_size=MAX_FRAME_BYTES, heartbeat=HEARTBEAT_SECONDS
+        ) as socket:
             async for message in socket:
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    break
                 frame = _frames.decode(message.data)
-                if frame.error:
-                    raise MessagingUnavailable(frame.error, hint="Try again, or wait until the job has ended.")
+                self._note(frame)
                 if frame.value is not None:
                     yield frame.value
-    except aiohttp.ClientError as error:
-        raise OrchestratorUnreachable(calls.url) from error
+            if socket.close_code == aiohttp.WSCloseCode.OK and self.place is None:
+                self._has_ended = True  # it is how earlier versions tell the end
+
+    def _note(self, frame: LogFrame) -> None:
+        if frame.error:
+            raise MessagingUnavailable(frame.error, hint="Try again, or wait until the job has ended.")
+        self._failures, self._heard_at = 0, time.monotonic()
+        self.place = frame.place or self.place
+        if frame.end is not None:
+            self._has_ended, self.is_whole = True, frame.end.whole
+
+    def _asked(self) -> dict[str, str]:
+        if self.place is None:
+            return self._query
+        place = {"stdout_from": str(self.place.stdout), "stderr_from": str(self.place.stderr)}
+        return self._query | {"execution_id": self.place.execution_id, "tail": "-1"} | place

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tarpon.client import Client
 
 
-_AT_WORK = frozenset({"Running", "BidAccepted"})
+_AT_WORK = frozenset({"Running", "BidAccepted", "Publishing"})
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
