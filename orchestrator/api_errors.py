@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 """A caller's own id is taken over where it is a safe one."""
+READER_GONE = 499
+"""What is counted for a request whose reader left while it was dealt with; nobody gets this answer."""
 WRITE_SECONDS = 45.0
 """How long a reader may take for one answer."""
 
@@ -53,12 +55,14 @@ async def errors_as_answers(request: web.Request, handler: Handler) -> web.Strea
     """Every error leaves as the documented body. A page of another site may not use a person's browser to ask."""
     asked = request.headers.get(REQUEST_ID, "")
     request[_request_id] = asked if is_safe_id(asked) else str(uuid.uuid4())
-    response = await _answered(request, handler)
+    response: web.StreamResponse = web.Response(status=READER_GONE)
     try:
+        response = await _answered(request, handler)
         async with asyncio.timeout(WRITE_SECONDS):
             await response.prepare(request)
             await response.write_eof()
-    except (TimeoutError, ConnectionError):  # the reader is too slow, or has gone
+    except (TimeoutError, ConnectionError) as error:  # the reader is too slow, or has gone
+        _log.debug("Nobody reads the answer to %s %s: %s", request.method, request.path, error)
         if request.transport is not None:
             request.transport.abort()
     return response

@@ -15,6 +15,7 @@ from orchestrator.api_routes import JOBS, Route
 from orchestrator.job_entry import JobEntry
 from orchestrator.logs import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
 from shared import rest
+from shared.aio import first_of
 from shared.errors import TarponError
 from shared.messages import ReadOutput
 
@@ -35,6 +36,12 @@ class LogRoutes:
         query = query_of(request, LogsQuery)
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS)
         await socket.prepare(request)
+        await first_of(self._tell(socket, entry, query), _until_gone(socket))
+        async with asyncio.timeout(HEARTBEAT_SECONDS):
+            await socket.close(code=WSCloseCode.OK)
+        return socket
+
+    async def _tell(self, socket: web.WebSocketResponse, entry: JobEntry, query: LogsQuery) -> None:
         try:
             order = _order(entry, query)
             frames = _Frames(order)
@@ -44,9 +51,12 @@ class LogRoutes:
         except (TarponError, TimeoutError) as error:
             said = error.message if isinstance(error, TarponError) else "The node does not answer."
             await _send(socket, rest.LogFrame(error=said))
-        async with asyncio.timeout(HEARTBEAT_SECONDS):
-            await socket.close(code=WSCloseCode.OK)
-        return socket
+
+
+async def _until_gone(socket: web.WebSocketResponse) -> None:
+    """What a reader says is of no interest, but that it leaves: the node of a silent task is asked no more then."""
+    while not socket.closed:
+        await socket.receive()
 
 
 def _order(entry: JobEntry, query: LogsQuery) -> ReadOutput:

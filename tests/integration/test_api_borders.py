@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import io
+import itertools
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -232,6 +234,54 @@ async def test_a_reader_that_goes_before_its_answer_is_no_error(
     gone.set()
     assert (await fed.ask(f"{JOBS}?limit=1")).status == 200
     assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+async def gone(fed: FedApi, request: str) -> None:
+    """Send this, and leave when it has been begun with."""
+    reader, writer = await asyncio.open_connection(HOST, fed.port)
+    writer.write(request.replace("\n", "\r\n").encode())
+    if "Content-Length" not in request and "chunked" not in request:
+        await reader.readline()
+    await eventually(lambda: fed.connections() == 1)
+    writer.transport.abort()
+
+
+HEAD = f"HTTP/1.1\nHost: {HOST}\n"
+UPGRADE = (
+    "Upgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n"
+)
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        f"GET {JOBS}/j-0001/events {HEAD}\n",
+        f"GET {JOBS}/j-0001/logs?follow=true {HEAD}{UPGRADE}\n",
+        f"GET {JOBS}?limit=500 {HEAD}\n",
+        f"PUT {JOBS} {HEAD}Content-Length: 1000\n\n{{",
+        f"PUT {JOBS} {HEAD}Transfer-Encoding: chunked\n\n5\nab",
+    ],
+    ids=["events", "logs", "a large answer", "a body", "a body in chunks"],
+)
+async def test_a_reader_that_goes_away_is_a_line_for_who_debugs_and_no_more(
+    fed: FedApi, caplog: pytest.LogCaptureFixture, request_text: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    job = fed.job(1)
+    for number in range(2, 400):
+        fed.job(number, text="a" * 20_000)
+    await gone(fed, request_text)
+    states = itertools.cycle([ExecutionState.NEW, ExecutionState.RUNNING])
+
+    def is_noticed() -> bool:
+        fed.execution(job, 0, next(states))
+        return fed.connections() == 0
+
+    await eventually(is_noticed)
+    assert (await fed.ask(f"{JOBS}/{job}")).status == 200
+    told = [each for each in caplog.records if each.name.startswith(("orchestrator", "aiohttp"))]
+    assert [each.getMessage() for each in told if each.levelno > logging.DEBUG or each.exc_info] == []
+    assert len([each for each in told if each.name.startswith("orchestrator")]) <= 1
 
 
 async def test_headers_beyond_any_reason_are_refused(fed: FedApi) -> None:
