@@ -24,7 +24,7 @@ from compute.engines.docker_ends import (
     not_started,
     started_before_boot,
 )
-from compute.engines.docker_handover import Handover, NotATar, is_closed
+from compute.engines.docker_handover import Handover, NotATar, is_closed, is_own
 from compute.engines.docker_images import Images
 from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
 from compute.engines.docker_output import Outputs
@@ -345,7 +345,8 @@ class ContainerRun:
     async def _handed_over(self, path: str, *, folders_only: bool) -> None:
         is_root = self._facts.rootless or os.geteuid() == 0
         uid, gid = (0, 0) if is_root else (os.geteuid(), os.getegid())
-        handover = Handover(uid, gid, folders_only=folders_only)
+        owns = partial(is_own, self._run.workspace.place(path))
+        handover = Handover(uid, gid, owns, folders_only=folders_only)
         async with self._api.archived(self._name, path) as archive:
             await self._api.extract(self._name, path, handover.rewritten(archive))
         _log.info("The engine has handed over %d entries of %s in %s.", handover.entries, path, self._name)

@@ -5,9 +5,10 @@ gives what lies in a folder as a tar archive, and writes one into it. So what ha
 again with the node's user as its owner, through the node but not onto its disk.
 """
 
+import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -58,6 +59,17 @@ def _is_open(path: str, how: int) -> bool:
     return os.access(path, how, effective_ids=True)
 
 
+def is_own(folder: Path, name: bytes) -> bool:
+    """Whether this entry of the folder belongs to this process's user, or is gone. Blocks."""
+    try:
+        found = os.lstat(b"%b/%b" % (os.fsencode(folder), name.removeprefix(b"./").lstrip(b"/")))
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return found.st_uid == os.geteuid()
+
+
 class _Member(msgspec.Struct, kw_only=True):
     """How much of an entry's content is still to come, and whether it is handed on."""
 
@@ -66,12 +78,14 @@ class _Member(msgspec.Struct, kw_only=True):
 
 
 class Handover:
-    """Makes of an archive of a folder one of what in it has another owner than `uid`, with `uid` and `gid` as theirs.
+    """Makes of an archive of a folder one of what in it is another's, with `uid` and `gid` as its owners.
 
-    With `folders_only` it makes things removable alone.
+    `is_own` tells it of a name, and may block; the archive does not, for Podman gives all to the container's user. With
+    `folders_only` it makes things removable alone.
     """
 
-    def __init__(self, uid: int, gid: int, *, folders_only: bool = False) -> None:
+    def __init__(self, uid: int, gid: int, is_own: Callable[[bytes], bool], *, folders_only: bool = False) -> None:
+        self._is_own = is_own
         self._uid = uid
         self._gid = gid
         self._kinds = frozenset({_FOLDER}) | (frozenset() if folders_only else _FILES)
@@ -86,10 +100,13 @@ class Handover:
     async def rewritten(self, archive: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Raises NotATar."""
         async for chunk in archive:
-            made = b"".join(self._fed(chunk))
+            made = await asyncio.to_thread(self._taken, chunk)
             if made:
                 yield made
         yield 2 * _ZEROS
+
+    def _taken(self, chunk: bytes) -> bytes:
+        return b"".join(self._fed(chunk))
 
     def _fed(self, chunk: bytes) -> Iterator[bytes]:
         self._buffer += chunk
@@ -130,8 +147,8 @@ class Handover:
         has_content = kind in b"0\x007"
         told = _told_by(extensions)
         if b"size" in told:
-            padded_bytes = -(-told[b"size"] // BLOCK) * BLOCK
-        is_wanted = kind in self._kinds and told.get(b"uid", _number(header[_UID])) != self._uid
+            padded_bytes = -(-_digits(told[b"size"]) // BLOCK) * BLOCK
+        is_wanted = kind in self._kinds and not self._is_own(told.get(b"path") or _short_name(header))
         self._member = _Member(left_bytes=padded_bytes if has_content else 0, is_wanted=is_wanted)
         if not is_wanted:
             return b""
@@ -156,18 +173,28 @@ def _without_owner(header: bytes, content: bytes) -> bytes:
     return _summed(block) + kept + bytes(-len(kept) % BLOCK)
 
 
-def _told_by(extensions: list[tuple[bytes, bytes]]) -> dict[bytes, int]:
-    """What pax headers say in the place of numbers of the header."""
+def _told_by(extensions: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """What other headers say in the place of a size or a name."""
     found = {}
     for header, content in extensions:
         if header[156] == ord("x"):
             for name, record in _records(content):
-                value = record.partition(b"=")[2].rstrip(b"\n")
-                if name in {b"size", b"uid"}:
-                    if not value.isdigit():
-                        raise NotATar(f"a number that is none: {value[:20]!r}")
-                    found[name] = int(value)
+                if name in {b"size", b"path"}:
+                    found[name] = record.partition(b"=")[2].removesuffix(b"\n")
+        elif header[156] == ord("L"):
+            found[b"path"] = content.partition(b"\0")[0]
     return found
+
+
+def _short_name(header: bytes) -> bytes:
+    name, prefix = header[:100].partition(b"\0")[0], header[345:500].partition(b"\0")[0]
+    return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
+
+
+def _digits(value: bytes) -> int:
+    if not value.isdigit():
+        raise NotATar(f"a number that is none: {value[:20]!r}")
+    return int(value)
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
