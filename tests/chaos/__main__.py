@@ -1,9 +1,10 @@
 """A Tarpon of real processes under load, with faults of every kind at random: `python -m tests.chaos --seconds 300`.
 
 The schedule of faults and jobs follows from the seed alone, so that a run can be repeated. Afterwards everything is
-looked at from outside: jobs, results in S3, what tasks did, what is left. Prints one JSON object; it ends with 1 if a
-job was lost, wrong or stuck, something was left, or what was deleted returned. See tests/chaos/invariants.py for what
-has to hold.
+looked at from outside: jobs, results in S3, what tasks did, what is left. A node with the join secret floods all the
+time, and at the end honest jobs are measured beside it. Prints one JSON object; it ends with 1 if a job was lost, wrong
+or stuck, something was left, what was deleted returned, or honest jobs were slow. See tests/chaos/invariants.py for
+what has to hold.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def main() -> None:
     numbers: dict[str, Any] = outcome.numbers | {"unavailable": unavailable}
     lines = [json.dumps(numbers)] if arguments.json else [f"{name}: {value}" for name, value in numbers.items()]
     sys.stdout.write("\n".join(lines) + "\n")
-    sys.exit(any(numbers[name] for name in COUNTS))
+    sys.exit(any(numbers[name] for name in (*COUNTS, "slow")))
 
 
 def _carry_out(arguments: argparse.Namespace, root: Path, kinds: frozenset[Kind]) -> Outcome:
@@ -66,6 +67,8 @@ def _carry_out(arguments: argparse.Namespace, root: Path, kinds: frozenset[Kind]
             jobs,
             seed=seed,
             nodes=arguments.nodes,
+            hostile_seconds=arguments.hostile_seconds,
+            honest_seconds=arguments.honest_p95,
             tell=lambda text: tell(f"{time.monotonic() - begun:7.1f} {text}"),
         )
         return asyncio.run(run.carry_out())
@@ -81,6 +84,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--jobs-per-second", type=float, default=3.2)
     parser.add_argument("--between", type=float, default=BETWEEN_SECONDS, help="seconds between two faults on average")
+    parser.add_argument(
+        "--hostile-seconds",
+        type=float,
+        default=35.0,
+        help="for how long honest jobs are measured at the end beside a node that floods, as one does all the time;"
+        " 0 is without such a node",
+    )
+    parser.add_argument(
+        "--honest-p95", type=float, default=1.0, help="seconds that 95 of 100 such jobs may take at most"
+    )
     parser.add_argument("--kinds", default="", help="only these kinds of faults, separated by commas")
     parser.add_argument("--folder", type=Path, default=None, help="where the run's own folder is made")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a run without violations too")

@@ -19,6 +19,7 @@ from tests.chaos import evidence
 from tests.chaos.churn import Churn, kill_all_nats
 from tests.chaos.evidence import Execution
 from tests.chaos.faults import Faults, Happened
+from tests.chaos.hostility import Hostility
 from tests.chaos.invariants import COUNTS, Seen, Violation, unreferenced, violations
 from tests.chaos.jobs import JobPlan
 from tests.chaos.load import Client, Load
@@ -55,6 +56,8 @@ class Run:
         *,
         seed: int,
         nodes: int,
+        hostile_seconds: float,
+        honest_seconds: float,
         tell: Callable[[str], None],
     ) -> None:
         self.id = f"chaos-{uuid.uuid4().hex[:12]}"
@@ -63,6 +66,7 @@ class Run:
         self._s3 = s3
         self._plan, self._jobs = faults, jobs
         self._seed, self._nodes = seed, nodes
+        self._hostile_seconds, self._honest_seconds = hostile_seconds, honest_seconds
         self._tell = tell
 
     async def carry_out(self) -> Outcome:
@@ -76,21 +80,26 @@ class Run:
                 faults = Faults(stack, self._tell, seed=self._seed)
                 self.timeline = faults.timeline
                 load = Load(client, run=self.id, effects=effects)
-                churn = Churn(stack, client, run=self.id)
-                await self._storm(faults, load, churn)
+                churn, hostility = Churn(stack, client, run=self.id), Hostility(stack, client)
+                await self._storm(faults, load, churn, hostility)
                 seen = await self._look(stack, client, load, faults, churn)
+                if self._hostile_seconds:
+                    self._tell("measuring honest jobs beside a node that floods")
+                    await hostility.measure(self._hostile_seconds)
                 seen = _with_problems(seen, await asyncio.to_thread(_stop, stack))
         finally:
             _end(evidence.processes_of_tasks(self.id))
-        return self._judge(seen, faults, load, churn)
+        outcome = self._judge(seen, faults, load, churn)
+        return outcome._replace(numbers=outcome.numbers | hostility.numbers(self._honest_seconds))
 
-    async def _storm(self, faults: Faults, load: Load, churn: Churn) -> None:
+    async def _storm(self, faults: Faults, load: Load, churn: Churn, hostility: Hostility) -> None:
         async def tell_progress() -> None:
             while True:
                 await asyncio.sleep(PROGRESS_SECONDS)
                 self._tell(f"{len(faults.done)} of {len(self._plan)} faults, {len(load.accepted)} jobs accepted")
 
-        async with background(watch=faults.watch(), progress=tell_progress()):
+        floods = {"floods": hostility.flood()} if self._hostile_seconds else {}
+        async with background(watch=faults.watch(), progress=tell_progress(), **floods):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds + ACCEPT_SECONDS), asyncio.TaskGroup() as group:
                     group.create_task(faults.follow(self._plan), name="faults")

@@ -17,10 +17,12 @@ from tests.node_environment import node_python
 
 SEED = "20"
 SECONDS = "35"
+HOSTILE = ("--hostile-seconds", "7", "--honest-p95", "15")
+"""Beside other tests, how long jobs take says nothing."""
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    options = ["--seconds", SECONDS, "--seed", SEED, "--json", "--folder", str(folder), *more]
+    options = ["--seconds", SECONDS, "--seed", SEED, "--json", "--folder", str(folder), *HOSTILE, *more]
     return [sys.executable, "-m", "tests.chaos", *options]
 
 
@@ -34,6 +36,9 @@ def test_nothing_is_lost_wrong_stuck_or_left_whatever_fails(tmp_path: Path) -> N
     assert numbers["deletions"] > 20
     assert numbers["jobs"] == numbers["completed"] + numbers["failed"] + numbers["stopped"] > 80
     assert set(numbers["faults_by_kind"]) | set(numbers["unavailable"]) == set(Kind)
+    assert numbers["floods"] >= 10
+    assert numbers["honest_jobs"] >= 20
+    assert 0 < numbers["honest_p50_ms"] <= numbers["honest_p95_ms"]
     assert numbers["faults"] == sum(numbers["faults_by_kind"].values())
     assert numbers["faults_planned"] == numbers["faults"] + len(numbers["faults_left_out"])
     assert list(tmp_path.iterdir()) == [], "a run without violations leaves nothing"
