@@ -31,15 +31,16 @@ REQUESTS_PER_SECOND = 200.0
 REQUEST_BYTES_PER_SECOND = 1.0 * _MEBI
 """Registrations name all that a node holds; 8 MiB at once are some 200,000 executions."""
 REGISTRATIONS_PER_SECOND = 1.0
-REPORTS_PER_SECOND = 2000.0
+REPORTS_SHARE = 0.4
+"""Of all messages of a node, how many may be reports."""
 REPORT_BYTES_PER_SECOND = 16.0 * _MEBI
 SET_ASIDE_COST = 20.0
 """A report that says nothing counts as so many: a node of ours sends next to none."""
 LEAST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 10.0
 MESSAGES_PER_SECOND = 5000.0
+"""Of all that a node sends, by the servers' own counts, where no setting says otherwise; and bytes."""
 BYTES_PER_SECOND = 32.0 * _MEBI
-"""Of all that a node sends, by the servers' own counts."""
 FLOOD_PER_SECOND = 1000
 """More than so many too many in a second, and the node is shut out: what is dropped has to be read before, too."""
 SHUT_OUT_SECONDS = 10.0
@@ -112,13 +113,16 @@ class Budgets:
     A node that floods is shut out for a while, and is put into `flooding` for its connections to be ended.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, messages_per_second: float = MESSAGES_PER_SECOND, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        reports_per_second = REPORTS_SHARE * messages_per_second
         self.over: dict[NodeId, Counter[Sent]] = {}
         self.over_in_all: Counter[Sent] = Counter()
         self.flooding: asyncio.Queue[NodeId] = asyncio.Queue()
         self.suspicion = asyncio.Event()
         """Some node is over its budget, or sends what is of no use: whoever can see all that it sends should look."""
-        self._traffic = Allowance(MESSAGES_PER_SECOND, 2 * MESSAGES_PER_SECOND)
+        self._traffic = Allowance(messages_per_second, 2 * messages_per_second)
         self._traffic_bytes = Allowance(BYTES_PER_SECOND, 2 * BYTES_PER_SECOND)
         self._shut_out: dict[NodeId, ShutOut] = {}
         self._clock = clock
@@ -126,7 +130,7 @@ class Budgets:
         self._requests = Allowance(REQUESTS_PER_SECOND, 5 * REQUESTS_PER_SECOND)
         self._request_bytes = Allowance(REQUEST_BYTES_PER_SECOND, 8 * REQUEST_BYTES_PER_SECOND)
         self._registrations = Allowance(REGISTRATIONS_PER_SECOND, 20 * REGISTRATIONS_PER_SECOND)
-        self._reports = Allowance(REPORTS_PER_SECOND, 2 * REPORTS_PER_SECOND)
+        self._reports = Allowance(reports_per_second, 2 * reports_per_second)
         self._report_bytes = Allowance(REPORT_BYTES_PER_SECOND, 2 * REPORT_BYTES_PER_SECOND)
 
     def admits(self, subject: bytes, size: int) -> bool:

@@ -58,6 +58,12 @@ def place(reply: str) -> Place:
     return Place(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 2]), int(tokens[at + 3]))
 
 
+def delivered(reply: str) -> int:
+    """How often this delivery has been made, which is told just before its numbers."""
+    tokens = reply.split(".")
+    return int(tokens[4 if len(tokens) == _SHORT_REPLY else 6])
+
+
 class FeedBroken(nats.errors.Error):
     """A message is missing, or nothing was heard for too long."""
 

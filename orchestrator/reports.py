@@ -21,6 +21,7 @@ from orchestrator.locations import Locations
 from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
+from orchestrator.record_feed import delivered
 from orchestrator.records import ExecutionRecord, PublishedResult, about_execution
 from orchestrator.s3_verification import Absent, Verdict, matches
 from orchestrator.store import Store
@@ -56,6 +57,8 @@ ABSENT_SECONDS = 0.5
 ACKNOWLEDGE = b"+ACK"
 """JetStream's answer to a delivery that has been dealt with."""
 LATER_SECONDS = 3.0
+LONGEST_SECONDS = 600.0
+"""After how long at most a report comes again that could not be dealt with by a fault of ours, each time later."""
 
 
 class Reports:
@@ -148,7 +151,7 @@ class Reports:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _handle(self, sender: NodeId, delivery: Received) -> None:
-        begun = time.monotonic()
+        begun, again_seconds = time.monotonic(), LATER_SECONDS
         try:
             done = await self._take(sender, delivery.payload)
         except (MessagingUnavailable, StorageUnavailable) as error:
@@ -156,11 +159,11 @@ class Reports:
             done = False
         except Exception:  # noqa: BLE001  # the per-message handler: one report must not end the intake
             _log.exception("A report on %s could not be dealt with and comes again.", delivery.subject)
-            done = False
+            done, again_seconds = False, min(LONGEST_SECONDS, LATER_SECONDS * delivered(delivery.reply) ** 2)
         if done:
             self._measures.report_seconds.add(time.monotonic() - begun)
         if self._leads():
-            await delivery.respond(ACKNOWLEDGE if done else _later(LATER_SECONDS))
+            await delivery.respond(ACKNOWLEDGE if done else _later(again_seconds))
 
     async def _take(self, sender: NodeId, payload: bytes) -> bool:
         """Whether all that is told has been dealt with."""

@@ -62,7 +62,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         tracing = await stack.enter_async_context(open_tracing(config, service="tarpon-orchestrator", name=name))
         locations = await stack.enter_async_context(_locations(config))
         servers = await stack.enter_async_context(_servers(config, secrets, name))
-        budgets = Budgets()
+        budgets = Budgets(messages_per_second=float(config.orchestrator.node_manager.messages_per_second))
         connection = await stack.enter_async_context(_connected(servers, name, secrets))
         intake = await stack.enter_async_context(_intake(servers, name, secrets, budgets))
         parts = parts_of(

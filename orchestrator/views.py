@@ -216,12 +216,16 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
             last_heartbeat=seen,
             connected_since=since if connected else None,
             disconnected_since=None if connected else since,
-            last_error=_rejection(rejected) if rejected else "",
+            last_error=_rejection(rejected) if rejected else _shut_out(nodes.budgets.shut_out_seconds(node)),
         ),
         draining=model.nodes[node].draining,
         live_executions=len(model.live.get(node, ())),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
+
+
+def _shut_out(seconds: float) -> str:
+    return f"It has sent far too much, and is shut out for {seconds:.0f} s more" if seconds else ""
 
 
 def _rejection(record: BindingRecord) -> str:

@@ -96,6 +96,14 @@ class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
             " goes elsewhere; a pull of an image that goes on is told now and then."
         ),
     ] = Duration(1800)
+    messages_per_second: Annotated[
+        int,
+        Meta(
+            ge=100,
+            description="How many messages a second one node may send; one that sends more is shut out for a while, and"
+            " of its reports those beyond two fifths of this come later.",
+        ),
+    ] = 5000
     max_capacity: MaxCapacity = MaxCapacity()
 
 

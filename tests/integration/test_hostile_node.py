@@ -231,3 +231,25 @@ def test_a_node_that_was_silent_has_all_of_its_budget_again() -> None:
     first = sum(made.admits(subject, 10) for _ in range(1000))
     now += 60.0
     assert sum(made.admits(subject, 10) for _ in range(1000)) == first < 100
+
+
+def test_an_operator_may_let_nodes_send_more_or_less() -> None:
+    delays = [budgets.Budgets(messages_per_second=rate, clock=lambda: 100.0) for rate in (100.0, 1000.0)]
+    within = [sum(made.report_delay(NodeId("a"), 10) == 0.0 for _ in range(2000)) for made in delays]
+    assert within == [81, 801]
+
+
+def test_a_node_whose_servers_count_too_much_is_shut_out_once_and_for_longer_each_time() -> None:
+    now, node = 100.0, NodeId("a")
+    made = budgets.Budgets(clock=lambda: now)
+    made.on_traffic(node, 5000, 1 << 20)
+    assert made.flooding.empty()
+    shut_out: list[float] = []
+    for _ in range(3):
+        for _ in range(3):
+            made.on_traffic(node, 100_000, 1 << 20)
+        assert made.flooding.qsize() == 1
+        made.flooding.get_nowait()
+        shut_out.append(made.shut_out_seconds(node))
+        now += shut_out[-1] + 1.0
+    assert shut_out == [10.0, 20.0, 40.0]

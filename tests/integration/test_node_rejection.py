@@ -150,7 +150,7 @@ async def test_a_node_that_floods_is_shut_out_and_may_come_back_later(
     running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr(budgets, "SHUT_OUT_SECONDS", 1.5)
+    monkeypatch.setattr(budgets, "SHUT_OUT_SECONDS", 3.0)
     async with running.node("hostile") as node, running.node("honest") as honest:
         await node.register()
         await honest.register()
@@ -161,6 +161,8 @@ async def test_a_node_that_floods_is_shut_out_and_may_come_back_later(
             await node.connection.publish(subjects.node_heartbeat(node.id), b"{}")
         await eventually(lambda: "Node hostile sends far too much" in caplog.text)
         await eventually(lambda: "it has sent far too much, and may come back in" in caplog.text)
+        error = (await running.api("/nodes/hostile"))["Node"]["ConnectionState"]["LastError"]
+        assert error.startswith("It has sent far too much, and is shut out for ")
         await cut_off(node, connection)
         assert isinstance(await node.register(), Reconciliation)
         assert honest.connection.connections == honest_connection

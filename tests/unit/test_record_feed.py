@@ -3,7 +3,7 @@
 import pytest
 from nats.aio.msg import Msg
 
-from orchestrator.record_feed import place
+from orchestrator.record_feed import delivered, place
 
 SHORT = "$JS.ACK.KV_state.feed.1.4711.815.1700000000000000000.3"
 
@@ -27,3 +27,8 @@ def test_the_numbers_of_a_delivery_are_those_that_nats_py_reads(reply: str) -> N
         found.num_pending,
     )
     assert place(reply) == (4711, 815, 1_700_000_000_000_000_000, 3)
+
+
+def test_how_often_a_delivery_was_made_is_told_in_each_form() -> None:
+    assert delivered("$JS.ACK.S.C.7.4711.815.1700000000000000000.3") == 7
+    assert delivered("$JS.ACK.hub.HASH.S.C.7.4711.815.1700000000000000000.3") == 7
