@@ -96,7 +96,8 @@ class NodeRoutes:
         """What could not be done about it. Its key goes first, so that it does not come back once it is cut off."""
         await reject(self._model, self._store, node, message)
         try:
-            await self._disconnect(node)
+            if await self._disconnect(node):  # it may be back already, by one who had not heard of it yet
+                await self._disconnect(node)
         except MessagingUnavailable as error:
             return f"Nothing that node {node} says counts any more, but its connection stands: {error.message}"
         return ""

@@ -47,7 +47,7 @@ SHUT_OUT_SECONDS = 10.0
 LONGEST_SHUT_OUT_SECONDS = 600.0
 """Twice as long each time, until it has behaved for so long."""
 MOST_IDLE = 4096
-"""Of how many nodes it is remembered that they have all of their budget."""
+"""Of how many nodes at least it is remembered how much they have sent, before those that have all left are dropped."""
 
 
 class Allowance:
@@ -56,6 +56,7 @@ class Allowance:
     def __init__(self, per_second: float, burst: float) -> None:
         self._cost_seconds = 1 / per_second
         self._ahead_seconds = burst / per_second
+        self._most = MOST_IDLE
         self._until: dict[NodeId, float] = {}
         """Up to which instant a node has used its allowance up (the generic cell rate algorithm)."""
 
@@ -64,15 +65,19 @@ class Allowance:
         until = max(self._until.get(node, now), now)
         if until - now > self._ahead_seconds:
             return False
-        self._until[node] = until + cost * self._cost_seconds
-        if len(self._until) > MOST_IDLE:
-            self._until = {each: until for each, until in self._until.items() if until > now}
+        self._use(node, until + cost * self._cost_seconds, now)
         return True
 
     def charge(self, node: NodeId, cost: float, now: float) -> None:
         """Use so much up, also what is not there yet; a node is never more than twice its burst behind."""
         until = max(self._until.get(node, now), now) + cost * self._cost_seconds
-        self._until[node] = min(until, now + 2 * self._ahead_seconds)
+        self._use(node, min(until, now + 2 * self._ahead_seconds), now)
+
+    def _use(self, node: NodeId, until: float, now: float) -> None:
+        self._until[node] = until
+        if len(self._until) > self._most:
+            self._until = {each: until for each, until in self._until.items() if until > now}
+            self._most = max(MOST_IDLE, 2 * len(self._until))
 
     def wait_seconds(self, node: NodeId, now: float) -> float:
         """After how long something is left again."""

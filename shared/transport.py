@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Self
@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 
 from shared.aio import background, finish, heeding
 from shared.errors import MessagingFull, MessagingUnavailable, PayloadTooLarge, RevisionConflict
+from shared.nats_client import Admits, MendedClient
 from shared.replies import Replies
 
 _log = logging.getLogger(__name__)
@@ -34,38 +35,6 @@ LAST_RETRY_SECONDS = 3.0
 PING_SECONDS = 10
 CLOSE_SECONDS = 5
 LOOK_SECONDS = 1.0
-
-
-Admits = Callable[[bytes, int], bool]
-"""Whether a message on this subject, of so many bytes, is to be looked at; asked before it takes any place."""
-
-
-class _Client(Client):
-    """nats-py's client, mended: its closing gives up half-way where what is pending cannot be written any more.
-
-    That is a RuntimeError of uvloop, or an OSError of a connection that was reset. What was pending then has nowhere
-    to go; without this, neither would the news that the connection is closed.
-
-    What `admits` turns away is dropped before nats-py queues it: its queue is one for all who send on a subscription,
-    so that what came too fast from one of them would push out what comes from the others.
-    """
-
-    def __init__(self, admits: Admits | None = None) -> None:
-        super().__init__()
-        self._admits = admits
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        if self._admits is None or self._admits(subject, len(data)):
-            await super()._process_msg(sid, subject, reply, data, headers)
-
-    async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002  # the library's own
-        try:
-            await super()._close(status, do_cbs)
-        except (RuntimeError, OSError):
-            self._pending: list[bytes] = []
-            self._pending_data_size = 0
-            self._status = Client.DISCONNECTED
-            await super()._close(status, do_cbs)
 
 
 _STATUS, _CONTROL, _STALLED = "Status", "100", "Nats-Consumer-Stalled"
@@ -292,7 +261,7 @@ class Connection:
                 await _put_away(self._give_up(client))
 
     async def _open(self, lost: asyncio.Event) -> tuple[Client, Replies] | None:
-        client = _Client(self._admits)
+        client = MendedClient(self._admits)
         seen: list[Exception] = []
 
         async def on_closed() -> None:
