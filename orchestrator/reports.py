@@ -186,6 +186,7 @@ class Reports:
         try:
             told = messages.decode_of_node(messages.reports, payload)
         except UnknownMessage as error:
+            self._budgets.on_malformed(sender, len(payload))
             self._put_aside(sender, error.message)
             return []
         if isinstance(told, Report):

@@ -25,10 +25,11 @@ C = TypeVar("C")
 
 LEASE_SECONDS = 3.0
 """After how long without a renewal the leader's lease is gone from its bucket."""
-REPORTS_PER_NODE = 512
-"""How many reports of one node are kept; then that node is told to wait and the others go on.
+REPORTS_PER_NODE = 128
+"""How many messages of reports of one node are kept; then that node is told to wait and the others go on.
 
-Each may have as many bytes as a message may have, so that no node can fill more than half of the stream.
+Each may have as many bytes as a message may have, all are written to one disk, and others wait for that. A node of ours
+tells of 64 executions in one, so that it is told to wait only where nobody reads for long.
 """
 REPORTS_BYTES = 1 << 30
 REPORTS_IN_FLIGHT = 16_384

@@ -253,3 +253,13 @@ def test_a_node_whose_servers_count_too_much_is_shut_out_once_and_for_longer_eac
         shut_out.append(made.shut_out_seconds(node))
         now += shut_out[-1] + 1.0
     assert shut_out == [10.0, 20.0, 40.0]
+
+
+def test_a_node_that_sends_much_that_is_no_message_is_shut_out() -> None:
+    made, node = budgets.Budgets(clock=lambda: 100.0), NodeId("a")
+    for _ in range(1000):  # as a later version may, of which this one does not know all
+        made.on_malformed(node, 1000)
+    assert made.flooding.empty()
+    for _ in range(10):
+        made.on_malformed(node, 1 << 20)
+    assert made.flooding.qsize() == 1
