@@ -23,9 +23,10 @@ LOOK_SECONDS = 5.0
 MEASURE_SECONDS = 600.0
 READ_BYTES = 256 * 1024
 LOG_DRIVERS = ("local", "k8s-file", "json-file")
-"""The first one that the engine has: `local` keeps bytes as they are, `k8s-file` is Podman's."""
+"""The first one that the engine has: `local` and Podman's `k8s-file` keep bytes as they are, `json-file` text alone."""
 NVIDIA, CDI = "nvidia", "cdi"
 _PODMAN_WITH_CDI = 5
+_LOCAL_KEEPS_NEWLINES = 26
 _NOT_FOUND = 404
 _NO_CONNECTION = 900
 """The status under which aiodocker tells that nobody listens."""
@@ -52,6 +53,8 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_outlived: bool
     log_driver: str
     cpus: int
+    loses_newlines: bool = False
+    """Its log does, of long lines."""
     gpu_driver: str = ""
     """By which name GPUs are asked for; empty where they would not be given, whatever is asked for."""
 
@@ -129,14 +132,17 @@ class DockerApi:
             async with asyncio.timeout(LOOK_SECONDS):
                 info = dict(await self._client.system.info())
         drivers = (info.get("Plugins") or {}).get("Log") or ()
+        driver = next((name for name in LOG_DRIVERS if name in drivers), LOG_DRIVERS[-1])
+        version = str(info.get("ServerVersion", ""))
         return EngineFacts(
-            version=str(info.get("ServerVersion", "")),
+            version=version,
             rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
             # Podman, which alone has this field, has no daemon: its containers never need its service.
             is_outlived=bool(info.get("LiveRestoreEnabled")) or "Rootless" in info,
-            log_driver=next((name for name in LOG_DRIVERS if name in drivers), LOG_DRIVERS[-1]),
+            log_driver=driver,
             cpus=max(1, int(info.get("NCPU") or 1)),
-            gpu_driver=_gpu_driver(str(info.get("ServerVersion", "")), is_podman="Rootless" in info),
+            loses_newlines=driver == "local" and _major(version) < _LOCAL_KEEPS_NEWLINES,
+            gpu_driver=_gpu_driver(version, is_podman="Rootless" in info),
         )
 
     async def answers(self) -> None:
@@ -164,10 +170,11 @@ class DockerApi:
             yield _chunks(response)
 
     @asynccontextmanager
-    async def logged(self, name: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The framed output that the engine has kept of a container that has ended."""
+    async def logged(self, name: str, *, with_times: bool = False) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The framed output that the engine has kept of a container that has ended; each frame may have its time."""
+        query = {"stdout": "1", "stderr": "1", "timestamps": "1" if with_times else "0"}
         async with _answer():
-            response = await self._open("GET", f"containers/{name}/logs", {"stdout": "1", "stderr": "1"})
+            response = await self._open("GET", f"containers/{name}/logs", query)
         async with response:
             yield _chunks(response)
 
@@ -348,7 +355,13 @@ def _gpu_driver(version: str, *, is_podman: bool) -> str:
     """Podman ignores the driver of NVIDIA, and before 5.0 the other one too."""
     if not is_podman:
         return NVIDIA
-    return CDI if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) >= _PODMAN_WITH_CDI else ""
+    return CDI if _major(version) >= _PODMAN_WITH_CDI else ""
+
+
+def _major(version: str) -> int:
+    """0 where it is not a number."""
+    first = version.partition(".")[0]
+    return int(first) if first.isdecimal() else 0
 
 
 def _seconds(text: str) -> float:

@@ -18,7 +18,6 @@ from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.docker_api import NVIDIA, ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
 from compute.engines.docker_ends import (
     GPUS_NOT_GIVEN,
-    LOG_INCOMPLETE,
     LOST,
     MACHINE_RESTARTED,
     not_started,
@@ -26,6 +25,7 @@ from compute.engines.docker_ends import (
 )
 from compute.engines.docker_handover import Handover, NotATar, is_closed, is_own
 from compute.engines.docker_images import Images
+from compute.engines.docker_log import read_log
 from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
 from compute.engines.docker_output import Outputs
 from compute.engines.docker_signals import LATE_SECONDS, TOLD_SECONDS, Signals
@@ -56,6 +56,8 @@ HANDOVER_SECONDS = 3600.0
 RESTORED_MODE = 0o755
 KILL_SECONDS = 15.0
 SETTLED_SECONDS = 5.0
+EARLY_SECONDS = 3.0
+"""Between the end of the output and that of its container; more is odd."""
 _NOT_FOUND = 404
 _NO_COMMAND = {126, 127, 1}
 """Of Docker's init process, and of Podman's."""
@@ -103,6 +105,8 @@ class ContainerRun:
         self._outputs = Outputs(run.workspace.result, limits.output_limit_bytes)
         self._started = run.resumed
         self._was_away = False
+        self._heard_until = 0.0
+        """When the stream of the output ended."""
 
     def __repr__(self) -> str:
         return f"<ContainerRun {self._name}>"
@@ -179,6 +183,7 @@ class ContainerRun:
                     await asyncio.to_thread(self._outputs.feed, chunk)
                     if self._outputs.over:
                         break
+        self._heard_until = time.monotonic()
         return self._outputs.over
 
     # ---- from wherever it is ----------------------------------------------------------------------------------------
@@ -197,17 +202,29 @@ class ContainerRun:
         """From now on an end from outside is not taken for one of the task's own."""
         await self._signals.ready()
         self._epoch = self._signals.epoch
+        if not self._facts.version:  # it was away when this run began
+            self._facts = await self._api.facts()
 
     async def _collect(self) -> RunEnd:
         """Wait for the end of a container that runs, or has ended."""
         state = await self._ended()
         if state is None or not await self._ended_by_itself(state):
             return LOST
-        if self._was_away or self._run.resumed:
+        if self._was_away or self._run.resumed or self._may_lack_output():
             problem = await self._read_log()
             if problem:
                 return problem
         return await self._judged(state)
+
+    def _may_lack_output(self) -> bool:
+        """Whether the stream of the output may have broken off before its end, as behind a proxy: it ended long before.
+
+        A task may also have closed its outputs; then the log says the same. Where it would say less, it is not asked.
+        """
+        if self._outputs.is_cut:
+            return True
+        ended_early = time.monotonic() - self._heard_until > EARLY_SECONDS
+        return ended_early and not self._facts.loses_newlines and self._outputs.logged_bytes < LOG_FILE_BYTES
 
     async def _ended(self) -> ContainerState | None:
         """How the container is when it has ended; None if it is gone, or somebody else has started it again."""
@@ -287,15 +304,12 @@ class ContainerRun:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _read_log(self) -> Broken | None:
-        with contextlib.closing(self._outputs):
-            await asyncio.to_thread(self._outputs.open)
-            async with self._api.logged(self._name) as chunks:
-                async for chunk in chunks:
-                    await asyncio.to_thread(self._outputs.feed, chunk)
-        if self._outputs.over:
-            return over_output(self._outputs.over, self._limits.output_limit_bytes)
-        # Whenever the engine has thrown a part of its log away, at least one whole file is left.
-        return LOG_INCOMPLETE if self._outputs.logged_bytes >= LOG_FILE_BYTES else None
+        heard_bytes = 0 if self._run.resumed else self._outputs.written_bytes
+        loses_newlines = self._facts.loses_newlines
+        problem = await read_log(
+            self._api, self._name, self._outputs, loses_newlines=loses_newlines, heard_bytes=heard_bytes
+        )
+        return over_output(self._outputs.over, self._limits.output_limit_bytes) if self._outputs.over else problem
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 

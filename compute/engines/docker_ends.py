@@ -40,6 +40,10 @@ LOST = Broken(
 )
 GPUS_NOT_GIVEN = Broken(FailureReason.GPU_NOT_GIVEN, _NO_GPUS)
 MACHINE_RESTARTED = Broken(FailureReason.CONTAINER_LOST, "The machine was restarted, which ended the container.")
+LOG_UNSURE = Broken(
+    FailureReason.CONTAINER_LOST,
+    "The node was away, and the container engine does not know whether the task's output ended with a newline.",
+)
 LOG_INCOMPLETE = Broken(
     FailureReason.CONTAINER_LOST,
     "The node was away, and the task wrote more output meanwhile than the container engine keeps.",

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from compute.engines.docker_newlines import TIME_BYTES, LostNewlines
 from compute.result_contents import STDERR, STDOUT
 
 HEADER_BYTES = 8
@@ -17,14 +18,23 @@ RECORD_BYTES, LONG_RECORD_BYTES = 64, 384
 
 
 class Frames:
-    """Takes the stream apart, however it is cut; nothing but an incomplete header is kept."""
+    """Takes the stream apart, however it is cut; nothing but an incomplete header is kept.
 
-    def __init__(self) -> None:
+    `added_bytes` are those of each frame that are not in the engine's log.
+    """
+
+    def __init__(self, *, added_bytes: int = 0) -> None:
+        self._added_bytes = added_bytes
         self.logged_bytes = 0
         """At most so many bytes had all this in the engine's log."""
         self._header = b""
         self._stream = 0
         self._left = 0
+
+    @property
+    def is_within(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self._left or self._header)
 
     def feed(self, data: bytes) -> Iterator[tuple[int, memoryview]]:
         view = memoryview(data)
@@ -43,8 +53,8 @@ class Frames:
 
     def _begin(self, header: bytes) -> None:
         self._stream, self._left = header[0], int.from_bytes(header[4:], "big")
-        added = LONG_RECORD_BYTES if self._left >= LONG_PIECE_BYTES else RECORD_BYTES
-        self.logged_bytes += self._left + added
+        content_bytes = self._left - self._added_bytes
+        self.logged_bytes += content_bytes + (LONG_RECORD_BYTES if content_bytes >= LONG_PIECE_BYTES else RECORD_BYTES)
 
 
 class Outputs:
@@ -60,6 +70,7 @@ class Outputs:
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._frames = Frames()
+        self._newlines: LostNewlines | None = None
         self._files: dict[str, int] = {}
         self._written = dict.fromkeys(_NAMES.values(), 0)
 
@@ -70,9 +81,24 @@ class Outputs:
     def logged_bytes(self) -> int:
         return self._frames.logged_bytes
 
-    def open(self) -> None:
+    @property
+    def written_bytes(self) -> int:
+        return sum(self._written.values())
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the stream broke off within a frame."""
+        return self._frames.is_within
+
+    @property
+    def is_known_to_its_end(self) -> bool:
+        return self._newlines is None or self._newlines.is_whole
+
+    def open(self, *, newlines: LostNewlines | None = None) -> None:
+        """With `newlines` a log with times is fed, from which they are brought back."""
         self.over = ""
-        self._frames = Frames()
+        self._newlines = newlines
+        self._frames = Frames(added_bytes=TIME_BYTES if newlines else 0)
         self._written = dict.fromkeys(_NAMES.values(), 0)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         for name in _NAMES.values():
@@ -86,10 +112,15 @@ class Outputs:
 
     def feed(self, data: bytes) -> None:
         """Raises OSError where the disk does not take it."""
-        pieces: dict[str, list[memoryview]] = {STDOUT: [], STDERR: []}
+        pieces: dict[str, list[bytes | memoryview]] = {STDOUT: [], STDERR: []}
         for stream, piece in self._frames.feed(data):
-            if stream in _NAMES:
+            if stream not in _NAMES:
+                continue
+            if self._newlines is None:
                 pieces[_NAMES[stream]].append(piece)
+            else:
+                ends_frame = not self._frames.is_within
+                pieces[_NAMES[stream]].append(self._newlines.take(stream, piece, ends_frame=ends_frame))
         for name, parts in pieces.items():
             if parts and not self.over:
                 self._write(name, b"".join(parts))

@@ -145,6 +145,19 @@ async def test_a_task_that_was_ended_while_the_node_was_away_is_lost(bench: Benc
     assert_lost(await bench.ended(task))
 
 
+LINES = "printf '%016384d\\n%020000d\\n\\377\\000%d\\r\\n\\nend' 1 2 3"
+
+
+async def test_output_that_is_read_from_the_engine_s_log_is_what_the_task_wrote(bench: Bench) -> None:
+    """Long lines, bytes of no text, and no newline at the end."""
+    task = await left_by_a_dead_node(bench, f"{LINES}; {LINES} >&2; {LINES} > /outputs/copy")
+    assert await bench.ended(task) == Exited(0)
+    wrote = (task.outputs / "copy").read_bytes()
+    assert len(wrote) > 36_000
+    assert (task.workspace.result / "stdout").read_bytes() == wrote
+    assert (task.workspace.result / "stderr").read_bytes() == wrote
+
+
 @pytest.fixture
 def restarted(docker_engine: TestEngine) -> Iterator[TestEngine]:
     yield docker_engine

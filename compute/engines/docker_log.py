@@ -1,0 +1,29 @@
+"""How the output of a container is read again from the engine's own log, where the node has not heard all of it."""
+
+import asyncio
+import contextlib
+
+from compute.engines.docker_api import DockerApi
+from compute.engines.docker_ends import LOG_INCOMPLETE, LOG_UNSURE
+from compute.engines.docker_newlines import LostNewlines
+from compute.engines.docker_output import Outputs
+from compute.engines.docker_spec import LOG_FILE_BYTES
+from compute.engines.engine import Broken
+
+
+async def read_log(
+    api: DockerApi, name: str, outputs: Outputs, *, loses_newlines: bool, heard_bytes: int
+) -> Broken | None:
+    """What is wrong with it, if it cannot be whole: it may not have less than was heard already."""
+    with contextlib.closing(outputs):
+        await asyncio.to_thread(outputs.open, newlines=LostNewlines() if loses_newlines else None)
+        async with api.logged(name, with_times=loses_newlines) as chunks:
+            async for chunk in chunks:
+                await asyncio.to_thread(outputs.feed, chunk)
+    if outputs.over:
+        return None
+    if not outputs.is_known_to_its_end:
+        return LOG_UNSURE
+    # Whenever the engine has thrown a part of its log away, at least one whole file is left.
+    is_whole = outputs.logged_bytes < LOG_FILE_BYTES and outputs.written_bytes >= heard_bytes
+    return None if is_whole else LOG_INCOMPLETE
