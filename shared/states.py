@@ -85,6 +85,7 @@ class FailureReason(enum.StrEnum):
     CONTAINER_LOST = "ContainerLost"
     DATA_DIR_NOT_SEEN = "DataDirNotSeen"
     GPU_NOT_GIVEN = "GPUNotGiven"
+    TASK_KILLED = "TaskKilled"
     RESULT_TOO_LARGE = "ResultTooLarge"
     RESULT_UNREADABLE = "ResultUnreadable"
     RESULT_NOT_WHOLE = "ResultNotWhole"
@@ -121,6 +122,7 @@ _RETRYABLE = frozenset(
         FailureReason.CONTAINER_LOST,
         FailureReason.DATA_DIR_NOT_SEEN,
         FailureReason.GPU_NOT_GIVEN,
+        FailureReason.TASK_KILLED,
         FailureReason.DISK_FULL,
         FailureReason.NODE_RESTARTED,
         FailureReason.HANDED_BACK,

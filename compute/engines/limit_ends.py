@@ -1,4 +1,4 @@
-"""How it is told that a task broke a limit."""
+"""How it is told that a task broke a limit, or was killed for one."""
 
 from compute.engines.engine import Broken
 from shared.quantities import format_bytes
@@ -31,3 +31,11 @@ def over_disk(used_bytes: int, limit_bytes: int) -> Broken:
         "the limit is the node's Compute.DiskLimit."
     )
     return Broken(FailureReason.DISK_LIMIT_EXCEEDED, detail)
+
+
+def task_killed(signal: str) -> Broken:
+    detail = (
+        f"The task was killed by {signal}: by somebody on the node's machine, by its kernel for want of memory, or by "
+        "itself. A task that ends itself does so with an exit code."
+    )
+    return Broken(FailureReason.TASK_KILLED, detail)

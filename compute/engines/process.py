@@ -18,7 +18,7 @@ from typing import Any
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.gpus import for_process
-from compute.engines.limit_ends import over_disk, over_output
+from compute.engines.limit_ends import over_disk, over_output, task_killed
 from compute.engines.process_group import ProcessGroup, in_thread_if_any
 from compute.engines.process_limits import broken_limit
 from compute.engines.strays import Strays
@@ -89,7 +89,7 @@ class ProcessEngine:
                 await finish(group.end(grace_seconds), within=grace_seconds + START_SECONDS)
             if group.left_nobody:
                 run.workspace.nobody_is_left()
-        return end or broken or Exited(group.exit_code)
+        return end or broken or _end(group)
 
     def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:
         return kill_left_over(process, execution_id)
@@ -107,10 +107,10 @@ class ProcessEngine:
         if not group.ends_within(min(AT_ONCE_SECONDS, self._check_seconds)):
             return None
         is_gone = group.end_rest()
-        broken = self._broken(None, run)
-        if broken is None and is_gone:
-            run.on_exited(group.exit_code)
-        return broken or Exited(group.exit_code)
+        end = self._broken(None, run) or _end(group)
+        if isinstance(end, Exited) and is_gone:
+            run.on_exited(end.exit_code)
+        return end
 
     def _start(self, group: ProcessGroup, params: ProcessParams, run: Run) -> None:
         folder = run.workspace.place(params.working_directory)
@@ -159,6 +159,11 @@ class ProcessEngine:
         limit_bytes = run.resources.disk
         used = await disk_exceeded(run.workspace, limit_bytes, pause_seconds=self._disk_check_seconds)
         return over_disk(used, limit_bytes)
+
+
+def _end(group: ProcessGroup) -> RunEnd:
+    """Whoever is killed has not done what it was to do, whatever its exit code would be."""
+    return task_killed(group.killed_by) if group.killed_by else Exited(group.exit_code)
 
 
 @contextmanager

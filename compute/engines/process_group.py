@@ -24,6 +24,10 @@ from shared.ids import ExecutionId
 
 POLL_SECONDS = 0.01
 GONE_POLLS = 20
+_OWN_MISTAKES = {
+    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
+    *(signal.SIGPIPE, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGXFSZ),
+}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -89,6 +93,18 @@ class ProcessGroup:
         assert self._leader is not None
         code = self._leader.returncode
         return code if code >= 0 else 128 - code
+
+    @property
+    def killed_by(self) -> str:
+        """The name of the signal that somebody sent its leader to end it; empty for one that ended by itself.
+
+        Who that was the system does not tell. What a process brings on itself by a mistake is an end of its own.
+        """
+        assert self._leader is not None
+        number = -self._leader.returncode
+        if number <= 0 or number in _OWN_MISTAKES:
+            return ""
+        return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
     def start(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
         """Blocks for as long as the file system needs to find the program. Raises OSError, ValueError."""

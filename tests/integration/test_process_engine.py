@@ -63,8 +63,28 @@ async def test_two_gibibytes_of_output_are_stopped_at_the_limit(bench: Bench) ->
     assert "10,485,760 bytes" in end.detail
 
 
-async def test_a_death_by_signal_is_told_as_a_shell_tells_it(bench: Bench) -> None:
-    assert await bench.shell("kill -KILL $$") == Exited(128 + signal.SIGKILL)
+@pytest.mark.parametrize("mistake", ["SEGV", "ABRT", "PIPE"])
+async def test_a_death_by_a_mistake_is_told_as_a_shell_tells_it(bench: Bench, mistake: str) -> None:
+    assert await bench.shell(f"kill -{mistake} $$") == Exited(128 + signal.Signals[f"SIG{mistake}"])
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM", "INT", "HUP", "USR1"])
+async def test_a_task_that_somebody_kills_is_no_exit(bench: Bench, name: str) -> None:
+    """Such as the kernel, for want of memory."""
+    async with bench.running("echo half; while :; do :; done") as task:
+        await eventually(lambda: bench.read("stdout") == "half\n")
+        mark = bench.marks[0]
+        assert mark is not None
+        os.kill(mark.pid, signal.Signals[f"SIG{name}"])
+        end = await task
+    assert isinstance(end, Broken)
+    assert (end.reason, end.reason.retryable) == (FailureReason.TASK_KILLED, True)
+    assert f"SIG{name}" in end.detail
+
+
+@pytest.mark.parametrize("code", [137, 143])
+async def test_an_exit_code_that_looks_like_a_signal_is_one(bench: Bench, code: int) -> None:
+    assert await bench.shell(f"sh -c 'kill -{code - 128} $$'; exit {code}") == Exited(code)
 
 
 async def test_the_task_sees_its_own_environment_and_no_other(bench: Bench) -> None:
@@ -239,7 +259,9 @@ class TestLeftOvers:
             assert mark is not None
             killed = await asyncio.to_thread(kill_left_over, mark, bench.id)
             assert killed >= 2
-            assert await task == Exited(128 + signal.SIGKILL)
+            end = await task
+            assert isinstance(end, Broken)
+            assert end.reason is FailureReason.TASK_KILLED
         assert not is_alive(bench.pid_in("child"))
 
     async def test_members_are_killed_although_their_leader_is_gone(self, bench: Bench, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from blockbuster import blockbuster_ctx
 
-from compute.engines import Exited
+from compute.engines import Broken, Exited
 from compute.engines.strays import Strays
 from compute.process_mark import kill_left_over
 from compute.process_table import children, everybody, named_execution
@@ -146,7 +146,7 @@ async def test_a_daemon_of_a_killed_node_is_found_wherever_it_went(bench: Bench)
     async with bench.running(f"{DAEMON}; {FOREVER}") as task:
         await eventually(bench.has("daemon"))
         assert await asyncio.to_thread(kill_left_over, bench.marks[0], bench.id) >= 2
-        assert isinstance(await task, Exited)
+        assert isinstance(await task, Broken)
     assert not is_alive(bench.pid_in("daemon"))
 
 
@@ -155,7 +155,7 @@ async def test_a_task_whose_start_the_killed_node_could_not_note_is_found_by_its
         await eventually(bench.has("daemon"))
         assert await asyncio.to_thread(kill_left_over, None, some_execution()) == 0
         assert await asyncio.to_thread(kill_left_over, None, bench.id) >= 2
-        assert isinstance(await task, Exited)
+        assert isinstance(await task, Broken)
     assert not is_alive(bench.pid_in("daemon"))
 
 
