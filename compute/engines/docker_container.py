@@ -224,7 +224,7 @@ class ContainerRun:
         if self._outputs.is_cut:
             return True
         ended_early = time.monotonic() - self._heard_until > EARLY_SECONDS
-        return ended_early and not self._facts.loses_newlines and self._outputs.logged_bytes < LOG_FILE_BYTES
+        return ended_early and self._outputs.logged_bytes < LOG_FILE_BYTES
 
     async def _ended(self) -> ContainerState | None:
         """How the container is when it has ended; None if it is gone, or somebody else has started it again."""
@@ -304,11 +304,9 @@ class ContainerRun:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _read_log(self) -> Broken | None:
-        heard_bytes = 0 if self._run.resumed else self._outputs.written_bytes
+        heard = {} if self._run.resumed else self._outputs.written
         loses_newlines = self._facts.loses_newlines
-        problem = await read_log(
-            self._api, self._name, self._outputs, loses_newlines=loses_newlines, heard_bytes=heard_bytes
-        )
+        problem = await read_log(self._api, self._name, self._outputs, loses_newlines=loses_newlines, heard=heard)
         return over_output(self._outputs.over, self._limits.output_limit_bytes) if self._outputs.over else problem
 
     # ---- the end ----------------------------------------------------------------------------------------------------

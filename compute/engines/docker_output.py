@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from compute.engines.docker_newlines import TIME_BYTES, LostNewlines
@@ -82,8 +82,16 @@ class Outputs:
         return self._frames.logged_bytes
 
     @property
-    def written_bytes(self) -> int:
-        return sum(self._written.values())
+    def written(self) -> dict[str, int]:
+        """How many bytes each file has."""
+        return dict(self._written)
+
+    def end_as(self, heard: Mapping[str, int]) -> bool:
+        """Whether each file is as long as it was heard before, when a newline has been added that may be lacking."""
+        for name, size in heard.items():
+            if size == self._written[name] + 1:
+                self._write(name, b"\n")
+        return self._written == heard
 
     @property
     def is_cut(self) -> bool:

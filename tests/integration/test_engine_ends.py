@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from compute.engines import Broken, Exited
+from compute.engines.docker_ends import LOG_UNSURE
+from shared.aio import first_of
+from shared.config import DockerEngine as Settings
 from shared.states import FailureReason
 from tests.engine import TestEngine
 from tests.integration.docker_bench import Bench, DockerTask
@@ -214,3 +217,48 @@ async def test_a_task_that_is_stopped_while_the_service_is_away_is_lost(service:
         await asyncio.to_thread(service.command, "kill", "--signal=TERM", task.name)
         await asyncio.to_thread(service.start)
         assert_lost(await work)
+
+
+# ---- behind a proxy that does not let a stream be silent for long ---------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def cutting_streams(engine: TestEngine, path: Path) -> AsyncIterator[Settings]:
+    """The engine behind a socket where the stream of an output ends after its first bytes."""
+
+    async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, most: int = -1) -> None:
+        while most and (data := await reader.read(65536)):
+            writer.write(data)
+            await writer.drain()
+            most -= 1
+
+    async def relayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_unix_connection(engine.socket)
+        asked = await reader.read(65536)
+        far_writer.write(asked)
+        with contextlib.suppress(ConnectionError):
+            # The head of the answer, and one piece of what follows.
+            answers = copied(far_reader, writer, most=2 if b"/attach?" in asked else -1)
+            await first_of(answers, copied(reader, far_writer))
+        for each in (writer, far_writer):
+            each.close()
+
+    async with await asyncio.start_unix_server(relayed, path):
+        yield Settings(socket=str(path))
+
+
+@pytest.mark.parametrize("ending", ["", "\\n"])
+async def test_output_whose_stream_breaks_off_is_whole_all_the_same(bench: Bench, ending: str) -> None:
+    task = bench.shell(f"echo first; sleep 5; printf '%020000d{ending}' 1 >&2; printf 'last{ending}'; exit 3")
+    async with cutting_streams(bench.dockerd, bench.folder / "proxy") as settings:
+        end = await bench.ended(task, settings=settings)
+    assert end == Exited(3) or end == LOG_UNSURE
+    if end == Exited(3):
+        assert task.read("stdout") == f"first\nlast{ending}".replace("\\n", "\n")
+        assert task.read("stderr") == f"{1:020000}{ending}".replace("\\n", "\n")
+
+
+async def test_a_task_may_close_its_outputs_long_before_it_ends(bench: Bench) -> None:
+    task = bench.shell("printf '%020000d\\n' 1; exec >&- 2>&-; sleep 4; exit 7")
+    assert await bench.ended(task) == Exited(7)
+    assert task.read("stdout") == f"{1:020000}\n"
