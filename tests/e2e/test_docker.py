@@ -182,5 +182,5 @@ def test_what_went_wrong_is_told_to_the_user(with_docker: Stack) -> None:
     job_id = with_docker.submit(job)
     assert with_docker.wait_ended(job_id)["Job"]["State"]["StateType"] == "Failed"
     described = with_docker.cli("job", "describe", job_id).stdout
-    assert "The command could not be started" in described
+    assert "The command 'no-such-command' could not be started" in described
     assert len(executions(with_docker, job_id)) == 1
