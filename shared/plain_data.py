@@ -19,7 +19,7 @@ LEAST, MOST = -(2**63), 2**64 - 1
 MOST_PATH = 300
 _LONGEST_NUMBER = 40
 
-_BEYOND = re.compile(rb"[:,\[\s]-?[0-9]{19}[0-9.eE+-]*+\s*+[,}\]]|[0-9][eE]\+?[0-9]{2,}+\s*+[,}\]]")
+_BEYOND = re.compile(rb"[:,[]\s*-?(?:[0-9]{19}|[0-9.]+[eE]\+?[0-9]{2})")
 """What numbers beyond 64 bits look like; others may too.
 
 Each number is tried from its beginning alone, and nothing is tried twice: whoever sends a megabyte of digits must not
