@@ -25,6 +25,7 @@ from compute.kept_results import sync_results
 from compute.leftovers import problems, sweep
 from compute.metrics import Metrics, serve_metrics
 from compute.node import Node, prepare, with_docker
+from compute.process_mark import boot_id
 from compute.put import upload_session
 from compute.recovery import recover
 from compute.registration import Registrar
@@ -66,6 +67,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
     folder = config.data_dir / "compute"
     async with _locked(folder, config.data_dir):
         strays = Strays()
+        await asyncio.to_thread(boot_id)  # which is remembered
         node = await asyncio.to_thread(prepare, config, folder, strays)
         await asyncio.to_thread(sweep, folder)
         journal = Journal(folder / "executions")

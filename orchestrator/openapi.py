@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.api_routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
+from shared.json_schemas import schemas_of
 from shared.rest import ErrorBody
 from shared.version import version_text
 
@@ -30,7 +31,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     for route in table:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     types = _types(table)
-    _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS)
+    _, schemas = schemas_of(types, ref_template=_SCHEMAS)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tarpon", "version": version_text(), "description": _ABOUT_ALL},
@@ -67,7 +68,7 @@ def _success(route: Route) -> dict[str, Any]:
 
 
 def _content(type_: Any) -> dict[str, Any]:
-    (schema,), _ = msgspec.json.schema_components([type_], ref_template=_SCHEMAS)
+    (schema,), _ = schemas_of([type_], ref_template=_SCHEMAS)
     return {JSON: {"schema": schema}}
 
 

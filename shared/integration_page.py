@@ -7,11 +7,10 @@ stays true.
 import json
 from typing import Any
 
-import msgspec
-
 from shared import subjects
 from shared.ids import JobId
 from shared.integration import EVENTS, REQUESTS
+from shared.json_schemas import schemas_of
 
 _JOB = "j-2f1c3a60-7d0b-4a53-9d43-0f7e9c1f8a11"
 _TASK = {
@@ -61,7 +60,7 @@ one may read that object until it expires.
 def render() -> str:
     """The whole page."""
     shapes = [shape for pair in REQUESTS.values() for shape in pair] + list(EVENTS.values())
-    schemas, components = msgspec.json.schema_components(shapes, ref_template="#/$defs/{name}")
+    schemas, components = schemas_of(shapes, ref_template="#/$defs/{name}")
     numbered = iter(schemas)
     parts = [_HEAD, "## Requests\n"]
     for what in REQUESTS:
