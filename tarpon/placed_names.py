@@ -23,11 +23,12 @@ class PlacedNames:
     """Entries are told by the components of their names in the archive, `parts`."""
 
     def __init__(self, *, may_rename: bool) -> None:
-        self.have_collided = False
         self._may_rename = may_rename
         self._renamed: dict[tuple[bytes, ...], bytes] = {}
         self._made = array("q")
         """Eight bytes for each entry: their hashes, which differ from process to process and cannot be aimed at."""
+        self._collided = array("q")
+        """The same of those that were left out for their names."""
         self._compared = 0
 
     def __repr__(self) -> str:
@@ -45,9 +46,13 @@ class PlacedNames:
         self._compared += len(self._made)
         return self._compared <= MAX_COMPARED and hash(parts) in self._made
 
+    def has_collided(self, parts: tuple[bytes, ...]) -> bool:
+        """Whether what the target has under this name is another entry."""
+        self._compared += len(self._collided)
+        return bool(self._collided) and (self._compared > MAX_COMPARED or hash(parts) in self._collided)
+
     def renamed(self, parts: tuple[bytes, ...], make: Callable[[bytes], T]) -> T:
         """Make the entry under another name, if that is wanted. Raises CannotHave."""
-        self.have_collided = True
         if self._may_rename and len(self._renamed) < MAX_RENAMED:
             stem, dot, suffix = parts[-1].rpartition(b".")
             if not stem:
@@ -60,4 +65,5 @@ class PlacedNames:
                     continue
                 self._renamed[parts] = name
                 return made
+        self._collided.append(hash(parts))
         raise CannotHave(Odd.NAME_COLLIDES, "the target has another entry under what it takes for the same name")

@@ -155,7 +155,7 @@ class TargetFolder:
             raise
         if not stat.S_ISREG(status.st_mode):
             raise UnsafeArchive(f"{shown(parts)} is a hard link to {shown(target)}, which is not a file.")
-        if self._names.have_collided and not self._names.was_made(target):
+        if self._names.has_collided(target):
             raise left_out
         return status.st_size
 

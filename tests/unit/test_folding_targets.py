@@ -127,6 +127,20 @@ def test_a_folder_of_which_the_target_changes_the_name_is_filled(
     assert extracted.oddities.named == []
 
 
+def test_after_many_names_the_hard_links_to_what_is_there_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tarpon.placed_names.MAX_COMPARED", 40)
+    entries = [file("A", b"A"), file("a", b"a"), *(file(f"f{number}", b"f") for number in range(20))]
+    links = [hard_link("to-lost", "a"), *(hard_link(f"l{number}", "A") for number in range(10))]
+    extracted = unpack([*entries, *links], tmp_path, str.casefold, rename_collisions=False)
+    assert [(each.code, each.path) for each in extracted.oddities.named] == [
+        (Odd.NAME_COLLIDES, "a"),
+        (Odd.HARD_LINK_LEFT_OUT, "to-lost"),
+    ]
+    assert (tmp_path / "l9").samefile(tmp_path / "a")
+
+
 @pytest.mark.parametrize("fold", FOLDS.values(), ids=FOLDS)
 def test_a_folder_does_not_take_the_place_of_a_file_nor_a_file_that_of_a_folder(tmp_path: Path, fold: Fold) -> None:
     for first, second in (("a", "A"), ("\u00e9", "e\u0301"), ("x", "x."), ("fi", "\ufb01")):
