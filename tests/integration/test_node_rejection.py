@@ -1,14 +1,17 @@
 """A node that an operator rejects, or that floods, is cut off at once, with its key and what it was given."""
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
 
+import nats.errors
 import pytest
 
 from orchestrator import auth, budgets
 from shared import messages, subjects
+from shared.errors import MessagingUnavailable
 from shared.messages import (
     ExecutionStarted,
     GrantRequest,
@@ -166,3 +169,25 @@ async def test_a_node_that_floods_is_shut_out_and_may_come_back_later(
         await cut_off(node, connection)
         assert isinstance(await node.register(), Reconciliation)
         assert honest.connection.connections == honest_connection
+
+
+async def test_a_node_that_floods_a_subject_which_nobody_takes_is_shut_out_by_its_servers_count(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr("orchestrator.disconnections.LOOK_SECONDS", 0.1)
+    sets = ("Orchestrator.NodeManager.MessagesPerSecond=100",)
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False, sets=sets) as running,
+        running.node("honest") as honest,
+        running.node("hostile") as node,
+    ):
+        await honest.register()
+        await node.register()
+        with contextlib.suppress(MessagingUnavailable, nats.errors.Error):
+            for number in range(10_000):
+                await node.connection.publish(f"tarpon.v1.node.{node.id}.out.nothing", b"")
+                if number % 100 == 0:
+                    await node.connection.client.flush()
+        await eventually(lambda: "Node hostile sends far too much" in caplog.text)
+        assert honest.connection.connections == 1
