@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from shared import messages, subjects
@@ -14,8 +15,10 @@ from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.messages import NodeInfo, Reconciliation, Registration
 from shared.transport import Connection, connect
+from tests.chaos import evidence
+from tests.chaos.alone import Alone
 from tests.chaos.load import JOBS, NOT_FOUND, Client
-from tests.chaos.stack import MARK_SECONDS, Stack
+from tests.chaos.stack import Stack
 from tests.nats_bus import new_user_seed
 from tests.servers import HOST
 
@@ -36,7 +39,9 @@ class Churn:
     `refused` tells which free names could not be taken again, and what could not be deleted.
     """
 
-    def __init__(self, stack: Stack, client: Client, *, run: str) -> None:
+    def __init__(
+        self, stack: Stack | Alone, client: Client, *, run: str, secret_file: Path, mark_seconds: float
+    ) -> None:
         self.deleted_jobs: set[str] = set()
         self.deleted_nodes: set[str] = set()
         self.refused: list[str] = []
@@ -44,7 +49,8 @@ class Churn:
         self._stack = stack
         self._client = client
         self._run = run
-        self._secret = (stack.root / "shared" / "secrets" / "join.secret").read_text().strip()
+        self._secret = secret_file.read_text().strip()
+        self._mark_seconds = mark_seconds
 
     async def run(self, seconds: float) -> None:
         """Go on for so long. A round that does not end while all is failing is tried again."""
@@ -58,6 +64,10 @@ class Churn:
             async with asyncio.timeout(seconds):
                 await pipelined(both, rounds, at_once=len(both))
 
+    async def keep_one(self) -> None:
+        """Have a job that stays: a server remembers nothing of what is older than all that it keeps."""
+        await self._ask("PUT", JOBS, {"Job": self._document("stays"), "IdempotencyToken": str(uuid.uuid4())})
+
     async def take_each_name(self) -> None:
         """Once more, when nothing fails any more: then none may be refused."""
 
@@ -70,7 +80,7 @@ class Churn:
 
     async def until_marks_are_gone(self) -> None:
         """And all that was written along with them is older than them."""
-        await asyncio.sleep(MARK_SECONDS * 1.2)
+        await asyncio.sleep(self._mark_seconds * 1.2)
 
     async def _within(self, seconds: float, one: Callable[[], Awaitable[None]]) -> bool:
         try:
@@ -85,9 +95,7 @@ class Churn:
 
     def _job(self, name: str) -> Callable[[], Awaitable[None]]:
         async def one() -> None:
-            task = {"Name": "main", "Engine": {"Type": "noop"}, "Timeouts": {"QueueTimeout": 3600}}
-            job = {"Name": f"{self._run}-{name}", "Type": "batch", "Tasks": [task], "Meta": {"at": str(time.time_ns())}}
-            body = {"Job": job, "IdempotencyToken": str(uuid.uuid4())}
+            body = {"Job": self._document(name), "IdempotencyToken": str(uuid.uuid4())}
             # An orchestrator that is behind may know the one before still, which is a conflict for a while.
             made = str((await self._ask("PUT", JOBS, body)).get("JobID"))
             if made in self.deleted_jobs:
@@ -96,6 +104,10 @@ class Churn:
             self.deleted_jobs.add(made)
 
         return one
+
+    def _document(self, name: str) -> dict[str, Any]:
+        task = {"Name": "main", "Engine": {"Type": "noop"}, "Timeouts": {"QueueTimeout": 3600}}
+        return {"Name": f"{self._run}-{name}", "Type": "batch", "Tasks": [task], "Meta": {"at": str(time.time_ns())}}
 
     async def _delete(self, method: str, path: str, body: Any = None) -> None:
         """Until all say that it is not there: who does may be behind, and the answer before may have been lost."""
@@ -157,7 +169,12 @@ class Churn:
 
     # ---- afterwards -------------------------------------------------------------------------------------------------
 
-    async def known_nodes(self) -> set[str]:
+    async def returned(self) -> list[str]:
+        """What was deleted and is known."""
+        jobs = self.deleted_jobs & await evidence.all_jobs(self._client)
+        return sorted(jobs | (self.deleted_nodes & await self._known_nodes()))
+
+    async def _known_nodes(self) -> set[str]:
         """The names that any orchestrator knows."""
         found: set[str] = set()
         for port in self._client.ports:

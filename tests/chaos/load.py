@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from shared.aio import begin
+from tests.chaos.alone import Alone
 from tests.chaos.jobs import JobPlan, document
 from tests.chaos.stack import Stack
 from tests.servers import HOST
@@ -30,7 +31,7 @@ class Answer(NamedTuple):
 class Client:
     """Asks one orchestrator after the other."""
 
-    def __init__(self, stack: Stack, http: aiohttp.ClientSession) -> None:
+    def __init__(self, stack: Stack | Alone, http: aiohttp.ClientSession) -> None:
         self._stack = stack
         self._http = http
 

@@ -16,6 +16,8 @@ from msgspec.structs import replace
 
 from shared.aio import background
 from tests.chaos import evidence
+from tests.chaos.alone import MARK_SECONDS as ALONE_MARK_SECONDS
+from tests.chaos.alone import Alone
 from tests.chaos.churn import Churn, kill_all_nats
 from tests.chaos.evidence import Execution
 from tests.chaos.faults import Faults, Happened
@@ -24,7 +26,7 @@ from tests.chaos.invariants import COUNTS, Seen, Violation, unreferenced, violat
 from tests.chaos.jobs import JobPlan
 from tests.chaos.load import Client, Load
 from tests.chaos.schedule import Fault
-from tests.chaos.stack import Stack, running
+from tests.chaos.stack import MARK_SECONDS, Stack, running
 from tests.chaos.task_runs import Runs, overlaps
 from tests.servers import S3Server
 from tests.waiting import eventually
@@ -80,19 +82,24 @@ class Run:
                 faults = Faults(stack, self._tell, seed=self._seed)
                 self.timeline = faults.timeline
                 load = Load(client, run=self.id, effects=effects)
-                churn, hostility = Churn(stack, client, run=self.id), Hostility(stack, client)
-                await self._storm(faults, load, churn, hostility)
+                secret = stack_folder / "shared" / "secrets" / "join.secret"
+                churn = Churn(stack, client, run=self.id, secret_file=secret, mark_seconds=MARK_SECONDS)
+                hostility, alone = Hostility(stack, client), _Alone(self.root, http, run=self.id)
+                with alone.server.running():
+                    await self._storm(faults, load, churn, hostility, alone)
+                    more = await alone.look()
                 seen = await self._look(stack, client, load, faults, churn)
+                seen = replace(seen, returned=(*seen.returned, *more), refused=(*seen.refused, *alone.churn.refused))
                 if self._hostile_seconds:
                     self._tell("measuring honest jobs beside a node that floods")
                     await hostility.measure(self._hostile_seconds)
                 seen = _with_problems(seen, await asyncio.to_thread(_stop, stack))
         finally:
             _end(evidence.processes_of_tasks(self.id))
-        outcome = self._judge(seen, faults, load, churn)
+        outcome = self._judge(seen, faults, load, churn.rounds + alone.churn.rounds)
         return outcome._replace(numbers=outcome.numbers | hostility.numbers(self._honest_seconds))
 
-    async def _storm(self, faults: Faults, load: Load, churn: Churn, hostility: Hostility) -> None:
+    async def _storm(self, faults: Faults, load: Load, churn: Churn, hostility: Hostility, alone: "_Alone") -> None:
         async def tell_progress() -> None:
             while True:
                 await asyncio.sleep(PROGRESS_SECONDS)
@@ -105,6 +112,7 @@ class Run:
                     group.create_task(faults.follow(self._plan), name="faults")
                     group.create_task(load.submit_all(self._jobs), name="load")
                     group.create_task(churn.run(self._seconds), name="churn")
+                    group.create_task(alone.storm(self._seconds), name="alone")
         self._tell("the storm is over")
 
     @property
@@ -123,9 +131,7 @@ class Run:
             await churn.until_marks_are_gone()
             await asyncio.to_thread(kill_all_nats, stack)
             self._tell("all NATS servers were killed once more")
-            returned = (churn.deleted_jobs & await evidence.all_jobs(client)) | (
-                churn.deleted_nodes & await churn.known_nodes()
-            )
+            returned = await churn.returned()
             await churn.take_each_name()
             with contextlib.suppress(AssertionError):
                 await eventually(lambda: not evidence.left_on_nodes(stack), within=TIDY_SECONDS)
@@ -150,12 +156,12 @@ class Run:
             left_on_nodes=evidence.left_on_nodes(stack),
             processes=evidence.processes_of_tasks(self.id),
             deleted_jobs=churn.deleted_jobs,
-            returned=sorted(returned),
+            returned=returned,
             refused=churn.refused,
             problems=(*load.problems, *faults.problems, *_never_accepted(self._jobs, load)),
         )
 
-    def _judge(self, seen: Seen, faults: Faults, load: Load, churn: Churn) -> Outcome:
+    def _judge(self, seen: Seen, faults: Faults, load: Load, deletions: int) -> Outcome:
         found = list(violations(seen))
         counts = Counter(each.count for each in found)
         states = Counter(job.state for job in seen.jobs.values())
@@ -172,7 +178,7 @@ class Run:
             "stopped": states["Stopped"],
             **{name: counts[name] for name in COUNTS},
             "executions": len(executions),
-            "deletions": churn.rounds,
+            "deletions": deletions,
             "overlaps": sum(len(overlaps(job, runs)) for job in seen.jobs.values()),
             "repeated_submissions": load.repeated,
             "unreferenced_objects": len(unreferenced(seen)),
@@ -183,6 +189,30 @@ class Run:
             "faults_by_kind": dict(sorted(Counter(each.kind.value for each in faults.done).items())),
         }
         return Outcome(numbers, found, seen, faults.timeline)
+
+
+class _Alone:
+    """Deletions on a NATS server that is alone, and is killed again and again."""
+
+    def __init__(self, root: Path, http: aiohttp.ClientSession, *, run: str) -> None:
+        self.server = Alone(root)
+        client = Client(self.server, http)
+        secret = self.server.secret_file
+        self.churn = Churn(self.server, client, run=run, secret_file=secret, mark_seconds=ALONE_MARK_SECONDS)
+
+    async def storm(self, seconds: float) -> None:
+        await self.churn.keep_one()
+        async with background(kills=self.server.kill_again_and_again()):
+            await self.churn.run(seconds)
+
+    async def look(self) -> list[str]:
+        """What has returned after one more kill."""
+        await self.churn.take_each_name()
+        await self.churn.until_marks_are_gone()
+        await asyncio.to_thread(self.server.kill_both)
+        returned = await self.churn.returned()
+        await self.churn.take_each_name()
+        return returned
 
 
 def _is_done(execution: Execution) -> bool:
