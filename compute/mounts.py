@@ -131,14 +131,17 @@ def detach_in(folder: Path) -> list[Mount]:
     return mounts_in(folder)
 
 
-def uncover(folder: Path) -> None:
-    """Detach what was mounted, since this process began, on the two folders above it, which are the node's. Blocks."""
+def uncover(folder: Path) -> bool:
+    """Detach what was mounted, since this process began, on the two folders above it, which are the node's.
+
+    Whether there was anything. Blocks.
+    """
     later = _table().later()
-    if later:
-        parent = real_path(os.fspath(folder.parent))
-        for mount in reversed(later):
-            if mount.point in {parent, parent.rpartition(b"/")[0]}:
-                detach(mount)
+    if not later:
+        return False
+    parent = real_path(os.fspath(folder.parent))
+    above = [each for each in reversed(later) if each.point in {parent, parent.rpartition(b"/")[0]}]
+    return any([detach(each) for each in above])  # noqa: C419  # all of them
 
 
 def detach(mount: Mount) -> bool:

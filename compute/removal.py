@@ -25,10 +25,9 @@ def remove_tree(root: Path) -> None:
 
     Raises OSError, after all else is removed, where something has to be left.
     """
-    if not os.path.lexists(root):  # as for a task without files; the rest would cost more
-        uncover(root)
-        if not os.path.lexists(root):
-            return
+    # Absent as for a task without files; the rest would cost more.
+    if not os.path.lexists(root) and not (uncover(root) and os.path.lexists(root)):
+        return
     for mount in detach_in(root):
         _log.warning("%s is mounted, cannot be detached and is left.", os.fsdecode(mount.point))
     if not stat.S_ISDIR(root.lstat().st_mode):

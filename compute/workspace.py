@@ -232,7 +232,7 @@ def _text(content: bytes) -> tuple[str, bool]:
 
 def remove_execution(root: Path) -> None:
     """Remove the folder of an execution: of most, these four things are all there is. Absent is fine."""
-    if mounts_in(root):
+    if not os.path.lexists(root) or mounts_in(root):
         remove_tree(root)
         return
     try:
