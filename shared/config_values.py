@@ -11,6 +11,7 @@ from shared.config_keys import plain_type
 from shared.decoding import canonical, kind_of, wrong_parts
 from shared.durations import Duration
 from shared.errors import ConfigurationInvalid, InvalidDuration
+from shared.plain_data import LEAST, MOST
 from shared.secret import Secret
 
 _TRUTH = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
@@ -37,7 +38,10 @@ def setting_value(key: str, given: object, declared: Any, *, home: Path) -> Any:
         return value
     if problems := wrong_parts(value, declared, key, strict=False):
         raise ConfigurationInvalid(problems)
-    return msgspec.convert(value, declared, strict=False)
+    found = msgspec.convert(value, declared, strict=False)
+    if isinstance(found, int | float) and not LEAST <= found <= MOST:
+        raise ConfigurationInvalid([f"{key}: the number is out of range"])
+    return found
 
 
 def expanded(text: str, home: Path) -> str:

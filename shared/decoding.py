@@ -73,12 +73,12 @@ def decode(
     """The value and the warnings. Raise InvalidDocument with every problem and its path in the one message.
 
     Unknown keys are problems with "refuse"; with "report" they are left out and come back as warnings.
-    `strict` switches off that texts count as numbers.
+    `strict` switches off that texts count as numbers. Those that do are held to the bounds of numbers.
     """
     kind: Any = type_
     if _is_spelled(data, _spelling(kind)):
-        with contextlib.suppress(msgspec.ValidationError):  # the slow way finds out what to say about it
-            return msgspec.convert(data, type_, strict=strict), ()
+        with contextlib.suppress(msgspec.ValidationError):  # the slow way reads texts as numbers, or says what is wrong
+            return msgspec.convert(data, type_, strict=True), ()
     walk = _Canonical()
     copy = walk.value(data, type_, "")
     problems = list(walk.duplicates)
@@ -87,8 +87,9 @@ def decode(
     problems += wrong_parts(copy, type_, "", strict=strict)
     if problems:
         raise _invalid(what, problems)
-    warnings = tuple(key.sentence("is not known and was ignored") for key in walk.unknown)
-    return msgspec.convert(copy, type_, strict=strict), warnings
+    found = msgspec.convert(copy, type_, strict=strict)
+    plain_data.check(msgspec.to_builtins(found), what=what)
+    return found, tuple(key.sentence("is not known and was ignored") for key in walk.unknown)
 
 
 class _Spelling(NamedTuple):
@@ -255,7 +256,7 @@ def _has_form(data: Any, member: Any) -> bool:
 
 def _choices(fitting: Any) -> list[str]:
     if get_origin(fitting) is Literal:
-        return [str(choice) for choice in get_args(fitting)]
+        return [str(choice) for choice in get_args(fitting) if choice != ""]
     if isinstance(fitting, type) and issubclass(fitting, enum.Enum):
         return [str(member.value) for member in fitting]
     return []

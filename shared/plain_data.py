@@ -49,7 +49,7 @@ def check(data: Any, *, what: str) -> None:
     if not is_bounded(data):
         path, why = next(_beyond(data))
         place = path if len(path) <= MOST_PATH else f"{path[:MOST_PATH]}..."
-        raise InvalidDocument(f"{what} is not valid: {place}: {why}.")
+        raise InvalidDocument(f"{what} is not valid: {place}: {why}." if place else f"{what} is not valid: {why}.")
 
 
 def is_bounded(data: Any) -> bool:

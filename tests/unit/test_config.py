@@ -236,6 +236,14 @@ class TestConversion:
     def test_log_levels_match_whatever_their_case(self, home: Path) -> None:
         assert config(home, "Logging.Level=DEBUG").logging.level == "debug"
 
+    @pytest.mark.parametrize("number", ["18446744073709551616", "-" + "9" * 30])
+    def test_a_number_beyond_64_bits_is_refused(self, home: Path, number: str) -> None:
+        for given in (
+            f"Compute.QueueCapacity={number}",
+            written(home / "big.yaml", f"Compute: {{QueueCapacity: {number}}}"),
+        ):
+            assert any("Compute.QueueCapacity" in problem for problem in problems(home, given))
+
 
 class TestWarnings:
     def test_a_token_on_the_command_line_is_warned_of_and_not_shown(self, home: Path) -> None:

@@ -54,6 +54,10 @@ def yaml_refusal(text: str) -> str:
     return caught.value.message
 
 
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    order: Literal["", "created_at", "modified_at"] = ""
+
+
 class TestKeys:
     def test_keys_match_whatever_their_case_at_every_level(self) -> None:
         job = read({"NAME": "a", "tasks": [{"eNgine": {"TYPE": "docker"}, "cpu": "1"}]})
@@ -136,6 +140,10 @@ class TestValues:
     )
     def test_a_wrong_value_is_told_with_its_path_in_plain_words(self, data: Any, problem: str) -> None:
         assert refusal(data) == f"job.yaml is not valid: {problem}"
+
+    def test_an_empty_choice_is_not_offered(self) -> None:
+        with pytest.raises(InvalidDocument, match=r"must be one of created_at, modified_at$"):
+            decode({"order": "x"}, Query, what="The query", unknown="report")
 
     def test_wrong_values_and_unknown_keys_are_told_together(self) -> None:
         message = refusal({"count": [], "nam": "a", "tasks": [{"engine": {"params": 1}}, {"name": {}}]})

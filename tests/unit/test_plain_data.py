@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import plain_data
-from shared.decoding import load_yaml
+from shared.decoding import decode, load_yaml
 from shared.errors import InvalidDocument
+from shared.jobspec import Job
 from shared.messages import Report, UnknownMessage, decode_of_node, heartbeats, node_requests, report
 from shared.plain_data import DEEPEST, LEAST, MOST, check, parse_object
+from shared.rest import SubmitRequest
 
 
 def nested(levels: int) -> Any:
@@ -65,6 +67,23 @@ def test_a_program_that_uses_the_client_is_told_the_same(number: float) -> None:
 def test_a_number_in_a_file_is_bounded_too() -> None:
     with pytest.raises(InvalidDocument, match=r"^The job file a\.yaml is not valid: a\.b: a whole number must be"):
         load_yaml("a: {b: -9999999999999999999}", what="The job file a.yaml")
+
+
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "9" * 30])
+def test_a_text_that_counts_as_a_number_is_bounded_too(number: str) -> None:
+    """It is a text until it has become a number, which is later than what is plain is looked at."""
+    with pytest.raises(
+        InvalidDocument, match=r"^The request is not valid: Job\.Priority: a whole number must be between"
+    ):
+        decode({"Job": {"Priority": number}}, SubmitRequest, what="The request", unknown="report")
+    with pytest.raises(InvalidDocument, match=r"^The job is not valid: Priority: a whole number must be between"):
+        decode(load_yaml(f"Priority: {number}", what="The job"), Job, what="The job", unknown="refuse")
+
+
+def test_what_is_beyond_alone_is_told_without_a_place() -> None:
+    with pytest.raises(InvalidDocument) as refused:
+        parse_object(b"1e400", what="The request")
+    assert refused.value.message == "The request is not valid: a number is out of range."
 
 
 plain: st.SearchStrategy[Any] = st.recursive(
