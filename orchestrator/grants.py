@@ -52,7 +52,7 @@ TRIES = 8
 
 
 class TooManyUploads(GrantRefused):
-    """Worth asking again: those that were given up are aborted, where S3 allows that."""
+    """Worth asking again: those that were given up are aborted as soon as S3 allows that."""
 
     retryable = True
 
@@ -118,17 +118,28 @@ class Grants:
             record = self._model.execution(before.id) or before
             if record.upload_id and record.upload_id != lost:
                 return record.upload_id
-            if len({record.upload_id, *record.left_uploads} - {""}) >= MOST_OPEN:
-                raise TooManyUploads(record.id)
+            aborted = await self._make_room(record, location)
             upload_id = await self._locations.begin_multipart(location)
             try:
-                await self._keep(record, upload_id)
+                await self._keep(record, upload_id, aborted)
             except BaseException:
                 self._abandoned.add(location, upload_id)
                 raise
             return upload_id
 
-    async def _keep(self, before: ExecutionRecord, upload_id: str) -> None:
+    async def _make_room(self, record: ExecutionRecord, location: Location) -> str:
+        """The oldest upload that was given up, which is aborted if there would be too many. Raises TooManyUploads."""
+        if len({record.upload_id, *record.left_uploads} - {""}) < MOST_OPEN:
+            return ""
+        oldest = record.left_uploads[0]
+        try:
+            await self._locations.abort_multipart(location, oldest)
+        except StorageUnavailable as error:
+            raise TooManyUploads(record.id) from error
+        self._abandoned.add(location, oldest)  # a part that is on its way may still arrive
+        return oldest
+
+    async def _keep(self, before: ExecutionRecord, upload_id: str, aborted: str) -> None:
         """Write the id into the record as it is now: it has often moved since, by the report of the task's end.
 
         Raises RevisionConflict where another upload was begun meanwhile; asked again, that one's id is the answer.
@@ -140,7 +151,7 @@ class Grants:
                 raise GrantRefused(f"Execution {before.id} has ended.")
             if record.upload_id != before.upload_id:
                 break
-            left = (*record.left_uploads, record.upload_id) if record.upload_id else record.left_uploads
+            left = tuple(each for each in (*record.left_uploads, record.upload_id) if each not in {"", aborted})
             after = msgspec.structs.replace(record, upload_id=upload_id, left_uploads=left)
             try:
                 await self._store.update(key, after)

@@ -13,6 +13,8 @@ from msgspec import structs
 
 from compute.delivery import MAX_RESENDS
 from compute.upload import MAX_BEGINNINGS, NotSent, Sent
+from orchestrator.grants import MOST_OPEN
+from shared.aio import background
 from shared.messages import BeginUpload, CompleteUpload, GrantRequest, IndexGrantRequest, PartsRequest
 from shared.s3_errors import BY_CODE, BY_STATUS, UploadAction
 from shared.signed_url import Grant
@@ -59,6 +61,14 @@ async def small(s3_server: S3Server, tmp_path: Path) -> AsyncIterator[Publishing
 async def large(s3_server: S3Server, tmp_path: Path) -> AsyncIterator[Publishing]:
     """A result of three parts."""
     async with publishing(s3_server, tmp_path) as made:
+        made.fill(mebibytes=12)
+        yield made
+
+
+@pytest.fixture
+async def aborting(s3_server: S3Server, tmp_path: Path) -> AsyncIterator[Publishing]:
+    """A result of three parts, of an orchestrator that may abort uploads."""
+    async with publishing(s3_server, tmp_path, keys=[s3_server.admin]) as made:
         made.fill(mebibytes=12)
         yield made
 
@@ -309,13 +319,22 @@ async def test_an_upload_that_s3_has_lost_begins_anew(large: Publishing, fault: 
     await eventually(lambda: len(large.s3.of(Kind.ABORT)) >= 1)
 
 
-async def test_an_upload_that_s3_loses_again_and_again_is_told(large: Publishing) -> None:
-    large.s3.plan(Kind.PART, *[NO_SUCH_UPLOAD] * MAX_BEGINNINGS, part=1)
-    _, end = await large.publish()
+async def test_an_upload_that_s3_loses_again_and_again_is_told(aborting: Publishing) -> None:
+    aborting.s3.plan(Kind.PART, *[NO_SUCH_UPLOAD] * MAX_BEGINNINGS, part=1)
+    _, end = await aborting.publish()
     assert isinstance(end, NotSent)
     assert end.reason is FailureReason.PUBLISH_REFUSED
     assert "loses the upload again and again" in end.detail
-    assert large.requests(BeginUpload) == MAX_BEGINNINGS
+    assert aborting.requests(BeginUpload) == MAX_BEGINNINGS
+
+
+async def test_a_result_waits_where_lost_uploads_may_not_be_aborted_and_no_more_may_be_open(large: Publishing) -> None:
+    large.s3.plan(Kind.PART, *[NO_SUCH_UPLOAD] * MOST_OPEN, part=1)
+    upload = large.upload()
+    async with background(upload=upload.run()):
+        await eventually(lambda: large.requests(BeginUpload) > MOST_OPEN + 1)
+        assert "3 uploads in parts are open" in upload.last_problem
+    assert len(large.uploads()) == MOST_OPEN
 
 
 # ---- begin and complete, which are the orchestrator's -----------------------------------------------------------
@@ -337,9 +356,15 @@ async def test_a_beginning_that_is_answered_with_success_and_no_id_is_tried_agai
 
 async def test_conflicts_with_a_completion_are_got_over(large: Publishing) -> None:
     """S3's word for this is to begin the upload anew."""
-    large.s3.plan(Kind.COMPLETE, *[CONFLICT, INTERNAL] * 4)
+    large.s3.plan(Kind.COMPLETE, *[CONFLICT, INTERNAL] * (MOST_OPEN - 1))
     await large.published()
-    assert large.requests(BeginUpload) == 5
+    assert large.requests(BeginUpload) == MOST_OPEN
+
+
+async def test_any_number_of_conflicts_is_got_over_where_uploads_may_be_aborted(aborting: Publishing) -> None:
+    aborting.s3.plan(Kind.COMPLETE, *[CONFLICT, INTERNAL] * 4)
+    await aborting.published()
+    assert aborting.requests(BeginUpload) == 5
 
 
 async def test_a_beginning_that_s3_does_not_answer_is_given_up_before_the_node_asks_again(
