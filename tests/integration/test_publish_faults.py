@@ -14,7 +14,6 @@ from msgspec import structs
 from compute.delivery import MAX_RESENDS
 from compute.upload import MAX_BEGINNINGS, NotSent, Sent
 from orchestrator.grants import MOST_OPEN
-from shared.aio import background
 from shared.messages import BeginUpload, CompleteUpload, GrantRequest, IndexGrantRequest, PartsRequest
 from shared.s3_errors import BY_CODE, BY_STATUS, UploadAction
 from shared.signed_url import Grant
@@ -331,9 +330,11 @@ async def test_an_upload_that_s3_loses_again_and_again_is_told(aborting: Publish
 async def test_a_result_waits_where_lost_uploads_may_not_be_aborted_and_no_more_may_be_open(large: Publishing) -> None:
     large.s3.plan(Kind.PART, *[NO_SUCH_UPLOAD] * MOST_OPEN, part=1)
     upload = large.upload()
-    async with background(upload=upload.run()):
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(upload.run(), name="upload")
         await eventually(lambda: large.requests(BeginUpload) > MOST_OPEN + 1)
         assert "3 uploads in parts are open" in upload.last_problem
+        task.cancel()
     assert len(large.uploads()) == MOST_OPEN
 
 
