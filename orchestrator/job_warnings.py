@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from orchestrator.model import Model
 from shared.decoding import close_match
-from shared.engine_params import ENGINE_NAMES, unknown_told
+from shared.engine_params import ENGINE_NAMES, unknown_told, without_nulls
 from shared.job_rules import MANAGED, dropped
 from shared.jobspec import Job, SpecConfig
 
@@ -12,7 +12,7 @@ from shared.jobspec import Job, SpecConfig
 def warnings_about(job: Job, model: Model) -> tuple[str, ...]:
     """Of a valid job as it was submitted."""
     publisher = job.task.publisher
-    unused = publisher.type.strip().lower() == MANAGED and publisher.params
+    unused = publisher.type.strip().lower() == MANAGED and without_nulls(publisher.params)
     return (
         *dropped(job),
         *(f"Tasks[0].{told}" for told in unknown_told(job.task.engine, "is not known and was ignored")),

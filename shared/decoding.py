@@ -183,7 +183,8 @@ class _Canonical:
         if isinstance(data, Mapping) and _is_struct(fitting):
             return self._struct(data, fitting, path)
         if isinstance(data, Mapping) and get_origin(fitting) is dict:
-            return {key: self.value(item, get_args(fitting)[1], _below(path, key)) for key, item in data.items()}
+            kind = get_args(fitting)[1]
+            return {key: self.value(item, kind, _below(path, key)) for key, item in data.items() if item is not None}
         if isinstance(data, list) and get_origin(fitting) in _LISTS:
             return [self.value(item, get_args(fitting)[0], f"{path}[{i}]") for i, item in enumerate(data)]
         if fitting is str and isinstance(data, int | float) and not isinstance(data, bool):
@@ -195,12 +196,14 @@ class _Canonical:
         copy: dict[str, Any] = {}
         for key, item in data.items():
             field = names.get(str(key).lower())
+            if item is None:
+                continue
             if field is None:
                 suggestion = close_match(str(key), (name.encode_name for name in names.values()))
                 self.unknown.append(UnknownKey(path=_below(path, key), suggestion=suggestion))
             elif field.encode_name in copy:
                 self.duplicates.append(f"{_below(path, field.encode_name)} is given twice, as keys that differ in case")
-            elif item is not None:
+            else:
                 copy[field.encode_name] = self.value(item, field.type, _below(path, field.encode_name))
         return copy
 

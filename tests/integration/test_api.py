@@ -302,6 +302,13 @@ async def test_a_parameter_that_its_engine_does_not_know_is_named_with_the_one_t
     assert told in compared.json["Warnings"]
 
 
+async def test_parameters_that_are_null_are_nothing_to_warn_of(running: Running) -> None:
+    task = {"Name": "main", "Engine": {"Type": "noop", "Params": {"A": None}}, "Resources": {"Cpuu": None}}
+    wanted = job(Tasks=[task | {"Publisher": {"Type": "s3managed", "Params": {"Bucket": None}}}])
+    answer = await running.ask(f"{JOBS}/diff", "PUT", {"Job": wanted})
+    assert [told for told in answer.json["Warnings"] if "There is no job of this name" not in told] == []
+
+
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [

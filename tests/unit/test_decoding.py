@@ -110,6 +110,10 @@ class TestValues:
     def test_null_is_the_same_as_leaving_the_key_out(self) -> None:
         assert read({"name": None, "tasks": None, "count": None}) == Job()
 
+    def test_null_is_the_same_also_for_an_unknown_key_and_an_entry_of_a_map(self) -> None:
+        data = {"nope": None, "NAME": None, "name": "a", "tasks": [{"env": {"A": None, "B": "b"}}]}
+        assert read(data) == Job(name="a", tasks=(Task(env={"B": "b"}),))
+
     def test_a_number_counts_where_a_text_belongs(self) -> None:
         task = read({"name": 7, "tasks": [{"cpu": 0.5, "env": {"PORT": 8080}}]}).tasks[0]
         assert (task.cpu, task.env) == ("0.5", {"PORT": "8080"})
