@@ -16,7 +16,7 @@ from orchestrator.job_entry import JobEntry
 from orchestrator.logs import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
 from shared import rest
 from shared.aio import first_of
-from shared.errors import TarponError
+from shared.errors import InvalidInput, TarponError
 from shared.messages import ReadOutput
 
 HEARTBEAT_SECONDS = 20.0
@@ -35,6 +35,11 @@ class LogRoutes:
         entry = self._parts.entry(request)
         query = query_of(request, LogsQuery)
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS)
+        if not socket.can_prepare(request):
+            raise InvalidInput(
+                "Logs are told over a websocket, and this request does not ask for one.",
+                hint="`tarpon job logs` prints them.",
+            )
         await socket.prepare(request)
         await first_of(self._tell(socket, entry, query), _until_gone(socket))
         async with asyncio.timeout(HEARTBEAT_SECONDS):

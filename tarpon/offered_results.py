@@ -45,12 +45,16 @@ async def offered(
     results = await client.results(job, namespace=namespace, job_version=view.version, execution_id=execution)
     if not results:
         raise NoResults(
-            f"Job {job} is {view.state.state_type} and has no results.",
-            hint=f"`tarpon job describe {job}` shows what happened.",
+            f"{_called(job, view)} is {view.state.state_type} and has no results.",
+            hint=f"`tarpon job history {job} --job-version {view.version}` shows what happened.",
         )
     for result in results:
         ids.execution_id(result.params.execution_id)  # it becomes a part of a path
     return tuple(_chosen(_params(results), job, partition, execution))
+
+
+def _called(job: str, view: JobView) -> str:
+    return f"Version {view.version} of job {job}" if view.version > 1 else f"Job {job}"
 
 
 def _params(results: Sequence[ResultItem]) -> list[ResultParams]:

@@ -47,7 +47,7 @@ async def _result(client: Client, job: str, execution: str, namespace: str) -> R
     if not found or found[0].published_result is None:
         told = found[0].compute_state.message if found else ""
         raise OutputNotKept(execution, told or "it published no result.")
-    for result in await client.results(job, namespace=namespace):
+    for result in await client.results(job, namespace=namespace, execution_id=found[0].id):
         if result.params.execution_id == found[0].id:
             return result.params
     raise OutputNotKept(execution, "its result is not offered any more.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _AT_WORK = frozenset({"Running", "BidAccepted", "Publishing"})
+_ENDED = frozenset({"Completed", "Failed", "Cancelled", "BidRejected", "AskForBidRejected"})
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
@@ -53,21 +54,22 @@ async def show_logs(
 
     view = await client.get(job, namespace=namespace)
     executions = await client.all_executions(job, namespace=namespace, all_job_versions=bool(execution_id))
+    one = named(executions, execution_id, job) if execution_id else None
     live = None if is_over(view) else running(executions, execution_id, job)
     if live is not None:
         if (view.count or 1) > 1 and not execution_id:
             click.echo(f"These are the logs of {live.id}; --execution-id shows another task's.", err=True)
         await _write_live(client, view.id, live, follow=follow, tail=tail)
         return
-    if follow and not is_over(view):
+    if follow and not is_over(view) and not (one and _has_ended(one)):
         click.echo(f"Job {job} is {view.state.state_type}; its logs follow when it runs.", err=True)
-        view = await _begun(client, job, namespace)
+        await _wait_for_task(client, job, executions, execution_id, namespace)
         await show_logs(client, job, follow=True, tail=tail, execution_id=execution_id, namespace=namespace)
         return
-    chosen = [named(executions, execution_id, job)] if execution_id else latest(executions, view.version)
+    chosen = [one] if one else latest(executions, view.version)
     chosen = [each for each in chosen if each.run_output is not None]
     if not chosen:
-        raise _nothing(job, view)
+        raise _nothing_of(one, job) if one else _nothing(job, view)
     output = TaskOutput(tail)
     for each in chosen:
         if len(chosen) > 1:
@@ -87,15 +89,30 @@ def running(executions: "Sequence[ExecutionView]", text: str, job: str) -> "Exec
     return max(at_work, key=lambda each: each.create_time, default=None)
 
 
-async def _begun(client: "Client", job: str, namespace: str) -> "JobView":
-    """The job once a task of it runs, or it has ended."""
+async def _wait_for_task(
+    client: "Client", job: str, known: "Sequence[ExecutionView]", text: str, namespace: str
+) -> None:
+    """Return when a task runs that may be meant, or has ended where just that one is meant, or the job is over."""
     from shared.jobspec import JobView
+    from tarpon.watching import is_over
 
+    ended = {each.id for each in known if _has_ended(each)}
     async with aclosing(client.watch(job, namespace=namespace)) as events:
         async for event in events:
-            if isinstance(event, JobView) and event.state.state_type not in {"Pending", "Queued"}:
-                return event
-    return await client.get(job, namespace=namespace)
+            if isinstance(event, JobView):
+                if is_over(event):
+                    return
+                continue
+            task = event.execution_id
+            if not task or task in ended or not task.startswith(text):
+                continue
+            found = await client.all_executions(job, namespace=namespace, all_job_versions=bool(text))
+            if running(found, text, job) is not None or (text and _has_ended(named(found, text, job))):
+                return
+
+
+def _has_ended(execution: "ExecutionView") -> bool:
+    return execution.state_name in _ENDED
 
 
 async def _write_live(
@@ -142,6 +159,17 @@ def _nothing(job: str, view: "JobView") -> TarponError:
         return NoResults(f"Job {job} is {state}, and no task of it has left any logs.", hint=hint)
     hint = f"`tarpon job logs --follow {job}` waits for a task to run, and shows what it writes."
     return JobNotEnded(f"Job {job} is {state}, and no task of it runs yet.", job, hint=hint)
+
+
+def _nothing_of(execution: "ExecutionView", job: str) -> TarponError:
+    from tarpon.watching import JobNotEnded
+
+    told = f"Execution {execution.id} is {execution.state_name}"
+    if _has_ended(execution):
+        hint = f"`tarpon job history {job} --all-job-versions --execution-id {execution.id}` shows what happened."
+        return NoResults(f"{told} and has left no logs.", hint=hint)
+    hint = f"`tarpon job logs --follow {job} -e {execution.id}` waits for its task to run, and shows what it writes."
+    return JobNotEnded(f"{told}, and its task does not run yet.", job, hint=hint)
 
 
 async def _write(

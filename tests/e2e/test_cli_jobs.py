@@ -143,6 +143,18 @@ def test_each_submit_of_a_changed_job_is_a_version(running: Stack, tmp_path: Pat
     assert running.cli("job", "logs", "versioned").stdout == "second\n"
 
 
+def test_what_an_earlier_version_lacks_is_not_told_of_the_job(running: Stack, tmp_path: Path) -> None:
+    for command in ("true", "/nowhere", "true"):
+        engine = {"Type": "process", "Params": {"Entrypoint": [command]}}
+        path = written(tmp_path, process_job("", Engine=engine) | {"Name": "mended"})
+        running.cli("job", "run", "--force", "--exit-zero", path)
+    done = running.cli("job", "cat", "mended", "--job-version", "2", "stdout", check=False)
+    assert "Error: Version 2 of job mended is Failed and has no results. [NoResults]" in done.stderr
+    items = running.api("/orchestrator/jobs/mended/executions?job_version=2")["Items"]
+    done = running.cli("job", "logs", "mended", "-e", items[0]["ID"], check=False)
+    assert f"Error: Execution {items[0]['ID']} is Failed and has left no logs. [NoResults]" in done.stderr
+
+
 def test_jobs_of_all_namespaces_are_listed_with_theirs(running: Stack) -> None:
     job_id = running.submit(process_job("true") | {"Namespace": "elsewhere"})
     running.wait_ended(job_id)

@@ -68,6 +68,20 @@ async def test_a_job_that_ends_before_a_task_has_begun_has_nothing_to_follow(run
             _ = [line async for line in client.logs(job, follow=True)]
 
 
+async def test_a_task_of_an_earlier_version_is_shown_while_the_newest_one_runs(running: Stack, tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    job = running.submit(process_job(MANY) | {"Name": "followed"})
+    earlier = running.wait_ended(job)["Executions"]["Items"][0]["ID"]
+    running.submit(process_job(f"while [ ! -e {go_on} ]; do sleep 0.05; done") | {"Name": "followed"})
+    running.wait_state(job, "Running")
+    done = running.cli("job", "logs", "-f", "-e", earlier, job)
+    assert (done.stdout, done.stderr) == (ALL_LINES, "")
+    async with Client(HOST, running.api_port) as client:
+        lines = [line.line async for line in client.logs(job, execution_id=earlier, follow=True)]
+    assert "".join(lines) == ALL_LINES
+    go_on.touch()
+
+
 def test_a_command_goes_on_with_the_next_byte_when_the_orchestrator_was_killed(running: Stack, tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     job = running.submit(process_job(f"echo first; while [ ! -e {go_on} ]; do sleep 0.05; done; echo last"))

@@ -284,6 +284,12 @@ async def test_a_reader_that_goes_away_is_a_line_for_who_debugs_and_no_more(
     assert len([each for each in told if each.name.startswith("orchestrator")]) <= 1
 
 
+async def test_logs_without_a_websocket_are_refused_in_words(fed: FedApi) -> None:
+    answer = await fed.ask(f"{JOBS}/{fed.job(1)}/logs")
+    assert (answer.status, answer.json["Code"]) == (400, "InvalidInput")
+    assert answer.json["Message"] == "Logs are told over a websocket, and this request does not ask for one."
+
+
 async def test_headers_beyond_any_reason_are_refused(fed: FedApi) -> None:
     many = "".join(f"X-{number}: a\r\n" for number in range(1000))
     for headers in (f"X-Long: {'a' * 100_000}\r\n", many):
