@@ -16,6 +16,7 @@ from nats import micro
 from nats.micro.request import Request
 
 from orchestrator import views
+from orchestrator.answer_room import Room
 from orchestrator.api_errors import status_of
 from orchestrator.job_entry import JobEntry
 from orchestrator.locations import Locations
@@ -28,7 +29,7 @@ from orchestrator.submissions import Submissions
 from shared import integration, rest, rest_nodes, subjects
 from shared.aio import heeding
 from shared.decoding import decode
-from shared.errors import InvalidDocument, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
+from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
 from shared.plain_data import parse_object
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.version import version_text
@@ -41,6 +42,9 @@ WAITING = 4096
 ANSWER_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 MAX_LIST = 500
+MAX_RESULTS = 1000
+"""So many are signed for one answer at most."""
+MAX_DIGITS = 20
 
 R = TypeVar("R")
 
@@ -145,17 +149,13 @@ class Integrations:
                 deleted = await self._removals.remove(entry, results=asked.results, force=asked.force)
                 return rest.DeleteResponse(job_id=entry.job.id, deleted=deleted)
             case "jobs.results":
-                of = _read(payload, integration.ResultsRequest)
-                version, execution = of.job_version, of.execution_id
-                return rest.Page(
-                    items=await results(self._entry(of), self._locations, version=version, execution=execution)
-                )
+                return await self._results(_read(payload, integration.ResultsRequest))
             case "jobs.history":
                 since = _read(payload, integration.HistoryRequest)
-                return await self._history(self._entry(since), after=max(0, since.after_seq_num))
+                after = max(since.after_seq_num, _number(since.next_token, default=0))
+                return await self._history(self._entry(since), Room(), after=after)
             case "nodes.list":
-                found = (views.node_state(self._model, self._nodes, node) for node in sorted(self._model.nodes))
-                return rest_nodes.ListNodesResponse(nodes=tuple(found))
+                return self._list_nodes(_read(payload, integration.NodesRequest))
             case _:
                 raise InvalidDocument(f"Nothing is known about {what[:80]!r}.")
 
@@ -176,30 +176,78 @@ class Integrations:
         )
 
     async def _get(self, asked: integration.GetRequest) -> rest.JobResponse:
-        entry = self._entry(asked)
+        entry, room = self._entry(asked), Room()
         include = {part.lower() for part in asked.include}
+        job = views.job_view(self._model, entry)
+        room.take(job)
         return rest.JobResponse(
-            job=views.job_view(self._model, entry),
-            history=await self._history(entry) if "history" in include else None,
-            executions=rest.Page(items=views.execution_views(self._model, entry)) if "executions" in include else None,
+            job=job,
+            history=await self._history(entry, room.half() if "executions" in include else room)
+            if "history" in include
+            else None,
+            executions=self._executions(entry, room, asked.next_token) if "executions" in include else None,
         )
 
-    async def _history(self, entry: JobEntry, *, after: int = 0) -> rest.Page[rest.HistoryItem]:
+    def _executions(self, entry: JobEntry, room: Room, token: str) -> rest.Page[rest.ExecutionView]:
+        """Of all versions and attempts, the oldest first; a token names the last one that was shown."""
+        created, _, last = token.partition(".")
+        after = (_number(created, default=-1), last)
+        found = sorted((each.create_time, each.id, key, each) for key, each in entry.executions.items())
+        shown, is_more = room.fill(
+            views.execution_view(entry, each, self._model.revision_of(subjects.execution_record(key)))
+            for at, id_, key, each in found
+            if (at, id_) > after and each.job_version in entry.specs
+        )
+        token = f"{shown[-1].create_time}.{shown[-1].id}" if is_more else ""
+        return rest.Page(items=shown, next_token=token)
+
+    async def _history(self, entry: JobEntry, room: Room, *, after: int = 0) -> rest.Page[rest.HistoryItem]:
         await self._store.settle(entry)
-        return rest.Page(items=views.history(entry, after=after, up_to=self._model.settled))
+        items, is_more = room.fill(views.history(entry, after=after, up_to=self._model.settled))
+        return rest.Page(items=items, next_token=str(items[-1].seq_num) if is_more else "")
+
+    async def _results(self, asked: integration.ResultsRequest) -> rest.Page[rest.ResultItem]:
+        entry = self._entry(asked)
+        signed = await results(
+            entry,
+            self._locations,
+            version=asked.job_version,
+            execution=asked.execution_id,
+            after=_number(asked.next_token, default=-1),
+            most=MAX_RESULTS + 1,
+        )
+        items, is_more = Room().fill(signed, most=MAX_RESULTS)
+        return rest.Page(items=items, next_token=str(items[-1].params.partition_index) if is_more else "")
 
     def _list(self, asked: integration.ListRequest) -> rest.ListJobsResponse:
         limit = min(MAX_LIST, asked.limit) if asked.limit > 0 else MAX_LIST
-        offset = int(asked.next_token) if asked.next_token.isdecimal() and len(asked.next_token) < 10 else 0
-        found = list(islice(self._model.lists.find(asked.namespace), offset, offset + limit + 1))
-        page = tuple(views.job_view(self._model, entry) for entry in found[:limit])
-        return rest.ListJobsResponse(items=page, next_token=str(offset + limit) if len(found) > limit else "")
+        offset = _number(asked.next_token, default=0)
+        found = islice(self._model.lists.find(asked.namespace), offset, None)
+        items, is_more = Room().fill((views.job_view(self._model, entry) for entry in found), most=limit)
+        return rest.ListJobsResponse(items=items, next_token=str(offset + len(items)) if is_more else "")
+
+    def _list_nodes(self, asked: integration.NodesRequest) -> rest_nodes.ListNodesResponse:
+        left = (node for node in sorted(self._model.nodes) if node > asked.next_token)
+        nodes, is_more = Room().fill(views.node_state(self._model, self._nodes, node) for node in left)
+        return rest_nodes.ListNodesResponse(nodes=nodes, next_token=nodes[-1].info.node_id if is_more else "")
 
     def _entry(self, asked: integration.JobRequest) -> JobEntry:
         return self._model.find(asked.job_id, asked.namespace)
 
     def __repr__(self) -> str:
         return f"<Integrations, {self._waiting} requests waiting>"
+
+
+def _number(token: str, *, default: int) -> int:
+    """Raises InvalidInput for a token that was not given here."""
+    if not token:
+        return default
+    if not token.isascii() or not token.isdecimal() or len(token) > MAX_DIGITS:
+        raise InvalidInput(
+            f"{token[:80]!r} is not a token of this list.",
+            hint="Use the NextToken of the last answer as it is, or none to begin anew.",
+        )
+    return int(token)
 
 
 def _object(payload: bytes) -> dict[str, Any]:

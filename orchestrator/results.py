@@ -1,6 +1,7 @@
 """How users get at results: a fresh URL for each archive of a job, signed when it is asked for."""
 
 import logging
+import sys
 
 from orchestrator import views
 from orchestrator.execution_names import named_execution
@@ -17,11 +18,18 @@ _log = logging.getLogger(__name__)
 
 
 async def results(
-    entry: JobEntry, locations: Locations, *, version: int = 0, execution: str = ""
+    entry: JobEntry,
+    locations: Locations,
+    *,
+    version: int = 0,
+    execution: str = "",
+    after: int = -1,
+    most: int = sys.maxsize,
 ) -> tuple[ResultItem, ...]:
     """Of the completed executions of a version, by partition; of the newest one if `version` is 0.
 
     `execution` is the id of one execution, or the beginning of its id; it may be of any version unless that is given.
+    They are those of the parts after the `after`th, `most` of them.
     One that cannot be signed is left out and logged, as long as another can. Raises StorageUnavailable if none can,
     NoResults for a job whose results are not there (yet), and NotFound or InvalidInput for what is not there or not
     clear.
@@ -46,6 +54,7 @@ async def results(
                 f"The results of job {entry.job.id} were deleted from the bucket at {at}.",
                 hint="How long results are kept says Publishers.Types.S3Managed.Retention. Run the job again.",
             )
+    done = [each for each in done if each.partition > after][:most]
     items: list[ResultItem] = []
     problem: StorageUnavailable | None = None
     for each in done:

@@ -20,9 +20,14 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class GetRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
-    """`include` may name history and executions."""
+    """`include` may name history and executions.
+
+    Where they do not fit into the answer, each has a `next_token`: that of the executions is for the next request of
+    this kind, that of the history for `jobs.history`.
+    """
 
     include: tuple[str, ...] = ()
+    next_token: str = ""
 
 
 class StopRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
@@ -40,6 +45,7 @@ class HistoryRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
     """What has been recorded after the item with this number: who listens to events late asks for what it missed."""
 
     after_seq_num: int = 0
+    next_token: str = ""
 
 
 class ResultsRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
@@ -47,6 +53,7 @@ class ResultsRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
 
     job_version: int = 0
     execution_id: str = field(name="ExecutionID", default="")
+    next_token: str = ""
 
 
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -58,7 +65,7 @@ class ListRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class NodesRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    pass
+    next_token: str = ""
 
 
 class Announced(rest.HistoryItem, frozen=True, kw_only=True, rename="pascal"):

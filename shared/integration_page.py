@@ -49,6 +49,9 @@ of nodes, of other integrations' answers, or of JetStream.
   of a job's history has a number, `SeqNum`, which it keeps for ever: later lines have larger numbers, not always the
   next ones. An event tells as `PreviousSeqNum` which line was told before it. Who subscribes late, or does not have
   that one, asks `jobs.history` for what comes after the last number that it has. A repeated number is a repeated event.
+- What does not fit into one answer comes in parts: the answer has a `NextToken`, and the same request with it gets what
+  follows. In `jobs.get` each list has its own: that of the executions is for the next `jobs.get`, that of the history
+  for `jobs.history`.
 - A submit with an `IdempotencyToken` can be repeated safely: the same token names the same job. With another job it is
   refused (`IdempotencyTokenUsed`).
 
