@@ -13,7 +13,7 @@ EXPLAINED = frozenset(
     {FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED, FailureReason.DISK_FULL, "JournalNotWritten"}
 )
 """Why an execution may fail, or be refused, because of the faults; if each attempt of a part did, the job may fail."""
-COUNTS = ("lost", "wrong", "stuck", "orphans", "returned")
+COUNTS = ("lost", "wrong", "stuck", "orphans", "returned", "events")
 """What is counted; all of them have to be zero."""
 LOST = frozenset({FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED})
 """After which another attempt may begin although the first one's task may still run, on a node nobody hears of."""
@@ -49,6 +49,9 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What was deleted, and was known when all NATS servers had been killed after the marks had gone."""
     refused: Sequence[str] = ()
     """Names that were free and could not be taken."""
+    told_events: Mapping[str, Sequence[int]] = {}
+    """The numbers of the events of some jobs, as readers got them that came back again and again."""
+    recorded_events: Mapping[str, Sequence[int]] = {}
     left_on_nodes: Sequence[str] = ()
     processes: Mapping[int, str] = {}
     problems: Sequence[str] = ()
@@ -62,7 +65,24 @@ def violations(seen: Seen) -> Iterator[Violation]:
         yield from _of_state(job, plan, is_stopped=job_id in seen.stopped)
         yield from _of_results(job, plan, seen, runs)
         yield from _of_runs(job, runs)
+    for job_id, told in seen.told_events.items():
+        yield from _of_events(job_id, told, seen.recorded_events.get(job_id, ()))
     yield from _of_the_rest(seen)
+
+
+def _of_events(job: str, told: Sequence[int], recorded: Sequence[int]) -> Iterator[Violation]:
+    """Each event once and in order, up to the last that was told; a stream ends with its job, and leaves the rest."""
+    repeated = len(told) - len(set(told))
+    missing = {each for each in recorded if told and each <= told[-1]} - set(told)
+    strange = set(told) - set(recorded)
+    if repeated:
+        yield Violation(count="events", what=f"{repeated} events were told twice", job=job)
+    if missing:
+        yield Violation(count="events", what=f"{len(missing)} events were not told: {sorted(missing)[:5]}", job=job)
+    if strange:
+        yield Violation(count="events", what=f"events are not known afterwards: {sorted(strange)[:5]}", job=job)
+    if list(told) != sorted(told):
+        yield Violation(count="events", what="events were told out of their order", job=job)
 
 
 def _of_state(job: Job, plan: JobPlan, *, is_stopped: bool) -> Iterator[Violation]:

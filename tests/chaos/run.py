@@ -19,6 +19,7 @@ from tests.chaos import evidence
 from tests.chaos.alone import MARK_SECONDS as ALONE_MARK_SECONDS
 from tests.chaos.alone import Alone
 from tests.chaos.churn import Churn, kill_all_nats
+from tests.chaos.event_readers import EventReaders, recorded
 from tests.chaos.evidence import Execution
 from tests.chaos.faults import Faults, Happened
 from tests.chaos.hostility import Hostility
@@ -85,11 +86,16 @@ class Run:
                 secret = stack_folder / "shared" / "secrets" / "join.secret"
                 churn = Churn(stack, client, run=self.id, secret_file=secret, mark_seconds=MARK_SECONDS)
                 hostility, alone = Hostility(stack, client), _Alone(self.root, http, run=self.id)
-                with alone.server.running():
-                    await self._storm(faults, load, churn, hostility, alone)
-                    more = await alone.look()
-                seen = await self._look(stack, client, load, faults, churn)
+                readers = EventReaders(client, http, load, seed=self._seed)
+                async with background(readers=readers.run()):
+                    with alone.server.running():
+                        await self._storm(faults, load, churn, hostility, alone)
+                        more = await alone.look()
+                    seen = await self._look(stack, client, load, faults, churn)
                 seen = replace(seen, returned=(*seen.returned, *more), refused=(*seen.refused, *alone.churn.refused))
+                events = {job: await recorded(client, job) for job in readers.told}
+                seen = replace(seen, told_events=readers.told, recorded_events=events)
+                self._tell(f"{sum(map(len, events.values()))} events of {len(events)} jobs were read")
                 if self._hostile_seconds:
                     self._tell("measuring honest jobs beside a node that floods")
                     await hostility.measure(self._hostile_seconds)

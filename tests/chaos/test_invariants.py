@@ -56,6 +56,9 @@ RIGHT = [
     seen(job(execution("e-1", "Failed", "NodeLost"), execution("e-2", "Failed", "DiskFull"), state="Failed")),
     seen(job(execution("e-1"), execution("e-2", partition=1)), plan=PLAN._replace(parts=2)),
 ]
+EVENTS = {"j-1": [1, 128, 256, 383]}
+RIGHT.append(seen(job(execution("e-1")), told_events=EVENTS, recorded_events=EVENTS))
+RIGHT.append(seen(job(execution("e-1")), told_events={"j-1": [1, 128]}, recorded_events=EVENTS))
 MET_FULL_DISK = [Effect("start", "e-1", "1/0/0", 5, 0), Effect("full", "e-1", "1/0/0", 5, 1)]
 RIGHT.append(seen(job(execution("e-1")), effects=MET_FULL_DISK, result_problems={"e-1": "stdout is wrong"}))
 RIGHT.append(seen(job(execution("e-1")), deleted_jobs={"j-2"}))
@@ -87,6 +90,18 @@ WRONG: dict[str, tuple[str, Seen]] = {
     "a task ran for nobody": ("wrong", seen(job(AGAIN), effects=ran("e-1", 0, 1) + ran("e-x", 0, 1))),
     "a job came from nowhere": ("wrong", seen(job(AGAIN), known_jobs={"j-1", "j-2"})),
     "a process did wrong": ("wrong", seen(job(AGAIN), problems=["o0 did not stop"])),
+    "an event was not told": (
+        "events",
+        seen(job(AGAIN), told_events={"j-1": [1, 256, 383]}, recorded_events=EVENTS),
+    ),
+    "an event was told twice": (
+        "events",
+        seen(job(AGAIN), told_events={"j-1": [1, 128, 128, 256, 383]}, recorded_events=EVENTS),
+    ),
+    "an event has moved": (
+        "events",
+        seen(job(AGAIN), told_events={"j-1": [1, 129]}, recorded_events={"j-1": [1, 130]}),
+    ),
     "an object belongs to nobody": ("orphans", seen(job(AGAIN), objects=["results/j-1/e-x.tar.gz"])),
     "an upload is left": ("orphans", seen(job(AGAIN), uploads={"u-1": AGAIN.key}, known_uploads={"u-1"})),
     "a folder is left": ("orphans", seen(job(AGAIN), left_on_nodes=["node-0/executions/e-1"])),
