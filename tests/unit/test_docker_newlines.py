@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compute.engines.docker_newlines import PIECE_BYTES, LostNewlines
@@ -32,6 +32,7 @@ def logged(lines: list[tuple[int, int]], *, keeps_newlines: bool) -> Iterator[tu
 
 
 @given(_LINES, st.booleans(), st.integers(1, 5000))
+@settings(deadline=None)
 def test_what_the_task_wrote_comes_back_however_it_is_cut(
     lines: list[tuple[int, int]],
     keeps_newlines: bool,  # noqa: FBT001
