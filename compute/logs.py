@@ -1,11 +1,12 @@
 """What a task has written so far, read for somebody who watches it while it runs."""
 
 import os
+import stat
 from pathlib import Path
 
 from compute.result_contents import STDERR, STDOUT
 from compute.workspace import Workspace
-from shared.messages import MAX_OUTPUT_CHUNK_BYTES, OutputRead, ReadOutput
+from shared.messages import MAX_OUTPUT_CHUNK_BYTES, MAX_OUTPUT_PLACE, OutputRead, ReadOutput
 
 TAIL_BYTES = MAX_OUTPUT_CHUNK_BYTES
 """How far from the end the last lines are looked for."""
@@ -19,13 +20,19 @@ def read_output(workspace: Workspace, order: ReadOutput, *, is_over: bool) -> Ou
 
 
 def _read(path: Path, start: int, tail_lines: int | None) -> tuple[bytes, int]:
+    """Of a file alone: a task may have put something in its place that would be waited for, or lead elsewhere."""
     try:
-        with path.open("rb") as file:
-            if tail_lines is not None:
-                return _tail(file.fileno(), tail_lines)
-            content = os.pread(file.fileno(), MAX_OUTPUT_CHUNK_BYTES, max(0, start))
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # the task has removed or replaced it
         return b"", start
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b"", start
+        if tail_lines is not None:
+            return _tail(descriptor, tail_lines)
+        content = os.pread(descriptor, MAX_OUTPUT_CHUNK_BYTES, min(max(0, start), MAX_OUTPUT_PLACE))
+    finally:
+        os.close(descriptor)
     return content, start + len(content)
 
 

@@ -69,8 +69,8 @@ def _order(entry: JobEntry, query: LogsQuery) -> ReadOutput:
     return ReadOutput(
         execution_id=chosen(entry, query.execution_id).id,
         tail_lines=query.tail if query.tail >= 0 else None,
-        stdout_from=max(0, query.stdout_from),
-        stderr_from=max(0, query.stderr_from),
+        stdout_from=query.stdout_from,
+        stderr_from=query.stderr_from,
     )
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from shared.messages import MAX_OUTPUT_PLACE
+
 Namespace = Annotated[str, Meta(description="The namespace in which the job is looked for by name.")]
 Reverse = Annotated[bool, Meta(description="The other way round.")]
 Limit = Annotated[int, Meta(ge=0, description="How many items the answer holds at most; 0 is the default.")]
@@ -18,6 +20,7 @@ Labels = Annotated[
     Meta(description="A label selector such as `team=a,env in (x,y)`; all that are given have to hold."),
 ]
 JobVersion = Annotated[int, Meta(ge=0, description="One version of the job; 0 is the newest.")]
+OutputPlace = Annotated[int, Meta(ge=0, le=MAX_OUTPUT_PLACE)]
 AllVersions = Annotated[bool, Meta(description="All versions of the job instead of one.")]
 
 JobOrder = Literal["", "created_at", "create_time", "modified_at", "modify_time"]
@@ -46,8 +49,8 @@ class LogsQuery(InNamespace, frozen=True, kw_only=True):
     execution_id: Annotated[str, Meta(description="An execution, or the beginning of its id; else the last one.")] = ""
     follow: Annotated[bool, Meta(description="Whether to go on until the task has ended.")] = False
     tail: Annotated[int, Meta(description="How many of the last lines to begin with; -1 means all of them.")] = -1
-    stdout_from: Annotated[int, Meta(description="With which byte of stdout to begin, as the last Place told.")] = 0
-    stderr_from: Annotated[int, Meta(description="With which byte of stderr to begin, as the last Place told.")] = 0
+    stdout_from: Annotated[OutputPlace, Meta(description="With which byte of stdout to begin, as a Place told.")] = 0
+    stderr_from: Annotated[OutputPlace, Meta(description="With which byte of stderr to begin, as a Place told.")] = 0
 
 
 class StopQuery(InNamespace, frozen=True, kw_only=True):

@@ -29,6 +29,9 @@ MAX_RUN_OUTPUT_BYTES = 2048
 MAX_OUTPUT_CHUNK_BYTES = 128 << 10
 """How much of stdout and of stderr is in one answer to a ReadOutput."""
 
+MAX_OUTPUT_PLACE = 1 << 60
+"""No byte of stdout or stderr comes after it, and every file can be asked for this one."""
+
 MAX_REPORTS = 256
 """How many reports one message may have; a node sends a quarter of them together."""
 MAX_FACTS = 1024

@@ -32,6 +32,8 @@ CODES: list[tuple[str, str, Any, tuple[int, str]]] = [
     ("GET", f"{JOBS}/j-0001?job_version=first", None, (400, "InvalidDocument")),
     ("GET", f"{JOBS}/j-0001/history?event_type=loud", None, (400, "InvalidDocument")),
     ("GET", f"{JOBS}/j-0001/history?next_token=x", None, (400, "InvalidInput")),
+    ("GET", f"{JOBS}/j-0001/logs?stdout_from=-1", None, (400, "InvalidDocument")),
+    ("GET", f"{JOBS}/j-0001/logs?stderr_from={2**64 - 1}", None, (400, "InvalidDocument")),
     ("GET", f"{NODES}/n-none", None, (404, "NodeNotFound")),
     ("GET", f"{BASE_PATH}/nothing", None, (404, "NotFound")),
     ("GET", "/nothing", None, (404, "NotFound")),
