@@ -1,19 +1,26 @@
 """A Podman of the tests' own, behind its socket for Docker's API (no tests in here).
 
 All that it keeps is in one folder, its locks too, and it sets up no network, so that any other Podman of the machine is
-left alone. It needs root.
+left alone. It needs root, also where it runs as an ordinary user, who is made for it and removed afterwards.
 """
 
 import json
 import os
+import pwd
 import shutil
+import signal
 import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from tests.engine import BUSYBOX, IMAGE, CannotStart, TestEngine
 
 REQUIRED = "TESTS_REQUIRE_PODMAN"
+E = TypeVar("E", bound="PodmanEngine")
 _INIT = Path("/usr/bin/catatonit")
 _PROGRAMS = ("podman", "conmon", "runc", _INIT.name)
 
@@ -54,6 +61,62 @@ class PodmanEngine(TestEngine):
         return (*places, "--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime=runc")
 
 
+class RootlessPodman(PodmanEngine):
+    """The same of an ordinary user: the users of its containers are the user's further ones of /etc/subuid."""
+
+    def __init__(self, user: pwd.struct_passwd) -> None:
+        super().__init__()
+        self.user = user
+        os.chown(self.folder, user.pw_uid, user.pw_gid)
+
+    def as_user(self, *command: str) -> tuple[str, ...]:
+        user, runtime = self.user, self.folder / "runtime"
+        places = (f"HOME={self.folder}", f"XDG_RUNTIME_DIR={runtime}", f"USER={user.pw_name}")
+        become = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
+        return (*become, "env", "--chdir", str(self.folder), *places, *command)
+
+    def service(self, *flags: str) -> tuple[str, ...]:
+        runtime = self.folder / "runtime"
+        runtime.mkdir(mode=0o700, exist_ok=True)
+        os.chown(runtime, self.user.pw_uid, self.user.pw_gid)
+        return self.as_user(*super().service(*flags))
+
+    def stop(self) -> None:
+        super().stop()
+        for folder in Path("/proc").glob("[0-9]*"):  # it keeps the user's namespace by a process that sleeps
+            with suppress(OSError):
+                if folder.stat().st_uid == self.user.pw_uid:
+                    os.kill(int(folder.name), signal.SIGKILL)
+
+
+@contextmanager
+def _throw_away_user() -> Iterator[pwd.struct_passwd]:
+    name = f"tarpon-{uuid.uuid4().hex[:12]}"
+    try:
+        _run("useradd", "--no-create-home", "--shell=/usr/sbin/nologin", "--add-subids-for-system", "--system", name)
+        yield pwd.getpwnam(name)
+    finally:
+        subprocess.run(["userdel", name], check=False, capture_output=True)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise CannotStart(f"{command[0]}: {done.stderr.strip()}")
+
+
+@contextmanager
+def rootless_podman() -> Iterator[RootlessPodman]:
+    """Raises CannotStart, with the reason."""
+    _check((*_PROGRAMS, "newuidmap", "newgidmap", "setpriv", "useradd", "userdel"))
+    with _throw_away_user() as user:
+        engine = _started(lambda: RootlessPodman(user))
+        try:
+            yield engine
+        finally:
+            engine.stop()
+
+
 def _configuration(folder: Path) -> str:
     lines = [
         "[containers]",
@@ -68,12 +131,20 @@ def _configuration(folder: Path) -> str:
 
 def start_podman() -> PodmanEngine:
     """Raises CannotStart, with the reason."""
+    _check(_PROGRAMS)
+    return _started(PodmanEngine)
+
+
+def _check(programs: tuple[str, ...]) -> None:
     if os.geteuid() != 0:
         raise CannotStart("a private Podman needs root")
-    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    missing = [program for program in programs if shutil.which(program) is None]
     if missing or not BUSYBOX.exists():
         raise CannotStart(f"not installed: {', '.join([*missing, *([] if BUSYBOX.exists() else [str(BUSYBOX)])])}")
-    engine = PodmanEngine()
+
+
+def _started(make: Callable[[], E]) -> E:
+    engine = make()
     try:
         engine.start()
         engine.add_image()

@@ -136,7 +136,9 @@ class DockerApi:
         version = str(info.get("ServerVersion", ""))
         return EngineFacts(
             version=version,
-            rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
+            # Docker says so among its security options, Podman in a field of its own.
+            rootless=bool(info.get("Rootless"))
+            or any("rootless" in option for option in info.get("SecurityOptions") or ()),
             # Podman, which alone has this field, has no daemon: its containers never need its service.
             is_outlived=bool(info.get("LiveRestoreEnabled")) or "Rootless" in info,
             log_driver=driver,

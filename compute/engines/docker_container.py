@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
@@ -23,7 +24,7 @@ from compute.engines.docker_ends import (
     not_started,
     started_before_boot,
 )
-from compute.engines.docker_handover import Handover, NotATar, is_closed, is_own
+from compute.engines.docker_handover import Handover, NotATar, folder_alone, is_closed, is_own
 from compute.engines.docker_images import Images
 from compute.engines.docker_log import read_log
 from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
@@ -348,7 +349,7 @@ class ContainerRun:
         """
         try:
             async with asyncio.timeout(within):
-                for each in self._run.task.result_paths:
+                for each in sorted(self._run.task.result_paths, key=lambda each: each.path):  # the outer ones first
                     if await asyncio.to_thread(is_closed, self._run.workspace.place(each.path)):
                         await self._handed_over(each.path, folders_only=folders_only)
         except (EngineAway, EngineRefusal, NotATar, TimeoutError) as error:
@@ -357,8 +358,12 @@ class ContainerRun:
     async def _handed_over(self, path: str, *, folders_only: bool) -> None:
         is_root = self._facts.rootless or os.geteuid() == 0
         uid, gid = (0, 0) if is_root else (os.geteuid(), os.getegid())
-        owns = partial(is_own, self._run.workspace.place(path))
-        handover = Handover(uid, gid, owns, folders_only=folders_only)
+        place = self._run.workspace.place(path)
+        for where, name in ((path, "."), (str(PurePosixPath(path).parent), place.name)):
+            # Podman hears the first; Docker does not, but the second, which for Podman is another folder.
+            if not await asyncio.to_thread(is_own, place, b""):
+                await self._api.extract(self._name, where, folder_alone(place, name, uid, gid))
+        handover = Handover(uid, gid, partial(is_own, place), folders_only=folders_only)
         async with self._api.archived(self._name, path) as archive:
             await self._api.extract(self._name, path, handover.rewritten(archive))
         _log.info("The engine has handed over %d entries of %s in %s.", handover.entries, path, self._name)
@@ -391,7 +396,7 @@ class ContainerRun:
 
     def _close_folders(self) -> None:
         for each in self._run.task.result_paths:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 self._run.workspace.place(each.path).chmod(RESTORED_MODE, follow_symlinks=False)
 
 

@@ -8,6 +8,7 @@ again with the node's user as its owner, through the node but not onto its disk.
 import asyncio
 import os
 import stat
+import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -46,9 +47,16 @@ def is_closed(folder: Path) -> bool:
         except FileNotFoundError:
             continue
         except PermissionError:
-            if os.lstat(path).st_uid != me:
+            if _owner(path) != me:
                 return True
     return False
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except PermissionError:  # in a folder that is closed itself
+        return None
 
 
 def _is_anothers(file: "os.DirEntry[str]", me: int) -> bool:
@@ -68,6 +76,15 @@ def is_own(folder: Path, name: bytes) -> bool:
     except OSError:
         return True
     return found.st_uid == os.geteuid()
+
+
+async def folder_alone(folder: Path, name: str, uid: int, gid: int) -> AsyncIterator[bytes]:
+    """An archive of the folder itself, under this name and without what it holds."""
+    found = await asyncio.to_thread(os.lstat, folder)
+    member = tarfile.TarInfo(name)
+    member.type, member.uid, member.gid, member.mtime = tarfile.DIRTYPE, uid, gid, found.st_mtime
+    member.mode = stat.S_IMODE(found.st_mode) | stat.S_IRWXU
+    yield member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape") + 2 * _ZEROS
 
 
 class _Member(msgspec.Struct, kw_only=True):

@@ -106,6 +106,14 @@ def test_the_files_of_a_task_that_fails_are_removed_too(any_engine: TestEngine, 
     assert [path.name for path in tmp_path.glob("e-*/*")] == ["hosts"]
 
 
+def test_a_result_folder_that_the_task_closed_itself_is_handed_over(any_engine: TestEngine, tmp_path: Path) -> None:
+    script = "umask 077; mkdir /outputs/d; echo deep > /outputs/d/f; chown -R 1000:1000 /outputs; chmod 500 /outputs"
+    assert result_of(any_engine, tmp_path, script) == {"end": "Exited", "left_out": 0, "warnings": []}
+    with tarfile.open(tmp_path / "result.tar") as tar:
+        assert {"outputs/d/f", "outputs"} <= set(tar.getnames())
+    assert [path.name for path in tmp_path.glob("e-*/*")] == ["hosts"]
+
+
 # ---- how an archive is rewritten -------------------------------------------------------------------------------------
 
 
