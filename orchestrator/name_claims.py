@@ -11,8 +11,7 @@ from shared.jobspec import Job
 
 def check_name(model: Model, job: Job) -> None:
     """Raise InvalidJob for a new job whose name could be taken for an id. Jobs that are called so keep their names."""
-    begun = job.name.partition("/")[0]  # JOB/PATH names a file of a result
-    if is_like_id(begun) and model.named(job.namespace, job.name) is None:
+    if is_like_id(job.name) and model.named(job.namespace, job.name) is None:
         raise InvalidJob(
             [f"Name {job.name[:80]!r} could be taken for the id of a job, or the beginning of one."],
             hint=f"Choose another name. There is no job of this name yet in the namespace {job.namespace}; to run one"

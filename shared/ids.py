@@ -28,8 +28,12 @@ def is_safe_id(text: str) -> bool:
     return _SAFE.match(text) is not None
 
 
-def is_like_id(text: str) -> bool:
-    """Whether this could be the id of a job, a beginning of one that names it, or the whole id of something else."""
+def is_like_id(name: str) -> bool:
+    """Whether this could be the id of a job, a beginning of one that names it, or the whole id of something else.
+
+    So could what comes before a slash, because JOB/PATH names a file of a result.
+    """
+    text = name.partition("/")[0]
     kind, rest = text[:2], _DIGITS.sub("0", text[2:])
     if kind == "j-":
         return len(text) >= LEAST_BEGINNING and _GENERATED.startswith(rest)

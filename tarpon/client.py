@@ -16,7 +16,7 @@ from urllib.parse import quote
 from shared import plain_data
 from shared.decoding import decode
 from shared.engine_params import unknown_told
-from shared.errors import InvalidDocument, NoResults, OrchestratorUnreachable
+from shared.errors import InvalidDocument, InvalidInput, NoResults, OrchestratorUnreachable
 from shared.jobspec import Job, JobView
 from shared.rest import (
     DeleteResponse,
@@ -342,6 +342,8 @@ def _as_job(job: Job | Mapping[str, Any]) -> Job:
 
 
 def _job(job: str, rest: str = "") -> str:
+    if job in {".", ".."}:  # a step in a path, however it is written
+        raise InvalidInput(f"No URL can name the job {job!r}.", hint="Give its id; `tarpon job list` shows it.")
     return f"/orchestrator/jobs/{quote(job, safe='')}{rest}"
 
 

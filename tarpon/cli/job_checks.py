@@ -8,6 +8,7 @@ import msgspec
 from shared.decoding import canonical, close_match, decode
 from shared.engine_params import ENGINE_NAMES, unknown_told
 from shared.errors import InvalidDocument, PayloadTooLarge
+from shared.ids import is_like_id
 from shared.job_rules import MANAGED, MAX_JOB_BYTES, NO_PUBLISHERS, normalised, problems
 from shared.jobspec import Job, SpecConfig
 
@@ -40,6 +41,13 @@ def job_problems(job: Job) -> Iterator[str]:
         yield from _publisher_problems(task.publisher)
         for told in unknown_told(task.engine, "is not known"):
             yield f"Tasks[0].{told}"
+
+
+def name_warnings(job: Job) -> Iterator[str]:
+    """Of a name that is taken only where a job is called so already."""
+    name = job.name.strip()
+    if is_like_id(name):
+        yield f"Name {name[:80]!r} could be taken for the id of a job, or the beginning of one; no new job can have it."
 
 
 def _publisher_problems(publisher: SpecConfig) -> Iterator[str]:

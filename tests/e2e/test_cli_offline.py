@@ -84,6 +84,22 @@ def test_validate_tells_every_problem_and_ends_with_2() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["j-12345678", "j-12345678/outputs", "e-00000000-0000-0000-0000-000000000000"])
+def test_validate_warns_of_a_name_that_could_be_taken_for_an_id(name: str) -> None:
+    done = tarpon(
+        "job", "validate", "-", stdin=f"Name: {name}\nType: batch\nTasks: [{{Name: a, Engine: {{Type: noop}}}}]"
+    )
+    assert (done.returncode, done.stdout) == (0, "OK\n")
+    assert f"Warning: Name '{name}' could be taken for the id of a job" in done.stderr
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_job_that_no_url_can_name_is_asked_for_by_its_id(name: str) -> None:
+    done = tarpon("job", "describe", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Error: No URL can name the job '{name}'. [InvalidInput]" in done.stderr
+
+
 @pytest.mark.parametrize("command", [("run",), ("run", "--dry-run"), ("validate",)])
 def test_a_misspelt_parameter_of_an_engine_keeps_a_job_from_running(command: tuple[str, ...]) -> None:
     engine = "Engine: {Type: process, Params: {Entrypoint: [echo], Paramters: [hello]}}"
