@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.api_agent import DOCUMENT, AgentRoutes
-from orchestrator.api_errors import errors_as_answers, with_headers
+from orchestrator.api_errors import errors_as_answers, log_no_requests_less, with_headers
 from orchestrator.api_job_parts import JobParts
 from orchestrator.api_jobs import JobRoutes
 from orchestrator.api_logs import LogRoutes
@@ -77,6 +77,7 @@ class Api:
         self._document = msgspec.json.encode(document(self.routes))
 
     def application(self) -> web.Application:
+        log_no_requests_less()
         application = web.Application(
             middlewares=[self._counting, errors_as_answers],
             client_max_size=MAX_BODY_BYTES,

@@ -7,6 +7,7 @@ import uuid
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from orchestrator.api_requests import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api_routes import Handler
@@ -45,6 +46,25 @@ _started = web.RequestKey("started", bool)
 _request_id = web.RequestKey("request_id", str)
 
 
+class _NoRequests(logging.Filter):
+    """What comes in and is no HTTP is its sender's fault: nothing for the log but for who debugs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
+            return True
+        _log.debug("What was received is no HTTP request: %s.", type(error).__name__)
+        return False
+
+
+_no_requests = _NoRequests()
+
+
+def log_no_requests_less() -> None:
+    """May be called again."""
+    logging.getLogger("aiohttp.server").addFilter(_no_requests)
+
+
 def status_of(error: TarponError) -> int:
     """The HTTP status of an error, by its family."""
     return next((status for family, status in _STATUS if isinstance(error, family)), 500)
@@ -79,6 +99,13 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except SlowBody:
         text = f"The request did not arrive in {READ_SECONDS:g} s."
         response = _other_answer(request, 408, "RequestTimeout", text)
+        response.force_close()
+        return response
+    except web.RequestPayloadError:
+        text = "The body of the request is not what its headers say."
+        response = _other_answer(
+            request, 400, "BadRequest", text, "Send it as it is: a length in bytes, or whole chunks."
+        )
         response.force_close()
         return response
     except web.HTTPRedirection as redirection:
@@ -126,7 +153,11 @@ def _bracketed(address: str) -> str:
 def _is_plain(host: str) -> bool:
     """An address, or a name that always means the machine itself."""
     try:
-        ipaddress.ip_address(urlsplit(f"//{host}").hostname or "")
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # this is no host at all
+        return False
+    try:
+        ipaddress.ip_address(name)
     except ValueError:
         return is_loopback(f"http://{host}")
     return True

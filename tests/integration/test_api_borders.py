@@ -292,6 +292,37 @@ async def test_logs_without_a_websocket_are_refused_in_words(fed: FedApi) -> Non
     assert answer.json["Message"] == "Logs are told over a websocket, and this request does not ask for one."
 
 
+def put(headers: str, body: bytes) -> bytes:
+    return f"PUT {JOBS} HTTP/1.1\r\nHost: {HOST}\r\n{headers}\r\n\r\n".encode() + body
+
+
+NO_REQUESTS = {
+    "a header with an escape": put("traceparent: x\x1b[31m\r\nContent-Length: 2", b"{}"),
+    "chunks without a size": put("Transfer-Encoding: chunked", b"ZZZ\r\n{}\r\n0\r\n\r\n"),
+    "a chunk without an end": put("Transfer-Encoding: chunked", b"2\r\n{}ZZZ\r\n"),
+    "a length below zero": put("Content-Length: -5", b"{}"),
+    "no gzip": put("Content-Encoding: gzip\r\nContent-Length: 5", b"abcde"),
+    "no deflate": put("Content-Encoding: deflate\r\nContent-Length: 5", b"abcde"),
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "a version that does not exist": f"GET {JOBS} HTTP/9.9\r\nHost: {HOST}\r\n\r\n".encode(),
+}
+
+
+@pytest.mark.parametrize("data", NO_REQUESTS.values(), ids=NO_REQUESTS)
+async def test_what_is_no_http_request_is_told_to_its_sender_alone(
+    fed: FedApi, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    assert (await spoken(fed, data))[9:12] == b"400"
+    assert (await fed.ask(f"{JOBS}?limit=1")).status == 200
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("host", ["[::zz]", "[::1", "a b", "[127.0.0.1]:x"])
+async def test_a_host_that_is_none_is_refused(fed: FedApi, host: str) -> None:
+    request = f"GET {JOBS} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    assert (await spoken(fed, request.encode()))[9:12] in {b"400", b"403"}
+
+
 async def test_headers_beyond_any_reason_are_refused(fed: FedApi) -> None:
     many = "".join(f"X-{number}: a\r\n" for number in range(1000))
     for headers in (f"X-Long: {'a' * 100_000}\r\n", many):
