@@ -1,5 +1,6 @@
 """Whether a node's labels fulfil a job's constraints, with the meaning of Kubernetes' label selectors."""
 
+import math
 from collections.abc import Mapping
 
 from shared.jobspec import Constraint
@@ -10,6 +11,8 @@ PREFERENCE_PREFIX = "favour_"
 NEEDS_NO_VALUE = frozenset({"exists", "!"})
 NEEDS_ONE_VALUE = frozenset({"=", "==", "!=", "gt", "lt"})
 NEEDS_VALUES = frozenset({"in", "notin"})
+COMPARES = frozenset({"gt", "lt"})
+"""Of those that need one value: numbers."""
 OPERATORS = NEEDS_NO_VALUE | NEEDS_ONE_VALUE | NEEDS_VALUES
 
 
@@ -35,6 +38,14 @@ def fulfils(labels: Mapping[str, str], constraint: Constraint) -> bool:
             return _compares(value, constraint.values, sign=-1)
         case _:
             return False
+
+
+def is_number(text: str) -> bool:
+    """Whether a label can be larger or smaller than this."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _compares(value: str | None, wanted: tuple[str, ...], *, sign: int) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from shared.capacity import Capacity
-from shared.constraints import NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS
+from shared.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
 from shared.engine_params import look, without_nulls
 from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.ids import is_safe_id
@@ -143,6 +143,8 @@ def _constraint_problems(constraint: Constraint) -> Iterator[str]:
         yield f"{where}: {operator} takes no Values."
     elif operator in NEEDS_ONE_VALUE and values != 1:
         yield f"{where}: {operator} takes exactly one of Values."
+    elif operator in COMPARES and not is_number(constraint.values[0]):
+        yield f"{where}: {operator} takes a number, and {constraint.values[0][:80]!r} is none."
     elif operator in NEEDS_VALUES and not values:
         yield f"{where}: {operator} needs at least one of Values."
 

@@ -129,6 +129,13 @@ class TestConstraints:
         assert constrained("zone", operator) == constrained("zone", operator, "1", "2") == [message]
         assert constrained("zone", operator, "1") == []
 
+    @pytest.mark.parametrize("value", ["many", "", "nan", "1e400", "-inf", "0x10"])
+    @pytest.mark.parametrize("operator", ["gt", "LT"])
+    def test_what_compares_needs_a_number(self, operator: str, value: str) -> None:
+        told = f"Constraint on 'disk': {operator.lower()} takes a number, and {value!r} is none."
+        assert constrained("disk", operator, value) == [told]
+        assert constrained("disk", operator, "-1.5") == []
+
     @pytest.mark.parametrize("operator", ["in", "notin", "IN", "NotIn"])
     def test_operators_of_sets_need_a_value(self, operator: str) -> None:
         assert constrained("zone", operator) == [
