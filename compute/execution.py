@@ -23,6 +23,7 @@ from compute.upload import NotSent, Sent, Upload
 from compute.workspace import DISK_SECONDS, Workspace
 from shared.aio import in_thread
 from shared.errors import TarponError
+from shared.execution_lines import WAITS_FOR_S3
 from shared.ids import ExecutionId
 from shared.messages import (
     AnyFact,
@@ -179,7 +180,7 @@ class Supervisor:
         self._reports.tell(execution.id, happening, urgent=True)
 
     def _waits_for_s3(self, execution: Execution, problem: str) -> None:
-        self._progressed(execution, f"Publishing, waiting for S3: {problem}")
+        self._progressed(execution, f"{WAITS_FOR_S3}{problem}")
 
     async def _gather(self, execution: Execution, exit_code: int) -> None:
         if execution.entry.phase is Phase.ENDED:

@@ -14,7 +14,8 @@ from orchestrator import views
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from shared import rest
-from shared.jobspec import JobView
+from shared.jobspec import WAITS_FOR, JobView
+from shared.states import JobState
 
 KEEP_ALIVE_SECONDS = 15.0
 GATHER_SECONDS = 0.005
@@ -56,15 +57,16 @@ class _Reader:
     def __init__(self, response: web.StreamResponse, seen: int) -> None:
         self._response = response
         self._seen = seen
-        self._state = ""
+        self._state = ("", "", "")
 
     def news(self, model: Model, entry: JobEntry) -> bytes:
         items = views.history(entry, after=self._seen, up_to=model.settled)
         parts = [_event(item.seq_num, rest.EVENT_HISTORY, item) for item in items]
         self._seen = items[-1].seq_num if items else self._seen
         job = views.job_view(model, entry)
-        if _state(job) != self._state and views.is_told(entry, model.settled):  # after an end nobody reads on
-            self._state = _state(job)
+        state = _state(job)
+        if _is_news(state, self._state) and views.is_told(entry, model.settled):  # after an end nobody reads on
+            self._state = state
             parts.append(_event(self._seen, rest.EVENT_JOB, job))
         return b"".join(parts)
 
@@ -84,8 +86,13 @@ def _last_seen(request: web.Request) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else 0
 
 
-def _state(job: JobView) -> str:
-    return f"{job.state.state_type} {job.state.message}"
+def _state(job: JobView) -> tuple[str, str, str]:
+    return job.state.state_type, job.state.message, job.state.details.get(WAITS_FOR, "")
+
+
+def _is_news(now: tuple[str, str, str], before: tuple[str, str, str]) -> bool:
+    """That for a moment nothing waits, as whenever a part is placed, is not worth telling a whole job."""
+    return now != before and (now[0] != JobState.RUNNING or now[:2] != before[:2] or bool(now[2]))
 
 
 def _event(number: int, kind: str, data: msgspec.Struct) -> bytes:

@@ -37,6 +37,17 @@ from orchestrator.records import (
     Location,
     with_event,
 )
+from shared.execution_lines import (
+    ENDING,
+    PREPARING,
+    PUBLISHED,
+    PUBLISHING,
+    RUNNING,
+    RUNNING_ON,
+    SCHEDULING,
+    TASK_ENDED,
+    THEN_PUBLISHES,
+)
 from shared.ids import ExecutionId
 from shared.messages import (
     MAX_RUN_OUTPUT_BYTES,
@@ -56,9 +67,6 @@ MAX_PROGRESS = 48
 """How many lines of progress one execution may have, so that all its other events stay in its history."""
 MAX_WAITING = 8
 """The same for lines that tell what its result waits for."""
-PROGRESS_TOPIC = "Preparing Execution"
-RUNNING_TOPIC = "Running Execution"
-PUBLISHING_TOPIC = "Publishing Results"
 MOST_AGE_SECONDS = 7 * 86400.0
 
 
@@ -77,7 +85,7 @@ def placed(
         node_id=placement.node_id,
         resources=placement.resources,
         location=location,
-        events=with_event((), Event(time=now, topic="Scheduling", message=f"Placed on node {placement.node_id}")),
+        events=with_event((), Event(time=now, topic=SCHEDULING, message=f"Placed on node {placement.node_id}")),
         create_time=now,
         modify_time=now,
     )
@@ -108,7 +116,7 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> S
             cancel = detail if isinstance(event, Unattended) else ""
             return _failed(record, FailureReason.HANDED_BACK, detail, now, cancel=cancel)
         case Withdrawn(why):
-            after = _moved(record, ExecutionState.CANCELLED, now, topic="Execution", message=why[:MAX_DETAIL])
+            after = _moved(record, ExecutionState.CANCELLED, now, topic=ENDING, message=why[:MAX_DETAIL])
             return Step(after, Outcome.MOVED, (Cancel(record, why),))
         case _:
             assert_never(event)
@@ -137,8 +145,8 @@ def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
         case ExecutionStarted():
             if state in {ExecutionState.RUNNING, ExecutionState.PUBLISHING}:
                 return Step(record, Outcome.KNOWN)
-            message = f"Running on node {record.node_id}"
-            after = _moved(record, ExecutionState.RUNNING, now, at=at, topic=RUNNING_TOPIC, message=message)
+            message = f"{RUNNING_ON}{record.node_id}"
+            after = _moved(record, ExecutionState.RUNNING, now, at=at, topic=RUNNING, message=message)
             return Step(after, Outcome.MOVED)
         case TaskEnded():
             if state is ExecutionState.PUBLISHING:
@@ -150,7 +158,7 @@ def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
             return _after_failure(record, fact, now, at)
         case ExecutionCancelled():
             reason = fact.reason[:MAX_DETAIL] or "Stopped by its node"
-            after = _moved(record, ExecutionState.CANCELLED, now, at=at, topic="Execution", message=reason)
+            after = _moved(record, ExecutionState.CANCELLED, now, at=at, topic=ENDING, message=reason)
             return _ended_by_its_node(after)
         case ExecutionProgressed():
             return _progressed(record, fact, now, at)
@@ -159,15 +167,15 @@ def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
 
 
 def _after_end(record: ExecutionRecord, fact: TaskEnded, now: int, at: int, *, publishes: bool) -> Step:
-    ended = f"Task ended with exit code {fact.output.exit_code}"
+    ended = f"{TASK_ENDED}{fact.output.exit_code}"
     after = msgspec.structs.replace(
         _moved(
             record,
             ExecutionState.PUBLISHING if publishes else ExecutionState.COMPLETED,
             now,
             at=at,
-            topic=RUNNING_TOPIC,
-            message=f"{ended}; publishing its result" if publishes else ended,
+            topic=RUNNING,
+            message=f"{ended}{THEN_PUBLISHES}" if publishes else ended,
         ),
         output=_bounded(fact.output),
         run_seconds=fact.run_seconds,
@@ -180,8 +188,8 @@ def _after_publishing(record: ExecutionRecord, fact: OutputPublished, told: Told
         return Step(record, Outcome.EARLY)
     if told.result is None:
         return Step(record, Outcome.UNVERIFIED)
-    message = f"Result published and verified, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
-    after = _moved(record, ExecutionState.COMPLETED, now, at=at, topic=PUBLISHING_TOPIC, message=message)
+    message = f"{PUBLISHED}, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
+    after = _moved(record, ExecutionState.COMPLETED, now, at=at, topic=PUBLISHING, message=message)
     return _ended_by_its_node(msgspec.structs.replace(after, result=told.result))
 
 
@@ -190,7 +198,7 @@ def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, now: int, at:
     if fact.not_begun or reason is FailureReason.HANDED_BACK:
         new = record.state is ExecutionState.NEW
         reason = FailureReason.HANDED_BACK if new else FailureReason.NODE_RESTARTED
-    topic = PUBLISHING_TOPIC if record.state is ExecutionState.PUBLISHING else RUNNING_TOPIC
+    topic = PUBLISHING if record.state is ExecutionState.PUBLISHING else RUNNING
     after = _with_failure(record, reason, fact.detail, now, at=at, topic=topic)
     output = _bounded(fact.output) if fact.output else record.output
     return _ended_by_its_node(msgspec.structs.replace(after, output=output))
@@ -204,7 +212,7 @@ def _refused(record: ExecutionRecord, event: Refused, now: int) -> Step:
         record,
         ExecutionState.REJECTED,
         now,
-        topic="Scheduling",
+        topic=SCHEDULING,
         message=f"Node {record.node_id} refused: {detail or reason}",
         details=_failure_details(reason, retryable=event.retryable),
     )
@@ -215,9 +223,11 @@ def _refused(record: ExecutionRecord, event: Refused, now: int) -> Step:
 def _progressed(record: ExecutionRecord, fact: ExecutionProgressed, now: int, at: int) -> Step:
     """In the same state; a line more in the history."""
     publishing = record.state is ExecutionState.PUBLISHING
-    topic, most = (PUBLISHING_TOPIC, MAX_WAITING) if publishing else (PROGRESS_TOPIC, MAX_PROGRESS)
-    told = [event for event in record.events if event.topic in {PROGRESS_TOPIC, PUBLISHING_TOPIC}]
+    topic, most = (PUBLISHING, MAX_WAITING) if publishing else (PREPARING, MAX_PROGRESS)
+    told = [event for event in record.events if event.topic in {PREPARING, PUBLISHING}]
     text = _progress_text(fact)
+    if text.startswith(PUBLISHED):  # which is for the orchestrator to say
+        return Step(record, Outcome.KNOWN)
     if sum(event.topic == topic for event in told) >= most or any(event.message == text for event in told):
         return Step(record, Outcome.KNOWN)
     events = with_event(record.events, _event(topic, text, now, at))
@@ -258,7 +268,7 @@ def _with_failure(
 def _failed(
     record: ExecutionRecord, reason: FailureReason, detail: str, now: int, *, settle: bool = False, cancel: str = ""
 ) -> Step:
-    after = _with_failure(record, reason, detail, now, topic="Execution")
+    after = _with_failure(record, reason, detail, now, topic=ENDING)
     told: tuple[Command, ...] = (_settle(after),) if settle else (Cancel(record, cancel),) if cancel else ()
     return Step(after, Outcome.MOVED, told)
 

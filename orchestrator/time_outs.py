@@ -3,8 +3,8 @@
 import msgspec
 
 from orchestrator.life_events import Lost, TimedOut, Unattended
-from orchestrator.lifecycle import RUNNING_TOPIC
 from orchestrator.records import ExecutionRecord, JobRecord
+from shared.execution_lines import RUNNING
 from shared.jobspec import Timeouts
 from shared.states import ExecutionState, FailureReason
 
@@ -81,7 +81,7 @@ def of_execution(
 def _running_or_ended_since(record: ExecutionRecord) -> int:
     """When its task began or, where it has ended, ended: as it was recorded, by the orchestrator's clock."""
     for event in reversed(record.events):
-        if event.topic == RUNNING_TOPIC:
+        if event.topic == RUNNING:
             return event.recorded or event.time
     return record.modify_time
 

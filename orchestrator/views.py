@@ -17,7 +17,7 @@ from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
 from shared.job_rules import MANAGED
-from shared.jobspec import LEFT_OUT_COUNT, JobView, StateView
+from shared.jobspec import LEFT_OUT_COUNT, WAITS_FOR, JobView, StateView
 from shared.messages import NodeInfo, RunOutput
 from shared.rest import EventView, ExecutionView, HistoryItem
 from shared.rest_nodes import NodeState
@@ -28,11 +28,13 @@ MAX_PROBLEM = 500
 
 
 def job_state(entry: JobEntry, reason: str) -> StateView:
-    """`reason` is why a pending job has to wait; one that waits is Queued."""
+    """`reason` is why parts of the job have to wait; one that waits with all of them is Queued."""
     progress = entry.progress
     if progress.state is JobState.PENDING and reason:
         return StateView(state_type=JobState.QUEUED, message=reason)
     removal = entry.job.removal
+    if removal is None and progress.state is JobState.RUNNING and reason:
+        return StateView(state_type=progress.state, message=progress.message, details={WAITS_FOR: reason})
     if removal is None:
         return StateView(state_type=progress.state, message=progress.message, details=_details(progress))
     told = f"The job is being deleted. {removal.problem}".rstrip()

@@ -96,6 +96,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 LEFT_OUT_COUNT = "LeftOutCount"
 """Among a job's details: of how many entries its results lack the content. Absent if they are whole."""
 
+WAITS_FOR = "WaitsFor"
+"""Among the details of a job that runs: what those of its parts wait for that run on no node yet."""
+
 
 class StateView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     state_type: str

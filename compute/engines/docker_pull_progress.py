@@ -8,6 +8,7 @@ before, which makes about three dozen sentences of the longest pull.
 import msgspec
 
 from compute.engines.docker_api import PullStep
+from shared.execution_lines import PULLING
 
 FIRST_PAUSE_SECONDS = 5.0
 PAUSE_FACTOR = 1.15
@@ -34,7 +35,7 @@ class PullProgress:
         self._layers: dict[str, _Layer] = {}
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._told_at = now
-        self.sentence = f"Pulling image {self._image}"
+        self.sentence = f"{PULLING}{self._image}"
 
     def __repr__(self) -> str:
         return f"<PullProgress {self.sentence!r}, {len(self._layers)} layers>"
@@ -73,16 +74,14 @@ class PullProgress:
         done, total = sum(each.done_bytes for each in layers), sum(each.total_bytes for each in layers)
         here = sum(each.is_here for each in layers)
         if not layers:
-            return f"Pulling image {self._image}"
+            return f"{PULLING}{self._image}"
         if here == len(layers):
-            return f"Pulling image {self._image}: {_size(total) if total else 'all of it'} is here and being unpacked"
+            return f"{PULLING}{self._image}: {_size(total) if total else 'all of it'} is here and being unpacked"
         if all(each.total_bytes or each.is_here for each in layers):
-            return f"Pulling image {self._image}: {100 * done // total} % of {_size(total)}"
+            return f"{PULLING}{self._image}: {100 * done // total} % of {_size(total)}"
         parts = f"{here} of {len(layers)} layers"
         return (
-            f"Pulling image {self._image}: {parts}, {_size(done)} so far"
-            if done
-            else (f"Pulling image {self._image}: {parts}")
+            f"{PULLING}{self._image}: {parts}, {_size(done)} so far" if done else (f"{PULLING}{self._image}: {parts}")
         )
 
 

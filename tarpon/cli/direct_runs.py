@@ -1,6 +1,7 @@
 """The commands that make a job out of their flags: `tarpon docker run` and `tarpon exec`."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -29,7 +30,7 @@ def docker() -> None:
     "--entrypoint", multiple=True, metavar="WORD", help="In place of the image's own; repeat it for several words."
 )
 @workdir_option
-@run_options
+@partial(run_options, verbose=("--verbose",))  # -v is a volume to who knows `docker run`
 def run(
     *,
     image: str,

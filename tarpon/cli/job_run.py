@@ -14,6 +14,7 @@ from shared.jobspec import Job, JobView
 from shared.plain_text import printable
 from shared.rest import ExecutionView
 from shared.states import ExecutionState
+from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_get import download
 from tarpon.cli.job_logs import show_logs
 from tarpon.cli.job_watching import Watched, advise, goes_on, refuse_failure, watched
@@ -21,7 +22,6 @@ from tarpon.cli.job_yaml import job_yaml
 from tarpon.cli.odd_entries import ResultsNotWhole, not_whole
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.output import lasting
-from tarpon.cli.progress import EventLines
 from tarpon.cli.run_options import RunOptions
 from tarpon.client import Client
 from tarpon.watching import JobNotEnded
@@ -81,9 +81,12 @@ class JobRun:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
 
     async def _watched(self, client: Client) -> Watched:
+        count = 1 if self._job.count is None else self._job.count
+        display = JobDisplay(count, verbose=self._options.verbose, is_new=True)
         try:
             async with asyncio.timeout(self._options.wait_seconds):
-                return await watched(client, self.job_id, EventLines().write, only_version=self._version)
+                watching = watched(client, self.job_id, display.write, only_version=self._version)
+                return await display.showing(watching)
         except TimeoutError:
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from shared.ids import short
-from shared.jobspec import JobView
+from shared.jobspec import WAITS_FOR, JobView
 from shared.plain_text import printable
 from shared.rest import ExecutionView, HistoryItem, JobResponse, PublishedParams, desired_state_name
 from tarpon.cli.output import from_nanoseconds, moment, pairs, size, table, terminal_width
@@ -81,6 +81,7 @@ def description(described: JobResponse, now: datetime) -> str:
         "Type": job.type,
         "State": _state(job),
         "Message": job.state.message,
+        "Parts wait": job.state.details.get(WAITS_FOR, ""),
         "Count": "" if job.count is None else str(job.count),
         "Version": str(job.version),
         "Labels": ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items())),

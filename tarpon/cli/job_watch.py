@@ -8,9 +8,11 @@ from tarpon.cli.commands import Command, given
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
 from tarpon.cli.output import json_text
+from tarpon.cli.run_options import verbose_option
 
 if TYPE_CHECKING:
     from shared.config import Api
+    from shared.jobspec import JobView
     from shared.rest import HistoryItem
 
 
@@ -25,12 +27,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="The form of what is printed: lines on stderr, or one JSON object a line on stdout.",
 )
-def watch(*, job: str, namespace: str, exit_zero: bool, output: str) -> int:
-    """Show what has happened to a job, and what happens, until it has ended. Ctrl-C stops the watching, not the job."""
+@verbose_option("-v", "--verbose")
+def watch(*, job: str, namespace: str, exit_zero: bool, output: str, verbose: bool) -> int:
+    """Show how a job is doing until it has ended: what it waits for, and how many of its parts are done.
+
+    Ctrl-C stops the watching, not the job.
+    """
     from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
 
     try:
-        return JobWatch(job, namespace, output).run(given().config().api)
+        return JobWatch(job, namespace, output, verbose=verbose).run(given().config().api)
     except (JobFailed, JobStopped) as error:
         if not exit_zero:
             raise
@@ -41,11 +47,12 @@ def watch(*, job: str, namespace: str, exit_zero: bool, output: str) -> int:
 class JobWatch:
     """`job_id` is known as soon as the orchestrator has told which job is meant."""
 
-    def __init__(self, job: str, namespace: str, output: str) -> None:
+    def __init__(self, job: str, namespace: str, output: str, *, verbose: bool) -> None:
         self.job_id = ""
         self._job = job
         self._namespace = namespace
         self._output = output
+        self._verbose = verbose
 
     def __repr__(self) -> str:
         return f"<JobWatch {self.job_id or self._job}>"
@@ -67,17 +74,25 @@ class JobWatch:
         return Exit.OK
 
     async def _main(self, api: "Api") -> None:
+        from tarpon.cli.job_display import JobDisplay
         from tarpon.cli.job_watching import refuse_failure, watched
-        from tarpon.cli.progress import EventLines
         from tarpon.client import Client
 
-        write = _write_json if self._output == "json" else EventLines().write
         async with Client(api.host, api.port) as client:
-            self.job_id = (await client.get(self._job, namespace=self._namespace)).id
-            end = await watched(client, self.job_id, write)
+            job = await client.get(self._job, namespace=self._namespace)
+            self.job_id = job.id
+            if self._output == "json":
+                end = await watched(client, job.id, _write_json)
+            else:
+                display = JobDisplay(job.count or 1, verbose=self._verbose)
+                end = await display.showing(watched(client, job.id, display.write))
         refuse_failure(end)
         click.echo(f"\nJob {self.job_id} completed.", err=True)
 
 
-def _write_json(item: "HistoryItem") -> None:
-    click.echo(json_text(item))
+def _write_json(news: "HistoryItem | JobView") -> None:
+    """Of the job itself nothing: what happened to it is in its history."""
+    from shared.jobspec import JobView
+
+    if not isinstance(news, JobView):
+        click.echo(json_text(news))

@@ -22,9 +22,11 @@ class Watched(NamedTuple):
 
 
 async def watched(
-    client: Client, job_id: str, write: Callable[[HistoryItem], None], *, only_version: int = 0
+    client: Client, job_id: str, write: Callable[[HistoryItem | JobView], None], *, only_version: int = 0
 ) -> Watched:
     """Write what has happened and what happens to the newest version of the job, until that has ended.
+
+    The job itself is written whenever its state, or what it waits for, is another one.
 
     Raises JobStopped where `only_version` is watched and a later one takes its place.
     """
@@ -37,6 +39,7 @@ async def watched(
                 ended = event
                 if 0 < only_version < event.version:
                     raise JobStopped(job_id, f"version {event.version} of it took the place of version {only_version}")
+                write(event)
                 continue
             if 0 < event.job_version < version:
                 continue  # what became of an earlier version

@@ -84,23 +84,47 @@ def download_text(done_bytes: int, total_bytes: int, bytes_per_second: float) ->
     return "  ".join(parts)
 
 
-class DownloadLine:
-    """Keeps one line of a terminal's stderr up to date; writes nothing where stderr is no terminal."""
+class LiveLine:
+    """One line of a terminal's stderr that is drawn again and again; where stderr is no terminal it is never due."""
 
     def __init__(self) -> None:
         self._drawn_at = 0.0
-        self._is_terminal = sys.stderr.isatty()
+        self._is_shown = False
+        self.is_terminal = sys.stderr.isatty()
+
+    def is_due(self) -> bool:
+        return self.is_terminal and time.monotonic() - self._drawn_at >= _DRAW_SECONDS
+
+    def draw(self, text: str) -> None:
+        if self.is_terminal:
+            width = shutil.get_terminal_size().columns
+            click.echo(f"\r\x1b[K{text[: width - 1]}", nl=False, err=True)
+            self._drawn_at, self._is_shown = time.monotonic(), True
+
+    def clear(self) -> None:
+        """Before anything else is written."""
+        if self._is_shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+            self._drawn_at, self._is_shown = 0.0, False
+
+    def leave(self) -> None:
+        """As it was drawn last."""
+        if self._is_shown:
+            click.echo(err=True)
+            self._is_shown = False
+
+
+class DownloadLine:
+    """How far a download is, on a terminal."""
+
+    def __init__(self) -> None:
+        self._line = LiveLine()
         self._pace = Pace()
 
     def __call__(self, done_bytes: int, total_bytes: int) -> None:
-        now = time.monotonic()
-        if self._is_terminal and (now - self._drawn_at >= _DRAW_SECONDS or done_bytes == total_bytes):
-            self._drawn_at = now
-            self._pace.add(now, done_bytes)
-            text = download_text(done_bytes, total_bytes, self._pace.bytes_per_second())
-            width = shutil.get_terminal_size().columns
-            click.echo(f"\r\x1b[K{text[: width - 1]}", nl=False, err=True)
+        if self._line.is_due() or (done_bytes == total_bytes and self._line.is_terminal):
+            self._pace.add(time.monotonic(), done_bytes)
+            self._line.draw(download_text(done_bytes, total_bytes, self._pace.bytes_per_second()))
 
     def end(self) -> None:
-        if self._drawn_at:
-            click.echo(err=True)
+        self._line.leave()

@@ -21,6 +21,11 @@ class RunOptions(NamedTuple):
     exit_zero: bool = False
     dry_run: bool = False
     strict: bool = False
+    verbose: bool = False
+
+
+def verbose_option(*names: str) -> Callable[[Any], Any]:
+    return click.option(*names, is_flag=True, help="Show every line of the job's history as it comes.")
 
 
 _OPTIONS = (
@@ -42,8 +47,8 @@ _OPTIONS = (
 )
 
 
-def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command these options; its function gets them as `options`."""
+def run_options(function: Callable[..., Any], *, verbose: tuple[str, ...] = ("-v", "--verbose")) -> Callable[..., Any]:
+    """Give a command these options; its function gets them as `options`. `verbose` are the names of that option."""
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:
@@ -51,7 +56,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         _check(options)
         return function(options=options, **values)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, verbose_option(*verbose))):
         command = option(command)
     return command
 

@@ -11,7 +11,7 @@ from tests.e2e.stack import Stack
 from tests.servers import S3Server
 
 
-def _ended(stack: Stack) -> None:
+def ended(stack: Stack) -> None:
     try:
         stack.stop()
     finally:
@@ -32,7 +32,7 @@ def stack(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Nothing is started yet."""
     made = Stack(tmp_path_factory.mktemp("stack"), s3_server)
     yield made
-    _ended(made)
+    ended(made)
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +43,4 @@ def running(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> It
     made.start_compute("node-a")
     made.start_compute("node-b")
     yield made
-    _ended(made)
+    ended(made)

@@ -86,7 +86,7 @@ def test_a_job_is_watched_from_wherever_it_is(running: Stack, tmp_path: Path) ->
     running.wait_state(job_id, "Running")
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tarpon", "job", "watch", job_id[:12]],
+            [sys.executable, "-m", "tarpon", "job", "watch", "-v", job_id[:12]],
             env={"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(running.api_port), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.DEVNULL,
             stderr=err,
@@ -96,7 +96,7 @@ def test_a_job_is_watched_from_wherever_it_is(running: Stack, tmp_path: Path) ->
     assert process.wait(30) == 0
     told = (tmp_path / "err").read_text()
     assert told.index("Job submitted") < told.index("Running on node") < told.index(f"Job {job_id} completed.")
-    again = running.cli("job", "watch", job_id)
+    again = running.cli("job", "watch", "-v", job_id)
     assert "Result published and verified" in again.stderr, "one that has ended is told all the same"
 
 

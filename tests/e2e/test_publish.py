@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 
 from tests.e2e.stack import Stack, process_job, wait_until
 from tests.faulty_s3 import Fault, FaultyS3, Kind
-from tests.servers import S3Server
+from tests.servers import HOST, S3Server
 from tests.waiting import eventually
 
 OUTPUTS = [{"Name": "outputs", "Path": "/outputs"}]
@@ -134,3 +137,21 @@ def waits(stack: Stack, job: str) -> bool:
 def waiting_executions(stack: Stack) -> int:
     (node,) = stack.api("/orchestrator/nodes")["Nodes"]
     return int(node["Info"]["ComputeNodeInfo"]["WaitingExecutions"])
+
+
+async def test_a_run_says_that_it_waits_for_s3(stack: Stack, s3: FaultyS3) -> None:
+    await start(stack, s3)
+    await s3.shut()
+    file, err = stack.root / "job.json", stack.root / "run.err"
+    file.write_text(json.dumps(process_job("echo hello")))
+    command = [sys.executable, "-m", "tarpon", "job", "run", str(file)]
+    environment = {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(stack.api_port)}
+    with err.open("w") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=subprocess.DEVNULL, stderr=errors
+        )
+    await eventually(lambda: "  Publishing, waiting for S3: 127.0.0.1:" in err.read_text(), within=25)
+    await s3.open()
+    async with asyncio.timeout(40):
+        assert await process.wait() == 0
+    assert "completed in" in err.read_text()

@@ -1,0 +1,160 @@
+"""What a person sees on stderr of a job that is watched: a live line on a terminal, and lines of what lasts."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, Never, TypeVar
+
+import click
+
+from shared.aio import first_of
+from shared.ids import short
+from shared.jobspec import JobView
+from shared.plain_text import one_line
+from shared.rest import HistoryItem
+from tarpon.cli.job_parts import Parts
+from tarpon.cli.output import from_nanoseconds, lasting, moment
+from tarpon.cli.progress import EventLines, LiveLine
+from tarpon.watching import is_over
+
+T = TypeVar("T")
+
+_TICK_SECONDS = 0.5
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_PAUSE_FACTOR = 1.5
+
+
+class JobDisplay:
+    """Of a job with one part each step is a line; of one with several, attempts that failed, and sums now and then.
+
+    So a part has one line at most. `verbose` shows the lines of the history instead. A job that `is_new` has no past:
+    for how long it is at something is told by our own clock.
+    """
+
+    def __init__(self, count: int, *, verbose: bool, is_new: bool = False) -> None:
+        self._parts = Parts(count)
+        self._live = LiveLine()
+        self._sums = _Sums()
+        self._events = EventLines() if verbose else None
+        self._failures = 0
+        self._waits_since = datetime.now(UTC)
+        self._is_live = is_new
+        self._is_known = self._is_over = False
+
+    def __repr__(self) -> str:
+        return f"<JobDisplay {self._parts!r}>"
+
+    async def showing(self, watching: Coroutine[Any, Any, T]) -> T:
+        """Keep the terminal up to date while the job is watched, and leave there how far it came."""
+        try:
+            return await first_of(watching, self._ticking())
+        finally:
+            self._live.clear()
+
+    async def _ticking(self) -> Never:
+        while True:
+            self._refresh()
+            await asyncio.sleep(_TICK_SECONDS)
+
+    def write(self, news: HistoryItem | JobView) -> None:
+        if isinstance(news, JobView):
+            self._write_job(news)
+        else:
+            self._write_item(news)
+        self._refresh()
+
+    def _write_job(self, job: JobView) -> None:
+        is_other = self._parts.take_job(job)
+        if is_other:
+            self._waits_since = self._when(from_nanoseconds(job.modify_time))
+        if is_other and self._parts.waiting and self._has_lines:
+            self._say(datetime.now(UTC), self._parts.why_waiting())
+        self._is_known = self._is_live = True
+        self._is_over = is_over(job)
+        if self._is_over and not self._is_one:
+            self._say_sum(self._parts.ended())
+
+    def _write_item(self, item: HistoryItem) -> None:
+        is_news = self._parts.take(item, since=self._when(item.event.timestamp))
+        if is_news and self._parts.only is None:
+            self._waits_since = self._when(item.event.timestamp)
+        if self._events is not None:
+            self._live.clear()
+            self._events.write(item)
+        elif not item.execution_id or not is_news:
+            pass
+        elif item.event.is_error:
+            self._say_failure(item)
+        elif self._is_one and not self._live.is_terminal and self._parts.only is not None:
+            self._say(item.event.timestamp, self._parts.only.text)
+
+    def _when(self, told: datetime) -> datetime:
+        """What comes while we watch happens now, whatever the clock of the orchestrator says."""
+        now = datetime.now(UTC)
+        return now if self._is_live else min(told, now)
+
+    @property
+    def _has_lines(self) -> bool:
+        return self._events is not None or (self._is_one and not self._live.is_terminal)
+
+    @property
+    def _is_one(self) -> bool:
+        return self._parts.count == 1
+
+    def _say_failure(self, item: HistoryItem) -> None:
+        """For each part at most one, so that retries of many parts are no flood."""
+        self._failures += 1
+        if self._is_one or self._failures <= self._parts.count:
+            text = f"{short(item.execution_id)} failed: {one_line(item.event.message)}"
+            self._say(item.event.timestamp, click.style(text, fg="red"))
+
+    def _say(self, when: datetime, text: str) -> None:
+        self._live.clear()
+        click.echo(f"{moment(when, datetime.now(UTC))}  {text}", err=True)
+
+    def _say_sum(self, text: str) -> None:
+        if self._sums.note(text, time.monotonic()):
+            self._say(datetime.now(UTC), text)
+
+    def _refresh(self) -> None:
+        if self._is_over:
+            self._live.clear()
+        elif self._live.is_terminal:
+            if self._live.is_due():
+                self._live.draw(self._now())
+        elif self._is_known and not self._has_lines and self._sums.is_due(time.monotonic()):
+            self._say_sum(self._parts.summary(is_detailed=False))
+
+    def _now(self) -> str:
+        if not self._is_one:
+            return self._parts.summary()
+        part = self._parts.only
+        text, since = (part.text, part.since) if part else (self._parts.why_waiting(), self._waits_since)
+        return f"{text} ({_whole_seconds(datetime.now(UTC) - since)})"
+
+
+class _Sums:
+    """When a sum is told: if it is another one, and after pauses that grow."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._due_at = 0.0
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+
+    def is_due(self, now: float) -> bool:
+        return now >= self._due_at
+
+    def note(self, text: str, now: float) -> bool:
+        """Whether it is news. All instants are monotonic."""
+        if text == self._last:
+            return False
+        self._last, self._due_at = text, now + self._pause_seconds
+        self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * _PAUSE_FACTOR)
+        return True
+
+
+def _whole_seconds(length: timedelta) -> str:
+    seconds = int(length.total_seconds())
+    return f"{max(0, seconds)} s" if seconds < 60 else lasting(timedelta(seconds=seconds))

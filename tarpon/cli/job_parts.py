@@ -1,0 +1,189 @@
+"""Where the parts of a job are, as its history and its states tell: counted as they come, without asking for more."""
+
+import enum
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from shared import execution_lines as lines
+from shared.jobspec import WAITS_FOR, JobView
+from shared.plain_text import one_line
+from shared.rest import EventView, HistoryItem
+from shared.states import JobState
+from tarpon.watching import is_over
+
+_WAITING_FOR = "Waiting for "
+_TO_BE_PLACED = "Waiting to be placed on a node"
+
+
+class Step(enum.IntEnum):
+    """What an execution is at, in the order in which it gets there."""
+
+    PLACED = 1
+    PULLING = 2
+    STARTING = 3
+    RUNNING = 4
+    PUBLISHING = 5
+    WAITING_FOR_S3 = 6
+    COMPLETED = 7
+    LOST = 8
+
+
+class Part(NamedTuple):
+    """One execution that has not ended, in the words of its history's last line, which came at `since`."""
+
+    step: Step
+    text: str
+    since: datetime
+
+
+def step_of(event: EventView) -> Step | None:
+    """To which step an execution came by this event; None where it stays where it is."""
+    message = event.message
+    match event.topic:
+        case _ if event.is_error:
+            return Step.LOST
+        case lines.SCHEDULING:
+            return Step.PLACED
+        case lines.PREPARING:
+            return Step.PULLING if message.startswith(lines.PULLING) else Step.STARTING
+        case lines.RUNNING if message.startswith(lines.RUNNING_ON):
+            return Step.RUNNING
+        case lines.RUNNING if message.startswith(lines.TASK_ENDED):
+            return Step.PUBLISHING if message.endswith(lines.THEN_PUBLISHES) else Step.COMPLETED
+        case lines.PUBLISHING if message.startswith(lines.WAITS_FOR_S3):
+            return Step.WAITING_FOR_S3
+        case lines.PUBLISHING if message.startswith(lines.PUBLISHED):
+            return Step.COMPLETED
+        case lines.ENDING:
+            return Step.LOST
+        case _:  # of a later version of Tarpon
+            return None
+
+
+class Parts:
+    """Those of the newest version of which anything was told. It costs the same however many there are."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.done = 0
+        self.failed = 0
+        """Attempts, of which one part may have several."""
+        self.reason = ""
+        """Why those wait that are on no node."""
+        self._version = 0
+        self._live: dict[str, Part] = {}
+        self._ended: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Parts {self.done} of {self.count} done, {len(self._live)} live>"
+
+    def take(self, item: HistoryItem, since: datetime) -> bool:
+        """Whether an execution came to another step by what happened at `since`, as told by our own clock."""
+        if item.job_version < self._version or not item.execution_id or item.execution_id in self._ended:
+            return False
+        self._begin(item.job_version)
+        step, known = step_of(item.event), self._live.get(item.execution_id)
+        if step is None or (known is not None and step < known.step):
+            return False
+        if step < Step.COMPLETED:
+            self._live[item.execution_id] = Part(step, one_line(item.event.message), since)
+            return known is None or step is not known.step
+        self._live.pop(item.execution_id, None)
+        self._ended.add(item.execution_id)
+        self.done += step is Step.COMPLETED
+        self.failed += item.event.is_error
+        return True
+
+    def take_job(self, job: JobView) -> bool:
+        """Whether its parts wait for something else now. A job that has completed has all its parts done."""
+        if job.version < self._version:
+            return False
+        self._begin(job.version)
+        before, self.count = self.reason, job.count or 1
+        state = job.state
+        self.reason = state.message if state.state_type == JobState.QUEUED else state.details.get(WAITS_FOR, "")
+        if is_over(job):
+            self._live.clear()
+            self.reason = ""
+        if state.state_type == JobState.COMPLETED:
+            self.done = self.count
+        return self.reason not in {"", before}
+
+    def _begin(self, version: int) -> None:
+        if version > self._version:
+            if self._version:
+                self.done = self.failed = 0
+                self._live.clear()
+            self._version = version
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.count - self.done - len(self._live))
+
+    @property
+    def only(self) -> Part | None:
+        """What a job with one part is at, if it is on a node."""
+        return next(iter(self._live.values()), None)
+
+    def why_waiting(self) -> str:
+        """In one line, for a job whose only part waits."""
+        return _first_line(self.reason) or _TO_BE_PLACED
+
+    def ended(self) -> str:
+        """How many parts are done, in the end."""
+        failed = f", {self.failed} {'attempt' if self.failed == 1 else 'attempts'} failed" if self.failed else ""
+        return f"{self.done} of {self.count} parts done{failed}"
+
+    def summary(self, *, is_detailed: bool = True) -> str:
+        """Where all parts are, in one line; without details it has nothing that changes while nothing happens."""
+        groups = [self.ended(), *self._groups(is_detailed=is_detailed)]
+        if self.waiting:
+            groups.append(f"{self.waiting} {self._waiting_for()}")
+        return ", ".join(groups)
+
+    def _waiting_for(self) -> str:
+        why = self.why_waiting()
+        return why[0].lower() + why[1:] if why.startswith((_WAITING_FOR, _TO_BE_PLACED)) else f"waiting: {why}"
+
+    def _groups(self, *, is_detailed: bool) -> Iterator[str]:
+        by_step = Counter(part.step for part in self._live.values())
+        if by_step[Step.RUNNING]:
+            yield f"{by_step[Step.RUNNING]} running"
+        if by_step[Step.PUBLISHING]:
+            yield f"{by_step[Step.PUBLISHING]} publishing"
+        if by_step[Step.WAITING_FOR_S3]:
+            problem = next(part.text for part in self._live.values() if part.step is Step.WAITING_FOR_S3)
+            told = f" ({problem.removeprefix(lines.WAITS_FOR_S3)})" if is_detailed else ""
+            yield f"{by_step[Step.WAITING_FOR_S3]} waiting for S3{told}"
+        if by_step[Step.PULLING]:
+            yield from self._pulls(is_detailed=is_detailed)
+        if by_step[Step.STARTING]:
+            yield f"{by_step[Step.STARTING]} starting"
+        if by_step[Step.PLACED]:
+            yield f"{by_step[Step.PLACED]} queued on nodes"
+
+    def _pulls(self, *, is_detailed: bool) -> Iterator[str]:
+        """By image, with how far it is on the node that is behind the others."""
+        told: dict[str, list[str]] = {}
+        for part in self._live.values():
+            if part.step is Step.PULLING:
+                image, _, how_far = part.text.removeprefix(lines.PULLING).partition(": ")
+                told.setdefault(image, []).append(how_far)
+        for image, progress in sorted(told.items()):
+            least = min(progress, key=_percent)
+            how_far = f" ({least.partition(' of ')[0] if '%' in least else least})" if least and is_detailed else ""
+            yield f"{len(progress)} pulling {image}{how_far}"
+
+
+def _percent(how_far: str) -> int:
+    """What has no percentage is at its beginning, or at its end."""
+    number, _, rest = how_far.partition(" ")
+    if rest.startswith("%") and number.isdecimal():
+        return int(number)
+    return 100 if "unpacked" in how_far else -1
+
+
+def _first_line(reason: str) -> str:
+    return one_line(reason.split("\n", 1)[0].rstrip(". "))
