@@ -6,7 +6,7 @@ here=$(dirname "$0")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-job=$(tarpon job run --id-only "$here/examples/hello-process.yaml")
+job=$(tarpon job run -v --id-only "$here/examples/hello-process.yaml")
 tarpon job get "$job" --output-dir "$folder"
 
 echo

@@ -11,7 +11,7 @@ import click
 from shared.aio import first_of
 from shared.ids import short
 from shared.jobspec import JobView
-from shared.plain_text import one_line
+from shared.plain_text import indented, one_line
 from shared.rest import HistoryItem
 from tarpon.cli.job_parts import Parts
 from tarpon.cli.output import from_nanoseconds, lasting, moment
@@ -20,7 +20,7 @@ from tarpon.watching import is_over
 
 T = TypeVar("T")
 
-_TICK_SECONDS = 0.5
+_TICK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _PAUSE_FACTOR = 1.5
@@ -69,8 +69,8 @@ class JobDisplay:
         is_other = self._parts.take_job(job)
         if is_other:
             self._waits_since = self._when(from_nanoseconds(job.modify_time))
-        if is_other and self._parts.waiting and self._has_lines:
-            self._say(datetime.now(UTC), self._parts.why_waiting())
+        if is_other and self._parts.waiting and (self._has_lines or "\n" in self._parts.reason):
+            self._say(datetime.now(UTC), indented(self._parts.reason))
         self._is_known = self._is_live = True
         self._is_over = is_over(job)
         if self._is_over and not self._is_one:
@@ -149,6 +149,7 @@ class _Sums:
     def note(self, text: str, now: float) -> bool:
         """Whether it is news. All instants are monotonic."""
         if text == self._last:
+            self._due_at = now + _FIRST_PAUSE_SECONDS
             return False
         self._last, self._due_at = text, now + self._pause_seconds
         self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * _PAUSE_FACTOR)

@@ -105,7 +105,7 @@ class LiveLine:
         """Before anything else is written."""
         if self._is_shown:
             click.echo("\r\x1b[K", nl=False, err=True)
-            self._drawn_at, self._is_shown = 0.0, False
+            self._is_shown = False
 
     def leave(self) -> None:
         """As it was drawn last."""

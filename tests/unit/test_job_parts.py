@@ -235,9 +235,22 @@ def test_a_job_with_one_part_tells_each_step_once(capsys: pytest.CaptureFixture[
     display = JobDisplay(1, verbose=False, is_new=True)
     lines = shown(capsys, display, view("Queued", WAITING, count=1), *life, view("Completed", count=1))
     assert lines == [
-        "Waiting for free CPU on 2 suitable node(s)",
+        WAITING,
         *(line[1] for line in (PLACED, PULLING, RUNNING, TASK_ENDED, AWAY)),
     ]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_why_no_node_is_suitable_is_told_in_full_and_once(count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    reason = (
+        "not enough nodes to run job. requested: 1, available: 1, suitable: 0.\n- Node n-1: does not support docker"
+    )
+    waits = view("Queued", reason, count=count)
+    display = JobDisplay(count, verbose=False, is_new=True)
+    for each in (waits, waits):
+        display.write(each)
+    told = capsys.readouterr().err
+    assert told.count("\n  - Node n-1: does not support docker\n") == 1
 
 
 def test_all_lines_are_there_for_who_wants_them(capsys: pytest.CaptureFixture[str]) -> None:

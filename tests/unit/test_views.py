@@ -138,6 +138,15 @@ class TestJob:
             "Details": {},
         }
 
+    def test_one_of_which_parts_run_says_why_the_others_wait(self) -> None:
+        model, entry = made(execution(S.RUNNING))
+        model.explain(JOB, "Waiting for free CPU on 1 suitable node(s).")
+        assert on_the_wire(job_view(model, entry))["State"] == {
+            "StateType": "Running",
+            "Message": "",
+            "Details": {"WaitsFor": "Waiting for free CPU on 1 suitable node(s)."},
+        }
+
     def test_it_was_modified_when_an_execution_of_it_was(self) -> None:
         assert job_view(*made(execution())).modify_time == NOW + SECOND
 
