@@ -49,10 +49,11 @@ def no_aws_of_this_machine() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c_ends_what_tests_start() -> None:
-    """A script's background commands ignore it, and so would all that they start."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def signals_end_what_tests_start() -> None:
+    """A script's background commands ignore Ctrl-C, and those of nohup its SIGHUP, and so would all that they start."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -299,6 +299,7 @@ async def test_containers_of_this_node_that_nobody_knows_are_removed_and_no_othe
         engine.release(ExecutionId("kept"))
     assert "foreign" in await bench.containers()
     await asyncio.to_thread(bench.dockerd.request, "DELETE", "/containers/foreign")
+    await bench.remove_containers()
 
 
 async def test_a_container_that_is_removed_from_outside_is_told(bench: Bench) -> None:

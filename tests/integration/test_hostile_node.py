@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 
 from orchestrator import budgets, reports
 from orchestrator.nodes import Nodes
+from orchestrator.streams import REPORTS_PER_NODE
 from shared import messages, subjects
 from shared.ids import ExecutionId, NodeId
 from shared.messages import (
@@ -193,7 +194,7 @@ async def test_results_that_take_long_to_verify_hold_up_no_other_node(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reports, "ABSENT_SECONDS", 5.0)
-    count = reports.OF_ONE_NODE + 40
+    count = (reports.OF_ONE_NODE + REPORTS_PER_NODE) // 2
     publishing = {**NOOP, "Publisher": {"Type": "s3managed"}}
     async with running.node("hostile") as hostile, running.node("honest") as honest:
         await hostile.register()
