@@ -32,6 +32,8 @@ setup: $(VENV)/.develop ## Set up everything for development in .venv
 demo: $(VENV)/.demo ## Run a job on a stack of its own on this machine and print its result, fetched from S3
 	@$(RUN)/tarpon devstack --computes 2 --random-ports -- ./deploy/demo.sh
 
+# Whatever the caller's shell says, bytecode is kept: hundreds of processes would compile all of Tarpon anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.develop ## Run all tests, or TESTS="folders and files"
 	@$(RUN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
