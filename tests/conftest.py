@@ -1,40 +1,96 @@
 """Which servers and clients a test can ask for, and which tests run in one process when several share the work."""
 
+import json
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import podman
 from tests.engine import REQUIRED, CannotStart, NewRegistry, Registry, TestEngine, is_required, start_engine
 from tests.servers import S3Server, aws_environment, start_weed
 
+GROUPS_FOLDER = pytest.StashKey[Path]()
 TIERS = ("chaos", "e2e", "integration", "contract", "unit")
 """The folders by how long their tests take: what begins last should end soon."""
+SMALL = ("contract", "unit")
+"""Folders of files that take seconds each: handed out as files, for their tests are thousands."""
+
+
+class SharedServers(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
+    """Hands out together what shares a server: there is one container engine, and a file's own stack is started once.
+
+    xdist's own groups are part of a test's name, which pytest 9.2 does not let it change: without a word there are
+    none. So the first worker writes them down before the controller hears of its tests.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any, folder: Path) -> None:
+        super().__init__(config, log)
+        self.file = folder / "groups.json"
+        self._groups: dict[str, str] = {}
+
+    def schedule(self) -> None:
+        self._groups = self._groups or json.loads(self.file.read_text(encoding="utf-8"))
+        super().schedule()
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self._groups.get(nodeid, nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedServers | None:
+    return SharedServers(config, log, _groups_folder(config)) if config.getoption("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["groups_folder"] = str(_groups_folder(node.config))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if folder := config.stash.get(GROUPS_FOLDER, None):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _groups_folder(config: pytest.Config) -> Path:
+    if GROUPS_FOLDER not in config.stash:
+        config.stash[GROUPS_FOLDER] = Path(tempfile.mkdtemp(prefix="tarpon-tests-"))
+    return config.stash[GROUPS_FOLDER]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """When several processes share the tests (`make test`): the longest first, and what shares a server in one of them.
-
-    There is one container engine, and a stack that a file's tests share is started once.
-    """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    """When several processes share the tests (`make test`): the longest first, all that needs Docker among these."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
         return
-    items.sort(key=lambda item: TIERS.index(item.path.relative_to(config.rootpath / "tests").parts[0]))
-    for item in items:
-        if shared := _shared(item):
-            item.add_marker(pytest.mark.xdist_group(shared))
+    places = {item: item.path.relative_to(config.rootpath / "tests").with_suffix("") for item in items}
+    groups = {item.nodeid: shared for item in items if (shared := _shared(item, places[item]))}
+    items.sort(
+        key=lambda item: (
+            places[item].parts[0] != TIERS[0],
+            groups.get(item.nodeid) != docker_engine.__name__,
+            TIERS.index(places[item].parts[0]),
+        )
+    )
+    if worker["workerid"] == "gw0":
+        Path(worker["groups_folder"], "groups.json").write_text(json.dumps(groups), encoding="utf-8")
 
 
-def _shared(item: pytest.Item) -> str:
+def _shared(item: pytest.Item, place: Path) -> str:
     fixtures = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    if docker_engine.__name__ in fixtures:
-        return "engine"
+    chosen = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    for engine in (docker_engine.__name__, podman_engine.__name__):
+        if engine in fixtures or engine in chosen:
+            return engine
     is_shared = any(each.scope == "module" for found in fixtures.values() for each in found)
-    return item.path.stem if is_shared else ""
+    return str(place) if is_shared or place.parts[0] in SMALL else ""
 
 
 @pytest.fixture(scope="session", autouse=True)
