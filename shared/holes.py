@@ -10,7 +10,10 @@ _ZEROS = bytes(1 << 20)
 
 
 def is_zero(piece: memoryview) -> bool:
-    # Two `bytes` are compared ten times as fast as views are.
+    # Two `bytes` are compared ten times as fast as views are. All of one need not be copied for that.
+    whole = piece.obj
+    if len(piece) == len(_ZEROS) and isinstance(whole, bytes) and len(whole) == len(_ZEROS):
+        return whole == _ZEROS
     return all(
         bytes(piece[at : at + len(_ZEROS)]) == _ZEROS[: len(piece) - at] for at in range(0, len(piece), len(_ZEROS))
     )

@@ -21,6 +21,8 @@ _MAX_LIST_BYTES = 64 << 10
 _GROUP, _MASK = 0x04, 0x10
 _CAPABILITY = b"security.capability"
 _SECOND = 1_000_000_000
+_FIRST_SECOND, _LAST_SECOND = 315_619_200, 0x7FFF_FFFF
+"""From the beginning of 1980 to that of 2038: what FAT and the oldest ext4 can both have."""
 _NOT_KEPT = frozenset({errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW})
 
 
@@ -39,6 +41,29 @@ def set_metadata(descriptor: int, permissions: int, mtime_ns: int) -> str:
     if abs(status.st_mtime_ns - mtime_ns) < _SECOND:
         return lost
     return f"{lost} and times" if lost else "times"
+
+
+class KnownKept:
+    """Permissions and times as one file system has kept them before: there is no need to look whether it does again."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+
+    def __repr__(self) -> str:
+        return f"<KnownKept {len(self._seen)} seen>"
+
+    def note(self, permissions: int, mtime_ns: int) -> None:
+        self._seen.add((permissions, mtime_ns // _SECOND & 1))
+
+    def set(self, descriptor: int, permissions: int, mtime_ns: int) -> bool:
+        """Whether an open file has them now. Nothing is known of times that only some file systems can have."""
+        second = mtime_ns // _SECOND
+        # Some keep every other second alone.
+        if (permissions, second & 1) not in self._seen or not _FIRST_SECOND < second < _LAST_SECOND:
+            return False
+        os.fchmod(descriptor, permissions)
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        return True
 
 
 def _unless_not_kept(error: OSError) -> None:

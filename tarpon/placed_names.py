@@ -27,6 +27,7 @@ class PlacedNames:
         self._renamed: dict[tuple[bytes, ...], bytes] = {}
         self._made = array("q")
         """Eight bytes for each entry: their hashes, which differ from process to process and cannot be aimed at."""
+        self._note = self._made.append
         self._collided = array("q")
         """The same of those that were left out for their names."""
         self._compared = 0
@@ -39,7 +40,7 @@ class PlacedNames:
 
     def note(self, parts: tuple[bytes, ...]) -> None:
         """The entry was made."""
-        self._made.append(hash(parts))
+        self._note(hash(parts))
 
     def was_made(self, parts: tuple[bytes, ...]) -> bool:
         """Whether an entry of these very bytes was made."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from shared.errors import CannotExtract, UnsafeArchive
 from shared.holes import GRANULE_BYTES, data_of
 from tarpon.announced import Announced
-from tarpon.attributes import Attributes, restore, set_metadata, without_access_list
+from tarpon.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
 from tarpon.file_copy import write_all
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placement_rules import PlacementRules
@@ -49,6 +49,7 @@ class Placement:
         self._parts: Parts = ()
         self._at = 0
         self._data_end = 0
+        self._known = KnownKept()
 
     def __repr__(self) -> str:
         return f"<Placement to={self._target!r} {self.announced!r}>"
@@ -109,7 +110,9 @@ class Placement:
         size_bytes = len(content)
         try:
             if size_bytes < GRANULE_BYTES:  # it may be all of a small file, of which there are very many
-                write_all(self._descriptor, content, self._at)
+                written = os.pwrite(self._descriptor, content, self._at)
+                if written < size_bytes:
+                    write_all(self._descriptor, content[written:], self._at + written)
                 self._data_end = self._at + size_bytes
             else:
                 for at, data in data_of(self._at, content):
@@ -126,8 +129,13 @@ class Placement:
         try:
             if self._data_end < self._at:
                 os.ftruncate(self._descriptor, self._at)
-            permissions = self._rules.permissions(member.mode)
-            self._settle(self._descriptor, self._parts, permissions, member.mtime_ns, member.xattrs)
+            permissions, mtime_ns = self._rules.permissions(member.mode), member.mtime_ns
+            if member.xattrs:
+                self._settle(self._descriptor, self._parts, permissions, mtime_ns, member.xattrs)
+            elif not self._known.set(self._descriptor, permissions, mtime_ns) and self._settle(
+                self._descriptor, self._parts, permissions, mtime_ns, ()
+            ):
+                self._known.note(permissions, mtime_ns)
         except OSError as error:
             self._give_up_file(error)
             return
@@ -144,7 +152,8 @@ class Placement:
         self._target.remove(self._parts)
         self.oddities.add(Odd.FILE_TOO_LARGE, self._parts, "the file system has no files of this size")
 
-    def _settle(self, descriptor: int, parts: Parts, permissions: int, mtime_ns: int, attributes: Attributes) -> None:
+    def _settle(self, descriptor: int, parts: Parts, permissions: int, mtime_ns: int, attributes: Attributes) -> bool:
+        """Whether the file system keeps the permissions and time."""
         if attributes:
             permissions = without_access_list(permissions, attributes)
         problem = set_metadata(descriptor, permissions, mtime_ns)
@@ -154,6 +163,7 @@ class Placement:
         if missing:
             asked = self._rules.xattrs or self._rules.capabilities
             self.oddities.add(Odd.ATTRIBUTES_NOT_RESTORED if asked else Odd.ATTRIBUTES_IGNORED, parts, missing)
+        return not problem
 
 
 def parts_of(name: bytes) -> Parts:
