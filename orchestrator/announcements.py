@@ -98,5 +98,13 @@ class Announcements:
 
 
 def _announced(item: HistoryItem, before: int) -> Announced:
-    values = {name: getattr(item, name) for name in item.__struct_fields__}
-    return Announced(**values, previous_seq_num=before)
+    return Announced(
+        seq_num=item.seq_num,
+        type=item.type,
+        job_id=item.job_id,
+        job_version=item.job_version,
+        execution_id=item.execution_id,
+        event=item.event,
+        time=item.time,
+        previous_seq_num=before,
+    )

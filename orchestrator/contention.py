@@ -27,6 +27,13 @@ class _Queue:
         self.wanted = 0
 
 
+async def _patiently(lock: asyncio.Lock) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await lock.acquire()
+    return False
+
+
 class Contention:
     def __init__(self) -> None:
         self._queues: dict[Hashable, _Queue] = {}
@@ -38,9 +45,7 @@ class Contention:
         queue.wanted += 1
         is_ours = False
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    is_ours = await queue.lock.acquire()
+            is_ours = await (_patiently(queue.lock) if queue.wanted > 1 else queue.lock.acquire())
             yield
         finally:
             if is_ours:

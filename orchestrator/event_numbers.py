@@ -21,10 +21,12 @@ R = TypeVar("R", JobRecord, ExecutionRecord)
 
 def numbered(record: R, revision: int) -> R:
     """The record as it is known once it is stored under this revision."""
-    events = record.events
+    events: tuple[Event, ...] = record.events
     if not events or events[-1].number != JUST_RECORDED:
         return record
     number, told = revision * A_WRITE, list[Event]()
+    if len(events) > 1 and events[-2].number != JUST_RECORDED:  # the rule
+        return replace(record, events=(*events[:-1], replace(events[-1], number=number)))
     for event in events:
         if event.number != JUST_RECORDED:
             told.append(event)

@@ -1,7 +1,7 @@
 """The lines of a job's history: what its records have recorded, each line with its number, and how the job ended."""
 
 from collections.abc import Iterator
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from orchestrator.event_numbers import A_WRITE, end_number, late_number
@@ -53,18 +53,18 @@ def _is_old(entry: JobEntry) -> bool:
     return not events or not events[0].number
 
 
-def _recorded(entry: JobEntry, since: int) -> Iterator[tuple[ExecutionRecord | int, Event, int]]:
+def _recorded(entry: JobEntry, since: int) -> list[tuple[ExecutionRecord | int, Event, int]]:
     """The events of the job and of its executions that were written under this revision or a later one.
 
     The number comes last that an execution's event has if none was given to it.
     """
-    for version, event in versioned(entry.job):
-        yield version, event, 0
-    executions = entry.written_since(since) if since else entry.executions.values()
-    for execution in sorted(executions, key=lambda each: each.create_time):
-        revision = entry.revision_of(execution)
-        for place, event in enumerate(execution.events):
-            yield execution, event, late_number(revision, place)
+    found: list[tuple[ExecutionRecord | int, Event, int]] = [(*each, 0) for each in versioned(entry.job)]
+    executions = entry.written_since(since) if since else list(entry.executions.values())
+    executions.sort(key=attrgetter("create_time"))
+    for execution in executions:
+        first = late_number(entry.revision_of(execution), 0)
+        found += [(execution, event, first + place) for place, event in enumerate(execution.events)]
+    return found
 
 
 def _end(entry: JobEntry, at: int) -> Event:

@@ -56,7 +56,7 @@ def _packed(parts: Parts) -> bytes:
 def _is_packable(parts: Parts) -> bool:
     """Whether what may be anything is bounded: what is nested deeply can be packed, and perhaps not be unpacked."""
     tasks = (task for spec in parts.specs.values() for task in spec.tasks)
-    return all(is_bounded(each.params) for task in tasks for each in _kinds(task))
+    return all(is_bounded(each.params) for task in tasks for each in _kinds(task) if each.params)
 
 
 def _kinds(task: Task) -> Iterator[SpecConfig]:
@@ -209,7 +209,8 @@ class JobEntry:
         job, executions = self.job, self.parts.executions.values()
         found = progress(job, self.spec.count or 1, executions, max_attempts=max_attempts, is_later=self._is_later)
         self.ended_by = found.ended_by
-        found = msgspec.structs.replace(found, ended_by=0)
+        if found.ended_by:
+            found = msgspec.structs.replace(found, ended_by=0)
         plain = _PLAIN[found.state]
         self.progress = plain if found == plain else found
         self.namespace, self.created = job.namespace, job.create_time

@@ -41,6 +41,16 @@ class _Lines(logging.Formatter):
     of jobs write may be in a line, and can neither end it nor steer a terminal.
     """
 
+    _second = -1
+    _time = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # the name is that of logging
+        """Found out once a second, because it is a good part of what a line costs."""
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._time = second, super().formatTime(record, datefmt)
+        return self._time
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is that of logging
         return one_line(without_signature(super().formatMessage(record)))
 

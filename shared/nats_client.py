@@ -13,18 +13,20 @@ class MendedClient(Client):
 
     That is a RuntimeError of uvloop, or an OSError of a connection that was reset. What was pending then has nowhere
     to go; without this, neither would the news that the connection is closed.
-
-    What `admits` turns away is dropped before nats-py queues it: its queue is one for all who send on a subscription,
-    so that what came too fast from one of them would push out what comes from the others.
     """
 
-    def __init__(self, admits: Admits | None = None) -> None:
-        super().__init__()
-        self._admits = admits
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        if self._admits is None or self._admits(subject, len(data)):
-            await super()._process_msg(sid, subject, reply, data, headers)
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """As nats-py's, at a fraction of its cost: every record that is followed has some."""
+        if not raw.isascii():
+            return Client._parse_header_lines(raw)  # noqa: SLF001  # it is ours where this class is used
+        found: dict[str, str] = {}
+        for line in raw.decode().split("\r\n"):
+            name, colon, value = line.partition(":")
+            name = name.strip()
+            if colon and len(name.split()) <= 1:  # nothing blank within it
+                found[name] = value.strip()
+        return found
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002  # the library's own
         try:
@@ -34,3 +36,19 @@ class MendedClient(Client):
             self._pending_data_size = 0
             self._status = Client.DISCONNECTED
             await super()._close(status, do_cbs)
+
+
+class ChoosyClient(MendedClient):
+    """What `admits` turns away is dropped before nats-py queues it.
+
+    Its queue is one for all who send on a subscription, so that what came too fast from one of them would push out what
+    comes from the others.
+    """
+
+    def __init__(self, admits: Admits) -> None:
+        super().__init__()
+        self._admits = admits
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        if self._admits(subject, len(data)):
+            await super()._process_msg(sid, subject, reply, data, headers)

@@ -21,7 +21,7 @@ from nats.aio.msg import Msg
 
 from shared.aio import background, finish, heeding
 from shared.errors import MessagingFull, MessagingUnavailable, PayloadTooLarge, RevisionConflict
-from shared.nats_client import Admits, MendedClient
+from shared.nats_client import Admits, ChoosyClient, MendedClient
 from shared.replies import Replies
 
 _log = logging.getLogger(__name__)
@@ -261,7 +261,7 @@ class Connection:
                 await _put_away(self._give_up(client))
 
     async def _open(self, lost: asyncio.Event) -> tuple[Client, Replies] | None:
-        client = MendedClient(self._admits)
+        client = MendedClient() if self._admits is None else ChoosyClient(self._admits)
         seen: list[Exception] = []
 
         async def on_closed() -> None:

@@ -61,7 +61,13 @@ class Orchestrator:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self.model = Model(max_attempts=3)
+        self.target = bucket.sequence
         self.feed_anew()
+
+    @property
+    def is_ready(self) -> bool:
+        """Before it has read all that was stored when it started, an orchestrator answers nobody."""
+        return self.model.settled >= self.target
 
     def feed_anew(self) -> None:
         self.horizon = Horizon(self.model, self.model.settled)
@@ -192,7 +198,8 @@ def play(bucket: Bucket, actions: list[tuple[str, int, int]]) -> tuple[list[Orch
             case "take":
                 orchestrator.take()
             case "read":
-                readers[place % 3].read(orchestrator)
+                if orchestrator.is_ready:
+                    readers[place % 3].read(orchestrator)
             case "break":
                 orchestrator.feed_anew()
             case _:
