@@ -118,10 +118,12 @@ class Reports:
             if self._leads():
                 await delivery.respond(ACKNOWLEDGE)
             return
-        delay = self._budgets.report_delay(sender, len(delivery.payload))
+        shut_out = self._budgets.shut_out_seconds(sender)
+        delay = shut_out or self._budgets.report_delay(sender, len(delivery.payload))
         if not delay and turns.take(sender, delivery):
             return
-        self._budgets.note(sender, Sent.REPORTS)
+        if not shut_out:
+            self._budgets.note(sender, Sent.REPORTS)
         if self._leads():
             await delivery.respond(_later(delay or LEAST_DELAY_SECONDS))
 
@@ -153,7 +155,7 @@ class Reports:
     async def _handle(self, sender: NodeId, delivery: Received) -> None:
         begun, again_seconds = time.monotonic(), LATER_SECONDS
         try:
-            done = await self._take(sender, delivery.payload)
+            done = not self._budgets.shut_out_seconds(sender) and await self._take(sender, delivery.payload)
         except (MessagingUnavailable, StorageUnavailable) as error:
             _log.info("A report waits: %s", error.message)
             done = False

@@ -25,7 +25,7 @@ C = TypeVar("C")
 
 LEASE_SECONDS = 3.0
 """After how long without a renewal the leader's lease is gone from its bucket."""
-REPORTS_PER_NODE = 128
+REPORTS_PER_NODE = 32
 """How many messages of reports of one node are kept; then that node is told to wait and the others go on.
 
 Each may have as many bytes as a message may have, all are written to one disk, and others wait for that. A node of ours

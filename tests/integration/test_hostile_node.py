@@ -13,6 +13,7 @@ from orchestrator import budgets, reports
 from orchestrator.nodes import Nodes
 from orchestrator.streams import REPORTS_PER_NODE
 from shared import messages, subjects
+from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.messages import (
     ExecutionStarted,
@@ -175,7 +176,7 @@ async def test_reports_beyond_the_budget_come_later_and_hold_nobody_up(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budgets, "LEAST_DELAY_SECONDS", 0.2)
-    count = 60
+    count = 24
     async with running.node("hostile") as hostile, running.node("honest") as honest:
         await hostile.register()
         job = await running.submit(Count=count, Tasks=[NOOP], Constraints=[_on(hostile)])
@@ -190,11 +191,27 @@ async def test_reports_beyond_the_budget_come_later_and_hold_nobody_up(
         await running.wait_state(job, "Completed")
 
 
+async def test_of_one_node_few_reports_wait_on_the_disk_that_all_share(running: Running) -> None:
+    sent, refused = 48, 0
+    async with running.node("hostile") as hostile, running.node("honest") as honest:
+        await hostile.register()
+        await honest.register()
+        for _ in range(10):  # of no use, which uses its budget up
+            await hostile.tell(b'{"type":"Reports","reports":[%b]}' % b",".join(map(unknown, range(200))))
+        for number in range(sent):
+            try:
+                await hostile.tell(unknown(number))
+            except MessagingUnavailable:
+                refused += 1
+        assert refused >= sent - REPORTS_PER_NODE
+        await run_job(running, honest)
+
+
 async def test_results_that_take_long_to_verify_hold_up_no_other_node(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reports, "ABSENT_SECONDS", 5.0)
-    count = (reports.OF_ONE_NODE + REPORTS_PER_NODE) // 2
+    count = REPORTS_PER_NODE - 4
     publishing = {**NOOP, "Publisher": {"Type": "s3managed"}}
     async with running.node("hostile") as hostile, running.node("honest") as honest:
         await hostile.register()
