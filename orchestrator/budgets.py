@@ -42,8 +42,8 @@ MESSAGES_PER_SECOND = 5000.0
 """Of all that a node sends, by the servers' own counts, where no setting says otherwise; and bytes."""
 BYTES_PER_SECOND = 64.0 * _MEBI
 """And four times as many at once: a node may have much to tell again after others were away for long."""
-MALFORMED_BYTES_PER_SECOND = 1.0 * _MEBI
-"""Of reports that are not understood at all; what is new in a later version are small ones."""
+USELESS_BYTES_PER_SECOND = 1.0 * _MEBI
+"""Of reports that are not understood, or about executions that the node does not hold; a node of ours sends few."""
 FLOOD_PER_SECOND = 1000
 """More than so many too many in a second, and the node is shut out: what is dropped has to be read before, too."""
 SHUT_OUT_SECONDS = 10.0
@@ -132,7 +132,7 @@ class Budgets:
         """Some node is over its budget, or sends what is of no use: whoever can see all that it sends should look."""
         self._traffic = Allowance(messages_per_second, 2 * messages_per_second)
         self._traffic_bytes = Allowance(BYTES_PER_SECOND, 4 * BYTES_PER_SECOND)
-        self._malformed = Allowance(MALFORMED_BYTES_PER_SECOND, 8 * MALFORMED_BYTES_PER_SECOND)
+        self._useless = Allowance(USELESS_BYTES_PER_SECOND, 8 * USELESS_BYTES_PER_SECOND)
         self._shut_out: dict[NodeId, ShutOut] = {}
         self._clock = clock
         self._heartbeats = Allowance(HEARTBEATS_PER_SECOND, 5 * HEARTBEATS_PER_SECOND)
@@ -193,11 +193,11 @@ class Budgets:
         if wait:
             self._begin_shut_out(node, now)
 
-    def on_malformed(self, node: NodeId, size: int) -> None:
-        """So many bytes of it are not a message."""
+    def on_useless(self, node: NodeId, size: int) -> None:
+        """So many bytes of it are not a message, or one of which nothing is of use."""
         now = self._clock()
-        self._malformed.charge(node, size, now)
-        if self._malformed.wait_seconds(node, now):
+        self._useless.charge(node, size, now)
+        if self._useless.wait_seconds(node, now):
             self._begin_shut_out(node, now)
 
     def _begin_shut_out(self, node: NodeId, now: float) -> None:

@@ -155,7 +155,8 @@ class Reports:
     async def _handle(self, sender: NodeId, delivery: Received) -> None:
         begun, again_seconds = time.monotonic(), LATER_SECONDS
         try:
-            done = not self._budgets.shut_out_seconds(sender) and await self._take(sender, delivery.payload)
+            done = not self._is_shut_out(sender) and await self._take(sender, delivery.payload)
+            done = done and not self._is_shut_out(sender)
         except (MessagingUnavailable, StorageUnavailable) as error:
             _log.info("A report waits: %s", error.message)
             done = False
@@ -167,12 +168,18 @@ class Reports:
         if self._leads():
             await delivery.respond(ACKNOWLEDGE if done else _later(again_seconds))
 
+    def _is_shut_out(self, sender: NodeId) -> bool:
+        """What is acknowledged makes room for more; what it told is removed at once when its connections have ended."""
+        return self._budgets.shut_out_seconds(sender) > 0
+
     async def _take(self, sender: NodeId, payload: bytes) -> bool:
         """Whether all that is told has been dealt with."""
         reports = self._read(sender, payload)
         if any(self._model.execution(each.execution_id) is None for each in reports):
             await self._store.catch_up()  # it may be one that another leader stored last
         known = [(record, each) for each in reports if (record := self._held(sender, each)) is not None]
+        if not known:
+            self._budgets.on_useless(sender, len(payload))
         if len(known) == 1:
             return await self._take_one(sender, *known[0])
         done: list[bool] = []
@@ -188,7 +195,6 @@ class Reports:
         try:
             told = messages.decode_of_node(messages.reports, payload)
         except UnknownMessage as error:
-            self._budgets.on_malformed(sender, len(payload))
             self._put_aside(sender, error.message)
             return []
         if isinstance(told, Report):

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from shared import messages, subjects
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.messages import (
+    ExecutionFailed,
     ExecutionStarted,
     Heartbeat,
     OutputPublished,
@@ -207,6 +209,19 @@ async def test_of_one_node_few_reports_wait_on_the_disk_that_all_share(running: 
         await run_job(running, honest)
 
 
+async def test_a_node_that_sends_much_about_what_it_does_not_hold_is_shut_out(running: Running) -> None:
+    facts = (ExecutionFailed(reason="X" * 200, detail="y" * 800),) * 900
+    large = messages.encode(Report(execution_id=ExecutionId("e-1"), facts=facts))
+    async with running.node("hostile") as hostile, running.node("honest") as honest:
+        await honest.register()
+        connection = hostile.connection
+        with suppress(MessagingUnavailable):
+            for _ in range(20):
+                await hostile.tell(large)
+        await eventually(lambda: not connection.connected or connection.connections > 1)
+        await run_job(running, honest)
+
+
 async def test_results_that_take_long_to_verify_hold_up_no_other_node(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,8 +291,8 @@ def test_a_node_whose_servers_count_too_much_is_shut_out_once_and_for_longer_eac
 def test_a_node_that_sends_much_that_is_no_message_is_shut_out() -> None:
     made, node = budgets.Budgets(clock=lambda: 100.0), NodeId("a")
     for _ in range(1000):  # as a later version may, of which this one does not know all
-        made.on_malformed(node, 1000)
+        made.on_useless(node, 1000)
     assert made.flooding.empty()
     for _ in range(10):
-        made.on_malformed(node, 1 << 20)
+        made.on_useless(node, 1 << 20)
     assert made.flooding.qsize() == 1
