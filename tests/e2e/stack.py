@@ -23,7 +23,7 @@ from tests.servers import HOST, REGION, S3Server, free_ports, without_aws
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.05
 WARNINGS = "error,ignore::DeprecationWarning:nats.micro.service"
 """As in pyproject.toml, which is read by pytest alone."""
 TERMINAL = {"Completed", "Failed", "Stopped"}

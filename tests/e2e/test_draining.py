@@ -121,7 +121,8 @@ def test_a_node_that_was_drained_and_stopped_is_deleted_and_joins_anew(two_nodes
     assert done.stdout == "Node node-a is deleted.\n"
     assert "node-a" not in two_nodes.cli("node", "list").stdout
     two_nodes.computes["node-a"].start()
-    wait_until(lambda: "node-a" in two_nodes.cli("node", "list").stdout, within=20, what="it has joined anew")
+    two_nodes.wait_connected("node-a")
+    assert "node-a" in two_nodes.cli("node", "list").stdout
     assert not node_of(two_nodes, "node-a")["Draining"]
     unknown = two_nodes.cli("node", "delete", "node-z", check=False)
     assert (unknown.returncode, "[NodeNotFound]" in unknown.stderr) == (1, True)

@@ -28,7 +28,8 @@ GOOD = [HEAD, FILE, BLOCK, END]
 
 def zipped(*lines: object) -> bytes:
     return gzip.compress(
-        b"".join(line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n" for line in lines)
+        b"".join(line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n" for line in lines),
+        compresslevel=1,
     )
 
 
