@@ -49,6 +49,16 @@ class JobStopped(TarponError):
         super().__init__(f"Job {job} was stopped{told}", hint=f"See `tarpon job describe {job}`.")
 
 
+class NoSpaceLeft(TarponError):
+    """The command had something to write, and where it goes is full."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"There is no space left for the output: {reason}.",
+            hint="What was written is not complete. Free some space there, or write elsewhere, and repeat the command.",
+        )
+
+
 def show_error(error: TarponError) -> None:
     """Message, code, details and hint, on stderr."""
     code = click.style(f"[{printable(code_of(error))}]", dim=True)

@@ -1,5 +1,6 @@
 """The command `tarpon`: its groups, its exit codes, and the one place where errors are shown."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ import click
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, TarponError
 from shared.plain_text import printable
 from tarpon.cli.commands import Given, Group, ReaderWentAway
-from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, JobStopped, show_error
+from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, JobStopped, NoSpaceLeft, show_error
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LAZY = {
     "serve": ("tarpon.cli.serve:serve", "Run an orchestrator, a compute node, or both."),
     "devstack": ("tarpon.cli.devstack:devstack", "Run everything on this machine, to try it out."),
@@ -60,6 +62,9 @@ def _explained(error: BaseException, *, debug: bool) -> int:
             if debug:
                 _show_traceback(error)
             return _exit_code(error)
+        case OSError() if error.errno in _FULL:
+            _drop_output()
+            return _explained(NoSpaceLeft(os.strerror(error.errno)), debug=debug)
         case Exception():
             return _unexpected(error, debug=debug)
         case _:
@@ -100,9 +105,14 @@ def _show_traceback(error: BaseException) -> None:
 
 
 def _reader_went_away() -> int:
-    """Somebody like `head` has read enough: that is no error, and Python must not try to flush at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Somebody like `head` has read enough: that is no error."""
+    _drop_output()
     return Exit.OK
+
+
+def _drop_output() -> None:
+    """Python must not try to flush at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _first(error: BaseException) -> BaseException:

@@ -60,6 +60,7 @@ RETRYABLE = {
     "NoResults": False,
     "NodeConnected": False,
     "NoSpaceForResult": False,
+    "NoSpaceLeft": False,
     "NodeHoldsExecutions": False,
     "NodeNotFound": False,
     "NotAFile": False,

@@ -25,6 +25,17 @@ def run(command: list[str], *, stdin: str = "", **variables: str) -> subprocess.
     )
 
 
+def test_output_that_finds_no_space_is_an_error_of_its_own() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "tarpon", "config", "list", "--output", "json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "Error: There is no space left for the output: No space left on device. [NoSpaceLeft]\nHint:"
+    )
+    assert "Exception ignored" not in done.stderr
+
+
 # ---- the documented examples of the managed publisher ------------------------------------------------------------
 
 
