@@ -1,5 +1,6 @@
 """What is shown of a job that is watched: what it waits for, and how many of its parts are done."""
 
+import contextlib
 import os
 import pty
 import subprocess
@@ -70,28 +71,59 @@ def test_all_lines_of_the_history_are_shown_to_who_asks(narrow: Stack, tmp_path:
     assert told.count("Placed on node node-a") == told.count("Result published and verified") == 3
 
 
-def test_a_terminal_has_one_line_that_is_always_true(narrow: Stack, tmp_path: Path) -> None:
-    gate, seen = tmp_path / "gate", bytearray()
-    ours, theirs = pty.openpty()
-    with run(narrow, gated(gate, 3), tmp_path, err=theirs) as process:
-        os.close(theirs)
+class Terminal:
+    """What a process writes to it, when it is looked at."""
 
-        def is_shown(text: bytes) -> bool:
-            seen.extend(os.read(ours, 1 << 16))
-            return text in seen
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        os.set_blocking(self._ours, False)
+        self.seen = b""
 
-        wait_until(
-            lambda: is_shown(b"\r\x1b[K0 of 3 parts done, 2 running, 1 waiting for free CPU on 1 suitable node(s)"),
-            within=20,
-            what="the line says what it waits for",
-        )
+    def wait_for(self, text: bytes) -> None:
+        wait_until(lambda: self._shows(text), within=40, what=f"the terminal shows {text!r}")
+
+    def _shows(self, text: bytes) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            self.seen += os.read(self._ours, 1 << 16)
+        return text in self.seen
+
+    def close(self) -> None:
+        os.close(self._ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def test_a_terminal_has_one_line_that_is_always_true(narrow: Stack, tmp_path: Path, terminal: Terminal) -> None:
+    gate = tmp_path / "gate"
+    with run(narrow, gated(gate, 3), tmp_path, err=terminal.theirs) as process:
+        terminal.wait_for(b"\r\x1b[K0 of 3 parts done, 2 running, 1 waiting for free CPU on 1 suitable node(s)")
         gate.touch()
-        wait_until(lambda: is_shown(b" completed in "), within=40, what="it says how it ended")
+        terminal.wait_for(b" completed in ")
         assert process.wait(20) == 0
-    os.close(ours)
-    assert b"Placed on node" not in seen
-    last = seen.rpartition(b"\r\x1b[K")[2]
+    assert b"Placed on node" not in terminal.seen
+    last = terminal.seen.rpartition(b"\r\x1b[K")[2]
     assert b"  3 of 3 parts done\r\n" in last, "the live line is gone, and the end stays"
+
+
+def test_a_terminal_says_for_how_long_a_job_has_been_at_something(
+    narrow: Stack, tmp_path: Path, terminal: Terminal
+) -> None:
+    before, gate = tmp_path / "before", tmp_path / "gate"
+    full = narrow.submit(gated(before, 2))
+    narrow.wait_state(full, "Running")
+    with run(narrow, gated(gate, 1), tmp_path, err=terminal.theirs) as process:
+        terminal.wait_for(b"\r\x1b[KWaiting for free CPU on 1 suitable node(s) (1 s)")
+        before.touch()
+        terminal.wait_for(b"\r\x1b[KRunning on node node-a (1 s)")
+        gate.touch()
+        terminal.wait_for(b" completed in ")
+        assert process.wait(20) == 0
 
 
 def test_a_job_that_is_watched_later_says_what_it_waits_for(narrow: Stack, tmp_path: Path) -> None:
