@@ -20,6 +20,7 @@ from shared.rest import HistoryItem
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
+_encoder = msgspec.json.Encoder()
 
 GATHER_SECONDS = 0.002
 """Changes of a job that follow each other this closely are told together, after the first."""
@@ -60,9 +61,10 @@ class Announcements:
 
     def _is_news(self, job: JobId, entry: JobEntry) -> bool:
         """What is cleared away after a job that ended long ago tells nobody anything; all of it was told before."""
-        ended_at = self._model.endings.ended.instant_of(job)
-        is_old = ended_at is not None and now_ns() - ended_at > QUIET_SECONDS * 1e9
-        return entry.job.removal is None and (job in self._told or not is_old)
+        if entry.job.removal is not None:
+            return False
+        ended_at = None if job in self._told else self._model.endings.ended.instant_of(job)
+        return ended_at is None or now_ns() - ended_at <= QUIET_SECONDS * 1e9
 
     async def _tell(self, job: JobId, entry: JobEntry) -> None:
         told, state = self._told.get(job, (0, ""))
@@ -87,7 +89,7 @@ class Announcements:
 
     async def _publish(self, entry: JobEntry, what: str, body: msgspec.Struct) -> None:
         subject = subjects.event(entry.job.namespace, entry.job.id, what)
-        await self._connection.publish(subject, msgspec.json.encode(body))
+        await self._connection.publish(subject, _encoder.encode(body))
 
     def _state(self, entry: JobEntry) -> str:
         view = views.job_state(entry, self._model.reasons.get(entry.job.id, ""))

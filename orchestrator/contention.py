@@ -7,8 +7,7 @@ for a moment, so that not always the same one loses.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
 
 PATIENCE_SECONDS = 5.0
 
@@ -34,25 +33,46 @@ async def _patiently(lock: asyncio.Lock) -> bool:
     return False
 
 
+class _Turn:
+    """A plain context, as each submit goes through one."""
+
+    __slots__ = ("_is_ours", "_queues", "_thing")
+
+    def __init__(self, queues: dict[Hashable, _Queue], thing: Hashable) -> None:
+        self._queues = queues
+        self._thing = thing
+        self._is_ours = False
+
+    async def __aenter__(self) -> None:
+        queue = self._queues.get(self._thing)
+        if queue is None:
+            queue = self._queues[self._thing] = _Queue()
+        queue.wanted += 1
+        try:
+            self._is_ours = await (_patiently(queue.lock) if queue.wanted > 1 else queue.lock.acquire())
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        queue = self._queues[self._thing]
+        if self._is_ours:
+            queue.lock.release()
+        queue.wanted -= 1
+        if not queue.wanted:
+            del self._queues[self._thing]
+
+
 class Contention:
     def __init__(self) -> None:
         self._queues: dict[Hashable, _Queue] = {}
 
-    @asynccontextmanager
-    async def over(self, thing: Hashable) -> AsyncIterator[None]:
+    def over(self, thing: Hashable) -> _Turn:
         """Nobody else is in this context with the same thing, unless one waits for too long."""
-        queue = self._queues.setdefault(thing, _Queue())
-        queue.wanted += 1
-        is_ours = False
-        try:
-            is_ours = await (_patiently(queue.lock) if queue.wanted > 1 else queue.lock.acquire())
-            yield
-        finally:
-            if is_ours:
-                queue.lock.release()
-            queue.wanted -= 1
-            if not queue.wanted:
-                del self._queues[thing]
+        return _Turn(self._queues, thing)
 
     def __repr__(self) -> str:
         return f"<Contention over {len(self._queues)}>"

@@ -29,16 +29,16 @@ def lines(entry: JobEntry, *, after: int = 0) -> Iterator[Line]:
     ended_by, ended_at = entry.ended_by, entry.modified
     is_old = _is_old(entry)
     for about, event, late in _recorded(entry, 0 if is_old else after // A_WRITE):
-        at, number = event.recorded or event.time, event.number
+        number = event.number
         if not number and late and not is_old:
             number = late
             ended_by = ended_by if entry.ended_by else max(ended_by, number)
-        if number:
+        if not number:
+            old.append((event.recorded or event.time, about, event))
+        elif number > after:
             yield Line(number, about, event)
-        else:
-            old.append((at, about, event))
         if number and number == ended_by:
-            ended_at = at
+            ended_at = event.recorded or event.time
     old.sort(key=itemgetter(0))
     for number, (_, about, event) in enumerate(old, start=1):
         yield Line(number, about, event)
@@ -53,18 +53,19 @@ def _is_old(entry: JobEntry) -> bool:
     return not events or not events[0].number
 
 
-def _recorded(entry: JobEntry, since: int) -> list[tuple[ExecutionRecord | int, Event, int]]:
+def _recorded(entry: JobEntry, since: int) -> Iterator[tuple[ExecutionRecord | int, Event, int]]:
     """The events of the job and of its executions that were written under this revision or a later one.
 
     The number comes last that an execution's event has if none was given to it.
     """
-    found: list[tuple[ExecutionRecord | int, Event, int]] = [(*each, 0) for each in versioned(entry.job)]
+    if entry.revision >= since:
+        for version, event in versioned(entry.job):
+            yield version, event, 0
     executions = entry.written_since(since) if since else list(entry.executions.values())
     executions.sort(key=attrgetter("create_time"))
     for execution in executions:
-        first = late_number(entry.revision_of(execution), 0)
-        found += [(execution, event, first + place) for place, event in enumerate(execution.events)]
-    return found
+        for place, event in enumerate(execution.events):
+            yield execution, event, 0 if event.number else late_number(entry.revision_of(execution), place)
 
 
 def _end(entry: JobEntry, at: int) -> Event:

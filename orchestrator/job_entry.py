@@ -209,10 +209,11 @@ class JobEntry:
         job, executions = self.job, self.parts.executions.values()
         found = progress(job, self.spec.count or 1, executions, max_attempts=max_attempts, is_later=self._is_later)
         self.ended_by = found.ended_by
-        if found.ended_by:
+        if not (found.message or found.missing or found.surplus or found.left_out_count):
+            found = _PLAIN[found.state]
+        elif found.ended_by:
             found = msgspec.structs.replace(found, ended_by=0)
-        plain = _PLAIN[found.state]
-        self.progress = plain if found == plain else found
+        self.progress = found
         self.namespace, self.created = job.namespace, job.create_time
         self.labels = self.spec.labels or _NO_LABELS
         self.modified = max((job.modify_time, *(each.modify_time for each in executions)))

@@ -34,10 +34,13 @@ def is_like_id(name: str) -> bool:
     So could what comes before a slash, because JOB/PATH names a file of a result.
     """
     text = name.partition("/")[0]
-    kind, rest = text[:2], _DIGITS.sub("0", text[2:])
+    kind = text[:2]
+    if kind not in {"j-", "e-", "n-"}:
+        return False
+    rest = _DIGITS.sub("0", text[2:])
     if kind == "j-":
         return len(text) >= LEAST_BEGINNING and _GENERATED.startswith(rest)
-    return kind in {"e-", "n-"} and rest == _GENERATED
+    return rest == _GENERATED
 
 
 def _checked(kind: str, text: str) -> str:
