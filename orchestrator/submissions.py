@@ -141,7 +141,7 @@ class Submissions:
                 if number:  # it was not known when the name was claimed
                     await self._names.release(wish.job, fresh)
                 raise
-        raise RevisionConflict(f"job {wish.job.name}")
+        raise RevisionConflict(subjects.job_record(fresh))
 
     def _begun_before(self, wish: Wish, fresh: JobId) -> tuple[JobId, int] | None:
         """What came of this submission when it came first. Raises IdempotencyTokenUsed, JobBeingDeleted."""

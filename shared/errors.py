@@ -158,15 +158,6 @@ class JobUnchanged(Conflict):
         )
 
 
-class RevisionConflict(Conflict):
-    """A record changed between reading and writing it: read again and decide again."""
-
-    retryable = True
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"The record {key!r} was changed by somebody else meanwhile.")
-
-
 class IllegalTransition(Conflict):
     """A state change that the life cycle does not know."""
 
@@ -196,6 +187,20 @@ class OrchestratorUnreachable(Unavailable):
 
 class NotReady(Unavailable):
     """The orchestrator is up and not yet able to do this."""
+
+
+class RevisionConflict(Unavailable):
+    """A record changed between reading and writing it: read again and decide again.
+
+    Who asked hears of it only where that did not help for a while. No decision is in it: NATS also answers so while it
+    cannot tell what came of a write before, which may have been the same request.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The record {key!r} is being changed by somebody else, or NATS cannot tell yet whether it was.",
+            hint="Try again; with the same idempotency token a submit that was taken already is not done twice.",
+        )
 
 
 class MessagingUnavailable(Unavailable):
