@@ -24,9 +24,10 @@ def numbered(record: R, revision: int) -> R:
     events: tuple[Event, ...] = record.events
     if not events or events[-1].number != JUST_RECORDED:
         return record
-    number, told = revision * A_WRITE, list[Event]()
+    number = revision * A_WRITE
     if len(events) > 1 and events[-2].number != JUST_RECORDED:  # the rule
         return replace(record, events=(*events[:-1], replace(events[-1], number=number)))
+    told: list[Event] = []
     for event in events:
         if event.number != JUST_RECORDED:
             told.append(event)

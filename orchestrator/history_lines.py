@@ -28,14 +28,14 @@ def lines(entry: JobEntry, *, after: int = 0) -> Iterator[Line]:
     old: list[tuple[int, ExecutionRecord | int, Event]] = []
     ended_by, ended_at = entry.ended_by, entry.modified
     is_old = _is_old(entry)
-    for about, event, late in _recorded(entry, 0 if is_old else after // A_WRITE):
+    for about, event, late in _recorded(entry, 0 if is_old else after):
         number = event.number
         if not number and late and not is_old:
             number = late
             ended_by = ended_by if entry.ended_by else max(ended_by, number)
         if not number:
             old.append((event.recorded or event.time, about, event))
-        elif number > after:
+        else:
             yield Line(number, about, event)
         if number and number == ended_by:
             ended_at = event.recorded or event.time
@@ -53,19 +53,24 @@ def _is_old(entry: JobEntry) -> bool:
     return not events or not events[0].number
 
 
-def _recorded(entry: JobEntry, since: int) -> Iterator[tuple[ExecutionRecord | int, Event, int]]:
-    """The events of the job and of its executions that were written under this revision or a later one.
+def _recorded(entry: JobEntry, after: int) -> Iterator[tuple[ExecutionRecord | int, Event, int]]:
+    """The events of the job and of its executions that can have a number above `after`, and that by which it ended.
 
     The number comes last that an execution's event has if none was given to it.
     """
+    since, ended_by = after // A_WRITE, entry.ended_by
     if entry.revision >= since:
         for version, event in versioned(entry.job):
-            yield version, event, 0
+            if event.number > after or event.number in {0, ended_by}:
+                yield version, event, 0
     executions = entry.written_since(since) if since else list(entry.executions.values())
     executions.sort(key=attrgetter("create_time"))
     for execution in executions:
         for place, event in enumerate(execution.events):
-            yield execution, event, 0 if event.number else late_number(entry.revision_of(execution), place)
+            if event.number > after or event.number == ended_by != 0:
+                yield execution, event, 0
+            elif not event.number:
+                yield execution, event, late_number(entry.revision_of(execution), place)
 
 
 def _end(entry: JobEntry, at: int) -> Event:

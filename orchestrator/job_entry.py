@@ -206,8 +206,8 @@ class JobEntry:
 
     def refresh(self, *, max_attempts: int) -> None:
         """Find out anew what follows from the records of a job that is complete."""
-        job, executions = self.job, self.parts.executions.values()
-        found = progress(job, self.spec.count or 1, executions, max_attempts=max_attempts, is_later=self._is_later)
+        job, spec, executions = self.job, self.spec, self.parts.executions.values()
+        found = progress(job, spec.count or 1, executions, max_attempts=max_attempts, is_later=self._is_later)
         self.ended_by = found.ended_by
         if not (found.message or found.missing or found.surplus or found.left_out_count):
             found = _PLAIN[found.state]
@@ -215,7 +215,7 @@ class JobEntry:
             found = msgspec.structs.replace(found, ended_by=0)
         self.progress = found
         self.namespace, self.created = job.namespace, job.create_time
-        self.labels = self.spec.labels or _NO_LABELS
+        self.labels = spec.labels or _NO_LABELS
         self.modified = max((job.modify_time, *(each.modify_time for each in executions)))
         if self._is_quiet():
             self._shelve()

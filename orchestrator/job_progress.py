@@ -14,6 +14,8 @@ from shared.states import DesiredState, ExecutionState, FailureReason, JobState
 
 COSTS_NOTHING = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
 """Reasons of attempts in which nothing was tried: the node stops or is drained. They use none of the attempts up."""
+_IN_VAIN = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED, ExecutionState.CANCELLED})
+"""How an execution ends that gives no result."""
 MOST_HANDED_BACK = 50
 """How many of these one part of a job may have beside its attempts, so that no node can have it placed for ever."""
 
@@ -66,21 +68,22 @@ def progress(
 
 
 def _by_executions(job: JobRecord, count: int, known: tuple[ExecutionRecord, ...], max_attempts: int) -> Progress:
-    live = tuple(each for each in known if not each.state.is_terminal)
-    of_version = tuple(each for each in known if each.job_version == job.version)
+    live = tuple([each for each in known if not each.state.is_terminal])
+    of_version = tuple([each for each in known if each.job_version == job.version])
     latest = _latest_attempts(of_version)
-    lost = tuple(_hopeless(latest, of_version, max_attempts))
+    states = {each.state for each in latest.values()}
+    lost = tuple(_hopeless(latest, of_version, max_attempts)) if states & _IN_VAIN else ()
     if lost:
         ended_by = min(map(_last_number, lost))
         return Progress(state=JobState.FAILED, message=_why(known, lost[0]), surplus=live, ended_by=ended_by)
-    outdated = tuple(each for each in live if each.job_version != job.version)
-    missing = tuple(_missing(count, latest))
+    outdated = tuple([each for each in live if each.job_version != job.version])
+    missing = tuple(_missing(count, latest)) if len(latest) < count or states & _IN_VAIN else ()
     state = _running_state(count, latest, missing)
     return Progress(
         state=state,
         missing=missing,
         surplus=outdated,
-        left_out_count=sum(each.result.left_out_count for each in latest.values() if each.result),
+        left_out_count=sum([each.result.left_out_count for each in latest.values() if each.result]),
         ended_by=max(map(_last_number, latest.values())) if state is JobState.COMPLETED else 0,
     )
 

@@ -71,7 +71,8 @@ class RecordIntake:
             return None
 
     def apply(self, key: str, record: Record, revision: int) -> None:
-        self._heed_schema(key, record)
+        if record.schema > NEWEST_SCHEMA:
+            self._heed_schema(key)
         self._model.apply(key, record, revision)
         self._settle(key)
 
@@ -79,8 +80,8 @@ class RecordIntake:
         self._unread.discard(key)
         self._failed.pop(key, None)
 
-    def _heed_schema(self, key: str, record: Record) -> None:
-        if record.schema > NEWEST_SCHEMA and not self.newer_schema:
+    def _heed_schema(self, key: str) -> None:
+        if not self.newer_schema:
             self.newer_schema = True
             _log.error("A newer version of Tarpon has written %s. This one answers, but decides nothing any more.", key)
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
 
+from msgspec.structs import asdict
+
 from orchestrator.event_numbers import last_number
 from orchestrator.history_lines import Line, lines
 from orchestrator.job_entry import JobEntry
@@ -47,7 +49,7 @@ def _details(progress: Progress) -> dict[str, str]:
 
 def job_view(model: Model, entry: JobEntry) -> JobView:
     record, spec = entry.job, entry.spec
-    fields = {name: getattr(spec, name) for name in spec.__struct_fields__}
+    fields = asdict(spec)
     fields["name"] = record.name
     return JobView(
         **fields,
