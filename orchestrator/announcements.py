@@ -72,8 +72,10 @@ class Announcements:
         items, now = views.history(entry, after=told, up_to=settled), self._state(entry)
         now = now if views.is_told(entry, settled) else state  # an end is told after what led to it
         try:
-            for item, before in zip(items, (told, *(each.seq_num for each in items)), strict=False):
+            before = told
+            for item in items:
                 await self._publish(entry, "history", _announced(item, before))
+                before = item.seq_num
             if now != state:
                 await self._publish(entry, "state", views.job_view(self._model, entry))
         except (MessagingUnavailable, PayloadTooLarge) as error:

@@ -391,9 +391,9 @@ class Model:
     def hear(self, key: str, revision: int) -> None:
         """Take in that whoever follows all records has come to this one: its job has news once that is settled."""
         if revision > self.settled and self._loading is None:
-            kind, *rest = key.split(".", 2)
+            kind, _, rest = key.partition(".")
             if kind in _KINDS_OF_JOBS:
-                self._unsettled[JobId(rest[0])] = None
+                self._unsettled[JobId(rest.partition(".")[0])] = None
 
     def explain(self, job: JobId, reason: str) -> None:
         """Remember why this pending job has to wait."""

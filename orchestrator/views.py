@@ -167,9 +167,10 @@ def history(entry: JobEntry, *, after: int = 0, up_to: int | None = None) -> tup
     `up_to` is the revision up to which everything is known: what came later is told when that is so.
     """
     last = sys.maxsize if up_to is None else last_number(up_to)
-    found = [line for line in lines(entry, after=after) if after < line.number <= last]
-    found.sort(key=itemgetter(0))
-    return tuple(_history_item(entry, line) for line in found)
+    found = [line for line in lines(entry, after=after) if after < line[0] <= last]
+    if len(found) > 1:
+        found.sort(key=itemgetter(0))
+    return tuple([_history_item(entry, line) for line in found])
 
 
 def is_told(entry: JobEntry, up_to: int) -> bool:

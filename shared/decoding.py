@@ -109,10 +109,10 @@ def _is_spelled(data: Any, spelling: _Spelling | None) -> bool:
     if not isinstance(data, dict):
         return False
     fields = spelling.fields
-    return all(
-        key in fields and item is not None and (fields[key] is None or _is_spelled(item, fields[key]))
-        for key, item in data.items()
-    )
+    for key, item in data.items():
+        if key not in fields or item is None or (fields[key] is not None and not _is_spelled(item, fields[key])):
+            return False
+    return True
 
 
 @lru_cache(maxsize=256)
