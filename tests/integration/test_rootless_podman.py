@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.engine import CannotStart
 from tests.integration import test_docker_handover
 from tests.podman import RootlessPodman, rootless_podman
 
-ROOT = Path(__file__).parents[2]
+PATHS = [str(Path(__file__).parents[2]), sysconfig.get_path("purelib")]
 LONG = "n" * 150
 SCRIPT = f"""
 umask 077
@@ -57,16 +58,26 @@ def folder(rootless: RootlessPodman) -> Iterator[Path]:
     """Of the node; pytest's own are closed to the user."""
     made = Path(tempfile.mkdtemp(prefix="tarpon-rootless-"))
     os.chown(made, rootless.user.pw_uid, rootless.user.pw_gid)
-    if subprocess.run(rootless.as_user(sys.executable, "-c", ""), check=False, capture_output=True).returncode:
-        pytest.skip(f"an ordinary user cannot run {sys.executable}")
+    if not interpreter(rootless):
+        pytest.skip(f"an ordinary user can run neither {sys.executable} nor the system's Python of this version")
     yield made
     shutil.rmtree(made)
 
 
+def interpreter(engine: RootlessPodman) -> str:
+    """One that the user may run: this one may lie in the home folder of root."""
+    system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    for each in (sys.executable, system):
+        command = engine.as_user(each, "-c", f"import sys; sys.path[:0] = {PATHS!r}; import aiodocker")
+        if Path(each).exists() and not subprocess.run(command, check=False, capture_output=True).returncode:
+            return each
+    return ""
+
+
 def result_of(engine: RootlessPodman, folder: Path, script: str) -> Any:
     """Run a task, pack its result and remove everything, all as the ordinary user."""
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {test_docker_handover.__name__} as t; t.main()"
-    command = engine.as_user(sys.executable, "-c", code, engine.url, str(folder), script)
+    code = f"import sys; sys.path[:0] = {PATHS!r}; import {test_docker_handover.__name__} as t; t.main()"
+    command = engine.as_user(interpreter(engine), "-c", code, engine.url, str(folder), script)
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
