@@ -29,7 +29,7 @@ from compute.engines.docker_images import Images
 from compute.engines.docker_log import read_log
 from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
 from compute.engines.docker_output import Outputs
-from compute.engines.docker_signals import LATE_SECONDS, TOLD_SECONDS, Signals
+from compute.engines.docker_signals import EXPLAINED_SECONDS, LATE_SECONDS, TOLD_SECONDS, Signals
 from compute.engines.docker_spec import (
     HOSTS,
     LOG_FILE_BYTES,
@@ -286,7 +286,7 @@ class ContainerRun:
                     await self._told.has_died.wait()
         # Whoever stops a container without a signal of their own kills it, because the specification says so.
         if state.exit_code in _STOPPED and not state.oom_killed:
-            await self._told.explained(LATE_SECONDS)
+            await self._told.explained(EXPLAINED_SECONDS)
         return not self._told.was_stopped
 
     async def _found(self) -> ContainerState | None:

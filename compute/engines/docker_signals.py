@@ -22,6 +22,8 @@ TOLD_SECONDS = 5.0
 """So long after a container's end the engine may take to tell it."""
 LATE_SECONDS = 2.0
 """So long after that it may take to tell who ended it: Podman tells that last."""
+EXPLAINED_SECONDS = 5.0
+"""The same of what was killed: on a busy machine Docker tells seconds later that it was for want of memory."""
 _NO_END = {"1", "10", "12", "28"}
 """HUP, USR1, USR2 and WINCH ask a task for something else than its end."""
 _DIE, _OOM, _KILL, _CLEANUP = "die", "oom", "kill", "cleanup"

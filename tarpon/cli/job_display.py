@@ -87,8 +87,8 @@ class JobDisplay:
             pass
         elif item.event.is_error:
             self._say_failure(item)
-        elif self._is_one and not self._live.is_terminal and self._parts.only is not None:
-            self._say(item.event.timestamp, self._parts.only.text)
+        elif self._is_one and not self._live.is_terminal:
+            self._say(item.event.timestamp, one_line(item.event.message))
 
     def _when(self, told: datetime) -> datetime:
         """What comes while we watch happens now, whatever the clock of the orchestrator says."""

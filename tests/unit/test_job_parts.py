@@ -236,7 +236,7 @@ def test_a_job_with_one_part_tells_each_step_once(capsys: pytest.CaptureFixture[
     lines = shown(capsys, display, view("Queued", WAITING, count=1), *life, view("Completed", count=1))
     assert lines == [
         WAITING,
-        *(line[1] for line in (PLACED, PULLING, RUNNING, TASK_ENDED, AWAY)),
+        *(line[1] for line in (PLACED, PULLING, RUNNING, TASK_ENDED, AWAY, DONE)),
     ]
 
 
