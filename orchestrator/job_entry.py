@@ -11,7 +11,8 @@ from typing import Self
 
 import msgspec
 
-from orchestrator.job_progress import Progress, is_refused, progress
+from orchestrator.attempts import Backoff, is_refused
+from orchestrator.job_progress import Progress, progress
 from orchestrator.records import ExecutionRecord, JobRecord, Replaced
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobspec import Job, SpecConfig, Task
@@ -204,10 +205,17 @@ class JobEntry:
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
         return next((each for each in self.parts.executions.values() if each.id == execution), None)
 
-    def refresh(self, *, max_attempts: int) -> None:
+    def refresh(self, *, max_attempts: int, backoff: Backoff) -> None:
         """Find out anew what follows from the records of a job that is complete."""
         job, spec, executions = self.job, self.spec, self.parts.executions.values()
-        found = progress(job, spec.count or 1, executions, max_attempts=max_attempts, is_later=self._is_later)
+        found = progress(
+            job,
+            spec.count or 1,
+            executions,
+            max_attempts=max_attempts,
+            backoff=backoff,
+            is_later=self._is_later,
+        )
         self.ended_by = found.ended_by
         if not (found.message or found.missing or found.surplus or found.left_out_count):
             found = _PLAIN[found.state]

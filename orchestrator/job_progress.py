@@ -3,34 +3,35 @@
 A job's state is computed, never stored. What users and time do to it is written into its record.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import assert_never
 
 import msgspec
 
+from orchestrator.attempts import Backoff, cost_nothing, is_waited_after, may_be_tried_again, was_last
 from orchestrator.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked
 from orchestrator.records import VERSION_DETAIL, Event, ExecutionRecord, JobRecord, with_event
-from shared.states import DesiredState, ExecutionState, FailureReason, JobState
+from shared.states import DesiredState, ExecutionState, JobState
 
-COSTS_NOTHING = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
-"""Reasons of attempts in which nothing was tried: the node stops or is drained. They use none of the attempts up."""
 _IN_VAIN = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED, ExecutionState.CANCELLED})
 """How an execution ends that gives no result."""
-MOST_HANDED_BACK = 50
-"""How many of these one part of a job may have beside its attempts, so that no node can have it placed for ever."""
+_NO_WAITS: Mapping[int, int] = {}
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from a job's record and its executions.
 
-    `missing` are the (partition, attempt) that should be executed and are not; `surplus` the live executions that
-    should stop. `left_out_count` are the entries whose content the results lack. `ended_by` is the number of the event
-    by which the job ended, 0 where none was given.
+    `missing` are the (partition, attempt) that should be executed and are not; `waits` is when that may begin, by the
+    partition, where a failed attempt keeps it waiting. `surplus` are the live executions that should stop.
+    `left_out_count` are the entries whose content the results lack. `ended_by` is the number of the event by which the
+    job ended, 0 where none was given.
     """
 
     state: JobState
     message: str = ""
     missing: tuple[tuple[int, int], ...] = ()
+    waits: Mapping[int, int] = _NO_WAITS
     surplus: tuple[ExecutionRecord, ...] = ()
     left_out_count: int = 0
     ended_by: int = 0
@@ -42,6 +43,7 @@ def progress(
     executions: Iterable[ExecutionRecord],
     *,
     max_attempts: int,
+    backoff: Backoff,
     is_later: Callable[[ExecutionRecord], bool],
 ) -> Progress:
     """Where the job stands and what should be done about it.
@@ -56,7 +58,8 @@ def progress(
         return Progress(state=gone.state, message=gone.message, surplus=live, ended_by=gone.ended_by)
     if job.desired is DesiredState.STOPPED or job.failure:
         going = msgspec.structs.replace(job, desired=DesiredState.RUNNING, failure="")
-        before = _by_executions(going, count, tuple(each for each in known if not is_later(each)), max_attempts)
+        earlier = tuple(each for each in known if not is_later(each))
+        before = _by_executions(going, count, earlier, max_attempts, backoff)
         live = tuple(each for each in known if not each.state.is_terminal)
         if before.state.is_terminal:
             return msgspec.structs.replace(before, surplus=live)
@@ -64,10 +67,12 @@ def progress(
         if job.desired is DesiredState.STOPPED:
             return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live, ended_by=ended_by)
         return Progress(state=JobState.FAILED, message=job.failure, surplus=live, ended_by=ended_by)
-    return _by_executions(job, count, known, max_attempts)
+    return _by_executions(job, count, known, max_attempts, backoff)
 
 
-def _by_executions(job: JobRecord, count: int, known: tuple[ExecutionRecord, ...], max_attempts: int) -> Progress:
+def _by_executions(
+    job: JobRecord, count: int, known: tuple[ExecutionRecord, ...], max_attempts: int, backoff: Backoff
+) -> Progress:
     live = tuple([each for each in known if not each.state.is_terminal])
     of_version = tuple([each for each in known if each.job_version == job.version])
     latest = _latest_attempts(of_version)
@@ -82,6 +87,7 @@ def _by_executions(job: JobRecord, count: int, known: tuple[ExecutionRecord, ...
     return Progress(
         state=state,
         missing=missing,
+        waits=_waits(latest, of_version, backoff) if states & _IN_VAIN else _NO_WAITS,
         surplus=outdated,
         left_out_count=sum([each.result.left_out_count for each in latest.values() if each.result]),
         ended_by=max(map(_last_number, latest.values())) if state is JobState.COMPLETED else 0,
@@ -139,26 +145,15 @@ def _hopeless(
     """
     for each in sorted(latest.values(), key=lambda each: (each.state is ExecutionState.CANCELLED, each.modify_time)):
         is_final = each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable)
-        if each.state is ExecutionState.CANCELLED or is_final:
+        if (
+            each.state is ExecutionState.CANCELLED
+            or is_final
+            or (
+                may_be_tried_again(each)
+                and was_last(each, (other for other in of_version if other.partition == each.partition), max_attempts)
+            )
+        ):
             yield each
-        elif _may_be_tried_again(each) and each.attempt + 1 >= max_attempts:
-            free = sum(cost_nothing(other) for other in of_version if other.partition == each.partition)
-            if free > MOST_HANDED_BACK or each.attempt + 1 - free >= max_attempts:
-                yield each
-
-
-def _may_be_tried_again(record: ExecutionRecord) -> bool:
-    return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED}
-
-
-def cost_nothing(record: ExecutionRecord) -> bool:
-    """Whether this attempt ended before anything was tried, through nobody's fault."""
-    return record.failure is not None and record.failure.retryable and record.failure.reason in COSTS_NOTHING
-
-
-def is_refused(record: ExecutionRecord) -> bool:
-    """Whether the node will not run this, ever."""
-    return record.state is ExecutionState.REJECTED and not (record.failure and record.failure.retryable)
 
 
 def _why(known: tuple[ExecutionRecord, ...], last: ExecutionRecord) -> str:
@@ -177,8 +172,17 @@ def _missing(count: int, latest: Mapping[int, ExecutionRecord]) -> Iterable[tupl
         known = latest.get(partition)
         if known is None:
             yield partition, 0
-        elif _may_be_tried_again(known):
+        elif may_be_tried_again(known):
             yield partition, known.attempt + 1
+
+
+def _waits(
+    latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], backoff: Backoff
+) -> Mapping[int, int]:
+    failed = Counter(each.partition for each in of_version if may_be_tried_again(each) and is_waited_after(each))
+    last = (each for each in latest.values() if may_be_tried_again(each))
+    due = {each.partition: backoff.due(each, failed[each.partition]) for each in last}
+    return {partition: at for partition, at in due.items() if at}
 
 
 def _running_state(count: int, latest: Mapping[int, ExecutionRecord], missing: tuple[tuple[int, int], ...]) -> JobState:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from collections.abc import Set as AbstractSet
 
+from orchestrator.attempts import NO_BACKOFF, Backoff, waits_until
 from orchestrator.endings import Endings
 from orchestrator.event_numbers import numbered
 from orchestrator.fleet import shape_of
@@ -43,6 +44,7 @@ _KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 class Model:
     """`pending` and `surplus` are what the leader has to act on; `reasons` why a pending job has to wait.
 
+    `waiting` are jobs by the nanosecond at which a part that failed may be tried again; what is due was `released`.
     `deadlines` are of jobs whose time can run out, `touched` the nodes that have changed for whoever places.
     `changed` are the jobs about which there is something new to tell, while somebody tells it. `job_states` and
     `execution_states` are how many there are in each state, a pending job with a reason to wait being queued, and
@@ -52,13 +54,15 @@ class Model:
     of each job that ends while it is known.
     """
 
-    def __init__(self, *, max_attempts: int) -> None:
+    def __init__(self, *, max_attempts: int, backoff: Backoff = NO_BACKOFF) -> None:
         self.jobs: dict[JobId, JobEntry] = {}
         self.nodes: dict[NodeId, NodeRecord] = {}
         self.bindings: dict[NodeId, str] = {}
         self.rejected: dict[NodeId, BindingRecord] = {}
         """Of the nodes that an operator has rejected."""
         self.pending = Pending()
+        self.waiting: Oldest[JobId] = Oldest()
+        self.released = 0
         self.lists = JobLists()
         self.surplus: dict[JobId, None] = {}
         self.live: dict[NodeId, dict[ExecutionId, ExecutionRecord]] = {}
@@ -77,6 +81,7 @@ class Model:
         self.any_change = asyncio.Event()
         self.on_end: Callable[[JobEntry], None] | None = None
         self.max_attempts = max_attempts
+        self.backoff = backoff
         self._shelf = Shelf()
         self._revisions: dict[str, int] = {}
         """Of all records that belong to no job."""
@@ -209,16 +214,17 @@ class Model:
         if self._loading:
             self._loading.pop(entry.id, None)
         job = entry.id
-        entry.refresh(max_attempts=self.max_attempts)
+        entry.refresh(max_attempts=self.max_attempts, backoff=self.backoff)
         is_new = job not in self.jobs
         if is_new:
             self.jobs[job] = entry
             self._names.put(job)
         self.lists.put(entry, is_new=is_new)
         if entry.progress.missing:
-            self.pending.put(job, priority=entry.job.priority, shape=shape_of(entry.spec, entry.refusals))
+            self._queue(entry)
         else:
             self.pending.drop(job)
+            self.waiting.drop(job)
             self.reasons.pop(job, None)
         if entry.progress.surplus:
             self.surplus[job] = None
@@ -228,6 +234,34 @@ class Model:
         self._limit(entry)
         self.note_ending(entry)
         self.wake.set()
+
+    def _queue(self, entry: JobEntry) -> None:
+        """Have it placed as far as none of its parts waits after a failed attempt."""
+        job, progress = entry.id, entry.progress
+        later = [at for at in progress.waits.values() if not self.is_due(at)] if progress.waits else ()
+        if len(later) < len(progress.missing):
+            self.pending.put(job, priority=entry.job.priority, shape=shape_of(entry.spec, entry.refusals))
+        else:
+            self.pending.drop(job)
+            self.reasons[job] = waits_until(min(later))
+        if later:
+            self.waiting.put(job, min(later))
+        else:
+            self.waiting.drop(job)
+
+    def release(self, now: int) -> None:
+        """Have those parts placed that have waited for long enough after a failed attempt."""
+        self.released = now
+        while (at := self.waiting.instant) is not None and self.is_due(at):
+            for job in self.waiting.take(1, before=at):
+                self._queue(self.jobs[job])
+
+    def is_due(self, at: int) -> bool:
+        """Whether what waits until then is placed now.
+
+        Who led before may have had a clock that was ahead: nothing waits for longer than the longest wait.
+        """
+        return at <= self.released or 0 < self.released < at - self.backoff.ceiling_seconds * 1e9
 
     def note_ending(self, entry: JobEntry) -> None:
         """Put the job where it belongs in the order of ends, out of which it may have been taken."""
@@ -326,6 +360,7 @@ class Model:
             self.job_states[entry.counted] -= 1
         self.lists.drop(entry)
         self.pending.drop(job)
+        self.waiting.drop(job)
         self.surplus.pop(job, None)
         self.reasons.pop(job, None)
         self.oldest.drop(job)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.api import Api
+from orchestrator.attempts import Backoff
 from orchestrator.budgets import Budgets
 from orchestrator.disconnections import Disconnections
 from orchestrator.integrations import Integrations
@@ -55,7 +56,9 @@ def parts_of(
     tracing: Tracing,
     budgets: Budgets,
 ) -> Parts:
-    model = Model(max_attempts=config.orchestrator.scheduler.max_attempts)
+    settings = config.orchestrator.scheduler
+    backoff = Backoff(floor_seconds=float(settings.backoff.floor), ceiling_seconds=float(settings.backoff.ceiling))
+    model = Model(max_attempts=settings.max_attempts, backoff=backoff)
     mark_seconds = float(config.orchestrator.nats.removal_marks)
     store = Store(connection, model, replicas=replicas(config), mark_seconds=mark_seconds)
     lease = Lease(connection, name)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Container, Iterator
 
 from orchestrator import time_outs
 from orchestrator.assignments import Offers
+from orchestrator.attempts import cost_nothing, is_refused
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
 from orchestrator.fleet import Shape
 from orchestrator.job_entry import JobEntry
-from orchestrator.job_progress import cost_nothing, is_refused, job_transition
+from orchestrator.job_progress import Progress, job_transition
 from orchestrator.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Unattended, Withdrawn
 from orchestrator.lifecycle import placed, transition
 from orchestrator.measures import Measures
@@ -83,7 +84,7 @@ class Scheduler:
         ticked_at = -math.inf
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_SECONDS):
+                async with asyncio.timeout(self._seconds_to_next_look()):
                     await self._model.wake.wait()
             self._model.wake.clear()
             is_tick = time.monotonic() - ticked_at >= TICK_SECONDS
@@ -96,6 +97,7 @@ class Scheduler:
                 self._drains.take_back(time.monotonic())
                 await self._take_back_from_leaving()
                 await self._take_from_rejected()
+                self._model.release(now_ns())
                 await self._place()
                 if is_tick:
                     await self._fail_overdue()
@@ -104,6 +106,10 @@ class Scheduler:
                 _log.warning("Nothing can be decided at present: %s", error.message)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._model.wake.set()
+
+    def _seconds_to_next_look(self) -> float:
+        due = self._model.waiting.instant
+        return TICK_SECONDS if due is None else max(0.0, min(TICK_SECONDS, (due - now_ns()) / 1e9))
 
     # ---- what time makes of executions --------------------------------------------------------------------------
 
@@ -285,11 +291,18 @@ def wanted(model: Model, now: int, blocked: Container[Shape] = ()) -> Iterator[W
             version=entry.job.version,
             job=entry.spec,
             resources=capacity_of(entry.spec.task.resources),
-            missing=entry.progress.missing,
+            missing=_due(entry.progress, model.is_due),
             refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
             failed_on=frozenset(each.node_id for each in _of_version(entry) if _failed(each)),
             waiting_seconds=(now - entry.job.submit_time) / 1e9,
         )
+
+
+def _due(progress: Progress, is_due: Callable[[int], bool]) -> tuple[tuple[int, int], ...]:
+    """Without the parts that wait after a failed attempt."""
+    if not progress.waits:
+        return progress.missing
+    return tuple(each for each in progress.missing if is_due(progress.waits.get(each[0], 0)))
 
 
 def _lateness(entry: JobEntry, now: int) -> str:

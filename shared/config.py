@@ -107,10 +107,24 @@ class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
     max_capacity: MaxCapacity = MaxCapacity()
 
 
+class Backoff(Struct, frozen=True, kw_only=True, rename="pascal"):
+    floor: Annotated[
+        Duration,
+        Meta(
+            description="How long a part of a job waits at least after a failed attempt. After the first it is up to"
+            " twice, or 6 times where an engine or a registry was away, and twice as long after each further one."
+        ),
+    ] = Duration(1)
+    ceiling: Annotated[Duration, Meta(description="How long it waits at most, however many attempts have failed.")] = (
+        Duration(300)
+    )
+
+
 class Scheduler(Struct, frozen=True, kw_only=True, rename="pascal"):
     max_attempts: Annotated[
         int, Meta(ge=1, description="How often one part of a job is tried before the job fails.")
     ] = 5
+    backoff: Backoff = Backoff()
 
 
 class JobRetention(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -73,6 +73,7 @@ def _durations(config: Config) -> Iterator[str]:
         "Orchestrator.NodeManager.DisconnectTimeout": config.orchestrator.node_manager.disconnect_timeout,
         "Orchestrator.NodeManager.AnswerTimeout": config.orchestrator.node_manager.answer_timeout,
         "Orchestrator.NodeManager.StartTimeout": config.orchestrator.node_manager.start_timeout,
+        "Orchestrator.Scheduler.Backoff.Floor": config.orchestrator.scheduler.backoff.floor,
         "Compute.Heartbeat.Interval": config.compute.heartbeat.interval,
         "Publishers.PublishTimeout": config.publishers.publish_timeout,
         "Publishers.Types.S3Managed.ProbeInterval": config.publishers.types.s3managed.probe_interval,
@@ -80,6 +81,9 @@ def _durations(config: Config) -> Iterator[str]:
     for key, value in positive.items():
         if value <= 0:
             yield f"{key} must be greater than zero"
+    backoff = config.orchestrator.scheduler.backoff
+    if backoff.ceiling < backoff.floor:
+        yield f"Orchestrator.Scheduler.Backoff.Ceiling must not be less than its Floor, which is {backoff.floor}"
     if config.orchestrator.nats.removal_marks < 3:  # NATS counts in seconds
         yield "Orchestrator.NATS.RemovalMarks must be at least 3s"
     timeouts = config.job_defaults.batch.task.timeouts

@@ -69,6 +69,17 @@ class DesiredState(enum.StrEnum):
     STOPPED = "Stopped"
 
 
+class Cause(enum.Enum):
+    """Where a failure comes from, which decides whether another attempt may go better, and after how long."""
+
+    TASK = "the task itself, so that no attempt goes better"
+    ENGINE = "the node's container engine is away, or was restarted"
+    REGISTRY = "the image registry is away"
+    NODE = "something else about the node"
+    INTERRUPTED = "what happened once, and is not expected to happen again"
+    NOT_TRIED = "the node had not begun it"
+
+
 class FailureReason(enum.StrEnum):
     """Why an execution did not complete. `retryable` says whether another attempt may go better."""
 
@@ -103,8 +114,12 @@ class FailureReason(enum.StrEnum):
     UNKNOWN = "Unknown"
 
     @property
+    def cause(self) -> Cause:
+        return _CAUSES.get(self, Cause.TASK)
+
+    @property
     def retryable(self) -> bool:
-        return self in _RETRYABLE
+        return self.cause is not Cause.TASK
 
     @classmethod
     def parse(cls, text: str) -> "FailureReason":
@@ -115,20 +130,18 @@ class FailureReason(enum.StrEnum):
             return cls.UNKNOWN
 
 
-_RETRYABLE = frozenset(
-    {
-        FailureReason.IMAGE_NOT_PULLED,
-        FailureReason.ENGINE_UNAVAILABLE,
-        FailureReason.CONTAINER_LOST,
-        FailureReason.DATA_DIR_NOT_SEEN,
-        FailureReason.GPU_NOT_GIVEN,
-        FailureReason.TASK_KILLED,
-        FailureReason.DISK_FULL,
-        FailureReason.NODE_RESTARTED,
-        FailureReason.HANDED_BACK,
-        FailureReason.NODE_LOST,
-        FailureReason.NODE_ERROR,
-        FailureReason.REJECTED_BY_NODE,
-        FailureReason.OBJECT_IN_THE_WAY,
-    }
-)
+_CAUSES = {
+    FailureReason.ENGINE_UNAVAILABLE: Cause.ENGINE,
+    FailureReason.CONTAINER_LOST: Cause.ENGINE,
+    FailureReason.IMAGE_NOT_PULLED: Cause.REGISTRY,
+    FailureReason.DATA_DIR_NOT_SEEN: Cause.NODE,
+    FailureReason.GPU_NOT_GIVEN: Cause.NODE,
+    FailureReason.TASK_KILLED: Cause.NODE,
+    FailureReason.DISK_FULL: Cause.NODE,
+    FailureReason.NODE_ERROR: Cause.NODE,
+    FailureReason.REJECTED_BY_NODE: Cause.NODE,
+    FailureReason.NODE_RESTARTED: Cause.INTERRUPTED,
+    FailureReason.NODE_LOST: Cause.INTERRUPTED,
+    FailureReason.OBJECT_IN_THE_WAY: Cause.INTERRUPTED,
+    FailureReason.HANDED_BACK: Cause.NOT_TRIED,
+}

@@ -320,6 +320,14 @@ class TestProblems:
             ("API.Port=", "API.Port: expected a whole number, found a text (-c)"),
             ("API.Port=65536", "API.Port: must be at most 65535 (-c)"),
             ("Orchestrator.Scheduler.MaxAttempts=0", "Orchestrator.Scheduler.MaxAttempts: must be at least 1 (-c)"),
+            (
+                "Orchestrator.Scheduler.Backoff.Floor=0s",
+                "Orchestrator.Scheduler.Backoff.Floor must be greater than zero",
+            ),
+            (
+                "Orchestrator.Scheduler.Backoff.Ceiling=500ms",
+                "Orchestrator.Scheduler.Backoff.Ceiling must not be less than its Floor, which is 1s",
+            ),
             ("Compute.Enabled=maybe", "Compute.Enabled: expected true or false, found a text (-c)"),
             ("Labels=a", "Labels: expected name=value, found 'a' (-c)"),
             ("Labels==b", "Labels: a label has no name"),

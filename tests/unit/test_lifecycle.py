@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from orchestrator.attempts import MOST_FREE, NO_BACKOFF
 from orchestrator.grants import entitled
-from orchestrator.job_progress import MOST_HANDED_BACK, Progress, job_transition, progress
+from orchestrator.job_progress import Progress, job_transition, progress
 from orchestrator.life_events import (
     Cancel,
     ExecutionEvent,
@@ -156,7 +157,9 @@ def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bo
 
 
 def of(count: int, *executions: ExecutionRecord, record: JobRecord | None = None) -> Progress:
-    return progress(record or job(), count, executions, max_attempts=MAX_ATTEMPTS, is_later=lambda _: False)
+    return progress(
+        record or job(), count, executions, max_attempts=MAX_ATTEMPTS, backoff=NO_BACKOFF, is_later=lambda _: False
+    )
 
 
 class TestExecution:
@@ -596,7 +599,9 @@ class TestJob:
     def test_a_stop_that_came_too_late_does_not_undo_an_end(self, record: JobRecord) -> None:
         done = execution(S.COMPLETED)
         assert of(1, done, record=record).state is JobState.COMPLETED
-        ended_after = progress(record, 1, (done,), max_attempts=MAX_ATTEMPTS, is_later=lambda _: True)
+        ended_after = progress(
+            record, 1, (done,), max_attempts=MAX_ATTEMPTS, backoff=NO_BACKOFF, is_later=lambda _: True
+        )
         assert ended_after.state is (JobState.FAILED if record.failure else JobState.STOPPED)
 
     def test_what_was_handed_back_uses_no_attempt_up(self) -> None:
@@ -612,8 +617,7 @@ class TestJob:
 
     def test_no_part_is_handed_back_for_ever(self) -> None:
         handed = [
-            execution(S.FAILED, attempt=number, reason=FailureReason.HANDED_BACK)
-            for number in range(MOST_HANDED_BACK + 1)
+            execution(S.FAILED, attempt=number, reason=FailureReason.HANDED_BACK) for number in range(MOST_FREE + 1)
         ]
         assert of(1, *handed[:-1]).missing
         assert of(1, *handed).state is JobState.FAILED

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.job_progress import MOST_HANDED_BACK, Progress, cost_nothing, job_transition, progress
+from orchestrator.attempts import MOST_FREE, NO_BACKOFF, cost_nothing
+from orchestrator.job_progress import Progress, job_transition, progress
 from orchestrator.life_events import (
     ExecutionEvent,
     GivenUp,
@@ -164,6 +165,7 @@ class World:
             spec.job.count or 1,
             mine,
             max_attempts=MAX_ATTEMPTS,
+            backoff=NO_BACKOFF,
             is_later=lambda each: self.revisions[subjects.execution_record(_key(each))] > written,
         )
 
@@ -331,7 +333,7 @@ def _check_part(mine: list[ExecutionRecord]) -> None:
     assert sorted(each.attempt for each in mine) == list(range(len(mine)))
     costly = [each for each in mine if each.state.is_terminal and not cost_nothing(each)]
     assert len(costly) <= MAX_ATTEMPTS
-    assert len(mine) <= MAX_ATTEMPTS + MOST_HANDED_BACK + 1
+    assert len(mine) <= MAX_ATTEMPTS + MOST_FREE + 1
     refusals = [each for each in mine if each.state is S.REJECTED and each.failure and not each.failure.retryable]
     assert len({each.node_id for each in refusals}) == len(refusals), "never twice where it was refused for good"
     for refusal in refusals:

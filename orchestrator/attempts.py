@@ -1,0 +1,90 @@
+"""Which attempts at a part of a job count, and how long the next one waits after them.
+
+All of it follows from stored records, so that every orchestrator comes to the same, also after a restart.
+"""
+
+import zlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from orchestrator.records import ExecutionRecord
+from shared.states import Cause, ExecutionState, FailureReason
+
+COSTS_NOTHING = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping", "QueueFull"})
+"""Reasons of attempts in which nothing was tried: the node stops, is drained or is full. They use no attempt up."""
+MOST_FREE = 50
+"""How many of these one part of a job may have beside its attempts, so that no node can have it placed for ever."""
+
+_AT_ONCE = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
+"""Of those, the ones after which another node may be asked at once."""
+_FIRST_WAITS = {Cause.ENGINE: 6, Cause.REGISTRY: 6}
+"""Of the floor. What is away takes some seconds to come back: 4 waits outlast 45 floors at least."""
+_FIRST_WAIT = 2
+_MOST_DOUBLINGS = 32
+
+
+class Backoff(msgspec.Struct, frozen=True, kw_only=True):
+    """Waits double from one failed attempt to the next, between the two bounds; without a floor there are none.
+
+    Each is drawn from the upper half of what it may be, by the execution's id, so that what failed together does not
+    come back together.
+    """
+
+    floor_seconds: float = 0.0
+    ceiling_seconds: float = 0.0
+
+    def due(self, last: ExecutionRecord, failures: int) -> int:
+        """When the attempt after `last` may begin, in nanoseconds since 1970; 0 is at once.
+
+        `failures` is how many attempts at this part have failed in a way that is waited after, with the last one.
+        """
+        if not self.floor_seconds or not is_waited_after(last):
+            return 0
+        first = _FIRST_WAITS.get(cause_of(last), _FIRST_WAIT) * self.floor_seconds
+        longest = min(self.ceiling_seconds, first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
+        drawn = longest * (1 + zlib.crc32(last.id.encode()) / 2**32) / 2
+        return last.modify_time + int(max(self.floor_seconds, drawn) * 1e9)
+
+
+NO_BACKOFF = Backoff()
+
+
+def cause_of(record: ExecutionRecord) -> Cause:
+    """Of its failure, or of its refusal."""
+    reason = FailureReason.parse(record.failure.reason if record.failure is not None else "")
+    is_unknown_refusal = record.state is ExecutionState.REJECTED and reason is FailureReason.UNKNOWN
+    return Cause.NODE if is_unknown_refusal else reason.cause
+
+
+def is_waited_after(record: ExecutionRecord) -> bool:
+    """Whether the next attempt waits: not where this node alone would not have it, and others were not asked yet."""
+    return not is_refused(record) and (record.failure is None or record.failure.reason not in _AT_ONCE)
+
+
+def cost_nothing(record: ExecutionRecord) -> bool:
+    """Whether this attempt ended before anything was tried, through nobody's fault."""
+    return record.failure is not None and record.failure.retryable and record.failure.reason in COSTS_NOTHING
+
+
+def is_refused(record: ExecutionRecord) -> bool:
+    """Whether the node will not run this, ever."""
+    return record.state is ExecutionState.REJECTED and not (record.failure and record.failure.retryable)
+
+
+def may_be_tried_again(record: ExecutionRecord) -> bool:
+    return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED}
+
+
+def was_last(record: ExecutionRecord, of_part: Iterable[ExecutionRecord], max_attempts: int) -> bool:
+    """Whether all attempts are used up with this one, which failed."""
+    if record.attempt + 1 < max_attempts:
+        return False
+    free = sum(map(cost_nothing, of_part))
+    return free > MOST_FREE or record.attempt + 1 - free >= max_attempts
+
+
+def waits_until(instant: int) -> str:
+    """In words."""
+    return f"Waiting until {datetime.fromtimestamp(instant / 1e9, UTC):%H:%M:%S} UTC for its next attempt."

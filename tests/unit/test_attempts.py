@@ -1,0 +1,177 @@
+"""After a failed attempt the next one waits: by what failed, longer each time, and the same for every orchestrator."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.attempts import Backoff
+from orchestrator.model import Model
+from orchestrator.records import ExecutionRecord, Failure, JobRecord
+from orchestrator.scheduler import wanted
+from shared import subjects
+from shared.capacity import Capacity
+from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.jobspec import Job, SpecConfig, Task
+from shared.states import Cause, ExecutionState, FailureReason, JobState
+
+S, R = ExecutionState, FailureReason
+SECOND = 10**9
+FAILED_AT = 1_000 * SECOND
+JOB = JobId("j-1")
+BACKOFF = Backoff(floor_seconds=1.0, ceiling_seconds=300.0)
+OUTAGES = [R.IMAGE_NOT_PULLED, R.ENGINE_UNAVAILABLE, R.CONTAINER_LOST]
+
+
+def failed(
+    attempt: int = 0,
+    reason: str = R.NODE_ERROR,
+    *,
+    partition: int = 0,
+    state: ExecutionState = S.FAILED,
+    retryable: bool = True,
+    at: int = FAILED_AT,
+) -> ExecutionRecord:
+    return ExecutionRecord(
+        id=new_execution_id(execution_key(JOB, 1, partition, attempt)),
+        job_id=JOB,
+        job_version=1,
+        partition=partition,
+        attempt=attempt,
+        node_id=NodeId("n-1"),
+        resources=Capacity(cpu=1.0),
+        state=state,
+        failure=Failure(reason=reason, retryable=retryable),
+        create_time=1,
+        modify_time=at,
+    )
+
+
+def seconds(reason: str, failures: int = 1, *, backoff: Backoff = BACKOFF, attempt: int = 0) -> float:
+    record = failed(attempt, reason)
+    return (backoff.due(record, failures) - record.modify_time) / SECOND
+
+
+class TestBackoff:
+    @pytest.mark.parametrize("reason", [each for each in FailureReason if each.cause is not Cause.TASK])
+    def test_no_wait_is_below_the_floor_or_above_the_ceiling(self, reason: FailureReason) -> None:
+        if reason.cause is Cause.NOT_TRIED:
+            assert BACKOFF.due(failed(reason=reason), 1) == 0, "where nothing was tried, another node is asked at once"
+            return
+        waits = [seconds(reason, failures) for failures in range(1, 100)]
+        assert min(waits) >= 1.0
+        assert max(waits) <= 300.0
+
+    @pytest.mark.parametrize("reason", OUTAGES)
+    def test_five_attempts_outlast_an_engine_or_a_registry_that_is_away_for_half_a_minute(self, reason: str) -> None:
+        for number in range(200):
+            waits = [seconds(reason, failures, attempt=5 * number + failures) for failures in range(1, 5)]
+            assert sum(waits) > 40.0
+            assert waits[0] < 6.1, "and yet who is back soon is not waited for much longer"
+
+    def test_five_attempts_are_never_spent_within_a_second(self) -> None:
+        assert sum(seconds(R.NODE_ERROR, failures) for failures in range(1, 5)) > 10.0
+
+    def test_what_failed_together_does_not_come_back_together(self) -> None:
+        waits = {round(seconds(R.IMAGE_NOT_PULLED, attempt=number), 2) for number in range(100)}
+        assert len(waits) > 50
+        assert max(waits) - min(waits) > 2.0
+
+    def test_a_full_node_is_asked_again_after_a_while_and_one_that_stops_is_left_at_once(self) -> None:
+        assert BACKOFF.due(failed(reason="QueueFull", state=S.REJECTED), 1) > FAILED_AT
+        assert BACKOFF.due(failed(reason="NodeStopping", state=S.REJECTED), 1) == 0
+
+    def test_after_a_refusal_for_good_another_node_is_asked_at_once(self) -> None:
+        assert BACKOFF.due(failed(reason="InvalidTask", state=S.REJECTED, retryable=False), 1) == 0
+
+    def test_a_node_that_refuses_for_want_of_its_engine_is_waited_for_as_for_an_engine(self) -> None:
+        assert BACKOFF.due(failed(reason="EngineUnavailable", state=S.REJECTED), 1) >= FAILED_AT + 3 * SECOND
+
+    def test_the_ceiling_holds_where_it_is_near_the_floor(self) -> None:
+        near = Backoff(floor_seconds=2.0, ceiling_seconds=2.0)
+        assert {seconds(R.CONTAINER_LOST, failures, backoff=near) for failures in range(1, 9)} == {2.0}
+
+
+class Orchestrator:
+    """One that has been fed with these records."""
+
+    def __init__(self, *executions: ExecutionRecord, count: int = 1) -> None:
+        self.model = Model(max_attempts=5, backoff=BACKOFF)
+        task = Task(name="main", engine=SpecConfig(type="noop"))
+        spec = Job(name="j", namespace="default", type="batch", count=count, tasks=(task,))
+        record = JobRecord(
+            id=JOB,
+            namespace="default",
+            name="j",
+            version=1,
+            first=spec,
+            create_time=1,
+            submit_time=1,
+            modify_time=1,
+        )
+        self.model.apply(subjects.job_record(JOB), record, 1)
+        for revision, each in enumerate(executions, start=2):
+            self.model.apply(subjects.execution_record(each.key), each, revision)
+
+    def placeable(self, now: int) -> list[tuple[int, int]]:
+        self.model.release(now)
+        return list(self._missing(now))
+
+    def _missing(self, now: int) -> Iterator[tuple[int, int]]:
+        for each in wanted(self.model, now):
+            yield from each.missing
+
+    @property
+    def due(self) -> int:
+        assert self.model.waiting.instant is not None
+        return self.model.waiting.instant
+
+
+def test_what_never_failed_waits_for_nothing() -> None:
+    fresh = Orchestrator(count=2)
+    assert fresh.placeable(0) == [(0, 0), (1, 0)]
+    assert len(fresh.model.waiting) == 0
+
+
+def test_a_part_that_failed_is_placed_when_its_wait_is_over_and_not_before() -> None:
+    leader = Orchestrator(failed())
+    assert leader.placeable(leader.due - 1) == []
+    assert leader.model.jobs[JOB].progress.state is JobState.PENDING
+    assert leader.model.reasons[JOB].startswith("Waiting until 00:16:4"), "so that people see what it waits for"
+    assert leader.placeable(leader.due) == [(0, 1)]
+
+
+def test_an_orchestrator_that_takes_over_or_was_restarted_waits_for_the_same_instant() -> None:
+    attempts = (failed(0), failed(1, R.IMAGE_NOT_PULLED), failed(2, R.DISK_FULL, at=FAILED_AT + 9 * SECOND))
+    before, after = Orchestrator(*attempts), Orchestrator(*reversed(attempts))
+    assert before.due == after.due > FAILED_AT + 12 * SECOND
+    assert after.placeable(after.due - 1) == []
+    assert after.placeable(after.due) == [(0, 3)]
+
+
+def test_other_parts_do_not_wait_for_one_that_failed() -> None:
+    leader = Orchestrator(failed(partition=1), count=3)
+    assert leader.placeable(leader.due - 1) == [(0, 0), (2, 0)]
+    assert leader.placeable(leader.due) == [(0, 0), (1, 1), (2, 0)]
+
+
+def test_a_part_that_is_due_stays_so_while_another_part_fails() -> None:
+    leader = Orchestrator(failed(partition=0), count=2)
+    now = leader.due
+    assert leader.placeable(now) == [(0, 1), (1, 0)]
+    again = failed(partition=1, at=now)
+    leader.model.apply(subjects.execution_record(again.key), again, 9)
+    assert leader.placeable(now + 1) == [(0, 1)]
+    assert leader.placeable(leader.due) == [(0, 1), (1, 1)]
+
+
+def test_no_wait_is_longer_than_the_longest_although_who_led_before_had_a_clock_that_was_ahead() -> None:
+    leader = Orchestrator(failed(at=FAILED_AT + 3600 * SECOND))
+    assert leader.placeable(FAILED_AT) == [(0, 1)]
+    assert leader.placeable(FAILED_AT + 1) == [(0, 1)], "also where there was no room for it at once"
+
+
+def test_a_job_that_is_gone_waits_for_nothing() -> None:
+    leader = Orchestrator(failed())
+    leader.model.forget(subjects.job_record(JOB), 99)
+    assert leader.placeable(FAILED_AT + 999 * SECOND) == []
+    assert len(leader.model.waiting) == 0
