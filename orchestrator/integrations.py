@@ -30,6 +30,7 @@ from shared import integration, rest, rest_nodes, subjects
 from shared.aio import heeding
 from shared.decoding import decode
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
+from shared.nats_client import taken_in
 from shared.plain_data import parse_object
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.version import version_text
@@ -50,7 +51,7 @@ R = TypeVar("R")
 
 
 class Integrations:
-    """The service; `run` offers it over each connection."""
+    """The service; `run` offers it over each connection, and `offered` is set when it has been for the first time."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Integrations:
         self._locations = locations
         self._free = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
+        self.offered = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -107,6 +109,8 @@ class Integrations:
         api = service.add_group(name=subjects.API_GROUP)
         for what in integration.REQUESTS:
             await heeding(api.add_endpoint(name=what.replace(".", "-"), subject=what, handler=take))
+        await taken_in(self._connection.client)
+        self.offered.set()
 
     async def _attend(self, request: Request) -> None:
         try:

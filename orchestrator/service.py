@@ -45,7 +45,7 @@ DEEPEST_STACK = 4000
 
 
 async def run(config: Config, *, ready: Callable[[], None] | None = None, restored: bool = False) -> None:
-    """Serve until cancelled. `ready` is called when the API listens and the state is read.
+    """Serve until cancelled. `ready` is called when both APIs answer and the state is read.
 
     `restored` is whether the state has been restored from a backup since anything was decided last.
 
@@ -79,7 +79,8 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         system = await stack.enter_async_context(_in_system_account(servers, secrets, admitting))
         disconnections = Disconnections(system, connection, budgets)
         await stack.enter_async_context(background(disconnections=disconnections.run()))
-        await stack.enter_async_context(background(integrations=integrations_of(parts).run()))
+        integrations = integrations_of(parts)
+        await stack.enter_async_context(background(integrations=integrations.run()))
         stack.push_async_callback(parts.lease.resign)
         begun = await stack.enter_async_context(_incarnation(parts.store, restored=restored))
         leading = parts.lease.lead(leader.decide, may=lambda: parts.store.may_decide and begun.is_set())
@@ -87,6 +88,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         await stack.enter_async_context(_serving(api_of(parts, disconnections).application(), listening))
         await parts.store.ready.wait()
         await begun.wait()
+        await integrations.offered.wait()
         gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again
         gc.enable()
         _say_ready(config, locations)

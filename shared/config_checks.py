@@ -7,10 +7,10 @@ from shared.config import Auth, Config
 from shared.durations import parse_duration
 from shared.errors import InvalidInput
 from shared.ids import is_safe_id
+from shared.nats_address import parse_nats_address
 from shared.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
 
 _CLOUD_NAMES = {"aws", "gcp"}
-_SCHEMES = {"nats", "tls", "ws", "wss", ""}
 
 
 def setting_problems(config: Config) -> Iterator[str]:
@@ -44,14 +44,14 @@ def _node(config: Config) -> Iterator[str]:
 
 def _advertise(text: str) -> Iterator[str]:
     """`host`, `host:port` or `[address]:port`."""
-    parts = urlsplit(f"//{text}")
+    parts = _split(f"//{text}")
     if text and (not parts.hostname or parts.netloc != text or "@" in text or not _has_good_port(parts)):
         yield f"Orchestrator.Advertise: {text[:80]!r} is not a host, or a host and port, such as example.com:4222"
 
 
 def _metrics(text: str) -> Iterator[str]:
     """`host:port` or `[address]:port`."""
-    parts = urlsplit(f"//{text}")
+    parts = _split(f"//{text}")
     try:
         is_whole = bool(parts.hostname and parts.port) and parts.netloc == text and "@" not in text
     except ValueError:
@@ -61,7 +61,7 @@ def _metrics(text: str) -> Iterator[str]:
 
 
 def _collector(text: str) -> Iterator[str]:
-    parts = urlsplit(text)
+    parts = _split(text)
     if text and "@" in parts.netloc:  # not shown, because what stands before the @ is a secret
         yield "Tracing.Endpoint holds a password; give it in OTEL_EXPORTER_OTLP_HEADERS instead"
     elif text and (parts.scheme not in {"http", "https"} or not parts.hostname or not _has_good_port(parts)):
@@ -109,11 +109,18 @@ def _secrets(section: str, auth: Auth) -> Iterator[str]:
 
 def _addresses(key: str, addresses: tuple[str, ...]) -> Iterator[str]:
     for address in addresses:
-        parts = urlsplit(address if "://" in address else f"//{address}")
-        if "@" in parts.netloc:  # the address is not shown, because what stands before the @ is a secret
-            yield f"{key}: an address holds a token or password; set Auth.Token or Auth.TokenFile instead"
-        elif parts.scheme not in _SCHEMES or not parts.hostname or not _has_good_port(parts):
-            yield f"{key}: {address[:80]!r} is not an address such as nats://host:4222"
+        try:
+            parse_nats_address(address)
+        except InvalidInput as error:
+            yield f"{key}: {error.message}"
+
+
+def _split(text: str) -> SplitResult:
+    """With no host, where brackets hold no IPv6 address or are not closed."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _has_good_port(parts: SplitResult) -> bool:

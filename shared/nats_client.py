@@ -1,19 +1,48 @@
 """The client of nats-py as it is used here: mended where it would hang, and with a word about what it takes in."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
+import nats.errors
 from nats.aio.client import Client
+
+from shared.aio import heeding
+from shared.nats_address import ENCRYPTED
 
 Admits = Callable[[bytes, int], bool]
 """Whether a message on this subject, of so many bytes, is to be looked at; asked before it takes any place."""
 
 
-class MendedClient(Client):
-    """nats-py's client, mended: its closing gives up half-way where what is pending cannot be written any more.
+class NotEncrypted(nats.errors.Error):
+    """A server that is to be reached by TLS offers none, or somebody on the way says so."""
 
-    That is a RuntimeError of uvloop, or an OSError of a connection that was reset. What was pending then has nowhere
-    to go; without this, neither would the news that the connection is closed.
+
+async def taken_in(client: Client) -> None:
+    """Return when the server has dealt with everything that was sent before, subscriptions included.
+
+    One `flush` is not enough: nats-py writes its PING at once, and what `subscribe` and `publish` have put into its
+    buffer only afterwards. By the time of the PONG that is written too, so that a second PING comes after it.
     """
+    await heeding(client.flush())
+    await heeding(client.flush())
+
+
+class MendedClient(Client):
+    """nats-py's client, mended where it would hang, or tell a secret to whoever listens."""
+
+    def _connect_command(self) -> bytes:
+        """What tells the server who this is; nats-py sends it in the clear where `tls://` meets no TLS."""
+        server, transport = self._current_server, self._transport
+        if server is not None and server.uri.scheme == ENCRYPTED and not _is_encrypted(transport):
+            raise NotEncrypted
+        return bytes(super()._connect_command())
+
+    async def _process_pong(self) -> None:
+        """Nobody waits any more for the answer to a flush that was cancelled; nats-py would stop reading over it."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
@@ -29,6 +58,11 @@ class MendedClient(Client):
         return found
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002  # the library's own
+        """Its closing gives up half-way where what is pending cannot be written any more.
+
+        That is a RuntimeError of uvloop, or an OSError of a connection that was reset. What was pending then has
+        nowhere to go; without this, neither would the news that the connection is closed.
+        """
         try:
             await super()._close(status, do_cbs)
         except (RuntimeError, OSError):
@@ -52,3 +86,9 @@ class ChoosyClient(MendedClient):
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         if self._admits(subject, len(data)):
             await super()._process_msg(sid, subject, reply, data, headers)
+
+
+def _is_encrypted(transport: Any) -> bool:
+    """Of a connection by TCP, which are all that are made here; False for whatever is not known to be."""
+    writer = getattr(transport, "_io_writer", None)
+    return writer is not None and writer.get_extra_info("ssl_object") is not None

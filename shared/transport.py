@@ -21,7 +21,9 @@ from nats.aio.msg import Msg
 
 from shared.aio import background, finish, heeding
 from shared.errors import MessagingFull, MessagingUnavailable, PayloadTooLarge, RevisionConflict
-from shared.nats_client import Admits, ChoosyClient, MendedClient
+from shared.nats_address import parse_nats_address
+from shared.nats_client import Admits, ChoosyClient, MendedClient, taken_in
+from shared.nats_problems import why_not
 from shared.replies import Replies
 
 _log = logging.getLogger(__name__)
@@ -136,7 +138,7 @@ class Connection:
     def __init__(
         self, servers: Sequence[str], *, admits: Admits | None = None, quiet: bool = False, **options: Any
     ) -> None:
-        self.servers = tuple(servers)
+        self.servers = tuple(parse_nats_address(each).url for each in servers)
         self._quiet = quiet
         self._admits = admits
         self.connections = 0
@@ -233,12 +235,20 @@ class Connection:
         self._subscriptions.add(subscription)
         try:
             if self._client is not None:
-                await subscription.attach(self._client)
-                await heeding(self._client.flush())
+                await self._attach(subscription, self._client)
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
             await subscription.detach()
+
+    @staticmethod
+    async def _attach(subscription: _Subscription, client: Client) -> None:
+        """Who sends over another connection from now on is heard, unless this one is lost: then over the next."""
+        try:
+            await subscription.attach(client)
+            await taken_in(client)
+        except (nats.errors.Error, OSError) as error:
+            _log.debug("NATS: %r at a subscription to %s", error, subscription.subject)
 
     async def keep(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""
@@ -322,20 +332,17 @@ class Connection:
     async def _attach_all(self, client: Client) -> None:
         """Make every subscription on this client, also those that are added meanwhile.
 
-        The server's answer to the flush is also the proof that it has let this client in.
+        The server's answer is also the proof that it has let this client in.
         """
         await heeding(client.flush())
         while waiting := [each for each in self._subscriptions if each.client is not client]:
             for subscription in waiting:
                 await subscription.attach(client)
-            await heeding(client.flush())
+            await taken_in(client)
 
     def _explain(self, error: Exception) -> None:
-        if "authorization violation" in str(error).lower():
-            reason = "refused: wrong secret, or no orchestrator ready"
-        else:
-            reason = f"not reachable ({type(error).__name__})"
-        self._say(logging.WARNING, f"NATS at {', '.join(self.servers)} is {reason}; trying again until it works.")
+        where = ", ".join(self.servers)
+        self._say(logging.WARNING, f"NATS at {where} is {why_not(error)}; trying again until it works.")
 
     def _say(self, level: int, message: str) -> None:
         """Log changes of state, not every try."""

@@ -25,6 +25,7 @@ from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
 from shared.aio import background
 from shared.ids import NodeId
+from shared.nats_client import taken_in
 from shared.subjects import STATE_BUCKET, node_inbox
 from shared.transport import Connection, connect
 from tests.servers import HOST, free_ports
@@ -65,7 +66,7 @@ class Node:
 
     async def settle(self) -> None:
         """Return when the server has dealt with everything that was sent before, refusals included."""
-        await self.client.flush()
+        await taken_in(self.client)
 
     async def is_denied(self, what: str) -> None:
         """The server refused something whose kind and subject are `what`, which nats-py tells in small letters."""

@@ -27,6 +27,7 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
+from shared.nats_client import taken_in
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running
 from tests.waiting import eventually
@@ -150,7 +151,7 @@ async def test_large_registrations_beyond_the_budget_are_dropped(running: Runnin
         assert len(request) > 600_000
         for _ in range(sent):
             await hostile.connection.client.publish(subjects.node_requests(hostile.id), request, reply=replies)
-        await hostile.connection.client.flush()
+        await taken_in(hostile.connection.client)
         assert isinstance(await honest.register(), Reconciliation)
         dropped = await over_budget(running, "requests")
         await eventually(lambda: answered.pending_msgs >= sent - dropped)
@@ -247,7 +248,7 @@ async def test_a_node_of_an_unknown_session_that_does_not_answer_is_asked_once(
     async with running.node("honest") as honest, running.node("hostile") as node:
         await honest.register()  # somebody leads now
         orders = await node.connection.client.subscribe(subjects.node_orders(node.id))
-        await node.connection.client.flush()
+        await taken_in(node.connection.client)
         for number in range(30):
             beat = messages.encode(Heartbeat(session=f"s-{number}"))
             await node.connection.publish(subjects.node_heartbeat(node.id), beat)

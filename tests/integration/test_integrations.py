@@ -12,8 +12,9 @@ from nats.aio.client import Client
 
 from orchestrator.secrets import integration_password
 from shared.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.nats_client import taken_in
 from shared.secret import Secret
-from tests.waiting import answered, eventually
+from tests.waiting import eventually
 
 BODY = b"an archive"
 PUBLISHED = OutputPublished(
@@ -44,16 +45,9 @@ async def program(running: Any, name: str = "billing", *, password: str = "") ->
 
 
 async def ask(client: Client, what: str, body: Any = None, *, name: str = "billing") -> Any:
-    """Ask again until the orchestrator offers the service."""
-
-    async def request() -> bytes:
-        try:
-            answer = await client.request(f"tarpon.v1.api.{name}.{what}", json.dumps(body or {}).encode(), timeout=10)
-        except nats.errors.NoRespondersError:
-            return b""
-        return answer.data
-
-    return json.loads(await answered(request, what="the NATS API is offered"))
+    """The orchestrator that is ready offers the service."""
+    answer = await client.request(f"tarpon.v1.api.{name}.{what}", json.dumps(body or {}).encode(), timeout=10)
+    return json.loads(answer.data)
 
 
 async def test_a_program_submits_a_job_and_hears_of_each_step_until_its_end(running: Any) -> None:
@@ -178,7 +172,7 @@ async def test_a_program_cannot_read_anothers_answers(running: Any) -> None:
         await client.subscribe("_INBOX.payroll.>")
         await client.subscribe("tarpon.v1.node.>")
         await client.publish("$JS.API.STREAM.LIST", b"")
-        await client.flush()
+        await taken_in(client)
         await eventually(lambda: len(errors) == 3, what="all three are refused")
     assert all("permissions violation" in error.lower() for error in errors), errors
 

@@ -23,6 +23,7 @@ from nats.aio.msg import Msg
 from orchestrator import auth
 from shared import subjects
 from shared.ids import NodeId
+from shared.nats_client import taken_in
 from tests.nats_bus import WITHIN_SECONDS, Bus, CountedBindings, Inbox, Node, new_user_seed, public_key
 
 RECORD = "job.j-1"
@@ -41,7 +42,7 @@ EVIL_REPLIES = [
 
 async def inbox(client: Client, subject: str) -> Inbox:
     subscription = await client.subscribe(subject)
-    await client.flush()
+    await taken_in(client)
     return Inbox(subscription)
 
 
@@ -55,7 +56,7 @@ async def answering(client: Client, subject: str, answer: bytes) -> list[Msg]:
             await message.respond(answer)
 
     await client.subscribe(subject, cb=respond)
-    await client.flush()
+    await taken_in(client)
     return received
 
 
@@ -310,7 +311,7 @@ async def test_a_node_can_publish_nowhere_but_on_its_own(bus: Bus, stored: Store
     await node.client.publish(subject, b"{}")
     await node.client.publish(subject, b"{}", reply=f"{subjects.node_inbox(node.id)}.x")
     await node.settle()
-    await bus.client.flush()
+    await taken_in(bus.client)
     await victim.settle()
 
     await node.is_denied(f'permissions violation for publish to "{subject}"')
@@ -359,7 +360,7 @@ async def test_the_answer_to_a_request_touches_no_state(bus: Bus, stored: Stored
 
     assert answered.data == answer
     assert len(received) == 2
-    await bus.client.flush()
+    await taken_in(bus.client)
     await stored.is_untouched()
 
 
@@ -378,7 +379,7 @@ async def test_the_answer_to_an_order_touches_no_state(bus: Bus, stored: Stored,
     assert answer.data == b"{}"
     if answer.reply:
         await answer.respond(b"")
-    await bus.client.flush()
+    await taken_in(bus.client)
     await node.settle()
     await stored.is_untouched()
 
@@ -393,7 +394,7 @@ async def test_an_order_is_answered_once_and_its_reply_subject_is_of_no_further_
     await node.client.publish(order.reply, b"first")
     await node.client.publish(order.reply, b"second")
     await node.settle()
-    await bus.client.flush()
+    await taken_in(bus.client)
 
     assert (await answers.next()).data == b"first"
     assert answers.is_empty
@@ -414,7 +415,7 @@ async def test_an_answer_steered_onto_another_node_arrives_without_a_reply_subje
 
     assert (await received.next()).reply == ""
     assert (await received.next()).reply == ""
-    await bus.client.flush()
+    await taken_in(bus.client)
     await victim.settle()
     assert received.is_empty
 
@@ -428,7 +429,7 @@ async def test_a_node_cannot_take_the_subject_of_an_answer_that_the_server_made(
     await node.settle()
 
     await node.is_denied("permissions violation for publish with reply")
-    await bus.client.flush()
+    await taken_in(bus.client)
     assert requests.is_empty
 
 
@@ -445,7 +446,7 @@ async def test_a_trace_of_a_message_goes_nowhere_that_its_sender_may_not_publish
     await node.client.publish(subjects.node_heartbeat(node.id), b"{}", headers={"Nats-Trace-Dest": destination})
     await report(node)
     await node.settle()
-    await bus.client.flush()
+    await taken_in(bus.client)
     await victim.settle()
 
     assert received.is_empty

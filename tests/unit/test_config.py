@@ -378,7 +378,27 @@ class TestProblems:
             ),
             (
                 "Compute.Orchestrators=http://a",
-                "Compute.Orchestrators: 'http://a' is not an address such as nats://host:4222",
+                "Compute.Orchestrators: 'http://a' is not an address such as nats://host:4222 or tls://host:4222",
+            ),
+            (
+                "Compute.Orchestrators=nats://a,wss://b",
+                "Compute.Orchestrators: 'wss://b' is NATS over WebSocket, which Tarpon does not use; write nats:// or tls://",
+            ),
+            (
+                "Compute.Orchestrators=nats://[::1",
+                "Compute.Orchestrators: 'nats://[::1' is not an address such as nats://host:4222 or tls://host:4222",
+            ),
+            (
+                "Orchestrator.Advertise=[::1",
+                "Orchestrator.Advertise: '[::1' is not a host, or a host and port, such as example.com:4222",
+            ),
+            (
+                "Compute.Metrics.Address=[::1",
+                "Compute.Metrics.Address: '[::1' is not a host and port, such as 127.0.0.1:9464",
+            ),
+            (
+                "Tracing.Endpoint=http://[::1",
+                "Tracing.Endpoint: 'http://[::1' is not a URL such as http://127.0.0.1:4318",
             ),
             (
                 "Compute.Orchestrators=nats://hunter2@a:1",

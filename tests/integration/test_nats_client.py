@@ -1,0 +1,86 @@
+"""nats-py's client against a real server, where it has to be helped."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats.errors
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from shared.nats_client import MendedClient, taken_in
+from shared.transport import Received, connect
+from tests.nats_bus import new_user_seed
+from tests.own_nats import OwnNats, own_nats
+
+MANY = 100
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[OwnNats]:
+    async with own_nats(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def asker(server: OwnNats) -> AsyncIterator[Client]:
+    client = Client()
+    await client.connect(server.url, allow_reconnect=False)
+    yield client
+    await client.close()
+
+
+async def answer(message: Msg) -> None:
+    await message.respond(b"here")
+
+
+async def unheard(asker: Client, subject: str) -> int:
+    try:
+        await asker.request(subject, timeout=5)
+    except nats.errors.NoRespondersError:
+        return 1
+    return 0
+
+
+async def test_whoever_asks_is_heard_once_a_subscription_is_taken_in(server: OwnNats, asker: Client) -> None:
+    client, lost = MendedClient(), 0
+    await client.connect(server.url, allow_reconnect=False)
+    for number in range(MANY):
+        await client.subscribe(f"a.{number}", cb=answer)
+        await taken_in(client)
+        lost += await unheard(asker, f"a.{number}")
+    await client.close()
+    assert lost == 0
+
+
+async def test_whoever_asks_is_heard_within_a_subscription_of_ours(server: OwnNats, asker: Client) -> None:
+    lost = 0
+    async with connect((server.url,), name="n", nkey_seed=new_user_seed()) as connection:
+        await connection.wait_connected()
+        for number in range(MANY):
+            async with connection.subscribe(f"b.{number}") as received, asyncio.TaskGroup() as group:
+                asking = group.create_task(unheard(asker, f"b.{number}"))
+                answering = group.create_task(_answer_one(received))
+                lost += await asking
+                answering.cancel()
+    assert lost == 0
+
+
+async def _answer_one(received: AsyncIterator[Received]) -> None:
+    await (await anext(received)).respond(b"here")
+
+
+async def test_a_flush_that_is_cancelled_does_not_end_the_connection(server: OwnNats) -> None:
+    client = MendedClient()
+    await client.connect(server.url, allow_reconnect=False)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(client.flush())
+        group.create_task(_cancel(task))
+    with pytest.raises(nats.errors.NoRespondersError):
+        await client.request("nobody", timeout=5)
+    await client.close()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
