@@ -265,6 +265,7 @@ class Offers:
             told = "That node %s refuses execution %s is not stored: %s"
             _log.info(told, record.node_id, record.id, error.message, extra=about_execution(record))
         else:
+            self._nodes.on_failure(after)
             told = "Execution %s is refused by node %s: %s"
             _log.info(told, record.id, record.node_id, answer.reason[:100], extra=about_execution(record))
 

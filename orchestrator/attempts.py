@@ -53,9 +53,12 @@ NO_BACKOFF = Backoff()
 
 def cause_of(record: ExecutionRecord) -> Cause:
     """Of its failure, or of its refusal."""
-    reason = FailureReason.parse(record.failure.reason if record.failure is not None else "")
-    is_unknown_refusal = record.state is ExecutionState.REJECTED and reason is FailureReason.UNKNOWN
-    return Cause.NODE if is_unknown_refusal else reason.cause
+    told = record.failure.reason if record.failure is not None else ""
+    if is_refused(record) or told in COSTS_NOTHING:
+        return Cause.NOT_TRIED
+    reason = FailureReason.parse(told)
+    is_odd_refusal = record.state is ExecutionState.REJECTED and reason is FailureReason.UNKNOWN
+    return Cause.NODE if is_odd_refusal else reason.cause
 
 
 def is_waited_after(record: ExecutionRecord) -> bool:

@@ -52,9 +52,9 @@ def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
 class Candidate(msgspec.Struct, kw_only=True):
     """A node while plans are made. What is placed on it is taken off `free` and `queue_left`.
 
-    `expected` is a node that is not connected but may be back soon, or one that is `draining`, or `resting` because its
-    disk was full: nothing is placed on it, and what only it could run waits. `unreachable` are publishers that the node
-    knows and whose store it cannot reach, with the reason.
+    `expected` is a node that is not connected but may be back soon, or one that is `draining`, or `resting` for the
+    reason that is told: nothing is placed on it, and what only it could run waits. `unreachable` are publishers that
+    the node knows and whose store it cannot reach, with the reason.
     """
 
     info: NodeInfo
@@ -62,7 +62,7 @@ class Candidate(msgspec.Struct, kw_only=True):
     queue_left: int = 0
     expected: bool = False
     draining: bool = False
-    resting: bool = False
+    resting: str = ""
     unreachable: Mapping[str, str] = {}
 
     @property

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from orchestrator import time_outs
+from orchestrator.attempts import cause_of
 from orchestrator.budgets import Budgets
 from orchestrator.fleet import Candidate, Fleet
 from orchestrator.life_events import Unattended
@@ -22,7 +23,7 @@ from orchestrator.time_outs import SilenceLimits, Told
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, NodeId
 from shared.messages import Accepted, Heartbeat, Registration
-from shared.states import ExecutionState
+from shared.states import Cause, ExecutionState, FailureReason
 
 QUICK_TASK_SECONDS = 0.5
 """A node whose tasks take less than this on average gets work in advance."""
@@ -211,7 +212,8 @@ class Nodes:
 
     def on_unattended(self, node: NodeId) -> None:
         """Give it nothing for a longer while."""
-        self._rests.begin(node, self._clock(), first=IDLE_SECONDS, longest=LONGEST_IDLE_SECONDS)
+        why = ", which let work lie"
+        self._rests.begin(node, self._clock(), why, first=IDLE_SECONDS, longest=LONGEST_IDLE_SECONDS)
         self._touch(node)
 
     def has_accepted(self, node: NodeId, execution: ExecutionId) -> bool:
@@ -229,10 +231,11 @@ class Nodes:
                 self._touch(node)
             self._rests.worked(node)
 
-    def on_full_disk(self, node: NodeId) -> None:
-        """Give it nothing for a while."""
-        self._rests.begin(node, self._clock())
-        self._touch(node)
+    def on_failure(self, record: ExecutionRecord) -> None:
+        """Where the node is the reason, give it nothing for a while."""
+        if cause_of(record) in {Cause.NODE, Cause.ENGINE}:
+            self._rests.begin(record.node_id, self._clock(), _why_resting(record))
+            self._touch(record.node_id)
 
     def _leave(self, node: NodeId, present: Presence, now: float) -> None:
         """It takes nothing on any more, until a new session of it registers."""
@@ -311,7 +314,7 @@ class Nodes:
             queue_left=max(0, self._queue_capacity(node, info.queue_capacity) - overcommitted),
             expected=draining or node in self._rests or not self.is_registered(node),
             draining=draining,
-            resting=node in self._rests,
+            resting=self._rests.why(node),
             unreachable=unreachable,
         )
 
@@ -329,3 +332,9 @@ class Nodes:
     def __repr__(self) -> str:
         connected = sum(present.connected for present in self._present.values())
         return f"<Nodes, {connected} of {len(self._model.nodes)} connected>"
+
+
+def _why_resting(record: ExecutionRecord) -> str:
+    """Told to whoever waits for the node: what failed is named, and nobody's words about it are told."""
+    reason = FailureReason.parse(record.failure.reason if record.failure is not None else "")
+    return ", whose disk was full" if reason is FailureReason.DISK_FULL else f", where a task failed ({reason.value})"

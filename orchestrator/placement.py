@@ -200,6 +200,6 @@ def _waiting(resources: Capacity, lane: Lane) -> str:
 def _waiting_for_nodes(lane: Lane) -> str:
     draining = [each for each in lane.suitable.values() if each.draining]
     resting = [each for each in lane.suitable.values() if each.resting]
-    what = ", which is drained" if draining else ", whose disk was full" if resting else " to connect"
+    what = ", which is drained" if draining else resting[0].resting if resting else " to connect"
     names = ", ".join(each.info.node_id for each in (draining or resting or list(lane.some_suitable(3)))[:3])
     return f"Waiting for node {names}{what}."

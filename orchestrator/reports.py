@@ -34,8 +34,8 @@ from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavail
 from shared.ids import NodeId
 from shared.job_rules import NO_PUBLISHERS
 from shared.logs import about
-from shared.messages import ExecutionFailed, ExecutionProgressed, OutputPublished, Report, TaskEnded, UnknownMessage
-from shared.states import FailureReason
+from shared.messages import ExecutionProgressed, OutputPublished, Report, TaskEnded, UnknownMessage
+from shared.states import ExecutionState
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
@@ -237,6 +237,8 @@ class Reports:
         return False
 
     def _note(self, before: ExecutionRecord, after: ExecutionRecord) -> None:
+        if after.state is ExecutionState.FAILED and before.state is not after.state:
+            self._nodes.on_failure(after)
         if after.result is not None and before.result is None:
             self._measures.published(after.result)
         if after.state is not before.state:
@@ -325,8 +327,6 @@ class Reports:
                 self._nodes.on_run(sender, fact.run_seconds)
             elif isinstance(fact, ExecutionProgressed):
                 self._nodes.on_progress(sender, report.execution_id)
-            elif isinstance(fact, ExecutionFailed) and fact.reason == FailureReason.DISK_FULL:
-                self._nodes.on_full_disk(sender)
 
     def __repr__(self) -> str:
         return f"<Reports, {self.set_aside} set aside>"

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 from orchestrator.fleet import Candidate
 from orchestrator.model import Model
 from orchestrator.nodes import QUICK_TASK_SECONDS, Nodes
-from orchestrator.records import ExecutionRecord, NodeRecord
+from orchestrator.records import ExecutionRecord, Failure, NodeRecord
 from orchestrator.rests import FIRST_SECONDS, LONGEST_SECONDS
 from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.messages import Accepted, Heartbeat, NodeInfo, Registration
-from shared.states import ExecutionState
+from shared.states import Cause, ExecutionState, FailureReason
 
 S = ExecutionState
 NODE, OTHER = NodeId("n-1"), NodeId("n-2")
@@ -200,39 +200,95 @@ class TestDraining:
         assert cluster.candidate.draining
 
 
-class TestFullDisks:
-    def test_a_node_whose_disk_was_full_is_given_nothing_for_a_while(self, cluster: Cluster) -> None:
+def failed(reason: str, *, state: ExecutionState = S.FAILED, retryable: bool = True) -> ExecutionRecord:
+    return ExecutionRecord(
+        id=ExecutionId("e-1"),
+        job_id=JobId("j-1"),
+        job_version=1,
+        partition=0,
+        attempt=0,
+        node_id=NODE,
+        resources=Capacity(cpu=1.0),
+        state=state,
+        failure=Failure(reason=reason, detail="secret words", retryable=retryable),
+        create_time=1,
+        modify_time=2,
+    )
+
+
+class TestRests:
+    def rest(self, cluster: Cluster, reason: str = "DiskFull") -> float:
+        cluster.nodes.on_failure(failed(reason))
+        cluster.nodes.on_failure(failed(reason))  # what else it was given at the same time
+        began = cluster.now
+        while cluster.candidate.resting:
+            cluster.now += 0.5
+            cluster.beat()
+        return cluster.now - began
+
+    @pytest.mark.parametrize(
+        ("reason", "told"),
+        [
+            ("DiskFull", ", whose disk was full"),
+            ("NodeError", ", where a task failed (NodeError)"),
+            ("GPUNotGiven", ", where a task failed (GPUNotGiven)"),
+            ("DataDirNotSeen", ", where a task failed (DataDirNotSeen)"),
+            ("EngineUnavailable", ", where a task failed (EngineUnavailable)"),
+            ("ContainerLost", ", where a task failed (ContainerLost)"),
+        ],
+    )
+    def test_a_node_where_a_task_failed_through_its_fault_is_given_nothing_for_a_while(
+        self, cluster: Cluster, reason: str, told: str
+    ) -> None:
         cluster.register()
-        cluster.nodes.on_full_disk(NODE)
-        assert (cluster.candidate.expected, cluster.candidate.resting) == (True, True)
+        cluster.nodes.on_failure(failed(reason))
+        assert (cluster.candidate.expected, cluster.candidate.resting) == (True, told)
         cluster.now += FIRST_SECONDS
-        assert (cluster.candidate.expected, cluster.candidate.resting) == (False, False)
+        assert (cluster.candidate.expected, cluster.candidate.resting) == (False, "")
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            *(failed(each, retryable=each.retryable) for each in FailureReason if each.cause is Cause.TASK),
+            failed("ImageNotPulled"),
+            failed("NodeRestarted"),
+            failed("TaskKilled"),
+            failed("HandedBack"),
+            failed("QueueFull", state=S.REJECTED),
+            failed("NodeStopping", state=S.REJECTED),
+            failed("VariableRefused", state=S.REJECTED, retryable=False),
+        ],
+        ids=lambda record: record.failure.reason,
+    )
+    def test_it_does_not_rest_for_what_the_task_the_registry_or_a_restart_is_the_reason_of(
+        self, cluster: Cluster, record: ExecutionRecord
+    ) -> None:
+        cluster.register()
+        cluster.nodes.on_failure(record)
+        assert (cluster.candidate.expected, cluster.candidate.resting) == (False, "")
+
+    def test_it_rests_when_it_refuses_for_want_of_its_engine(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.nodes.on_failure(failed("EngineUnavailable", state=S.REJECTED))
+        assert cluster.candidate.resting
 
     def test_it_is_given_a_longer_rest_each_time_until_it_has_run_something(self, cluster: Cluster) -> None:
-        def rest() -> float:
-            cluster.nodes.on_full_disk(NODE)
-            cluster.nodes.on_full_disk(NODE)  # what else it was given at the same time
-            began = cluster.now
-            while cluster.candidate.resting:
-                cluster.now += 0.5
-                cluster.beat()
-            return cluster.now - began
-
         cluster.register()
-        assert [rest() for _ in range(7)] == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_SECONDS, LONGEST_SECONDS]
+        rests = [self.rest(cluster, reason) for reason in ("DiskFull", "NodeError") * 4]
+        assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_SECONDS, LONGEST_SECONDS]
         cluster.nodes.on_run(NODE, 1.0)
-        assert rest() == FIRST_SECONDS
+        assert self.rest(cluster) == FIRST_SECONDS
 
     def test_what_still_ran_there_does_not_end_the_rest(self, cluster: Cluster) -> None:
         cluster.register()
-        cluster.nodes.on_full_disk(NODE)
+        cluster.nodes.on_failure(failed("DiskFull"))
         cluster.nodes.on_run(NODE, 1.0)
         assert cluster.candidate.resting
 
     def test_whoever_decides_is_woken(self, cluster: Cluster) -> None:
         cluster.register()
         cluster.model.wake.clear()
-        cluster.nodes.on_full_disk(NODE)
+        cluster.nodes.on_failure(failed("DiskFull"))
         assert cluster.model.wake.is_set()
 
 

@@ -219,7 +219,7 @@ class TestWaiting:
 
     def test_what_is_waited_for_of_a_node_is_said(self) -> None:
         resting, away = candidate("n-1", expected=True), candidate("n-2", expected=True)
-        resting.resting = True
+        resting.resting = ", whose disk was full"
         found = plan([wanted()], [resting, away], limit=NO_LIMIT)
         assert found.waiting == {"j-1": "Waiting for node n-1, whose disk was full."}
 
