@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.corpora import corpus, default_cache
 from benchmarks.figures import TARPON, Figures, Series, as_json, table, turns, write_readme
 from benchmarks.rivals import FETCHERS, Rival, environment, hints
-from benchmarks.running import Cost, end_on_sigterm, run_command, run_module, tell, warn_of_load
+from benchmarks.running import Cost, end_on_sigterm, run_command, run_module, run_to_the_end, tell, warn_of_load
 from tarpon.client import Client
 from tarpon.seaweedfs import HOST
 from tests.e2e.stack import Stack, process_job
@@ -105,7 +105,7 @@ def tree_bytes(folder: Path) -> int:
 
 
 def _by_tarpon(port: int, job: str, target: Path) -> Cost:
-    return asyncio.run(run_module("benchmarks.fetching", HOST, str(port), job, str(target)))
+    return run_to_the_end(run_module("benchmarks.fetching", HOST, str(port), job, str(target)))
 
 
 def _by_rival(rival: Rival, port: int, job: str, target: Path) -> Cost:

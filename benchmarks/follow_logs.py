@@ -9,7 +9,6 @@ run on two processors.
 """
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.running import end_on_sigterm, tell, warn_of_load
+from benchmarks.running import end_on_sigterm, run_to_the_end, tell, warn_of_load
 from tests.e2e.following import follow_many, wrong
 from tests.e2e.stack import Stack
 from tests.servers import start_weed
@@ -53,7 +52,7 @@ def main() -> None:
 
 def _followed(stack: Stack, runs: int, at_once: int, *, is_cut: bool) -> dict[str, Any]:
     began = time.monotonic()
-    shown = asyncio.run(follow_many(stack.api_port, runs=runs, at_once=at_once, is_cut=is_cut))
+    shown = run_to_the_end(follow_many(stack.api_port, runs=runs, at_once=at_once, is_cut=is_cut))
     bad = wrong(shown)
     for what, count in bad.items():
         tell(f"{count} x {what}")

@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.load import TERMINAL, Client, percentile
 from benchmarks.process_meter import rss_mib
 from benchmarks.rig import ROOT, Rig, rig
-from benchmarks.running import end_on_sigterm, warn_of_load
+from benchmarks.running import end_on_sigterm, run_to_the_end, warn_of_load
 from shared import subjects
 from shared.ids import JobId
 from tarpon.tied import tied_command
@@ -50,7 +50,7 @@ def main() -> None:
         floods: list[Flood | None] = [None, *(map(Flood, wanted.floods) if wanted.floods else Flood)]
         measured: dict[str, dict[str, Any]] = {}
         for flood in floods:
-            figures = measured[flood or "none"] = asyncio.run(measure(made, flood, seconds))
+            figures = measured[flood or "none"] = run_to_the_end(measure(made, flood, seconds))
             if not wanted.json:
                 print(_line({"flood": flood or "none"} | figures), flush=True)
         if wanted.json:

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +18,8 @@ from tarpon.tied import tied_command
 ROOT = Path(__file__).parents[1]
 METER = Path(__file__).with_name("meter.py")
 MAX_SECONDS = 1000.0
+
+T = TypeVar("T")
 
 
 class ToolFailed(Exception):
@@ -67,6 +71,26 @@ async def run_module(module: str, *arguments: str) -> Cost:
 def end_on_sigterm() -> None:
     """Clean up on SIGTERM as on Ctrl-C."""
     signal.signal(signal.SIGTERM, _end)
+
+
+def run_to_the_end(main: Coroutine[Any, Any, T]) -> T:
+    """As asyncio.run, with SIGTERM as Ctrl-C: `main` is cancelled, and SystemExit raised when it has cleaned up.
+
+    What `end_on_sigterm` raises, wherever the loop happens to be, would break off the clean-up too.
+    """
+
+    async def until_sigterm() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await main
+
+    try:
+        return asyncio.run(until_sigterm())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
+    finally:
+        end_on_sigterm()  # the loop has taken its handler away
 
 
 def warn_of_load() -> None:

@@ -8,7 +8,6 @@ what has to hold.
 """
 
 import argparse
-import asyncio
 import json
 import logging
 import random
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.running import end_on_sigterm, tell, warn_of_load
+from benchmarks.running import end_on_sigterm, run_to_the_end, tell, warn_of_load
 from tests.chaos import namespace
 from tests.chaos.clocks import have_clocks
 from tests.chaos.invariants import COUNTS
@@ -71,7 +70,7 @@ def _carry_out(arguments: argparse.Namespace, root: Path, kinds: frozenset[Kind]
             honest_seconds=arguments.honest_p95,
             tell=lambda text: tell(f"{time.monotonic() - begun:7.1f} {text}"),
         )
-        return asyncio.run(run.carry_out())
+        return run_to_the_end(run.carry_out())
     finally:
         s3.stop()
 
