@@ -15,8 +15,7 @@ from orchestrator.times import now_ns
 from shared import subjects
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.ids import JobId
-from shared.integration import Announced
-from shared.rest import HistoryItem
+from shared.jobspec import StateView
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class Announcements:
     async def run(self) -> None:
         """Tell what changes from now on, until cancelled."""
         self._told = {
-            job: (self._last_number(entry), self._state(entry))
+            job: (self._last_number(entry), _state(entry, self._stands(entry)))
             for job, entry in self._model.jobs.items()
             if not entry.progress.state.is_terminal
         }
@@ -69,15 +68,13 @@ class Announcements:
     async def _tell(self, job: JobId, entry: JobEntry) -> None:
         told, state = self._told.get(job, (0, ""))
         settled = self._model.settled
-        items, now = views.history(entry, after=told, up_to=settled), self._state(entry)
-        now = now if views.is_told(entry, settled) else state  # an end is told after what led to it
+        items, stands = views.announced(entry, after=told, up_to=settled), self._stands(entry)
+        now = _state(entry, stands) if views.is_told(entry, settled) else state  # an end is told after what led to it
         try:
-            before = told
             for item in items:
-                await self._publish(entry, "history", _announced(item, before))
-                before = item.seq_num
+                await self._publish(entry, "history", item)
             if now != state:
-                await self._publish(entry, "state", views.job_view(self._model, entry))
+                await self._publish(entry, "state", views.job_view(self._model, entry, stands))
         except (MessagingUnavailable, PayloadTooLarge) as error:
             _log.debug("Events of job %s are not told: %s", job, error)
         self._told.pop(job, None)
@@ -93,22 +90,12 @@ class Announcements:
         subject = subjects.event(entry.job.namespace, entry.job.id, what)
         await self._connection.publish(subject, _encoder.encode(body))
 
-    def _state(self, entry: JobEntry) -> str:
-        view = views.job_state(entry, self._model.reasons.get(entry.job.id, ""))
-        return f"{entry.job.version} {view.state_type} {view.message}"
+    def _stands(self, entry: JobEntry) -> StateView:
+        return views.job_state(entry, self._model.reasons.get(entry.id, ""))
 
     def __repr__(self) -> str:
         return f"<Announcements about {len(self._told)} jobs>"
 
 
-def _announced(item: HistoryItem, before: int) -> Announced:
-    return Announced(
-        seq_num=item.seq_num,
-        type=item.type,
-        job_id=item.job_id,
-        job_version=item.job_version,
-        execution_id=item.execution_id,
-        event=item.event,
-        time=item.time,
-        previous_seq_num=before,
-    )
+def _state(entry: JobEntry, stands: StateView) -> str:
+    return f"{entry.job.version} {stands.state_type} {stands.message}"

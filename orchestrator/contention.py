@@ -21,9 +21,13 @@ async def stand_back(lost: int) -> None:
 
 
 class _Queue:
+    """`lock` is made by the first who has to wait: mostly nobody does."""
+
+    __slots__ = ("lock", "wanted")
+
     def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.wanted = 0
+        self.lock: asyncio.Lock | None = None
+        self.wanted = 1
 
 
 async def _patiently(lock: asyncio.Lock) -> bool:
@@ -46,10 +50,15 @@ class _Turn:
     async def __aenter__(self) -> None:
         queue = self._queues.get(self._thing)
         if queue is None:
-            queue = self._queues[self._thing] = _Queue()
+            self._queues[self._thing] = _Queue()
+            self._is_ours = True
+            return
         queue.wanted += 1
         try:
-            self._is_ours = await (_patiently(queue.lock) if queue.wanted > 1 else queue.lock.acquire())
+            if queue.lock is None:
+                queue.lock = asyncio.Lock()
+                await queue.lock.acquire()  # at once, for who is in here
+            self._is_ours = await _patiently(queue.lock)
         except BaseException:
             self._leave()
             raise
@@ -59,7 +68,7 @@ class _Turn:
 
     def _leave(self) -> None:
         queue = self._queues[self._thing]
-        if self._is_ours:
+        if self._is_ours and queue.lock is not None:
             queue.lock.release()
         queue.wanted -= 1
         if not queue.wanted:

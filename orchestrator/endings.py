@@ -44,7 +44,8 @@ class Endings:
     def note_progress(
         self, job: JobRecord, progress: Progress, executions: Iterable[ExecutionRecord], versions: int
     ) -> None:
-        if not progress.state.is_terminal or progress.surplus or job.removal is not None:
+        """Of a job that has ended."""
+        if progress.surplus or job.removal is not None:
             self.drop(job.id)
             return
         end, has_objects = job.modify_time, False

@@ -18,8 +18,42 @@ class Line(NamedTuple):
     event: Event
 
 
-def lines(entry: JobEntry, *, after: int = 0) -> Iterator[Line]:
-    """Those with a number above `after`, and perhaps others, in no order.
+def lines(entry: JobEntry, *, after: int = 0) -> list[Line]:
+    """Those with a number above `after`, and perhaps others, in no order."""
+    found = _numbered(entry, after)
+    return found if found is not None else list(_counted(entry, after))
+
+
+def _numbered(entry: JobEntry, after: int) -> list[Line] | None:
+    """Those with a number above `after`; None where an event has no number."""
+    job, ended_by, ended_at = entry.job, entry.ended_by, entry.modified
+    if _is_old(entry) or (entry.progress.state.is_terminal and not ended_by):
+        return None
+    found, since = list[Line](), after // A_WRITE
+    if entry.revision >= since:
+        for version, event in versioned(job):
+            if event.number > after:
+                found.append(Line(event.number, version, event))
+            elif not event.number:
+                return None
+            if event.number == ended_by:
+                ended_at = event.recorded or event.time
+    executions = entry.executions
+    for execution in entry.written_since(since) if since and len(executions) > 1 else executions.values():
+        for event in execution.events:
+            if event.number > after:
+                found.append(Line(event.number, execution, event))
+            elif not event.number:
+                return None
+            if event.number == ended_by:
+                ended_at = event.recorded or event.time
+    if entry.progress.state.is_terminal and (end := end_number(ended_by)) > after:
+        found.append(Line(end, job.version, _end(entry, ended_at)))
+    return found
+
+
+def _counted(entry: JobEntry, after: int) -> Iterator[Line]:
+    """As `lines`, where some events may have no numbers.
 
     What earlier versions of Tarpon recorded has no numbers, and is counted in the order of time, before all that has.
     Beside an orchestrator of an earlier version, an execution may have events without numbers in a job that was begun

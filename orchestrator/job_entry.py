@@ -135,14 +135,14 @@ class JobEntry:
 
     @property
     def job(self) -> JobRecord:
-        record = self.parts.record
+        record = (self._parts or self.parts).record
         assert record is not None
         return record
 
     @property
     def spec(self) -> Job:
         """The newest version."""
-        parts = self.parts
+        parts = self._parts or self.parts
         assert parts.record is not None
         return parts.specs[parts.record.version]
 
@@ -224,7 +224,7 @@ class JobEntry:
         self.progress = found
         self.namespace, self.created = job.namespace, job.create_time
         self.labels = spec.labels or _NO_LABELS
-        self.modified = max((job.modify_time, *(each.modify_time for each in executions)))
+        self.modified = max([job.modify_time, *[each.modify_time for each in executions]])
         if self._is_quiet():
             self._shelve()
 

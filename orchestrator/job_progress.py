@@ -16,6 +16,9 @@ from shared.states import DesiredState, ExecutionState, JobState
 
 _IN_VAIN = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED, ExecutionState.CANCELLED})
 """How an execution ends that gives no result."""
+_BEGUN = frozenset(
+    {ExecutionState.RUNNING, ExecutionState.PUBLISHING, ExecutionState.COMPLETED, ExecutionState.ACCEPTED}
+)
 _NO_WAITS: Mapping[int, int] = {}
 
 
@@ -73,6 +76,8 @@ def progress(
 def _by_executions(
     job: JobRecord, count: int, known: tuple[ExecutionRecord, ...], max_attempts: int, backoff: Backoff
 ) -> Progress:
+    if count == len(known) == 1 and known[0].job_version == job.version and known[0].state not in _IN_VAIN:
+        return _by_one(known[0])  # the rule
     live = tuple([each for each in known if not each.state.is_terminal])
     of_version = tuple([each for each in known if each.job_version == job.version])
     latest = _latest_attempts(of_version)
@@ -92,6 +97,14 @@ def _by_executions(
         left_out_count=sum([each.result.left_out_count for each in latest.values() if each.result]),
         ended_by=max(map(_last_number, latest.values())) if state is JobState.COMPLETED else 0,
     )
+
+
+def _by_one(only: ExecutionRecord) -> Progress:
+    """Where a job stands that has one execution, which goes on or has completed."""
+    if only.state is not ExecutionState.COMPLETED:
+        return Progress(state=JobState.RUNNING if only.state in _BEGUN else JobState.PENDING)
+    left_out = only.result.left_out_count if only.result else 0
+    return Progress(state=JobState.COMPLETED, left_out_count=left_out, ended_by=_last_number(only))
 
 
 def replaced_progress(count: int, executions: tuple[ExecutionRecord, ...], *, max_attempts: int) -> Progress:
@@ -189,8 +202,7 @@ def _running_state(count: int, latest: Mapping[int, ExecutionRecord], missing: t
     states = {each.state for each in latest.values()}
     if not missing and len(latest) == count and states == {ExecutionState.COMPLETED}:
         return JobState.COMPLETED
-    begun = {ExecutionState.RUNNING, ExecutionState.PUBLISHING, ExecutionState.COMPLETED, ExecutionState.ACCEPTED}
-    return JobState.RUNNING if states & begun else JobState.PENDING
+    return JobState.RUNNING if states & _BEGUN else JobState.PENDING
 
 
 def _last_message(job: JobRecord) -> str:

@@ -98,8 +98,15 @@ class Model:
 
     def apply(self, key: str, record: Record, revision: int) -> None:
         """Take in a record, unless this or a newer revision of it is known."""
-        if (self.revision_of(key) or self.followed) >= revision:
-            return
+        if self.is_news(key, revision):
+            self.take_in(key, record, revision)
+
+    def is_news(self, key: str, revision: int) -> bool:
+        """Whether neither this nor a newer revision of the record is known, nor that it has been removed since."""
+        return (self.revision_of(key) or self.followed) < revision
+
+    def take_in(self, key: str, record: Record, revision: int) -> None:
+        """As `apply`, of a revision that is news."""
         match record:
             case JobRecord():
                 self._apply_job(numbered(record, revision), revision)
@@ -265,7 +272,10 @@ class Model:
 
     def note_ending(self, entry: JobEntry) -> None:
         """Put the job where it belongs in the order of ends, out of which it may have been taken."""
-        self.endings.note_progress(entry.job, entry.progress, entry.executions.values(), len(entry.specs))
+        if entry.progress.state.is_terminal:
+            self.endings.note_progress(entry.job, entry.progress, entry.executions.values(), len(entry.specs))
+        else:
+            self.endings.drop(entry.id)
 
     def _note_stray(self, entry: JobEntry, revision: int) -> None:
         if entry.record is None:
@@ -419,9 +429,10 @@ class Model:
     def settle(self, revision: int) -> None:
         """Take in that everything is known that was ever recorded up to this revision, and tell who waits for it."""
         self.settled = max(self.settled, revision)
-        for job in self._unsettled:
-            self._notify(job)
-        self._unsettled.clear()
+        if self._unsettled:
+            for job in self._unsettled:
+                self._notify(job)
+            self._unsettled.clear()
 
     def hear(self, key: str, revision: int) -> None:
         """Take in that whoever follows all records has come to this one: its job has news once that is settled."""

@@ -19,10 +19,14 @@ class Oldest(Generic[T]):
         if self._instants.get(item) != instant:
             self._instants[item] = instant
             heapq.heappush(self._heap, (instant, item))
+            self._clear()
 
     def drop(self, item: T) -> None:
         """Also where it is not there."""
-        self._instants.pop(item, None)
+        if self._instants.pop(item, None) is not None:
+            self._clear()
+
+    def _clear(self) -> None:
         if len(self._heap) > LEAST_CLEARED + 2 * len(self._instants):
             self._heap = [(instant, each) for each, instant in self._instants.items()]
             heapq.heapify(self._heap)

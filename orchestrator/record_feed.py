@@ -139,26 +139,26 @@ class RecordFeed:
 
     async def _on_message(self, message: Msg) -> None:
         """Whatever fails ends the feed, which then is begun again: nats-py would go on, and tell nobody."""
+        self._heard_at = time.monotonic()
         try:
-            await self._deal_with(message)
+            if message.headers is not None and message.headers.get(_STATUS) == _CONTROL:
+                await self._on_control(message, message.headers)
+            elif not self._broken.is_set():
+                self._deal_with(message)
         except Exception as error:  # noqa: BLE001  # it is raised by `run`
             _log.exception("What was heard of %s could not be dealt with.", self._stream)
             self._failure = f"A message of {self._stream} could not be dealt with: {error!r}."
             self._broken.set()
 
-    async def _deal_with(self, message: Msg) -> None:
-        self._heard_at = time.monotonic()
-        if message.headers is not None and message.headers.get(_STATUS) == _CONTROL:
-            await self._on_control(message, message.headers)
-        elif not self._broken.is_set():
-            self._delivered += 1
-            at = place(message.reply)
-            if at.in_consumer != self._delivered:
-                self._broken.set()
-            else:
-                self._take(message, at)
-                if not at.pending:
-                    self._on_current()
+    def _deal_with(self, message: Msg) -> None:
+        self._delivered += 1
+        at = place(message.reply)
+        if at.in_consumer != self._delivered:
+            self._broken.set()
+            return
+        self._take(message, at)
+        if not at.pending:
+            self._on_current()
 
     async def _on_control(self, message: Msg, headers: dict[str, str]) -> None:
         last = headers.get(_LAST_OF_CONSUMER, "")

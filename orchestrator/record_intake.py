@@ -45,7 +45,7 @@ class RecordIntake:
             if payload is None:
                 self._model.forget(key, revision)
                 self._settle(key)
-            elif self._model.revision_of(key) < revision:  # what this orchestrator has written itself is known already
+            elif self._model.is_news(key, revision):  # what this orchestrator has written itself is known already
                 self._learn(key, payload, revision)
         except Exception:  # noqa: BLE001  # one record must not keep the others from being known
             self.failures += 1
@@ -60,7 +60,7 @@ class RecordIntake:
         if record is None:
             self._unread.add(key)
             return
-        self.apply(key, record, revision)
+        self._take_in(key, record, revision)
 
     @staticmethod
     def _read(key: str, payload: bytes) -> Record | None:
@@ -71,9 +71,13 @@ class RecordIntake:
             return None
 
     def apply(self, key: str, record: Record, revision: int) -> None:
+        if self._model.is_news(key, revision):
+            self._take_in(key, record, revision)
+
+    def _take_in(self, key: str, record: Record, revision: int) -> None:
         if record.schema > NEWEST_SCHEMA:
             self._heed_schema(key)
-        self._model.apply(key, record, revision)
+        self._model.take_in(key, record, revision)
         self._settle(key)
 
     def _settle(self, key: str) -> None:

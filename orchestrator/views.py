@@ -18,6 +18,7 @@ from orchestrator.records import BindingRecord, ExecutionRecord
 from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
+from shared.integration import Announced
 from shared.job_rules import MANAGED
 from shared.jobspec import LEFT_OUT_COUNT, WAITS_FOR, JobView, StateView
 from shared.messages import NodeInfo, RunOutput
@@ -47,14 +48,15 @@ def _details(progress: Progress) -> dict[str, str]:
     return {LEFT_OUT_COUNT: str(progress.left_out_count)} if progress.left_out_count else {}
 
 
-def job_view(model: Model, entry: JobEntry) -> JobView:
+def job_view(model: Model, entry: JobEntry, state: StateView | None = None) -> JobView:
+    """`state` is that of the job where it has been found out already."""
     record, spec = entry.job, entry.spec
     fields = asdict(spec)
     fields["name"] = record.name
     return JobView(
         **fields,
         id=record.id,
-        state=job_state(entry, model.reasons.get(record.id, "")),
+        state=state or job_state(entry, model.reasons.get(record.id, "")),
         version=record.version,
         revision=entry.revision,
         create_time=record.create_time,
@@ -166,11 +168,36 @@ def history(entry: JobEntry, *, after: int = 0, up_to: int | None = None) -> tup
 
     `up_to` is the revision up to which everything is known: what came later is told when that is so.
     """
+    return tuple([_history_item(entry, line) for line in _recorded(entry, after, up_to)])
+
+
+def announced(entry: JobEntry, *, after: int, up_to: int) -> list[Announced]:
+    """As `history`, of what comes next to whoever has been told all up to the item of this number."""
+    told: list[Announced] = []
+    for line in _recorded(entry, after, up_to):
+        item = _history_item(entry, line)
+        told.append(
+            Announced(
+                seq_num=item.seq_num,
+                type=item.type,
+                job_id=item.job_id,
+                job_version=item.job_version,
+                execution_id=item.execution_id,
+                event=item.event,
+                time=item.time,
+                previous_seq_num=after,
+            )
+        )
+        after = item.seq_num
+    return told
+
+
+def _recorded(entry: JobEntry, after: int, up_to: int | None) -> list[Line]:
     last = sys.maxsize if up_to is None else last_number(up_to)
     found = [line for line in lines(entry, after=after) if after < line[0] <= last]
     if len(found) > 1:
         found.sort(key=itemgetter(0))
-    return tuple([_history_item(entry, line) for line in found])
+    return found
 
 
 def is_told(entry: JobEntry, up_to: int) -> bool:
@@ -179,12 +206,13 @@ def is_told(entry: JobEntry, up_to: int) -> bool:
 
 
 def _history_item(entry: JobEntry, line: Line) -> HistoryItem:
-    at, about, event = instant(line.event.time), line.about, line.event
+    number, about, event = line
     execution, version = (None, about) if isinstance(about, int) else (about, about.job_version)
+    at = instant(event.time)
     return HistoryItem(
-        seq_num=line.number,
+        seq_num=number,
         type=rest.EXECUTION_LEVEL if execution else rest.JOB_LEVEL,
-        job_id=entry.job.id,
+        job_id=entry.id,
         job_version=version,
         execution_id=execution.id if execution else "",
         event=EventView(message=event.message, topic=event.topic, timestamp=at, details=event.details),

@@ -4,6 +4,8 @@ Every id becomes a token of a NATS subject, a token of a key-value key and a par
 once, at the border, to an alphabet in which it can add no token, no wildcard and no path part.
 """
 
+import hashlib
+import os
 import re
 import uuid
 from typing import NewType
@@ -21,7 +23,7 @@ LEAST_BEGINNING = 4
 _DIGITS = re.compile(r"[0-9a-f]")
 _GENERATED = "00000000-0000-0000-0000-000000000000"
 """What follows the letter and dash of a generated id, with each digit as 0."""
-_TARPON = uuid.UUID("6b1a3f0e-5c1d-5d7e-9a55-746172706f6e")
+_TARPON = uuid.UUID("6b1a3f0e-5c1d-5d7e-9a55-746172706f6e").bytes
 
 
 def is_safe_id(text: str) -> bool:
@@ -67,9 +69,24 @@ def node_id(text: str) -> NodeId:
 def new_job_id(idempotency_token: str | None = None, namespace: str = "") -> JobId:
     """A fresh id, or the one id that belongs to this token, so that a retried submit names the same job."""
     if idempotency_token is None:
-        return JobId(f"j-{uuid.uuid4()}")
+        return JobId(f"j-{_uuid(os.urandom(16), version=4)}")
     decided_by = f"{namespace}\n{idempotency_token}"
-    return JobId(f"j-{uuid.uuid5(_TARPON, decided_by)}")
+    return JobId(f"j-{_named(decided_by)}")
+
+
+def _named(name: str) -> str:
+    """The UUID of this name (version 5 of RFC 9562)."""
+    digest = hashlib.sha1(_TARPON + name.encode(), usedforsecurity=False).digest()
+    return _uuid(digest[:16], version=5)
+
+
+def _uuid(random: bytes, *, version: int) -> str:
+    """As uuid.UUID writes these 16 bytes, at a third of its cost: each job has two."""
+    octets = bytearray(random)
+    octets[6] = octets[6] & 0x0F | version << 4
+    octets[8] = octets[8] & 0x3F | 0x80
+    digits = octets.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def execution_key(job: JobId, version: int, partition: int, attempt: int, incarnation: str = "") -> str:
@@ -83,7 +100,7 @@ def execution_key(job: JobId, version: int, partition: int, attempt: int, incarn
 
 def new_execution_id(key: str) -> ExecutionId:
     """The id of the execution that `execution_key` decides: the same decision always gives the same id."""
-    return ExecutionId(f"e-{uuid.uuid5(_TARPON, key)}")
+    return ExecutionId(f"e-{_named(key)}")
 
 
 def short(identifier: str) -> str:

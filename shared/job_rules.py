@@ -24,6 +24,8 @@ MAX_COUNT = 10_000
 MAX_NAME = 255
 MAX_LABELS = 256
 MAX_SECONDS = 365 * 86400
+MAX_QUANTITY = 64
+"""How many characters a quantity may have; what was found out about one is remembered."""
 MAX_PATH_BYTES = 1024
 MAX_PART_BYTES = 255
 """What usual file systems take for the name of one folder."""
@@ -62,12 +64,7 @@ def _normalised_task(task: Task) -> Task:
         engine=_normalised_engine(task.engine),
         publisher=_normalised_spec(task.publisher),
         on_unreadable=task.on_unreadable.strip().lower(),
-        resources=Resources(
-            cpu=_plain(task.resources.cpu),
-            memory=_plain(task.resources.memory),
-            disk=_plain(task.resources.disk),
-            gpu=_plain(task.resources.gpu),
-        ),
+        resources=_normalised_resources(task.resources),
         input_sources=tuple(replace(each, source=_normalised_input(each.source)) for each in task.input_sources),
     )
 
@@ -82,6 +79,18 @@ def _normalised_input(source: SpecConfig) -> SpecConfig:
 
 def _normalised_spec(spec: SpecConfig) -> SpecConfig:
     return replace(spec, type=spec.type.strip(), params=without_nulls(spec.params))
+
+
+def _normalised_resources(resources: Resources) -> Resources:
+    given = f"{resources.cpu}{resources.memory}{resources.disk}{resources.gpu}"
+    if given == _plain(given):
+        return resources
+    return Resources(
+        cpu=_plain(resources.cpu),
+        memory=_plain(resources.memory),
+        disk=_plain(resources.disk),
+        gpu=_plain(resources.gpu),
+    )
 
 
 def _plain(text: str) -> str:
@@ -198,8 +207,13 @@ def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
         yield "Timeouts: ExecutionTimeout and QueueTimeout together exceed TotalTimeout."
 
 
-@lru_cache(maxsize=4096)
 def _resource_problems(resources: Resources) -> tuple[str, ...]:
+    size = len(resources.cpu) + len(resources.memory) + len(resources.disk) + len(resources.gpu)
+    return _known_problems(resources) if size <= MAX_QUANTITY else tuple(_found_in(resources))
+
+
+@lru_cache(maxsize=4096)
+def _known_problems(resources: Resources) -> tuple[str, ...]:
     """Remembered, because most jobs ask for what others asked for."""
     return tuple(_found_in(resources))
 
@@ -212,6 +226,9 @@ def _found_in(resources: Resources) -> Iterator[str]:
         ("GPU", resources.gpu, parse_gpu),
     )
     for name, text, parse in parsers:
+        if len(text) > MAX_QUANTITY:
+            yield f"Resources.{name} has {len(text):,} characters; at most {MAX_QUANTITY} are possible."
+            continue
         try:
             if text:
                 parse(text)

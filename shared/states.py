@@ -18,9 +18,7 @@ class JobState(enum.StrEnum):
     FAILED = "Failed"
     STOPPED = "Stopped"
 
-    @property
-    def is_terminal(self) -> bool:
-        return self in {JobState.COMPLETED, JobState.FAILED, JobState.STOPPED}
+    is_terminal: bool
 
 
 class ExecutionState(enum.StrEnum):
@@ -33,14 +31,9 @@ class ExecutionState(enum.StrEnum):
     FAILED = "Failed"
     CANCELLED = "Cancelled"
 
-    @property
-    def is_terminal(self) -> bool:
-        return not TRANSITIONS[self]
-
-    @property
-    def holds_capacity(self) -> bool:
-        """Whether the node's CPU and memory are reserved: until the task has ended, not while it is published."""
-        return self in {ExecutionState.NEW, ExecutionState.ACCEPTED, ExecutionState.RUNNING}
+    is_terminal: bool
+    holds_capacity: bool
+    """Whether the node's CPU and memory are reserved: until the task has ended, not while it is published."""
 
 
 _ENDS = frozenset({ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED})
@@ -56,6 +49,13 @@ TRANSITIONS: dict[ExecutionState, frozenset[ExecutionState]] = {
     ExecutionState.FAILED: frozenset(),
     ExecutionState.CANCELLED: frozenset(),
 }
+
+# Found out once and not by properties, because each change of each job asks many times.
+for _job_state in JobState:
+    _job_state.is_terminal = _job_state in {JobState.COMPLETED, JobState.FAILED, JobState.STOPPED}
+for _state in ExecutionState:
+    _state.is_terminal = not TRANSITIONS[_state]
+    _state.holds_capacity = _state in {ExecutionState.NEW, ExecutionState.ACCEPTED, ExecutionState.RUNNING}
 
 
 def check_transition(old: ExecutionState, new: ExecutionState, story: str) -> None:

@@ -1,5 +1,6 @@
 """Ids are safe in subjects and keys, and the same decision always has the same one."""
 
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -31,6 +32,15 @@ def test_what_could_add_a_token_a_wildcard_or_a_path_is_no_id(
 ) -> None:
     with pytest.raises(InvalidId, match=f"cannot be the name of this {kind}"):
         check(text)
+
+
+def test_ids_are_uuids_of_what_decides_them_or_random_ones() -> None:
+    tarpon = uuid.UUID("6b1a3f0e-5c1d-5d7e-9a55-746172706f6e")
+    named = uuid.uuid5(tarpon, "default\nü")
+    assert new_job_id("ü", "default") == f"j-{named}"
+    assert new_execution_id("j-1.1.0.0") == f"e-{uuid.uuid5(tarpon, 'j-1.1.0.0')}"
+    found = uuid.UUID(new_job_id().removeprefix("j-"))
+    assert (found.version, found.variant) == (4, uuid.RFC_4122)
 
 
 def test_an_error_about_an_id_quotes_only_the_beginning_of_it() -> None:

@@ -215,6 +215,10 @@ class TestResources:
         (problem,) = in_task(resources=replace(Resources(), **{field: text}))
         assert problem.startswith(f"Resources.{name}: {text.replace(' ', '')!r} is not an amount of {what}. Write ")
 
+    def test_an_amount_is_short_because_what_it_means_is_remembered(self) -> None:
+        (problem,) = in_task(resources=Resources(memory="0" * 64 + "1"))
+        assert problem == "Resources.Memory has 65 characters; at most 64 are possible."
+
     def test_amounts_become_capacity(self) -> None:
         asked = Resources(cpu="500m", memory="512Mb", disk="1Gi", gpu="2")
         assert capacity_of(asked) == Capacity(cpu=0.5, memory=512_000_000, disk=1 << 30, gpu=2)
