@@ -132,16 +132,18 @@ class Supervisor:
             on_progress=partial(self._progressed, execution),
             on_exited=partial(self._gather_files, execution),
         )
-        limit_seconds = assignment.execution_timeout_seconds
-        deadline = asyncio.timeout(_left_seconds(execution.entry))
+        deadline = execution.deadline = asyncio.timeout(_left_seconds(execution.entry))
         try:
             async with deadline:
                 return await self._engines[_engine_name(execution)].run(run)
         except TimeoutError:
             if not deadline.expired():
                 raise
+            limit_seconds = assignment.execution_timeout_seconds
             detail = f"The task ran longer than its time limit of {limit_seconds:g} s and was stopped."
             return Broken(FailureReason.EXECUTION_TIMED_OUT, detail)
+        finally:
+            execution.deadline = None
 
     @contextmanager
     def _left_behind(self, execution: Execution) -> Iterator[None]:
@@ -172,7 +174,14 @@ class Supervisor:
         execution.entry = _moved(started, Phase.STARTED, ExecutionStarted())
         if execution.is_on_disk:
             self._journal.put(execution.entry)
-        loop.call_soon_threadsafe(self._tell, execution)
+        loop.call_soon_threadsafe(self._begun, execution)
+
+    def _begun(self, execution: Execution) -> None:
+        """The time of a task counts from here on; what comes before, such as the pull of its image, has its own."""
+        limit_seconds = execution.entry.assignment.execution_timeout_seconds
+        if limit_seconds and execution.deadline is not None:
+            execution.deadline.reschedule(asyncio.get_running_loop().time() + limit_seconds)
+        self._tell(execution)
 
     def _progressed(self, execution: Execution, detail: str) -> None:
         """Not in the journal: after a restart of the node nobody needs it."""
@@ -304,12 +313,10 @@ def _seconds_since_start(entry: Entry) -> float:
 
 
 def _left_seconds(entry: Entry) -> float | None:
-    """Of the time that the task has; a task that was resumed has a moment at least, to be found at its end."""
+    """Of the time that a task has which runs; one that was resumed has a moment at least, to be found at its end."""
     limit_seconds = entry.assignment.execution_timeout_seconds
-    if not limit_seconds:
+    if not limit_seconds or entry.phase is Phase.ACCEPTED:
         return None
-    if entry.phase is Phase.ACCEPTED:
-        return limit_seconds
     return max(RESUMED_SECONDS, limit_seconds - (time.time() - entry.happenings[-1].at))
 
 

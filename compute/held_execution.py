@@ -60,6 +60,8 @@ class Execution:
         """How many of its happenings have been handed on to be reported."""
         self.read_at = -READ_SECONDS
         """When its output was read last."""
+        self.deadline: asyncio.Timeout | None = None
+        """Of its task, while an engine has it."""
         self._slot = slot
         self._scope: asyncio.Timeout | None = None
 

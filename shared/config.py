@@ -208,6 +208,16 @@ class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
         ),
     ] = "unix:///var/run/docker.sock"
     pids_limit: Annotated[int, Meta(ge=1, description="How many processes and threads a container may have.")] = 1024
+    pull_timeout: Annotated[Duration, Meta(description="How long the pull of an image may take; 0s is no limit.")] = (
+        _HOUR
+    )
+    pull_stall_timeout: Annotated[
+        Duration,
+        Meta(
+            description="How long a pull may stand still before it ends and is tried again, until all of the image is"
+            " here and is unpacked; 0s is no limit."
+        ),
+    ] = Duration(300)
     keep_running: Annotated[
         bool, Meta(description="Whether containers go on when the node stops, for its next start to go on with.")
     ] = True

@@ -84,13 +84,16 @@ def _durations(config: Config) -> Iterator[str]:
     backoff = config.orchestrator.scheduler.backoff
     if backoff.ceiling < backoff.floor:
         yield f"Orchestrator.Scheduler.Backoff.Ceiling must not be less than its Floor, which is {backoff.floor}"
+    for key, value in {
+        "Engines.Types.Docker.PullTimeout": config.engines.types.docker.pull_timeout,
+        "Engines.Types.Docker.PullStallTimeout": config.engines.types.docker.pull_stall_timeout,
+        "JobDefaults.Batch.Task.Timeouts.ExecutionTimeout": config.job_defaults.batch.task.timeouts.execution_timeout,
+        "JobDefaults.Batch.Task.Timeouts.TotalTimeout": config.job_defaults.batch.task.timeouts.total_timeout,
+    }.items():
+        if value < 0:
+            yield f"{key} must not be negative"
     if config.orchestrator.nats.removal_marks < 3:  # NATS counts in seconds
         yield "Orchestrator.NATS.RemovalMarks must be at least 3s"
-    timeouts = config.job_defaults.batch.task.timeouts
-    if timeouts.execution_timeout < 0:
-        yield "JobDefaults.Batch.Task.Timeouts.ExecutionTimeout must not be negative"
-    if timeouts.total_timeout < 0:
-        yield "JobDefaults.Batch.Task.Timeouts.TotalTimeout must not be negative"
     if not _is_sync_interval(config.orchestrator.nats.sync_interval):
         yield "Orchestrator.NATS.SyncInterval must be always, or a duration greater than zero such as 2s"
 

@@ -24,7 +24,7 @@ from compute.engines.docker_api import DockerApi, EngineAway, EngineFacts, Engin
 from compute.engines.docker_container import ContainerRun, Limits
 from compute.engines.docker_credentials import config_file
 from compute.engines.docker_ends import refused
-from compute.engines.docker_images import ImageMissing, Images
+from compute.engines.docker_images import ImageMissing, Images, PullLimits
 from compute.engines.docker_leftovers import Leftovers
 from compute.engines.docker_mounts import NOT_SEEN, Mounts
 from compute.engines.docker_signals import Signals
@@ -55,14 +55,17 @@ class DockerEngine(OutlivingEngine):
     name = "docker"
 
     def __init__(
-        self, socket: Path, api: DockerApi, confinement: Confinement, limits: Limits, *, keeps_running: bool
+        self, socket: Path, api: DockerApi, confinement: Confinement, limits: Limits, settings: Settings
     ) -> None:
         self._socket = socket
-        self._keeps_running = keeps_running
+        self._keeps_running = settings.keep_running
         self._api = api
         self._confinement = confinement
         self._limits = limits
-        self._images = Images(api, config_file(os.environ))
+        pull_limits = PullLimits(
+            seconds=float(settings.pull_timeout) or None, still_seconds=float(settings.pull_stall_timeout) or None
+        )
+        self._images = Images(api, config_file(os.environ), pull_limits)
         self._leftovers = Leftovers(api, confinement.node_id)
         self._signals = Signals(api, confinement.node_id)
         self._mounts = Mounts(api, self._signals, self._leftovers, confinement.node_id)
@@ -100,7 +103,7 @@ class DockerEngine(OutlivingEngine):
         )
         api = DockerApi(socket)
         try:
-            engine = cls(socket, api, confinement, limits, keeps_running=settings.keep_running)
+            engine = cls(socket, api, confinement, limits, settings)
             await engine._look(is_first=True)
             async with background(removals=engine._leftovers.remove_released(), signals=engine._signals.listen()):
                 try:

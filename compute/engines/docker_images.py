@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from compute.engines.docker_api import DockerApi, EngineRefusal
 from compute.engines.docker_credentials import find_credentials, full_name, registry_of
 from compute.engines.docker_pull_progress import PullProgress
@@ -15,13 +17,18 @@ from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 
-PULL_SECONDS = 3600.0
+_SETTINGS = "Engines.Types.Docker"
 
+_FOR_NOW = "toomanyrequests|too many requests|(status|status code from registry|http)[: ]*5[0-9][0-9]"
+_PART_IS_MISSING = "unknown blob|blob unknown|fetching blob|/blobs/.*not found"
+_DENIED = "denied|unauthorized|authentication required|no basic auth|403 forbidden|http 403"
+_UNKNOWN = "manifest unknown|not found|no matching manifest|name unknown|no image found in"
 # The engine hands on the registry's words, and nothing else tells these apart; the first that is found counts.
 _WORDS = (
-    (FailureReason.IMAGE_ACCESS_DENIED, re.compile("denied|unauthorized|authentication required|no basic auth")),
-    (FailureReason.IMAGE_NOT_FOUND, re.compile("manifest unknown|not found|no matching manifest|name unknown")),
     (FailureReason.DISK_FULL, re.compile("no space left on device")),
+    (FailureReason.IMAGE_NOT_PULLED, re.compile(f"{_FOR_NOW}|{_PART_IS_MISSING}")),
+    (FailureReason.IMAGE_ACCESS_DENIED, re.compile(_DENIED)),
+    (FailureReason.IMAGE_NOT_FOUND, re.compile(_UNKNOWN)),
 )
 _SENTENCES = {
     FailureReason.IMAGE_ACCESS_DENIED: (
@@ -32,6 +39,18 @@ _SENTENCES = {
     FailureReason.DISK_FULL: "The disk of the node's container engine is full, so {image} could not be pulled.",
     FailureReason.IMAGE_NOT_PULLED: "The image {image} could not be pulled from {registry}.",
 }
+
+
+class PullLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """For one pull, from when it begins, and for how long it may stand still while there is more to come."""
+
+    seconds: float | None = 3600.0
+    still_seconds: float | None = 300.0
+
+    def on_time_out(self, *, stood_still: bool) -> str:
+        if stood_still:
+            return f"Nothing of it came for {self.still_seconds:g} s (the node's {_SETTINGS}.PullStallTimeout)."
+        return f"It took longer than {self.seconds:g} s (the node's {_SETTINGS}.PullTimeout)."
 
 
 class ImageMissing(Exception):
@@ -66,9 +85,10 @@ class _Pull:
 
 
 class Images:
-    def __init__(self, api: DockerApi, credentials: Path) -> None:
+    def __init__(self, api: DockerApi, credentials: Path, limits: PullLimits) -> None:
         self._api = api
         self._credentials = credentials
+        self._limits = limits
         self._pulls: dict[str, _Pull] = {}
 
     def __repr__(self) -> str:
@@ -105,15 +125,21 @@ class Images:
         registry = registry_of(image)
         auth = await asyncio.to_thread(find_credentials, registry, self._credentials)
         _log.info("Pulling the image %s%s.", image, "" if auth is None else " with credentials")
-        progress = pull.begin(image)
+        progress, limits = pull.begin(image), self._limits
+        whole, still = asyncio.timeout(limits.seconds), asyncio.timeout(limits.still_seconds)
         try:
-            async with asyncio.timeout(PULL_SECONDS):
+            async with whole, still:
                 async for step in self._api.pull(full_name(image), auth):
                     pull.tell(progress.take(step, time.monotonic()))
+                    if limits.still_seconds is not None and progress.has_moved:
+                        is_here = progress.is_all_here
+                        still.reschedule(None if is_here else asyncio.get_running_loop().time() + limits.still_seconds)
         except EngineRefusal as error:
             return why_not(image, registry, error.message)
         except TimeoutError:
-            return why_not(image, registry, f"it took longer than {PULL_SECONDS:g} s")
+            if not (whole.expired() or still.expired()):
+                raise
+            return timed_out(image, registry, limits.on_time_out(stood_still=still.expired()))
         finally:
             pull.progress = None
         pull.tell(progress.finished(time.monotonic()))
@@ -124,5 +150,13 @@ class Images:
 def why_not(image: str, registry: str, words: str) -> ImageMissing:
     found = (reason for reason, pattern in _WORDS if pattern.search(words.lower()))
     reason = next(found, FailureReason.IMAGE_NOT_PULLED)
+    return _missing(reason, image, registry, f"The answer was: {words[:200]}")
+
+
+def timed_out(image: str, registry: str, why: str) -> ImageMissing:
+    return _missing(FailureReason.IMAGE_NOT_PULLED, image, registry, why)
+
+
+def _missing(reason: FailureReason, image: str, registry: str, why: str) -> ImageMissing:
     sentence = _SENTENCES[reason].format(image=image[:150], registry=registry[:80])
-    return ImageMissing(reason, f"{sentence} The answer was: {words[:200]}")
+    return ImageMissing(reason, f"{sentence} {why}")

@@ -21,8 +21,11 @@ _MEGABYTE = 1_000_000
 
 
 class _Layer(msgspec.Struct):
+    """`most_bytes` were here before what was done had to be done again."""
+
     done_bytes: int = 0
     total_bytes: int = 0
+    most_bytes: int = 0
     is_here: bool = False
 
 
@@ -36,6 +39,8 @@ class PullProgress:
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._told_at = now
         self.sentence = f"{PULLING}{self._image}"
+        self.has_moved = False
+        """Whether the last step brought more of the image than there was."""
 
     def __repr__(self) -> str:
         return f"<PullProgress {self.sentence!r}, {len(self._layers)} layers>"
@@ -53,20 +58,29 @@ class PullProgress:
         self.sentence = sentence
         return sentence
 
+    @property
+    def is_all_here(self) -> bool:
+        """As far as the engine has told what there is. It is unpacked next, of which Podman tells nothing."""
+        return bool(self._layers) and all(each.is_here for each in self._layers.values())
+
     def finished(self, now: float) -> str:
         self.sentence = f"Pulled image {self._image} in {_seconds(now - self._began)}"
         return self.sentence
 
     def _note(self, step: PullStep) -> None:
         """Steps without a layer, and those of a layer that was here before, say nothing about how much is to come."""
+        self.has_moved = False
         if not step.layer or step.status in _WITHOUT_SIZE:
             return
         if step.status not in _ANNOUNCED | _DOWNLOADED:
             return
-        layer = self._layers.setdefault(step.layer, _Layer())
+        is_new, layer = step.layer not in self._layers, self._layers.setdefault(step.layer, _Layer())
+        before = layer.most_bytes, layer.is_here
         layer.total_bytes = max(layer.total_bytes, step.total_bytes)
         layer.is_here = layer.is_here or step.status in _DOWNLOADED
         layer.done_bytes = layer.total_bytes if layer.is_here else step.done_bytes
+        layer.most_bytes = max(layer.most_bytes, layer.done_bytes)
+        self.has_moved = is_new or before != (layer.most_bytes, layer.is_here)
 
     def _described(self) -> str:
         """A percentage only where the size of everything is known, so that it never goes back."""

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import resource
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,20 @@ from shared.messages import Assignment, ExecutionFailed, NodeRequestAnswer, Requ
 from shared.transport import Connection
 
 
+async def nothing(_: Run) -> None:
+    pass
+
+
 class ScriptedEngine:
-    """Does what the test says, between having started and ending."""
+    """Does what the test says, `before` the task runs and until it ends."""
 
     name = "scripted"
 
-    def __init__(self, act: Callable[[Run], Awaitable[RunEnd]]) -> None:
+    def __init__(
+        self, act: Callable[[Run], Awaitable[RunEnd]], before: Callable[[Run], Awaitable[None]] = nothing
+    ) -> None:
         self._act = act
+        self._before = before
         self.stopped = False
 
     def check(self, params: Mapping[str, Any]) -> None:
@@ -48,6 +56,7 @@ class ScriptedEngine:
     async def run(self, run: Run) -> RunEnd:
         try:
             await asyncio.to_thread(run.prepare)
+            await self._before(run)
             await asyncio.to_thread(run.on_started, None)
             return await self._act(run)
         except asyncio.CancelledError:
@@ -105,9 +114,15 @@ class Bench:
             pack=(lambda *_: None) if new_upload else no_archive,
         )
 
-    async def carried_out(self, act: Callable[[Run], Awaitable[RunEnd]], **changes: Any) -> Entry:
+    async def carried_out(
+        self,
+        act: Callable[[Run], Awaitable[RunEnd]],
+        *,
+        before: Callable[[Run], Awaitable[None]] = nothing,
+        **changes: Any,
+    ) -> Entry:
         execution = self.execution(**changes)
-        await self.supervisor(ScriptedEngine(act)).carry_out(execution)
+        await self.supervisor(ScriptedEngine(act, before)).carry_out(execution)
         assert execution.activity is Activity.OVER
         assert self.slots.running == 0
         assert await self.recovered() == [execution.entry]
@@ -201,6 +216,34 @@ async def test_a_time_limit_stops_the_task(bench: Bench) -> None:
         return Exited(0)
 
     assert failure(await bench.carried_out(act, execution_timeout_seconds=0.05)).reason == "ExecutionTimedOut"
+
+
+async def test_what_comes_before_a_task_runs_does_not_count_as_its_time(bench: Bench) -> None:
+    async def pull(run: Run) -> None:
+        await asyncio.sleep(0.3)
+
+    async def act(run: Run) -> RunEnd:
+        return Exited(0)
+
+    entry = await bench.carried_out(act, before=pull, execution_timeout_seconds=0.2)
+    assert entry.phase is Phase.ENDED
+
+
+async def test_a_time_limit_counts_from_when_the_task_runs(bench: Bench) -> None:
+    began = time.monotonic() + 1000.0
+
+    async def pull(run: Run) -> None:
+        await asyncio.sleep(0.2)
+
+    async def act(run: Run) -> RunEnd:
+        nonlocal began
+        began = time.monotonic()
+        await asyncio.Event().wait()
+        return Exited(0)
+
+    ended = await bench.carried_out(act, before=pull, execution_timeout_seconds=0.2)
+    assert failure(ended).reason == "ExecutionTimedOut"
+    assert time.monotonic() - began >= 0.2
 
 
 async def test_a_journal_that_fails_at_the_end_does_not_hide_the_end(bench: Bench) -> None:

@@ -373,6 +373,10 @@ class TestProblems:
                 "JobDefaults.Batch.Task.Timeouts.TotalTimeout must not be negative",
             ),
             (
+                "Engines.Types.Docker.PullStallTimeout=-1s",
+                "Engines.Types.Docker.PullStallTimeout must not be negative",
+            ),
+            (
                 "Orchestrator.NATS.SyncInterval=never",
                 "Orchestrator.NATS.SyncInterval must be always, or a duration greater than zero such as 2s",
             ),

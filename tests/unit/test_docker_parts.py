@@ -19,6 +19,8 @@ from shared.states import FailureReason
 
 HUB_AUTH = {"auth": base64.b64encode(b"me:pass:word").decode()}
 DECODED = {"username": "me", "password": "pass:word"}
+AGAIN, MISSING = FailureReason.IMAGE_NOT_PULLED, FailureReason.IMAGE_NOT_FOUND
+DENIED, DISK_FULL = FailureReason.IMAGE_ACCESS_DENIED, FailureReason.DISK_FULL
 
 
 def frame(stream: int, content: bytes) -> bytes:
@@ -144,13 +146,41 @@ def test_the_configuration_is_where_the_command_line_keeps_it(monkeypatch: pytes
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("manifest for busybox:9 not found: manifest unknown: manifest unknown", FailureReason.IMAGE_NOT_FOUND),
-        ("pull access denied for x, repository does not exist or may require", FailureReason.IMAGE_ACCESS_DENIED),
-        ("Head https://r/v2/x: unauthorized: authentication required", FailureReason.IMAGE_ACCESS_DENIED),
-        ("dial tcp 127.0.0.1:5000: connect: connection refused", FailureReason.IMAGE_NOT_PULLED),
-        ("toomanyrequests: You have reached your pull rate limit", FailureReason.IMAGE_NOT_PULLED),
-        ("dial tcp: lookup nowhere.invalid: no such host", FailureReason.IMAGE_NOT_PULLED),
-        ("failed to register layer: write /x: no space left on device", FailureReason.DISK_FULL),
+        ("manifest for busybox:9 not found: manifest unknown: manifest unknown", MISSING),
+        ("pull access denied for x, repository does not exist or may require", DENIED),
+        ("Head https://r/v2/x: unauthorized: authentication required", DENIED),
+        ("dial tcp 127.0.0.1:5000: connect: connection refused", AGAIN),
+        ("toomanyrequests: You have reached your pull rate limit", AGAIN),
+        ("dial tcp: lookup nowhere.invalid: no such host", AGAIN),
+        ("failed to register layer: write /x: no space left on device", DISK_FULL),
+        # Docker with its own store.
+        ("received unexpected HTTP status: 503 Service Unavailable", AGAIN),
+        ("toomanyrequests: You have reached your unauthenticated pull rate limit.", AGAIN),
+        ("error parsing HTTP 403 response body: invalid character '<' looking for beginning of value", DENIED),
+        ("pull access denied for some/image, repository does not exist or may require 'docker login'", DENIED),
+        ("manifest for r:5000/some/image:1 not found: manifest unknown: manifest unknown", MISSING),
+        ("unknown blob", AGAIN),
+        ("failed to register layer: Error processing tar file: write /x: no space left on device", DISK_FULL),
+        # Docker with containerd's.
+        ('failed to resolve reference "r:5000/some/image:1": r:5000/some/image:1: not found', MISSING),
+        (
+            "failed to copy: httpReadSeeker: content at http://r/v2/i/blobs/sha256:0a not found: not found",
+            AGAIN,
+        ),
+        ("unexpected status from HEAD request to http://r/v2/i/manifests/1: 403 Forbidden", DENIED),
+        ("unexpected status from GET request to http://r/v2/i/manifests/1: 503 Service Unavailable", AGAIN),
+        ("429 Too Many Requests - Server message: toomanyrequests: authentication required for more", AGAIN),
+        (
+            "pull access denied, repository does not exist or may require authorization: no basic auth credentials",
+            DENIED,
+        ),
+        # Podman.
+        ("initializing source docker://r/i:1: reading manifest 1 in r/i: manifest unknown", MISSING),
+        ("initializing source docker://r/i:1: pinging container registry r: StatusCode: 503", AGAIN),
+        ("reading blob sha256:0a: fetching blob: invalid status code from registry 404 (Not Found)", AGAIN),
+        ("reading manifest 1 in r/i: unauthorized: authentication required", DENIED),
+        ('choosing image instance: no image found in manifest list for architecture "arm64"', MISSING),
+        ("pinging container registry r: Get http://r/v2/: dial tcp: lookup r: no such host", AGAIN),
     ],
 )
 def test_the_words_of_a_registry_are_told_apart(words: str, reason: FailureReason) -> None:

@@ -107,3 +107,24 @@ def test_the_longest_pull_has_fewer_sentences_than_a_history_takes() -> None:
         if (sentence := progress.take(step("a", "Downloading", tenth * MB, 10 * HOUR * MB), tenth / 10))
     ]
     assert 20 < len(told) < MAX_PROGRESS - 2
+
+
+def test_a_pull_moves_by_new_bytes_and_layers_alone() -> None:
+    steps = [
+        (step("a", "Pulling fs layer"), True),
+        (step("a", "Downloading", MB, 2 * MB), True),
+        (step("a", "Downloading", MB, 2 * MB), False),
+        (step("a", "Retrying in 5 seconds"), False),
+        (step("a", "Downloading", 0, 2 * MB), False),
+        (step("a", "Downloading", MB, 2 * MB), False),
+        (step("a", "Downloading", MB + 1, 2 * MB), True),
+        (step("", "Status"), False),
+        (step("a", "Download complete"), True),
+        (step("a", "Extracting", 1, 2 * MB), False),
+    ]
+    progress, moved = PullProgress(IMAGE, 0.0), []
+    for each, _ in steps:
+        progress.take(each, 0.0)
+        moved.append(progress.has_moved)
+    assert moved == [has_moved for _, has_moved in steps]
+    assert progress.is_all_here
