@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
+from orchestrator.attempts import NO_SUCH_ENGINE
 from orchestrator.grants import Grants
 from orchestrator.life_events import Refused, Taken
 from orchestrator.lifecycle import transition
@@ -251,7 +252,8 @@ class Offers:
         current = self._model.execution(record.id)
         if current is None:
             return
-        event = Refused(reason=answer.reason, detail=answer.detail, retryable=answer.retryable)
+        retryable = answer.retryable or answer.reason == NO_SUCH_ENGINE
+        event = Refused(reason=answer.reason, detail=answer.detail, retryable=retryable)
         after = transition(current, event, now=now_ns()).record
         if after is current:
             return

@@ -12,13 +12,14 @@ import msgspec
 from orchestrator.records import ExecutionRecord
 from shared.states import Cause, ExecutionState, FailureReason
 
-COSTS_NOTHING = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping", "QueueFull"})
-"""Reasons of attempts in which nothing was tried: the node stops, is drained or is full. They use no attempt up."""
+NO_SUCH_ENGINE = "EngineNotOffered"
+"""A node's refusal of what it had offered: since it was started it has not seen its engine yet."""
 MOST_FREE = 50
-"""How many of these one part of a job may have beside its attempts, so that no node can have it placed for ever."""
+"""How often nothing may be tried of one part, beside its attempts, so that no node can have it placed for ever."""
 
-_AT_ONCE = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
-"""Of those, the ones after which another node may be asked at once."""
+_NOT_BEGUN = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
+"""Reasons of those that were not begun because the node stops or is drained: another one may be asked at once."""
+_NO_ENGINE = frozenset({FailureReason.ENGINE_UNAVAILABLE.value, NO_SUCH_ENGINE})
 _FIRST_WAITS = {Cause.ENGINE: 6, Cause.REGISTRY: 6}
 """Of the floor. What is away takes some seconds to come back: 4 waits outlast 45 floors at least."""
 _FIRST_WAIT = 2
@@ -54,21 +55,24 @@ NO_BACKOFF = Backoff()
 def cause_of(record: ExecutionRecord) -> Cause:
     """Of its failure, or of its refusal."""
     told = record.failure.reason if record.failure is not None else ""
-    if is_refused(record) or told in COSTS_NOTHING:
+    if record.state is not ExecutionState.REJECTED:
+        return FailureReason.parse(told).cause
+    if is_refused(record) or told in _NOT_BEGUN or told == "QueueFull":
         return Cause.NOT_TRIED
-    reason = FailureReason.parse(told)
-    is_odd_refusal = record.state is ExecutionState.REJECTED and reason is FailureReason.UNKNOWN
-    return Cause.NODE if is_odd_refusal else reason.cause
+    return Cause.ENGINE if told in _NO_ENGINE else Cause.NODE
 
 
 def is_waited_after(record: ExecutionRecord) -> bool:
     """Whether the next attempt waits: not where this node alone would not have it, and others were not asked yet."""
-    return not is_refused(record) and (record.failure is None or record.failure.reason not in _AT_ONCE)
+    return not is_refused(record) and (record.failure is None or record.failure.reason not in _NOT_BEGUN)
 
 
 def cost_nothing(record: ExecutionRecord) -> bool:
-    """Whether this attempt ended before anything was tried, through nobody's fault."""
-    return record.failure is not None and record.failure.retryable and record.failure.reason in COSTS_NOTHING
+    """Whether nothing was tried: the node would not have it, now or ever, or gave it back. That uses no attempt up."""
+    if record.failure is None:
+        return False
+    was_handed_back = record.failure.retryable and record.failure.reason in _NOT_BEGUN
+    return was_handed_back or record.state is ExecutionState.REJECTED
 
 
 def is_refused(record: ExecutionRecord) -> bool:

@@ -54,7 +54,8 @@ class Candidate(msgspec.Struct, kw_only=True):
 
     `expected` is a node that is not connected but may be back soon, or one that is `draining`, or `resting` for the
     reason that is told: nothing is placed on it, and what only it could run waits. `unreachable` are publishers that
-    the node knows and whose store it cannot reach, with the reason.
+    the node knows and whose store it cannot reach, with the reason; `away` are engines
+    that it offered before, and whether they are waited for still.
     """
 
     info: NodeInfo
@@ -64,10 +65,15 @@ class Candidate(msgspec.Struct, kw_only=True):
     draining: bool = False
     resting: str = ""
     unreachable: Mapping[str, str] = {}
+    away: Mapping[str, bool] = {}
 
     @property
     def has_room(self) -> bool:
         return not self.expected and (self.queue_left > 0 or self.free.cpu > 0)
+
+    def is_as(self, other: "Candidate") -> bool:
+        """Whether the same jobs can ever run there."""
+        return self.info is other.info and self.unreachable == other.unreachable and self.away == other.away
 
     def take(self, resources: Capacity) -> None:
         """Place something on it, beside what runs or behind it."""
@@ -90,13 +96,16 @@ _Rank = tuple[bool, int, float, int, int]
 class Lane:
     """The nodes for jobs of one shape. `reasons` are why the others are not."""
 
-    def __init__(self, fleet: "Fleet", resources: Capacity, unsuitable: Unsuitable, favour: Favour) -> None:
+    def __init__(
+        self, fleet: "Fleet", resources: Capacity, unsuitable: Unsuitable, favour: Favour, *, engine: str = ""
+    ) -> None:
         self.suitable: dict[NodeId, Candidate] = {}
         self.reasons: dict[NodeId, str] = {}
         self._fleet = fleet
         self._resources = resources
         self._unsuitable = unsuitable
         self._favour = favour
+        self._engine = engine
         self._heap: list[tuple[_Rank, NodeId]] = []
         self._ranks: dict[NodeId, _Rank] = {}
         self._seen = -1
@@ -121,7 +130,7 @@ class Lane:
             self.reasons.pop(node, None)
             self._ranks.pop(node, None)
             return
-        if known is None or known.info is not candidate.info or known.unreachable != candidate.unreachable:
+        if known is None or not known.is_as(candidate):
             reason = self._unsuitable(candidate)
             if reason:
                 self.reasons[node] = reason
@@ -144,12 +153,16 @@ class Lane:
     def _rank(self, candidate: Candidate) -> _Rank | None:
         """None while it can take nothing."""
         fits = self._resources.fits_in(candidate.free)
-        if candidate.expected or not (fits or candidate.queue_left > 0):
+        if not self.is_open(candidate) or not (fits or candidate.queue_left > 0):
             return None
         info = candidate.info
         share = candidate.free.cpu / info.capacity.cpu if info.capacity.cpu else 0.0
         order = self._fleet.order_of(info.node_id)
         return not fits, -self._favour(info.labels), -share, -candidate.queue_left, order
+
+    def is_open(self, candidate: Candidate) -> bool:
+        """Whether it may be given something, if it has room."""
+        return not candidate.expected and self._engine not in candidate.away
 
     def choose(self, failed_on: Collection[NodeId], taken: Mapping[NodeId, int]) -> Candidate | None:
         """The best node with free capacity, else one that queues: not failed, spread, favoured, emptiest."""

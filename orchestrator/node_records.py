@@ -7,18 +7,20 @@ from msgspec.structs import replace
 
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import BindingRecord
+from orchestrator.records import BindingRecord, NodeRecord
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared import subjects
 from shared.errors import Conflict, NodeNotFound, RevisionConflict
 from shared.ids import NodeId
 from shared.logs import about
+from shared.messages import NodeInfo
 
 _log = logging.getLogger(__name__)
 
 TRIES = 16
 MAX_MESSAGE = 200
+MOST_ENGINES_AWAY = 8
 HAND_ON_SECONDS = 10.0
 
 
@@ -39,6 +41,13 @@ class NodeHoldsExecutions(Conflict):
             " and a result on its way from there after Publishers.PublishTimeout. `tarpon job stop` ends both, and"
             " `tarpon node reject` hands all of it on to other nodes at once.",
         )
+
+
+def engines_away(known: NodeRecord, info: NodeInfo, now: int) -> dict[str, int]:
+    """What the node offered before and does not offer any more, since when; what it missed last, if it is much."""
+    since = dict.fromkeys(known.info.engines, now) | known.engines_away
+    away = sorted(((at, engine) for engine, at in since.items() if engine not in info.engines), reverse=True)
+    return {engine: at for at, engine in away[:MOST_ENGINES_AWAY]}
 
 
 async def set_draining(model: Model, store: Store, node: NodeId, *, draining: bool) -> None:

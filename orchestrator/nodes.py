@@ -17,9 +17,10 @@ from orchestrator.budgets import Budgets
 from orchestrator.fleet import Candidate, Fleet
 from orchestrator.life_events import Unattended
 from orchestrator.model import Model
-from orchestrator.records import ExecutionRecord
+from orchestrator.records import ExecutionRecord, NodeRecord
 from orchestrator.rests import IDLE_SECONDS, LONGEST_IDLE_SECONDS, Rests
 from orchestrator.time_outs import SilenceLimits, Told
+from orchestrator.times import now_ns
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, NodeId
 from shared.messages import Accepted, Heartbeat, Registration
@@ -61,7 +62,8 @@ class Presence(msgspec.Struct, kw_only=True):
 class Nodes:
     """Liveness of nodes, as any orchestrator hears it; what they hold, only the one that leads.
 
-    `disconnect_seconds` of silence make a node lost; `clock` gives monotonic seconds.
+    `disconnect_seconds` of silence make a node lost, and an engine that is away is waited for `engine_seconds`. `clock`
+    gives monotonic seconds, `wall` the time of records.
     """
 
     def __init__(
@@ -69,13 +71,17 @@ class Nodes:
         model: Model,
         *,
         disconnect_seconds: float,
+        engine_seconds: float = 0.0,
         budgets: Budgets | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = now_ns,
     ) -> None:
         self.budgets = budgets or Budgets(clock=clock)
         self._model = model
         self._disconnect_seconds = disconnect_seconds
+        self._engine_seconds = engine_seconds
         self._clock = clock
+        self._wall = wall
         self._started = clock()
         self._present: dict[NodeId, Presence] = {}
         self._fleet = Fleet()
@@ -290,6 +296,7 @@ class Nodes:
         if self._clock() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = self._clock()
             self._model.touched.update(node for node in self._fleet.nodes if not self._is_expected(node))
+            self._model.touched.update(node for node, each in self._fleet.nodes.items() if any(each.away.values()))
         self._model.touched.update(self._rests.over(self._clock()))
         touched, self._model.touched = self._model.touched, set()
         for node in touched:
@@ -300,7 +307,8 @@ class Nodes:
         return self._fleet
 
     def _candidate(self, node: NodeId, unreachable: dict[str, str]) -> Candidate:
-        info, draining = self._model.nodes[node].info, self._model.nodes[node].draining
+        known = self._model.nodes[node]
+        info, draining = known.info, known.draining
         used, overcommitted = Capacity(), 0
         holding = [each for each in self._model.live.get(node, {}).values() if each.state.holds_capacity]
         for record in sorted(holding, key=lambda each: each.state is not ExecutionState.RUNNING):
@@ -316,7 +324,15 @@ class Nodes:
             draining=draining,
             resting=self._rests.why(node),
             unreachable=unreachable,
+            away=self._away(known),
         )
+
+    def _away(self, known: NodeRecord) -> dict[str, bool]:
+        """Its engines that are away, and whether they are waited for still."""
+        if not known.engines_away:
+            return {}
+        since = self._wall() - int(self._engine_seconds * 1e9)
+        return {engine: at > since for engine, at in known.engines_away.items()}
 
     def _queue_capacity(self, node: NodeId, most: int) -> int:
         """Work is given in advance only to a node whose tasks are quick, so that none waits behind a long one."""

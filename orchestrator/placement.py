@@ -95,7 +95,13 @@ def plan(wanted: Iterable[Wanted], fleet: Fleet, *, limit: int, blocked: dict[Sh
 
 def _lane(wanted: Wanted, shape: Shape, fleet: Fleet) -> Lane:
     favour = partial(_favour, shape.constraints)
-    return Lane(fleet, wanted.resources, partial(unsuitable, shape, wanted.resources), favour)
+    return Lane(
+        fleet,
+        wanted.resources,
+        partial(unsuitable, shape, wanted.resources),
+        favour,
+        engine=shape.engine.lower(),
+    )
 
 
 def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, *, limit: int) -> bool:
@@ -126,7 +132,7 @@ def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, *, limit: int
 
 def _keep_one_free(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan) -> None:
     """Nothing that comes later in this plan is placed on the node that will have room for it first."""
-    open_to = [each for each in lane.suitable.values() if not each.expected]
+    open_to = [each for each in lane.suitable.values() if lane.is_open(each)]
     if open_to:
         kept = min(open_to, key=lambda each: (wanted.resources.share_lacking(each.free), each.info.node_id))
         kept.free, kept.queue_left = Capacity(), 0
@@ -148,8 +154,8 @@ def unsuitable(shape: Shape, resources: Capacity, candidate: Candidate) -> str:
         return f"speaks protocol {info.protocol_min} to {info.protocol_max}, this orchestrator {PROTOCOL}"
     if info.node_id in shape.refused_by:
         return REFUSED
-    if shape.engine.lower() not in info.engines:
-        return f"does not support {shape.engine}"
+    if shape.engine.lower() not in info.engines and not candidate.away.get(shape.engine.lower()):
+        return _why_no_engine(shape.engine, candidate)
     if publisher not in NO_PUBLISHERS and publisher not in info.publishers:
         return f"does not support publisher {shape.publisher}"
     if publisher in candidate.unreachable:
@@ -161,6 +167,12 @@ def unsuitable(shape: Shape, resources: Capacity, candidate: Candidate) -> str:
     if lacking:
         return f"has too little {' and '.join(lacking)} for this job at all"
     return ""
+
+
+def _why_no_engine(engine: str, candidate: Candidate) -> str:
+    if engine.lower() in candidate.away:
+        return f"its engine {engine} is away, and was so for longer than Orchestrator.NodeManager.EngineTimeout"
+    return f"does not support {engine}"
 
 
 def _is_met(labels: Mapping[str, str], constraint: Constraint) -> bool:
@@ -191,15 +203,24 @@ def _own(wanted: Wanted, node: NodeId, reason: str) -> str:
 
 def _waiting(resources: Capacity, lane: Lane) -> str:
     """Why all jobs that ask for this in this lane have to wait."""
-    if all(each.expected for each in lane.suitable.values()):
+    if not any(map(lane.is_open, lane.suitable.values())):
         return _waiting_for_nodes(lane)
     lacking = sorted({name for each in lane.some_suitable(MAX_LOOKED_AT) for name in resources.lacks(each.free)})
     return f"Waiting for free {' and '.join(lacking) or 'capacity'} on {len(lane.suitable)} suitable node(s)."
 
 
 def _waiting_for_nodes(lane: Lane) -> str:
-    draining = [each for each in lane.suitable.values() if each.draining]
-    resting = [each for each in lane.suitable.values() if each.resting]
-    what = ", which is drained" if draining else resting[0].resting if resting else " to connect"
-    names = ", ".join(each.info.node_id for each in (draining or resting or list(lane.some_suitable(3)))[:3])
-    return f"Waiting for node {names}{what}."
+    nodes = lane.suitable.values()
+    draining, resting = [each for each in nodes if each.draining], [each for each in nodes if each.resting]
+    if draining:
+        return _waiting_for(draining, ", which is drained")
+    if resting:
+        return _waiting_for(resting, resting[0].resting)
+    away = [each for each in nodes if not each.expected]
+    if away:
+        return _waiting_for(away, ", whose engine is away")
+    return _waiting_for(lane.some_suitable(3), " to connect")
+
+
+def _waiting_for(nodes: Iterable[Candidate], what: str) -> str:
+    return f"Waiting for node {', '.join(each.info.node_id for each in islice(nodes, 3))}{what}."

@@ -220,10 +220,14 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
 
 
 class NodeRecord(Record, frozen=True, kw_only=True):
-    """On a node that is `draining` nothing new is placed."""
+    """On a node that is `draining` nothing new is placed.
+
+    `engines_away` are engines that it offered before and does not offer now, and since when, in nanoseconds since 1970.
+    """
 
     info: NodeInfo
     draining: bool = False
+    engines_away: dict[str, int] = {}
 
 
 class BindingRecord(Record, frozen=True, kw_only=True):

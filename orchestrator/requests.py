@@ -14,10 +14,12 @@ from orchestrator.assignments import Offers
 from orchestrator.budgets import Sent
 from orchestrator.grants import Grants
 from orchestrator.model import Model
+from orchestrator.node_records import engines_away
 from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, NodeRecord
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
+from orchestrator.times import now_ns
 from orchestrator.turns import Turns
 from shared import messages, subjects
 from shared.aio import pipelined
@@ -159,7 +161,8 @@ class Requests:
         if known is None:
             await self._store.create_again(subjects.node_record(sender), NodeRecord(info=info))
         elif known.info != info:
-            await self._store.update(subjects.node_record(sender), msgspec.structs.replace(known, info=info))
+            after = msgspec.structs.replace(known, info=info, engines_away=engines_away(known, info, now_ns()))
+            await self._store.update(subjects.node_record(sender), after)
         missing = self._nodes.on_registration(sender, registration)
         if missing:
             told = "Node %s does not hold %d executions that were placed on it."

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterator
 
 from orchestrator import time_outs
 from orchestrator.assignments import Offers
-from orchestrator.attempts import cost_nothing, is_refused
+from orchestrator.attempts import is_refused, is_waited_after, may_be_tried_again
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
 from orchestrator.fleet import Shape
@@ -318,4 +318,5 @@ def _reason(record: ExecutionRecord) -> str:
 
 
 def _failed(record: ExecutionRecord) -> bool:
-    return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED} and not cost_nothing(record)
+    """Whether it did not do well on its node, so that another one is to be preferred."""
+    return may_be_tried_again(record) and is_waited_after(record)

@@ -96,6 +96,13 @@ class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
             " goes elsewhere; a pull of an image that goes on is told now and then."
         ),
     ] = Duration(1800)
+    engine_timeout: Annotated[
+        Duration,
+        Meta(
+            description="How long jobs wait for an engine that a node offered before and that is away; then the node"
+            " counts as one that has none."
+        ),
+    ] = Duration(300)
     messages_per_second: Annotated[
         int,
         Meta(

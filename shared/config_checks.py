@@ -85,6 +85,7 @@ def _durations(config: Config) -> Iterator[str]:
     if backoff.ceiling < backoff.floor:
         yield f"Orchestrator.Scheduler.Backoff.Ceiling must not be less than its Floor, which is {backoff.floor}"
     for key, value in {
+        "Orchestrator.NodeManager.EngineTimeout": config.orchestrator.node_manager.engine_timeout,
         "Engines.Types.Docker.PullTimeout": config.engines.types.docker.pull_timeout,
         "Engines.Types.Docker.PullStallTimeout": config.engines.types.docker.pull_stall_timeout,
         "JobDefaults.Batch.Task.Timeouts.ExecutionTimeout": config.job_defaults.batch.task.timeouts.execution_timeout,

@@ -139,6 +139,7 @@ class DockerEngine(OutlivingEngine):
         except EngineRefusal as error:
             return refused(error)
         except EngineAway as error:
+            self._is_blind.set()  # so that nothing more is placed here
             detail = f"The node's container engine does not answer: {str(error)[:200]}"
             return Broken(FailureReason.ENGINE_UNAVAILABLE, detail)
 

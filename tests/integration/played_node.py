@@ -30,6 +30,7 @@ from shared.transport import Connection, Received, connect
 from tests.waiting import answered
 
 SECONDS = 10.0
+ENGINES = ("process", "noop")
 CAPACITY = Capacity(cpu=8.0, memory=1 << 34, disk=1 << 34)
 
 
@@ -52,13 +53,14 @@ class PlayedNode:
         held: tuple[ExecutionId, ...] = (),
         leaving: bool = False,
         capacity: Capacity = CAPACITY,
+        engines: tuple[str, ...] = ENGINES,
     ) -> NodeRequestAnswer:
         self._inventory += 1
         info = NodeInfo(
             node_id=self.id,
             version="0",
             labels={"name": self.id},
-            engines=("process", "noop"),
+            engines=engines,
             publishers=("s3managed",),
             capacity=capacity,
             loopback_id=loopback_id() if loopback is None else loopback,

@@ -526,10 +526,9 @@ class TestJob:
         refused = rejected(execution(), "CapacityExceeded", "too large", retryable=False, now=NOW)
         assert of(1, refused).missing == ((0, 1),)
 
-    @pytest.mark.parametrize("last", [S.FAILED, S.REJECTED])
-    def test_attempts_come_to_an_end(self, last: ExecutionState) -> None:
+    def test_attempts_come_to_an_end(self) -> None:
         attempts = [
-            execution(last, attempt=number, reason=FailureReason.NODE_LOST, detail=f"reason {number}")
+            execution(S.FAILED, attempt=number, reason=FailureReason.NODE_LOST, detail=f"reason {number}")
             for number in range(MAX_ATTEMPTS)
         ]
         assert of(1, *attempts[:-1]).missing == ((0, MAX_ATTEMPTS - 1),)
@@ -614,6 +613,16 @@ class TestJob:
     def test_a_node_that_is_stopping_uses_no_attempt_up(self) -> None:
         away = [rejected(execution(attempt=number), "NodeStopping", "", retryable=True, now=NOW) for number in range(9)]
         assert of(1, *away).missing == ((0, 9),)
+
+    @pytest.mark.parametrize(("reason", "retryable"), [("QueueFull", True), ("VariableRefused", False), ("Odd", True)])
+    def test_refusals_use_no_attempt_up_and_come_to_an_end(self, reason: str, *, retryable: bool) -> None:
+        refused = [
+            rejected(execution(attempt=number), reason, "no", retryable=retryable, now=NOW)
+            for number in range(MOST_FREE + 1)
+        ]
+        assert of(1, *refused[:-1]).missing == ((0, MOST_FREE),)
+        found = of(1, *refused)
+        assert (found.state, found.message) == (JobState.FAILED, "no")
 
     def test_no_part_is_handed_back_for_ever(self) -> None:
         handed = [

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from orchestrator.fleet import Candidate
 from orchestrator.model import Model
+from orchestrator.node_records import MOST_ENGINES_AWAY, engines_away
 from orchestrator.nodes import QUICK_TASK_SECONDS, Nodes
 from orchestrator.records import ExecutionRecord, Failure, NodeRecord
 from orchestrator.rests import FIRST_SECONDS, LONGEST_SECONDS
@@ -19,6 +20,7 @@ from shared.states import Cause, ExecutionState, FailureReason
 S = ExecutionState
 NODE, OTHER = NodeId("n-1"), NodeId("n-2")
 DISCONNECT_SECONDS = 60.0
+ENGINE_SECONDS = 30.0
 INFO = NodeInfo(node_id=NODE, version="0.1.0", capacity=Capacity(cpu=4.0), queue_capacity=3)
 
 
@@ -28,8 +30,18 @@ class Cluster:
     def __init__(self) -> None:
         self.now = 1000.0
         self.model = Model(max_attempts=3)
-        self.nodes = Nodes(self.model, disconnect_seconds=DISCONNECT_SECONDS, clock=lambda: self.now)
+        self.nodes = Nodes(
+            self.model,
+            disconnect_seconds=DISCONNECT_SECONDS,
+            engine_seconds=ENGINE_SECONDS,
+            clock=lambda: self.now,
+            wall=lambda: self.wall,
+        )
         self.revision = 0
+
+    @property
+    def wall(self) -> int:
+        return int(self.now * 1e9)
 
     def know(self, info: NodeInfo = INFO) -> None:
         self.revision += 1
@@ -290,6 +302,35 @@ class TestRests:
         cluster.model.wake.clear()
         cluster.nodes.on_failure(failed("DiskFull"))
         assert cluster.model.wake.is_set()
+
+
+class TestEnginesAway:
+    """Records have the wall clock of `Cluster.wall`, in nanoseconds."""
+
+    def away(self, cluster: Cluster, since: int) -> None:
+        cluster.revision += 1
+        record = NodeRecord(info=replace(INFO), engines_away={"docker": since})
+        cluster.model.apply(subjects.node_record(NODE), record, cluster.revision)
+        cluster.register()
+
+    def test_an_engine_that_is_away_is_waited_for_up_to_a_limit(self, cluster: Cluster) -> None:
+        self.away(cluster, cluster.wall)
+        assert cluster.candidate.away == {"docker": True}
+        cluster.now += ENGINE_SECONDS - 1
+        cluster.beat()
+        assert cluster.candidate.away == {"docker": True}
+        cluster.now += 1
+        assert cluster.candidate.away == {"docker": False}
+
+    def test_what_is_away_is_what_was_offered_before_and_is_not_now(self) -> None:
+        before = NodeRecord(info=replace(INFO, engines=("noop", "docker")), engines_away={"wasm": 5})
+        assert engines_away(before, replace(INFO, engines=("noop",)), 7) == {"docker": 7, "wasm": 5}
+        after = NodeRecord(info=replace(INFO, engines=("noop",)), engines_away={"docker": 7, "wasm": 5})
+        assert engines_away(after, replace(INFO, engines=("noop", "wasm")), 9) == {"docker": 7}, "since the first time"
+
+    def test_however_many_engines_a_node_says_it_had_few_are_remembered(self) -> None:
+        before = NodeRecord(info=replace(INFO, engines=tuple(f"e-{number}" for number in range(1000))))
+        assert len(engines_away(before, INFO, 7)) == MOST_ENGINES_AWAY
 
 
 class TestLiveness:

@@ -223,6 +223,30 @@ class TestWaiting:
         found = plan([wanted()], [resting, away], limit=NO_LIMIT)
         assert found.waiting == {"j-1": "Waiting for node n-1, whose disk was full."}
 
+    def test_a_job_waits_for_an_engine_that_answered_not_long_ago(self) -> None:
+        away = candidate("n-1", engines=())
+        away.away = {"noop": True}
+        found = plan([wanted()], [away, candidate("n-2", engines=())], limit=NO_LIMIT)
+        assert found == Plan(waiting={JobId("j-1"): "Waiting for node n-1, whose engine is away."})
+
+    def test_it_goes_to_another_node_whose_engine_is_there(self) -> None:
+        away = candidate("n-1", engines=())
+        away.away = {"noop": True}
+        assert where(plan([wanted()], [away, candidate("n-2", free=1.0)], limit=NO_LIMIT)) == ["n-2"]
+
+    def test_an_engine_that_is_away_for_too_long_is_not_waited_for(self) -> None:
+        away = candidate("n-1", engines=())
+        away.away = {"noop": False}
+        found = plan([wanted()], [away], limit=NO_LIMIT)
+        assert "Node n-1: its engine noop is away, and was so for longer than" in found.impossible[JobId("j-1")]
+
+    def test_nothing_is_kept_free_on_a_node_whose_engine_is_away(self) -> None:
+        away = candidate("n-1", engines=("process",))
+        away.away = {"noop": True}
+        long, other = wanted("j-1"), wanted("j-2", engine="process")
+        found = plan([replace(long, waiting_seconds=PATIENCE_SECONDS + 1), other], [away], limit=NO_LIMIT)
+        assert where(found) == ["n-1"]
+
     def test_a_job_that_waits_for_capacity_says_which(self) -> None:
         candidates = [candidate("n-1", free=0.0), candidate("n-2", free=0.5), candidate("n-3", engines=())]
         found = plan([wanted()], candidates, limit=NO_LIMIT)
