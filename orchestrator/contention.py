@@ -1,23 +1,50 @@
 """How many who change the same thing at once take turns, instead of all trying again whenever one of them was quicker.
 
-Only within this process; between orchestrators the revisions of records decide, and who has lost several times waits
-for a moment, so that not always the same one loses.
+Only within this process; between orchestrators the revisions of records decide, and who has lost waits for a moment
+before it tries again. How often one may lose is no measure: each loss is another's success, so that of many on a busy
+machine some lose often though all are served in a second. Who loses for too long hears so.
 """
 
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Hashable
 
+from shared.errors import RevisionConflict
+
 PATIENCE_SECONDS = 5.0
+"""How long one waits for its turn; then it tries out of turn."""
+LOSING_SECONDS = 10.0
+"""How long one goes on that loses; less than any client waits for an answer."""
+FIRST_SECONDS, LAST_SECONDS = 0.001, 0.1
 
 
-FIRST_SECONDS, LAST_SECONDS = 0.001, 0.25
+class Losses:
+    """How often somebody else was quicker with the same record."""
 
+    __slots__ = ("_count", "_until")
 
-async def stand_back(lost: int) -> None:
-    """Let others go first who want the same, after having lost so many times."""
-    await asyncio.sleep(random.uniform(0.0, min(LAST_SECONDS, FIRST_SECONDS * 2**lost)))  # noqa: S311  # spreads only
+    def __init__(self) -> None:
+        self._count = 0
+        self._until = 0.0
+
+    async def stand_back(self, conflict: RevisionConflict) -> None:
+        """Let others go first; what is known by then has to be read again. Raises the conflict after a while."""
+        now = time.monotonic()
+        if not self._count:
+            self._until = now + LOSING_SECONDS
+        elif now >= self._until:
+            raise conflict
+        most = min(LAST_SECONDS, FIRST_SECONDS * 2 ** min(self._count, 16))
+        self._count += 1
+        await asyncio.sleep(random.uniform(0.0, most))  # noqa: S311  # spreads only
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def __repr__(self) -> str:
+        return f"<Losses, {self._count}>"
 
 
 class _Queue:

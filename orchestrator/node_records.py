@@ -5,6 +5,7 @@ import logging
 
 from msgspec.structs import replace
 
+from orchestrator.contention import Losses
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, NodeRecord
@@ -18,7 +19,6 @@ from shared.messages import NodeInfo
 
 _log = logging.getLogger(__name__)
 
-TRIES = 16
 MAX_MESSAGE = 200
 MOST_ENGINES_AWAY = 8
 HAND_ON_SECONDS = 10.0
@@ -53,7 +53,8 @@ def engines_away(known: NodeRecord, info: NodeInfo, now: int) -> dict[str, int]:
 async def set_draining(model: Model, store: Store, node: NodeId, *, draining: bool) -> None:
     """Stored, so that it outlives the leader and the node's own restarts. Raises NodeNotFound."""
     key = subjects.node_record(node)
-    for _ in range(TRIES):
+    losses = Losses()
+    while True:
         record = model.nodes.get(node)
         if record is None:
             raise NodeNotFound(node)
@@ -61,12 +62,12 @@ async def set_draining(model: Model, store: Store, node: NodeId, *, draining: bo
             return
         try:
             await store.update(key, replace(record, draining=draining))
-        except RevisionConflict:
+        except RevisionConflict as conflict:
+            await losses.stand_back(conflict)
             await store.catch_up()
             continue
         _log.info("Node %s is %s.", node, "drained" if draining else "not drained any more", extra=about(node=node))
         return
-    raise RevisionConflict(key)
 
 
 async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message: str = "") -> None:
@@ -75,7 +76,8 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
     Raises NodeNotFound, NodeConnected, NodeHoldsExecutions. The key goes last: what was interrupted is done again. That
     of a rejected node stays shut out, until it is deleted by itself.
     """
-    for _ in range(TRIES):
+    losses = Losses()
+    while True:
         if node not in model.nodes and node not in model.bindings:
             raise NodeNotFound(node)
         if nodes.may_be_connected(node):
@@ -87,13 +89,13 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
             await store.delete(subjects.node_record(node))
             if not stays:
                 await store.delete(subjects.binding_record(node))
-        except RevisionConflict:
+        except RevisionConflict as conflict:
+            await losses.stand_back(conflict)
             await store.catch_up()
             continue
         why = _printable(message)
         _log.info("Node %s is deleted%s", node, f": {why}" if why else ".", extra=about(node=node))
         return
-    raise RevisionConflict(subjects.node_record(node))
 
 
 async def reject(model: Model, store: Store, node: NodeId, message: str = "") -> None:
@@ -122,7 +124,8 @@ async def handed_on(model: Model, node: NodeId) -> None:
 
 async def _set_rejected(model: Model, store: Store, node: NodeId, since: int, message: str) -> None:
     key = subjects.binding_record(node)
-    for _ in range(TRIES):
+    losses = Losses()
+    while True:
         if (node in model.rejected) == bool(since):
             return
         public_key = model.bindings.get(node)
@@ -130,13 +133,13 @@ async def _set_rejected(model: Model, store: Store, node: NodeId, since: int, me
             raise NodeNotFound(node)
         try:
             await store.update(key, BindingRecord(public_key=public_key, rejected=since, message=message))
-        except RevisionConflict:
+        except RevisionConflict as conflict:
+            await losses.stand_back(conflict)
             await store.catch_up()
             continue
         what = f"rejected{f': {message}' if message else '.'}" if since else "approved again."
         _log.warning("Node %s is %s", node, what, extra=about(node=node))
         return
-    raise RevisionConflict(key)
 
 
 def _printable(message: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+from orchestrator.contention import Losses
 from orchestrator.locations import Locations
 from orchestrator.model import JobEntry, Model
 from orchestrator.retention import marked
@@ -13,7 +14,6 @@ from shared import subjects
 from shared.errors import Conflict, JobEnded, RevisionConflict, Unavailable
 from shared.ids import JobId
 
-TRIES = 16
 WAIT_SECONDS = 6.0
 """For the job to stop, and again for it to be gone; a program over NATS waits 15 s for an answer."""
 
@@ -83,7 +83,8 @@ class Removals:
                 raise JobStillRuns(entry.job.id, entry.progress.state)
 
     async def _mark(self, job: JobId, *, results: bool) -> None:
-        for _ in range(TRIES):
+        losses = Losses()
+        while True:
             entry = self._model.jobs.get(job)
             if entry is None:
                 return
@@ -93,11 +94,11 @@ class Removals:
                 raise JobStillRuns(job, entry.progress.state)
             try:
                 await self._store.update(subjects.job_record(job), marked(entry, results=results))
-            except RevisionConflict:
+            except RevisionConflict as conflict:
+                await losses.stand_back(conflict)
                 await self._store.catch_up()
             else:
                 return
-        raise RevisionConflict(subjects.job_record(job))
 
     def _is_removed(self, job: JobId) -> bool:
         entry = self._model.jobs.get(job)

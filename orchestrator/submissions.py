@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from orchestrator.contention import Contention, stand_back
+from orchestrator.contention import Contention, Losses
 from orchestrator.differences import difference
 from orchestrator.idempotency import (
     IdempotencyTokenUsed,
@@ -54,7 +54,7 @@ from shared.states import DesiredState, JobState
 
 _log = logging.getLogger(__name__)
 
-TRIES = 16
+SPEC_TRIES = 16
 
 
 class PublisherNotConfigured(InvalidInput):
@@ -127,21 +127,21 @@ class Submissions:
         return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, self._model))
 
     async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
-        for number in range(TRIES):
+        losses = Losses()
+        while True:
             try:
                 return self._begun_before(wish, fresh) or await self._begin(wish, fresh)
-            except RevisionConflict:
+            except RevisionConflict as conflict:
+                await losses.stand_back(conflict)
                 await self._store.catch_up()
-                await stand_back(number)
                 token = wish.use.token
                 if token and fresh not in self._model.jobs and await self._store.is_removed(subjects.job_record(fresh)):
                     await self._names.release(wish.job, fresh)
                     raise JobDeleted(fresh) from None
             except IdempotencyTokenUsed:
-                if number:  # it was not known when the name was claimed
+                if losses:  # it was not known when the name was claimed
                     await self._names.release(wish.job, fresh)
                 raise
-        raise RevisionConflict(subjects.job_record(fresh))
 
     def _begun_before(self, wish: Wish, fresh: JobId) -> tuple[JobId, int] | None:
         """What came of this submission when it came first. Raises IdempotencyTokenUsed, JobBeingDeleted."""
@@ -211,9 +211,10 @@ class Submissions:
         self._traces.on_submit(record)
         _log.debug("Job %s is submitted.", job_id, extra=about(job=job_id))
 
-    async def _store_spec(self, job_id: JobId, spec: SpecRecord, version: int) -> int:
-        """Store as the first version from `version` on that is free: an interrupted submit may have left one."""
-        for number in range(version, version + TRIES):
+    async def _store_spec(self, entry: JobEntry, spec: SpecRecord) -> int:
+        """Store as the next version that is free: a submit that was interrupted, or lost, may have left one."""
+        job_id, version = entry.job.id, max((entry.job.version, *entry.specs)) + 1
+        for number in range(version, version + SPEC_TRIES):
             try:
                 await self._store.create(subjects.spec_record(job_id, number), spec)
             except RevisionConflict:
@@ -226,7 +227,7 @@ class Submissions:
         revision = self._model.revision_of(subjects.job_record(entry.job.id))
         before = entry.job
         spec = SpecRecord(job=wish.job, replaced=entry.replaced())
-        version = await self._store_spec(before.id, spec, before.version + 1)
+        version = await self._store_spec(entry, spec)
         if self._model.revision_of(subjects.job_record(before.id)) != revision:
             raise RevisionConflict(before.id)
         now = now_ns()
@@ -260,7 +261,8 @@ class Submissions:
             return await self._run_again(entry, version, reason, use)
 
     async def _run_again(self, entry: JobEntry, version: int, reason: str, use: Use) -> int:
-        for lost in range(TRIES):
+        losses = Losses()
+        while True:
             if entry.job.removal is not None:
                 raise JobBeingDeleted(entry.job.id)
             user = self._model.of_token(entry.job.namespace, use.token) if use.token else None
@@ -278,14 +280,18 @@ class Submissions:
             message = f"Job run again as version {{}}, the same as version {number}{_because(reason)}"
             try:
                 return await self._renew(entry, Wish(entry.specs[number], use), message)
-            except RevisionConflict:
+            except RevisionConflict as conflict:
+                await losses.stand_back(conflict)
                 await self._store.catch_up()
-                await stand_back(lost)
-        raise RevisionConflict(subjects.job_record(entry.job.id))
 
     async def stop(self, entry: JobEntry, reason: str) -> bool:
         """Have the job stopped; False if it was already. Raises JobEnded for one that has ended otherwise."""
-        for _ in range(TRIES):
+        async with self._contention.over((entry.job.namespace, entry.job.name)):
+            return await self._stop(entry, reason)
+
+    async def _stop(self, entry: JobEntry, reason: str) -> bool:
+        losses = Losses()
+        while True:
             state = entry.progress.state
             step = job_transition(entry.job, state, StopAsked(reason), now=now_ns())
             if step.outcome is Outcome.KNOWN:
@@ -294,11 +300,11 @@ class Submissions:
                 raise JobEnded(entry.job.id, state)
             try:
                 await self._store.update(subjects.job_record(entry.job.id), step.record)
-            except RevisionConflict:
+            except RevisionConflict as conflict:
+                await losses.stand_back(conflict)
                 await self._store.catch_up()
-                continue
-            return True
-        raise RevisionConflict(subjects.job_record(entry.job.id))
+            else:
+                return True
 
 
 def _submission(now: int, message: str, version: int) -> Event:

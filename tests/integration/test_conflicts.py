@@ -4,24 +4,29 @@ import asyncio
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.bindings import StoredBindings
-from orchestrator.records import BindingRecord
+from orchestrator.records import BindingRecord, Record
+from orchestrator.store import Store
 from shared import subjects
 from shared.errors import RevisionConflict
 from shared.ids import NodeId
+from shared.transport import connect
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.integration.test_retention import NOOP
 from tests.integration.test_several_orchestrators import following, other
 from tests.nats_bus import Bus
 from tests.nats_cluster import NatsCluster
 from tests.servers import S3Server
+from tests.waiting import answered
 
 MANY = 150
+OFTEN = 20
 NODE = NodeId("n-1")
 KEY = subjects.binding_record(NODE)
 JOBS = "/api/v1/orchestrator/jobs"
@@ -85,6 +90,88 @@ class TestAStorm:
         answers = await at_once([pair[n % 2].ask(f"{JOBS}/{made}", "DELETE") for n in range(MANY)])
         assert {each.status for each in answers} == {200}, {each.body[:300] for each in answers}
         assert (await pair[0].wait_state(made, "Stopped"))["Job"]["Version"] == 1
+
+
+@pytest.fixture
+async def three(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, nats_cluster: NatsCluster
+) -> AsyncIterator[list[Running]]:
+    """Three orchestrators over a NATS of three servers."""
+    await nats_cluster.ready()
+    folders = [tmp_path / name for name in "abc"]
+    await asyncio.to_thread(with_secrets, nats_cluster.folder / "secrets", *folders)
+    sets = (f"Orchestrator.NATS.Servers={','.join(nats_cluster.urls)}",)
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                running_orchestrator(folder, s3_server, monkeypatch, publisher=False, sets=sets)
+            )
+            for folder in folders
+        ]
+
+
+async def test_a_storm_of_submits_and_stops_of_one_name_at_three_orchestrators_has_an_answer_for_each(
+    three: list[Running],
+) -> None:
+    made = (await three[0].ask(JOBS, "PUT", job())).json["JobID"]
+    for each in three:
+        await answered(lambda: each.ask(f"{JOBS}/{made}"), lambda found: found.status == 200)  # noqa: B023
+    submits = [three[n % 3].ask(JOBS, "PUT", job(Meta={"n": str(n)})) for n in range(MANY)]
+    stops = [three[n % 3].ask(f"{JOBS}/{made}", "DELETE") for n in range(MANY)]
+    answers = await at_once([each for pair in zip(submits, stops, strict=True) for each in pair])
+    assert Counter(each.status for each in answers) == {200: 2 * MANY}, {each.body[:300] for each in answers}
+
+
+class TestWhoLosesOften:
+    """More often than any storm makes likely, and is served all the same."""
+
+    async def test_stops_a_job(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = (await running.ask(JOBS, "PUT", job())).json["JobID"]
+        async with rival(running, monkeypatch, subjects.job_record(made)):
+            stopped = await running.ask(f"{JOBS}/{made}", "DELETE")
+        assert stopped.status == 200, stopped.body
+
+    async def test_submits_a_version(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = (await running.ask(JOBS, "PUT", job())).json["JobID"]
+        async with rival(running, monkeypatch, subjects.job_record(made)):
+            again = await running.ask(JOBS, "PUT", job(Meta={"n": "2"}))
+        assert again.status == 200, again.body
+
+    async def test_rejects_a_node(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with running.node("n-1") as node:
+            await node.register()
+            async with rival(running, monkeypatch, KEY):
+                rejected = await running.ask("/api/v1/orchestrator/nodes/n-1", "PUT", {"Action": "reject"})
+        assert rejected.status == 200, rejected.body
+
+
+@asynccontextmanager
+async def rival(running: Running, monkeypatch: pytest.MonkeyPatch, key: str) -> AsyncIterator[None]:
+    """Whenever the orchestrator has decided on the record, and before it writes it, another one has written it."""
+    secrets = running.config.data_dir / "orchestrator" / "secrets"
+    seed = (secrets / "orchestrator.nkey").read_text().strip()
+    async with connect((running.server,), name="rival", nkey_seed=seed) as connection, following(connection) as theirs:
+        genuine, written = Store.update, 0
+
+        async def update(store: Store, written_key: str, record: Record, *, revision: int | None = None) -> None:
+            nonlocal written
+            decided_on = store.model.revision_of(written_key) if revision is None else revision
+            if store is not theirs and written_key == key and written < OFTEN:
+                written += 1
+                await touch(theirs, key)
+            await genuine(store, written_key, record, revision=decided_on)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "update", update)
+            yield
+        assert written == OFTEN
+
+
+async def touch(store: Store, key: str) -> None:
+    """Write what is stored once more, so that it has another revision."""
+    record = await store.read(key)
+    assert record is not None
+    await store.update(key, record)
 
 
 class TestAConflict:
