@@ -17,7 +17,7 @@ from compute.put import NotAnswered, Stored, put
 from shared.ids import ExecutionId
 from shared.logs import about
 from shared.quantities import format_bytes
-from shared.s3_errors import S3Failure, UploadAction, action_for
+from shared.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
 from shared.signed_url import Grant
 
 _log = logging.getLogger(__name__)
@@ -26,6 +26,9 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 SLOW_PAUSE_SECONDS = 2.0
 MAX_RESENDS = 3
+MAX_ASKED = 5
+"""How often bytes are refused with a URL that the orchestrator has just vouched for. New keys are not known to all of
+a service at once."""
 UNANSWERED_PER_URL = 3
 """An answer to a refused URL can be lost when the connection is cut under it; then a new URL helps."""
 MARGIN_SECONDS = 5.0
@@ -152,7 +155,7 @@ class Delivery:
         self._fresh = False
         self._unanswered = 0
         self._resends = 0
-        self._renewed_once = False
+        self._asked = 0
         self._s3_code = ""
 
     def __repr__(self) -> str:
@@ -174,7 +177,8 @@ class Delivery:
                 self._trouble.stored(len(self._content))
                 return answer
             action = action_for(answer)
-            self._s3_code = answer.code
+            if may_be_of_keys(answer):
+                self._s3_code = answer.code or str(answer.status)
             told = "Execution %s: S3 answered %s; next: %s."
             _log.info(told, self._execution_id, answer, action.value, extra=about(execution=self._execution_id))
             self._trouble.failed(str(answer))
@@ -215,10 +219,11 @@ class Delivery:
             case UploadAction.RENEW_URL:
                 await self._pauses.pause()
                 await self._renew()
-            case UploadAction.RENEW_ONCE:
-                if self._renewed_once:
+            case UploadAction.ASK:
+                self._asked += 1
+                if self._asked > MAX_ASKED:
                     return False
-                self._renewed_once = True
+                await self._pauses.pause()
                 await self._renew()
             case UploadAction.RETRY:
                 await self._pauses.pause()

@@ -84,7 +84,7 @@ async def put(
                 answer = await _bounded(response.content)
                 if 200 <= response.status < 300:
                     return Stored(response.headers.get("ETag", "").removeprefix("W/").strip('"'))
-                return parse_error(response.status, answer, response.headers)
+                return parse_error(response.status, answer, response.headers, url=url.url)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Not chained: aiohttp puts the whole URL into some of its messages.
         raise NotAnswered(f"{_host(url)}: {_why(error, idle_seconds)}") from None

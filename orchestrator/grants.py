@@ -36,12 +36,11 @@ from shared.messages import (
     UploadLost,
     UploadRequest,
 )
+from shared.s3_errors import is_of_keys
 from shared.signed_url import SignedUrl
 
-CREDENTIAL_CODES = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
-)
-"""What S3 says to a URL whose keys are not, or no longer, right (Amazon S3 API reference, "Error responses")."""
+CONFIRM_SECONDS = 8.0
+"""For the request by which it is found out whose fault a refusal is. A node asks again after 10 s."""
 MAX_PARTS = 10_000
 MAX_URLS = 64
 """In one answer, which has to fit into a message."""
@@ -85,10 +84,10 @@ class Grants:
             record, location = self._entitled(sender, request.execution_id)
             match request:
                 case GrantRequest(s3_code=code):
-                    self._heed(code)
+                    await self._vouch(location, code)
                     return GrantGiven(archive=await self.archive(location))
                 case IndexGrantRequest(s3_code=code):
-                    self._heed(code)
+                    await self._vouch(location, code)
                     return IndexGrantGiven(index=await self._locations.sign_index_put(location))
                 case BeginUpload(lost=lost):
                     return UploadBegun(upload_id=await self._begin(record, location, lost))
@@ -97,7 +96,8 @@ class Grants:
                 case CompleteUpload():
                     return await self._complete(record, location, request)
         except (GrantRefused, StorageUnavailable) as error:
-            self._heed(error.details.get(S3_CODE, ""))
+            if is_of_keys(error.details.get(S3_CODE, "")):
+                self._locations.doubt_credentials()
             return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)
 
     def _entitled(self, sender: NodeId, execution: ExecutionId) -> tuple[ExecutionRecord, Location]:
@@ -108,9 +108,20 @@ class Grants:
             raise GrantRefused(f"Execution {record.id} is being stopped.")
         return record, location
 
-    def _heed(self, s3_code: str) -> None:
-        if s3_code in CREDENTIAL_CODES:
-            self._locations.doubt_credentials()
+    async def _vouch(self, location: Location, s3_code: str) -> None:
+        """Whether a refusal is our fault is found out before another URL is given. Raises StorageUnavailable if so.
+
+        `s3_code` is what the node says that S3 said to the last one.
+        """
+        if not is_of_keys(s3_code):
+            return
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                problem = await self._locations.problem(location)
+        except TimeoutError:
+            raise StorageUnavailable("S3 refuses uploads, and why is not known yet: it does not answer.") from None
+        if problem is not None:
+            raise StorageUnavailable(f"S3 refuses uploads: {problem.message}", hint=problem.hint)
 
     async def _begin(self, before: ExecutionRecord, location: Location, lost: str) -> str:
         """One at a time: whoever asks meanwhile finds the upload begun."""
@@ -162,7 +173,7 @@ class Grants:
         raise RevisionConflict(key)
 
     async def _parts(self, record: ExecutionRecord, location: Location, request: PartsRequest) -> UploadAnswer:
-        self._heed(request.s3_code)
+        await self._vouch(location, request.s3_code)
         if not record.upload_id or request.upload_id != record.upload_id:
             return UploadLost(message="Another upload has been begun since.")
         if not 1 <= request.first <= MAX_PARTS:

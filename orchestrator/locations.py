@@ -9,6 +9,7 @@ from orchestrator.s3 import Bucket
 from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_multipart import Completed, Lost
+from orchestrator.s3_problems import Problem
 from orchestrator.s3_verification import Absent, ObjectFacts
 from shared.ids import ExecutionId, JobId
 from shared.objects import archive_key, index_key
@@ -104,11 +105,15 @@ class Locations:
         if bucket is not None:
             await bucket.check_deletion()
 
-    async def is_usable(self, location: Location) -> bool:
-        """Whether objects there can be written and read now: what is not found may be hidden by a problem of ours."""
+    async def problem(self, location: Location) -> Problem | None:
+        """Why objects there cannot be written and read now, by a request of our own with keys that are read again.
+
+        What S3 refuses to a node, or does not show, may be the fault of our keys or clock. Earlier buckets are not
+        tried, as where to is not known.
+        """
         bucket = await self._bucket(location)
         bucket.invalidate_credentials()
-        return bucket is not self.current or await bucket.health.confirm()
+        return await bucket.health.confirm() if bucket is self.current else None
 
     def doubt_credentials(self) -> None:
         """S3 has refused what they signed: read them again, at most once a second."""

@@ -286,8 +286,11 @@ class Reports:
                 break
             await asyncio.sleep(ABSENT_SECONDS)
             facts = await self._locations.head(record.location)
-        if isinstance(facts, Absent) and not await self._locations.is_usable(record.location):
-            raise StorageUnavailable("Whether the result is in the bucket cannot be told: the bucket cannot be used.")
+        if isinstance(facts, Absent):
+            problem = await self._locations.problem(record.location)
+            if problem is not None:
+                raise StorageUnavailable(f"Whether the result is in the bucket cannot be told: {problem.message}")
+            facts = await self._locations.head(record.location)  # with keys that have just proved right
         if isinstance(facts, Absent):
             return NotVerified()
         if matches(facts, fact.size_bytes, fact.md5) is Verdict.MISMATCH:

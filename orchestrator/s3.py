@@ -13,11 +13,13 @@ from orchestrator.s3_deletion import DeletionRefused, delete
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_multipart import Completed, Lost, MultipartUploads
 from orchestrator.s3_probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
-from orchestrator.s3_problems import CREDENTIAL_PROBLEMS, Problem, ProblemCode
+from orchestrator.s3_problems import Problem, ProblemCode
+from orchestrator.s3_requests import Answer, send
 from orchestrator.s3_signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3_verification import Absent, ObjectFacts, Verifier
 from shared.errors import StorageUnavailable
 from shared.objects import deletion_probe_key
+from shared.s3_errors import may_be_of_keys
 from shared.signed_url import SignedUrl
 
 _log = logging.getLogger(__name__)
@@ -112,11 +114,11 @@ class Bucket:
 
     async def head(self, key: str) -> ObjectFacts | Absent:
         """What is in the bucket under `key`. Raises StorageUnavailable (retryable)."""
-        return await Verifier(self._session).head(await self._sign_internal("HEAD", key))
+        return await Verifier(self._ask).head(await self._sign_internal("HEAD", key))
 
     async def delete(self, key: str) -> None:
         """Raises DeletionRefused, also where the bucket's policy is the reason, and StorageUnavailable (retryable)."""
-        await delete(self._session, await self._sign_internal("DELETE", key), self.settings)
+        await delete(self._ask, await self._sign_internal("DELETE", key), self.settings)
 
     async def check_deletion(self) -> None:
         """Find out whether objects may be deleted, without deleting any. Raises as `delete` does."""
@@ -149,6 +151,13 @@ class Bucket:
     ) -> SignedUrl:
         return signer.sign(method, key, keys=await self._usable_keys(), headers=headers)
 
+    async def _ask(self, url: SignedUrl, *, body: bytes | None = None) -> Answer:
+        """Make a request of our own. Where it may be refused for its keys, they are read again before the next one."""
+        answer = await send(self._session, url, body=body)
+        if answer.failure is not None and may_be_of_keys(answer.failure):
+            self.credentials.invalidate()
+        return answer
+
     async def _usable_keys(self) -> Snapshot:
         return await self.credentials.usable(least_seconds=LEAST_SECONDS + MARGIN_SECONDS)
 
@@ -156,7 +165,4 @@ class Bucket:
         return await self._sign(self._signers.internal, method, key, headers=headers)
 
     async def _probe(self) -> ProbeOutcome:
-        outcome = await probe(self._session, self.settings, self._sign_internal)
-        if outcome.problem is not None and outcome.problem.code in CREDENTIAL_PROBLEMS:
-            self.credentials.invalidate()
-        return outcome
+        return await probe(self._ask, self.settings, self._sign_internal)

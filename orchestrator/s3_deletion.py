@@ -3,7 +3,7 @@
 import aiohttp
 
 from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_requests import send
+from orchestrator.s3_requests import Send
 from shared.errors import Refused, StorageUnavailable
 from shared.signed_url import SignedUrl
 
@@ -21,10 +21,10 @@ class DeletionRefused(Refused):
         )
 
 
-async def delete(session: aiohttp.ClientSession, url: SignedUrl, settings: BucketSettings) -> None:
+async def delete(send: Send, url: SignedUrl, settings: BucketSettings) -> None:
     """Delete one object; one that is not there is fine. Raises DeletionRefused, StorageUnavailable."""
     try:
-        answer = await send(session, url)
+        answer = await send(url)
     except (aiohttp.ClientError, OSError) as error:
         raise StorageUnavailable(f"S3 gave no answer to a DELETE of {url!r}: {type(error).__name__}.") from None
     failure = answer.failure

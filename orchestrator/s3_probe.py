@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -11,7 +12,7 @@ import msgspec
 
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_problems import Problem, ProblemCode, explain_exception, explain_failure
-from orchestrator.s3_requests import Answer, send
+from orchestrator.s3_requests import Answer, Send
 from shared.errors import StorageUnavailable
 from shared.objects import probe_key
 from shared.s3_errors import S3Failure, UploadAction, action_for
@@ -20,6 +21,8 @@ from shared.signed_url import SignedUrl
 logger = logging.getLogger(__name__)
 
 BODY = b"Tarpon wrote this to learn whether it may. It stays here.\n"
+SPACING_SECONDS = 1.0
+"""As credentials are read once a second at most, a probe that comes sooner would find what the last one found."""
 CREATE_ONLY = {"if-none-match": "*"}
 """The header that makes a PUT fail where an object exists (Amazon S3 user guide, "Conditional writes")."""
 
@@ -61,19 +64,19 @@ class _Stopped(Exception):
         self.outcome = ProbeOutcome(ready=False, problem=problem, clock_skew_seconds=clock_skew_seconds)
 
 
-async def probe(session: aiohttp.ClientSession, settings: BucketSettings, sign: Sign) -> ProbeOutcome:
+async def probe(send: Send, settings: BucketSettings, sign: Sign) -> ProbeOutcome:
     """Write `[<Key>/].tarpon-probe`, read it back, and write it again on condition that it is absent.
 
     Raises nothing but a cancellation, after which the object may or may not be there; it never matters.
     """
     key = probe_key(settings.key)
     try:
-        written = await _step(session, settings, sign("PUT", key), BODY)
+        written = await _step(send, settings, sign("PUT", key), BODY)
         _require_success(written, settings)
-        read = await _step(session, settings, sign("GET", key))
+        read = await _step(send, settings, sign("GET", key))
         _require_success(read, settings)
         _require_same(read, settings)
-        again = await _step(session, settings, sign("PUT", key, headers=CREATE_ONLY), BODY)
+        again = await _step(send, settings, sign("PUT", key, headers=CREATE_ONLY), BODY)
         return ProbeOutcome(ready=True, create_only=_is_honoured(again, settings), clock_skew_seconds=read.skew)
     except _Stopped as stopped:
         return stopped.outcome
@@ -85,11 +88,11 @@ class _Step(msgspec.Struct, frozen=True):
 
 
 async def _step(
-    session: aiohttp.ClientSession, settings: BucketSettings, signing: Awaitable[SignedUrl], body: bytes | None = None
+    send: Send, settings: BucketSettings, signing: Awaitable[SignedUrl], body: bytes | None = None
 ) -> _Step:
     try:
         url = await signing
-        answer = await send(session, url, body=body)
+        answer = await send(url, body=body)
     except (aiohttp.ClientError, OSError, StorageUnavailable) as error:
         raise _Stopped(explain_exception(error, settings), None) from None
     return _Step(answer, answer.clock_ahead_seconds(time.time()))
@@ -119,7 +122,7 @@ def _is_honoured(step: _Step, settings: BucketSettings) -> bool:
             return True
         case UploadAction.RETRY | UploadAction.RETRY_SLOWER:
             raise _stopped(failure, step, settings)
-        case UploadAction.RENEW_URL | UploadAction.RENEW_ONCE | UploadAction.RESEND | UploadAction.FAIL:
+        case UploadAction.RENEW_URL | UploadAction.ASK | UploadAction.RESEND | UploadAction.FAIL:
             return False
 
 
@@ -140,6 +143,10 @@ class BucketHealth:
         self._interval_seconds = interval_seconds
         self._outcome = NOT_PROBED
         self._doubted = asyncio.Event()
+        self._probing = asyncio.Lock()
+        self._begun = self._ended = 0
+        """The numbers of the last probe that has begun, and of the last one that has ended."""
+        self._ended_at = -math.inf
 
     def __repr__(self) -> str:
         problem = self._outcome.problem
@@ -149,18 +156,27 @@ class BucketHealth:
     def outcome(self) -> ProbeOutcome:
         return self._outcome
 
-    async def check(self) -> ProbeOutcome:
-        """Probe once."""
-        before, self._outcome = self._outcome, await self._check()
-        self._tell(before, self._outcome)
+    async def check(self, *, not_before: float = -math.inf) -> ProbeOutcome:
+        """What a probe finds that begins from now on, not before some moment. Several callers share one."""
+        before = self._begun
+        async with self._probing:
+            if self._ended <= before:
+                await asyncio.sleep(not_before - time.monotonic())
+                self._begun = number = self._begun + 1
+                known, self._outcome = self._outcome, await self._check()
+                self._ended, self._ended_at = number, time.monotonic()
+                self._tell(known, self._outcome)
         return self._outcome
 
-    async def confirm(self) -> bool:
-        """Whether the bucket can be used at this moment. If it cannot, `run()` tries until it can."""
-        outcome = await self.check()
+    async def confirm(self) -> Problem | None:
+        """What is wrong with the bucket at this moment. If something is, `run()` tries until it is not.
+
+        Nodes ask for it, so it is done at most once in `SPACING_SECONDS`, however many wait for it.
+        """
+        outcome = await self.check(not_before=self._ended_at + SPACING_SECONDS)
         if not outcome.ready:
             self._doubted.set()
-        return outcome.ready
+        return outcome.problem
 
     async def run(self) -> None:
         """Keep what is known up to date, until cancelled."""

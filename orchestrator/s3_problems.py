@@ -9,7 +9,8 @@ import msgspec
 
 from orchestrator.s3_location import BucketSettings
 from shared.errors import CredentialsExpiring, StorageUnavailable
-from shared.s3_errors import S3Failure, UploadAction, action_for
+from shared.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
+from shared.url_life import MOST_SKEW_SECONDS
 
 
 class ProblemCode(StrEnum):
@@ -32,14 +33,6 @@ class ProblemCode(StrEnum):
     REQUEST_REFUSED = "RequestRefused"
 
 
-CREDENTIAL_PROBLEMS = frozenset({
-    ProblemCode.CREDENTIALS_EXPIRED,
-    ProblemCode.ACCESS_KEY_UNKNOWN,
-    ProblemCode.SECRET_KEY_WRONG,
-    ProblemCode.ACCESS_DENIED,
-})  # fmt: skip
-"""Problems that other keys may solve, so that they are read again."""
-
 _BY_CODE = {
     "NoSuchBucket": ProblemCode.BUCKET_MISSING,
     "AccessDenied": ProblemCode.ACCESS_DENIED,
@@ -57,8 +50,6 @@ _BY_CODE = {
     "AuthorizationHeaderMalformed": ProblemCode.REGION_WRONG,
     "IllegalLocationConstraintException": ProblemCode.REGION_WRONG,
 }
-# S3 refuses requests whose time is further from its own: RequestTimeTooSkewed in the Amazon S3 API reference.
-TOLERATED_SKEW_SECONDS = 15 * 60
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,24 +61,29 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.message} {self.hint}".rstrip()
 
 
-def classify(failure: S3Failure, clock_ahead_seconds: float | None) -> ProblemCode:
-    """The kind of problem behind an S3 answer to one of our freshly signed requests."""
-    if failure.expired or abs(clock_ahead_seconds or 0) > TOLERATED_SKEW_SECONDS:
+def classify(failure: S3Failure, region: str, clock_ahead_seconds: float | None) -> ProblemCode:
+    """The kind of problem behind an S3 answer to one of our freshly signed requests, signed for `region`.
+
+    A wrong clock comes before S3's words, which are of what follows from it: no access, another region, no bucket.
+    """
+    is_skewed = abs(clock_ahead_seconds or 0) > MOST_SKEW_SECONDS
+    if failure.expired or (is_skewed and may_be_of_keys(failure)):
         return ProblemCode.CLOCK_SKEWED
-    if failure.code in _BY_CODE:
-        return _BY_CODE[failure.code]
-    if failure.region and failure.status in {301, 307, 400}:
-        return ProblemCode.REGION_WRONG
+    found = _BY_CODE.get(failure.code)
+    if found is None and failure.region and failure.status in {301, 307, 400}:
+        found = ProblemCode.REGION_WRONG
+    if found is not None and not (found is ProblemCode.REGION_WRONG and failure.region == region):
+        return found
     if failure.status >= 500 and failure.status != 501:
         return ProblemCode.SERVICE_FAILING
-    if action_for(failure) is not UploadAction.FAIL:
+    if action_for(failure) not in {UploadAction.ASK, UploadAction.FAIL}:
         return ProblemCode.SERVICE_FAILING
     return ProblemCode.REQUEST_REFUSED if failure.code else ProblemCode.NOT_S3
 
 
 def explain_failure(failure: S3Failure, settings: BucketSettings, clock_ahead_seconds: float | None) -> Problem:
     """The problem behind an S3 answer. S3's own words and its request id follow in brackets."""
-    code = classify(failure, clock_ahead_seconds)
+    code = classify(failure, settings.region, clock_ahead_seconds)
     message, hint = _words(code, failure, settings, clock_ahead_seconds)
     return Problem(code=code, message=f"{message} [S3: {failure}]", hint=hint)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -19,13 +20,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     headers: dict[str, str]
     body: bytes
-
-    @property
-    def failure(self) -> S3Failure | None:
-        """What went wrong; None for success."""
-        if 200 <= self.status < 300:
-            return None
-        return parse_error(self.status, self.body, self.headers)
+    failure: S3Failure | None
+    """What went wrong; None for success."""
 
     def clock_ahead_seconds(self, local: float) -> float | None:
         """How much S3's clock was ahead of ours when ours showed `local` (seconds since 1970); whole seconds count."""
@@ -33,6 +29,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
             return parsedate_to_datetime(self.headers["date"]).timestamp() - int(local)
         except (KeyError, ValueError, TypeError):
             return None
+
+
+class Send(Protocol):
+    """Makes the request that a URL allows, as `send` does."""
+
+    async def __call__(self, url: SignedUrl, *, body: bytes | None = None) -> Answer: ...
 
 
 async def send(session: aiohttp.ClientSession, url: SignedUrl, *, body: bytes | None = None) -> Answer:
@@ -49,7 +51,9 @@ async def send(session: aiohttp.ClientSession, url: SignedUrl, *, body: bytes | 
     ):
         content = await _at_most(response.content, MAX_ERROR_BYTES)
         lowered = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(status=response.status, headers=lowered, body=content)
+        is_good = 200 <= response.status < 300
+        failure = None if is_good else parse_error(response.status, content, lowered, url=url.url)
+        return Answer(status=response.status, headers=lowered, body=content, failure=failure)
 
 
 async def _at_most(stream: aiohttp.StreamReader, size_bytes: int) -> bytes:

@@ -8,7 +8,7 @@ from enum import Enum
 import aiohttp
 import msgspec
 
-from orchestrator.s3_requests import send
+from orchestrator.s3_requests import Send
 from shared.errors import StorageUnavailable
 from shared.s3_errors import S3Failure
 from shared.signed_url import SignedUrl
@@ -66,8 +66,8 @@ def md5_of_parts(etags: Sequence[str]) -> str:
 class Verifier:
     """Asks S3 about objects by HEAD through signed URLs, which costs a tenth of what an S3 client costs."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self, send: Send) -> None:
+        self._send = send
 
     def __repr__(self) -> str:
         return "<Verifier>"
@@ -75,7 +75,7 @@ class Verifier:
     async def head(self, url: SignedUrl) -> ObjectFacts | Absent:
         """Raises StorageUnavailable (retryable) where S3 gives no usable answer."""
         try:
-            answer = await send(self._session, url)
+            answer = await self._send(url)
         except (aiohttp.ClientError, OSError) as error:
             raise StorageUnavailable(f"S3 gave no answer to a HEAD of {url!r}: {type(error).__name__}.") from None
         if answer.status in {403, 404}:

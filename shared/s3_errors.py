@@ -10,9 +10,12 @@ from enum import Enum
 
 import msgspec
 
+from shared.url_life import was_dead
+
 MAX_ERROR_BYTES = 64 * 1024
 MAX_TEXT = 300
 _QUERY = re.compile(r"\?\S*")
+_RIGHT_REGION = re.compile(r"the region ['\"][^'\"]*['\"] is wrong; expecting ['\"]([^'\"]+)['\"]")
 _WRONG_TIME = re.compile(r"has expired|not valid yet|not yet valid")
 
 
@@ -21,8 +24,10 @@ class UploadAction(Enum):
 
     RENEW_URL = "renew-url"
     """Ask for a new URL and send the same bytes."""
-    RENEW_ONCE = "renew-once"
-    """Ask for a new URL at most once per upload: if that fails too, something other than the URL is wrong."""
+    ASK = "ask"
+    """Perhaps refused for the keys that signed: ask for a new URL, before which the orchestrator reads its keys again
+    and makes a request of its own. Where it goes well with these and is refused here all the same, a few times, the
+    refusal is final."""
     RETRY = "retry"
     """Send the same bytes to the same URL after a pause with jitter."""
     RETRY_SLOWER = "retry-slower"
@@ -61,7 +66,6 @@ BY_CODE = {
     "TokenRefreshRequired": UploadAction.RENEW_URL,
     "InvalidAccessKeyId": UploadAction.RENEW_URL,
     "RequestTimeTooSkewed": UploadAction.RENEW_URL,
-    "SignatureDoesNotMatch": UploadAction.RENEW_ONCE,
     "RequestTimeout": UploadAction.RETRY,
     "InternalError": UploadAction.RETRY,
     "OperationAborted": UploadAction.RETRY,
@@ -77,6 +81,12 @@ BY_CODE = {
     "XAmzContentSHA256Mismatch": UploadAction.RESEND,
     "PreconditionFailed": UploadAction.SETTLE,
     "NoSuchUpload": UploadAction.SETTLE,
+    "EntityTooLarge": UploadAction.FAIL,
+    "EntityTooSmall": UploadAction.FAIL,
+    "InvalidPart": UploadAction.FAIL,
+    "InvalidPartOrder": UploadAction.FAIL,
+    "NoSuchKey": UploadAction.FAIL,
+    "KeyTooLongError": UploadAction.FAIL,
     "NotImplemented": UploadAction.FAIL,
 }
 # For answers without a known code, such as those of a proxy or to a HEAD.
@@ -89,6 +99,8 @@ BY_STATUS = {
     503: UploadAction.RETRY_SLOWER,
     505: UploadAction.FAIL,
 }
+_OF_KEYS = frozenset({400, 401, 403, 404})
+"""With which services refuse keys that they do not know, or no longer, under codes of their own."""
 
 
 def action_for(failure: S3Failure) -> UploadAction:
@@ -98,24 +110,40 @@ def action_for(failure: S3Failure) -> UploadAction:
     action = BY_CODE.get(failure.code) or BY_STATUS.get(failure.status)
     if action is not None:
         return action
-    return UploadAction.RETRY if failure.status >= 500 else UploadAction.FAIL
+    if failure.status >= 500:
+        return UploadAction.RETRY
+    return UploadAction.ASK if failure.status in _OF_KEYS else UploadAction.FAIL
 
 
-def parse_error(status: int, body: bytes, headers: Mapping[str, str]) -> S3Failure:
-    """What an answer that is not success says. `headers` are looked up in lower case first, as aiohttp's allow.
+def is_of_keys(code: str) -> bool:
+    """Whether `code`, or the digits of a status, may mean that keys or their time were refused."""
+    status = int(code) if len(code) == 3 and code.isdecimal() else 403
+    return bool(code) and may_be_of_keys(S3Failure(status=status, code=code))
+
+
+def may_be_of_keys(failure: S3Failure) -> bool:
+    return action_for(failure) in {UploadAction.RENEW_URL, UploadAction.ASK}
+
+
+def parse_error(status: int, body: bytes, headers: Mapping[str, str], *, url: str = "") -> S3Failure:
+    """What an answer that is not success says. `headers` are looked up in lower case, as aiohttp's allow.
+
+    Whether `url`, the one that was used, has expired is judged by its own life first, and then by the answer's words.
 
     Never raises: a body that is too large, not XML, or has a DTD (which could expand entities) counts as no S3 answer.
     """
     fields = _fields(body)
     message = _printable(fields.get("Message", ""))
-    expired = "ServerTime" in fields or "Expires" in fields or _WRONG_TIME.search(message.lower()) is not None
+    code = _printable(fields.get("Code", ""))
+    expired = was_dead(url, headers.get("date", "")) or "ServerTime" in fields or "Expires" in fields
+    expired = expired or _WRONG_TIME.search(message.lower()) is not None
     return S3Failure(
         status=status,
-        code=_printable(fields.get("Code", "")),
+        code=code,
         message=message,
         request_id=_printable(fields.get("RequestId") or headers.get("x-amz-request-id", "")),
-        region=_printable(fields.get("Region") or headers.get("x-amz-bucket-region", "")),
-        expired=expired and status in {400, 401, 403},
+        region=_region(fields, message) or _printable(headers.get("x-amz-bucket-region", "")),
+        expired=expired and status in _OF_KEYS and BY_CODE.get(code) is not UploadAction.SETTLE,
     )
 
 
@@ -136,6 +164,12 @@ def _fields(body: bytes) -> dict[str, str]:
     if _local(root.tag) != "Error":
         return {}
     return {_local(child.tag): (child.text or "").strip() for child in root}
+
+
+def _region(fields: Mapping[str, str], message: str) -> str:
+    """The right one, or the one that the service is in."""
+    told = _RIGHT_REGION.search(message)
+    return told[1] if told else _printable(fields.get("Region", ""))
 
 
 def _local(tag: str) -> str:

@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from shared.errors import Damaged, DownloadFailed
-from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, parse_error
+from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, may_be_of_keys, parse_error
 from tarpon.calls import backoff_seconds
 
 PORTION_BYTES = 1 << 20
@@ -22,6 +22,7 @@ CONNECT_SECONDS = 10
 SILENCE_SECONDS = 60
 
 _PASSES = frozenset({UploadAction.RETRY, UploadAction.RETRY_SLOWER, UploadAction.RESEND})
+_ABSENT = frozenset({"", "NoSuchKey", "NoSuchBucket"})
 _BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:(\d{1,18})|\*)")
 
@@ -101,7 +102,7 @@ class StoredObject:
         headers = self._headers(at, end)
         async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
             if response.status not in {200, 206}:
-                raise await self._refusal(response)
+                raise await self._refusal(response, url)
             skip = at
             if response.status == 206:
                 self._check_range(response, at)
@@ -141,22 +142,21 @@ class StoredObject:
             self._may_renew = False
             self._url = await self._renew()
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
-        failure = parse_error(response.status, await response.content.read(MAX_ERROR_BYTES), response.headers)
-        action = action_for(failure)
-        if response.status in {401, 403} or action in {UploadAction.RENEW_URL, UploadAction.RENEW_ONCE}:
+    async def _refusal(self, response: aiohttp.ClientResponse, url: str) -> Exception:
+        failure = parse_error(response.status, await response.content.read(MAX_ERROR_BYTES), response.headers, url=url)
+        if response.status == 404 and failure.code in _ABSENT and not failure.expired:
+            return DownloadFailed(
+                f"{self.what} is no longer in the bucket.",
+                hint="Somebody, or a life-cycle rule of the bucket, has removed it. Run the job again.",
+            )
+        if may_be_of_keys(failure):
             return _Refused(failure)
-        if action in _PASSES:
+        if action_for(failure) in _PASSES:
             return _Passing(str(failure))
         if response.status == 412:
             return Damaged(
                 f"{self.what} was replaced in the bucket after it had been published.",
                 hint="Run the job again, and find out who else writes there.",
-            )
-        if response.status == 404:
-            return DownloadFailed(
-                f"{self.what} is no longer in the bucket.",
-                hint="Somebody, or a life-cycle rule of the bucket, has removed it. Run the job again.",
             )
         return DownloadFailed(f"{self.what} cannot be fetched: {failure}.")
 

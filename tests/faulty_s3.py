@@ -5,17 +5,20 @@ host that was signed.
 """
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import formatdate
 from enum import StrEnum
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from tests.servers import HOST, free_ports
+from tests.servers import HOST, REGION, free_ports
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "content-encoding"}
 _SLICE_BYTES = 64 << 10
@@ -65,9 +68,36 @@ INTERNAL = answer(500, "InternalError", "We encountered an internal error.")
 NO_SUCH_UPLOAD = answer(404, "NoSuchUpload", "The specified upload does not exist.")
 PRECONDITION_FAILED = answer(412, "PreconditionFailed")
 CONFLICT = answer(409, "ConditionalRequestConflict")
+DEAD_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch")
 LOSE_ANSWER = Fault(lose_answer=True)
 TRUNCATE = Fault(truncate=True)
 PASS = Fault()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """What another service was seen to say where SeaweedFS refuses a URL for its time, or for its keys."""
+
+    name: str
+    expired: Fault
+    dead_keys: Fault
+
+
+RADOSGW = Dialect(name="radosgw", expired=answer(403, "AccessDenied"), dead_keys=answer(403, "InvalidAccessKeyId"))
+GARAGE = Dialect(
+    name="garage",
+    expired=answer(400, "InvalidRequest", "Bad request: Date is too old", f"<Region>{REGION}</Region>"),
+    dead_keys=answer(403, "AccessDenied", "Forbidden: No such key", f"<Region>{REGION}</Region>"),
+)
+RCLONE = Dialect(
+    name="rclone", expired=answer(400, "AccessDenied", "Access Denied"), dead_keys=answer(403, "SignatureDoesNotMatch")
+)
+VERSITYGW = Dialect(
+    name="versitygw",
+    expired=answer(403, "AccessDenied", "Request has expired."),
+    dead_keys=answer(404, "XAdminUserNotFound", "No user exists with the provided access key ID."),
+)
+DIALECTS = (RADOSGW, GARAGE, RCLONE, VERSITYGW)
 
 
 @dataclass(kw_only=True)
@@ -83,11 +113,16 @@ class Seen:
 
 
 class FaultyS3:
-    """Plan faults with `plan`; look at what came in `seen`. `bytes_per_second` slows what is sent to the real one."""
+    """Plan faults with `plan`; look at what came in `seen`. `bytes_per_second` slows what is sent to the real one.
+
+    With a `dialect` refusals are told as another service tells them. Its clock may be ahead, and URLs die by it.
+    """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
         self.bytes_per_second = 0.0
+        self.dialect: Dialect | None = None
+        self.clock_ahead_seconds = 0.0
         self.seen: list[Seen] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -167,11 +202,13 @@ class FaultyS3:
             while seen.body_bytes < fault.cut_after and (data := await request.content.read(_SLICE_BYTES)):
                 seen.body_bytes += len(data)
             return _cut(request)
+        if self._is_dead(request):
+            fault = EXPIRED if self.dialect is None else self.dialect.expired
         if fault.status:
             if not fault.early:
                 seen.body_bytes = len(await request.content.read())
             seen.status = fault.status
-            return web.Response(status=fault.status, body=fault.body.encode(), headers={"Connection": "close"})
+            return self._told(request, fault)
         return await self._forward(request, seen, fault)
 
     async def _forward(self, request: web.BaseRequest, seen: Seen, fault: Fault) -> web.StreamResponse:
@@ -188,8 +225,27 @@ class FaultyS3:
             kept = {name: value for name, value in real.headers.items() if name.lower() not in _HOP_BY_HOP}
             if fault.truncate:
                 return await _truncated(request, real.status, kept)
+            if self.dialect is not None and any(f"<Code>{code}<".encode() in content for code in DEAD_KEYS):
+                seen.status = self.dialect.dead_keys.status
+                return self._told(request, self.dialect.dead_keys)
+            kept["Date"] = self._date()
             seen.status = real.status
             return web.Response(status=real.status, headers=kept, body=content if request.method != "HEAD" else None)
+
+    def _told(self, request: web.BaseRequest, fault: Fault) -> web.Response:
+        headers = {"Connection": "close", "Date": self._date()}
+        body = fault.body.encode() if request.method != "HEAD" else None
+        return web.Response(status=fault.status, body=body, headers=headers)
+
+    def _date(self) -> str:
+        return formatdate(time.time() + self.clock_ahead_seconds, usegmt=True)
+
+    def _is_dead(self, request: web.BaseRequest) -> bool:
+        query = request.query
+        if not self.clock_ahead_seconds or "X-Amz-Date" not in query:
+            return False
+        begins = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        return time.time() + self.clock_ahead_seconds > begins + int(query["X-Amz-Expires"])
 
     async def _body(self, request: web.BaseRequest, seen: Seen) -> AsyncIterator[bytes]:
         while data := await request.content.read(_SLICE_BYTES):

@@ -245,12 +245,19 @@ def _bucket_of(server: S3Server) -> str:
 
 @asynccontextmanager
 async def publishing(
-    server: S3Server, folder: Path, *, part_bytes: int = PART_BYTES, keys: list[Keys] | None = None
+    server: S3Server,
+    folder: Path,
+    *,
+    part_bytes: int = PART_BYTES,
+    keys: list[Keys] | None = None,
+    url_seconds: float = 3600.0,
 ) -> AsyncIterator[Publishing]:
     """With the orchestrator's probe done and its uploads begun and completed through the proxy too."""
     name = await asyncio.to_thread(_bucket_of, server)
     async with FaultyS3(server.endpoint).serving() as s3, upload_session() as http:
-        settings = BucketSettings(bucket=name, key="results", region=REGION, endpoint=s3.endpoint)
+        settings = BucketSettings(
+            bucket=name, key="results", region=REGION, endpoint=s3.endpoint, expiration_seconds=url_seconds
+        )
         credentials = keys_from([server.orchestrator] if keys is None else keys)
         uploading = Uploading(http, compressing=1, part_bytes=part_bytes, first_pause_seconds=0.01)
         try:

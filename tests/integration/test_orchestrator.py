@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from orchestrator.grants import Grants
-from orchestrator.reports import ABSENT_SECONDS
+from orchestrator.reports import ABSENT_SECONDS, ABSENT_TRIES
 from shared import messages
 from shared.errors import StorageUnavailable
 from shared.ids import ExecutionId
@@ -30,8 +31,10 @@ from shared.messages import (
     TaskEnded,
 )
 from shared.signed_url import SignedUrl
+from tests.faulty_s3 import FaultyS3, Kind, answer
 from tests.integration.played_node import PlayedNode
-from tests.integration.running import Running
+from tests.integration.running import Running, running_orchestrator
+from tests.servers import S3Server
 
 BODY = b"not an archive, but the orchestrator looks at size and digest alone"
 
@@ -75,6 +78,27 @@ async def test_a_result_is_refused_when_the_object_is_another(running: Running) 
         await node.report(assignment.execution_id, _ended(), _published())
         found = await running.wait_state(job, "Failed")
         assert "is not what node a says" in found["Job"]["State"]["Message"]
+
+
+async def test_a_result_that_the_old_keys_do_not_show_is_looked_for_with_the_new_ones(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys are exchanged between the upload and the look: S3 says the same of an absent object and of unknown keys."""
+    async with FaultyS3(s3_server.endpoint).serving() as s3:
+        sets = (f"Publishers.Types.S3Managed.Endpoint={s3.endpoint}",)
+        async with (
+            running_orchestrator(tmp_path, s3_server, monkeypatch, sets=sets) as running,
+            running.node("a") as node,
+        ):
+            await node.register()
+            job, execution = await _take_job(running, node)
+            given = await node.ask_for_grant(execution)
+            assert isinstance(given, GrantGiven)
+            assert await running.put(given.archive, BODY) == 200
+            s3.plan(Kind.HEAD, *[answer(403)] * (ABSENT_TRIES + 1))
+            await node.report(execution, ExecutionStarted(), _ended(), _published())
+            await running.wait_state(job, "Completed")
+            assert s3.planned == 0
 
 
 async def test_a_result_is_refused_when_there_is_no_object(running: Running) -> None:

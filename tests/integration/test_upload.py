@@ -22,7 +22,7 @@ import pytest
 from aiohttp import web
 
 from compute import tar_stream
-from compute.delivery import Trouble
+from compute.delivery import MAX_ASKED, Trouble
 from compute.grants import Grants
 from compute.put import upload_session
 from compute.result_contents import ALL
@@ -45,7 +45,7 @@ from tests.waiting import eventually
 EXECUTION = ExecutionId("e-1")
 SIGNATURE = "X-Amz-Signature=5ec4e7"
 EXPIRED = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message><Expires>then</Expires></Error>"
-DENIED = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message><RequestId>R-17</RequestId></Error>"
+TOO_LARGE = "<Error><Code>EntityTooLarge</Code><Message>Too large</Message><RequestId>R-17</RequestId></Error>"
 Answer = web.Response | None
 
 
@@ -225,18 +225,18 @@ async def test_an_expired_url_is_renewed(result: Path, uploading: Uploading) -> 
     assert bench.counts == (1, 1)
 
 
-async def test_a_wrong_signature_is_renewed_once_and_then_told(result: Path, uploading: Uploading) -> None:
+async def test_a_wrong_signature_is_renewed_a_few_times_and_then_told(result: Path, uploading: Uploading) -> None:
     wrong = "<Error><Code>SignatureDoesNotMatch</Code></Error>"
-    s3, _, end = await attempt(result, uploading, error(403, wrong), error(403, wrong))
+    s3, _, end = await attempt(result, uploading, *[error(403, wrong) for _ in range(MAX_ASKED + 1)])
     assert isinstance(end, NotSent)
-    assert s3.versions_seen == ["1", "2"]
+    assert s3.versions_seen == [str(version) for version in range(1, MAX_ASKED + 2)]
 
 
 async def test_what_s3_refuses_for_good_is_told_with_its_code_and_request(result: Path, uploading: Uploading) -> None:
-    s3, _, end = await attempt(result, uploading, error(403, DENIED))
+    s3, _, end = await attempt(result, uploading, error(413, TOO_LARGE))
     assert isinstance(end, NotSent)
     assert end.reason is FailureReason.PUBLISH_REFUSED
-    assert "AccessDenied" in end.detail
+    assert "EntityTooLarge" in end.detail
     assert "R-17" in end.detail
     assert SIGNATURE not in end.detail
     assert len(s3.requests) == 1
@@ -427,7 +427,7 @@ async def test_the_index_of_a_larger_archive_goes_beside_it(result: Path, upload
 async def test_a_result_whose_index_is_refused_is_published_without_one(result: Path, uploading: Uploading) -> None:
     (result / "outputs" / "more").write_bytes(os.urandom(900_000))
     s3 = PlayedS3()
-    s3.index_answer = error(403, DENIED)
+    s3.index_answer = error(413, TOO_LARGE)
     async with serving(s3) as base:
         end = await Bench(result, uploading, Orchestrator(base)).run()
     assert isinstance(end, Sent)

@@ -2,7 +2,7 @@ import pytest
 
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_problems import ProblemCode, explain_failure
-from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, parse_error
+from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, is_of_keys, parse_error
 
 SETTINGS = BucketSettings(bucket="results", region="eu-west-1", key="below/")
 
@@ -24,9 +24,12 @@ def refusal(status: int, code: str, region: str = "") -> S3Failure:
         (400, "ExpiredToken", UploadAction.RENEW_URL),
         (400, "InvalidToken", UploadAction.RENEW_URL),
         (403, "InvalidAccessKeyId", UploadAction.RENEW_URL),
-        (403, "SignatureDoesNotMatch", UploadAction.RENEW_ONCE),
+        (403, "SignatureDoesNotMatch", UploadAction.ASK),
         (403, "RequestTimeTooSkewed", UploadAction.RENEW_URL),
-        (403, "AccessDenied", UploadAction.FAIL),
+        (403, "AccessDenied", UploadAction.ASK),
+        (403, "", UploadAction.ASK),
+        (404, "XAdminUserNotFound", UploadAction.ASK),
+        (400, "InvalidRequest", UploadAction.ASK),
         (400, "RequestTimeout", UploadAction.RETRY),
         (500, "InternalError", UploadAction.RETRY),
         (503, "SlowDown", UploadAction.RETRY_SLOWER),
@@ -38,7 +41,7 @@ def refusal(status: int, code: str, region: str = "") -> S3Failure:
         (400, "EntityTooLarge", UploadAction.FAIL),
         (400, "InvalidPart", UploadAction.FAIL),
         (404, "NoSuchUpload", UploadAction.SETTLE),
-        (404, "NoSuchBucket", UploadAction.FAIL),
+        (404, "NoSuchBucket", UploadAction.ASK),
         (409, "ConditionalRequestConflict", UploadAction.RETRY),
         (412, "PreconditionFailed", UploadAction.SETTLE),
         (412, "", UploadAction.SETTLE),
@@ -70,7 +73,56 @@ def test_an_expired_url_is_renewed_and_a_denied_one_is_not() -> None:
     others = document("AccessDenied", "Request has expired")
     assert action_for(parse_error(403, aws, {})) is UploadAction.RENEW_URL
     assert action_for(parse_error(403, others, {})) is UploadAction.RENEW_URL
-    assert action_for(parse_error(403, document("AccessDenied"), {})) is UploadAction.FAIL
+    assert action_for(parse_error(403, document("AccessDenied"), {})) is UploadAction.ASK
+
+
+URL = "https://s3.example.com/b/k?X-Amz-Date=20261129T040000Z&X-Amz-Expires=200&X-Amz-Signature=0"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (403, "AccessDenied", ""),
+        (400, "InvalidRequest", "Bad request: Date is too old"),
+        (400, "AccessDenied", "Access Denied"),
+        (401, "", ""),
+        (404, "XAdminUserNotFound", ""),
+    ],
+)
+def test_a_url_has_expired_when_its_life_was_over_whatever_the_answer_says(
+    status: int, code: str, message: str
+) -> None:
+    body = document(code, message) if code else b""
+    for date, is_expired in [
+        ("Sun, 29 Nov 2026 04:03:20 GMT", True),
+        ("Sun, 29 Nov 2026 04:03:19 GMT", False),
+        ("Sun, 29 Nov 2026 03:59:30 GMT", False),  # clocks may be a little off
+        ("Sun, 29 Nov 2026 03:55:00 GMT", True),  # it is yet to come
+        ("yesterday", False),
+        ("", False),
+    ]:
+        failure = parse_error(status, body, {"date": date}, url=URL)
+        assert failure.expired is is_expired, date
+        assert (action_for(failure) is UploadAction.RENEW_URL) is is_expired
+
+
+@pytest.mark.parametrize("url", ["", "https://s3.example.com/b/k", URL.replace("200", "soon"), URL.replace("T", "x")])
+def test_a_url_that_does_not_tell_its_life_is_judged_by_the_words(url: str) -> None:
+    date = {"date": "Sun, 29 Nov 2026 05:00:00 GMT"}
+    assert not parse_error(403, document("AccessDenied"), date, url=url).expired
+    assert parse_error(403, document("AccessDenied", "Request has expired"), date, url=url).expired
+
+
+def test_what_is_answered_to_the_content_stays_so_when_the_url_dies_meanwhile() -> None:
+    date = {"date": "Sun, 29 Nov 2026 05:00:00 GMT"}
+    for status, code in ((404, "NoSuchUpload"), (412, "PreconditionFailed"), (503, "SlowDown")):
+        assert not parse_error(status, document(code), date, url=URL).expired
+
+
+def test_the_code_that_a_node_passes_on_is_known_for_one_of_keys() -> None:
+    of_keys = ["AccessDenied", "InvalidAccessKeyId", "XAdminUserNotFound", "ExpiredToken", "403", "401", "404", "Odd"]
+    others = ["", "SlowDown", "InternalError", "BadDigest", "NoSuchUpload", "EntityTooLarge", "500", "413"]
+    assert [code for code in (*of_keys, *others) if is_of_keys(code)] == of_keys
 
 
 def test_code_words_and_request_id_are_read_also_with_a_namespace() -> None:
@@ -84,6 +136,14 @@ def test_the_right_region_is_read_from_the_body_or_a_header() -> None:
     body = document("AuthorizationHeaderMalformed", more="<Region>eu-central-1</Region>")
     assert parse_error(400, body, {}).region == "eu-central-1"
     assert parse_error(301, b"", {"x-amz-bucket-region": "us-west-2"}).region == "us-west-2"
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_the_right_region_is_read_from_the_words_of_services_that_tell_it_there_alone(quote: str) -> None:
+    words = f"the region {quote}eu-west-1{quote} is wrong; expecting {quote}us-east-1{quote}"
+    failure = parse_error(400, document("AuthorizationQueryParametersError", f"Error parsing it; {words}"), {})
+    assert failure.region == "us-east-1"
+    assert explain_failure(failure, SETTINGS, 0).code is ProblemCode.REGION_WRONG
 
 
 def test_an_answer_with_a_dtd_is_not_read() -> None:
@@ -131,6 +191,14 @@ def test_words_are_one_bounded_line_without_any_query_string() -> None:
         (refusal(301, "PermanentRedirect"), 0, ProblemCode.REGION_WRONG, "the one where the bucket is"),
         (refusal(400, "AuthorizationHeaderMalformed", "r-2"), 0, ProblemCode.REGION_WRONG, "Set Region to 'r-2'."),
         (refusal(400, "AuthorizationQueryParametersError", "r-2"), 0, ProblemCode.REGION_WRONG, "Set Region to 'r-2'."),
+        (refusal(400, "InvalidRequest", "eu-west-1"), 0, ProblemCode.REQUEST_REFUSED, "Words."),
+        (refusal(400, "AuthorizationHeaderMalformed", "eu-west-1"), 0, ProblemCode.REQUEST_REFUSED, "Words."),
+        (refusal(400, "AuthorizationHeaderMalformed", "r-2"), 300, ProblemCode.CLOCK_SKEWED, "300 s behind that of S3"),
+        (refusal(403, "AccessDenied"), 300, ProblemCode.CLOCK_SKEWED, "300 s behind that of S3"),
+        (refusal(403, "AccessDenied"), -300, ProblemCode.CLOCK_SKEWED, "300 s ahead of that of S3"),
+        (refusal(404, "NoSuchBucket"), 300, ProblemCode.CLOCK_SKEWED, "300 s behind that of S3"),
+        (refusal(403, "AccessDenied"), 30, ProblemCode.ACCESS_DENIED, "does not exist, or"),
+        (refusal(503, "SlowDown"), 300, ProblemCode.SERVICE_FAILING, "tried again"),
         (refusal(503, "SlowDown"), 0, ProblemCode.SERVICE_FAILING, "tried again"),
         (refusal(400, "InvalidRequest"), 0, ProblemCode.REQUEST_REFUSED, "Words."),
     ],
