@@ -109,6 +109,7 @@ class TestEngine:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                cwd=self.folder,  # where Podman 4's monitor notes that the kernel has killed something
                 env={**os.environ, **environment} if environment else None,
             )
 

@@ -25,7 +25,7 @@ READ_BYTES = 256 * 1024
 LOG_DRIVERS = ("local", "k8s-file", "json-file")
 """The first one that the engine has: `local` and Podman's `k8s-file` keep bytes as they are, `json-file` text alone."""
 NVIDIA, CDI = "nvidia", "cdi"
-_PODMAN_WITH_CDI = 5
+_PODMAN_WITH_CDI = _PODMAN_TELLS_KILLS = 5
 _LOCAL_KEEPS_NEWLINES = 26
 _NOT_FOUND = 404
 _NO_CONNECTION = 900
@@ -55,6 +55,8 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     cpus: int
     loses_newlines: bool = False
     """Its log does, of long lines."""
+    tells_kills: bool = True
+    """Whether it tells, mostly, that the kernel has killed something of a container for want of memory."""
     gpu_driver: str = ""
     """By which name GPUs are asked for; empty where they would not be given, whatever is asked for."""
 
@@ -65,9 +67,11 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
+    id: str = ""
     status: str
     exit_code: int
-    oom_killed: bool
+    oom_killed: bool | None
+    """None where nobody can tell."""
     started_at: str
     ended_at: str = ""
     created_at: str = ""
@@ -133,18 +137,19 @@ class DockerApi:
                 info = dict(await self._client.system.info())
         drivers = (info.get("Plugins") or {}).get("Log") or ()
         driver = next((name for name in LOG_DRIVERS if name in drivers), LOG_DRIVERS[-1])
-        version = str(info.get("ServerVersion", ""))
+        version, is_podman = str(info.get("ServerVersion", "")), "Rootless" in info
         return EngineFacts(
             version=version,
             # Docker says so among its security options, Podman in a field of its own.
             rootless=bool(info.get("Rootless"))
             or any("rootless" in option for option in info.get("SecurityOptions") or ()),
             # Podman, which alone has this field, has no daemon: its containers never need its service.
-            is_outlived=bool(info.get("LiveRestoreEnabled")) or "Rootless" in info,
+            is_outlived=bool(info.get("LiveRestoreEnabled")) or is_podman,
             log_driver=driver,
             cpus=max(1, int(info.get("NCPU") or 1)),
             loses_newlines=driver == "local" and _major(version) < _LOCAL_KEEPS_NEWLINES,
-            gpu_driver=_gpu_driver(version, is_podman="Rootless" in info),
+            tells_kills=not is_podman or _major(version) >= _PODMAN_TELLS_KILLS,
+            gpu_driver=_gpu_driver(version, is_podman=is_podman),
         )
 
     async def answers(self) -> None:
@@ -230,6 +235,7 @@ class DockerApi:
             found = await self._client.containers.container(name).show()
         state = found["State"]
         return ContainerState(
+            id=str(found.get("Id") or ""),
             status=state["Status"],
             exit_code=int(state["ExitCode"]),
             oom_killed=bool(state.get("OOMKilled")),

@@ -7,13 +7,13 @@ from the engine's own log when the container has ended.
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
+
+from msgspec.structs import replace
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.docker_api import NVIDIA, ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
@@ -24,10 +24,10 @@ from compute.engines.docker_ends import (
     not_started,
     started_before_boot,
 )
-from compute.engines.docker_handover import Handover, NotATar, folder_alone, is_closed, is_own
 from compute.engines.docker_images import Images
 from compute.engines.docker_log import read_log
 from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
+from compute.engines.docker_oom_kills import was_killed_for_memory
 from compute.engines.docker_output import Outputs
 from compute.engines.docker_signals import EXPLAINED_SECONDS, LATE_SECONDS, TOLD_SECONDS, Signals
 from compute.engines.docker_spec import (
@@ -40,8 +40,9 @@ from compute.engines.docker_spec import (
     hosts_file,
     memory_limit,
 )
+from compute.engines.docker_takeover import HANDOVER_SECONDS, take_over
 from compute.engines.engine import Broken, Exited, Run, RunEnd
-from compute.engines.limit_ends import out_of_memory, over_disk, over_output
+from compute.engines.limit_ends import most_likely_out_of_memory, out_of_memory, over_disk, over_output
 from compute.result_contents import STDERR
 from compute.workspace import DISK_SECONDS
 from shared.aio import finish, first_of, in_thread
@@ -52,8 +53,6 @@ _log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
 START_SECONDS = 120.0
 REMOVE_SECONDS = 90.0
-HANDOVER_SECONDS = 3600.0
-"""For the files of other users, whatever their size."""
 RESTORED_MODE = 0o755
 KILL_SECONDS = 15.0
 SETTLED_SECONDS = 5.0
@@ -62,7 +61,8 @@ EARLY_SECONDS = 3.0
 _NOT_FOUND = 404
 _NO_COMMAND = {126, 127, 1}
 """Of Docker's init process, and of Podman's."""
-_STOPPED = {128 + 9, 128 + 15}
+_KILLED = 128 + 9
+_STOPPED = {_KILLED, 128 + 15}
 """What a container ends with that was stopped; 143 is that of one that an earlier version of this node made."""
 
 
@@ -209,6 +209,8 @@ class ContainerRun:
     async def _collect(self) -> RunEnd:
         """Wait for the end of a container that runs, or has ended."""
         state = await self._ended()
+        if state is not None and state.exit_code and not state.oom_killed:
+            state = replace(state, oom_killed=await asyncio.to_thread(was_killed_for_memory, state.id))
         if state is None or not await self._ended_by_itself(state):
             return LOST
         if self._was_away or self._run.resumed or self._may_lack_output():
@@ -320,9 +322,17 @@ class ContainerRun:
             problem = await asyncio.to_thread(not_started, self._run.workspace.result / STDERR, params)
             if problem:
                 return problem
-        if self._told.ran_out_of_memory or (await self._api.inspect(self._name)).oom_killed:
-            return out_of_memory(self._run.resources.memory and memory_limit(self._run.resources))
-        return Exited(state.exit_code)
+        return await self._killed_for_memory(state) or Exited(state.exit_code)
+
+    async def _killed_for_memory(self, state: ContainerState) -> Broken | None:
+        limit_bytes = self._run.resources.memory and memory_limit(self._run.resources)
+        is_told = self._told.ran_out_of_memory or state.oom_killed
+        if is_told or (await self._api.inspect(self._name)).oom_killed:
+            return out_of_memory(limit_bytes)
+        is_unknown = state.oom_killed is None and not self._facts.tells_kills
+        if is_unknown and state.exit_code == _KILLED and limit_bytes:
+            return most_likely_out_of_memory(limit_bytes)
+        return None
 
     async def _stop(self) -> None:
         if self._started:
@@ -343,30 +353,7 @@ class ContainerRun:
                 await self._api.kill(self._name)
 
     async def _take_over(self, *, folders_only: bool, within: float = HANDOVER_SECONDS) -> None:
-        """Have the engine give to the node what other users wrote; of what is not a result, what it needs to remove it.
-
-        What cannot be had so is left out of the result, and counted.
-        """
-        try:
-            async with asyncio.timeout(within):
-                for each in sorted(self._run.task.result_paths, key=lambda each: each.path):  # the outer ones first
-                    if await asyncio.to_thread(is_closed, self._run.workspace.place(each.path)):
-                        await self._handed_over(each.path, folders_only=folders_only)
-        except (EngineAway, EngineRefusal, NotATar, TimeoutError) as error:
-            _log.warning("Files of other users in container %s are not handed over: %s", self._name, error)
-
-    async def _handed_over(self, path: str, *, folders_only: bool) -> None:
-        is_root = self._facts.rootless or os.geteuid() == 0
-        uid, gid = (0, 0) if is_root else (os.geteuid(), os.getegid())
-        place = self._run.workspace.place(path)
-        for where, name in ((path, "."), (str(PurePosixPath(path).parent), place.name)):
-            # Podman hears the first; Docker does not, but the second, which for Podman is another folder.
-            if not await asyncio.to_thread(is_own, place, b""):
-                await self._api.extract(self._name, where, folder_alone(place, name, uid, gid))
-        handover = Handover(uid, gid, partial(is_own, place), folders_only=folders_only)
-        async with self._api.archived(self._name, path) as archive:
-            await self._api.extract(self._name, path, handover.rewritten(archive))
-        _log.info("The engine has handed over %d entries of %s in %s.", handover.entries, path, self._name)
+        await take_over(self._api, self._name, self._run, self._facts, folders_only=folders_only, within=within)
 
     async def _remove(self) -> None:
         try:

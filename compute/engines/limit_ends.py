@@ -16,6 +16,14 @@ def out_of_memory(limit_bytes: int) -> Broken:
     return Broken(FailureReason.OUT_OF_MEMORY, detail)
 
 
+def most_likely_out_of_memory(limit_bytes: int) -> Broken:
+    detail = (
+        f"The task was killed, most likely because it needed more memory than its limit of {limit_bytes:,} bytes "
+        "(Resources.Memory). The node's container engine does not tell, and the node may not read the kernel's log."
+    )
+    return Broken(FailureReason.OUT_OF_MEMORY, detail)
+
+
 def too_many_processes(limit: int) -> Broken:
     detail = (
         f"The task had more than {limit:,} processes and threads at once and was killed. "

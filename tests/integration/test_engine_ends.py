@@ -10,9 +10,10 @@ import pytest
 from compute.engines import Broken, Exited
 from compute.engines.docker_ends import LOG_UNSURE
 from shared.aio import first_of
+from shared.capacity import Capacity
 from shared.config import DockerEngine as Settings
 from shared.states import FailureReason
-from tests.engine import TestEngine
+from tests.engine import IMAGE, TestEngine
 from tests.integration.docker_bench import Bench, DockerTask
 from tests.podman import PodmanEngine
 from tests.waiting import eventually
@@ -96,6 +97,43 @@ async def test_a_task_that_ends_by_itself_has_its_exit_code(bench: Bench, script
     codes = {"kill -9 $$": 137, "kill -TERM $$": 143, "trap '' TERM; kill 1; exit 3": 3}
     code = codes[script] if script in codes else int(script.rsplit(maxsplit=1)[-1])
     assert await bench.ended(bench.shell(script)) == Exited(code)
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"), [("no-such-command", "No such file or directory"), ("/etc/passwd", "Permission denied")]
+)
+async def test_a_command_that_is_not_in_the_image_is_told_as_such(bench: Bench, command: str, problem: str) -> None:
+    end = await bench.broken(bench.task({"Image": IMAGE, "Entrypoint": [command]}))
+    assert end.reason is FailureReason.TASK_NOT_STARTED
+    assert f"{command!r} could not be started" in end.detail
+    assert problem in end.detail
+
+
+@pytest.mark.parametrize("script", ["exec tail /dev/zero", "tail /dev/zero", "tail /dev/zero; exit 5"])
+async def test_a_task_that_needs_too_much_memory_is_told_as_such(bench: Bench, script: str) -> None:
+    end = await bench.broken(bench.shell(script, resources=Capacity(memory=20 << 20)))
+    assert end.reason is FailureReason.OUT_OF_MEMORY
+    assert "needed more memory than its limit of 20,971,520 bytes" in end.detail
+
+
+async def test_a_task_with_a_limit_that_ends_like_one_that_was_killed_has_its_exit_code(
+    podman_engine: PodmanEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compute.engines.docker_container.EXPLAINED_SECONDS", 0.1)
+    bench = Bench(tmp_path, podman_engine)
+    assert await bench.ended(bench.shell("exit 137", resources=Capacity(memory=64 << 20))) == Exited(137)
+
+
+async def test_where_nobody_tells_a_kill_of_a_task_with_a_limit_was_most_likely_for_its_memory(
+    podman_engine: PodmanEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compute.engines.docker_oom_kills.KERNEL_LOG", tmp_path / "none")
+    monkeypatch.setattr("compute.engines.docker_container.EXPLAINED_SECONDS", 0.1)
+    bench = Bench(tmp_path, podman_engine)
+    end = await bench.broken(bench.shell("exec tail /dev/zero", resources=Capacity(memory=20 << 20)))
+    assert end.reason is FailureReason.OUT_OF_MEMORY
+    assert "most likely" in end.detail
+    assert await bench.ended(bench.shell("exit 5", resources=Capacity(memory=64 << 20))) == Exited(5)
 
 
 async def test_a_signal_that_asks_for_something_else_does_not_lose_the_task(
