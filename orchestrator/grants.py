@@ -48,6 +48,9 @@ MAX_ETAG_CHARACTERS = 100
 MOST_OPEN = 3
 """How many uploads of one execution may be open: the one that goes on, and others that were given up for lost."""
 TRIES = 8
+FAILURES_BEFORE_LOOK = 3
+"""After so many failed completions, and as many more, it is looked whether the upload is there."""
+MOST_FAILING = 10_000
 
 
 class TooManyUploads(GrantRefused):
@@ -71,6 +74,8 @@ class Grants:
         self._store = store
         self._locations = locations
         self._abandoned = abandoned
+        self._failures: dict[str, int] = {}
+        """How often in a row the completion of an upload has failed, by its id."""
         self._completing: WeakValueDictionary[ExecutionId, asyncio.Lock] = WeakValueDictionary()
         self._beginning: WeakValueDictionary[ExecutionId, asyncio.Lock] = WeakValueDictionary()
 
@@ -188,8 +193,7 @@ class Grants:
             raise GrantRefused("The list of parts makes no sense.")
         # S3 may take minutes, and a node asks again before that: it then finds the upload completed.
         async with self._completing.setdefault(record.id, asyncio.Lock()):
-            end = await self._locations.complete_multipart(location, record.upload_id, request.etags)
-            match end:
+            match await self._completed(location, record.upload_id, request.etags):
                 case Completed(exists):
                     if exists:
                         await self._leave(record)
@@ -200,6 +204,25 @@ class Grants:
                     if isinstance(facts, ObjectFacts) and facts.etag == md5_of_parts(request.etags):
                         return UploadCompleted()
                     return UploadLost(message=why)
+
+    async def _completed(self, location: Location, upload_id: str, etags: tuple[str, ...]) -> Completed | Lost:
+        """What completing comes to. Raises StorageUnavailable.
+
+        Where it fails again and again the upload may be gone: Ceph says of one that was aborted, as by a life-cycle
+        rule, that its completion is in progress, for ever.
+        """
+        failures = self._failures.pop(upload_id, 0)
+        try:
+            return await self._locations.complete_multipart(location, upload_id, etags)
+        except StorageUnavailable as error:
+            if failures + 1 == FAILURES_BEFORE_LOOK:
+                if len(etags) < MAX_PARTS and not await self._locations.has_multipart(
+                    location, upload_id, len(etags) + 1
+                ):
+                    return Lost(f"S3 does not know the upload any more. {error.message}")
+            elif len(self._failures) < MOST_FAILING:
+                self._failures[upload_id] = failures + 1
+            raise
 
     async def _leave(self, before: ExecutionRecord) -> None:
         """Note that nothing comes of the upload. Raises RevisionConflict where the record moves: asked again, it is."""

@@ -77,6 +77,10 @@ class Locations:
         """Raises StorageUnavailable."""
         return await (await self._bucket(location)).complete_multipart(location.key, upload_id, etags)
 
+    async def has_multipart(self, location: Location, upload_id: str, spare_part: int) -> bool:
+        """Raises StorageUnavailable."""
+        return await (await self._bucket(location)).has_multipart(location.key, upload_id, spare_part)
+
     async def abort_multipart(self, location: Location, upload_id: str) -> None:
         """Raises StorageUnavailable."""
         await (await self._bucket(location)).abort_multipart(location.key, upload_id)

@@ -104,6 +104,28 @@ class Bucket:
         keys = await self._usable_keys()
         return await self._multipart.complete(key, upload_id, etags, create_only=create_only, keys=keys)
 
+    async def has_multipart(self, key: str, upload_id: str, spare_part: int) -> bool:
+        """Whether S3 knows the upload; also where it does not tell. Raises StorageUnavailable without keys.
+
+        Its parts may only be listed with a right that the least policy does not grant. Then a part is written that is
+        none of the object's: `spare_part` is a number that is not completed with.
+        """
+        for method, query, body in (
+            ("GET", {"max-parts": "1"}, None),
+            ("PUT", {"partNumber": str(spare_part)}, b"\n"),
+        ):
+            keys = await self._usable_keys()
+            url = self._signers.internal.sign(method, key, keys=keys, query=query | {"uploadId": upload_id})
+            try:
+                answer = await self._ask(url, body=body)
+            except (aiohttp.ClientError, OSError):
+                return True
+            if answer.failure is None:
+                return True
+            if answer.failure.code == "NoSuchUpload":
+                return False
+        return True
+
     async def abort_multipart(self, key: str, upload_id: str) -> None:
         """Raises StorageUnavailable, also where these credentials may not do it."""
         await self._multipart.abort(key, upload_id, keys=await self._usable_keys())

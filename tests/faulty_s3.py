@@ -81,9 +81,16 @@ class Dialect:
     name: str
     expired: Fault
     dead_keys: Fault
+    lost_completion: Fault | None = None
+    """Its answer to the completion of an upload that was aborted, where that is not NoSuchUpload."""
 
 
-RADOSGW = Dialect(name="radosgw", expired=answer(403, "AccessDenied"), dead_keys=answer(403, "InvalidAccessKeyId"))
+RADOSGW = Dialect(
+    name="radosgw",
+    expired=answer(403, "AccessDenied"),
+    dead_keys=answer(403, "InvalidAccessKeyId"),
+    lost_completion=answer(500, "InternalError", "This multipart completion is already in progress"),
+)
 GARAGE = Dialect(
     name="garage",
     expired=answer(400, "InvalidRequest", "Bad request: Date is too old", f"<Region>{REGION}</Region>"),
@@ -225,12 +232,22 @@ class FaultyS3:
             kept = {name: value for name, value in real.headers.items() if name.lower() not in _HOP_BY_HOP}
             if fault.truncate:
                 return await _truncated(request, real.status, kept)
-            if self.dialect is not None and any(f"<Code>{code}<".encode() in content for code in DEAD_KEYS):
-                seen.status = self.dialect.dead_keys.status
-                return self._told(request, self.dialect.dead_keys)
+            told = self._translated(seen, content)
+            if told is not None:
+                seen.status = told.status
+                return self._told(request, told)
             kept["Date"] = self._date()
             seen.status = real.status
             return web.Response(status=real.status, headers=kept, body=content if request.method != "HEAD" else None)
+
+    def _translated(self, seen: Seen, content: bytes) -> Fault | None:
+        if self.dialect is None:
+            return None
+        if any(f"<Code>{code}<".encode() in content for code in DEAD_KEYS):
+            return self.dialect.dead_keys
+        if seen.kind is Kind.COMPLETE and b"<Code>NoSuchUpload<" in content:
+            return self.dialect.lost_completion
+        return None
 
     def _told(self, request: web.BaseRequest, fault: Fault) -> web.Response:
         headers = {"Connection": "close", "Date": self._date()}

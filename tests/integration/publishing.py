@@ -216,6 +216,11 @@ class Publishing:
         listed = self.client.list_multipart_uploads(Bucket=self.bucket.settings.bucket)
         return [each["UploadId"] for each in listed.get("Uploads", []) if each["Key"] == self.object_key]
 
+    def abort_uploads(self) -> None:
+        """As a life-cycle rule of the bucket does."""
+        for each in self.uploads():
+            self.client.abort_multipart_upload(Bucket=self.bucket.settings.bucket, Key=self.object_key, UploadId=each)
+
     def requests(self, kind: type[UploadRequest] = GrantRequest) -> int:
         return sum(isinstance(each, kind) for each in self.asked)
 

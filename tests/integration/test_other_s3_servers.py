@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from compute.upload import NotSent, Sent, Upload
+from orchestrator.grants import FAILURES_BEFORE_LOOK
 from orchestrator.s3_problems import ProblemCode
-from tests.faulty_s3 import DIALECTS, Dialect, Kind
+from shared.messages import BeginUpload
+from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, Dialect, Fault, Kind
 from tests.integration.publishing import Publishing, publishing
 from tests.servers import Keys, S3Server
 from tests.waiting import eventually
@@ -36,6 +38,16 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 def mebibytes(request: pytest.FixtureRequest) -> int:
     chosen: int = request.param
     return chosen
+
+
+@pytest.fixture(params=["documented-policy", "may-list-parts"])
+def user(request: pytest.FixtureRequest, s3_server: S3Server) -> Keys:
+    return s3_server.orchestrator if request.param == "documented-policy" else s3_server.admin
+
+
+def has_written_a_spare_part(made: Publishing) -> bool:
+    """By a request of the orchestrator's own, to learn whether the upload is there."""
+    return any(seen.part == 4 for seen in made.s3.of(Kind.PART))
 
 
 @asynccontextmanager
@@ -93,6 +105,36 @@ async def test_a_result_waits_for_keys_that_were_exchanged(
         end = task.result()
         assert isinstance(end, Sent)
         await made.check(end)
+
+
+async def test_an_upload_that_was_aborted_begins_anew_where_its_completion_is_in_progress_for_ever(
+    s3_server: S3Server, tmp_path: Path, user: Keys
+) -> None:
+    async with publishing(s3_server, tmp_path, keys=[user]) as made:
+        made.fill(mebibytes=12)
+        made.s3.dialect = RADOSGW
+        go_on = asyncio.Event()
+        made.s3.plan(Kind.COMPLETE, Fault(hold=go_on))
+        async with uploading(made) as (_, task):
+            await eventually(lambda: made.s3.of(Kind.COMPLETE))
+            await asyncio.to_thread(made.abort_uploads)
+            go_on.set()
+        end = task.result()
+        assert isinstance(end, Sent)
+        await made.check(end)
+        assert made.requests(BeginUpload) == 2
+        assert has_written_a_spare_part(made) == (user is s3_server.orchestrator)
+
+
+async def test_an_upload_that_is_there_is_not_given_up_however_often_its_completion_fails(
+    s3_server: S3Server, tmp_path: Path, user: Keys
+) -> None:
+    async with publishing(s3_server, tmp_path, keys=[user]) as made:
+        made.fill(mebibytes=12)
+        made.s3.plan(Kind.COMPLETE, *[INTERNAL] * 2 * (2 * FAILURES_BEFORE_LOOK + 1))  # botocore tries twice
+        await made.published()
+        assert (made.requests(BeginUpload), made.s3.planned) == (1, 0)
+        assert has_written_a_spare_part(made) == (user is s3_server.orchestrator)
 
 
 async def test_many_refused_nodes_cost_one_request_at_a_time(s3_server: S3Server, tmp_path: Path) -> None:
