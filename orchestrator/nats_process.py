@@ -35,6 +35,7 @@ class ServerInfo(msgspec.Struct):
     """What the server says of itself at the beginning of each connection."""
 
     server_name: str
+    version: str = ""
     jetstream: bool = False
 
 

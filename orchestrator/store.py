@@ -20,6 +20,7 @@ from nats.js.api import RawStreamMsg
 from orchestrator.horizon import Horizon
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
+from orchestrator.nats_fitness import check_server
 from orchestrator.record_feed import Place, RecordFeed
 from orchestrator.record_intake import RecordIntake
 from orchestrator.records import Record, decode_record
@@ -37,7 +38,7 @@ from orchestrator.returned_records import ReturnedRecords
 from orchestrator.streams import set_up_streams
 from shared import subjects
 from shared.aio import first_of, heeding
-from shared.errors import MessagingFull, MessagingUnavailable, NotReady
+from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -267,6 +268,7 @@ class Store:
         stream = self._connection.client.jetstream()
         async with asyncio.timeout(SET_UP_SECONDS):
             if self._set_up_on != number:
+                await check_server(self._connection.client)
                 await heeding(set_up_streams(stream, self._replicas))
                 await let_marks_expire(self._connection.client, _STREAM, timeout=SET_UP_SECONDS)
                 self._set_up_on = number
@@ -392,8 +394,10 @@ class Store:
         self._intake.check()
 
     def check_ready(self) -> None:
-        """Raise NotReady, or MessagingFull, until the model holds everything that was stored before."""
+        """Raise NotReady, MessagingFull or MessagingUnfit until the model holds everything that was stored before."""
         if not self.ready.is_set():
-            if isinstance(self._problem, MessagingFull):
-                raise MessagingFull(self._problem.message)
-            raise NotReady("The orchestrator is still reading its state.", hint="Try again in a moment.")
+            if isinstance(self._problem, MessagingFull | MessagingUnfit):
+                raise type(self._problem)(self._problem.message, hint=self._problem.hint)
+            why = self._connection.problem
+            hint = f"{why[0].upper()}{why[1:]}." if why else "Try again in a moment."
+            raise NotReady("The orchestrator is still reading its state.", hint=hint)

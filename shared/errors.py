@@ -207,6 +207,10 @@ class MessagingUnavailable(Unavailable):
     """NATS did not answer in time."""
 
 
+class MessagingUnfit(MessagingUnavailable):
+    """NATS is there, and cannot be used as it is set up."""
+
+
 class MessagingFull(MessagingUnavailable):
     """NATS has no room for what is to be kept, or its operator allows for none."""
 

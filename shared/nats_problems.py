@@ -1,22 +1,87 @@
 """Why a process cannot use a NATS server, in words that say what to change."""
 
+import asyncio
+import contextlib
 import ssl
+from collections.abc import Iterable
 
+import nats.errors
+
+from shared.nats_address import parse_nats_address
 from shared.nats_client import NotEncrypted
 
+LISTEN_SECONDS = 0.5
+_FULL = ("maximum connections exceeded", "maximum account active connections exceeded")
+_NOT_ENCRYPTED = (
+    "not used: it does not encrypt, though its address begins with tls://, so no secret was sent to it (give the server"
+    " a `tls` block, or write nats:// where the network is yours alone)"
+)
+_TRUST = (
+    "name the file with the certificate of its authority in SSL_CERT_FILE, and the server by a name that is in its"
+    " certificate"
+)
+_REFUSED_NODE = "refused: wrong secret, or no orchestrator ready"
+_REFUSED_ORCHESTRATOR = (
+    "refused: it does not know the key of this orchestrator (put what `tarpon agent nats-config` prints into its"
+    " configuration, and start it again)"
+)
 
-def why_not(error: Exception) -> str:
+
+class PayloadsTooSmall(nats.errors.Error):
+    """A server whose largest message is smaller than what is sent here."""
+
+    def __init__(self, largest: int, needed: int) -> None:
+        super().__init__(f"{largest:,} instead of {needed:,} bytes")
+        self.largest = largest
+        self.needed = needed
+
+
+def check_payload(largest: int, needed: int) -> None:
+    """Raises PayloadsTooSmall: else small messages would go, and a large one would be tried again for ever."""
+    if largest < needed:
+        raise PayloadsTooSmall(largest, needed)
+
+
+async def last_words(servers: Iterable[str], error: Exception) -> Exception:
+    """Why a server hung up, as it says at once to whoever only listens; else the error.
+
+    nats-py is sending by then, and gets an error of the connection instead of what was said.
+    """
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        for server in servers:
+            with contextlib.suppress(OSError, TimeoutError, ValueError):
+                async with asyncio.timeout(LISTEN_SECONDS):
+                    said = await _listen(server)
+                    if said.startswith("-ERR"):
+                        return nats.errors.Error(said)
+    return error
+
+
+async def _listen(server: str) -> str:
+    """The second line, which comes only where there is something wrong."""
+    address = parse_nats_address(server)
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        await reader.readline()
+        return (await reader.readline()).decode(errors="replace")
+    finally:
+        writer.transport.abort()
+
+
+def why_not(error: Exception, *, is_node: bool) -> str:
     """Goes on from "NATS at <address> is ..."."""
+    said = str(error).lower()
     if isinstance(error, NotEncrypted):
-        return (
-            "not used: it does not encrypt, though its address begins with tls://, so no secret was sent to it"
-            " (give the server a `tls` block, or write nats:// where the network is yours alone)"
-        )
+        return _NOT_ENCRYPTED
     if isinstance(error, ssl.SSLCertVerificationError):
+        return f"not trusted: {error.verify_message.rstrip('.')} ({_TRUST})"
+    if isinstance(error, PayloadsTooSmall):
         return (
-            f"not trusted: {error.verify_message.rstrip('.')} (name the file with the certificate of its authority in"
-            " SSL_CERT_FILE, and the server by a name that is in its certificate)"
+            f"not used: it takes messages of {error.largest:,} bytes at most, and Tarpon needs {error.needed:,}"
+            f" (set max_payload: {error.needed} in its configuration, and reload it)"
         )
-    if "authorization violation" in str(error).lower():
-        return "refused: wrong secret, or no orchestrator ready"
+    if any(words in said for words in _FULL):
+        return "full: it takes no more connections (raise max_connections in its configuration, or of the account)"
+    if "authorization violation" in said:
+        return _REFUSED_NODE if is_node else _REFUSED_ORCHESTRATOR
     return f"not reachable ({type(error).__name__})"

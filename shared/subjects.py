@@ -91,6 +91,7 @@ LEASE_BUCKET = "tarpon_lease"
 LEASE_KEY = "leader"
 
 AUTH_REQUESTS = "$SYS.REQ.USER.AUTH"
+WHO_AM_I = "$SYS.REQ.USER.INFO"
 
 
 SYSTEM_INBOX = "_INBOX.orchestrator"

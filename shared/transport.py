@@ -23,7 +23,7 @@ from shared.aio import background, finish, heeding
 from shared.errors import MessagingFull, MessagingUnavailable, PayloadTooLarge, RevisionConflict
 from shared.nats_address import parse_nats_address
 from shared.nats_client import Admits, ChoosyClient, MendedClient, taken_in
-from shared.nats_problems import why_not
+from shared.nats_problems import check_payload, last_words, why_not
 from shared.replies import Replies
 
 _log = logging.getLogger(__name__)
@@ -148,6 +148,8 @@ class Connection:
         self._subscriptions: set[_Subscription] = set()
         self._changed = asyncio.Condition()
         self._said = ""
+        self.problem = ""
+        """Why there is no connection, in a sentence; empty while there is one."""
 
     @property
     def connected(self) -> bool:
@@ -305,19 +307,20 @@ class Connection:
                 await heeding(connecting)
                 if not client.is_connected:  # it took the server's first ping, before it was let in, for a welcome
                     raise nats.errors.Error("The server did not answer in time.")  # noqa: TRY301  # one way to fail
+                check_payload(client.max_payload, MAX_PAYLOAD_BYTES)
                 replies = Replies(client)
                 await replies.open()
                 await self._attach_all(client)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             await _put_away(_close(client))
-            self._explain(seen[0] if seen else error)
+            self._explain(await last_words(self.servers, seen[0] if seen else error))
             return None
         except BaseException:
             await _put_away(_close(client))
             raise
         if lost.is_set():
             return None
-        self._client, self._replies = client, replies
+        self._client, self._replies, self.problem = client, replies, ""
         async with self._changed:
             self.connections += 1
             self._changed.notify_all()
@@ -341,8 +344,9 @@ class Connection:
             await taken_in(client)
 
     def _explain(self, error: Exception) -> None:
-        where = ", ".join(self.servers)
-        self._say(logging.WARNING, f"NATS at {where} is {why_not(error)}; trying again until it works.")
+        why = why_not(error, is_node="token" in self._options)
+        self.problem = f"NATS at {', '.join(self.servers)} is {why}"
+        self._say(logging.WARNING, f"{self.problem}; trying again until it works.")
 
     def _say(self, level: int, message: str) -> None:
         """Log changes of state, not every try."""

@@ -57,6 +57,7 @@ RETRYABLE = {
     "LogsCutOff": True,
     "MessagingFull": True,
     "MessagingUnavailable": True,
+    "MessagingUnfit": True,
     "Missing": False,
     "NoResults": False,
     "NodeConnected": False,
