@@ -225,6 +225,13 @@ class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
             " here and is unpacked; 0s is no limit."
         ),
     ] = Duration(300)
+    away_timeout: Annotated[
+        Duration,
+        Meta(
+            description="How long a running task waits for an engine that does not answer, where its container goes on"
+            " without it: with Podman, and with Docker's live-restore. Else it waits for 1m at most."
+        ),
+    ] = Duration(600)
     keep_running: Annotated[
         bool, Meta(description="Whether containers go on when the node stops, for its next start to go on with.")
     ] = True

@@ -88,6 +88,7 @@ def _durations(config: Config) -> Iterator[str]:
         "Orchestrator.NodeManager.EngineTimeout": config.orchestrator.node_manager.engine_timeout,
         "Engines.Types.Docker.PullTimeout": config.engines.types.docker.pull_timeout,
         "Engines.Types.Docker.PullStallTimeout": config.engines.types.docker.pull_stall_timeout,
+        "Engines.Types.Docker.AwayTimeout": config.engines.types.docker.away_timeout,
         "JobDefaults.Batch.Task.Timeouts.ExecutionTimeout": config.job_defaults.batch.task.timeouts.execution_timeout,
         "JobDefaults.Batch.Task.Timeouts.TotalTimeout": config.job_defaults.batch.task.timeouts.total_timeout,
     }.items():

@@ -45,6 +45,7 @@ GRACE_SECONDS = 10.0
 OUTPUT_LIMIT_BYTES = 1 << 30
 """For stdout and for stderr each."""
 ENGINE_WAIT_SECONDS = 60.0
+"""For an engine that takes its containers along when it ends."""
 LOOK_EVERY_SECONDS = 10.0
 CLOSE_SECONDS = 10.0
 
@@ -98,7 +99,8 @@ class DockerEngine(OutlivingEngine):
         limits = Limits(
             grace_seconds=grace_seconds,
             output_limit_bytes=output_limit_bytes,
-            engine_wait_seconds=engine_wait_seconds,
+            engine_wait_seconds=min(engine_wait_seconds, settings.away_timeout),
+            outlived_wait_seconds=float(settings.away_timeout),
             disk_check_seconds=disk_check_seconds,
         )
         api = DockerApi(socket)

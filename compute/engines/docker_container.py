@@ -72,6 +72,8 @@ class Limits:
     output_limit_bytes: int
     engine_wait_seconds: float
     """How long a running task may wait for an engine that has stopped answering."""
+    outlived_wait_seconds: float
+    """The same of an engine without which its containers go on."""
     disk_check_seconds: float = LEAST_PAUSE_SECONDS
 
 
@@ -175,7 +177,7 @@ class ContainerRun:
     async def _attached(self) -> str:
         """Which of the outputs is too large; empty when both are closed."""
         async with self._api.attached(self._name) as chunks:
-            await finish(self._api.start(self._name), within=START_SECONDS)
+            await self._begin()
             self._started = True
             await in_thread(partial(self._run.on_started, None), within=DISK_SECONDS)
             with contextlib.closing(self._outputs):
@@ -186,6 +188,15 @@ class ContainerRun:
                         break
         self._heard_until = time.monotonic()
         return self._outputs.over
+
+    async def _begin(self) -> None:
+        """An engine that goes away before it answers may have started the container all the same."""
+        try:
+            await finish(self._api.start(self._name), within=START_SECONDS)
+        except EngineAway:
+            state = await self._found()
+            if state is None or not (state.is_running or state.has_ended):
+                raise
 
     # ---- from wherever it is ----------------------------------------------------------------------------------------
 
@@ -293,7 +304,9 @@ class ContainerRun:
 
     async def _found(self) -> ContainerState | None:
         """What the engine says of the container, as soon as it says anything. Raises EngineAway after a while."""
-        deadline = time.monotonic() + self._limits.engine_wait_seconds
+        limits = self._limits
+        within = limits.outlived_wait_seconds if self._facts.is_outlived else limits.engine_wait_seconds
+        deadline = time.monotonic() + within
         while True:
             try:
                 return await self._api.inspect(self._name)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -257,27 +257,48 @@ async def test_a_task_that_is_stopped_while_the_service_is_away_is_lost(service:
         assert_lost(await work)
 
 
+async def test_a_task_waits_longer_for_a_service_without_which_it_goes_on(
+    service: PodmanEngine, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, service)
+    task = bench.shell("until [ -e /outputs/go ]; do sleep 0.05; done; echo after; exit 3")
+    async with bench.engine(engine_wait_seconds=0.1) as engine, bench.running(engine, task) as work:
+        await asyncio.to_thread(service.kill)
+        (task.outputs / "go").touch()
+        await asyncio.wait([work], timeout=1.0)
+        await asyncio.to_thread(service.start)
+        assert await work == Exited(3)
+        engine.release(task.id)
+    assert task.read("stdout") == "after\n"
+
+
 # ---- behind a proxy that does not let a stream be silent for long ---------------------------------------------------
 
 
 @contextlib.asynccontextmanager
-async def cutting_streams(engine: TestEngine, path: Path) -> AsyncIterator[Settings]:
-    """The engine behind a socket where the stream of an output ends after its first bytes."""
-
-    async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, most: int = -1) -> None:
-        while most and (data := await reader.read(65536)):
-            writer.write(data)
-            await writer.drain()
-            most -= 1
+async def cut(engine: TestEngine, path: Path, after_answers: Mapping[bytes, int]) -> AsyncIterator[Settings]:
+    """The engine behind a socket where what answers such a request ends after so many pieces."""
 
     async def relayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_unix_connection(engine.socket)
-        asked = await reader.read(65536)
-        far_writer.write(asked)
+        left = -1
+
+        async def asks() -> None:
+            nonlocal left
+            while asked := await reader.read(65536):
+                left = next((pieces for kind, pieces in after_answers.items() if kind in asked), -1)
+                far_writer.write(asked)
+                await far_writer.drain()
+
+        async def answers() -> None:
+            nonlocal left
+            while left and (answer := await far_reader.read(65536)) and left:
+                writer.write(answer)
+                await writer.drain()
+                left -= 1
+
         with contextlib.suppress(ConnectionError):
-            # The head of the answer, and one piece of what follows.
-            answers = copied(far_reader, writer, most=2 if b"/attach?" in asked else -1)
-            await first_of(answers, copied(reader, far_writer))
+            await first_of(asks(), answers())
         for each in (writer, far_writer):
             each.close()
 
@@ -288,12 +309,22 @@ async def cutting_streams(engine: TestEngine, path: Path) -> AsyncIterator[Setti
 @pytest.mark.parametrize("ending", ["", "\\n"])
 async def test_output_whose_stream_breaks_off_is_whole_all_the_same(bench: Bench, ending: str) -> None:
     task = bench.shell(f"echo first; sleep 5; printf '%020000d{ending}' 1 >&2; printf 'last{ending}'; exit 3")
-    async with cutting_streams(bench.dockerd, bench.folder / "proxy") as settings:
+    head_and_first_piece = {b"/attach?": 2}
+    async with cut(bench.dockerd, bench.folder / "proxy", head_and_first_piece) as settings:
         end = await bench.ended(task, settings=settings)
     assert end == Exited(3) or end == LOG_UNSURE
     if end == Exited(3):
         assert task.read("stdout") == f"first\nlast{ending}".replace("\\n", "\n")
         assert task.read("stderr") == f"{1:020000}{ending}".replace("\\n", "\n")
+
+
+async def test_a_task_whose_start_is_not_answered_is_found_running(bench: Bench) -> None:
+    task = bench.shell("echo once >> /outputs/starts; echo done; exit 3")
+    async with cut(bench.dockerd, bench.folder / "proxy", {b"/start ": 0}) as settings:
+        assert await bench.ended(task, settings=settings) == Exited(3)
+    assert task.read("stdout") == "done\n"
+    assert (task.outputs / "starts").read_text() == "once\n"
+    assert task.starts == 1
 
 
 async def test_a_task_may_close_its_outputs_long_before_it_ends(bench: Bench) -> None:
