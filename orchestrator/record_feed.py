@@ -7,6 +7,7 @@ only once in that time. Meanwhile a leader would not see what others accept, and
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -64,6 +65,11 @@ def delivered(reply: str) -> int:
     return int(tokens[4 if len(tokens) == _SHORT_REPLY else 6])
 
 
+def _running() -> float:
+    """Goes on while the machine is suspended, and is never set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class FeedBroken(nats.errors.Error):
     """A message is missing, or nothing was heard for too long."""
 
@@ -93,7 +99,7 @@ class RecordFeed:
         self._on_current = on_current
         self._headers_only = headers_only
         self._delivered = 0
-        self._heard_at = time.monotonic()
+        self._heard_at = math.inf
         self._broken = asyncio.Event()
         self._failure = ""
 
@@ -125,9 +131,9 @@ class RecordFeed:
         )
 
     async def _until_broken(self) -> None:
-        self._heard_at = time.monotonic()
+        self._heard_at = _running()
         while not self._broken.is_set():
-            left = self._heard_at + SILENT_SECONDS - time.monotonic()
+            left = self._heard_at + SILENT_SECONDS - _running()
             if left <= 0:
                 raise FeedBroken(f"Nothing was heard of {self._stream} for {SILENT_SECONDS:g} s.")
             try:
@@ -138,8 +144,15 @@ class RecordFeed:
         raise FeedBroken(self._failure or f"A message of {self._stream} is missing.")
 
     async def _on_message(self, message: Msg) -> None:
-        """Whatever fails ends the feed, which then is begun again: nats-py would go on, and tell nobody."""
-        self._heard_at = time.monotonic()
+        """Whatever fails ends the feed, which then is begun again: nats-py would go on, and tell nobody.
+
+        So does a message that comes after a long silence: this process may have stood still meanwhile, and messages
+        that were meant for it may have gone.
+        """
+        before, self._heard_at = self._heard_at, _running()
+        if self._heard_at - before > SILENT_SECONDS:
+            self._failure = self._failure or f"Nothing was heard of {self._stream} for {self._heard_at - before:.0f} s."
+            self._broken.set()
         try:
             if message.headers is not None and message.headers.get(_STATUS) == _CONTROL:
                 await self._on_control(message, message.headers)

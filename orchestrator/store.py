@@ -35,6 +35,7 @@ from orchestrator.removal_marks import (
     told_of,
 )
 from orchestrator.returned_records import ReturnedRecords
+from orchestrator.standstill import Standstill
 from orchestrator.streams import set_up_streams
 from shared import subjects
 from shared.aio import first_of, heeding
@@ -73,6 +74,7 @@ class Store:
         self._replicas = replicas
         self._removing = Removing(connection, _STREAM, seconds=mark_seconds, timeout=WRITE_SECONDS)
         self._away_seconds = away_seconds(mark_seconds)
+        self._standstill = Standstill(mark_seconds)
         self._intake = RecordIntake(model)
         self._set_up_on = 0
         self._watched = 0
@@ -85,6 +87,7 @@ class Store:
 
     async def create(self, key: str, record: Record) -> None:
         """Store a new record. Raises RevisionConflict if the key is taken, MessagingUnavailable if unknown."""
+        self._standstill.check()
         await self._write(key, record, 0)
 
     async def create_again(self, key: str, record: Record) -> None:
@@ -93,6 +96,7 @@ class Store:
         Decisions are not taken again: theirs are new keys.
         """
         last = await self._last(key)
+        self._standstill.check()
         await self._write(key, record, last.seq or 0 if last is not None and self._is_gone(key, last) else 0)
 
     async def is_removed(self, key: str) -> bool:
@@ -244,6 +248,9 @@ class Store:
 
     async def keep_model(self) -> None:
         """Make the streams where they are absent, then follow every record, over every connection, until cancelled."""
+        await first_of(self._keep_model(), self._standstill.run())
+
+    async def _keep_model(self) -> None:
         followed = 0
         while True:
             number = await self._connection.next_connection(followed)

@@ -1,15 +1,22 @@
 """Processes that are killed in the middle of many jobs: every job ends, none is lost, none completes twice."""
 
+import json
 import os
 import signal
+import time
+import urllib.error
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from tests.e2e.stack import TERMINAL, Stack, process_job, wait_until
 
 JOBS = 200
 SUBMITTERS = 8
 ALL_SECONDS = 150.0
+STOOD_STILL_SECONDS = 3.5
+"""Longer than a busy machine holds a process up, and than half of the life of its marks."""
 
 
 def _start(stack: Stack) -> None:
@@ -105,3 +112,18 @@ def test_every_job_completes_once_when_the_nats_server_is_killed(stack: Stack) -
     _wait_all_ended(stack)
     _assert_each_completed_once(stack, jobs)
     assert len(stack.objects()) == JOBS
+
+
+def test_what_was_asked_of_an_orchestrator_that_stood_still_is_not_begun_when_it_goes_on(stack: Stack) -> None:
+    """By then it may have been done by another one, and removed again so long ago that nothing tells of it."""
+    process = stack.start_orchestrator(Orchestrator_NATS_RemovalMarks="4s").process
+    process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(stack.submit, process_job("true"))
+        time.sleep(STOOD_STILL_SECONDS)
+        process.send_signal(signal.SIGCONT)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            asked.result()
+    assert refused.value.code == 503
+    assert "stood still" in json.load(refused.value)["Message"]
+    assert stack.api("/orchestrator/jobs")["Items"] == []
