@@ -336,6 +336,8 @@ def _translated() -> Iterator[None]:
         if error.status == _NO_CONNECTION:
             raise EngineAway(error.message) from error
         raise EngineRefusal(error.status, error.message) from error
+    except TimeoutError as error:
+        raise EngineAway("it did not answer in time") from error
     except (aiohttp.ClientError, OSError) as error:
         raise EngineAway(str(error) or type(error).__name__) from error
 

@@ -20,6 +20,7 @@ from shared.states import FailureReason
 HUB_AUTH = {"auth": base64.b64encode(b"me:pass:word").decode()}
 DECODED = {"username": "me", "password": "pass:word"}
 AGAIN, MISSING = FailureReason.IMAGE_NOT_PULLED, FailureReason.IMAGE_NOT_FOUND
+OCI = "OCI runtime create failed: runc create failed: unable to start container process:"
 DENIED, DISK_FULL = FailureReason.IMAGE_ACCESS_DENIED, FailureReason.DISK_FULL
 
 
@@ -201,6 +202,24 @@ def test_the_words_of_a_registry_are_told_apart(words: str, reason: FailureReaso
         (400, "invalid mount config: bind source path does not exist: /x", FailureReason.DATA_DIR_NOT_SEEN),
         (500, "mkdir /x: no space left on device", FailureReason.DISK_FULL),
         (500, "something else", FailureReason.NODE_ERROR),
+        # What the node does to each task.
+        (
+            400,
+            f"{OCI} error running hook #0: error running hook: exit status 1, stderr: oops",
+            FailureReason.NODE_ERROR,
+        ),
+        (500, f"{OCI} error running createRuntime hook #0: exit status 3", FailureReason.NODE_ERROR),
+        (400, f"{OCI} hook: nvidia-container-cli: nvml error: driver/library mismatch", FailureReason.GPU_NOT_GIVEN),
+        (400, "OCI runtime create failed: unable to retrieve OCI runtime error (open /x)", FailureReason.NODE_ERROR),
+        (400, f"{OCI} unable to apply cgroup configuration: mkdir /x: read-only", FailureReason.NODE_ERROR),
+        (400, f"{OCI} fork/exec /proc/self/exe: cannot allocate memory", FailureReason.NODE_ERROR),
+        # The same words where the job or its image has chosen them.
+        (
+            400,
+            f'{OCI} chdir to cwd ("/no space left on device \\" error running hook")',
+            FailureReason.TASK_NOT_STARTED,
+        ),
+        (400, f"{OCI} unable to find user too many open files: no matching entries", FailureReason.TASK_NOT_STARTED),
     ],
 )
 def test_the_words_of_an_engine_are_told_apart(status: int, message: str, reason: FailureReason) -> None:
