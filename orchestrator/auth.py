@@ -22,7 +22,8 @@ import nkeys
 from orchestrator import jwt
 from orchestrator.auth_callout import AuthRequest, User, admission, parse_request, refusal
 from orchestrator.budgets import Budgets
-from orchestrator.nats_config import AUTH_SECONDS, INTEGRATIONS_ACCOUNT, NODES_ACCOUNT, SYSTEM_ACCOUNT
+from orchestrator.nats_accounts import Accounts, KnownAccounts
+from orchestrator.nats_config import AUTH_SECONDS
 from orchestrator.secrets import Secrets, integration_password
 from shared.errors import InvalidId, TarponError
 from shared.ids import NodeId, is_safe_id, node_id
@@ -93,16 +94,21 @@ class Bindings(Protocol):
 
 
 def decide(
-    request: AuthRequest, *, join_secret: Secret, integration_secret: Secret, system_key: str = ""
+    request: AuthRequest,
+    *,
+    join_secret: Secret,
+    integration_secret: Secret,
+    system_key: str = "",
+    accounts: Accounts = Accounts(),  # noqa: B008  # it is immutable
 ) -> Admit | Refuse:
     """What can be judged without asking anybody."""
     offered = request.connect_opts
     if request.client_info.kind != "Client":
         return Refuse("it is not a client but a leaf node or the like")
     if system_key and offered.nkey == system_key:
-        return _decide_system(request)
+        return _decide_system(request, accounts)
     if offered.user:
-        return _decide_integration(offered.user, offered.password, integration_secret)
+        return _decide_integration(offered.user, offered.password, integration_secret, accounts)
     if not hmac.compare_digest(offered.auth_token.encode(), join_secret.reveal().encode()):
         return Refuse("its join secret is wrong" if offered.auth_token else "it shows no join secret")
     try:
@@ -113,18 +119,18 @@ def decide(
     except jwt.BadSignature:
         return Refuse("it does not prove that it has a key")
     user = User(
-        name=node, account=NODES_ACCOUNT, may_publish=node_may_publish(node), may_subscribe=node_may_subscribe(node)
+        name=node, account=accounts.nodes, may_publish=node_may_publish(node), may_subscribe=node_may_subscribe(node)
     )
     return Admit(user, Claim(node, offered.nkey))
 
 
-def _decide_system(request: AuthRequest) -> Admit | Refuse:
+def _decide_system(request: AuthRequest, accounts: Accounts) -> Admit | Refuse:
     try:
         _check_key(request)
     except jwt.BadSignature:
         return Refuse("it does not prove that it has a key")
     inbox = (f"{SYSTEM_INBOX}.>",)
-    return Admit(User(name="orchestrator", account=SYSTEM_ACCOUNT, may_publish=SYSTEM_REQUESTS, may_subscribe=inbox))
+    return Admit(User(name="orchestrator", account=accounts.system, may_publish=SYSTEM_REQUESTS, may_subscribe=inbox))
 
 
 def _only_to_be_told(user: User, node: NodeId) -> User:
@@ -137,14 +143,14 @@ def _only_to_be_told(user: User, node: NodeId) -> User:
     )
 
 
-def _decide_integration(principal: str, password: str, secret: Secret) -> Admit | Refuse:
+def _decide_integration(principal: str, password: str, secret: Secret, accounts: Accounts) -> Admit | Refuse:
     if not is_safe_id(principal):
         return Refuse("its user is not the name of an integration")
     if not hmac.compare_digest(password.encode(), integration_password(secret, principal).reveal().encode()):
         return Refuse("its password is not that of this integration")
     user = User(
         name=principal,
-        account=INTEGRATIONS_ACCOUNT,
+        account=accounts.integrations,
         may_publish=integration_may_publish(principal),
         may_subscribe=integration_may_subscribe(principal),
     )
@@ -165,10 +171,12 @@ async def serve_auth(
     *,
     secrets: Secrets,
     budgets: Budgets,
+    accounts: KnownAccounts,
     ready: asyncio.Event | None = None,
 ) -> None:
     """Answer the servers' questions until cancelled; several orchestrators share them. Sets `ready` when listening."""
-    desk = _Desk(bindings, secrets, budgets)
+    desk = _Desk(bindings, secrets, budgets, accounts)
+    await accounts.known.wait()
     async with connection.subscribe(AUTH_REQUESTS, queue=QUEUE) as requests, asyncio.TaskGroup() as group:
         if ready is not None:
             await connection.wait_connected()
@@ -181,10 +189,11 @@ async def serve_auth(
 class _Desk:
     """Judges requests, many at once and the rest in the order of their arrival."""
 
-    def __init__(self, bindings: Bindings, secrets: Secrets, budgets: Budgets) -> None:
+    def __init__(self, bindings: Bindings, secrets: Secrets, budgets: Budgets, accounts: KnownAccounts) -> None:
         self._bindings = bindings
         self._secrets = secrets
         self._budgets = budgets
+        self._accounts = accounts
         self._system_key = secrets.system_public_key
         self._signer = nkeys.from_seed(bytearray(secrets.issuer_seed.reveal(), "ascii"))
         self._issuer = str(self._signer.public_key, "ascii")
@@ -225,6 +234,7 @@ class _Desk:
                 join_secret=self._secrets.join_secret,
                 integration_secret=self._secrets.integration_secret,
                 system_key=self._system_key,
+                accounts=self._accounts.names,
             )
             if isinstance(decision, Admit) and decision.claim is not None:
                 return await self._judge_claim(decision.user, decision.claim)

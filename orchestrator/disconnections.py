@@ -14,7 +14,7 @@ import msgspec
 import nats.errors
 
 from orchestrator.budgets import Budgets
-from orchestrator.nats_config import NODES_ACCOUNT
+from orchestrator.nats_accounts import KnownAccounts
 from shared import subjects
 from shared.aio import heeding
 from shared.errors import MessagingUnavailable
@@ -67,10 +67,11 @@ _answers = msgspec.json.Decoder(_Answer)
 class Disconnections:
     """`system` is a connection of the system user, `own` one of an orchestrator."""
 
-    def __init__(self, system: Connection, own: Connection, budgets: Budgets) -> None:
+    def __init__(self, system: Connection, own: Connection, budgets: Budgets, accounts: KnownAccounts) -> None:
         self._system = system
         self._own = own
         self._budgets = budgets
+        self._accounts = accounts
         self._seen: dict[tuple[str, int], tuple[int, int]] = {}
         """Of each connection how many messages and bytes had come when it was looked at last."""
 
@@ -145,7 +146,7 @@ class Disconnections:
         except TimeoutError:
             raise MessagingUnavailable(
                 "The NATS servers do not let the orchestrator into their system account.",
-                hint="See `tarpon agent nats-config` for what their configuration needs.",
+                hint="`tarpon agent nats-check` tells what their configuration lacks.",
             ) from None
 
     async def _connections(self, patience: float = ANSWER_SECONDS) -> AsyncIterator[tuple[str, _Connection]]:
@@ -168,7 +169,7 @@ class Disconnections:
             raise MessagingUnavailable("No server tells who is connected to it.")
 
     async def _ask(self, server: str, offset: int, inbox: str) -> None:
-        wanted = {"acc": NODES_ACCOUNT, "limit": PAGE, "offset": offset}
+        wanted = {"acc": self._accounts.names.nodes, "limit": PAGE, "offset": offset}
         subject = subjects.server_request(server, subjects.CONNECTIONS)
         await heeding(self._system.client.publish(subject, msgspec.json.encode(wanted), reply=inbox))
 

@@ -1,19 +1,24 @@
-"""What a NATS server has to know to keep nodes, integrations and the orchestrator apart.
+"""What a NATS server has to know to keep nodes, integrations and the orchestrator apart, beside what else it is for.
 
 Three accounts are joined by services. nats-server does not check reply subjects against permissions, so a node that
 shared an account with JetStream could have the server's acknowledgement of its report overwrite any record. An answer
 that crosses accounts travels on a subject that the server makes, so here it cannot. JetStream is in the orchestrator's
 account alone.
 
+nats-server takes of two blocks of one name the last alone, and says nothing. So what it needs comes whole, for a server
+that is Tarpon's alone, or in parts that are included in the blocks of somebody else's configuration.
+
 The text has public keys and no secret in it. The format is that of
 https://docs.nats.io/running-a-nats-service/configuration.
 """
 
 import json
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
+from orchestrator.nats_accounts import ORCHESTRATORS, Accounts, announcement
 from shared.subjects import (
     ALL_API_REQUESTS,
     ALL_EVENTS,
@@ -23,11 +28,6 @@ from shared.subjects import (
     ALL_NODE_REQUESTS,
 )
 from shared.transport import MAX_PAYLOAD_BYTES
-
-ORCHESTRATOR_ACCOUNT = "TARPON"
-NODES_ACCOUNT = "NODES"
-INTEGRATIONS_ACCOUNT = "INTEGRATIONS"
-SYSTEM_ACCOUNT = "SYS"
 
 AUTH_SECONDS = 2
 """How long a client may take to say who it is, and the callout to judge it; then the client tries again.
@@ -47,7 +47,8 @@ By default it is minutes, in which a share of all questions would go to an orche
 LOG_BYTES = 16 << 20
 LOG_FILES = 4
 
-_FROM_NODES = (ALL_NODE_REPORTS, ALL_NODE_REQUESTS, ALL_NODE_HEARTBEATS)
+FROM_NODES = (ALL_NODE_REPORTS, ALL_NODE_REQUESTS, ALL_NODE_HEARTBEATS)
+FOR_INTEGRATIONS = (("service", ALL_API_REQUESTS), ("stream", ALL_EVENTS))
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,56 +97,101 @@ jetstream {{
 
 def render_accounts(*, issuer: str, orchestrator: str) -> str:
     """The part that an external server or cluster needs too, beside JetStream being on."""
+    return render_part(Part.ALL, Neighbours(), issuer=issuer, orchestrator=orchestrator)
+
+
+class Part(StrEnum):
+    """Where a part is included."""
+
+    ALL = "all"
+    ACCOUNTS = "accounts"
+    AUTHORIZATION = "authorization"
+    SERVER = "server"
+
+
+class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
+    """Who else uses the server: its system account, if it has one, and who logs in by its own lists of users."""
+
+    system_account: str = ""
+    users: tuple[str, ...] = ()
+
+    @property
+    def accounts(self) -> Accounts:
+        return Accounts(system=self.system_account) if self.system_account else Accounts()
+
+
+def render_part(part: Part, beside: Neighbours, *, issuer: str, orchestrator: str) -> str:
+    accounts = _accounts(beside, orchestrator)
+    authorization = _authorization(beside, issuer, orchestrator)
+    system = "" if beside.system_account else f"system_account: {beside.accounts.system}\n"
+    outside = f"{system}authorization {{\n{_indented(authorization)}}}\n"
+    match part:
+        case Part.ALL:
+            limits = f'max_payload: {MAX_PAYLOAD_BYTES}\nping_interval: "{PING_SECONDS}s"\nping_max: 2\n'
+            return f"{limits}accounts {{\n{_indented(accounts)}}}\n{outside}"
+        case Part.ACCOUNTS:
+            return accounts
+        case Part.AUTHORIZATION:
+            return authorization
+        case Part.SERVER:
+            return outside
+
+
+def _accounts(beside: Neighbours, orchestrator: str) -> str:
+    """What stands in the block of all accounts."""
+    names = beside.accounts
+    asked, told = announcement(names)
+    system = "" if beside.system_account else f"{names.system} {{}}\n"
     return f"""\
-max_payload: {MAX_PAYLOAD_BYTES}
-ping_interval: "{PING_SECONDS}s"
-ping_max: 2
-accounts {{
-  {ORCHESTRATOR_ACCOUNT} {{
-    jetstream: enabled
-    users: [ {{ nkey: {orchestrator} }} ]
-    exports: [{_lines(*_orchestrator_exports())}
-    ]
-    imports: [{_lines(_import("service", ALL_NODE_ORDERS, NODES_ACCOUNT))}
-    ]
-  }}
-  {NODES_ACCOUNT} {{
-    exports: [{_lines(_export("service", ALL_NODE_ORDERS, ORCHESTRATOR_ACCOUNT))}
-    ]
-    imports: [{_lines(*(_import("service", subject, ORCHESTRATOR_ACCOUNT) for subject in _FROM_NODES))}
-    ]
-  }}
-  {INTEGRATIONS_ACCOUNT} {{
-    imports: [{_lines(*_integration_imports())}
-    ]
-  }}
-  {SYSTEM_ACCOUNT} {{}}
+{ORCHESTRATORS} {{
+  jetstream: enabled
+  users: [ {{ nkey: {orchestrator} }} ]
+  mappings: {{ {_quoted(asked)}: {_quoted(told)} }}
+  exports: [{_lines(*_orchestrator_exports(names))}
+  ]
+  imports: [{_lines(_import("service", ALL_NODE_ORDERS, names.nodes))}
+  ]
 }}
-system_account: {SYSTEM_ACCOUNT}
-authorization {{
-  timeout: {AUTH_SECONDS}
-  auth_callout {{
-    issuer: {issuer}
-    account: {ORCHESTRATOR_ACCOUNT}
-    auth_users: [ {orchestrator} ]
-  }}
+{names.nodes} {{
+  exports: [{_lines(_export("service", ALL_NODE_ORDERS, ORCHESTRATORS))}
+  ]
+  imports: [{_lines(*(_import("service", subject, ORCHESTRATORS) for subject in FROM_NODES))}
+  ]
+}}
+{names.integrations} {{
+  imports: [{_lines(*_integration_imports())}
+  ]
+}}
+{system}"""
+
+
+def _authorization(beside: Neighbours, issuer: str, orchestrator: str) -> str:
+    """What stands in the block of authorization. Who is not named here is judged by an orchestrator."""
+    users = ", ".join([orchestrator, *(_quoted(user) for user in beside.users)])
+    return f"""\
+timeout: {AUTH_SECONDS}
+auth_callout {{
+  issuer: {issuer}
+  account: {ORCHESTRATORS}
+  auth_users: [ {users} ]
 }}
 """
 
 
-def _orchestrator_exports() -> list[str]:
+def _indented(text: str) -> str:
+    return "".join(f"  {line}" for line in text.splitlines(keepends=True))
+
+
+def _orchestrator_exports(names: Accounts) -> list[str]:
     return [
-        *(_export("service", subject, NODES_ACCOUNT) for subject in _FROM_NODES),
-        _export("service", ALL_API_REQUESTS, INTEGRATIONS_ACCOUNT),
-        _export("stream", ALL_EVENTS, INTEGRATIONS_ACCOUNT),
+        *(_export("service", subject, names.nodes) for subject in FROM_NODES),
+        _export("service", ALL_API_REQUESTS, names.integrations),
+        _export("stream", ALL_EVENTS, names.integrations),
     ]
 
 
 def _integration_imports() -> list[str]:
-    return [
-        _import("service", ALL_API_REQUESTS, ORCHESTRATOR_ACCOUNT),
-        _import("stream", ALL_EVENTS, ORCHESTRATOR_ACCOUNT),
-    ]
+    return [_import(kind, subject, ORCHESTRATORS) for kind, subject in FOR_INTEGRATIONS]
 
 
 def _export(kind: str, subject: str, to: str) -> str:
@@ -157,7 +203,7 @@ def _import(kind: str, subject: str, of: str) -> str:
 
 
 def _lines(*entries: str) -> str:
-    return "".join(f"\n      {entry}" for entry in entries)
+    return "".join(f"\n    {entry}" for entry in entries)
 
 
 def _quoted(text: str) -> str:

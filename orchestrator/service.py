@@ -21,6 +21,7 @@ from orchestrator.budgets import Budgets
 from orchestrator.disconnections import Disconnections
 from orchestrator.heartbeats import take_heartbeats
 from orchestrator.locations import Locations
+from orchestrator.nats_accounts import KnownAccounts
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
 from orchestrator.parts import api_of, integrations_of, leader_of, parts_of
@@ -74,10 +75,13 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         leader = leader_of(parts)
         heartbeats = take_heartbeats(intake, parts.nodes, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
-        admitting = asyncio.Event()
-        await stack.enter_async_context(_admission(connection, parts.store, secrets, budgets=budgets, ready=admitting))
+        admitting, accounts = asyncio.Event(), KnownAccounts()
+        await stack.enter_async_context(background(accounts=accounts.follow(connection)))
+        await stack.enter_async_context(
+            _admission(connection, parts.store, secrets, budgets=budgets, accounts=accounts, ready=admitting)
+        )
         system = await stack.enter_async_context(_in_system_account(servers, secrets, admitting))
-        disconnections = Disconnections(system, connection, budgets)
+        disconnections = Disconnections(system, connection, budgets, accounts)
         await stack.enter_async_context(background(disconnections=disconnections.run()))
         integrations = integrations_of(parts)
         await stack.enter_async_context(background(integrations=integrations.run()))
@@ -233,7 +237,13 @@ async def _incarnation(store: Store, *, restored: bool) -> AsyncIterator[asyncio
 
 @asynccontextmanager
 async def _admission(
-    connection: Connection, store: Store, secrets: Secrets, *, budgets: Budgets, ready: asyncio.Event
+    connection: Connection,
+    store: Store,
+    secrets: Secrets,
+    *,
+    budgets: Budgets,
+    accounts: KnownAccounts,
+    ready: asyncio.Event,
 ) -> AsyncIterator[None]:
     """Admit nodes to NATS, once their bindings are known."""
 
@@ -244,6 +254,7 @@ async def _admission(
             StoredBindings(store),
             secrets=secrets,
             budgets=budgets,
+            accounts=accounts,
             ready=ready,
         )
 

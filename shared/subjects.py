@@ -1,6 +1,7 @@
 """What every NATS subject, stream, bucket and key is called: the one place that spells them."""
 
 import base64
+from collections.abc import Iterable
 
 from shared.ids import JobId, NodeId, is_safe_id
 
@@ -90,6 +91,31 @@ STATE_BUCKET = "tarpon_state"
 LEASE_BUCKET = "tarpon_lease"
 LEASE_KEY = "leader"
 
+
+def _token(text: str) -> str:
+    """Any text as one token of a key."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+ALL_ACCOUNT_NAMES = f"{PREFIX}.accounts.>"
+
+
+def accounts_question(token: str) -> str:
+    """Where an orchestrator asks what accounts are called; nobody else may send or hear there."""
+    return f"{PREFIX}.accounts.{token}"
+
+
+def accounts_answer(token: str, names: Iterable[str]) -> str:
+    """Where the question arrives, by a mapping of the server. A name may have any characters."""
+    return f"{accounts_question(token)}.{'.'.join(_token(name) for name in names)}"
+
+
+def accounts_told(question: str, arrived_on: str) -> tuple[str, ...]:
+    """The names that a question arrived with; none where the server maps nothing. Raises ValueError."""
+    told = arrived_on.removeprefix(question).removeprefix(".")
+    return tuple(base64.urlsafe_b64decode(f"{each}==").decode() for each in told.split(".") if each)
+
+
 AUTH_REQUESTS = "$SYS.REQ.USER.AUTH"
 WHO_AM_I = "$SYS.REQ.USER.INFO"
 
@@ -103,13 +129,8 @@ def server_request(server: str, what: str) -> str:
     return f"$SYS.REQ.SERVER.{server}.{what}"
 
 
-CONNECTIONS, KICK = "CONNZ", "KICK"
-SYSTEM_REQUESTS = tuple(server_request("*", what) for what in (CONNECTIONS, KICK))
-
-
-def _token(text: str) -> str:
-    """Any text as one token of a key."""
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+CONNECTIONS, KICK, VARIABLES, ACCOUNT = "CONNZ", "KICK", "VARZ", "ACCOUNTZ"
+SYSTEM_REQUESTS = tuple(server_request("*", what) for what in (CONNECTIONS, KICK, VARIABLES, ACCOUNT))
 
 
 def name_record(namespace: str, name: str) -> str:

@@ -19,6 +19,7 @@ from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
 from orchestrator.budgets import Budgets
 from orchestrator.model import Model
+from orchestrator.nats_accounts import KnownAccounts
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
@@ -116,15 +117,16 @@ class Bus:
         seed = self.secrets.orchestrator_seed.reveal()
         async with connect(self.urls, name="orchestrator", nkey_seed=seed) as connection:
             store, ready = Store(connection, Model(max_attempts=1), replicas=self.replicas), asyncio.Event()
-            bindings = bindings_of(store)
+            bindings, accounts = bindings_of(store), KnownAccounts()
             serving = serve_auth(
                 connection,
                 bindings,
                 secrets=self.secrets,
                 budgets=Budgets(),
+                accounts=accounts,
                 ready=ready,
             )
-            async with background(state=store.keep_model(), auth=serving):
+            async with background(state=store.keep_model(), accounts=accounts.follow(connection), auth=serving):
                 async with asyncio.timeout(WITHIN_SECONDS):
                     await store.ready.wait()
                     await ready.wait()

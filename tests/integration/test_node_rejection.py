@@ -9,7 +9,8 @@ from typing import Any
 import nats.errors
 import pytest
 
-from orchestrator import auth, budgets
+from orchestrator import budgets
+from orchestrator.nats_accounts import Accounts, announcement
 from shared import messages, subjects
 from shared.errors import MessagingUnavailable
 from shared.messages import (
@@ -128,7 +129,8 @@ async def test_where_a_connection_cannot_be_ended_nothing_counts_that_comes_over
     tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on servers whose configuration has no system account of ours."""
-    monkeypatch.setattr(auth, "SYSTEM_ACCOUNT", "ELSEWHERE")
+    elsewhere = Accounts(system="ELSEWHERE")
+    monkeypatch.setattr("orchestrator.nats_config.announcement", lambda _: announcement(elsewhere))
     monkeypatch.setattr("orchestrator.disconnections.CONNECT_SECONDS", 0.5)
     async with (
         running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running,

@@ -80,7 +80,7 @@ def test_a_node_with_secret_key_and_id_gets_its_own_subjects() -> None:
     assert decision.claim == Claim(NodeId("node-1"), public(NODE))
     assert decision.user == User(
         name="node-1",
-        account="NODES",
+        account="TARPON_NODES",
         may_publish=("tarpon.v1.node.node-1.out.>",),
         may_subscribe=("tarpon.v1.node.node-1.in.>", "_INBOX.node-1.>"),
     )
@@ -164,7 +164,7 @@ def test_an_admission_is_a_user_for_this_connection_and_has_no_end() -> None:
         "authorization_response",
     )
     assert (user["aud"], user["sub"], user["name"], user["iss"]) == (
-        "NODES",
+        "TARPON_NODES",
         public(EPHEMERAL),
         "node-1",
         public(ISSUER),
@@ -203,7 +203,7 @@ def test_an_integration_with_its_password_gets_its_own_subjects() -> None:
     assert decision.claim is None
     assert decision.user == User(
         name="billing",
-        account="INTEGRATIONS",
+        account="TARPON_INTEGRATIONS",
         may_publish=("tarpon.v1.api.billing.>",),
         may_subscribe=("tarpon.v1.events.>", "_INBOX.billing.>"),
     )

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.nats_config import ServerConfig, render_accounts, render_server
+from orchestrator.nats_config import Neighbours, Part, ServerConfig, render_accounts, render_part, render_server
 
 ISSUER = "ACFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVYYOU"
 USER = "UC3PTPXAUZRDCHW4WNHGNQRK4VTJSWNFEDNYMDCDS574S73PA7NPJJP2"
@@ -36,13 +36,13 @@ def entries(name: str, of: str) -> list[str]:
 def test_streams_and_the_orchestrator_are_alone_in_their_account() -> None:
     assert "jetstream: enabled" in account("TARPON")
     assert f"users: [ {{ nkey: {USER} }} ]" in account("TARPON")
-    for name in ("NODES", "INTEGRATIONS"):
+    for name in ("TARPON_NODES", "TARPON_INTEGRATIONS"):
         assert "jetstream" not in account(name)
         assert "users" not in account(name)
 
 
 def test_nodes_reach_the_orchestrator_by_three_services_alone() -> None:
-    assert entries("NODES", "imports") == [
+    assert entries("TARPON_NODES", "imports") == [
         '{ service: { account: TARPON, subject: "tarpon.v1.node.*.out.reports" } }',
         '{ service: { account: TARPON, subject: "tarpon.v1.node.*.out.requests" } }',
         '{ service: { account: TARPON, subject: "tarpon.v1.node.*.out.heartbeat" } }',
@@ -50,17 +50,17 @@ def test_nodes_reach_the_orchestrator_by_three_services_alone() -> None:
 
 
 def test_integrations_reach_the_api_and_see_events_alone() -> None:
-    assert entries("INTEGRATIONS", "imports") == [
+    assert entries("TARPON_INTEGRATIONS", "imports") == [
         '{ service: { account: TARPON, subject: "tarpon.v1.api.>" } }',
         '{ stream: { account: TARPON, subject: "tarpon.v1.events.>" } }',
     ]
-    assert entries("INTEGRATIONS", "exports") == []
+    assert entries("TARPON_INTEGRATIONS", "exports") == []
 
 
 def test_every_export_names_the_one_account_that_it_is_for() -> None:
-    exports = entries("TARPON", "exports") + entries("NODES", "exports")
+    exports = entries("TARPON", "exports") + entries("TARPON_NODES", "exports")
     assert len(exports) == 6
-    assert all(re.search(r"accounts: \[ (NODES|INTEGRATIONS|TARPON) \]", each) for each in exports)
+    assert all(re.search(r"accounts: \[ (TARPON_NODES|TARPON_INTEGRATIONS|TARPON) \]", each) for each in exports)
 
 
 def test_whoever_is_not_the_orchestrator_is_judged_by_it() -> None:
@@ -68,6 +68,31 @@ def test_whoever_is_not_the_orchestrator_is_judged_by_it() -> None:
     assert f"issuer: {ISSUER}" in text
     assert "account: TARPON\n" in text
     assert f"auth_users: [ {USER} ]" in text
+
+
+def test_a_part_has_nothing_of_the_blocks_into_which_it_is_included() -> None:
+    parts = {part: render_part(part, Neighbours(), issuer=ISSUER, orchestrator=USER) for part in Part}
+    assert re.findall(r"^[\w]+", parts[Part.ALL], re.MULTILINE) == [
+        "max_payload",
+        "ping_interval",
+        "ping_max",
+        "accounts",
+        "system_account",
+        "authorization",
+    ]
+    assert re.findall(r"^[\w]+", parts[Part.SERVER], re.MULTILINE) == ["system_account", "authorization"]
+    assert re.findall(r"^[\w]+", parts[Part.AUTHORIZATION], re.MULTILINE) == ["timeout", "auth_callout"]
+    names = ["TARPON", "TARPON_NODES", "TARPON_INTEGRATIONS", "TARPON_SYSTEM"]
+    assert re.findall(r"^[\w]+", parts[Part.ACCOUNTS], re.MULTILINE) == names
+
+
+def test_beside_others_their_system_account_and_users_stay() -> None:
+    beside = Neighbours(system_account="ADMIN", users=("admin", "shop"))
+    for part in Part:
+        text = render_part(part, beside, issuer=ISSUER, orchestrator=USER)
+        assert "system_account" not in text
+        assert "TARPON_SYSTEM" not in text
+        assert part is Part.ACCOUNTS or f'auth_users: [ {USER}, "admin", "shop" ]' in text
 
 
 def test_the_embedded_server_writes_below_its_directory_and_through_to_the_disk() -> None:
