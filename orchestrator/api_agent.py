@@ -154,6 +154,7 @@ def publisher_health(locations: Locations, unfinished_uploads: int) -> rest_node
         ready=outcome.ready,
         unfinished_uploads=unfinished_uploads,
         create_only=outcome.create_only if outcome.ready else None,
+        create_only_parts=locations.current.completes_create_only,
         problem=_problem(outcome.problem),
         deletion_problem=_problem(locations.current.deletion_problem),
     )

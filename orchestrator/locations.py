@@ -56,7 +56,7 @@ class Locations:
     async def sign_put(self, location: Location) -> SignedUrl:
         """Raises StorageUnavailable."""
         bucket = await self._bucket(location)
-        return await bucket.sign_put(location.key, create_only=bucket.health.outcome.create_only)
+        return await bucket.sign_put(location.key, create_only=bucket.health.create_only)
 
     async def sign_index_put(self, location: Location) -> SignedUrl:
         """For the index beside the archive, which may replace an earlier one: readers know it by its digest.

@@ -7,6 +7,7 @@ from typing import Self
 
 import aiohttp
 
+from orchestrator.s3_completion_probe import honours_create_only
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_deletion import DeletionRefused, delete
@@ -44,6 +45,8 @@ class Bucket:
         deletes: bool = False,
     ) -> None:
         self.deletion_problem: Problem | None = None
+        self.completes_create_only: bool | None = None
+        """Whether the service honours `If-None-Match` at the end of an upload in parts; None is not known yet."""
         self.settings = settings
         self.credentials = credentials or CredentialSource()
         self.health = BucketHealth(self._probe, settings.place, interval_seconds=probe_interval_seconds)
@@ -96,34 +99,41 @@ class Bucket:
         return await self._multipart.begin(key, keys=await self._usable_keys())
 
     async def complete_multipart(self, key: str, upload_id: str, etags: tuple[str, ...]) -> Completed | Lost:
-        """Make the parts one object, where the service allows for it never in place of another one.
+        """Make the parts one object, in place of no other one: by the service's own rule, or else by a look before.
 
         Raises StorageUnavailable (retryable).
         """
-        create_only = self.health.outcome.create_only
+        if self.health.outcome.ready:
+            await self._learn_of_completions()
+        create_only = bool(self.completes_create_only)
+        if not create_only and isinstance(await self.head(key), ObjectFacts):
+            return Completed(exists=True)
         keys = await self._usable_keys()
         return await self._multipart.complete(key, upload_id, etags, create_only=create_only, keys=keys)
+
+    async def _learn_of_completions(self) -> None:
+        if self.completes_create_only is None:
+            self.completes_create_only = await honours_create_only(self._ask, self.settings.key, self._sign_internal)
 
     async def has_multipart(self, key: str, upload_id: str, spare_part: int) -> bool:
         """Whether S3 knows the upload; also where it does not tell. Raises StorageUnavailable without keys.
 
-        Its parts may only be listed with a right that the least policy does not grant. Then a part is written that is
-        none of the object's: `spare_part` is a number that is not completed with.
+        Its parts may only be listed with a right that the least policy does not grant. Where that is refused, and there
+        alone, a part is written that is none of the object's: `spare_part` is a number that is not completed with.
         """
         for method, query, body in (
             ("GET", {"max-parts": "1"}, None),
             ("PUT", {"partNumber": str(spare_part)}, b"\n"),
         ):
-            keys = await self._usable_keys()
-            url = self._signers.internal.sign(method, key, keys=keys, query=query | {"uploadId": upload_id})
+            url = await self._sign_internal(method, key, query=query | {"uploadId": upload_id})
             try:
                 answer = await self._ask(url, body=body)
             except (aiohttp.ClientError, OSError):
                 return True
-            if answer.failure is None:
-                return True
-            if answer.failure.code == "NoSuchUpload":
+            if answer.failure is not None and answer.failure.code == "NoSuchUpload":
                 return False
+            if answer.status not in {401, 403}:
+                return True
         return True
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:
@@ -169,9 +179,15 @@ class Bucket:
         self.credentials.invalidate()
 
     async def _sign(
-        self, signer: UrlSigner, method: str, key: str, *, headers: dict[str, str] | None = None
+        self,
+        signer: UrlSigner,
+        method: str,
+        key: str,
+        *,
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
     ) -> SignedUrl:
-        return signer.sign(method, key, keys=await self._usable_keys(), headers=headers)
+        return signer.sign(method, key, keys=await self._usable_keys(), headers=headers, query=query)
 
     async def _ask(self, url: SignedUrl, *, body: bytes | None = None) -> Answer:
         """Make a request of our own. Where it may be refused for its keys, they are read again before the next one."""
@@ -183,8 +199,13 @@ class Bucket:
     async def _usable_keys(self) -> Snapshot:
         return await self.credentials.usable(least_seconds=LEAST_SECONDS + MARGIN_SECONDS)
 
-    async def _sign_internal(self, method: str, key: str, *, headers: dict[str, str] | None = None) -> SignedUrl:
-        return await self._sign(self._signers.internal, method, key, headers=headers)
+    async def _sign_internal(
+        self, method: str, key: str, *, headers: dict[str, str] | None = None, query: dict[str, str] | None = None
+    ) -> SignedUrl:
+        return await self._sign(self._signers.internal, method, key, headers=headers, query=query)
 
     async def _probe(self) -> ProbeOutcome:
-        return await probe(self._ask, self.settings, self._sign_internal)
+        outcome = await probe(self._ask, self.settings, self._sign_internal)
+        if outcome.ready:
+            await self._learn_of_completions()
+        return outcome

@@ -123,9 +123,14 @@ class CredentialSource:
             self._attempts += 1
             self._loading = asyncio.get_running_loop().run_in_executor(None, self._load)
             self._loading.add_done_callback(self._on_loaded)
-        await asyncio.shield(self._loading)
+        loading = self._loading
+        if loading.done():
+            self._on_loaded(loading)  # whoever comes now would go on before its callback
+        await asyncio.shield(loading)
 
     def _on_loaded(self, loading: "asyncio.Future[Snapshot]") -> None:
+        if self._loading is not loading:
+            return
         self._loading = None
         self._attempted_at = time.monotonic()
         self._changed.set()

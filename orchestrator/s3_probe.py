@@ -30,8 +30,8 @@ CREATE_ONLY = {"if-none-match": "*"}
 class ProbeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What one probe found.
 
-    `create_only`: the service honours `If-None-Match: *`. `clock_skew_seconds`: how far S3's clock is ahead of ours, to
-    the second, also where it does no harm yet; None where S3 did not tell.
+    `create_only`: the service honours `If-None-Match: *` on a PUT. `clock_skew_seconds`: how far S3's clock is ahead of
+    ours, to the second, also where it does no harm yet; None where S3 did not tell.
     """
 
     ready: bool
@@ -53,7 +53,9 @@ NOT_PROBED = ProbeOutcome(
 class Sign(Protocol):
     """Signs for a host that the orchestrator reaches."""
 
-    async def __call__(self, method: str, key: str, *, headers: dict[str, str] | None = None) -> SignedUrl: ...
+    async def __call__(
+        self, method: str, key: str, *, headers: dict[str, str] | None = None, query: dict[str, str] | None = None
+    ) -> SignedUrl: ...
 
 
 class _Stopped(Exception):
@@ -142,6 +144,7 @@ class BucketHealth:
         self._place = place
         self._interval_seconds = interval_seconds
         self._outcome = NOT_PROBED
+        self._create_only = False
         self._doubted = asyncio.Event()
         self._probing = asyncio.Lock()
         self._begun = self._ended = 0
@@ -156,6 +159,11 @@ class BucketHealth:
     def outcome(self) -> ProbeOutcome:
         return self._outcome
 
+    @property
+    def create_only(self) -> bool:
+        """Whether PUTs are, as the last probe found that found anything: a bucket that fails now is the same later."""
+        return self._create_only
+
     async def check(self, *, not_before: float = -math.inf) -> ProbeOutcome:
         """What a probe finds that begins from now on, not before some moment. Several callers share one."""
         before = self._begun
@@ -166,6 +174,8 @@ class BucketHealth:
                 known, self._outcome = self._outcome, await self._check()
                 self._ended, self._ended_at = number, time.monotonic()
                 self._tell(known, self._outcome)
+                if self._outcome.ready:
+                    self._create_only = self._outcome.create_only
         return self._outcome
 
     async def confirm(self) -> Problem | None:
@@ -199,4 +209,4 @@ class BucketHealth:
                 logger.warning("Results cannot be stored in %s: %s", self._place, now.problem)
         elif before.problem is not None:
             create_only = "honours" if now.create_only else "does not honour"
-            logger.info("Results are stored in %s, which %s create-only writes.", self._place, create_only)
+            logger.info("Results are stored in %s, which %s create-only PUTs.", self._place, create_only)

@@ -117,10 +117,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class PublisherHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Whether results can be published now, and if not, why. `create_only` is None until it has been found out."""
+    """Whether results can be published now, and if not, why.
+
+    `create_only` is whether no object is replaced by one PUT, `create_only_parts` by the end of an upload in parts, as
+    the service itself sees to it; None until it has been found out.
+    """
 
     ready: bool
     create_only: bool | None = None
+    create_only_parts: bool | None = None
     problem: Problem | None = None
     unfinished_uploads: int = 0
     """Executions that have left an upload in parts which could not be aborted yet."""

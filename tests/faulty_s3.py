@@ -7,7 +7,7 @@ host that was signed.
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -130,6 +130,8 @@ class FaultyS3:
         self.bytes_per_second = 0.0
         self.dialect: Dialect | None = None
         self.clock_ahead_seconds = 0.0
+        self.before_completion: Callable[[str], None] | None = None
+        """Told the path of the object before the end of an upload in parts is forwarded."""
         self.seen: list[Seen] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -220,6 +222,8 @@ class FaultyS3:
 
     async def _forward(self, request: web.BaseRequest, seen: Seen, fault: Fault) -> web.StreamResponse:
         url = URL(self.upstream + request.raw_path, encoded=True)
+        if seen.kind is Kind.COMPLETE and self.before_completion is not None:
+            await asyncio.to_thread(self.before_completion, request.path)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         body = self._body(request, seen) if request.can_read_body else None
         skipped = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")

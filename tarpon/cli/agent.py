@@ -58,11 +58,18 @@ async def node(client: "Client", output: str) -> None:
         "Leader": f"{answer.leader} (this one)" if answer.leader == answer.node_id else answer.leader,
         "s3managed": publisher,
         "Hint": health.problem.hint if health is not None and health.problem is not None else "",
-        "Create-only": "" if health is None or health.create_only is None else "yes" if health.create_only else "no",
+        "Create-only": _create_only_line(health),
         "Old results": _deletion_line(health),
         "Unfinished uploads": _uploads_line(health.unfinished_uploads) if health is not None else "",
     }
     show(answer, output, lambda: pairs(rows))
+
+
+def _create_only_line(health: "PublisherHealth | None") -> str:
+    if health is None or health.create_only is None:
+        return ""
+    known = {True: "yes", False: "no", None: "not known yet"}
+    return f"{known[health.create_only]} with one PUT, {known[health.create_only_parts]} in parts"
 
 
 def _deletion_line(health: "PublisherHealth | None") -> str:

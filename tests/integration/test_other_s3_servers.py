@@ -3,20 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from compute.upload import NotSent, Sent, Upload
 from orchestrator.grants import FAILURES_BEFORE_LOOK
+from orchestrator.s3_probe import BODY
 from orchestrator.s3_problems import ProblemCode
 from shared.messages import BeginUpload
-from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, Dialect, Fault, Kind
+from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, Dialect, Fault, Kind, answer
 from tests.integration.publishing import Publishing, publishing
 from tests.servers import Keys, S3Server
 from tests.waiting import eventually
 
 URL_SECONDS = 200.0
+PROBE = "results/.tarpon-probe"
 GONE = Keys("AKGONE", "gone")
 
 
@@ -48,6 +51,21 @@ def user(request: pytest.FixtureRequest, s3_server: S3Server) -> Keys:
 def has_written_a_spare_part(made: Publishing) -> bool:
     """By a request of the orchestrator's own, to learn whether the upload is there."""
     return any(seen.part == 4 for seen in made.s3.of(Kind.PART))
+
+
+def delete(made: Publishing, path: str) -> None:
+    """What is completed now meets no object, and so it is as if it had replaced it."""
+    bucket = made.bucket.settings.bucket
+    made.client.delete_object(Bucket=bucket, Key=path.removeprefix(f"/{bucket}/"))
+
+
+def forget_completions(made: Publishing) -> None:
+    made.bucket.completes_create_only = None
+
+
+def uploads_of_probe(made: Publishing) -> list[str]:
+    listed = made.client.list_multipart_uploads(Bucket=made.bucket.settings.bucket)
+    return [each["UploadId"] for each in listed.get("Uploads", []) if each["Key"] == PROBE]
 
 
 @asynccontextmanager
@@ -143,3 +161,69 @@ async def test_many_refused_nodes_cost_one_request_at_a_time(s3_server: S3Server
             for number in range(50):
                 group.create_task(made.bucket.health.confirm(), name=f"node {number}")
         assert len(made.s3.of(Kind.OTHER)) <= 2 * 3
+
+
+async def test_create_only_is_found_out_for_one_put_and_for_the_end_of_an_upload_in_parts(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        assert (made.bucket.health.create_only, made.bucket.completes_create_only) == (True, True)
+        kept = await asyncio.to_thread(made.stored, PROBE)
+        assert kept == BODY
+        assert await asyncio.to_thread(uploads_of_probe, made) == []
+
+
+async def test_a_service_that_replaces_objects_at_the_end_of_an_upload_in_parts_is_found_out(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    """As radosgw and gofakes3, which honour the condition on a PUT."""
+    async with publishing(s3_server, tmp_path) as made:
+        forget_completions(made)
+        made.s3.before_completion = partial(delete, made)
+        await made.bucket.health.check()
+        assert made.bucket.health.create_only
+        assert made.bucket.completes_create_only is False
+        assert await asyncio.to_thread(made.stored, PROBE) == BODY
+        assert await asyncio.to_thread(uploads_of_probe, made) == []
+
+
+async def test_no_object_is_replaced_at_the_end_of_an_upload_where_the_service_would_do_it(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        made.fill(mebibytes=12)
+        forget_completions(made)
+        made.s3.before_completion = partial(delete, made)
+        await made.bucket.health.check()
+        bucket, key = made.bucket.settings.bucket, made.object_key
+        await asyncio.to_thread(made.client.put_object, Bucket=bucket, Key=key, Body=b"another one")
+        _, end = await made.publish()
+        assert isinstance(end, Sent)
+        assert await asyncio.to_thread(made.stored) == b"another one"
+        await eventually(lambda: made.s3.of(Kind.ABORT))
+
+
+@pytest.mark.parametrize("fault", [answer(501, "NotImplemented"), answer(403, "AccessDenied"), answer(400, "Odd")])
+async def test_a_service_that_begins_no_upload_for_the_probe_is_taken_for_one_that_replaces(
+    s3_server: S3Server, tmp_path: Path, fault: Fault
+) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        forget_completions(made)
+        made.s3.plan(Kind.BEGIN, fault)
+        assert (await made.bucket.health.check()).ready
+        assert made.bucket.completes_create_only is False
+
+
+@pytest.mark.parametrize("kind", [Kind.BEGIN, Kind.PART, Kind.COMPLETE])
+async def test_what_a_failing_service_does_at_the_end_of_an_upload_is_found_out_when_it_is_needed(
+    s3_server: S3Server, tmp_path: Path, kind: Kind
+) -> None:
+    async with publishing(s3_server, tmp_path, keys=[s3_server.admin]) as made:
+        made.fill(mebibytes=12)
+        forget_completions(made)
+        made.s3.plan(kind, INTERNAL)
+        outcome = await made.bucket.health.check()
+        assert (outcome.ready, made.bucket.completes_create_only) == (True, None)
+        assert await asyncio.to_thread(uploads_of_probe, made) == []
+        await made.published()
+        assert made.bucket.completes_create_only

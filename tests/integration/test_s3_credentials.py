@@ -244,6 +244,14 @@ async def test_a_cancelled_caller_leaves_the_load_to_the_next_one() -> None:
     assert loads == 1
 
 
+async def test_whoever_comes_at_the_very_end_of_a_load_has_its_keys() -> None:
+    source = CredentialSource(lambda: snapshot(life_seconds=60))
+    source._loading = asyncio.get_running_loop().create_future()
+    source._loading.add_done_callback(source._on_loaded)
+    source._loading.set_result(snapshot(life_seconds=60))
+    assert (await source.usable(least_seconds=5)).access_key == "A"
+
+
 async def test_a_failed_load_is_told_to_every_waiting_signer() -> None:
     def load() -> Snapshot:
         raise CredentialsMissing("none.")
