@@ -10,7 +10,7 @@ TESTS := tests
 WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test newest pythons constraints chaos check fix docs bench clean
+.PHONY: help setup demo test newest pythons constraints chaos matrix check fix docs bench clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ constraints: ## Write the newest releases, for each of the Pythons 3.11 to 3.13 
 
 chaos: $(VENV)/.develop ## Let everything fail at random under load (SECONDS=3600, SEED=any) and judge what came of it
 	@$(RUN)/python -m tests.chaos --json --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
+
+matrix: $(VENV)/.develop ## Try the S3 servers and NATS versions found here (PART=buckets, PEERS=names): COMPATIBILITY.md
+	@$(RUN)/python -m tests.matrix $(if $(PART),--part $(PART)) $(if $(PEERS),--peers "$(PEERS)")
 
 check: $(VENV)/.develop ## Check style, types and who imports whom
 	@$(RUN)/ruff check

@@ -51,6 +51,7 @@ class Rig:
     """Started by `rig`; `root` is where its processes keep their files and logs."""
 
     def __init__(self, root: Path, s3: S3Server, sync: str, most_jobs: int = 0) -> None:
+        self.s3 = s3
         self.stack = Stack(root, s3)
         self.forgets = most_jobs > 0
         self._settings: dict[str, Any] = {"Orchestrator_NATS_SyncInterval": SYNC[sync]}
@@ -121,7 +122,7 @@ class Rig:
         stack = self.stack
         assert stack.orchestrator is not None
         nodes = [node.process.pid for node in stack.computes.values()] + [each.pid for each in self._simulated]
-        own = {"orchestrator": [stack.orchestrator.process.pid], "nats": [stack.nats_pid()], "s3": [stack.s3.pid]}
+        own = {"orchestrator": [stack.orchestrator.process.pid], "nats": [stack.nats_pid()], "s3": [self.s3.pid]}
         return ProcessMeter(own | ({"nodes": nodes} if nodes else {}) | others)
 
     def client_environment(self) -> dict[str, str]:

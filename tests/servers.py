@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import botocore.session
 from botocore.config import Config
@@ -12,7 +12,38 @@ from tarpon import seaweedfs
 from tarpon.seaweedfs import HOST, NO_FILE, REGION, SeaweedFS, aws_environment, without_aws
 from tarpon.sigv4 import Keys
 
-__all__ = ["HOST", "REGION", "Keys", "S3Server", "aws_environment", "free_ports", "start_weed", "without_aws"]
+__all__ = [
+    "HOST",
+    "REGION",
+    "Keys",
+    "S3Server",
+    "S3Service",
+    "aws_environment",
+    "free_ports",
+    "s3_client",
+    "start_weed",
+    "without_aws",
+]
+
+
+class S3Service(Protocol):
+    """What a stack needs of an S3 server, whoever made it."""
+
+    endpoint: str
+    admin: Keys
+    orchestrator: Keys
+
+    def __hash__(self) -> int: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def create_bucket(self, name: str = "", *, prefix: str = "results") -> str: ...
+
+    def environment(self) -> dict[str, str]: ...
+
+    def client(self, keys: Keys | None = None) -> Any: ...
 
 
 class S3Server(SeaweedFS):
@@ -26,28 +57,29 @@ class S3Server(SeaweedFS):
         """A synchronous S3 client of botocore with the admin's keys, or with `keys`. Making one takes 50 ms."""
         keys = keys or self.admin
         if keys not in self._clients:
-            self._clients[keys] = self._client(keys)
+            self._clients[keys] = s3_client(self.endpoint, keys)
         return self._clients[keys]
 
-    def _client(self, keys: Keys) -> Any:
-        session = botocore.session.Session()
-        session.set_config_variable("config_file", NO_FILE)
-        session.set_config_variable("credentials_file", NO_FILE)
-        return session.create_client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=keys.access,
-            aws_secret_access_key=keys.secret,
-            config=Config(
-                signature_version="s3v4",
-                retries={"total_max_attempts": 1},
-                connect_timeout=2,
-                read_timeout=10,
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+
+def s3_client(endpoint: str, keys: Keys) -> Any:
+    session = botocore.session.Session()
+    session.set_config_variable("config_file", NO_FILE)
+    session.set_config_variable("credentials_file", NO_FILE)
+    return session.create_client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=keys.access,
+        aws_secret_access_key=keys.secret,
+        config=Config(
+            signature_version="s3v4",
+            retries={"total_max_attempts": 1},
+            connect_timeout=2,
+            read_timeout=10,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
 
 
 def start_weed(folder: Path) -> S3Server:

@@ -37,6 +37,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "SETTINGS.md",
     "NATS-API.md",
+    "COMPATIBILITY.md",
     "deploy/README.md",
     "benchmarks/README.md",
 )

@@ -102,7 +102,10 @@ class Cluster:
             f'jetstream {{ store_dir: "{self.root / name}", sync_interval: always, max_file_store: 8GB }}\n{routes}\n'
             'include "tarpon-accounts.conf"\n'
         )
-        return Service([find_program(), "-c", str(config)], _plain_environment(), self.root / f"{name}.log")
+        return Service([self.nats_program(), "-c", str(config)], _plain_environment(), self.root / f"{name}.log")
+
+    def nats_program(self) -> str:  # a subclass has another version
+        return find_program()
 
     def nats_urls(self, name: str) -> str:  # a subclass gives each its own ways there
         """How the process of this name reaches the NATS servers."""

@@ -111,7 +111,7 @@ def kill_leader(cluster: Cluster) -> Fault:
     at = time.time_ns()
     leader.kill()
     cluster.wait_leader()
-    _let_decide(cluster)
+    let_decide(cluster)
     until = time.time_ns()
     leader.start()
     leader.wait_ready()
@@ -137,11 +137,11 @@ def kill_nats(cluster: Cluster, number: int, seconds: float = NATS_SECONDS) -> F
     time.sleep(seconds)
     cluster.nats[number].start()
     cluster.wait_leader()
-    _let_decide(cluster)
+    let_decide(cluster)
     return Fault("nats", at, time.time_ns())
 
 
-def _let_decide(cluster: Cluster) -> None:
+def let_decide(cluster: Cluster) -> None:
     """Wait until a job that is submitted now is done."""
     orchestrator = cluster.present[0]
 

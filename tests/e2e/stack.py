@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.node_environment import node_python
-from tests.servers import HOST, REGION, S3Server, free_ports, without_aws
+from tests.servers import HOST, REGION, S3Service, free_ports, without_aws
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -83,7 +83,7 @@ class Service:
 class Stack:
     """Starts nothing by itself: call `start_orchestrator` and `start_compute`."""
 
-    def __init__(self, root: Path, s3: S3Server, *, prefix: str = "results") -> None:
+    def __init__(self, root: Path, s3: S3Service, *, prefix: str = "results") -> None:
         self.root = root
         self.s3 = s3
         self.bucket = s3.create_bucket(prefix=prefix)

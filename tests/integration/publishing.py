@@ -43,7 +43,7 @@ from shared.signed_url import Grant
 from shared.states import ExecutionState
 from shared.transport import Connection
 from tests.faulty_s3 import FaultyS3
-from tests.servers import REGION, Keys, S3Server
+from tests.servers import REGION, Keys, S3Service
 
 PART_BYTES = 5 << 20
 """The least that S3 takes."""
@@ -89,7 +89,7 @@ class RecordsInMemory(Store):
 class Publishing:
     """One execution of node n-1 whose task has ended. `publish` does what its node does next."""
 
-    def __init__(self, s3: FaultyS3, server: S3Server, bucket: Bucket, uploading: Uploading, folder: Path) -> None:
+    def __init__(self, s3: FaultyS3, server: S3Service, bucket: Bucket, uploading: Uploading, folder: Path) -> None:
         self.s3 = s3
         self.server = server
         self.bucket = bucket
@@ -243,14 +243,14 @@ def keys_from(keys: list[Keys]) -> CredentialSource:
 
 
 @functools.cache
-def _bucket_of(server: S3Server) -> str:
+def _bucket_of(server: S3Service) -> str:
     """One for all tests, which keep apart by the names of their executions: making one takes a third of a second."""
     return server.create_bucket()
 
 
 @asynccontextmanager
 async def publishing(
-    server: S3Server,
+    server: S3Service,
     folder: Path,
     *,
     part_bytes: int = PART_BYTES,

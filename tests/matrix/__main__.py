@@ -1,0 +1,63 @@
+"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats]`.
+
+The tables in COMPATIBILITY.md, and seen.json beside this file, get the columns of the peers that were asked for. What
+is not on this machine is shown as such. Ends with 1 if a check fails and explanations.py does not say why.
+"""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks.running import end_on_sigterm, tell, warn_of_load
+from tests.matrix import bucket_checks, nats_checks, page
+from tests.matrix.cells import Check, Peer, column
+from tests.matrix.explanations import EXPLANATIONS
+from tests.servers import aws_environment, without_aws
+
+PARTS = ("buckets", "nats")
+
+
+def main() -> None:
+    arguments = _arguments()
+    end_on_sigterm()
+    warn_of_load()
+    _forget_aws()
+    is_explained = True
+    for part in [arguments.part] if arguments.part else PARTS:
+        checks, peers = _part(part)
+        for peer in peers:
+            if not arguments.peers or peer.name in arguments.peers.split(","):
+                found = column(peer, checks, datetime.now(UTC).date(), tell)
+                page.write(
+                    part, [found], EXPLANATIONS
+                )  # now, for the run may be broken off, or another go on beside it
+        for name, check in page.unexplained(page.load().get(part, []), EXPLANATIONS[part]):
+            tell(f"{name}: {check}: fails, and explanations.py does not say why")
+            is_explained = False
+    sys.exit(not is_explained)
+
+
+def _part(name: str) -> tuple[list[Check[Any]], list[Peer[Any]]]:
+    if name == "buckets":
+        return list(bucket_checks.CHECKS), list(bucket_checks.PEERS)
+    return list(nats_checks.CHECKS), list(nats_checks.peers())
+
+
+def _forget_aws() -> None:
+    """The developer's own keys, profiles and roles never matter."""
+    for name in os.environ.keys() - without_aws(dict(os.environ)).keys():
+        del os.environ[name]
+    os.environ.update(aws_environment())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, default="", help="all three, if none is named")
+    parser.add_argument("--peers", default="", help="only these, separated by commas")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

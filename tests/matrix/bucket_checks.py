@@ -1,0 +1,185 @@
+"""What is done with each S3 server: jobs on a stack that stores there, and results whose way there is disturbed."""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from tests.chaos.clocks import Clock, have_clocks
+from tests.e2e.conftest import ended
+from tests.e2e.stack import Stack, process_job, wait_until
+from tests.matrix import disturbances
+from tests.matrix.bucket_servers import SERVERS, Server
+from tests.matrix.cells import Check, NotHere, Peer
+from tests.servers import HOST, aws_environment
+
+NODE = "node-a"
+PARTS_MB = 42
+SECONDS = 150.0
+URL_SECONDS = 200
+CLOCK_SECONDS = 300
+OUTPUTS = [{"Name": "outputs", "Path": "/outputs"}]
+
+
+class BucketBench:
+    """The server, and a stack that stores in it, which is started by the first check that asks."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder = folder
+        self.server = server
+        self.clock = Clock(folder / "clock")
+        self.small = self.large = ""
+        self._folders = 0
+
+    @cached_property
+    def stack(self) -> Stack:
+        """With keys that may delete too, and with a clock of its own."""
+        made = Stack(self._new_folder(), self.server)
+        aws = aws_environment(self.server.admin) | self.clock.variables
+        made.start_orchestrator(
+            aws=aws,
+            Publishers_Types_S3Managed_PreSignedURLExpiration=f"{URL_SECONDS}s",
+            Publishers_Types_S3Managed_ProbeInterval="1s",
+        )
+        made.start_compute(NODE)
+        return made
+
+    def end(self) -> None:
+        if stack := self.__dict__.get("stack"):
+            ended(stack)
+
+    def _new_folder(self) -> Path:
+        self._folders += 1
+        made = self.folder / f"work-{self._folders}"
+        made.mkdir()
+        return made
+
+    def disturbed(self, disturb: disturbances.Disturb) -> str | None:
+        return disturbances.carry_out(disturb, self.server, self._new_folder)
+
+
+def start_up(bench: BucketBench) -> None:
+    _ = bench.stack
+
+
+def small_job(bench: BucketBench) -> None:
+    bench.small = _completed(bench, process_job("echo hello"))
+    assert bench.stack.cli("job", "cat", bench.small, "stdout").stdout == "hello\n"
+
+
+def job_in_parts(bench: BucketBench) -> None:
+    script = f"cd outputs; head -c {PARTS_MB << 20} /dev/urandom > large; echo small > small; sha256sum < large"
+    bench.large = _completed(bench, process_job(script, ResultPaths=OUTPUTS))
+
+
+def get_and_verify(bench: BucketBench) -> None:
+    assert bench.large, "there is no result in parts"
+    target = bench.folder / "got"
+    target.mkdir()
+    bench.stack.cli("job", "get", bench.large, "--output-dir", str(target))
+    digest = hashlib.sha256((target / "outputs" / "large").read_bytes()).hexdigest()
+    assert (target / "stdout").read_text().split()[0] == digest, "what was fetched is not what the task wrote"
+
+
+def files_by_range(bench: BucketBench) -> None:
+    assert bench.large, "there is no result in parts"
+    listed = bench.stack.cli("job", "files", bench.large).stdout
+    assert "outputs/large" in listed, listed
+    assert bench.stack.cli("job", "cat", bench.large, "outputs/small").stdout == "small\n"
+
+
+def deletion(bench: BucketBench) -> None:
+    assert bench.small, "there is no small result"
+    stack = bench.stack
+    before = set(stack.objects())
+    stack.cli("job", "delete", "--results", bench.small)
+    wait_until(lambda: set(stack.objects()) < before, within=30, what="the result is deleted")
+    assert not [key for key in stack.objects() if bench.small in key]
+
+
+def wrong_clock(bench: BucketBench) -> str:
+    """Behind by more than the life of a URL, from before the job until it has been seen to wait."""
+    if not have_clocks():
+        raise NotHere("libfaketime is not here.")
+    stack = bench.stack
+    bench.clock.set_hours(-CLOCK_SECONDS / 3600)
+    try:
+        wait_until(lambda: _clock_of(stack) < time.time() - URL_SECONDS, within=30, what="the clock is wrong")
+        job = stack.submit(process_job("echo kept"))
+        told = wait_until(lambda: _told_of_clock(stack, job), within=60, what="somebody is told of the clock")
+        assert stack.state(job) != "Failed", "a finished result is lost"
+    finally:
+        bench.clock.set_hours(0)
+    assert stack.wait_ended(job, within=SECONDS)["Job"]["State"]["StateType"] == "Completed", "the result is lost"
+    assert stack.cli("job", "cat", job, "stdout").stdout == "kept\n"
+    return str(told)
+
+
+def _clock_of(stack: Stack) -> float:
+    with urlopen(f"http://{HOST}:{stack.api_port}/api/v1/agent/alive", timeout=10) as answer:
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+
+
+def _told_of_clock(stack: Stack, job: str) -> str:
+    problem = stack.api("/agent/node")["Publishers"]["S3Managed"].get("Problem") or {}
+    if "clock" in problem.get("Message", ""):
+        return "told at the orchestrator"
+    found = stack.describe(job)
+    events = [item["Event"]["Message"] for item in found["History"]["Items"]]
+    details = [str(item) for item in found["Executions"]["Items"]]
+    assert found["Job"]["State"]["StateType"] != "Failed", f"a finished result is lost: {events[-1]}"
+    return "told in the job's history" if any("clock" in each for each in (*events, *details)) else ""
+
+
+def _completed(bench: BucketBench, job: dict[str, Any]) -> str:
+    job_id = bench.stack.submit(job)
+    found = bench.stack.wait_ended(job_id, within=SECONDS)
+    events = [item["Event"]["Message"] for item in found["History"]["Items"]]
+    assert found["Job"]["State"]["StateType"] == "Completed", events[-1]
+    return job_id
+
+
+def _disturbed(name: str, disturb: disturbances.Disturb) -> Check[BucketBench]:
+    return Check(name, lambda bench: bench.disturbed(disturb))
+
+
+CHECKS: Sequence[Check[BucketBench]] = (
+    Check("start-up", start_up),
+    Check("small job", small_job),
+    Check(f"job with {PARTS_MB} MB, in parts", job_in_parts),
+    Check("get and verify", get_and_verify),
+    Check("files and cat, by ranges", files_by_range),
+    _disturbed("URL that has expired", disturbances.url_that_has_expired),
+    Check(f"clock that is {CLOCK_SECONDS} s wrong", wrong_clock),
+    Check("deletion of results", deletion),
+    _disturbed("upload aborted by another", disturbances.upload_aborted_by_another),
+    _disturbed("create-only", disturbances.create_only),
+    _disturbed("keys exchanged on the way", disturbances.keys_exchanged_on_the_way),
+)
+
+
+@contextmanager
+def _bench(kind: type[Server]) -> Iterator[BucketBench]:
+    folder = Path(tempfile.mkdtemp(prefix="tarpon-matrix-"))
+    (folder / "server").mkdir()
+    server = kind(folder / "server")
+    bench = BucketBench(folder, server)
+    try:
+        server.start()
+        yield bench
+    finally:
+        try:
+            bench.end()
+        finally:
+            server.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+PEERS: Sequence[Peer[BucketBench]] = tuple(Peer(name, kind.version, partial(_bench, kind)) for name, kind in SERVERS)
