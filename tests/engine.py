@@ -318,9 +318,11 @@ class Registry:
 NewRegistry = Callable[..., Registry]
 
 
-def publish(engine: TestEngine, registry: Registry, auth: str = "e30=", *, padding_bytes: int = 0) -> tuple[str, str]:
+def publish(
+    engine: TestEngine, registry: Registry, auth: str = "e30=", *, tag: str = "1", padding_bytes: int = 0
+) -> tuple[str, str]:
     """The name and the digest of an image that is in the registry and not on this machine."""
-    name = f"{registry.host}/some/image:1"
+    name = f"{registry.host}/some/image:{tag}"
     engine.add_image(name, padding_bytes=padding_bytes)
     digest = engine.push(name, auth)
     engine.remove_image(name)

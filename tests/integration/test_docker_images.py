@@ -81,6 +81,16 @@ async def test_an_image_can_be_named_by_its_digest(bench: Bench, new_registry: N
     assert await bench.ended(printing(bench, f"{name.removesuffix(':1')}@{digest}")) == Exited(0)
 
 
+async def test_an_image_without_a_tag_is_the_latest_alone(bench: Bench, new_registry: NewRegistry) -> None:
+    registry = new_registry()
+    old, _ = await asyncio.to_thread(publish, bench.dockerd, registry)
+    name = old.removesuffix(":1")
+    await asyncio.to_thread(publish, bench.dockerd, registry, tag="latest")
+    assert await bench.ended(printing(bench, name)) == Exited(0)
+    with pytest.raises(AssertionError, match="No such image"):
+        await asyncio.to_thread(bench.dockerd.request, "GET", f"/images/{old}/json")
+
+
 async def test_the_operator_s_login_is_used(bench: Bench, new_registry: NewRegistry, tmp_path: Path) -> None:
     registry = new_registry(password=True)
     auth = base64.urlsafe_b64encode(json.dumps({"username": USER, "password": PASSWORD}).encode()).decode()
