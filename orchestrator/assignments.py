@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from orchestrator.attempts import NO_SUCH_ENGINE
+from orchestrator.attempts import NO_SUCH_ENGINE, NOT_BEGUN
 from orchestrator.grants import Grants
 from orchestrator.life_events import Refused, Taken
 from orchestrator.lifecycle import transition
@@ -253,7 +253,8 @@ class Offers:
         if current is None:
             return
         retryable = answer.retryable or answer.reason == NO_SUCH_ENGINE
-        event = Refused(reason=answer.reason, detail=answer.detail, retryable=retryable)
+        excused = answer.reason in NOT_BEGUN and self._nodes.gives_back_unasked(record.node_id)
+        event = Refused(reason=answer.reason, detail=answer.detail, retryable=retryable, excused=excused)
         after = transition(current, event, now=now_ns()).record
         if after is current:
             return

@@ -17,7 +17,7 @@ NO_SUCH_ENGINE = "EngineNotOffered"
 MOST_FREE = 50
 """How often nothing may be tried of one part, beside its attempts, so that no node can have it placed for ever."""
 
-_NOT_BEGUN = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
+NOT_BEGUN = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
 """Reasons of those that were not begun because the node stops or is drained: another one may be asked at once."""
 _NO_ENGINE = frozenset({FailureReason.ENGINE_UNAVAILABLE.value, NO_SUCH_ENGINE})
 _FIRST_WAITS = {Cause.ENGINE: 6, Cause.REGISTRY: 6}
@@ -39,7 +39,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     def due(self, last: ExecutionRecord, failures: int) -> int:
         """When the attempt after `last` may begin, in nanoseconds since 1970; 0 is at once.
 
-        `failures` is how many attempts at this part have failed in a way that is waited after, with the last one.
+        `failures` is how many attempts at this part are waited after, with the last one.
         """
         if not self.floor_seconds or not is_waited_after(last):
             return 0
@@ -57,27 +57,35 @@ def cause_of(record: ExecutionRecord) -> Cause:
     told = record.failure.reason if record.failure is not None else ""
     if record.state is not ExecutionState.REJECTED:
         return FailureReason.parse(told).cause
-    if is_refused(record) or told in _NOT_BEGUN or told == "QueueFull":
+    if is_refused(record) or told in NOT_BEGUN or told == "QueueFull":
         return Cause.NOT_TRIED
     return Cause.ENGINE if told in _NO_ENGINE else Cause.NODE
 
 
 def is_waited_after(record: ExecutionRecord) -> bool:
-    """Whether the next attempt waits: not where this node alone would not have it, and others were not asked yet."""
-    return not is_refused(record) and (record.failure is None or record.failure.reason not in _NOT_BEGUN)
+    """Whether the next attempt waits: not where others alone can be asked, or the node stops or is drained."""
+    is_in_order = is_given_back(record) and not (record.failure and record.failure.excused)
+    return not is_refused(record) and not is_in_order
 
 
 def cost_nothing(record: ExecutionRecord) -> bool:
-    """Whether nothing was tried: the node would not have it, now or ever, or gave it back. That uses no attempt up."""
+    """Whether this uses no attempt up: the node would not have it, now or ever, gave it back, or is not believed."""
     if record.failure is None:
         return False
-    was_handed_back = record.failure.retryable and record.failure.reason in _NOT_BEGUN
-    return was_handed_back or record.state is ExecutionState.REJECTED
+    return is_given_back(record) or record.failure.excused or record.state is ExecutionState.REJECTED
+
+
+def is_given_back(record: ExecutionRecord) -> bool:
+    """Whether the node has not begun it because it stops or is drained; what is `excused` it gave back of itself."""
+    return record.failure is not None and record.failure.retryable and record.failure.reason in NOT_BEGUN
 
 
 def is_refused(record: ExecutionRecord) -> bool:
-    """Whether the node will not run this, ever."""
-    return record.state is ExecutionState.REJECTED and not (record.failure and record.failure.retryable)
+    """Whether the node will not run this, ever: it refused, or says that nobody can, which others are asked."""
+    failure = record.failure
+    if record.state is ExecutionState.REJECTED:
+        return not (failure and failure.retryable)
+    return failure is not None and failure.excused and FailureReason.parse(failure.reason).cause is Cause.TASK
 
 
 def may_be_tried_again(record: ExecutionRecord) -> bool:

@@ -55,7 +55,7 @@ class Candidate(msgspec.Struct, kw_only=True):
     `expected` is a node that is not connected but may be back soon, or one that is `draining`, or `resting` for the
     reason that is told: nothing is placed on it, and what only it could run waits. `unreachable` are publishers that
     the node knows and whose store it cannot reach, with the reason; `away` are engines
-    that it offered before, and whether they are waited for still.
+    that it offered before, and whether they are waited for still. One that `takes_one` is given no more than that.
     """
 
     info: NodeInfo
@@ -66,6 +66,7 @@ class Candidate(msgspec.Struct, kw_only=True):
     resting: str = ""
     unreachable: Mapping[str, str] = {}
     away: Mapping[str, bool] = {}
+    takes_one: bool = False
 
     @property
     def has_room(self) -> bool:
@@ -77,7 +78,9 @@ class Candidate(msgspec.Struct, kw_only=True):
 
     def take(self, resources: Capacity) -> None:
         """Place something on it, beside what runs or behind it."""
-        if resources.fits_in(self.free):
+        if self.takes_one:
+            self.free, self.queue_left = Capacity(), 0
+        elif resources.fits_in(self.free):
             self.free = self.free.minus(resources)
         else:
             # Nothing overtakes what is queued, so that whatever comes to this node from now on is queued too.

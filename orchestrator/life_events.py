@@ -19,11 +19,13 @@ from shared.states import FailureReason
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """Its node told a fact. `result` is the verified object, where that is what the fact is about.
 
-    `publishes` tells whether its job has a publisher.
+    `publishes` tells whether its job has a publisher, `excused` that a failure counts for nothing until another node
+    says so too.
     """
 
     fact: AnyFact
     publishes: bool
+    excused: bool = False
     result: PublishedResult | None = None
 
 
@@ -41,11 +43,15 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Its node answered an offer: it does not run this, now or (unless `retryable`) ever."""
+    """Its node answered an offer: it does not run this, now or (unless `retryable`) ever.
+
+    It is `excused` where it says that it stops, and nobody knows of that yet.
+    """
 
     reason: str
     detail: str = ""
     retryable: bool = False
+    excused: bool = False
 
 
 class Lost(msgspec.Struct, frozen=True):

@@ -155,10 +155,10 @@ def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
         case OutputPublished():
             return _after_publishing(record, fact, told, now, at)
         case ExecutionFailed():
-            return _after_failure(record, fact, now, at)
-        case ExecutionCancelled():
-            reason = fact.reason[:MAX_DETAIL] or "Stopped by its node"
-            after = _moved(record, ExecutionState.CANCELLED, now, at=at, topic=ENDING, message=reason)
+            return _after_failure(record, fact, now, at, excused=told.excused)
+        case ExecutionCancelled():  # nobody wanted that, or it had ended here before
+            detail = f"Node {record.node_id} stopped it by itself: {fact.reason}"
+            after = _with_failure(record, FailureReason.NODE_ERROR, detail, now, at=at, topic=ENDING)
             return _ended_by_its_node(after)
         case ExecutionProgressed():
             return _progressed(record, fact, now, at)
@@ -193,13 +193,13 @@ def _after_publishing(record: ExecutionRecord, fact: OutputPublished, told: Told
     return _ended_by_its_node(msgspec.structs.replace(after, result=told.result))
 
 
-def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, now: int, at: int) -> Step:
+def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, now: int, at: int, *, excused: bool) -> Step:
     reason = FailureReason.parse(fact.reason)
     if fact.not_begun or reason is FailureReason.HANDED_BACK:
         new = record.state is ExecutionState.NEW
         reason = FailureReason.HANDED_BACK if new else FailureReason.NODE_RESTARTED
     topic = PUBLISHING if record.state is ExecutionState.PUBLISHING else RUNNING
-    after = _with_failure(record, reason, fact.detail, now, at=at, topic=topic)
+    after = _with_failure(record, reason, fact.detail, now, at=at, topic=topic, excused=excused)
     output = _bounded(fact.output) if fact.output else record.output
     return _ended_by_its_node(msgspec.structs.replace(after, output=output))
 
@@ -216,7 +216,7 @@ def _refused(record: ExecutionRecord, event: Refused, now: int) -> Step:
         message=f"Node {record.node_id} refused: {detail or reason}",
         details=_failure_details(reason, retryable=event.retryable),
     )
-    failure = Failure(reason=reason, detail=detail, retryable=event.retryable)
+    failure = Failure(reason=reason, detail=detail, retryable=event.retryable, excused=event.excused)
     return Step(msgspec.structs.replace(after, failure=failure), Outcome.MOVED)
 
 
@@ -254,14 +254,22 @@ def _moved(
 
 
 def _with_failure(
-    record: ExecutionRecord, reason: FailureReason, detail: str, now: int, *, at: int | None = None, topic: str
+    record: ExecutionRecord,
+    reason: FailureReason,
+    detail: str,
+    now: int,
+    *,
+    at: int | None = None,
+    topic: str,
+    excused: bool = False,
 ) -> ExecutionRecord:
     detail = detail[:MAX_DETAIL]
-    details = _failure_details(reason, retryable=reason.retryable)
+    retryable = reason.retryable or excused
+    details = _failure_details(reason, retryable=retryable)
     after = _moved(
         record, ExecutionState.FAILED, now, at=at, topic=topic, message=detail or reason.value, details=details
     )
-    failure = Failure(reason=reason, detail=detail, retryable=reason.retryable)
+    failure = Failure(reason=reason, detail=detail, retryable=retryable, excused=excused)
     return msgspec.structs.replace(after, failure=failure)
 
 

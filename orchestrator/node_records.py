@@ -5,6 +5,7 @@ import logging
 
 from msgspec.structs import replace
 
+from orchestrator.conduct import Conduct
 from orchestrator.contention import Losses
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
@@ -12,6 +13,7 @@ from orchestrator.records import BindingRecord, NodeRecord
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared import subjects
+from shared.aio import pipelined
 from shared.errors import Conflict, NodeNotFound, RevisionConflict
 from shared.ids import NodeId
 from shared.logs import about
@@ -21,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 200
 MOST_ENGINES_AWAY = 8
+WRITES_AT_ONCE = 64
 HAND_ON_SECONDS = 10.0
 
 
@@ -48,6 +51,25 @@ def engines_away(known: NodeRecord, info: NodeInfo, now: int) -> dict[str, int]:
     since = dict.fromkeys(known.info.engines, now) | known.engines_away
     away = sorted(((at, engine) for engine, at in since.items() if engine not in info.engines), reverse=True)
     return {engine: at for at, engine in away[:MOST_ENGINES_AWAY]}
+
+
+async def tell_suspicions(model: Model, store: Store, conduct: Conduct) -> None:
+    """Store which nodes are suspect, so that every orchestrator shows it, and the next one that leads knows."""
+    suspicions = dict(conduct.suspicions())
+    changed = [node for node, known in model.nodes.items() if (known.suspicion is None) is (node in suspicions)]
+
+    async def tell(node: NodeId) -> None:
+        suspicion = suspicions.get(node)
+        try:
+            known = model.nodes[node]
+            await store.update(subjects.node_record(node), replace(known, suspicion=suspicion))
+        except RevisionConflict:
+            await store.read(subjects.node_record(node))
+            return
+        does = "does well again" if suspicion is None else f"fails task after task: {suspicion.reason}"
+        _log.warning("Node %s %s.", node, does, extra=about(node=node))
+
+    await pipelined(changed, tell, at_once=WRITES_AT_ONCE)
 
 
 async def set_draining(model: Model, store: Store, node: NodeId, *, draining: bool) -> None:

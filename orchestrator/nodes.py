@@ -6,25 +6,25 @@ here is attributed to the node that its subject names.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from orchestrator import time_outs
-from orchestrator.attempts import cause_of
 from orchestrator.budgets import Budgets
+from orchestrator.conduct import Conduct
 from orchestrator.fleet import Candidate, Fleet
 from orchestrator.life_events import Unattended
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, NodeRecord
-from orchestrator.rests import IDLE_SECONDS, LONGEST_IDLE_SECONDS, Rests
+from orchestrator.rests import FIRST_SECONDS, Rests, why_resting
 from orchestrator.time_outs import SilenceLimits, Told
 from orchestrator.times import now_ns
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, NodeId
 from shared.messages import Accepted, Heartbeat, Registration
-from shared.states import Cause, ExecutionState, FailureReason
+from shared.states import ExecutionState
 
 QUICK_TASK_SECONDS = 0.5
 """A node whose tasks take less than this on average gets work in advance."""
@@ -32,6 +32,9 @@ IN_ADVANCE_SECONDS = 2.0
 """So much, one task after another, up to the capacity of its queue."""
 LEAST_RUN_SECONDS = 0.001
 AVERAGE_WEIGHT = 0.1
+PROBE_SECONDS = 10.0
+"""What a suspect node runs for so long goes well there."""
+WAITED_FOR = ", which has failed task after task and is tried with one"
 LOOK_SECONDS = 0.25
 """How often it is looked who has been silent for too long."""
 
@@ -62,8 +65,9 @@ class Presence(msgspec.Struct, kw_only=True):
 class Nodes:
     """Liveness of nodes, as any orchestrator hears it; what they hold, only the one that leads.
 
-    `disconnect_seconds` of silence make a node lost, and an engine that is away is waited for `engine_seconds`. `clock`
-    gives monotonic seconds, `wall` the time of records.
+    `disconnect_seconds` of silence make a node lost, and an engine that is away is waited for `engine_seconds`.
+    `rest_seconds` is the first rest of one where a task failed. `clock` gives monotonic seconds, `wall` the time of
+    records.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Nodes:
         *,
         disconnect_seconds: float,
         engine_seconds: float = 0.0,
+        rest_seconds: float = FIRST_SECONDS,
         budgets: Budgets | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = now_ns,
@@ -85,7 +90,8 @@ class Nodes:
         self._started = clock()
         self._present: dict[NodeId, Presence] = {}
         self._fleet = Fleet()
-        self._rests = Rests()
+        self._rests = Rests(rest_seconds)
+        self.conduct = Conduct()
         self._unreachable: dict[NodeId, dict[str, str]] = {}
         self._looked_at = -math.inf
 
@@ -95,6 +101,10 @@ class Nodes:
         for present in self._present.values():
             present.session, present.accepted, present.kept = "", {}, None
             present.told, present.silent_since = {}, None
+        self.conduct = Conduct()
+        for node, record in self._model.nodes.items():
+            if record.suspicion is not None:
+                self.conduct.restore(node, record.suspicion)
         self._model.touched.update(self._model.nodes)
 
     def presence(self, node: NodeId) -> Presence | None:
@@ -218,30 +228,48 @@ class Nodes:
 
     def on_unattended(self, node: NodeId) -> None:
         """Give it nothing for a longer while."""
-        why = ", which let work lie"
-        self._rests.begin(node, self._clock(), why, first=IDLE_SECONDS, longest=LONGEST_IDLE_SECONDS)
+        self._rests.begin_idle(node, self._clock())
         self._touch(node)
 
     def has_accepted(self, node: NodeId, execution: ExecutionId) -> bool:
         present = self._present.get(node)
         return present is not None and execution in present.accepted
 
-    def on_run(self, node: NodeId, run_seconds: float) -> None:
-        """Learn how long this node's tasks take."""
+    def on_run(self, record: ExecutionRecord, run_seconds: float) -> None:
+        """Its task has ended there: learn how long this node's tasks take, and that it does well."""
+        node = record.node_id
+        was_suspect = self.conduct.is_suspect(node)
+        self.conduct.on_success(record)
         present = self._present.get(node)
         if present is not None:
             was_quick = present.is_quick
             weight = AVERAGE_WEIGHT if run_seconds < present.average_run_seconds else 0.5
             present.average_run_seconds += weight * (run_seconds - present.average_run_seconds)
-            if present.is_quick is not was_quick:
+            if present.is_quick is not was_quick or was_suspect:
                 self._touch(node)
-            self._rests.worked(node)
+            if not self.conduct.holds(node):
+                self._rests.worked(node)
 
     def on_failure(self, record: ExecutionRecord) -> None:
-        """Where the node is the reason, give it nothing for a while."""
-        if cause_of(record) in {Cause.NODE, Cause.ENGINE}:
-            self._rests.begin(record.node_id, self._clock(), _why_resting(record))
+        """Where it is held against the node, give it nothing for a while."""
+        if self.conduct.on_failure(record):
+            self._rests.begin(record.node_id, self._clock(), why_resting(record))
             self._touch(record.node_id)
+        for node in self.conduct.disputed(record):
+            self._rests.end(node)
+            self._touch(node)
+
+    def gives_back_unasked(self, node: NodeId) -> bool:
+        """Whether nobody knows that it stops or is drained, as nodes of ours do when they give back what they have."""
+        known = self._model.nodes.get(node)
+        return self.is_connected(node) and not (known is not None and known.draining)
+
+    def others(self, without: Container[NodeId]) -> Iterator[Candidate]:
+        """The nodes but for these that may be given something, now or when they have room, and do well."""
+        for node, each in self._fleet.nodes.items():
+            is_there = node not in without and not each.draining and self.is_registered(node)
+            if is_there and not self.conduct.is_suspect(node):
+                yield each
 
     def _leave(self, node: NodeId, present: Presence, now: float) -> None:
         """It takes nothing on any more, until a new session of it registers."""
@@ -273,6 +301,7 @@ class Nodes:
         for node in [each for each in self._present if each not in self._model.nodes and not self._is_expected(each)]:
             del self._present[node]  # it was deleted, or never registered
             self.budgets.forget(node)
+            self.conduct.forget(node)
         return tuple(node for node in self._model.live if self._model.live[node] and not self._is_expected(node))
 
     def _is_expected(self, node: NodeId) -> bool:
@@ -297,6 +326,7 @@ class Nodes:
             self._looked_at = self._clock()
             self._model.touched.update(node for node in self._fleet.nodes if not self._is_expected(node))
             self._model.touched.update(node for node, each in self._fleet.nodes.items() if any(each.away.values()))
+            self._look_at_suspects()
         self._model.touched.update(self._rests.over(self._clock()))
         touched, self._model.touched = self._model.touched, set()
         for node in touched:
@@ -305,6 +335,22 @@ class Nodes:
             else:
                 self._fleet.drop(node)
         return self._fleet
+
+    def _look_at_suspects(self) -> None:
+        """What a suspect was given to try, and runs for some time, does well."""
+        since = self._wall() - int(PROBE_SECONDS * 1e9)
+        for node, _ in list(self.conduct.suspicions()):
+            for record in self._probes(node):
+                if record.state is ExecutionState.RUNNING and record.modify_time <= since:
+                    self.conduct.on_success(record)
+                    self._rests.worked(node)
+                    self._touch(node)
+
+    def _probes(self, node: NodeId) -> list[ExecutionRecord]:
+        """What it was given since something failed there last."""
+        at = self.conduct.failed_at(node)
+        live = self._model.live.get(node, {}).values()
+        return [each for each in live if each.state.holds_capacity and each.create_time > at]
 
     def _candidate(self, node: NodeId, unreachable: dict[str, str]) -> Candidate:
         known = self._model.nodes[node]
@@ -316,13 +362,16 @@ class Nodes:
                 used = used.plus(record.resources)
             else:
                 overcommitted += 1
+        is_suspect = self.conduct.is_suspect(node)
+        resting = self._rests.why(node) or (WAITED_FOR if is_suspect and self._probes(node) else "")
         return Candidate(
             info=info,
             free=info.capacity.minus(used) if not overcommitted else Capacity(),
             queue_left=max(0, self._queue_capacity(node, info.queue_capacity) - overcommitted),
-            expected=draining or node in self._rests or not self.is_registered(node),
+            expected=draining or bool(resting) or not self.is_registered(node),
             draining=draining,
-            resting=self._rests.why(node),
+            resting=resting,
+            takes_one=is_suspect,
             unreachable=unreachable,
             away=self._away(known),
         )
@@ -348,9 +397,3 @@ class Nodes:
     def __repr__(self) -> str:
         connected = sum(present.connected for present in self._present.values())
         return f"<Nodes, {connected} of {len(self._model.nodes)} connected>"
-
-
-def _why_resting(record: ExecutionRecord) -> str:
-    """Told to whoever waits for the node: what failed is named, and nobody's words about it are told."""
-    reason = FailureReason.parse(record.failure.reason if record.failure is not None else "")
-    return ", whose disk was full" if reason is FailureReason.DISK_FULL else f", where a task failed ({reason.value})"

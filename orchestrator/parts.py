@@ -82,6 +82,7 @@ def parts_of(
         nodes=Nodes(
             model,
             disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout),
+            rest_seconds=backoff.floor_seconds,
             engine_seconds=float(config.orchestrator.node_manager.engine_timeout),
             budgets=budgets,
         ),

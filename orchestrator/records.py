@@ -168,11 +168,12 @@ class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`reason` is a states.FailureReason."""
+    """`reason` is a states.FailureReason. What is `excused` counts for nothing until another node says so too."""
 
     reason: str
     detail: str = ""
     retryable: bool = False
+    excused: bool = False
 
 
 class ExecutionRecord(Record, frozen=True, kw_only=True):
@@ -219,6 +220,14 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
         return (*self.left_uploads, self.upload_id) if is_left else self.left_uploads
 
 
+class Suspicion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node fails task after task, `since` so many nanoseconds since 1970: what the last one failed for there."""
+
+    since: int
+    reason: str = ""
+    detail: str = ""
+
+
 class NodeRecord(Record, frozen=True, kw_only=True):
     """On a node that is `draining` nothing new is placed.
 
@@ -228,6 +237,7 @@ class NodeRecord(Record, frozen=True, kw_only=True):
     info: NodeInfo
     draining: bool = False
     engines_away: dict[str, int] = {}
+    suspicion: Suspicion | None = None
 
 
 class BindingRecord(Record, frozen=True, kw_only=True):

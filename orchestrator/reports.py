@@ -15,6 +15,7 @@ import nats.errors
 
 from orchestrator.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
+from orchestrator.job_entry import JobEntry
 from orchestrator.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
 from orchestrator.lifecycle import transition
 from orchestrator.locations import Locations
@@ -24,6 +25,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.record_feed import delivered
 from orchestrator.records import ExecutionRecord, PublishedResult, about_execution
 from orchestrator.s3_verification import Absent, Verdict, matches
+from orchestrator.second_opinion import asks_others
 from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.times import now_ns
@@ -34,8 +36,8 @@ from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavail
 from shared.ids import NodeId
 from shared.job_rules import NO_PUBLISHERS
 from shared.logs import about
-from shared.messages import ExecutionProgressed, OutputPublished, Report, TaskEnded, UnknownMessage
-from shared.states import ExecutionState
+from shared.messages import ExecutionFailed, ExecutionProgressed, OutputPublished, Report, TaskEnded, UnknownMessage
+from shared.states import ExecutionState, FailureReason
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
@@ -181,11 +183,11 @@ class Reports:
         if not known:
             self._budgets.on_useless(sender, len(payload))
         if len(known) == 1:
-            return await self._take_one(sender, *known[0])
+            return await self._take_one(*known[0])
         done: list[bool] = []
 
         async def take(told: tuple[ExecutionRecord, Report]) -> None:
-            done.append(await self._take_one(sender, *told))
+            done.append(await self._take_one(*told))
 
         await pipelined(known, take, at_once=IN_ONE_MESSAGE)
         return all(done)
@@ -214,11 +216,11 @@ class Reports:
         self._put_aside(sender, "it speaks of an execution that this node does not hold")
         return None
 
-    async def _take_one(self, sender: NodeId, record: ExecutionRecord, report: Report) -> bool:
+    async def _take_one(self, record: ExecutionRecord, report: Report) -> bool:
         async with self._ordered[hash(record.id) % ORDERED]:
-            return await self._apply(sender, record, report)
+            return await self._apply(record, report)
 
-    async def _apply(self, sender: NodeId, record: ExecutionRecord, report: Report) -> bool:
+    async def _apply(self, record: ExecutionRecord, report: Report) -> bool:
         for _ in range(TRIES):
             current = self._model.execution(report.execution_id)
             if current is None:  # its job is being removed
@@ -228,7 +230,7 @@ class Reports:
             if step.outcome is Outcome.EARLY:
                 return False
             if step.record is current or await self._is_stored(step.record, revision):
-                self._learn(sender, report)
+                self._learn(current, report)
                 self._note(current, step.record)
                 self._commands.carry_out(step.commands)
                 return True
@@ -237,7 +239,7 @@ class Reports:
         return False
 
     def _note(self, before: ExecutionRecord, after: ExecutionRecord) -> None:
-        if after.state is ExecutionState.FAILED and before.state is not after.state:
+        if after.state is ExecutionState.FAILED and before.state.holds_capacity:
             self._nodes.on_failure(after)
         if after.result is not None and before.result is None:
             self._measures.published(after.result)
@@ -262,13 +264,22 @@ class Reports:
         publishes = job.task.publisher.type.lower() not in NO_PUBLISHERS
         step, commands = Step(record, Outcome.KNOWN), list[Command]()
         for fact in report.facts:
-            step = transition(step.record, Told(fact=fact, publishes=publishes), now=now_ns())
+            excused = isinstance(fact, ExecutionFailed) and self._is_excused(step.record, fact, entry)
+            step = transition(step.record, Told(fact=fact, publishes=publishes, excused=excused), now=now_ns())
             if step.outcome is Outcome.UNVERIFIED and isinstance(fact, OutputPublished):
                 step = transition(step.record, await self._looked_at(step.record, fact), now=now_ns())
             if step.outcome is Outcome.EARLY:
                 return step
             commands += step.commands
         return Step(step.record, step.outcome, tuple(commands))
+
+    def _is_excused(self, record: ExecutionRecord, fact: ExecutionFailed, entry: JobEntry) -> bool:
+        reason = FailureReason.parse(fact.reason)
+        if record.state.is_terminal:
+            return False
+        if fact.not_begun or reason is FailureReason.HANDED_BACK:
+            return record.state is ExecutionState.NEW and self._nodes.gives_back_unasked(record.node_id)
+        return self._model.max_attempts > 1 and asks_others(record, reason, entry, self._nodes)
 
     async def _looked_at(self, record: ExecutionRecord, fact: OutputPublished) -> ExecutionEvent:
         """Raises StorageUnavailable."""
@@ -324,12 +335,12 @@ class Reports:
             return False
         return True
 
-    def _learn(self, sender: NodeId, report: Report) -> None:
+    def _learn(self, record: ExecutionRecord, report: Report) -> None:
         for fact in report.facts:
             if isinstance(fact, TaskEnded):
-                self._nodes.on_run(sender, fact.run_seconds)
+                self._nodes.on_run(record, fact.run_seconds)
             elif isinstance(fact, ExecutionProgressed):
-                self._nodes.on_progress(sender, report.execution_id)
+                self._nodes.on_progress(record.node_id, record.id)
 
     def __repr__(self) -> str:
         return f"<Reports, {self.set_aside} set aside>"

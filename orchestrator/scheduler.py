@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterator
 
 from orchestrator import time_outs
 from orchestrator.assignments import Offers
-from orchestrator.attempts import is_refused, is_waited_after, may_be_tried_again
+from orchestrator.attempts import is_refused, may_be_tried_again
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
 from orchestrator.fleet import Shape
@@ -22,6 +22,7 @@ from orchestrator.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Un
 from orchestrator.lifecycle import placed, transition
 from orchestrator.measures import Measures
 from orchestrator.model import Model
+from orchestrator.node_records import tell_suspicions
 from orchestrator.nodes import Nodes
 from orchestrator.placement import Placement, Wanted, plan
 from orchestrator.records import ExecutionRecord, Location, about_execution
@@ -93,6 +94,7 @@ class Scheduler:
                     ticked_at = time.monotonic()
                     self._offers.offer_open()
                     await self._end_overdue()
+                    await tell_suspicions(self._model, self._store, self._nodes.conduct)
                 await self._cancel_surplus()
                 self._drains.take_back(time.monotonic())
                 await self._take_back_from_leaving()
@@ -293,7 +295,7 @@ def wanted(model: Model, now: int, blocked: Container[Shape] = ()) -> Iterator[W
             resources=capacity_of(entry.spec.task.resources),
             missing=_due(entry.progress, model.is_due),
             refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
-            failed_on=frozenset(each.node_id for each in _of_version(entry) if _failed(each)),
+            failed_on=frozenset(each.node_id for each in _of_version(entry) if may_be_tried_again(each)),
             waiting_seconds=(now - entry.job.submit_time) / 1e9,
         )
 
@@ -315,8 +317,3 @@ def _of_version(entry: JobEntry) -> Iterator[ExecutionRecord]:
 
 def _reason(record: ExecutionRecord) -> str:
     return record.failure.detail or record.failure.reason if record.failure else ""
-
-
-def _failed(record: ExecutionRecord) -> bool:
-    """Whether it did not do well on its node, so that another one is to be preferred."""
-    return may_be_tried_again(record) and is_waited_after(record)

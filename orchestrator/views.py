@@ -14,7 +14,7 @@ from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import Progress
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import BindingRecord, ExecutionRecord
+from orchestrator.records import BindingRecord, ExecutionRecord, Suspicion
 from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
 from shared.ids import NodeId
@@ -252,6 +252,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
             last_error=_rejection(rejected) if rejected else _shut_out(nodes.budgets.shut_out_seconds(node)),
         ),
         draining=model.nodes[node].draining,
+        suspicion=_suspicion(model.nodes[node].suspicion),
         live_executions=len(model.live.get(node, ())),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
@@ -259,6 +260,14 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
 
 def _shut_out(seconds: float) -> str:
     return f"It has sent far too much, and is shut out for {seconds:.0f} s more" if seconds else ""
+
+
+def _suspicion(known: Suspicion | None) -> str:
+    if known is None:
+        return ""
+    last = f"{known.reason}: {known.detail}" if known.detail else known.reason
+    since = instant(known.since).isoformat(timespec="seconds")
+    return f"It has failed different jobs in a row since {since}, and is given one task at a time ({last})"
 
 
 def _rejection(record: BindingRecord) -> str:

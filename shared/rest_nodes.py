@@ -73,6 +73,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Nothing new is placed on it."""
     live_executions: int = 0
     """How many that are placed on it have not ended yet."""
+    suspicion: str = ""
+    """Why it is given one task at a time: it has failed task after task, until one goes well. Empty if it is not."""
     over_budget: dict[str, int] = {}
     """How much more it sent than a node may, by kind, as this orchestrator counted since it was started."""
 

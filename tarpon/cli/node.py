@@ -74,7 +74,7 @@ def _table(nodes: "Sequence[NodeState]") -> str:
                 short(each.info.node_id),
                 each.info.node_type,
                 each.membership,
-                each.connection + (" (drained)" if each.draining else ""),
+                each.connection + (" (drained)" if each.draining else "") + (" (suspect)" if each.suspicion else ""),
                 "" if info is None else ",".join(info.execution_engines),
                 "" if info is None else f"{info.running_executions}+{info.enqueued_executions}",
             ]
@@ -90,6 +90,7 @@ def _description(node: "NodeState", now: datetime) -> str:
         "Approval": node.membership,
         "Status": node.connection,
         "Drained": "yes: nothing new is placed on it" if node.draining else "no",
+        "Suspect": node.suspicion,
         "Placed on it": f"{node.live_executions} executions",
         "Over its budget": ", ".join(f"{count:,} {kind}" for kind, count in sorted(node.over_budget.items())),
         "Last error": state.last_error,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.attempts import Backoff
 from orchestrator.model import Model
@@ -79,6 +80,15 @@ class TestBackoff:
     def test_a_full_node_is_asked_again_after_a_while_and_one_that_stops_is_left_at_once(self) -> None:
         assert BACKOFF.due(failed(reason="QueueFull", state=S.REJECTED), 1) > FAILED_AT
         assert BACKOFF.due(failed(reason="NodeStopping", state=S.REJECTED), 1) == 0
+
+    @pytest.mark.parametrize(("reason", "state"), [("HandedBack", S.FAILED), ("NodeStopping", S.REJECTED)])
+    def test_a_node_that_gives_back_what_it_is_given_is_not_asked_as_fast_as_it_can(
+        self, reason: str, state: ExecutionState
+    ) -> None:
+        in_order = failed(reason=reason, state=state)
+        assert BACKOFF.due(in_order, 9) == 0, "as where a fleet is drained, one node after the other"
+        unasked = replace(in_order, failure=Failure(reason=reason, retryable=True, excused=True))
+        assert BACKOFF.due(unasked, 1) >= FAILED_AT + SECOND
 
     def test_after_a_refusal_for_good_another_node_is_asked_at_once(self) -> None:
         assert BACKOFF.due(failed(reason="InvalidTask", state=S.REJECTED, retryable=False), 1) == 0

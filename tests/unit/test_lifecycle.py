@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.attempts import MOST_FREE, NO_BACKOFF
+from orchestrator.attempts import MOST_FREE, NO_BACKOFF, cost_nothing, is_refused
 from orchestrator.grants import entitled
 from orchestrator.job_progress import Progress, job_transition, progress
 from orchestrator.life_events import (
@@ -179,9 +179,9 @@ class TestExecution:
             ([FAILED_FOR_GOOD], True, S.FAILED),
             ([STARTED, FAILED_FOR_GOOD], True, S.FAILED),
             ([STARTED, ENDED, FAILED_BY_CHANCE], True, S.FAILED),
-            ([CANCELLED], True, S.CANCELLED),
-            ([STARTED, CANCELLED], True, S.CANCELLED),
-            ([STARTED, ENDED, CANCELLED], True, S.CANCELLED),
+            ([CANCELLED], True, S.FAILED),
+            ([STARTED, CANCELLED], True, S.FAILED),
+            ([STARTED, ENDED, CANCELLED], True, S.FAILED),
             ([PROGRESSED], True, S.NEW),
             ([PROGRESSED, STARTED, ENDED, PUBLISHED], True, S.COMPLETED),
         ],
@@ -309,6 +309,22 @@ class TestExecution:
     def test_the_reason_of_a_newer_node_is_unknown_and_never_tried_again(self) -> None:
         record = after(execution(), ExecutionFailed(reason="EatenByADog", detail="woof"))
         assert record.failure == Failure(reason="Unknown", detail="woof", retryable=False)
+
+    def test_what_its_node_stopped_by_itself_is_tried_again(self) -> None:
+        failed = after(execution(), STARTED, CANCELLED)
+        assert failed.failure == Failure(
+            reason="NodeError", detail="Node n-1 stopped it by itself: told to", retryable=True
+        )
+        assert of(1, failed).missing == ((0, 1),)
+
+    def test_what_another_node_is_asked_about_uses_no_attempt_up_and_leaves_that_node_out(self) -> None:
+        known = transition(execution(), Told(fact=FAILED_FOR_GOOD, publishes=True, excused=True), now=NOW).record
+        assert known.failure is not None
+        assert (known.failure.retryable, known.failure.excused) == (True, True)
+        assert (is_refused(known), cost_nothing(known)) == (True, True)
+        assert of(1, known).missing == ((0, 1),)
+        confirmed = execution(S.FAILED, attempt=1, reason=FailureReason.TASK_NOT_STARTED, detail="no such program")
+        assert of(1, known, confirmed) == Progress(state=JobState.FAILED, message="no such program")
 
     def test_whether_to_try_again_is_decided_by_the_reason_and_not_by_the_node(self) -> None:
         assert failed(execution(), FailureReason.NODE_LOST, "gone", now=NOW).failure == Failure(

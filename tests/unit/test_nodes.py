@@ -10,7 +10,7 @@ from orchestrator.model import Model
 from orchestrator.node_records import MOST_ENGINES_AWAY, engines_away
 from orchestrator.nodes import QUICK_TASK_SECONDS, Nodes
 from orchestrator.records import ExecutionRecord, Failure, NodeRecord
-from orchestrator.rests import FIRST_SECONDS, LONGEST_SECONDS
+from orchestrator.rests import FIRST_SECONDS, MOST_FIRSTS
 from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
@@ -228,6 +228,11 @@ def failed(reason: str, *, state: ExecutionState = S.FAILED, retryable: bool = T
     )
 
 
+def ran(*, at: int = 10) -> ExecutionRecord:
+    """What was placed at this time."""
+    return replace(failed(""), state=S.RUNNING, failure=None, create_time=at)
+
+
 class TestRests:
     def rest(self, cluster: Cluster, reason: str = "DiskFull") -> float:
         cluster.nodes.on_failure(failed(reason))
@@ -246,6 +251,7 @@ class TestRests:
             ("GPUNotGiven", ", where a task failed (GPUNotGiven)"),
             ("DataDirNotSeen", ", where a task failed (DataDirNotSeen)"),
             ("EngineUnavailable", ", where a task failed (EngineUnavailable)"),
+            ("NodeRestarted", ", where a task failed (NodeRestarted)"),
             ("ContainerLost", ", where a task failed (ContainerLost)"),
         ],
     )
@@ -263,8 +269,8 @@ class TestRests:
         [
             *(failed(each, retryable=each.retryable) for each in FailureReason if each.cause is Cause.TASK),
             failed("ImageNotPulled"),
-            failed("NodeRestarted"),
             failed("TaskKilled"),
+            failed("ObjectInTheWay"),
             failed("HandedBack"),
             failed("QueueFull", state=S.REJECTED),
             failed("NodeStopping", state=S.REJECTED),
@@ -279,6 +285,18 @@ class TestRests:
         cluster.nodes.on_failure(record)
         assert (cluster.candidate.expected, cluster.candidate.resting) == (False, "")
 
+    def test_a_node_gives_back_unasked_unless_it_is_drained_or_leaves(self, cluster: Cluster) -> None:
+        assert not cluster.nodes.gives_back_unasked(NODE), "which nobody has heard"
+        cluster.register()
+        assert cluster.nodes.gives_back_unasked(NODE)
+        cluster.nodes.on_heartbeat(NODE, Heartbeat(session="s-1", leaving=True))
+        assert not cluster.nodes.gives_back_unasked(NODE)
+        cluster.register(session="s-2")
+        cluster.revision += 1
+        record = NodeRecord(info=INFO, draining=True)
+        cluster.model.apply(subjects.node_record(NODE), record, cluster.revision)
+        assert not cluster.nodes.gives_back_unasked(NODE)
+
     def test_it_rests_when_it_refuses_for_want_of_its_engine(self, cluster: Cluster) -> None:
         cluster.register()
         cluster.nodes.on_failure(failed("EngineUnavailable", state=S.REJECTED))
@@ -287,14 +305,14 @@ class TestRests:
     def test_it_is_given_a_longer_rest_each_time_until_it_has_run_something(self, cluster: Cluster) -> None:
         cluster.register()
         rests = [self.rest(cluster, reason) for reason in ("DiskFull", "NodeError") * 4]
-        assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_SECONDS, LONGEST_SECONDS]
-        cluster.nodes.on_run(NODE, 1.0)
+        assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, MOST_FIRSTS, MOST_FIRSTS]
+        cluster.nodes.on_run(ran(), 1.0)
         assert self.rest(cluster) == FIRST_SECONDS
 
     def test_what_still_ran_there_does_not_end_the_rest(self, cluster: Cluster) -> None:
         cluster.register()
         cluster.nodes.on_failure(failed("DiskFull"))
-        cluster.nodes.on_run(NODE, 1.0)
+        cluster.nodes.on_run(ran(at=1), 1.0)
         assert cluster.candidate.resting
 
     def test_whoever_decides_is_woken(self, cluster: Cluster) -> None:
@@ -439,9 +457,9 @@ class TestRoom:
     def test_a_node_whose_tasks_are_quick_queues_and_one_long_task_ends_that(self, cluster: Cluster) -> None:
         cluster.register()
         for _ in range(60):
-            cluster.nodes.on_run(NODE, 0.01)
+            cluster.nodes.on_run(ran(), 0.01)
         assert cluster.candidate.queue_left == INFO.queue_capacity
-        cluster.nodes.on_run(NODE, 10 * QUICK_TASK_SECONDS)
+        cluster.nodes.on_run(ran(), 10 * QUICK_TASK_SECONDS)
         assert cluster.candidate.queue_left == 0
 
     @pytest.mark.parametrize(("run_seconds", "in_advance"), [(0.0, 2000), (0.01, 200), (0.25, 8), (0.6, 0)])
@@ -451,7 +469,7 @@ class TestRoom:
         cluster.register()
         cluster.know(replace(INFO, queue_capacity=10_000))
         for _ in range(300):
-            cluster.nodes.on_run(NODE, run_seconds)
+            cluster.nodes.on_run(ran(), run_seconds)
         assert cluster.candidate.queue_left == pytest.approx(in_advance, abs=1)
 
     def test_what_is_queued_is_taken_off_the_queue_and_leaves_nothing_free(self, cluster: Cluster) -> None:
@@ -492,7 +510,7 @@ class TestRoom:
     def quick(cluster: Cluster) -> None:
         cluster.register()
         for _ in range(60):
-            cluster.nodes.on_run(NODE, 0.01)
+            cluster.nodes.on_run(ran(), 0.01)
 
 
 class TestTakingTheLead:

@@ -383,6 +383,7 @@ class TestNode:
             },
             "Draining": False,
             "LiveExecutions": 2,
+            "Suspicion": "",
             "OverBudget": {},
         }
 

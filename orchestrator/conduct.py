@@ -1,0 +1,155 @@
+"""How nodes do with what they are given: which failures are held against them, and who fails task after task.
+
+Held against a node is what it says is its own fault, such as a broken engine. What it says is the task's or the image
+registry's is held against it once such a task has run elsewhere. What fails on several nodes may be the task's, and is
+held against none of them, unless it runs on one in the end. So no author makes a good node suspect with bad jobs, and a
+node that fails everything is known after a few jobs, whatever it says of them.
+"""
+
+from collections.abc import Iterator
+
+from orchestrator.attempts import cause_of, is_given_back
+from orchestrator.records import ExecutionRecord, Suspicion
+from shared.ids import JobId, NodeId
+from shared.states import Cause, FailureReason
+
+SUSPECT_AFTER = 3
+"""So many failures in a row, of different jobs, each of which was placed after the one before had failed."""
+DOUBTFUL_AFTER = 2
+"""So many jobs in a row that a node says have failed by themselves, after which it is not believed alone."""
+MOST_FAILURES = 8
+MOST_JOBS = 64
+MOST_JOBS_KNOWN = 4096
+MAX_DETAIL = 200
+
+_OWN = frozenset({Cause.NODE, Cause.ENGINE})
+
+
+class _Row:
+    """What has failed on a node since something went well there. `failures` are jobs that failed together."""
+
+    def __init__(self) -> None:
+        self.failures: list[set[JobId]] = []
+        self.last_at = 0
+        self.blamed: set[JobId] = set()
+        """Jobs of which it said that they failed by themselves."""
+        self.contradicted_at = 0
+        """Since when one of these has run elsewhere."""
+        self.suspicion = Suspicion(since=0)
+        self.was_suspect = False
+        """By what whoever led before has stored."""
+
+    def fail(self, record: ExecutionRecord) -> None:
+        job = record.job_id
+        together = record.create_time <= self.last_at
+        if not any(job in jobs for jobs in self.failures):
+            if together and self.failures:
+                if len(self.failures[-1]) < MOST_JOBS:
+                    self.failures[-1].add(job)
+            else:
+                self.failures.append({job})
+                del self.failures[:-MOST_FAILURES]
+        self.last_at = max(self.last_at, record.modify_time)
+        failure = record.failure
+        self.suspicion = Suspicion(
+            since=self.suspicion.since or record.modify_time,
+            reason=failure.reason if failure else "",
+            detail=failure.detail[:MAX_DETAIL] if failure else "",
+        )
+
+
+class Conduct:
+    """What is known while this orchestrator leads."""
+
+    def __init__(self) -> None:
+        self._rows: dict[NodeId, _Row] = {}
+        self._failed_on: dict[JobId, set[NodeId]] = {}
+        self._ran: dict[JobId, None] = {}
+        """Of these, the ones that ran on another node in the end."""
+
+    def restore(self, node: NodeId, suspicion: Suspicion) -> None:
+        """It was suspect when another one led."""
+        row = self._rows[node] = _Row()
+        row.suspicion, row.last_at, row.was_suspect = suspicion, suspicion.since, True
+
+    def on_failure(self, record: ExecutionRecord) -> bool:
+        """Take note; whether it is held against the node."""
+        node, job = record.node_id, record.job_id
+        if cause_of(record) is Cause.NOT_TRIED and not _is_unasked(record):
+            return False
+        row = self._rows.setdefault(node, _Row())
+        self._note(job, node)
+        if not _is_own(record) and not 0 < row.contradicted_at < record.create_time:
+            if len(row.blamed) < MOST_JOBS:
+                row.blamed.add(job)
+            return False
+        row.fail(record)
+        return self._is_held(job)
+
+    def on_success(self, record: ExecutionRecord) -> None:
+        """Something went well on the node: what failed there before it was given this is forgotten."""
+        if not self._rows:
+            return
+        row = self._rows.get(record.node_id)
+        if row is not None and record.create_time > row.last_at:
+            del self._rows[record.node_id]
+        for node in self._failed_on.get(record.job_id, set()) - {record.node_id}:
+            self._ran[record.job_id] = None
+            failing = self._rows.get(node)
+            if failing is not None and record.job_id in failing.blamed:
+                failing.contradicted_at = record.modify_time
+
+    def forget(self, node: NodeId) -> None:
+        self._rows.pop(node, None)
+
+    def holds(self, node: NodeId, *, but_for: JobId | None = None) -> int:
+        """How many failures in a row are held against it."""
+        row = self._rows.get(node)
+        if row is None:
+            return 0
+        return sum(any(self._is_held(job) for job in jobs if job != but_for) for jobs in row.failures)
+
+    def is_suspect(self, node: NodeId) -> bool:
+        row = self._rows.get(node)
+        return row is not None and (row.was_suspect or self.holds(node) >= SUSPECT_AFTER)
+
+    def is_doubtful(self, node: NodeId) -> bool:
+        """Whether it says of everything that it failed by itself."""
+        row = self._rows.get(node)
+        return row is not None and len(row.blamed) >= DOUBTFUL_AFTER
+
+    def suspicions(self) -> Iterator[tuple[NodeId, Suspicion]]:
+        return ((node, row.suspicion) for node, row in self._rows.items() if self.is_suspect(node))
+
+    def failed_at(self, node: NodeId) -> int:
+        """When something failed there last that is held against it, in nanoseconds since 1970; 0 if nothing did."""
+        row = self._rows.get(node)
+        return row.last_at if row is not None else 0
+
+    def disputed(self, record: ExecutionRecord) -> Iterator[NodeId]:
+        """Other nodes against which nothing is held any more, because this has failed elsewhere too."""
+        others = self._failed_on.get(record.job_id, set()) - {record.node_id}
+        return (node for node in others if not self.holds(node) and not self.is_suspect(node))
+
+    def _note(self, job: JobId, node: NodeId) -> None:
+        self._failed_on.setdefault(job, set()).add(node)
+        if len(self._failed_on) > MOST_JOBS_KNOWN:
+            oldest = next(iter(self._failed_on))
+            del self._failed_on[oldest]
+            self._ran.pop(oldest, None)
+
+    def _is_held(self, job: JobId) -> bool:
+        return len(self._failed_on.get(job, ())) < 2 or job in self._ran
+
+    def __repr__(self) -> str:
+        return f"<Conduct of {len(self._rows)} nodes>"
+
+
+def _is_own(record: ExecutionRecord) -> bool:
+    """Whether it says itself that the fault is its own, and no task can have made it say so."""
+    was_restarted = record.failure is not None and record.failure.reason == FailureReason.NODE_RESTARTED
+    return was_restarted or _is_unasked(record) or cause_of(record) in _OWN
+
+
+def _is_unasked(record: ExecutionRecord) -> bool:
+    return is_given_back(record) and record.failure is not None and record.failure.excused

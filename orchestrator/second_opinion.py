@@ -1,0 +1,62 @@
+"""Whether a failure counts, or another node is asked first, because one node alone is not believed.
+
+A node may be broken in ways that look like the task's fault, and may lie. Another one is asked at most once whether a
+task can be run at all, and then that is settled.
+"""
+
+from collections.abc import Callable, Collection, Container
+
+from orchestrator.attempts import cause_of, is_refused
+from orchestrator.conduct import Conduct
+from orchestrator.fleet import shape_of
+from orchestrator.job_entry import JobEntry
+from orchestrator.nodes import Nodes
+from orchestrator.placement import unsuitable
+from orchestrator.records import ExecutionRecord
+from shared.ids import NodeId
+from shared.states import Cause, ExecutionState, FailureReason
+
+_NOT_BEGUN = frozenset(
+    {FailureReason.TASK_NOT_STARTED, FailureReason.IMAGE_NOT_FOUND, FailureReason.IMAGE_ACCESS_DENIED}
+)
+"""Elsewhere that repeats nothing, and it may be the node's fault: a broken hook, or credentials that it lacks."""
+
+HasOther = Callable[[Container[NodeId]], bool]
+"""Whether a node could run the task, without these."""
+
+
+def asks_others(record: ExecutionRecord, reason: FailureReason, entry: JobEntry, nodes: Nodes) -> bool:
+    """Whether this execution, of which its node says that it has failed, uses no attempt up."""
+    of_part = [each for each in entry.of_version(record.job_version) if each.partition == record.partition]
+    refused = frozenset(each.node_id for each in of_part if is_refused(each))
+    shape = shape_of(entry.specs[record.job_version], refused)
+
+    def has_other(without: Container[NodeId]) -> bool:
+        return any(
+            shape.engine.lower() not in each.away and not unsuitable(shape, record.resources, each)
+            for each in nodes.others(without)
+        )
+
+    return is_asked_for(record, reason, of_part, nodes.conduct, has_other)
+
+
+def is_asked_for(
+    record: ExecutionRecord,
+    reason: FailureReason,
+    of_part: Collection[ExecutionRecord],
+    conduct: Conduct,
+    has_other: HasOther,
+) -> bool:
+    """The same, by all executions of its part."""
+    if record.state is ExecutionState.PUBLISHING:
+        return False
+    node, failed = record.node_id, [each for each in of_part if each.state is ExecutionState.FAILED]
+    asked = {node, *(each.node_id for each in failed)}
+    if reason.cause is Cause.TASK:
+        is_odd = reason in _NOT_BEGUN or conduct.is_doubtful(node)
+        is_said = any(each.node_id != node and cause_of(each) is Cause.TASK for each in failed)
+        return is_odd and not is_said and has_other(asked)
+    if reason.cause is not Cause.NOT_TRIED:
+        is_nodes = conduct.holds(node, but_for=record.job_id) > 0 or any(each.node_id == node for each in failed)
+        return is_nodes and has_other(asked)
+    return False

@@ -1,0 +1,46 @@
+"""What an earlier version of Tarpon has stored is read, and what is new is left out where it says nothing."""
+
+import msgspec
+
+from orchestrator.records import ExecutionRecord, Failure, NodeRecord, Suspicion, decode_record
+
+NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
+NEWER_NODE = (
+    b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true,"engines_away":{"wasm":7},'
+    b'"suspicion":{"since":5,"reason":"GPUNotGiven","detail":"no GPU"}}'
+)
+EXECUTION = (
+    b'{"id":"e-1","job_id":"j-1","job_version":1,"partition":0,"attempt":0,"node_id":"n-1","resources":{"CPU":1.0},'
+    b'"state":"Failed","failure":{"reason":"NodeError","detail":"d","retryable":true},"create_time":1,"modify_time":2}'
+)
+NEWER_EXECUTION = EXECUTION.replace(b'"retryable":true', b'"retryable":true,"excused":true')
+
+
+def test_a_node_of_an_earlier_version_misses_no_engine_and_is_not_suspect() -> None:
+    record = decode_record("node.n-1", NODE)
+    assert isinstance(record, NodeRecord)
+    assert (record.draining, record.engines_away, record.suspicion) == (True, {}, None)
+    assert msgspec.json.encode(record) == NODE
+
+
+def test_which_engines_are_away_and_whether_a_node_is_suspect_are_stored() -> None:
+    record = decode_record("node.n-1", NEWER_NODE)
+    assert isinstance(record, NodeRecord)
+    assert record.engines_away == {"wasm": 7}
+    assert record.suspicion == Suspicion(since=5, reason="GPUNotGiven", detail="no GPU")
+    assert msgspec.json.encode(record) == NEWER_NODE
+
+
+def test_a_failure_of_an_earlier_version_counts() -> None:
+    record = decode_record("execution.j-1.1.0.0", EXECUTION)
+    assert isinstance(record, ExecutionRecord)
+    assert record.failure == Failure(reason="NodeError", detail="d", retryable=True, excused=False)
+    assert msgspec.json.encode(record) == EXECUTION
+
+
+def test_that_a_failure_is_excused_is_stored() -> None:
+    record = decode_record("execution.j-1.1.0.0", NEWER_EXECUTION)
+    assert isinstance(record, ExecutionRecord)
+    assert record.failure is not None
+    assert record.failure.excused
+    assert msgspec.json.encode(record) == NEWER_EXECUTION
