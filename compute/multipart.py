@@ -58,6 +58,8 @@ class MultipartUpload:
         self._in_flight = asyncio.Semaphore(PARTS_IN_FLIGHT)
         self._begun = asyncio.Event()
         self._upload_id = ""
+        self._goes_on = False
+        """Whether the upload was begun by an earlier process, which may have sent a part with other bytes."""
         self._urls: PartUrls
         self._stored: dict[int, StoredPart] = {}
         self._digests: dict[int, bytes] = {}
@@ -93,6 +95,7 @@ class MultipartUpload:
         begun = await asyncio.to_thread(self._journal.read)
         if begun is not None and begun.part_bytes == self._part_bytes and not lost:
             self._upload_id, self._stored = begun.upload_id, begun.parts
+            self._goes_on = True
         else:
             self._upload_id = await self._grants.begin_upload(lost)
             await asyncio.to_thread(self._journal.begin, self._upload_id, self._part_bytes)
@@ -134,7 +137,11 @@ class MultipartUpload:
                 stored = StoredPart(number=part.number, md5=md5.hex(), etag=etag or md5.hex())
                 self._stored[part.number] = stored
                 await asyncio.to_thread(self._journal.add, stored)
-            case S3Failure() if action_for(answer) is UploadAction.SETTLE:
+            case S3Failure() if action_for(answer) is UploadAction.SETTLE or self._is_irreplaceable(answer):
                 raise UploadIsLost(self._upload_id, str(answer))
             case S3Failure():
                 raise PartRefused(str(answer))
+
+    def _is_irreplaceable(self, answer: S3Failure) -> bool:
+        """Some servers pass parts on as they come, and say 501 to one that comes again with other bytes."""
+        return self._goes_on and answer.status == 501

@@ -103,12 +103,12 @@ class StoredObject:
         async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
             if response.status not in {200, 206}:
                 raise await self._refusal(response, url)
-            skip = at
-            if response.status == 206:
+            is_range = "Range" in headers and _is_range(response, at)
+            if is_range:
                 self._check_range(response, at)
-                skip = 0
             elif only_ranges and "Range" in headers:
                 raise RangesIgnored
+            skip = 0 if is_range else at
             # What comes beyond a range is of no interest; what comes beyond the object is the caller's to refuse.
             left = end - at if end and "Range" in headers else sys.maxsize
             async with aclosing(_joined(response.content, skip, left)) as portions:
@@ -159,6 +159,12 @@ class StoredObject:
                 hint="Run the job again, and find out who else writes there.",
             )
         return DownloadFailed(f"{self.what} cannot be fetched: {failure}.")
+
+
+def _is_range(response: aiohttp.ClientResponse, at: int) -> bool:
+    """Whether the answer is a range, that from `at` on or another one. Some servers give one with the status 200."""
+    told = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return response.status == 206 or (told is not None and (at == 0 or int(told[1]) != 0))
 
 
 async def _joined(content: aiohttp.StreamReader, skip: int, left: int) -> AsyncGenerator[bytes, None]:

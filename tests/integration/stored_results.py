@@ -116,7 +116,8 @@ class Gate:
     """Passes requests on to the S3 server, and keeps what they asked for and how much they got.
 
     `before` is called with the number of each request, from 1 on, before it is passed on. `cut` tells after how many
-    bytes the answers to some of them break off, `told` what their headers say instead of the truth.
+    bytes the answers to some of them break off, `told` what their headers say instead of the truth. With `plainly`
+    ranges come with the status 200.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Gate:
         before: Callable[[int], Awaitable[None]],
         *,
         ignore_ranges: bool,
+        plainly: bool,
         cut: Mapping[int, int],
         told: Mapping[str, str],
     ) -> None:
@@ -135,6 +137,7 @@ class Gate:
         self._port = port
         self._before = before
         self._ignore_ranges = ignore_ranges
+        self._plainly = plainly
         self._cut = cut
         self._told = told
         self._http: aiohttp.ClientSession | None = None
@@ -150,7 +153,8 @@ class Gate:
         async with self._http.get(URL(target, encoded=True), headers=headers) as upstream:
             kept = ("Content-Length", "Content-Range", "ETag", "Content-Type")
             told = {name: upstream.headers[name] for name in kept if name in upstream.headers} | dict(self._told)
-            response = web.StreamResponse(status=upstream.status, headers=told)
+            status = 200 if self._plainly and upstream.status == 206 else upstream.status
+            response = web.StreamResponse(status=status, headers=told)
             await response.prepare(request)
             left = self._cut.get(number, sys.maxsize)
             async for chunk in upstream.content.iter_any():
@@ -170,10 +174,11 @@ async def gate(
     *,
     before: Callable[[int], Awaitable[None]] = nothing,
     ignore_ranges: bool = False,
+    plainly: bool = False,
     cut: Mapping[int, int] = MappingProxyType({}),
     told: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Gate]:
-    found = Gate(server.port, before, ignore_ranges=ignore_ranges, cut=cut, told=told)
+    found = Gate(server.port, before, ignore_ranges=ignore_ranges, plainly=plainly, cut=cut, told=told)
     application = web.Application()
     application.router.add_get("/{path:.*}", found.handle)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)

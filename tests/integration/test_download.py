@@ -225,6 +225,15 @@ async def test_a_range_that_was_not_asked_for_is_refused(stored: Stored, tmp_pat
     assert between.ranges == [f"bytes=1000-{len(stored.archive) - 1}"]
 
 
+async def test_a_whole_object_that_tells_its_range_is_taken_as_whole(stored: Stored, tmp_path: Path) -> None:
+    half(stored, tmp_path / "result", content=stored.archive[:1000])
+    size = len(stored.archive)
+    told = {"Content-Range": f"bytes 0-{size - 1}/{size}"}
+    async with gate(stored.server, ignore_ranges=True, told=told) as between:
+        await keep(stored.params(endpoint=between.endpoint), tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == stored.archive
+
+
 async def test_a_small_object_comes_with_one_request(stored: Stored, tmp_path: Path) -> None:
     async with gate(stored.server) as between:
         await keep(stored.params(endpoint=between.endpoint), tmp_path / "result")
@@ -288,6 +297,15 @@ async def test_a_server_that_ignores_ranges_gives_it_whole(large: Stored, tmp_pa
     assert between.ranges[-1] == "", "it was asked for as a whole in the end"
 
 
+async def test_ranges_with_the_status_of_a_whole_object_are_taken_as_ranges(large: Stored, tmp_path: Path) -> None:
+    """As rclone's server gives them."""
+    async with gate(large.server, plainly=True, cut={2: 3_000_000}) as between:
+        await keep(large.params(endpoint=between.endpoint), tmp_path / "result")
+    assert (tmp_path / "result").read_bytes() == large.archive
+    assert len(between.ranges) == 5 + 1
+    assert between.sent_bytes < len(large.archive) + 500_000, "what had arrived was fetched again"
+
+
 def half(large: Stored, path: Path, *, content: bytes = b"", **changes: Any) -> None:
     """What a process leaves that was killed in the middle of a download."""
     file = PartFile(path, replace(large.params(), **changes))
@@ -296,11 +314,14 @@ def half(large: Stored, path: Path, *, content: bytes = b"", **changes: Any) -> 
     file.release()
 
 
-async def test_a_raw_download_goes_on_where_another_process_was_cut_off(large: Stored, tmp_path: Path) -> None:
+@pytest.mark.parametrize("plainly", [False, True], ids=["206", "200"])
+async def test_a_raw_download_goes_on_where_another_process_was_cut_off(
+    large: Stored, tmp_path: Path, *, plainly: bool
+) -> None:
     path = tmp_path / "result.tar.gz"
     half(large, path)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["result.tar.gz.part", "result.tar.gz.part.json"]
-    async with gate(large.server) as between:
+    async with gate(large.server, plainly=plainly) as between:
         progress = await keep(large.params(endpoint=between.endpoint), path)
     assert path.read_bytes() == large.archive
     assert progress[0] == len(large.archive) // 2

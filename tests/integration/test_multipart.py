@@ -31,7 +31,7 @@ from shared.messages import (
     UploadRequest,
 )
 from shared.states import ExecutionState, FailureReason
-from tests.faulty_s3 import LOSE_ANSWER, Fault, Kind
+from tests.faulty_s3 import LOSE_ANSWER, Fault, Kind, answer
 from tests.integration.publishing import PART_BYTES, Publishing, publishing
 from tests.servers import S3Server
 from tests.waiting import eventually
@@ -245,6 +245,23 @@ async def test_a_tree_that_changed_meanwhile_is_sent_as_it_is_now(large: Publish
     (large.root / "file9").write_bytes(os.urandom(2 << 20))  # which is last, and begins in the last part
     await large.published()
     assert {seen.part for seen in large.s3.of(Kind.PART)} == {1, 5}
+
+
+async def test_an_upload_whose_parts_cannot_be_replaced_begins_anew(large: Publishing) -> None:
+    """rclone's server passes parts on as they come."""
+    await interrupted(large, 1)
+    (large.root / "file9").write_bytes(os.urandom(2 << 20))
+    large.s3.plan(Kind.PART, answer(501, "NotImplemented"), part=5)
+    await large.published()
+    assert large.requests(BeginUpload) == 2
+
+
+async def test_a_service_that_takes_no_parts_is_told(large: Publishing) -> None:
+    large.s3.plan(Kind.PART, answer(501, "NotImplemented"), part=2)
+    _, end = await large.publish()
+    assert isinstance(end, NotSent)
+    assert "501 NotImplemented" in end.detail
+    assert large.requests(BeginUpload) == 1
 
 
 async def test_a_tree_that_became_smaller_meanwhile_has_fewer_parts(large: Publishing) -> None:
