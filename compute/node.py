@@ -1,5 +1,7 @@
 """What a node is before it is connected: who it is, what it offers, and which engines it has."""
 
+import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +13,7 @@ from msgspec import structs
 
 from compute.assignments import Offer
 from compute.engines import DockerEngine, Engine, NoopEngine, ProcessEngine
+from compute.engines.docker_endpoint import EndpointRefused, find_socket
 from compute.engines.strays import Strays
 from compute.environment import EnvironmentPolicy
 from compute.identity import Identity, load_identity
@@ -19,6 +22,8 @@ from shared.config import Config
 from shared.job_rules import MANAGED
 from shared.loopback import loopback_id
 from shared.messages import NodeInfo
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,8 @@ class Node:
     offer: Offer
     lasting_info: NodeInfo
     docker: DockerEngine | None = None
+    problems: tuple[str, ...] = ()
+    """Of what the operator has set up, for as long as this process lives."""
 
     def info(self) -> NodeInfo:
         return structs.replace(self.lasting_info, engines=self.offer.available_engines)
@@ -67,11 +74,17 @@ def _engines(config: Config, environment: Mapping[str, str], strays: Strays) -> 
 @asynccontextmanager
 async def with_docker(config: Config, node: Node) -> AsyncIterator[Node]:
     """The node with the docker engine, unless that is turned off."""
-    settings = config.engines.types.docker
-    if not settings.socket_path or DockerEngine.name in {name.lower() for name in config.engines.disabled}:
-        yield node
+    settings, problem, socket = config.engines.types.docker, "", ""
+    if DockerEngine.name not in {name.lower() for name in config.engines.disabled}:
+        try:
+            socket = await asyncio.to_thread(find_socket, settings, os.environ)
+        except EndpointRefused as error:
+            problem = str(error)
+            _log.warning("%s", problem)
+    if not socket:
+        yield replace(node, problems=(problem,) if problem else ())
         return
-    async with DockerEngine.open(settings, node.identity.node_id) as docker:
+    async with DockerEngine.open(structs.replace(settings, socket=socket), node.identity.node_id) as docker:
         engines = {**node.offer.engines, docker.name: docker}
         yield replace(node, offer=replace(node.offer, engines=engines), docker=docker)
 

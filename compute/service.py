@@ -154,7 +154,7 @@ async def _serve(
 
 def _problems(folder: Path, node: Node, held: Collection[ExecutionId]) -> tuple[str, ...]:
     """Blocks."""
-    return (*(node.docker.problems if node.docker else ()), *problems(folder, held))
+    return (*node.problems, *(node.docker.problems if node.docker else ()), *problems(folder, held))
 
 
 def _supervisor(config: Config, node: Node, journal: Journal, uploading: Uploading, reports: Reports) -> Supervisor:

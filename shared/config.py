@@ -23,6 +23,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 LogLevel = Literal["trace", "debug", "info", "warn", "error"]
 LogMode = Literal["default", "json"]
 
+AUTO = "auto"
 _MINUTE = Duration(60)
 _HOUR = Duration(3600)
 
@@ -210,10 +211,11 @@ class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
     socket: Annotated[
         str,
         Meta(
-            pattern=r"^(unix://)?(/.*)?$",
-            description="Where the container engine listens: unix:// and a path; empty means that it is not used.",
+            pattern=rf"^({AUTO}|(unix://)?(/.*)?)$",
+            description="Where the container engine listens: unix:// and a path, or nothing where none is to be used."
+            " `auto` is where `docker` would look: DOCKER_HOST, the current docker context, /var/run/docker.sock.",
         ),
-    ] = "unix:///var/run/docker.sock"
+    ] = AUTO
     pids_limit: Annotated[int, Meta(ge=1, description="How many processes and threads a container may have.")] = 1024
     pull_timeout: Annotated[Duration, Meta(description="How long the pull of an image may take; 0s is no limit.")] = (
         _HOUR

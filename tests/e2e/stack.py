@@ -141,7 +141,14 @@ class Stack:
         wait_until(is_ready, within=within, what="the orchestrator is ready")
 
     def start_compute(
-        self, name: str, *, token: str | None = None, connected: bool = True, python: str = "", **settings: str
+        self,
+        name: str,
+        *,
+        token: str | None = None,
+        connected: bool = True,
+        python: str = "",
+        variables: Mapping[str, str] | None = None,
+        **settings: str,
     ) -> Service:
         """With the interpreter of an environment without boto, unless it is given."""
         values = {
@@ -154,7 +161,7 @@ class Stack:
             **{key.replace("_", "."): value for key, value in settings.items()},
         }
         secret = self.join_secret() if token is None else token
-        environment = _plain_environment() | {"TARPON_COMPUTE_AUTH_TOKEN": secret}
+        environment = _plain_environment() | {"TARPON_COMPUTE_AUTH_TOKEN": secret} | dict(variables or {})
         self.environments.append(environment)
         command = [python or str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(values)]
         service = Service(command, environment, self.root / f"{name}.log")

@@ -159,6 +159,19 @@ def test_a_node_offers_what_answers(stack: Stack, docker_engine: TestEngine) -> 
     assert "there is no socket" in stack.computes[NODE].tail()
 
 
+def test_a_node_finds_its_engine_where_docker_would_and_refuses_one_of_another_machine(
+    stack: Stack, docker_engine: TestEngine
+) -> None:
+    stack.start_orchestrator()
+    stack.start_compute(NODE, variables={"DOCKER_HOST": docker_engine.url})
+    assert "docker" in engines(stack)
+    stack.computes[NODE].stop()
+    stack.start_compute(NODE, variables={"DOCKER_HOST": "tcp://127.0.0.1:2376"}, connected=False)
+    wait_until(lambda: "docker" not in engines(stack), within=20, what="the node offers no containers")
+    described = " ".join(stack.cli("node", "describe", NODE).stdout.split())
+    assert "DOCKER_HOST names one by 'tcp', and a node needs one on its own machine" in described
+
+
 def test_the_history_tells_how_an_image_came(
     with_docker: Stack, docker_engine: TestEngine, new_registry: NewRegistry
 ) -> None:
