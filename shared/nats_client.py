@@ -1,7 +1,8 @@
 """The client of nats-py as it is used here: mended where it would hang, and with a word about what it takes in."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import nats.errors
@@ -16,6 +17,19 @@ Admits = Callable[[bytes, int], bool]
 
 class NotEncrypted(nats.errors.Error):
     """A server that is to be reached by TLS offers none, or somebody on the way says so."""
+
+
+class ConnectionGone(ConnectionResetError, RuntimeError):
+    """It was written to a connection that is closed. nats-py catches it as a RuntimeError in its own loops."""
+
+
+@contextmanager
+def _told_as_gone() -> Iterator[None]:
+    """What uvloop tells of a closed connection, and asyncio not at all, as an error of connections."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionGone(str(error)) from error
 
 
 async def taken_in(client: Client) -> None:
@@ -37,6 +51,14 @@ class MendedClient(Client):
         if server is not None and server.uri.scheme == ENCRYPTED and not _is_encrypted(transport):
             raise NotEncrypted
         return bytes(super()._connect_command())
+
+    async def _process_connect_init(self) -> None:
+        with _told_as_gone():
+            await super()._process_connect_init()
+
+    async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
+        with _told_as_gone():
+            await super()._send_ping(future)
 
     async def _process_pong(self) -> None:
         """Nobody waits any more for the answer to a flush that was cancelled; nats-py would stop reading over it."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import nats.errors
 import pytest
+import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 
 from shared.nats_client import MendedClient, taken_in
 from shared.transport import Received, connect
@@ -80,6 +82,23 @@ async def test_a_flush_that_is_cancelled_does_not_end_the_connection(server: Own
     with pytest.raises(nats.errors.NoRespondersError):
         await client.request("nobody", timeout=5)
     await client.close()
+
+
+def test_to_flush_a_connection_that_is_gone_is_an_error_of_connections(tmp_path: Path) -> None:
+    """As when the server dies just before; with uvloop it was an error that ends the process."""
+
+    async def flush_when_gone() -> None:
+        async with own_nats(tmp_path) as server:
+            client = MendedClient()
+            await client.connect(server.url, allow_reconnect=False)
+            assert isinstance(client._transport, TcpTransport)
+            client._transport.close()  # type: ignore[no-untyped-call]
+            await asyncio.sleep(0)
+            with pytest.raises(ConnectionError):
+                await client.flush()
+            await client.close()
+
+    uvloop.run(flush_when_gone())
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
