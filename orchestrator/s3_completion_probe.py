@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 
 import aiohttp
 
-from orchestrator.s3_probe import BODY, CREATE_ONLY, Sign
-from orchestrator.s3_requests import Answer, Send
+from orchestrator.s3_probe import BODY, CREATE_ONLY
+from orchestrator.s3_requests import Answer, Send, Sign
 from shared.errors import StorageUnavailable
 from shared.objects import probe_key
 from shared.s3_errors import S3Failure, UploadAction, action_for, parse_error

@@ -5,14 +5,14 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import aiohttp
 import msgspec
 
 from orchestrator.s3_location import BucketSettings
+from orchestrator.s3_occupied_key import explain_unwritten
 from orchestrator.s3_problems import Problem, ProblemCode, explain_exception, explain_failure
-from orchestrator.s3_requests import Answer, Send
+from orchestrator.s3_requests import Answer, Send, Sign
 from shared.errors import StorageUnavailable
 from shared.objects import probe_key
 from shared.s3_errors import S3Failure, UploadAction, action_for
@@ -50,14 +50,6 @@ NOT_PROBED = ProbeOutcome(
 )
 
 
-class Sign(Protocol):
-    """Signs for a host that the orchestrator reaches."""
-
-    async def __call__(
-        self, method: str, key: str, *, headers: dict[str, str] | None = None, query: dict[str, str] | None = None
-    ) -> SignedUrl: ...
-
-
 class _Stopped(Exception):
     """Carries the finding out of the steps."""
 
@@ -74,7 +66,7 @@ async def probe(send: Send, settings: BucketSettings, sign: Sign) -> ProbeOutcom
     key = probe_key(settings.key)
     try:
         written = await _step(send, settings, sign("PUT", key), BODY)
-        _require_success(written, settings)
+        await _require_written(written, settings, send, sign)
         read = await _step(send, settings, sign("GET", key))
         _require_success(read, settings)
         _require_same(read, settings)
@@ -98,6 +90,16 @@ async def _step(
     except (aiohttp.ClientError, OSError, StorageUnavailable) as error:
         raise _Stopped(explain_exception(error, settings), None) from None
     return _Step(answer, answer.clock_ahead_seconds(time.time()))
+
+
+async def _require_written(step: _Step, settings: BucketSettings, send: Send, sign: Sign) -> None:
+    if step.answer.failure is None:
+        return
+    try:
+        problem = await explain_unwritten(step.answer.failure, settings, step.skew, send, sign)
+    except (aiohttp.ClientError, OSError, StorageUnavailable):
+        raise _stopped(step.answer.failure, step, settings) from None
+    raise _Stopped(problem, step.skew)
 
 
 def _require_success(step: _Step, settings: BucketSettings) -> None:

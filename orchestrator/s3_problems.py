@@ -29,6 +29,7 @@ class ProblemCode(StrEnum):
     ENDPOINT_TIMEOUT = "EndpointTimeout"
     TLS_FAILED = "TlsFailed"
     NOT_S3 = "NotS3"
+    KEY_OCCUPIED = "KeyOccupied"
     SERVICE_FAILING = "ServiceFailing"
     REQUEST_REFUSED = "RequestRefused"
 
@@ -91,7 +92,7 @@ def explain_failure(failure: S3Failure, settings: BucketSettings, clock_ahead_se
 def _words(
     code: ProblemCode, failure: S3Failure, settings: BucketSettings, clock_ahead_seconds: float | None
 ) -> tuple[str, str]:
-    bucket, host = repr(settings.bucket), _host(settings)
+    bucket, host = repr(settings.bucket), host_of(settings)
     right_region = repr(failure.region) if failure.region else "the one where the bucket is"
     message, hint = f"{host} refuses the request.", "Its own words tell why."
     match code:
@@ -117,6 +118,9 @@ def _words(
         case ProblemCode.REGION_WRONG:
             message = f"The bucket {bucket} is not in the region {settings.region!r}."
             hint = f"Set Region to {right_region}."
+        case ProblemCode.SERVICE_FAILING if failure.status == 507:
+            message = f"{host} has no room."
+            hint = "Make room there; it is tried again."
         case ProblemCode.SERVICE_FAILING:
             message = f"{host} is failing at present."
             hint = "It is tried again; nothing has to be changed here."
@@ -125,6 +129,7 @@ def _words(
             hint = "Correct Endpoint: the port or the path may be another."
         case (
             ProblemCode.REQUEST_REFUSED
+            | ProblemCode.KEY_OCCUPIED
             | ProblemCode.NOT_PROBED
             | ProblemCode.CREDENTIALS_MISSING
             | ProblemCode.ENDPOINT_UNREACHABLE
@@ -137,7 +142,7 @@ def _words(
 
 def explain_exception(error: Exception, settings: BucketSettings) -> Problem:
     """The problem behind a request that got no answer. Tells the error's kind and never its text, which holds URLs."""
-    host = _host(settings)
+    host = host_of(settings)
     if isinstance(error, StorageUnavailable):  # there is nothing to sign with
         expired = isinstance(error, CredentialsExpiring)
         code = ProblemCode.CREDENTIALS_EXPIRED if expired else ProblemCode.CREDENTIALS_MISSING
@@ -171,7 +176,7 @@ def _os_words(error: Exception) -> str:
     return type(error).__name__
 
 
-def _host(settings: BucketSettings) -> str:
+def host_of(settings: BucketSettings) -> str:
     return urlsplit(settings.endpoint).netloc if settings.endpoint else f"S3 in {settings.region}"
 
 

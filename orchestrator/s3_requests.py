@@ -37,6 +37,14 @@ class Send(Protocol):
     async def __call__(self, url: SignedUrl, *, body: bytes | None = None) -> Answer: ...
 
 
+class Sign(Protocol):
+    """Signs for a host that the orchestrator reaches."""
+
+    async def __call__(
+        self, method: str, key: str, *, headers: dict[str, str] | None = None, query: dict[str, str] | None = None
+    ) -> SignedUrl: ...
+
+
 async def send(session: aiohttp.ClientSession, url: SignedUrl, *, body: bytes | None = None) -> Answer:
     """Make the request, following no redirect. Raises aiohttp.ClientError, OSError, or TimeoutError after 15 s.
 

@@ -13,7 +13,7 @@ from orchestrator.grants import FAILURES_BEFORE_LOOK
 from orchestrator.s3_probe import BODY
 from orchestrator.s3_problems import ProblemCode
 from shared.messages import BeginUpload
-from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, Dialect, Fault, Kind, answer
+from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, SLOW_DOWN, Dialect, Fault, Kind, answer
 from tests.integration.publishing import Publishing, publishing
 from tests.servers import Keys, S3Server
 from tests.waiting import eventually
@@ -227,3 +227,56 @@ async def test_what_a_failing_service_does_at_the_end_of_an_upload_is_found_out_
         assert await asyncio.to_thread(uploads_of_probe, made) == []
         await made.published()
         assert made.bucket.completes_create_only
+
+
+AS_FILES = [
+    answer(409, "ObjectParentIsFile", "Object parent already exists as a file."),
+    answer(400, "InvalidRequest", 'Directory "results" is the name of an object'),
+    answer(500, "InternalError", "We encountered an internal error."),
+]
+
+
+@pytest.mark.parametrize("fault", AS_FILES, ids=lambda fault: str(fault.status))
+async def test_an_object_in_the_place_of_the_folder_is_told_with_what_to_change(
+    s3_server: S3Server, tmp_path: Path, fault: Fault
+) -> None:
+    """SeaweedFS has both; versitygw, rclone and JuiceFS, which keep files, have one of them."""
+    async with publishing(s3_server, tmp_path, keys=[s3_server.admin]) as made:
+        bucket = made.bucket.settings.bucket
+        await asyncio.to_thread(made.client.put_object, Bucket=bucket, Key="results", Body=b"in the way")
+        made.s3.plan(Kind.OTHER, fault)
+        problem = (await made.bucket.health.check()).problem
+        await asyncio.to_thread(made.client.delete_object, Bucket=bucket, Key="results")
+        assert problem is not None
+        assert problem.code is ProblemCode.KEY_OCCUPIED
+        assert "has an object named 'results'" in problem.message
+        assert problem.hint == "Remove or rename that object, or set Key to another one."
+
+
+async def test_a_conflict_names_the_object_also_where_it_may_not_be_seen(s3_server: S3Server, tmp_path: Path) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        made.s3.plan(Kind.OTHER, AS_FILES[0])
+        problem = (await made.bucket.health.check()).problem
+        assert problem is not None
+        assert problem.code is ProblemCode.KEY_OCCUPIED
+        assert "named 'results'" in problem.hint
+
+
+@pytest.mark.parametrize("fault", [INTERNAL, SLOW_DOWN, answer(409, "OperationAborted"), answer(400, "Odd")])
+async def test_a_failure_without_an_object_in_the_way_is_told_as_what_it_is(
+    s3_server: S3Server, tmp_path: Path, fault: Fault
+) -> None:
+    async with publishing(s3_server, tmp_path, keys=[s3_server.admin]) as made:
+        made.s3.plan(Kind.OTHER, fault)
+        problem = (await made.bucket.health.check()).problem
+        assert problem is not None
+        assert problem.code in {ProblemCode.SERVICE_FAILING, ProblemCode.REQUEST_REFUSED}
+
+
+async def test_a_service_without_room_is_told(s3_server: S3Server, tmp_path: Path) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        made.s3.plan(Kind.OTHER, answer(507, "XMinioStorageFull"))
+        problem = (await made.bucket.health.check()).problem
+        assert problem is not None
+        assert "has no room." in problem.message
+        assert "nothing has to be changed" not in problem.hint
