@@ -20,8 +20,8 @@ ASK_SECONDS = 5.0
 
 CONFIG_HINT = (
     "Put what `tarpon agent nats-config` prints into its configuration, and start it again: a reload is not enough."
-    " `tarpon agent nats-check` tells what else is missing."
 )
+CHECK_HINT = " `tarpon agent nats-check` tells what else is missing."
 _NOT_FOR_ACCOUNT, _NOT_AT_ALL = 10039, 10076
 """JetStream's error codes."""
 
@@ -75,7 +75,7 @@ async def check_server(client: Client) -> None:
     if seat.data.account == NO_ACCOUNTS:
         raise MessagingUnfit(
             "The NATS server has no accounts of Tarpon, so that nothing would keep nodes and stored jobs apart.",
-            hint=CONFIG_HINT,
+            hint=CONFIG_HINT + CHECK_HINT,
         )
     await _check_jetstream(client, seat)
 
@@ -86,7 +86,8 @@ async def _check_jetstream(client: Client, seat: Seat) -> None:
     except nats.js.errors.APIError as error:
         if error.err_code == _NOT_FOR_ACCOUNT:
             raise MessagingUnfit(
-                f"JetStream is not on in the account {seat.data.account[:80]} of the NATS server.", hint=CONFIG_HINT
+                f"JetStream is not on in the account {seat.data.account[:80]} of the NATS server.",
+                hint=CONFIG_HINT + CHECK_HINT,
             ) from error
         if error.err_code == _NOT_AT_ALL or not seat.server.jetstream:
             raise MessagingUnfit(

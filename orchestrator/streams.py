@@ -42,6 +42,10 @@ REPORT_SECONDS = 15
 """After how long a report that was taken and not acknowledged is given out again."""
 
 
+STREAMS = (f"KV_{subjects.STATE_BUCKET}", f"KV_{subjects.LEASE_BUCKET}", subjects.REPORTS_STREAM)
+"""All that is made here; a bucket is a stream too."""
+
+
 async def set_up_streams(stream: JetStreamContext, replicas: int) -> None:
     """Make the buckets and the stream of reports, unless they exist. Raises MessagingUnavailable, MessagingFull."""
     await _unless_it_exists(

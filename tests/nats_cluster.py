@@ -15,14 +15,13 @@ from nats.aio.client import Client
 from orchestrator.nats_config import render_accounts
 from orchestrator.nats_server import find_program
 from orchestrator.secrets import SecretSources, load_secrets
-from shared import subjects
+from orchestrator.streams import STREAMS
 from tests.e2e.stack import Service, _plain_environment
 from tests.nats_bus import Bus
 from tests.servers import HOST, free_ports
 
 SIZE = 3
 START_SECONDS = 30.0
-STREAMS = (f"KV_{subjects.STATE_BUCKET}", f"KV_{subjects.LEASE_BUCKET}", subjects.REPORTS_STREAM)
 
 
 class NatsCluster:

@@ -6,6 +6,7 @@ import click
 
 from shared.errors import InvalidId
 from shared.ids import is_safe_id
+from tarpon.cli.agent_nats import nats_check, nats_config, nats_replicas
 from tarpon.cli.commands import Group, given, with_client
 from tarpon.cli.local_secrets import addresses, local_secrets
 from tarpon.cli.output import output_option, pairs, show, table
@@ -112,37 +113,5 @@ def show_integration(name: str) -> None:
     click.echo(integration_lines(secrets.integration_secret, name, addresses(config.orchestrator)))
 
 
-@agent.command("nats-config")
-@click.option(
-    "--part",
-    type=click.Choice(["all", "accounts", "authorization", "server"]),
-    default="all",
-    show_default=True,
-    help="What is printed: all, for a server that is Tarpon's alone; or what you include in your own `accounts` block,"
-    " in your own `authorization` block, or at the top level of a server without one.",
-)
-@click.option("--system-account", default="", metavar="NAME", help="The server's own system account, if it has one.")
-@click.option(
-    "--user",
-    "users",
-    multiple=True,
-    metavar="USER",
-    help="A user, or its nkey, that the server itself lets in; all others are judged by the orchestrator. Repeatable.",
-)
-def nats_config(part: str, system_account: str, users: tuple[str, ...]) -> None:
-    """Print what a NATS server or cluster of your own needs in its configuration; run this where the orchestrator runs.
-
-    It makes the accounts that keep nodes, integrations and the orchestrator apart, and names public keys alone. Put
-    it into a file beside your configuration, include it, have `jetstream` enabled with a `store_dir`, and start the
-    server again: a reload is not enough. `tarpon agent nats-check` tells whether it is all there.
-    """
-    secrets = local_secrets(given().config(), make=True)
-    from orchestrator.nats_config import Neighbours, Part, render_part
-
-    text = render_part(
-        Part(part),
-        Neighbours(system_account=system_account, users=users),
-        issuer=secrets.issuer_public_key,
-        orchestrator=secrets.orchestrator_public_key,
-    )
-    click.echo(text, nl=False)
+for command in (nats_config, nats_check, nats_replicas):
+    agent.add_command(command)

@@ -48,6 +48,12 @@ def test_jobs_run_over_a_nats_server_of_ones_own(stack: Stack, nats_of_ones_own:
     stack.start_compute("node-a")
     described = stack.wait_ended(stack.submit(process_job("echo hello")))
     assert described["Job"]["State"]["StateType"] == "Completed"
+    url, own = f"nats://{HOST}:{nats_of_ones_own}", ("-c", f"DataDir={stack.root / 'orchestrator'}")
+    assert "PROBLEM" not in stack.cli("agent", "nats-check", url, *own).stdout
+    nobody = stack.cli("agent", "nats-check", "nats://127.0.0.1:1", *own, check=False)
+    assert (nobody.returncode, nobody.stdout[:8]) == (1, "PROBLEM ")
+    refused = stack.cli("agent", "nats-replicas", "3", *own, "-c", f"Orchestrator.NATS.Servers={url}", check=False)
+    assert "NATS would not keep KV_tarpon_state on so many servers" in refused.stderr
     assert not (stack.root / "orchestrator" / "orchestrator" / "nats").exists()
 
 
