@@ -38,7 +38,8 @@ class Node:
     """Of what the operator has set up, for as long as this process lives."""
 
     def info(self) -> NodeInfo:
-        return structs.replace(self.lasting_info, engines=self.offer.available_engines)
+        engine = self.docker.described if self.docker else None
+        return structs.replace(self.lasting_info, engines=self.offer.available_engines, container_engine=engine)
 
 
 def prepare(config: Config, folder: Path, strays: Strays) -> Node:

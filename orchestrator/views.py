@@ -21,13 +21,16 @@ from shared.ids import NodeId
 from shared.integration import Announced
 from shared.job_rules import MANAGED
 from shared.jobspec import LEFT_OUT_COUNT, WAITS_FOR, JobView, StateView
-from shared.messages import NodeInfo, RunOutput
+from shared.messages import ContainerEngine, NodeInfo, RunOutput
 from shared.rest import EventView, ExecutionView, HistoryItem
 from shared.rest_nodes import NodeState
 from shared.states import DesiredState, ExecutionState, JobState
 
 MAX_PROBLEMS = 10
 MAX_PROBLEM = 500
+MAX_WORDS = 20
+MAX_WORD = 100
+"""Of what a node says of its container engine."""
 
 
 def job_state(entry: JobEntry, reason: str) -> StateView:
@@ -293,6 +296,17 @@ def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> r
         publishing_executions=beat.publishing if beat else 0,
         waiting_executions=beat.waiting_for_s3 if beat else 0,
         problems=tuple(problem[:MAX_PROBLEM] for problem in info.problems[:MAX_PROBLEMS]),
+        container_engine=_container_engine(info.container_engine) if info.container_engine else None,
+    )
+
+
+def _container_engine(engine: ContainerEngine) -> rest_nodes.ContainerEngineView:
+    return rest_nodes.ContainerEngineView(
+        name=engine.name[:MAX_WORD],
+        version=engine.version[:MAX_WORD],
+        store=engine.store[:MAX_WORD],
+        rootless=engine.rootless,
+        isolation=tuple(each[:MAX_WORD] for each in engine.isolation[:MAX_WORDS]),
     )
 
 

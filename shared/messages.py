@@ -156,6 +156,19 @@ OutputAnswer = OutputRead | Rejected
 # ---- requests of a node and the answers -------------------------------------------------------------------------
 
 
+class ContainerEngine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What runs a node's containers, in its own words: for people, and nothing is decided by it.
+
+    `store` is how it keeps images, `isolation` what keeps containers apart: the runtime, and what the kernel does.
+    """
+
+    name: str = ""
+    version: str = ""
+    store: str = ""
+    rootless: bool = False
+    isolation: tuple[str, ...] = ()
+
+
 class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a node can do. Untrusted: it decides about this node's own work alone.
 
@@ -175,6 +188,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     queue_capacity: int = 0
     loopback_id: str = ""
     problems: tuple[str, ...] = ()
+    container_engine: ContainerEngine | None = None
 
 
 class Registration(Message, frozen=True, kw_only=True, tag="Registration"):

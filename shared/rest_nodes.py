@@ -19,6 +19,18 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     goarch: str = field(name="GOARCH", default="")
 
 
+class ContainerEngineView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What runs a node's containers, in its own words."""
+
+    name: str = ""
+    version: str = ""
+    store: str = ""
+    """How it keeps images."""
+    rootless: bool = False
+    isolation: tuple[str, ...] = ()
+    """What keeps containers apart: the runtime, and what the kernel does."""
+
+
 class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     execution_engines: tuple[str, ...] = ()
     publishers: tuple[str, ...] = ()
@@ -34,6 +46,8 @@ class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     """Of those that are publishing: S3 does not take their results at present."""
     problems: tuple[str, ...] = ()
     """What its operator should see to, in sentences: the first of them."""
+    container_engine: ContainerEngineView | None = None
+    """While it answers."""
     address: str = field(name="address", default="")
 
 

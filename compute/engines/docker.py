@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS
-from compute.engines.docker_api import DockerApi, EngineAway, EngineFacts, EngineRefusal
+from compute.engines.docker_api import DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker_container import ContainerRun, Limits
 from compute.engines.docker_credentials import config_file
 from compute.engines.docker_ends import refused
+from compute.engines.docker_facts import EngineFacts
 from compute.engines.docker_images import ImageMissing, Images, PullLimits
 from compute.engines.docker_leftovers import Leftovers
 from compute.engines.docker_mounts import NOT_SEEN, Mounts
@@ -36,6 +37,7 @@ from shared.config import DockerEngine as Settings
 from shared.engine_params import DockerParams, read_params
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
+from shared.messages import ContainerEngine
 from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
@@ -124,6 +126,11 @@ class DockerEngine(OutlivingEngine):
         return (self._mounts.problem,) if self._mounts.problem else ()
 
     @property
+    def described(self) -> ContainerEngine | None:
+        """While it answers."""
+        return self._facts.described if self._facts is not None else None
+
+    @property
     def offered(self) -> bool:
         return self._offered
 
@@ -205,7 +212,7 @@ class DockerEngine(OutlivingEngine):
                 self._facts = facts
                 self._offered = True
                 self._why_not = ""
-                _log.info("Container engine %s answers at %s.", self._facts.version, self._socket)
+                _log.info("Container engine %s %s answers at %s.", facts.name, facts.version, self._socket)
             else:
                 await self._api.answers()
             await self._look_at_mounts()

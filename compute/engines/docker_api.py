@@ -15,6 +15,7 @@ import aiodocker
 import aiohttp
 import msgspec
 
+from compute.engines.docker_facts import EngineFacts, facts_of
 from shared.ids import ExecutionId
 
 ANSWER_SECONDS = 60.0
@@ -22,11 +23,6 @@ ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 5.0
 MEASURE_SECONDS = 600.0
 READ_BYTES = 256 * 1024
-LOG_DRIVERS = ("local", "k8s-file", "json-file")
-"""The first one that the engine has: `local` and Podman's `k8s-file` keep bytes as they are, `json-file` text alone."""
-NVIDIA, CDI = "nvidia", "cdi"
-_PODMAN_WITH_CDI = _PODMAN_TELLS_KILLS = 5
-_LOCAL_KEEPS_NEWLINES = 26
 _NOT_FOUND = 404
 _NO_CONNECTION = 900
 """The status under which aiodocker tells that nobody listens."""
@@ -43,27 +39,6 @@ class EngineRefusal(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-
-
-class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is worth knowing about an engine. `is_outlived`: whether containers go on while it is restarted."""
-
-    version: str
-    rootless: bool
-    is_outlived: bool
-    log_driver: str
-    cpus: int
-    loses_newlines: bool = False
-    """Its log does, of long lines."""
-    tells_kills: bool = True
-    """Whether it tells, mostly, that the kernel has killed something of a container for want of memory."""
-    gpu_driver: str = ""
-    """By which name GPUs are asked for; empty where they would not be given, whatever is asked for."""
-
-    @classmethod
-    def unknown(cls) -> "EngineFacts":
-        """Of an engine that is away."""
-        return cls(version="", rootless=False, is_outlived=False, log_driver=LOG_DRIVERS[0], cpus=1)
 
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,23 +109,7 @@ class DockerApi:
     async def facts(self) -> EngineFacts:
         with _translated():
             async with asyncio.timeout(LOOK_SECONDS):
-                info = dict(await self._client.system.info())
-        drivers = (info.get("Plugins") or {}).get("Log") or ()
-        driver = next((name for name in LOG_DRIVERS if name in drivers), LOG_DRIVERS[-1])
-        version, is_podman = str(info.get("ServerVersion", "")), "Rootless" in info
-        return EngineFacts(
-            version=version,
-            # Docker says so among its security options, Podman in a field of its own.
-            rootless=bool(info.get("Rootless"))
-            or any("rootless" in option for option in info.get("SecurityOptions") or ()),
-            # Podman, which alone has this field, has no daemon: its containers never need its service.
-            is_outlived=bool(info.get("LiveRestoreEnabled")) or is_podman,
-            log_driver=driver,
-            cpus=max(1, int(info.get("NCPU") or 1)),
-            loses_newlines=driver == "local" and _major(version) < _LOCAL_KEEPS_NEWLINES,
-            tells_kills=not is_podman or _major(version) >= _PODMAN_TELLS_KILLS,
-            gpu_driver=_gpu_driver(version, is_podman=is_podman),
-        )
+                return facts_of(await self._client.system.info())
 
     async def answers(self) -> None:
         """Raises EngineAway unless it does."""
@@ -359,19 +318,6 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[ContainerEv
                 at=int(event.get("timeNano") or 0),
                 signal=str(told.get("signal", "")),
             )
-
-
-def _gpu_driver(version: str, *, is_podman: bool) -> str:
-    """Podman ignores the driver of NVIDIA, and before 5.0 the other one too."""
-    if not is_podman:
-        return NVIDIA
-    return CDI if _major(version) >= _PODMAN_WITH_CDI else ""
-
-
-def _major(version: str) -> int:
-    """0 where it is not a number."""
-    first = version.partition(".")[0]
-    return int(first) if first.isdecimal() else 0
 
 
 def _seconds(text: str) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
-from compute.engines.docker_api import NVIDIA, ContainerState, DockerApi, EngineAway, EngineFacts, EngineRefusal
+from compute.engines.docker_api import ContainerState, DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker_ends import (
     GPUS_NOT_GIVEN,
     LOST,
@@ -24,7 +24,8 @@ from compute.engines.docker_ends import (
     not_started,
     started_before_boot,
 )
-from compute.engines.docker_images import Images
+from compute.engines.docker_facts import NVIDIA, EngineFacts
+from compute.engines.docker_images import Images, is_missing_image
 from compute.engines.docker_log import read_log
 from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
 from compute.engines.docker_oom_kills import was_killed_for_memory
@@ -40,7 +41,7 @@ from compute.engines.docker_spec import (
     hosts_file,
     memory_limit,
 )
-from compute.engines.docker_takeover import HANDOVER_SECONDS, take_over
+from compute.engines.docker_takeover import take_over
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.limit_ends import most_likely_out_of_memory, out_of_memory, over_disk, over_output
 from compute.result_contents import STDERR
@@ -118,7 +119,8 @@ class ContainerRun:
         """Raises what `DockerApi` and `Images` raise, OSError where the node's disk fails, InvalidJob."""
         try:
             found = await first_of(self._resume() if self._run.resumed else self._start(), self._over_disk())
-            await self._take_over(folders_only=isinstance(found, Broken))
+            is_broken = isinstance(found, Broken)
+            await take_over(self._api, self._name, self._run, self._facts, folders_only=is_broken)
             await asyncio.to_thread(self._close_folders)
         except BaseException:
             if not self._is_left():
@@ -158,7 +160,7 @@ class ContainerRun:
             try:
                 await finish(self._api.create(self._name, spec), within=START_SECONDS)
             except EngineRefusal as error:
-                if not _lacks_image(error):
+                if not is_missing_image(error):
                     raise
                 await self._images.pull(image, self._run.on_progress)
                 await finish(self._api.create(self._name, spec), within=START_SECONDS)
@@ -353,7 +355,8 @@ class ContainerRun:
                 await self._end_politely()
             except (EngineAway, EngineRefusal, TimeoutError) as error:
                 _log.debug("Container %s has not ended when it was asked to: %s", self._name, error)
-            await self._take_over(folders_only=True, within=REMOVE_SECONDS / 2)
+            within = REMOVE_SECONDS / 2
+            await take_over(self._api, self._name, self._run, self._facts, folders_only=True, within=within)
         await self._remove()
 
     async def _end_politely(self) -> None:
@@ -364,9 +367,6 @@ class ContainerRun:
         except TimeoutError:
             async with asyncio.timeout(KILL_SECONDS):
                 await self._api.kill(self._name)
-
-    async def _take_over(self, *, folders_only: bool, within: float = HANDOVER_SECONDS) -> None:
-        await take_over(self._api, self._name, self._run, self._facts, folders_only=folders_only, within=within)
 
     async def _remove(self) -> None:
         try:
@@ -398,7 +398,3 @@ class ContainerRun:
         for each in self._run.task.result_paths:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 self._run.workspace.place(each.path).chmod(RESTORED_MODE, follow_symlinks=False)
-
-
-def _lacks_image(error: EngineRefusal) -> bool:
-    return error.status == 404 and "no such image" in error.message.lower()

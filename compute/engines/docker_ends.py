@@ -19,6 +19,7 @@ _NO_GPUS = "The node's container engine cannot give the task the GPUs that it as
 _REFUSALS = (
     ("no such container", FailureReason.CONTAINER_LOST, "The container was removed from outside."),
     ("no such image", FailureReason.IMAGE_NOT_PULLED, "The image was pulled, and is not there all the same."),
+    ("content digest", FailureReason.IMAGE_NOT_PULLED, "The node's container engine lacks a part of the image."),
     ("is already in use by", FailureReason.NODE_ERROR, "There is a container of this execution already."),
     ("could not select device driver", FailureReason.GPU_NOT_GIVEN, _NO_GPUS),
     ("nvidia-container-cli", FailureReason.GPU_NOT_GIVEN, _NO_GPUS),

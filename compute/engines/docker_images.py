@@ -18,6 +18,7 @@ from shared.states import FailureReason
 _log = logging.getLogger(__name__)
 
 _SETTINGS = "Engines.Types.Docker"
+_NOT_FOUND = 404
 
 _FOR_NOW = "toomanyrequests|too many requests|(status|status code from registry|http)[: ]*5[0-9][0-9]"
 _PART_IS_MISSING = "unknown blob|blob unknown|fetching blob|/blobs/.*not found"
@@ -145,6 +146,12 @@ class Images:
         pull.tell(progress.finished(time.monotonic()))
         _log.info("Pulled the image %s.", image)
         return None
+
+
+def is_missing_image(error: EngineRefusal) -> bool:
+    """Whether the machine lacks the image, or a part of it, which the store of containerd tells so."""
+    told = error.message.lower()
+    return error.status == _NOT_FOUND and ("no such image" in told or "content digest" in told)
 
 
 def why_not(image: str, registry: str, words: str) -> ImageMissing:

@@ -15,7 +15,7 @@ from tarpon.cli.node_reject import approve, reject
 from tarpon.cli.output import moment, output_option, pairs, show, size, table
 
 if TYPE_CHECKING:
-    from shared.rest_nodes import ComputeNodeInfo, NodeState
+    from shared.rest_nodes import ComputeNodeInfo, ContainerEngineView, NodeState
     from tarpon.client import Client
 
 
@@ -104,6 +104,7 @@ def _description(node: "NodeState", now: datetime) -> str:
         free, most = info.available_capacity, info.max_capacity
         values |= {
             "Engines": ", ".join(info.execution_engines),
+            "Container engine": _container_engine(info.container_engine) if info.container_engine else "",
             "Publishers": ", ".join(info.publishers),
             "Inputs": ", ".join(info.storage_sources),
             "Running": str(info.running_executions),
@@ -116,6 +117,12 @@ def _description(node: "NodeState", now: datetime) -> str:
             "Problems": "; ".join(info.problems),
         }
     return pairs(values)
+
+
+def _container_engine(engine: "ContainerEngineView") -> str:
+    parts = [f"{engine.name} {engine.version}".strip(), "rootless" if engine.rootless else ""]
+    store = f"images in {engine.store}" if engine.store else ""
+    return ", ".join(part for part in (*parts, store, *engine.isolation) if part)
 
 
 def _publishing(info: "ComputeNodeInfo") -> str:

@@ -36,6 +36,7 @@ from shared.messages import (
     BeginUpload,
     CancelExecution,
     CompleteUpload,
+    ContainerEngine,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionProgressed,
@@ -333,6 +334,24 @@ GOLDEN: list[tuple[Message, str]] = [
         (
             '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0","problems":["a mount is left"]},'
             '"session":"s","inventory":2}'
+        ),
+    ),
+    (
+        Registration(
+            info=NodeInfo(
+                node_id=NodeId("n-1"),
+                version="0.1.0",
+                container_engine=ContainerEngine(
+                    name="Podman", version="4.3.1", store="overlay", rootless=True, isolation=("crun", "cgroup v2")
+                ),
+            ),
+            session="s",
+            inventory=2,
+        ),
+        (
+            '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0","container_engine":{"name":"Podman",'
+            '"version":"4.3.1","store":"overlay","rootless":true,"isolation":["crun","cgroup v2"]}},"session":"s",'
+            '"inventory":2}'
         ),
     ),
     (ExecutionCancelled(reason="Stopped"), '{"type":"ExecutionCancelled","reason":"Stopped"}'),

@@ -153,6 +153,9 @@ def test_a_node_offers_what_answers(stack: Stack, docker_engine: TestEngine) -> 
     stack.start_orchestrator()
     stack.start_compute(NODE, Engines_Types_Docker_Socket=docker_engine.url)
     assert "docker" in engines(stack)
+    version = json.loads(docker_engine.request("GET", "/version"))["Version"]
+    described = stack.cli("node", "describe", NODE).stdout
+    assert f"Docker {version}, images in overlay2, runc, seccomp" in " ".join(described.split())
     stack.computes[NODE].stop()
     stack.start_compute(NODE, Engines_Types_Docker_Socket=f"unix://{stack.root}/none.sock", connected=False)
     wait_until(lambda: "docker" not in engines(stack), within=20, what="the node offers no containers")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compute.engines import Exited
-from compute.engines.docker_api import CDI, NVIDIA, EngineFacts
+from compute.engines.docker_facts import CDI, NVIDIA, EngineFacts
 from compute.engines.docker_spec import Confinement, container_spec
 from shared.capacity import Capacity
 from shared.engine_params import DockerParams

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from compute.engines.docker_api import ContainerState, EngineRefusal
 from compute.engines.docker_credentials import config_file, find_credentials, full_name, registry_of
 from compute.engines.docker_ends import refused, started_before_boot
-from compute.engines.docker_images import why_not
+from compute.engines.docker_images import is_missing_image, why_not
 from compute.engines.docker_output import Frames, Outputs
 from shared.states import FailureReason
 
@@ -224,6 +224,13 @@ def test_the_words_of_a_registry_are_told_apart(words: str, reason: FailureReaso
 )
 def test_the_words_of_an_engine_are_told_apart(status: int, message: str, reason: FailureReason) -> None:
     assert refused(EngineRefusal(status, message)).reason is reason
+
+
+def test_what_an_engine_lacks_of_an_image_is_pulled() -> None:
+    for message in ("No such image: busybox:9", "content digest sha256:0a: not found"):
+        assert is_missing_image(EngineRefusal(404, message))
+    assert not is_missing_image(EngineRefusal(404, "network for-tasks not found"))
+    assert refused(EngineRefusal(404, "content digest sha256:0a: not found")).reason is AGAIN
 
 
 def test_of_many_words_of_an_engine_the_first_and_the_last_are_told() -> None:

@@ -16,7 +16,7 @@ from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, ResultPath, SpecConfig, Task
-from shared.messages import Heartbeat, NodeInfo, Registration, RunOutput
+from shared.messages import ContainerEngine, Heartbeat, NodeInfo, Registration, RunOutput
 from shared.states import DesiredState, ExecutionState, JobState
 
 S = ExecutionState
@@ -360,6 +360,7 @@ class TestNode:
                     "PublishingExecutions": 0,
                     "WaitingExecutions": 0,
                     "Problems": [],
+                    "ContainerEngine": None,
                     "address": "",
                 },
                 "BacalhauVersion": {
@@ -393,6 +394,21 @@ class TestNode:
         (compute,) = [node_state(model, Nodes(model, disconnect_seconds=60), NODE).info.compute_node_info]
         assert compute is not None
         assert compute.problems == ("x" * 500,) * 10
+
+    def test_what_it_says_of_its_container_engine_is_told_within_bounds(self, model: Model) -> None:
+        long = "x" * 10_000
+        said = ContainerEngine(name=long, version="4.3.1", store=long, rootless=True, isolation=(long,) * 1000)
+        info = replace(self.INFO, container_engine=said)
+        model.apply(subjects.node_record(NODE), NodeRecord(info=info), 101)
+        (compute,) = [node_state(model, Nodes(model, disconnect_seconds=60), NODE).info.compute_node_info]
+        assert compute is not None
+        assert on_the_wire(compute.container_engine) == {
+            "Name": "x" * 100,
+            "Version": "4.3.1",
+            "Store": "x" * 100,
+            "Rootless": True,
+            "Isolation": ["x" * 100] * 20,
+        }
 
     def test_a_connected_one_tells_its_own_numbers_and_since_when(self, model: Model) -> None:
         nodes = Nodes(model, disconnect_seconds=60)
