@@ -152,7 +152,9 @@ class JobParts:
 
     async def get_results(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, ResultsQuery)
-        found = await results(entry, self._locations, version=query.job_version, execution=query.execution_id)
+        found = await results(
+            entry, self._locations, version=query.job_version, execution=query.execution_id, refused=query.refused
+        )
         return answer(Page(items=found))
 
     async def get_events(self, request: web.Request) -> web.StreamResponse:

@@ -97,6 +97,9 @@ class ResultsQuery(InNamespace, frozen=True, kw_only=True):
     execution_id: Annotated[
         str, Meta(description="The result of this execution alone, of whichever version; or the beginning of its id.")
     ] = ""
+    refused: Annotated[
+        bool, Meta(description="Whether S3 has refused the URLs that were given last: S3 keys are then read again.")
+    ] = False
 
 
 class ListNodesQuery(Struct, frozen=True, kw_only=True):

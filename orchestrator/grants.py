@@ -14,7 +14,7 @@ from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, Location
-from orchestrator.s3_multipart import S3_CODE, Completed, Lost
+from orchestrator.s3_multipart import Completed, Lost
 from orchestrator.s3_verification import ObjectFacts, md5_of_parts
 from orchestrator.store import Store
 from shared import subjects
@@ -101,8 +101,6 @@ class Grants:
                 case CompleteUpload():
                     return await self._complete(record, location, request)
         except (GrantRefused, StorageUnavailable) as error:
-            if is_of_keys(error.details.get(S3_CODE, "")):
-                self._locations.doubt_credentials()
             return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)
 
     def _entitled(self, sender: NodeId, execution: ExecutionId) -> tuple[ExecutionRecord, Location]:

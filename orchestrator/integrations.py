@@ -219,6 +219,7 @@ class Integrations:
             execution=asked.execution_id,
             after=_number(asked.next_token, default=-1),
             most=MAX_RESULTS + 1,
+            refused=asked.refused,
         )
         items, is_more = Room().fill(signed, most=MAX_RESULTS)
         return rest.Page(items=items, next_token=str(items[-1].params.partition_index) if is_more else "")

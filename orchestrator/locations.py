@@ -121,8 +121,7 @@ class Locations:
 
     def doubt_credentials(self) -> None:
         """S3 has refused what they signed: read them again, at most once a second."""
-        if self.current is not None:
-            self.current.invalidate_credentials()
+        self._credentials.invalidate()
 
     async def _bucket(self, location: Location) -> Bucket:
         settings = BucketSettings(

@@ -25,11 +25,13 @@ async def results(
     execution: str = "",
     after: int = -1,
     most: int = sys.maxsize,
+    refused: bool = False,
 ) -> tuple[ResultItem, ...]:
     """Of the completed executions of a version, by partition; of the newest one if `version` is 0.
 
     `execution` is the id of one execution, or the beginning of its id; it may be of any version unless that is given.
-    They are those of the parts after the `after`th, `most` of them.
+    They are those of the parts after the `after`th, `most` of them. `refused` is whether S3 has refused URLs that were
+    given before: the keys that sign are then read again.
     One that cannot be signed is left out and logged, as long as another can. Raises StorageUnavailable if none can,
     NoResults for a job whose results are not there (yet), and NotFound or InvalidInput for what is not there or not
     clear.
@@ -55,6 +57,8 @@ async def results(
                 hint="How long results are kept says Publishers.Types.S3Managed.Retention. Run the job again.",
             )
     done = [each for each in done if each.partition > after][:most]
+    if refused:
+        locations.doubt_credentials()
     items: list[ResultItem] = []
     problem: StorageUnavailable | None = None
     for each in done:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +14,7 @@ from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_deletion import DeletionRefused, delete
 from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_multipart import Completed, Lost, MultipartUploads
+from orchestrator.s3_multipart import S3_CODE, Completed, Lost, MultipartUploads
 from orchestrator.s3_probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
 from orchestrator.s3_problems import Problem, ProblemCode
 from orchestrator.s3_requests import Answer, send
@@ -20,7 +22,7 @@ from orchestrator.s3_signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlS
 from orchestrator.s3_verification import Absent, ObjectFacts, Verifier
 from shared.errors import StorageUnavailable
 from shared.objects import deletion_probe_key
-from shared.s3_errors import may_be_of_keys
+from shared.s3_errors import is_of_keys, may_be_of_keys
 from shared.signed_url import SignedUrl
 
 _log = logging.getLogger(__name__)
@@ -96,7 +98,9 @@ class Bucket:
 
     async def begin_multipart(self, key: str) -> str:
         """The id of a new upload in parts. Raises StorageUnavailable (retryable)."""
-        return await self._multipart.begin(key, keys=await self._usable_keys())
+        keys = await self._usable_keys()
+        with self._heeding_refusals():
+            return await self._multipart.begin(key, keys=keys)
 
     async def complete_multipart(self, key: str, upload_id: str, etags: tuple[str, ...]) -> Completed | Lost:
         """Make the parts one object, in place of no other one: by the service's own rule, or else by a look before.
@@ -109,7 +113,8 @@ class Bucket:
         if not create_only and isinstance(await self.head(key), ObjectFacts):
             return Completed(exists=True)
         keys = await self._usable_keys()
-        return await self._multipart.complete(key, upload_id, etags, create_only=create_only, keys=keys)
+        with self._heeding_refusals():
+            return await self._multipart.complete(key, upload_id, etags, create_only=create_only, keys=keys)
 
     async def _learn_of_completions(self) -> None:
         if self.completes_create_only is None:
@@ -138,7 +143,9 @@ class Bucket:
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:
         """Raises StorageUnavailable, also where these credentials may not do it."""
-        await self._multipart.abort(key, upload_id, keys=await self._usable_keys())
+        keys = await self._usable_keys()
+        with self._heeding_refusals():
+            await self._multipart.abort(key, upload_id, keys=keys)
 
     async def sign_get(self, key: str) -> SignedUrl:
         """A URL for nodes and users to read the object. Raises as sign_put does."""
@@ -195,6 +202,16 @@ class Bucket:
         if answer.failure is not None and may_be_of_keys(answer.failure):
             self.credentials.invalidate()
         return answer
+
+    @contextmanager
+    def _heeding_refusals(self) -> Iterator[None]:
+        """As `_ask` does."""
+        try:
+            yield
+        except StorageUnavailable as error:
+            if is_of_keys(error.details.get(S3_CODE, "")):
+                self.credentials.invalidate()
+            raise
 
     async def _usable_keys(self) -> Snapshot:
         return await self.credentials.usable(least_seconds=LEAST_SECONDS + MARGIN_SECONDS)

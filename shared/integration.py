@@ -49,10 +49,14 @@ class HistoryRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
 
 
 class ResultsRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
-    """Of one version, 0 being the newest; or of one execution, by its id or the beginning of it."""
+    """Of one version, 0 being the newest; or of one execution, by its id or the beginning of it.
+
+    `refused` says that S3 has refused the URLs that were given last: the orchestrator then reads its S3 keys again.
+    """
 
     job_version: int = 0
     execution_id: str = field(name="ExecutionID", default="")
+    refused: bool = False
     next_token: str = ""
 
 

@@ -190,13 +190,19 @@ class Client:
         return await self._all(_job(job, "/versions"), Page[JobView], _query(namespace=namespace))
 
     async def results(
-        self, job: str, *, namespace: str = "", job_version: int = 0, execution_id: str = ""
+        self, job: str, *, namespace: str = "", job_version: int = 0, execution_id: str = "", refused: bool = False
     ) -> tuple[ResultItem, ...]:
         """The results of a version, each with a freshly signed URL; version 0 is the newest.
 
-        Or that of one execution, of whichever version. Fetch them with tarpon.results.get_results.
+        Or that of one execution, of whichever version. Fetch them with tarpon.results.get_results. `refused` tells the
+        orchestrator that S3 has refused the URLs that it gave last.
         """
-        query = _query(namespace=namespace, job_version=str(job_version or ""), execution_id=execution_id)
+        query = _query(
+            namespace=namespace,
+            job_version=str(job_version or ""),
+            execution_id=execution_id,
+            refused="true" if refused else "",
+        )
         return await self._all(_job(job, "/results"), Page[ResultItem], query)
 
     async def _all(self, path: str, page_type: type[Page[T]], query: dict[str, str]) -> tuple[T, ...]:

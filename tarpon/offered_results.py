@@ -102,7 +102,9 @@ def renewer(client: Client, job: str, params: ResultParams, *, namespace: str = 
 
     async def renew() -> ResultParams:
         execution, version = params.execution_id, params.job_version
-        offers = await client.results(job, namespace=namespace, job_version=version, execution_id=execution)
+        offers = await client.results(
+            job, namespace=namespace, job_version=version, execution_id=execution, refused=True
+        )
         for result in offers:
             if result.params.execution_id == execution:
                 return result.params

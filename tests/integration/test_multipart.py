@@ -33,7 +33,7 @@ from shared.messages import (
 from shared.states import ExecutionState, FailureReason
 from tests.faulty_s3 import LOSE_ANSWER, Fault, Kind, answer
 from tests.integration.publishing import PART_BYTES, Publishing, publishing
-from tests.servers import S3Server
+from tests.servers import Keys, S3Server
 from tests.waiting import eventually
 
 
@@ -508,6 +508,23 @@ async def test_where_aborting_is_not_allowed_this_is_logged_once_and_all_are_lis
     (warning,) = (each for each in caplog.records if each.levelno == logging.WARNING and "aborted" in each.message)
     assert "s3:AbortMultipartUpload" in warning.message
     assert "X-Amz" not in warning.message
+
+
+async def test_keys_that_were_exchanged_are_read_again_when_an_upload_cannot_be_aborted_with_the_old_ones(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.s3_credentials.SPACING_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.abandoned_uploads.AWAY_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.abandoned_uploads.LOOK_SECONDS", 0.01)
+    keys = [s3_server.admin]
+    async with publishing(s3_server, tmp_path, keys=keys) as made:
+        location = made.locations.locate(made.record.job_id, made.execution)
+        left = await made.locations.begin_multipart(location)
+        keys[:] = [Keys("AKGONE", "gone"), s3_server.admin]
+        made.bucket.invalidate_credentials()
+        made.store.feed(made.key, replace(made.record, state=ExecutionState.FAILED, left_uploads=(left,)))
+        await eventually(lambda: [seen.status for seen in made.s3.of(Kind.ABORT)][:2] == [403, 204])
+        assert await asyncio.to_thread(made.uploads) == []
 
 
 @pytest.mark.parametrize("kind", [BeginUpload, PartsRequest, CompleteUpload, IndexGrantRequest])

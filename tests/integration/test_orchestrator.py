@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import tarpon
 from orchestrator.grants import Grants
 from orchestrator.reports import ABSENT_SECONDS, ABSENT_TRIES
 from shared import messages
@@ -31,10 +32,11 @@ from shared.messages import (
     TaskEnded,
 )
 from shared.signed_url import SignedUrl
+from tarpon.results import get_results
 from tests.faulty_s3 import FaultyS3, Kind, answer
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
-from tests.servers import S3Server
+from tests.servers import HOST, S3Server
 
 BODY = b"not an archive, but the orchestrator looks at size and digest alone"
 
@@ -99,6 +101,28 @@ async def test_a_result_that_the_old_keys_do_not_show_is_looked_for_with_the_new
             await node.report(execution, ExecutionStarted(), _ended(), _published())
             await running.wait_state(job, "Completed")
             assert s3.planned == 0
+
+
+async def test_a_refused_download_has_the_exchanged_keys_read_again(
+    running: Running, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("orchestrator.s3_credentials.SPACING_SECONDS", 0.0)
+    async with running.node("a") as node, tarpon.Client(HOST, running.config.api.port) as client:
+        await node.register()
+        job = await running.submit()
+        assignment = await node.accept_assignment()
+        assert assignment.archive is not None
+        assert await running.put(assignment.archive, BODY) == 200
+        await node.report(assignment.execution_id, ExecutionStarted(), _ended(), _published())
+        await running.wait_state(job, "Completed")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKOLD")
+        (dead,) = await client.results(job, refused=True)
+        assert "Credential=AKOLD" in dead.params.pre_signed_url
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.orchestrator.access)
+        got = await get_results(client, job, output_dir=tmp_path, raw=True)
+        assert got.folder is not None
+        (archive,) = (each for each in got.folder.rglob("*.tar.gz"))
+        assert archive.read_bytes() == BODY
 
 
 async def test_a_result_is_refused_when_there_is_no_object(running: Running) -> None:
