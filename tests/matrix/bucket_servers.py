@@ -316,6 +316,7 @@ osd_data = {folder}/osd
 rgw_data = {folder}/rgw
 mgr_initial_modules =
 [client.rgw]
+ms_mon_client_mode = crc
 rgw_frontends = beast endpoint={HOST}:{gateway}
 rgw_crypt_require_ssl = false
 """

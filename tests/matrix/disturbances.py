@@ -51,7 +51,7 @@ async def _held(made: Publishing, kind: Kind) -> AsyncIterator[Way]:
         go.set()
     end = task.result()
     assert isinstance(end, Sent), f"a finished result is lost: {end}"
-    await made.check(end)
+    await made.check(end, opaque=True)
 
 
 async def url_that_has_expired(server: Server, new_folder: Callable[[], Path]) -> None:
