@@ -18,6 +18,7 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from tests.engine import BUSYBOX, IMAGE, CannotStart, TestEngine
+from tests.servers import HOST
 
 REQUIRED = "TESTS_REQUIRE_PODMAN"
 E = TypeVar("E", bound="PodmanEngine")
@@ -33,8 +34,14 @@ class PodmanEngine(TestEngine):
 
     def start(self, *flags: str) -> None:
         (self.folder / "containers.conf").write_text(_configuration(self.folder))
-        path = f"{_without_packages(self.folder)}:{os.environ['PATH']}"
-        self._begin(self.service(*flags), {"CONTAINERS_CONF": str(self.folder / "containers.conf"), "PATH": path})
+        registries = self.folder / "registries.conf"
+        registries.write_text(f'[[registry]]\nlocation = "{HOST}"\ninsecure = true\n')
+        variables = {
+            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            "CONTAINERS_REGISTRIES_CONF": str(registries),
+            "PATH": f"{_without_packages(self.folder)}:{os.environ['PATH']}",
+        }
+        self._begin(self.service(*flags), variables)
 
     def terminate(self) -> None:
         """Asked to end, it would wait for all connections of its clients, for seconds."""

@@ -148,9 +148,10 @@ class Stack:
         connected: bool = True,
         python: str = "",
         variables: Mapping[str, str] | None = None,
+        become: Sequence[str] = (),
         **settings: str,
     ) -> Service:
-        """With the interpreter of an environment without boto, unless it is given."""
+        """With the interpreter of an environment without boto, unless it is given. `become` runs it as another user."""
         values = {
             "DataDir": str(self.root / name),
             "NameProvider": name,
@@ -163,7 +164,7 @@ class Stack:
         secret = self.join_secret() if token is None else token
         environment = _plain_environment() | {"TARPON_COMPUTE_AUTH_TOKEN": secret} | dict(variables or {})
         self.environments.append(environment)
-        command = [python or str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(values)]
+        command = [*become, python or str(node_python()), "-m", "tarpon", "serve", "--compute", *_flags(values)]
         service = Service(command, environment, self.root / f"{name}.log")
         service.start()
         self.computes[name] = service

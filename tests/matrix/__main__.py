@@ -1,4 +1,4 @@
-"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats]`.
+"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats|engines]`.
 
 The tables in COMPATIBILITY.md, and seen.json beside this file, get the columns of the peers that were asked for. What
 is not on this machine is shown as such. Ends with 1 if a check fails and explanations.py does not say why.
@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.running import end_on_sigterm, tell, warn_of_load
-from tests.matrix import bucket_checks, nats_checks, page
+from tests.matrix import bucket_checks, engine_checks, engine_peers, nats_checks, page
 from tests.matrix.cells import Check, Peer, column
 from tests.matrix.explanations import EXPLANATIONS
 from tests.servers import aws_environment, without_aws
 
-PARTS = ("buckets", "nats")
+PARTS = ("buckets", "nats", "engines")
 
 
 def main() -> None:
@@ -42,7 +42,9 @@ def main() -> None:
 def _part(name: str) -> tuple[list[Check[Any]], list[Peer[Any]]]:
     if name == "buckets":
         return list(bucket_checks.CHECKS), list(bucket_checks.PEERS)
-    return list(nats_checks.CHECKS), list(nats_checks.peers())
+    if name == "nats":
+        return list(nats_checks.CHECKS), list(nats_checks.peers())
+    return list(engine_checks.CHECKS), list(engine_peers.peers())
 
 
 def _forget_aws() -> None:

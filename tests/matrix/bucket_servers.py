@@ -173,6 +173,10 @@ class Rclone(BucketServer):
 class Garage(BucketServer):
     """One server that keeps one copy."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._buckets: list[str] = []
+
     @staticmethod
     def version() -> str:
         return programs.version(programs.find("garage"), "--version")
@@ -195,21 +199,29 @@ class Garage(BucketServer):
             self._ask("layout", "apply", "--version=1")
             self._import()
 
+    def create_bucket(self, name: str = "", *, prefix: str = "results") -> str:
+        """A name that is given over S3 would be known to these keys alone."""
+        name = name or f"bucket-{uuid.uuid4().hex[:12]}"
+        self._ask("bucket", "create", name)
+        self._buckets.append(name)
+        self._allow(name)
+        return name
+
     def exchange_keys(self) -> None:
         """While it runs."""
         old = self.admin
-        self.admin = self.orchestrator = Keys(f"GK{uuid.uuid4().hex[:24]}", uuid.uuid4().hex * 2)
         self._import()
-        for name in self._ask("bucket", "list").split():
-            if name.startswith("bucket-"):
-                self._ask("bucket", "allow", "--read", "--write", "--owner", name, f"--key={self.admin.access}")
+        for name in self._buckets:
+            self._allow(name)
         self._ask("key", "delete", "--yes", old.access)
 
     def _import(self) -> None:
-        if not self.admin.access.startswith("GK"):  # it takes none of another form
-            self.admin = self.orchestrator = Keys(f"GK{uuid.uuid4().hex[:24]}", uuid.uuid4().hex * 2)
+        """It takes keys of its own form alone."""
+        self.admin = self.orchestrator = Keys(f"GK{uuid.uuid4().hex[:24]}", uuid.uuid4().hex * 2)
         self._ask("key", "import", "--yes", self.admin.access, self.admin.secret)
-        self._ask("key", "allow", "--create-bucket", self.admin.access)
+
+    def _allow(self, bucket: str) -> None:
+        self._ask("bucket", "allow", "--read", "--write", "--owner", bucket, f"--key={self.admin.access}")
 
     def _is_up(self) -> bool:
         try:

@@ -81,14 +81,6 @@ def _abort(made: Publishing, held: Seen) -> None:
     made.client.abort_multipart_upload(Bucket=made.bucket.settings.bucket, Key=made.object_key, UploadId=upload_id)
 
 
-async def create_only(server: Server, new_folder: Callable[[], Path]) -> str:
-    """As the orchestrator's probe finds it."""
-    async with publishing(server, new_folder()) as made:
-        outcome = made.bucket.health.outcome
-        assert outcome.ready, outcome.problem
-        return f"PUT {'yes' if outcome.create_only else 'no'}"
-
-
 async def keys_exchanged_on_the_way(server: Server, new_folder: Callable[[], Path]) -> str:
     """The orchestrator is given the new ones when the node has been seen to wait for them."""
     told = set()

@@ -5,6 +5,11 @@ from collections.abc import Mapping
 EXPLANATIONS: Mapping[str, Mapping[tuple[str, str], str]] = {
     "buckets": {},
     "nats": {},
-    "engines": {},
+    "engines": {
+        ("Podman, rootless", "out of memory"): (
+            "This machine has cgroups v1, with which Podman puts no limits on containers of an ordinary user, and says"
+            " nothing. With cgroups v2 it keeps them."
+        ),
+    },
 }
 """For each part, by peer and check."""
