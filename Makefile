@@ -10,7 +10,7 @@ TESTS := tests
 WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test newest pythons constraints chaos matrix check fix docs bench clean
+.PHONY: help setup demo test newest lowest pythons constraints chaos matrix check fix docs bench clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ test: $(VENV)/.develop ## Run all tests, or TESTS="folders and files"
 newest: ## Run all tests, or TESTS=..., with the newest releases instead of those of constraints.txt
 	@rm -rf .venv-newest
 	@$(MAKE) --no-print-directory test VENV=.venv-newest CONSTRAINTS=
+
+lowest: ## Run unit and contract tests, or TESTS=..., and the demo with the lowest releases that pyproject.toml allows
+	@rm -rf .venv-lowest && mkdir .venv-lowest
+	@$(PYTHON) -m tests.lowest_file > .venv-lowest/lowest.txt
+	@$(MAKE) --no-print-directory test demo VENV=.venv-lowest CONSTRAINTS=.venv-lowest/lowest.txt \
+		TESTS="$(if $(filter command line,$(origin TESTS)),$(TESTS),tests/unit tests/contract)"
 
 pythons: ## Run all tests, or TESTS=..., with each of the Pythons 3.11 to 3.13 that is found here
 	@for python in $$(.ci/pythons 3.11 3.12 3.13); do \

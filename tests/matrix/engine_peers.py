@@ -46,7 +46,7 @@ def peers() -> Sequence[Peer[EngineBench]]:
     return [
         Peer("Docker", partial(_version, "dockerd"), partial(_bench, docker)),
         Peer("Podman", partial(_version, "podman"), partial(_bench, podman)),
-        Peer("Podman, rootless", partial(_version, "podman"), partial(_bench, rootless_podman)),
+        Peer("rootless Podman", partial(_version, "podman"), partial(_bench, rootless_podman)),
         *(Peer(name, engine.version, partial(_bench, partial(found, engine))) for name, engine in running.items()),
     ]
 

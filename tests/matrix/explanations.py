@@ -6,7 +6,7 @@ EXPLANATIONS: Mapping[str, Mapping[tuple[str, str], str]] = {
     "buckets": {},
     "nats": {},
     "engines": {
-        ("Podman, rootless", "out of memory"): (
+        ("rootless Podman", "out of memory"): (
             "This machine has cgroups v1, with which Podman puts no limits on containers of an ordinary user, and says"
             " nothing. With cgroups v2 it keeps them."
         ),
