@@ -17,6 +17,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, ExecutionRecord, Suspicion
 from shared import rest, rest_nodes, subjects
 from shared.capacity import Capacity
+from shared.execution_lines import PREPARING, WAITS_FOR_S3
 from shared.ids import NodeId
 from shared.integration import Announced
 from shared.job_rules import MANAGED
@@ -74,8 +75,9 @@ def modified(entry: JobEntry) -> int:
 
 def execution_view(entry: JobEntry, record: ExecutionRecord, revision: int) -> ExecutionView:
     job, task = entry.job, entry.specs[record.job_version].task
-    message = record.failure.detail or record.failure.reason if record.failure else ""
     live = not record.state.is_terminal
+    failure = record.failure.detail or record.failure.reason if record.failure else ""
+    message = failure or (_waits_for(record) if live else "")
     return ExecutionView(
         id=record.id,
         namespace=job.namespace,
@@ -89,12 +91,20 @@ def execution_view(entry: JobEntry, record: ExecutionRecord, revision: int) -> E
         ),
         compute_state=rest.NumberedState(state_type=rest.execution_state_number(record.state), message=message),
         published_result=published_view(record),
-        run_output=run_output_view(record.output, message) if record.output else None,
+        run_output=run_output_view(record.output, failure) if record.output else None,
         partition_index=record.partition,
         revision=revision,
         create_time=record.create_time,
         modify_time=record.modify_time,
     )
+
+
+def _waits_for(record: ExecutionRecord) -> str:
+    """What its node told last of an image or of S3; empty where it has gone on."""
+    for last in record.events[-1:]:
+        if last.topic == PREPARING or last.message.startswith(WAITS_FOR_S3):
+            return last.message
+    return ""
 
 
 def run_output_view(output: RunOutput, error: str) -> rest.RunOutputView:

@@ -6,11 +6,20 @@ from datetime import datetime
 from shared.ids import short
 from shared.jobspec import WAITS_FOR, JobView
 from shared.plain_text import printable
-from shared.rest import ExecutionView, HistoryItem, JobResponse, PublishedParams, desired_state_name
+from shared.rest import (
+    ExecutionView,
+    HistoryItem,
+    JobResponse,
+    PublishedParams,
+    desired_state_name,
+    desired_state_number,
+)
+from shared.states import DesiredState
 from tarpon.cli.output import from_nanoseconds, moment, pairs, size, table, terminal_width
 from tarpon.cli.progress import event_line, heading
 
 SHOWN_WARNINGS = 3
+RUNNING = desired_state_number(DesiredState.RUNNING)
 
 
 def jobs_table(jobs: Sequence[JobView], now: datetime, *, with_namespace: bool = False) -> str:
@@ -63,7 +72,15 @@ def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
         ]
         for each in executions
     ]
-    return table(["CREATED", "ID", "PART", "STATE", "DESIRED", "EXIT", "NODE"], rows)
+    headings, doing = ["CREATED", "ID", "PART", "STATE", "DESIRED", "EXIT", "NODE"], list(map(_doing, executions))
+    if any(doing):
+        headings, rows = [*headings, "DOING"], [[*row, each] for row, each in zip(rows, doing, strict=True)]
+    return table(headings, rows)
+
+
+def _doing(execution: ExecutionView) -> str:
+    """What it waits for, where its node tells; of one that has ended, the message is why."""
+    return execution.compute_state.message if execution.desired_state.state_type == RUNNING else ""
 
 
 def history_lines(items: Iterable[HistoryItem], now: datetime) -> str:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared.errors import RemoteError
 from shared.jobspec import JobView, StateView
@@ -129,6 +130,16 @@ def test_a_long_event_wraps_below_its_own_column() -> None:
 def test_tables_fit_eighty_columns() -> None:
     tables = jobs_table([job(), job(type="service")], NOW), executions_table([execution(), execution(137)], NOW)
     assert all(len(line) <= 80 for table in tables for line in table.splitlines())
+
+
+def test_what_an_execution_waits_for_has_a_column_while_one_waits() -> None:
+    waits = NumberedState(state_type=1, message="Pulling image x: 34 % of 120 MB")
+    pulling = replace(execution(), compute_state=waits, desired_state=NumberedState(state_type=1))
+    failed = replace(execution(), compute_state=NumberedState(state_type=10, message="it is why"))
+    headings, first, second = executions_table([pulling, failed], NOW).splitlines()
+    place = headings.index("DOING")
+    assert (first[place:], second[place:]) == ("Pulling image x: 34 % of 120 MB", "")
+    assert "DOING" not in executions_table([failed], NOW)
 
 
 def test_ids_are_short_in_tables() -> None:

@@ -46,6 +46,9 @@ def event(time: int, topic: str, message: str, **details: str) -> Event:
     return Event(time=time, topic=topic, message=message, details=details)
 
 
+PULLS, WAITS = "Pulling image x: 34 % of 120 MB", "Publishing, waiting for S3: no answer"
+
+
 def execution(state: ExecutionState = S.NEW, *, partition: int = 0, attempt: int = 0, **more: Any) -> ExecutionRecord:
     record = ExecutionRecord(
         id=new_execution_id(execution_key(JOB, 1, partition, attempt)),
@@ -218,6 +221,21 @@ class TestExecution:
             "CreateTime": NOW + SECOND,
             "ModifyTime": NOW + SECOND,
         }
+
+    @pytest.mark.parametrize(
+        ("state", "topic", "told", "shown"),
+        [
+            (S.NEW, "Preparing Execution", PULLS, PULLS),
+            (S.PUBLISHING, "Publishing Results", WAITS, WAITS),
+            (S.RUNNING, "Running Execution", "Running on node n-1", ""),
+            (S.CANCELLED, "Preparing Execution", PULLS, ""),
+        ],
+    )
+    def test_what_it_waits_for_is_told_while_it_does(
+        self, state: ExecutionState, topic: str, told: str, shown: str
+    ) -> None:
+        (seen,) = executions_on_the_wire(execution(state, events=(event(NOW, topic, told),)))
+        assert seen["ComputeState"]["Message"] == shown
 
     @pytest.mark.parametrize(
         ("state", "number", "desired"),
