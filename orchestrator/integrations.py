@@ -137,7 +137,7 @@ class Integrations:
         self._store.check_ready()
         match what:
             case "jobs.submit":
-                return await self._submit(payload, headers.get("traceparent", ""))
+                return await self._submit(payload, _traceparent(headers))
             case "jobs.get":
                 return await self._get(_read(payload, integration.GetRequest))
             case "jobs.list":
@@ -241,6 +241,11 @@ class Integrations:
 
     def __repr__(self) -> str:
         return f"<Integrations, {self._waiting} requests waiting>"
+
+
+def _traceparent(headers: Mapping[str, str]) -> str:
+    """Names of headers are the same in any case, and libraries write this one in several."""
+    return next((value for name, value in headers.items() if name.lower() == "traceparent"), "")
 
 
 def _number(token: str, *, default: int) -> int:

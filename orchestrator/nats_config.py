@@ -26,6 +26,7 @@ from shared.subjects import (
     ALL_NODE_ORDERS,
     ALL_NODE_REPORTS,
     ALL_NODE_REQUESTS,
+    ALL_SERVICE_REQUESTS,
 )
 from shared.transport import MAX_PAYLOAD_BYTES
 
@@ -49,6 +50,7 @@ LOG_FILES = 4
 
 FROM_NODES = (ALL_NODE_REPORTS, ALL_NODE_REQUESTS, ALL_NODE_HEARTBEATS)
 FOR_INTEGRATIONS = (("service", ALL_API_REQUESTS), ("stream", ALL_EVENTS))
+"""What they cannot do without; servers that were set up earlier have no more."""
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,15 +189,19 @@ def _orchestrator_exports(names: Accounts) -> list[str]:
         *(_export("service", subject, names.nodes) for subject in FROM_NODES),
         _export("service", ALL_API_REQUESTS, names.integrations),
         _export("stream", ALL_EVENTS, names.integrations),
+        _export("service", ALL_SERVICE_REQUESTS, names.integrations, answers="stream"),
     ]
 
 
 def _integration_imports() -> list[str]:
-    return [_import(kind, subject, ORCHESTRATORS) for kind, subject in FOR_INTEGRATIONS]
+    imports = (*FOR_INTEGRATIONS, ("service", ALL_SERVICE_REQUESTS))
+    return [_import(kind, subject, ORCHESTRATORS) for kind, subject in imports]
 
 
-def _export(kind: str, subject: str, to: str) -> str:
-    return f"{{ {kind}: {_quoted(subject)}, accounts: [ {to} ] }}"
+def _export(kind: str, subject: str, to: str, *, answers: str = "") -> str:
+    """Where every orchestrator answers, the answers to one question are a stream."""
+    response = f", response_type: {answers}" if answers else ""
+    return f"{{ {kind}: {_quoted(subject)}, accounts: [ {to} ]{response} }}"
 
 
 def _import(kind: str, subject: str, of: str) -> str:

@@ -39,8 +39,8 @@ Programs submit and watch jobs over NATS with any NATS client. This page is made
 
 `tarpon agent integration show NAME`, run where the orchestrator runs, prints what connects a program as the
 integration NAME: the server's URL, a user, its password and the prefix of its inboxes. Each integration is a user of
-its own. It may ask on its own subjects, receive answers in its own inboxes, and listen to all events; it sees nothing
-of nodes, of other integrations' answers, or of JetStream.
+its own. It may ask on its own subjects, receive answers in its own inboxes, listen to all events, and look at the
+service as `nats micro` does; it sees nothing of nodes, of other integrations' answers, or of JetStream.
 
 - **Requests** go to `{subjects.api_request("NAME", "WHAT")}` as JSON and are answered with JSON. An error is answered
   with `Status`, `Message`, `Code` and `Hint`, and with the headers `Nats-Service-Error-Code` and `Nats-Service-Error`
@@ -54,6 +54,22 @@ of nodes, of other integrations' answers, or of JetStream.
   for `jobs.history`.
 - A submit with an `IdempotencyToken` can be repeated safely: the same token names the same job. With another job it is
   refused (`IdempotencyTokenUsed`).
+- A `traceparent` that comes with a submit as a header, its name in any case, is what the job's trace hangs under.
+- Where the address begins with `tls://`, see that your library insists on it: nats-py 2.16 sends the password in the
+  clear to a server without TLS.
+
+**The `nats` command** takes address, user and password from the variables that `integration show` prints, but not the
+prefix of the inboxes, without which it is refused (`Permissions Violation for Subscription to "_INBOX...."`):
+
+```
+nats --inbox-prefix "$NATS_INBOX_PREFIX" request "${{TARPON_API_SUBJECT}}jobs.list" '{{}}'
+nats --inbox-prefix "$NATS_INBOX_PREFIX" subscribe "{subjects.ALL_EVENTS}"
+nats --inbox-prefix "$NATS_INBOX_PREFIX" micro ls
+nats --inbox-prefix "$NATS_INBOX_PREFIX" micro stats tarpon
+```
+
+`nats micro` shows each orchestrator as an instance of the service `tarpon`. A NATS server of your own needs what
+`tarpon agent nats-config` prints since then; one that was set up earlier answers everything else.
 
 Times in nanoseconds since 1970 are integers; others are RFC 3339 text. URLs in results are credentials: whoever has
 one may read that object until it expires.

@@ -74,8 +74,13 @@ def integration_inbox(principal: str) -> str:
     return f"_INBOX.{principal}"
 
 
+ALL_SERVICE_REQUESTS = "$SRV.>"
+SERVICE_REQUESTS = tuple(f"$SRV.{verb}{rest}" for verb in ("PING", "INFO", "STATS") for rest in ("", ".>"))
+"""What a micro service of NATS answers about itself, as `nats micro` asks (ADR-32 of NATS)."""
+
+
 def integration_may_publish(principal: str) -> tuple[str, ...]:
-    return (f"{PREFIX}.api.{principal}.>",)
+    return (f"{PREFIX}.api.{principal}.>", *SERVICE_REQUESTS)
 
 
 def integration_may_subscribe(principal: str) -> tuple[str, ...]:

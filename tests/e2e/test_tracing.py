@@ -118,7 +118,10 @@ async def test_one_job_is_one_trace_across_orchestrator_and_node(
     assert not [each for each in ("not-to-be-told", "hello", "://", *stack.secrets()) if each in everything]
 
 
-async def test_a_job_that_comes_over_nats_joins_the_trace_of_its_submitter(stack: Stack, collector: Collector) -> None:
+@pytest.mark.parametrize("header", ["traceparent", "Traceparent", "TRACEPARENT"])
+async def test_a_job_that_comes_over_nats_joins_the_trace_of_its_submitter(
+    stack: Stack, collector: Collector, header: str
+) -> None:
     await asyncio.to_thread(stack.start_orchestrator, Tracing_Endpoint=collector.endpoint)
     data_dir = f"DataDir={stack.root / 'orchestrator'}"
     shown = (await asyncio.to_thread(stack.cli, "agent", "integration", "show", "billing", "-c", data_dir)).stdout
@@ -129,7 +132,7 @@ async def test_a_job_that_comes_over_nats_joins_the_trace_of_its_submitter(stack
         password=given["NATS_PASSWORD"],
         inbox_prefix=given["NATS_INBOX_PREFIX"],
     )
-    headers = {"traceparent": f"00-{SUBMITTERS_TRACE}-{SUBMITTERS_SPAN}-01"}
+    headers = {header: f"00-{SUBMITTERS_TRACE}-{SUBMITTERS_SPAN}-01"}
     body = json.dumps({"Job": process_job("true")}).encode()
     await client.request(f"{given['TARPON_API_SUBJECT']}jobs.submit", body, timeout=10, headers=headers)
     await client.close()

@@ -1,9 +1,12 @@
 """The NATS API as a program with nats-py alone uses it, against a whole orchestrator."""
 
+import asyncio
 import hashlib
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -14,6 +17,8 @@ from orchestrator.secrets import integration_password
 from shared.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from shared.nats_client import taken_in
 from shared.secret import Secret
+from tests.integration.running import running_orchestrator
+from tests.servers import S3Server
 from tests.waiting import eventually
 
 BODY = b"an archive"
@@ -152,6 +157,38 @@ async def test_what_is_wrong_with_a_request_is_told_with_its_code(
             assert json.loads(answer.data)["Code"] == code
         else:
             assert (await ask(client, what, body))["Code"] == code
+
+
+@pytest.mark.parametrize(
+    ("subject", "kind"),
+    [
+        ("$SRV.PING", "ping"),
+        ("$SRV.PING.tarpon", "ping"),
+        ("$SRV.INFO.tarpon", "info"),
+        ("$SRV.STATS", "stats"),
+        ("$SRV.STATS.tarpon", "stats"),
+    ],
+)
+async def test_a_program_can_look_at_the_service_as_nats_micro_does(running: Any, subject: str, kind: str) -> None:
+    async with program(running) as client:
+        told = json.loads((await client.request(subject, timeout=10)).data)
+    assert (told["type"], told["name"]) == (f"io.nats.micro.v1.{kind}_response", "tarpon")
+
+
+async def test_each_orchestrator_answers_who_looks_for_services(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, running: Any
+) -> None:
+    secrets = running.config.data_dir / "orchestrator" / "secrets"
+    await asyncio.to_thread(shutil.copytree, secrets, tmp_path / "b" / "data" / "orchestrator" / "secrets")
+    sets = (f"Orchestrator.NATS.Servers={running.server}",)
+    async with (
+        running_orchestrator(tmp_path / "b", s3_server, monkeypatch, publisher=False, sets=sets),
+        program(running) as client,
+    ):
+        answers = await client.subscribe(client.new_inbox())
+        await client.publish("$SRV.PING", reply=answers.subject)
+        ids = {json.loads((await answers.next_msg(timeout=10)).data)["id"] for _ in range(2)}
+    assert len(ids) == 2
 
 
 async def test_a_program_cannot_ask_as_another(running: Any) -> None:

@@ -25,6 +25,7 @@ from orchestrator.auth_callout import (
 from orchestrator.secrets import integration_password
 from shared.ids import NodeId
 from shared.secret import Secret
+from shared.subjects import SERVICE_REQUESTS
 
 JOIN_SECRET = Secret("join-secret")
 INTEGRATION_SECRET = Secret("the-secret-of-integrations")
@@ -204,7 +205,7 @@ def test_an_integration_with_its_password_gets_its_own_subjects() -> None:
     assert decision.user == User(
         name="billing",
         account="TARPON_INTEGRATIONS",
-        may_publish=("tarpon.v1.api.billing.>",),
+        may_publish=("tarpon.v1.api.billing.>", *SERVICE_REQUESTS),
         may_subscribe=("tarpon.v1.events.>", "_INBOX.billing.>"),
     )
 

@@ -53,13 +53,14 @@ def test_integrations_reach_the_api_and_see_events_alone() -> None:
     assert entries("TARPON_INTEGRATIONS", "imports") == [
         '{ service: { account: TARPON, subject: "tarpon.v1.api.>" } }',
         '{ stream: { account: TARPON, subject: "tarpon.v1.events.>" } }',
+        '{ service: { account: TARPON, subject: "$SRV.>" } }',
     ]
     assert entries("TARPON_INTEGRATIONS", "exports") == []
 
 
 def test_every_export_names_the_one_account_that_it_is_for() -> None:
     exports = entries("TARPON", "exports") + entries("TARPON_NODES", "exports")
-    assert len(exports) == 6
+    assert len(exports) == 7
     assert all(re.search(r"accounts: \[ (TARPON_NODES|TARPON_INTEGRATIONS|TARPON) \]", each) for each in exports)
 
 
