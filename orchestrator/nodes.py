@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Container, Iterator
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-
 from orchestrator import time_outs
 from orchestrator.budgets import Budgets
 from orchestrator.conduct import Conduct
 from orchestrator.fleet import Candidate, Fleet
 from orchestrator.life_events import Unattended
 from orchestrator.model import Model
+from orchestrator.presence import Presence
 from orchestrator.records import ExecutionRecord, NodeRecord
 from orchestrator.rests import FIRST_SECONDS, Rests, why_resting
 from orchestrator.time_outs import SilenceLimits, Told
@@ -26,8 +25,6 @@ from shared.ids import ExecutionId, NodeId
 from shared.messages import Accepted, Heartbeat, Registration
 from shared.states import ExecutionState
 
-QUICK_TASK_SECONDS = 0.5
-"""A node whose tasks take less than this on average gets work in advance."""
 IN_ADVANCE_SECONDS = 2.0
 """So much, one task after another, up to the capacity of its queue."""
 LEAST_RUN_SECONDS = 0.001
@@ -39,33 +36,10 @@ LOOK_SECONDS = 0.25
 """How often it is looked who has been silent for too long."""
 
 
-class Presence(msgspec.Struct, kw_only=True):
-    """What is known of a node's process while this orchestrator runs; times are monotonic seconds."""
-
-    session: str = ""
-    last_seen: float
-    connected: bool = False
-    leaving: bool = False
-    changed_at: float
-    heartbeat: Heartbeat | None = None
-    accepted: dict[ExecutionId, int] = {}
-    told: dict[ExecutionId, Told] = {}
-    """Of what it has accepted; also over its sessions."""
-    silent_since: float | None = None
-    """Since when it has left every offer unanswered."""
-    average_run_seconds: float = 1.0
-    kept: frozenset[ExecutionId] | None = None
-    """What it held when its registration told that it leaves."""
-
-    @property
-    def is_quick(self) -> bool:
-        return self.average_run_seconds < QUICK_TASK_SECONDS
-
-
 class Nodes:
     """Liveness of nodes, as any orchestrator hears it; what they hold, only the one that leads.
 
-    `disconnect_seconds` of silence make a node lost, and an engine that is away is waited for `engine_seconds`.
+    `disconnect_seconds` of silence make a node lost. Jobs wait `return_seconds` for it then, and for its engine.
     `rest_seconds` is the first rest of one where a task failed. `clock` gives monotonic seconds, `wall` the time of
     records.
     """
@@ -75,7 +49,7 @@ class Nodes:
         model: Model,
         *,
         disconnect_seconds: float,
-        engine_seconds: float = 0.0,
+        return_seconds: float = 0.0,
         rest_seconds: float = FIRST_SECONDS,
         budgets: Budgets | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -84,7 +58,7 @@ class Nodes:
         self.budgets = budgets or Budgets(clock=clock)
         self._model = model
         self._disconnect_seconds = disconnect_seconds
-        self._engine_seconds = engine_seconds
+        self._return_seconds = return_seconds
         self._clock = clock
         self._wall = wall
         self._started = clock()
@@ -309,7 +283,14 @@ class Nodes:
         return node not in self._model.rejected and self._is_heard(node)
 
     def _is_heard(self, node: NodeId) -> bool:
-        return self._clock() - self._last_heard(self._present.get(node)) <= self._disconnect_seconds
+        return self._silent_seconds(node) <= self._disconnect_seconds
+
+    def _may_return(self, node: NodeId) -> bool:
+        known = node in self._model.nodes and node not in self._model.rejected
+        return known and self._silent_seconds(node) <= self._disconnect_seconds + self._return_seconds
+
+    def _silent_seconds(self, node: NodeId) -> float:
+        return self._clock() - self._last_heard(self._present.get(node))
 
     def _last_heard(self, present: Presence | None) -> float:
         return max(present.last_seen, self._started) if present is not None else self._started
@@ -324,17 +305,22 @@ class Nodes:
             self._model.touched.update(self._model.nodes)
         if self._clock() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = self._clock()
-            self._model.touched.update(node for node in self._fleet.nodes if not self._is_expected(node))
-            self._model.touched.update(node for node, each in self._fleet.nodes.items() if any(each.away.values()))
+            self._model.touched.update(node for node, each in self._fleet.nodes.items() if self._has_aged(each))
             self._look_at_suspects()
         self._model.touched.update(self._rests.over(self._clock()))
         touched, self._model.touched = self._model.touched, set()
         for node in touched:
-            if node in self._model.nodes and self._is_expected(node):
+            if self._may_return(node):
                 self._fleet.put(self._candidate(node, unreachable.get(node, {})))
             else:
                 self._fleet.drop(node)
         return self._fleet
+
+    def _has_aged(self, candidate: Candidate) -> bool:
+        """Whether time alone has made another of it."""
+        node = candidate.info.node_id
+        is_gone = not (candidate.expected or self._is_expected(node)) or not self._may_return(node)
+        return is_gone or any(candidate.away.values())
 
     def _look_at_suspects(self) -> None:
         """What a suspect was given to try, and runs for some time, does well."""
@@ -380,7 +366,7 @@ class Nodes:
         """Its engines that are away, and whether they are waited for still."""
         if not known.engines_away:
             return {}
-        since = self._wall() - int(self._engine_seconds * 1e9)
+        since = self._wall() - int(self._return_seconds * 1e9)
         return {engine: at > since for engine, at in known.engines_away.items()}
 
     def _queue_capacity(self, node: NodeId, most: int) -> int:

@@ -83,7 +83,7 @@ def parts_of(
             model,
             disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout),
             rest_seconds=backoff.floor_seconds,
-            engine_seconds=float(config.orchestrator.node_manager.engine_timeout),
+            return_seconds=float(config.orchestrator.node_manager.return_timeout),
             budgets=budgets,
         ),
         lease=lease,

@@ -171,7 +171,7 @@ def unsuitable(shape: Shape, resources: Capacity, candidate: Candidate) -> str:
 
 def _why_no_engine(engine: str, candidate: Candidate) -> str:
     if engine.lower() in candidate.away:
-        return f"its engine {engine} is away, and was so for longer than Orchestrator.NodeManager.EngineTimeout"
+        return f"its engine {engine} is away, and was so for longer than Orchestrator.NodeManager.ReturnTimeout"
     return f"does not support {engine}"
 
 

@@ -97,11 +97,11 @@ class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
             " goes elsewhere; a pull of an image that goes on is told now and then."
         ),
     ] = Duration(1800)
-    engine_timeout: Annotated[
+    return_timeout: Annotated[
         Duration,
         Meta(
-            description="How long jobs wait for an engine that a node offered before and that is away; then the node"
-            " counts as one that has none."
+            description="How long jobs wait for a node that could run them and has disappeared, or whose engine has;"
+            " then they fail if no other node could."
         ),
     ] = Duration(300)
     messages_per_second: Annotated[
@@ -120,7 +120,7 @@ class Backoff(Struct, frozen=True, kw_only=True, rename="pascal"):
         Duration,
         Meta(
             description="How long a part of a job waits at least after a failed attempt. After the first it is up to"
-            " twice, or 6 times where an engine or a registry was away, and twice as long after each further one."
+            " twice, or 8 times where an engine or a registry was away, and twice as long after each further one."
         ),
     ] = Duration(1)
     ceiling: Annotated[Duration, Meta(description="How long it waits at most, however many attempts have failed.")] = (

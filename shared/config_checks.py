@@ -85,7 +85,7 @@ def _durations(config: Config) -> Iterator[str]:
     if backoff.ceiling < backoff.floor:
         yield f"Orchestrator.Scheduler.Backoff.Ceiling must not be less than its Floor, which is {backoff.floor}"
     for key, value in {
-        "Orchestrator.NodeManager.EngineTimeout": config.orchestrator.node_manager.engine_timeout,
+        "Orchestrator.NodeManager.ReturnTimeout": config.orchestrator.node_manager.return_timeout,
         "Engines.Types.Docker.PullTimeout": config.engines.types.docker.pull_timeout,
         "Engines.Types.Docker.PullStallTimeout": config.engines.types.docker.pull_stall_timeout,
         "Engines.Types.Docker.AwayTimeout": config.engines.types.docker.away_timeout,

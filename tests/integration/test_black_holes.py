@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from shared import messages
 from shared.aio import background
 from shared.capacity import Capacity
-from shared.messages import AnyFact, ExecutionFailed, ExecutionStarted, RunOutput, TaskEnded
+from shared.messages import (
+    AnyFact,
+    Assignments,
+    AssignmentsAnswered,
+    ExecutionFailed,
+    ExecutionStarted,
+    Rejected,
+    RunOutput,
+    TaskEnded,
+)
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server
@@ -48,6 +58,33 @@ async def three_nodes(running: Running, facts: Facts) -> AsyncIterator[None]:
 async def suspicions(running: Running) -> dict[str, str]:
     nodes = (await running.api("/nodes"))["Nodes"]
     return {node["Info"]["NodeID"]: node["Suspicion"] for node in nodes}
+
+
+async def _refuse(node: PlayedNode, rejected: Rejected) -> None:
+    while True:
+        order, received = await node.next_order()
+        if isinstance(order, Assignments):
+            answers = AssignmentsAnswered(answers=(rejected,) * len(order.assignments))
+            await received.respond(messages.encode(answers))
+
+
+@pytest.mark.parametrize(
+    ("reason", "retryable"), [("NodeStopping", True), ("QueueFull", True), ("Odd", True), ("InvalidTask", False)]
+)
+async def test_no_job_fails_where_one_node_of_two_refuses_everything(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, reason: str, *, retryable: bool
+) -> None:
+    rejected = Rejected(reason=reason, detail="no", retryable=retryable)
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False, sets=SETS) as running,
+        running.node("hole") as hole,
+        running.node("n-1") as one,
+    ):
+        for node in (hole, one):
+            await node.register(capacity=SMALL)
+        async with background(hole=_refuse(hole, rejected), one=_play(one, lambda: WELL, seconds=BUSY_SECONDS)):
+            for job in [await running.submit(Tasks=[NOOP]) for _ in range(JOBS)]:
+                await running.wait_state(job, "Completed")
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ class TestBackoff:
     def test_five_attempts_outlast_an_engine_or_a_registry_that_is_away_for_half_a_minute(self, reason: str) -> None:
         for number in range(200):
             waits = [seconds(reason, failures, attempt=5 * number + failures) for failures in range(1, 5)]
-            assert sum(waits) > 40.0
-            assert waits[0] < 6.1, "and yet who is back soon is not waited for much longer"
+            assert sum(waits) > 58.0
+            assert waits[0] < 8.1, "and yet who is back soon is not waited for much longer"
 
     def test_five_attempts_are_never_spent_within_a_second(self) -> None:
         assert sum(seconds(R.NODE_ERROR, failures) for failures in range(1, 5)) > 10.0
@@ -94,7 +94,7 @@ class TestBackoff:
         assert BACKOFF.due(failed(reason="InvalidTask", state=S.REJECTED, retryable=False), 1) == 0
 
     def test_a_node_that_refuses_for_want_of_its_engine_is_waited_for_as_for_an_engine(self) -> None:
-        assert BACKOFF.due(failed(reason="EngineUnavailable", state=S.REJECTED), 1) >= FAILED_AT + 3 * SECOND
+        assert BACKOFF.due(failed(reason="EngineUnavailable", state=S.REJECTED), 1) >= FAILED_AT + 4 * SECOND
 
     def test_the_ceiling_holds_where_it_is_near_the_floor(self) -> None:
         near = Backoff(floor_seconds=2.0, ceiling_seconds=2.0)

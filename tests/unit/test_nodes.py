@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from orchestrator.fleet import Candidate
 from orchestrator.model import Model
 from orchestrator.node_records import MOST_ENGINES_AWAY, engines_away
-from orchestrator.nodes import QUICK_TASK_SECONDS, Nodes
+from orchestrator.nodes import Nodes
+from orchestrator.presence import QUICK_TASK_SECONDS
 from orchestrator.records import ExecutionRecord, Failure, NodeRecord
 from orchestrator.rests import FIRST_SECONDS, MOST_FIRSTS
 from shared import subjects
@@ -20,7 +21,7 @@ from shared.states import Cause, ExecutionState, FailureReason
 S = ExecutionState
 NODE, OTHER = NodeId("n-1"), NodeId("n-2")
 DISCONNECT_SECONDS = 60.0
-ENGINE_SECONDS = 30.0
+RETURN_SECONDS = 30.0
 INFO = NodeInfo(node_id=NODE, version="0.1.0", capacity=Capacity(cpu=4.0), queue_capacity=3)
 
 
@@ -33,7 +34,7 @@ class Cluster:
         self.nodes = Nodes(
             self.model,
             disconnect_seconds=DISCONNECT_SECONDS,
-            engine_seconds=ENGINE_SECONDS,
+            return_seconds=RETURN_SECONDS,
             clock=lambda: self.now,
             wall=lambda: self.wall,
         )
@@ -334,7 +335,7 @@ class TestEnginesAway:
     def test_an_engine_that_is_away_is_waited_for_up_to_a_limit(self, cluster: Cluster) -> None:
         self.away(cluster, cluster.wall)
         assert cluster.candidate.away == {"docker": True}
-        cluster.now += ENGINE_SECONDS - 1
+        cluster.now += RETURN_SECONDS - 1
         cluster.beat()
         assert cluster.candidate.away == {"docker": True}
         cluster.now += 1
@@ -372,6 +373,19 @@ class TestLiveness:
         cluster.now += 0.1
         assert cluster.nodes.sweep() == (NODE,)
         assert not cluster.nodes.is_connected(NODE)
+
+    def test_what_only_a_lost_node_could_run_waits_for_it_for_a_while(self, cluster: Cluster) -> None:
+        cluster.register()
+        cluster.now += DISCONNECT_SECONDS + RETURN_SECONDS
+        cluster.nodes.sweep()
+        assert cluster.candidate.expected
+        cluster.now += 1
+        assert not cluster.nodes.fleet({}).nodes
+
+    def test_nothing_waits_for_a_node_that_was_deleted(self, cluster: Cluster) -> None:
+        cluster.register()
+        assert cluster.nodes.fleet({}).nodes
+        cluster.model.forget(subjects.node_record(NODE), cluster.revision + 1)
         assert not cluster.nodes.fleet({}).nodes
 
     def test_heartbeats_keep_a_node_connected(self, cluster: Cluster) -> None:
@@ -428,11 +442,11 @@ class TestLiveness:
         cluster.now += DISCONNECT_SECONDS + 1
         if swept:
             cluster.nodes.sweep()
-        assert not cluster.nodes.fleet({}).nodes
+        assert cluster.candidate.expected
         cluster.model.wake.clear()
         cluster.beat()
         assert cluster.model.wake.is_set()
-        assert list(cluster.nodes.fleet({}).nodes) == [NODE]
+        assert not cluster.candidate.expected
 
 
 class TestRoom:
