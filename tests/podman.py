@@ -98,7 +98,7 @@ class RootlessPodman(PodmanEngine):
 
 
 @contextmanager
-def _throw_away_user() -> Iterator[pwd.struct_passwd]:
+def throw_away_user() -> Iterator[pwd.struct_passwd]:
     name = f"tarpon-{uuid.uuid4().hex[:12]}"
     try:
         _run("useradd", "--no-create-home", "--shell=/usr/sbin/nologin", "--add-subids-for-system", "--system", name)
@@ -117,7 +117,7 @@ def _run(*command: str) -> None:
 def rootless_podman() -> Iterator[RootlessPodman]:
     """Raises CannotStart, with the reason."""
     _check((*_PROGRAMS, "newuidmap", "newgidmap", "setpriv", "useradd", "userdel"))
-    with _throw_away_user() as user:
+    with throw_away_user() as user:
         engine = _started(lambda: RootlessPodman(user))
         try:
             yield engine

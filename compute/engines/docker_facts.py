@@ -14,7 +14,7 @@ NVIDIA, CDI = "nvidia", "cdi"
 _PODMAN_WITH_CDI = _PODMAN_TELLS_KILLS = 5
 _LOCAL_KEEPS_NEWLINES = 26
 _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
-_ROOTLESS = "rootless"
+_ROOTLESS, _REMAPPED = "rootless", "name=userns"
 
 
 class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +30,8 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How it keeps images."""
     isolation: tuple[str, ...] = ()
     """What keeps its containers apart: the runtime, and what the kernel does."""
+    remaps_users: bool = False
+    """A container's users are others on the machine, and the engine runs as root all the same."""
     loses_newlines: bool = False
     """Its log does, of long lines."""
     tells_kills: bool = True
@@ -57,13 +59,15 @@ def facts_of(info: Mapping[str, Any]) -> EngineFacts:
     drivers = (info.get("Plugins") or {}).get("Log") or ()
     driver = next((name for name in LOG_DRIVERS if name in drivers), LOG_DRIVERS[-1])
     options = [str(option) for option in info.get("SecurityOptions") or ()]
+    # Docker says so among its security options, Podman in its field.
+    rootless = bool(info.get("Rootless")) or any(_ROOTLESS in option for option in options)
     return EngineFacts(
         name=PODMAN if is_podman else DOCKER,
         version=version,
         store=_store(info),
         isolation=_isolation(info, options),
-        # Docker says so among its security options, Podman in its field.
-        rootless=bool(info.get("Rootless")) or any(_ROOTLESS in option for option in options),
+        rootless=rootless,
+        remaps_users=not rootless and any(_REMAPPED in option for option in options),
         # Podman has no daemon: its containers never need its service.
         is_outlived=bool(info.get("LiveRestoreEnabled")) or is_podman,
         log_driver=driver,

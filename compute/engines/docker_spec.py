@@ -69,6 +69,8 @@ def container_spec(run: Run, params: DockerParams, confinement: Confinement, fac
     if os.geteuid() != 0 and not facts.rootless:
         # What the task leaves has to be the node's to read and to remove.
         spec["User"] = f"{os.geteuid()}:{os.getegid()}"
+        if facts.remaps_users:  # to users whose files the node could neither read nor remove
+            spec["HostConfig"]["UsernsMode"] = "host"
     return spec
 
 

@@ -7,18 +7,22 @@ of a rootless engine.
 import asyncio
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from compute.engines import Exited
 from compute.engines.docker_handover import Handover, NotATar, is_own
 from compute.tar_stream import TarStream
 from tests.engine import TestEngine
 from tests.integration.docker_bench import OUTPUTS, Bench
+from tests.podman import throw_away_user
 
 _LOST_RIGHTS = "-dac_override,-dac_read_search,-fowner,-chown"
 LONG = "n" * 150
@@ -112,6 +116,36 @@ def test_a_result_folder_that_the_task_closed_itself_is_handed_over(any_engine: 
     with tarfile.open(tmp_path / "result.tar") as tar:
         assert {"outputs/d/f", "outputs"} <= set(tar.getnames())
     assert [path.name for path in tmp_path.glob("e-*/*")] == ["hosts"]
+
+
+@pytest.fixture
+def remapping(docker_engine: TestEngine) -> Iterator[tuple[TestEngine, int]]:
+    """The engine with user namespaces, and which user its containers' root is on the machine."""
+    try:
+        with throw_away_user() as user:
+            docker_engine.terminate()
+            docker_engine.folder.chmod(0o711)
+            docker_engine.start(f"--userns-remap={user.pw_name}")
+            docker_engine.add_image()
+            ranges = (line.split(":") for line in Path("/etc/subuid").read_text().splitlines())
+            yield docker_engine, next(int(first) for name, first, _ in ranges if name == user.pw_name)
+    finally:
+        docker_engine.restore()
+
+
+async def test_with_user_namespaces_the_files_of_a_task_are_the_node_s_where_that_is_not_root(
+    remapping: tuple[TestEngine, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, root = remapping
+    bench = Bench(tmp_path, engine)
+    task = bench.shell("id -u; echo > /outputs/mine")
+    assert await bench.ended(task) == Exited(0)
+    assert (task.read("stdout"), (task.outputs / "mine").stat().st_uid) == ("0\n", root)
+    monkeypatch.setattr(os, "geteuid", lambda: 4322)
+    monkeypatch.setattr(os, "getegid", lambda: 4323)
+    task = bench.shell("id -u; echo > /outputs/mine")
+    assert await bench.ended(task) == Exited(0)
+    assert (task.read("stdout"), (task.outputs / "mine").stat().st_uid) == ("4322\n", 4322)
 
 
 # ---- how an archive is rewritten -------------------------------------------------------------------------------------

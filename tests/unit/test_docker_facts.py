@@ -83,5 +83,7 @@ def test_what_an_engine_lacks_follows_from_its_version() -> None:
     assert [each.log_driver for each in (old, new, podman)] == ["local", "local", "k8s-file"]
     assert [each.loses_newlines for each in (old, new, podman)] == [True, False, False]
     assert [each.is_outlived for each in (old, new, podman)] == [False, True, True]
+    remapped = facts_of(DOCKER | {"SecurityOptions": [SECCOMP, "name=userns"]})
+    assert [each.remaps_users for each in (old, new, podman, remapped)] == [False, False, False, True]
     assert [each.gpu_driver for each in (old, podman, old_podman)] == [NVIDIA, CDI, ""]
     assert [each.tells_kills for each in (old, podman, old_podman)] == [True, True, False]
