@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import podman
@@ -51,6 +52,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedServer
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["groups_folder"] = str(_groups_folder(node.config))
+
+
+def pytest_configure() -> None:
+    """How long an example takes depends on what else the machine does; pytest bounds each test."""
+    settings.register_profile("tarpon", deadline=None)
+    settings.load_profile("tarpon")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
