@@ -12,7 +12,7 @@ from orchestrator.s3_multipart import Completed, Lost
 from orchestrator.s3_problems import Problem
 from orchestrator.s3_verification import Absent, ObjectFacts
 from shared.ids import ExecutionId, JobId
-from shared.objects import archive_key, index_key
+from shared.objects import archive_key, index_key, prefix_of
 from shared.signed_url import SignedUrl
 
 DEFAULT_EXPIRATION_SECONDS = 3600.0
@@ -112,12 +112,11 @@ class Locations:
     async def problem(self, location: Location) -> Problem | None:
         """Why objects there cannot be written and read now, by a request of our own with keys that are read again.
 
-        What S3 refuses to a node, or does not show, may be the fault of our keys or clock. Earlier buckets are not
-        tried, as where to is not known.
+        What S3 refuses to a node, or does not show, may be the fault of our keys or clock.
         """
         bucket = await self._bucket(location)
         bucket.invalidate_credentials()
-        return await bucket.health.confirm() if bucket is self.current else None
+        return await bucket.health.confirm()
 
     def doubt_credentials(self) -> None:
         """S3 has refused what they signed: read them again, at most once a second."""
@@ -126,6 +125,7 @@ class Locations:
     async def _bucket(self, location: Location) -> Bucket:
         settings = BucketSettings(
             bucket=location.bucket,
+            key=prefix_of(location.key),
             region=location.region,
             endpoint=location.endpoint,
             public_endpoint=location.public_endpoint,

@@ -11,12 +11,13 @@ import msgspec
 
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_occupied_key import explain_unwritten
-from orchestrator.s3_problems import Problem, ProblemCode, explain_exception, explain_failure
+from orchestrator.s3_problems import Problem, ProblemCode, clock_words, explain_exception, explain_failure
 from orchestrator.s3_requests import Answer, Send, Sign
 from shared.errors import StorageUnavailable
 from shared.objects import probe_key
 from shared.s3_errors import S3Failure, UploadAction, action_for
 from shared.signed_url import SignedUrl
+from shared.url_life import MOST_SKEW_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -212,3 +213,11 @@ class BucketHealth:
         elif before.problem is not None:
             create_only = "honours" if now.create_only else "does not honour"
             logger.info("Results are stored in %s, which %s create-only PUTs.", self._place, create_only)
+            if abs(now.clock_skew_seconds or 0) > MOST_SKEW_SECONDS:
+                told = "The clock of this machine is wrong: %s. Requests go well all the same; set it, best by NTP."
+                logger.warning(told, clock_words(now.clock_skew_seconds))
+            if abs(now.clock_skew_seconds or 0) > MOST_SKEW_SECONDS:
+                logger.warning(
+                    "S3 bears with it now, but URLs may live shorter than they should: %s",
+                    clock_words(now.clock_skew_seconds),
+                )

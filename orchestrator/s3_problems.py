@@ -113,7 +113,7 @@ def _words(
             message = "The S3 credentials have expired."
             hint = "Renew the session token, or whatever issues these credentials."
         case ProblemCode.CLOCK_SKEWED:
-            message = f"The clock of this machine is wrong: {_skew(clock_ahead_seconds)}."
+            message = f"The clock of this machine is wrong: {clock_words(clock_ahead_seconds)}."
             hint = "Set the clock, best by NTP."
         case ProblemCode.REGION_WRONG:
             message = f"The bucket {bucket} is not in the region {settings.region!r}."
@@ -184,7 +184,7 @@ def _below(settings: BucketSettings) -> str:
     return f"{settings.key.removesuffix('/')}/" if settings.key else ""
 
 
-def _skew(clock_ahead_seconds: float | None) -> str:
+def clock_words(clock_ahead_seconds: float | None) -> str:
     if clock_ahead_seconds is None:
         return "S3 finds the time of our request too far from its own"
     direction = "behind" if clock_ahead_seconds > 0 else "ahead of"

@@ -13,6 +13,11 @@ def archive_key(prefix: str, job: JobId, execution: ExecutionId) -> str:
     return f"{_prefix(prefix)}{job}/{execution}.tar.gz"
 
 
+def prefix_of(archive_key: str) -> str:
+    """The prefix with which `archive_key` was made."""
+    return "/".join(archive_key.split("/")[:-2])
+
+
 def index_key(archive_key: str) -> str:
     """`<executionID>.index.json.gz`, beside the archive of this key."""
     return f"{archive_key.removesuffix('.tar.gz')}.index.json.gz"

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from compute.upload import NotSent, Sent, Upload
 from orchestrator.grants import FAILURES_BEFORE_LOOK
-from orchestrator.s3_probe import BODY
+from orchestrator.s3_probe import BODY, BucketHealth
 from orchestrator.s3_problems import ProblemCode
 from shared.messages import BeginUpload
 from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, SLOW_DOWN, Dialect, Fault, Kind, answer
@@ -280,3 +281,30 @@ async def test_a_service_without_room_is_told(s3_server: S3Server, tmp_path: Pat
         assert problem is not None
         assert "has no room." in problem.message
         assert "nothing has to be changed" not in problem.hint
+
+
+async def test_a_wrong_clock_with_which_requests_go_well_is_logged(
+    s3_server: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        made.s3.clock_ahead_seconds = 300
+        again = BucketHealth(made.bucket._probe, "the bucket", interval_seconds=1)
+        assert (await again.check()).ready
+    (warning,) = (each.message for each in caplog.records if "clock" in each.message)
+    assert "it is 300 s behind that of S3" in warning
+
+
+async def test_keys_for_a_bucket_of_earlier_settings_are_proved_there(s3_server: S3Server, tmp_path: Path) -> None:
+    """The orchestrator may write below the earlier Key alone."""
+    async with publishing(s3_server, tmp_path) as made:
+        location = made.locations.locate(made.record.job_id, made.execution)
+        earlier = replace(location, public_endpoint=made.s3.endpoint)
+        before = len(made.s3.of(Kind.OTHER))
+        assert await made.locations.problem(earlier) is None
+        urls = [seen.url for seen in made.s3.of(Kind.OTHER)[before:]]
+        assert urls
+        assert all(f"/{made.bucket.settings.bucket}/{PROBE}?" in url for url in urls)
+        made.s3.plan(Kind.OTHER, answer(403, "AccessDenied"))
+        problem = await made.locations.problem(earlier)
+        assert problem is not None
+        assert problem.code is ProblemCode.ACCESS_DENIED

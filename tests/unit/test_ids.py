@@ -20,7 +20,7 @@ from shared.ids import (
     node_id,
     short,
 )
-from shared.objects import archive_key, probe_key
+from shared.objects import archive_key, prefix_of, probe_key
 
 UNSAFE = ["", ".", "a.b", "*", ">", "a b", "a/b", "../a", "ü", "a\n", "\n", "a\0", "x" * 65, "a:b", "$SYS", "٣"]
 
@@ -112,4 +112,5 @@ def test_people_read_the_beginning_of_a_generated_id(identifier: str, expected: 
 @pytest.mark.parametrize(("prefix", "begins"), [("", ""), ("a/b", "a/b/"), ("a/b/", "a/b/"), ("/", "")])
 def test_a_result_lies_under_its_prefix_by_job_and_execution(prefix: str, begins: str) -> None:
     assert archive_key(prefix, JobId("j-1"), ExecutionId("e-1")) == f"{begins}j-1/e-1.tar.gz"
+    assert prefix_of(f"{begins}j-1/e-1.tar.gz") == prefix.removesuffix("/")
     assert probe_key(prefix) == f"{begins}.tarpon-probe"
