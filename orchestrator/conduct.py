@@ -7,6 +7,7 @@ node that fails everything is known after a few jobs, whatever it says of them.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from orchestrator.attempts import cause_of, is_given_back
 from orchestrator.records import ExecutionRecord, Suspicion
@@ -18,21 +19,29 @@ SUSPECT_AFTER = 3
 DOUBTFUL_AFTER = 2
 """So many jobs in a row that a node says have failed by themselves, after which it is not believed alone."""
 MOST_FAILURES = 8
-MOST_JOBS = 64
-MOST_JOBS_KNOWN = 4096
+MOST_PARTS = 64
+MOST_PARTS_KNOWN = 4096
 MAX_DETAIL = 500
 
 _OWN = frozenset({Cause.NODE, Cause.ENGINE})
 
 
+class Part(NamedTuple):
+    """Of a job."""
+
+    job: JobId
+    version: int
+    partition: int
+
+
 class _Row:
-    """What has failed on a node since something went well there. `failures` are jobs that failed together."""
+    """What has failed on a node since something went well there. `failures` are parts that failed together."""
 
     def __init__(self) -> None:
-        self.failures: list[set[JobId]] = []
+        self.failures: list[set[Part]] = []
         self.last_at = 0
-        self.blamed: set[JobId] = set()
-        """Jobs of which it said that they failed by themselves."""
+        self.blamed: set[Part] = set()
+        """Parts of which it said that they failed by themselves."""
         self.contradicted_at = 0
         """Since when one of these has run elsewhere."""
         self.suspicion = Suspicion(since=0)
@@ -40,15 +49,13 @@ class _Row:
         """By what whoever led before has stored."""
 
     def fail(self, record: ExecutionRecord) -> None:
-        job = record.job_id
-        together = record.create_time <= self.last_at
-        if not any(job in jobs for jobs in self.failures):
-            if together and self.failures:
-                if len(self.failures[-1]) < MOST_JOBS:
-                    self.failures[-1].add(job)
-            else:
-                self.failures.append({job})
+        part, together = _part(record), record.create_time <= self.last_at
+        if not any(part in parts for parts in self.failures):
+            if not (together and self.failures):
+                self.failures.append({part})
                 del self.failures[:-MOST_FAILURES]
+            elif len(self.failures[-1]) < MOST_PARTS:
+                self.failures[-1].add(part)
         self.last_at = max(self.last_at, record.modify_time)
         failure = record.failure
         self.suspicion = Suspicion(
@@ -63,8 +70,8 @@ class Conduct:
 
     def __init__(self) -> None:
         self._rows: dict[NodeId, _Row] = {}
-        self._failed_on: dict[JobId, set[NodeId]] = {}
-        self._ran: dict[JobId, None] = {}
+        self._failed_on: dict[Part, set[NodeId]] = {}
+        self._ran: dict[Part, None] = {}
         """Of these, the ones that ran on another node in the end."""
 
     def restore(self, node: NodeId, suspicion: Suspicion) -> None:
@@ -74,17 +81,17 @@ class Conduct:
 
     def on_failure(self, record: ExecutionRecord) -> bool:
         """Take note; whether it is held against the node."""
-        node, job = record.node_id, record.job_id
+        node, part = record.node_id, _part(record)
         if cause_of(record) is Cause.NOT_TRIED and not _is_unasked(record):
             return False
         row = self._rows.setdefault(node, _Row())
-        self._note(job, node)
+        self._note(part, node)
         if not _is_own(record) and not 0 < row.contradicted_at < record.create_time:
-            if len(row.blamed) < MOST_JOBS:
-                row.blamed.add(job)
+            if len(row.blamed) < MOST_PARTS:
+                row.blamed.add(part)
             return False
         row.fail(record)
-        return self._is_held(job)
+        return self._is_held(part)
 
     def on_success(self, record: ExecutionRecord) -> None:
         """Something went well on the node: what failed there before it was given this is forgotten."""
@@ -93,21 +100,24 @@ class Conduct:
         row = self._rows.get(record.node_id)
         if row is not None and record.create_time > row.last_at:
             del self._rows[record.node_id]
-        for node in self._failed_on.get(record.job_id, set()) - {record.node_id}:
-            self._ran[record.job_id] = None
+        part = _part(record)
+        for node in self._failed_on.get(part, set()) - {record.node_id}:
+            self._ran[part] = None
             failing = self._rows.get(node)
-            if failing is not None and record.job_id in failing.blamed:
+            if failing is not None and part in failing.blamed:
                 failing.contradicted_at = record.modify_time
 
     def forget(self, node: NodeId) -> None:
         self._rows.pop(node, None)
 
     def holds(self, node: NodeId, *, but_for: JobId | None = None) -> int:
-        """How many failures in a row are held against it."""
-        row = self._rows.get(node)
-        if row is None:
-            return 0
-        return sum(any(self._is_held(job) for job in jobs if job != but_for) for jobs in row.failures)
+        """How many failures in a row are held against it: of different jobs, or of parts that ran elsewhere."""
+        row, count, jobs = self._rows.get(node), 0, {but_for}
+        for parts in row.failures if row is not None else ():
+            held = [each for each in parts if each.job != but_for and self._is_held(each)]
+            count += any(each in self._ran or each.job not in jobs for each in held)
+            jobs.update(each.job for each in held)
+        return count
 
     def is_suspect(self, node: NodeId) -> bool:
         row = self._rows.get(node)
@@ -116,7 +126,7 @@ class Conduct:
     def is_doubtful(self, node: NodeId) -> bool:
         """Whether it says of everything that it failed by itself."""
         row = self._rows.get(node)
-        return row is not None and len(row.blamed) >= DOUBTFUL_AFTER
+        return row is not None and len({each.job for each in row.blamed}) >= DOUBTFUL_AFTER
 
     def suspicions(self) -> Iterator[tuple[NodeId, Suspicion]]:
         return ((node, row.suspicion) for node, row in self._rows.items() if self.is_suspect(node))
@@ -128,21 +138,25 @@ class Conduct:
 
     def disputed(self, record: ExecutionRecord) -> Iterator[NodeId]:
         """Other nodes against which nothing is held any more, because this has failed elsewhere too."""
-        others = self._failed_on.get(record.job_id, set()) - {record.node_id}
+        others = self._failed_on.get(_part(record), set()) - {record.node_id}
         return (node for node in others if not self.holds(node) and not self.is_suspect(node))
 
-    def _note(self, job: JobId, node: NodeId) -> None:
-        self._failed_on.setdefault(job, set()).add(node)
-        if len(self._failed_on) > MOST_JOBS_KNOWN:
+    def _note(self, part: Part, node: NodeId) -> None:
+        self._failed_on.setdefault(part, set()).add(node)
+        if len(self._failed_on) > MOST_PARTS_KNOWN:
             oldest = next(iter(self._failed_on))
             del self._failed_on[oldest]
             self._ran.pop(oldest, None)
 
-    def _is_held(self, job: JobId) -> bool:
-        return len(self._failed_on.get(job, ())) < 2 or job in self._ran
+    def _is_held(self, part: Part) -> bool:
+        return len(self._failed_on.get(part, ())) < 2 or part in self._ran
 
     def __repr__(self) -> str:
         return f"<Conduct of {len(self._rows)} nodes>"
+
+
+def _part(record: ExecutionRecord) -> Part:
+    return Part(record.job_id, record.job_version, record.partition)
 
 
 def _is_own(record: ExecutionRecord) -> bool:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from orchestrator.conduct import MOST_JOBS_KNOWN, SUSPECT_AFTER, Conduct
+from orchestrator.conduct import MOST_PARTS_KNOWN, SUSPECT_AFTER, Conduct
 from orchestrator.records import ExecutionRecord, Failure, Suspicion
 from orchestrator.second_opinion import is_asked_for
 from shared.capacity import Capacity
@@ -22,13 +22,13 @@ class Cluster:
         self.conduct = Conduct()
         self.now = 0
 
-    def record(self, node: NodeId, job: int, *, placed: int | None = None) -> ExecutionRecord:
+    def record(self, node: NodeId, job: int, *, placed: int | None = None, part: int = 0) -> ExecutionRecord:
         self.now += 10
         return ExecutionRecord(
             id=ExecutionId(f"e-{self.now}"),
             job_id=JobId(f"j-{job}"),
             job_version=1,
-            partition=0,
+            partition=part,
             attempt=0,
             node_id=node,
             resources=Capacity(cpu=1.0),
@@ -37,13 +37,15 @@ class Cluster:
             modify_time=self.now,
         )
 
-    def fail(self, node: NodeId, job: int, reason: str = R.NODE_ERROR, *, placed: int | None = None) -> bool:
+    def fail(
+        self, node: NodeId, job: int, reason: str = R.NODE_ERROR, *, placed: int | None = None, part: int = 0
+    ) -> bool:
         failure = Failure(reason=reason, detail="driver/library version mismatch", retryable=True)
-        record = self.record(node, job, placed=placed)
+        record = self.record(node, job, placed=placed, part=part)
         return self.conduct.on_failure(_ended(record, failure))
 
-    def run(self, node: NodeId, job: int, *, placed: int | None = None) -> None:
-        self.conduct.on_success(self.record(node, job, placed=placed))
+    def run(self, node: NodeId, job: int, *, placed: int | None = None, part: int = 0) -> None:
+        self.conduct.on_success(self.record(node, job, placed=placed, part=part))
 
     @property
     def suspects(self) -> set[NodeId]:
@@ -118,6 +120,13 @@ class TestBadJobs:
         assert not cluster.suspects
         assert cluster.conduct.holds(A) == 0
 
+    @pytest.mark.parametrize("reason", [R.OUT_OF_MEMORY, R.TASK_NOT_STARTED, R.NODE_ERROR])
+    def test_a_job_some_of_whose_parts_are_bad_makes_no_node_suspect(self, cluster: Cluster, reason: str) -> None:
+        for part in range(0, 60, 2):
+            cluster.run(B, 1, part=part)
+            cluster.fail(A, 1, reason, part=part + 1)
+        assert not cluster.suspects
+
     def test_a_registry_that_is_away_makes_no_node_suspect(self, cluster: Cluster) -> None:
         for job in range(30):
             for node in (A, B, C):
@@ -127,9 +136,9 @@ class TestBadJobs:
         assert not cluster.suspects
 
     def test_what_is_known_of_jobs_is_bounded(self, cluster: Cluster) -> None:
-        for job in range(MOST_JOBS_KNOWN + 100):
+        for job in range(MOST_PARTS_KNOWN + 100):
             cluster.fail(A, job, R.OUT_OF_MEMORY)
-        assert len(cluster.conduct._failed_on) == MOST_JOBS_KNOWN
+        assert len(cluster.conduct._failed_on) == MOST_PARTS_KNOWN
 
 
 class TestBlackHoles:
@@ -140,6 +149,14 @@ class TestBlackHoles:
         for job in range(1, 1 + SUSPECT_AFTER):
             assert not cluster.suspects
             assert cluster.fail(A, job, reason)
+        assert cluster.suspects == {A}
+
+    def test_a_node_that_fails_the_parts_of_one_job_is_known_when_they_run_elsewhere(self, cluster: Cluster) -> None:
+        for part in range(SUSPECT_AFTER):
+            cluster.fail(A, 1, part=part)
+        assert not cluster.suspects, "because they may all be bad"
+        for part in range(SUSPECT_AFTER):
+            cluster.run(B, 1, part=part)
         assert cluster.suspects == {A}
 
     def test_two_of_them_do_not_excuse_each_other(self, cluster: Cluster) -> None:
