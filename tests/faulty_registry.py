@@ -1,6 +1,7 @@
 """An image registry that misbehaves as a test says: a relay before a real one (no tests in here)."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,15 +20,15 @@ _SLICE_BYTES = 16 << 10
 class Fault:
     """What happens to all that is asked of a registry, or with `of_layers` to layers alone.
 
-    It is answered with a `status`, or after so many bytes it stands still (`stalls_after`) or the connection ends
-    (`cut_after`); or bytes are wrong, or come slowly.
+    It is answered with a `status`, or by the end of the connection (`cut`); or after so many bytes it stands still
+    (`stalls_after`); or bytes are wrong, or come slowly.
     """
 
     of_layers: bool = False
     status: int = 0
     body: str = ""
     stalls_after: int | None = None
-    cut_after: int | None = None
+    cut: bool = False
     corrupt: bool = False
     bytes_per_second: float = 0.0
 
@@ -71,6 +72,8 @@ class FaultyRegistry:
             is_layer = request.method == "GET" and (upstream.content_length or 0) > LAYER_BYTES
             self.layers += is_layer
             fault = self.fault if is_layer or not self.fault.of_layers else Fault()
+            if fault.cut and request.transport is not None:
+                request.transport.abort()
             if fault.status:
                 return web.Response(status=fault.status, text=fault.body, content_type="application/json")
             kept = ("Content-Type", "Content-Length", "Docker-Content-Digest", "WWW-Authenticate", "Content-Range")
@@ -79,12 +82,11 @@ class FaultyRegistry:
             response.headers["Docker-Distribution-API-Version"] = "registry/2.0"
             await response.prepare(request)
             if request.method != "HEAD":
-                await self._send(request, response, upstream, fault)
+                with contextlib.suppress(ConnectionError):  # whoever asks has given up
+                    await self._send(response, upstream, fault)
             return response
 
-    async def _send(
-        self, request: web.BaseRequest, response: web.StreamResponse, upstream: aiohttp.ClientResponse, fault: Fault
-    ) -> None:
+    async def _send(self, response: web.StreamResponse, upstream: aiohttp.ClientResponse, fault: Fault) -> None:
         sent = 0
         async for chunk in upstream.content.iter_chunked(_SLICE_BYTES):
             data = bytes(len(chunk)) if fault.corrupt else chunk
@@ -94,9 +96,6 @@ class FaultyRegistry:
                 await asyncio.sleep(len(data) / fault.bytes_per_second)
             if fault.stalls_after is not None and sent >= fault.stalls_after:
                 await self._stopped.wait()
-            if fault.cut_after is not None and sent >= fault.cut_after and request.transport is not None:
-                request.transport.abort()
-                return
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ This is the one module that knows aiodocker. Docker's engine and Podman's compat
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -23,7 +24,7 @@ ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 5.0
 MEASURE_SECONDS = 600.0
 READ_BYTES = 256 * 1024
-_NOT_FOUND = 404
+_NOT_FOUND, _FAILED = 404, 500
 _NO_CONNECTION = 900
 """The status under which aiodocker tells that nobody listens."""
 
@@ -155,7 +156,8 @@ class DockerApi:
     async def extract(self, name: str, path: str, archive: AsyncIterator[bytes]) -> None:
         """Write a tar archive into a folder of the container, as root. The caller writes the deadline."""
         with _translated():
-            response = await self._open("PUT", f"containers/{name}/archive", {"path": path}, archive)
+            tar = {"Content-Type": "application/x-tar"}
+            response = await self._open("PUT", f"containers/{name}/archive", {"path": path}, archive, headers=tar)
             response.release()
 
     @asynccontextmanager
@@ -260,17 +262,33 @@ class DockerApi:
         return {name: ExecutionId(labelled) for name, labelled in names}
 
     async def pull(self, image: str, auth: Mapping[str, str] | None) -> AsyncIterator[PullStep]:
-        """`image` names its registry. Raises EngineRefusal, with the registry's own words."""
+        """`image` names its registry. Raises EngineRefusal, with the registry's own words.
+
+        Of aiodocker, a pull that is given up keeps its connection until the garbage is collected.
+        """
+        query = {"fromImage": image}
+        if "@" not in image and ":" not in image.rpartition("/")[2]:
+            query["tag"] = "latest"  # without one it would be all of them
+        headers = (
+            {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(dict(auth)).encode()).decode()} if auth else {}
+        )
         with _translated():
-            async for line in self._client.images.pull(image, auth=dict(auth) if auth else None, stream=True):
-                yield _pull_step(line)
+            response = await self._open("POST", "images/create", query, headers=headers)
+            async with response:
+                async for line in response.content:
+                    yield _pull_step(json.loads(line))
 
     async def _open(
-        self, method: str, path: str, query: Mapping[str, str], body: AsyncIterator[bytes] | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: AsyncIterator[bytes] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         """A stream of raw bytes, which aiodocker would give as text only, or after one more request."""
         url = f"http://engine/{self._client.api_version}/{path}"
-        headers = {} if body is None else {"Content-Type": "application/x-tar"}
         response = await self._client.session.request(
             method, url, params=query, data=body, headers=headers, read_bufsize=READ_BYTES
         )
@@ -329,6 +347,9 @@ def _seconds(text: str) -> float:
 
 
 def _pull_step(line: Mapping[str, Any]) -> PullStep:
+    """Raises EngineRefusal where the pull has failed."""
+    if line.get("error"):
+        raise EngineRefusal(_FAILED, str(line["error"]))
     detail = line.get("progressDetail") or {}
     return PullStep(
         layer=str(line.get("id") or ""),

@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 _SETTINGS = "Engines.Types.Docker"
 _NOT_FOUND = 404
 
-_FOR_NOW = "toomanyrequests|too many requests|(status|status code from registry|http)[: ]*5[0-9][0-9]"
+_FOR_NOW = "toomanyrequests|too many requests|(status|status code from registry|http)[: ]*5[0-9][0-9]|pinging .* 404 "
 _PART_IS_MISSING = "unknown blob|blob unknown|fetching blob|/blobs/.*not found"
-_DENIED = "denied|unauthorized|authentication required|no basic auth|403 forbidden|http 403"
+_DENIED = "denied|unauthorized|authentication required|no basic auth|403 [(]?forbidden|http 403"
 _UNKNOWN = "manifest unknown|not found|no matching manifest|name unknown|no image found in"
 # The engine hands on the registry's words, and nothing else tells these apart; the first that is found counts.
 _WORDS = (

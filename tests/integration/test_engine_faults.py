@@ -56,11 +56,12 @@ async def test_a_hook_that_fails_for_each_task_is_the_node_s_failure(
 
 
 async def test_an_engine_that_hangs_is_unavailable(docker: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.engines.docker_api.ANSWER_SECONDS", 0.3)
     async with docker.engine() as engine:
         os.kill(docker.dockerd.pid, signal.SIGSTOP)
         try:
-            end = await engine.run(docker.shell("true").run)
+            with monkeypatch.context() as patch:
+                patch.setattr("compute.engines.docker_api.ANSWER_SECONDS", 0.3)
+                end = await engine.run(docker.shell("true").run)
         finally:
             os.kill(docker.dockerd.pid, signal.SIGCONT)
     assert getattr(end, "reason", None) is FailureReason.ENGINE_UNAVAILABLE, end
@@ -75,12 +76,14 @@ async def test_an_engine_that_ends_in_the_middle_of_a_pull_is_unavailable(
     await asyncio.to_thread(publish, docker.dockerd, real, padding_bytes=1 << 20)
     async with faulty_registry(real.host) as registry, docker.engine() as engine, asyncio.TaskGroup() as group:
         registry.fault = Fault(of_layers=True, stalls_after=1)
-        task = docker.task({"Image": f"{registry.host}/some/image:1", "Entrypoint": ["/bin/true"]})
+        image, told = f"{registry.host}/some/image:1", list[str]()
+        task = docker.task({"Image": image, "Entrypoint": ["/bin/true"]}, on_progress=told.append)
         run = group.create_task(engine.run(task.run), name="run")
         await eventually(lambda: registry.layers)
         await asyncio.to_thread(docker.dockerd.kill)
         end = await run
     assert getattr(end, "reason", None) is FailureReason.ENGINE_UNAVAILABLE, end
+    assert told == [f"Pulling image {image}"]
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def settings(bench: Bench, *, still: float = 0.0, whole: float = 0.0) -> Setting
     ("fault", "reason", "told"),
     [
         (Fault(status=503, body="Service Unavailable"), AGAIN, "503"),
-        (Fault(cut_after=1), AGAIN, "EOF"),
+        (Fault(cut=True), AGAIN, "EOF"),
         (refusal(429, "TOOMANYREQUESTS", "You have reached your pull rate limit."), AGAIN, "rate limit"),
         (Fault(status=500), AGAIN, "500"),
         (refusal(404, "MANIFEST_UNKNOWN", "manifest unknown"), MISSING, "does not exist at"),

@@ -20,6 +20,7 @@ from shared.states import FailureReason
 HUB_AUTH = {"auth": base64.b64encode(b"me:pass:word").decode()}
 DECODED = {"username": "me", "password": "pass:word"}
 AGAIN, MISSING = FailureReason.IMAGE_NOT_PULLED, FailureReason.IMAGE_NOT_FOUND
+PINGING = "initializing source docker://r/i:1: pinging container registry r:"
 OCI = "OCI runtime create failed: runc create failed: unable to start container process:"
 DENIED, DISK_FULL = FailureReason.IMAGE_ACCESS_DENIED, FailureReason.DISK_FULL
 
@@ -177,8 +178,10 @@ def test_the_configuration_is_where_the_command_line_keeps_it(monkeypatch: pytes
         ),
         # Podman.
         ("initializing source docker://r/i:1: reading manifest 1 in r/i: manifest unknown", MISSING),
-        ("initializing source docker://r/i:1: pinging container registry r: StatusCode: 503", AGAIN),
-        ("reading blob sha256:0a: fetching blob: invalid status code from registry 404 (Not Found)", AGAIN),
+        (f"{PINGING} invalid status code from registry 503 (Service Unavailable)", AGAIN),
+        (f"{PINGING} invalid status code from registry 404 (Not Found)", AGAIN),
+        (f"{PINGING} invalid status code from registry 403 (Forbidden)", DENIED),
+        ("reading blob sha256:0a: Error fetching blob: invalid status code from registry 404 (Not Found)", AGAIN),
         ("reading manifest 1 in r/i: unauthorized: authentication required", DENIED),
         ('choosing image instance: no image found in manifest list for architecture "arm64"', MISSING),
         ("pinging container registry r: Get http://r/v2/: dial tcp: lookup r: no such host", AGAIN),
