@@ -20,9 +20,10 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
+from shared.acknowledgements import refusal
 from shared.aio import heeding
 from shared.errors import MessagingUnavailable, RevisionConflict
-from shared.transport import Connection, refusal
+from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

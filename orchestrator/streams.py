@@ -17,7 +17,7 @@ from nats.js.api import (
 )
 
 from shared import subjects
-from shared.transport import refusal
+from shared.acknowledgements import refusal
 
 _log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Self
 
-import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from shared.acknowledgements import EXPECTED, number_in_stream
 from shared.aio import background, finish, heeding
-from shared.errors import MessagingFull, MessagingUnavailable, PayloadTooLarge, RevisionConflict
+from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.nats_address import parse_nats_address
 from shared.nats_client import Admits, ChoosyClient, MendedClient, taken_in
 from shared.nats_problems import check_payload, last_words, why_not
@@ -105,33 +105,6 @@ class _Subscription(AsyncIterator[Received]):
         return await self.received.get()
 
 
-class _Refusal(msgspec.Struct):
-    err_code: int = 0
-    description: str = ""
-
-
-class _Acknowledgement(msgspec.Struct):
-    stream: str = ""
-    seq: int = 0
-    error: _Refusal | None = None
-
-
-_acknowledgements = msgspec.json.Decoder(_Acknowledgement)
-_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-_CONFLICTS = frozenset({10071, 10164})
-"""JetStream's error codes for a message whose expectation does not hold: a replicated stream has the second one too."""
-
-
-_NO_ROOM = frozenset({10002, 10023, 10027, 10028, 10047, 10122})
-"""JetStream's error codes for limits of the account, of the server, of streams, memory, storage, and of one stream."""
-
-
-def refusal(what: str, code: int | None, description: str | None) -> MessagingUnavailable:
-    """What it means that JetStream would not do something. `what` goes on from "NATS would not"."""
-    why = f"NATS would not {what}: {description or 'it does not say why'} (JetStream error {code or 0})."
-    return MessagingFull(f"NATS has no room. {why}") if code in _NO_ROOM else MessagingUnavailable(why)
-
-
 class Connection:
     """The one connection of a process. Make it with `connect`."""
 
@@ -213,20 +186,9 @@ class Connection:
         With `after`, it is stored only if the last message on its subject has this number, 0 being none; else this
         raises RevisionConflict.
         """
-        conditions = {} if after is None else {_EXPECTED: str(after)}
+        conditions = {} if after is None else {EXPECTED: str(after)}
         answer = await self._request(subject, payload, timeout=timeout, headers={**headers, **conditions} or None)
-        try:
-            acknowledgement = _acknowledgements.decode(answer)
-        except msgspec.DecodeError:
-            raise MessagingUnavailable(f"What answered on {subject} is not a stream.") from None
-        refused = acknowledgement.error
-        if refused is not None and refused.err_code in _CONFLICTS:
-            raise RevisionConflict(subject)
-        if refused is not None:
-            raise refusal(f"store a message on {subject}", refused.err_code, refused.description)
-        if not acknowledgement.stream:
-            raise MessagingUnavailable(f"What answered on {subject} is not a stream.")
-        return acknowledgement.seq
+        return number_in_stream(subject, answer)
 
     @asynccontextmanager
     async def subscribe(

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from orchestrator.secrets import Secrets
 
 
+_WHOLE = (
+    "# For a server that is Tarpon's alone: of two blocks of one name nats-server takes the last, and tells nobody.\n"
+    "# If you have a block `accounts` or `authorization`, see `tarpon agent nats-config --help` for --part.\n"
+)
+
+
 @click.command("nats-config", cls=Command)
 @click.option(
     "--part",
@@ -51,7 +57,7 @@ def nats_config(part: str, system_account: str, users: tuple[str, ...]) -> None:
         issuer=secrets.issuer_public_key,
         orchestrator=secrets.orchestrator_public_key,
     )
-    click.echo(text, nl=False)
+    click.echo(f"{_WHOLE if part == Part.ALL else ''}{text}", nl=False)
 
 
 @click.command("nats-check", cls=Command)
