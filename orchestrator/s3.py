@@ -123,8 +123,9 @@ class Bucket:
     async def has_multipart(self, key: str, upload_id: str, spare_part: int) -> bool:
         """Whether S3 knows the upload; also where it does not tell. Raises StorageUnavailable without keys.
 
-        Its parts may only be listed with a right that the least policy does not grant. Where that is refused, and there
-        alone, a part is written that is none of the object's: `spare_part` is a number that is not completed with.
+        Its parts may only be listed with a right that the least policy does not grant, and Ceph says of the list of one
+        that is gone that the key is. Where the list tells nothing, and there alone, a part is written that is none of
+        the object's: `spare_part` is a number that is not completed with.
         """
         for method, query, body in (
             ("GET", {"max-parts": "1"}, None),
@@ -135,10 +136,10 @@ class Bucket:
                 answer = await self._ask(url, body=body)
             except (aiohttp.ClientError, OSError):
                 return True
-            if answer.failure is not None and answer.failure.code == "NoSuchUpload":
-                return False
-            if answer.status not in {401, 403}:
+            if answer.failure is None or answer.status >= 500:
                 return True
+            if answer.failure.code == "NoSuchUpload":
+                return False
         return True
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:

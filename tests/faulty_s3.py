@@ -83,6 +83,8 @@ class Dialect:
     dead_keys: Fault
     lost_completion: Fault | None = None
     """Its answer to the completion of an upload that was aborted, where that is not NoSuchUpload."""
+    lost_list: Fault | None = None
+    """Its answer to who wants the list of the parts of one, where that is not NoSuchUpload."""
 
 
 RADOSGW = Dialect(
@@ -90,6 +92,7 @@ RADOSGW = Dialect(
     expired=answer(403, "AccessDenied"),
     dead_keys=answer(403, "InvalidAccessKeyId"),
     lost_completion=answer(500, "InternalError", "This multipart completion is already in progress"),
+    lost_list=answer(404, "NoSuchKey"),
 )
 GARAGE = Dialect(
     name="garage",
@@ -249,8 +252,8 @@ class FaultyS3:
             return None
         if any(f"<Code>{code}<".encode() in content for code in DEAD_KEYS):
             return self.dialect.dead_keys
-        if seen.kind is Kind.COMPLETE and b"<Code>NoSuchUpload<" in content:
-            return self.dialect.lost_completion
+        if b"<Code>NoSuchUpload<" in content:
+            return {Kind.COMPLETE: self.dialect.lost_completion, Kind.OTHER: self.dialect.lost_list}.get(seen.kind)
         return None
 
     def _told(self, request: web.BaseRequest, fault: Fault) -> web.Response:
