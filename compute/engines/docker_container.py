@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from msgspec.structs import replace
-
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.engines.docker_api import ContainerState, DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker_ends import (
@@ -28,7 +26,7 @@ from compute.engines.docker_facts import NVIDIA, EngineFacts
 from compute.engines.docker_images import Images, is_missing_image
 from compute.engines.docker_log import read_log
 from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
-from compute.engines.docker_oom_kills import was_killed_for_memory
+from compute.engines.docker_oom_kills import KILLED, with_kernel_s_word
 from compute.engines.docker_output import Outputs
 from compute.engines.docker_signals import EXPLAINED_SECONDS, LATE_SECONDS, TOLD_SECONDS, Signals
 from compute.engines.docker_spec import (
@@ -62,8 +60,7 @@ EARLY_SECONDS = 3.0
 _NOT_FOUND = 404
 _NO_COMMAND = {126, 127, 1}
 """Of Docker's init process, and of Podman's."""
-_KILLED = 128 + 9
-_STOPPED = {_KILLED, 128 + 15}
+_STOPPED = {KILLED, 128 + 15}
 """What a container ends with that was stopped; 143 is that of one that an earlier version of this node made."""
 
 
@@ -222,8 +219,8 @@ class ContainerRun:
     async def _collect(self) -> RunEnd:
         """Wait for the end of a container that runs, or has ended."""
         state = await self._ended()
-        if state is not None and state.exit_code and not state.oom_killed:
-            state = replace(state, oom_killed=await asyncio.to_thread(was_killed_for_memory, state.id))
+        if state is not None:
+            state = await with_kernel_s_word(state, self._facts)
         if state is None or not await self._ended_by_itself(state):
             return LOST
         if self._was_away or self._run.resumed or self._may_lack_output():
@@ -345,7 +342,7 @@ class ContainerRun:
         if is_told or (await self._api.inspect(self._name)).oom_killed:
             return out_of_memory(limit_bytes)
         is_unknown = state.oom_killed is None and not self._facts.tells_kills
-        if is_unknown and state.exit_code == _KILLED and limit_bytes:
+        if is_unknown and state.exit_code == KILLED and limit_bytes:
             return most_likely_out_of_memory(limit_bytes)
         return None
 

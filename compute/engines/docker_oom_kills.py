@@ -5,17 +5,33 @@ container that ends by it. The kernel's own log names the container by its contr
 others where the machine lets them.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from compute.engines.docker_api import ContainerState
+from compute.engines.docker_facts import EngineFacts
+
+KILLED = 128 + 9
 KERNEL_LOG = Path("/dev/kmsg")
 _RECORD_BYTES = 8192
 _KILL = b"oom-kill:"
 
 
-def was_killed_for_memory(container_id: str) -> bool | None:
+async def with_kernel_s_word(state: ContainerState, facts: EngineFacts) -> ContainerState:
+    """The state of a container that has ended; `oom_killed` is None where nobody can tell."""
+    is_odd = state.exit_code == KILLED or (state.exit_code != 0 and not facts.tells_kills)
+    if state.oom_killed or not is_odd:
+        return state
+    return replace(state, oom_killed=await asyncio.to_thread(_was_killed_for_memory, state.id))
+
+
+def _was_killed_for_memory(container_id: str) -> bool | None:
     """None where the log cannot be read. Blocks for some milliseconds."""
     wanted = container_id.encode()
+    assert wanted
     try:
         log = os.open(KERNEL_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
