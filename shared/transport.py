@@ -306,6 +306,8 @@ class Connection:
             await taken_in(client)
 
     def _explain(self, error: Exception) -> None:
+        if self.problem and isinstance(error, ConnectionResetError | BrokenPipeError):
+            return  # the server hung up before what it said was read, and tells less by that than it did before
         why = why_not(error, is_node="token" in self._options)
         self.problem = f"NATS at {', '.join(self.servers)} is {why}"
         self._say(logging.WARNING, f"{self.problem}; trying again until it works.")

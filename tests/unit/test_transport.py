@@ -2,6 +2,7 @@
 
 import asyncio
 
+import nats.errors
 import pytest
 
 from shared import transport
@@ -27,3 +28,12 @@ async def test_what_closing_fails_with_is_told() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await transport._put_away(close())
+
+
+def test_a_server_that_hangs_up_before_it_is_heard_does_not_take_back_what_it_said() -> None:
+    connection = transport.Connection(["nats://a"], token="t")  # nobody's
+    connection._explain(nats.errors.Error("nats: 'Authorization Violation'"))
+    connection._explain(ConnectionResetError())
+    assert connection.problem == "NATS at nats://a:4222 is refused: wrong secret, or no orchestrator ready"
+    connection._explain(ConnectionRefusedError())
+    assert connection.problem == "NATS at nats://a:4222 is not reachable (ConnectionRefusedError)"
