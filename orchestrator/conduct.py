@@ -137,9 +137,13 @@ class Conduct:
         return row.last_at if row is not None else 0
 
     def disputed(self, record: ExecutionRecord) -> Iterator[NodeId]:
-        """Other nodes against which nothing is held any more, because this has failed elsewhere too."""
-        others = self._failed_on.get(_part(record), set()) - {record.node_id}
-        return (node for node in others if not self.holds(node) and not self.is_suspect(node))
+        """Other nodes against which this was held, and nothing is any more, because it has failed elsewhere too."""
+        part = _part(record)
+        for node in self._failed_on.get(part, set()) - {record.node_id}:
+            row = self._rows.get(node)
+            was_held = row is not None and any(part in parts for parts in row.failures)
+            if was_held and not self.holds(node) and not self.is_suspect(node):
+                yield node
 
     def _note(self, part: Part, node: NodeId) -> None:
         self._failed_on.setdefault(part, set()).add(node)

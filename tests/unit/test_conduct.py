@@ -120,6 +120,19 @@ class TestBadJobs:
         assert not cluster.suspects
         assert cluster.conduct.holds(A) == 0
 
+    def test_a_rest_ends_where_what_it_is_for_is_held_against_the_node_no_more(self, cluster: Cluster) -> None:
+        def failed(job: int, reason: str) -> ExecutionRecord:
+            return _ended(cluster.record(B, job), Failure(reason=reason, retryable=True))
+
+        cluster.fail(A, 1, R.TASK_NOT_STARTED)
+        told = failed(1, R.TASK_NOT_STARTED)
+        cluster.conduct.on_failure(told)
+        assert list(cluster.conduct.disputed(told)) == [], "nothing was held against it, so it rests for something else"
+        cluster.fail(A, 2, R.NODE_ERROR)
+        told = failed(2, R.NODE_ERROR)
+        cluster.conduct.on_failure(told)
+        assert list(cluster.conduct.disputed(told)) == [A]
+
     @pytest.mark.parametrize("reason", [R.OUT_OF_MEMORY, R.TASK_NOT_STARTED, R.NODE_ERROR])
     def test_a_job_some_of_whose_parts_are_bad_makes_no_node_suspect(self, cluster: Cluster, reason: str) -> None:
         for part in range(0, 60, 2):
