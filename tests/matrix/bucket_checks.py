@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from orchestrator.s3_problems import ProblemCode
 from tests.chaos.clocks import Clock, have_clocks
 from tests.e2e.conftest import ended
-from tests.e2e.stack import Stack, process_job, wait_until
+from tests.e2e.stack import TERMINAL, Stack, process_job, wait_until
 from tests.matrix import disturbances
 from tests.matrix.bucket_servers import SERVERS, Server
 from tests.matrix.cells import Check, NotHere, Peer
@@ -169,22 +169,41 @@ def _problem_of(stack: Stack) -> dict[str, str] | None:
     return problem if problem and problem["Code"] != ProblemCode.NOT_PROBED else None
 
 
-def wrong_clock(bench: BucketBench) -> None:
-    """Behind by more than the life of a URL, from before the jobs until they have been seen to wait."""
+def clock_behind(bench: BucketBench) -> None:
+    """By more than the life of a URL, from before the jobs until they have been seen to wait."""
+    _with_wrong_clock(bench, -CLOCK_SECONDS, _told_of_clock)
+
+
+def clock_ahead(bench: BucketBench) -> str:
+    """Some services take a URL that is valid from later on; at the others the jobs have to wait."""
+    told: list[bool] = []
+    _with_wrong_clock(bench, CLOCK_SECONDS, lambda stack, job: _has_ended(stack, job, told))
+    return "URLs are taken" if all(told) else "URLs are refused"
+
+
+def _with_wrong_clock(bench: BucketBench, seconds: int, has_shown: Callable[[Stack, str], bool]) -> None:
     _need_clocks()
     stack = bench.stack
-    bench.clock.set_hours(-CLOCK_SECONDS / 3600)
+    bench.clock.set_hours(seconds / 3600)
     try:
-        wait_until(lambda: _clock_of(stack) < time.time() - URL_SECONDS, within=30, what="the clock is wrong")
+        wait_until(lambda: abs(_clock_of(stack) - time.time()) > URL_SECONDS, within=30, what="the clock is wrong")
         scripts = (KEPT, f"{KEPT}; head -c {PARTS_MB << 20} /dev/urandom > outputs/large")
         jobs = [stack.submit(process_job(script, ResultPaths=OUTPUTS)) for script in scripts]
         for job in jobs:
-            wait_until(lambda: _told_of_clock(stack, job), within=60, what="the clock is named")  # noqa: B023  # it is called before the next round
+            wait_until(partial(has_shown, stack, job), within=60, what="the job has ended, or the clock is named")
     finally:
         bench.clock.set_hours(0)
     for job in jobs:
         assert stack.wait_ended(job, within=SECONDS)["Job"]["State"]["StateType"] == "Completed", "the result is lost"
         assert stack.cli("job", "cat", job, "stderr").stdout == "kept\n"
+
+
+def _has_ended(stack: Stack, job: str, told: list[bool]) -> bool:
+    is_over = stack.state(job) in TERMINAL
+    if is_over or _told_of_clock(stack, job):
+        told.append(is_over)
+        return True
+    return False
 
 
 def _need_clocks() -> None:
@@ -226,8 +245,9 @@ CHECKS: Sequence[Check[BucketBench]] = (
     Check("get and verify", get_and_verify),
     Check("files and cat, by ranges", files_by_range),
     _disturbed("URL that has expired", disturbances.url_that_has_expired),
-    Check(f"start with a clock that is {CLOCK_SECONDS} s wrong", started_with_wrong_clock),
-    Check(f"results while the clock is {CLOCK_SECONDS} s wrong", wrong_clock),
+    Check(f"start with a clock that is {CLOCK_SECONDS} s behind", started_with_wrong_clock),
+    Check(f"results while the clock is {CLOCK_SECONDS} s behind", clock_behind),
+    Check(f"results while the clock is {CLOCK_SECONDS} s ahead", clock_ahead),
     Check("deletion of results", deletion),
     _disturbed("upload aborted by another", disturbances.upload_aborted_by_another),
     Check("create-only, as the probe shows it", create_only),
