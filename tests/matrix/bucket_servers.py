@@ -116,15 +116,36 @@ class SeaweedFS(S3Server):
 
 
 class VersityGW(BucketServer):
+    """The keys are those of a user, whose role may do everything."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._root = self.admin
+
     @staticmethod
     def version() -> str:
         return programs.version(programs.find("versitygw"), "--version")
 
     def start(self) -> None:
-        variables = {"ROOT_ACCESS_KEY_ID": self.admin.access, "ROOT_SECRET_ACCESS_KEY": self.admin.secret}
+        variables = {"ROOT_ACCESS_KEY_ID": self._root.access, "ROOT_SECRET_ACCESS_KEY": self._root.secret}
         places = ("--iam-dir", self.below("iam"), "--port", f"{HOST}:{self.port}", "--region", REGION)
-        command = (programs.find("versitygw"), *places, "posix", self.below("data"))
+        command = (programs.find("versitygw"), "--iam-cache-disable", *places, "posix", self.below("data"))
         self.run(*command, variables=variables, ready=self.answers)
+        self._add_user()
+
+    def exchange_keys(self) -> None:
+        """While it runs."""
+        old = self.admin
+        self._add_user()
+        self._administer("delete-user", "--access", old.access)
+
+    def _add_user(self) -> None:
+        self.admin = self.orchestrator = keys = new_keys()
+        self._administer("create-user", "--access", keys.access, "--secret", keys.secret, "--role", "admin")
+
+    def _administer(self, *arguments: str) -> None:
+        root = ("--access", self._root.access, "--secret", self._root.secret, "--endpoint-url", self.endpoint)
+        _once(programs.find("versitygw"), "admin", *root, *arguments)
 
 
 class MinIO(BucketServer):
