@@ -35,15 +35,17 @@ _REFUSALS = (
 _NOT_THE_NODE = re.compile("OCI runtime|OCI permission denied|no command or entrypoint")
 """What Podman refuses with 500 although the job is the reason."""
 _THE_NODE = re.compile(
-    r"error running (\w+ )?hook|unable to retrieve OCI runtime error|unable to apply cgroup configuration|"
+    r"error running (\w+ )?hook|unable to retrieve oci runtime error|unable to apply cgroup configuration|"
     "cgroup mountpoint does not exist|cannot allocate memory|resource temporarily unavailable|too many open files|"
     "input/output error|apparmor failed to apply|init seccomp"
 )
 """What Docker refuses with 400 although the node is the reason, for each task alike."""
 _NO_SUCH_USER = re.compile("unable to find (user|group) ")
 """What follows is the image's word for them, whatever that is."""
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-"""Mostly words of the job or its image, which must not decide whose failure this is."""
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|`.*`', re.DOTALL)
+"""Mostly words of the job or its image, which must not decide whose failure this is; crun escapes nothing in them."""
+_PATH = re.compile(r"(?<!\w)/")
+"""Where a path begins that is not quoted. It may have any words, of a result path of the job or a link in its image."""
 
 LOST = Broken(
     FailureReason.CONTAINER_LOST,
@@ -69,13 +71,16 @@ def _shortened(message: str) -> str:
 
 
 def refused(error: EngineRefusal) -> Broken:
-    own = _NO_SUCH_USER.split(_QUOTED.sub('""', error.message))[0]
+    message = error.message.removesuffix(": unknown")
+    own = _NO_SUCH_USER.split(_QUOTED.sub('""', message))[0]
+    before_paths, last = _PATH.split(own.lower())[0], own.lower().rpartition(": ")[2]
     for words, reason, sentence in _REFUSALS:
-        if words in own.lower():
+        if words in before_paths or words == last:
             return Broken(reason, sentence)
-    told = _shortened(error.message.removesuffix(": unknown"))
+    told = _shortened(message)
     is_the_task_s = error.status < 500 or _NOT_THE_NODE.search(own)
-    if is_the_task_s and not _THE_NODE.search(own):
+    is_the_node_s = _THE_NODE.search(before_paths) or _THE_NODE.fullmatch(last)
+    if is_the_task_s and not is_the_node_s:
         return Broken(FailureReason.TASK_NOT_STARTED, f"The container could not be started: {told}")
     return Broken(FailureReason.NODE_ERROR, f"The node's container engine failed: {told}")
 

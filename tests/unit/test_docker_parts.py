@@ -222,6 +222,18 @@ def test_the_words_of_a_registry_are_told_apart(words: str, reason: FailureReaso
             f'{OCI} chdir to cwd ("/no space left on device \\" error running hook")',
             FailureReason.TASK_NOT_STARTED,
         ),
+        (
+            400,
+            f"{OCI} error mounting to rootfs: open /m/too many open files/x: not a directory: unknown",
+            FailureReason.TASK_NOT_STARTED,
+        ),
+        (
+            500,
+            "OCI runtime error: runc: open /r/a: no space left on device/x: not a directory",
+            FailureReason.TASK_NOT_STARTED,
+        ),
+        (500, "crun: executable file `no such container` not found: OCI runtime error", FailureReason.TASK_NOT_STARTED),
+        (500, "OCI runtime error: crun: open `/r`: Too many open files", FailureReason.NODE_ERROR),
         (400, f"{OCI} unable to find user too many open files: no matching entries", FailureReason.TASK_NOT_STARTED),
     ],
 )
