@@ -48,6 +48,8 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     oom_killed: bool | None
     """None where nobody can tell."""
+    is_starved: bool = False
+    """Whether that was only because the machine had no memory left, as far as is known."""
     started_at: str
     ended_at: str = ""
     created_at: str = ""

@@ -19,6 +19,7 @@ from compute.engines.docker_ends import (
     GPUS_NOT_GIVEN,
     LOST,
     MACHINE_RESTARTED,
+    STARVED,
     not_started,
     started_before_boot,
 )
@@ -338,6 +339,8 @@ class ContainerRun:
 
     async def _killed_for_memory(self, state: ContainerState) -> Broken | None:
         limit_bytes = self._run.resources.memory and memory_limit(self._run.resources)
+        if state.is_starved and limit_bytes:
+            return STARVED
         is_told = self._told.ran_out_of_memory or state.oom_killed
         if is_told or (await self._api.inspect(self._name)).oom_killed:
             return out_of_memory(limit_bytes)

@@ -53,6 +53,10 @@ LOST = Broken(
 )
 GPUS_NOT_GIVEN = Broken(FailureReason.GPU_NOT_GIVEN, _NO_GPUS)
 MACHINE_RESTARTED = Broken(FailureReason.CONTAINER_LOST, "The machine was restarted, which ended the container.")
+STARVED = Broken(
+    FailureReason.CONTAINER_LOST,
+    "The node's machine had no memory left, and its kernel killed the task, which had not used up its own limit.",
+)
 LOG_UNSURE = Broken(
     FailureReason.CONTAINER_LOST,
     "The node was away, and the container engine does not know whether the task's output ended with a newline.",
