@@ -4,7 +4,6 @@ All of it follows from stored records, so that every orchestrator comes to the s
 """
 
 import zlib
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -92,12 +91,10 @@ def may_be_tried_again(record: ExecutionRecord) -> bool:
     return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED}
 
 
-def was_last(record: ExecutionRecord, of_part: Iterable[ExecutionRecord], max_attempts: int) -> bool:
-    """Whether all attempts are used up with this one, which failed."""
-    if record.attempt + 1 < max_attempts:
-        return False
-    free = sum(map(cost_nothing, of_part))
-    return free > MOST_FREE or record.attempt + 1 - free >= max_attempts
+def was_last(record: ExecutionRecord, free: int, max_attempts: int) -> bool:
+    """Whether all attempts are used up with this one, which failed; `free` is how many of its part cost nothing."""
+    made = record.attempt + 1
+    return made >= max_attempts and (free > MOST_FREE or made - free >= max_attempts)
 
 
 def waits_until(instant: int) -> str:

@@ -156,16 +156,11 @@ def _hopeless(
 
     When one has failed for good, the others are cancelled; that is not why the job failed.
     """
+    free = Counter(each.partition for each in of_version if cost_nothing(each))
     for each in sorted(latest.values(), key=lambda each: (each.state is ExecutionState.CANCELLED, each.modify_time)):
         is_final = each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable)
-        if (
-            each.state is ExecutionState.CANCELLED
-            or is_final
-            or (
-                may_be_tried_again(each)
-                and was_last(each, (other for other in of_version if other.partition == each.partition), max_attempts)
-            )
-        ):
+        is_last = may_be_tried_again(each) and was_last(each, free[each.partition], max_attempts)
+        if each.state is ExecutionState.CANCELLED or is_final or is_last:
             yield each
 
 

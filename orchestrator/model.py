@@ -5,6 +5,7 @@ newest revision once. Nothing here awaits, so that whoever reads sees one consis
 """
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from collections.abc import Set as AbstractSet
@@ -258,7 +259,10 @@ class Model:
 
     def release(self, now: int) -> None:
         """Have those parts placed that have waited for long enough after a failed attempt."""
-        self.released = now
+        is_first, self.released = not self.released, now
+        if is_first:  # what would wait for too long is not the first in the order of time
+            for job in self.waiting.take(len(self.waiting), before=sys.maxsize):
+                self._queue(self.jobs[job])
         while (at := self.waiting.instant) is not None and self.is_due(at):
             for job in self.waiting.take(1, before=at):
                 self._queue(self.jobs[job])

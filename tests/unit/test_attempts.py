@@ -1,11 +1,13 @@
 """After a failed attempt the next one waits: by what failed, longer each time, and the same for every orchestrator."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
 
 from orchestrator.attempts import Backoff
+from orchestrator.job_progress import progress
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, Failure, JobRecord
 from orchestrator.scheduler import wanted
@@ -31,10 +33,11 @@ def failed(
     state: ExecutionState = S.FAILED,
     retryable: bool = True,
     at: int = FAILED_AT,
+    job: JobId = JOB,
 ) -> ExecutionRecord:
     return ExecutionRecord(
-        id=new_execution_id(execution_key(JOB, 1, partition, attempt)),
-        job_id=JOB,
+        id=new_execution_id(execution_key(job, 1, partition, attempt)),
+        job_id=job,
         job_version=1,
         partition=partition,
         attempt=attempt,
@@ -101,24 +104,23 @@ class TestBackoff:
         assert {seconds(R.CONTAINER_LOST, failures, backoff=near) for failures in range(1, 9)} == {2.0}
 
 
+def submitted(job: JobId, count: int) -> JobRecord:
+    task = Task(name="main", engine=SpecConfig(type="noop"))
+    spec = Job(name=job, namespace="default", type="batch", count=count, tasks=(task,))
+    return JobRecord(
+        id=job, namespace="default", name=job, version=1, first=spec, create_time=1, submit_time=1, modify_time=1
+    )
+
+
 class Orchestrator:
     """One that has been fed with these records."""
 
     def __init__(self, *executions: ExecutionRecord, count: int = 1) -> None:
         self.model = Model(max_attempts=5, backoff=BACKOFF)
-        task = Task(name="main", engine=SpecConfig(type="noop"))
-        spec = Job(name="j", namespace="default", type="batch", count=count, tasks=(task,))
-        record = JobRecord(
-            id=JOB,
-            namespace="default",
-            name="j",
-            version=1,
-            first=spec,
-            create_time=1,
-            submit_time=1,
-            modify_time=1,
-        )
-        self.model.apply(subjects.job_record(JOB), record, 1)
+        self.add(JOB, *executions, count=count)
+
+    def add(self, job: JobId, *executions: ExecutionRecord, count: int = 1) -> None:
+        self.model.apply(subjects.job_record(job), submitted(job, count), 1)
         for revision, each in enumerate(executions, start=2):
             self.model.apply(subjects.execution_record(each.key), each, revision)
 
@@ -178,6 +180,23 @@ def test_no_wait_is_longer_than_the_longest_although_who_led_before_had_a_clock_
     leader = Orchestrator(failed(at=FAILED_AT + 3600 * SECOND))
     assert leader.placeable(FAILED_AT) == [(0, 1)]
     assert leader.placeable(FAILED_AT + 1) == [(0, 1)], "also where there was no room for it at once"
+
+
+def test_nor_where_others_wait_that_failed_by_a_clock_that_is_right() -> None:
+    leader, late = Orchestrator(failed()), JobId("j-2")
+    leader.add(late, failed(at=FAILED_AT + 3600 * SECOND, job=late))
+    leader.model.release(FAILED_AT)
+    assert [each.job_id for each in wanted(leader.model, FAILED_AT)] == [late]
+
+
+def test_many_parts_that_are_tried_for_nothing_are_looked_at_once_each() -> None:
+    """Else a change of one of them would take seconds, in which nobody is heard."""
+    many = 4000
+    refused = [failed(at, "Odd", partition=part, state=S.REJECTED) for part in range(many) for at in range(5)]
+    begun = time.thread_time()
+    found = progress(submitted(JOB, many), many, refused, max_attempts=5, backoff=BACKOFF, is_later=lambda _: False)
+    assert time.thread_time() - begun < 0.4
+    assert len(found.missing) == many
 
 
 def test_a_job_that_is_gone_waits_for_nothing() -> None:
