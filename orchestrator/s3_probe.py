@@ -216,8 +216,3 @@ class BucketHealth:
             if abs(now.clock_skew_seconds or 0) > MOST_SKEW_SECONDS:
                 told = "The clock of this machine is wrong: %s. Requests go well all the same; set it, best by NTP."
                 logger.warning(told, clock_words(now.clock_skew_seconds))
-            if abs(now.clock_skew_seconds or 0) > MOST_SKEW_SECONDS:
-                logger.warning(
-                    "S3 bears with it now, but URLs may live shorter than they should: %s",
-                    clock_words(now.clock_skew_seconds),
-                )
