@@ -2,8 +2,8 @@
 
 Held against a node is what it says is its own fault, such as a broken engine. What it says is the task's or the image
 registry's is held against it once such a task has run elsewhere. What fails on several nodes may be the task's, and is
-held against none of them, unless it runs on one in the end. So no author makes a good node suspect with bad jobs, and a
-node that fails everything is known after a few jobs, whatever it says of them.
+held against none of them, unless it runs on one in the end. So jobs that fail everywhere make no good node suspect, and
+a node that fails everything is known after a few jobs, whatever it says of them.
 """
 
 from collections.abc import Iterator
@@ -74,10 +74,10 @@ class Conduct:
         self._ran: dict[Part, None] = {}
         """Of these, the ones that ran on another node in the end."""
 
-    def restore(self, node: NodeId, suspicion: Suspicion) -> None:
-        """It was suspect when another one led."""
+    def restore(self, node: NodeId, suspicion: Suspicion, *, now: int) -> None:
+        """It was suspect when another one led, whose clock may have been ahead."""
         row = self._rows[node] = _Row()
-        row.suspicion, row.last_at, row.was_suspect = suspicion, suspicion.since, True
+        row.suspicion, row.last_at, row.was_suspect = suspicion, min(suspicion.since, now), True
 
     def on_failure(self, record: ExecutionRecord) -> bool:
         """Take note; whether it is held against the node."""

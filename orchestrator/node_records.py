@@ -59,9 +59,10 @@ async def tell_suspicions(model: Model, store: Store, conduct: Conduct) -> None:
     changed = [node for node, known in model.nodes.items() if (known.suspicion is None) is (node in suspicions)]
 
     async def tell(node: NodeId) -> None:
-        suspicion = suspicions.get(node)
+        known, suspicion = model.nodes.get(node), suspicions.get(node)
+        if known is None:  # it was deleted meanwhile
+            return
         try:
-            known = model.nodes[node]
             await store.update(subjects.node_record(node), replace(known, suspicion=suspicion))
         except RevisionConflict:
             await store.read(subjects.node_record(node))

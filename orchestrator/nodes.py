@@ -78,7 +78,7 @@ class Nodes:
         self.conduct = Conduct()
         for node, record in self._model.nodes.items():
             if record.suspicion is not None:
-                self.conduct.restore(node, record.suspicion)
+                self.conduct.restore(node, record.suspicion, now=self._wall())
         self._model.touched.update(self._model.nodes)
 
     def presence(self, node: NodeId) -> Presence | None:

@@ -98,8 +98,14 @@ class TestSuspicion:
 
     def test_a_successor_knows_who_is_suspect_until_something_goes_well(self, cluster: Cluster) -> None:
         cluster.now = 100
-        cluster.conduct.restore(A, Suspicion(since=90, reason="NodeError"))
+        cluster.conduct.restore(A, Suspicion(since=90, reason="NodeError"), now=cluster.now)
         assert cluster.suspects == {A}
+        cluster.run(A, 1)
+        assert not cluster.suspects
+
+    def test_what_goes_well_counts_although_who_led_before_had_a_clock_that_was_ahead(self, cluster: Cluster) -> None:
+        cluster.conduct.restore(A, Suspicion(since=10**12, reason="NodeError"), now=cluster.now)
+        assert cluster.conduct.failed_at(A) == cluster.now, "so that what it is given now is a trial"
         cluster.run(A, 1)
         assert not cluster.suspects
 
