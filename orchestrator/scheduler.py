@@ -255,9 +255,15 @@ class Scheduler:
         return entry is not None and entry.job.version == version
 
     def _may_wait(self, job: JobId) -> bool:
-        """A job that no node can run waits for one only where it has a queue time-out; a busy cluster is waited for."""
+        """A job that no node can run waits for one only where it has a queue time-out; a busy cluster is waited for.
+
+        Once something of it was placed, so long after the last that happened to it.
+        """
         entry = self._model.jobs.get(job)
-        return entry is None or entry.spec.task.timeouts.queue_timeout > 0
+        if entry is None:
+            return True
+        most = entry.spec.task.timeouts.queue_timeout * 10**9
+        return most > 0 and (not any(_of_version(entry)) or now_ns() - entry.modified < most)
 
     async def _fail_overdue(self) -> None:
         """Fail the jobs whose time is over, also where their nodes are silent: the queue's, or that for all of it."""

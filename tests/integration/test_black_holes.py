@@ -177,3 +177,18 @@ async def test_a_job_that_every_node_fails_comes_to_an_end(
             found = await running.wait_state(await running.submit(Tasks=[NOOP]), "Failed")
             assert found["Job"]["State"]["Message"] == "on fire (the first of 5 attempts)"
             assert len(found["Executions"]["Items"]) == 5
+
+
+async def test_a_job_with_a_queue_time_out_does_not_wait_for_ever_where_its_only_node_refused_it(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejected = Rejected(reason="InvalidTask", detail="no such thing", retryable=False)
+    task = NOOP | {"Timeouts": {"QueueTimeout": 1}}
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False, sets=SETS) as running,
+        running.node("n-1") as one,
+    ):
+        await one.register(capacity=SMALL)
+        async with background(one=_refuse(one, rejected)):
+            found = await running.wait_state(await running.submit(Tasks=[task]), "Failed")
+        assert found["Job"]["State"]["Message"].endswith("refused this job: no such thing")
