@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.running import end_on_sigterm, tell, warn_of_load
 from tests.matrix import bucket_checks, engine_checks, engine_peers, nats_checks, page
-from tests.matrix.cells import Check, Peer, column
+from tests.matrix.cells import Check, NotHere, Peer, column
 from tests.matrix.explanations import EXPLANATIONS
 from tests.servers import aws_environment, without_aws
 
@@ -26,7 +26,11 @@ def main() -> None:
     _forget_aws()
     is_explained = True
     for part in [arguments.part] if arguments.part else PARTS:
-        checks, peers = _part(part)
+        try:
+            checks, peers = _part(part)
+        except NotHere as error:
+            tell(f"{part}: not here: {error}")
+            continue
         for peer in peers:
             if not arguments.peers or peer.name in arguments.peers.split(","):
                 found = column(peer, checks, datetime.now(UTC).date(), tell)
