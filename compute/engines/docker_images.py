@@ -31,6 +31,7 @@ _WORDS = (
     (FailureReason.IMAGE_ACCESS_DENIED, re.compile(_DENIED)),
     (FailureReason.IMAGE_NOT_FOUND, re.compile(_UNKNOWN)),
 )
+_TAG = re.compile(r"(:[\w.-]+)?(@.*)?$")
 _SENTENCES = {
     FailureReason.IMAGE_ACCESS_DENIED: (
         "The image {image} is not to be had from {registry}: it does not exist there, or it needs credentials that "
@@ -155,9 +156,18 @@ def is_missing_image(error: EngineRefusal) -> bool:
 
 
 def why_not(image: str, registry: str, words: str) -> ImageMissing:
-    found = (reason for reason, pattern in _WORDS if pattern.search(words.lower()))
+    own = _without_name(image, registry, words).lower()
+    found = (reason for reason, pattern in _WORDS if pattern.search(own))
     reason = next(found, FailureReason.IMAGE_NOT_PULLED)
     return _missing(reason, image, registry, f"The answer was: {words[:200]}")
+
+
+def _without_name(image: str, registry: str, words: str) -> str:
+    """The job's author has chosen it, and it may be `access-denied`."""
+    repository = _TAG.sub("", full_name(image)).removeprefix(f"{registry}/")
+    for name in (repository if "/" in repository else f"/{repository}", registry):
+        words = re.sub(rf"(?:\b|(?=/)){re.escape(name)}(?![\w-])", "", words)
+    return words
 
 
 def timed_out(image: str, registry: str, why: str) -> ImageMissing:

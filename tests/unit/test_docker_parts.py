@@ -194,6 +194,27 @@ def test_the_words_of_a_registry_are_told_apart(words: str, reason: FailureReaso
 
 
 @pytest.mark.parametrize(
+    ("image", "registry", "words", "reason"),
+    [
+        (
+            "ghcr.io/acme/access-denied:1",
+            "ghcr.io",
+            'Get "https://ghcr.io/v2/acme/access-denied/manifests/1": dial tcp: connection refused',
+            AGAIN,
+        ),
+        ("r:5000/denied:1", "r:5000", "manifest for r:5000/denied:1 not found: manifest unknown", MISSING),
+        ("http.503/x", "http.503", 'Get "https://http.503/v2/": unauthorized', DENIED),
+        ("denied.example/x", "denied.example", "dial tcp: lookup denied.example: no such host", AGAIN),
+        ("a/b@sha256:0a", "docker.io", "pull access denied for a/b, repository does not exist", DENIED),
+    ],
+)
+def test_the_name_of_an_image_says_nothing_about_its_registry(
+    image: str, registry: str, words: str, reason: FailureReason
+) -> None:
+    assert why_not(image, registry, words).reason is reason
+
+
+@pytest.mark.parametrize(
     ("status", "message", "reason"),
     [
         (400, "OCI runtime create failed: ... : unknown", FailureReason.TASK_NOT_STARTED),
