@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
+from pathlib import Path
 
 import pytest
 
-from tests.matrix import nats_versions, page
+from tests.matrix import nats_versions, page, programs
 from tests.matrix.cells import END, Cell, Check, Column, NotApplicable, NotHere, Outcome, Peer, column, merged, sentence
 from tests.matrix.explanations import EXPLANATIONS
 
@@ -144,3 +145,36 @@ def test_the_oldest_version_that_is_taken_and_the_last_of_each_minor_are_tried(
     available: list[str], expected: list[str]
 ) -> None:
     assert nats_versions.chosen(available) == expected
+
+
+def script(folder: Path, name: str, says: str) -> Path:
+    file = folder / name
+    file.write_text(f"#!/bin/sh\necho '{says}'\n")
+    file.chmod(0o755)
+    return file
+
+
+def test_a_program_is_found_in_the_folders_that_are_named_before_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = script(tmp_path, "sh", "")
+    monkeypatch.setenv(programs.FOLDERS, f"{tmp_path / 'none'}:{tmp_path}")
+    assert programs.find("sh") == str(mine)
+    monkeypatch.delenv(programs.FOLDERS)
+    assert programs.find("sh") != str(mine)
+    with pytest.raises(NotHere, match="no-such-server is neither on PATH"):
+        programs.find("no-such-server")
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        ("rclone v1.76.0", "1.76.0"),
+        ("Docker version 20.10.24+dfsg1, build 297e128", "20.10.24"),
+        ("ceph version 16.2.15 (618f44) pacific (stable)", "16.2.15"),
+        ("garage v2.5.0-rc1", "2.5.0-rc1"),
+        ("nothing", "of unknown version"),
+    ],
+)
+def test_the_version_is_what_the_program_says(tmp_path: Path, says: str, expected: str) -> None:
+    assert programs.version(str(script(tmp_path, "server", says)), "--version") == expected
