@@ -55,10 +55,11 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """Its node is gone, or is back and does not know it any more."""
+    """Its node is gone, or is back and does not know it any more; `excused` as in Told."""
 
     reason: FailureReason
     detail: str
+    excused: bool = False
 
 
 class TimedOut(msgspec.Struct, frozen=True):

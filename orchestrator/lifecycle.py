@@ -106,8 +106,8 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> S
             return Step(record, Outcome.KNOWN)
         case Refused():
             return _refused(record, event, now)
-        case Lost(reason, detail):
-            return _failed(record, reason, detail, now)
+        case Lost(reason, detail, excused):
+            return _failed(record, reason, detail, now, excused=excused)
         case TimedOut(reason, detail):
             return _failed(record, reason, detail, now, cancel=detail)
         case NotBegun(detail) | Unattended(detail):
@@ -274,9 +274,16 @@ def _with_failure(
 
 
 def _failed(
-    record: ExecutionRecord, reason: FailureReason, detail: str, now: int, *, settle: bool = False, cancel: str = ""
+    record: ExecutionRecord,
+    reason: FailureReason,
+    detail: str,
+    now: int,
+    *,
+    excused: bool = False,
+    settle: bool = False,
+    cancel: str = "",
 ) -> Step:
-    after = _with_failure(record, reason, detail, now, topic=ENDING)
+    after = _with_failure(record, reason, detail, now, topic=ENDING, excused=excused)
     told: tuple[Command, ...] = (_settle(after),) if settle else (Cancel(record, cancel),) if cancel else ()
     return Step(after, Outcome.MOVED, told)
 

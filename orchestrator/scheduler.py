@@ -26,6 +26,7 @@ from orchestrator.node_records import tell_suspicions
 from orchestrator.nodes import Nodes
 from orchestrator.placement import Placement, Wanted, plan
 from orchestrator.records import ExecutionRecord, Location, about_execution
+from orchestrator.second_opinion import asks_others
 from orchestrator.store import Store
 from orchestrator.time_outs import SilenceLimits
 from orchestrator.times import now_ns
@@ -160,9 +161,15 @@ class Scheduler:
         await pipelined(list(live), take, at_once=WRITES_AT_ONCE)
 
     async def fail_missing(self, record: ExecutionRecord) -> None:
-        """The node has registered and does not hold this execution any more."""
+        """The node has registered and does not hold this execution any more: as if it had said that it failed."""
+        reason, entry = FailureReason.NODE_RESTARTED, self._model.jobs.get(record.job_id)
+        may_ask = self._model.max_attempts > 1
+        excused = may_ask and entry is not None and asks_others(record, reason, entry, self._nodes)
         detail = f"Node {record.node_id} does not know this execution any more"
-        await self.write(record, Lost(FailureReason.NODE_RESTARTED, detail))
+        await self.write(record, Lost(reason, detail, excused))
+        after = self._model.execution(record.id)
+        if after is not None and after.state is ExecutionState.FAILED and record.state.holds_capacity:
+            self._nodes.on_failure(after)
 
     async def write(self, record: ExecutionRecord, event: ExecutionEvent) -> None:
         """Have this happen to the execution, from its newest state, unless it moves meanwhile."""

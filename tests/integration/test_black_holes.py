@@ -103,6 +103,34 @@ async def test_no_job_fails_where_one_node_of_three_fails_everything_at_once(
         assert sum(attempts) < 3 * JOBS
 
 
+async def _forget(node: PlayedNode) -> None:
+    """As one does that dies by whatever it is given, and has lost what it knew each time it is back."""
+
+    async def come_back() -> None:
+        while True:
+            await node.register(capacity=SMALL)
+            await asyncio.sleep(BUSY_SECONDS)
+
+    async with background(again=come_back()):
+        while True:
+            await node.accept_assignment()
+
+
+async def test_no_job_fails_where_one_node_of_two_forgets_everything_it_has_taken(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False, sets=SETS) as running,
+        running.node("hole") as hole,
+        running.node("n-1") as one,
+    ):
+        for node in (hole, one):
+            await node.register(capacity=SMALL)
+        async with background(hole=_forget(hole), one=_play(one, lambda: WELL, seconds=0.3)):
+            for job in [await running.submit(Tasks=[NOOP]) for _ in range(JOBS)]:
+                await running.wait_state(job, "Completed")
+
+
 async def test_it_is_shown_as_suspect_with_the_reason_until_one_task_goes_well(
     tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
