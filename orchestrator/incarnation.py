@@ -29,7 +29,7 @@ async def begin(store: Store) -> str:
     while True:
         try:
             await store.catch_up()
-            await store.update(key, record)  # of which there is none at first
+            await (store.update if store.model.revision_of(key) else store.create)(key, record)
         except RevisionConflict:
             await store.read(key)
         except MessagingUnavailable as error:

@@ -17,6 +17,7 @@ class LeadersStore(Store):
         self.returned = store.returned
         self._removing = store._removing  # noqa: SLF001  # of its own kind, and it has the feed
         self._intake = store._intake  # noqa: SLF001  # as above
+        self._standstill = store._standstill  # noqa: SLF001  # as above: it looks all the time
 
     def check_may_write(self) -> None:
         self._check()

@@ -39,7 +39,7 @@ from orchestrator.standstill import Standstill
 from orchestrator.streams import set_up_streams
 from shared import subjects
 from shared.aio import first_of, heeding
-from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady
+from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -122,11 +122,14 @@ class Store:
         return was_followed and not self.model.revision_of(key) and not self._intake.is_unread(key)
 
     async def update(self, key: str, record: Record, *, revision: int | None = None) -> None:
-        """Replace the record that the model holds. Raises RevisionConflict if it has changed meanwhile.
+        """Replace the record that the model holds. Raises RevisionConflict if it has changed or gone meanwhile.
 
         Who has awaited anything since it read the record names the `revision` that it read.
         """
-        await self._write(key, record, self.model.revision_of(key) if revision is None else revision)
+        known = self.model.revision_of(key) if revision is None else revision
+        if not known:  # it would be made anew, once the mark of its removal has gone
+            raise RevisionConflict(key)
+        await self._write(key, record, known)
 
     async def _write(self, key: str, record: Record, revision: int) -> None:
         payload = _encoder.encode(record)

@@ -41,6 +41,7 @@ from shared.errors import (
     JobBeingDeleted,
     JobDeleted,
     JobEnded,
+    JobNotFound,
     JobUnchanged,
     NotFound,
     RevisionConflict,
@@ -263,6 +264,7 @@ class Submissions:
     async def _run_again(self, entry: JobEntry, version: int, reason: str, use: Use) -> int:
         losses = Losses()
         while True:
+            self._check_known(entry)
             if entry.job.removal is not None:
                 raise JobBeingDeleted(entry.job.id)
             user = self._model.of_token(entry.job.namespace, use.token) if use.token else None
@@ -284,14 +286,20 @@ class Submissions:
                 await losses.stand_back(conflict)
                 await self._store.catch_up()
 
+    def _check_known(self, entry: JobEntry) -> None:
+        """Raise JobNotFound for a job that was removed while somebody waited to change it."""
+        if self._model.jobs.get(entry.job.id) is not entry:
+            raise JobNotFound(entry.job.id)
+
     async def stop(self, entry: JobEntry, reason: str) -> bool:
-        """Have the job stopped; False if it was already. Raises JobEnded for one that has ended otherwise."""
+        """Have the job stopped; False if it was already. Raises JobNotFound, and JobEnded for one that has ended."""
         async with self._contention.over((entry.job.namespace, entry.job.name)):
             return await self._stop(entry, reason)
 
     async def _stop(self, entry: JobEntry, reason: str) -> bool:
         losses = Losses()
         while True:
+            self._check_known(entry)
             state = entry.progress.state
             step = job_transition(entry.job, state, StopAsked(reason), now=now_ns())
             if step.outcome is Outcome.KNOWN:

@@ -15,7 +15,7 @@ from orchestrator.traces import Traces
 from shared import subjects
 from shared.aio import background
 from shared.config import BatchDefaults
-from shared.errors import InvalidInput, JobDeleted, JobUnchanged
+from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged
 from shared.ids import JobId, new_job_id
 from shared.jobspec import Job, SpecConfig, Task
 from shared.tracing import OFF
@@ -74,6 +74,17 @@ async def test_a_name_is_not_taken_by_a_submit_that_was_refused(bus: Bus) -> Non
         await one.refuses(job("second"), "t")
         assert (await one.submit(job("second"), "u"))[1] == 1
         assert one.model.named("default", "second") == new_job_id("u", "default")
+
+
+async def test_a_job_that_was_removed_while_somebody_waited_to_change_it_stays_removed(bus: Bus) -> None:
+    async with orchestrator(bus) as one:
+        made, _ = await one.submit(job())
+        entry = one.model.jobs[JobId(made)]
+        await one.store.delete(subjects.job_record(JobId(made)))
+        with pytest.raises(JobNotFound):
+            await one.submissions.stop(entry, "")
+        with pytest.raises(JobNotFound):
+            await one.submissions.rerun(entry, 1, "")
 
 
 async def test_it_is_the_same_after_a_restart_with_other_defaults(bus: Bus) -> None:

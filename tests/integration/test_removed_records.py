@@ -64,6 +64,22 @@ class TestRemovedRecords:
                 await behind.delete(KEY)
             assert await mine.read(KEY) == BindingRecord(public_key="U2")
 
+    async def test_to_change_one_does_not_make_it_anew_when_its_mark_has_gone(self, bus: Bus) -> None:
+        async with following(bus.connection, mark_seconds=SHORT) as mine:
+            await mine.create(KEY, BindingRecord(public_key="U"))
+            await mine.delete(KEY)
+            async with asyncio.timeout(10):
+                while KEY in await stored_keys(bus):  # noqa: ASYNC110  # the server tells nobody
+                    await asyncio.sleep(0.05)
+            with pytest.raises(RevisionConflict):
+                await mine.update(KEY, BindingRecord(public_key="U"))
+            assert KEY not in await stored_keys(bus)
+
+    async def test_a_leader_that_had_nothing_to_do_for_long_did_not_stand_still(self, bus: Bus) -> None:
+        async with following(bus.connection) as mine:
+            leaders = LeadersStore(mine, bus.connection, lambda: None)
+            assert leaders._standstill is mine._standstill, "the one that looks all the time"
+
     async def test_one_that_may_not_lead_removes_nothing(self, bus: Bus) -> None:
         def check() -> None:
             raise MessagingUnavailable("This orchestrator does not lead any more.")
