@@ -16,6 +16,7 @@ MOST_FIRSTS = 60
 IDLE_SECONDS = 60.0
 LONGEST_IDLE_SECONDS = 3600.0
 """The same of one that lets work lie."""
+LET_LIE = ", which let work lie"
 
 
 class Rests:
@@ -39,7 +40,10 @@ class Rests:
         self._begin(node, now, why, self._first_seconds, MOST_FIRSTS * self._first_seconds)
 
     def begin_idle(self, node: NodeId, now: float) -> None:
-        self._begin(node, now, ", which let work lie", IDLE_SECONDS, LONGEST_IDLE_SECONDS)
+        """In place of a shorter rest for another reason."""
+        if self._why.get(node) != LET_LIE:
+            self._until.pop(node, None)
+        self._begin(node, now, LET_LIE, IDLE_SECONDS, LONGEST_IDLE_SECONDS)
 
     def _begin(self, node: NodeId, now: float, why: str, first: float, longest: float) -> None:
         if node not in self._until:
@@ -48,9 +52,10 @@ class Rests:
             self._seconds[node], self._until[node] = seconds, now + seconds
 
     def end(self, node: NodeId) -> None:
-        """There was no reason for it."""
-        for known in (self._until, self._seconds):
-            known.pop(node, None)
+        """Nothing that failed there was a reason for it."""
+        if self._why.get(node) != LET_LIE:
+            for known in (self._until, self._seconds):
+                known.pop(node, None)
 
     def worked(self, node: NodeId) -> None:
         """It has run a task to its end, after its rest."""

@@ -11,7 +11,7 @@ from orchestrator.node_records import MOST_ENGINES_AWAY, engines_away
 from orchestrator.nodes import Nodes
 from orchestrator.presence import QUICK_TASK_SECONDS
 from orchestrator.records import ExecutionRecord, Failure, NodeRecord
-from orchestrator.rests import FIRST_SECONDS, MOST_FIRSTS
+from orchestrator.rests import FIRST_SECONDS, LET_LIE, MOST_FIRSTS
 from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
@@ -315,6 +315,17 @@ class TestRests:
         cluster.nodes.on_failure(failed("DiskFull"))
         cluster.nodes.on_run(ran(at=1), 1.0)
         assert cluster.candidate.resting
+
+    def test_one_that_lets_work_lie_rests_for_that_also_where_something_had_failed_there(
+        self, cluster: Cluster
+    ) -> None:
+        cluster.register()
+        cluster.nodes.on_failure(failed("DiskFull"))
+        cluster.nodes.on_unattended(NODE)
+        cluster.now += FIRST_SECONDS
+        assert cluster.candidate.resting == LET_LIE
+        cluster.nodes.on_failure(replace(failed("DiskFull"), node_id=OTHER))  # so that it may be the task's fault
+        assert cluster.candidate.resting == LET_LIE
 
     def test_whoever_decides_is_woken(self, cluster: Cluster) -> None:
         cluster.register()
