@@ -34,6 +34,7 @@ LOGIN_SECONDS = 5
 ANSWER_SECONDS = 3.0
 LOG_HINT = "Its log may tell more; `nats-server -c FILE -t` tells what is wrong in its configuration."
 
+_HUNG_UP = (f"({ConnectionResetError.__name__})", f"({BrokenPipeError.__name__})")
 _AWAY = (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable)
 
 
@@ -124,13 +125,13 @@ async def _check(place: _Place) -> list[Finding]:
 
 
 async def _is_connected(connection: Connection) -> bool:
-    """Waits for longer only where it is not known yet why there is none."""
+    """Waits for longer only where it is not known yet why there is none: who hangs up tells it at another try."""
     for seconds in (SOON_SECONDS, CONNECT_SECONDS):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await connection.wait_connected()
                 return True
-        if connection.problem:
+        if connection.problem and not connection.problem.endswith(_HUNG_UP):
             break
     return False
 

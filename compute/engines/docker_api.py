@@ -63,6 +63,10 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in {"exited", "stopped", "dead"}
 
     @property
+    def has_begun(self) -> bool:
+        return self.is_running or self.has_ended
+
+    @property
     def started_seconds(self) -> float:
         return _seconds(self.started_at)
 

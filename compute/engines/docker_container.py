@@ -52,6 +52,8 @@ _log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 START_SECONDS = 120.0
+STARTED_SECONDS = 10.0
+"""For a start that was not answered to show; a second one could run a task twice that ended at once."""
 REMOVE_SECONDS = 90.0
 RESTORED_MODE = 0o755
 KILL_SECONDS = 15.0
@@ -190,20 +192,25 @@ class ContainerRun:
         return self._outputs.over
 
     async def _begin(self) -> None:
-        """An engine that goes away before it answers may have started the container all the same."""
+        """An engine that goes away before it answers may have started the container all the same, or is about to."""
         try:
             await finish(self._api.start(self._name), within=START_SECONDS)
         except EngineAway:
-            state = await self._found()
-            if state is None or not (state.is_running or state.has_ended):
-                raise
+            until = time.monotonic() + STARTED_SECONDS
+            while True:
+                state = await self._found()
+                if state is None or (not state.has_begun and time.monotonic() > until):
+                    raise
+                if state.has_begun:
+                    return
+                await asyncio.sleep(POLL_SECONDS)
 
     # ---- from wherever it is ----------------------------------------------------------------------------------------
 
     async def _resume(self) -> RunEnd:
         _log.info("Execution %s goes on in its container %s.", self._run.execution_id, self._name)
         state = await self._found()
-        if state is None or not (state.is_running or state.has_ended):
+        if state is None or not state.has_begun:
             return LOST
         if not state.is_running and started_before_boot(state):
             return MACHINE_RESTARTED

@@ -135,10 +135,10 @@ class FailingModel(Model):
 
     fails = True
 
-    def apply(self, key: str, record: Record, revision: int) -> None:
+    def take_in(self, key: str, record: Record, revision: int) -> None:
         if self.fails and key.endswith("faulty"):
             raise OverflowError("a fault")
-        super().apply(key, record, revision)
+        super().take_in(key, record, revision)
 
 
 async def test_a_record_that_fails_is_told_loudly_and_keeps_no_other_from_being_known(
