@@ -131,6 +131,7 @@ class Supervisor:
             resumed=execution.entry.phase is Phase.STARTED,
             on_progress=partial(self._progressed, execution),
             on_exited=partial(self._gather_files, execution),
+            on_over=partial(_count_no_more, execution),
         )
         deadline = execution.deadline = asyncio.timeout(_left_seconds(execution.entry))
         try:
@@ -310,6 +311,11 @@ def _moved(entry: Entry, phase: Phase, fact: AnyFact) -> Entry:
 
 def _seconds_since_start(entry: Entry) -> float:
     return max(0.0, time.time() - entry.happenings[-1].at)
+
+
+def _count_no_more(execution: Execution) -> None:
+    if execution.deadline is not None and not execution.deadline.expired():
+        execution.deadline.reschedule(None)
 
 
 def _left_seconds(entry: Entry) -> float | None:

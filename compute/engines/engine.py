@@ -34,6 +34,8 @@ class Run:
     on_exited: Callable[[int], None] = field(default=lambda _: None, repr=False)
     """Blocks, and completes the result folder. An engine that is in a thread anyway may call it before it answers
     `Exited`, which saves another one."""
+    on_over: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Told when the task runs no more, where its output and files take time to get, which is not the task's."""
     resources: Capacity = field(default_factory=Capacity)
     """What the task may use, where the engine can enforce it; zero is no limit."""
     devices: tuple[str, ...] | None = None

@@ -246,6 +246,26 @@ async def test_a_time_limit_counts_from_when_the_task_runs(bench: Bench) -> None
     assert time.monotonic() - began >= 0.2
 
 
+async def test_what_comes_after_a_task_does_not_count_as_its_time(bench: Bench) -> None:
+    async def act(run: Run) -> RunEnd:
+        run.on_over()
+        await asyncio.sleep(0.3)
+        return Exited(0)
+
+    assert (await bench.carried_out(act, execution_timeout_seconds=0.2)).phase is Phase.ENDED
+
+
+async def test_a_task_that_is_over_just_when_its_time_is_has_run_out_of_time(bench: Bench) -> None:
+    async def act(run: Run) -> RunEnd:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            run.on_over()
+        return Exited(0)
+
+    assert failure(await bench.carried_out(act, execution_timeout_seconds=0.05)).reason == "ExecutionTimedOut"
+
+
 async def test_a_journal_that_fails_at_the_end_does_not_hide_the_end(bench: Bench) -> None:
     async def act(run: Run) -> RunEnd:
         # From now on the journal cannot grow.
