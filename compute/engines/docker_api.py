@@ -66,6 +66,10 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     def has_begun(self) -> bool:
         return self.is_running or self.has_ended
 
+    def has_ended_with(self, exit_code: int | None) -> bool:
+        """None is any."""
+        return self.has_ended and exit_code in {None, self.exit_code}
+
     @property
     def started_seconds(self) -> float:
         return _seconds(self.started_at)

@@ -196,14 +196,9 @@ class ContainerRun:
         try:
             await finish(self._api.start(self._name), within=START_SECONDS)
         except EngineAway:
-            until = time.monotonic() + STARTED_SECONDS
-            while True:
-                state = await self._found()
-                if state is None or (not state.has_begun and time.monotonic() > until):
-                    raise
-                if state.has_begun:
-                    return
-                await asyncio.sleep(POLL_SECONDS)
+            state = await self._settled(lambda state: state.has_begun, within=STARTED_SECONDS)
+            if state is None or not state.has_begun:
+                raise
 
     # ---- from wherever it is ----------------------------------------------------------------------------------------
 
@@ -228,6 +223,7 @@ class ContainerRun:
         """Wait for the end of a container that runs, or has ended."""
         state = await self._ended()
         if state is not None:
+            self._run.on_over()
             state = await with_kernel_s_word(state, self._facts)
         if state is None or not await self._ended_by_itself(state):
             return LOST
@@ -261,7 +257,7 @@ class ContainerRun:
                 if error.status != _NOT_FOUND:
                     raise
                 return None
-            state = await self._settled(exit_code)
+            state = await self._settled(partial(ContainerState.has_ended_with, exit_code=exit_code))
             if state is None or state.has_ended:
                 return state if state is None or exit_code in {None, state.exit_code} else None
             if exit_code is not None or self._told.has_died.is_set():
@@ -271,13 +267,14 @@ class ContainerRun:
         """Podman goes on waiting for the end of a container that was restarted."""
         await self._told.has_died.wait()
 
-    async def _settled(self, exit_code: int | None) -> ContainerState | None:
-        """How the container is after a wait for its end, as soon as the engine tells the same, or after a while."""
-        deadline = time.monotonic() + SETTLED_SECONDS
+    async def _settled(
+        self, agrees: Callable[[ContainerState], bool], *, within: float = SETTLED_SECONDS
+    ) -> ContainerState | None:
+        """How the container is as soon as it agrees with what was heard of it otherwise, or after a while."""
+        deadline = time.monotonic() + within
         while True:
             state = await self._found()
-            agrees = state is None or (state.has_ended and exit_code in {None, state.exit_code})
-            if agrees or time.monotonic() > deadline:
+            if state is None or agrees(state) or time.monotonic() > deadline:
                 return state
             await asyncio.sleep(POLL_SECONDS)
 
@@ -311,8 +308,7 @@ class ContainerRun:
 
     async def _found(self) -> ContainerState | None:
         """What the engine says of the container, as soon as it says anything. Raises EngineAway after a while."""
-        limits = self._limits
-        within = limits.outlived_wait_seconds if self._facts.is_outlived else limits.engine_wait_seconds
+        within = self._limits.outlived_wait_seconds if self._facts.is_outlived else self._limits.engine_wait_seconds
         deadline = time.monotonic() + within
         while True:
             try:

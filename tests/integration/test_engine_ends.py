@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compute.engines import Broken, Exited
 from compute.engines.docker_ends import LOG_UNSURE
+from compute.engines.docker_takeover import take_over
 from shared.aio import first_of
 from shared.capacity import Capacity
 from shared.config import DockerEngine as Settings
@@ -134,6 +136,18 @@ async def test_where_nobody_tells_a_kill_of_a_task_with_a_limit_was_most_likely_
     assert end.reason is FailureReason.OUT_OF_MEMORY
     assert "most likely" in end.detail
     assert await bench.ended(bench.shell("exit 5", resources=Capacity(memory=64 << 20))) == Exited(5)
+
+
+async def test_a_task_is_over_before_its_files_are_handed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    async def noted(*arguments: Any, **options: Any) -> None:
+        told.append("handed over")
+        await take_over(*arguments, **options)
+
+    monkeypatch.setattr("compute.engines.docker_container.take_over", noted)
+    assert await bench.ended(bench.shell("exit 3", on_over=lambda: told.append("over"))) == Exited(3)
+    assert told == ["over", "handed over"]
 
 
 async def test_a_signal_that_asks_for_something_else_does_not_lose_the_task(
@@ -276,8 +290,13 @@ async def test_a_task_waits_longer_for_a_service_without_which_it_goes_on(
 
 
 @contextlib.asynccontextmanager
-async def cut(engine: TestEngine, path: Path, after_answers: Mapping[bytes, int]) -> AsyncIterator[Settings]:
-    """The engine behind a socket where what answers such a request ends after so many pieces."""
+async def cut(
+    engine: TestEngine, path: Path, after_answers: Mapping[bytes, int], *, late_seconds: float = 0.0
+) -> AsyncIterator[Settings]:
+    """The engine behind a socket where what answers such a request ends after so many pieces.
+
+    With `late_seconds` whoever asks is hung up on at once, and the engine hears the question so much later.
+    """
 
     async def relayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_unix_connection(engine.socket)
@@ -286,7 +305,11 @@ async def cut(engine: TestEngine, path: Path, after_answers: Mapping[bytes, int]
         async def asks() -> None:
             nonlocal left
             while asked := await reader.read(65536):
-                left = next((pieces for kind, pieces in after_answers.items() if kind in asked), -1)
+                pieces = next((pieces for kind, pieces in after_answers.items() if kind in asked), -1)
+                if pieces >= 0 and late_seconds:
+                    writer.close()
+                    await asyncio.sleep(late_seconds)
+                left = pieces
                 far_writer.write(asked)
                 await far_writer.drain()
 
@@ -318,9 +341,10 @@ async def test_output_whose_stream_breaks_off_is_whole_all_the_same(bench: Bench
         assert task.read("stderr") == f"{1:020000}{ending}".replace("\\n", "\n")
 
 
-async def test_a_task_whose_start_is_not_answered_is_found_running(bench: Bench) -> None:
+@pytest.mark.parametrize("late_seconds", [0.0, 1.0])
+async def test_a_task_whose_start_is_not_answered_is_found_running(bench: Bench, late_seconds: float) -> None:
     task = bench.shell("echo once >> /outputs/starts; echo done; exit 3")
-    async with cut(bench.dockerd, bench.folder / "proxy", {b"/start ": 0}) as settings:
+    async with cut(bench.dockerd, bench.folder / "proxy", {b"/start ": 0}, late_seconds=late_seconds) as settings:
         assert await bench.ended(task, settings=settings) == Exited(3)
     assert task.read("stdout") == "done\n"
     assert (task.outputs / "starts").read_text() == "once\n"
