@@ -27,7 +27,7 @@ from tests.chaos.invariants import COUNTS, Seen, Violation, unreferenced, violat
 from tests.chaos.jobs import JobPlan
 from tests.chaos.load import Client, Load
 from tests.chaos.schedule import Fault
-from tests.chaos.stack import MARK_SECONDS, Stack, running
+from tests.chaos.stack import Stack, running
 from tests.chaos.task_runs import Runs, overlaps
 from tests.servers import S3Server
 from tests.waiting import eventually
@@ -77,14 +77,18 @@ class Run:
         stack_folder = self.root / "stack"
         stack_folder.mkdir()
         try:
-            async with running(stack_folder, self._s3, nodes=self._nodes) as stack, aiohttp.ClientSession() as http:
+            longest = max((each.seconds for each in self._plan), default=0.0)
+            async with (
+                running(stack_folder, self._s3, nodes=self._nodes, longest_fault=longest) as stack,
+                aiohttp.ClientSession() as http,
+            ):
                 self._tell("everything is up")
                 client = Client(stack, http)
                 faults = Faults(stack, self._tell, seed=self._seed)
                 self.timeline = faults.timeline
                 load = Load(client, run=self.id, effects=effects)
                 secret = stack_folder / "shared" / "secrets" / "join.secret"
-                churn = Churn(stack, client, run=self.id, secret_file=secret, mark_seconds=MARK_SECONDS)
+                churn = Churn(stack, client, run=self.id, secret_file=secret, mark_seconds=stack.mark_seconds)
                 hostility, alone = Hostility(stack, client), _Alone(self.root, http, run=self.id)
                 readers = EventReaders(client, http, load, seed=self._seed)
                 async with background(readers=readers.run()):

@@ -1,6 +1,7 @@
 """The Tarpon that suffers: three NATS servers, three orchestrators, some nodes, S3, and gates between them."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -17,8 +18,9 @@ from tests.servers import S3Server
 
 NODE_DISK_MEBIBYTES = 256
 NATS_DISK_MEBIBYTES = 512
-MARK_SECONDS = 10
-"""For so long removals are told; most runs last longer, and some faults too."""
+HELD_UP_SECONDS = 10
+"""For so much longer than the longest fault removals are told; most runs last longer. What a fault holds up on its way
+to NATS arrives when it is healed; were no mark left by then, it would bring back what was removed."""
 SILENCE_SECONDS = 15
 """After which a node counts as lost; the longest faults last longer."""
 
@@ -26,8 +28,9 @@ SILENCE_SECONDS = 15
 class Stack(Cluster):
     """Make it with `running`. Every process reaches the NATS servers, and S3, through gates."""
 
-    def __init__(self, root: Path, s3: S3Server, faulty_s3: FaultyS3, *, nodes: int) -> None:
+    def __init__(self, root: Path, s3: S3Server, faulty_s3: FaultyS3, *, nodes: int, mark_seconds: int) -> None:
         super().__init__(root, s3)
+        self.mark_seconds = mark_seconds
         self.faulty_s3 = faulty_s3
         self.names = (*ORCHESTRATORS, *node_names(nodes))
         self.clocks = {name: Clock(root / f"{name}.clock") for name in self.names}
@@ -63,7 +66,7 @@ class Stack(Cluster):
     def orchestrator_settings(self, name: str) -> dict[str, str]:
         return super().orchestrator_settings(name) | {
             "Orchestrator.NodeManager.DisconnectTimeout": f"{SILENCE_SECONDS}s",
-            "Orchestrator.NATS.RemovalMarks": f"{MARK_SECONDS}s",
+            "Orchestrator.NATS.RemovalMarks": f"{self.mark_seconds}s",
             "Publishers.Types.S3Managed.Endpoint": f"http://127.0.0.1:{self.s3_gate.port}",
             "Publishers.Types.S3Managed.ProbeInterval": "3s",
         }
@@ -103,11 +106,12 @@ def _disks(root: Path, *, nodes: int) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def running(root: Path, s3: S3Server, *, nodes: int) -> AsyncIterator[Stack]:
+async def running(root: Path, s3: S3Server, *, nodes: int, longest_fault: float) -> AsyncIterator[Stack]:
     """Everything up and connected. What still runs at the end is killed."""
+    marks = math.ceil(longest_fault) + HELD_UP_SECONDS
     async with FaultyS3(s3.endpoint).serving() as faulty_s3, AsyncExitStack() as gates:
         gates.enter_context(_disks(root, nodes=nodes))
-        stack = await asyncio.to_thread(partial(Stack, root, s3, faulty_s3, nodes=nodes))
+        stack = await asyncio.to_thread(partial(Stack, root, s3, faulty_s3, nodes=nodes, mark_seconds=marks))
         for gate in (stack.s3_gate, *(gate for each in stack.nats_gates.values() for gate in each)):
             await gates.enter_async_context(gate.serving())
         try:
