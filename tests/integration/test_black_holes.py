@@ -83,8 +83,9 @@ async def test_no_job_fails_where_one_node_of_two_refuses_everything(
         for node in (hole, one):
             await node.register(capacity=SMALL)
         async with background(hole=_refuse(hole, rejected), one=_play(one, lambda: WELL, seconds=BUSY_SECONDS)):
-            for job in [await running.submit(Tasks=[NOOP]) for _ in range(JOBS)]:
-                await running.wait_state(job, "Completed")
+            jobs = [await running.submit(Tasks=[NOOP]) for _ in range(JOBS)]
+            ended = [await running.wait_state(job, "Completed") for job in jobs]
+        assert all("n-1" in {each["NodeID"] for each in job["Executions"]["Items"]} for job in ended)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +128,9 @@ async def test_no_job_fails_where_one_node_of_two_forgets_everything_it_has_take
         for node in (hole, one):
             await node.register(capacity=SMALL)
         async with background(hole=_forget(hole), one=_play(one, lambda: WELL, seconds=0.3)):
-            for job in [await running.submit(Tasks=[NOOP]) for _ in range(JOBS)]:
-                await running.wait_state(job, "Completed")
+            jobs = [await running.submit(Tasks=[NOOP]) for _ in range(JOBS)]
+            ended = [await running.wait_state(job, "Completed") for job in jobs]
+        assert all("n-1" in {each["NodeID"] for each in job["Executions"]["Items"]} for job in ended)
 
 
 async def test_it_is_shown_as_suspect_with_the_reason_until_one_task_goes_well(
