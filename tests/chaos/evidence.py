@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from compute.journal_file import FORGOTTEN, JournalFile
-from compute.spare_folders import PREFIX
 from shared.aio import pipelined
 from shared.rest import execution_state_name
 from tests.chaos.jobs import MARK, JobPlan, contents
 from tests.chaos.load import JOBS, Client
 from tests.chaos.schedule import NATS_SERVERS
 from tests.chaos.stack import Stack
+from tests.spares import is_empty_spare
 
 AT_ONCE = 6
 POLL_SECONDS = 1.0
@@ -222,13 +222,6 @@ def left_on_nodes(stack: Stack) -> list[str]:
         last = {line.name: line.content for line in JournalFile(folder / "journal.jsonl").read()}
         found += [f"{name}/journal/{execution}" for execution in last if last[execution] != FORGOTTEN]
     return found
-
-
-def is_empty_spare(folder: Path) -> bool:
-    """Whether it waits for another execution, and holds nothing of the last one."""
-    if not folder.name.startswith(PREFIX):
-        return False
-    return sum(each.stat().st_size for each in folder.rglob("*") if not each.is_dir()) == 0
 
 
 def processes_of_tasks(run: str) -> dict[int, str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.stack import TERMINAL, Stack, process_job, wait_until
+from tests.spares import is_empty_spare
 
 TASKS = 100
 SUBMITTERS = 4
@@ -131,7 +132,7 @@ def test_a_hundred_hostile_tasks_leave_nothing_behind(node: Stack) -> None:
     assert _processes_of(executions) == {}
     assert _children_of(node.computes[NODE].process.pid) == []
     folder = node.root / NODE / "compute" / "executions"
-    wait_until(lambda: not list(folder.iterdir()), within=20, what="all folders of executions are gone")
+    wait_until(lambda: all(map(is_empty_spare, folder.iterdir())), within=60, what="all folders of executions are gone")
     assert str(node.root) not in Path("/proc/self/mounts").read_text()
 
     described = node.wait_ended(node.submit(process_job("echo well")))
