@@ -146,7 +146,8 @@ class Faults:
         self._meant_to_be_down.add(name)
         try:
             if service.is_running and number is signal.SIGKILL:
-                await asyncio.to_thread(service.kill)
+                # To its end also where the run ends meanwhile, or what is killed late is its successor.
+                await finish(asyncio.to_thread(service.kill), within=HEAL_SECONDS)
             elif service.is_running:
                 await self._terminate(name)
             yield
@@ -156,7 +157,7 @@ class Faults:
 
     async def _terminate(self, name: str) -> None:
         try:
-            code = await asyncio.to_thread(self._stack.services[name].stop)
+            code = await finish(asyncio.to_thread(self._stack.services[name].stop), within=HEAL_SECONDS)
         except AssertionError as error:
             self.problems.append(f"{name} {error}")
             return
@@ -197,8 +198,8 @@ class Faults:
 
     @asynccontextmanager
     async def _s3_down(self) -> AsyncIterator[None]:
-        await asyncio.to_thread(self._stack.s3.stop)
         try:
+            await finish(asyncio.to_thread(self._stack.s3.stop), within=HEAL_SECONDS)
             yield
         finally:
             await finish(asyncio.to_thread(self._stack.s3.start), within=HEAL_SECONDS)

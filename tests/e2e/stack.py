@@ -48,6 +48,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        assert not self.is_running, "nobody would stop the one that runs"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
