@@ -21,7 +21,7 @@ from compute.machine import allocated, detect_capacity
 from shared.config import Config
 from shared.job_rules import MANAGED
 from shared.loopback import loopback_id
-from shared.messages import NodeInfo
+from shared.messages import COPIES_HARD_LINKS, NodeInfo
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         capacity=offer.capacity,
         queue_capacity=config.compute.queue_capacity,
         loopback_id=loopback_id(),
+        abilities=(COPIES_HARD_LINKS,),
     )
     return Node(identity=identity, offer=offer, lasting_info=info)
 

@@ -23,14 +23,17 @@ def part_bytes_for(tree_bytes: int) -> int:
     return part_bytes
 
 
-async def part_bytes_of(root: Path) -> int:
-    """The size for the archive of `root`. Works in a thread, which a cancellation does not stop."""
-    return await asyncio.to_thread(lambda: part_bytes_for(_bound(root)))
+async def part_bytes_of(root: Path, *, limit_bytes: int, copies_links: bool = False) -> int:
+    """The size for the archive of `root`, which is not sent if it has more than `limit_bytes`.
+
+    Works in a thread, which a cancellation does not stop.
+    """
+    return await asyncio.to_thread(lambda: part_bytes_for(min(_bound(root, copies_links=copies_links), limit_bytes)))
 
 
-def _bound(root: Path) -> int:
+def _bound(root: Path, *, copies_links: bool) -> int:
     """Not less than what an archive of the tree holds; the tree is walked only where its disk does not say enough."""
-    if mounts_in(root):  # a result path may show another disk
+    if copies_links or mounts_in(root):  # of a file with several names; a result path may show another disk
         return _walked(root)
     disk = os.statvfs(root)
     used_bytes = (disk.f_blocks - disk.f_bfree) * disk.f_frsize + (disk.f_files - disk.f_ffree) * _ENTRY_BYTES

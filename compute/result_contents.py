@@ -29,18 +29,20 @@ class Contents(NamedTuple):
     """`names` are those of the folder's entries that count, None for all. What is `written` is instead of a file.
 
     `places` are the absolute paths, as the task saw them, that became entries of the folder, with their names there.
+    With `copies_links` each name of a file is a file of its own.
     """
 
     names: frozenset[bytes] | None = None
     written: tuple[Written, ...] = ()
     places: tuple[tuple[bytes, bytes], ...] = ()
+    copies_links: bool = False
 
     def has(self, name: bytes) -> bool:
         return self.names is None or name in self.names
 
     def read(self, files: tuple[Written, ...]) -> "Contents":
         """The same, where all files that count have been read already."""
-        return Contents(frozenset(), (*self.written, *files), self.places)
+        return self._replace(names=frozenset(), written=(*self.written, *files))
 
     def link_target(self, path: bytes, target: bytes) -> bytes:
         """That of the link `path`: what leads to an absolute path within the result leads there relatively instead."""

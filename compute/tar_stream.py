@@ -1,9 +1,9 @@
 """How a directory tree becomes the bytes of a tar archive, always the same ones for the same tree.
 
 Entries come in the order of their names' bytes within each directory, a directory before what it holds. Permissions,
-whole-second times, symbolic links and hard links are kept; owners are not. What cannot be archived is left out with a
-warning, because a result with one unreadable file is worth more than none. The holes of a sparse file are not read:
-they become blocks of zeros, which cost next to nothing.
+whole-second times, symbolic links and hard links are kept; owners are not. Instead of hard links there may be copies.
+What cannot be archived is left out with a warning, because a result with one unreadable file is worth more than none.
+The holes of a sparse file are not read: they become blocks of zeros, which cost next to nothing.
 
 Directories are opened relative to one another and never through a symbolic link, so that a process left over from the
 task cannot lead the archive out of the tree by exchanging a directory while it is read. Only what is in the root may be
@@ -230,7 +230,7 @@ class TarStream:
             size_bytes = status.st_size
             if not stat.S_ISREG(status.st_mode):
                 self._leave_out_special(path)
-            elif status.st_nlink > 1 and self._is_linked(path, status):
+            elif status.st_nlink > 1 and not self._contents.copies_links and self._is_linked(path, status):
                 pass
             elif size_bytes > SMALL_BYTES:
                 handed_on = True

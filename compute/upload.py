@@ -200,7 +200,10 @@ class Upload:
 
     async def _send_in_parts(self, archive: ArchiveStream, first: Part, buffers: PartBuffers, lost: str) -> Sent:
         shared = self._uploading
-        part_bytes = max(shared.part_bytes, await part_bytes_of(self._root))
+        wanted = await part_bytes_of(
+            self._root, limit_bytes=shared.limit_bytes, copies_links=self._contents.copies_links
+        )
+        part_bytes = max(shared.part_bytes, wanted)
         if part_bytes > shared.part_bytes:
             first = await archive.enlarge(first, part_bytes)
         upload = MultipartUpload(

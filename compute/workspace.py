@@ -37,6 +37,7 @@ from compute.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
 from shared.jobspec import ResultPath, Task
 from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
+from shared.publisher_params import copies_hard_links
 
 _OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
 _PROCESS = "process"
@@ -108,7 +109,12 @@ class Workspace:
     def contents(self, exit_code: int, ended_at: float, task: Task | None = None) -> Contents:
         """What is archived of `result`. Does not block."""
         written = Written(EXIT_CODE.encode("ascii"), b"%d" % exit_code, file_mode(), int(ended_at))
-        return Contents(None if self._has_paths else _OUTPUTS, (written,), tuple(self._places_of(task)) if task else ())
+        return Contents(
+            names=None if self._has_paths else _OUTPUTS,
+            written=(written,),
+            places=tuple(self._places_of(task)) if task else (),
+            copies_links=task is not None and copies_hard_links(task.publisher),
+        )
 
     def _places_of(self, task: Task) -> Iterator[tuple[bytes, bytes]]:
         """Where the task saw its result paths, the longest first. Without a container that is in the workspace."""

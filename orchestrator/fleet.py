@@ -15,7 +15,8 @@ import msgspec
 from shared.capacity import Capacity
 from shared.ids import NodeId
 from shared.jobspec import Constraint, Job, Resources
-from shared.messages import NodeInfo
+from shared.messages import COPIES_HARD_LINKS, NodeInfo
+from shared.publisher_params import copies_hard_links
 
 LANES = 256
 """How many shapes are remembered."""
@@ -35,6 +36,7 @@ class Shape(NamedTuple):
     constraints: tuple[Constraint, ...]
     input_sources: tuple[str, ...]
     refused_by: frozenset[NodeId]
+    abilities: tuple[str, ...] = ()
 
 
 def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
@@ -46,6 +48,7 @@ def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
         job.constraints,
         tuple(source.source.type for source in task.input_sources),
         refused_by,
+        (COPIES_HARD_LINKS,) if copies_hard_links(task.publisher) else (),
     )
 
 

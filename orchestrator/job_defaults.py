@@ -6,6 +6,7 @@ from shared.config import BatchDefaults
 from shared.errors import InvalidJob
 from shared.job_rules import MANAGED, NO_PUBLISHERS, check
 from shared.jobspec import Job, Resources, SpecConfig, Task, Timeouts
+from shared.publisher_params import with_hard_links
 
 
 def completed(job: Job, defaults: BatchDefaults) -> Job:
@@ -31,9 +32,10 @@ def with_defaults(job: Job, defaults: BatchDefaults) -> Job:
 
 def _task_with_defaults(task: Task, defaults: BatchDefaults) -> Task:
     given, resources, timeouts = defaults.task, task.resources, task.timeouts
+    publisher = task.publisher if task.publisher.type else SpecConfig(type=given.publisher.type)
     return replace(
         task,
-        publisher=task.publisher if task.publisher.type else SpecConfig(type=given.publisher.type),
+        publisher=with_hard_links(publisher, given.publisher.params.hard_links),
         resources=Resources(
             cpu=resources.cpu or given.resources.cpu.lower(),
             memory=resources.memory or given.resources.memory.lower(),

@@ -3,21 +3,20 @@
 from collections.abc import Iterator
 
 from orchestrator.model import Model
+from shared import publisher_params
 from shared.decoding import close_match
-from shared.engine_params import ENGINE_NAMES, unknown_told, without_nulls
-from shared.job_rules import MANAGED, dropped
+from shared.engine_params import ENGINE_NAMES, unknown_told
+from shared.job_rules import dropped
 from shared.jobspec import Job, SpecConfig
 
 
 def warnings_about(job: Job, model: Model) -> tuple[str, ...]:
     """Of a valid job as it was submitted."""
-    publisher = job.task.publisher
-    unused = publisher.type.strip().lower() == MANAGED and without_nulls(publisher.params)
     return (
         *dropped(job),
         *(f"Tasks[0].{told}" for told in unknown_told(job.task.engine, "is not known and was ignored")),
         *_about_engine(job.task.engine, model),
-        *(["The publisher s3managed takes no parameters; those given are ignored."] if unused else []),
+        *(f"Tasks[0].{told}" for told in publisher_params.unknown_told(job.task.publisher)),
     )
 
 

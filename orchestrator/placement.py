@@ -12,7 +12,7 @@ from shared.constraints import PREFERENCE_PREFIX, describe, fulfils
 from shared.ids import JobId, NodeId
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Constraint, Job
-from shared.messages import PROTOCOL
+from shared.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
 
 MAX_LOOKED_AT = 64
 """At how many nodes it is looked for what is lacking: each wake-up asks, and a thousand would tell the same."""
@@ -158,6 +158,8 @@ def unsuitable(shape: Shape, resources: Capacity, candidate: Candidate) -> str:
         return _why_no_engine(shape.engine, candidate)
     if publisher not in NO_PUBLISHERS and publisher not in info.publishers:
         return f"does not support publisher {shape.publisher}"
+    if shape.abilities and not set(shape.abilities).issubset(info.abilities):
+        return _why_not_able(shape.abilities, info)
     if publisher in candidate.unreachable:
         return candidate.unreachable[publisher]
     if unknown_input:
@@ -173,6 +175,14 @@ def _why_no_engine(engine: str, candidate: Candidate) -> str:
     if engine.lower() in candidate.away:
         return f"its engine {engine} is away, and was so for longer than Orchestrator.NodeManager.ReturnTimeout"
     return f"does not support {engine}"
+
+
+_FOR_ABILITY = {COPIES_HARD_LINKS: "copy hard links"}
+
+
+def _why_not_able(abilities: Iterable[str], info: NodeInfo) -> str:
+    lacking = next(each for each in abilities if each not in info.abilities)
+    return f"cannot {_FOR_ABILITY[lacking]}, because it runs version {info.version} of Tarpon; upgrade it"
 
 
 def _is_met(labels: Mapping[str, str], constraint: Constraint) -> bool:

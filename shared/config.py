@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from shared.durations import Duration
+from shared.publisher_params import HardLinks
 from shared.secret import Secret
 
 
@@ -310,8 +311,19 @@ class DefaultResources(Struct, frozen=True, kw_only=True, rename="pascal"):
     gpu: Annotated[str, Meta(description="GPUs of a task that names none.")] = field(default="", name="GPU")
 
 
+class DefaultPublisherParams(Struct, frozen=True, kw_only=True, rename="pascal"):
+    hard_links: Annotated[
+        HardLinks,
+        Meta(
+            description="What a result has for the further names of a file: `keep` is hard links, `copy` files with the"
+            " same content, for readers that know no hard links, such as Bacalhau's client. For tasks that do not say."
+        ),
+    ] = "keep"
+
+
 class DefaultPublisher(Struct, frozen=True, kw_only=True, rename="pascal"):
     type: Annotated[str, Meta(description="Publisher of a task that names none.")] = ""
+    params: DefaultPublisherParams = DefaultPublisherParams()
 
 
 class DefaultTimeouts(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -10,6 +10,7 @@ from functools import lru_cache
 import msgspec
 from msgspec.structs import replace
 
+from shared import publisher_params
 from shared.capacity import Capacity
 from shared.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
 from shared.engine_params import look, without_nulls
@@ -30,7 +31,7 @@ MAX_PATH_BYTES = 1024
 MAX_PART_BYTES = 255
 """What usual file systems take for the name of one folder."""
 
-MANAGED = "s3managed"
+MANAGED = publisher_params.MANAGED
 NETWORKS = frozenset({"", "default", "none", "host", "full", "bridge"})
 """Host and full are the same. Without a type, the engine decides."""
 
@@ -62,7 +63,7 @@ def _normalised_task(task: Task) -> Task:
         task,
         name=task.name.strip(),
         engine=_normalised_engine(task.engine),
-        publisher=_normalised_spec(task.publisher),
+        publisher=_normalised_publisher(task.publisher),
         on_unreadable=task.on_unreadable.strip().lower(),
         resources=_normalised_resources(task.resources),
         input_sources=tuple(replace(each, source=_normalised_input(each.source)) for each in task.input_sources),
@@ -77,8 +78,8 @@ def _normalised_input(source: SpecConfig) -> SpecConfig:
     return replace(source, params=without_nulls(source.params))
 
 
-def _normalised_spec(spec: SpecConfig) -> SpecConfig:
-    return replace(spec, type=spec.type.strip(), params=without_nulls(spec.params))
+def _normalised_publisher(publisher: SpecConfig) -> SpecConfig:
+    return replace(publisher, type=publisher.type.strip(), params=publisher_params.look(publisher).params)
 
 
 def _normalised_resources(resources: Resources) -> Resources:
@@ -164,6 +165,8 @@ def _task_problems(task: Task) -> Iterator[str]:
     if not task.engine.type:
         yield "Tasks[0].Engine.Type is missing."
     for problem in look(task.engine).problems:
+        yield f"Tasks[0].{problem}"
+    for problem in publisher_params.look(task.publisher).problems:
         yield f"Tasks[0].{problem}"
     if task.result_paths and task.publisher.type.lower() in NO_PUBLISHERS:
         yield "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."

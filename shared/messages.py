@@ -23,6 +23,9 @@ from shared.signed_url import SignedUrl
 PROTOCOL = 1
 """The version of these messages. A node tells the range that it speaks when it registers."""
 
+COPIES_HARD_LINKS = "copies-hard-links"
+"""The ability to archive each further name of a file as a file, where the job says `HardLinks: copy`."""
+
 MAX_RUN_OUTPUT_BYTES = 2048
 """How much of stdout and of stderr travels in a report, beside the whole of it in the result."""
 
@@ -173,7 +176,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a node can do. Untrusted: it decides about this node's own work alone.
 
     `loopback_id` is equal on processes that share a loopback interface, which tells whether a loopback endpoint of
-    S3 can be reached from the node. `problems` are sentences for its operator.
+    S3 can be reached from the node. `problems` are sentences for its operator. `abilities` are what the node does that
+    the nodes of earlier versions would leave out without a word.
     """
 
     node_id: NodeId
@@ -189,6 +193,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loopback_id: str = ""
     problems: tuple[str, ...] = ()
     container_engine: ContainerEngine | None = None
+    abilities: tuple[str, ...] = ()
 
 
 class Registration(Message, frozen=True, kw_only=True, tag="Registration"):

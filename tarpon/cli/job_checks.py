@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from shared import publisher_params
 from shared.decoding import canonical, close_match, decode
 from shared.engine_params import ENGINE_NAMES, unknown_told
 from shared.errors import InvalidDocument, PayloadTooLarge
@@ -48,6 +49,12 @@ def name_warnings(job: Job) -> Iterator[str]:
     name = job.name.strip()
     if is_like_id(name):
         yield f"Name {name[:80]!r} could be taken for the id of a job, or the beginning of one; no new job can have it."
+
+
+def publisher_warnings(job: Job) -> Iterator[str]:
+    for task in job.tasks[:1]:
+        for told in publisher_params.unknown_told(task.publisher):
+            yield f"Tasks[0].{told}"
 
 
 def _publisher_problems(publisher: SpecConfig) -> Iterator[str]:

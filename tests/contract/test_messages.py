@@ -27,6 +27,7 @@ from shared.jobspec import (
     Timeouts,
 )
 from shared.messages import (
+    COPIES_HARD_LINKS,
     Accepted,
     AnyFact,
     AnyReport,
@@ -238,6 +239,15 @@ GOLDEN: list[tuple[Message, str]] = [
             '"labels":{"zone":"a"},"engines":["noop"],"publishers":["s3managed"],"input_sources":["inline"],'
             '"capacity":{"CPU":4.0,"Memory":8192},"queue_capacity":32,"loopback_id":"boot:1"},"session":"s",'
             '"inventory":2,"held":["e-1"]}'
+        ),
+    ),
+    (
+        Registration(
+            info=NodeInfo(node_id=NODE, version="0.1.0", abilities=(COPIES_HARD_LINKS,)), session="s", inventory=1
+        ),
+        (
+            '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0","abilities":["copies-hard-links"]},'
+            '"session":"s","inventory":1}'
         ),
     ),
     (GrantRequest(execution_id=EXECUTION), '{"type":"GrantRequest","execution_id":"e-1"}'),

@@ -213,6 +213,29 @@ def test_a_hard_link_alone_is_a_file_of_its_own(running: Stack, large: str, tmp_
     assert (tmp_path / "outputs" / "hard.txt").read_text() == "small\n"
 
 
+def test_where_a_job_wants_copies_each_name_is_a_file(running: Stack, tmp_path: Path) -> None:
+    script = "head -c 1500000 /dev/urandom > outputs/noise; ln outputs/noise outputs/again"
+    publisher = {"Type": "s3managed", "Params": {"hardlinks": "Copy"}}
+    job_id = completed(running, process_job(script, Publisher=publisher, **WITH_FOLDER))
+    listed = json.loads(running.cli("job", "files", job_id, "--output", "json").stdout)
+    assert {(each["Path"], each["Type"], each.get("Size")) for each in listed} >= {
+        ("outputs/again", "file", 1_500_000),
+        ("outputs/noise", "file", 1_500_000),
+    }
+    for folder, chosen in (("whole", []), ("one", ["outputs/again"])):
+        (tmp_path / folder).mkdir()
+        running.cli("job", "get", job_id, *chosen, "--output-dir", str(tmp_path / folder))
+    noise = (tmp_path / "whole" / "outputs" / "noise").read_bytes()
+    assert noise == (tmp_path / "whole" / "outputs" / "again").read_bytes()
+    assert noise == (tmp_path / "one" / "outputs" / "again").read_bytes()
+    (offered,) = running.api(f"/orchestrator/jobs/{job_id}/results")["Items"]
+    assert offered["Params"]["RawSize"] > 3_000_000
+    running.cli("job", "get", job_id, "--raw", "--output-dir", str(tmp_path))
+    (archive,) = (tmp_path / "raw").iterdir()
+    with tarfile.open(archive) as opened:
+        assert [member.name for member in opened if member.islnk()] == []
+
+
 def test_paths_of_several_results_come_into_a_folder_each(running: Stack, two_parts: str, tmp_path: Path) -> None:
     running.cli("job", "get", two_parts, "stdout", "--output-dir", str(tmp_path))
     for each in executions(running, two_parts):

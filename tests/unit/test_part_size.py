@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,8 @@ from compute.part_size import MAX_PARTS, PART_BYTES, part_bytes_for, part_bytes_
 from compute.tar_stream import TarStream
 
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
+
+limited = partial(part_bytes_of, limit_bytes=TIB)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ async def test_a_tree_on_a_disk_with_little_on_it_is_not_walked(
 
     monkeypatch.setattr("compute.part_size._walked", not_wanted)
     set_disk(Disk(used_bytes=50 * GIB))
-    assert await part_bytes_of(tmp_path) == PART_BYTES
+    assert await limited(tmp_path) == PART_BYTES
 
 
 @pytest.mark.parametrize("disk", [Disk(used_bytes=TIB), Disk(used_bytes=0, files=0, used_files=0)])
@@ -81,10 +84,10 @@ async def test_a_tree_on_a_large_disk_or_one_that_tells_no_number_of_files_is_me
     set_disk(disk)
     (tmp_path / "sub").mkdir()
     (tmp_path / "loop").symlink_to(".")
-    assert await part_bytes_of(tmp_path) == PART_BYTES
+    assert await limited(tmp_path) == PART_BYTES
     with (tmp_path / "sub" / "large").open("wb") as file:
         file.truncate(200 * GIB)
-    assert await part_bytes_of(tmp_path) == part_bytes_for(200 * GIB)
+    assert await limited(tmp_path) == part_bytes_for(200 * GIB)
 
 
 async def test_many_small_entries_count_with_their_headers(
@@ -95,4 +98,27 @@ async def test_many_small_entries_count_with_their_headers(
     tar_bytes = sum(len(block) for block in TarStream(tmp_path).blocks())
     monkeypatch.setattr("compute.part_size.PART_BYTES", 4)
     set_disk(Disk(used_bytes=TIB))
-    assert await part_bytes_of(tmp_path) * MAX_PARTS > tar_bytes
+    assert await limited(tmp_path) * MAX_PARTS > tar_bytes
+
+
+async def test_each_name_of_a_file_counts_where_links_are_copied(
+    tmp_path: Path, set_disk: Callable[[Disk], None]
+) -> None:
+    set_disk(Disk(used_bytes=50 * GIB))
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(50 * GIB)
+    for number in range(3):
+        (tmp_path / f"again-{number}").hardlink_to(tmp_path / "large")
+    assert await limited(tmp_path) == PART_BYTES
+    assert await limited(tmp_path, copies_links=True) == part_bytes_for(200 * GIB)
+
+
+async def test_parts_are_no_larger_than_for_the_largest_result_that_is_taken(
+    tmp_path: Path, set_disk: Callable[[Disk], None]
+) -> None:
+    """Each is in memory: a sparse file, or many names of one, can have any size."""
+    set_disk(Disk(used_bytes=TIB))
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(15 * TIB)
+    assert await limited(tmp_path) == part_bytes_for(TIB)
+    assert await part_bytes_of(tmp_path, limit_bytes=GIB) == PART_BYTES

@@ -19,7 +19,7 @@ from shared.capacity import Capacity
 from shared.ids import JobId, NodeId
 from shared.jobspec import Constraint, InputSource, Job, Resources, SpecConfig, Task
 from shared.loopback import loopback_id
-from shared.messages import PROTOCOL, NodeInfo
+from shared.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
 
 GIB = 1 << 30
 NO_LIMIT = 1000
@@ -60,6 +60,7 @@ def wanted(
     constraints: tuple[Constraint, ...] = (),
     engine: str = "noop",
     publisher: str = "",
+    publisher_params: dict[str, str] | None = None,
     inputs: tuple[str, ...] = (),
     refused_by: Iterable[str] = (),
     failed_on: Iterable[str] = (),
@@ -67,7 +68,7 @@ def wanted(
     task = Task(
         name="main",
         engine=SpecConfig(type=engine),
-        publisher=SpecConfig(type=publisher),
+        publisher=SpecConfig(type=publisher, params=publisher_params or {}),
         input_sources=tuple(InputSource(source=SpecConfig(type=kind)) for kind in inputs),
         resources=Resources(cpu=str(cpu), memory="1GiB"),
     )
@@ -117,6 +118,17 @@ class TestSuitability:
                 "its labels do not fulfil zone in a, b",
             ),
             (wanted(cpu=5.0), candidate(), "has too little CPU for this job at all"),
+            (
+                wanted(publisher="s3managed", publisher_params={"HardLinks": "copy"}),
+                candidate(publishers=("s3managed",)),
+                "cannot copy hard links, because it runs version 0.1.0 of Tarpon; upgrade it",
+            ),
+            (
+                wanted(publisher="s3managed", publisher_params={"HardLinks": "copy"}),
+                candidate(publishers=("s3managed",), abilities=(COPIES_HARD_LINKS,)),
+                "",
+            ),
+            (wanted(publisher="s3managed"), candidate(publishers=("s3managed",)), ""),
         ],
     )
     def test_a_node_is_unsuitable_for_a_reason(self, job: Wanted, on: Candidate, reason: str) -> None:

@@ -161,6 +161,23 @@ def test_a_second_name_of_a_file_becomes_a_hard_link(tmp_path: Path) -> None:
     assert (stream.entries, stream.raw_bytes) == (4, 2000)
 
 
+def test_where_links_are_to_be_copied_each_name_is_a_file_with_the_content(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "first").write_bytes(b"x" * 2000)
+    (tmp_path / "z").hardlink_to(tmp_path / "sub" / "first")
+    (tmp_path / "large").write_bytes(os.urandom(BLOCK_BYTES + 1))
+    (tmp_path / "large-too").hardlink_to(tmp_path / "large")
+    stream = TarStream(tmp_path, Contents(copies_links=True))
+    tar = b"".join(stream.blocks())
+    assert {name for name, member in members(tar).items() if member.isreg()} == {"sub/first", "z", "large", "large-too"}
+    lines = {line.name: line for line in stream.take_lines() if isinstance(line, FileLine)}
+    for name in (b"sub/first", b"z", b"large", b"large-too"):
+        written = (tmp_path / os.fsdecode(name)).read_bytes()
+        assert content(tar, os.fsdecode(name)) == written
+        assert tar[lines[name].at : lines[name].at + lines[name].size] == written
+    assert (stream.entries, stream.raw_bytes) == (5, 2 * 2000 + 2 * (BLOCK_BYTES + 1))
+
+
 @pytest.mark.parametrize(
     "name", [b"n" * 100, b"n" * 101, b"n" * 255, "größe-数".encode(), b"\xff\xfe broken", b"line\nbreak", b" =\\ "]
 )

@@ -1,0 +1,86 @@
+"""What the author of a job may say to its publisher: `Publisher.Params`, of which s3managed knows `HardLinks`.
+
+Command line and orchestrator look at a job by this before a node hears of it, and the node reads it by the same. Keys
+and values may be in any case, and null is the same as leaving a key out.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from shared.decoding import canonical, close_match, wrong_parts
+from shared.engine_params import MAX_UNKNOWN, Looked, without_nulls
+from shared.errors import InvalidDocument
+from shared.jobspec import SpecConfig
+
+MANAGED = "s3managed"
+
+HardLinks = Literal["keep", "copy"]
+"""What becomes of the further names of a file that has several: links to the first, or files with the same content."""
+COPY: HardLinks = "copy"
+_HARD_LINKS = ("keep", COPY)
+
+_PATH = "Publisher.Params"
+
+
+class ManagedParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Empty is as the orchestrator's setting has it, and `keep` where that is gone."""
+
+    hard_links: str = ""
+
+
+_NAMES = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(ManagedParams)}
+_HARD_LINKS_KEY = _NAMES["hardlinks"]
+
+
+def is_managed(publisher: SpecConfig) -> bool:
+    return publisher.type.strip().lower() == MANAGED
+
+
+def look(publisher: SpecConfig) -> Looked:
+    """The parameters in their normal form, and what is wrong. Of another publisher nothing is looked at but nulls."""
+    params = without_nulls(publisher.params)
+    if not params or not is_managed(publisher):
+        return Looked(params)
+    unknown = {key: value for key, value in params.items() if key.lower() not in _NAMES}
+    try:
+        known, _ = canonical({key: value for key, value in params.items() if key not in unknown}, ManagedParams)
+    except InvalidDocument as error:  # two keys that differ in case alone
+        return Looked(params, (f"{_PATH}: {error.message}",))
+    if problems := wrong_parts(known, ManagedParams, _PATH, strict=False):
+        return Looked(params, tuple(problems))
+    return _judged(msgspec.convert(known, ManagedParams, strict=False), unknown)
+
+
+def _judged(given: ManagedParams, unknown: dict[str, Any]) -> Looked:
+    hard_links = given.hard_links.strip().lower()
+    params = unknown | ({_HARD_LINKS_KEY: hard_links} if hard_links else {})
+    if hard_links and hard_links not in _HARD_LINKS:
+        return Looked(params, (f"{_PATH}.{_HARD_LINKS_KEY} {given.hard_links[:80]!r} is neither keep nor copy.",))
+    return Looked(params)
+
+
+def unknown_told(publisher: SpecConfig) -> Iterator[str]:
+    """A sentence for each parameter that the publisher does not know, with the one that was probably meant."""
+    if not is_managed(publisher):
+        return
+    unknown = [key for key, value in publisher.params.items() if value is not None and key.lower() not in _NAMES]
+    for key in unknown[:MAX_UNKNOWN]:
+        meant = close_match(key[:80], _NAMES.values())
+        advice = f"; did you mean {meant}?" if meant else ""
+        yield f"{_PATH}.{key[:80]} is not known and was ignored{advice}"
+    if len(unknown) > MAX_UNKNOWN:
+        yield f"{_PATH} has {len(unknown) - MAX_UNKNOWN:,} more parameters that are not known."
+
+
+def with_hard_links(publisher: SpecConfig, default: HardLinks) -> SpecConfig:
+    """The same with what holds where it does not say; `keep` is what holds without a word."""
+    if default != COPY or not is_managed(publisher) or _HARD_LINKS_KEY in publisher.params:
+        return publisher
+    return msgspec.structs.replace(publisher, params=publisher.params | {_HARD_LINKS_KEY: default})
+
+
+def copies_hard_links(publisher: SpecConfig) -> bool:
+    """Of a publisher as it was taken in, also by an orchestrator that looks at no parameters."""
+    return bool(publisher.params) and is_managed(publisher) and look(publisher).params.get(_HARD_LINKS_KEY) == COPY
