@@ -17,7 +17,9 @@ from shared.messages import NodeInfo, Reconciliation, Registration
 from shared.transport import Connection, connect
 from tests.chaos import evidence
 from tests.chaos.alone import Alone
+from tests.chaos.faults import Faults
 from tests.chaos.load import JOBS, NOT_FOUND, Client
+from tests.chaos.schedule import NATS_SERVERS
 from tests.chaos.stack import Stack
 from tests.nats_bus import new_user_seed
 from tests.servers import HOST
@@ -186,12 +188,13 @@ class Churn:
         return f"<Churn, {self.rounds} rounds>"
 
 
-def kill_all_nats(stack: Stack) -> None:
+def kill_all_nats(stack: Stack, faults: Faults) -> None:
     """All servers at once, and start them again; return when orchestrators agree who leads."""
-    for server in stack.nats:
-        server.kill()
-    for server in stack.nats:
-        server.start()
+    with faults.left_to_others(*NATS_SERVERS):
+        for server in stack.nats:
+            server.kill()
+        for server in stack.nats:
+            server.start()
     for each in stack.orchestrators:
         each.wait_ready()
     stack.wait_leader()

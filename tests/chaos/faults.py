@@ -89,6 +89,15 @@ class Faults:
                     self._note(f"{name} ended by itself with {service.process.returncode}: {service.tail()[-600:]}")
                     self._start(name)  # at once, so that nobody else starts it meanwhile
 
+    @contextmanager
+    def left_to_others(self, *names: str) -> Iterator[None]:
+        """Whoever ends these also starts them again, for two of a server would share its store."""
+        self._meant_to_be_down.update(names)
+        try:
+            yield
+        finally:
+            self._meant_to_be_down.difference_update(names)
+
     async def _commit(self, fault: Fault) -> None:
         """A fault that took longer to heal than planned, as an orderly stop may, delays the next one of its target."""
         async with self._one_at_a_time[fault.target]:
@@ -143,17 +152,16 @@ class Faults:
     @asynccontextmanager
     async def _down(self, name: str, number: signal.Signals) -> AsyncIterator[None]:
         service = self._stack.services[name]
-        self._meant_to_be_down.add(name)
-        try:
-            if service.is_running and number is signal.SIGKILL:
-                # To its end also where the run ends meanwhile, or what is killed late is its successor.
-                await finish(asyncio.to_thread(service.kill), within=HEAL_SECONDS)
-            elif service.is_running:
-                await self._terminate(name)
-            yield
-        finally:
-            self._start(name)
-            self._meant_to_be_down.discard(name)
+        with self.left_to_others(name):
+            try:
+                if service.is_running and number is signal.SIGKILL:
+                    # To its end also where the run ends meanwhile, or what is killed late is its successor.
+                    await finish(asyncio.to_thread(service.kill), within=HEAL_SECONDS)
+                elif service.is_running:
+                    await self._terminate(name)
+                yield
+            finally:
+                self._start(name)
 
     async def _terminate(self, name: str) -> None:
         try:

@@ -139,7 +139,7 @@ class Run:
             self._tell(f"settled after {time.monotonic() - begun:.1f} s")
             await churn.take_each_name()
             await churn.until_marks_are_gone()
-            await asyncio.to_thread(kill_all_nats, stack)
+            await asyncio.to_thread(kill_all_nats, stack, faults)
             self._tell("all NATS servers were killed once more")
             returned = await churn.returned()
             await churn.take_each_name()
