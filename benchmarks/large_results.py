@@ -183,7 +183,7 @@ def _outage(bed: Bed, jobs: int, away_seconds: float) -> dict[str, Any]:
 
 
 def _node(bed: Bed) -> dict[str, Any]:
-    info: dict[str, Any] = bed.stack.api("/orchestrator/nodes")["Nodes"][0]["Info"]["ComputeNodeInfo"]
+    info: dict[str, Any] = bed.stack.nodes()[0]["Info"]["ComputeNodeInfo"]
     return info
 
 

@@ -18,6 +18,7 @@ from compute.engines.strays import Strays
 from compute.environment import EnvironmentPolicy
 from compute.identity import Identity, load_identity
 from compute.machine import allocated, detect_capacity
+from shared.automatic_labels import overridden, with_automatic
 from shared.config import Config
 from shared.job_rules import MANAGED
 from shared.loopback import loopback_id
@@ -51,10 +52,12 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
         capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
     )
+    if labels := overridden(config.labels):
+        _log.warning("A node names itself and its machine: the setting Labels has no say in %s.", ", ".join(labels))
     info = NodeInfo(
         node_id=identity.node_id,
         version=_version(),
-        labels=config.labels,
+        labels=with_automatic(config.labels, identity.node_id),
         publishers=tuple(offer.publishers),
         capacity=offer.capacity,
         queue_capacity=config.compute.queue_capacity,

@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.api_agent import DOCUMENT, AgentRoutes
+from orchestrator.api_auth import AuthRoutes
 from orchestrator.api_errors import errors_as_answers, log_no_requests_less, with_headers
 from orchestrator.api_job_parts import JobParts
 from orchestrator.api_jobs import JobRoutes
@@ -20,6 +21,7 @@ from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.openapi import document
+from orchestrator.own_node import OwnNode
 from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
@@ -54,14 +56,17 @@ class Api:
         measures: Measures | None = None,
         collect: Callable[[], tuple[Metric, ...]] = tuple,
     ) -> None:
+        own_node = OwnNode(name, config)
         parts = JobParts(model=model, store=store, locations=locations)
         self.routes = (
             *JobRoutes(model=model, store=store, submissions=submissions, removals=removals, parts=parts).routes(),
             *parts.routes(),
             *LogRoutes(parts=parts, logs=logs).routes(),
-            *NodeRoutes(model=model, store=store, nodes=nodes, disconnect=disconnect or _no_node).routes(),
+            *NodeRoutes(
+                model=model, store=store, nodes=nodes, own_node=own_node, disconnect=disconnect or _no_node
+            ).routes(),
             *AgentRoutes(
-                name=name,
+                own_node=own_node,
                 config=config,
                 model=model,
                 nodes=nodes,
@@ -70,6 +75,7 @@ class Api:
                 leader=leader,
                 connected=connected,
             ).routes(),
+            *AuthRoutes().routes(),
             *MetricsRoutes(collect).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description."),
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from aiohttp import web
+from msgspec.structs import asdict
 
 from orchestrator import views
 from orchestrator.api_requests import answer
@@ -11,6 +12,7 @@ from orchestrator.api_routes import AGENT, Route
 from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
+from orchestrator.own_node import OwnNode, own_version
 from orchestrator.s3_problems import Problem
 from orchestrator.shown_settings import shown_settings
 from orchestrator.store import Store
@@ -18,7 +20,6 @@ from shared import rest, rest_nodes
 from shared.config import Config
 from shared.errors import MessagingUnavailable
 from shared.rest import BASE_PATH
-from shared.version import version_text
 
 MAX_UPLOADS = 1000
 DOCUMENT = f"{BASE_PATH}/openapi.json"
@@ -28,7 +29,7 @@ class AgentRoutes:
     def __init__(
         self,
         *,
-        name: str,
+        own_node: OwnNode,
         config: Config,
         model: Model,
         nodes: Nodes,
@@ -37,7 +38,7 @@ class AgentRoutes:
         leader: Callable[[], str],
         connected: Callable[[], bool],
     ) -> None:
-        self._name = name
+        self._own_node = own_node
         self._config = shown_settings(config)
         self._model = model
         self._nodes = nodes
@@ -80,13 +81,6 @@ class AgentRoutes:
             Route(
                 "GET", f"{AGENT}/debug", self.get_debug, "What there is to do, in numbers.", rest_nodes.DebugResponse
             ),
-            Route(
-                "GET",
-                f"{BASE_PATH}/auth",
-                self.get_auth_methods,
-                "The ways to authenticate: none, and none is needed.",
-                rest_nodes.AuthMethodsResponse,
-            ),
             Route("GET", "/", self.get_root, "To the description of the API.", redirects=True),
             Route("GET", "/version", self.get_root_version, "To the version.", redirects=True),
         )
@@ -108,16 +102,14 @@ class AgentRoutes:
         return await self.get_alive(request)
 
     async def get_version(self, _: web.Request) -> web.Response:
-        return answer(views.version_view(version_text()))
+        return answer(own_version())
 
     async def get_agent_node(self, _: web.Request) -> web.Response:
         unfinished = len(self._model.endings.uploads)
         return answer(
             rest_nodes.AgentNodeResponse(
-                node_id=self._name,
-                node_type=rest_nodes.REQUESTER,
+                **asdict(self._own_node.info()),
                 leader=self._leader(),
-                version=views.version_view(version_text()),
                 publishers=rest_nodes.PublishersHealth(s3managed=publisher_health(self._locations, unfinished)),
             )
         )
@@ -131,9 +123,6 @@ class AgentRoutes:
 
     async def get_auth_config(self, _: web.Request) -> web.Response:
         return answer(rest_nodes.AuthConfigResponse())
-
-    async def get_auth_methods(self, _: web.Request) -> web.Response:
-        return answer(rest_nodes.AuthMethodsResponse())
 
     async def get_debug(self, _: web.Request) -> web.Response:
         return answer(views.debug_view(self._model, self._nodes))

@@ -68,10 +68,17 @@ def _order(entry: JobEntry, query: LogsQuery) -> ReadOutput:
     """Raises NotFound."""
     return ReadOutput(
         execution_id=chosen(entry, query.execution_id).id,
-        tail_lines=query.tail if query.tail >= 0 else None,
+        tail_lines=tail_lines(query),
         stdout_from=query.stdout_from,
         stderr_from=query.stderr_from,
     )
+
+
+def tail_lines(query: LogsQuery) -> int | None:
+    """The reference only knows whether what was written before is told at all."""
+    if isinstance(query.tail, bool):
+        return 0 if query.tail else None
+    return query.tail if query.tail >= 0 else None
 
 
 async def _send(socket: web.WebSocketResponse, frame: rest.LogFrame) -> None:

@@ -11,14 +11,21 @@ from orchestrator.api_routes import NODES, Route
 from orchestrator.model import Model
 from orchestrator.node_records import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes import Nodes
+from orchestrator.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.paging import MAX_PAGE, page, sort_key, window
 from orchestrator.selectors import matches, selector
 from orchestrator.store import Store
 from shared import rest_nodes
 from shared.capacity import Capacity
-from shared.errors import InvalidInput, MessagingUnavailable, NodeNotFound
+from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
 from shared.ids import NodeId
 from shared.rest_nodes import NodeState
+
+
+class MultipleNodesFound(Conflict):
+    def __init__(self, text: str, count: int) -> None:
+        super().__init__(f"{text[:80]!r} is the beginning of {count} node ids.", hint="Give more of the id.")
+
 
 Disconnect = Callable[[NodeId], Awaitable[object]]
 """Ends the connections of a node. Raises MessagingUnavailable."""
@@ -27,17 +34,26 @@ Disconnect = Callable[[NodeId], Awaitable[object]]
 class NodeRoutes:
     """Reads come from the model and from what the nodes said last."""
 
-    def __init__(self, *, model: Model, store: Store, nodes: Nodes, disconnect: Disconnect) -> None:
+    def __init__(self, *, model: Model, store: Store, nodes: Nodes, own_node: OwnNode, disconnect: Disconnect) -> None:
         self._model = model
         self._store = store
         self._nodes = nodes
+        self._own_node = own_node
         self._disconnect = disconnect
 
     def routes(self) -> tuple[Route, ...]:
         one = f"{NODES}/{{node}}"
+        listed = "The nodes, and the orchestrator that answers."
         update = "Drain a node, or end that; reject it, which cuts it off at once, or approve it again; or delete it."
         return (
-            Route("GET", NODES, self.list_nodes, "The nodes.", rest_nodes.ListNodesResponse, ListNodesQuery),
+            Route(
+                "GET",
+                NODES,
+                self.list_nodes,
+                listed,
+                rest_nodes.ListNodesResponse,
+                ListNodesQuery,
+            ),
             Route("GET", one, self.get_node, "One node, by id or beginning of an id.", rest_nodes.NodeResponse),
             Route(
                 "PUT", one, self.update_node, update, rest_nodes.UpdateNodeResponse, body=rest_nodes.UpdateNodeRequest
@@ -57,7 +73,7 @@ class NodeRoutes:
         )
         found = [
             state
-            for state in map(self._state, self._model.nodes)
+            for state in (self._own_node.state(), *map(self._state, self._model.nodes))
             if matches(state.info.labels, conditions)
             and query.filter_approval.upper() in {"", state.membership}
             and query.filter_status.upper() in {"", state.connection}
@@ -66,7 +82,8 @@ class NodeRoutes:
         return answer(rest_nodes.ListNodesResponse(next_token=token, nodes=tuple(items)))
 
     async def get_node(self, request: web.Request) -> web.Response:
-        return answer(rest_nodes.NodeResponse(node=self._state(self._named(request))))
+        found = self._found(request)
+        return answer(rest_nodes.NodeResponse(node=self._own_node.state() if found is None else self._state(found)))
 
     async def update_node(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest_nodes.UpdateNodeRequest)
@@ -102,21 +119,31 @@ class NodeRoutes:
             return f"Nothing that node {node} says counts any more, but its connection stands: {error.message}"
         return ""
 
-    def _named(self, request: web.Request, *, bound: bool = False) -> NodeId:
-        """The node that the path names; with `bound`, also one whose key alone is known.
+    def _named(self, request: web.Request, *, bound: bool) -> NodeId:
+        """The compute node that the path names. Raises as `_found`, and NodeIsOrchestrator."""
+        found = self._found(request, bound=bound)
+        if found is None:
+            raise NodeIsOrchestrator(self._own_node.name)
+        return found
 
-        Raises NotReady, NodeNotFound, or InvalidInput for a beginning of several.
+    def _found(self, request: web.Request, *, bound: bool = False) -> NodeId | None:
+        """The node that the path names, None for the orchestrator; with `bound`, also one whose key alone is known.
+
+        Raises NotReady, NodeNotFound, or MultipleNodesFound for the beginning of several. A compute node may have given
+        itself any name, and is meant by it where it has the orchestrator's.
         """
         self._store.check_ready()
-        text = request.match_info["node"]
+        text, own = request.match_info["node"], self._own_node.name
         if text in self._model.nodes or (bound and text in self._model.bindings):
             return NodeId(text)
-        found = [node for node in self._model.nodes if node.startswith(text)]
+        if text == own:
+            return None
+        found = [node for node in (own, *self._model.nodes) if node.startswith(text)]
         if not found:
             raise NodeNotFound(text)
         if len(found) > 1:
-            raise InvalidInput(f"{text[:80]!r} is the beginning of {len(found)} node ids.", hint="Give more of the id.")
-        return found[0]
+            raise MultipleNodesFound(text, len(found))
+        return None if found[0] == own else NodeId(found[0])
 
     def _state(self, node: NodeId) -> NodeState:
         return views.node_state(self._model, self._nodes, node)
@@ -130,7 +157,7 @@ def _available(state: NodeState) -> Capacity:
 _ORDERS: dict[str, Callable[[NodeState], tuple[str | float, str]]] = {
     "": lambda state: ("", state.info.node_id),
     "id": lambda state: ("", state.info.node_id),
-    "type": lambda state: (state.info.node_type, state.info.node_id),
+    "type": lambda state: (state.is_compute, state.info.node_id),
     "available_cpu": lambda state: (-_available(state).cpu, state.info.node_id),
     "available_memory": lambda state: (-_available(state).memory, state.info.node_id),
     "available_disk": lambda state: (-_available(state).disk, state.info.node_id),

@@ -48,7 +48,10 @@ class JobQuery(InNamespace, frozen=True, kw_only=True):
 class LogsQuery(InNamespace, frozen=True, kw_only=True):
     execution_id: Annotated[str, Meta(description="An execution, or the beginning of its id; else the last one.")] = ""
     follow: Annotated[bool, Meta(description="Whether to go on until the task has ended.")] = False
-    tail: Annotated[int, Meta(description="How many of the last lines to begin with; -1 means all of them.")] = -1
+    tail: Annotated[
+        int | bool,
+        Meta(description="How many of the last lines to begin with; -1 or false means all of them, true means none."),
+    ] = -1
     stdout_from: Annotated[OutputPlace, Meta(description="With which byte of stdout to begin, as a Place told.")] = 0
     stderr_from: Annotated[OutputPlace, Meta(description="With which byte of stderr to begin, as a Place told.")] = 0
 

@@ -31,20 +31,25 @@ def answer(body: msgspec.Struct, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
 
 
-async def received(request: web.Request) -> bytes:
+async def received(request: web.Request, at_most: int = MAX_BODY_BYTES) -> bytes:
     """The whole body. Raises PayloadTooLarge or SlowBody."""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise PayloadTooLarge("The request", request.content_length or 0, MAX_BODY_BYTES)
+    if (request.content_length or 0) > at_most:
+        raise PayloadTooLarge("The request", request.content_length or 0, at_most)
     try:
         async with asyncio.timeout(READ_SECONDS):
-            return await request.read()
+            body = await request.read()
     except TimeoutError:
         raise SlowBody from None
+    if len(body) > at_most:  # it came in chunks
+        raise PayloadTooLarge("The request", len(body), at_most)
+    return body
 
 
-async def body_of(request: web.Request, type_: type[T], *, optional: bool = False) -> tuple[T, tuple[str, ...]]:
+async def body_of(
+    request: web.Request, type_: type[T], *, optional: bool = False, at_most: int = MAX_BODY_BYTES
+) -> tuple[T, tuple[str, ...]]:
     """The body and warnings about what was not understood. Raises InvalidDocument, PayloadTooLarge or SlowBody."""
-    body = await received(request)
+    body = await received(request, at_most)
     if optional and not body.strip():
         body = b"{}"
     if len(body) <= QUICK_BYTES:
@@ -56,12 +61,24 @@ def _decoded(body: bytes, type_: type[T]) -> tuple[T, tuple[str, ...]]:
     data = parse_object(body, what="The request")
     if len(body) > MAX_DOCUMENT_BYTES and (size := len(msgspec.json.encode(data))) > MAX_DOCUMENT_BYTES:
         raise PayloadTooLarge("The job", size, MAX_JOB_BYTES)
+    _without_sender(data, type_)
     owned = _without_owned(data)
     found, unknown = decode(data, type_, what="The request", unknown="report")
     warnings = (*owned, *unknown)
     if len(warnings) > MAX_WARNINGS:
         return found, (*warnings[:MAX_WARNINGS], f"There are {len(warnings) - MAX_WARNINGS} more of these.")
     return found, warnings
+
+
+_OF_EVERY_REQUEST = frozenset({"namespace", "credential", "idempotencytoken"})
+"""What clients of the reference put into every body, also where it means nothing."""
+
+
+def _without_sender(data: dict[str, Any], type_: type[msgspec.Struct]) -> None:
+    """Take out what the type does not have of it, so that no credential goes any further and nobody is warned."""
+    meant = {field.encode_name.lower() for field in msgspec.structs.fields(type_)}
+    for key in [each for each in data if each.lower() in _OF_EVERY_REQUEST - meant]:
+        del data[key]
 
 
 _OWNED = {
@@ -109,5 +126,5 @@ def _plain(name: str, text: str) -> str:
 
 
 _IN_SMALL_LETTERS = frozenset(
-    {"order_by", "reverse", "all_job_versions", "event_type", "filter-approval", "filter-status"}
+    {"order_by", "reverse", "all_job_versions", "event_type", "filter-approval", "filter-status", "tail", "follow"}
 )

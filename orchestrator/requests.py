@@ -23,6 +23,7 @@ from orchestrator.times import now_ns
 from orchestrator.turns import Turns
 from shared import messages, subjects
 from shared.aio import pipelined
+from shared.automatic_labels import NAME
 from shared.capacity import Capacity
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
@@ -148,6 +149,7 @@ class Requests:
         info = msgspec.structs.replace(
             info,
             node_id=sender,
+            labels={**info.labels, NAME: sender},
             capacity=info.capacity.at_most(self._most),
             queue_capacity=min(info.queue_capacity, MOST_QUEUED),
         )

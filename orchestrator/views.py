@@ -16,6 +16,7 @@ from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, ExecutionRecord, Suspicion
 from shared import rest, rest_nodes, subjects
+from shared.automatic_labels import OS_ARCH, OS_TYPE
 from shared.capacity import Capacity
 from shared.execution_lines import PREPARING, WAITS_FOR_S3
 from shared.ids import NodeId
@@ -253,7 +254,11 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
             labels=info.labels,
             supported_protocols=(f"tarpon/v{info.protocol_max}",),
             compute_node_info=_compute_info(model, nodes, node, info),
-            version=version_view(info.version),
+            version=version_view(
+                info.version,
+                operating_system=info.labels.get(OS_TYPE, "linux"),
+                architecture=info.labels.get(OS_ARCH, ""),
+            ),
         ),
         membership=rest_nodes.REJECTED if rejected else rest_nodes.APPROVED,
         connection=status,
@@ -337,6 +342,15 @@ def debug_view(model: Model, nodes: Nodes) -> rest_nodes.DebugResponse:
     return rest_nodes.DebugResponse(jobs=jobs, executions=dict(live), nodes=dict(states))
 
 
-def version_view(version: str) -> rest_nodes.VersionView:
+def version_view(
+    version: str, *, built: datetime | None = None, operating_system: str = "linux", architecture: str = ""
+) -> rest_nodes.VersionView:
     parts = [*version.split("."), "", ""]
-    return rest_nodes.VersionView(major=parts[0], minor=parts[1], git_version=f"v{version}", goos="linux")
+    return rest_nodes.VersionView(
+        major=parts[0],
+        minor=parts[1],
+        git_version=f"v{version}",
+        build_date=f"{built:%Y-%m-%dT%H:%M:%SZ}" if built else rest_nodes.UNKNOWN_DATE,
+        goos=operating_system,
+        goarch=architecture,
+    )

@@ -367,7 +367,10 @@ class Config(Struct, frozen=True, kw_only=True, rename="pascal"):
     """All settings of one process, complete and checked when they come from shared/config_loading.py."""
 
     data_dir: Annotated[Path, Meta(description="Where this process keeps what must outlive it.")] = Path("~/.tarpon")
-    labels: Annotated[dict[str, str], Meta(description="Labels of this node, which jobs can ask for.")] = {}
+    labels: Annotated[
+        dict[str, str],
+        Meta(description="Labels of this node, which jobs can ask for beside name, os_type and os_arch."),
+    ] = {}
     name_provider: Annotated[
         str, Meta(description="The node's name: hostname, uuid, puuid (a uuid that stays), or the name itself.")
     ] = "puuid"

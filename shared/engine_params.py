@@ -121,7 +121,7 @@ def _look(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
 
 def _look_closer(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
     known = {key: value for key, value in params.items() if key.lower() in _KNOWN[kind]}
-    unknown = {key: value for key, value in params.items() if key not in known and value is not None}
+    unknown = without_nulls({key: value for key, value in params.items() if key not in known})
     try:
         copy, _ = canonical(known, kind)
     except InvalidDocument as error:  # two keys that differ in case alone
@@ -156,7 +156,18 @@ def read_params(params: Mapping[str, Any], kind: type[P]) -> P:
 
 
 def without_nulls(params: dict[str, Any]) -> dict[str, Any]:
-    """The very same where there are none."""
-    if None not in params.values():
-        return params
-    return {key: value for key, value in params.items() if value is not None}
+    """At every level, as programs in Go write null for whatever is absent. The very same where there are none."""
+    return _without_nulls(params) if _has_null(params) else params
+
+
+def _has_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(item is None or _has_null(item) for item in value.values())
+    return isinstance(value, list) and any(map(_has_null, value))
+
+
+def _without_nulls(value: Any) -> Any:
+    """Items of lists stay, because what they mean may be their place."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

@@ -8,13 +8,17 @@ from msgspec import field
 
 from shared.capacity import Capacity
 
+UNKNOWN_DATE = "0001-01-01T00:00:00Z"
+"""What Go programs write for a time that is not known."""
+
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     major: str = ""
     minor: str = ""
     git_version: str = ""
     git_commit: str = ""
-    build_date: str = ""
+    build_date: str = UNKNOWN_DATE
+    """As RFC 3339 has it, in every version view: Go programs read no other."""
     goos: str = field(name="GOOS", default="")
     goarch: str = field(name="GOARCH", default="")
 
@@ -92,8 +96,15 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     over_budget: dict[str, int] = {}
     """How much more it sent than a node may, by kind, as this orchestrator counted since it was started."""
 
+    @property
+    def is_compute(self) -> bool:
+        """Whether tasks may run there, which they never do on an orchestrator."""
+        return self.info.node_type == COMPUTE
+
 
 class ListNodesResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Over HTTP the orchestrator that answers is among them, as a node of type Requester."""
+
     next_token: str = ""
     nodes: tuple[NodeState, ...] = ()
 
@@ -202,18 +213,42 @@ class AuthConfigResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
     config: Oauth2View = Oauth2View()
 
 
-class AuthMethod(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """What a client has to show to be let in by a method."""
+class AuthMethod(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client has to answer to be let in by a method, with the small letters of the reference."""
 
     type: str
     params: dict[str, Any] = {}
 
 
 class AuthMethodsResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """The ways to authenticate, by their names. None: nothing has to be shown."""
+    """The ways to authenticate, by their names. None means that something else is asked for, as an API key."""
 
     next_token: str = ""
     methods: dict[str, AuthMethod] = {}
+
+
+class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The answer to a method: `method_data` is a JSON object, in base64."""
+
+    name: str = ""
+    method_data: bytes
+
+    def __repr__(self) -> str:
+        return f"<AuthenticationRequest {self.name[:80]!r}>"
+
+    __str__ = __repr__
+
+
+class Authentication(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether it was taken, with the small letters of the reference: by others its clients ask for ever."""
+
+    success: bool
+    token: str = ""
+    reason: str = ""
+
+
+class AuthenticationResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    authentication: Authentication
 
 
 class DebugResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

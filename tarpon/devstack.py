@@ -195,5 +195,5 @@ async def _missing(client: Client, computes: int) -> str:
         nodes = (await client.nodes()).nodes
     except TarponError:
         return "orchestrator"
-    connected = sum(node.connection == CONNECTED for node in nodes)
+    connected = sum(node.is_compute and node.connection == CONNECTED for node in nodes)
     return "" if connected >= computes else f"compute node {connected + 1} of {computes}"

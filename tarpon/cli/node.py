@@ -68,7 +68,7 @@ def show_token() -> None:
 def _table(nodes: "Sequence[NodeState]") -> str:
     rows = []
     for each in nodes:
-        info = each.info.compute_node_info
+        info = each.info.compute_node_info if each.is_compute else None
         rows.append(
             [
                 short(each.info.node_id),
@@ -83,7 +83,7 @@ def _table(nodes: "Sequence[NodeState]") -> str:
 
 
 def _description(node: "NodeState", now: datetime) -> str:
-    info, state = node.info.compute_node_info, node.connection_state
+    info, state = node.info.compute_node_info if node.is_compute else None, node.connection_state
     values = {
         "ID": node.info.node_id,
         "Type": node.info.node_type,

@@ -176,10 +176,14 @@ class Stack:
     def wait_connected(self, name: str) -> None:
         def is_connected() -> bool:
             assert self.computes[name].is_running, f"the node ended:\n{self.computes[name].tail()}"
-            nodes = self.api("/orchestrator/nodes")["Nodes"]
-            return any(node["Info"]["NodeID"] == name and node["Connection"] == "CONNECTED" for node in nodes)
+            return any(node["Info"]["NodeID"] == name and node["Connection"] == "CONNECTED" for node in self.nodes())
 
         wait_until(is_connected, within=START_SECONDS, what=f"node {name} is connected")
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Those of compute."""
+        listed = self.api("/orchestrator/nodes")["Nodes"]
+        return [node for node in listed if node["Info"]["NodeType"] == "Compute"]
 
     def nats_pid(self) -> int:
         return int((self.root / "orchestrator" / "orchestrator" / "nats" / "nats-server.pid").read_text())

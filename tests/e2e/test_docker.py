@@ -50,7 +50,7 @@ def docker_job(script: str, **task: Any) -> dict[str, Any]:
 
 
 def engines(stack: Stack) -> list[str]:
-    (node,) = stack.api("/orchestrator/nodes")["Nodes"]
+    (node,) = stack.nodes()
     found: list[str] = node["Info"]["ComputeNodeInfo"]["ExecutionEngines"]
     return found
 

@@ -135,7 +135,7 @@ def waits(stack: Stack, job: str) -> bool:
 
 
 def waiting_executions(stack: Stack) -> int:
-    (node,) = stack.api("/orchestrator/nodes")["Nodes"]
+    (node,) = stack.nodes()
     return int(node["Info"]["ComputeNodeInfo"]["WaitingExecutions"])
 
 

@@ -172,7 +172,7 @@ def test_a_node_with_the_wrong_secret_is_refused_and_keeps_trying(stack: Stack) 
     told = "refused: wrong secret, or no orchestrator ready"
     wait_until(lambda: told in node.tail(), within=20, what="the node says that it is refused")
     assert node.is_running
-    assert stack.api("/orchestrator/nodes")["Nodes"] == []
+    assert stack.nodes() == []
 
 
 def test_a_node_that_is_started_before_its_orchestrator_joins_when_it_is_there(stack: Stack) -> None:
@@ -185,5 +185,5 @@ def test_a_node_that_is_started_before_its_orchestrator_joins_when_it_is_there(s
     token_file.write_text(secret)
     stack.start_orchestrator(publisher={}, Orchestrator_Auth_TokenFile=str(token_file))
     stack.wait_connected("node-a")
-    (found,) = stack.api("/orchestrator/nodes")["Nodes"]
+    (found,) = stack.nodes()
     assert (found["Info"]["NodeID"], found["Connection"], node.is_running) == ("node-a", "CONNECTED", True)

@@ -1,8 +1,9 @@
 """A node played by a test: it speaks the protocol over a real connection, and does what the test says (no tests)."""
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import nkeys
 from nacl.utils import random
@@ -54,12 +55,13 @@ class PlayedNode:
         leaving: bool = False,
         capacity: Capacity = CAPACITY,
         engines: tuple[str, ...] = ENGINES,
+        labels: Mapping[str, str] = MappingProxyType({}),
     ) -> NodeRequestAnswer:
         self._inventory += 1
         info = NodeInfo(
             node_id=self.id,
             version="0",
-            labels={"name": self.id},
+            labels=dict(labels),
             engines=engines,
             publishers=("s3managed",),
             capacity=capacity,

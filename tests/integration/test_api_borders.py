@@ -142,8 +142,7 @@ async def test_the_settings_are_shown_without_their_secrets() -> None:
     assert b"hush" not in answer.body
 
 
-async def test_nothing_has_to_be_shown_to_use_the_api_and_it_says_so(fed: FedApi) -> None:
-    assert (await fed.ask(f"{BASE_PATH}/auth")).json == {"NextToken": "", "Methods": {}}
+async def test_no_identity_provider_is_told_of(fed: FedApi) -> None:
     answer = await fed.ask(f"{BASE_PATH}/agent/authconfig")
     assert (answer.status, answer.json["Version"]) == (200, "1.0.0")
     assert answer.json["Config"]["ProviderID"] == ""

@@ -64,11 +64,7 @@ class EngineBench:
 
 
 def _offered(stack: Stack) -> list[str]:
-    return [
-        each
-        for node in stack.api("/orchestrator/nodes")["Nodes"]
-        for each in node["Info"]["ComputeNodeInfo"]["ExecutionEngines"]
-    ]
+    return [each for node in stack.nodes() for each in node["Info"]["ComputeNodeInfo"]["ExecutionEngines"]]
 
 
 def job(bench: EngineBench) -> None:

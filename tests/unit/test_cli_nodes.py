@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from shared.rest_nodes import NodeInfoView, NodeState
+from shared.rest_nodes import REQUESTER, ComputeNodeInfo, NodeInfoView, NodeState
 from tarpon.cli.node import _description, _table
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,3 +20,10 @@ def test_a_suspect_node_is_told_from_the_others() -> None:
 def test_why_a_node_is_suspect_is_shown_where_it_is() -> None:
     assert "(GPUNotGiven: driver/library version mismatch)" in _description(SUSPECT, NOW)
     assert "Suspect" not in _description(NODE, NOW)
+
+
+def test_an_orchestrator_is_shown_by_its_type_and_without_what_it_never_does() -> None:
+    info = NodeInfoView(node_id="o-1", node_type=REQUESTER, compute_node_info=ComputeNodeInfo())
+    own = NodeState(info=info, connection="CONNECTED")
+    assert _table([own]).splitlines()[-1].split() == ["o-1", "Requester", "APPROVED", "CONNECTED"]
+    assert "Running" not in _description(own, NOW)

@@ -63,7 +63,7 @@ def test_the_engine_that_does_nothing_needs_to_be_told_nothing() -> None:
 
 
 def test_an_engine_that_is_not_known_is_told_whatever_there_is() -> None:
-    assert look(SpecConfig(type="other", params={"a": None, "b": {"c": None}})) == ({"b": {"c": None}}, ())
+    assert look(SpecConfig(type="other", params={"a": None, "b": {"c": None}})) == ({"b": {}}, ())
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,12 @@ def test_what_cannot_be_run_is_told_with_its_place(params: dict[str, Any], told:
 )
 def test_an_image_has_a_name_that_an_engine_takes(image: str, *, is_one: bool) -> None:
     assert (look(docker(Image=image)).problems == ()) is is_one
+
+
+@pytest.mark.parametrize("kind", ["wasm", "docker"])
+def test_nulls_are_left_out_at_every_level_also_of_what_is_not_known(kind: str) -> None:
+    given = {"Modules": [{"Source": {"Params": None}, "Alias": "a"}, None], "More": {"Deep": {"Er": None}}, "No": None}
+    assert look(SpecConfig(type=kind, params=given)).params == {
+        "Modules": [{"Source": {}, "Alias": "a"}, None],
+        "More": {"Deep": {}},
+    }

@@ -386,7 +386,7 @@ class TestNode:
                     "Minor": "2",
                     "GitVersion": "v1.2.3",
                     "GitCommit": "",
-                    "BuildDate": "",
+                    "BuildDate": "0001-01-01T00:00:00Z",
                     "GOOS": "linux",
                     "GOARCH": "",
                 },
