@@ -236,7 +236,7 @@ class Client:
         where what was written last is not to be had.
         """
         query = _query(namespace=namespace, execution_id=execution_id, follow="true" if follow else "", tail=str(tail))
-        if follow:
+        if follow and not execution_id:
             await self._begun(job, namespace)
         else:
             await self.get(job, namespace=namespace)  # an error of the API is told better than by a websocket

@@ -30,7 +30,7 @@ def docker() -> None:
     "--entrypoint", multiple=True, metavar="WORD", help="In place of the image's own; repeat it for several words."
 )
 @workdir_option
-@partial(run_options, verbose=("--verbose",))  # -v is a volume to who knows `docker run`
+@partial(run_options, verbose=("--verbose",), output=False)  # -v is a volume to who knows `docker run`
 def run(
     *,
     image: str,
@@ -55,7 +55,7 @@ def run(
 @click.argument("command", nargs=-1, required=True, metavar="CMD...")
 @job_flags
 @workdir_option
-@run_options
+@partial(run_options, output=False)
 def exec_command(*, command: tuple[str, ...], flags: JobFlags, workdir: str, options: RunOptions) -> int:
     """Run CMD on a node itself, without a container, and watch the job. Options come before CMD.
 
@@ -76,7 +76,7 @@ def _run(flags: JobFlags, engine: SpecConfig, options: RunOptions) -> int:
 
     from tarpon.cli.job_run import run_job
 
-    return run_job(job, options, api)
+    return run_job(job, options._replace(output=flags.form), api)
 
 
 def _engine(kind: str, workdir: str, params: dict[str, Any]) -> SpecConfig:

@@ -30,7 +30,7 @@ class JobDisplay:
     """Of a job with one part each step is a line; of one with several, attempts that failed, and sums now and then.
 
     So a part has one line at most. `verbose` shows the lines of the history instead. A job that `is_new` has no past:
-    for how long it is at something is told by our own clock.
+    for how long it is at something is told by our own clock. It `is_held` while somebody else's line is not at its end.
     """
 
     def __init__(self, count: int, *, verbose: bool, is_new: bool = False) -> None:
@@ -38,6 +38,7 @@ class JobDisplay:
         self._live = LiveLine()
         self._sums = _Sums()
         self._events = EventLines() if verbose else None
+        self.is_held = False
         self._failures = 0
         self._waits_since = datetime.now(UTC)
         self._is_live = is_new
@@ -81,7 +82,7 @@ class JobDisplay:
         if is_news and self._parts.only is None:
             self._waits_since = self._when(item.event.timestamp)
         if self._events is not None:
-            self._live.clear()
+            self._begin_line()
             self._events.write(item)
         elif not item.execution_id or not is_news:
             pass
@@ -110,8 +111,18 @@ class JobDisplay:
             text = f"{short(item.execution_id)} failed: {one_line(item.event.message)}"
             self._say(item.event.timestamp, click.style(text, fg="red"))
 
-    def _say(self, when: datetime, text: str) -> None:
+    def make_way(self) -> None:
+        """Before somebody else writes."""
         self._live.clear()
+
+    def _begin_line(self) -> None:
+        self._live.clear()
+        if self.is_held and self._live.is_terminal:
+            click.echo(err=True)
+        self.is_held = False
+
+    def _say(self, when: datetime, text: str) -> None:
+        self._begin_line()
         click.echo(f"{moment(when, datetime.now(UTC))}  {text}", err=True)
 
     def _say_sum(self, text: str) -> None:
@@ -122,7 +133,7 @@ class JobDisplay:
         if self._is_over:
             self._live.clear()
         elif self._live.is_terminal:
-            if self._live.is_due():
+            if self._live.is_due() and not self.is_held:
                 self._live.draw(self._now())
         elif self._is_known and not self._has_lines and self._sums.is_due(time.monotonic()):
             self._say_sum(self._parts.summary(is_detailed=False))

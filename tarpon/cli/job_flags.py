@@ -13,6 +13,8 @@ from shared.job_rules import MANAGED, NO_PUBLISHERS
 from shared.jobspec import Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
 from tarpon.cli.selectors import constraints_of
 
+FORMS = ("table", "json", "yaml")
+"""What `--output` means where it is no NAME:PATH."""
 NETWORKS = ("Default", "None", "Host", "HTTP", "Bridge", "Full")
 
 
@@ -39,6 +41,11 @@ class JobFlags(msgspec.Struct, frozen=True, kw_only=True):
     timeout: str = ""
     queue_timeout: str = ""
 
+    @property
+    def form(self) -> str:
+        """In which form the user wants to hear of the run."""
+        return next((text for text in reversed(self.output) if text in FORMS), FORMS[0])
+
 
 _OPTIONS = (
     click.option("--name", default="", help="The job's name; the same name is the same job, in a new version."),
@@ -52,7 +59,11 @@ _OPTIONS = (
     click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="An environment variable of the task."),
     click.option("-i", "--input", multiple=True, metavar="URI:PATH", help="Not supported yet."),
     click.option(
-        "-o", "--output", multiple=True, metavar="NAME:PATH", help="A folder of the task to publish, as NAME."
+        "-o",
+        "--output",
+        multiple=True,
+        metavar="NAME:PATH|json|yaml",
+        help="A folder of the task to publish, as NAME. Or the form in which the run is told on stdout.",
     ),
     click.option("-p", "--publisher", default="", metavar="s3managed", help="What publishes the results."),
     click.option("--cpu", default="", metavar="CORES", help="Such as 2 or 500m."),
@@ -86,7 +97,7 @@ def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
         engine=engine,
         publisher=_publisher(flags.publisher),
         env=_assignments("-e", flags.env),
-        result_paths=tuple(_result_path(text) for text in flags.output),
+        result_paths=tuple(_result_path(text) for text in flags.output if text not in FORMS),
         resources=Resources(cpu=flags.cpu, memory=flags.memory, disk=flags.disk, gpu=flags.gpu),
         network=Network(type=flags.network or ""),
         timeouts=Timeouts(

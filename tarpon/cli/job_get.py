@@ -1,6 +1,6 @@
 """The command `tarpon job get`: fetch what a job produced, or some of it, and say where it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tarpon.cli.placement_options import placement_options
 from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, strict_option, version_option
 
 if TYPE_CHECKING:
+    from tarpon.cli.odd_entries import GetReport
     from tarpon.client import Client
     from tarpon.placement_rules import PlacementRules
     from tarpon.results import Fetched
@@ -91,12 +92,16 @@ async def download(
     rules: "PlacementRules | None" = None,
     strict: bool = False,
     output: str = "table",
+    on_report: "Callable[[GetReport], None] | None" = None,
     partition: int | None = None,
     execution_id: str = "",
     job_version: int = 0,
     namespace: str = "",
 ) -> None:
-    """Raises what tarpon.results.get_results raises, ResultsIncomplete and ResultsNotWhole."""
+    """With `on_report` nothing is written to stdout, and it is told what was fetched.
+
+    Raises what tarpon.results.get_results raises, ResultsIncomplete and ResultsNotWhole.
+    """
     from tarpon.cli.progress import DownloadLine
     from tarpon.results import get_results
 
@@ -119,15 +124,21 @@ async def download(
         )
     finally:
         line.end()
-    _tell(fetched, job, output, raw=raw, paths=paths)
+    _tell(fetched, job, raw=raw, paths=paths)
     from tarpon.cli import odd_entries
+    from tarpon.cli.output import show
 
+    if on_report is not None:
+        on_report(odd_entries.report(fetched, job))
+    elif output != "table":
+        show(odd_entries.report(fetched, job), output, str)
+    elif fetched.folder is not None:
+        click.echo(f"Results for job '{job}' have been written to...\n{fetched.folder}")
     odd_entries.check(fetched, job, strict=strict)
 
 
-def _tell(fetched: "Fetched", job: str, output: str, *, raw: bool, paths: Sequence[str]) -> None:
+def _tell(fetched: "Fetched", job: str, *, raw: bool, paths: Sequence[str]) -> None:
     from tarpon.cli import odd_entries
-    from tarpon.cli.output import show
 
     if fetched.folder is None:
         click.echo("No results found: the job has no publisher.", err=True)
@@ -138,10 +149,6 @@ def _tell(fetched: "Fetched", job: str, output: str, *, raw: bool, paths: Sequen
         click.echo(f"Warning: {odd_entries.not_whole(fetched.left_out_count, job)}", err=True)
     for told in odd_entries.told(fetched.oddities):
         click.echo(f"Warning: {printable(told)}", err=True)
-    if output != "table":
-        show(odd_entries.report(fetched, job), output, str)
-    elif fetched.folder is not None:
-        click.echo(f"Results for job '{job}' have been written to...\n{fetched.folder}")
 
 
 def _summary(fetched: "Fetched", *, raw: bool, paths: Sequence[str]) -> str:

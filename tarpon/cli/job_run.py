@@ -2,27 +2,28 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import click
 
 from shared.config import Api
-from shared.errors import NoResults
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Job, JobView
 from shared.plain_text import printable
-from shared.rest import ExecutionView
+from shared.rest import ExecutionView, HistoryItem, SubmitResponse
 from shared.states import ExecutionState
+from tarpon.cli.followed_output import FollowedOutput
 from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_get import download
-from tarpon.cli.job_logs import show_logs
 from tarpon.cli.job_watching import Watched, advise, goes_on, refuse_failure, watched
-from tarpon.cli.job_yaml import job_yaml
-from tarpon.cli.odd_entries import ResultsNotWhole, not_whole
+from tarpon.cli.job_yaml import job_document, job_yaml
+from tarpon.cli.odd_entries import GetReport, ResultsIncomplete, ResultsNotWhole, not_whole
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
-from tarpon.cli.output import lasting
+from tarpon.cli.output import json_text, lasting, show
+from tarpon.cli.part_lines import PartLines
 from tarpon.cli.run_options import RunOptions
+from tarpon.cli.run_report import Submitted, report, task_exit_code
 from tarpon.client import Client
 from tarpon.watching import JobNotEnded
 
@@ -30,7 +31,8 @@ from tarpon.watching import JobNotEnded
 def run_job(job: Job, options: RunOptions, api: Api) -> int:
     """Do with `job` what the options say; the exit code."""
     if options.dry_run:
-        click.echo(job_yaml(job), nl=False)
+        is_json = options.output == "json"
+        click.echo(json_text(job_document(job), indent=2) + "\n" if is_json else job_yaml(job), nl=False)
         return Exit.OK
     return JobRun(job, options).run(api)
 
@@ -40,9 +42,11 @@ class JobRun:
 
     def __init__(self, job: Job, options: RunOptions) -> None:
         self.job_id = ""
-        self._version = 0
         self._job = job
         self._options = options
+        self._submitted = SubmitResponse(job_id="")
+        self._exit_code = 0
+        self._fetched: GetReport | None = None
 
     def __repr__(self) -> str:
         return f"<JobRun {self.job_id or 'not submitted'}>"
@@ -57,62 +61,91 @@ class JobRun:
             goes_on(self.job_id)
             return Exit.INTERRUPTED
         except (JobFailed, JobStopped) as error:
-            if not self._options.exit_zero:
+            has_code = isinstance(error, JobFailed) and self._exit_code
+            if not (self._options.exit_zero or has_code):
                 raise
             show_error(error)
-        return Exit.OK
+        return self._exit_code
 
     async def _main(self, api: Api) -> None:
         async with Client(api.host, api.port) as client:
             await self._submit(client)
-            if self._options.wait:
-                await self._end(client, await self._watched(client))
-            elif not self._options.id_only:
-                advise("see how it is doing", "describe", self.job_id)
-                advise("get its results", "get", self.job_id)
+            try:
+                if self._options.wait:
+                    await self._end(client, await self._watched(client))
+                elif not self._options.id_only:
+                    advise("see how it is doing", "describe", self.job_id)
+                    advise("get its results", "get", self.job_id)
+            except (JobFailed, JobStopped, JobNotEnded, ResultsIncomplete, ResultsNotWhole):
+                await self._report(client)
+                raise
+            await self._report(client)
 
     async def _submit(self, client: Client) -> None:
-        submitted = await client.submit(self._job, force=self._options.force)
-        self.job_id, self._version = submitted.job_id, submitted.job_version
+        self._submitted = submitted = await client.submit(self._job, force=self._options.force)
+        self.job_id = submitted.job_id
         for warning in submitted.warnings:
             click.echo(f"Warning: {printable(warning)}", err=True)
-        click.echo(self.job_id if self._options.id_only else f"Job successfully submitted. Job ID: {self.job_id}")
+        if self._options.id_only:
+            known = Submitted(job_id=submitted.job_id, job_version=submitted.job_version)
+            show(known, self._options.output, lambda: submitted.job_id)
+        else:
+            is_elsewhere = self._options.follow or self._options.is_for_programs  # stdout is not for us then
+            click.echo(f"Job successfully submitted. Job ID: {self.job_id}", err=is_elsewhere)
         if self._options.wait:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
 
     async def _watched(self, client: Client) -> Watched:
         count = 1 if self._job.count is None else self._job.count
         display = JobDisplay(count, verbose=self._options.verbose, is_new=True)
+        version = self._submitted.job_version
+        watching = (
+            self._followed(client, display, count)
+            if self._options.follow
+            else watched(client, self.job_id, display.write, only_version=version)
+        )
         try:
             async with asyncio.timeout(self._options.wait_seconds):
-                watching = watched(client, self.job_id, display.write, only_version=self._version)
                 return await display.showing(watching)
         except TimeoutError:
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None
 
+    async def _followed(self, client: Client, display: JobDisplay, count: int) -> Watched:
+        lines = PartLines(display, only_stderr=self._options.is_for_programs)
+        version = self._submitted.job_version
+        output = FollowedOutput(client, self.job_id, version, count, lines)
+
+        def write(news: HistoryItem | JobView) -> None:
+            display.write(news)
+            output.take(news)
+
+        return await output.showing(watched(client, self.job_id, write, only_version=version))
+
+    async def _report(self, client: Client) -> None:
+        """For programs: all of it, once, and nothing else on stdout."""
+        if self._options.is_for_programs and not self._options.id_only:
+            job = await client.get(self.job_id, job_version=self._submitted.job_version)
+            executions = await client.all_executions(self.job_id, job_version=job.version)
+            show(report(self._submitted, job, executions, self._fetched), self._options.output, str)
+
     async def _end(self, client: Client, end: Watched) -> None:
         click.echo(err=True)
-        if self._options.follow:
-            await self._show_logs(client)
+        executions = await client.all_executions(self.job_id, job_version=end.job.version)
+        if self._options.exit_code:
+            self._exit_code = task_exit_code(executions, end.job.version)
         refuse_failure(end)
-        await self._completed(client, end.job)
+        await self._completed(client, end.job, executions)
 
-    async def _show_logs(self, client: Client) -> None:
-        try:
-            await show_logs(client, self.job_id)
-        except NoResults as error:
-            click.echo(printable(error.message), err=True)
-
-    async def _completed(self, client: Client, ended: JobView) -> None:
-        all_executions = await client.all_executions(self.job_id)
-        executions = [each for each in all_executions if each.job_version == ended.version]
+    async def _completed(self, client: Client, ended: JobView, executions: Sequence[ExecutionView]) -> None:
         began = min((each.create_time for each in executions), default=ended.create_time)
         took = lasting(timedelta(microseconds=(ended.modify_time - began) / 1000))
         click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions)}", err=True)
         advise("see the details", "describe", self.job_id)
         if self._options.get:
-            await download(client, self.job_id, job_version=ended.version, strict=self._options.strict)
+            on_report = self._keep if self._options.is_for_programs else None
+            strict, version = self._options.strict, ended.version
+            await download(client, self.job_id, job_version=version, strict=strict, on_report=on_report)
             return
         if ended.left_out_count:
             click.echo(f"Warning: {not_whole(ended.left_out_count, self.job_id)}", err=True)
@@ -120,6 +153,9 @@ class JobRun:
                 raise ResultsNotWhole(self.job_id)
         if ended.tasks and ended.task.publisher.type not in NO_PUBLISHERS:
             advise("get the results", "get", self.job_id)
+
+    def _keep(self, fetched: GetReport) -> None:
+        self._fetched = fetched
 
 
 def exit_codes(executions: Iterable[ExecutionView]) -> str:

@@ -9,10 +9,15 @@ from tarpon.cli.yaml_writing import written
 
 
 def job_yaml(job: Job) -> str:
-    """YAML that reads back as the same job, without what is left out anyway."""
+    """YAML that reads back as the same job."""
+    return written(job_document(job), blocks=True, width=100)
+
+
+def job_document(job: Job) -> dict[str, Any]:
+    """What a job file holds that reads back as the same job, without what is left out anyway."""
     document = _given(msgspec.to_builtins(job))
     document["Tasks"] = [_given(task) for task in document.get("Tasks", ())]
-    return written(document, blocks=True, width=100)
+    return document
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

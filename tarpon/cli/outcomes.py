@@ -22,7 +22,7 @@ class Exit(enum.IntEnum):
 EXIT_CODES_HELP = """\b
 Exit codes:
     0  done; of `job run` and `job watch`: the job completed (whatever its
-       task's exit code)
+       task's exit code, unless --exit-code is given)
     1  the job failed, or the request was refused
     2  wrong usage, configuration or job file
     3  no orchestrator can be reached
@@ -31,6 +31,12 @@ Exit codes:
        some entries of the results; all others are there
     6  with --strict: the results are not whole
   130  interrupted
+
+\b
+With --exit-code `job run` ends with the code of the job's task instead: of
+several parts with the highest one, of a task that died by a signal with 128 and
+its number. A job that fails without such a code, or with 0, ends it with 1, and
+what is above of 2 to 6 and 130 stays.
 """
 
 

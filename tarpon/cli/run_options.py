@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from tarpon.cli.output import output_option
 from tarpon.cli.result_options import strict_option
 
 
@@ -19,9 +20,16 @@ class RunOptions(NamedTuple):
     get: bool = False
     force: bool = False
     exit_zero: bool = False
+    exit_code: bool = False
     dry_run: bool = False
     strict: bool = False
     verbose: bool = False
+    output: str = "table"
+
+    @property
+    def is_for_programs(self) -> bool:
+        """Whether stdout is for one document."""
+        return self.output != "table"
 
 
 def verbose_option(*names: str) -> Callable[[Any], Any]:
@@ -38,33 +46,45 @@ _OPTIONS = (
         help="Watch no longer than this; the job goes on, and the exit code is 1.",
     ),
     click.option("--id-only", is_flag=True, help="Print nothing but the job's id on stdout."),
-    click.option("-f", "--follow", is_flag=True, help="Print what the task wrote, when the job has ended."),
+    click.option("-f", "--follow", is_flag=True, help="Print what the task writes, while it writes it."),
     click.option("--get", is_flag=True, help="Download the results when the job has completed."),
     click.option("--force", is_flag=True, help="Run the job again even if it has not changed."),
     click.option("--exit-zero", is_flag=True, help="Exit with 0 also when the job failed or was stopped."),
+    click.option(
+        "--exit-code", is_flag=True, help="Exit with the code of the task; of several parts, with the highest one."
+    ),
     strict_option,
-    click.option("--dry-run", is_flag=True, help="Print the job as YAML for `tarpon job run`, and submit nothing."),
+    click.option("--dry-run", is_flag=True, help="Print the job for `tarpon job run`, and submit nothing."),
 )
 
 
-def run_options(function: Callable[..., Any], *, verbose: tuple[str, ...] = ("-v", "--verbose")) -> Callable[..., Any]:
-    """Give a command these options; its function gets them as `options`. `verbose` are the names of that option."""
+def run_options(
+    function: Callable[..., Any], *, verbose: tuple[str, ...] = ("-v", "--verbose"), output: bool = True
+) -> Callable[..., Any]:
+    """Give a command these options; its function gets them as `options`. `verbose` are the names of that option.
+
+    Without `output` the command itself has an option of that name.
+    """
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:
-        options = RunOptions(**{name: values.pop(name) for name in RunOptions._fields})
+        known = RunOptions._fields if output else [name for name in RunOptions._fields if name != "output"]
+        options = RunOptions(**{name: values.pop(name) for name in known})
         _check(options)
         return function(options=options, **values)
 
-    for option in reversed((*_OPTIONS, verbose_option(*verbose))):
+    for option in reversed((*_OPTIONS, *([output_option] if output else []), verbose_option(*verbose))):
         command = option(command)
     return command
 
 
 def _check(options: RunOptions) -> None:
+    if options.exit_zero and options.exit_code:
+        raise click.UsageError("--exit-zero and --exit-code exclude each other.")
     if options.wait:
         return
-    for needs_end, name in ((options.get, "--get"), (options.follow, "--follow"), (options.strict, "--strict")):
+    needing = {"--get": options.get, "--follow": options.follow, "--strict": options.strict}
+    for name, needs_end in (needing | {"--exit-code": options.exit_code}).items():
         if needs_end:
             raise click.UsageError(f"{name} needs the end of the job, so it cannot go with --no-wait.")
     if options.wait_seconds is not None:

@@ -1,0 +1,115 @@
+"""The output of a job's tasks while the job is watched: all that each execution writes, from when it begins to run."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from shared.aio import background
+from shared.errors import TarponError
+from shared.ids import short
+from shared.jobspec import JobView
+from shared.plain_text import indented
+from shared.rest import ExecutionView, HistoryItem
+from tarpon.cli.job_parts import Step, step_of
+from tarpon.client import Client
+from tarpon.part_names import part_name
+from tarpon.result_logs import STDERR, STDOUT
+
+T = TypeVar("T")
+
+AT_ONCE = 32
+"""As many executions are followed at once; the orchestrator asks the node of each three times a second."""
+LOOK_SECONDS = 1.0
+"""Between looks at which parts the executions belong to, which fetch all of them."""
+
+_BEGUN = frozenset({Step.RUNNING, Step.PUBLISHING, Step.WAITING_FOR_S3, Step.COMPLETED})
+
+
+class Sink(Protocol):
+    """Where output goes; `part` is the name of the part that wrote it, or empty for that of a job with one alone."""
+
+    def write(self, part: str, stream: str, text: str) -> None: ...
+    def end(self, part: str) -> None: ...
+
+
+class FollowedOutput:
+    """Shows what the executions of one version of a job write. `take` is told what happens to the job."""
+
+    def __init__(self, client: Client, job: str, version: int, count: int, sink: Sink) -> None:
+        self._client = client
+        self._job = job
+        self._version = version
+        self._count = count
+        self._sink = sink
+        self._begun: asyncio.Queue[str | None] = asyncio.Queue()
+        self._known: set[str] = set()
+        self._parts: dict[str, int] = {}
+        self._looked_at = -LOOK_SECONDS
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    def __repr__(self) -> str:
+        return f"<FollowedOutput of {len(self._known)} executions of {self._job}>"
+
+    def take(self, news: HistoryItem | JobView) -> None:
+        if isinstance(news, JobView) or (self._version and news.job_version not in {0, self._version}):
+            return
+        if news.execution_id and step_of(news.event) in _BEGUN:
+            self._begin(news.execution_id)
+
+    def _begin(self, execution: str) -> None:
+        if execution not in self._known:
+            self._known.add(execution)
+            self._begun.put_nowait(execution)
+
+    async def showing(self, watching: Coroutine[Any, Any, T]) -> T:
+        """What `watching` gives, which ends with the job, when all has been shown that the tasks wrote."""
+        async with background() as group:
+            group.create_task(self._follow_all(group), name="follow all")
+            result = await watching
+            for each in await self._executions():
+                if each.run_output is not None:
+                    self._begin(each.id)  # one whose beginning nobody told
+            self._begun.put_nowait(None)
+        return result
+
+    async def _follow_all(self, group: asyncio.TaskGroup) -> None:
+        while execution := await self._begun.get():
+            await self._free.acquire()
+            if self._count > 1 and execution not in self._parts:
+                await self._look()
+            group.create_task(self._follow(execution), name=f"follow {execution}")
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._looked_at + LOOK_SECONDS - loop.time())
+        await self._executions()
+        self._looked_at = loop.time()
+
+    async def _executions(self) -> tuple[ExecutionView, ...]:
+        found = await self._client.all_executions(self._job, job_version=self._version)
+        self._parts.update({each.id: each.partition_index for each in found})
+        return found
+
+    async def _follow(self, execution: str) -> None:
+        part = ""
+        if self._count > 1:
+            index = self._parts.get(execution)
+            part = short(execution) if index is None else part_name(index, self._count)
+        try:
+            lines = self._client.logs(self._job, execution_id=execution, follow=True)
+            async with aclosing(lines) as pieces:
+                async for piece in pieces:
+                    self._sink.write(part, STDERR if piece.type == 2 else STDOUT, piece.line)
+        except TarponError as error:
+            self._say(execution, error)
+        finally:
+            self._sink.end(part)
+            self._free.release()
+
+    def _say(self, execution: str, error: TarponError) -> None:
+        self._sink.end("")
+        told = indented(error.message)
+        click.echo(f"Warning: Not all is shown of what {short(execution)} wrote: {told}", err=True)

@@ -1,0 +1,86 @@
+"""The document that `tarpon job run --output json` prints: the job, its executions and their results, once."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec import field
+
+from shared.jobspec import JobView
+from shared.rest import ExecutionView, SubmitResponse
+from shared.states import ExecutionState
+from tarpon.cli.job_logs import latest
+from tarpon.cli.odd_entries import GetReport
+
+HIGHEST = 255
+"""No process can end with a higher code."""
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Which object a result is, and never a URL of it. `tarpon job get` fetches it."""
+
+    execution_id: str = field(name="ExecutionID")
+    partition_index: int
+    bucket: str
+    key: str
+    region: str
+    endpoint: str
+    size: int
+    sha256: str = field(name="SHA256")
+    left_out_count: int
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The executions are those of this version of the job; `fetched` is null where nothing was downloaded."""
+
+    job_id: str = field(name="JobID")
+    job_version: int
+    warnings: tuple[str, ...]
+    job: JobView
+    executions: tuple[ExecutionView, ...]
+    results: tuple[RunResult, ...]
+    fetched: GetReport | None = None
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What there is to say with --id-only."""
+
+    job_id: str = field(name="JobID")
+    job_version: int
+
+
+def report(
+    submitted: SubmitResponse, job: JobView, executions: Iterable[ExecutionView], fetched: GetReport | None
+) -> RunReport:
+    of_version = tuple(each for each in executions if each.job_version == job.version)
+    return RunReport(
+        job_id=job.id,
+        job_version=job.version,
+        warnings=submitted.warnings,
+        job=job,
+        executions=of_version,
+        results=tuple(_results(of_version)),
+        fetched=fetched,
+    )
+
+
+def _results(executions: Sequence[ExecutionView]) -> Iterable[RunResult]:
+    for each in sorted(executions, key=lambda each: each.partition_index):
+        params = each.published_result.params if each.published_result is not None else None
+        if params is not None and each.state_name == ExecutionState.COMPLETED:
+            yield RunResult(
+                execution_id=each.id,
+                partition_index=each.partition_index,
+                bucket=params.bucket,
+                key=params.key,
+                region=params.region,
+                endpoint=params.endpoint,
+                size=params.size,
+                sha256=params.sha256,
+                left_out_count=params.left_out_count,
+            )
+
+
+def task_exit_code(executions: Sequence[ExecutionView], version: int) -> int:
+    """The highest code with which the last attempt at a part has ended; 0 where no task has ended by itself."""
+    codes = [each.run_output.exit_code for each in latest(executions, version) if each.run_output is not None]
+    return max((min(code, HIGHEST) for code in codes if code > 0), default=0)
