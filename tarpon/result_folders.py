@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -10,33 +11,24 @@ from shared import ids
 from shared.errors import CannotExtract, Conflict, InvalidInput
 from shared.jobspec import JobView
 from shared.rest import ResultParams
+from tarpon.part_names import part_name
 from tarpon.tar_reader import Member, MemberKind
 
 RAW_FOLDER = "raw"
-_NAMED = 10
+_OWNER = "user.tarpon.execution"
+NAMED = 10
 """As many names are told in a message."""
-_ALWAYS = ("stdout", "stderr", "exitCode")
+ALWAYS = ("stdout", "stderr", "exitCode")
 
 
 class ResultsInTheWay(Conflict):
     """What is to be written exists already."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         super().__init__(
-            f"Nothing was downloaded, because {folder} already has: {', '.join(names[:_NAMED])}{more}.",
+            f"Nothing was downloaded, because {folder} already has: {', '.join(names[:NAMED])}{more}.",
             hint="Name another folder with --output-dir, or remove what is there.",
-        )
-
-
-class ResultsNotMerged(Conflict):
-    """Several results have a file of the same name."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        super().__init__(
-            f"The results were not merged, because several of them have: {', '.join(names[:_NAMED])}{more}.",
-            hint="Without --merge each result gets a folder of its own.",
         )
 
 
@@ -76,16 +68,36 @@ def _folder_name(job: str, namespace: str) -> str:
     return f"job-{typed.replace(os.sep, '_')}"
 
 
-def place_of(folder: Path, view: JobView, params: ResultParams, *, raw: bool, alone: bool) -> Path:
-    """Where a result ends up; the folder itself stands for its files directly in there."""
+def places_of(folder: Path, view: JobView, results: Sequence[ResultParams], *, raw: bool) -> list[Path]:
+    """Where results end up; the folder itself stands for the files of a single one directly in there.
+
+    Otherwise each has a folder that is named by its part, or by its execution where that has one already: earlier
+    versions of Tarpon made such. So have two results of one part, if a server offers such.
+    """
     if raw:
-        return folder / RAW_FOLDER / f"{ids.job_id(view.id)}_{params.execution_id}.tar.gz"
-    return folder if alone else folder / params.execution_id
+        names = [f"{ids.job_id(view.id)}_{each.execution_id}.tar.gz" for each in results]
+        return [folder / RAW_FOLDER / name for name in names]
+    if len(results) == 1:
+        return [folder]
+    of_part = Counter(each.partition_index for each in results)
+    return [_place_of(folder, view, each, is_only=of_part[each.partition_index] == 1) for each in results]
 
 
-def expected_names(view: JobView, keys: Sequence[str] = ()) -> list[str]:
-    """What a result has at its top, or several that are merged by these keys, as far as can be known beforehand."""
-    always = [f"{name}.{key}" for key in keys for name in _ALWAYS] if keys else _ALWAYS
+def _place_of(folder: Path, view: JobView, params: ResultParams, *, is_only: bool) -> Path:
+    earlier = folder / params.execution_id
+    if not is_only or os.path.lexists(earlier):
+        return earlier
+    return folder / part_name(params.partition_index, view.count or 1)
+
+
+def expected_names(view: JobView, merged: Sequence[ResultParams] = ()) -> list[str]:
+    """What a result has at its top, or several that are merged, as far as can be known beforehand.
+
+    `stdout.7` is what earlier versions of Tarpon made.
+    """
+    parts = [each.partition_index for each in merged]
+    keys = [*(part_name(part, view.count or 1) for part in parts), *map(str, parts)]
+    always = [f"{name}.{key}" for key in keys for name in ALWAYS] if keys else ALWAYS
     return [*always, *(path.name for task in view.tasks[:1] for path in task.result_paths)]
 
 
@@ -96,13 +108,36 @@ def check_free(folder: Path, names: Iterable[str | Path]) -> None:
         raise ResultsInTheWay(folder, taken)
 
 
+def check_owner(folder: Path, place: Path, execution: str) -> None:
+    """Raise ResultsInTheWay where `place`, in `folder`, has been made for the result of another execution.
+
+    A part may have been run again since, or another job have a part of that number: their files are not mixed.
+    """
+    owner = "" if place == folder else _owner(place)
+    if owner not in {"", execution}:
+        raise ResultsInTheWay(folder, [f"{place.name} (of execution {owner})"])
+
+
+def note_owner(place: Path, execution: str) -> None:
+    """Write down of which execution a folder is, if its file system has attributes of users."""
+    with suppress(OSError), writable(place):
+        os.setxattr(place, _OWNER, execution.encode())
+
+
+def _owner(place: Path) -> str:
+    try:
+        return shown(Path(os.fsdecode(os.getxattr(place, _OWNER, follow_symlinks=False))))
+    except OSError:
+        return ""
+
+
 def check_room(folder: Path, place: Path, members: Sequence[Member]) -> None:
     """Raise ResultsInTheWay where what exists below `place`, in `folder`, is no folder that is to be filled."""
     taken: list[str] = []
     for member in members:
         path = place / os.fsdecode(member.name)
-        if os.path.lexists(path) and not (member.kind is MemberKind.DIRECTORY and _is_folder(path)):
-            taken.append(_printable(path.relative_to(folder)))
+        if os.path.lexists(path) and not (member.kind is MemberKind.DIRECTORY and is_folder(path)):
+            taken.append(shown(path.relative_to(folder)))
     if taken:
         raise ResultsInTheWay(folder, taken)
 
@@ -126,77 +161,47 @@ def put_in_place(folder: Path, staged: Sequence[Path], places: Sequence[Path]) -
 def merge_in_place(folder: Path, staged: Sequence[Path], places: Sequence[Path]) -> None:
     """Move everything into folders that may exist, or nothing if a file is in the way of another."""
     pairs = zip(staged, places, strict=True)
-    taken = [_printable(each.relative_to(folder)) for pair in pairs for each in _collisions(*pair)]
+    taken = [shown(each.relative_to(folder)) for pair in pairs for each in collisions(*pair)]
     if taken:
         raise ResultsInTheWay(folder, taken)
     try:
         for source, place in zip(staged, places, strict=True):
-            _merge(source, place)
+            merge(source, place)
     except OSError as error:
         raise CannotExtract(f"{folder} cannot be written to: {error.strerror}.") from error
 
 
-def merge_partitions(staged: Sequence[tuple[str, Path]], merged: Path) -> None:
-    """Move all results into the one tree `merged`. Keys tell apart what each of them has.
-
-    That is `stdout`, `stderr` and `exitCode`, which become `stdout.<key>` and so on. Whatever else two of them have,
-    except folders, raises ResultsNotMerged; of a folder that several have, the first one's mode is kept.
-    """
-    taken: list[str] = []
-    try:
-        merged.mkdir(mode=0o700)
-        for key, source in staged:
-            for name in _ALWAYS:
-                _set_apart(source, name, key)
-            if found := list(_collisions(source, merged)):
-                taken += [_printable(each.relative_to(merged)) for each in found]
-            else:
-                _merge(source, merged)
-    except OSError as error:
-        raise CannotExtract(f"The results cannot be merged: {error.strerror}.") from error
-    if taken:
-        raise ResultsNotMerged(taken)
-
-
-def _set_apart(source: Path, name: str, key: str) -> None:
-    place = source / f"{name}.{key}"
-    if os.path.lexists(source / name):
-        if os.path.lexists(place):
-            raise ResultsNotMerged([place.name])
-        (source / name).rename(place)
-
-
-def _collisions(source: Path, place: Path) -> Iterator[Path]:
+def collisions(source: Path, place: Path) -> Iterator[Path]:
     """What exists below `place`, or as `place`, and is no folder into which the one of `source` could be merged."""
     if not os.path.lexists(place):
         return
-    if not (_is_folder(source) and _is_folder(place)):
+    if not (is_folder(source) and is_folder(place)):
         yield place
         return
     for child in sorted(source.iterdir()):
-        yield from _collisions(child, place / child.name)
+        yield from collisions(child, place / child.name)
 
 
-def _merge(source: Path, place: Path) -> None:
+def merge(source: Path, place: Path) -> None:
     if not os.path.lexists(place):
         _move(source, place)
         return
     for child in sorted(source.iterdir()):
-        _merge(child, place / child.name)
+        merge(child, place / child.name)
 
 
-def _printable(path: Path) -> str:
+def shown(path: Path) -> str:
     return os.fsencode(path).decode(errors="replace")
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
 def _move(source: Path, place: Path) -> None:
     # To be moved a folder must be writable, because of its "..", and so must those that it leaves and goes to.
-    with _writable(source.parent), _writable(place.parent):
-        if not _is_folder(source):
+    with writable(source.parent), writable(place.parent):
+        if not is_folder(source):
             source.rename(place)
             return
         mode = stat.S_IMODE(source.lstat().st_mode)
@@ -209,7 +214,7 @@ def _move(source: Path, place: Path) -> None:
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def writable(folder: Path) -> Iterator[None]:
     status = folder.stat()
     mode = stat.S_IMODE(status.st_mode)
     if mode & stat.S_IWUSR or status.st_uid != os.geteuid():

@@ -1,7 +1,7 @@
 """How the results of a job come into a folder: all of them, or what was chosen of them, checked, or none.
 
-One result: its files directly in the folder. Several: one folder for each partition, named by its execution. They are
-never merged by appending one stdout to another, so it stays known which part of the job wrote what.
+One result: its files directly in the folder. Several: one folder for each part of the job, named by it. They are never
+merged by appending one stdout to another, so it stays known which part of the job wrote what.
 """
 
 import asyncio
@@ -19,20 +19,23 @@ from shared.rest import ResultParams
 from tarpon.client import Client
 from tarpon.download import in_thread
 from tarpon.extract import Extracted
+from tarpon.merged_results import merge_parts
 from tarpon.oddities import Oddities
 from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
 from tarpon.part_file import PartFile
+from tarpon.part_names import part_name
 from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import OnBytes
 from tarpon.result_fetching import Picked, Source, fetch_archive, fetch_paths, fetch_whole
 from tarpon.result_folders import (
     RAW_FOLDER,
     check_free,
+    check_owner,
     check_room,
     expected_names,
     merge_in_place,
-    merge_partitions,
-    place_of,
+    note_owner,
+    places_of,
     put_in_place,
     receiving,
     removed_if_empty,
@@ -88,9 +91,9 @@ async def get_results(
     Without `output_dir`, which must exist, `./job-<job>` is made (`./job-<namespace>-<job>` in another namespace).
     A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks that
     hold those are fetched, and they go into folders that are there already. `merge` puts several results into one
-    tree, in which `stdout` of partition 0 is `stdout.0`. `partition` and `execution_id` choose one result; the newest
-    version of the job is meant unless `job_version` or the execution is another's. `raw` keeps the archives, as
-    `raw/<job id>_<execution id>.tar.gz`.
+    tree (see tarpon.merged_results), in which `stdout` of part 0 is `stdout.0000`. `partition` and `execution_id`
+    choose one result; the newest version of the job is meant unless `job_version` or the execution is another's. `raw`
+    keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
 
     What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
     exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
@@ -169,8 +172,8 @@ class _Getting:
     async def whole(self) -> None:
         places = self._places()
         if self._merge or places == [self._folder]:
-            keys = [str(each.params.partition_index) for each in self._sources] if self._merge else []
-            check_free(self._folder, expected_names(self._view, keys))
+            several = [each.params for each in self._sources] if self._merge else []
+            check_free(self._folder, expected_names(self._view, several))
         else:
             check_free(self._folder, places)
         async with staging_in(self._folder) as staging:
@@ -186,6 +189,7 @@ class _Getting:
                 merged = await self._merged(staging, staged)
                 await _in_thread(put_in_place, self._folder, [merged], [self._folder])
             else:
+                await _in_thread(_note_owners, self._folder, staged, places)
                 await _in_thread(put_in_place, self._folder, staged, places)
 
     async def paths(self, selection: Selection) -> None:
@@ -202,6 +206,7 @@ class _Getting:
                     if alone:
                         selection.check(self._job)
                     if not self._merge:
+                        check_owner(self._folder, places[execution], execution)
                         check_room(self._folder, places[execution], members)
 
                 self._add(execution, await fetch_paths(source, selection, staging / execution, check, room))
@@ -214,6 +219,7 @@ class _Getting:
                 merged = await self._merged(staging, staged)
                 await _in_thread(merge_in_place, self._folder, [merged], [self._folder])
             else:
+                await _in_thread(_note_owners, self._folder, staged, [places[each] for each in found])
                 await _in_thread(merge_in_place, self._folder, staged, [places[each] for each in found])
 
     def _add(self, execution: str, placed: Extracted | Picked) -> None:
@@ -221,14 +227,21 @@ class _Getting:
         self.oddities.extend(placed.oddities, execution=execution)
 
     async def _merged(self, staging: Path, staged: Sequence[Path]) -> Path:
-        partitions = {each.params.execution_id: str(each.params.partition_index) for each in self._sources}
+        count = self._view.count or 1
+        parts = {each.params.execution_id: part_name(each.params.partition_index, count) for each in self._sources}
         merged = staging / ".merged"  # no execution has such an id
-        await _in_thread(merge_partitions, [(partitions[each.name], each) for each in staged], merged)
+        await _in_thread(merge_parts, [(parts[each.name], each) for each in staged], merged)
         return merged
 
     def _places(self, *, raw: bool = False) -> list[Path]:
-        alone = len(self._sources) == 1
-        return [place_of(self._folder, self._view, each.params, raw=raw, alone=alone) for each in self._sources]
+        return places_of(self._folder, self._view, [each.params for each in self._sources], raw=raw)
+
+
+def _note_owners(folder: Path, staged: Sequence[Path], places: Sequence[Path]) -> None:
+    """What is staged is named by its execution."""
+    for each, place in zip(staged, places, strict=True):
+        if place != folder:
+            note_owner(each, each.name)
 
 
 async def _in_thread(act: Callable[..., None], *args: object) -> None:

@@ -20,6 +20,8 @@ from tarpon.watching import is_over
 
 T = TypeVar("T")
 
+TABLE_FROM = 20
+FAILURES_TOLD = 10
 _TICK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -29,6 +31,7 @@ _PAUSE_FACTOR = 1.5
 class JobDisplay:
     """Of a job with one part each step is a line; of one with several, attempts that failed, and sums now and then.
 
+    A terminal has one live line, or from TABLE_FROM parts on a live table with a line for each state.
     So a part has one line at most. `verbose` shows the lines of the history instead. A job that `is_new` has no past:
     for how long it is at something is told by our own clock. It `is_held` while somebody else's line is not at its end.
     """
@@ -104,10 +107,14 @@ class JobDisplay:
     def _is_one(self) -> bool:
         return self._parts.count == 1
 
+    @property
+    def _most_failures(self) -> int:
+        return self._parts.count if self._parts.count < TABLE_FROM else FAILURES_TOLD
+
     def _say_failure(self, item: HistoryItem) -> None:
-        """For each part at most one, so that retries of many parts are no flood."""
+        """For each of a few parts at most one, of many only the first ones, so that failures are no flood."""
         self._failures += 1
-        if self._is_one or self._failures <= self._parts.count:
+        if self._is_one or self._failures <= self._most_failures:
             text = f"{short(item.execution_id)} failed: {one_line(item.event.message)}"
             self._say(item.event.timestamp, click.style(text, fg="red"))
 
@@ -140,7 +147,7 @@ class JobDisplay:
 
     def _now(self) -> str:
         if not self._is_one:
-            return self._parts.summary()
+            return self._parts.table() if self._parts.count >= TABLE_FROM else self._parts.summary()
         part = self._parts.only
         text, since = (part.text, part.since) if part else (self._parts.why_waiting(), self._waits_since)
         return f"{text} ({_whole_seconds(datetime.now(UTC) - since)})"

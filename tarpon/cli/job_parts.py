@@ -138,33 +138,38 @@ class Parts:
 
     def summary(self, *, is_detailed: bool = True) -> str:
         """Where all parts are, in one line; without details it has nothing that changes while nothing happens."""
-        groups = [self.ended(), *self._groups(is_detailed=is_detailed)]
-        if self.waiting:
-            groups.append(f"{self.waiting} {self._waiting_for()}")
-        return ", ".join(groups)
+        return ", ".join([self.ended(), *(f"{count} {text}" for count, text in self._groups(is_detailed=is_detailed))])
+
+    def table(self) -> str:
+        """The same with a line for each state and how many parts are in it."""
+        groups = [(self.done, "done"), *self._groups(is_detailed=True)]
+        width = len(str(self.count))
+        return "\n".join([self.ended(), *(f"  {count:>{width}}  {text}" for count, text in groups if count)])
 
     def _waiting_for(self) -> str:
         why = self.why_waiting()
         return why[0].lower() + why[1:] if why.startswith((_WAITING_FOR, _TO_BE_PLACED)) else f"waiting: {why}"
 
-    def _groups(self, *, is_detailed: bool) -> Iterator[str]:
+    def _groups(self, *, is_detailed: bool) -> Iterator[tuple[int, str]]:
         by_step = Counter(part.step for part in self._live.values())
         if by_step[Step.RUNNING]:
-            yield f"{by_step[Step.RUNNING]} running"
+            yield by_step[Step.RUNNING], "running"
         if by_step[Step.PUBLISHING]:
-            yield f"{by_step[Step.PUBLISHING]} publishing"
+            yield by_step[Step.PUBLISHING], "publishing"
         if by_step[Step.WAITING_FOR_S3]:
             problem = next(part.text for part in self._live.values() if part.step is Step.WAITING_FOR_S3)
             told = f" ({problem.removeprefix(lines.WAITS_FOR_S3)})" if is_detailed else ""
-            yield f"{by_step[Step.WAITING_FOR_S3]} waiting for S3{told}"
+            yield by_step[Step.WAITING_FOR_S3], f"waiting for S3{told}"
         if by_step[Step.PULLING]:
             yield from self._pulls(is_detailed=is_detailed)
         if by_step[Step.STARTING]:
-            yield f"{by_step[Step.STARTING]} starting"
+            yield by_step[Step.STARTING], "starting"
         if by_step[Step.PLACED]:
-            yield f"{by_step[Step.PLACED]} queued on nodes"
+            yield by_step[Step.PLACED], "queued on nodes"
+        if self.waiting:
+            yield self.waiting, self._waiting_for()
 
-    def _pulls(self, *, is_detailed: bool) -> Iterator[str]:
+    def _pulls(self, *, is_detailed: bool) -> Iterator[tuple[int, str]]:
         """By image, with how far it is on the node that is behind the others."""
         told: dict[str, list[str]] = {}
         for part in self._live.values():
@@ -174,7 +179,7 @@ class Parts:
         for image, progress in sorted(told.items()):
             least = min(progress, key=_percent)
             how_far = f" ({least.partition(' of ')[0] if '%' in least else least})" if least and is_detailed else ""
-            yield f"{len(progress)} pulling {image}{how_far}"
+            yield len(progress), f"pulling {image}{how_far}"
 
 
 def _percent(how_far: str) -> int:

@@ -85,33 +85,39 @@ def download_text(done_bytes: int, total_bytes: int, bytes_per_second: float) ->
 
 
 class LiveLine:
-    """One line of a terminal's stderr that is drawn again and again; where stderr is no terminal it is never due."""
+    """A line of a terminal's stderr, or several, drawn again and again; where stderr is no terminal it is never due."""
 
     def __init__(self) -> None:
         self._drawn_at = 0.0
-        self._is_shown = False
+        self._height = 0
         self.is_terminal = sys.stderr.isatty()
 
     def is_due(self) -> bool:
         return self.is_terminal and time.monotonic() - self._drawn_at >= _DRAW_SECONDS
 
     def draw(self, text: str) -> None:
+        """Of several lines as many as the terminal has."""
         if self.is_terminal:
-            width = shutil.get_terminal_size().columns
-            click.echo(f"\r\x1b[K{text[: width - 1]}", nl=False, err=True)
-            self._drawn_at, self._is_shown = time.monotonic(), True
+            width, height = shutil.get_terminal_size()
+            lines = [line[: width - 1] for line in text.split("\n")[: max(1, height - 1)]]
+            erase = self._erasing() or "\r\x1b[K"
+            click.echo(erase + "\n".join(lines), nl=False, err=True)
+            self._drawn_at, self._height = time.monotonic(), len(lines)
+
+    def _erasing(self) -> str:
+        return f"\r\x1b[{self._height - 1}A\x1b[J" if self._height > 1 else "\r\x1b[K" if self._height else ""
 
     def clear(self) -> None:
         """Before anything else is written."""
-        if self._is_shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
-            self._is_shown = False
+        if self._height:
+            click.echo(self._erasing(), nl=False, err=True)
+            self._height = 0
 
     def leave(self) -> None:
         """As it was drawn last."""
-        if self._is_shown:
+        if self._height:
             click.echo(err=True)
-            self._is_shown = False
+            self._height = 0
 
 
 class DownloadLine:

@@ -111,6 +111,20 @@ def test_a_terminal_has_one_line_that_is_always_true(narrow: Stack, tmp_path: Pa
     assert b"  3 of 3 parts done\r\n" in last, "the live line is gone, and the end stays"
 
 
+def test_a_terminal_has_a_table_of_many_parts(narrow: Stack, tmp_path: Path, terminal: Terminal) -> None:
+    gate = tmp_path / "gate"
+    with run(narrow, gated(gate, 20), tmp_path, err=terminal.theirs) as process:
+        table = b"0 of 20 parts done\r\n   2  running\r\n  18  waiting for free CPU on 1 suitable node(s)"
+        terminal.wait_for(table)
+        terminal.wait_for(b"\r\x1b[2A\x1b[J" + table)
+        gate.touch()
+        terminal.wait_for(b" completed in ")
+        assert process.wait(40) == 0
+    assert b"Placed on node" not in terminal.seen
+    last = terminal.seen.rpartition(b"\x1b[J")[2]
+    assert b"  20 of 20 parts done\r\n" in last, "the table is gone, and the end stays"
+
+
 def test_a_terminal_says_for_how_long_a_job_has_been_at_something(
     narrow: Stack, tmp_path: Path, terminal: Terminal
 ) -> None:

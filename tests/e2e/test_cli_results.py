@@ -38,9 +38,9 @@ def test_several_results_get_a_folder_each_so_that_it_is_known_who_wrote_what(
     running: Stack, two_parts: str, tmp_path: Path
 ) -> None:
     running.cli("job", "get", two_parts, "--output-dir", str(tmp_path))
-    for each in executions(running, two_parts):
-        folder = tmp_path / each["ID"]
-        assert (folder / "stdout").read_text() == f"part {each['PartitionIndex']}\n"
+    for part in (0, 1):
+        folder = tmp_path / f"000{part}"
+        assert (folder / "stdout").read_text() == f"part {part}\n"
         assert (folder / "outputs" / "file").read_text() == "x\n"
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -238,8 +238,8 @@ def test_where_a_job_wants_copies_each_name_is_a_file(running: Stack, tmp_path: 
 
 def test_paths_of_several_results_come_into_a_folder_each(running: Stack, two_parts: str, tmp_path: Path) -> None:
     running.cli("job", "get", two_parts, "stdout", "--output-dir", str(tmp_path))
-    for each in executions(running, two_parts):
-        assert placed(tmp_path / each["ID"]) == ["stdout"]
+    for part in (0, 1):
+        assert placed(tmp_path / f"000{part}") == ["stdout"]
 
 
 def test_one_of_several_results_comes_directly_into_the_folder(running: Stack, two_parts: str, tmp_path: Path) -> None:
@@ -262,18 +262,18 @@ def test_results_are_merged_when_they_can_be(running: Stack, tmp_path: Path) -> 
     script = "echo part $TARPON_PARTITION_INDEX; echo x > outputs/$TARPON_PARTITION_INDEX"
     job_id = completed(running, process_job(script, **WITH_FOLDER) | {"Count": 2})
     running.cli("job", "get", job_id, "--merge", "--output-dir", str(tmp_path))
-    always = [f"{name}.{part}" for name in ("exitCode", "stderr", "stdout") for part in (0, 1)]
+    always = [f"{name}.000{part}" for name in ("exitCode", "stderr", "stdout") for part in (0, 1)]
     assert placed(tmp_path) == sorted([*always, "outputs", "outputs/0", "outputs/1"])
-    assert (tmp_path / "stdout.1").read_text() == "part 1\n"
+    assert (tmp_path / "stdout.0001").read_text() == "part 1\n"
 
 
-def test_results_that_cannot_be_merged_are_refused_before_anything_is_placed(
-    running: Stack, two_parts: str, tmp_path: Path
-) -> None:
-    done = running.cli("job", "get", two_parts, "--merge", "--output-dir", str(tmp_path), check=False)
+def test_results_that_cannot_be_merged_are_refused_before_anything_is_placed(running: Stack, tmp_path: Path) -> None:
+    script = "touch outputs/x; [ $TARPON_PARTITION_INDEX = 0 ] || touch outputs/x.0000"
+    job_id = completed(running, process_job(script, **WITH_FOLDER) | {"Count": 2})
+    done = running.cli("job", "get", job_id, "--merge", "--output-dir", str(tmp_path), check=False)
     assert done.returncode == 1
     assert "[ResultsNotMerged]" in done.stderr
-    assert "outputs/file" in done.stderr
+    assert "outputs/x.0000" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -27,7 +27,7 @@ from tarpon.cli.result_options import job_and_paths
 from tarpon.download import made_in_thread
 from tarpon.placement_rules import PlacementRules
 from tarpon.result_files import list_files, read_file
-from tarpon.result_folders import ResultsInTheWay, ResultsNotMerged
+from tarpon.result_folders import ResultsInTheWay
 from tarpon.result_logs import stream_output
 from tarpon.results import Fetched, get_results
 from tarpon.selection import FileNotInResult
@@ -238,20 +238,55 @@ async def test_a_folder_that_leads_elsewhere_is_not_filled(parts: list[Stored], 
     assert names(tmp_path / "elsewhere") == []
 
 
-async def test_results_are_merged_or_none_is_placed(parts: list[Stored], tmp_path: Path) -> None:
+async def test_results_are_merged_with_the_part_in_the_name_of_what_several_have(
+    parts: list[Stored], tmp_path: Path
+) -> None:
     async with offering(lambda: params(parts)) as client:
-        with pytest.raises(ResultsNotMerged, match="outputs/same"):
-            await get_results(client, JOB, merge=True, output_dir=tmp_path)
-        assert names(tmp_path) == []
         await get_results(client, JOB, merge=True, paths=["stdout", "outputs/?"], output_dir=tmp_path)
-    assert names(tmp_path) == ["outputs", "outputs/a", "outputs/b", "stdout.0", "stdout.1"]
+        assert names(tmp_path) == ["outputs", "outputs/a", "outputs/b", "stdout.0000", "stdout.0001"]
+        await get_results(client, JOB, merge=True, paths=["outputs/same"], output_dir=tmp_path)
+    assert names(tmp_path / "outputs") == ["a", "b", "same.0000", "same.0001"]
+
+
+@pytest.mark.parametrize("paths", [(), ("stdout",)])
+async def test_what_an_earlier_version_of_tarpon_has_placed_is_found_again(
+    parts: list[Stored], tmp_path: Path, paths: tuple[str, ...]
+) -> None:
+    (tmp_path / "e-1").mkdir()
+    (tmp_path / "e-1" / "stdout").write_text("of earlier")
+    (tmp_path / "stdout.1").write_text("merged earlier")
+    async with offering(lambda: params(parts)) as client:
+        with pytest.raises(ResultsInTheWay, match="e-1"):
+            await get_results(client, JOB, paths=paths, output_dir=tmp_path)
+        with pytest.raises(ResultsInTheWay, match=r"stdout\.1"):
+            await get_results(client, JOB, merge=True, output_dir=tmp_path)
+    assert names(tmp_path) == ["e-1", "e-1/stdout", "stdout.1"]
+    assert (tmp_path / "e-1" / "stdout").read_text() == "of earlier"
+
+
+async def test_the_folder_of_a_part_is_filled_with_what_one_execution_wrote_alone(
+    parts: list[Stored], tmp_path: Path
+) -> None:
+    async with offering(lambda: params(parts)) as client:
+        await get_results(client, JOB, paths=["stdout"], output_dir=tmp_path)
+        await get_results(client, JOB, paths=["outputs/?"], output_dir=tmp_path)
+    before = names(tmp_path)
+    assert before[:4] == ["0000", "0000/outputs", "0000/outputs/a", "0000/stdout"]
+
+    def rerun() -> list[ResultParams]:
+        return [replace(each, execution_id=f"e-later-{each.partition_index}") for each in params(parts)]
+
+    async with offering(rerun) as client:
+        with pytest.raises(ResultsInTheWay, match=r"000[01] \(of execution e-[01]\)"):
+            await get_results(client, JOB, paths=["outputs/same"], output_dir=tmp_path)
+    assert names(tmp_path) == before
 
 
 async def test_a_path_has_to_match_in_one_of_several_results(parts: list[Stored], tmp_path: Path) -> None:
     async with offering(lambda: params(parts)) as client:
         fetched = await get_results(client, JOB, paths=["outputs/b"], output_dir=tmp_path)
         assert fetched.files == 1
-        assert names(tmp_path) == ["e-1", "e-1/outputs", "e-1/outputs/b"]
+        assert names(tmp_path) == ["0001", "0001/outputs", "0001/outputs/b"]
         with pytest.raises(FileNotInResult, match="outputs/c"):
             await get_results(client, JOB, paths=["stdout", "outputs/c"], output_dir=tmp_path)
     assert len(names(tmp_path)) == 3, "nothing is placed where a path is wrong"

@@ -155,6 +155,17 @@ def test_a_summary_says_where_all_parts_are(lives: Sequence[Sequence[tuple[str, 
     assert parts(4, *lives).summary() == summary
 
 
+def test_a_table_has_a_line_for_each_state() -> None:
+    made = parts(20, *[[PLACED, RUNNING, TASK_ENDED, DONE]] * 13, *[[PLACED, RUNNING]] * 4)
+    made.take_job(view(waits=WAITING, count=20))
+    assert made.table().split("\n") == [
+        "13 of 20 parts done",
+        "  13  done",
+        "   4  running",
+        "   3  waiting for free CPU on 2 suitable node(s)",
+    ]
+
+
 def test_without_details_nothing_changes_while_a_pull_goes_on() -> None:
     assert parts(1, [PULLING]).summary(is_detailed=False) == "0 of 1 parts done, 1 pulling busybox:1.37.0"
 

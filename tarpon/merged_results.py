@@ -1,0 +1,92 @@
+"""How the results of several parts become one tree, in which it stays known which part has written what.
+
+What only one part has keeps its name, and folders that several have become one. Whatever else several have gets the
+name of its part at its end, as `stdout`, `stderr` and `exitCode` always do: `stdout.0007`. Nothing is appended to
+anything. A link of a part that led to such a file leads to it still.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from shared.errors import CannotExtract, Conflict
+from tarpon.result_folders import ALWAYS, NAMED, collisions, is_folder, merge, shown, writable
+
+
+class ResultsNotMerged(Conflict):
+    """A name that a file of one part would get is that of another file."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        super().__init__(
+            f"The results were not merged, because several files would be called: {', '.join(names[:NAMED])}{more}.",
+            hint="Without --merge each result gets a folder of its own.",
+        )
+
+
+def merge_parts(staged: Sequence[tuple[str, Path]], merged: Path) -> None:
+    """Move all results, each with the name of its part, into the one tree `merged`. Raises ResultsNotMerged.
+
+    Of a folder that several have, the first one's mode is kept.
+    """
+    taken: list[str] = []
+    try:
+        merged.mkdir(mode=0o700)
+        taken += map(shown, _set_apart(dict(staged), always=ALWAYS))
+        for part, source in staged:
+            _keep_links(source, source, part)
+            if found := list(collisions(source, merged)):
+                taken += [shown(each.relative_to(merged)) for each in found]
+            elif not taken:
+                merge(source, merged)
+    except OSError as error:
+        raise CannotExtract(f"The results cannot be merged: {error.strerror}.") from error
+    if taken:
+        raise ResultsNotMerged(taken)
+
+
+def _set_apart(folders: Mapping[str, Path], at: Path = Path(), *, always: Sequence[str] = ()) -> Iterator[Path]:
+    """Rename what several of these folders, which are one folder of the tree, have and which is no folder itself.
+
+    Gives each name, below `at`, that this would give to something else too, which is not renamed.
+    """
+    owners: dict[str, list[str]] = {}
+    for part, folder in folders.items():
+        for child in folder.iterdir():
+            owners.setdefault(child.name, []).append(part)
+    for name, parts in sorted(owners.items()):
+        if len(parts) == 1 and name not in always:
+            continue
+        inner = {part: folders[part] / name for part in parts}
+        for part in [part for part in parts if not is_folder(inner[part])]:
+            path = inner.pop(part)
+            if (new := f"{name}.{part}") in owners:
+                yield at / new
+            else:
+                with writable(path.parent):
+                    path.rename(path.with_name(new))
+        if len(inner) > 1:
+            yield from _set_apart(inner, at / name)
+
+
+def _keep_links(folder: Path, root: Path, part: str) -> None:
+    """Make links that hang since something was renamed lead there."""
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            _keep_links(Path(entry.path), root, part)
+        elif entry.is_symlink():
+            _keep_link(Path(entry.path), root, part)
+
+
+def _keep_link(link: Path, root: Path, part: str) -> None:
+    text = str(link.readlink())
+    renamed = f"{text}.{part}"
+    target = Path(os.path.normpath(link.parent / renamed))
+    if text.startswith("/") or os.path.lexists(link.parent / text) or not target.is_relative_to(root):
+        return
+    if os.path.lexists(target):
+        with writable(link.parent):
+            link.unlink()
+            link.symlink_to(renamed)

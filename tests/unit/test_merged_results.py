@@ -1,0 +1,98 @@
+"""How results of several parts become one tree, in which it stays known who wrote what."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tarpon.merged_results import ResultsNotMerged, merge_parts
+from tarpon.part_names import part_name
+
+
+def merged(folder: Path, *parts: dict[str, str | None]) -> dict[str, str]:
+    """What comes of parts with these files; a value of None is a folder, one that begins with `->` a link."""
+    staged = []
+    for index, files in enumerate(parts):
+        root = folder / f"staged-{index}"
+        root.mkdir()
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if content is None:
+                path.mkdir(exist_ok=True)
+            elif content.startswith("->"):
+                path.symlink_to(content[2:])
+            else:
+                path.write_text(content)
+        staged.append((part_name(index, len(parts)), root))
+    merge_parts(staged, folder / "merged")
+    return read(folder / "merged")
+
+
+def read(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_dir():
+            link = f"->{os.readlink(path)} " if path.is_symlink() else ""  # noqa: PTH115  # its very text
+            found[str(path.relative_to(folder))] = link + (path.read_text() if path.exists() else "?")
+    return found
+
+
+def test_what_several_parts_have_gets_the_name_of_its_part(tmp_path: Path) -> None:
+    assert merged(tmp_path, {"stdout": "0", "out/a": "0", "out/own": "0"}, {"out/a": "1", "out/deep/b": "1"}) == {
+        "stdout.0000": "0",
+        "out/a.0000": "0",
+        "out/a.0001": "1",
+        "out/own": "0",
+        "out/deep/b": "1",
+    }
+
+
+def test_a_folder_keeps_its_name_beside_a_file_of_another_part(tmp_path: Path) -> None:
+    assert merged(tmp_path, {"out": "a file"}, {"out/x": "1"}, {"out/y": "2"}) == {
+        "out.0000": "a file",
+        "out/x": "1",
+        "out/y": "2",
+    }
+
+
+def test_a_link_to_what_was_renamed_leads_to_its_own_parts_file(tmp_path: Path) -> None:
+    part = {"out/log.txt": "{}", "out/latest": "->log.txt", "own": "->out/log.txt", "gone": "->nowhere"}
+    both: list[dict[str, str | None]] = [{name: text.format(index) for name, text in part.items()} for index in (0, 1)]
+    both[0]["written"] = "->stdout"
+    both[0]["stdout"] = "wrote 0"
+    assert merged(tmp_path, *both) == {
+        "out/log.txt.0000": "0",
+        "out/log.txt.0001": "1",
+        "out/latest.0000": "->log.txt.0000 0",
+        "out/latest.0001": "->log.txt.0001 1",
+        "own.0000": "->out/log.txt.0000 0",
+        "own.0001": "->out/log.txt.0001 1",
+        "gone.0000": "->nowhere ?",
+        "gone.0001": "->nowhere ?",
+        "written": "->stdout.0000 wrote 0",
+        "stdout.0000": "wrote 0",
+    }
+
+
+def test_a_name_that_is_taken_already_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    with pytest.raises(ResultsNotMerged, match=r"out/x\.0001"):
+        merged(tmp_path, {"out/x": "0", "out/x.0001": "mine"}, {"out/x": "1"})
+
+
+def test_a_folder_that_may_not_be_written_to_is_merged_too(tmp_path: Path) -> None:
+    for index in (0, 1):
+        folder = tmp_path / f"staged-{index}" / "out"
+        folder.mkdir(parents=True)
+        (folder / "a").write_text(str(index))
+        folder.chmod(0o555)
+    merge_parts([(f"000{index}", tmp_path / f"staged-{index}") for index in (0, 1)], tmp_path / "merged")
+    assert read(tmp_path / "merged") == {"out/a.0000": "0", "out/a.0001": "1"}
+    assert (tmp_path / "merged" / "out").stat().st_mode & 0o777 == 0o555
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "name"), [(7, 20, "0007"), (0, 1, "0000"), (7, 10_001, "00007"), (9999, 10_000, "9999")]
+)
+def test_a_part_has_as_many_digits_as_the_last_one(index: int, count: int, name: str) -> None:
+    assert part_name(index, count) == name
