@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+from orchestrator import saved_names
 from orchestrator.records import Location
 from orchestrator.s3 import Bucket
 from orchestrator.s3_credentials import CredentialSource
@@ -85,13 +86,13 @@ class Locations:
         """Raises StorageUnavailable."""
         await (await self._bucket(location)).abort_multipart(location.key, upload_id)
 
-    async def sign_index_get(self, location: Location) -> SignedUrl:
+    async def sign_index_get(self, location: Location, *, name: str) -> SignedUrl:
         """Raises StorageUnavailable."""
-        return await (await self._bucket(location)).sign_get(index_key(location.key))
+        return await (await self._bucket(location)).sign_get(index_key(location.key), saved_as=name + saved_names.INDEX)
 
-    async def sign_get(self, location: Location) -> SignedUrl:
-        """Raises StorageUnavailable."""
-        return await (await self._bucket(location)).sign_get(location.key)
+    async def sign_get(self, location: Location, *, name: str) -> SignedUrl:
+        """A browser saves it under this name, with the ending of an archive. Raises StorageUnavailable."""
+        return await (await self._bucket(location)).sign_get(location.key, saved_as=name + saved_names.ARCHIVE)
 
     async def head(self, location: Location) -> ObjectFacts | Absent:
         """Raises StorageUnavailable."""

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from datetime import UTC, datetime, timedelta
 
 from orchestrator import views
 from orchestrator.execution_names import named_execution
@@ -9,6 +10,7 @@ from orchestrator.job_versions import version_of
 from orchestrator.locations import Locations
 from orchestrator.model import JobEntry
 from orchestrator.records import ExecutionRecord, about_execution
+from orchestrator.saved_names import saved_name
 from shared import rest
 from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.rest import ResultItem
@@ -63,7 +65,7 @@ async def results(
     problem: StorageUnavailable | None = None
     for each in done:
         try:
-            items.append(await _item(each, locations))
+            items.append(await _item(each, locations, saved_name(entry, each)))
         except StorageUnavailable as error:
             problem = error
             told = "The result of execution %s cannot be signed: %s"
@@ -93,16 +95,18 @@ def _has_result(record: ExecutionRecord) -> bool:
     return record.state is ExecutionState.COMPLETED and record.result is not None
 
 
-async def _item(record: ExecutionRecord, locations: Locations) -> ResultItem:
+async def _item(record: ExecutionRecord, locations: Locations, name: str) -> ResultItem:
     assert record.location is not None
     assert record.result is not None
-    url = await locations.sign_get(record.location)
-    has_index = record.result.index_bytes > 0
-    index_url = (await locations.sign_index_get(record.location)).url if has_index else ""
+    now = datetime.now(UTC)
+    url = await locations.sign_get(record.location, name=name)
+    index = await locations.sign_index_get(record.location, name=name) if record.result.index_bytes > 0 else None
+    lifetime = min(each.lifetime_seconds for each in (url, index) if each is not None)
     return ResultItem(
         type=rest.RESULT_TYPE,
         params=rest.ResultParams(
             pre_signed_url=url.url,
+            expires_at=(now + timedelta(seconds=lifetime)).replace(microsecond=0),
             source_spec=rest.SourceSpec(
                 bucket=record.location.bucket,
                 key=record.location.key,
@@ -117,7 +121,7 @@ async def _item(record: ExecutionRecord, locations: Locations) -> ResultItem:
             size=record.result.size_bytes,
             entries=record.result.entries,
             raw_size=record.result.raw_bytes,
-            index_url=index_url,
+            index_url=index.url if index is not None else "",
             index_size=record.result.index_bytes,
             index_sha256=record.result.index_sha256,
             left_out_count=record.result.left_out_count,

@@ -13,6 +13,7 @@ from orchestrator.s3_completion_probe import honours_create_only
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_deletion import DeletionRefused, delete
+from orchestrator.s3_disposition import named
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_multipart import S3_CODE, Completed, Lost, MultipartUploads
 from orchestrator.s3_probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
@@ -148,9 +149,10 @@ class Bucket:
         with self._heeding_refusals():
             await self._multipart.abort(key, upload_id, keys=keys)
 
-    async def sign_get(self, key: str) -> SignedUrl:
-        """A URL for nodes and users to read the object. Raises as sign_put does."""
-        return await self._sign(self._signers.public, "GET", key)
+    async def sign_get(self, key: str, *, saved_as: str = "") -> SignedUrl:
+        """A URL for users to read the object, which a browser saves under that name. Raises as sign_put does."""
+        query = named(saved_as) if saved_as and self.health.names_downloads else None
+        return await self._sign(self._signers.public, "GET", key, query=query)
 
     async def head(self, key: str) -> ObjectFacts | Absent:
         """What is in the bucket under `key`. Raises StorageUnavailable (retryable)."""

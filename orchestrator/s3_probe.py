@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import msgspec
 
+from orchestrator.s3_disposition import named
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_occupied_key import explain_unwritten
 from orchestrator.s3_problems import Problem, ProblemCode, clock_words, explain_exception, explain_failure
@@ -31,14 +32,19 @@ CREATE_ONLY = {"if-none-match": "*"}
 class ProbeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What one probe found.
 
-    `create_only`: the service honours `If-None-Match: *` on a PUT. `clock_skew_seconds`: how far S3's clock is ahead of
+    `create_only`: the service honours `If-None-Match: *` on a PUT. `names_downloads`: it takes a GET that says what the
+    object is called by who saves it. `clock_skew_seconds`: how far S3's clock is ahead of
     ours, to the second, also where it does no harm yet; None where S3 did not tell.
     """
 
     ready: bool
     create_only: bool = False
+    names_downloads: bool = True
     problem: Problem | None = None
     clock_skew_seconds: float | None = None
+
+
+PROBE_NAME = "tarpon-probe.txt"
 
 
 NOT_PROBED = ProbeOutcome(
@@ -68,11 +74,18 @@ async def probe(send: Send, settings: BucketSettings, sign: Sign) -> ProbeOutcom
     try:
         written = await _step(send, settings, sign("PUT", key), BODY)
         await _require_written(written, settings, send, sign)
-        read = await _step(send, settings, sign("GET", key))
+        read = await _step(send, settings, sign("GET", key, query=named(PROBE_NAME)))
+        if not (names_downloads := read.answer.failure is None):
+            read = await _step(send, settings, sign("GET", key))
         _require_success(read, settings)
         _require_same(read, settings)
         again = await _step(send, settings, sign("PUT", key, headers=CREATE_ONLY), BODY)
-        return ProbeOutcome(ready=True, create_only=_is_honoured(again, settings), clock_skew_seconds=read.skew)
+        return ProbeOutcome(
+            ready=True,
+            create_only=_is_honoured(again, settings),
+            names_downloads=names_downloads,
+            clock_skew_seconds=read.skew,
+        )
     except _Stopped as stopped:
         return stopped.outcome
 
@@ -148,6 +161,7 @@ class BucketHealth:
         self._interval_seconds = interval_seconds
         self._outcome = NOT_PROBED
         self._create_only = False
+        self._names_downloads = True
         self._doubted = asyncio.Event()
         self._probing = asyncio.Lock()
         self._begun = self._ended = 0
@@ -167,6 +181,11 @@ class BucketHealth:
         """Whether PUTs are, as the last probe found that found anything: a bucket that fails now is the same later."""
         return self._create_only
 
+    @property
+    def names_downloads(self) -> bool:
+        """The same of GETs with a name. Where nobody has looked they have one: no service is known that refuses it."""
+        return self._names_downloads
+
     async def check(self, *, not_before: float = -math.inf) -> ProbeOutcome:
         """What a probe finds that begins from now on, not before some moment. Several callers share one."""
         before = self._begun
@@ -179,6 +198,7 @@ class BucketHealth:
                 self._tell(known, self._outcome)
                 if self._outcome.ready:
                     self._create_only = self._outcome.create_only
+                    self._names_downloads = self._outcome.names_downloads
         return self._outcome
 
     async def confirm(self) -> Problem | None:

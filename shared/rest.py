@@ -274,6 +274,8 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """How to fetch one result, and how to tell that it is whole. The URL is a credential and never shown."""
 
     pre_signed_url: str = field(name="PreSignedURL")
+    expires_at: datetime | None = None
+    """Until when the URLs are good; None where a server of an earlier version did not say."""
     source_spec: SourceSpec = SourceSpec()
     managed: bool = True
     execution_id: str = field(name="ExecutionID", default="")

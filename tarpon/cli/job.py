@@ -17,6 +17,7 @@ _LAZY = {
     "get": ("tarpon.cli.job_get:get", "Download, verify and extract the results of a job."),
     "files": ("tarpon.cli.job_files:files", "List what is in the result of a job."),
     "cat": ("tarpon.cli.job_files:cat", "Print one file of the result of a job."),
+    "url": ("tarpon.cli.job_url:url", "Print the signed URLs of the results of a job."),
     "delete": ("tarpon.cli.job_delete:delete", "Delete ended jobs and, if asked, their results."),
     "stop": ("tarpon.cli.job_stop:stop", "Stop a job."),
 }

@@ -4,8 +4,12 @@ import json
 import subprocess
 import sys
 import tarfile
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -43,6 +47,33 @@ def test_several_results_get_a_folder_each_so_that_it_is_known_who_wrote_what(
         assert (folder / "stdout").read_text() == f"part {part}\n"
         assert (folder / "outputs" / "file").read_text() == "x\n"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_urls_are_printed_for_other_programs_with_when_they_expire(running: Stack, two_parts: str) -> None:
+    plain = running.cli("job", "url", two_parts).stdout.splitlines()
+    begun = datetime.now(UTC)
+    told = json.loads(running.cli("job", "url", two_parts, "--output", "json").stdout)
+    assert [urlsplit(url).path for url in plain] == [urlsplit(each["PreSignedURL"]).path for each in told]
+    for each in told:
+        left = datetime.fromisoformat(each["ExpiresAt"]) - begun
+        assert timedelta(minutes=59) < left < timedelta(minutes=61)
+    (one,) = running.cli("job", "url", two_parts, "--partition", "1").stdout.splitlines()
+    assert urlsplit(one).path == urlsplit(plain[1]).path
+    with urllib.request.urlopen(one) as answer:
+        assert answer.headers.get_filename() == f"{two_parts}-0001.tar.gz"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(one, method="HEAD"))
+
+
+def test_archive_and_index_are_saved_under_the_name_of_the_job(running: Stack) -> None:
+    job = process_job("head -c 1500000 /dev/urandom > outputs/noise", **WITH_FOLDER)
+    job_id = completed(running, job | {"Name": 'größe "x"; a=../b'})
+    (item,) = running.api(f"/orchestrator/jobs/{job_id}/results")["Items"]
+    for key, ending in (("PreSignedURL", "tar.gz"), ("IndexURL", "index.json.gz")):
+        with urllib.request.urlopen(item["Params"][key]) as answer:
+            told = answer.headers["Content-Disposition"]
+        plain = f'attachment; filename="gr__e _x__ a_.._b.{ending}"'
+        assert told == f"{plain}; filename*=UTF-8''gr%C3%B6%C3%9Fe%20_x_%3B%20a%3D.._b.{ending}"
 
 
 def test_raw_results_are_the_archives(running: Stack, two_parts: str, tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from shutil import which
 
 import pytest
 
 from tests.e2e.stack import Stack, process_job
+from tests.servers import HOST
+from tests.tables_environment import tables_python
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PORT = "1234"
@@ -16,14 +20,17 @@ PORT = "1234"
 
 def _program(needle: str) -> str:
     """The one example in which this occurs."""
-    programs = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    (found,) = (program for program in programs if needle in program)
-    return str(found)
+    (found,) = (program for program in _blocks("python") if needle in program)
+    return found
 
 
-def _run(program: str, folder: Path, **environment: str) -> str:
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def _run(program: str, folder: Path, *, python: Path | str = sys.executable, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [python, "-c", program],
         capture_output=True,
         text=True,
         timeout=60,
@@ -58,6 +65,32 @@ def test_the_http_example_runs_with_the_standard_library_alone(running: Stack, t
     told = _run(program.replace(PORT, str(running.api_port)), tmp_path).split("\n")
     assert "Completed" in told
     assert "Hello over HTTP" in told
+
+
+@pytest.fixture(scope="module")
+def table(running: Stack) -> dict[str, str]:
+    """The variables with which the examples find a job `my-job`, and the command itself."""
+    script = r"printf 'a,b\n1,2\n3,4\n' > outputs/t.csv; head -c 1500000 /dev/urandom > outputs/noise"
+    job = process_job(script, ResultPaths=[{"Name": "outputs", "Path": "/outputs"}]) | {"Name": "my-job"}
+    running.wait_ended(running.submit(job))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {"PATH": path, "TARPON_API_HOST": HOST, "TARPON_API_PORT": str(running.api_port)}
+
+
+@pytest.mark.skipif(not (which("curl") and which("wget")), reason="curl or wget is not here")
+def test_the_example_of_a_shell_prints_one_file_and_saves_the_archive(table: dict[str, str], tmp_path: Path) -> None:
+    (program,) = (block for block in _blocks("bash") if "tarpon job url" in block)
+    told = subprocess.run(["bash", "-euc", program], capture_output=True, cwd=tmp_path, env=table, check=False)
+    assert (told.stdout, told.stderr) == (b"a,b\n1,2\n3,4\n", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["my-job.tar.gz"]
+    with tarfile.open(tmp_path / "my-job.tar.gz") as archive:
+        assert "outputs/t.csv" in archive.getnames()
+
+
+@pytest.mark.timeout(300)
+def test_the_example_of_pandas_and_duckdb_reads_one_file(table: dict[str, str], tmp_path: Path) -> None:
+    told = _run(_program("import duckdb"), tmp_path, python=tables_python(), **table)
+    assert told.splitlines() == ["6", "[(6,)]"]
 
 
 def test_the_nats_example_runs_with_what_integration_show_prints(running: Stack, tmp_path: Path) -> None:

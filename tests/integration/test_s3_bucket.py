@@ -291,6 +291,20 @@ async def test_only_a_412_counts_as_honouring_create_only(
     assert await probed(service) == expected
 
 
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_service_that_takes_no_name_for_what_is_read_gets_urls_without_one(*, refuses: bool) -> None:
+    async def service(request: web.Request) -> web.Response:
+        if request.method == "GET" and refuses and "response-content-disposition" in request.query:
+            return web.Response(status=400, text="<Error><Code>InvalidArgument</Code></Error>")
+        return web.Response(body=BODY if request.method == "GET" else None)
+
+    async with answering(service) as endpoint, opened(endpoint, "b", Keys("AKID", "secret")) as bucket:
+        assert (await bucket.health.check()).ready
+        url = URL((await bucket.sign_get("results/x", saved_as="my job.tar.gz")).url, encoded=True)
+    asked = None if refuses else 'attachment; filename="my job.tar.gz"'
+    assert url.query.get("response-content-disposition") == asked
+
+
 async def test_a_service_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     never = asyncio.Event()
 

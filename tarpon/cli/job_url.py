@@ -1,0 +1,44 @@
+"""The command `tarpon job url`: the signed URLs of results, for other programs to read them."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.plain_text import printable
+from tarpon.cli.commands import Command, with_client
+from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.output import output_option, show
+from tarpon.cli.result_options import execution_option, partition_option, version_option
+
+if TYPE_CHECKING:
+    from tarpon.client import Client
+
+
+@click.command(cls=Command)
+@job_argument
+@partition_option
+@execution_option
+@version_option
+@output_option
+@namespace_option
+@with_client
+async def url(
+    client: "Client",
+    *,
+    job: str,
+    partition: int | None,
+    execution_id: str,
+    job_version: int,
+    output: str,
+    namespace: str,
+) -> None:
+    """Print the signed URL of each result of a job, for other programs; by part.
+
+    Whoever has a URL can read that archive (.tar.gz) until it expires, and nothing else: it is for GET, so that HEAD is
+    refused. --output json tells when it expires, the size and the SHA-256.
+    """
+    from tarpon.offered_results import chosen_version, offered
+
+    view = await chosen_version(client, job, namespace=namespace, version=job_version, execution=execution_id)
+    found = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution_id)
+    show(found, output, lambda: "\n".join(printable(each.pre_signed_url) for each in found))
