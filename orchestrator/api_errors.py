@@ -118,7 +118,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return response
     except web.HTTPException as error:
         text = f"There is no {request.method[:20]} {request.path[:200]}."
-        code = "NotFound" if error.status == 404 else "BadRequest"
+        code = NotFound.code if error.status == 404 else "BadRequest"
         return _other_answer(request, error.status, code, text)
     except TimeoutError:
         return _error_answer(request, MessagingUnavailable("The state could not be written in time."))
@@ -164,14 +164,18 @@ def _is_plain(host: str) -> bool:
 
 
 def _error_answer(request: web.Request, error: TarponError) -> web.Response:
+    """What is not there has one code, as in the reference, whatever it is."""
+    code, details = error.code, error.details
+    if isinstance(error, NotFound) and code != NotFound.code:
+        code, details = NotFound.code, details | {rest.TARPON_CODE: code}
     body = rest.ErrorBody(
         status=status_of(error),
         message=error.message,
         request_id=request[_request_id],
-        code=error.code,
+        code=code,
         component="Orchestrator",
         hint=error.hint,
-        details=error.details,
+        details=details,
     )
     return answer(body, body.status)
 
@@ -182,7 +186,7 @@ def _other_answer(request: web.Request, status: int, code: str, message: str, hi
         message=message,
         request_id=request[_request_id],
         code=code,
-        component="Orchestrator",
+        component="APIServer",
         hint=hint,
     )
     return answer(body, status)

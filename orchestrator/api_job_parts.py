@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from orchestrator import views
 from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery
@@ -85,6 +86,8 @@ class JobParts:
         part = window(
             sort_by="", reverse=False, limit=query.limit, token=query.next_token, default_limit=DEFAULT_HISTORY
         )
+        if query.limit:  # here it counts beside a token, too
+            part = replace(part, limit=min(query.limit, MAX_PAGE))
         asked = Asked(
             since=moment(query.since),
             level=query.event_type,
@@ -116,7 +119,6 @@ class JobParts:
             reverse=query.reverse,
             limit=query.limit,
             token=query.next_token,
-            default_limit=MAX_PAGE,
         )
         version = 0 if query.all_job_versions else version_of(entry, query.job_version)
         return answer(self._executions_page(entry, version, part))

@@ -22,7 +22,6 @@ from shared import rest
 from shared.errors import InvalidInput
 from shared.jobspec import Constraint
 
-DEFAULT_JOBS = 10
 STORE_SECONDS = 15.0
 
 _INCLUDES = frozenset({"history", "executions"})
@@ -94,7 +93,7 @@ class JobRoutes:
             reverse=query.reverse,
             limit=query.limit,
             token=query.next_token,
-            default_limit=DEFAULT_JOBS,
+            turned=True,
         )
         items, token = self._page(query.namespace, conditions, part)
         return answer(
@@ -102,11 +101,11 @@ class JobRoutes:
         )
 
     def _page(self, namespace: str, conditions: tuple[Constraint, ...], part: Window) -> tuple[list[JobEntry], str]:
-        """Of what changed at one moment, the newest comes first, too."""
+        """Of what changed at one moment, the oldest comes first, too."""
         key = sort_key(part, _ORDERS)
-        found: Iterable[JobEntry] = self._model.lists.find(namespace, conditions, newest_first=not part.reverse)
+        found: Iterable[JobEntry] = self._model.lists.find(namespace, conditions, newest_first=part.reverse)
         if key is not _created:  # in which order they come already
-            found = sorted(found, key=key, reverse=not part.reverse)
+            found = sorted(found, key=key, reverse=part.reverse)
         return first_page(found, part)
 
     async def get_job(self, request: web.Request) -> web.Response:
@@ -155,12 +154,13 @@ class JobRoutes:
 
 _created = attrgetter("created")
 _modified = attrgetter("modified")
-_ORDERS: dict[str, Callable[[JobEntry], int]] = {
+_ORDERS: dict[str, Callable[[JobEntry], int | str]] = {
     "": _created,
     "created_at": _created,
     "create_time": _created,
     "modified_at": _modified,
     "modify_time": _modified,
+    "id": attrgetter("id"),
 }
 
 

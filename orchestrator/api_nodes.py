@@ -12,7 +12,7 @@ from orchestrator.model import Model
 from orchestrator.node_records import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes import Nodes
 from orchestrator.own_node import NodeIsOrchestrator, OwnNode
-from orchestrator.paging import MAX_PAGE, page, sort_key, window
+from orchestrator.paging import page, sort_key, window
 from orchestrator.selectors import matches, selector
 from orchestrator.store import Store
 from shared import rest_nodes
@@ -69,7 +69,6 @@ class NodeRoutes:
             reverse=query.reverse,
             limit=query.limit,
             token=query.next_token,
-            default_limit=MAX_PAGE,
         )
         found = [
             state

@@ -11,7 +11,9 @@ from shared.messages import MAX_OUTPUT_PLACE
 
 Namespace = Annotated[str, Meta(description="The namespace in which the job is looked for by name.")]
 Reverse = Annotated[bool, Meta(description="The other way round.")]
-Limit = Annotated[int, Meta(ge=0, description="How many items the answer holds at most; 0 is the default.")]
+Limit = Annotated[
+    int, Meta(ge=0, description="How many items the answer holds at most: up to 1,000, as with 0, or 100 of a history.")
+]
 Token = Annotated[
     str, Meta(description="The NextToken of the last answer; it brings limit, order_by and reverse with it.")
 ]
@@ -23,7 +25,7 @@ JobVersion = Annotated[int, Meta(ge=0, description="One version of the job; 0 is
 OutputPlace = Annotated[int, Meta(ge=0, le=MAX_OUTPUT_PLACE)]
 AllVersions = Annotated[bool, Meta(description="All versions of the job instead of one.")]
 
-JobOrder = Literal["", "created_at", "create_time", "modified_at", "modify_time"]
+JobOrder = Literal["", "created_at", "create_time", "modified_at", "modify_time", "id"]
 ExecutionOrder = Literal["", "created_at", "create_time", "modified_at", "modify_time", "id", "state"]
 NodeOrder = Literal[
     "", "id", "type", "available_cpu", "available_memory", "available_disk", "available_gpu", "approval", "status"
@@ -68,7 +70,7 @@ class DeleteQuery(InNamespace, frozen=True, kw_only=True):
 class ListJobsQuery(Struct, frozen=True, kw_only=True):
     namespace: Annotated[str, Meta(description="The namespace to list; * is all.")] = "default"
     labels: Labels = ()
-    order_by: Annotated[JobOrder, Meta(description="The newest come first; by default in order of creation.")] = ""
+    order_by: Annotated[JobOrder, Meta(description="The oldest come first; by default in order of creation.")] = ""
     reverse: Reverse = False
     limit: Limit = 0
     next_token: Token = ""

@@ -21,16 +21,21 @@ BY_NUMBER = "seq_num"
 """The order of a list whose items are numbered: its offset is the number of the last item that was shown."""
 MAX_NUMBER = 10**18 - 1
 
-_TOKEN = re.compile(r"([a-z_]{0,40}):([YN]):([0-9]{1,9}):([0-9]{1,18})\Z")
+_TOKEN = re.compile(r"([a-z_]{0,40}):([NYFR]):([0-9]{1,9}):([0-9]{1,18})\Z")
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a sorted list."""
+    """A part of a sorted list.
+
+    `turned` is that the list began at its other end in earlier versions of Tarpon: its tokens then have letters of
+    their own, so that one of an earlier version still goes on in the direction in which it was begun.
+    """
 
     sort_by: str = ""
     reverse: bool = False
     limit: int = MAX_PAGE
     offset: int = 0
+    turned: bool = False
 
     @property
     def most(self) -> int:
@@ -42,25 +47,35 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
     def token(self) -> str:
         """The token that asks for this part."""
-        text = f"{self.sort_by}:{'Y' if self.reverse else 'N'}:{self.limit}:{min(self.offset, self.most)}"
+        letter = ("FR" if self.turned else "NY")[self.reverse]
+        text = f"{self.sort_by}:{letter}:{self.limit}:{min(self.offset, self.most)}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     def following(self) -> "Window":
         return msgspec.structs.replace(self, offset=self.end)
 
 
-def window(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit: int) -> Window:
+def window(
+    *, sort_by: str, reverse: bool, limit: int, token: str, default_limit: int = MAX_PAGE, turned: bool = False
+) -> Window:
     """What a reader asks for; a token decides alone. Raises InvalidInput for one that was not made here."""
     if token:
-        return decoded(token)
-    return Window(sort_by=sort_by, reverse=reverse, limit=min(limit or default_limit, MAX_PAGE))
+        return decoded(token, turned=turned)
+    return Window(sort_by=sort_by, reverse=reverse, limit=min(limit or default_limit, MAX_PAGE), turned=turned)
 
 
-def decoded(token: str) -> Window:
+def decoded(token: str, *, turned: bool = False) -> Window:
     """Raises InvalidInput for a token that was not made here."""
     found = _TOKEN.match(_plain(token[:200]))
-    part = found and Window(sort_by=found[1], reverse=found[2] == "Y", limit=int(found[3]), offset=int(found[4]))
-    if part is None or not 1 <= part.limit <= MAX_PAGE or part.offset > part.most:
+    part = found and Window(
+        sort_by=found[1],
+        reverse=found[2] in ("RN" if turned else "Y"),
+        limit=int(found[3]),
+        offset=int(found[4]),
+        turned=turned,
+    )
+    is_of_another = found is not None and found[2] in "FR" and not turned
+    if part is None or is_of_another or not 1 <= part.limit <= MAX_PAGE or part.offset > part.most:
         raise InvalidInput(
             f"{token[:80]!r} is not a token of this list.",
             hint="Use the NextToken of the last answer as it is, or none to begin anew.",

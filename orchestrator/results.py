@@ -35,8 +35,8 @@ async def results(
     They are those of the parts after the `after`th, `most` of them. `refused` is whether S3 has refused URLs that were
     given before: the keys that sign are then read again.
     One that cannot be signed is left out and logged, as long as another can. Raises StorageUnavailable if none can,
-    NoResults for a job whose results are not there (yet), and NotFound or InvalidInput for what is not there or not
-    clear.
+    NoResults for one execution that has none, or results that were deleted, and NotFound or InvalidInput for what is
+    not there or not clear. A job that has no results (yet) gives none.
     """
     if execution:
         done = [_completed(entry, execution, version)]
@@ -44,11 +44,6 @@ async def results(
         version = version_of(entry, version)
         done = sorted(
             (each for each in entry.of_version(version) if _has_result(each)), key=lambda each: each.partition
-        )
-    if not done and version == entry.job.version and not entry.progress.state.is_terminal:
-        raise NoResults(
-            f"Job {entry.job.id} has no results yet: it is {entry.progress.state}.",
-            hint=f"`tarpon job describe {entry.job.id}` shows how far it is.",
         )
     if done and (deleted := max(each.result_deleted for each in done)):
         done = [each for each in done if not each.result_deleted]

@@ -342,6 +342,10 @@ class LogFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # ---- errors and live progress -----------------------------------------------------------------------------------
 
 
+TARPON_CODE = "TarponCode"
+"""Among the details of an error: its own code, where the code is the one that the reference has for several."""
+
+
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """The body of every answer that is not a success."""
 

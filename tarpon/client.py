@@ -121,13 +121,16 @@ class Client:
         reverse: bool = False,
         labels: str = "",
     ) -> Page[JobView]:
-        """Some jobs. `namespace` "*" means all; `labels` is a selector such as `team=a,env in (x,y)`."""
+        """Some jobs, the newest first unless `reverse` says otherwise; the orchestrator itself begins with the oldest.
+
+        `namespace` "*" means all; `labels` is a selector such as `team=a,env in (x,y)`.
+        """
         query = _query(
             namespace=namespace,
             limit=str(limit or ""),
             next_token=next_token,
             order_by=order_by,
-            reverse="true" if reverse else "",
+            reverse="" if reverse else "true",
             labels=labels,
         )
         return await self._calls.call("GET", "/orchestrator/jobs", Page[JobView], query=query)

@@ -103,7 +103,7 @@ def test_the_orchestrator_is_described(running: Stack) -> None:
 def test_an_error_is_told_with_its_status_and_body(running: Stack) -> None:
     (missing,) = call(running, ("orchestratorget_job", {"id": "j-none"}))
     assert missing["status"] == 404
-    assert missing["body"]["Code"] == "JobNotFound"
+    assert missing["body"]["Code"] == "NotFound"
 
 
 def test_nodes_arrive_and_the_client_looks_for_them_by_another_name(running: Stack) -> None:

@@ -18,15 +18,17 @@ from orchestrator import api, api_errors, api_requests
 from orchestrator.api_routes import Handler
 from shared.config import Api as ApiSettings
 from shared.config import Auth, Config, Nats, Orchestrator
+from shared.errors import RemoteError
 from shared.rest import BASE_PATH
 from shared.secret import Secret
 from shared.states import ExecutionState
+from tarpon.client import Client
 from tests.integration.fed_api import JOBS, NODES, FedApi
 from tests.servers import HOST
 from tests.waiting import eventually
 
 CODES: list[tuple[str, str, Any, tuple[int, str]]] = [
-    ("GET", f"{JOBS}/j-none", None, (404, "JobNotFound")),
+    ("GET", f"{JOBS}/j-none", None, (404, "NotFound")),
     ("GET", f"{JOBS}/j-0001?include=colours", None, (400, "InvalidInput")),
     ("GET", f"{JOBS}/j-0001?job_version=2", None, (404, "NotFound")),
     ("GET", f"{JOBS}/j-0001?job_version=first", None, (400, "InvalidDocument")),
@@ -34,7 +36,7 @@ CODES: list[tuple[str, str, Any, tuple[int, str]]] = [
     ("GET", f"{JOBS}/j-0001/history?next_token=x", None, (400, "InvalidInput")),
     ("GET", f"{JOBS}/j-0001/logs?stdout_from=-1", None, (400, "InvalidDocument")),
     ("GET", f"{JOBS}/j-0001/logs?stderr_from={2**64 - 1}", None, (400, "InvalidDocument")),
-    ("GET", f"{NODES}/n-none", None, (404, "NodeNotFound")),
+    ("GET", f"{NODES}/n-none", None, (404, "NotFound")),
     ("GET", f"{BASE_PATH}/nothing", None, (404, "NotFound")),
     ("GET", "/nothing", None, (404, "NotFound")),
     ("PATCH", JOBS, None, (405, "MethodNotAllowed")),
@@ -61,8 +63,39 @@ async def test_every_error_has_its_status_and_the_documented_body(
     assert (answer.status, answer.json["Code"]) == code
     assert answer.json["Status"] == answer.status
     assert answer.json["Message"]
-    assert answer.json["Component"] == "Orchestrator"
+    assert answer.json["Component"] in {"Orchestrator", "APIServer"}
     assert answer.json["RequestID"] == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        (f"{JOBS}/j-none", "JobNotFound"),
+        (f"{JOBS}/j-none/history", "JobNotFound"),
+        (f"{JOBS}/j-none/executions", "JobNotFound"),
+        (f"{JOBS}/j-none/versions", "JobNotFound"),
+        (f"{JOBS}/j-none/results", "JobNotFound"),
+        (f"{JOBS}/j-none/logs", "JobNotFound"),
+        (f"{JOBS}/j-0001/executions?job_version=9", None),
+        (f"{JOBS}/j-0001/results?execution_id=e-none", None),
+        (f"{NODES}/n-none", "NodeNotFound"),
+    ],
+)
+async def test_what_is_not_there_has_one_code_and_its_own_among_the_details(
+    fed: FedApi, path: str, own: str | None
+) -> None:
+    fed.job(1)
+    answer = await fed.ask(path)
+    assert (answer.status, answer.json["Code"]) == (404, "NotFound")
+    assert answer.json["Details"].get("TarponCode") == own
+
+
+async def test_the_client_is_told_the_own_code_of_what_is_not_there(fed: FedApi) -> None:
+    async with Client(HOST, fed.port) as client:
+        for asking, own in ((client.get("j-none"), "JobNotFound"), (client.node("n-none"), "NodeNotFound")):
+            with pytest.raises(RemoteError) as refused:
+                await asking
+            assert (refused.value.remote_code, refused.value.details) == (own, {})
 
 
 async def test_a_failure_of_the_program_is_told_without_its_inside(fed: FedApi) -> None:

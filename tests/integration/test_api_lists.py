@@ -1,5 +1,6 @@
 """Lists of jobs, executions and nodes: what they hold, in which order, and page by page."""
 
+import base64
 import sys
 import time
 from types import FrameType
@@ -31,21 +32,24 @@ async def all_pages(fed: FedApi, path: str) -> list[list[str]]:
         query = f"{path.partition('?')[0]}?next_token={answer.json['NextToken']}"
 
 
-async def test_the_newest_ten_jobs_come_first(fed: FedApi) -> None:
+async def test_without_parameters_all_jobs_are_listed_and_the_oldest_comes_first(fed: FedApi) -> None:
     for number in range(12):
         fed.job(number)
-    assert await fed.names(JOBS) == [f"job-{number}" for number in range(11, 1, -1)]
+    assert await fed.names(JOBS) == [f"job-{number}" for number in range(12)]
 
 
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        ("order_by=created_at", ["job-3", "job-2", "job-1"]),
-        ("order_by=create_time&reverse=true", ["job-1", "job-2", "job-3"]),
-        ("order_by=modified_at", ["job-1", "job-2", "job-3"]),
-        ("order_by=modify_time&reverse=True", ["job-3", "job-2", "job-1"]),
-        ("reverse=false&limit=1", ["job-3"]),
-        ("limit=0&labels=&order_by=&next_token=", ["job-3", "job-2", "job-1"]),
+        ("order_by=created_at", ["job-1", "job-2", "job-3"]),
+        ("order_by=create_time&reverse=true", ["job-3", "job-2", "job-1"]),
+        ("order_by=modified_at", ["job-3", "job-2", "job-1"]),
+        ("order_by=modify_time&reverse=True", ["job-1", "job-2", "job-3"]),
+        ("order_by=id", ["job-1", "job-2", "job-3"]),
+        ("order_by=id&reverse=true", ["job-3", "job-2", "job-1"]),
+        ("reverse=false&limit=1", ["job-1"]),
+        ("reverse=true&limit=1", ["job-3"]),
+        ("limit=0&labels=&order_by=&next_token=", ["job-1", "job-2", "job-3"]),
     ],
 )
 async def test_jobs_are_ordered_as_asked(fed: FedApi, query: str, names: list[str]) -> None:
@@ -58,7 +62,29 @@ async def test_pages_follow_each_other_in_the_order_that_the_first_asked_for(fed
     for number in range(5):
         fed.job(number)
     pages = await all_pages(fed, f"{JOBS}?limit=2&reverse=true")
+    assert pages == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
+    pages = await all_pages(fed, f"{JOBS}?limit=2&order_by=created_at")
     assert pages == [["job-0", "job-1"], ["job-2", "job-3"], ["job-4"]]
+
+
+@pytest.mark.parametrize(
+    ("token", "pages"),
+    [
+        (":N:2:2", [["job-2", "job-1"], ["job-0"]]),
+        ("created_at:N:2:2", [["job-2", "job-1"], ["job-0"]]),
+        (":Y:2:2", [["job-2", "job-3"], ["job-4"]]),
+        ("modified_at:N:2:2", [["job-2", "job-3"], ["job-4"]]),
+        ("modified_at:Y:2:2", [["job-2", "job-1"], ["job-0"]]),
+    ],
+)
+async def test_a_token_from_when_the_newest_came_first_goes_on_as_it_was_begun(
+    fed: FedApi, token: str, pages: list[list[str]]
+) -> None:
+    """As the version before gave them: the newest first, and with Y the oldest."""
+    for number in range(5):
+        fed.job(number)
+    given = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+    assert await all_pages(fed, f"{JOBS}?next_token={given}") == pages
 
 
 async def test_a_token_overrides_the_other_values(fed: FedApi) -> None:
@@ -67,7 +93,7 @@ async def test_a_token_overrides_the_other_values(fed: FedApi) -> None:
     token = (await fed.ask(f"{JOBS}?limit=2&reverse=true")).json["NextToken"]
     assert await fed.names(f"{JOBS}?limit=4&reverse=false&order_by=modified_at&next_token={token}") == [
         "job-2",
-        "job-3",
+        "job-1",
     ]
 
 
@@ -76,14 +102,14 @@ async def test_namespaces_are_listed_one_by_one_or_all(fed: FedApi) -> None:
     fed.job(2, namespace="other")
     assert await fed.names(JOBS) == ["job-1"]
     assert await fed.names(f"{JOBS}?namespace=other") == ["job-2"]
-    assert await fed.names(f"{JOBS}?namespace=*") == ["job-2", "job-1"]
+    assert await fed.names(f"{JOBS}?namespace=*") == ["job-1", "job-2"]
 
 
 async def test_labels_select_jobs_and_all_selectors_have_to_hold(fed: FedApi) -> None:
     fed.job(1, team="a", env="prod")
     fed.job(2, team="a", env="test")
     fed.job(3)
-    assert await fed.names(f"{JOBS}?labels=team%3Da") == ["job-2", "job-1"]
+    assert await fed.names(f"{JOBS}?labels=team%3Da") == ["job-1", "job-2"]
     assert await fed.names(f"{JOBS}?labels={quote('team=a,env in (prod,x)')}") == ["job-1"]
     assert await fed.names(f"{JOBS}?labels=team%3Da&labels=env%21%3Dprod") == ["job-2"]
     assert await fed.names(f"{JOBS}?labels=%21team") == ["job-3"]
@@ -190,7 +216,7 @@ async def test_the_beginning_of_a_nodes_id_names_it(fed: FedApi) -> None:
     assert (await fed.ask(f"{NODES}/be")).json["Node"]["Info"]["NodeID"] == "beta"
     several = await fed.ask(f"{NODES}/alpha")
     assert (several.status, several.json["Code"]) == (409, "MultipleNodesFound")
-    assert (await fed.ask(f"{NODES}/gamma")).json["Code"] == "NodeNotFound"
+    assert (await fed.ask(f"{NODES}/gamma")).json["Code"] == "NotFound"
     assert (await fed.ask(f"{NODES}/beta", "PUT", {"Action": "approve"})).json["Success"]
     assert (await fed.ask(f"{NODES}/beta", "PUT", {"Action": "delete"})).json["Code"] == "NodeConnected"
     assert (await fed.ask(f"{NODES}/beta", "PUT", {"Action": "paint"})).status == 400

@@ -123,11 +123,11 @@ async def test_a_key_of_a_node_that_never_registered_is_deleted_by_its_whole_nam
     assert (await delete(impatient, "never")).status == 404
     await deleted(impatient, "never-seen")
     answer = await delete(impatient, "never-seen")
-    assert (answer.status, answer.json["Code"]) == (404, "NodeNotFound")
+    assert (answer.status, answer.json["Code"]) == (404, "NotFound")
     async with asyncio.timeout(10), impatient.node("never-seen") as another:
         await another.register()
 
 
 async def test_a_node_that_nobody_knows_cannot_be_deleted(running: Running) -> None:
     answer = await delete(running, "z")
-    assert (answer.status, answer.json["Code"]) == (404, "NodeNotFound")
+    assert (answer.status, answer.json["Code"]) == (404, "NotFound")

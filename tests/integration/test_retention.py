@@ -122,7 +122,7 @@ class TestDeletedJobs:
         async with another(running) as later:
             assert not later.model._entries
         gone = await running.ask(f"{JOBS}/{job}")
-        assert (gone.status, gone.json["Code"]) == (404, "JobNotFound")
+        assert (gone.status, gone.json["Code"]) == (404, "NotFound")
         assert "JobRetention" in gone.json["Hint"]
 
     async def test_its_name_is_free_at_once(self, running: Running) -> None:
@@ -256,7 +256,7 @@ class TestRetention:
             allow_deletion(running, s3_server)
             await eventually(lambda: not objects(running, s3_server, job))
             await running.wait_state(job, "Completed")
-            answer = await until(running, f"{JOBS}/{job}/results", "GET", lambda code: code == "NoResults")
+            answer = await until(running, f"{JOBS}/{job}/results", "GET", lambda code: code == "NotFound")
             assert "were deleted" in answer.json["Message"]
 
     async def test_results_and_jobs_stay_while_s3_does_not_allow_to_delete_them(
