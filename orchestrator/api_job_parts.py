@@ -1,8 +1,10 @@
 """What belongs to one job in the HTTP API: its history, executions, versions, results and live progress."""
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
+import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
@@ -25,6 +27,8 @@ from shared.jobspec import JobView
 from shared.rest import ExecutionView, HistoryItem, Page
 
 DEFAULT_HISTORY = 100
+MAX_JOBS_BYTES = 4 << 20
+"""How much a list of executions grows at most by the job that each is told with."""
 
 Stored = tuple[str, ExecutionRecord]
 """An execution with the key under which it is stored."""
@@ -135,13 +139,26 @@ class JobParts:
             if record.job_version in entry.specs and version in {0, record.job_version}
         ]
         items, token = page(found, part, sort_key(part, _ORDERS))
+        jobs = self._jobs_of(entry, [record for _, record in items])
         return Page(
             next_token=token,
             items=tuple(
-                views.execution_view(entry, record, self._model.revision_of(subjects.execution_record(key)))
+                views.execution_view(
+                    entry,
+                    record,
+                    self._model.revision_of(subjects.execution_record(key)),
+                    jobs.get(record.job_version, msgspec.UNSET),
+                )
                 for key, record in items
             ),
         )
+
+    def _jobs_of(self, entry: JobEntry, executions: Sequence[ExecutionRecord]) -> dict[int, JobView]:
+        """The job in each version that these executions are of; none where an answer would grow too large by it."""
+        counts = Counter(each.job_version for each in executions)
+        jobs = {version: version_view(self._model, entry, version) for version in counts}
+        size = sum(count * len(msgspec.json.encode(jobs[version])) for version, count in counts.items())
+        return jobs if size <= MAX_JOBS_BYTES else {}
 
     async def get_versions(self, request: web.Request) -> web.Response:
         return answer(Page(items=version_views(self._model, self.entry(request))))

@@ -49,6 +49,15 @@ def last_number(revision: int) -> int:
     return revision * A_WRITE + A_WRITE - 1
 
 
+def beginning_number(begun_by: int) -> int:
+    """The number of the beginning of a job's running, of which the event of this number is the cause.
+
+    It comes before all that was recorded with that event. No other line has this number: that of an end could be it,
+    and then an end came first.
+    """
+    return last_number(begun_by // A_WRITE - 1)
+
+
 def end_number(ended_by: int) -> int:
     """The number of a job's end, of which the event of this number is the cause."""
     return last_number(ended_by // A_WRITE)

@@ -1,12 +1,16 @@
-"""The lines of a job's history: what its records have recorded, each line with its number, and how the job ended."""
+"""The lines of a job's history: what its records have recorded, each line with its number, and what follows from that.
 
-from collections.abc import Iterator
+From an execution's beginning follows that the job runs, and from how its executions ended how the job did.
+"""
+
+from collections.abc import Iterable, Iterator
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from orchestrator.event_numbers import A_WRITE, end_number, late_number
+from orchestrator.event_numbers import A_WRITE, beginning_number, end_number, late_number
 from orchestrator.job_entry import JobEntry
 from orchestrator.records import Event, ExecutionRecord, versioned
+from shared.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 from shared.states import JobState
 
 
@@ -21,7 +25,11 @@ class Line(NamedTuple):
 def lines(entry: JobEntry, *, after: int = 0) -> list[Line]:
     """Those with a number above `after`, and perhaps others, in no order."""
     found = _numbered(entry, after)
-    return found if found is not None else list(_counted(entry, after))
+    if found is None:
+        found = list(_counted(entry, after))
+    if not _is_old(entry):
+        found += _beginnings(entry, found, after)
+    return found
 
 
 def _numbered(entry: JobEntry, after: int) -> list[Line] | None:
@@ -105,6 +113,43 @@ def _recorded(entry: JobEntry, after: int) -> Iterator[tuple[ExecutionRecord | i
                 yield execution, event, 0
             elif not event.number:
                 yield execution, event, late_number(entry.revision_of(execution), place)
+
+
+def _beginnings(entry: JobEntry, found: Iterable[Line], after: int) -> list[Line]:
+    """That the job runs, in each version of which the first execution is found to have begun after `after`."""
+    first: dict[int, Line] = {}
+    for line in found:
+        about = line.about
+        if isinstance(about, ExecutionRecord) and _is_beginning(line.event):
+            known = first.get(about.job_version)
+            if known is None or line.number < known.number:
+                first[about.job_version] = line
+    return [
+        Line(beginning_number(line.number), version, _beginning(line.event))
+        for version, line in first.items()
+        if beginning_number(line.number) > after and not _is_begun_before(entry, version, line, after)
+    ]
+
+
+def _is_begun_before(entry: JobEntry, version: int, line: Line, after: int) -> bool:
+    """Whether the job ran, or had ended, before the execution of this line began."""
+    if version == entry.job.version and entry.progress.state.is_terminal and entry.ended_by < line.number:
+        return True
+    return after > 0 and any(
+        0 < event.number < line.number and _is_beginning(event)
+        for execution in entry.of_version(version)
+        for event in execution.events
+    )
+
+
+def _is_beginning(event: Event) -> bool:
+    """It may not have been told when a task began: then it ended the next."""
+    return event.topic == RUNNING and not event.details and event.message.startswith((RUNNING_ON, TASK_ENDED))
+
+
+def _beginning(by: Event) -> Event:
+    details = {"NewState": str(JobState.RUNNING)}
+    return Event(time=by.time, recorded=by.recorded, topic="State Update", message="Job running", details=details)
 
 
 def _end(entry: JobEntry, at: int) -> Event:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from orchestrator.event_numbers import last_number
@@ -74,7 +75,10 @@ def modified(entry: JobEntry) -> int:
     return entry.modified
 
 
-def execution_view(entry: JobEntry, record: ExecutionRecord, revision: int) -> ExecutionView:
+def execution_view(
+    entry: JobEntry, record: ExecutionRecord, revision: int, of_job: JobView | UnsetType = UNSET
+) -> ExecutionView:
+    """`of_job` is the job in the version of the execution, where that is told with it."""
     job, task = entry.job, entry.specs[record.job_version].task
     live = not record.state.is_terminal
     failure = record.failure.detail or record.failure.reason if record.failure else ""
@@ -85,6 +89,7 @@ def execution_view(entry: JobEntry, record: ExecutionRecord, revision: int) -> E
         name=f"{job.name}.{task.name}[{record.partition}]",
         node_id=record.node_id,
         job_id=record.job_id,
+        job=of_job,
         job_version=record.job_version,
         allocated_resources=rest.AllocatedResources(tasks={task.name: record.resources}),
         desired_state=rest.NumberedState(
@@ -223,13 +228,14 @@ def _history_item(entry: JobEntry, line: Line) -> HistoryItem:
     number, about, event = line
     execution, version = (None, about) if isinstance(about, int) else (about, about.job_version)
     at = instant(event.time)
+    details = event.details if execution is None else event.details | {"NodeID": execution.node_id}
     return HistoryItem(
         seq_num=number,
         type=rest.EXECUTION_LEVEL if execution else rest.JOB_LEVEL,
         job_id=entry.id,
         job_version=version,
         execution_id=execution.id if execution else "",
-        event=EventView(message=event.message, topic=event.topic, timestamp=at, details=event.details),
+        event=EventView(message=event.message, topic=event.topic, timestamp=at, details=details),
         time=at,
     )
 

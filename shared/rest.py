@@ -94,7 +94,7 @@ class RerunResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Something that happened, in words. Known details: IsError, Hint, Retryable, NewState, ErrorCode."""
+    """Something that happened, in words. Known details: IsError, Hint, Retryable, NewState, ErrorCode, NodeID."""
 
     message: str
     topic: str
@@ -237,6 +237,8 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     name: str = ""
     node_id: str = field(name="NodeID", default="")
     job_id: str = field(name="JobID")
+    job: JobView | msgspec.UnsetType = msgspec.UNSET
+    """In the version of the execution, as it is now. Absent over NATS, and where an answer would grow too large."""
     job_version: int = 1
     allocated_resources: AllocatedResources = AllocatedResources()
     desired_state: NumberedState = NumberedState()

@@ -12,7 +12,7 @@ from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, SpecRecord
+from orchestrator.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
 from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
@@ -98,7 +98,9 @@ class FedApi:
         self.feed(subjects.job_record(job), record)
         return job
 
-    def execution(self, job: JobId, partition: int, state: ExecutionState, *, version: int = 1) -> None:
+    def execution(
+        self, job: JobId, partition: int, state: ExecutionState, *, version: int = 1, told: bool = False
+    ) -> None:
         key = execution_key(job, version, partition, 0)
         record = ExecutionRecord(
             id=new_execution_id(key),
@@ -109,6 +111,7 @@ class FedApi:
             node_id=NodeId("n-1"),
             resources=Capacity(cpu=1.0),
             state=state,
+            events=with_event((), Event(time=partition * 10**9, topic="Scheduling", message="Placed")) if told else (),
             create_time=partition * 10**9,
             modify_time=(100_000 - partition) * 10**9,
         )

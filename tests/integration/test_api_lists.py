@@ -172,6 +172,41 @@ async def test_executions_are_ordered_and_paged(fed: FedApi) -> None:
     assert await partitions(f"next_token={token}") == [2]
 
 
+async def test_executions_are_told_with_the_job_in_their_version(fed: FedApi) -> None:
+    job = fed.job(1, team="a")
+    fed.execution(job, 0, ExecutionState.COMPLETED)
+    fed.job(1, version=2, team="b")
+    fed.execution(job, 0, ExecutionState.RUNNING, version=2)
+
+    def jobs(items: list[dict[str, Any]]) -> list[tuple[int, str]]:
+        return sorted((each["Job"]["Version"], each["Job"]["Labels"]["team"]) for each in items)
+
+    every = await fed.ask(f"{JOBS}/{job}/executions?all_job_versions=true")
+    assert jobs(every.json["Items"]) == [(1, "a"), (2, "b")]
+    described = await fed.ask(f"{JOBS}/{job}?include=executions")
+    assert jobs(described.json["Executions"]["Items"]) == [(2, "b")]
+
+
+async def test_many_executions_of_a_large_job_are_told_without_it(fed: FedApi) -> None:
+    job = fed.job(1, count=50, note="x" * 200_000)
+    for partition in range(50):
+        fed.execution(job, partition, ExecutionState.RUNNING)
+    answer = await fed.ask(f"{JOBS}/{job}/executions")
+    assert len(answer.json["Items"]) == 50
+    assert not any("Job" in each for each in answer.json["Items"])
+    few = await fed.ask(f"{JOBS}/{job}/executions?limit=5")
+    assert all(each["Job"]["ID"] == job for each in few.json["Items"])
+
+
+async def test_a_limit_counts_beside_the_token_of_a_history(fed: FedApi) -> None:
+    job = fed.job(1, count=9)
+    for partition in range(9):
+        fed.execution(job, partition, ExecutionState.RUNNING, told=True)
+    first = (await fed.ask(f"{JOBS}/{job}/history?limit=2")).json
+    more = await fed.ask(f"{JOBS}/{job}/history?limit=4&next_token={first['NextToken']}")
+    assert (len(first["Items"]), len(more.json["Items"])) == (2, 4)
+
+
 async def test_executions_of_the_newest_version_are_shown_unless_others_are_asked_for(fed: FedApi) -> None:
     job = fed.job(1)
     fed.execution(job, 0, ExecutionState.COMPLETED)

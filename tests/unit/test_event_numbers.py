@@ -5,6 +5,7 @@ of it late and with gaps, lose their feed and start anew; readers go from one to
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -20,11 +21,14 @@ from orchestrator.records import MAX_EVENTS, Event, ExecutionRecord, JobRecord, 
 from orchestrator.retention import marked
 from shared import subjects
 from shared.capacity import Capacity
+from shared.execution_lines import RUNNING, RUNNING_ON
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, SpecConfig, Task
 from shared.states import DesiredState, ExecutionState, JobState
 
 S = ExecutionState
+FOLLOWS = {"Job running", "Job completed"}
+"""From what the executions have recorded."""
 ID = JobId("j-1")
 PARTS = 3
 KEYS = (
@@ -109,13 +113,15 @@ class Orchestrator:
             stored = self.bucket.write(key, after, self.model.revision_of(key))
         except Conflict:
             return
-        self.bucket.written.append(text)
+        self.bucket.written.append(after.events[-1].message)
         if len(text) % 2:  # else the feed is faster
             self.model.apply(key, after, stored)
 
 
-def happened(known: JobRecord | ExecutionRecord | None, text: str, place: int) -> Record:
-    events = with_event(known.events if known else (), Event(time=1_000 - len(text) % 7, topic="t", message=text))
+def happened(known: JobRecord | ExecutionRecord | None, text: str, place: int) -> JobRecord | ExecutionRecord:
+    begins = isinstance(known, ExecutionRecord) and known.state is S.NEW
+    topic, message = (RUNNING, f"{RUNNING_ON}{text}") if begins else ("t", text)
+    events = with_event(known.events if known else (), Event(time=1_000 - len(text) % 7, topic=topic, message=message))
     if isinstance(known, JobRecord):
         return replace(known, events=events)
     if known is not None:
@@ -223,13 +229,13 @@ def test_every_reader_gets_each_event_once_in_the_order_in_which_they_were_store
     bucket.write(KEYS[0], job(with_event((), Event(time=9, topic="t", message="submitted"))), 0)
     orchestrators, readers = play(bucket, actions)
     expected = ["submitted", *bucket.written]
-    ended = [*expected, "Job completed"]
+    begun = [text for text in bucket.written if text.startswith(RUNNING_ON)][:1]
     for reader in readers:
-        without_end = [text for text in reader.told if text != "Job completed"]
-        assert without_end == expected
+        assert [text for text in reader.told if text not in FOLLOWS] == expected
         assert reader.told.count("Job completed") == (orchestrators[0].model.jobs[ID].progress.state.is_terminal)
+        assert [after for text, after in pairwise(reader.told) if text == "Job running"] == begun
     assert len({tuple(told(each)) for each in (*orchestrators, started(bucket))}) == 1
-    assert sorted(text for _, text in told(orchestrators[0])) in (sorted(expected), sorted(ended))
+    assert [text for _, text in told(orchestrators[0]) if text not in FOLLOWS] == expected
 
 
 def started(bucket: Bucket) -> Orchestrator:
@@ -267,7 +273,7 @@ def test_what_a_feed_has_left_out_is_told_before_what_came_after_it() -> None:
     assert reader.told == ["submitted"], "that nothing comes before 'between' is not known yet"
     slow.drain()
     reader.read(slow)
-    assert reader.told == ["submitted", "first", "between", "last"]
+    assert reader.told == ["submitted", "first", "between", "Job running", f"{RUNNING_ON}last"]
 
 
 def test_a_reader_goes_on_where_it_was_when_a_record_has_lost_its_oldest_lines() -> None:

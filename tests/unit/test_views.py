@@ -9,11 +9,21 @@ from msgspec.structs import replace
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, Location, NodeRecord, PublishedResult
+from orchestrator.records import (
+    Event,
+    ExecutionRecord,
+    Failure,
+    JobRecord,
+    Location,
+    NodeRecord,
+    PublishedResult,
+    with_event,
+)
 from orchestrator.records import SpecRecord as Spec
 from orchestrator.views import execution_views, history, job_view, node_state, version_view
 from shared import subjects
 from shared.capacity import Capacity
+from shared.execution_lines import RUNNING, RUNNING_ON
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, ResultPath, SpecConfig, Task
 from shared.messages import ContainerEngine, Heartbeat, NodeInfo, Registration, RunOutput
@@ -64,6 +74,17 @@ def execution(state: ExecutionState = S.NEW, *, partition: int = 0, attempt: int
         modify_time=NOW + SECOND,
     )
     return replace(record, **more)
+
+
+SUBMITTED = event(NOW, "Submission", "Job submitted")
+
+
+def begun(partition: int) -> ExecutionRecord:
+    return execution(
+        S.RUNNING,
+        partition=partition,
+        events=with_event((), event(NOW + 2 * SECOND, RUNNING, f"{RUNNING_ON}n-1")),
+    )
 
 
 def made(*executions: ExecutionRecord, record: JobRecord | None = None) -> tuple[Model, JobEntry]:
@@ -334,6 +355,36 @@ class TestHistory:
     ) -> None:
         last = history(made(record=record)[1])[-1]
         assert (last.event.topic, last.event.message, last.event.details) == ("State Update", message, details)
+
+    def test_what_happens_to_an_execution_tells_its_node(self) -> None:
+        told = on_the_wire(history(made(execution(S.RUNNING))[1]))
+        assert [item["Event"]["Details"].get("NodeID") for item in told] == [None, "n-1"]
+
+    def test_that_the_job_runs_comes_before_its_first_execution(self) -> None:
+        _, entry = made(begun(1), begun(0), record=job_record(events=with_event((), SUBMITTED)))
+        told = [(item.type, item.event.topic, item.event.message, item.event.details) for item in history(entry)]
+        assert told[1] == ("JobLevel", "State Update", "Job running", {"NewState": "Running"})
+        assert [message for _, _, message, _ in told].count("Job running") == 1
+        (item,) = [each for each in history(entry) if each.event.message == "Job running"]
+        assert item.time == history(entry)[-1].time
+        assert "Job running" not in [each.event.message for each in history(entry, after=item.seq_num)]
+
+    def test_each_version_begins_to_run(self) -> None:
+        model, entry = made(begun(0), record=job_record(events=with_event((), SUBMITTED)))
+        again = replace(entry.job, version=2, events=with_event(entry.job.events, SUBMITTED))
+        model.apply(subjects.spec_record(JOB, 2), Spec(job=entry.spec), 4)
+        model.apply(subjects.job_record(JOB), again, 5)
+        model.apply(subjects.execution_record(execution_key(JOB, 2, 0, 0)), replace(begun(0), job_version=2), 6)
+        told = [(item.job_version, item.event.message) for item in history(entry)]
+        assert [version for version, message in told if message == "Job running"] == [1, 2]
+
+    def test_what_begins_after_the_end_lets_no_job_run(self) -> None:
+        model, entry = made(record=job_record(events=with_event((), SUBMITTED)))
+        stop = event(NOW + SECOND, "State Update", "Job stopped")
+        stopped = replace(entry.job, desired=DesiredState.STOPPED, events=with_event(entry.job.events, stop))
+        model.apply(subjects.job_record(JOB), stopped, 3)
+        model.apply(subjects.execution_record(execution_key(JOB, 1, 0, 0)), begun(0), 4)
+        assert "Job running" not in [item.event.message for item in history(entry)]
 
     def test_a_job_that_goes_on_has_no_end(self) -> None:
         assert [item.event.message for item in history(made()[1])] == ["Job submitted"]
