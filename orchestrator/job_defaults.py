@@ -1,24 +1,21 @@
 """What the server makes of a submitted job: its normal form, completed with the settings of `JobDefaults.Batch`."""
 
+from math import ceil
+
 from msgspec.structs import replace
 
 from shared.config import BatchDefaults
-from shared.errors import InvalidJob
-from shared.job_rules import MANAGED, NO_PUBLISHERS, check
-from shared.jobspec import Job, Resources, SpecConfig, Task, Timeouts
+from shared.job_rules import UNSAID_NETWORKS, check
+from shared.jobspec import Job, Network, Resources, SpecConfig, Task, Timeouts
 from shared.publisher_params import with_hard_links
+
+_WITHOUT_OWN_NETWORK = frozenset({"process", "noop"})
 
 
 def completed(job: Job, defaults: BatchDefaults) -> Job:
     """A job in its normal form as it is stored. Raises InvalidJob, PayloadTooLarge."""
     wanted = with_defaults(job, defaults)
     check(wanted)
-    publisher = wanted.task.publisher
-    if publisher.type.lower() not in {MANAGED, *NO_PUBLISHERS}:
-        raise InvalidJob(
-            [f"Tasks[0].Publisher.Type {publisher.type[:80]!r} is not a publisher."],
-            hint="Publishers are s3managed and noop.",
-        )
     return wanted
 
 
@@ -42,9 +39,16 @@ def _task_with_defaults(task: Task, defaults: BatchDefaults) -> Task:
             disk=resources.disk or given.resources.disk.lower(),
             gpu=resources.gpu or given.resources.gpu.lower(),
         ),
+        network=_network_with_default(task, given.network.type.strip()),
         timeouts=Timeouts(
-            execution_timeout=timeouts.execution_timeout or int(given.timeouts.execution_timeout),
+            execution_timeout=timeouts.execution_timeout or ceil(given.timeouts.execution_timeout),
             queue_timeout=timeouts.queue_timeout,
-            total_timeout=timeouts.total_timeout or int(given.timeouts.total_timeout),
+            total_timeout=timeouts.total_timeout or ceil(given.timeouts.total_timeout),
         ),
     )
+
+
+def _network_with_default(task: Task, kind: str) -> Network:
+    """What runs on the node itself has its network."""
+    is_open = task.network.type.lower() in UNSAID_NETWORKS and task.engine.type.lower() not in _WITHOUT_OWN_NETWORK
+    return replace(task.network, type=kind) if kind and is_open else task.network

@@ -6,17 +6,18 @@ from orchestrator.model import Model
 from shared import publisher_params
 from shared.decoding import close_match
 from shared.engine_params import ENGINE_NAMES, unknown_told
-from shared.job_rules import dropped
+from shared.job_rules import dropped, unsaid
 from shared.jobspec import Job, SpecConfig
 
 
-def warnings_about(job: Job, model: Model) -> tuple[str, ...]:
-    """Of a valid job as it was submitted."""
+def warnings_about(job: Job, wanted: Job, model: Model) -> tuple[str, ...]:
+    """Of a valid job as it was submitted, which has become the one that is `wanted`."""
     return (
         *dropped(job),
         *(f"Tasks[0].{told}" for told in unknown_told(job.task.engine, "is not known and was ignored")),
         *_about_engine(job.task.engine, model),
         *(f"Tasks[0].{told}" for told in publisher_params.unknown_told(job.task.publisher)),
+        *unsaid(wanted),
     )
 
 

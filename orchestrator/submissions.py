@@ -125,7 +125,7 @@ class Submissions:
         fresh = new_job_id(token or None, wanted.namespace)
         async with self._contention.over((wanted.namespace, wanted.name or fresh)):
             job_id, version = await self._submitted(wish, fresh)
-        return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, self._model))
+        return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, wanted, self._model))
 
     async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         losses = Losses()
@@ -178,7 +178,7 @@ class Submissions:
         self._store.check_ready()
         wanted = completed(normalised(job), self._defaults)
         check_name(self._model, wanted)
-        warnings = warnings_about(job, self._model)
+        warnings = warnings_about(job, wanted, self._model)
         known = self._model.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
         if entry is None:

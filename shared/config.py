@@ -326,6 +326,15 @@ class DefaultPublisher(Struct, frozen=True, kw_only=True, rename="pascal"):
     params: DefaultPublisherParams = DefaultPublisherParams()
 
 
+class DefaultNetwork(Struct, frozen=True, kw_only=True, rename="pascal"):
+    type: Annotated[
+        str,
+        Meta(
+            description="Network of a container whose task names none: Bridge, Host, None; empty is None and a warning."
+        ),
+    ] = ""
+
+
 class DefaultTimeouts(Struct, frozen=True, kw_only=True, rename="pascal"):
     execution_timeout: Annotated[
         Duration, Meta(description="How long an execution may take if the task does not say; 0s is no limit.")
@@ -339,6 +348,7 @@ class DefaultTimeouts(Struct, frozen=True, kw_only=True, rename="pascal"):
 class TaskDefaults(Struct, frozen=True, kw_only=True, rename="pascal"):
     resources: DefaultResources = DefaultResources()
     publisher: DefaultPublisher = DefaultPublisher()
+    network: DefaultNetwork = DefaultNetwork()
     timeouts: DefaultTimeouts = DefaultTimeouts()
 
 

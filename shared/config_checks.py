@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from shared.config import Auth, Config
+from shared.config import Auth, Config, JobDefaults, TaskDefaults
 from shared.durations import parse_duration
 from shared.errors import InvalidInput
 from shared.ids import is_safe_id
@@ -27,6 +27,8 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _metrics(config.compute.metrics.address)
     yield from _collector(config.tracing.endpoint)
     yield from _amounts(config)
+    if config.job_defaults != JobDefaults():
+        yield from _job_defaults(config.job_defaults.batch.task)
 
 
 def _node(config: Config) -> Iterator[str]:
@@ -133,6 +135,28 @@ def _has_good_port(parts: SplitResult) -> bool:
         return parts.port != 0
     except ValueError:
         return False
+
+
+def _job_defaults(task: TaskDefaults) -> Iterator[str]:
+    """What no job could be completed with."""
+    from shared.job_rules import MAX_SECONDS, NETWORKS, PUBLISHERS  # most processes have no such settings
+    from shared.jobspec import SpecConfig
+    from shared.not_supported import publisher_problem
+
+    section = "JobDefaults.Batch.Task"
+    publisher = SpecConfig(type=task.publisher.type.strip())
+    if known := publisher_problem(publisher, instead="s3managed"):
+        yield f"{section}.Publisher.Type: {known}"
+    elif publisher.type.lower() not in PUBLISHERS:
+        yield f"{section}.Publisher.Type: {publisher.type[:80]!r} is not a publisher; there are s3managed and noop"
+    if task.network.type.strip().lower() not in NETWORKS:
+        yield f"{section}.Network.Type: {task.network.type[:80]!r} is none of None, Bridge and Host"
+    for name, seconds in (
+        ("ExecutionTimeout", task.timeouts.execution_timeout),
+        ("TotalTimeout", task.timeouts.total_timeout),
+    ):
+        if seconds > MAX_SECONDS:
+            yield f"{section}.Timeouts.{name} must not be longer than {MAX_SECONDS // 3600}h"
 
 
 def _amounts(config: Config) -> Iterator[str]:

@@ -87,8 +87,7 @@ class DockerParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
 
 
 ENGINES: dict[str, type[EngineParams]] = {"docker": DockerParams, "process": ProcessParams, "noop": EngineParams}
-ENGINE_NAMES = ("docker", "process", "wasm", "noop")
-"""Also of the one that is to come."""
+ENGINE_NAMES = tuple(ENGINES)
 _KNOWN = {kind: {field.encode_name.lower() for field in msgspec.structs.fields(kind)} for kind in ENGINES.values()}
 """The keys of each, in small letters."""
 _PATH = "Engine.Params"

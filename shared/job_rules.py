@@ -10,13 +10,13 @@ from functools import lru_cache
 import msgspec
 from msgspec.structs import replace
 
-from shared import publisher_params
+from shared import not_supported, publisher_params
 from shared.capacity import Capacity
 from shared.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
 from shared.engine_params import look, without_nulls
 from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.ids import is_safe_id
-from shared.jobspec import Constraint, InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.jobspec import Constraint, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
 from shared.quantities import parse_bytes, parse_cpu, parse_gpu
 
 MAX_JOB_BYTES = 256 * 1024
@@ -32,13 +32,16 @@ MAX_PART_BYTES = 255
 """What usual file systems take for the name of one folder."""
 
 MANAGED = publisher_params.MANAGED
-NETWORKS = frozenset({"", "default", "none", "host", "full", "bridge"})
-"""Host and full are the same. Without a type, the engine decides."""
+UNSAID_NETWORKS = frozenset({"", "default"})
+"""With these a setting of the orchestrator decides, or else the engine."""
+NETWORKS = UNSAID_NETWORKS | {"none", "host", "full", "bridge"}
+"""Host and full are the same."""
 
 FAIL = "fail"
 ON_UNREADABLE = frozenset({"", "warn", FAIL})
 
 NO_PUBLISHERS = frozenset({"", "noop"})
+PUBLISHERS = NO_PUBLISHERS | {MANAGED}
 
 _KERNEL_FOLDERS = frozenset({"proc", "sys"})
 _RESERVED_NAMES = frozenset({"stdout", "stderr", "exitcode"})
@@ -131,8 +134,8 @@ def _job_problems(job: Job) -> Iterator[str]:
             pass
         case "":
             yield "Type is missing; write `Type: batch`."
-        case "ops" | "service" | "daemon":
-            yield f"Type {job.type} is not supported; Tarpon runs batch jobs."
+        case _ if known := not_supported.type_problem(job.type):
+            yield f"Type {known}"
         case _:
             yield f"Type {job.type[:80]!r} is not a type of job; write `Type: batch`."
     if job.count is not None and not 1 <= job.count <= MAX_COUNT:
@@ -166,6 +169,9 @@ def _task_problems(task: Task) -> Iterator[str]:
         yield "Tasks[0].Engine.Type is missing."
     for problem in look(task.engine).problems:
         yield f"Tasks[0].{problem}"
+    if known := not_supported.engine_problem(task.engine.type.lower()):
+        yield f"Tasks[0].Engine.Type {known}"
+    yield from _publisher_problems(task.publisher)
     for problem in publisher_params.look(task.publisher).problems:
         yield f"Tasks[0].{problem}"
     if task.result_paths and task.publisher.type.lower() in NO_PUBLISHERS:
@@ -176,8 +182,16 @@ def _task_problems(task: Task) -> Iterator[str]:
     yield from _network_problems(task.network)
     yield from _timeout_problems(task.timeouts)
     yield from _resource_problems(task.resources)
-    yield from _input_problems(task.input_sources)
+    if known := not_supported.inputs_problem(task.input_sources):
+        yield f"Tasks[0].InputSources: {known}"
     yield from _result_path_problems(task.result_paths)
+
+
+def _publisher_problems(publisher: SpecConfig) -> Iterator[str]:
+    if known := not_supported.publisher_problem(publisher):
+        yield f"Tasks[0].Publisher.Type {known}"
+    elif publisher.type.lower() not in PUBLISHERS:
+        yield f"Tasks[0].Publisher.Type {publisher.type[:80]!r} is not a publisher; there are s3managed and noop."
 
 
 def _env_problems(env: dict[str, str]) -> Iterator[str]:
@@ -191,11 +205,10 @@ def _env_problems(env: dict[str, str]) -> Iterator[str]:
 
 
 def _network_problems(network: Network) -> Iterator[str]:
-    kind = network.type.lower()
-    if kind == "http" or network.domains:
-        yield "Network: a task cannot be limited to some domains yet; use None, Host or Bridge."
-    elif kind not in NETWORKS:
-        yield f"Network.Type {network.type[:80]!r} is not a kind of network; there are None, Host and Bridge."
+    for known in not_supported.network_problems(network):
+        yield f"Tasks[0].Network{known}"
+    if network.type.lower() not in {*NETWORKS, "http"}:
+        yield f"Tasks[0].Network.Type {network.type[:80]!r} is not a kind of network; there are None, Host and Bridge."
 
 
 def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
@@ -237,18 +250,6 @@ def _found_in(resources: Resources) -> Iterator[str]:
                 parse(text)
         except InvalidQuantity as error:
             yield f"Resources.{name}: {error.message} {error.hint}"
-
-
-def _input_problems(sources: tuple[InputSource, ...]) -> Iterator[str]:
-    targets: set[str] = set()
-    for source in sources:
-        if not source.source.type:
-            yield "An input source has no Source.Type."
-        if not source.target.startswith("/"):
-            yield f"The input target {source.target[:80]!r} must be an absolute path."
-        if source.target in targets:
-            yield f"The input target {source.target[:80]!r} is there twice."
-        targets.add(source.target)
 
 
 def _result_path_problems(paths: tuple[ResultPath, ...]) -> Iterator[str]:
@@ -293,6 +294,16 @@ def capacity_of(resources: Resources) -> Capacity:
         disk=parse_bytes(resources.disk) if resources.disk else 0,
         gpu=parse_gpu(resources.gpu) if resources.gpu else 0,
     )
+
+
+def unsaid(job: Job) -> Iterator[str]:
+    """Warnings about what a normalised job leaves open, and its author may take for something else than it is."""
+    for task in job.tasks:
+        if task.engine.type.lower() == "docker" and task.network.type.lower() in UNSAID_NETWORKS:
+            yield (
+                "The container has no network, because the job names none (Tasks[0].Network.Type): Bridge gives it one,"
+                " and None says that it needs none."
+            )
 
 
 def dropped(job: Job) -> tuple[str, ...]:

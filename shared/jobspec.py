@@ -39,8 +39,11 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """Domains and ports are not supported yet; they are known so that nobody thinks they were."""
+
     type: str = ""
     domains: tuple[str, ...] = ()
+    ports: tuple[dict[str, Any], ...] = ()
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):

@@ -10,8 +10,9 @@ from shared.decoding import canonical, close_match, decode
 from shared.engine_params import ENGINE_NAMES, unknown_told
 from shared.errors import InvalidDocument, PayloadTooLarge
 from shared.ids import is_like_id
-from shared.job_rules import MANAGED, MAX_JOB_BYTES, NO_PUBLISHERS, normalised, problems
+from shared.job_rules import MAX_JOB_BYTES, normalised, problems
 from shared.jobspec import Job, SpecConfig
+from shared.not_supported import engine_problem
 
 
 def check_document(document: Mapping[str, Any], *, what: str, any_engine: bool = False) -> Job:
@@ -39,7 +40,6 @@ def job_problems(job: Job) -> Iterator[str]:
     if (size := len(msgspec.json.encode(wanted))) > MAX_JOB_BYTES:
         yield PayloadTooLarge("The job", size, MAX_JOB_BYTES).message
     for task in wanted.tasks:
-        yield from _publisher_problems(task.publisher)
         for told in unknown_told(task.engine, "is not known"):
             yield f"Tasks[0].{told}"
 
@@ -57,14 +57,9 @@ def publisher_warnings(job: Job) -> Iterator[str]:
             yield f"Tasks[0].{told}"
 
 
-def _publisher_problems(publisher: SpecConfig) -> Iterator[str]:
-    if publisher.type.lower() not in {MANAGED, *NO_PUBLISHERS}:
-        yield f"Tasks[0].Publisher.Type {publisher.type[:80]!r} is not a publisher; there are s3managed and noop."
-
-
 def _engine_problems(engine: SpecConfig) -> Iterator[str]:
     kind = engine.type.strip().lower()
-    if kind and kind not in ENGINE_NAMES:
+    if kind and kind not in ENGINE_NAMES and not engine_problem(kind):
         meant = close_match(kind, ENGINE_NAMES)
         advice = f"did you mean {meant}?" if meant else f"there are {', '.join(ENGINE_NAMES)}."
         yield f"Tasks[0].Engine.Type {engine.type[:80]!r} is not an engine; {advice}"

@@ -9,8 +9,9 @@ import msgspec
 
 from shared.durations import parse_duration
 from shared.errors import InvalidDuration
-from shared.job_rules import MANAGED, NO_PUBLISHERS
-from shared.jobspec import Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.job_rules import PUBLISHERS
+from shared.jobspec import InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.not_supported import inputs_problem, network_problems, publisher_problem, type_problem
 from tarpon.cli.selectors import constraints_of
 
 FORMS = ("table", "json", "yaml")
@@ -38,6 +39,7 @@ class JobFlags(msgspec.Struct, frozen=True, kw_only=True):
     disk: str = ""
     gpu: str = ""
     network: str | None = None
+    domain: tuple[str, ...] = ()
     timeout: str = ""
     queue_timeout: str = ""
 
@@ -71,6 +73,7 @@ _OPTIONS = (
     click.option("--disk", default="", metavar="SIZE", help="Such as 10Gb."),
     click.option("--gpu", default="", metavar="COUNT", help="Such as 1."),
     click.option("--network", type=click.Choice(NETWORKS, case_sensitive=False), help="The task's access to networks."),
+    click.option("--domain", multiple=True, metavar="NAME", help="Not supported yet."),
     click.option("--timeout", default="", metavar="TIME", help="Of the job in all: seconds, or such as 1h30m."),
     click.option("--queue-timeout", default="", metavar="TIME", help="How long it may wait for a node."),
 )
@@ -118,21 +121,33 @@ def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
 
 
 def _refuse_unsupported(flags: JobFlags) -> None:
-    if flags.input:
-        raise click.UsageError("-i: inputs are not supported yet; let the task fetch what it needs.")
+    inputs = tuple(InputSource(source=SpecConfig(type=_scheme(text))) for text in flags.input)
+    if known := inputs_problem(inputs, bridge="--network Bridge"):
+        raise click.UsageError(f"-i: {known}")
+    for known in network_problems(Network(type=flags.network or "", domains=flags.domain)):
+        raise click.UsageError(f"--network{known}")
     if flags.target == "all":
-        raise click.UsageError("--target all is not supported: Tarpon runs batch jobs, on any nodes that fit.")
+        raise click.UsageError(f"--target all: Type {type_problem('ops')}")
     if flags.target != "any":
         raise _bad("--target", f"{flags.target!r} is not a target; there is `any`.")
 
 
 def _publisher(text: str) -> SpecConfig:
     name, _, rest = text.partition(",")
-    if name.lower() not in {MANAGED, *NO_PUBLISHERS}:
+    bucket = text.partition("://")[2].partition("/")[0].partition(",")[0]
+    named = SpecConfig(type=_scheme(name), params={"Bucket": bucket})
+    if known := publisher_problem(named, instead="-p s3managed"):
+        raise _bad("-p", known)
+    if name.lower() not in PUBLISHERS:
         raise _bad("-p", f"{text[:80]!r} is not a publisher; there is s3managed, whose bucket the orchestrator knows.")
     if rest:
         raise _bad("-p", f"{name} takes no parameters; its bucket is a setting of the orchestrator.")
     return SpecConfig(type=name)
+
+
+def _scheme(text: str) -> str:
+    """What stands before a colon or a comma, as in s3://bucket/key."""
+    return text.partition(":")[0].partition(",")[0]
 
 
 def _result_path(text: str) -> ResultPath:

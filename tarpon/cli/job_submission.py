@@ -40,12 +40,12 @@ def validate(*, file: str, template: Template) -> None:
 
     No orchestrator is asked, so what only it can know (defaults, publishers, nodes) is not looked at.
     """
-    from shared.job_rules import dropped
+    from shared.job_rules import dropped, normalised, unsaid
     from tarpon.cli.job_checks import check_document, name_warnings, publisher_warnings
     from tarpon.cli.job_file import read_document
 
     document, what = read_document(file, template)
     job = check_document(document, what=what)
-    for warning in (*dropped(job), *name_warnings(job), *publisher_warnings(job)):
+    for warning in (*dropped(job), *unsaid(normalised(job)), *name_warnings(job), *publisher_warnings(job)):
         click.echo(f"Warning: {warning}", err=True)
     click.echo("OK")

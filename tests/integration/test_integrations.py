@@ -136,6 +136,30 @@ async def test_no_name_takes_the_place_of_an_id_and_no_token_that_of_another_job
         assert (await ask(client, "jobs.submit", {"Job": NOOP | {"Name": job[:12]}}))["Code"] == "InvalidJob"
 
 
+async def test_a_job_is_told_the_same_over_nats_as_over_http(running: Any) -> None:
+    network = {"Type": "HTTP", "Domains": ["example.com"], "Ports": [{"Name": "http", "Static": 8080}]}
+    task: dict[str, Any] = {"Name": "main", "Engine": {"Type": "wasm"}, "Publisher": {"Type": "local"}}
+    task["Network"], task["InputSources"] = network, [{"Source": {"Type": "s3"}, "Target": "/in"}]
+    docker = {"Name": "main", "Engine": {"Type": "docker", "Params": {"Image": "busybox"}}}
+    waits = {"Timeouts": {"QueueTimeout": 600}}
+    async with program(running) as client:
+
+        async def told(job: dict[str, Any]) -> dict[str, Any]:
+            """The refusal or the warnings."""
+            over_nats = await ask(client, "jobs.submit", {"Job": job})
+            over_http = (await running.ask("/api/v1/orchestrator/jobs", "PUT", {"Job": job})).json
+            for what in ("Code", "Message", "Warnings"):
+                assert over_nats.get(what) == over_http.get(what)
+            return dict(over_nats)
+
+        refused = await told({"Type": "service", "Tasks": [task]})
+        assert (refused["Code"], refused["Message"].count("not supported yet")) == ("InvalidJob", 6)
+        (warning,) = (await told({"Type": "batch", "Tasks": [docker | waits]}))["Warnings"]
+        assert warning.startswith("The container has no network")
+        said = docker | waits | {"Network": {"Type": "None", "Ports": None}}
+        assert (await told({"Type": "batch", "Tasks": [said]}))["Warnings"] == []
+
+
 @pytest.mark.parametrize(
     ("what", "body", "code"),
     [

@@ -2,8 +2,12 @@
 
 import pytest
 
-from shared.decoding import load_yaml
-from shared.errors import InvalidDocument
+from orchestrator.job_defaults import completed
+from shared.config import BatchDefaults
+from shared.decoding import decode, load_yaml
+from shared.errors import InvalidDocument, InvalidJob
+from shared.job_rules import normalised
+from shared.jobspec import Job
 from tarpon.cli.job_checks import check_document
 from tarpon.cli.job_template import filled
 
@@ -41,7 +45,7 @@ def test_wrong_types_and_unknown_keys_are_told_together() -> None:
     ("engine", "told"),
     [
         ("{Type: dcoker}", "did you mean docker?"),
-        ("{Type: spaceship}", "there are docker, process, wasm, noop"),
+        ("{Type: spaceship}", "there are docker, process, noop"),
         ("{Type: Docker, Params: {}}", "Tasks[0].Engine.Params.Image is missing"),
         ("{Type: docker, Params: {image: a, entrypont: [b]}}", "Tasks[0].Engine.Params.entrypont is not known"),
         ("{Type: docker, Params: {Image: a, Entrypoint: sh}}", "Tasks[0].Engine.Params.Entrypoint: expected a list"),
@@ -54,8 +58,28 @@ def test_what_an_engine_cannot_do_is_told(engine: str, told: str) -> None:
 
 
 def test_a_publisher_that_does_not_exist_is_told() -> None:
-    task = f"Tasks: [{{Name: main, {ENGINE}, Publisher: {{Type: ipfs}}}}]"
-    assert "'ipfs' is not a publisher; there are s3managed and noop" in refusal(f"Type: batch\n{task}")
+    task = f"Tasks: [{{Name: main, {ENGINE}, Publisher: {{Type: ftp}}}}]"
+    assert "'ftp' is not a publisher; there are s3managed and noop" in refusal(f"Type: batch\n{task}")
+
+
+UNSUPPORTED = """\
+Type: ops
+Tasks:
+  - Name: main
+    Engine: {Type: wasm, Params: {EntryModule: {Source: {Type: inline}}}}
+    Publisher: {Type: local}
+    InputSources: [{Source: {Type: ipfs, Params: {CID: x}}, Target: /in}]
+    Network: {Type: HTTP, Domains: [example.com], Ports: [{Name: http, Target: 80}]}
+"""
+
+
+def test_a_job_file_is_told_what_the_orchestrator_would_say() -> None:
+    message = refusal(UNSUPPORTED)
+    job = decode(load_yaml(UNSUPPORTED, what="it"), Job, what="it", unknown="refuse")[0]
+    with pytest.raises(InvalidJob) as refused:
+        completed(normalised(job), BatchDefaults())
+    assert len(refused.value.problems) == message.count("not supported yet") == 6
+    assert all(problem in message for problem in refused.value.problems)
 
 
 def test_a_job_that_is_too_large_is_told() -> None:

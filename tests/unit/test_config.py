@@ -413,6 +413,18 @@ class TestProblems:
                 "Compute.AllocatedCapacity.CPU: '120%' is not an amount of capacity. A share is between 0% and 100%.",
             ),
             (
+                "JobDefaults.Batch.Task.Network.Type=HTTP",
+                "JobDefaults.Batch.Task.Network.Type: 'HTTP' is none of None, Bridge and Host",
+            ),
+            (
+                "JobDefaults.Batch.Task.Publisher.Type=ftp",
+                "JobDefaults.Batch.Task.Publisher.Type: 'ftp' is not a publisher; there are s3managed and noop",
+            ),
+            (
+                "JobDefaults.Batch.Task.Timeouts.ExecutionTimeout=9000h",
+                "JobDefaults.Batch.Task.Timeouts.ExecutionTimeout must not be longer than 8760h",
+            ),
+            (
                 "JobDefaults.Batch.Task.Resources.GPU=.5",
                 "JobDefaults.Batch.Task.Resources.GPU: '.5' is not an amount of GPUs. Write a whole number, such as 1.",
             ),
@@ -421,6 +433,11 @@ class TestProblems:
     def test_a_setting_that_makes_no_sense_is_refused(self, home: Path, flag: str, problem: str | None) -> None:
         expected = problem or (f"Publishers.Type.S3Managed.Bucket is not a setting (-c); did you mean {S3}.Bucket?")
         assert problems(home, flag) == (expected,)
+
+    def test_a_default_publisher_of_the_reference_is_refused_with_the_one_that_replaces_it(self, home: Path) -> None:
+        (problem,) = problems(home, "JobDefaults.Batch.Task.Publisher.Type=Local")
+        told = "JobDefaults.Batch.Task.Publisher.Type: local is not supported yet; write s3managed in its place."
+        assert problem.startswith(told)
 
     def test_a_compute_node_needs_to_know_an_orchestrator(self, home: Path) -> None:
         assert problems(home, "Compute.Enabled", "Compute.Orchestrators=") == (

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from shared.capacity import Capacity
 from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.job_rules import MAX_JOB_BYTES, MAX_SECONDS, capacity_of, check, dropped, normalised, problems
-from shared.jobspec import Constraint, InputSource, Job, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.jobspec import Constraint, InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
 
 ENGINE, MANAGED = SpecConfig(type="noop"), SpecConfig(type="s3managed")
 
@@ -87,7 +87,8 @@ class TestType:
 
     @pytest.mark.parametrize("kind", ["ops", "service", "daemon"])
     def test_other_types_of_the_reference_are_not_supported(self, kind: str) -> None:
-        assert found(type=kind) == [f"Type {kind} is not supported; Tarpon runs batch jobs."]
+        (problem,) = found(type=kind)
+        assert problem.startswith(f"Type {kind} is not supported yet: Tarpon runs batch jobs. Write `Type: batch`")
 
     @pytest.mark.parametrize("kind", ["Batch", "cron"])
     def test_anything_else_is_no_type(self, kind: str) -> None:
@@ -229,15 +230,47 @@ class TestResources:
             capacity_of(Resources(cpu="lots"))
 
 
-class TestInputs:
-    def test_a_source_has_a_type(self) -> None:
-        assert reading(("", "/in")) == ["An input source has no Source.Type."]
+class TestWhatIsNotSupportedYet:
+    def test_inputs_of_any_kind_are_told_with_what_to_do_instead(self) -> None:
+        (problem,) = reading(("s3", "/in"), ("urlDownload", "/in2"), ("", "in"))
+        assert problem.startswith("Tasks[0].InputSources: inputs (s3, urlDownload) are not supported yet;")
+        assert problem.endswith("A container reaches the network with `Network: {Type: Bridge}`.")
+        assert reading() == []
 
-    def test_a_target_is_absolute(self) -> None:
-        assert reading(("s3", "in")) == ["The input target 'in' must be an absolute path."]
+    @pytest.mark.parametrize("kind", ["local", "ipfs", "IPFS", "s3"])
+    def test_publishers_of_the_reference_are_told_with_the_line_that_replaces_them(self, kind: str) -> None:
+        (problem,) = in_task(publisher=SpecConfig(type=kind))
+        assert problem.startswith(f"Tasks[0].Publisher.Type {kind.lower()} is not supported yet; write `Publisher: ")
+        assert "`tarpon job get`" in problem
 
-    def test_a_target_is_there_once(self) -> None:
-        assert reading(("s3", "/in"), ("url", "/in")) == ["The input target '/in' is there twice."]
+    @pytest.mark.parametrize("key", ["Bucket", "bucket"])
+    def test_the_bucket_of_a_publisher_is_told_to_be_a_setting(self, key: str) -> None:
+        (problem,) = in_task(publisher=SpecConfig(type="s3", params={key: "my-bucket", "Key": "{jobID}/"}))
+        assert "'Publishers.Types.S3Managed.Bucket=my-bucket'" in problem
+
+    def test_a_publisher_that_nobody_has_is_told_those_that_there_are(self) -> None:
+        assert in_task(publisher=SpecConfig(type="ftp")) == [
+            "Tasks[0].Publisher.Type 'ftp' is not a publisher; there are s3managed and noop."
+        ]
+
+    @pytest.mark.parametrize("kind", ["wasm", "WASM"])
+    def test_the_engine_that_is_to_come_is_told(self, kind: str) -> None:
+        (problem,) = in_task(engine=SpecConfig(type=kind, params={"EntryModule": {}}))
+        assert problem.startswith("Tasks[0].Engine.Type wasm is not supported yet; write `Engine: {Type: docker}`")
+
+    def test_ports_are_told(self) -> None:
+        (problem,) = in_task(network=Network(type="Bridge", ports=({"Name": "http", "Static": 8080},)))
+        assert problem.startswith("Tasks[0].Network.Ports: ports are not supported yet; leave them out.")
+
+    @pytest.mark.parametrize("network", [Network(type="HTTP"), Network(type="http", domains=("a.example",))])
+    def test_a_network_of_some_domains_is_told(self, network: Network) -> None:
+        (problem,) = in_task(network=network)
+        assert problem.startswith("Tasks[0].Network: a network of some domains (HTTP, Domains) is not supported yet;")
+
+    def test_a_network_that_nobody_has_is_told_those_that_there_are(self) -> None:
+        assert in_task(network=Network(type="wifi")) == [
+            "Tasks[0].Network.Type 'wifi' is not a kind of network; there are None, Host and Bridge."
+        ]
 
 
 class TestResultPaths:
@@ -309,7 +342,7 @@ class TestMessage:
             *publishing((endless, endless), (endless, endless)),
         ]
         assert len(texts) >= 16
-        assert max(map(len, texts)) < 250
+        assert max(map(len, texts)) < 300
 
 
 class TestNormalising:

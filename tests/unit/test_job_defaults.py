@@ -1,0 +1,61 @@
+"""What a job becomes by the settings of its orchestrator, and what of it is told to its author."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from orchestrator.job_defaults import completed
+from shared.config import BatchDefaults, DefaultNetwork, DefaultTimeouts, TaskDefaults
+from shared.durations import Duration
+from shared.job_rules import normalised, unsaid
+from shared.jobspec import Job, Network, SpecConfig, Task, Timeouts
+
+DOCKER = SpecConfig(type="Docker", params={"Image": "busybox"})
+PROCESS = SpecConfig(type="process", params={"Entrypoint": ["true"]})
+NO_NETWORK = (
+    "The container has no network, because the job names none (Tasks[0].Network.Type): Bridge gives it one,"
+    " and None says that it needs none."
+)
+
+
+def made(defaults: TaskDefaults, **fields: Any) -> Job:
+    task = replace(Task(name="main", engine=DOCKER), **fields)
+    return completed(normalised(Job(type="batch", tasks=(task,))), BatchDefaults(task=defaults))
+
+
+def with_network(kind: str) -> TaskDefaults:
+    return TaskDefaults(network=DefaultNetwork(type=kind))
+
+
+@pytest.mark.parametrize("said", ["", "Default", "default"])
+class TestANetworkThatIsLeftOpen:
+    def test_is_none_and_told_where_nothing_is_set(self, said: str) -> None:
+        job = made(TaskDefaults(), network=Network(type=said))
+        assert job.task.network.type == said
+        assert list(unsaid(job)) == [NO_NETWORK]
+
+    @pytest.mark.parametrize("kind", ["Bridge", "None", "host"])
+    def test_is_what_the_setting_says_and_nothing_is_told(self, said: str, kind: str) -> None:
+        job = made(with_network(kind), network=Network(type=said))
+        assert job.task.network.type == kind
+        assert list(unsaid(job)) == []
+
+    def test_is_the_nodes_own_for_what_runs_without_a_container(self, said: str) -> None:
+        job = made(with_network("None"), engine=PROCESS, network=Network(type=said))
+        assert job.task.network.type == said, "the process engine refuses None"
+        assert list(unsaid(job)) == []
+
+
+@pytest.mark.parametrize("said", ["None", "none", "Bridge", "Host", "Full"])
+def test_a_network_that_is_said_stays_and_nothing_is_told(said: str) -> None:
+    for defaults in (TaskDefaults(), with_network("Bridge")):
+        job = made(defaults, network=Network(type=said))
+        assert job.task.network.type == said
+        assert list(unsaid(job)) == []
+
+
+def test_a_default_time_out_below_a_second_is_not_none() -> None:
+    short = TaskDefaults(timeouts=DefaultTimeouts(execution_timeout=Duration(0.2), total_timeout=Duration(1.5)))
+    assert made(short).task.timeouts == Timeouts(execution_timeout=1, total_timeout=2)
+    assert made(TaskDefaults()).task.timeouts == Timeouts()
