@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from orchestrator.exit_codes import first_wait
 from orchestrator.records import ExecutionRecord
+from shared.jobspec import Retries
 from shared.states import Cause, ExecutionState, FailureReason
 
 NO_SUCH_ENGINE = "EngineNotOffered"
@@ -24,6 +26,8 @@ _FIRST_WAITS = {Cause.ENGINE: 8, Cause.REGISTRY: 8}
 _FIRST_WAIT = 2
 _MOST_DOUBLINGS = 32
 
+NO_RETRIES = Retries()
+
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """Waits double from one failed attempt to the next, between the two bounds; without a floor there are none.
@@ -35,20 +39,48 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     floor_seconds: float = 0.0
     ceiling_seconds: float = 0.0
 
-    def due(self, last: ExecutionRecord, failures: int) -> int:
+    def due(self, last: ExecutionRecord, failures: int, retries: Retries = NO_RETRIES) -> int:
         """When the attempt after `last` may begin, in nanoseconds since 1970; 0 is at once.
 
-        `failures` is how many attempts at this part are waited after, with the last one.
+        `failures` is how many attempts at this part are waited after, with the last one: of those that failed by their
+        exit codes, for which the job may have a first wait of its own, or of the others.
         """
-        if not self.floor_seconds or not is_waited_after(last):
+        wished = first_wait(retries) if has_failed_by_exit_code(last) else None
+        if (not self.floor_seconds and wished is None) or not is_waited_after(last):
             return 0
-        first = _FIRST_WAITS.get(cause_of(last), _FIRST_WAIT) * self.floor_seconds
-        longest = min(self.ceiling_seconds, first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
+        first = _FIRST_WAITS.get(cause_of(last), _FIRST_WAIT) * self.floor_seconds if wished is None else wished
+        longest = min(self.longest_seconds(retries), first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
         drawn = longest * (1 + zlib.crc32(last.id.encode()) / 2**32) / 2
         return last.modify_time + int(max(self.floor_seconds, drawn) * 1e9)
 
+    def longest_seconds(self, retries: Retries) -> float:
+        """No attempt of a job with these retries waits for longer."""
+        return max(self.ceiling_seconds, first_wait(retries) or 0.0)
+
 
 NO_BACKOFF = Backoff()
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a part of a job may fail: by what happens to it, and beside that by its task's own exit codes."""
+
+    max_attempts: int
+    retries: Retries = NO_RETRIES
+
+    def was_last(self, record: ExecutionRecord, *, free: int, exits: int) -> bool:
+        """Whether no attempt is left after this one, which failed.
+
+        Of all attempts at its part, `free` are how many cost nothing, and `exits` how many failed by an exit code.
+        """
+        if has_failed_by_exit_code(record):
+            return exits > self.retries.max
+        made = record.attempt + 1 - exits
+        return made >= self.max_attempts and (free > MOST_FREE or made - free >= self.max_attempts)
+
+
+def has_failed_by_exit_code(record: ExecutionRecord) -> bool:
+    """Whether its task has, as its job sees it; so neither its node nor anything around it has failed."""
+    return record.state is ExecutionState.FAILED and cause_of(record) is Cause.EXIT_CODE
 
 
 def cause_of(record: ExecutionRecord) -> Cause:
@@ -89,12 +121,6 @@ def is_refused(record: ExecutionRecord) -> bool:
 
 def may_be_tried_again(record: ExecutionRecord) -> bool:
     return record.state in {ExecutionState.FAILED, ExecutionState.REJECTED}
-
-
-def was_last(record: ExecutionRecord, free: int, max_attempts: int) -> bool:
-    """Whether all attempts are used up with this one, which failed; `free` is how many of its part cost nothing."""
-    made = record.attempt + 1
-    return made >= max_attempts and (free > MOST_FREE or made - free >= max_attempts)
 
 
 def waits_until(instant: int) -> str:

@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from orchestrator.attempts import Backoff, is_refused
+from orchestrator.attempts import Backoff, Budget, is_refused
 from orchestrator.job_progress import Progress, progress
 from orchestrator.records import ExecutionRecord, JobRecord, Replaced
 from shared.ids import ExecutionId, JobId, NodeId
@@ -212,7 +212,7 @@ class JobEntry:
             job,
             spec.count or 1,
             executions,
-            max_attempts=max_attempts,
+            budget=Budget(max_attempts=max_attempts, retries=spec.task.retries),
             backoff=backoff,
             is_later=self._is_later,
         )

@@ -9,7 +9,14 @@ from typing import assert_never
 
 import msgspec
 
-from orchestrator.attempts import Backoff, cost_nothing, is_waited_after, may_be_tried_again, was_last
+from orchestrator.attempts import (
+    Backoff,
+    Budget,
+    cost_nothing,
+    has_failed_by_exit_code,
+    is_waited_after,
+    may_be_tried_again,
+)
 from orchestrator.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked
 from orchestrator.records import VERSION_DETAIL, Event, ExecutionRecord, JobRecord, with_event
 from shared.states import DesiredState, ExecutionState, JobState
@@ -45,7 +52,7 @@ def progress(
     count: int,
     executions: Iterable[ExecutionRecord],
     *,
-    max_attempts: int,
+    budget: Budget,
     backoff: Backoff,
     is_later: Callable[[ExecutionRecord], bool],
 ) -> Progress:
@@ -62,7 +69,7 @@ def progress(
     if job.desired is DesiredState.STOPPED or job.failure:
         going = msgspec.structs.replace(job, desired=DesiredState.RUNNING, failure="")
         earlier = tuple(each for each in known if not is_later(each))
-        before = _by_executions(going, count, earlier, max_attempts, backoff)
+        before = _by_executions(going, count, earlier, budget, backoff)
         live = tuple(each for each in known if not each.state.is_terminal)
         if before.state.is_terminal:
             return msgspec.structs.replace(before, surplus=live)
@@ -70,11 +77,11 @@ def progress(
         if job.desired is DesiredState.STOPPED:
             return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live, ended_by=ended_by)
         return Progress(state=JobState.FAILED, message=job.failure, surplus=live, ended_by=ended_by)
-    return _by_executions(job, count, known, max_attempts, backoff)
+    return _by_executions(job, count, known, budget, backoff)
 
 
 def _by_executions(
-    job: JobRecord, count: int, known: tuple[ExecutionRecord, ...], max_attempts: int, backoff: Backoff
+    job: JobRecord, count: int, known: tuple[ExecutionRecord, ...], budget: Budget, backoff: Backoff
 ) -> Progress:
     if count == len(known) == 1 and known[0].job_version == job.version and known[0].state not in _IN_VAIN:
         return _by_one(known[0])  # the rule
@@ -82,7 +89,7 @@ def _by_executions(
     of_version = tuple([each for each in known if each.job_version == job.version])
     latest = _latest_attempts(of_version)
     states = {each.state for each in latest.values()}
-    lost = tuple(_hopeless(latest, of_version, max_attempts)) if states & _IN_VAIN else ()
+    lost = tuple(_hopeless(latest, of_version, budget)) if states & _IN_VAIN else ()
     if lost:
         ended_by = min(map(_last_number, lost))
         return Progress(state=JobState.FAILED, message=_why(known, lost[0]), surplus=live, ended_by=ended_by)
@@ -92,7 +99,7 @@ def _by_executions(
     return Progress(
         state=state,
         missing=missing,
-        waits=_waits(latest, of_version, backoff) if states & _IN_VAIN else _NO_WAITS,
+        waits=_waits(latest, of_version, budget, backoff) if states & _IN_VAIN else _NO_WAITS,
         surplus=outdated,
         left_out_count=sum([each.result.left_out_count for each in latest.values() if each.result]),
         ended_by=max(map(_last_number, latest.values())) if state is JobState.COMPLETED else 0,
@@ -107,13 +114,13 @@ def _by_one(only: ExecutionRecord) -> Progress:
     return Progress(state=JobState.COMPLETED, left_out_count=left_out, ended_by=_last_number(only))
 
 
-def replaced_progress(count: int, executions: tuple[ExecutionRecord, ...], *, max_attempts: int) -> Progress:
+def replaced_progress(count: int, executions: tuple[ExecutionRecord, ...], *, budget: Budget) -> Progress:
     """Where a version stands that had not ended when a later one took its place.
 
     Its executions were cancelled then, unless they ended before they could be.
     """
     latest = _latest_attempts(executions)
-    lost = next(_hopeless(latest, executions, max_attempts), None)
+    lost = next(_hopeless(latest, executions, budget), None)
     if lost is not None and lost.state is not ExecutionState.CANCELLED:
         return Progress(state=JobState.FAILED, message=_why(executions, lost))
     if _running_state(count, latest, ()) is JobState.COMPLETED:
@@ -150,24 +157,37 @@ def _latest_attempts(executions: Iterable[ExecutionRecord]) -> dict[int, Executi
 
 
 def _hopeless(
-    latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], max_attempts: int
+    latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], budget: Budget
 ) -> Iterator[ExecutionRecord]:
     """Executions after whose failure no further attempt is made: the first, and those that were cancelled last.
 
     When one has failed for good, the others are cancelled; that is not why the job failed.
     """
     free = Counter(each.partition for each in of_version if cost_nothing(each))
+    exits = _exits(of_version)
     for each in sorted(latest.values(), key=lambda each: (each.state is ExecutionState.CANCELLED, each.modify_time)):
         is_final = each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable)
-        is_last = may_be_tried_again(each) and was_last(each, free[each.partition], max_attempts)
+        part = each.partition
+        is_last = may_be_tried_again(each) and budget.was_last(each, free=free[part], exits=exits[part])
         if each.state is ExecutionState.CANCELLED or is_final or is_last:
             yield each
 
 
+def _exits(of_version: tuple[ExecutionRecord, ...]) -> Counter[int]:
+    """How often each part has failed by its exit code."""
+    return Counter(each.partition for each in of_version if has_failed_by_exit_code(each))
+
+
 def _why(known: tuple[ExecutionRecord, ...], last: ExecutionRecord) -> str:
-    """The first real reason, which a later and less telling one must not hide."""
+    """The first real reason, which a later and less telling one must not hide. An exit code is telling."""
     which = (last.job_version, last.partition)
     attempts = [each for each in known if (each.job_version, each.partition) == which and not cost_nothing(each)]
+    if has_failed_by_exit_code(last) and last.failure is not None:
+        return (
+            last.failure.detail
+            if len(attempts) < 2
+            else f"{last.failure.detail} (the last of {len(attempts)} attempts)"
+        )
     first = min((each for each in attempts if each.failure), key=lambda each: each.attempt, default=last).failure
     if first is None:
         return "The execution was cancelled."
@@ -185,11 +205,19 @@ def _missing(count: int, latest: Mapping[int, ExecutionRecord]) -> Iterable[tupl
 
 
 def _waits(
-    latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], backoff: Backoff
+    latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], budget: Budget, backoff: Backoff
 ) -> Mapping[int, int]:
-    failed = Counter(each.partition for each in of_version if may_be_tried_again(each) and is_waited_after(each))
+    """By the exit code and otherwise is counted apart: the one kind of failure says nothing about the other."""
+    failed = Counter(
+        (each.partition, has_failed_by_exit_code(each))
+        for each in of_version
+        if may_be_tried_again(each) and is_waited_after(each)
+    )
     last = (each for each in latest.values() if may_be_tried_again(each))
-    due = {each.partition: backoff.due(each, failed[each.partition]) for each in last}
+    due = {
+        each.partition: backoff.due(each, failed[each.partition, has_failed_by_exit_code(each)], budget.retries)
+        for each in last
+    }
     return {partition: at for partition, at in due.items() if at}
 
 

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from orchestrator import views
+from orchestrator.attempts import Budget
 from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import Progress, replaced_progress
 from orchestrator.model import Model
@@ -66,8 +67,9 @@ def version_progress(model: Model, entry: JobEntry, version: int) -> Progress:
     told = next((each for each in entry.earlier() if each.version == version), None)
     if told is not None and told.state.is_terminal:
         return Progress(state=told.state, message=told.message)
-    count, executions = entry.specs[version].count or 1, tuple(entry.of_version(version))
-    return replaced_progress(count, executions, max_attempts=model.max_attempts)
+    spec, executions = entry.specs[version], tuple(entry.of_version(version))
+    budget = Budget(max_attempts=model.max_attempts, retries=spec.task.retries)
+    return replaced_progress(spec.count or 1, executions, budget=budget)
 
 
 def _guessed(entry: JobEntry, version: int) -> Replaced:

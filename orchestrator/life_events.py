@@ -8,7 +8,7 @@ import enum
 
 import msgspec
 
-from orchestrator.records import ExecutionRecord, JobRecord, PublishedResult
+from orchestrator.records import ExecutionRecord, Failure, JobRecord, PublishedResult
 from shared.ids import ExecutionId, NodeId
 from shared.messages import AnyFact
 from shared.states import FailureReason
@@ -20,12 +20,13 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """Its node told a fact. `result` is the verified object, where that is what the fact is about.
 
     `publishes` tells whether its job has a publisher, `excused` that a failure counts for nothing until another node
-    says so too.
+    says so too. `failure` is what the exit code of a task that has ended means to its job.
     """
 
     fact: AnyFact
     publishes: bool
     excused: bool = False
+    failure: Failure | None = None
     result: PublishedResult | None = None
 
 

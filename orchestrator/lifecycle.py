@@ -61,6 +61,8 @@ from shared.messages import (
 )
 from shared.states import ExecutionState, FailureReason, check_transition
 
+EXIT_CODE_DETAIL = "ExitCode"
+"""The detail of an event that tells by which exit code a task has failed."""
 MAX_DETAIL = 2000
 MAX_PROGRESS_TEXT = 300
 MAX_PROGRESS = 48
@@ -117,6 +119,7 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> S
             return _failed(record, FailureReason.HANDED_BACK, detail, now, cancel=cancel)
         case Withdrawn(why):
             after = _moved(record, ExecutionState.CANCELLED, now, topic=ENDING, message=why[:MAX_DETAIL])
+            after = msgspec.structs.replace(after, failure=None)
             return Step(after, Outcome.MOVED, (Cancel(record, why),))
         case _:
             assert_never(event)
@@ -151,7 +154,7 @@ def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
         case TaskEnded():
             if state is ExecutionState.PUBLISHING:
                 return Step(record, Outcome.KNOWN)
-            return _after_end(record, fact, now, at, publishes=told.publishes)
+            return _after_end(record, fact, told, now, at)
         case OutputPublished():
             return _after_publishing(record, fact, told, now, at)
         case ExecutionFailed():
@@ -166,21 +169,22 @@ def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
             assert_never(fact)
 
 
-def _after_end(record: ExecutionRecord, fact: TaskEnded, now: int, at: int, *, publishes: bool) -> Step:
-    ended = f"{TASK_ENDED}{fact.output.exit_code}"
+def _after_end(record: ExecutionRecord, fact: TaskEnded, told: Told, now: int, at: int) -> Step:
+    """A task that has failed by its exit code has its result published like any other; then the execution fails."""
+    ended, failure = f"{TASK_ENDED}{fact.output.exit_code}", told.failure
+    if told.publishes:
+        state, message, details = ExecutionState.PUBLISHING, f"{ended}{THEN_PUBLISHES}", None
+    elif failure is not None:
+        state, message, details = ExecutionState.FAILED, ended, _exit_details(failure, fact.output.exit_code)
+    else:
+        state, message, details = ExecutionState.COMPLETED, ended, None
     after = msgspec.structs.replace(
-        _moved(
-            record,
-            ExecutionState.PUBLISHING if publishes else ExecutionState.COMPLETED,
-            now,
-            at=at,
-            topic=RUNNING,
-            message=f"{ended}{THEN_PUBLISHES}" if publishes else ended,
-        ),
+        _moved(record, state, now, at=at, topic=RUNNING, message=message, details=details),
         output=_bounded(fact.output),
         run_seconds=fact.run_seconds,
+        failure=failure,
     )
-    return Step(after, Outcome.MOVED) if publishes else _ended_by_its_node(after)
+    return Step(after, Outcome.MOVED) if told.publishes else _ended_by_its_node(after)
 
 
 def _after_publishing(record: ExecutionRecord, fact: OutputPublished, told: Told, now: int, at: int) -> Step:
@@ -189,12 +193,18 @@ def _after_publishing(record: ExecutionRecord, fact: OutputPublished, told: Told
     if told.result is None:
         return Step(record, Outcome.UNVERIFIED)
     message = f"{PUBLISHED}, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
-    after = _moved(record, ExecutionState.COMPLETED, now, at=at, topic=PUBLISHING, message=message)
+    if record.failure is None:
+        after = _moved(record, ExecutionState.COMPLETED, now, at=at, topic=PUBLISHING, message=message)
+    else:
+        message, details = f"{message}. {record.failure.detail}", _exit_details(record.failure, _exit_code(record))
+        after = _moved(record, ExecutionState.FAILED, now, at=at, topic=PUBLISHING, message=message, details=details)
     return _ended_by_its_node(msgspec.structs.replace(after, result=told.result))
 
 
 def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, now: int, at: int, *, excused: bool) -> Step:
     reason = FailureReason.parse(fact.reason)
+    if reason is FailureReason.NON_ZERO_EXIT_CODE:  # which is for the orchestrator to say
+        reason = FailureReason.UNKNOWN
     if fact.not_begun or reason is FailureReason.HANDED_BACK:
         new = record.state is ExecutionState.NEW
         reason = FailureReason.HANDED_BACK if new else FailureReason.NODE_RESTARTED
@@ -263,6 +273,8 @@ def _with_failure(
     topic: str,
     excused: bool = False,
 ) -> ExecutionRecord:
+    if record.failure is not None:  # its task had failed before, so that this is what has become of its result
+        return _without_result(record, detail or reason.value, now, at=at, topic=topic)
     detail = detail[:MAX_DETAIL]
     retryable = reason.retryable or excused
     details = _failure_details(reason, retryable=retryable)
@@ -270,6 +282,16 @@ def _with_failure(
         record, ExecutionState.FAILED, now, at=at, topic=topic, message=detail or reason.value, details=details
     )
     failure = Failure(reason=reason, detail=detail, retryable=retryable, excused=excused)
+    return msgspec.structs.replace(after, failure=failure)
+
+
+def _without_result(record: ExecutionRecord, problem: str, now: int, *, at: int | None, topic: str) -> ExecutionRecord:
+    """What a task has failed for stays the reason, and what its job wants to be done about it."""
+    assert record.failure is not None
+    detail = f"{record.failure.detail} Its result was not published: {problem}"[:MAX_DETAIL]
+    failure = msgspec.structs.replace(record.failure, detail=detail)
+    details = _exit_details(failure, _exit_code(record))
+    after = _moved(record, ExecutionState.FAILED, now, at=at, topic=topic, message=detail, details=details)
     return msgspec.structs.replace(after, failure=failure)
 
 
@@ -319,6 +341,14 @@ def _bounded(output: RunOutput) -> RunOutput:
 
 def _failure_details(reason: str, *, retryable: bool) -> dict[str, str]:
     return {"IsError": "true", "ErrorCode": reason, "Retryable": str(retryable).lower()}
+
+
+def _exit_details(failure: Failure, exit_code: int) -> dict[str, str]:
+    return _failure_details(failure.reason, retryable=failure.retryable) | {EXIT_CODE_DETAIL: str(exit_code)}
+
+
+def _exit_code(record: ExecutionRecord) -> int:
+    return record.output.exit_code if record.output is not None else 0
 
 
 _IN_THE_WAY = (

@@ -246,7 +246,7 @@ class Model:
     def _queue(self, entry: JobEntry) -> None:
         """Have it placed as far as none of its parts waits after a failed attempt."""
         job, progress = entry.id, entry.progress
-        later = [at for at in progress.waits.values() if not self.is_due(at)] if progress.waits else ()
+        later = [at for at in progress.waits.values() if not self.is_due(entry, at)] if progress.waits else ()
         if len(later) < len(progress.missing):
             self.pending.put(job, priority=entry.job.priority, shape=shape_of(entry.spec, entry.refusals))
         else:
@@ -259,20 +259,22 @@ class Model:
 
     def release(self, now: int) -> None:
         """Have those parts placed that have waited for long enough after a failed attempt."""
-        is_first, self.released = not self.released, now
-        if is_first:  # what would wait for too long is not the first in the order of time
+        was_set_back, self.released = now < self.released or not self.released, now
+        if was_set_back:  # what would wait for too long is not the first in the order of time
             for job in self.waiting.take(len(self.waiting), before=sys.maxsize):
                 self._queue(self.jobs[job])
-        while (at := self.waiting.instant) is not None and self.is_due(at):
-            for job in self.waiting.take(1, before=at):
-                self._queue(self.jobs[job])
+        for job in self.waiting.take(len(self.waiting), before=now):
+            self._queue(self.jobs[job])
 
-    def is_due(self, at: int) -> bool:
-        """Whether what waits until then is placed now.
+    def is_due(self, entry: JobEntry, at: int) -> bool:
+        """Whether what of this job waits until then is placed now.
 
         Who led before may have had a clock that was ahead: nothing waits for longer than the longest wait.
         """
-        return at <= self.released or 0 < self.released < at - self.backoff.ceiling_seconds * 1e9
+        if at <= self.released:
+            return True
+        longest = self.backoff.longest_seconds(entry.spec.task.retries)
+        return 0 < self.released < at - longest * 1e9
 
     def note_ending(self, entry: JobEntry) -> None:
         """Put the job where it belongs in the order of ends, out of which it may have been taken."""

@@ -196,6 +196,7 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
     result_deleted: int = 0
     """When its objects were deleted from the bucket; 0 if they were not."""
     failure: Failure | None = None
+    """Also while the result of a task is being published that has failed by its exit code, and then fails for that."""
     events: tuple[Event, ...] = ()
     create_time: int
     modify_time: int
@@ -215,7 +216,7 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
     @property
     def unfinished_uploads(self) -> tuple[str, ...]:
         """Uploads in parts, by their ids, of which nothing will come any more, and whose parts are paid for."""
-        is_over = self.state.is_terminal and self.state is not ExecutionState.COMPLETED
+        is_over = self.state.is_terminal and self.state is not ExecutionState.COMPLETED and self.result is None
         is_left = is_over and self.upload_id and self.upload_id not in self.left_uploads
         return (*self.left_uploads, self.upload_id) if is_left else self.left_uploads
 

@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 import nats.errors
 
+from orchestrator.attempts import has_failed_by_exit_code
 from orchestrator.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
+from orchestrator.exit_codes import failure_of
 from orchestrator.job_entry import JobEntry
 from orchestrator.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
 from orchestrator.lifecycle import transition
@@ -239,7 +241,8 @@ class Reports:
         return False
 
     def _note(self, before: ExecutionRecord, after: ExecutionRecord) -> None:
-        if after.state is ExecutionState.FAILED and before.state.holds_capacity:
+        has_failed = after.state is ExecutionState.FAILED and not has_failed_by_exit_code(after)
+        if has_failed and before.state.holds_capacity:
             self._nodes.on_failure(after)
         if after.result is not None and before.result is None:
             self._measures.published(after.result)
@@ -265,7 +268,9 @@ class Reports:
         step, commands = Step(record, Outcome.KNOWN), list[Command]()
         for fact in report.facts:
             excused = isinstance(fact, ExecutionFailed) and self._is_excused(step.record, fact, entry)
-            step = transition(step.record, Told(fact=fact, publishes=publishes, excused=excused), now=now_ns())
+            failure = failure_of(job.task, fact.output.exit_code) if isinstance(fact, TaskEnded) else None
+            told = Told(fact=fact, publishes=publishes, excused=excused, failure=failure)
+            step = transition(step.record, told, now=now_ns())
             if step.outcome is Outcome.UNVERIFIED and isinstance(fact, OutputPublished):
                 step = transition(step.record, await self._looked_at(step.record, fact), now=now_ns())
             if step.outcome is Outcome.EARLY:

@@ -3,8 +3,10 @@
 import logging
 import sys
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
 from orchestrator import views
+from orchestrator.attempts import has_failed_by_exit_code
 from orchestrator.execution_names import named_execution
 from orchestrator.job_versions import version_of
 from orchestrator.locations import Locations
@@ -29,7 +31,10 @@ async def results(
     most: int = sys.maxsize,
     refused: bool = False,
 ) -> tuple[ResultItem, ...]:
-    """Of the completed executions of a version, by partition; of the newest one if `version` is 0.
+    """Of a version, by partition; of the newest one if `version` is 0.
+
+    Of each part there is one: that of the execution that completed or, once the version has ended without one, the
+    newest that was published of a task that failed by its exit code.
 
     `execution` is the id of one execution, or the beginning of its id; it may be of any version unless that is given.
     They are those of the parts after the `after`th, `most` of them. `refused` is whether S3 has refused URLs that were
@@ -39,12 +44,10 @@ async def results(
     not there or not clear. A job that has no results (yet) gives none.
     """
     if execution:
-        done = [_completed(entry, execution, version)]
+        done = [_chosen(entry, execution, version)]
     else:
         version = version_of(entry, version)
-        done = sorted(
-            (each for each in entry.of_version(version) if _has_result(each)), key=lambda each: each.partition
-        )
+        done = _of_parts(entry, version)
     if done and (deleted := max(each.result_deleted for each in done)):
         done = [each for each in done if not each.result_deleted]
         if not done:
@@ -70,7 +73,22 @@ async def results(
     return tuple(items)
 
 
-def _completed(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
+def _of_parts(entry: JobEntry, version: int) -> list[ExecutionRecord]:
+    """While a part may still be tried again, what failed of it is not its result."""
+    has_ended = version != entry.job.version or entry.progress.state.is_terminal
+    chosen: dict[int, ExecutionRecord] = {}
+    for each in sorted(entry.of_version(version), key=_as_result):
+        if _has_result(each) and (has_ended or each.state is ExecutionState.COMPLETED):
+            chosen[each.partition] = each
+    return sorted(chosen.values(), key=attrgetter("partition"))
+
+
+def _as_result(record: ExecutionRecord) -> tuple[bool, int]:
+    """The last of a part's is its result."""
+    return record.state is ExecutionState.COMPLETED, record.attempt
+
+
+def _chosen(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
     executions = entry.of_version(version_of(entry, version)) if version else entry.executions.values()
     found = named_execution(executions, text)
     if found is None:
@@ -87,7 +105,7 @@ def _completed(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
 
 
 def _has_result(record: ExecutionRecord) -> bool:
-    return record.state is ExecutionState.COMPLETED and record.result is not None
+    return record.state in {ExecutionState.COMPLETED, ExecutionState.FAILED} and record.result is not None
 
 
 async def _item(record: ExecutionRecord, locations: Locations, name: str) -> ResultItem:
@@ -120,5 +138,6 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
             index_size=record.result.index_bytes,
             index_sha256=record.result.index_sha256,
             left_out_count=record.result.left_out_count,
+            exit_code=record.output.exit_code if has_failed_by_exit_code(record) and record.output else 0,
         ),
     )

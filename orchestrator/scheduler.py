@@ -9,10 +9,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Container, Iterator
+from functools import partial
 
 from orchestrator import time_outs
 from orchestrator.assignments import Offers
-from orchestrator.attempts import is_refused, may_be_tried_again
+from orchestrator.attempts import has_failed_by_exit_code, is_refused, may_be_tried_again
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
 from orchestrator.fleet import Shape
@@ -306,9 +307,9 @@ def wanted(model: Model, now: int, blocked: Container[Shape] = ()) -> Iterator[W
             version=entry.job.version,
             job=entry.spec,
             resources=capacity_of(entry.spec.task.resources),
-            missing=_due(entry.progress, model.is_due),
+            missing=_due(entry.progress, partial(model.is_due, entry)),
             refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
-            failed_on=frozenset(each.node_id for each in _of_version(entry) if may_be_tried_again(each)),
+            failed_on=frozenset(each.node_id for each in _of_version(entry) if _did_badly(each)),
             waiting_seconds=(now - entry.job.submit_time) / 1e9,
         )
 
@@ -326,6 +327,11 @@ def _lateness(entry: JobEntry, now: int) -> str:
 
 def _of_version(entry: JobEntry) -> Iterator[ExecutionRecord]:
     return (each for each in entry.executions.values() if each.job_version == entry.job.version)
+
+
+def _did_badly(record: ExecutionRecord) -> bool:
+    """Whether it may go better elsewhere; by its own exit code a task fails anywhere."""
+    return may_be_tried_again(record) and not has_failed_by_exit_code(record)
 
 
 def _reason(record: ExecutionRecord) -> str:

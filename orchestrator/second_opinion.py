@@ -6,7 +6,7 @@ task can be run at all, and then that is settled.
 
 from collections.abc import Callable, Collection, Container
 
-from orchestrator.attempts import cause_of, is_refused
+from orchestrator.attempts import cause_of, has_failed_by_exit_code, is_refused
 from orchestrator.conduct import Conduct
 from orchestrator.fleet import shape_of
 from orchestrator.job_entry import JobEntry
@@ -50,7 +50,7 @@ def is_asked_for(
     """The same, by all executions of its part."""
     if record.state is ExecutionState.PUBLISHING:
         return False
-    node, failed = record.node_id, [each for each in of_part if each.state is ExecutionState.FAILED]
+    node, failed = record.node_id, [each for each in of_part if _has_failed(each)]
     asked = {node, *(each.node_id for each in failed)}
     if reason.cause is Cause.TASK:
         is_odd = reason in _NOT_BEGUN or conduct.is_doubtful(node)
@@ -60,3 +60,8 @@ def is_asked_for(
         is_nodes = conduct.holds(node, but_for=record.job_id) > 0 or any(each.node_id == node for each in failed)
         return is_nodes and has_other(asked)
     return False
+
+
+def _has_failed(record: ExecutionRecord) -> bool:
+    """On its node; where the task ended by itself, whatever its exit code, it can be run."""
+    return record.state is ExecutionState.FAILED and not has_failed_by_exit_code(record)

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from shared import not_supported, publisher_params
 from shared.capacity import Capacity
 from shared.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
+from shared.durations import parse_duration
 from shared.engine_params import look, without_nulls
-from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
+from shared.errors import InvalidDuration, InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.ids import is_safe_id
-from shared.jobspec import Constraint, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.jobspec import Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
 from shared.quantities import parse_bytes, parse_cpu, parse_gpu
 
 MAX_JOB_BYTES = 256 * 1024
@@ -25,6 +26,9 @@ MAX_COUNT = 10_000
 MAX_NAME = 255
 MAX_LABELS = 256
 MAX_SECONDS = 365 * 86400
+MAX_RETRIES = 100
+MAX_BACK_OFF_SECONDS = 86400.0
+MAX_EXIT_CODE = 255
 MAX_QUANTITY = 64
 """How many characters a quantity may have; what was found out about one is remembered."""
 MAX_PATH_BYTES = 1024
@@ -69,8 +73,15 @@ def _normalised_task(task: Task) -> Task:
         publisher=_normalised_publisher(task.publisher),
         on_unreadable=task.on_unreadable.strip().lower(),
         resources=_normalised_resources(task.resources),
+        retries=_normalised_retries(task.retries),
         input_sources=tuple(replace(each, source=_normalised_input(each.source)) for each in task.input_sources),
     )
+
+
+def _normalised_retries(retries: Retries) -> Retries:
+    if retries == Retries():
+        return retries
+    return replace(retries, on_exit_codes=tuple(sorted(set(retries.on_exit_codes))), back_off=retries.back_off.strip())
 
 
 def _normalised_engine(engine: SpecConfig) -> SpecConfig:
@@ -181,6 +192,8 @@ def _task_problems(task: Task) -> Iterator[str]:
     yield from _env_problems(task.env)
     yield from _network_problems(task.network)
     yield from _timeout_problems(task.timeouts)
+    if task.retries != Retries():
+        yield from _retry_problems(task)
     yield from _resource_problems(task.resources)
     if known := not_supported.inputs_problem(task.input_sources):
         yield f"Tasks[0].InputSources: {known}"
@@ -221,6 +234,23 @@ def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
             yield f"Timeouts.{name} is {value}; it must be between 0 (none) and {MAX_SECONDS:,} seconds."
     if 0 < timeouts.total_timeout < timeouts.execution_timeout + timeouts.queue_timeout:
         yield "Timeouts: ExecutionTimeout and QueueTimeout together exceed TotalTimeout."
+
+
+def _retry_problems(task: Task) -> Iterator[str]:
+    retries = task.retries
+    if not task.fail_on_exit_code:
+        yield "Tasks[0].Retries are for tasks that fail by their exit code; write `FailOnExitCode: true` beside them."
+    if not 1 <= retries.max <= MAX_RETRIES:
+        yield f"Retries.Max is {retries.max}; it must be between 1 and {MAX_RETRIES}."
+    if any(not 1 <= code <= MAX_EXIT_CODE for code in retries.on_exit_codes):
+        yield f"Retries.OnExitCodes may have codes from 1 to {MAX_EXIT_CODE} alone."
+    try:
+        seconds = parse_duration(retries.back_off or "0")
+    except InvalidDuration as error:
+        yield f"Retries.BackOff: {error.message} {error.hint}"
+    else:
+        if not 0 <= seconds <= MAX_BACK_OFF_SECONDS:
+            yield f"Retries.BackOff is {retries.back_off[:80]}; it must be between 0s and 24h."
 
 
 def _resource_problems(resources: Resources) -> tuple[str, ...]:

@@ -62,6 +62,18 @@ class Constraint(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     values: tuple[str, ...] = ()
 
 
+class Retries(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """How often a task is run again that has failed by its exit code: at most `max` times for each part.
+
+    Without `on_exit_codes` after any but 0. `back_off` is the first wait, such as `30s`, which doubles from one to the
+    next; without it the orchestrator waits as after other failures.
+    """
+
+    max: int = 0
+    on_exit_codes: tuple[int, ...] = ()
+    back_off: str = ""
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
     name: str = ""
     engine: SpecConfig = field(default_factory=SpecConfig)
@@ -75,6 +87,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defa
     timeouts: Timeouts = Timeouts()
     on_unreadable: str = ""
     """What becomes of a result that lacks what the task wrote: `warn`, as without it, or `fail`."""
+    fail_on_exit_code: bool = False
+    """Whether an exit code other than 0 makes the execution a failed one; its result is published all the same."""
+    retries: Retries = Retries()
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

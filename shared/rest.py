@@ -295,6 +295,8 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     index_sha256: str = field(name="IndexSHA256", default="")
     left_out_count: int = 0
     """Entries whose content is not in the result as the task wrote it: the result is not whole."""
+    exit_code: int = 0
+    """By which the task has failed, where its job takes that for a failure (FailOnExitCode)."""
 
     def __repr__(self) -> str:
         return f"<ResultParams {self.source_spec.bucket}/{self.source_spec.key}, {self.size} bytes>"

@@ -73,6 +73,7 @@ class Cause(enum.Enum):
     """Where a failure comes from, which decides whether another attempt may go better, and after how long."""
 
     TASK = "the task itself, so that no attempt goes better"
+    EXIT_CODE = "the task itself, by an exit code that its job takes for a failure, and may have it retried for"
     ENGINE = "the node's container engine is away, or was restarted"
     REGISTRY = "the image registry is away"
     NODE = "something else about the node"
@@ -81,9 +82,10 @@ class Cause(enum.Enum):
 
 
 class FailureReason(enum.StrEnum):
-    """Why an execution did not complete. `retryable` says whether another attempt may go better."""
+    """Why an execution did not complete. `retryable`: another attempt may go better, whatever the job is."""
 
     TASK_NOT_STARTED = "TaskNotStarted"
+    NON_ZERO_EXIT_CODE = "NonZeroExitCode"
     EXECUTION_TIMED_OUT = "ExecutionTimedOut"
     OUTPUT_LIMIT_EXCEEDED = "OutputLimitExceeded"
     OUT_OF_MEMORY = "OutOfMemory"
@@ -119,7 +121,7 @@ class FailureReason(enum.StrEnum):
 
     @property
     def retryable(self) -> bool:
-        return self.cause is not Cause.TASK
+        return self.cause not in {Cause.TASK, Cause.EXIT_CODE}
 
     @classmethod
     def parse(cls, text: str) -> "FailureReason":
@@ -131,6 +133,7 @@ class FailureReason(enum.StrEnum):
 
 
 _CAUSES = {
+    FailureReason.NON_ZERO_EXIT_CODE: Cause.EXIT_CODE,
     FailureReason.ENGINE_UNAVAILABLE: Cause.ENGINE,
     FailureReason.CONTAINER_LOST: Cause.ENGINE,
     FailureReason.IMAGE_NOT_PULLED: Cause.REGISTRY,

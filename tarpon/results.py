@@ -56,7 +56,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
     `count` is the number of results, `files` the number of files that are there now (of archives that are kept: 0), and
     `size_bytes` what was fetched. `oddities` tells what is not there as it is in the results, and `left_out_count` how
-    many entries the results themselves lack the content of.
+    many entries the results themselves lack the content of. `exit_codes` are those of the parts whose tasks have failed
+    by them.
     """
 
     folder: Path | None
@@ -64,6 +65,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int = 0
     files: int = 0
     left_out_count: int = 0
+    exit_codes: dict[int, int] = {}
     oddities: Oddities = msgspec.field(default_factory=Oddities)
 
 
@@ -134,6 +136,7 @@ async def get_results(
         size_bytes=progress.total_bytes,
         files=getting.files,
         left_out_count=sum(each.left_out_count for each in results),
+        exit_codes={each.partition_index: each.exit_code for each in results if each.exit_code},
         oddities=getting.oddities,
     )
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tarpon.results import Fetched
 
 
+MOST_NAMED = 10
+
+
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
 @job_argument
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
@@ -145,10 +148,22 @@ def _tell(fetched: "Fetched", job: str, *, raw: bool, paths: Sequence[str]) -> N
         click.echo(f"What its task wrote: tarpon job logs {job}", err=True)
     else:
         click.echo(_summary(fetched, raw=raw, paths=paths), err=True)
+    if fetched.exit_codes:
+        click.echo(f"Warning: {_failed(fetched)}", err=True)
     if fetched.left_out_count:
         click.echo(f"Warning: {odd_entries.not_whole(fetched.left_out_count, job)}", err=True)
     for told in odd_entries.told(fetched.oddities):
         click.echo(f"Warning: {printable(told)}", err=True)
+
+
+def _failed(fetched: "Fetched") -> str:
+    """Which of the results are of tasks that have failed."""
+    from tarpon.cli.job_text import counted_in_words
+
+    told = [f"{part} by exit code {code}" for part, code in sorted(fetched.exit_codes.items())]
+    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    what = f"The task of {counted_in_words(len(told), 'part')} has failed"
+    return f"{what}, and this is what there was of its result: part {', '.join(told[:MOST_NAMED])}{more}."
 
 
 def _summary(fetched: "Fetched", *, raw: bool, paths: Sequence[str]) -> str:

@@ -8,11 +8,12 @@ from datetime import timedelta
 import click
 
 from shared.config import Api
+from shared.errors import NoResults, TarponError
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Job, JobView
 from shared.plain_text import printable
 from shared.rest import ExecutionView, HistoryItem, SubmitResponse
-from shared.states import ExecutionState
+from shared.states import ExecutionState, JobState
 from tarpon.cli.followed_output import FollowedOutput
 from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_get import download
@@ -134,8 +135,24 @@ class JobRun:
         executions = await client.all_executions(self.job_id, job_version=end.job.version)
         if self._options.exit_code:
             self._exit_code = task_exit_code(executions, end.job.version)
+        if self._options.get and end.job.state.state_type == JobState.FAILED:
+            await self._get_of_failed(client, end.job)
         refuse_failure(end)
         await self._completed(client, end.job, executions)
+
+    async def _get_of_failed(self, client: Client, ended: JobView) -> None:
+        """What there is: results of parts that completed, and of tasks that failed by their exit codes."""
+        try:
+            await self._get(client, ended)
+        except NoResults as error:
+            click.echo(printable(error.message), err=True)
+        except TarponError as error:  # that the job has failed is told last, and decides about the exit code
+            show_error(error)
+
+    async def _get(self, client: Client, ended: JobView) -> None:
+        on_report = self._keep if self._options.is_for_programs else None
+        strict, version = self._options.strict, ended.version
+        await download(client, self.job_id, job_version=version, strict=strict, on_report=on_report)
 
     async def _completed(self, client: Client, ended: JobView, executions: Sequence[ExecutionView]) -> None:
         began = min((each.create_time for each in executions), default=ended.create_time)
@@ -143,9 +160,7 @@ class JobRun:
         click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions)}", err=True)
         advise("see the details", "describe", self.job_id)
         if self._options.get:
-            on_report = self._keep if self._options.is_for_programs else None
-            strict, version = self._options.strict, ended.version
-            await download(client, self.job_id, job_version=version, strict=strict, on_report=on_report)
+            await self._get(client, ended)
             return
         if ended.left_out_count:
             click.echo(f"Warning: {not_whole(ended.left_out_count, self.job_id)}", err=True)

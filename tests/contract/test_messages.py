@@ -22,6 +22,7 @@ from shared.jobspec import (
     Network,
     Resources,
     ResultPath,
+    Retries,
     SpecConfig,
     Task,
     Timeouts,
@@ -640,6 +641,27 @@ class TestJobs:
         '{"ExecutionTimeout":1,"QueueTimeout":2,"TotalTimeout":3}}]}'
     )
 
+    RETRIED = msgspec.structs.replace(
+        JOB,
+        tasks=(
+            Task(
+                name="main",
+                fail_on_exit_code=True,
+                retries=Retries(max=3, on_exit_codes=(75, 137), back_off="30s"),
+            ),
+        ),
+    )
+    # NEVER EDIT THIS TEXT.
+    RETRIED_TEXT = (
+        '{"Name":"a-job","Namespace":"default","Type":"batch","Priority":1,"Count":2,"Constraints":[{"Key":"zone",'
+        '"Operator":"in","Values":["a","b"]}],"Meta":{"m":"n"},"Labels":{"l":"v"},"Tasks":[{"Name":"main",'
+        '"Engine":{},"Publisher":{},"FailOnExitCode":true,"Retries":{"Max":3,"OnExitCodes":[75,137],"BackOff":"30s"}}]}'
+    )
+
     def test_a_job_is_written_and_read_as_it_always_was(self) -> None:
         assert msgspec.json.encode(self.JOB).decode() == self.TEXT
         assert msgspec.json.decode(self.TEXT, type=Job) == self.JOB
+
+    def test_a_job_with_retries_is_written_and_read_as_it_always_was(self) -> None:
+        assert msgspec.json.encode(self.RETRIED).decode() == self.RETRIED_TEXT
+        assert msgspec.json.decode(self.RETRIED_TEXT, type=Job) == self.RETRIED

@@ -3,6 +3,7 @@
 import msgspec
 
 from orchestrator.records import ExecutionRecord, Failure, NodeRecord, Suspicion, decode_record
+from shared.states import ExecutionState
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
 NEWER_NODE = (
@@ -44,3 +45,20 @@ def test_that_a_failure_is_excused_is_stored() -> None:
     assert record.failure is not None
     assert record.failure.excused
     assert msgspec.json.encode(record) == NEWER_EXECUTION
+
+
+FAILED_BY_EXIT_CODE = (
+    b'{"id":"e-1","job_id":"j-1","job_version":1,"partition":0,"attempt":0,"node_id":"n-1","resources":{"CPU":1.0},'
+    b'"state":"Publishing","output":{"exit_code":3},"run_seconds":1.5,"failure":{"reason":"NonZeroExitCode",'
+    b'"detail":"The task ended with exit code 3.","retryable":true},"create_time":1,"modify_time":2}'
+)
+
+
+def test_that_a_task_has_failed_is_stored_while_its_result_is_being_published() -> None:
+    record = decode_record("execution.j-1.1.0.0", FAILED_BY_EXIT_CODE)
+    assert isinstance(record, ExecutionRecord)
+    assert record.state is ExecutionState.PUBLISHING
+    assert record.failure == Failure(
+        reason="NonZeroExitCode", detail="The task ended with exit code 3.", retryable=True
+    )
+    assert msgspec.json.encode(record) == FAILED_BY_EXIT_CODE

@@ -42,6 +42,26 @@ def test_a_task_that_exits_non_zero_completes_and_its_output_is_there(running: S
     assert execution["RunOutput"]["Stdout"] == "partial\n"
 
 
+def test_what_a_task_left_that_its_job_takes_for_failed_is_had(running: Stack) -> None:
+    job = process_job("echo partial; mkdir -p outputs; echo core > outputs/dump; exit 3") | {"Name": "fails"}
+    job["Tasks"][0] |= {
+        "FailOnExitCode": True,
+        "Retries": {"Max": 1, "OnExitCodes": [3], "BackOff": "0s"},
+        "ResultPaths": [{"Name": "outputs", "Path": "/outputs"}],
+    }
+    done = running.cli("job", "run", "--get", str(_job_file(running, "fails", job)), check=False)
+    assert done.returncode == 1
+    assert "The task ended with exit code 3. (the last of 2 attempts)" in done.stderr
+    assert (
+        "The task of 1 part has failed, and this is what there was of its result: part 0 by exit code 3." in done.stderr
+    )
+    (job_id,) = (line.split()[-1] for line in done.stdout.splitlines() if "Job ID: " in line)
+    folder = running.root / f"job-{job_id}"
+    assert (folder / "outputs" / "dump").read_text() == "core\n"
+    assert (folder / "exitCode").read_text() == "3"
+    assert running.cli("job", "logs", "fails").stdout == "partial\n"
+
+
 def test_every_partition_runs_once_and_knows_its_number(running: Stack) -> None:
     job = process_job("echo $TARPON_PARTITION_INDEX of $BACALHAU_PARTITION_COUNT") | {"Count": 3}
     described = running.wait_ended(running.submit(job))

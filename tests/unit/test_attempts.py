@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.attempts import Backoff
+from orchestrator.attempts import Backoff, Budget
 from orchestrator.job_progress import progress
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, Failure, JobRecord
@@ -14,13 +14,14 @@ from orchestrator.scheduler import wanted
 from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobspec import Job, Retries, SpecConfig, Task
 from shared.states import Cause, ExecutionState, FailureReason, JobState
 
 S, R = ExecutionState, FailureReason
 SECOND = 10**9
 FAILED_AT = 1_000 * SECOND
 JOB = JobId("j-1")
+NO_RETRIES = Retries()
 BACKOFF = Backoff(floor_seconds=1.0, ceiling_seconds=300.0)
 OUTAGES = [R.IMAGE_NOT_PULLED, R.ENGINE_UNAVAILABLE, R.CONTAINER_LOST]
 
@@ -104,8 +105,8 @@ class TestBackoff:
         assert {seconds(R.CONTAINER_LOST, failures, backoff=near) for failures in range(1, 9)} == {2.0}
 
 
-def submitted(job: JobId, count: int) -> JobRecord:
-    task = Task(name="main", engine=SpecConfig(type="noop"))
+def submitted(job: JobId, count: int, retries: Retries = NO_RETRIES) -> JobRecord:
+    task = Task(name="main", engine=SpecConfig(type="noop"), fail_on_exit_code=retries.max > 0, retries=retries)
     spec = Job(name=job, namespace="default", type="batch", count=count, tasks=(task,))
     return JobRecord(
         id=job, namespace="default", name=job, version=1, first=spec, create_time=1, submit_time=1, modify_time=1
@@ -115,12 +116,12 @@ def submitted(job: JobId, count: int) -> JobRecord:
 class Orchestrator:
     """One that has been fed with these records."""
 
-    def __init__(self, *executions: ExecutionRecord, count: int = 1) -> None:
+    def __init__(self, *executions: ExecutionRecord, count: int = 1, retries: Retries = NO_RETRIES) -> None:
         self.model = Model(max_attempts=5, backoff=BACKOFF)
-        self.add(JOB, *executions, count=count)
+        self.add(JOB, *executions, count=count, retries=retries)
 
-    def add(self, job: JobId, *executions: ExecutionRecord, count: int = 1) -> None:
-        self.model.apply(subjects.job_record(job), submitted(job, count), 1)
+    def add(self, job: JobId, *executions: ExecutionRecord, count: int = 1, retries: Retries = NO_RETRIES) -> None:
+        self.model.apply(subjects.job_record(job), submitted(job, count, retries), 1)
         for revision, each in enumerate(executions, start=2):
             self.model.apply(subjects.execution_record(each.key), each, revision)
 
@@ -194,9 +195,59 @@ def test_many_parts_that_are_tried_for_nothing_are_looked_at_once_each() -> None
     many = 4000
     refused = [failed(at, "Odd", partition=part, state=S.REJECTED) for part in range(many) for at in range(5)]
     begun = time.thread_time()
-    found = progress(submitted(JOB, many), many, refused, max_attempts=5, backoff=BACKOFF, is_later=lambda _: False)
+    found = progress(
+        submitted(JOB, many), many, refused, budget=Budget(max_attempts=5), backoff=BACKOFF, is_later=lambda _: False
+    )
     assert time.thread_time() - begun < 0.4
     assert len(found.missing) == many
+
+
+class TestBackoffOfAJob:
+    """That between attempts of a task that fails by its exit code."""
+
+    HALF_AN_HOUR = Retries(max=9, back_off="30m")
+
+    def wait(self, failures: int, retries: Retries, *, backoff: Backoff = BACKOFF, attempt: int = 0) -> float:
+        return (backoff.due(failed(attempt, R.NON_ZERO_EXIT_CODE), failures, retries) - FAILED_AT) / SECOND
+
+    def test_the_job_s_wait_doubles_up_to_the_ceiling_and_is_drawn_from_its_upper_half(self) -> None:
+        retries = Retries(max=9, back_off="40s")
+        waits = [self.wait(failures, retries) for failures in range(1, 9)]
+        for wait, longest in zip(waits, (40, 80, 160, 300, 300, 300, 300, 300), strict=True):
+            assert longest / 2 <= wait <= longest
+        assert len({round(self.wait(1, retries, attempt=number), 2) for number in range(100)}) > 50
+
+    def test_one_above_the_ceiling_is_waited_for_and_not_doubled(self) -> None:
+        assert 900 <= self.wait(1, self.HALF_AN_HOUR) <= 1800
+        assert 900 <= self.wait(9, self.HALF_AN_HOUR) <= 1800
+
+    def test_none_is_shorter_than_the_orchestrator_s_floor_and_without_one_the_job_s_is_kept(self) -> None:
+        assert self.wait(1, Retries(max=1, back_off="0s")) == 1.0
+        no_floor = Backoff(ceiling_seconds=300.0)
+        assert 5 <= self.wait(1, Retries(max=1, back_off="10s"), backoff=no_floor) <= 10
+
+    def test_without_a_wish_of_the_job_it_is_as_after_other_failures(self) -> None:
+        assert self.wait(1, Retries(max=1)) == seconds(R.NODE_LOST)
+
+    def test_it_is_not_waited_after_what_happened_to_the_node(self) -> None:
+        lost = failed(reason=R.NODE_LOST)
+        assert BACKOFF.due(lost, 1, self.HALF_AN_HOUR) == BACKOFF.due(lost, 1)
+
+    def test_an_orchestrator_waits_for_all_of_it(self) -> None:
+        leader = Orchestrator(failed(reason=R.NON_ZERO_EXIT_CODE), retries=self.HALF_AN_HOUR)
+        assert leader.placeable(leader.due - 1) == []
+        assert leader.model.reasons[JOB].startswith("Waiting until ")
+        assert leader.placeable(leader.due) == [(0, 1)]
+
+    def test_and_so_does_the_next_whatever_the_clock_of_the_last_said(self) -> None:
+        late = failed(reason=R.NON_ZERO_EXIT_CODE, at=FAILED_AT + 7200 * SECOND)
+        leader = Orchestrator(late, retries=self.HALF_AN_HOUR)
+        assert leader.placeable(FAILED_AT) == [(0, 1)]
+
+    def test_where_the_clock_is_set_back_what_would_wait_for_too_long_is_placed(self) -> None:
+        leader = Orchestrator(failed())
+        assert leader.placeable(FAILED_AT) == []
+        assert leader.placeable(FAILED_AT - 900 * SECOND) == [(0, 1)]
 
 
 def test_a_job_that_is_gone_waits_for_nothing() -> None:

@@ -8,7 +8,18 @@ from msgspec.structs import replace
 from shared.capacity import Capacity
 from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.job_rules import MAX_JOB_BYTES, MAX_SECONDS, capacity_of, check, dropped, normalised, problems
-from shared.jobspec import Constraint, InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.jobspec import (
+    Constraint,
+    InputSource,
+    Job,
+    Network,
+    Resources,
+    ResultPath,
+    Retries,
+    SpecConfig,
+    Task,
+    Timeouts,
+)
 
 ENGINE, MANAGED = SpecConfig(type="noop"), SpecConfig(type="s3managed")
 
@@ -379,3 +390,35 @@ class TestNormalising:
         assert [each.name for each in normalised(two).tasks] == ["one"]
         assert dropped(two) == ("The job has 2 tasks; only the first is run.",)
         assert dropped(job()) == ()
+
+
+class TestRetries:
+    def test_a_task_that_fails_by_its_exit_code_may_be_retried(self) -> None:
+        retries = Retries(max=100, on_exit_codes=(255, 75, 75), back_off=" 24h ")
+        assert in_task(fail_on_exit_code=True, retries=retries) == []
+        (plain,) = normalised(job(tasks=(task(fail_on_exit_code=True, retries=retries),))).tasks
+        assert plain.retries == Retries(max=100, on_exit_codes=(75, 255), back_off="24h")
+
+    def test_one_that_never_fails_so_is_told_what_is_missing(self) -> None:
+        assert in_task(retries=Retries(max=1)) == [
+            "Tasks[0].Retries are for tasks that fail by their exit code; write `FailOnExitCode: true` beside them."
+        ]
+
+    @pytest.mark.parametrize(
+        ("retries", "problem"),
+        [
+            (Retries(max=101), "Retries.Max is 101; it must be between 1 and 100."),
+            (Retries(max=-1), "Retries.Max is -1; it must be between 1 and 100."),
+            (Retries(on_exit_codes=(75,)), "Retries.Max is 0; it must be between 1 and 100."),
+            (Retries(max=1, on_exit_codes=(0,)), "Retries.OnExitCodes may have codes from 1 to 255 alone."),
+            (Retries(max=1, on_exit_codes=(256,)), "Retries.OnExitCodes may have codes from 1 to 255 alone."),
+            (
+                Retries(max=1, back_off="30"),
+                "Retries.BackOff: '30' is not a duration. Write a number and a unit, such as 90s, 15m or 1h30m.",
+            ),
+            (Retries(max=1, back_off="-1s"), "Retries.BackOff is -1s; it must be between 0s and 24h."),
+            (Retries(max=1, back_off="25h"), "Retries.BackOff is 25h; it must be between 0s and 24h."),
+        ],
+    )
+    def test_what_makes_no_sense_is_told(self, retries: Retries, problem: str) -> None:
+        assert in_task(fail_on_exit_code=True, retries=retries) == [problem]

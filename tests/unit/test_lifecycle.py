@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.attempts import MOST_FREE, NO_BACKOFF, cost_nothing, is_refused
+from orchestrator.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, is_refused
+from orchestrator.exit_codes import failure_of
 from orchestrator.grants import entitled
 from orchestrator.job_progress import Progress, job_transition, progress
 from orchestrator.life_events import (
@@ -50,6 +51,7 @@ from orchestrator.records import (
 from shared.capacity import Capacity
 from shared.errors import GrantRefused, IllegalTransition
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.jobspec import Retries, Task
 from shared.messages import (
     MAX_RUN_OUTPUT_BYTES,
     AnyFact,
@@ -69,6 +71,7 @@ NODE = NodeId("n-1")
 SECOND = 10**9
 NOW = 1_000_000 * SECOND
 MAX_ATTEMPTS = 3
+NO_RETRIES = Retries()
 RESULT = PublishedResult(etag='"e"', size_bytes=10, sha256="f" * 64)
 PLACE = Location(bucket="results", key="j-1/e.tar.gz", region="us-east-1")
 
@@ -156,10 +159,11 @@ def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bo
     return transition(record, Refused(reason=reason, detail=detail, retryable=retryable), now=now).record
 
 
-def of(count: int, *executions: ExecutionRecord, record: JobRecord | None = None) -> Progress:
-    return progress(
-        record or job(), count, executions, max_attempts=MAX_ATTEMPTS, backoff=NO_BACKOFF, is_later=lambda _: False
-    )
+def of(
+    count: int, *executions: ExecutionRecord, record: JobRecord | None = None, retries: Retries = NO_RETRIES
+) -> Progress:
+    budget = Budget(max_attempts=MAX_ATTEMPTS, retries=retries)
+    return progress(record or job(), count, executions, budget=budget, backoff=NO_BACKOFF, is_later=lambda _: False)
 
 
 class TestExecution:
@@ -368,6 +372,112 @@ class TestExecution:
     @pytest.mark.parametrize("state", S)
     def test_it_holds_capacity_until_its_task_has_ended(self, state: ExecutionState) -> None:
         assert state.holds_capacity == (state in {S.NEW, S.ACCEPTED, S.RUNNING})
+
+
+FAILS = Task(fail_on_exit_code=True, retries=Retries(max=2, on_exit_codes=(3, 75)))
+
+
+def ended(record: ExecutionRecord, exit_code: int, task: Task = FAILS, *, publishes: bool = True) -> ExecutionRecord:
+    fact = TaskEnded(output=RunOutput(stdout="hello\n", exit_code=exit_code), run_seconds=1.5)
+    event = Told(fact=fact, publishes=publishes, failure=failure_of(task, exit_code))
+    return transition(record, event, now=NOW).record
+
+
+class TestAnExitCodeThatIsAFailure:
+    def test_without_the_job_s_wish_it_is_none(self) -> None:
+        assert ended(execution(), 3, Task(), publishes=False).state is S.COMPLETED
+        assert after(ended(execution(), 3, Task()), PUBLISHED).state is S.COMPLETED
+
+    def test_its_execution_has_failed_with_the_code_in_its_reason_where_nothing_is_published(self) -> None:
+        record = ended(execution(S.RUNNING), 3, publishes=False)
+        assert record.state is S.FAILED
+        assert record.failure == Failure(
+            reason="NonZeroExitCode", detail="The task ended with exit code 3.", retryable=True
+        )
+        assert record.events[-1].details == {
+            "IsError": "true",
+            "ErrorCode": "NonZeroExitCode",
+            "Retryable": "true",
+            "ExitCode": "3",
+        }
+
+    def test_its_result_is_published_first_and_then_the_execution_has_failed_and_has_it(self) -> None:
+        publishing = ended(execution(S.RUNNING), 3)
+        assert publishing.state is S.PUBLISHING
+        assert not publishing.events[-1].details, "which is no end yet"
+        record = after(publishing, PUBLISHED)
+        assert (record.state, record.result) == (S.FAILED, RESULT)
+        assert record.failure is not None
+        assert record.failure.reason == "NonZeroExitCode"
+        assert record.events[-1].message.endswith("The task ended with exit code 3.")
+        assert record.unfinished_uploads == (), "of a result that is there nothing is left unfinished"
+        assert record.may_have_objects
+
+    def test_an_upload_in_parts_that_has_become_its_result_is_not_aborted(self) -> None:
+        record = after(replace(ended(execution(), 3), upload_id="u-1"), PUBLISHED)
+        assert record.unfinished_uploads == ()
+        lost = failed(replace(ended(execution(), 3), upload_id="u-1"), FailureReason.NODE_LOST, "gone", now=NOW)
+        assert lost.unfinished_uploads == ("u-1",)
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            Lost(FailureReason.NODE_LOST, "Node n-1 has disappeared"),
+            TimedOut(FailureReason.PUBLISH_TIMED_OUT, "too long"),
+            NotVerified(),
+            told(FAILED_BY_CHANCE),
+            told(CANCELLED),
+        ],
+        ids=lambda event: type(event).__name__,
+    )
+    def test_it_stays_the_reason_whatever_becomes_of_its_result(self, event: ExecutionEvent) -> None:
+        record = transition(ended(execution(), 3), event, now=NOW).record
+        assert record.state is S.FAILED
+        assert record.failure is not None
+        assert (record.failure.reason, record.failure.retryable) == ("NonZeroExitCode", True)
+        assert record.failure.detail.startswith("The task ended with exit code 3. Its result was not published: ")
+        assert record.events[-1].details["ExitCode"] == "3"
+
+    def test_one_that_is_stopped_while_its_result_is_published_was_stopped(self) -> None:
+        record = cancelled(ended(execution(), 3), "the job was stopped", now=NOW)
+        assert (record.state, record.failure) == (S.CANCELLED, None)
+
+    def test_a_node_that_says_it_itself_is_not_understood(self) -> None:
+        record = after(execution(), ExecutionFailed(reason="NonZeroExitCode", detail="odd"))
+        assert record.failure is not None
+        assert record.failure.reason == FailureReason.UNKNOWN
+
+    def test_the_task_is_run_again_as_often_as_its_job_wants(self) -> None:
+        attempts = [ended(execution(attempt=number), 3, publishes=False) for number in range(3)]
+        assert of(1, *attempts[:1], retries=FAILS.retries).missing == ((0, 1),)
+        assert of(1, *attempts[:2], retries=FAILS.retries).missing == ((0, 2),)
+        last = of(1, *attempts, retries=FAILS.retries)
+        assert (last.state, last.missing) == (JobState.FAILED, ())
+        assert last.message == "The task ended with exit code 3. (the last of 3 attempts)"
+
+    def test_another_code_is_not_retried(self) -> None:
+        found = of(1, ended(execution(), 1, publishes=False), retries=FAILS.retries)
+        assert (found.state, found.message) == (JobState.FAILED, "The task ended with exit code 1.")
+
+    def test_without_retries_there_are_none_and_without_codes_any_is_retried(self) -> None:
+        plain, any_code = Task(fail_on_exit_code=True), Task(fail_on_exit_code=True, retries=Retries(max=1))
+        assert of(1, ended(execution(), 9, plain, publishes=False)).state is JobState.FAILED
+        once = ended(execution(), 9, any_code, publishes=False)
+        assert of(1, once, retries=any_code.retries).missing == ((0, 1),)
+
+    def test_what_happens_to_a_part_and_how_its_task_fails_have_budgets_of_their_own(self) -> None:
+        lost = [execution(S.FAILED, attempt=number, reason=FailureReason.NODE_LOST) for number in (0, 2)]
+        exits = [ended(execution(attempt=number), 3, publishes=False) for number in (1, 3)]
+        assert of(1, *lost, *exits, retries=FAILS.retries).missing == ((0, 4),)
+        third = execution(S.FAILED, attempt=4, reason=FailureReason.NODE_LOST, detail="gone")
+        assert of(1, *lost, *exits, third, retries=FAILS.retries).state is JobState.FAILED
+        exit_again = ended(execution(attempt=4), 3, publishes=False)
+        assert of(1, *lost, *exits, exit_again, retries=FAILS.retries).state is JobState.FAILED
+
+    def test_each_part_has_its_own(self) -> None:
+        first = [ended(execution(attempt=number), 3, publishes=False) for number in range(2)]
+        other = ended(execution(partition=1), 3, publishes=False)
+        assert of(2, *first, other, retries=FAILS.retries).missing == ((0, 2), (1, 1))
 
 
 def test_an_object_in_the_way_is_no_fault_of_the_node_and_another_attempt_may_go_better() -> None:
@@ -615,7 +725,7 @@ class TestJob:
         done = execution(S.COMPLETED)
         assert of(1, done, record=record).state is JobState.COMPLETED
         ended_after = progress(
-            record, 1, (done,), max_attempts=MAX_ATTEMPTS, backoff=NO_BACKOFF, is_later=lambda _: True
+            record, 1, (done,), budget=Budget(max_attempts=MAX_ATTEMPTS), backoff=NO_BACKOFF, is_later=lambda _: True
         )
         assert ended_after.state is (JobState.FAILED if record.failure else JobState.STOPPED)
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.attempts import MOST_FREE, NO_BACKOFF, cost_nothing
+from orchestrator.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, has_failed_by_exit_code
+from orchestrator.exit_codes import failure_of
 from orchestrator.job_progress import Progress, job_transition, progress
 from orchestrator.life_events import (
     ExecutionEvent,
@@ -37,7 +38,7 @@ from orchestrator.scheduler import wanted
 from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, Resources, SpecConfig, Task
+from shared.jobspec import Job, Resources, Retries, SpecConfig, Task
 from shared.messages import (
     AnyFact,
     ExecutionCancelled,
@@ -60,11 +61,14 @@ NAMES = tuple(NodeId(f"n-{number}") for number in range(3))
 PUBLISHED = OutputPublished(size_bytes=1, md5="", sha256="", entries=1, raw_bytes=1)
 RESULT = PublishedResult(etag="e", size_bytes=1, sha256="")
 ENDED = TaskEnded(output=RunOutput(), run_seconds=1.0)
+ENDED_BADLY = TaskEnded(output=RunOutput(exit_code=75), run_seconds=1.0)
 FACTS: tuple[AnyFact, ...] = (
     ExecutionStarted(),
     ExecutionStarted(age_seconds=1e30),
     ENDED,
+    ENDED_BADLY,
     PUBLISHED,
+    ExecutionFailed(reason="NonZeroExitCode", detail="a node that says what is not for it to say"),
     ExecutionFailed(reason="TaskNotStarted", detail="no such program"),
     ExecutionFailed(reason="DiskFull", detail="the disk is full"),
     ExecutionFailed(reason="NodeRestarted", not_begun=True),
@@ -89,6 +93,8 @@ RETRIED: tuple[ExecutionEvent, ...] = (
     Refused(reason="NodeStopping", retryable=True),
     Lost(FailureReason.NODE_LOST, "gone"),
     NotBegun("drained"),
+    Told(fact=ENDED_BADLY, publishes=True),
+    Told(fact=ENDED_BADLY, publishes=False),
 )
 MOST_JOBS = 3
 STEPS = (
@@ -164,7 +170,7 @@ class World:
             job,
             spec.job.count or 1,
             mine,
-            max_attempts=MAX_ATTEMPTS,
+            budget=Budget(max_attempts=MAX_ATTEMPTS, retries=spec.job.task.retries),
             backoff=NO_BACKOFF,
             is_later=lambda each: self.revisions[subjects.execution_record(_key(each))] > written,
         )
@@ -233,6 +239,8 @@ class World:
             name="main",
             engine=SpecConfig(type="noop"),
             resources=Resources(cpu=self.chance.choice(("0.5", "1", "2")), memory="1Mb"),
+            fail_on_exit_code=self.chance.random() < 0.7,
+            retries=Retries(max=self.chance.randint(0, 4), on_exit_codes=self.chance.choice(((), (75,), (1,)))),
         )
         return Job(name="a", type="batch", count=self.chance.randint(1, 3), tasks=(task,))
 
@@ -266,9 +274,16 @@ class World:
     def happen(self, leader: Leader, execution: ExecutionId, event: ExecutionEvent) -> None:
         record = leader.model.execution(execution)
         assert record is not None
+        if isinstance(event, Told) and isinstance(event.fact, TaskEnded):
+            event = replace(event, failure=failure_of(self.task_of(record), event.fact.output.exit_code))
         step = transition(record, event, now=self.now)
         if step.record is not record:
             self.write(leader, subjects.execution_record(_key(record)), step.record)
+
+    def task_of(self, record: ExecutionRecord) -> Task:
+        spec = self.store[subjects.spec_record(record.job_id, record.job_version)]
+        assert isinstance(spec, SpecRecord)
+        return spec.job.task
 
     def place(self, leader: Leader) -> None:
         fleet = leader.nodes.fleet({})
@@ -313,7 +328,7 @@ class World:
         for each in self.executions:
             parts[each.job_id, each.job_version, each.partition].append(each)
         for mine in parts.values():
-            _check_part(mine)
+            _check_part(mine, self.task_of(mine[0]))
         for key, record in self.ended.items():
             assert self.store[key] is record, "an end is final"
         self.ended = {subjects.execution_record(_key(each)): each for each in self.executions if each.state.is_terminal}
@@ -327,13 +342,17 @@ class World:
                 _check_reason(now, [each for each in self.executions if each.job_id == job.id])
 
 
-def _check_part(mine: list[ExecutionRecord]) -> None:
+def _check_part(mine: list[ExecutionRecord], task: Task) -> None:
     assert sum(not each.state.is_terminal for each in mine) <= 1, "one live execution for each part"
     assert sum(each.state is S.COMPLETED for each in mine) <= 1
     assert sorted(each.attempt for each in mine) == list(range(len(mine)))
     costly = [each for each in mine if each.state.is_terminal and not cost_nothing(each)]
-    assert len(costly) <= MAX_ATTEMPTS
-    assert len(mine) <= MAX_ATTEMPTS + MOST_FREE + 1
+    exits = [each for each in mine if has_failed_by_exit_code(each)]
+    assert len(costly) - len(exits) <= MAX_ATTEMPTS, "what a task fails for by itself is not among them"
+    assert len(exits) <= (task.retries.max + 1 if task.fail_on_exit_code else 0)
+    assert len(mine) <= MAX_ATTEMPTS + MOST_FREE + 1 + len(exits)
+    ended_well = [each for each in mine if each.state is S.COMPLETED]
+    assert not any(failure_of(task, each.output.exit_code) for each in ended_well if each.output), "also in two steps"
     refusals = [each for each in mine if each.state is S.REJECTED and each.failure and not each.failure.retryable]
     assert len({each.node_id for each in refusals}) == len(refusals), "never twice where it was refused for good"
     for refusal in refusals:
