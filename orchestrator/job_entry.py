@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from orchestrator.attempts import Backoff, Budget, is_refused
-from orchestrator.job_progress import Progress, progress
+from orchestrator.job_progress import NO_LIMIT, Progress, progress
 from orchestrator.records import ExecutionRecord, JobRecord, Replaced
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobspec import Job, SpecConfig, Task
@@ -215,6 +215,7 @@ class JobEntry:
             budget=Budget(max_attempts=max_attempts, retries=spec.task.retries),
             backoff=backoff,
             is_later=self._is_later,
+            most_parallel=spec.max_parallel or NO_LIMIT,
         )
         self.ended_by = found.ended_by
         if not (found.message or found.missing or found.surplus or found.left_out_count):

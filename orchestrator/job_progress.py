@@ -3,6 +3,7 @@
 A job's state is computed, never stored. What users and time do to it is written into its record.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import assert_never
@@ -26,6 +27,7 @@ _IN_VAIN = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED, ExecutionS
 _BEGUN = frozenset(
     {ExecutionState.RUNNING, ExecutionState.PUBLISHING, ExecutionState.COMPLETED, ExecutionState.ACCEPTED}
 )
+NO_LIMIT = sys.maxsize
 _NO_WAITS: Mapping[int, int] = {}
 
 
@@ -33,7 +35,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from a job's record and its executions.
 
     `missing` are the (partition, attempt) that should be executed and are not; `waits` is when that may begin, by the
-    partition, where a failed attempt keeps it waiting. `surplus` are the live executions that should stop.
+    partition, where a failed attempt keeps it waiting; `room` is how many of them may be placed beside what runs,
+    the first of which it is time for, in the order of partitions. `surplus` are the live executions that should stop.
     `left_out_count` are the entries whose content the results lack. `ended_by` is the number of the event by which the
     job ended, 0 where none was given.
     """
@@ -42,6 +45,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     missing: tuple[tuple[int, int], ...] = ()
     waits: Mapping[int, int] = _NO_WAITS
+    room: int = NO_LIMIT
     surplus: tuple[ExecutionRecord, ...] = ()
     left_out_count: int = 0
     ended_by: int = 0
@@ -55,8 +59,9 @@ def progress(
     budget: Budget,
     backoff: Backoff,
     is_later: Callable[[ExecutionRecord], bool],
+    most_parallel: int = NO_LIMIT,
 ) -> Progress:
-    """Where the job stands and what should be done about it.
+    """Where the job stands and what should be done about it. Of its parts `most_parallel` may run at once.
 
     `is_later` tells which executions were written after the job's record. Whoever stopped it may not have known that it
     had ended already; an end is final.
@@ -77,7 +82,10 @@ def progress(
         if job.desired is DesiredState.STOPPED:
             return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live, ended_by=ended_by)
         return Progress(state=JobState.FAILED, message=job.failure, surplus=live, ended_by=ended_by)
-    return _by_executions(job, count, known, budget, backoff)
+    found = _by_executions(job, count, known, budget, backoff)
+    if most_parallel == NO_LIMIT or not found.missing:
+        return found
+    return msgspec.structs.replace(found, room=max(0, most_parallel - _running(known)))
 
 
 def _by_executions(
@@ -104,6 +112,11 @@ def _by_executions(
         left_out_count=sum([each.result.left_out_count for each in latest.values() if each.result]),
         ended_by=max(map(_last_number, latest.values())) if state is JobState.COMPLETED else 0,
     )
+
+
+def _running(known: tuple[ExecutionRecord, ...]) -> int:
+    """How many run, or are about to: also of an earlier version. What is being published does not run any more."""
+    return sum([each.state.holds_capacity for each in known])
 
 
 def _by_one(only: ExecutionRecord) -> Progress:

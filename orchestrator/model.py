@@ -244,14 +244,15 @@ class Model:
         self.wake.set()
 
     def _queue(self, entry: JobEntry) -> None:
-        """Have it placed as far as none of its parts waits after a failed attempt."""
+        """Have it placed as far as its parts wait neither after a failed attempt nor for others to end."""
         job, progress = entry.id, entry.progress
         later = [at for at in progress.waits.values() if not self.is_due(entry, at)] if progress.waits else ()
-        if len(later) < len(progress.missing):
+        has_due = len(later) < len(progress.missing)
+        if has_due and progress.room:
             self.pending.put(job, priority=entry.job.priority, shape=shape_of(entry.spec, entry.refusals))
         else:
             self.pending.drop(job)
-            self.reasons[job] = waits_until(min(later))
+            self.reasons[job] = _waits_for_others(entry) if has_due else waits_until(min(later))
         if later:
             self.waiting.put(job, min(later))
         else:
@@ -523,3 +524,7 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model of {len(self.jobs)} jobs and {len(self.nodes)} nodes>"
+
+
+def _waits_for_others(entry: JobEntry) -> str:
+    return f"Waiting for one of its {entry.spec.max_parallel} parts to end that may run at once (MaxParallel)."

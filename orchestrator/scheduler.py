@@ -243,6 +243,7 @@ class Scheduler:
         location = self._locate(placement.job_id, execution) if managed else None
         now = now_ns()
         step = placed(execution, placement, location, incarnation=incarnation, now=now)
+        self._model.unexplain(placement.job_id)  # before it is known that others have to wait for this one
         try:
             await self._store.create(subjects.execution_record(key), step.record)
         except RevisionConflict:
@@ -250,7 +251,6 @@ class Scheduler:
             _log.info("Execution %s exists already; it was decided before.", execution, extra=known)
             await self._store.read(subjects.execution_record(key))
         else:
-            self._model.unexplain(placement.job_id)
             self._commands.carry_out(step.commands)
             if placement.attempt == 0:
                 self._measures.placed(now - entry.job.submit_time)
@@ -315,10 +315,14 @@ def wanted(model: Model, now: int, blocked: Container[Shape] = ()) -> Iterator[W
 
 
 def _due(progress: Progress, is_due: Callable[[int], bool]) -> tuple[tuple[int, int], ...]:
-    """Without the parts that wait after a failed attempt."""
-    if not progress.waits:
-        return progress.missing
-    return tuple(each for each in progress.missing if is_due(progress.waits.get(each[0], 0)))
+    """Without the parts that wait after a failed attempt, and as many as may run beside those that do.
+
+    They are the first ones, so that a leader that was replaced and the next decide about the same parts.
+    """
+    due = progress.missing
+    if progress.waits:
+        due = tuple(each for each in due if is_due(progress.waits.get(each[0], 0)))
+    return due[: progress.room]
 
 
 def _lateness(entry: JobEntry, now: int) -> str:

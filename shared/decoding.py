@@ -247,7 +247,8 @@ def _fitting(data: Any, type_: Any) -> Any:
         return _fitting(data, get_args(type_)[0])
     if get_origin(type_) not in {Union, types.UnionType}:
         return type_
-    members = [_fitting(data, member) for member in get_args(type_) if member is not type(None)]
+    absent = {type(None), msgspec.UnsetType}
+    members = [_fitting(data, member) for member in get_args(type_) if member not in absent]
     return next((member for member in members if _has_form(data, member)), members[0] if len(members) == 1 else type_)
 
 

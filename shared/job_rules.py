@@ -61,6 +61,7 @@ def normalised(job: Job) -> Job:
         name=job.name.strip(),
         namespace=job.namespace.strip() or "default",
         count=1 if job.count is None else job.count,
+        max_parallel=job.max_parallel or msgspec.UNSET,
         tasks=tuple(_normalised_task(task) for task in job.tasks[:1]),
     )
 
@@ -151,6 +152,8 @@ def _job_problems(job: Job) -> Iterator[str]:
             yield f"Type {job.type[:80]!r} is not a type of job; write `Type: batch`."
     if job.count is not None and not 1 <= job.count <= MAX_COUNT:
         yield f"Count is {job.count}; it must be between 1 and {MAX_COUNT:,}."
+    if job.max_parallel and not 1 <= job.max_parallel <= MAX_COUNT:
+        yield f"MaxParallel is {job.max_parallel}; it must be between 1 and {MAX_COUNT:,}, or 0 for no limit."
     for what, entries in (("Labels", job.labels), ("Meta", job.meta)):
         if len(entries) > MAX_LABELS:
             yield f"{what} has {len(entries):,} entries; at most {MAX_LABELS} are possible."

@@ -6,7 +6,7 @@ Nothing is checked here; shared/job_rules.py normalises and validates.
 from typing import Any
 
 import msgspec
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
 
 class SpecConfig(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
@@ -104,6 +104,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     meta: dict[str, str] = {}
     labels: dict[str, str] = {}
     tasks: tuple[Task, ...] = ()
+    max_parallel: int | UnsetType = UNSET
+    """How many of its parts may run at once; absent where that is not limited."""
 
     @property
     def task(self) -> Task:

@@ -641,6 +641,13 @@ class TestJobs:
         '{"ExecutionTimeout":1,"QueueTimeout":2,"TotalTimeout":3}}]}'
     )
 
+    SPREAD = msgspec.structs.replace(JOB, max_parallel=5, tasks=())
+    # NEVER EDIT THIS TEXT.
+    SPREAD_TEXT = (
+        '{"Name":"a-job","Namespace":"default","Type":"batch","Priority":1,"Count":2,"Constraints":[{"Key":"zone",'
+        '"Operator":"in","Values":["a","b"]}],"Meta":{"m":"n"},"Labels":{"l":"v"},"Tasks":[],"MaxParallel":5}'
+    )
+
     RETRIED = msgspec.structs.replace(
         JOB,
         tasks=(
@@ -661,6 +668,10 @@ class TestJobs:
     def test_a_job_is_written_and_read_as_it_always_was(self) -> None:
         assert msgspec.json.encode(self.JOB).decode() == self.TEXT
         assert msgspec.json.decode(self.TEXT, type=Job) == self.JOB
+
+    def test_a_job_of_which_some_parts_run_at_once_is_written_and_read_as_it_always_was(self) -> None:
+        assert msgspec.json.encode(self.SPREAD).decode() == self.SPREAD_TEXT
+        assert msgspec.json.decode(self.SPREAD_TEXT, type=Job) == self.SPREAD
 
     def test_a_job_with_retries_is_written_and_read_as_it_always_was(self) -> None:
         assert msgspec.json.encode(self.RETRIED).decode() == self.RETRIED_TEXT

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from orchestrator.attempts import Backoff, Budget
@@ -105,9 +106,10 @@ class TestBackoff:
         assert {seconds(R.CONTAINER_LOST, failures, backoff=near) for failures in range(1, 9)} == {2.0}
 
 
-def submitted(job: JobId, count: int, retries: Retries = NO_RETRIES) -> JobRecord:
+def submitted(job: JobId, count: int, retries: Retries = NO_RETRIES, most: int = 0) -> JobRecord:
     task = Task(name="main", engine=SpecConfig(type="noop"), fail_on_exit_code=retries.max > 0, retries=retries)
-    spec = Job(name=job, namespace="default", type="batch", count=count, tasks=(task,))
+    parallel = most or UNSET
+    spec = Job(name=job, namespace="default", type="batch", count=count, tasks=(task,), max_parallel=parallel)
     return JobRecord(
         id=job, namespace="default", name=job, version=1, first=spec, create_time=1, submit_time=1, modify_time=1
     )
@@ -116,12 +118,21 @@ def submitted(job: JobId, count: int, retries: Retries = NO_RETRIES) -> JobRecor
 class Orchestrator:
     """One that has been fed with these records."""
 
-    def __init__(self, *executions: ExecutionRecord, count: int = 1, retries: Retries = NO_RETRIES) -> None:
+    def __init__(
+        self, *executions: ExecutionRecord, count: int = 1, retries: Retries = NO_RETRIES, most: int = 0
+    ) -> None:
         self.model = Model(max_attempts=5, backoff=BACKOFF)
-        self.add(JOB, *executions, count=count, retries=retries)
+        self.add(JOB, *executions, count=count, retries=retries, most=most)
 
-    def add(self, job: JobId, *executions: ExecutionRecord, count: int = 1, retries: Retries = NO_RETRIES) -> None:
-        self.model.apply(subjects.job_record(job), submitted(job, count, retries), 1)
+    def add(
+        self,
+        job: JobId,
+        *executions: ExecutionRecord,
+        count: int = 1,
+        retries: Retries = NO_RETRIES,
+        most: int = 0,
+    ) -> None:
+        self.model.apply(subjects.job_record(job), submitted(job, count, retries, most), 1)
         for revision, each in enumerate(executions, start=2):
             self.model.apply(subjects.execution_record(each.key), each, revision)
 
@@ -248,6 +259,52 @@ class TestBackoffOfAJob:
         leader = Orchestrator(failed())
         assert leader.placeable(FAILED_AT) == []
         assert leader.placeable(FAILED_AT - 900 * SECOND) == [(0, 1)]
+
+
+def running(partition: int, attempt: int = 0, state: ExecutionState = S.RUNNING) -> ExecutionRecord:
+    return replace(failed(attempt, partition=partition, state=state), failure=None)
+
+
+class TestMaxParallel:
+    def test_the_first_parts_are_placed_beside_what_runs_and_no_more_than_that(self) -> None:
+        assert Orchestrator(count=9, most=3).placeable(1) == [(0, 0), (1, 0), (2, 0)]
+        assert Orchestrator(running(0), running(4), count=9, most=3).placeable(1) == [(1, 0)]
+
+    def test_a_job_of_which_as_many_run_as_may_waits_and_says_so(self) -> None:
+        leader = Orchestrator(running(0), running(1), count=3, most=2)
+        assert leader.placeable(1) == []
+        assert leader.model.reasons[JOB] == (
+            "Waiting for one of its 2 parts to end that may run at once (MaxParallel)."
+        )
+        assert JOB not in leader.model.pending, "so that it costs nothing until one of them has ended"
+
+    def test_when_one_has_ended_the_next_is_placed_while_its_result_is_published(self) -> None:
+        leader = Orchestrator(running(0), running(1), count=3, most=2)
+        done = running(0, state=S.PUBLISHING)
+        leader.model.apply(subjects.execution_record(done.key), done, 9)
+        assert leader.placeable(1) == [(2, 0)]
+
+    def test_a_part_that_is_tried_again_counts_and_one_that_waits_for_that_does_not(self) -> None:
+        leader = Orchestrator(failed(partition=0), running(1), count=4, most=2)
+        assert leader.placeable(leader.due - 1) == [(2, 0)]
+        assert leader.placeable(leader.due) == [(0, 1)], "in the order of parts"
+        retried = running(0, attempt=1)
+        leader.model.apply(subjects.execution_record(retried.key), retried, 9)
+        assert leader.placeable(leader.model.released) == []
+
+    def test_where_others_wait_for_an_attempt_and_for_room_it_is_told_what_it_waits_for_first(self) -> None:
+        leader = Orchestrator(failed(partition=0), running(1), count=2, most=1)
+        assert leader.placeable(leader.due - 1) == []
+        assert leader.model.reasons[JOB].startswith("Waiting until ")
+        due = leader.due
+        assert leader.placeable(due) == []
+        assert leader.model.reasons[JOB].endswith("(MaxParallel).")
+        assert leader.model.waiting.instant is None
+
+    def test_whoever_takes_over_comes_to_the_same(self) -> None:
+        records = (running(2), running(5), failed(partition=0), running(1, state=S.COMPLETED))
+        before, after = (Orchestrator(*each, count=9, most=4) for each in (records, reversed(records)))
+        assert before.placeable(before.due) == after.placeable(after.due) == [(0, 1), (3, 0)]
 
 
 def test_a_job_that_is_gone_waits_for_nothing() -> None:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from shared.capacity import Capacity
@@ -74,6 +76,23 @@ class TestCount:
     @pytest.mark.parametrize("count", [1, 10_000])
     def test_the_limits_themselves_are_accepted(self, count: int) -> None:
         assert found(count=count) == []
+
+
+class TestMaxParallel:
+    def test_without_it_there_is_no_limit_and_nought_is_none_either(self) -> None:
+        assert normalised(job()).max_parallel is UNSET
+        assert normalised(job(max_parallel=0)).max_parallel is UNSET
+        assert "MaxParallel" not in msgspec.to_builtins(normalised(job()))
+
+    @pytest.mark.parametrize("number", [1, 10_000])
+    def test_the_limits_themselves_are_accepted(self, number: int) -> None:
+        assert found(max_parallel=number) == []
+
+    @pytest.mark.parametrize("number", [-1, 10_001])
+    def test_what_is_beyond_them_is_refused(self, number: int) -> None:
+        assert found(max_parallel=number) == [
+            f"MaxParallel is {number}; it must be between 1 and 10,000, or 0 for no limit."
+        ]
 
 
 class TestNames:

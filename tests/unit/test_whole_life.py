@@ -9,11 +9,12 @@ from collections import Counter, defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from orchestrator.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, has_failed_by_exit_code
 from orchestrator.exit_codes import failure_of
-from orchestrator.job_progress import Progress, job_transition, progress
+from orchestrator.job_progress import NO_LIMIT, Progress, job_transition, progress
 from orchestrator.life_events import (
     ExecutionEvent,
     GivenUp,
@@ -171,6 +172,7 @@ class World:
             spec.job.count or 1,
             mine,
             budget=Budget(max_attempts=MAX_ATTEMPTS, retries=spec.job.task.retries),
+            most_parallel=spec.job.max_parallel or NO_LIMIT,
             backoff=NO_BACKOFF,
             is_later=lambda each: self.revisions[subjects.execution_record(_key(each))] > written,
         )
@@ -242,7 +244,8 @@ class World:
             fail_on_exit_code=self.chance.random() < 0.7,
             retries=Retries(max=self.chance.randint(0, 4), on_exit_codes=self.chance.choice(((), (75,), (1,)))),
         )
-        return Job(name="a", type="batch", count=self.chance.randint(1, 3), tasks=(task,))
+        parallel = self.chance.choice((UNSET, 1, 2))
+        return Job(name="a", type="batch", count=self.chance.randint(1, 3), tasks=(task,), max_parallel=parallel)
 
     def submit(self, job: JobId) -> None:
         self.write(self.leader, subjects.spec_record(job, 1), SpecRecord(job=self.spec()))
@@ -280,10 +283,13 @@ class World:
         if step.record is not record:
             self.write(leader, subjects.execution_record(_key(record)), step.record)
 
-    def task_of(self, record: ExecutionRecord) -> Task:
-        spec = self.store[subjects.spec_record(record.job_id, record.job_version)]
+    def spec_of(self, job: JobId, version: int) -> Job:
+        spec = self.store[subjects.spec_record(job, version)]
         assert isinstance(spec, SpecRecord)
-        return spec.job.task
+        return spec.job
+
+    def task_of(self, record: ExecutionRecord) -> Task:
+        return self.spec_of(record.job_id, record.job_version).task
 
     def place(self, leader: Leader) -> None:
         fleet = leader.nodes.fleet({})
@@ -329,6 +335,9 @@ class World:
             parts[each.job_id, each.job_version, each.partition].append(each)
         for mine in parts.values():
             _check_part(mine, self.task_of(mine[0]))
+        running = Counter((each.job_id, each.job_version) for each in self.executions if each.state.holds_capacity)
+        for job_version, count in running.items():
+            assert count <= (self.spec_of(*job_version).max_parallel or NO_LIMIT), "whoever leads, and what it has read"
         for key, record in self.ended.items():
             assert self.store[key] is record, "an end is final"
         self.ended = {subjects.execution_record(_key(each)): each for each in self.executions if each.state.is_terminal}
