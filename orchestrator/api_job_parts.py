@@ -132,12 +132,9 @@ class JobParts:
         return self._executions_page(entry, version, Window())
 
     def _executions_page(self, entry: JobEntry, version: int, part: Window) -> Page[ExecutionView]:
-        """Of all versions if `version` is 0."""
-        found = [
-            (key, record)
-            for key, record in entry.executions.items()
-            if record.job_version in entry.specs and version in {0, record.job_version}
-        ]
+        """Of all versions if `version` is 0; of one also those that it keeps of earlier ones."""
+        wanted = entry.with_kept(version) if version else entry.executions.values()
+        found = [(record.key, record) for record in wanted if record.job_version in entry.specs]
         items, token = page(found, part, sort_key(part, _ORDERS))
         jobs = self._jobs_of(entry, [record for _, record in items])
         return Page(

@@ -42,7 +42,7 @@ class JobRoutes:
     def routes(self) -> tuple[Route, ...]:
         one, submit = f"{JOBS}/{{job}}", "Run a job, or a new version of the job that has its name."
         delete = "Delete an ended job and, if asked, its results. DELETE of the job itself stops it."
-        rerun = "Run a version of a job again, as a new version."
+        rerun = "Run a version of a job again, as a new version: all of it, or what it has not completed."
         return (
             Route("PUT", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest),
             Route("POST", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest),
@@ -130,7 +130,7 @@ class JobRoutes:
         entry = self._parts.entry(request)
         async with asyncio.timeout(STORE_SECONDS):
             version = await self._submissions.rerun(
-                entry, wanted.job_version, wanted.reason, token=wanted.idempotency_token
+                entry, wanted.job_version, wanted.reason, failed=wanted.failed, token=wanted.idempotency_token
             )
         job = entry.job.id
         return answer(

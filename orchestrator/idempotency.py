@@ -58,8 +58,9 @@ def use_to_submit(token: str, job: Job) -> Use:
     return Use(token=token, digest=_digest(_encoder.encode(job)) if token else "")
 
 
-def use_to_rerun(token: str, job: JobId, version: int) -> Use:
-    return Use(token=token, digest=_digest(f"rerun {job} {version}".encode()) if token else "")
+def use_to_rerun(token: str, job: JobId, version: int, *, failed: bool = False) -> Use:
+    asked = f"rerun {job} {version}{' failed' if failed else ''}"
+    return Use(token=token, digest=_digest(asked.encode()) if token else "")
 
 
 def _digest(data: bytes) -> str:

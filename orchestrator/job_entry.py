@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from orchestrator.attempts import Backoff, Budget, is_refused
-from orchestrator.job_progress import NO_LIMIT, Progress, progress
+from orchestrator.job_progress import NO_LIMIT, Progress, kept_of, progress
 from orchestrator.records import ExecutionRecord, JobRecord, Replaced
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobspec import Job, SpecConfig, Task
@@ -30,12 +30,14 @@ _PLAIN = {state: Progress(state=state) for state in JobState}
 class Parts(msgspec.Struct, kw_only=True):
     """The records: specifications by version, executions by key. `revisions` are by what follows a key's job.
 
-    `replaced` is which version another one took the place of, by the number of that other one.
+    `replaced` is which version another one took the place of, by the number of that other one; `keeps` are the versions
+    of which it keeps the parts that have completed.
     """
 
     record: JobRecord | None = None
     specs: dict[int, Job] = {}
     replaced: dict[int, Replaced] = {}
+    keeps: dict[int, tuple[int, ...]] = {}
     executions: dict[str, ExecutionRecord] = {}
     revisions: dict[str, int] = {}
 
@@ -202,6 +204,19 @@ class JobEntry:
         version = version or self.job.version
         return (each for each in self.parts.executions.values() if each.job_version == version)
 
+    def kept_versions(self, version: int = 0) -> tuple[int, ...]:
+        """Those of which this version, or the newest, keeps the parts that have completed."""
+        return self.parts.keeps.get(version or self.job.version, ())
+
+    def with_kept(self, version: int = 0) -> list[ExecutionRecord]:
+        """The executions of this version, or of the newest, and those that it keeps of earlier ones."""
+        own = list(self.of_version(version))
+        kept = self.kept_versions(version)
+        if not kept:
+            return own
+        begun = {each.partition for each in own}
+        return [*(each for each in kept_of(self.executions.values(), kept) if each.partition not in begun), *own]
+
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
         return next((each for each in self.parts.executions.values() if each.id == execution), None)
 
@@ -216,6 +231,7 @@ class JobEntry:
             backoff=backoff,
             is_later=self._is_later,
             most_parallel=spec.max_parallel or NO_LIMIT,
+            keeps=self.kept_versions(),
         )
         self.ended_by = found.ended_by
         if not (found.message or found.missing or found.surplus or found.left_out_count):
@@ -267,7 +283,7 @@ class JobEntry:
         left, parts = JobEntry(self.id, self._shelf), self.parts
         left.revision = self.revision
         left.parts.record, left.parts.specs = parts.record, dict(parts.specs)
-        left.parts.replaced = dict(parts.replaced)
+        left.parts.replaced, left.parts.keeps = dict(parts.replaced), dict(parts.keeps)
         left.parts.executions, left.parts.revisions = dict(parts.executions), dict(parts.revisions)
         return left
 

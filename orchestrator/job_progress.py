@@ -60,8 +60,11 @@ def progress(
     backoff: Backoff,
     is_later: Callable[[ExecutionRecord], bool],
     most_parallel: int = NO_LIMIT,
+    keeps: tuple[int, ...] = (),
 ) -> Progress:
     """Where the job stands and what should be done about it. Of its parts `most_parallel` may run at once.
+
+    What has completed in the versions that it `keeps` is done.
 
     `is_later` tells which executions were written after the job's record. Whoever stopped it may not have known that it
     had ended already; an end is final.
@@ -74,7 +77,7 @@ def progress(
     if job.desired is DesiredState.STOPPED or job.failure:
         going = msgspec.structs.replace(job, desired=DesiredState.RUNNING, failure="")
         earlier = tuple(each for each in known if not is_later(each))
-        before = _by_executions(going, count, earlier, budget, backoff)
+        before = _by_executions(going, count, earlier, budget, backoff=backoff, keeps=keeps)
         live = tuple(each for each in known if not each.state.is_terminal)
         if before.state.is_terminal:
             return msgspec.structs.replace(before, surplus=live)
@@ -82,20 +85,28 @@ def progress(
         if job.desired is DesiredState.STOPPED:
             return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live, ended_by=ended_by)
         return Progress(state=JobState.FAILED, message=job.failure, surplus=live, ended_by=ended_by)
-    found = _by_executions(job, count, known, budget, backoff)
+    found = _by_executions(job, count, known, budget, backoff=backoff, keeps=keeps)
     if most_parallel == NO_LIMIT or not found.missing:
         return found
     return msgspec.structs.replace(found, room=max(0, most_parallel - _running(known)))
 
 
 def _by_executions(
-    job: JobRecord, count: int, known: tuple[ExecutionRecord, ...], budget: Budget, backoff: Backoff
+    job: JobRecord,
+    count: int,
+    known: tuple[ExecutionRecord, ...],
+    budget: Budget,
+    *,
+    backoff: Backoff,
+    keeps: tuple[int, ...],
 ) -> Progress:
     if count == len(known) == 1 and known[0].job_version == job.version and known[0].state not in _IN_VAIN:
         return _by_one(known[0])  # the rule
     live = tuple([each for each in known if not each.state.is_terminal])
     of_version = tuple([each for each in known if each.job_version == job.version])
     latest = _latest_attempts(of_version)
+    if keeps:
+        latest = {each.partition: each for each in kept_of(known, keeps)} | latest
     states = {each.state for each in latest.values()}
     lost = tuple(_hopeless(latest, of_version, budget)) if states & _IN_VAIN else ()
     if lost:
@@ -117,6 +128,11 @@ def _by_executions(
 def _running(known: tuple[ExecutionRecord, ...]) -> int:
     """How many run, or are about to: also of an earlier version. What is being published does not run any more."""
     return sum([each.state.holds_capacity for each in known])
+
+
+def kept_of(executions: Iterable[ExecutionRecord], keeps: tuple[int, ...]) -> Iterator[ExecutionRecord]:
+    """Those by which parts have completed in these versions, one for each part."""
+    return (each for each in executions if each.state is ExecutionState.COMPLETED and each.job_version in keeps)
 
 
 def _by_one(only: ExecutionRecord) -> Progress:

@@ -67,7 +67,7 @@ def version_progress(model: Model, entry: JobEntry, version: int) -> Progress:
     told = next((each for each in entry.earlier() if each.version == version), None)
     if told is not None and told.state.is_terminal:
         return Progress(state=told.state, message=told.message)
-    spec, executions = entry.specs[version], tuple(entry.of_version(version))
+    spec, executions = entry.specs[version], tuple(entry.with_kept(version))
     budget = Budget(max_attempts=model.max_attempts, retries=spec.task.retries)
     return replaced_progress(spec.count or 1, executions, budget=budget)
 

@@ -118,6 +118,8 @@ class Model:
                 if record.replaced is not None:
                     entry.parts.replaced[int(version)] = record.replaced
                     self._names.note_token(entry.id, record.job.namespace, record.replaced.token)
+                if record.keeps:
+                    entry.parts.keeps[int(version)] = record.keeps
                 entry.parts.revisions[version] = revision
                 self._note_stray(entry, revision)
                 self._refresh(entry)
@@ -346,6 +348,7 @@ class Model:
         entry = self._entries[job]
         entry.parts.revisions.pop(version, None)
         entry.parts.specs.pop(int(version), None)
+        entry.parts.keeps.pop(int(version), None)
         replaced = entry.parts.replaced.pop(int(version), None)
         if replaced is not None:
             self._names.forget_token(job, entry.namespace, replaced.token)

@@ -85,11 +85,13 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class SpecRecord(Record, frozen=True, kw_only=True):
     """One version of a job, normalised and validated, with the server's defaults filled in.
 
-    `replaced` is the version before it: which one that was, and how it stood.
+    `replaced` is the version before it: which one that was, and how it stood. Parts that have completed in the versions
+    that it `keeps`, all with the same specification, are not run again: their results are also those of this version.
     """
 
     job: Job
     replaced: Replaced | None = None
+    keeps: tuple[int, ...] = ()
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -77,7 +77,7 @@ def _of_parts(entry: JobEntry, version: int) -> list[ExecutionRecord]:
     """While a part may still be tried again, what failed of it is not its result."""
     has_ended = version != entry.job.version or entry.progress.state.is_terminal
     chosen: dict[int, ExecutionRecord] = {}
-    for each in sorted(entry.of_version(version), key=_as_result):
+    for each in sorted(entry.with_kept(version), key=_as_result):
         if _has_result(each) and (has_ended or each.state is ExecutionState.COMPLETED):
             chosen[each.partition] = each
     return sorted(chosen.values(), key=attrgetter("partition"))
@@ -89,7 +89,7 @@ def _as_result(record: ExecutionRecord) -> tuple[bool, int]:
 
 
 def _chosen(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
-    executions = entry.of_version(version_of(entry, version)) if version else entry.executions.values()
+    executions = entry.with_kept(version_of(entry, version)) if version else entry.executions.values()
     found = named_execution(executions, text)
     if found is None:
         raise NotFound(

@@ -323,11 +323,13 @@ def due_jobs(model: Model, settings: JobRetention, *, now: int) -> list[JobId]:
 
 
 def _old_versions(entry: JobEntry) -> list[int]:
-    return [version for version in entry.specs if version <= entry.job.version - VERSIONS_KEPT]
+    kept = entry.kept_versions()
+    return [each for each in entry.specs if each <= entry.job.version - VERSIONS_KEPT and each not in kept]
 
 
 def _old_executions(entry: JobEntry) -> list[ExecutionRecord]:
-    return [each for each in entry.executions.values() if each.job_version <= entry.job.version - VERSIONS_KEPT]
+    kept, last = entry.kept_versions(), entry.job.version - VERSIONS_KEPT
+    return [each for each in entry.executions.values() if each.job_version <= last and each.job_version not in kept]
 
 
 def _key(record: ExecutionRecord) -> str:

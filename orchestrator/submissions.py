@@ -6,7 +6,7 @@ specification is stored, and the job's record, written last, is what makes it ex
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +24,7 @@ from orchestrator.idempotency import (
 )
 from orchestrator.job_defaults import completed
 from orchestrator.job_entry import JobEntry
-from orchestrator.job_progress import job_transition
+from orchestrator.job_progress import job_transition, kept_of
 from orchestrator.job_warnings import warnings_about
 from orchestrator.life_events import Outcome, StopAsked
 from orchestrator.model import Model
@@ -51,11 +51,13 @@ from shared.ids import JobId, new_job_id
 from shared.job_rules import MANAGED, normalised
 from shared.jobspec import Job
 from shared.logs import about
-from shared.states import DesiredState, JobState
+from shared.rest import KEPT_PARTS
+from shared.states import DesiredState, ExecutionState, JobState
 
 _log = logging.getLogger(__name__)
 
 SPEC_TRIES = 16
+_NO_DETAILS: Mapping[str, str] = {}
 
 
 class PublisherNotConfigured(InvalidInput):
@@ -81,6 +83,7 @@ class Wish(NamedTuple):
 
     job: Job
     use: Use
+    keeps: tuple[int, ...] = ()
     force: bool = False
     traceparent: str = ""
 
@@ -121,7 +124,8 @@ class Submissions:
         plain = normalised(job)
         wanted = completed(plain, self._defaults)
         self._check_publisher_of(wanted)
-        wish = Wish(wanted, use_to_submit(checked_token(token), plain), force, self._traces.kept(traceparent))
+        use, kept = use_to_submit(checked_token(token), plain), self._traces.kept(traceparent)
+        wish = Wish(wanted, use, force=force, traceparent=kept)
         fresh = new_job_id(token or None, wanted.namespace)
         async with self._contention.over((wanted.namespace, wanted.name or fresh)):
             job_id, version = await self._submitted(wish, fresh)
@@ -227,12 +231,12 @@ class Submissions:
         """Store a new version and have it run; `message` has {} for its number. Raises RevisionConflict."""
         revision = self._model.revision_of(subjects.job_record(entry.job.id))
         before = entry.job
-        spec = SpecRecord(job=wish.job, replaced=entry.replaced())
+        spec = SpecRecord(job=wish.job, replaced=entry.replaced(), keeps=wish.keeps)
         version = await self._store_spec(entry, spec)
         if self._model.revision_of(subjects.job_record(before.id)) != revision:
             raise RevisionConflict(before.id)
         now = now_ns()
-        event = _submission(now, message.replace("{}", str(version), 1), version)
+        event = _submission(now, message.replace("{}", str(version), 1), version, _kept_details(entry, wish.keeps))
         after = replace(
             before,
             version=version,
@@ -251,17 +255,19 @@ class Submissions:
         _log.info("Job %s has version %d.", before.id, version, extra=about(job=before.id))
         return version
 
-    async def rerun(self, entry: JobEntry, version: int, reason: str, *, token: str = "") -> int:
+    async def rerun(self, entry: JobEntry, version: int, reason: str, *, failed: bool = False, token: str = "") -> int:
         """Run this version, or the newest if it is 0, again as a new one; give its number.
 
-        Raises NotFound, Conflict for a job that has not begun, PublisherNotConfigured, PublisherNotReady, and
-        IdempotencyTokenUsed.
-        """
-        use = use_to_rerun(checked_token(token), entry.job.id, version)
-        async with self._contention.over((entry.job.namespace, entry.job.name)):
-            return await self._run_again(entry, version, reason, use)
+        With `failed` only those of its parts that have not completed; the new version keeps the others.
 
-    async def _run_again(self, entry: JobEntry, version: int, reason: str, use: Use) -> int:
+        Raises NotFound, Conflict for a job that has not begun or of which there is nothing to run, and
+        PublisherNotConfigured, PublisherNotReady and IdempotencyTokenUsed.
+        """
+        use = use_to_rerun(checked_token(token), entry.job.id, version, failed=failed)
+        async with self._contention.over((entry.job.namespace, entry.job.name)):
+            return await self._run_again(entry, version, reason, use, failed=failed)
+
+    async def _run_again(self, entry: JobEntry, version: int, reason: str, use: Use, *, failed: bool) -> int:
         losses = Losses()
         while True:
             self._check_known(entry)
@@ -278,10 +284,12 @@ class Submissions:
                     f"Job {entry.job.id} cannot be run again: it has not begun yet.",
                     hint="Wait until it runs, or stop it first.",
                 )
+            keeps = kept_to_rerun(entry, number) if failed else ()
             self._check_publisher_of(entry.specs[number])
-            message = f"Job run again as version {{}}, the same as version {number}{_because(reason)}"
+            what = f"what version {number} has not completed" if failed else f"the same as version {number}"
+            message = f"Job run again as version {{}}, {what}{_because(reason)}"
             try:
-                return await self._renew(entry, Wish(entry.specs[number], use), message)
+                return await self._renew(entry, Wish(entry.specs[number], use, keeps), message)
             except RevisionConflict as conflict:
                 await losses.stand_back(conflict)
                 await self._store.catch_up()
@@ -315,8 +323,37 @@ class Submissions:
                 return True
 
 
-def _submission(now: int, message: str, version: int) -> Event:
-    return Event(time=now, topic="Submission", message=message, details={VERSION_DETAIL: str(version)})
+def kept_to_rerun(entry: JobEntry, version: int) -> tuple[int, ...]:
+    """The versions of which a new one keeps the parts that have completed, so that it runs the others of this one.
+
+    Raises Conflict where that is no part, or may be another one yet. A version of which results were deleted is run
+    again as a whole.
+    """
+    job = entry.job
+    if version == job.version and not entry.progress.state.is_terminal:
+        raise Conflict(
+            f"Job {job.id} is {entry.progress.state}: its parts may complete yet.",
+            hint="Wait until it has ended, or stop it first.",
+        )
+    known = entry.with_kept(version)
+    completed = [each for each in known if each.state is ExecutionState.COMPLETED and not each.result_deleted]
+    if len(completed) >= (entry.specs[version].count or 1):
+        raise Conflict(
+            f"All parts of version {version} of job {job.id} have completed.",
+            hint="Without --failed (`Failed` over HTTP) all of them are run again.",
+        )
+    deleted = {each.job_version for each in known if each.result_deleted}
+    return tuple(sorted({each.job_version for each in completed} - deleted))
+
+
+def _kept_details(entry: JobEntry, keeps: tuple[int, ...]) -> dict[str, str]:
+    kept = {each.partition for each in kept_of(entry.executions.values(), keeps)} if keeps else ()
+    return {KEPT_PARTS: str(len(kept))} if kept else {}
+
+
+def _submission(now: int, message: str, version: int, details: Mapping[str, str] = _NO_DETAILS) -> Event:
+    told = {VERSION_DETAIL: str(version), **details}
+    return Event(time=now, topic="Submission", message=message, details=told)
 
 
 def _because(reason: str) -> str:

@@ -79,9 +79,14 @@ class DiffResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class RerunRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Run a version of the job again, the newest one if it is 0. With a token a repeated request does it once."""
+    """Run a version of the job again, the newest one if it is 0. With a token a repeated request does it once.
+
+    With `failed` only those of its parts are run that have not completed; the results of the others are also those of
+    the new version.
+    """
 
     job_version: int = 0
+    failed: bool = False
     reason: str = ""
     idempotency_token: str = ""
 
@@ -93,8 +98,15 @@ class RerunResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     warnings: tuple[str, ...] = ()
 
 
+KEPT_PARTS = "KeptParts"
+"""The detail of a submission that tells how many parts had completed in earlier versions and are not run again."""
+
+
 class EventView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Something that happened, in words. Known details: IsError, Hint, Retryable, NewState, ErrorCode, NodeID."""
+    """Something that happened, in words.
+
+    Known details: IsError, Hint, Retryable, NewState, ErrorCode, NodeID, ExitCode, KeptParts.
+    """
 
     message: str
     topic: str

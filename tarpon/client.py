@@ -25,6 +25,8 @@ from shared.rest import (
     JobResponse,
     LogLine,
     Page,
+    RerunRequest,
+    RerunResponse,
     ResultItem,
     StopRequest,
     StopResponse,
@@ -138,6 +140,17 @@ class Client:
     async def stop(self, job: str, *, reason: str = "", namespace: str = "") -> StopResponse:
         query, body = _query(namespace=namespace), StopRequest(reason=reason)
         return await self._calls.call("DELETE", _job(job), StopResponse, query=query, body=body)
+
+    async def rerun(
+        self, job: str, *, job_version: int = 0, failed: bool = False, reason: str = "", namespace: str = ""
+    ) -> RerunResponse:
+        """Run a version of a job, the newest if it is 0, again as a new version; safe to send twice.
+
+        With `failed` only those of its parts that have not completed: the new version keeps the results of the others.
+        """
+        query = _query(namespace=namespace)
+        body = RerunRequest(job_version=job_version, failed=failed, reason=reason, idempotency_token=str(uuid.uuid4()))
+        return await self._calls.call("PUT", _job(job, "/rerun"), RerunResponse, query=query, body=body)
 
     async def delete(
         self, job: str, *, results: bool = False, force: bool = False, namespace: str = ""

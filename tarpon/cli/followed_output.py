@@ -70,7 +70,7 @@ class FollowedOutput:
             group.create_task(self._follow_all(group), name="follow all")
             result = await watching
             for each in await self._executions():
-                if each.run_output is not None:
+                if each.run_output is not None and self._version in {0, each.job_version}:
                     self._begin(each.id)  # one whose beginning nobody told
             self._begun.put_nowait(None)
         return result

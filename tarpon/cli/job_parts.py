@@ -9,7 +9,7 @@ from typing import NamedTuple
 from shared import execution_lines as lines
 from shared.jobspec import WAITS_FOR, JobView
 from shared.plain_text import one_line
-from shared.rest import EventView, HistoryItem
+from shared.rest import KEPT_PARTS, EventView, HistoryItem
 from shared.states import JobState
 from tarpon.watching import is_over
 
@@ -75,14 +75,17 @@ class Parts:
         self._version = 0
         self._live: dict[str, Part] = {}
         self._ended: set[str] = set()
+        self._submissions: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<Parts {self.done} of {self.count} done, {len(self._live)} live>"
 
     def take(self, item: HistoryItem, since: datetime) -> bool:
         """Whether an execution came to another step by what happened at `since`, as told by our own clock."""
-        if item.job_version < self._version or not item.execution_id or item.execution_id in self._ended:
+        if item.job_version < self._version or item.execution_id in self._ended:
             return False
+        if not item.execution_id:
+            return self._take_submission(item)
         self._begin(item.job_version)
         step, known = step_of(item.event), self._live.get(item.execution_id)
         if step is None or (known is not None and step < known.step):
@@ -94,6 +97,16 @@ class Parts:
         self._ended.add(item.execution_id)
         self.done += step is Step.COMPLETED
         self.failed += item.event.is_error
+        return True
+
+    def _take_submission(self, item: HistoryItem) -> bool:
+        """Whether it is that of a version which keeps parts of earlier ones."""
+        kept = item.event.details.get(KEPT_PARTS, "")
+        if not kept.isdecimal() or item.seq_num in self._submissions:
+            return False
+        self._begin(item.job_version)
+        self._submissions.add(item.seq_num)
+        self.done += int(kept)
         return True
 
     def take_job(self, job: JobView) -> bool:

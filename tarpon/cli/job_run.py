@@ -1,9 +1,10 @@
-"""What `tarpon job run` does: submit, show what happens, tell how it ended."""
+"""What `tarpon job run` and `job rerun` do: have a job begin, show what happens, tell how it ended."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 import click
 
@@ -35,15 +36,33 @@ def run_job(job: Job, options: RunOptions, api: Api) -> int:
         is_json = options.output == "json"
         click.echo(json_text(job_document(job), indent=2) + "\n" if is_json else job_yaml(job), nl=False)
         return Exit.OK
-    return JobRun(job, options).run(api)
+
+    async def submit(client: Client) -> Begun:
+        submitted = await client.submit(job, force=options.force)
+        told = f"Job successfully submitted. Job ID: {submitted.job_id}"
+        return Begun(submitted, 1 if job.count is None else job.count, told)
+
+    return JobRun(submit, options).run(api)
+
+
+class Begun(NamedTuple):
+    """What has come of a submit, of how many parts it is, and how that is told."""
+
+    submitted: SubmitResponse
+    parts: int
+    told: str
+
+
+Begin = Callable[[Client], Awaitable[Begun]]
 
 
 class JobRun:
-    """One submit and what follows. `job_id` is known as soon as the orchestrator has the job."""
+    """One run and what follows. `job_id` is known as soon as the orchestrator has what `begin` asks of it."""
 
-    def __init__(self, job: Job, options: RunOptions) -> None:
+    def __init__(self, begin: Begin, options: RunOptions) -> None:
         self.job_id = ""
-        self._job = job
+        self._begin = begin
+        self._count = 1
         self._options = options
         self._submitted = SubmitResponse(job_id="")
         self._exit_code = 0
@@ -70,7 +89,7 @@ class JobRun:
 
     async def _main(self, api: Api) -> None:
         async with Client(api.host, api.port) as client:
-            await self._submit(client)
+            await self._begin_with(client)
             try:
                 if self._options.wait:
                     await self._end(client, await self._watched(client))
@@ -82,8 +101,9 @@ class JobRun:
                 raise
             await self._report(client)
 
-    async def _submit(self, client: Client) -> None:
-        self._submitted = submitted = await client.submit(self._job, force=self._options.force)
+    async def _begin_with(self, client: Client) -> None:
+        self._submitted, self._count, told = await self._begin(client)
+        submitted = self._submitted
         self.job_id = submitted.job_id
         for warning in submitted.warnings:
             click.echo(f"Warning: {printable(warning)}", err=True)
@@ -92,16 +112,15 @@ class JobRun:
             show(known, self._options.output, lambda: submitted.job_id)
         else:
             is_elsewhere = self._options.follow or self._options.is_for_programs  # stdout is not for us then
-            click.echo(f"Job successfully submitted. Job ID: {self.job_id}", err=is_elsewhere)
+            click.echo(told, err=is_elsewhere)
         if self._options.wait:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
 
     async def _watched(self, client: Client) -> Watched:
-        count = 1 if self._job.count is None else self._job.count
-        display = JobDisplay(count, verbose=self._options.verbose, is_new=True)
+        display = JobDisplay(self._count, verbose=self._options.verbose, is_new=True)
         version = self._submitted.job_version
         watching = (
-            self._followed(client, display, count)
+            self._followed(client, display)
             if self._options.follow
             else watched(client, self.job_id, display.write, only_version=version)
         )
@@ -112,10 +131,10 @@ class JobRun:
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None
 
-    async def _followed(self, client: Client, display: JobDisplay, count: int) -> Watched:
+    async def _followed(self, client: Client, display: JobDisplay) -> Watched:
         lines = PartLines(display, only_stderr=self._options.is_for_programs)
         version = self._submitted.job_version
-        output = FollowedOutput(client, self.job_id, version, count, lines)
+        output = FollowedOutput(client, self.job_id, version, self._count, lines)
 
         def write(news: HistoryItem | JobView) -> None:
             display.write(news)

@@ -48,32 +48,39 @@ _OPTIONS = (
     click.option("--id-only", is_flag=True, help="Print nothing but the job's id on stdout."),
     click.option("-f", "--follow", is_flag=True, help="Print what the task writes, while it writes it."),
     click.option("--get", is_flag=True, help="Download the results when the job has completed."),
-    click.option("--force", is_flag=True, help="Run the job again even if it has not changed."),
     click.option("--exit-zero", is_flag=True, help="Exit with 0 also when the job failed or was stopped."),
     click.option(
         "--exit-code", is_flag=True, help="Exit with the code of the task; of several parts, with the highest one."
     ),
     strict_option,
-    click.option("--dry-run", is_flag=True, help="Print the job for `tarpon job run`, and submit nothing."),
 )
+_OF_SUBMITS = {
+    "force": click.option("--force", is_flag=True, help="Run the job again even if it has not changed."),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Print the job for `tarpon job run`, and submit nothing."),
+}
 
 
 def run_options(
-    function: Callable[..., Any], *, verbose: tuple[str, ...] = ("-v", "--verbose"), output: bool = True
+    function: Callable[..., Any],
+    *,
+    verbose: tuple[str, ...] = ("-v", "--verbose"),
+    output: bool = True,
+    submits: bool = True,
 ) -> Callable[..., Any]:
     """Give a command these options; its function gets them as `options`. `verbose` are the names of that option.
 
-    Without `output` the command itself has an option of that name.
+    Without `output` the command itself has an option of that name. One that `submits` has those about that, too.
     """
+    absent = ({"output"} if not output else set()) | (set(_OF_SUBMITS) if not submits else set())
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:
-        known = RunOptions._fields if output else [name for name in RunOptions._fields if name != "output"]
-        options = RunOptions(**{name: values.pop(name) for name in known})
+        options = RunOptions(**{name: values.pop(name) for name in RunOptions._fields if name not in absent})
         _check(options)
         return function(options=options, **values)
 
-    for option in reversed((*_OPTIONS, *([output_option] if output else []), verbose_option(*verbose))):
+    of_submits = _OF_SUBMITS.values() if submits else ()
+    for option in reversed((*_OPTIONS, *of_submits, *([output_option] if output else []), verbose_option(*verbose))):
         command = option(command)
     return command
 

@@ -30,7 +30,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """The executions are those of this version of the job; `fetched` is null where nothing was downloaded."""
+    """The executions are those of this version of the job, and those that it keeps of earlier ones.
+
+    `fetched` is null where nothing was downloaded.
+    """
 
     job_id: str = field(name="JobID")
     job_version: int
@@ -51,7 +54,7 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 def report(
     submitted: SubmitResponse, job: JobView, executions: Iterable[ExecutionView], fetched: GetReport | None
 ) -> RunReport:
-    of_version = tuple(each for each in executions if each.job_version == job.version)
+    of_version = tuple(executions)
     return RunReport(
         job_id=job.id,
         job_version=job.version,

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from orchestrator.records import ExecutionRecord, Failure, NodeRecord, Suspicion, decode_record
+from orchestrator.records import ExecutionRecord, Failure, NodeRecord, SpecRecord, Suspicion, decode_record
 from shared.states import ExecutionState
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
@@ -52,6 +52,21 @@ FAILED_BY_EXIT_CODE = (
     b'"state":"Publishing","output":{"exit_code":3},"run_seconds":1.5,"failure":{"reason":"NonZeroExitCode",'
     b'"detail":"The task ended with exit code 3.","retryable":true},"create_time":1,"modify_time":2}'
 )
+
+
+SPEC = (
+    b'{"job":{"Name":"a","Namespace":"","Type":"","Priority":0,"Count":null,"Constraints":[],"Meta":{},"Labels":{},'
+    b'"Tasks":[]}}'
+)
+KEEPING_SPEC = SPEC[:-1] + b',"keeps":[1,3]}'
+
+
+def test_a_version_of_an_earlier_tarpon_keeps_no_parts_and_one_that_runs_the_rest_tells_of_which() -> None:
+    plain, keeping = decode_record("spec.j-1.2", SPEC), decode_record("spec.j-1.4", KEEPING_SPEC)
+    assert isinstance(plain, SpecRecord)
+    assert isinstance(keeping, SpecRecord)
+    assert (plain.keeps, keeping.keeps) == ((), (1, 3))
+    assert (msgspec.json.encode(plain), msgspec.json.encode(keeping)) == (SPEC, KEEPING_SPEC)
 
 
 def test_that_a_task_has_failed_is_stored_while_its_result_is_being_published() -> None:

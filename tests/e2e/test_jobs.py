@@ -62,6 +62,29 @@ def test_what_a_task_left_that_its_job_takes_for_failed_is_had(running: Stack) -
     assert running.cli("job", "logs", "fails").stdout == "partial\n"
 
 
+def test_what_has_not_completed_of_a_sweep_is_run_again_and_its_results_are_whole(running: Stack) -> None:
+    mended = running.root / "mended"
+    job = process_job(
+        f"echo part $TARPON_PARTITION_INDEX; [ $TARPON_PARTITION_INDEX != 1 ] || [ -e {mended} ] || exit 3"
+    )
+    job |= {"Name": "sweep", "Count": 3, "MaxParallel": 1}
+    job["Tasks"][0]["FailOnExitCode"] = True
+    assert running.cli("job", "run", str(_job_file(running, "sweep", job)), check=False).returncode == 1
+    mended.touch()
+    done = running.cli("job", "rerun", "sweep", "--failed", "--follow", "--get", "--reason", "mended now")
+    assert "part 1" in done.stdout
+    assert "part 0" not in done.stdout, "which is not run again"
+    (job_id,) = {line.split()[1] for line in done.stderr.splitlines() if "runs again as version 2." in line}
+    stdouts = sorted(path.read_text() for path in (running.root / f"job-{job_id}").glob("*/stdout"))
+    assert stdouts == ["part 0\n", "part 1\n", "part 2\n"]
+    again = running.cli("job", "rerun", "sweep", "--failed", check=False)
+    assert again.returncode == 1
+    assert "All parts of version 2" in again.stderr
+    whole = json.loads(running.cli("job", "rerun", "sweep", "--output", "json", "--version", "1").stdout)
+    assert whole["JobVersion"] == 3
+    assert sorted(each["JobVersion"] for each in whole["Executions"]) == [3, 3, 3]
+
+
 def test_every_partition_runs_once_and_knows_its_number(running: Stack) -> None:
     job = process_job("echo $TARPON_PARTITION_INDEX of $BACALHAU_PARTITION_COUNT") | {"Count": 3}
     described = running.wait_ended(running.submit(job))

@@ -36,8 +36,10 @@ from orchestrator.nodes import Nodes
 from orchestrator.placement import plan
 from orchestrator.records import Event, ExecutionRecord, JobRecord, NodeRecord, PublishedResult, Record, SpecRecord
 from orchestrator.scheduler import wanted
+from orchestrator.submissions import kept_to_rerun
 from shared import subjects
 from shared.capacity import Capacity
+from shared.errors import Conflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, Resources, Retries, SpecConfig, Task
 from shared.messages import (
@@ -100,9 +102,9 @@ RETRIED: tuple[ExecutionEvent, ...] = (
 MOST_JOBS = 3
 STEPS = (
     *("submit", "place", "happen", "read", "register", "clean up"),
-    *("drain", "silence", "lead", "update", "stop", "give up"),
+    *("drain", "silence", "lead", "update", "stop", "give up", "run again"),
 )
-WEIGHTS = (4, 30, 40, 6, 6, 3, 2, 1, 1, 1, 1, 1)
+WEIGHTS = (4, 30, 40, 6, 6, 3, 2, 1, 1, 1, 1, 1, 3)
 
 
 class Leader:
@@ -123,6 +125,7 @@ class World:
         self.inventories = 0
         self.ended: dict[str, ExecutionRecord] = {}
         self.was: dict[tuple[JobId, int], JobState] = {}
+        self.kept: dict[tuple[JobId, int], set[int]] = {}
         for name in NAMES:
             info = NodeInfo(node_id=name, version="1", engines=("noop",), capacity=CAPACITY)
             self.write(self.leader, subjects.node_record(name), NodeRecord(info=info))
@@ -173,6 +176,7 @@ class World:
             mine,
             budget=Budget(max_attempts=MAX_ATTEMPTS, retries=spec.job.task.retries),
             most_parallel=spec.job.max_parallel or NO_LIMIT,
+            keeps=spec.keeps,
             backoff=NO_BACKOFF,
             is_later=lambda each: self.revisions[subjects.execution_record(_key(each))] > written,
         )
@@ -209,6 +213,8 @@ class World:
         match what:
             case "update":
                 self.version(job, job.version + 1, self.spec())
+            case "run again":
+                self.run_again(job)
             case "stop":
                 self.change(self.leader, job.id, StopAsked("enough"))
             case "give up":
@@ -262,10 +268,24 @@ class World:
         )
         self.write(self.leader, subjects.job_record(job), record)
 
-    def version(self, job: JobRecord, version: int, spec: Job) -> None:
-        if self.write(self.leader, subjects.spec_record(job.id, version), SpecRecord(job=spec)):
+    def run_again(self, job: JobRecord) -> None:
+        """What has not completed of it, as the leader knows it."""
+        entry = self.leader.model.jobs.get(job.id)
+        if entry is None or entry.job.version != job.version or not entry.progress.state.is_terminal:
+            return
+        try:
+            keeps = kept_to_rerun(entry, job.version)
+        except Conflict:  # all has completed, if only after the job was given up
+            return
+        known = {each.partition for each in entry.with_kept() if each.state is S.COMPLETED}
+        if self.version(entry.job, job.version + 1, entry.spec, keeps):
+            self.kept[job.id, job.version + 1] = known
+
+    def version(self, job: JobRecord, version: int, spec: Job, keeps: tuple[int, ...] = ()) -> bool:
+        if self.write(self.leader, subjects.spec_record(job.id, version), SpecRecord(job=spec, keeps=keeps)):
             after = replace(job, version=version, desired=type(job.desired).RUNNING, failure="", submit_time=self.now)
-            self.write(self.leader, subjects.job_record(job.id), after)
+            return self.write(self.leader, subjects.job_record(job.id), after)
+        return False
 
     def change(self, leader: Leader, job: JobId, event: JobEvent) -> None:
         entry = leader.model.jobs.get(job)
@@ -335,6 +355,9 @@ class World:
             parts[each.job_id, each.job_version, each.partition].append(each)
         for mine in parts.values():
             _check_part(mine, self.task_of(mine[0]))
+        for of_version, kept in self.kept.items():
+            again = {part for (of, number, part) in parts if (of, number) == of_version}
+            assert not again & kept, "what has completed is not run again"
         running = Counter((each.job_id, each.job_version) for each in self.executions if each.state.holds_capacity)
         for job_version, count in running.items():
             assert count <= (self.spec_of(*job_version).max_parallel or NO_LIMIT), "whoever leads, and what it has read"
