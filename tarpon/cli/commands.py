@@ -52,6 +52,12 @@ def _take_sets(context: click.Context, _parameter: click.Parameter, values: tupl
     context.find_root().ensure_object(Given).sets += values
 
 
+def _complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    from tarpon.cli.completed_names import settings
+
+    return settings(context, parameter, incomplete)
+
+
 def _take_as(key: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
     def take(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
         if value is not None:
@@ -73,6 +79,7 @@ def _global_options() -> list[click.Parameter]:
             multiple=True,
             expose_value=False,
             callback=_take_sets,
+            shell_complete=_complete_settings,
             help="A setting, or a YAML file of settings; may be repeated.",
         ),
         click.Option(

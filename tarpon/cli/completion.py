@@ -1,4 +1,4 @@
-"""The command `tarpon completion`: the lines that teach a shell to complete tarpon's commands and options."""
+"""The command `tarpon completion`: the lines that teach a shell to complete what follows `tarpon`."""
 
 import click
 
@@ -11,7 +11,7 @@ VARIABLE = "_TARPON_COMPLETE"
 @click.command(cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete commands and options.
+    """Print what makes SHELL complete commands, options, files, jobs, nodes, settings and paths in results.
 
     \b
     bash:  eval "$(tarpon completion bash)"              in ~/.bashrc
@@ -20,6 +20,9 @@ def completion(shell: str) -> None:
     """  # noqa: D301  # click wants the character
     from click.shell_completion import get_completion_class
 
+    from tarpon.cli.shell_completion import register
+
+    register()
     kind = get_completion_class(shell)
     assert kind is not None, "click knows all shells of the choice"
     click.echo(kind(click.get_current_context().find_root().command, {}, "tarpon", VARIABLE).source())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import ConfigurationInvalid
+from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, given
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("set", cls=Command)
-@click.argument("key", metavar="KEY[=VALUE]")
+@click.argument("key", metavar="KEY[=VALUE]", shell_complete=completed_names.settings)
 @click.argument("value", required=False, metavar="[VALUE]")
 def set_setting(key: str, value: str | None) -> None:
     """Write a setting into config.yaml in DataDir, or into the file that -c names, and leave all else there as it is.

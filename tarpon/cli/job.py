@@ -2,6 +2,7 @@
 
 import click
 
+from tarpon.cli import completed_names
 from tarpon.cli.commands import Group
 
 _LAZY = {
@@ -23,7 +24,8 @@ _LAZY = {
     "stop": ("tarpon.cli.job_stop:stop", "Stop a job."),
 }
 
-job_argument = click.argument("job", metavar="JOB")
+job_argument = click.argument("job", metavar="JOB", shell_complete=completed_names.jobs)
+job_or_path_argument = click.argument("job", metavar="JOB", shell_complete=completed_names.jobs_with_paths)
 namespace_option = click.option("--namespace", default="", help="The namespace, if JOB is a name in another one.")
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import namespace_option
 from tarpon.cli.output import output_option, show
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True, shell_complete=completed_names.jobs)
 @namespace_option
 @click.option("--results", is_flag=True, help="Delete what the jobs published from the bucket, too.")
 @click.option("--force", is_flag=True, help="Stop a job that runs still, and delete it then.")

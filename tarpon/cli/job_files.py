@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.plain_text import one_line
+from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.job import job_argument, job_or_path_argument, namespace_option
 from tarpon.cli.output import json_text, moment, output_option, size, yaml_text
 from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, version_option
 
@@ -115,8 +116,8 @@ def _mode(entry: "ResultEntry") -> str:
 
 
 @click.command(cls=Command)
-@job_argument
-@click.argument("path", required=False)
+@job_or_path_argument
+@click.argument("path", required=False, shell_complete=completed_names.paths)
 @partition_option
 @execution_option
 @version_option

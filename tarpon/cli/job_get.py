@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.plain_text import printable
+from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.job import job_or_path_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
 from tarpon.cli.output import output_option
 from tarpon.cli.placement_options import placement_options
@@ -25,8 +26,8 @@ MOST_NAMED = 10
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
-@job_argument
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@job_or_path_argument
+@click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=completed_names.paths)
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import InvalidInput, NoResults, NotFound, TarponError
+from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
@@ -26,7 +27,14 @@ _ENDED = frozenset({"Completed", "Failed", "Cancelled", "BidRejected", "AskForBi
 @job_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of stdout and of stderr.")
-@click.option("-e", "--execution-id", default="", metavar="ID", help="Only this execution, or beginning of an id.")
+@click.option(
+    "-e",
+    "--execution-id",
+    default="",
+    metavar="ID",
+    shell_complete=completed_names.executions,
+    help="Only this execution, or beginning of an id.",
+)
 @namespace_option
 @with_client
 async def logs(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.output import output_option, show
@@ -103,7 +104,13 @@ async def executions(
 @namespace_option
 @versions_options
 @click.option("--event-type", type=click.Choice(["all", "job", "execution"]), default="all", show_default=True)
-@click.option("--execution-id", default="", metavar="ID", help="Only this execution, or beginning of an id.")
+@click.option(
+    "--execution-id",
+    default="",
+    metavar="ID",
+    shell_complete=completed_names.executions,
+    help="Only this execution, or beginning of an id.",
+)
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="How many at most.")
 @next_token_option
 @output_option

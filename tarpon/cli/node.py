@@ -9,6 +9,7 @@ import click
 from shared.ids import short
 from tarpon.cli.commands import Group, given, with_client
 from tarpon.cli.local_secrets import addresses, local_secrets
+from tarpon.cli.node_argument import node_argument
 from tarpon.cli.node_delete import delete
 from tarpon.cli.node_drain import drain, undrain
 from tarpon.cli.node_reject import approve, reject
@@ -41,7 +42,7 @@ async def list_nodes(client: "Client", output: str) -> None:
 
 
 @node.command()
-@click.argument("node_id", metavar="NODE")
+@node_argument
 @output_option
 @with_client
 async def describe(client: "Client", node_id: str, output: str) -> None:

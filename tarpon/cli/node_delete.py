@@ -6,13 +6,14 @@ import click
 
 from shared.errors import NodeNotFound, RemoteError
 from tarpon.cli.commands import Command, with_client
+from tarpon.cli.node_argument import node_argument
 
 if TYPE_CHECKING:
     from tarpon.client import Client
 
 
 @click.command(cls=Command)
-@click.argument("node_id", metavar="NODE")
+@node_argument
 @click.option("-m", "--message", default="", metavar="TEXT", help="Why, for the log of the orchestrator.")
 @click.option("--force", is_flag=True, help="Reject it first, so that it may be connected and hold executions.")
 @with_client

@@ -8,6 +8,7 @@ import click
 
 from shared.errors import TarponError
 from tarpon.cli.commands import Command, with_client
+from tarpon.cli.node_argument import node_argument
 from tarpon.cli.output import output_option, show
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class DrainNotOver(TarponError):
 
 
 @click.command(cls=Command)
-@click.argument("node_id", metavar="NODE")
+@node_argument
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the node is empty.")
 @click.option(
     "--timeout",
@@ -54,7 +55,7 @@ async def drain(client: "Client", *, node_id: str, wait: bool, wait_seconds: flo
 
 
 @click.command(cls=Command)
-@click.argument("node_id", metavar="NODE")
+@node_argument
 @output_option
 @with_client
 async def undrain(client: "Client", *, node_id: str, output: str) -> None:

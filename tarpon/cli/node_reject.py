@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tarpon.cli.commands import Command, with_client
+from tarpon.cli.node_argument import node_argument
 from tarpon.cli.node_delete import whole_id
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("node_id", metavar="NODE")
+@node_argument
 @click.option("-m", "--message", default="", metavar="TEXT", help="Why, for the node and for who lists the nodes.")
 @with_client
 async def reject(client: "Client", *, node_id: str, message: str) -> None:
@@ -30,7 +31,7 @@ async def reject(client: "Client", *, node_id: str, message: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("node_id", metavar="NODE")
+@node_argument
 @with_client
 async def approve(client: "Client", *, node_id: str) -> None:
     """Let a rejected node in again, which comes back by itself."""

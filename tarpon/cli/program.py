@@ -10,6 +10,7 @@ import click
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, TarponError
 from shared.plain_text import printable
 from tarpon.cli.commands import Given, Group, ReaderWentAway
+from tarpon.cli.completion import VARIABLE
 from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, JobStopped, NoSpaceLeft, show_error
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -35,6 +36,8 @@ def tarpon() -> None:
 def run(arguments: Sequence[str]) -> int:
     """The exit code, after everything has been said."""
     options = Given()
+    if VARIABLE in os.environ:
+        _answer_the_shell()
     try:
         result = tarpon.main(args=list(arguments), prog_name="tarpon", standalone_mode=False, obj=options)
         sys.stdout.flush()
@@ -80,6 +83,12 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
         hint = "This is a defect of Tarpon. Repeat the command with --debug to see where it arose."
         click.echo(f"{click.style('Hint: ', fg='green')} {hint}", err=True)
     return Exit.FAILED
+
+
+def _answer_the_shell() -> None:
+    from tarpon.cli.shell_completion import register
+
+    register()
 
 
 def _exit_code(error: TarponError) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import InvalidInput, RemoteError
+from tarpon.cli import completed_names
 
 if TYPE_CHECKING:
     from shared.jobspec import JobView
@@ -21,6 +22,7 @@ execution_option = click.option(
     "execution_id",
     default="",
     metavar="ID",
+    shell_complete=completed_names.executions,
     help="The result of this execution, or beginning of an id; also of an earlier version.",
 )
 

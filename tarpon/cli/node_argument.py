@@ -1,0 +1,7 @@
+"""How a user says which node is meant."""
+
+import click
+
+from tarpon.cli import completed_names
+
+node_argument = click.argument("node_id", metavar="NODE", shell_complete=completed_names.nodes)
