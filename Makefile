@@ -75,6 +75,7 @@ fix: $(VENV)/.develop ## Put right what can be put right by machine
 docs: $(VENV)/.develop ## Make the pages that are made from the code
 	@$(RUN)/python -m shared.integration_page > NATS-API.md
 	@$(RUN)/python -m tests.settings_page
+	@$(RUN)/python -m tests.schema_file
 
 bench: $(VENV)/.develop ## Measure publishing and fetching against other tools (apt install curl pigz isal rclone)
 	@$(RUN)/python -m benchmarks.publish --write-readme

@@ -44,6 +44,8 @@ NETWORKS = UNSAID_NETWORKS | {"none", "host", "full", "bridge"}
 FAIL = "fail"
 ON_UNREADABLE = frozenset({"", "warn", FAIL})
 
+BATCH = "batch"
+"""The one type of job there is, also of one that names none."""
 NO_PUBLISHERS = frozenset({"", "noop"})
 PUBLISHERS = NO_PUBLISHERS | {MANAGED}
 
@@ -55,11 +57,12 @@ _RESERVED_ENV = ("BACALHAU_", "TARPON_")
 
 
 def normalised(job: Job) -> Job:
-    """The job with blanks removed, a namespace, a count, and names in the spelling in which they are compared."""
+    """The job with blanks removed, a namespace, type and count, and names in the spelling by which they compare."""
     return replace(
         job,
         name=job.name.strip(),
         namespace=job.namespace.strip() or "default",
+        type=job.type.strip() or BATCH,
         count=1 if job.count is None else job.count,
         max_parallel=job.max_parallel or msgspec.UNSET,
         tasks=tuple(_normalised_task(task) for task in job.tasks[:1]),
@@ -144,8 +147,6 @@ def _job_problems(job: Job) -> Iterator[str]:
     match job.type:
         case "batch":
             pass
-        case "":
-            yield "Type is missing; write `Type: batch`."
         case _ if known := not_supported.type_problem(job.type):
             yield f"Type {known}"
         case _:

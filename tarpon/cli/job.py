@@ -9,6 +9,7 @@ _LAZY = {
     "run": ("tarpon.cli.job_submission:run", "Submit the job in FILE and watch it."),
     "rerun": ("tarpon.cli.job_rerun:rerun", "Run a job again, or what has not completed of it."),
     "watch": ("tarpon.cli.job_watch:watch", "Watch a job until it has ended."),
+    "schema": ("tarpon.cli.job_schema:schema", "Print the JSON Schema of job files, for editors."),
     "validate": ("tarpon.cli.job_submission:validate", "Tell whether the job in FILE is valid, and what is not."),
     "list": ("tarpon.cli.job_queries:list_jobs", "List jobs."),
     "describe": ("tarpon.cli.job_queries:describe", "Show all about one job."),

@@ -112,8 +112,9 @@ class TestNames:
 
 
 class TestType:
-    def test_a_missing_type_is_told(self) -> None:
-        assert found(type="") == ["Type is missing; write `Type: batch`."]
+    @pytest.mark.parametrize("kind", ["", " ", " batch "])
+    def test_a_job_that_names_no_type_is_a_batch_job(self, kind: str) -> None:
+        assert normalised(Job(type=kind)).type == "batch"
 
     @pytest.mark.parametrize("kind", ["ops", "service", "daemon"])
     def test_other_types_of_the_reference_are_not_supported(self, kind: str) -> None:
@@ -358,7 +359,7 @@ class TestMessage:
 
     def test_all_problems_are_told_at_once(self) -> None:
         with pytest.raises(InvalidJob) as caught:
-            check(normalised(job(count=0, type="", tasks=(task(name="", env={"1": ""}),))))
+            check(normalised(job(count=0, type="cron", tasks=(task(name="", env={"1": ""}),))))
         assert len(caught.value.problems) == 4
         assert caught.value.message.count("\n  - ") == 4
 
