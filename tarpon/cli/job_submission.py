@@ -18,8 +18,8 @@ file_argument = click.argument("file", metavar="FILE", shell_complete=completed_
 def run(*, file: str, options: RunOptions, template: Template) -> int:
     """Submit the job in FILE (YAML or JSON; - is stdin) and watch it.
 
-    {{.Name}} in FILE is replaced by the value that -V Name=... or the environment (-E) gives; of Go's templates there
-    is no more than that.
+    {{.Name}} in FILE is replaced by the value that -V Name=... or the environment (-E) gives. More of Go's templates is
+    known: functions such as or, index, eq and printf, and the blocks if, with and range.
     """
     from tarpon.cli.job_checks import check_document
     from tarpon.cli.job_file import read_document

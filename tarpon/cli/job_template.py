@@ -1,4 +1,8 @@
-"""How {{.Name}} in a job file is replaced: the one part of Go's templates that job files of Bacalhau mostly use."""
+"""How the variables of a job file are filled in: by a part of Go's templates, which job files of Bacalhau use.
+
+It is written here, because the libraries that do it need a compiler for Go when they are installed, or are new and set
+no bounds to a template: tarpon/cli/template_syntax.py reads it, and tarpon/cli/template_evaluation.py carries it out.
+"""
 
 import functools
 import os
@@ -13,30 +17,25 @@ from shared.errors import InvalidDocument
 Template = Callable[[str, str], str]
 """Gives the text with its variables replaced; the second argument names it in errors."""
 
-_ACTION = re.compile(r"\{\{(?:(.*?)\}\})?")
-_VARIABLE = re.compile(r"\s*\.([A-Za-z_][A-Za-z0-9_]*)\s*")
 _HINT = "--no-template leaves everything in braces as it is."
 
 
 def filled(text: str, values: Mapping[str, str], *, what: str) -> str:
-    """Raise InvalidDocument, with every problem, where braces hold no variable or one that has no value."""
-    problems: dict[str, None] = {}
+    """Raise InvalidDocument, with every problem and its line, where braces hold what cannot be filled in."""
+    from tarpon.cli.template_evaluation import Evaluation, TooMuch  # most job files have no braces
+    from tarpon.cli.template_syntax import TemplateProblem, parsed
 
-    def value(found: re.Match[str]) -> str:
-        variable = _VARIABLE.fullmatch(found[1] or "")
-        if variable is None:
-            problems[f"{found[0][:60]} is not {{{{.Name}}}}, and Tarpon knows no more of templates"] = None
-        elif variable[1] not in values:
-            problems[f"{found[0][:60]} has no value; give it with -V {variable[1]}=..."] = None
-        else:
-            return values[variable[1]]
-        return ""
-
-    replaced = _ACTION.sub(value, text)
+    evaluation = Evaluation(values)
+    try:
+        found, problems = evaluation.text(parsed(text)), tuple(evaluation.problems)
+    except TemplateProblem as problem:
+        found, problems = "", (str(problem),)
+    except TooMuch:
+        raise InvalidDocument(f"{what} is a template that goes on for too long, or of which too much comes.") from None
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise InvalidDocument(f"{what} is a template that cannot be filled in:{listed}", hint=_HINT)
-    return replaced
+    return found
 
 
 def template_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +64,7 @@ _OPTIONS = (
 
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals or not _VARIABLE.fullmatch(f".{name}"):
+    if not equals or not name:
         raise click.BadParameter(f"{text!r} is not NAME=VALUE.", param_hint="-V")
     return name, value
 

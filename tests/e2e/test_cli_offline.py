@@ -90,7 +90,7 @@ def test_validate_tells_every_problem_and_ends_with_2() -> None:
         "Cout is not known; did you mean Count?",
         "'Batch'",
         "did you mean docker?",
-        "'s3' is not a publisher",
+        "Tasks[0].Publisher.Type s3 is not supported yet",
     ):
         assert told in done.stderr
     assert "Traceback" not in done.stderr
@@ -166,13 +166,27 @@ def test_a_flag_that_cannot_be_is_refused_with_what_can(flags: tuple[str, ...], 
     assert done.stdout == ""
 
 
-def test_braces_that_are_no_variable_are_refused_with_the_way_out() -> None:
-    job = "Name: a\nType: batch\nTasks: [{Name: '{{.Who}}', Engine: {Type: noop}}]  # {{if .X}}"
+def test_braces_that_cannot_be_filled_in_are_refused_with_the_way_out() -> None:
+    job = "Name: a\nType: batch\nTasks: [{Name: '{{.Who}}', Engine: {Type: noop}}]  # {{json .}}"
     done = tarpon("job", "validate", "-", stdin=job)
     assert done.returncode == 2
-    for told in ("-V Who=...", "{{if .X}} is not {{.Name}}", "--no-template"):
+    for told in ("-V Who=...", "line 3: {{json .}}: there is no function json", "--no-template"):
         assert told in done.stderr
     assert tarpon("job", "validate", "-", "--no-template", stdin=job).stdout == "OK\n"
+
+
+def test_a_template_of_bacalhau_is_filled_in_with_values_of_names_with_a_dash() -> None:
+    job = """Type: batch
+Name: {{or (index . "job-name") "nameless"}}
+Count: {{if eq (index . "size") "large"}}8{{else}}1{{end}}
+Tasks: [{Name: main, Engine: {Type: process, Params: {Entrypoint: [echo, {{printf "%q" .query}}]}}}]
+"""
+    flags = ("-V", "job-name=mine", "-V", "size=large", "-V", 'query=say "hi": a, b')
+    done = tarpon("job", "run", "--dry-run", "-", *flags, stdin=job)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Name: mine\n" in done.stdout
+    assert "Count: 8\n" in done.stdout
+    assert """- 'say "hi": a, b'\n""" in done.stdout
 
 
 # ---- settings -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What people are told about a job file before anybody runs it, and how its variables are filled in."""
+"""What people are told about a job file before anybody runs it."""
 
 import pytest
 
@@ -9,7 +9,6 @@ from shared.errors import InvalidDocument, InvalidJob
 from shared.job_rules import normalised
 from shared.jobspec import Job
 from tarpon.cli.job_checks import check_document
-from tarpon.cli.job_template import filled
 
 ENGINE = "Engine: {Type: noop}"
 
@@ -84,26 +83,3 @@ def test_a_job_file_is_told_what_the_orchestrator_would_say() -> None:
 
 def test_a_job_that_is_too_large_is_told() -> None:
     assert "bytes; at most" in refusal(f"Type: batch\nMeta: {{a: {'x' * 300_000}}}\nTasks: [{{Name: main, {ENGINE}}}]")
-
-
-# ---- variables ----------------------------------------------------------------------------------------------------
-
-
-def test_a_variable_is_replaced_with_blanks_or_without() -> None:
-    assert filled("{{.A}}-{{ .B_2 }}", {"A": "x", "B_2": "{{.A}}"}, what="it") == "x-{{.A}}"
-
-
-@pytest.mark.parametrize(
-    "text", ["{{if .A}}", "{{ }}", "{{.A", "{{A}}", "{{- .A}}", "{{.A.B}}", "{{range .A}}x{{end}}"]
-)
-def test_other_templates_are_refused_with_the_way_out(text: str) -> None:
-    with pytest.raises(InvalidDocument, match="knows no more of templates") as caught:
-        filled(text, {"A": "x"}, what="The job")
-    assert "--no-template" in caught.value.hint
-
-
-def test_all_variables_without_a_value_are_told_once_each() -> None:
-    with pytest.raises(InvalidDocument) as caught:
-        filled("{{.A}} {{.B}} {{.A}}", {}, what="The job")
-    assert caught.value.message.count("has no value") == 2
-    assert "-V B=..." in caught.value.message
