@@ -15,6 +15,7 @@ from orchestrator.api_metrics import MetricsRoutes, counting
 from orchestrator.api_nodes import Disconnect, NodeRoutes
 from orchestrator.api_requests import MAX_BODY_BYTES
 from orchestrator.api_routes import Route
+from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.measures import Measures
@@ -46,6 +47,7 @@ class Api:
         model: Model,
         store: Store,
         nodes: Nodes,
+        waits: JobWaits,
         submissions: Submissions,
         removals: Removals,
         locations: Locations,
@@ -57,7 +59,7 @@ class Api:
         collect: Callable[[], tuple[Metric, ...]] = tuple,
     ) -> None:
         own_node = OwnNode(name, config)
-        parts = JobParts(model=model, store=store, locations=locations)
+        parts = JobParts(model=model, store=store, locations=locations, waits=waits)
         self.routes = (
             *JobRoutes(model=model, store=store, submissions=submissions, removals=removals, parts=parts).routes(),
             *parts.routes(),

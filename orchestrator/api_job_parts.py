@@ -9,13 +9,14 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from orchestrator import views
-from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery
+from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery, WaitsQuery
 from orchestrator.api_requests import answer, query_of
 from orchestrator.api_routes import EVENT_STREAM, JOBS, Route
 from orchestrator.events import stream_events
 from orchestrator.job_entry import JobEntry
 from orchestrator.job_history import Asked, execution_of, is_open, moment, selected
 from orchestrator.job_versions import version_of, version_view, version_views
+from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
@@ -25,6 +26,7 @@ from orchestrator.store import Store
 from shared import rest, subjects
 from shared.jobspec import JobView
 from shared.rest import ExecutionView, HistoryItem, Page
+from shared.rest_waits import WaitsResponse
 
 DEFAULT_HISTORY = 100
 MAX_JOBS_BYTES = 4 << 20
@@ -37,10 +39,11 @@ Stored = tuple[str, ExecutionRecord]
 class JobParts:
     """Reads come from the model and cost no round trip, but for results, which are signed when asked for."""
 
-    def __init__(self, *, model: Model, store: Store, locations: Locations) -> None:
+    def __init__(self, *, model: Model, store: Store, locations: Locations, waits: JobWaits) -> None:
         self._model = model
         self._store = store
         self._locations = locations
+        self._waits = waits
 
     def routes(self) -> tuple[Route, ...]:
         one = f"{JOBS}/{{job}}"
@@ -69,6 +72,14 @@ class JobParts:
                 "A freshly signed URL for each result.",
                 Page[rest.ResultItem],
                 ResultsQuery,
+            ),
+            Route(
+                "GET",
+                f"{one}/waits",
+                self.get_waits,
+                "What a job waits for: where its parts are, and what each node lacks for those that are on none.",
+                WaitsResponse,
+                WaitsQuery,
             ),
             Route(
                 "GET",
@@ -172,6 +183,10 @@ class JobParts:
             entry, self._locations, version=query.job_version, execution=query.execution_id, refused=query.refused
         )
         return answer(Page(items=found))
+
+    async def get_waits(self, request: web.Request) -> web.Response:
+        entry, query = self.entry(request), query_of(request, WaitsQuery)
+        return answer(await self._waits.of(entry, query.limit))
 
     async def get_events(self, request: web.Request) -> web.StreamResponse:
         return await stream_events(request, self._model, self.entry(request))

@@ -107,6 +107,10 @@ class ResultsQuery(InNamespace, frozen=True, kw_only=True):
     ] = False
 
 
+class WaitsQuery(InNamespace, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=0, description="How many nodes the answer names at most; 1000 are the most.")] = 100
+
+
 class ListNodesQuery(Struct, frozen=True, kw_only=True):
     labels: Labels = ()
     filter_approval: Annotated[

@@ -100,12 +100,16 @@ _Rank = tuple[bool, int, float, int, int]
 
 
 class Lane:
-    """The nodes for jobs of one shape. `reasons` are why the others are not."""
+    """The nodes for jobs of one shape. `reasons` are why the others are not suitable.
+
+    Those that are `open` may be given something, if they have room; the others of them may be open again one day.
+    """
 
     def __init__(
         self, fleet: "Fleet", resources: Capacity, unsuitable: Unsuitable, favour: Favour, *, engine: str = ""
     ) -> None:
         self.suitable: dict[NodeId, Candidate] = {}
+        self.open: dict[NodeId, Candidate] = {}
         self.reasons: dict[NodeId, str] = {}
         self._fleet = fleet
         self._resources = resources
@@ -120,7 +124,7 @@ class Lane:
         """Learn of the nodes that have changed since this was called last."""
         changed, self._seen = self._fleet.changed_since(self._seen)
         if changed is None:
-            self.suitable, self.reasons, self._heap, self._ranks = {}, {}, [], {}
+            self.suitable, self.open, self.reasons, self._heap, self._ranks = {}, {}, {}, [], {}
             changed = self._fleet.nodes
         for node in changed:
             self._learn(node)
@@ -132,23 +136,30 @@ class Lane:
         candidate = self._fleet.nodes.get(node)
         known = self.suitable.get(node)
         if candidate is None:
-            self.suitable.pop(node, None)
+            self._leave_out(node)
             self.reasons.pop(node, None)
-            self._ranks.pop(node, None)
             return
         if known is None or not known.is_as(candidate):
             reason = self._unsuitable(candidate)
             if reason:
                 self.reasons[node] = reason
-                self.suitable.pop(node, None)
-                self._ranks.pop(node, None)
+                self._leave_out(node)
                 return
             self.reasons.pop(node, None)
         self.suitable[node] = candidate
         self._enter(candidate)
 
+    def _leave_out(self, node: NodeId) -> None:
+        self.suitable.pop(node, None)
+        self.open.pop(node, None)
+        self._ranks.pop(node, None)
+
     def _enter(self, candidate: Candidate) -> None:
         node = candidate.info.node_id
+        if self._is_open(candidate):
+            self.open[node] = candidate
+        else:
+            self.open.pop(node, None)
         rank = self._rank(candidate)
         if rank is None:
             self._ranks.pop(node, None)
@@ -159,14 +170,14 @@ class Lane:
     def _rank(self, candidate: Candidate) -> _Rank | None:
         """None while it can take nothing."""
         fits = self._resources.fits_in(candidate.free)
-        if not self.is_open(candidate) or not (fits or candidate.queue_left > 0):
+        if candidate.info.node_id not in self.open or not (fits or candidate.queue_left > 0):
             return None
         info = candidate.info
         share = candidate.free.cpu / info.capacity.cpu if info.capacity.cpu else 0.0
         order = self._fleet.order_of(info.node_id)
         return not fits, -self._favour(info.labels), -share, -candidate.queue_left, order
 
-    def is_open(self, candidate: Candidate) -> bool:
+    def _is_open(self, candidate: Candidate) -> bool:
         """Whether it may be given something, if it has room."""
         return not candidate.expected and self._engine not in candidate.away
 

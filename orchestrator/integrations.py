@@ -19,6 +19,7 @@ from orchestrator import views
 from orchestrator.answer_room import Room
 from orchestrator.api_errors import status_of
 from orchestrator.job_entry import JobEntry
+from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
@@ -26,7 +27,7 @@ from orchestrator.removals import Removals
 from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
-from shared import integration, rest, rest_nodes, subjects
+from shared import integration, rest, rest_nodes, rest_waits, subjects
 from shared.aio import heeding
 from shared.decoding import decode
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
@@ -60,6 +61,7 @@ class Integrations:
         model: Model,
         store: Store,
         nodes: Nodes,
+        waits: JobWaits,
         submissions: Submissions,
         removals: Removals,
         locations: Locations,
@@ -68,6 +70,7 @@ class Integrations:
         self._model = model
         self._store = store
         self._nodes = nodes
+        self._waits = waits
         self._submissions = submissions
         self._removals = removals
         self._locations = locations
@@ -158,6 +161,9 @@ class Integrations:
                 since = _read(payload, integration.HistoryRequest)
                 after = max(since.after_seq_num, _number(since.next_token, default=0))
                 return await self._history(self._entry(since), Room(), after=after)
+            case "jobs.waits":
+                why = _read(payload, integration.WaitsRequest)
+                return await self._why(self._entry(why), why.limit)
             case "nodes.list":
                 return self._list_nodes(_read(payload, integration.NodesRequest))
             case _:
@@ -223,6 +229,13 @@ class Integrations:
         )
         items, is_more = Room().fill(signed, most=MAX_RESULTS)
         return rest.Page(items=items, next_token=str(items[-1].params.partition_index) if is_more else "")
+
+    async def _why(self, entry: JobEntry, limit: int) -> rest_waits.WaitsResponse:
+        """As many nodes as fit."""
+        found = await self._waits.of(entry, max(0, limit))
+        room = Room()
+        room.take(msgspec.structs.replace(found, nodes=()))
+        return msgspec.structs.replace(found, nodes=room.fill(found.nodes)[0])
 
     def _list(self, asked: integration.ListRequest) -> rest.ListJobsResponse:
         limit = min(MAX_LIST, asked.limit) if asked.limit > 0 else MAX_LIST

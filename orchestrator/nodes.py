@@ -6,7 +6,7 @@ here is attributed to the node that its subject names.
 
 import math
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from orchestrator import time_outs
@@ -311,7 +311,7 @@ class Nodes:
         touched, self._model.touched = self._model.touched, set()
         for node in touched:
             if self._may_return(node):
-                self._fleet.put(self._candidate(node, unreachable.get(node, {})))
+                self._fleet.put(self.candidate(node, unreachable.get(node, {})))
             else:
                 self._fleet.drop(node)
         return self._fleet
@@ -338,7 +338,7 @@ class Nodes:
         live = self._model.live.get(node, {}).values()
         return [each for each in live if each.state.holds_capacity and each.create_time > at]
 
-    def _candidate(self, node: NodeId, unreachable: dict[str, str]) -> Candidate:
+    def candidate(self, node: NodeId, unreachable: Mapping[str, str]) -> Candidate:
         known = self._model.nodes[node]
         info, draining = known.info, known.draining
         used, overcommitted = Capacity(), 0
@@ -349,7 +349,7 @@ class Nodes:
             else:
                 overcommitted += 1
         is_suspect = self.conduct.is_suspect(node)
-        resting = self._rests.why(node) or (WAITED_FOR if is_suspect and self._probes(node) else "")
+        resting = self._rests.why(node) or (WAITED_FOR if self.is_on_trial(node) else "")
         return Candidate(
             info=info,
             free=info.capacity.minus(used) if not overcommitted else Capacity(),
@@ -361,6 +361,15 @@ class Nodes:
             unreachable=unreachable,
             away=self._away(known),
         )
+
+    def rests_until(self, node: NodeId) -> int:
+        """In nanoseconds since 1970; 0 where it does not rest, as far as this orchestrator knows."""
+        until = self._rests.until(node)
+        return 0 if until is None else self._wall() + int((until - self._clock()) * 1e9)
+
+    def is_on_trial(self, node: NodeId) -> bool:
+        """Whether it is suspect, and has the task that it is tried with."""
+        return self.conduct.is_suspect(node) and bool(self._probes(node))
 
     def _away(self, known: NodeRecord) -> dict[str, bool]:
         """Its engines that are away, and whether they are waited for still."""

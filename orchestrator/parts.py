@@ -7,6 +7,7 @@ from orchestrator.attempts import Backoff
 from orchestrator.budgets import Budgets
 from orchestrator.disconnections import Disconnections
 from orchestrator.integrations import Integrations
+from orchestrator.job_waits import JobWaits
 from orchestrator.leader import Leader
 from orchestrator.lease import Lease
 from orchestrator.locations import Locations
@@ -15,6 +16,7 @@ from orchestrator.measures import Measures
 from orchestrator.metrics import Metrics
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
+from orchestrator.reach import unreachable_publishers
 from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
@@ -39,6 +41,7 @@ class Parts:
     model: Model
     store: Store
     nodes: Nodes
+    waits: JobWaits
     lease: Lease
     traces: Traces
     measures: Measures
@@ -70,6 +73,13 @@ def parts_of(
         check_publisher=lambda: check_publisher(locations),
         traces=traces,
     )
+    nodes = Nodes(
+        model,
+        disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout),
+        rest_seconds=backoff.floor_seconds,
+        return_seconds=float(config.orchestrator.node_manager.return_timeout),
+        budgets=budgets,
+    )
     with_results = config.publishers.types.s3managed.retention > 0
     return Parts(
         config=config,
@@ -79,12 +89,12 @@ def parts_of(
         locations=locations,
         model=model,
         store=store,
-        nodes=Nodes(
+        nodes=nodes,
+        waits=JobWaits(
             model,
-            disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout),
-            rest_seconds=backoff.floor_seconds,
-            return_seconds=float(config.orchestrator.node_manager.return_timeout),
-            budgets=budgets,
+            nodes,
+            unreachable=lambda: unreachable_publishers(model.nodes, locations.current),
+            leads=lambda: lease.is_held,
         ),
         lease=lease,
         traces=traces,
@@ -124,6 +134,7 @@ def api_of(parts: Parts, disconnections: Disconnections) -> Api:
         model=parts.model,
         store=parts.store,
         nodes=parts.nodes,
+        waits=parts.waits,
         disconnect=disconnections.end,
         submissions=parts.submissions,
         removals=parts.removals,
@@ -142,6 +153,7 @@ def integrations_of(parts: Parts) -> Integrations:
         model=parts.model,
         store=parts.store,
         nodes=parts.nodes,
+        waits=parts.waits,
         submissions=parts.submissions,
         removals=parts.removals,
         locations=parts.locations,

@@ -7,18 +7,16 @@ from itertools import islice
 import msgspec
 
 from orchestrator.fleet import Candidate, Fleet, Lane, Shape, shape_of
+from orchestrator.shortfalls import REFUSED, for_good
 from shared.capacity import Capacity
-from shared.constraints import PREFERENCE_PREFIX, describe, fulfils
+from shared.constraints import PREFERENCE_PREFIX, fulfils
 from shared.ids import JobId, NodeId
-from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Constraint, Job
-from shared.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
 
 MAX_LOOKED_AT = 64
 """At how many nodes it is looked for what is lacking: each wake-up asks, and a thousand would tell the same."""
 MAX_REASONS = 10
 """How many nodes a message about an impossible job lists."""
-REFUSED = "refused this job"
 PATIENCE_SECONDS = 60.0
 """A job that waits longer than this has a node kept free for it, so that smaller ones cannot overtake it for ever."""
 
@@ -132,61 +130,16 @@ def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, *, limit: int
 
 def _keep_one_free(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan) -> None:
     """Nothing that comes later in this plan is placed on the node that will have room for it first."""
-    open_to = [each for each in lane.suitable.values() if lane.is_open(each)]
-    if open_to:
-        kept = min(open_to, key=lambda each: (wanted.resources.share_lacking(each.free), each.info.node_id))
+    if lane.open:
+        kept = min(lane.open.values(), key=lambda each: (wanted.resources.share_lacking(each.free), each.info.node_id))
         kept.free, kept.queue_left = Capacity(), 0
         fleet.put(kept)
         result.touched.add(kept.info.node_id)
 
 
 def unsuitable(shape: Shape, resources: Capacity, candidate: Candidate) -> str:
-    """Why this node can never run any job of this shape; empty if it can.
-
-    It is told to all of them, so REFUSED stands for what the node said to one.
-    """
-    info = candidate.info
-    publisher = shape.publisher.lower()
-    lacking = resources.lacks(info.capacity)
-    unmet = next((each for each in shape.constraints if not _is_met(info.labels, each)), None)
-    unknown_input = next((kind for kind in shape.input_sources if kind.lower() not in info.input_sources), "")
-    if not info.protocol_min <= PROTOCOL <= info.protocol_max:
-        return f"speaks protocol {info.protocol_min} to {info.protocol_max}, this orchestrator {PROTOCOL}"
-    if info.node_id in shape.refused_by:
-        return REFUSED
-    if shape.engine.lower() not in info.engines and not candidate.away.get(shape.engine.lower()):
-        return _why_no_engine(shape.engine, candidate)
-    if publisher not in NO_PUBLISHERS and publisher not in info.publishers:
-        return f"does not support publisher {shape.publisher}"
-    if shape.abilities and not set(shape.abilities).issubset(info.abilities):
-        return _why_not_able(shape.abilities, info)
-    if publisher in candidate.unreachable:
-        return candidate.unreachable[publisher]
-    if unknown_input:
-        return f"does not support input source {unknown_input}"
-    if unmet is not None:
-        return f"its labels do not fulfil {describe(unmet)}"
-    if lacking:
-        return f"has too little {' and '.join(lacking)} for this job at all"
-    return ""
-
-
-def _why_no_engine(engine: str, candidate: Candidate) -> str:
-    if engine.lower() in candidate.away:
-        return f"its engine {engine} is away, and was so for longer than Orchestrator.NodeManager.ReturnTimeout"
-    return f"does not support {engine}"
-
-
-_FOR_ABILITY = {COPIES_HARD_LINKS: "copy hard links"}
-
-
-def _why_not_able(abilities: Iterable[str], info: NodeInfo) -> str:
-    lacking = next(each for each in abilities if each not in info.abilities)
-    return f"cannot {_FOR_ABILITY[lacking]}, because it runs version {info.version} of Tarpon; upgrade it"
-
-
-def _is_met(labels: Mapping[str, str], constraint: Constraint) -> bool:
-    return constraint.key.startswith(PREFERENCE_PREFIX) or fulfils(labels, constraint)
+    """Why this node can never run any job of this shape; empty if it can."""
+    return next((each.text for each in for_good(shape, resources, candidate)), "")
 
 
 def _favour(constraints: tuple[Constraint, ...], labels: Mapping[str, str]) -> int:
@@ -213,10 +166,11 @@ def _own(wanted: Wanted, node: NodeId, reason: str) -> str:
 
 def _waiting(resources: Capacity, lane: Lane) -> str:
     """Why all jobs that ask for this in this lane have to wait."""
-    if not any(map(lane.is_open, lane.suitable.values())):
+    if not lane.open:
         return _waiting_for_nodes(lane)
-    lacking = sorted({name for each in lane.some_suitable(MAX_LOOKED_AT) for name in resources.lacks(each.free)})
-    return f"Waiting for free {' and '.join(lacking) or 'capacity'} on {len(lane.suitable)} suitable node(s)."
+    looked_at = islice(lane.open.values(), MAX_LOOKED_AT)
+    lacking = sorted({name for each in looked_at for name in resources.lacks(each.free)})
+    return f"Waiting for free {' and '.join(lacking) or 'capacity'} on {len(lane.open)} suitable node(s)."
 
 
 def _waiting_for_nodes(lane: Lane) -> str:

@@ -35,6 +35,9 @@ class Rests:
         """Why it rests, to go on with after its name; empty if it does not."""
         return self._why[node] if node in self._until else ""
 
+    def until(self, node: NodeId) -> float | None:
+        return self._until.get(node)
+
     def begin(self, node: NodeId, now: float, why: str) -> None:
         """Twice as long as the last time, if it has run nothing since; of what fails at once the first alone counts."""
         self._begin(node, now, why, self._first_seconds, MOST_FIRSTS * self._first_seconds)

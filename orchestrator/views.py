@@ -82,7 +82,7 @@ def execution_view(
     job, task = entry.job, entry.specs[record.job_version].task
     live = not record.state.is_terminal
     failure = record.failure.detail or record.failure.reason if record.failure else ""
-    message = failure or (_waits_for(record) if live else "")
+    message = failure or waits_for(record)
     return ExecutionView(
         id=record.id,
         namespace=job.namespace,
@@ -105,8 +105,10 @@ def execution_view(
     )
 
 
-def _waits_for(record: ExecutionRecord) -> str:
-    """What its node told last of an image or of S3; empty where it has gone on."""
+def waits_for(record: ExecutionRecord) -> str:
+    """What its node told last of an image or of S3; empty where it has gone on, or has ended."""
+    if record.state.is_terminal:
+        return ""
     for last in record.events[-1:]:
         if last.topic == PREPARING or last.message.startswith(WAITS_FOR_S3):
             return last.message

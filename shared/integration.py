@@ -8,7 +8,7 @@ with a request is answered with a rest.ErrorBody and the headers of a NATS micro
 import msgspec
 from msgspec import field
 
-from shared import rest, rest_nodes
+from shared import rest, rest_nodes, rest_waits
 from shared.jobspec import JobView
 
 
@@ -68,6 +68,12 @@ class ListRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     next_token: str = ""
 
 
+class WaitsRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
+    """What the job waits for, with the first `limit` nodes, at most 1000."""
+
+    limit: int = 100
+
+
 class NodesRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     next_token: str = ""
 
@@ -86,6 +92,7 @@ REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "jobs.delete": (DeleteRequest, rest.DeleteResponse),
     "jobs.results": (ResultsRequest, rest.Page[rest.ResultItem]),
     "jobs.history": (HistoryRequest, rest.Page[rest.HistoryItem]),
+    "jobs.waits": (WaitsRequest, rest_waits.WaitsResponse),
     "nodes.list": (NodesRequest, rest_nodes.ListNodesResponse),
 }
 """What can be asked: the end of the subject, the shape of the request, the shape of the answer."""

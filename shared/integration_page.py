@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Any] = {
     "jobs.delete": {"JobID": _JOB, "Results": True},
     "jobs.results": {"JobID": _JOB},
     "jobs.history": {"JobID": _JOB, "AfterSeqNum": 3},
+    "jobs.waits": {"JobID": _JOB, "Limit": 20},
     "nodes.list": {},
 }
 """One request for each of REQUESTS."""

@@ -44,6 +44,7 @@ from shared.rest_nodes import (
     UpdateNodeResponse,
     VersionView,
 )
+from shared.rest_waits import WaitsResponse
 from tarpon.calls import Calls
 from tarpon.live_logs import LiveLogs
 from tarpon.watching import Progress, is_over, watch
@@ -136,6 +137,11 @@ class Client:
             labels=labels,
         )
         return await self._calls.call("GET", "/orchestrator/jobs", Page[JobView], query=query)
+
+    async def waits(self, job: str, *, namespace: str = "", limit: int | None = None) -> WaitsResponse:
+        """What the job waits for, with at most `limit` nodes and what they lack."""
+        query = _query(namespace=namespace, limit="" if limit is None else str(limit))
+        return await self._calls.call("GET", _job(job, "/waits"), WaitsResponse, query=query)
 
     async def stop(self, job: str, *, reason: str = "", namespace: str = "") -> StopResponse:
         query, body = _query(namespace=namespace), StopRequest(reason=reason)

@@ -13,6 +13,7 @@ _LAZY = {
     "validate": ("tarpon.cli.job_submission:validate", "Tell whether the job in FILE is valid, and what is not."),
     "list": ("tarpon.cli.job_queries:list_jobs", "List jobs."),
     "describe": ("tarpon.cli.job_queries:describe", "Show all about one job."),
+    "why": ("tarpon.cli.job_why:why", "Show what a job waits for: every node, and what it lacks."),
     "executions": ("tarpon.cli.job_queries:executions", "List the executions of a job."),
     "history": ("tarpon.cli.job_queries:history", "Show what happened to a job."),
     "versions": ("tarpon.cli.job_queries:versions", "List the versions of a job."),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, Never, TypeVar
 
@@ -26,6 +26,7 @@ _TICK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _PAUSE_FACTOR = 1.5
+_LONGEST_ASK_SECONDS = 10.0
 
 
 class JobDisplay:
@@ -34,14 +35,23 @@ class JobDisplay:
     A terminal has one live line, or from TABLE_FROM parts on a live table with a line for each state.
     So a part has one line at most. `verbose` shows the lines of the history instead. A job that `is_new` has no past:
     for how long it is at something is told by our own clock. It `is_held` while somebody else's line is not at its end.
+    `ask` gives how the nodes stand to what waits.
     """
 
-    def __init__(self, count: int, *, verbose: bool, is_new: bool = False) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        verbose: bool,
+        is_new: bool = False,
+        ask: Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
         self._parts = Parts(count)
         self._live = LiveLine()
         self._sums = _Sums()
         self._events = EventLines() if verbose else None
         self.is_held = False
+        self._ask = ask
         self._failures = 0
         self._waits_since = datetime.now(UTC)
         self._is_live = is_new
@@ -53,7 +63,7 @@ class JobDisplay:
     async def showing(self, watching: Coroutine[Any, Any, T]) -> T:
         """Keep the terminal up to date while the job is watched, and leave there how far it came."""
         try:
-            return await first_of(watching, self._ticking())
+            return await first_of(watching, self._ticking(), self._asking())
         finally:
             self._live.clear()
 
@@ -61,6 +71,21 @@ class JobDisplay:
         while True:
             self._refresh()
             await asyncio.sleep(_TICK_SECONDS)
+
+    async def _asking(self) -> Never:
+        """What waits for long is asked about more and more rarely; what is placed at once never is."""
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            await asyncio.sleep(pause_seconds)
+            if self._ask is None or not self._is_known or self._is_over or not self._parts.waiting:
+                pause_seconds = _FIRST_PAUSE_SECONDS
+                continue
+            told = await self._ask()
+            pause_seconds = min(_LONGEST_ASK_SECONDS, pause_seconds * _PAUSE_FACTOR)
+            if self._parts.waiting and told != self._parts.nodes:
+                self._parts.nodes = told
+                if told and self._has_lines:
+                    self._say(datetime.now(UTC), one_line(self._parts.why_waiting()))
 
     def write(self, news: HistoryItem | JobView) -> None:
         if isinstance(news, JobView):

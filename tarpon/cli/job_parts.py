@@ -72,6 +72,8 @@ class Parts:
         """Attempts, of which one part may have several."""
         self.reason = ""
         """Why those wait that are on no node."""
+        self.nodes = ""
+        """How the nodes stand to those, where somebody has asked; it tells more than the reason."""
         self._version = 0
         self._live: dict[str, Part] = {}
         self._ended: set[str] = set()
@@ -116,6 +118,8 @@ class Parts:
         self._begin(job.version)
         before, self.count = self.reason, job.count or 1
         state = job.state
+        if is_over(job) or state.state_type == JobState.PENDING:
+            self.nodes = ""
         self.reason = state.message if state.state_type == JobState.QUEUED else state.details.get(WAITS_FOR, "")
         if is_over(job):
             self._live.clear()
@@ -129,6 +133,7 @@ class Parts:
             if self._version:
                 self.done = self.failed = 0
                 self._live.clear()
+            self.nodes = ""
             self._version = version
 
     @property
@@ -142,7 +147,7 @@ class Parts:
 
     def why_waiting(self) -> str:
         """In one line, for a job whose only part waits."""
-        return _first_line(self.reason) or _TO_BE_PLACED
+        return f"Waiting: {self.nodes}" if self.nodes else _first_line(self.reason) or _TO_BE_PLACED
 
     def ended(self) -> str:
         """How many parts are done, in the end."""
@@ -160,6 +165,8 @@ class Parts:
         return "\n".join([self.ended(), *(f"  {count:>{width}}  {text}" for count, text in groups if count)])
 
     def _waiting_for(self) -> str:
+        if self.nodes:
+            return f"waiting: {self.nodes}"
         why = self.why_waiting()
         return why[0].lower() + why[1:] if why.startswith((_WAITING_FOR, _TO_BE_PLACED)) else f"waiting: {why}"
 

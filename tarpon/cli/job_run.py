@@ -18,7 +18,7 @@ from shared.states import ExecutionState, JobState
 from tarpon.cli.followed_output import FollowedOutput
 from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_get import download
-from tarpon.cli.job_watching import Watched, advise, goes_on, refuse_failure, watched
+from tarpon.cli.job_watching import Watched, advise, asking, goes_on, refuse_failure, watched
 from tarpon.cli.job_yaml import job_document, job_yaml
 from tarpon.cli.odd_entries import GetReport, ResultsIncomplete, ResultsNotWhole, not_whole
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
@@ -117,7 +117,8 @@ class JobRun:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
 
     async def _watched(self, client: Client) -> Watched:
-        display = JobDisplay(self._count, verbose=self._options.verbose, is_new=True)
+        ask = asking(client, self.job_id)
+        display = JobDisplay(self._count, verbose=self._options.verbose, is_new=True, ask=ask)
         version = self._submitted.job_version
         watching = (
             self._followed(client, display)

@@ -75,7 +75,7 @@ class JobWatch:
 
     async def _main(self, api: "Api") -> None:
         from tarpon.cli.job_display import JobDisplay
-        from tarpon.cli.job_watching import refuse_failure, watched
+        from tarpon.cli.job_watching import asking, refuse_failure, watched
         from tarpon.client import Client
 
         async with Client(api.host, api.port) as client:
@@ -84,7 +84,7 @@ class JobWatch:
             if self._output == "json":
                 end = await watched(client, job.id, _write_json)
             else:
-                display = JobDisplay(job.count or 1, verbose=self._verbose)
+                display = JobDisplay(job.count or 1, verbose=self._verbose, ask=asking(client, job.id))
                 end = await display.showing(watched(client, job.id, display.write))
         refuse_failure(end)
         click.echo(f"\nJob {self.job_id} completed.", err=True)

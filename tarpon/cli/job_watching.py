@@ -1,11 +1,12 @@
 """How a job is followed to its end on the command line, and what its end means."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import NamedTuple
 
 import click
 
+from shared.errors import TarponError
 from shared.jobspec import JobView
 from shared.plain_text import printable
 from shared.rest import HistoryItem
@@ -48,6 +49,19 @@ async def watched(
                 first_error = event
     assert ended is not None, "a watch ends with the job's last state"
     return Watched(ended, first_error)
+
+
+def asking(client: Client, job_id: str) -> Callable[[], Awaitable[str]]:
+    """What tells in one line how the nodes stand to those parts of the job that are on none."""
+
+    async def ask() -> str:
+        try:
+            found = await client.waits(job_id, limit=0)
+        except TarponError:  # the orchestrator is away for a moment, or of an earlier version
+            return ""
+        return printable(found.summary) if found.parts.to_place else ""
+
+    return ask
 
 
 def refuse_failure(end: Watched) -> None:

@@ -28,6 +28,7 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("GET", f"{JOBS}/j-0001/executions?all_job_versions=true", None),
     ("GET", f"{JOBS}/j-0001/versions", None),
     ("GET", f"{JOBS}/j-none/results", None),
+    ("GET", f"{JOBS}/j-0001/waits?limit=1", None),
     ("PUT", f"{JOBS}/diff", {"Job": JOB}),
     ("PUT", JOBS, {"Job": {}}),
     ("PUT", JOBS, {"Job": JOB}),

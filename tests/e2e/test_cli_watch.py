@@ -63,6 +63,22 @@ def test_a_run_does_not_tell_what_became_of_a_later_version(running: Stack, tmp_
     assert told in (tmp_path / "err").read_text()
 
 
+def test_what_a_job_waits_for_is_told_live_and_with_every_node(stack: Stack, tmp_path: Path) -> None:
+    stack.start_orchestrator()
+    stack.start_compute("node-a")
+    stack.cli("node", "drain", "node-a", "--no-wait")
+    process = watching(stack, process_job("echo hello", Resources={"CPU": "0.1"}), tmp_path)
+    job_id = wait_shown(tmp_path, "Waiting: 1 node drained")
+    told = stack.cli("job", "why", job_id).stdout
+    assert "asks for 0.1 CPU" in told
+    assert "node-a" in told
+    assert "drained" in told
+    stack.cli("node", "undrain", "node-a")
+    assert process.wait(60) == 0
+    ended = json.loads(stack.cli("job", "why", job_id, "--output", "json").stdout)
+    assert ended["Summary"] == "it has ended (Completed), and waits for nothing"
+
+
 @pytest.mark.timeout(150)
 def test_a_watch_outlives_its_orchestrator(stack: Stack, tmp_path: Path) -> None:
     stack.start_orchestrator()

@@ -8,6 +8,7 @@ import aiohttp
 from aiohttp import web
 
 from orchestrator.api import Api
+from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.model import Model
@@ -54,6 +55,7 @@ class FedApi:
             model=self.model,
             store=self.store,
             nodes=self.nodes,
+            waits=JobWaits(self.model, self.nodes, unreachable=dict, leads=lambda: True),
             submissions=submissions,
             removals=Removals(self.model, self.store, submissions, Locations(None), with_results=False),
             locations=Locations(None),

@@ -102,6 +102,19 @@ async def test_jobs_are_got_listed_and_stopped(running: Any) -> None:
         assert [each["Info"]["NodeID"] for each in (await ask(client, "nodes.list"))["Nodes"]] == ["a"]
 
 
+async def test_what_a_job_waits_for_is_told(running: Any) -> None:
+    async with running.node("a") as node, program(running) as client:
+        await node.register()
+        needs = [{"Key": "zone", "Operator": "=", "Values": ["nowhere"]}]
+        task = {"Name": "main", "Engine": {"Type": "noop"}, "Timeouts": {"QueueTimeout": 600}}
+        job = (await ask(client, "jobs.submit", {"Job": NOOP | {"Constraints": needs, "Tasks": [task]}}))["JobID"]
+        found = await ask(client, "jobs.waits", {"JobID": job})
+        assert found["Summary"] == "1 node with other labels"
+        (only,) = found["Nodes"]
+        assert (only["NodeID"], only["Standing"]) == ("a", "unfit-labels")
+        assert only["Lacks"] == ["its labels do not fulfil zone = nowhere: it has no zone"]
+
+
 async def test_the_results_of_a_version_and_of_an_execution_are_given(running: Any) -> None:
     async with running.node("a") as node, program(running) as client:
         await node.register()

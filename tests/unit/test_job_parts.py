@@ -186,6 +186,16 @@ def test_why_parts_wait_is_told_while_others_run(reason: str, told: str) -> None
     assert made.summary() == f"0 of 4 parts done, 1 running, {told}"
 
 
+def test_how_the_nodes_stand_tells_more_than_the_reason() -> None:
+    made = parts(4, [PLACED, RUNNING])
+    made.take_job(view(waits=WAITING))
+    made.nodes = "2 nodes busy, 1 drained"
+    assert made.summary() == "0 of 4 parts done, 1 running, 3 waiting: 2 nodes busy, 1 drained"
+    assert made.why_waiting() == "Waiting: 2 nodes busy, 1 drained"
+    made.take_job(view("Completed"))
+    assert made.nodes == ""
+
+
 def test_another_reason_is_news_and_the_same_is_none() -> None:
     made = Parts(4)
     assert made.take_job(view("Queued", WAITING))

@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from orchestrator import placement
 from orchestrator.fleet import Candidate, Fleet
-from orchestrator.placement import MAX_REASONS, PATIENCE_SECONDS, REFUSED, Plan, Wanted
+from orchestrator.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wanted
 from orchestrator.reach import is_loopback, unreachable_publishers
 from orchestrator.records import NodeRecord
 from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
+from orchestrator.shortfalls import REFUSED
 from shared.capacity import Capacity
 from shared.ids import JobId, NodeId
 from shared.jobspec import Constraint, InputSource, Job, Resources, SpecConfig, Task
@@ -115,9 +116,9 @@ class TestSuitability:
             (
                 wanted(constraints=(needs("zone", "in", "a", "b"),)),
                 candidate(labels={"zone": "c"}),
-                "its labels do not fulfil zone in a, b",
+                "its labels do not fulfil zone in a, b: its zone is 'c'",
             ),
-            (wanted(cpu=5.0), candidate(), "has too little CPU for this job at all"),
+            (wanted(cpu=5.0), candidate(), "has too little CPU for this job at all: 4 CPU in all"),
             (
                 wanted(publisher="s3managed", publisher_params={"HardLinks": "copy"}),
                 candidate(publishers=("s3managed",)),
@@ -136,7 +137,10 @@ class TestSuitability:
 
     def test_everything_that_a_node_has_too_little_of_is_named(self) -> None:
         large = replace(wanted(), resources=Capacity(cpu=9.0, memory=9 * GIB, disk=1, gpu=1))
-        assert unsuitable(large, candidate()) == ("has too little CPU and memory and disk and GPU for this job at all")
+        told = unsuitable(large, candidate())
+        assert told.startswith(
+            "has too little CPU and memory and disk and GPU for this job at all: 4 CPU in all, 8.0 GiB"
+        )
 
     def test_a_node_that_cannot_reach_the_store_is_unsuitable_for_that_publisher_alone(self) -> None:
         far = candidate()
@@ -263,6 +267,12 @@ class TestWaiting:
         candidates = [candidate("n-1", free=0.0), candidate("n-2", free=0.5), candidate("n-3", engines=())]
         found = plan([wanted()], candidates, limit=NO_LIMIT)
         assert found.waiting == {"j-1": "Waiting for free CPU on 2 suitable node(s)."}
+
+    def test_a_drained_node_counts_as_suitable_for_nothing(self) -> None:
+        drained = candidate("n-2", expected=True)
+        drained.draining, drained.free = True, Capacity()
+        found = plan([wanted()], [candidate("n-1", free=0.0), drained], limit=NO_LIMIT)
+        assert found.waiting == {"j-1": "Waiting for free CPU on 1 suitable node(s)."}
 
     def test_jobs_of_a_shape_that_waits_wait_too_and_others_go_on(self) -> None:
         jobs = [wanted("j-1", cpu=4.0), wanted("j-2", cpu=4.0), wanted("j-3", cpu=1.0)]

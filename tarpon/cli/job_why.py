@@ -1,0 +1,57 @@
+"""The command `tarpon job why`: what a job waits for, with every node and what it lacks."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.plain_text import one_line
+from tarpon.cli.commands import Command, with_client
+from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.output import from_nanoseconds, moment, output_option, show, table
+
+if TYPE_CHECKING:
+    from shared.rest_waits import PartCounts, WaitsResponse
+    from tarpon.client import Client
+
+
+@click.command(cls=Command)
+@job_argument
+@namespace_option
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(0, 1000), help="How many nodes at most.")
+@output_option
+@with_client
+async def why(client: "Client", *, job: str, namespace: str, limit: int, output: str) -> None:
+    """Show what a job waits for: where its parts are, and what each node lacks for those that are on none."""
+    found = await client.waits(job, namespace=namespace, limit=limit)
+    show(found, output, lambda: "\n\n".join(_sections(found, datetime.now(UTC))))
+
+
+def _sections(found: "WaitsResponse", now: datetime) -> Iterator[str]:
+    state = f"Job {found.job_id}, version {found.job_version}: {found.state.state_type}"
+    told = [] if found.nodes_total or found.asks else [one_line(found.summary)]
+    yield "\n".join(map(one_line, [state, *told, *_parts(found.parts, now), *found.notes]))
+    if found.asks:
+        yield one_line(f"Each part asks for {found.asks}.") + "\n" + one_line(f"Nodes: {found.summary}.")
+    if found.nodes:
+        rows = [[each.node_id, each.standing, "; ".join(each.lacks) or "nothing"] for each in found.nodes]
+        yield table(["NODE", "IS", "LACKS"], rows)
+    if len(found.nodes) < found.nodes_total:
+        yield f"and {found.nodes_total - len(found.nodes):,} more nodes"
+
+
+def _parts(parts: "PartCounts", now: datetime) -> Iterator[str]:
+    """In one line, where they are, if there are several or one of them waits after a failed attempt."""
+    until = f" until {moment(from_nanoseconds(parts.delayed_until), now)}" if parts.delayed_until else ""
+    numbers = {
+        "to be placed": parts.to_place,
+        f"waiting{until} for the next attempt": parts.delayed,
+        "placed": parts.placed,
+        "running": parts.running,
+        "publishing": parts.publishing,
+        "completed": parts.completed,
+    }
+    told = ", ".join(f"{number:,} {what}" for what, number in numbers.items() if number)
+    if told and (parts.total > 1 or parts.delayed):
+        yield f"{parts.total:,} parts: {told}" if parts.total > 1 else f"Its part: {told}"
