@@ -40,6 +40,7 @@ from compute.workspace import Workspace
 from shared import durable, subjects
 from shared.aio import background, finish
 from shared.config import Config
+from shared.durations import format_duration
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.job_rules import FAIL
@@ -90,6 +91,16 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                 )
         finally:
             await finish(_close(journal), within=DRAIN_SECONDS)
+
+
+def at_stop(config: Config) -> str:
+    """What a node does that is told to stop, and how long that may take."""
+    tasks = float(config.compute.drain_timeout)
+    within = tasks + 2 * DRAIN_SECONDS + 2 * FAREWELL_SECONDS
+    return (
+        "the node takes nothing on any more and gives back what has not begun; tasks may run for"
+        f" {format_duration(tasks)} more (Compute.DrainTimeout), and all ends within {format_duration(within)}"
+    )
 
 
 async def _close(journal: Journal) -> None:

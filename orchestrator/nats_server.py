@@ -41,7 +41,7 @@ STEADY_SECONDS = 30.0
 LOG_TAIL_BYTES = 4096
 
 _INHERITED = ("GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "HOME", "PATH", "TZ")
-_STOP_SECONDS = nats_process.TERMINATE_SECONDS + nats_process.KILL_SECONDS + 5
+STOP_SECONDS = nats_process.TERMINATE_SECONDS + nats_process.KILL_SECONDS + 5
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # names what is avoided
 
 
@@ -79,14 +79,14 @@ class NatsServer:
         try:
             await self._adopt_or_start()
         except BaseException:
-            await finish(self._stop(), within=_STOP_SECONDS)
+            await finish(self._stop(), within=STOP_SECONDS)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await finish(self._stop(), within=_STOP_SECONDS)
+        await finish(self._stop(), within=STOP_SECONDS)
 
     async def supervise(self) -> None:
         """Start the server again whenever it ends, until cancelled."""

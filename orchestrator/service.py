@@ -20,10 +20,11 @@ from orchestrator.bindings import StoredBindings
 from orchestrator.budgets import Budgets
 from orchestrator.disconnections import Disconnections
 from orchestrator.heartbeats import take_heartbeats
+from orchestrator.lease import CALL_SECONDS
 from orchestrator.locations import Locations
 from orchestrator.nats_accounts import KnownAccounts
 from orchestrator.nats_config import ServerConfig
-from orchestrator.nats_server import NatsServer
+from orchestrator.nats_server import STOP_SECONDS, NatsServer
 from orchestrator.parts import api_of, integrations_of, leader_of, parts_of
 from orchestrator.reach import is_loopback
 from orchestrator.s3 import Bucket
@@ -119,6 +120,13 @@ def _say_ready(config: Config, locations: Locations) -> None:
         _log.info("No bucket is configured: jobs that publish by s3managed are refused.")
     if not is_loopback(f"http://{config.api.host}"):
         _log.warning("Whoever reaches this address may run jobs: the API asks nobody who they are.")
+
+
+def at_stop(config: Config) -> str:
+    """What an orchestrator does that is told to stop, and how long that may take."""
+    server = "" if config.orchestrator.nats.servers else ", and its NATS server ends"
+    within = SHUTDOWN_SECONDS + CALL_SECONDS + (0 if config.orchestrator.nats.servers else STOP_SECONDS)
+    return f"the orchestrator answers what it was asked, and another one may lead{server}, within {within:.0f} s"
 
 
 def secret_sources(config: Config) -> SecretSources:

@@ -54,7 +54,7 @@ async def devstack(wanted: Wanted, say: Say) -> AsyncIterator[Devstack]:
     """Run the stack while the body runs. Raises PortTaken, Missing or DevstackFailed where it does not get ready."""
     check_free("The API", wanted.api_port, "API.Port")
     check_free("The NATS server", wanted.nats_port, "Orchestrator.Port")
-    with _data_folder(wanted.data_dir) as folder:
+    with _said_at_end(wanted, say), _data_folder(wanted.data_dir) as folder:
         say(f"Data and logs: {folder}")
         say("Starting the S3 server ...")
         with _s3_server(folder / "s3") as s3:
@@ -66,7 +66,10 @@ async def devstack(wanted: Wanted, say: Say) -> AsyncIterator[Devstack]:
                 await _wait_ready(wanted, children, say)
                 yield Devstack(wanted, folder, children)
             finally:
-                say("Stopping ...")
+                say(
+                    "Stopping the nodes, then the orchestrator and the S3 server, within"
+                    f" {STOP_ALL_SECONDS:.0f} s. A second signal ends this at once."
+                )
                 await finish(_stop(children, folder / ORCHESTRATOR), within=STOP_ALL_SECONDS)
 
 
@@ -84,6 +87,14 @@ def random_ports() -> tuple[int, int]:
     """Two free ports: of the API and of the NATS server."""
     api, nats = free_ports(2)
     return api, nats
+
+
+@contextmanager
+def _said_at_end(wanted: Wanted, say: Say) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        say("Stopped; the data is removed." if wanted.data_dir is None else "Stopped.")
 
 
 @contextmanager

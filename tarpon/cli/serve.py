@@ -1,7 +1,9 @@
 """The command `tarpon serve`: an orchestrator, a compute node, or both in one process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ from tarpon.cli.commands import Command, given
 if TYPE_CHECKING:
     from shared.config import Config
     from shared.config_loading import LoadedConfig
+
+_log = logging.getLogger(__name__)
 
 Service = Callable[["Config"], Awaitable[None]]
 
@@ -78,11 +82,26 @@ async def _run(services: dict[str, Service], config: "Config") -> None:
         async with stop_requested() as stop, asyncio.TaskGroup() as group:
             tasks = [group.create_task(_as_coroutine(run, config), name=name) for name, run in services.items()]
             await stop.wait()
+            began = time.monotonic()
+            _log.info("Stopping: %s. A second signal ends this at once.", _what_stops(services, config))
             for task in reversed(tasks):
                 task.cancel()
                 await asyncio.wait([task])
     except BaseExceptionGroup as errors:
         raise first_leaf(errors) from errors
+    _log.info("Stopped, after %.1f s.", time.monotonic() - began)
+
+
+def _what_stops(services: Iterable[str], config: "Config") -> str:
+    """What each service does at its stop and how long that may take, in the order in which they stop."""
+    told = []
+    for name in reversed(list(services)):
+        if name == "compute":
+            from compute.service import at_stop
+        else:
+            from orchestrator.service import at_stop
+        told.append(at_stop(config))
+    return "; then ".join(told)
 
 
 async def _as_coroutine(run: Service, config: "Config") -> None:

@@ -115,6 +115,8 @@ def test_sigterm_stops_everything_and_removes_the_data(running: Running) -> None
     folder = running.folder()
     running.process.terminate()
     assert running.process.wait(60) == 0
+    assert "Stopping the nodes, then the orchestrator and the S3 server" in running.err
+    assert running.err.rstrip().endswith("Stopped; the data is removed.")
     assert not folder.exists()
     assert not processes_of(folder)
 

@@ -50,3 +50,9 @@ def test_an_orchestrator_and_a_node_in_one_process_find_each_other(tmp_path: Pat
     finally:
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(40) == 0, log.read_text()
+    (begun,) = [line for line in log.read_text().splitlines() if "Stopping: " in line]
+    assert "the node takes nothing on any more" in begun
+    assert "tasks may run for 10s more (Compute.DrainTimeout)" in begun
+    assert "then the orchestrator answers what it was asked" in begun
+    assert begun.endswith("A second signal ends this at once.")
+    assert "Stopped, after " in log.read_text().splitlines()[-1]
