@@ -9,6 +9,7 @@ from orchestrator.api_queries import ListNodesQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import NODES, Route
 from orchestrator.model import Model
+from orchestrator.near_names import near_names
 from orchestrator.node_records import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes import Nodes
 from orchestrator.own_node import NodeIsOrchestrator, OwnNode
@@ -139,7 +140,8 @@ class NodeRoutes:
             return None
         found = [node for node in (own, *self._model.nodes) if node.startswith(text)]
         if not found:
-            raise NodeNotFound(text)
+            known = self._model.nodes
+            raise NodeNotFound(text, near_names(text, known.__contains__, known))
         if len(found) > 1:
             raise MultipleNodesFound(text, len(found))
         return None if found[0] == own else NodeId(found[0])

@@ -94,6 +94,7 @@ class JobEntry:
         "id",
         "labels",
         "modified",
+        "name",
         "namespace",
         "progress",
         "revision",
@@ -101,6 +102,7 @@ class JobEntry:
 
     def __init__(self, job: JobId, shelf: "Shelf") -> None:
         self.id = job
+        self.name = ""
         self.namespace = ""
         self.created = 0
         self.modified = 0
@@ -239,6 +241,7 @@ class JobEntry:
         elif found.ended_by:
             found = msgspec.structs.replace(found, ended_by=0)
         self.progress = found
+        self.name = job.name
         self.namespace, self.created = job.namespace, job.create_time
         self.labels = spec.labels or _NO_LABELS
         self.modified = max([job.modify_time, *[each.modify_time for each in executions]])

@@ -17,6 +17,7 @@ from orchestrator.fleet import shape_of
 from orchestrator.job_entry import JobEntry, Shelf, Watch
 from orchestrator.job_lists import JobLists
 from orchestrator.job_names import JobNames
+from orchestrator.near_names import near_names
 from orchestrator.oldest import Oldest
 from orchestrator.pending import Pending
 from orchestrator.records import (
@@ -516,10 +517,15 @@ class Model:
         if named is not None and named in self.jobs:
             found.add(named)
         if not found:
-            raise JobNotFound(text)
+            raise JobNotFound(text, self._near(text, namespace))
         if len(found) > 1:
             raise JobAmbiguous(text, len(found))
         return self.jobs[found.pop()]
+
+    def _near(self, text: str, namespace: str) -> tuple[str, ...]:
+        """Names of jobs that may have been meant; of those that begin alike, the newest."""
+        newest = (entry.name for entry in self.lists.find(namespace))
+        return near_names(text, lambda name: self._names.named(namespace, name) in self.jobs, newest)
 
     def watch(self, job: JobId) -> "Watch":
         """A context in which `changed()` waits for the next change of this job."""

@@ -16,7 +16,7 @@ Each class has a stable `code` (its name), a message for a person, a `hint` that
 decided here and never by looking at text. An execution's failure is data, not an exception: see shared/states.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -98,11 +98,13 @@ class NotFound(TarponError):
 
 
 class JobNotFound(NotFound):
-    def __init__(self, job: str) -> None:
+    """`near` are names that may have been meant."""
+
+    def __init__(self, job: str, near: Sequence[str] = ()) -> None:
         super().__init__(
             f"There is no job {job[:80]!r}.",
-            hint="`tarpon job list` shows the jobs. Some time after its end a job is forgotten; how long, say"
-            " Orchestrator.JobRetention.MaxAge and .MaxJobs.",
+            hint=f"{_did_you_mean(near)}`tarpon job list` shows the jobs. Some time after its end a job is forgotten;"
+            " how long, say Orchestrator.JobRetention.MaxAge and .MaxJobs.",
         )
 
 
@@ -115,8 +117,15 @@ class JobAmbiguous(InvalidInput):
 
 
 class NodeNotFound(NotFound):
-    def __init__(self, node: str) -> None:
-        super().__init__(f"There is no node {node[:80]!r}.", hint="`tarpon node list` shows the nodes.")
+    """`near` are names that may have been meant."""
+
+    def __init__(self, node: str, near: Sequence[str] = ()) -> None:
+        hint = f"{_did_you_mean(near)}`tarpon node list` shows the nodes."
+        super().__init__(f"There is no node {node[:80]!r}.", hint=hint)
+
+
+def _did_you_mean(near: Sequence[str]) -> str:
+    return f"Did you mean {' or '.join(repr(each) for each in near)}? " if near else ""
 
 
 class NoResults(NotFound):

@@ -155,6 +155,16 @@ async def test_the_beginning_of_an_id_has_to_be_unambiguous(fed: FedApi) -> None
     assert (await fed.ask(f"{JOBS}/job-1001?namespace=other")).status == 404
 
 
+async def test_names_that_may_have_been_meant_are_told(fed: FedApi) -> None:
+    fed.job(1001)
+    fed.job(2002)
+    fed.node("alpha-1")
+    assert (await fed.ask(f"{JOBS}/jib-1001")).json["Hint"].startswith("Did you mean 'job-1001'? ")
+    assert "Did you mean" not in (await fed.ask(f"{JOBS}/jib-1001?namespace=other")).json["Hint"]
+    assert "Did you mean" not in (await fed.ask(f"{JOBS}/something-else")).json["Hint"]
+    assert (await fed.ask(f"{NODES}/alhpa-1")).json["Hint"].startswith("Did you mean 'alpha-1'? ")
+
+
 async def test_executions_are_ordered_and_paged(fed: FedApi) -> None:
     job = fed.job(1, count=3)
     for partition in range(3):
