@@ -1,6 +1,7 @@
 """Who this node is: its id, and the key that proves it."""
 
 import os
+import re
 import socket
 import uuid
 from dataclasses import dataclass, field
@@ -15,6 +16,11 @@ from shared.ids import NodeId, is_safe_id, node_id
 
 NODE_FILE = "node.json"
 SEED_FILE = "node.nkey"
+MAX_HOST = 50
+"""So much of a host's name is in the name of its node."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_NO_NAMES = frozenset({"", "localhost"})
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,10 @@ def load_identity(folder: Path, name_provider: str) -> Identity:
 
 def _name(folder: Path, name_provider: str) -> str:
     match name_provider.lower():
+        case "host":
+            return _kept_name(folder / NODE_FILE, _new_name(socket.gethostname()))
         case "puuid":
-            return _kept_name(folder / NODE_FILE)
+            return _kept_name(folder / NODE_FILE, f"n-{uuid.uuid4()}")
         case "uuid":
             return f"n-{uuid.uuid4()}"
         case "hostname":
@@ -50,11 +58,18 @@ def _name(folder: Path, name_provider: str) -> str:
             return name_provider
 
 
-def _kept_name(path: Path) -> str:
+def _new_name(host: str) -> str:
+    """After the host, and still another one than that of any node on it, or on a host of the same name."""
+    beginning = _UNSAFE.sub("-", host.partition(".")[0])[:MAX_HOST].strip("-")
+    return f"n-{uuid.uuid4()}" if beginning in _NO_NAMES else f"{beginning}-{os.urandom(4).hex()}"
+
+
+def _kept_name(path: Path, new: str) -> str:
+    """The name that was given to this node first, whatever it would be called today; `new` if it has none."""
     try:
         stored = msgspec.json.decode(path.read_bytes(), type=_StoredNode)
     except FileNotFoundError:
-        stored = _StoredNode(id=f"n-{uuid.uuid4()}")
+        stored = _StoredNode(id=new)
         durable.write(path, msgspec.json.encode(stored))
     except msgspec.DecodeError as error:
         raise Damaged(

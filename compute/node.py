@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ from shared.config import Config
 from shared.job_rules import MANAGED
 from shared.loopback import loopback_id
 from shared.messages import COPIES_HARD_LINKS, NodeInfo
+
+MAX_HOST = 100
+"""So much of what its machine is called a node tells."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +60,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         _log.warning("A node names itself and its machine: the setting Labels has no say in %s.", ", ".join(labels))
     info = NodeInfo(
         node_id=identity.node_id,
+        host=socket.gethostname()[:MAX_HOST],
         version=_version(),
         labels=with_automatic(config.labels, identity.node_id),
         publishers=tuple(offer.publishers),

@@ -3,6 +3,7 @@
 It is stored nowhere and takes no task: placement, draining and deletion know compute nodes alone.
 """
 
+import socket
 from datetime import UTC, datetime
 
 from orchestrator.views import version_view
@@ -29,12 +30,14 @@ class OwnNode:
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
         self._labels = with_automatic(config.labels, name)
+        self._host = socket.gethostname()
         self._since = datetime.now(UTC)
 
     def info(self) -> NodeInfoView:
         return NodeInfoView(
             node_id=self.name,
             node_type=rest_nodes.REQUESTER,
+            host=self._host,
             labels=self._labels,
             supported_protocols=(f"tarpon/v{PROTOCOL}",),
             compute_node_info=rest_nodes.ComputeNodeInfo(),

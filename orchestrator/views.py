@@ -67,6 +67,7 @@ def job_view(model: Model, entry: JobEntry, state: StateView | None = None) -> J
         revision=entry.revision,
         create_time=record.create_time,
         modify_time=modified(entry),
+        exit_codes=dict(entry.exit_codes),
     )
 
 
@@ -259,6 +260,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
         info=rest_nodes.NodeInfoView(
             node_id=node,
             node_type=rest_nodes.COMPUTE,
+            host=info.host[:MAX_WORD],
             labels=info.labels,
             supported_protocols=(f"tarpon/v{info.protocol_max}",),
             compute_node_info=_compute_info(model, nodes, node, info),

@@ -382,8 +382,12 @@ class Config(Struct, frozen=True, kw_only=True, rename="pascal"):
         Meta(description="Labels of this node, which jobs can ask for beside name, os_type and os_arch."),
     ] = {}
     name_provider: Annotated[
-        str, Meta(description="The node's name: hostname, uuid, puuid (a uuid that stays), or the name itself.")
-    ] = "puuid"
+        str,
+        Meta(
+            description="The node's name: host (the host's and some letters, which stay), hostname, uuid,"
+            " puuid (a uuid that stays), or the name itself."
+        ),
+    ] = "host"
     api: Api = field(default=Api(), name="API")
     orchestrator: Orchestrator = Orchestrator()
     compute: Compute = Compute()

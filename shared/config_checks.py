@@ -37,7 +37,7 @@ def _node(config: Config) -> Iterator[str]:
         yield f"DataDir: {text!r} is not an absolute path; variables such as $HOME are not replaced here"
     name = config.name_provider
     if name.lower() in _CLOUD_NAMES:
-        yield f"NameProvider: {name} is not supported; use hostname, uuid, puuid, or the name itself"
+        yield f"NameProvider: {name} is not supported; use host, hostname, uuid, puuid, or the name itself"
     elif not is_safe_id(name):
         yield f"NameProvider: {name[:80]!r} cannot name a node; use 1 to 64 characters out of A-Z a-z 0-9 _ and -"
     if "" in config.labels:

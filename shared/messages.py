@@ -177,10 +177,11 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `loopback_id` is equal on processes that share a loopback interface, which tells whether a loopback endpoint of
     S3 can be reached from the node. `problems` are sentences for its operator. `abilities` are what the node does that
-    the nodes of earlier versions would leave out without a word.
+    the nodes of earlier versions would leave out without a word. `host` is what its machine is called.
     """
 
     node_id: NodeId
+    host: str = ""
     version: str
     protocol_min: int = PROTOCOL
     protocol_max: int = PROTOCOL

@@ -62,6 +62,8 @@ COMPUTE = "Compute"
 class NodeInfoView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     node_id: str = field(name="NodeID")
     node_type: str = COMPUTE
+    host: str = ""
+    """What its machine is called."""
     labels: dict[str, str] = {}
     supported_protocols: tuple[str, ...] = ()
     compute_node_info: ComputeNodeInfo | None = None

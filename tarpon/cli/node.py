@@ -1,19 +1,18 @@
 """The commands `tarpon node ...`."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from shared.ids import short
 from tarpon.cli.commands import Group, given, with_client
 from tarpon.cli.local_secrets import addresses, local_secrets
 from tarpon.cli.node_argument import node_argument
 from tarpon.cli.node_delete import delete
 from tarpon.cli.node_drain import drain, undrain
 from tarpon.cli.node_reject import approve, reject
-from tarpon.cli.output import moment, output_option, pairs, show, size, table
+from tarpon.cli.node_table import nodes_table
+from tarpon.cli.output import moment, output_option, pairs, show, size
 
 if TYPE_CHECKING:
     from shared.rest_nodes import ComputeNodeInfo, ContainerEngineView, NodeState
@@ -33,12 +32,13 @@ node.add_command(approve)
 
 
 @node.command("list")
+@click.option("--wide", is_flag=True, help="Also what is free on each, its version, and labels that it gave itself.")
 @output_option
 @with_client
-async def list_nodes(client: "Client", output: str) -> None:
-    """List the nodes that the orchestrator knows."""
+async def list_nodes(client: "Client", *, wide: bool, output: str) -> None:
+    """List the nodes that the orchestrator knows, with their hosts and labels."""
     nodes = (await client.nodes()).nodes
-    show(nodes, output, lambda: _table(nodes))
+    show(nodes, output, lambda: nodes_table(nodes, wide=wide))
 
 
 @node.command()
@@ -66,27 +66,11 @@ def show_token() -> None:
     click.echo(join_line(secrets.join_secret, addresses(config.orchestrator)))
 
 
-def _table(nodes: "Sequence[NodeState]") -> str:
-    rows = []
-    for each in nodes:
-        info = each.info.compute_node_info if each.is_compute else None
-        rows.append(
-            [
-                short(each.info.node_id),
-                each.info.node_type,
-                each.membership,
-                each.connection + (" (drained)" if each.draining else "") + (" (suspect)" if each.suspicion else ""),
-                "" if info is None else ",".join(info.execution_engines),
-                "" if info is None else f"{info.running_executions}+{info.enqueued_executions}",
-            ]
-        )
-    return table(["ID", "TYPE", "APPROVAL", "STATUS", "ENGINES", "RUNS+QUEUE"], rows)
-
-
 def _description(node: "NodeState", now: datetime) -> str:
     info, state = node.info.compute_node_info if node.is_compute else None, node.connection_state
     values = {
         "ID": node.info.node_id,
+        "Host": node.info.host,
         "Type": node.info.node_type,
         "Approval": node.membership,
         "Status": node.connection,

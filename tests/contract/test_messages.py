@@ -330,6 +330,10 @@ GOLDEN: list[tuple[Message, str]] = [
     ),
     (HandBack(execution_ids=(EXECUTION,)), '{"type":"HandBack","execution_ids":["e-1"]}'),
     (
+        Registration(info=NodeInfo(node_id=NODE, host="build-01", version="0.1.0"), session="s", inventory=1),
+        '{"type":"Registration","info":{"node_id":"n-1","host":"build-01","version":"0.1.0"},"session":"s","inventory":1}',
+    ),
+    (
         Registration(info=NodeInfo(node_id=NodeId("n-1"), version="0.1.0"), session="s", inventory=2, leaving=True),
         (
             '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0"},"session":"s","inventory":2,'

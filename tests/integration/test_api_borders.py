@@ -169,7 +169,7 @@ async def test_the_settings_are_shown_without_their_secrets() -> None:
         answer = await fed.ask(f"{BASE_PATH}/agent/config")
     shown = answer.json["config"]
     assert shown["API"] == {"Host": "0.0.0.0", "Port": 1234} | shown["API"]
-    assert shown["NameProvider"] == "puuid"
+    assert shown["NameProvider"] == "host"
     assert shown["Orchestrator"]["Auth"]["Token"] == "********"
     assert shown["Orchestrator"]["NATS"]["Servers"] == ["nats://********@n-1:4222", "nats://n-2:4222"]
     assert b"hush" not in answer.body

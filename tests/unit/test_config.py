@@ -341,7 +341,7 @@ class TestProblems:
             ),
             (
                 "NameProvider=aws",
-                "NameProvider: aws is not supported; use hostname, uuid, puuid, or the name itself",
+                "NameProvider: aws is not supported; use host, hostname, uuid, puuid, or the name itself",
             ),
             (
                 "NameProvider=a.b",

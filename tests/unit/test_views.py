@@ -140,6 +140,7 @@ class TestJob:
             "Revision": 2,
             "CreateTime": NOW,
             "ModifyTime": NOW,
+            "ExitCodes": {},
         }
 
     @pytest.mark.parametrize(
@@ -414,6 +415,7 @@ class TestNode:
             "Info": {
                 "NodeID": "n-1",
                 "NodeType": "Compute",
+                "Host": "",
                 "Labels": {"zone": "a"},
                 "SupportedProtocols": ["tarpon/v1"],
                 "ComputeNodeInfo": {
