@@ -1,8 +1,6 @@
 """The jobs of the HTTP API: submit, compare, list, describe, run again and stop them."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from operator import attrgetter
 
 from aiohttp import web
 
@@ -11,16 +9,15 @@ from orchestrator.api_job_parts import JobParts
 from orchestrator.api_queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import JOBS, Route
-from orchestrator.job_entry import JobEntry
+from orchestrator.job_filters import job_filter
+from orchestrator.job_pages import job_page, job_part
 from orchestrator.model import Model
-from orchestrator.paging import Window, first_page, sort_key, window
 from orchestrator.removals import Removals
-from orchestrator.selectors import selector
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
+from orchestrator.times import now_ns
 from shared import rest
 from shared.errors import InvalidInput
-from shared.jobspec import Constraint
 
 STORE_SECONDS = 15.0
 
@@ -87,26 +84,25 @@ class JobRoutes:
     async def list_jobs(self, request: web.Request) -> web.Response:
         self._store.check_ready()
         query = query_of(request, ListJobsQuery)
-        conditions = selector(query.labels)
-        part = window(
+        wanted = job_filter(
+            namespace=query.namespace,
+            labels=query.labels,
+            states=query.state,
+            exit_codes=query.exit_code,
+            since=query.since,
+            name=query.name,
+            now=now_ns(),
+        )
+        part = job_part(
             sort_by=query.order_by,
-            reverse=query.reverse,
+            descending=query.reverse,
             limit=query.limit,
             token=query.next_token,
-            turned=True,
         )
-        items, token = self._page(query.namespace, conditions, part)
+        items, token = job_page(self._model.lists, wanted, part)
         return answer(
             rest.ListJobsResponse(next_token=token, items=tuple(views.job_view(self._model, entry) for entry in items))
         )
-
-    def _page(self, namespace: str, conditions: tuple[Constraint, ...], part: Window) -> tuple[list[JobEntry], str]:
-        """Of what changed at one moment, the oldest comes first, too."""
-        key = sort_key(part, _ORDERS)
-        found: Iterable[JobEntry] = self._model.lists.find(namespace, conditions, newest_first=part.reverse)
-        if key is not _created:  # in which order they come already
-            found = sorted(found, key=key, reverse=part.reverse)
-        return first_page(found, part)
 
     async def get_job(self, request: web.Request) -> web.Response:
         entry = self._parts.entry(request)
@@ -150,18 +146,6 @@ class JobRoutes:
         job = entry.job.id
         deleted = await self._removals.remove(entry, results=query.results, force=query.force)
         return answer(rest.DeleteResponse(job_id=job, deleted=deleted))
-
-
-_created = attrgetter("created")
-_modified = attrgetter("modified")
-_ORDERS: dict[str, Callable[[JobEntry], int | str]] = {
-    "": _created,
-    "created_at": _created,
-    "create_time": _created,
-    "modified_at": _modified,
-    "modify_time": _modified,
-    "id": attrgetter("id"),
-}
 
 
 def evaluation(job: str) -> str:

@@ -70,6 +70,17 @@ class DeleteQuery(InNamespace, frozen=True, kw_only=True):
 class ListJobsQuery(Struct, frozen=True, kw_only=True):
     namespace: Annotated[str, Meta(description="The namespace to list; * is all.")] = "default"
     labels: Labels = ()
+    state: Annotated[
+        tuple[str, ...], Meta(description="Jobs in this state, or in one of several with commas, alone.")
+    ] = ()
+    exit_code: Annotated[
+        tuple[str, ...],
+        Meta(description="Jobs of which a part ended with this exit code, or one of several; nonzero is all but 0."),
+    ] = ()
+    since: Annotated[
+        str, Meta(description="Jobs created since then: for how long, such as 12h or 7d, or a time as in history.")
+    ] = ""
+    name: Annotated[str, Meta(description="Jobs of this name alone, in which * and ? stand for anything.")] = ""
     order_by: Annotated[JobOrder, Meta(description="The oldest come first; by default in order of creation.")] = ""
     reverse: Reverse = False
     limit: Limit = 0

@@ -5,8 +5,8 @@ were looked at last stay unpacked for a while.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
 import msgspec
@@ -44,6 +44,24 @@ class Parts(msgspec.Struct, kw_only=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Parts)
+
+
+ExitCodes = tuple[tuple[int, int], ...]
+
+_ONE: dict[int, ExitCodes] = {code: ((code, 1),) for code in range(256)}
+
+
+def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
+    """Of the last attempts at the parts, as far as their tasks have ended: codes in order, and how many ended so."""
+    latest: dict[int, ExecutionRecord] = {}
+    for each in executions:
+        known = latest.get(each.partition)
+        if known is None or known.attempt < each.attempt:
+            latest[each.partition] = each
+    codes = [each.output.exit_code for each in latest.values() if each.output is not None]
+    if len(codes) == 1 and codes[0] in _ONE:
+        return _ONE[codes[0]]  # the rule, and one for all
+    return tuple(sorted(Counter(codes).items()))
 
 
 def _packed(parts: Parts) -> bytes:
@@ -84,6 +102,7 @@ class JobEntry:
     """
 
     __slots__ = (
+        "_exit_codes",
         "_is_shelved",
         "_packed",
         "_parts",
@@ -108,6 +127,7 @@ class JobEntry:
         self.modified = 0
         self.ended_by = 0
         self.labels = _NO_LABELS
+        self._exit_codes: ExitCodes | None = ()
         self.revision = 0
         self.progress = _PLAIN[JobState.PENDING]
         self.counted: JobState | None = None
@@ -178,6 +198,13 @@ class JobEntry:
             yield each.version, each.token, each.digest
 
     @property
+    def exit_codes(self) -> ExitCodes:
+        """Of the tasks of the newest version: each code with the number of parts that ended with it last."""
+        if self._exit_codes is None:
+            self._exit_codes = exit_codes(self.of_version())
+        return self._exit_codes
+
+    @property
     def is_complete(self) -> bool:
         """Whether record and specification have both arrived."""
         parts = self.parts
@@ -241,6 +268,7 @@ class JobEntry:
         elif found.ended_by:
             found = msgspec.structs.replace(found, ended_by=0)
         self.progress = found
+        self._exit_codes = None
         self.name = job.name
         self.namespace, self.created = job.namespace, job.create_time
         self.labels = spec.labels or _NO_LABELS
@@ -277,6 +305,7 @@ class JobEntry:
         self._is_shelved = False
         if self._parts is None or not self._is_quiet():
             return
+        self._exit_codes = self.exit_codes
         packed = _packed(self._parts) if _is_packable(self._parts) else b""
         if packed:
             self._packed, self._parts = packed, None

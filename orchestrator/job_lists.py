@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from orchestrator.job_entry import JobEntry
-from orchestrator.ordered import Ordered
+from orchestrator.ordered import Key, Ordered
 from orchestrator.selectors import matches
 from shared.jobspec import Constraint
 
@@ -53,14 +53,27 @@ class JobLists:
     ) -> Iterator[JobEntry]:
         """The jobs of a namespace, or of all of them, whose labels fulfil the conditions. To be read at once."""
         wanted = tuple(conditions)
-        found = self._shortest(namespace, wanted)
-        ordered: Iterator[JobEntry] = reversed(found) if newest_first else iter(found)
+        ordered = self.in_order(namespace, wanted, newest_first=newest_first)
         if not wanted:
             return ordered
         anywhere = namespace == ALL_NAMESPACES
         return (
             entry for entry in ordered if (anywhere or entry.namespace == namespace) and matches(entry.labels, wanted)
         )
+
+    def in_order(
+        self,
+        namespace: str,
+        conditions: tuple[Constraint, ...] = (),
+        *,
+        newest_first: bool = False,
+        beyond: Key | None = None,
+    ) -> Iterator[JobEntry]:
+        """All jobs of which some may be wanted, from those that come after a place on. To be read at once."""
+        found = self._shortest(namespace, conditions)
+        if beyond is not None:
+            return found.before(beyond) if newest_first else found.beyond(beyond)
+        return reversed(found) if newest_first else iter(found)
 
     def _shortest(self, namespace: str, conditions: tuple[Constraint, ...]) -> Ordered[JobEntry]:
         """The shortest list that has all of them."""

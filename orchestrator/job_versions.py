@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from orchestrator import views
 from orchestrator.attempts import Budget
-from orchestrator.job_entry import JobEntry
+from orchestrator.job_entry import JobEntry, exit_codes
 from orchestrator.job_progress import Progress, replaced_progress
 from orchestrator.model import Model
 from orchestrator.records import Replaced, versioned
@@ -55,6 +55,7 @@ def version_view(model: Model, entry: JobEntry, version: int) -> JobView:
         **own | {"name": view.name},
         version=version,
         state=StateView(state_type=progress.state, message=progress.message),
+        exit_codes=dict(exit_codes(entry.of_version(version))),
         create_time=told.submit_time,
         modify_time=max((told.modify_time, *(each.modify_time for each in entry.of_version(version)))),
     )

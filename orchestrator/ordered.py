@@ -1,6 +1,6 @@
 """Many items in order, of which any comes or goes at a cost that hardly depends on how many there are."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -68,6 +68,24 @@ class Ordered(Generic[T]):
 
     def __reversed__(self) -> Iterator[T]:
         for chunk in reversed(self._chunks):
+            yield from reversed(chunk)
+
+    def beyond(self, key: Key) -> Iterator[T]:
+        """Those that come after this key, in order."""
+        at = self._chunk_of(key)
+        if at < len(self._chunks):
+            first = self._chunks[at]
+            yield from first[bisect_right(first, key, key=self._key) :]
+            for chunk in self._chunks[at + 1 :]:
+                yield from chunk
+
+    def before(self, key: Key) -> Iterator[T]:
+        """Those that come before this key, the last of them first."""
+        at = self._chunk_of(key)
+        if at < len(self._chunks):
+            last = self._chunks[at]
+            yield from reversed(last[: bisect_left(last, key, key=self._key)])
+        for chunk in reversed(self._chunks[:at]):
             yield from reversed(chunk)
 
     def __len__(self) -> int:

@@ -4,8 +4,7 @@ import base64
 import binascii
 import heapq
 import re
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,21 +20,16 @@ BY_NUMBER = "seq_num"
 """The order of a list whose items are numbered: its offset is the number of the last item that was shown."""
 MAX_NUMBER = 10**18 - 1
 
-_TOKEN = re.compile(r"([a-z_]{0,40}):([NYFR]):([0-9]{1,9}):([0-9]{1,18})\Z")
+_TOKEN = re.compile(r"([a-z_]{0,40}):([YN]):([0-9]{1,9}):([0-9]{1,18})\Z")
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a sorted list.
-
-    `turned` is that the list began at its other end in earlier versions of Tarpon: its tokens then have letters of
-    their own, so that one of an earlier version still goes on in the direction in which it was begun.
-    """
+    """A part of a sorted list."""
 
     sort_by: str = ""
     reverse: bool = False
     limit: int = MAX_PAGE
     offset: int = 0
-    turned: bool = False
 
     @property
     def most(self) -> int:
@@ -47,43 +41,38 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
     def token(self) -> str:
         """The token that asks for this part."""
-        letter = ("FR" if self.turned else "NY")[self.reverse]
-        text = f"{self.sort_by}:{letter}:{self.limit}:{min(self.offset, self.most)}"
+        text = f"{self.sort_by}:{'Y' if self.reverse else 'N'}:{self.limit}:{min(self.offset, self.most)}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     def following(self) -> "Window":
         return msgspec.structs.replace(self, offset=self.end)
 
 
-def window(
-    *, sort_by: str, reverse: bool, limit: int, token: str, default_limit: int = MAX_PAGE, turned: bool = False
-) -> Window:
+def window(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit: int = MAX_PAGE) -> Window:
     """What a reader asks for; a token decides alone. Raises InvalidInput for one that was not made here."""
     if token:
-        return decoded(token, turned=turned)
-    return Window(sort_by=sort_by, reverse=reverse, limit=min(limit or default_limit, MAX_PAGE), turned=turned)
+        return decoded(token)
+    return Window(sort_by=sort_by, reverse=reverse, limit=min(limit or default_limit, MAX_PAGE))
 
 
-def decoded(token: str, *, turned: bool = False) -> Window:
+def decoded(token: str) -> Window:
     """Raises InvalidInput for a token that was not made here."""
-    found = _TOKEN.match(_plain(token[:200]))
-    part = found and Window(
-        sort_by=found[1],
-        reverse=found[2] in ("RN" if turned else "Y"),
-        limit=int(found[3]),
-        offset=int(found[4]),
-        turned=turned,
-    )
-    is_of_another = found is not None and found[2] in "FR" and not turned
-    if part is None or is_of_another or not 1 <= part.limit <= MAX_PAGE or part.offset > part.most:
-        raise InvalidInput(
-            f"{token[:80]!r} is not a token of this list.",
-            hint="Use the NextToken of the last answer as it is, or none to begin anew.",
-        )
+    found = _TOKEN.match(plain(token[:200]))
+    part = found and Window(sort_by=found[1], reverse=found[2] == "Y", limit=int(found[3]), offset=int(found[4]))
+    if part is None or not 1 <= part.limit <= MAX_PAGE or part.offset > part.most:
+        raise not_a_token(token)
     return part
 
 
-def _plain(token: str) -> str:
+def not_a_token(token: str) -> InvalidInput:
+    return InvalidInput(
+        f"{token[:80]!r} is not a token of this list.",
+        hint="Use the NextToken of the last answer as it is, or none to begin anew.",
+    )
+
+
+def plain(token: str) -> str:
+    """What stands in a token; empty for what is none."""
     try:
         padded = token + "=" * (-len(token) % 4)
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
@@ -100,13 +89,6 @@ def sort_key(part: Window, keys: dict[str, Callable[[T], Any]]) -> Callable[[T],
             hint=f"Orders are {', '.join(name for name in keys if name)}.",
         )
     return key
-
-
-def first_page(found: Iterable[T], part: Window) -> tuple[list[T], str]:
-    """As `page`, of items that come in order; no more of them are looked at than are needed."""
-    items = list(islice(found, part.offset, part.end + 1))
-    more = len(items) > part.limit
-    return items[: part.limit], part.following().token() if more else ""
 
 
 def page(found: Sequence[T], part: Window, key: Callable[[T], Any], *, descending: bool = False) -> tuple[list[T], str]:

@@ -123,10 +123,16 @@ class Client:
         order_by: str = "",
         reverse: bool = False,
         labels: str = "",
+        states: Iterable[str] = (),
+        exit_codes: Iterable[int | str] = (),
+        since: str = "",
+        name: str = "",
     ) -> Page[JobView]:
         """Some jobs, the newest first unless `reverse` says otherwise; the orchestrator itself begins with the oldest.
 
-        `namespace` "*" means all; `labels` is a selector such as `team=a,env in (x,y)`.
+        All that is given has to hold; a page may hold fewer than `limit` although more follow. `namespace` "*" means
+        all; `labels` is a selector such as `team=a,env in (x,y)`; `since` a length such as `12h` or a time; in `name`
+        `*` and `?` stand for anything; the exit code `nonzero` is all but 0.
         """
         query = _query(
             namespace=namespace,
@@ -135,6 +141,10 @@ class Client:
             order_by=order_by,
             reverse="" if reverse else "true",
             labels=labels,
+            state=",".join(states),
+            exit_code=",".join(map(str, exit_codes)),
+            since=since,
+            name=name,
         )
         return await self._calls.call("GET", "/orchestrator/jobs", Page[JobView], query=query)
 

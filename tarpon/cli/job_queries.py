@@ -34,7 +34,13 @@ next_token_option = click.option("--next-token", default="", help="Go on where t
 @next_token_option
 @click.option("--order-by", type=click.Choice(["created_at", "modified_at"]), default="created_at", show_default=True)
 @click.option("--reverse", "--order-reversed", is_flag=True, help="The other way round.")
-@click.option("-l", "--labels", multiple=True, metavar="SELECTOR", help="Such as team=a,env in (x,y).")
+@click.option("--state", multiple=True, metavar="STATE", help="Such as Failed, or Queued,Running.")
+@click.option("--exit-code", multiple=True, metavar="CODE", help="Of any part, such as 1; nonzero is all but 0.")
+@click.option("--since", default="", metavar="TIME", help="Created since then, 12h, 7d, 2026-01-31T12:00:00Z.")
+@click.option("--name", default="", metavar="PATTERN", help="Jobs of this name; * and ? stand for anything.")
+@click.option(
+    "-l", "--label", "--labels", "labels", multiple=True, metavar="SELECTOR", help="Such as team=a,env in (x,y)."
+)
 @output_option
 @with_client
 async def list_jobs(
@@ -47,23 +53,35 @@ async def list_jobs(
     order_by: str,
     reverse: bool,
     labels: tuple[str, ...],
+    state: tuple[str, ...],
+    exit_code: tuple[str, ...],
+    since: str,
+    name: str,
     output: str,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, the newest first. Of several conditions all have to hold."""
     from tarpon.cli.job_text import jobs_table
 
     if all_namespaces and namespace not in {"", "*"}:
         raise click.UsageError("--all-namespaces and --namespace exclude each other.")
     everywhere = all_namespaces or namespace == "*"
-    page = await client.list(
-        namespace="*" if everywhere else namespace,
-        limit=limit,
-        next_token=next_token,
-        order_by=order_by,
-        reverse=reverse,
-        labels=",".join(labels),
-    )
-    show(page.items, output, lambda: jobs_table(page.items, datetime.now(UTC), with_namespace=everywhere))
+    asked: dict[str, Any] = {
+        "namespace": "*" if everywhere else namespace,
+        "limit": limit,
+        "order_by": order_by,
+        "reverse": reverse,
+        "labels": ",".join(labels),
+        "states": state,
+        "exit_codes": exit_code,
+        "since": since,
+        "name": name,
+    }
+    page = await client.list(**asked, next_token=next_token)
+    found = page.items
+    while page.next_token and len(found) < limit:  # the orchestrator looks at so many for one answer
+        page = await client.list(**asked, next_token=page.next_token)
+        found += page.items
+    show(found, output, lambda: jobs_table(found, datetime.now(UTC), with_namespace=everywhere))
     if page.next_token:
         click.echo(f"There are more: --next-token {page.next_token}", err=True)
 

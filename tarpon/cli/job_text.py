@@ -1,6 +1,6 @@
 """How jobs and their executions look in tables and in `tarpon job describe`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from shared.ids import short
@@ -19,6 +19,7 @@ from tarpon.cli.output import from_nanoseconds, moment, pairs, size, table, term
 from tarpon.cli.progress import event_line, heading
 
 SHOWN_WARNINGS = 3
+SHOWN_CODES = 4
 RUNNING = desired_state_number(DesiredState.RUNNING)
 
 
@@ -30,13 +31,23 @@ def jobs_table(jobs: Sequence[JobView], now: datetime, *, with_namespace: bool =
             job.tasks[0].engine.type if job.tasks else "",
             job.type,
             _state(job),
+            exit_text(job.exit_codes),
             *([job.namespace] if with_namespace else []),
             "" if job.name == job.id else job.name,
         ]
         for job in jobs
     ]
     namespace = ["NAMESPACE"] if with_namespace else []
-    return table(["CREATED", "ID", "ENGINE", "TYPE", "STATE", *namespace, "NAME"], rows)
+    return table(["CREATED", "ID", "ENGINE", "TYPE", "STATE", "EXIT", *namespace, "NAME"], rows)
+
+
+def exit_text(codes: Mapping[int, int]) -> str:
+    """`0` of one part, `0x18 1x2` of several."""
+    if sum(codes.values()) == 1:
+        return str(next(iter(codes)))
+    told = [f"{code}x{count}" for code, count in sorted(codes.items())]
+    more = [f"and {len(told) - SHOWN_CODES} more"] if len(told) > SHOWN_CODES else []
+    return " ".join([*told[:SHOWN_CODES], *more])
 
 
 def _state(job: JobView) -> str:
@@ -98,6 +109,7 @@ def description(described: JobResponse, now: datetime) -> str:
         "Type": job.type,
         "State": _state(job),
         "Message": job.state.message,
+        "Exit codes": exit_text(job.exit_codes),
         "Parts wait": job.state.details.get(WAITS_FOR, ""),
         "Count": "" if job.count is None else str(job.count),
         "Version": str(job.version),

@@ -23,7 +23,7 @@ from shared.capacity import Capacity
 from shared.config import BatchDefaults, Config
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, SpecConfig, Task
-from shared.messages import NodeInfo
+from shared.messages import NodeInfo, RunOutput
 from shared.states import ExecutionState
 from shared.tracing import OFF
 from shared.transport import Connection
@@ -101,7 +101,14 @@ class FedApi:
         return job
 
     def execution(
-        self, job: JobId, partition: int, state: ExecutionState, *, version: int = 1, told: bool = False
+        self,
+        job: JobId,
+        partition: int,
+        state: ExecutionState,
+        *,
+        version: int = 1,
+        told: bool = False,
+        exit_code: int | None = None,
     ) -> None:
         key = execution_key(job, version, partition, 0)
         record = ExecutionRecord(
@@ -114,6 +121,7 @@ class FedApi:
             resources=Capacity(cpu=1.0),
             state=state,
             events=with_event((), Event(time=partition * 10**9, topic="Scheduling", message="Placed")) if told else (),
+            output=None if exit_code is None else RunOutput(exit_code=exit_code),
             create_time=partition * 10**9,
             modify_time=(100_000 - partition) * 10**9,
         )

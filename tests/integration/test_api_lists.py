@@ -123,6 +123,11 @@ async def test_labels_select_jobs_and_all_selectors_have_to_hold(fed: FedApi) ->
         "limit=ten",
         "next_token=10",
         "order_by=colour",
+        "state=Sleeping",
+        "exit_code=one",
+        "since=yesterday",
+        "since=12x",
+        f"name={'a' * 201}",
         "reverse=perhaps",
     ],
 )
@@ -140,7 +145,7 @@ async def test_an_order_of_another_list_cannot_come_in_by_a_token(fed: FedApi) -
     token = (await fed.ask(f"{NODES}?order_by=available_cpu&limit=1")).json["NextToken"]
     answer = await fed.ask(f"{JOBS}?next_token={token}")
     assert answer.status == 400
-    assert "created_at" in answer.json["Hint"]
+    assert "is not a token of this list" in answer.json["Message"]
 
 
 async def test_the_beginning_of_an_id_has_to_be_unambiguous(fed: FedApi) -> None:
@@ -163,6 +168,42 @@ async def test_names_that_may_have_been_meant_are_told(fed: FedApi) -> None:
     assert "Did you mean" not in (await fed.ask(f"{JOBS}/jib-1001?namespace=other")).json["Hint"]
     assert "Did you mean" not in (await fed.ask(f"{JOBS}/something-else")).json["Hint"]
     assert (await fed.ask(f"{NODES}/alhpa-1")).json["Hint"].startswith("Did you mean 'alpha-1'? ")
+
+
+async def test_jobs_are_found_by_all_conditions_together(fed: FedApi) -> None:
+    for number, code in enumerate([0, 1, 137], start=1):
+        job = fed.job(number, team="a" if number < 3 else "b")
+        fed.execution(job, 0, ExecutionState.COMPLETED, exit_code=code)
+    fed.execution(fed.job(4, team="a"), 0, ExecutionState.RUNNING)
+
+    async def found(query: str) -> list[str]:
+        return await fed.names(f"{JOBS}?{query}")
+
+    assert await found("state=completed") == ["job-1", "job-2", "job-3"]
+    assert await found("state=Running,Queued") == ["job-4"]
+    assert await found("exit_code=1") == ["job-2"]
+    assert await found("exit_code=1,137&exit_code=0") == ["job-1", "job-2", "job-3"]
+    assert await found("exit_code=nonzero") == ["job-2", "job-3"]
+    assert await found("exit_code=nonzero&labels=team%3Da&state=Completed") == ["job-2"]
+    assert await found("since=3") == ["job-3", "job-4"]
+    assert await found("since=1970-01-01T00:00:04Z") == ["job-4"]
+    assert await found("since=12h") == []
+    assert await found("since=90000d") == ["job-1", "job-2", "job-3", "job-4"]
+    assert await found("name=job-2") == ["job-2"]
+    assert await found(f"name={quote('job-[13]')}") == ["job-1", "job-3"]
+    assert await found("name=*-*&order_by=modified_at&exit_code=nonzero") == ["job-2", "job-3"]
+
+
+async def test_exit_codes_are_counted_over_the_parts_of_the_newest_version(fed: FedApi) -> None:
+    job = fed.job(1, count=4)
+    for part, code in enumerate([0, 0, 2]):
+        fed.execution(job, part, ExecutionState.COMPLETED, exit_code=code)
+    fed.execution(job, 3, ExecutionState.RUNNING)
+    assert (await fed.ask(JOBS)).json["Items"][0]["ExitCodes"] == {"0": 2, "2": 1}
+    fed.job(1, version=2)
+    fed.execution(job, 0, ExecutionState.COMPLETED, version=2, exit_code=5)
+    versions = (await fed.ask(f"{JOBS}/{job}/versions")).json["Items"]
+    assert [each["ExitCodes"] for each in versions] == [{"0": 2, "2": 1}, {"5": 1}]
 
 
 async def test_executions_are_ordered_and_paged(fed: FedApi) -> None:

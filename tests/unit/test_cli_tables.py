@@ -10,7 +10,7 @@ from shared.errors import NotFound
 from shared.jobspec import LEFT_OUT_COUNT, JobView, StateView
 from shared.rest import JobResponse
 from tarpon.cli import output
-from tarpon.cli.job_text import description, jobs_table
+from tarpon.cli.job_text import description, exit_text, jobs_table
 from tarpon.cli.outcomes import show_error
 from tarpon.cli.output import pairs, table
 
@@ -78,3 +78,19 @@ def test_a_job_whose_results_are_not_whole_is_marked() -> None:
     assert "Completed (1,200 left out)" in description(JobResponse(job=job), now)
     whole = replace(job, state=StateView(state_type="Completed"))
     assert "left out" not in jobs_table([whole], now)
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ({}, ""),
+        ({0: 1}, "0"),
+        ({137: 1}, "137"),
+        ({0: 2}, "0x2"),
+        ({1: 2, 0: 18}, "0x18 1x2"),
+        (dict.fromkeys(range(6), 1), "0x1 1x1 2x1 3x1 and 2 more"),
+    ],
+    ids=str,
+)
+def test_exit_codes_are_told_shortly(codes: dict[int, int], told: str) -> None:
+    assert exit_text(codes) == told

@@ -34,15 +34,6 @@ def test_a_token_is_the_order_the_direction_the_limit_and_the_offset() -> None:
     assert decoded(part.token()) == part
 
 
-def test_the_tokens_of_a_list_that_was_turned_are_told_from_those_before() -> None:
-    part = Window(sort_by="created_at", reverse=True, limit=10, offset=20, turned=True)
-    assert decoded(part.token(), turned=True) == part
-    assert decoded(token("created_at:N:10:20"), turned=True) == part
-    assert not decoded(token("created_at:Y:10:20"), turned=True).reverse
-    with pytest.raises(InvalidInput):
-        decoded(part.token())
-
-
 @given(
     st.builds(
         Window,
@@ -50,11 +41,10 @@ def test_the_tokens_of_a_list_that_was_turned_are_told_from_those_before() -> No
         reverse=st.booleans(),
         limit=st.integers(1, MAX_PAGE),
         offset=st.integers(0, 10**9 - 1),
-        turned=st.booleans(),
     )
 )
 def test_a_token_brings_back_what_it_was_made_from(part: Window) -> None:
-    assert decoded(part.token(), turned=part.turned) == part
+    assert decoded(part.token()) == part
     assert "=" not in part.token()
 
 

@@ -1,0 +1,147 @@
+"""Which jobs one answer lists, and where the next one goes on: after the last job that was looked at.
+
+So jobs that come or go meanwhile neither repeat nor hide others, and no page costs more the further it is. A page looks
+at a bounded number of jobs: it may hold fewer than were asked for, and the next one goes on from there.
+"""
+
+import base64
+import heapq
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from orchestrator.job_entry import JobEntry
+from orchestrator.job_filters import JobFilter
+from orchestrator.job_lists import JobLists
+from orchestrator.paging import MAX_PAGE, decoded, not_a_token, plain
+from shared.errors import InvalidInput
+
+MOST_LOOKED_AT = 5000
+"""For one page."""
+
+
+class Place(NamedTuple):
+    """Of a job in an order. Those of different jobs are different."""
+
+    at: int
+    created: int
+    id: str
+
+
+def _created(entry: JobEntry) -> Place:
+    return Place(entry.created, 0, entry.id)
+
+
+def _modified(entry: JobEntry) -> Place:
+    return Place(entry.modified, entry.created, entry.id)
+
+
+def _by_id(entry: JobEntry) -> Place:
+    return Place(0, 0, entry.id)
+
+
+_ORDERS: dict[str, Callable[[JobEntry], Place]] = {
+    "": _created,
+    "created_at": _created,
+    "create_time": _created,
+    "modified_at": _modified,
+    "modify_time": _modified,
+    "id": _by_id,
+}
+
+
+class JobPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the list: `limit` jobs after a place, of which `left` are still to come where a page was not filled.
+
+    `shown` of those after the place have been shown already, by an earlier version of Tarpon.
+    """
+
+    sort_by: str = ""
+    descending: bool = False
+    limit: int = MAX_PAGE
+    left: int = 0
+    after: Place | None = None
+    shown: int = 0
+
+    @property
+    def key(self) -> Callable[[JobEntry], Place]:
+        return _ORDERS[self.sort_by]
+
+    def following(self, after: Place, *, left: int = 0) -> str:
+        """The token that asks for what comes after this place."""
+        letter = "D" if self.descending else "A"
+        fields = (self.sort_by, letter, self.limit, left, *after)
+        return base64.urlsafe_b64encode(":".join(map(str, fields)).encode()).decode().rstrip("=")
+
+
+_TOKEN = re.compile(
+    r"([a-z_]{0,20}):([AD]):([0-9]{1,4}):([0-9]{1,4}):([0-9]{1,20}):([0-9]{1,20}):([A-Za-z0-9_-]{1,64})\Z", re.ASCII
+)
+
+
+def job_part(*, sort_by: str, descending: bool, limit: int, token: str) -> JobPart:
+    """What a reader asks for; a token decides alone. Raises InvalidInput for one that was not made here."""
+    if not token:
+        if sort_by not in _ORDERS:
+            known = ", ".join(name for name in _ORDERS if name)
+            raise InvalidInput(f"The list cannot be ordered by {sort_by[:80]!r}.", hint=f"Orders are {known}.")
+        return JobPart(sort_by=sort_by, descending=descending, limit=min(limit or MAX_PAGE, MAX_PAGE))
+    found = _TOKEN.match(plain(token[:300]))
+    if found is None:
+        return _of_earlier_version(token)
+    if found[1] not in _ORDERS or not 1 <= int(found[3]) <= MAX_PAGE:
+        raise not_a_token(token)
+    return JobPart(
+        sort_by=found[1],
+        descending=found[2] == "D",
+        limit=int(found[3]),
+        left=min(int(found[4]), int(found[3])),
+        after=Place(int(found[5]), int(found[6]), found[7]),
+    )
+
+
+def _of_earlier_version(token: str) -> JobPart:
+    """Its lists began with the newest jobs, and counted what had been shown. Raises InvalidInput."""
+    begun = decoded(token)
+    if begun.sort_by not in _ORDERS:
+        raise not_a_token(token)
+    return JobPart(sort_by=begun.sort_by, descending=not begun.reverse, limit=begun.limit, shown=begun.offset)
+
+
+def job_page(lists: JobLists, wanted: JobFilter, part: JobPart) -> tuple[list[JobEntry], str]:
+    """The jobs of this part, and the token for what follows; empty where nothing does."""
+    found: list[JobEntry] = []
+    room, last, shown = part.left or part.limit, part.after, 0
+    is_by_age = part.key is _created
+    for number, entry in enumerate(_in_order(lists, wanted, part)):
+        if number >= MOST_LOOKED_AT and last is not None and shown >= part.shown:
+            return found, part.following(last, left=room - len(found))
+        if is_by_age and part.descending and entry.created < wanted.since:
+            break  # and so are all that follow
+        if wanted.admits(entry) and shown < part.shown:
+            shown += 1
+        elif wanted.admits(entry):
+            if len(found) == room and last is not None:
+                return found, part.following(last)
+            found.append(entry)
+        last = part.key(entry)
+    return found, ""
+
+
+def _in_order(lists: JobLists, wanted: JobFilter, part: JobPart) -> Iterable[JobEntry]:
+    """What may be wanted, from where the part begins; more than one page looks at."""
+    after, descending = part.after, part.descending
+    if part.key is _created:
+        beyond = (after.at, after.id) if after is not None else None
+        if not descending and (beyond is None or beyond[0] < wanted.since):
+            beyond = (wanted.since, "")
+        return lists.in_order(wanted.namespace, wanted.labels, newest_first=descending, beyond=beyond)
+    left = (
+        entry
+        for entry in lists.in_order(wanted.namespace, wanted.labels)
+        if after is None or (part.key(entry) < after if descending else part.key(entry) > after)
+    )
+    choose = heapq.nlargest if descending else heapq.nsmallest
+    return choose(part.shown + MOST_LOOKED_AT + 1, left, key=part.key)
