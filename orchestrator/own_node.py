@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from orchestrator.views import version_view
 from shared import rest_nodes
 from shared.automatic_labels import with_automatic
+from shared.commit import commit
 from shared.config import Config
 from shared.errors import Conflict
 from shared.messages import PROTOCOL
@@ -62,5 +63,9 @@ class OwnNode:
 def own_version() -> VersionView:
     """Of the program that answers."""
     return version_view(
-        version_text(), built=build_date(), operating_system=operating_system(), architecture=architecture()
+        version_text(),
+        commit=commit(),
+        built=build_date(),
+        operating_system=operating_system(),
+        architecture=architecture(),
     )

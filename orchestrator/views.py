@@ -353,13 +353,19 @@ def debug_view(model: Model, nodes: Nodes) -> rest_nodes.DebugResponse:
 
 
 def version_view(
-    version: str, *, built: datetime | None = None, operating_system: str = "linux", architecture: str = ""
+    version: str,
+    *,
+    commit: str = "",
+    built: datetime | None = None,
+    operating_system: str = "linux",
+    architecture: str = "",
 ) -> rest_nodes.VersionView:
     parts = [*version.split("."), "", ""]
     return rest_nodes.VersionView(
         major=parts[0],
         minor=parts[1],
         git_version=f"v{version}",
+        git_commit=commit,
         build_date=f"{built:%Y-%m-%dT%H:%M:%SZ}" if built else rest_nodes.UNKNOWN_DATE,
         goos=operating_system,
         goarch=architecture,

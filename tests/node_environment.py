@@ -36,7 +36,8 @@ def _our_versions() -> str:
 
 
 def _newest_source() -> float:
-    sources = [ROOT / "pyproject.toml", *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]
+    sources = [ROOT / "pyproject.toml", ROOT / "hatch_build.py"]
+    sources += [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
     return max(path.stat().st_mtime for path in sources)
 
 

@@ -28,7 +28,26 @@ _LAZY = {
 }
 
 
+def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click
+    if not value or context.resilient_parsing:
+        return
+    from shared.commit import commit
+    from shared.version import version_text
+    from tarpon.cli.version import with_commit
+
+    click.echo(f"tarpon {with_commit(version_text(), commit())}")
+    context.exit()
+
+
 @click.group(cls=Group, lazy=_LAZY, epilog=EXIT_CODES_HELP)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Print the version of this program with its commit, and exit.",
+)
 def tarpon() -> None:
     """Run batch jobs on machines without cloud credentials, with their results in your S3 bucket."""
 

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shared.commit import SHORT, commit
 from shared.version import version_text
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.output import output_option, pairs, show
 
 if TYPE_CHECKING:
+    from shared.rest_nodes import VersionView
     from tarpon.client import Client
 
 
@@ -16,16 +18,25 @@ if TYPE_CHECKING:
 @click.option("--client", "client_only", is_flag=True, help="Do not ask the orchestrator.")
 @output_option
 def version(*, client_only: bool, output: str) -> None:
-    """Show the versions of this program and of the orchestrator."""
-    versions = {"client": version_text()}
+    """Show the versions of this program and of the orchestrator, each with its commit where that is known."""
+    versions, commits = {"client": version_text()}, {"client": commit()}
     if not client_only:
-        versions["orchestrator"] = _orchestrator_version()
-    show(versions, output, lambda: pairs({name.capitalize(): text for name, text in versions.items()}))
+        asked = _orchestrator_version()
+        versions["orchestrator"], commits["orchestrator"] = asked.git_version, asked.git_commit
+    told = {f"{name}_commit": text for name, text in commits.items() if text}
+    lines = {name.capitalize(): with_commit(text, commits[name]) for name, text in versions.items()}
+    show(versions | told, output, lambda: pairs(lines))
 
 
-def _orchestrator_version() -> str:
+def with_commit(version: str, commit: str) -> str:
+    """For people, who need its beginning."""
+    return f"{version} (commit {commit[:SHORT]})" if commit else version
+
+
+def _orchestrator_version() -> "VersionView":
     @with_client
-    async def ask(client: "Client") -> str:
-        return (await client.version()).git_version
+    async def ask(client: "Client") -> "VersionView":
+        return await client.version()
 
-    return str(ask())
+    asked: VersionView = ask()
+    return asked

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.commit import of_checkout
+from tests.environments import ROOT
 from tests.node_environment import NODE, PACKAGES, WHEELS, node_python
 
 
@@ -19,6 +21,16 @@ def test_the_command_works_from_the_wheel_outside_of_the_checkout(tmp_path: Path
     command = [str(node_python().with_name("tarpon")), "version", "--client"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "0.1.0" in done.stdout
+
+
+def test_the_wheel_has_the_commit_that_it_was_built_from(tmp_path: Path) -> None:
+    program = str(node_python().with_name("tarpon"))
+    (wheel,) = (NODE.home / WHEELS).glob("*.whl")
+    packed = zipfile.ZipFile(wheel)
+    held = packed.read("shared/commit.txt").decode().strip() if "shared/commit.txt" in packed.namelist() else ""
+    assert bool(held) is bool(of_checkout(ROOT)), "a checkout tells it, and an export has none"
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == (f"tarpon 0.1.0 (commit {held[:12]})\n" if held else "tarpon 0.1.0\n")
 
 
 def test_the_wheel_holds_the_four_packages_and_nothing_else() -> None:
