@@ -10,6 +10,7 @@ from orchestrator.model import Model
 from orchestrator.records import Replaced, versioned
 from shared.errors import NotFound
 from shared.jobspec import JobView, StateView
+from shared.states import JobState
 
 
 def version_of(entry: JobEntry, version: int) -> int:
@@ -50,6 +51,7 @@ def version_view(model: Model, entry: JobEntry, version: int) -> JobView:
     own = {name: getattr(spec, name) for name in spec.__struct_fields__}
     told = next((each for each in entry.earlier() if each.version == version), None) or _guessed(entry, version)
     progress = version_progress(model, entry, version)
+    ended = _replaced_at(entry, version) if progress.state is JobState.STOPPED and not told.state.is_terminal else 0
     return replace(
         view,
         **own | {"name": view.name},
@@ -57,7 +59,8 @@ def version_view(model: Model, entry: JobEntry, version: int) -> JobView:
         state=StateView(state_type=progress.state, message=progress.message),
         exit_codes=dict(exit_codes(entry.of_version(version))),
         create_time=told.submit_time,
-        modify_time=max((told.modify_time, *(each.modify_time for each in entry.of_version(version)))),
+        submit_time=told.submit_time,
+        modify_time=max((told.modify_time, ended, *(each.modify_time for each in entry.of_version(version)))),
     )
 
 
@@ -71,6 +74,13 @@ def version_progress(model: Model, entry: JobEntry, version: int) -> Progress:
     spec, executions = entry.specs[version], tuple(entry.with_kept(version))
     budget = Budget(max_attempts=model.max_attempts, retries=spec.task.retries)
     return replaced_progress(spec.count or 1, executions, budget=budget)
+
+
+def _replaced_at(entry: JobEntry, version: int) -> int:
+    """When the next version took its place, which ended it; 0 where that is not known."""
+    submitted = {entry.job.version: entry.job.submit_time}
+    submitted |= {each.version: each.submit_time for each in entry.earlier()}
+    return next((at for number, at in sorted(submitted.items()) if number > version), 0)
 
 
 def _guessed(entry: JobEntry, version: int) -> Replaced:

@@ -67,6 +67,7 @@ def job_view(model: Model, entry: JobEntry, state: StateView | None = None) -> J
         revision=entry.revision,
         create_time=record.create_time,
         modify_time=modified(entry),
+        submit_time=record.submit_time,
         exit_codes=dict(entry.exit_codes),
     )
 

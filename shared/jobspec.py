@@ -135,6 +135,8 @@ class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     revision: int
     create_time: int
     modify_time: int
+    submit_time: int = 0
+    """When this version was submitted; of the first one, when the job was created."""
     exit_codes: dict[int, int] = {}
     """With which codes tasks have ended, and how many parts with each; of a part with several attempts, the last."""
 

@@ -89,13 +89,16 @@ async def list_jobs(
 @click.command(cls=Command)
 @job_argument
 @namespace_option
+@click.option(
+    "--job-version", "--version", default=0, type=click.IntRange(0), metavar="N", help="This version, not the newest."
+)
 @output_option
 @with_client
-async def describe(client: "Client", *, job: str, namespace: str, output: str) -> None:
+async def describe(client: "Client", *, job: str, namespace: str, job_version: int, output: str) -> None:
     """Show all about one job: its state, executions, history and the beginning of what it wrote."""
     from tarpon.cli.job_text import description
 
-    described = await client.describe(job, namespace=namespace)
+    described = await client.describe(job, namespace=namespace, job_version=job_version)
     show(described, output, lambda: description(described, datetime.now(UTC)))
 
 

@@ -61,13 +61,15 @@ def versions_table(versions: Sequence[JobView], now: datetime) -> str:
         [
             str(job.version),
             moment(from_nanoseconds(job.create_time), now),
+            moment(from_nanoseconds(job.modify_time), now),
             job.tasks[0].engine.type if job.tasks else "",
             "" if job.count is None else str(job.count),
             job.state.state_type,
+            exit_text(job.exit_codes),
         ]
         for job in versions
     ]
-    return table(["VERSION", "CREATED", "ENGINE", "COUNT", "STATE"], rows)
+    return table(["VERSION", "CREATED", "MODIFIED", "ENGINE", "COUNT", "STATE", "EXIT"], rows)
 
 
 def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
@@ -115,6 +117,7 @@ def description(described: JobResponse, now: datetime) -> str:
         "Version": str(job.version),
         "Labels": ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items())),
         "Created": moment(from_nanoseconds(job.create_time), now),
+        "Submitted": moment(from_nanoseconds(job.submit_time), now) if 0 < job.create_time < job.submit_time else "",
         "Modified": moment(from_nanoseconds(job.modify_time), now),
     }
     sections = [pairs(values)]

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from orchestrator.job_versions import known_versions, version_view, version_views
 from orchestrator.model import Model
 from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, Record, Replaced, SpecRecord
+from orchestrator.views import job_view
 from shared import subjects
 from shared.capacity import Capacity
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
@@ -81,6 +82,21 @@ def test_of_one_that_went_on_when_it_was_replaced_its_executions_tell() -> None:
     assert (shown.state.state_type, shown.modify_time) == ("Completed", 9)
     model = fed(done[0], execution(S.CANCELLED, version=1, partition=1), newest=2, specs={2: went_on}, at={1: 5, 2: 9})
     assert version_view(model, model.jobs[JOB], 1).state.message == "A later version took its place."
+
+
+def test_one_that_had_not_begun_ended_when_it_was_replaced() -> None:
+    waited = Replaced(version=1, submit_time=5, modify_time=5, state=JobState.QUEUED)
+    model = fed(newest=2, specs={2: waited}, at={1: 5, 2: 9})
+    first = version_view(model, model.jobs[JOB], 1)
+    assert (first.state.state_type, first.create_time, first.modify_time) == ("Stopped", 5, 9)
+
+
+def test_when_a_version_was_submitted_is_told_however_it_is_asked_for() -> None:
+    end = Replaced(version=1, submit_time=5, modify_time=7, state=JobState.COMPLETED)
+    model = fed(newest=2, specs={2: end}, at={1: 5, 2: 9})
+    entry = model.jobs[JOB]
+    assert [each.submit_time for each in version_views(model, entry)] == [5, 9]
+    assert (job_view(model, entry).create_time, job_view(model, entry).submit_time) == (5, 9)
 
 
 def test_what_an_earlier_build_left_is_made_out_of_what_there_is() -> None:

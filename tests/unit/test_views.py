@@ -140,6 +140,7 @@ class TestJob:
             "Revision": 2,
             "CreateTime": NOW,
             "ModifyTime": NOW,
+            "SubmitTime": NOW,
             "ExitCodes": {},
         }
 
