@@ -189,10 +189,12 @@ def part_counts(entry: JobEntry, now: int) -> PartCounts:
     """Where the parts of the newest version are."""
     progress = entry.progress
     delayed = [at for at in progress.waits.values() if at > now]
+    due = max(0, len(progress.missing) - len(delayed))
     states = Counter(each.state for each in entry.of_version())
     return PartCounts(
         total=entry.spec.count or 1,
-        to_place=max(0, len(progress.missing) - len(delayed)),
+        to_place=min(due, progress.room),
+        held_back=max(0, due - progress.room),
         delayed=len(delayed),
         delayed_until=min(delayed, default=0),
         placed=states[ExecutionState.NEW] + states[ExecutionState.ACCEPTED],
@@ -221,6 +223,7 @@ def _without_nodes(state: str, counts: PartCounts) -> str:
     if JobState(state).is_terminal:
         return f"it has ended ({state}), and waits for nothing"
     numbers = {
+        "waiting for others to end (MaxParallel)": counts.held_back,
         "waiting for its next attempt": counts.delayed,
         "placed": counts.placed,
         "running": counts.running,

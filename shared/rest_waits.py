@@ -55,6 +55,8 @@ class PartCounts(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
     total: int = 0
     to_place: int = 0
+    held_back: int = 0
+    """They wait for others of the job, of which no more may run at once."""
     delayed: int = 0
     delayed_until: int = 0
     """In nanoseconds since 1970; 0 where none is delayed."""

@@ -46,6 +46,7 @@ def _parts(parts: "PartCounts", now: datetime) -> Iterator[str]:
     until = f" until {moment(from_nanoseconds(parts.delayed_until), now)}" if parts.delayed_until else ""
     numbers = {
         "to be placed": parts.to_place,
+        "waiting for others to end (MaxParallel)": parts.held_back,
         f"waiting{until} for the next attempt": parts.delayed,
         "placed": parts.placed,
         "running": parts.running,

@@ -270,6 +270,17 @@ def test_of_a_job_that_is_placed_it_is_told_where_its_parts_are(cluster: Cluster
     assert found.nodes == ()
 
 
+def test_parts_that_wait_for_others_of_their_job_are_told_apart(cluster: Cluster) -> None:
+    cluster.job(replace(SPEC, max_parallel=2))
+    cluster.node("n-1")
+    cluster.execution(0, S.RUNNING)
+    assert cluster.asked().parts == PartCounts(total=3, to_place=1, held_back=1, running=1)
+    cluster.execution(1, S.RUNNING)
+    told = cluster.asked()
+    assert told.summary == "it waits for no node: of 3 parts 1 waiting for others to end (MaxParallel), 2 running"
+    assert told.nodes == ()
+
+
 def test_a_job_that_has_ended_waits_for_nothing(cluster: Cluster) -> None:
     cluster.job(SPEC, desired=DesiredState.STOPPED)
     assert cluster.asked().summary == "it has ended (Stopped), and waits for nothing"
