@@ -30,7 +30,10 @@ _HOUR = Duration(3600)
 
 
 class Api(Struct, frozen=True, kw_only=True, rename="pascal"):
-    host: Annotated[str, Meta(description="Where the HTTP API listens, and where clients look for it.")] = "127.0.0.1"
+    host: Annotated[
+        str,
+        Meta(description="Where the HTTP API listens, and where clients look for it: they take several, with commas."),
+    ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="The port of the HTTP API.")] = 1234
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
+from shared.states import JobState
+
 
 class SpecConfig(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
     """The kind of an engine, publisher or input, and its parameters."""
@@ -139,6 +141,12 @@ class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     """When this version was submitted; of the first one, when the job was created."""
     exit_codes: dict[int, int] = {}
     """With which codes tasks have ended, and how many parts with each; of a part with several attempts, the last."""
+
+    @property
+    def status(self) -> JobState | str:
+        """Its state by name; plain text where only a later version knows it."""
+        name = self.state.state_type
+        return JobState(name) if name in JobState.__members__.values() else name
 
     @property
     def left_out_count(self) -> int:

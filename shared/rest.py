@@ -269,6 +269,18 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     def state_name(self) -> str:
         return execution_state_name(self.compute_state.state_type)
 
+    @property
+    def state(self) -> ExecutionState | str:
+        """Plain text where it is one that only Bacalhau, or a later version, knows. On the wire it is a number."""
+        name = self.state_name
+        return ExecutionState(name) if name in ExecutionState.__members__.values() else name
+
+    @property
+    def desired(self) -> DesiredState | str:
+        """What the orchestrator wants of it; plain text as of `state`."""
+        name = desired_state_name(self.desired_state.state_type)
+        return DesiredState(name) if name in DesiredState.__members__.values() else name
+
 
 # ---- results ----------------------------------------------------------------------------------------------------
 

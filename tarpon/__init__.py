@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shared.states import DesiredState, ExecutionState, JobState
     from tarpon.client import Client
 
-__all__ = ["Client"]
+__all__ = ["Client", "DesiredState", "ExecutionState", "JobState"]
 
 
 def __getattr__(name: str) -> object:
@@ -14,4 +15,8 @@ def __getattr__(name: str) -> object:
         from tarpon.client import Client
 
         return Client
+    if name in __all__:
+        from shared import states
+
+        return getattr(states, name)
     raise AttributeError(f"module 'tarpon' has no attribute {name!r}")

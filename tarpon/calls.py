@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Unavailable
-from shared.rest import BASE_PATH, TARPON_CODE, ErrorBody
+from shared.rest import BASE_PATH, ErrorBody
 
 T = TypeVar("T")
 
@@ -18,6 +18,11 @@ ATTEMPTS = 4
 FIRST_BACKOFF_SECONDS = 0.2
 CONNECT_SECONDS = 5
 _WORTH_ANOTHER_TRY = frozenset({500, 502, 503, 504})
+_BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
+
+
+class _Refused(Exception):
+    """No connection came about with any of the orchestrators."""
 
 
 class NotAnOrchestrator(Unavailable):
@@ -33,16 +38,42 @@ class NotAnOrchestrator(Unavailable):
 
 
 class Calls:
-    """The connections to one orchestrator. Every call is safe to repeat, so every call is."""
+    """The connections to an orchestrator, or to several with the same jobs. Every call is safe to repeat, so it is."""
 
-    def __init__(self, url: str, *, timeout: float) -> None:
-        self.url = url
+    def __init__(self, urls: Sequence[str], *, timeout: float) -> None:
+        self.url = urls[0]
         self.reached = False
+        self._urls = tuple(urls)
+        self._silent: set[str] = set()
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
-        return f"<Calls to {self.url}, {'open' if self._session else 'closed'}>"
+        return f"<Calls to {self.told}, {'open' if self._session else 'closed'}>"
+
+    @property
+    def told(self) -> str:
+        """All addresses, for people."""
+        return ", ".join(self._urls)
+
+    def answered(self) -> None:
+        """The one that is asked at present."""
+        self.reached = True
+        self._silent.clear()
+
+    def turn(self, url: str) -> bool:
+        """From the one at `url`, which did not answer, to the next; whether that is worth a try.
+
+        It is if one has ever answered, or not all have been tried. Somebody else may have turned already.
+        """
+        self._silent.add(url)
+        if url == self.url:
+            self.url = self._in_turn()[1 % len(self._urls)]
+        return self.reached or len(self._silent) < len(self._urls)
+
+    def _in_turn(self) -> tuple[str, ...]:
+        at = self._urls.index(self.url)
+        return self._urls[at:] + self._urls[:at]
 
     async def __aenter__(self) -> Self:
         limits = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_SECONDS)
@@ -73,24 +104,57 @@ class Calls:
     ) -> T:
         """The decoded answer. Raise RemoteError with the server's own words, or OrchestratorUnreachable.
 
-        What may pass (a lost connection, a timeout, a 5xx) is tried ATTEMPTS times; a refused connection once.
+        What may pass (a lost connection, a timeout, a 5xx) is tried ATTEMPTS times; refused connections once.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._once(method, path, answer, query=query, body=body)
-            except aiohttp.ClientConnectorError as error:
-                raise OrchestratorUnreachable(self.url) from error
-            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
+                return await self._of_any(method, path, answer, query=query, body=body)
+            except _Refused as error:
+                raise OrchestratorUnreachable(self.told) from error
+            except _BROKEN as error:
                 if attempt == ATTEMPTS:
-                    raise OrchestratorUnreachable(self.url) from error
+                    raise OrchestratorUnreachable(self.told) from error
             except RemoteError as error:
                 if attempt == ATTEMPTS or error.status not in _WORTH_ANOTHER_TRY:
                     raise
             await asyncio.sleep(backoff_seconds(attempt))
         raise AssertionError("the last attempt returns or raises")
 
+    async def _of_any(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        query: Mapping[str, str] | None,
+        body: msgspec.Struct | None,
+    ) -> T:
+        """Asks each orchestrator once, until one has an answer; raises what the last one came to.
+
+        Where others broke off, the refusal of one does not say that nobody is there.
+        """
+        failure: Exception | None = None
+        for url in self._in_turn():
+            try:
+                found = await self._once(url, method, path, answer, query=query, body=body)
+            except aiohttp.ClientConnectorError as error:
+                failure = failure or _Refused(error)
+            except (*_BROKEN, NotAnOrchestrator) as error:
+                failure = error
+            except RemoteError as error:
+                if error.status not in _WORTH_ANOTHER_TRY:
+                    raise
+                failure = error
+            else:
+                self.url = url
+                self.answered()
+                return found
+        assert failure is not None, "there is an address"
+        raise failure
+
     async def _once(
         self,
+        url: str,
         method: str,
         path: str,
         answer: type[T],
@@ -102,34 +166,39 @@ class Calls:
         headers = {} if data is None else {"Content-Type": "application/json"}
         try:
             async with self.session.request(
-                method, self.address(path), params=query, data=data, headers=headers
+                method, _address(url, path), params=query, data=data, headers=headers
             ) as response:
                 payload = await response.read()
                 self.reached = True
                 if response.status >= 400:
-                    raise self.refusal(response.status, payload)
-                return self._decoded(response.status, payload, answer)
+                    raise refusal(url, response.status, payload)
+                return _decoded(url, response.status, payload, answer)
         except aiohttp.InvalidURL as error:
-            raise InvalidInput(f"{self.url!r} is not the address of an orchestrator.") from error
-
-    def _decoded(self, status: int, payload: bytes, answer: type[T]) -> T:
-        try:
-            return msgspec.json.decode(payload, type=answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise NotAnOrchestrator(self.url, status) from error
+            raise InvalidInput(f"{url!r} is not the address of an orchestrator.") from error
 
     def address(self, path: str) -> str:
-        return f"{self.url}{BASE_PATH}{path}"
+        """At the orchestrator that is asked at present."""
+        return _address(self.url, path)
 
-    def refusal(self, status: int, payload: bytes) -> RemoteError | NotAnOrchestrator:
-        """The error that the body of a failed answer tells."""
-        try:
-            body: Any = msgspec.json.decode(payload, type=ErrorBody)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return NotAnOrchestrator(self.url, status)
-        details = dict(body.details)
-        code = details.pop(TARPON_CODE, body.code) or "UnknownError"
-        return RemoteError(code, body.message, hint=body.hint, status=status, details=details)
+
+def _address(url: str, path: str) -> str:
+    return f"{url}{BASE_PATH}{path}"
+
+
+def _decoded(url: str, status: int, payload: bytes, answer: type[T]) -> T:
+    try:
+        return msgspec.json.decode(payload, type=answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotAnOrchestrator(url, status) from error
+
+
+def refusal(url: str, status: int, payload: bytes) -> RemoteError | NotAnOrchestrator:
+    """The error that the body of a failed answer tells."""
+    try:
+        body: Any = msgspec.json.decode(payload, type=ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return NotAnOrchestrator(url, status)
+    return RemoteError(body.code or "UnknownError", body.message, hint=body.hint, status=status, details=body.details)
 
 
 def backoff_seconds(attempt: int, *, longest: float = 5.0) -> float:

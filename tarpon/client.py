@@ -5,9 +5,9 @@ async with tarpon.Client() as client:
     ended = await client.wait(submitted.job_id)
 """
 
-import re
+import os
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -34,6 +34,7 @@ from shared.rest import (
     SubmitResponse,
 )
 from shared.rest_nodes import (
+    AgentConfigResponse,
     AgentNodeResponse,
     AliveResponse,
     ListNodesResponse,
@@ -45,37 +46,45 @@ from shared.rest_nodes import (
     VersionView,
 )
 from shared.rest_waits import WaitsResponse
+from tarpon.api_address import addresses
 from tarpon.calls import Calls
 from tarpon.live_logs import LiveLogs
 from tarpon.watching import Progress, is_over, watch
 
 T = TypeVar("T")
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 1234
 NOT_BEGUN = frozenset({"Pending", "Queued"})
-
-_HOST_AND_PORT = re.compile(r"[^:\[\]]+:\d{1,5}")
 
 
 class Client:
-    """One orchestrator, over HTTP. Use it as an async context manager.
+    """One orchestrator, or several with the same jobs, over HTTP. Use it as an async context manager.
 
-    `host` may also be a URL, such as that of a reverse proxy; `port` is ignored then. `timeout` bounds each try of a
-    call; `patience` is how long a watch waits for an orchestrator that went away. Every call is safe to repeat and is
+    `host` may also be a URL, such as that of a reverse proxy; `port` is ignored then. Of several hosts, in a list or
+    parted by commas, the next one is asked where one does not answer or is not ready. Without them the environment
+    names them: TARPON_API_HOST and TARPON_API_PORT, or the same with BACALHAU_. `timeout` bounds each try of a call;
+    `patience` is how long a watch waits for an orchestrator that went away. Every call is safe to repeat and is
     repeated a few times where that may help. All raise OrchestratorUnreachable where nobody answers, and RemoteError
     with the server's own code, message and hint.
     """
 
     def __init__(
-        self, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, timeout: float = 30.0, patience: float = 120.0
+        self,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        timeout: float = 30.0,
+        patience: float = 120.0,
     ) -> None:
-        self.url = base_url(host, port)
-        self._calls = Calls(self.url, timeout=timeout)
+        self._calls = Calls(addresses(host, port, os.environ), timeout=timeout)
         self._patience = patience
 
     def __repr__(self) -> str:
-        return f"<tarpon.Client of {self.url}>"
+        return f"<tarpon.Client of {self._calls.told}>"
+
+    @property
+    def url(self) -> str:
+        """Of the orchestrator that is asked at present."""
+        return self._calls.url
 
     async def __aenter__(self) -> Self:
         await self._calls.__aenter__()
@@ -301,7 +310,7 @@ class Client:
             async for event in events:
                 if isinstance(event, JobView) and is_over(event):
                     return event
-        raise OrchestratorUnreachable(self.url)
+        raise OrchestratorUnreachable(self._calls.told)
 
     # ---- nodes and the orchestrator itself ------------------------------------------------------------------------
 
@@ -354,18 +363,13 @@ class Client:
         """Uploads in parts that no result came of, and that could not be aborted yet."""
         return await self._calls.call("GET", "/agent/uploads", Page[UnfinishedUpload])
 
+    async def agent_config(self) -> AgentConfigResponse:
+        """The settings of the orchestrator as it runs; secrets are hidden."""
+        return await self._calls.call("GET", "/agent/config", AgentConfigResponse)
+
     async def agent_node(self) -> AgentNodeResponse:
         """The orchestrator as a node, with the health of its publishers."""
         return await self._calls.call("GET", "/agent/node", AgentNodeResponse)
-
-
-def base_url(host: str, port: int) -> str:
-    """Of a host, of a host with its port, or of a URL as it is."""
-    if "://" in host:
-        return host.rstrip("/")
-    if _HOST_AND_PORT.fullmatch(host):
-        return f"http://{host}"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _as_job(job: Job | Mapping[str, Any]) -> Job:

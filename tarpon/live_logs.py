@@ -42,6 +42,7 @@ class LiveLogs:
         self._path = path
         self._query = dict(query)
         self._patience = patience
+        self._url = calls.url
         self._has_ended = False
         self._failures = 0
         self._heard_at = time.monotonic()
@@ -69,20 +70,20 @@ class LiveLogs:
             if told and self.place is None:
                 raise LogsCutOff
             if time.monotonic() - self._heard_at > self._patience:
-                raise OrchestratorUnreachable(self._calls.url)
+                raise OrchestratorUnreachable(self._calls.told)
             await asyncio.sleep(backoff_seconds(self._failures, longest=3.0))
             self._failures += 1
 
     def _heed(self, error: Exception) -> None:
         """Raise OrchestratorUnreachable unless it may help to try again."""
         was_refused = isinstance(error, aiohttp.WSServerHandshakeError) and error.status < 500
-        if was_refused or not self._calls.reached:
-            raise OrchestratorUnreachable(self._calls.url) from error
+        if was_refused or not self._calls.turn(self._url):
+            raise OrchestratorUnreachable(self._calls.told) from error
 
     async def _connection(self) -> AsyncGenerator[LogLine, None]:
-        url = self._calls.address(self._path)
+        self._url, address = self._calls.url, self._calls.address(self._path)
         async with self._calls.session.ws_connect(
-            url, params=self._asked(), max_msg_size=MAX_FRAME_BYTES, heartbeat=HEARTBEAT_SECONDS
+            address, params=self._asked(), max_msg_size=MAX_FRAME_BYTES, heartbeat=HEARTBEAT_SECONDS
         ) as socket:
             async for message in socket:
                 if message.type is not aiohttp.WSMsgType.TEXT:

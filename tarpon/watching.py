@@ -12,7 +12,7 @@ from shared.errors import Conflict, OrchestratorUnreachable, RemoteError
 from shared.jobspec import JobView
 from shared.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
 from shared.states import JobState
-from tarpon.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds
+from tarpon.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds, refusal
 
 SILENCE_SECONDS = 45.0
 """The server sends a comment every 15 s; after three that are missing the connection counts as dead."""
@@ -52,6 +52,7 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
     failures = 0
     seen_at = time.monotonic()
     while True:
+        url = calls.url
         try:
             async with aclosing(_events(calls, path, query, last_id)) as events:
                 async for event in events:
@@ -66,14 +67,15 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
                     if isinstance(progress, JobView) and is_over(progress):
                         return
         except _BROKEN as error:
-            if not calls.reached:
-                raise OrchestratorUnreachable(calls.url) from error
+            if not calls.turn(url):
+                raise OrchestratorUnreachable(calls.told) from error
         except RemoteError as error:
             if error.status < 500:
                 raise
+            calls.turn(url)
         failures += 1
         if time.monotonic() - seen_at > patience:
-            raise OrchestratorUnreachable(calls.url)
+            raise OrchestratorUnreachable(calls.told)
         await asyncio.sleep(backoff_seconds(failures, longest=3.0))
 
 
@@ -99,8 +101,8 @@ async def _events(
         calls.address(path), params=query, headers=headers, timeout=limits, read_bufsize=MAX_LINE_BYTES
     ) as response:
         if response.status >= 400:
-            raise calls.refusal(response.status, await response.read())
-        calls.reached = True
+            raise refusal(calls.url, response.status, await response.read())
+        calls.answered()
         yield None
         fields = _Fields()
         async for line in response.content:

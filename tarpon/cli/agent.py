@@ -8,7 +8,7 @@ from shared.errors import InvalidId
 from shared.ids import is_safe_id
 from tarpon.cli.agent_nats import nats_check, nats_config, nats_replicas
 from tarpon.cli.commands import Group, given, with_client
-from tarpon.cli.local_secrets import addresses, local_secrets
+from tarpon.cli.local_secrets import local_secrets, nats_addresses
 from tarpon.cli.output import output_option, pairs, show, table
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def show_integration(name: str) -> None:
     secrets = local_secrets(config)
     from orchestrator.secrets import integration_lines
 
-    click.echo(integration_lines(secrets.integration_secret, name, addresses(config.orchestrator)))
+    click.echo(integration_lines(secrets.integration_secret, name, nats_addresses(config)))
 
 
 for command in (nats_config, nats_check, nats_replicas):

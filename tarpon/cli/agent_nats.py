@@ -7,7 +7,7 @@ import click
 
 from shared.plain_text import printable
 from tarpon.cli.commands import Command, given
-from tarpon.cli.local_secrets import addresses, local_secrets
+from tarpon.cli.local_secrets import addresses, local_secrets, nats_addresses
 from tarpon.cli.output import output_option, show, table
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def nats_replicas(count: int, output: str) -> None:
     """
     config = given().config()
     secrets = local_secrets(config)
-    kept = asyncio.run(_set_replicas(addresses(config.orchestrator), secrets, count))
+    kept = asyncio.run(_set_replicas(nats_addresses(config), secrets, count))
     rows = [[each.stream, str(each.before), str(each.now), "yes" if each.complete else "not yet"] for each in kept]
     show(kept, output, lambda: table(["STREAM", "BEFORE", "NOW", "ALL COPIED"], rows))
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tarpon.api_address import FOREIGN
+
 if TYPE_CHECKING:
     from shared.config_loading import LoadedConfig
-
-FOREIGN = {"BACALHAU_API_HOST": "TARPON_API_HOST", "BACALHAU_API_PORT": "TARPON_API_PORT"}
 
 
 def load_settings(sets: Sequence[str], env: Mapping[str, str], *, check_publisher: bool) -> "LoadedConfig":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tarpon.cli.commands import Group, given, with_client
-from tarpon.cli.local_secrets import addresses, local_secrets
+from tarpon.cli.local_secrets import local_secrets, nats_addresses
 from tarpon.cli.node_argument import node_argument
 from tarpon.cli.node_delete import delete
 from tarpon.cli.node_drain import drain, undrain
@@ -63,7 +63,7 @@ def show_token() -> None:
     secrets = local_secrets(config)
     from orchestrator.secrets import join_line
 
-    click.echo(join_line(secrets.join_secret, addresses(config.orchestrator)))
+    click.echo(join_line(secrets.join_secret, nats_addresses(config)))
 
 
 def _description(node: "NodeState", now: datetime) -> str:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.e2e.stack import Stack, process_job
+from tests.servers import HOST, free_ports
 
 MANY_LINES = 50_000
 
@@ -162,6 +163,25 @@ def test_jobs_of_all_namespaces_are_listed_with_theirs(running: Stack) -> None:
     assert listed[0].split()[5] == "NAMESPACE"
     assert "elsewhere" in listed[1]
     assert job_id[:10] not in running.cli("job", "list").stdout
+
+
+def test_the_line_that_starts_a_node_has_the_address_of_the_running_orchestrator(running: Stack) -> None:
+    own = ("-c", f"DataDir={running.root / 'orchestrator'}")
+    done = running.cli("node", "token", "show", *own)
+    assert f" Compute.Orchestrators=nats://{HOST}:{running.nats_port}" in done.stdout
+    assert done.stderr == ""
+    (free,) = free_ports(1)
+    away = running.cli("node", "token", "show", *own, "--api-port", str(free), "-c", "Orchestrator.Port=4299")
+    assert away.stdout.rstrip().endswith(":4299")
+    assert "No orchestrator answers" in away.stderr
+
+
+def test_commands_turn_to_the_next_of_several_orchestrators(running: Stack) -> None:
+    (free,) = free_ports(1)
+    several = f"{HOST}:{free},{HOST}:{running.api_port}"
+    assert "node-a" in running.cli("node", "list", "--api-host", several, "--output", "json").stdout
+    done = running.cli("exec", "-f", "--api-host", several, "--", "echo", "hello")
+    assert done.stdout == "hello\n"
 
 
 def test_the_orchestrator_may_be_named_by_its_url(running: Stack) -> None:

@@ -89,6 +89,13 @@ def stream(*parts: bytes, then_hang_up: bool = False, endless: bool = False) -> 
 
 @asynccontextmanager
 async def client_of(script: Scripted) -> AsyncIterator[tarpon.Client]:
+    async with serving(script) as url, tarpon.Client(url, patience=5) as client:
+        yield client
+
+
+@asynccontextmanager
+async def serving(script: Scripted) -> AsyncIterator[str]:
+    """The URL at which the script is played."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", script.handle)
     runner = web.AppRunner(application, shutdown_timeout=0.1, handler_cancellation=True)
@@ -96,8 +103,7 @@ async def client_of(script: Scripted) -> AsyncIterator[tarpon.Client]:
     try:
         (port,) = free_ports(1)
         await web.TCPSite(runner, HOST, port).start()
-        async with tarpon.Client(HOST, port, patience=5) as client:
-            yield client
+        yield f"http://{HOST}:{port}"
     finally:
         await runner.cleanup()
 
@@ -109,6 +115,47 @@ async def test_nobody_at_the_address_is_told_as_such() -> None:
             await client.alive()
         with pytest.raises(OrchestratorUnreachable):
             await client.wait("j-1")
+
+
+async def test_of_several_orchestrators_the_next_is_asked_where_one_is_away_or_not_ready() -> None:
+    (closed,) = free_ports(1)
+    not_ready = answer({"Message": "not yet", "Code": "NotReady"}, 503)
+    for bad in (not_ready, hang_up(), answer("something else", 404)):
+        first, second = Scripted(bad), Scripted(answer({"JobID": "j-1"}))
+        async with serving(first) as one, serving(second) as two:
+            hosts = [f"{HOST}:{closed}", one, two]
+            async with tarpon.Client(hosts) as client:
+                assert (await client.submit(Job(name="a"))).job_id == "j-1"
+                assert (await client.submit(Job(name="b"))).job_id == "j-1"
+                assert client.url == two
+        assert len(second.requests) == 2
+        assert json.loads(first.bodies[0]) == json.loads(second.bodies[0]), "it is the same submit"
+
+
+async def test_of_several_orchestrators_none_may_be_there() -> None:
+    ports = free_ports(2)
+    async with tarpon.Client([f"{HOST}:{port}" for port in ports]) as client:
+        with pytest.raises(OrchestratorUnreachable, match=f"{HOST}:{ports[0]}, http://{HOST}:{ports[1]}"):
+            await client.alive()
+        with pytest.raises(OrchestratorUnreachable):
+            await client.wait("j-1")
+
+
+async def test_a_refusal_of_one_of_several_orchestrators_is_the_answer() -> None:
+    refusing, other = Scripted(answer({"Message": "no", "Code": "JobNotFound"}, 404)), Scripted(answer({}))
+    async with serving(refusing) as one, serving(other) as two, tarpon.Client([one, two]) as client:
+        with pytest.raises(RemoteError, match="no"):
+            await client.get("j-1")
+    assert other.requests == []
+
+
+async def test_a_watch_goes_on_at_the_next_orchestrator() -> None:
+    first = Scripted(stream(sent(1, "history", history(1)), then_hang_up=True))
+    second = Scripted(stream(sent(2, "history", history(2)), sent(2, "job", ENDED)))
+    async with serving(first) as one, serving(second) as two, tarpon.Client([one, two]) as client:
+        seen = [event async for event in client.watch("j-1")]
+    assert [event.seq_num for event in seen if isinstance(event, rest.HistoryItem)] == [1, 2]
+    assert second.requests[0].headers["Last-Event-ID"] == "1"
 
 
 async def test_a_submit_that_got_lost_is_repeated_as_the_same_submit() -> None:

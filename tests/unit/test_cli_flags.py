@@ -5,6 +5,7 @@ import pytest
 
 from shared.errors import InvalidInput
 from shared.jobspec import Constraint, Job, SpecConfig
+from tarpon.api_address import addresses, base_url
 from tarpon.cli.commands import plain_flags
 from tarpon.cli.environment import load_settings
 from tarpon.cli.job_file import parse_job
@@ -12,7 +13,6 @@ from tarpon.cli.job_flags import JobFlags, job_of
 from tarpon.cli.job_yaml import job_yaml
 from tarpon.cli.run_options import RunOptions
 from tarpon.cli.selectors import constraints_of
-from tarpon.client import base_url
 
 ENGINE = SpecConfig(type="docker", params={"Image": "busybox"})
 OPTIONS = [click.Option(["--wait/--no-wait"]), click.Option(["-e", "--env"]), click.Option(["--force"], is_flag=True)]
@@ -114,6 +114,28 @@ def test_options_of_a_run_have_the_defaults_of_the_command_line() -> None:
 )
 def test_an_orchestrator_is_a_host_or_a_url(host: str, url: str) -> None:
     assert base_url(host, 1234) == url
+
+
+def test_several_orchestrators_are_a_list_or_have_commas() -> None:
+    expected = ("http://one:1234", "http://two:99", "https://three")
+    assert addresses("one, two:99,https://three/", 1234, {}) == expected
+    assert addresses(["one", "two:99", "https://three", "one"], 1234, {}) == expected
+
+
+def test_the_environment_names_an_orchestrator_unless_the_program_does() -> None:
+    ours = {"TARPON_API_HOST": "ours", "TARPON_API_PORT": "8"}
+    theirs = {"BACALHAU_API_HOST": "theirs", "BACALHAU_API_PORT": "7"}
+    assert addresses(None, None, {}) == ("http://127.0.0.1:1234",)
+    assert addresses(None, None, theirs) == ("http://theirs:7",)
+    assert addresses(None, None, ours | theirs) == ("http://ours:8",)
+    assert addresses("mine", None, ours) == ("http://mine:8",)
+    assert addresses(None, 9, ours) == ("http://ours:9",)
+
+
+@pytest.mark.parametrize("port", ["many", "0", "65536", "-1"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(InvalidInput, match="TARPON_API_PORT"):
+        addresses(None, None, {"TARPON_API_PORT": port})
 
 
 def test_the_names_of_bacalhau_count_where_those_of_tarpon_are_not_set() -> None:

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from shared.jobspec import JobView, StateView
 from shared.rest import (
     ExecutionView,
     ResultItem,
@@ -13,7 +14,7 @@ from shared.rest import (
     execution_state_name,
     execution_state_number,
 )
-from shared.states import DesiredState, ExecutionState
+from shared.states import DesiredState, ExecutionState, JobState
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,17 @@ def test_stderr_is_written_as_the_reference_writes_it() -> None:
 def test_a_field_that_a_newer_server_adds_is_ignored() -> None:
     view = msgspec.json.decode(b'{"ID":"e-1","JobID":"j-1","Colour":"red"}', type=ExecutionView)
     assert (view.id, view.job_id) == ("e-1", "j-1")
+
+
+def test_states_are_names_in_python_whatever_number_the_wire_has() -> None:
+    numbered = b'{"ID":"e-1","JobID":"j-1","ComputeState":{"StateType":%d},"DesiredState":{"StateType":%d}}'
+    read = msgspec.json.Decoder(ExecutionView).decode
+    known = read(numbered % (9, 2))
+    assert (known.state, known.desired) == (ExecutionState.COMPLETED, DesiredState.STOPPED)
+    assert isinstance(known.state, ExecutionState)
+    assert known.state == "Completed"
+    unknown = read(numbered % (2, 7))
+    assert (unknown.state, unknown.desired) == ("AskForBid", "Unknown(7)")
+    for state in JobState:
+        told = StateView(state_type=state.value)
+        assert JobView(id="j", state=told, version=1, revision=1, create_time=0, modify_time=0).status is state
