@@ -144,6 +144,11 @@ class ArchiveStream:
         return self._maker.summary
 
     @property
+    def packed(self) -> tuple[int, int]:
+        """How many bytes of regular files have become how many bytes of the archive so far."""
+        return self._maker.tar.raw_bytes, self._maker.made_bytes
+
+    @property
     def index(self) -> ArchiveIndex | None:
         """Complete after the last part. None for an archive of one block, which is read as a whole."""
         return self._maker.index
@@ -187,7 +192,7 @@ class _Maker:
         self._digest = hashlib.sha256()
         self._made = bytearray()
         """What was compressed and is in no part yet."""
-        self._made_bytes = 0
+        self.made_bytes = 0
         self._tar_bytes = 0
         self._parts = 0
         self._seconds = 0.0
@@ -236,7 +241,7 @@ class _Maker:
     def _finish(self) -> None:
         self._append(self._member.trailer())
         if self.index is not None:
-            self.index.finish(self._made_bytes)
+            self.index.finish(self.made_bytes)
         self._finished = True
 
     def _read_ahead(self) -> None:
@@ -266,7 +271,7 @@ class _Maker:
             line = BlockLine(
                 tar_at=self._tar_bytes,
                 tar_bytes=block.raw_bytes,
-                at=self._made_bytes,
+                at=self.made_bytes,
                 bytes=len(compressed.data),
                 crc32=compressed.crc32,
                 data=WHOLE if compressed.content_bytes == block.raw_bytes else compressed.content_bytes,
@@ -278,11 +283,11 @@ class _Maker:
     def _append(self, data: bytes) -> None:
         self._digest.update(data)
         self._made += data
-        self._made_bytes += len(data)
+        self.made_bytes += len(data)
 
     def _summarise(self) -> ArchiveSummary:
         return ArchiveSummary(
-            size_bytes=self._made_bytes,
+            size_bytes=self.made_bytes,
             sha256=self._digest.hexdigest(),
             entries=self.tar.entries,
             raw_bytes=self.tar.raw_bytes,

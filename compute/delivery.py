@@ -14,6 +14,7 @@ import aiohttp
 from compute.backoff import Backoff
 from compute.grants import Urls
 from compute.put import NotAnswered, Stored, put
+from compute.upload_meter import UploadMeter
 from shared.ids import ExecutionId
 from shared.logs import about
 from shared.quantities import format_bytes
@@ -142,6 +143,7 @@ class Delivery:
         http: aiohttp.ClientSession,
         pace: Pace,
         trouble: Trouble,
+        meter: UploadMeter | None = None,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self._execution_id = execution_id
@@ -151,6 +153,7 @@ class Delivery:
         self._http = http
         self._pace = pace
         self._trouble = trouble
+        self._meter = meter
         self._pauses = Backoff(first_pause_seconds, LONGEST_PAUSE_SECONDS)
         self._fresh = False
         self._unanswered = 0
@@ -167,7 +170,7 @@ class Delivery:
             grant = await self._usable_grant()
             begun = time.monotonic()
             try:
-                answer = await put(self._http, grant.url, self._content, content_md5=self._md5)
+                answer = await put(self._http, grant.url, self._content, content_md5=self._md5, meter=self._meter)
             except NotAnswered as error:
                 await self._after_no_answer(str(error))
                 continue
@@ -175,6 +178,8 @@ class Delivery:
             if isinstance(answer, Stored):
                 self._pace.learn(len(self._content), time.monotonic() - begun)
                 self._trouble.stored(len(self._content))
+                if self._meter is not None:
+                    self._meter.stored(len(self._content))
                 return answer
             action = action_for(answer)
             if may_be_of_keys(answer):

@@ -5,8 +5,9 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 
 from compute.execution import NOT_BEGUN, Supervisor
 from compute.grants import Ask, Grants
@@ -17,7 +18,16 @@ from compute.logs import read_output
 from compute.reports import Reports
 from compute.slots import Slots
 from shared.ids import ExecutionId
-from shared.messages import Accepted, Assignment, Heartbeat, OutputRead, ReadOutput, Rejected
+from shared.messages import (
+    MAX_UPLOADS,
+    Accepted,
+    Assignment,
+    Heartbeat,
+    OutputRead,
+    ReadOutput,
+    Rejected,
+    UploadProgress,
+)
 from shared.signed_url import Grant
 
 _log = logging.getLogger(__name__)
@@ -105,7 +115,22 @@ class Executions:
             publishing=counts[Activity.PUBLISHING],
             waiting_for_s3=self.waiting_for_s3,
             leaving=self._stopping,
+            uploads=tuple(islice(self._long_uploads(), MAX_UPLOADS)),
         )
+
+    @property
+    def has_long_uploads(self) -> bool:
+        """Whether there is more to tell than that this node lives."""
+        return any(execution.upload is not None and execution.upload.meter.is_long for execution in self._publishing())
+
+    def _long_uploads(self) -> Iterator[UploadProgress]:
+        for execution in self._publishing():
+            how_far = execution.upload.meter.how_far() if execution.upload is not None else None
+            if how_far is not None:
+                yield UploadProgress(execution_id=execution.id, **how_far._asdict())
+
+    def _publishing(self) -> Iterator[Execution]:
+        return (each for each in self._held.values() if each.activity is Activity.PUBLISHING)
 
     def accepted(self) -> Accepted:
         """Made last, so that every inventory with a higher number was taken later."""

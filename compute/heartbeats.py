@@ -2,18 +2,32 @@
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Callable
 
 from shared.errors import MessagingUnavailable
 from shared.messages import Heartbeat, encode
 from shared.transport import Connection
 
+PROGRESS_SECONDS = 2.0
+"""How often, while there is progress to tell."""
+
 
 async def send_heartbeats(
-    connection: Connection, subject: str, heartbeat: Callable[[], Heartbeat], *, interval_seconds: float
+    connection: Connection,
+    subject: str,
+    heartbeat: Callable[[], Heartbeat],
+    *,
+    interval_seconds: float,
+    has_progress: Callable[[], bool],
 ) -> None:
     """Until cancelled. One that cannot be sent is not made up for: the next one says all that it said."""
+    beaten_at = -math.inf
     while True:
-        with contextlib.suppress(MessagingUnavailable):
-            await connection.publish(subject, encode(heartbeat()))
-        await asyncio.sleep(interval_seconds)
+        if time.monotonic() - beaten_at >= interval_seconds or has_progress():
+            beaten_at = time.monotonic()
+            with contextlib.suppress(MessagingUnavailable):
+                await connection.publish(subject, encode(heartbeat()))
+        left = beaten_at + interval_seconds - time.monotonic()
+        await asyncio.sleep(max(0.0, min(PROGRESS_SECONDS, left)))

@@ -14,6 +14,7 @@ from compute.grants import Grants, PartUrls, UploadIsLost, Urls
 from compute.part_size import MAX_PARTS
 from compute.put import Stored
 from compute.upload_journal import StoredPart, UploadJournal
+from compute.upload_meter import UploadMeter
 from compute.uploading import PartBuffers
 from shared.s3_errors import S3Failure, UploadAction, action_for
 
@@ -47,6 +48,7 @@ class MultipartUpload:
         scratch: Path,
         part_bytes: int,
         limit_bytes: int,
+        meter: UploadMeter,
     ) -> None:
         self._archive = archive
         self._grants = grants
@@ -55,6 +57,7 @@ class MultipartUpload:
         self._journal = UploadJournal(scratch)
         self._part_bytes = part_bytes
         self._limit_bytes = limit_bytes
+        self._meter = meter
         self._in_flight = asyncio.Semaphore(PARTS_IN_FLIGHT)
         self._begun = asyncio.Event()
         self._upload_id = ""
@@ -126,6 +129,8 @@ class MultipartUpload:
                 if self._urls.wants_more(part.number):
                     group.create_task(self._urls.ask_ahead(part.number), name="urls of parts")
                 await self._put(part, md5)
+            else:
+                self._meter.stored(len(part.content))  # by an earlier process
         finally:
             self._in_flight.release()
             self._buffers.give_back()

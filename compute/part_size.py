@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from compute.mounts import mounts_in
@@ -10,6 +12,7 @@ from compute.mounts import mounts_in
 PART_BYTES = 8 << 20
 """S3 wants 5 MiB at least, for all parts but the last one."""
 MAX_PARTS = 10_000
+MOST_MEASURED = 10_000
 _SPARE_PARTS = 100
 _ENTRY_BYTES = 2048
 """Of headers and padding, more than any ordinary entry has."""
@@ -44,18 +47,28 @@ def _bound(root: Path, *, copies_links: bool) -> int:
 
 
 def _walked(root: Path) -> int:
-    size_bytes = 0
+    return sum(_ENTRY_BYTES + size_bytes for size_bytes in _sizes(root))
+
+
+def content_bytes(root: Path) -> int:
+    """Of all files below; 0 where there are too many to look at each for no other use. Blocks."""
+    sizes = list(islice(_sizes(root), MOST_MEASURED + 1))
+    return sum(sizes) if len(sizes) <= MOST_MEASURED else 0
+
+
+def _sizes(root: Path) -> Iterator[int]:
+    """Of each entry below, in bytes; what is no regular file has none."""
     left_out = {f"{root}/{each.below}" for each in mounts_in(root) if "/" in each.below}
     folders = [os.fspath(root)]
     while folders:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
-                size_bytes += _ENTRY_BYTES
-                if entry.path in left_out:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    with suppress(OSError):
-                        size_bytes += entry.stat(follow_symlinks=False).st_size
-    return size_bytes
+                size_bytes = 0
+                with suppress(OSError):
+                    if entry.path in left_out:
+                        pass
+                    elif entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        size_bytes = entry.stat(follow_symlinks=False).st_size
+                yield size_bytes

@@ -6,12 +6,14 @@ Nothing here, nor any error from here, shows the URL's query: it is the signatur
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 
 import aiohttp
 import msgspec
 from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
+from compute.upload_meter import UploadMeter
 from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
 from shared.signed_url import SignedUrl
 
@@ -62,8 +64,9 @@ async def put(
     *,
     content_md5: str,
     idle_seconds: float = IDLE_SECONDS,
+    meter: UploadMeter | None = None,
 ) -> Stored | S3Failure:
-    """What S3 said. Raises NotAnswered.
+    """What S3 said. Raises NotAnswered. `meter` sees what is sent meanwhile.
 
     `content_md5` is the digest in base64, as RFC 1864 has it; S3 refuses other bytes.
     """
@@ -73,13 +76,16 @@ async def put(
     try:
         async with asyncio.timeout(idle_seconds) as deadline:
             body = PartBody(content, deadline, idle_seconds)
-            async with http.request(
-                url.method,
-                URL(url.url, encoded=True),
-                data=_payload(body),
-                headers=headers,
-                allow_redirects=False,
-            ) as response:
+            async with (
+                _seen_by(meter, body),
+                http.request(
+                    url.method,
+                    URL(url.url, encoded=True),
+                    data=_payload(body),
+                    headers=headers,
+                    allow_redirects=False,
+                ) as response,
+            ):
                 deadline.reschedule(loop.time() + idle_seconds)
                 answer = await _bounded(response.content)
                 if 200 <= response.status < 300:
@@ -88,6 +94,12 @@ async def put(
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Not chained: aiohttp puts the whole URL into some of its messages.
         raise NotAnswered(f"{_host(url)}: {_why(error, idle_seconds)}") from None
+
+
+@asynccontextmanager
+async def _seen_by(meter: UploadMeter | None, body: PartBody) -> AsyncIterator[None]:
+    with meter.sending(body) if meter is not None else nullcontext():
+        yield
 
 
 def _payload(body: PartBody) -> AsyncIterablePayload:

@@ -7,6 +7,7 @@ an S3 multipart upload. No byte of it touches the disk.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,11 +18,13 @@ from compute.backoff import Backoff
 from compute.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
 from compute.grants import Grants, UploadIsLost, Urls
 from compute.multipart import MultipartUpload, PartRefused, TooLarge
-from compute.part_size import part_bytes_of
+from compute.part_size import content_bytes, part_bytes_of
 from compute.put import Stored
 from compute.result_contents import ALL, Contents
 from compute.small_archive import SmallArchive
+from compute.upload_meter import TOLD_AFTER_SECONDS, UploadMeter
 from compute.uploading import PartBuffers, Uploading
+from shared.aio import background
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.logs import about
@@ -95,6 +98,7 @@ class Upload:
         on_waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.trouble = grants.watcher = Trouble(on_waiting, uploading.queued, uploading.totals)
+        self.meter = UploadMeter()
         self._execution_id = execution_id
         self._root = root
         self._scratch = scratch
@@ -169,18 +173,23 @@ class Upload:
     async def _send_packed(self, packed: SmallArchive) -> Sent:
         self._check_size(packed.content)
         self._check_whole(packed.summary)
+        self._begin_to_send(packed.summary)
         was_there = await self._put_whole(packed.content, packed.md5)
         return Sent(md5=packed.md5.hex(), summary=packed.summary, was_there=was_there)
 
     async def _send_whole(self, archive: ArchiveStream, part: Part) -> Sent:
         self._check_size(part.content)
         self._check_whole(archive.summary)
+        self._begin_to_send(archive.summary)
         md5 = await part.md5()
         if archive.index is None:
             was_there = await self._put_whole(part.content, md5)
             return Sent(md5=md5.hex(), summary=archive.summary, was_there=was_there)
         was_there, (size, sha256) = await self._with_index(self._put_whole(part.content, md5), archive.index)
         return Sent(md5=md5.hex(), summary=archive.summary, index_bytes=size, index_sha256=sha256, was_there=was_there)
+
+    def _begin_to_send(self, whole: ArchiveSummary) -> None:
+        self.meter.begin(lambda: (whole.raw_bytes, whole.size_bytes), whole.raw_bytes)
 
     def _check_whole(self, summary: ArchiveSummary) -> None:
         lacking = self._lacking + summary.left_out_count
@@ -193,7 +202,7 @@ class Upload:
 
     async def _put_whole(self, content: memoryview, md5: bytes) -> bool:
         """Whether an object was there, so that this one was not taken; it may be this one, sent before."""
-        answer = await self._deliver(content, md5, self._grants)
+        answer = await self._deliver_metered(content, md5, self._grants)
         if isinstance(answer, S3Failure) and action_for(answer) is not UploadAction.SETTLE:
             raise PartRefused(str(answer))
         return isinstance(answer, S3Failure)
@@ -209,13 +218,16 @@ class Upload:
         upload = MultipartUpload(
             archive,
             self._grants,
-            self._deliver,
+            self._deliver_metered,
             buffers,
             scratch=self._scratch,
             part_bytes=part_bytes,
             limit_bytes=shared.limit_bytes,
+            meter=self.meter,
         )
-        await upload.send(first, lost)
+        self.meter.begin(lambda: archive.packed)
+        async with background(measuring=self._measure()):
+            await upload.send(first, lost)
         self._check_whole(archive.summary)
         assert archive.index is not None
         _, (size_bytes, sha256) = await self._with_index(upload.complete(), archive.index)
@@ -226,6 +238,12 @@ class Upload:
             index_bytes=size_bytes,
             index_sha256=sha256,
         )
+
+    async def _measure(self) -> None:
+        """How much there is, once the upload goes on for long: for others that would be as much work again."""
+        await asyncio.sleep(TOLD_AFTER_SECONDS)
+        with suppress(OSError):
+            self.meter.total_bytes = await asyncio.to_thread(content_bytes, self._root)
 
     async def _with_index(self, archive: Coroutine[Any, Any, T], index: ArchiveIndex) -> tuple[T, tuple[int, str]]:
         """Do what makes the archive an object, and send its index meanwhile. What came of both."""
@@ -255,7 +273,12 @@ class Upload:
         _log.warning(told, self._execution_id, why, extra=about(execution=self._execution_id))
         return 0, ""
 
-    async def _deliver(self, content: memoryview, md5: bytes, urls: Urls) -> Stored | S3Failure:
+    async def _deliver_metered(self, content: memoryview, md5: bytes, urls: Urls) -> Stored | S3Failure:
+        return await self._deliver(content, md5, urls, self.meter)
+
+    async def _deliver(
+        self, content: memoryview, md5: bytes, urls: Urls, meter: UploadMeter | None = None
+    ) -> Stored | S3Failure:
         shared = self._uploading
         delivery = Delivery(
             self._execution_id,
@@ -265,6 +288,7 @@ class Upload:
             http=shared.http,
             pace=shared.pace,
             trouble=self.trouble,
+            meter=meter,
             first_pause_seconds=shared.first_pause_seconds,
         )
         return await delivery.run()

@@ -59,7 +59,7 @@ class Api:
         collect: Callable[[], tuple[Metric, ...]] = tuple,
     ) -> None:
         own_node = OwnNode(name, config)
-        parts = JobParts(model=model, store=store, locations=locations, waits=waits)
+        parts = JobParts(model=model, store=store, locations=locations, nodes=nodes, waits=waits)
         self.routes = (
             *JobRoutes(model=model, store=store, submissions=submissions, removals=removals, parts=parts).routes(),
             *parts.routes(),

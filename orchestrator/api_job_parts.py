@@ -19,10 +19,12 @@ from orchestrator.job_versions import version_of, version_view, version_views
 from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
 from orchestrator.model import Model
+from orchestrator.nodes import Nodes
 from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
 from orchestrator.records import ExecutionRecord
 from orchestrator.results import results
 from orchestrator.store import Store
+from orchestrator.upload_progress import upload_of
 from shared import rest, subjects
 from shared.jobspec import JobView
 from shared.rest import ExecutionView, HistoryItem, Page
@@ -39,10 +41,11 @@ Stored = tuple[str, ExecutionRecord]
 class JobParts:
     """Reads come from the model and cost no round trip, but for results, which are signed when asked for."""
 
-    def __init__(self, *, model: Model, store: Store, locations: Locations, waits: JobWaits) -> None:
+    def __init__(self, *, model: Model, store: Store, locations: Locations, nodes: Nodes, waits: JobWaits) -> None:
         self._model = model
         self._store = store
         self._locations = locations
+        self._nodes = nodes
         self._waits = waits
 
     def routes(self) -> tuple[Route, ...]:
@@ -156,6 +159,7 @@ class JobParts:
                     record,
                     self._model.revision_of(subjects.execution_record(key)),
                     jobs.get(record.job_version, msgspec.UNSET),
+                    upload_of(self._nodes, record),
                 )
                 for key, record in items
             ),

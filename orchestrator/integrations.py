@@ -27,6 +27,7 @@ from orchestrator.removals import Removals
 from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
+from orchestrator.upload_progress import upload_of
 from shared import integration, rest, rest_nodes, rest_waits, subjects
 from shared.aio import heeding
 from shared.decoding import decode
@@ -204,7 +205,12 @@ class Integrations:
         after = (_number(created, default=-1), last)
         found = sorted((each.create_time, each.id, key, each) for key, each in entry.executions.items())
         shown, is_more = room.fill(
-            views.execution_view(entry, each, self._model.revision_of(subjects.execution_record(key)))
+            views.execution_view(
+                entry,
+                each,
+                self._model.revision_of(subjects.execution_record(key)),
+                upload=upload_of(self._nodes, each),
+            )
             for at, id_, key, each in found
             if (at, id_) > after and each.job_version in entry.specs
         )

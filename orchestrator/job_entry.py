@@ -201,7 +201,7 @@ class JobEntry:
     def exit_codes(self) -> ExitCodes:
         """Of the tasks of the newest version: each code with the number of parts that ended with it last."""
         if self._exit_codes is None:
-            self._exit_codes = exit_codes(self.of_version())
+            self._exit_codes = exit_codes(self.with_kept())
         return self._exit_codes
 
     @property

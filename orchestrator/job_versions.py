@@ -57,7 +57,7 @@ def version_view(model: Model, entry: JobEntry, version: int) -> JobView:
         **own | {"name": view.name},
         version=version,
         state=StateView(state_type=progress.state, message=progress.message),
-        exit_codes=dict(exit_codes(entry.of_version(version))),
+        exit_codes=dict(exit_codes(entry.with_kept(version))),
         create_time=told.submit_time,
         submit_time=told.submit_time,
         modify_time=max((told.modify_time, ended, *(each.modify_time for each in entry.of_version(version)))),

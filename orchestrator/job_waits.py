@@ -20,6 +20,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.records import ExecutionRecord
 from orchestrator.shortfalls import REFUSED, Attendance, asked_for, at_present, for_good
 from orchestrator.times import now_ns
+from orchestrator.upload_progress import together, upload_of
 from shared.capacity import Capacity
 from shared.ids import NodeId
 from shared.job_rules import capacity_of
@@ -101,7 +102,9 @@ class JobWaits:
         )
         if entry.progress.state.is_terminal:
             return told
-        told = msgspec.structs.replace(told, notes=tuple(_doings(entry)))
+        uploads = (upload_of(self._nodes, each) for each in entry.of_version())
+        upload = together(each for each in uploads if each is not None)
+        told = msgspec.structs.replace(told, notes=tuple(_doings(entry)), upload=upload)
         if not counts.to_place:
             return told
         shape, resources = shape_of(entry.spec, entry.refusals), capacity_of(entry.spec.task.resources)
@@ -190,7 +193,7 @@ def part_counts(entry: JobEntry, now: int) -> PartCounts:
     progress = entry.progress
     delayed = [at for at in progress.waits.values() if at > now]
     due = max(0, len(progress.missing) - len(delayed))
-    states = Counter(each.state for each in entry.of_version())
+    states = Counter(each.state for each in entry.with_kept())
     return PartCounts(
         total=entry.spec.count or 1,
         to_place=min(due, progress.room),

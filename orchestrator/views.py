@@ -16,6 +16,7 @@ from orchestrator.job_progress import Progress
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, ExecutionRecord, Suspicion
+from orchestrator.upload_progress import upload_text
 from shared import rest, rest_nodes, subjects
 from shared.automatic_labels import OS_ARCH, OS_TYPE
 from shared.capacity import Capacity
@@ -78,13 +79,17 @@ def modified(entry: JobEntry) -> int:
 
 
 def execution_view(
-    entry: JobEntry, record: ExecutionRecord, revision: int, of_job: JobView | UnsetType = UNSET
+    entry: JobEntry,
+    record: ExecutionRecord,
+    revision: int,
+    of_job: JobView | UnsetType = UNSET,
+    upload: rest.UploadView | None = None,
 ) -> ExecutionView:
     """`of_job` is the job in the version of the execution, where that is told with it."""
     job, task = entry.job, entry.specs[record.job_version].task
     live = not record.state.is_terminal
     failure = record.failure.detail or record.failure.reason if record.failure else ""
-    message = failure or waits_for(record)
+    message = failure or waits_for(record) or (f"Publishing: {upload_text(upload)}" if upload else "")
     return ExecutionView(
         id=record.id,
         namespace=job.namespace,
@@ -98,6 +103,7 @@ def execution_view(
             state_type=rest.desired_state_number(DesiredState.RUNNING if live else DesiredState.STOPPED)
         ),
         compute_state=rest.NumberedState(state_type=rest.execution_state_number(record.state), message=message),
+        upload=upload,
         published_result=published_view(record),
         run_output=run_output_view(record.output, failure) if record.output else None,
         partition_index=record.partition,

@@ -42,6 +42,9 @@ MAX_FACTS = 1024
 MAX_HELD = 65_536
 """How many executions a registration may name."""
 
+MAX_UPLOADS = 64
+"""How far so many uploads are one heartbeat tells."""
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 M = TypeVar("M")
@@ -401,8 +404,20 @@ class Reports(Message, frozen=True, kw_only=True, tag="Reports"):
 AnyReport = Report | Reports
 
 
+class UploadProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far the upload of a result is, in bytes of what the task left; a `total_bytes` of 0 is not known."""
+
+    execution_id: ExecutionId
+    done_bytes: Count = 0
+    total_bytes: Count = 0
+    bytes_per_second: Count = 0
+
+
 class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
-    """A node that is `leaving` takes nothing on any more. Of those `publishing`, some may be `waiting_for_s3`."""
+    """A node that is `leaving` takes nothing on any more. Of those `publishing`, some may be `waiting_for_s3`.
+
+    `uploads` are of those that go on for long.
+    """
 
     session: str
     running: Count = 0
@@ -410,6 +425,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
     publishing: Count = 0
     waiting_for_s3: Count = 0
     leaving: bool = False
+    uploads: Annotated[tuple[UploadProgress, ...], msgspec.Meta(max_length=MAX_UPLOADS)] = ()
 
 
 # ---- the one encoder, and a decoder per direction ---------------------------------------------------------------

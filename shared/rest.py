@@ -240,6 +240,14 @@ class AllocatedResources(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
     tasks: dict[str, Capacity] = {}
 
 
+class UploadView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How far a result is on its way, in bytes of what the task left; a `total_bytes` of 0 is not known."""
+
+    done_bytes: int = 0
+    total_bytes: int = 0
+    bytes_per_second: int = 0
+
+
 class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """One attempt at one part of a job: times in nanoseconds since 1970."""
 
@@ -255,6 +263,8 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     allocated_resources: AllocatedResources = AllocatedResources()
     desired_state: NumberedState = NumberedState()
     compute_state: NumberedState = NumberedState()
+    upload: UploadView | None = None
+    """While its result is on its way, and has been for a while."""
     published_result: PublishedResult | None = None
     run_output: RunOutputView | None = None
     previous_execution: str = ""

@@ -7,6 +7,7 @@ from msgspec import field
 
 from shared.capacity import Capacity
 from shared.jobspec import StateView
+from shared.rest import UploadView
 
 
 class Standing(enum.StrEnum):
@@ -82,5 +83,7 @@ class WaitsResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     asks: str = ""
     notes: tuple[str, ...] = ()
     standings: tuple[StandingCount, ...] = ()
+    upload: UploadView | None = None
+    """Of all parts together whose results have been on their way for a while."""
     nodes_total: int = 0
     nodes: tuple[NodeWait, ...] = ()

@@ -13,7 +13,7 @@ from shared.ids import short
 from shared.jobspec import JobView
 from shared.plain_text import indented, one_line
 from shared.rest import HistoryItem
-from tarpon.cli.job_parts import Parts
+from tarpon.cli.job_parts import Asked, Parts
 from tarpon.cli.output import from_nanoseconds, lasting, moment
 from tarpon.cli.progress import EventLines, LiveLine
 from tarpon.watching import is_over
@@ -27,6 +27,7 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _PAUSE_FACTOR = 1.5
 _LONGEST_ASK_SECONDS = 10.0
+_LONGEST_UPLOAD_ASK_SECONDS = 5.0
 
 
 class JobDisplay:
@@ -44,7 +45,7 @@ class JobDisplay:
         *,
         verbose: bool,
         is_new: bool = False,
-        ask: Callable[[], Awaitable[str]] | None = None,
+        ask: Callable[[], Awaitable[Asked]] | None = None,
     ) -> None:
         self._parts = Parts(count)
         self._live = LiveLine()
@@ -77,15 +78,21 @@ class JobDisplay:
         pause_seconds = _FIRST_PAUSE_SECONDS
         while True:
             await asyncio.sleep(pause_seconds)
-            if self._ask is None or not self._is_known or self._is_over or not self._parts.waiting:
+            if self._ask is None or not self._is_known or self._is_over or not self._is_worth_asking:
                 pause_seconds = _FIRST_PAUSE_SECONDS
                 continue
             told = await self._ask()
-            pause_seconds = min(_LONGEST_ASK_SECONDS, pause_seconds * _PAUSE_FACTOR)
-            if self._parts.waiting and told != self._parts.nodes:
-                self._parts.nodes = told
-                if told and self._has_lines:
+            longest_seconds = _LONGEST_ASK_SECONDS if self._parts.waiting else _LONGEST_UPLOAD_ASK_SECONDS
+            pause_seconds = min(longest_seconds, pause_seconds * _PAUSE_FACTOR)
+            self._parts.upload = told.upload
+            if self._parts.waiting and told.nodes != self._parts.nodes:
+                self._parts.nodes = told.nodes
+                if told.nodes and self._has_lines:
                     self._say(datetime.now(UTC), one_line(self._parts.why_waiting()))
+
+    @property
+    def _is_worth_asking(self) -> bool:
+        return self._parts.waiting > 0 or (self._live.is_terminal and self._parts.is_publishing)
 
     def write(self, news: HistoryItem | JobView) -> None:
         if isinstance(news, JobView):
@@ -174,7 +181,7 @@ class JobDisplay:
         if not self._is_one:
             return self._parts.table() if self._parts.count >= TABLE_FROM else self._parts.summary()
         part = self._parts.only
-        text, since = (part.text, part.since) if part else (self._parts.why_waiting(), self._waits_since)
+        text, since = (self._parts.doing(part), part.since) if part else (self._parts.why_waiting(), self._waits_since)
         return f"{text} ({_whole_seconds(datetime.now(UTC) - since)})"
 
 

@@ -38,6 +38,13 @@ class Part(NamedTuple):
     since: datetime
 
 
+class Asked(NamedTuple):
+    """What the orchestrator has said when it was asked; empty where there is nothing to say."""
+
+    nodes: str = ""
+    upload: str = ""
+
+
 def step_of(event: EventView) -> Step | None:
     """To which step an execution came by this event; None where it stays where it is."""
     message = event.message
@@ -74,6 +81,8 @@ class Parts:
         """Why those wait that are on no node."""
         self.nodes = ""
         """How the nodes stand to those, where somebody has asked; it tells more than the reason."""
+        self.upload = ""
+        """How far the results are that are being published, where somebody has asked."""
         self._version = 0
         self._live: dict[str, Part] = {}
         self._ended: set[str] = set()
@@ -133,7 +142,7 @@ class Parts:
             if self._version:
                 self.done = self.failed = 0
                 self._live.clear()
-            self.nodes = ""
+            self.nodes = self.upload = ""
             self._version = version
 
     @property
@@ -141,9 +150,17 @@ class Parts:
         return max(0, self.count - self.done - len(self._live))
 
     @property
+    def is_publishing(self) -> bool:
+        return any(part.step is Step.PUBLISHING for part in self._live.values())
+
+    @property
     def only(self) -> Part | None:
         """What a job with one part is at, if it is on a node."""
         return next(iter(self._live.values()), None)
+
+    def doing(self, part: Part) -> str:
+        """What the only part is at."""
+        return f"Publishing: {self.upload}" if part.step is Step.PUBLISHING and self.upload else part.text
 
     def why_waiting(self) -> str:
         """In one line, for a job whose only part waits."""
@@ -175,7 +192,10 @@ class Parts:
         if by_step[Step.RUNNING]:
             yield by_step[Step.RUNNING], "running"
         if by_step[Step.PUBLISHING]:
-            yield by_step[Step.PUBLISHING], "publishing"
+            yield (
+                by_step[Step.PUBLISHING],
+                f"publishing ({self.upload})" if is_detailed and self.upload else "publishing",
+            )
         if by_step[Step.WAITING_FOR_S3]:
             problem = next(part.text for part in self._live.values() if part.step is Step.WAITING_FOR_S3)
             told = f" ({problem.removeprefix(lines.WAITS_FOR_S3)})" if is_detailed else ""

@@ -9,9 +9,11 @@ import click
 from shared.errors import TarponError
 from shared.jobspec import JobView
 from shared.plain_text import printable
-from shared.rest import HistoryItem
+from shared.rest import HistoryItem, UploadView
 from shared.states import JobState
+from tarpon.cli.job_parts import Asked
 from tarpon.cli.outcomes import JobFailed, JobStopped
+from tarpon.cli.output import size
 from tarpon.client import Client
 
 
@@ -51,17 +53,26 @@ async def watched(
     return Watched(ended, first_error)
 
 
-def asking(client: Client, job_id: str) -> Callable[[], Awaitable[str]]:
-    """What tells in one line how the nodes stand to those parts of the job that are on none."""
+def asking(client: Client, job_id: str) -> Callable[[], Awaitable[Asked]]:
+    """What tells how the nodes stand to those parts of the job that are on none, and how far its results are."""
 
-    async def ask() -> str:
+    async def ask() -> Asked:
         try:
             found = await client.waits(job_id, limit=0)
         except TarponError:  # the orchestrator is away for a moment, or of an earlier version
-            return ""
-        return printable(found.summary) if found.parts.to_place else ""
+            return Asked()
+        return Asked(
+            nodes=printable(found.summary) if found.parts.to_place else "",
+            upload=_how_far(found.upload) if found.upload is not None else "",
+        )
 
     return ask
+
+
+def _how_far(upload: UploadView) -> str:
+    of = f" of {size(upload.total_bytes)}" if upload.total_bytes else ""
+    rate = f", {size(upload.bytes_per_second)}/s" if upload.bytes_per_second else ""
+    return f"{size(upload.done_bytes)}{of}{rate}"
 
 
 def refuse_failure(end: Watched) -> None:

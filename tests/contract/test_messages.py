@@ -75,6 +75,7 @@ from shared.messages import (
     UploadBegun,
     UploadCompleted,
     UploadLost,
+    UploadProgress,
     decode,
     encode,
 )
@@ -388,6 +389,19 @@ GOLDEN: list[tuple[Message, str]] = [
         '{"type":"Heartbeat","session":"s","running":1,"queued":2,"publishing":3}',
     ),
     (Heartbeat(session="s"), '{"type":"Heartbeat","session":"s"}'),
+    (
+        Heartbeat(
+            session="s",
+            uploads=(
+                UploadProgress(execution_id=EXECUTION, done_bytes=10, total_bytes=40, bytes_per_second=5),
+                UploadProgress(execution_id=EXECUTION),
+            ),
+        ),
+        (
+            '{"type":"Heartbeat","session":"s","uploads":[{"execution_id":"e-1","done_bytes":10,"total_bytes":40,'
+            '"bytes_per_second":5},{"execution_id":"e-1"}]}'
+        ),
+    ),
     (Heartbeat(session="s", leaving=True), '{"type":"Heartbeat","session":"s","leaving":true}'),
     (
         GrantRequest(execution_id=EXECUTION, s3_code="ExpiredToken"),

@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator import views
 from orchestrator.paging import MAX_PAGE
-from shared.ids import NodeId
-from shared.messages import Registration
+from shared.ids import ExecutionId, NodeId
+from shared.messages import Heartbeat, Registration, UploadProgress
 from shared.states import ExecutionState
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
@@ -192,6 +192,25 @@ async def test_jobs_are_found_by_all_conditions_together(fed: FedApi) -> None:
     assert await found("name=job-2") == ["job-2"]
     assert await found(f"name={quote('job-[13]')}") == ["job-1", "job-3"]
     assert await found("name=*-*&order_by=modified_at&exit_code=nonzero") == ["job-2", "job-3"]
+
+
+async def test_how_far_results_are_is_told_as_their_nodes_tell(fed: FedApi) -> None:
+    fed.node("n-1")
+    job = fed.job(1, count=2)
+    fed.execution(job, 0, ExecutionState.PUBLISHING)
+    fed.execution(job, 1, ExecutionState.RUNNING)
+    first, second = (each["ID"] for each in (await fed.ask(f"{JOBS}/{job}/executions")).json["Items"])
+    of_first = UploadProgress(
+        execution_id=ExecutionId(first), done_bytes=1 << 30, total_bytes=4 << 30, bytes_per_second=85 << 20
+    )
+    of_second = UploadProgress(execution_id=ExecutionId(second), done_bytes=7)
+    fed.nodes.on_heartbeat(NodeId("n-1"), Heartbeat(session="s", uploads=(of_first, of_second)))
+    fed.nodes.on_heartbeat(NodeId("n-2"), Heartbeat(session="s", uploads=(of_first,)))
+    publishing, running = (await fed.ask(f"{JOBS}/{job}/executions")).json["Items"]
+    assert publishing["ComputeState"]["Message"] == "Publishing: 1.0 GiB of 4.0 GiB, 85.0 MiB/s"
+    assert publishing["Upload"] == {"DoneBytes": 1 << 30, "TotalBytes": 4 << 30, "BytesPerSecond": 85 << 20}
+    assert running["Upload"] is None
+    assert (await fed.ask(f"{JOBS}/{job}/waits")).json["Upload"] == publishing["Upload"]
 
 
 async def test_exit_codes_are_counted_over_the_parts_of_the_newest_version(fed: FedApi) -> None:

@@ -113,6 +113,34 @@ async def test_several_parts_are_on_their_way_and_no_more_than_that(large: Publi
     assert large.uploading._buffers._value == PARTS_IN_MEMORY
 
 
+async def test_how_far_an_upload_is_can_be_told_while_it_goes_on(
+    large: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("compute.upload", "compute.upload_meter"):
+        monkeypatch.setattr(f"{module}.TOLD_AFTER_SECONDS", 0.0)
+
+    def told() -> tuple[int, int]:
+        how_far = upload.meter.how_far()
+        return (how_far.done_bytes, how_far.total_bytes) if how_far is not None else (0, 0)
+
+    async with begun(large, 4) as (release, publishing_it, upload):
+        await eventually(lambda: told()[0] >= 16 << 20 and told()[1] == 22 << 20, within=20)
+        release.set()
+        assert isinstance(await publishing_it, Sent)
+    assert told() == (22 << 20, 22 << 20)
+
+
+async def test_what_an_earlier_process_sent_counts_too(large: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compute.upload_meter.TOLD_AFTER_SECONDS", 0.0)
+    async with begun(large, 5) as (_, publishing_it, _):
+        publishing_it.cancel()
+    upload, end = await large.publish()
+    assert isinstance(end, Sent)
+    how_far = upload.meter.how_far()
+    assert how_far is not None
+    assert how_far.done_bytes == 22 << 20
+
+
 async def test_urls_are_asked_for_some_at_a_time_and_before_they_are_needed(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,6 +204,7 @@ class TestExecution:
             "AllocatedResources": {"Tasks": {"main": {"CPU": 0.5, "Memory": 512}}},
             "DesiredState": {"StateType": 2, "Message": "", "Details": {}},
             "ComputeState": {"StateType": 9, "Message": "", "Details": {}},
+            "Upload": None,
             "PublishedResult": {
                 "Type": "s3managed",
                 "Params": {
