@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -168,9 +169,11 @@ class JobParts:
     def _jobs_of(self, entry: JobEntry, executions: Sequence[ExecutionRecord]) -> dict[int, JobView]:
         """The job in each version that these executions are of; none where an answer would grow too large by it."""
         counts = Counter(each.job_version for each in executions)
-        jobs = {version: version_view(self._model, entry, version) for version in counts}
-        size = sum(count * len(msgspec.json.encode(jobs[version])) for version, count in counts.items())
-        return jobs if size <= MAX_JOBS_BYTES else {}
+        encoded = {version: msgspec.json.encode(version_view(self._model, entry, version)) for version in counts}
+        if sum(count * len(encoded[version]) for version, count in counts.items()) > MAX_JOBS_BYTES:
+            return {}
+        # Encoded once for all: msgspec writes what is raw as it is, whatever type its place has.
+        return {version: cast(JobView, msgspec.Raw(job)) for version, job in encoded.items()}
 
     async def get_versions(self, request: web.Request) -> web.Response:
         return answer(Page(items=version_views(self._model, self.entry(request))))

@@ -13,6 +13,9 @@ from orchestrator.records import Event, ExecutionRecord, versioned
 from shared.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 from shared.states import JobState
 
+_BEGINNINGS = (RUNNING_ON, TASK_ENDED)
+_RUNS = {"NewState": str(JobState.RUNNING)}
+
 
 class Line(NamedTuple):
     """It is about an execution, or about a version of the job."""
@@ -27,8 +30,8 @@ def lines(entry: JobEntry, *, after: int = 0) -> list[Line]:
     found = _numbered(entry, after)
     if found is None:
         found = list(_counted(entry, after))
-    if not _is_old(entry):
-        found += _beginnings(entry, found, after)
+    if begun := [line for line in found if _is_beginning(line.event)]:
+        found += _beginnings(entry, begun, after)
     return found
 
 
@@ -115,41 +118,44 @@ def _recorded(entry: JobEntry, after: int) -> Iterator[tuple[ExecutionRecord | i
                 yield execution, event, late_number(entry.revision_of(execution), place)
 
 
-def _beginnings(entry: JobEntry, found: Iterable[Line], after: int) -> list[Line]:
-    """That the job runs, in each version of which the first execution is found to have begun after `after`."""
+def _beginnings(entry: JobEntry, begun: Iterable[Line], after: int) -> Iterator[Line]:
+    """That the job runs, in each version of which the first execution has begun after `after`."""
+    if _is_old(entry):
+        return
     first: dict[int, Line] = {}
-    for line in found:
+    for line in begun:
         about = line.about
-        if isinstance(about, ExecutionRecord) and _is_beginning(line.event):
-            known = first.get(about.job_version)
-            if known is None or line.number < known.number:
-                first[about.job_version] = line
-    return [
-        Line(beginning_number(line.number), version, _beginning(line.event))
-        for version, line in first.items()
-        if beginning_number(line.number) > after and not _is_begun_before(entry, version, line, after)
-    ]
+        version = about if isinstance(about, int) else about.job_version
+        if version not in first or line.number < first[version].number:
+            first[version] = line
+    for version, line in first.items():
+        number = beginning_number(line.number)
+        if number > after and not _is_begun_before(entry, version, line, after):
+            yield Line(number, version, _beginning(line.event))
 
 
 def _is_begun_before(entry: JobEntry, version: int, line: Line, after: int) -> bool:
     """Whether the job ran, or had ended, before the execution of this line began."""
-    if version == entry.job.version and entry.progress.state.is_terminal and entry.ended_by < line.number:
+    if entry.progress.state.is_terminal and entry.ended_by < line.number and version == entry.job.version:
         return True
-    return after > 0 and any(
-        0 < event.number < line.number and _is_beginning(event)
-        for execution in entry.of_version(version)
-        for event in execution.events
+    return (
+        after > 0
+        and len(entry.executions) > 1
+        and any(
+            0 < event.number < line.number and _is_beginning(event)
+            for execution in entry.of_version(version)
+            for event in execution.events
+        )
     )
 
 
 def _is_beginning(event: Event) -> bool:
     """It may not have been told when a task began: then it ended the next."""
-    return event.topic == RUNNING and not event.details and event.message.startswith((RUNNING_ON, TASK_ENDED))
+    return event.topic == RUNNING and not event.details and event.message.startswith(_BEGINNINGS)
 
 
 def _beginning(by: Event) -> Event:
-    details = {"NewState": str(JobState.RUNNING)}
-    return Event(time=by.time, recorded=by.recorded, topic="State Update", message="Job running", details=details)
+    return Event(time=by.time, recorded=by.recorded, topic="State Update", message="Job running", details=_RUNS)
 
 
 def _end(entry: JobEntry, at: int) -> Event:

@@ -238,7 +238,7 @@ def _history_item(entry: JobEntry, line: Line) -> HistoryItem:
     number, about, event = line
     execution, version = (None, about) if isinstance(about, int) else (about, about.job_version)
     at = instant(event.time)
-    details = event.details if execution is None else event.details | {"NodeID": execution.node_id}
+    details = event.details if execution is None else {**event.details, "NodeID": execution.node_id}
     return HistoryItem(
         seq_num=number,
         type=rest.EXECUTION_LEVEL if execution else rest.JOB_LEVEL,
