@@ -174,16 +174,17 @@ def _waiting(resources: Capacity, lane: Lane) -> str:
 
 
 def _waiting_for_nodes(lane: Lane) -> str:
-    nodes = lane.suitable.values()
-    draining, resting = [each for each in nodes if each.draining], [each for each in nodes if each.resting]
-    if draining:
-        return _waiting_for(draining, ", which is drained")
+    """Those are told on which it may run soonest."""
+    nodes = [each for each in lane.suitable.values() if not each.draining]
+    if not nodes:
+        return _waiting_for(lane.some_suitable(3), ", which is drained")
+    resting = [each for each in nodes if each.resting]
     if resting:
         return _waiting_for(resting, resting[0].resting)
     away = [each for each in nodes if not each.expected]
     if away:
         return _waiting_for(away, ", whose engine is away")
-    return _waiting_for(lane.some_suitable(3), " to connect")
+    return _waiting_for(nodes, " to connect")
 
 
 def _waiting_for(nodes: Iterable[Candidate], what: str) -> str:

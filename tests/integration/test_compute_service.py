@@ -262,6 +262,15 @@ async def test_a_node_tells_that_a_result_waits_for_s3(orchestrator: Orchestrato
     assert "5ec4e7" not in told.detail
 
 
+async def test_a_node_tells_how_far_a_result_is_that_takes_long(orchestrator: Orchestrator, node: NodeProcess) -> None:
+    orchestrator.new_grant = lambda: SignedUrl(method="PUT", url=UNREACHABLE, lifetime_seconds=3600)
+    await orchestrator.order(order := assignment("head -c 1000 /dev/zero"))
+    await eventually(lambda: any(beat.uploads for beat in orchestrator.heartbeats), within=30)
+    (told,) = next(beat.uploads for beat in orchestrator.heartbeats if beat.uploads)
+    assert (told.execution_id, told.done_bytes, told.bytes_per_second) == (order.execution_id, 0, 0)
+    assert told.total_bytes >= 1000
+
+
 async def test_no_secret_reaches_the_task_the_disk_or_the_log(
     orchestrator: Orchestrator, node: NodeProcess, s3_server: S3Server
 ) -> None:

@@ -268,6 +268,12 @@ class TestWaiting:
         found = plan([wanted()], candidates, limit=NO_LIMIT)
         assert found.waiting == {"j-1": "Waiting for free CPU on 2 suitable node(s)."}
 
+    def test_a_node_that_may_be_back_is_waited_for_rather_than_a_drained_one(self) -> None:
+        drained = candidate("n-1", expected=True)
+        drained.draining = True
+        found = plan([wanted()], [drained, candidate("n-2", expected=True)], limit=NO_LIMIT)
+        assert found.waiting == {"j-1": "Waiting for node n-2 to connect."}
+
     def test_a_drained_node_counts_as_suitable_for_nothing(self) -> None:
         drained = candidate("n-2", expected=True)
         drained.draining, drained.free = True, Capacity()
