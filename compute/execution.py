@@ -132,6 +132,7 @@ class Supervisor:
             on_progress=partial(self._progressed, execution),
             on_exited=partial(self._gather_files, execution),
             on_over=partial(_count_no_more, execution),
+            usage=execution.usage,
         )
         deadline = execution.deadline = asyncio.timeout(_left_seconds(execution.entry))
         try:
@@ -199,7 +200,7 @@ class Supervisor:
             await in_thread(partial(self._gather_files, execution, exit_code), within=DISK_SECONDS)
         else:
             output = RunOutput(exit_code=exit_code)
-            fact = TaskEnded(output=output, run_seconds=_seconds_since_start(execution.entry))
+            fact = TaskEnded(output=output, run_seconds=_run_seconds(execution))
             ended = _moved(execution.entry, Phase.ENDED, fact)
             await self._journal.write(ended)
             execution.entry = ended
@@ -207,7 +208,7 @@ class Supervisor:
 
     def _gather_files(self, execution: Execution, exit_code: int) -> None:
         """Blocks."""
-        run_seconds = _seconds_since_start(execution.entry)
+        run_seconds = _run_seconds(execution)
         workspace = self._workspace(execution)
         result_paths = execution.entry.assignment.task.result_paths
         if not execution.is_on_disk:
@@ -217,7 +218,8 @@ class Supervisor:
             disk_room.check_room(workspace.root)
         gathered = workspace.gather(result_paths)
         files = workspace.short_outputs()
-        fact = TaskEnded(output=workspace.read_output(exit_code, files), run_seconds=run_seconds)
+        output, peak = workspace.read_output(exit_code, files), execution.usage.peak_memory_bytes
+        fact = TaskEnded(output=output, run_seconds=run_seconds, peak_memory_bytes=peak)
         warned = replace(execution.entry, warnings=gathered.warnings, left_out_count=gathered.left_out_count)
         ended = _moved(warned, Phase.ENDED, fact)
         self._journal.put(ended)
@@ -264,9 +266,16 @@ class Supervisor:
 
     async def _fail(self, execution: Execution, reason: FailureReason, detail: str) -> None:
         has_run = execution.is_on_disk and execution.entry.phase is Phase.STARTED
+        run_seconds = _run_seconds(execution) if has_run else 0.0
         output = await self._output_so_far(execution) if has_run else None
         await self._discard(execution)
-        fact = ExecutionFailed(reason=reason.value, detail=detail[:MAX_TEXT], output=output)
+        fact = ExecutionFailed(
+            reason=reason.value,
+            detail=detail[:MAX_TEXT],
+            output=output,
+            run_seconds=run_seconds,
+            peak_memory_bytes=execution.usage.peak_memory_bytes if has_run else 0,
+        )
         self._conclude(execution, Phase.FAILED, fact)
 
     async def _output_so_far(self, execution: Execution) -> RunOutput | None:
@@ -309,11 +318,16 @@ def _moved(entry: Entry, phase: Phase, fact: AnyFact) -> Entry:
     return replace(entry, phase=phase, happenings=(*entry.happenings, Happening(fact=fact, at=time.time())))
 
 
-def _seconds_since_start(entry: Entry) -> float:
-    return max(0.0, time.time() - entry.happenings[-1].at)
+def _run_seconds(execution: Execution) -> float:
+    """For how long its task has run that was started."""
+    if execution.usage.run_seconds is not None:
+        return execution.usage.run_seconds
+    over_at = time.time() if execution.over_at is None else execution.over_at
+    return max(0.0, over_at - execution.entry.happenings[-1].at)
 
 
 def _count_no_more(execution: Execution) -> None:
+    execution.over_at = time.time()
     if execution.deadline is not None and not execution.deadline.expired():
         execution.deadline.reschedule(None)
 

@@ -10,6 +10,7 @@ from compute.grants import Grants
 from compute.journal_entry import Entry
 from compute.slots import Slot
 from compute.small_archive import SmallArchive
+from compute.task_usage import TaskUsage
 from compute.upload import Upload
 from compute.workspace import Workspace
 from shared.ids import ExecutionId
@@ -60,6 +61,9 @@ class Execution:
         """How many of its happenings have been handed on to be reported."""
         self.read_at = -READ_SECONDS
         """When its output was read last."""
+        self.usage = TaskUsage()
+        self.over_at: float | None = None
+        """When its task was over, where what follows takes time."""
         self.deadline: asyncio.Timeout | None = None
         """Of its task, while an engine has it."""
         self._slot = slot

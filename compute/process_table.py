@@ -132,6 +132,17 @@ def proportional_bytes(process: Process) -> int:
     return 0
 
 
+def highest_resident_bytes(process: Process) -> int:
+    """The most that was ever resident of it, since it became the program that it is; 0 where that cannot be read."""
+    try:
+        for line in _read(f"/proc/{process.pid}/status").splitlines():
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        return 0
+    return 0
+
+
 def resident_bytes(process: Process) -> int:
     return process.resident_pages * os.sysconf("SC_PAGE_SIZE")
 

@@ -182,6 +182,7 @@ def _after_end(record: ExecutionRecord, fact: TaskEnded, told: Told, now: int, a
         _moved(record, state, now, at=at, topic=RUNNING, message=message, details=details),
         output=_bounded(fact.output),
         run_seconds=fact.run_seconds,
+        peak_memory_bytes=fact.peak_memory_bytes,
         failure=failure,
     )
     return Step(after, Outcome.MOVED) if told.publishes else _ended_by_its_node(after)
@@ -210,8 +211,14 @@ def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, now: int, at:
         reason = FailureReason.HANDED_BACK if new else FailureReason.NODE_RESTARTED
     topic = PUBLISHING if record.state is ExecutionState.PUBLISHING else RUNNING
     after = _with_failure(record, reason, fact.detail, now, at=at, topic=topic, excused=excused)
-    output = _bounded(fact.output) if fact.output else record.output
-    return _ended_by_its_node(msgspec.structs.replace(after, output=output))
+    return _ended_by_its_node(
+        msgspec.structs.replace(
+            after,
+            output=_bounded(fact.output) if fact.output else record.output,
+            run_seconds=fact.run_seconds or record.run_seconds,
+            peak_memory_bytes=fact.peak_memory_bytes or record.peak_memory_bytes,
+        )
+    )
 
 
 def _refused(record: ExecutionRecord, event: Refused, now: int) -> Step:

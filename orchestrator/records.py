@@ -194,6 +194,8 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
     """Uploads that another one has replaced, or that met an object that was there already."""
     output: RunOutput | None = None
     run_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    """The most memory that its node has seen of its task; 0 where it has seen none, or tells none."""
     result: PublishedResult | None = None
     result_deleted: int = 0
     """When its objects were deleted from the bucket; 0 if they were not."""

@@ -107,6 +107,8 @@ def execution_view(
         published_result=published_view(record),
         run_output=run_output_view(record.output, failure) if record.output else None,
         partition_index=record.partition,
+        run_seconds=record.run_seconds,
+        peak_memory=record.peak_memory_bytes,
         revision=revision,
         create_time=record.create_time,
         modify_time=record.modify_time,

@@ -327,10 +327,14 @@ class RunOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TaskEnded(Fact, frozen=True, kw_only=True, tag="TaskEnded"):
-    """The task has ended by itself; a result is published next, where the job has a publisher."""
+    """The task has ended by itself; a result is published next, where the job has a publisher.
+
+    `peak_memory_bytes` is the most memory that was seen of it, 0 where none was.
+    """
 
     output: RunOutput
     run_seconds: float
+    peak_memory_bytes: Count = 0
 
 
 class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
@@ -363,13 +367,16 @@ class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
 class ExecutionFailed(Fact, frozen=True, kw_only=True, tag="ExecutionFailed"):
     """`reason` is a states.FailureReason; text, so that a newer node's reason is data and not an error.
 
-    `not_begun` is true of an execution that its node gives back, because it takes nothing on any more.
+    `not_begun` is true of an execution that its node gives back, because it takes nothing on any more. For how long a
+    task ran that did not end by itself, and its memory, are as in TaskEnded; 0 of one that did, or did not run.
     """
 
     reason: str
     detail: str = ""
     output: RunOutput | None = None
     not_begun: bool = False
+    run_seconds: float = 0.0
+    peak_memory_bytes: Count = 0
 
 
 class ExecutionCancelled(Fact, frozen=True, kw_only=True, tag="ExecutionCancelled"):

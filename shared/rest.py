@@ -271,6 +271,10 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     next_execution: str = ""
     followup_eval_id: str = field(name="FollowupEvalID", default="")
     partition_index: int = 0
+    run_seconds: float = 0.0
+    """For how long its task ran; 0 while it does, and of one that never did."""
+    peak_memory: int = 0
+    """The most memory in bytes that its node has seen of its task; 0 where it has seen none."""
     revision: int = 0
     create_time: int = 0
     modify_time: int = 0

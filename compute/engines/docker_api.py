@@ -44,6 +44,8 @@ class EngineRefusal(Exception):
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
+    pid: int = 0
+    """Of its first process, as the engine sees it; 0 where it does not run."""
     status: str
     exit_code: int
     oom_killed: bool | None
@@ -207,6 +209,7 @@ class DockerApi:
         state = found["State"]
         return ContainerState(
             id=str(found.get("Id") or ""),
+            pid=int(state.get("Pid") or 0),
             status=state["Status"],
             exit_code=int(state["ExitCode"]),
             oom_killed=bool(state.get("OOMKilled")),

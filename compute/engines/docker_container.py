@@ -26,6 +26,7 @@ from compute.engines.docker_ends import (
 from compute.engines.docker_facts import NVIDIA, EngineFacts
 from compute.engines.docker_images import Images, is_missing_image
 from compute.engines.docker_log import read_log
+from compute.engines.docker_memory import watch_memory
 from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
 from compute.engines.docker_oom_kills import KILLED, with_kernel_s_word
 from compute.engines.docker_output import Outputs
@@ -108,6 +109,7 @@ class ContainerRun:
         self._told = signals.told(self._name)
         self._outputs = Outputs(run.workspace.result, limits.output_limit_bytes)
         self._started = run.resumed
+        self._runs = asyncio.Event()
         self._was_away = False
         self._heard_until = 0.0
         """When the stream of the output ended."""
@@ -118,7 +120,9 @@ class ContainerRun:
     async def end(self) -> RunEnd:
         """Raises what `DockerApi` and `Images` raise, OSError where the node's disk fails, InvalidJob."""
         try:
-            found = await first_of(self._resume() if self._run.resumed else self._start(), self._over_disk())
+            run = self._resume() if self._run.resumed else self._start()
+            memory = watch_memory(self._runs, partial(self._api.inspect, self._name), self._run.usage)
+            found = await first_of(run, self._over_disk(), memory)
             is_broken = isinstance(found, Broken)
             await take_over(self._api, self._name, self._run, self._facts, folders_only=is_broken)
             await asyncio.to_thread(self._close_folders)
@@ -181,6 +185,7 @@ class ContainerRun:
         async with self._api.attached(self._name) as chunks:
             await self._begin()
             self._started = True
+            self._runs.set()
             await in_thread(partial(self._run.on_started, None), within=DISK_SECONDS)
             with contextlib.closing(self._outputs):
                 await asyncio.to_thread(self._outputs.open)
@@ -210,6 +215,7 @@ class ContainerRun:
         if not state.is_running and started_before_boot(state):
             return MACHINE_RESTARTED
         await self._watched()
+        self._runs.set()
         return await self._collect()
 
     async def _watched(self) -> None:
@@ -224,6 +230,8 @@ class ContainerRun:
         state = await self._ended()
         if state is not None:
             self._run.on_over()
+            if self._run.resumed and state.started_seconds:
+                self._run.usage.run_seconds = max(0.0, state.ended_seconds - state.started_seconds)
             state = await with_kernel_s_word(state, self._facts)
         if state is None or not await self._ended_by_itself(state):
             return LOST

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from compute.process_mark import ProcessMark
+from compute.task_usage import TaskUsage
 from compute.workspace import Workspace
 from shared.capacity import Capacity
 from shared.ids import ExecutionId
@@ -41,6 +42,8 @@ class Run:
     devices: tuple[str, ...] | None = None
     """The ids of the GPUs that are the task's own while it runs; None on a node that gives none."""
     resumed: bool = False
+    usage: TaskUsage = field(default_factory=TaskUsage)
+    """What the engine has seen of it; complete before `on_exited`."""
     on_progress: Callable[[str], None] = field(default=lambda _: None, repr=False)
     """Told in a sentence what the task waits for, before it runs."""
 

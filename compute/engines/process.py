@@ -20,7 +20,7 @@ from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.gpus import for_process
 from compute.engines.limit_ends import over_disk, over_output, task_killed
 from compute.engines.process_group import ProcessGroup, in_thread_if_any
-from compute.engines.process_limits import broken_limit
+from compute.engines.process_limits import MemoryUsage, broken_limit
 from compute.engines.strays import Strays
 from compute.environment import basics
 from compute.process_mark import ProcessMark, kill_left_over
@@ -87,6 +87,7 @@ class ProcessEngine:
                 # Whoever breaks a limit would break it further while being asked to stop.
                 grace_seconds = 0.0 if broken else self._grace_seconds
                 await finish(group.end(grace_seconds), within=grace_seconds + START_SECONDS)
+            run.usage.saw(group.peak_bytes)
             if group.left_nobody:
                 run.workspace.nobody_is_left()
         return end or broken or _end(group)
@@ -107,6 +108,7 @@ class ProcessEngine:
         if not group.ends_within(min(AT_ONCE_SECONDS, self._check_seconds)):
             return None
         is_gone = group.end_rest()
+        run.usage.saw(group.peak_bytes)
         end = self._broken(None, run) or _end(group)
         if isinstance(end, Exited) and is_gone:
             run.on_exited(end.exit_code)
@@ -129,6 +131,7 @@ class ProcessEngine:
     async def _ended_or_broken(self, group: ProcessGroup, run: Run) -> Broken | None:
         """None when the task has ended by itself, within its limits."""
         pause, ended, broken = min(FIRST_CHECK_SECONDS, self._check_seconds), False, None
+        usage = MemoryUsage(run.usage)
         while not ended and broken is None:
             try:
                 async with asyncio.timeout(pause):
@@ -137,20 +140,20 @@ class ProcessEngine:
             except TimeoutError:
                 pass
             begun = time.monotonic()
-            broken = await in_thread_if_any(self._broken, None if ended else group, run)
+            broken = await in_thread_if_any(self._broken, None if ended else group, run, usage)
             wanted = PAUSE_SHARE * (time.monotonic() - begun)
             pause = max(self._check_seconds, min(MOST_CHECK_SECONDS, wanted))
         return broken
 
-    def _broken(self, group: ProcessGroup | None, run: Run) -> Broken | None:
+    def _broken(self, group: ProcessGroup | None, run: Run, usage: MemoryUsage | None = None) -> Broken | None:
         """Which limit is broken. Without a group the task has ended, and its output alone is left to be judged."""
         for name in (STDOUT, STDERR):
             if (run.workspace.result / name).stat().st_size > self._output_limit_bytes:
                 return over_output(name, self._output_limit_bytes)
-        if group is None:
+        if group is None or usage is None:
             return None
         memory = run.resources.memory
-        broken = broken_limit(group.family, memory_limit_bytes=memory, processes_limit=self._processes_limit)
+        broken = broken_limit(group.family, usage, memory_limit_bytes=memory, processes_limit=self._processes_limit)
         if broken:
             group.kill()  # here, because a fork bomb leaves the event loop little time
         return broken

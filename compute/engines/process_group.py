@@ -7,6 +7,7 @@ blocks for milliseconds. The end is seen through a pidfd.
 import asyncio
 import contextlib
 import os
+import resource
 import select
 import shutil
 import signal
@@ -66,6 +67,8 @@ class ProcessGroup:
         self._mark: ProcessMark | None = None
         self._unwanted = False
         self._gone = False
+        self.peak_bytes = 0
+        """The most that one of its processes had, where the kernel tells: 0 where it does not."""
         self.left_nobody = False
         """It is gone, and nothing that it started has ever left it."""
 
@@ -141,7 +144,7 @@ class ProcessGroup:
         assert self._leader is not None
         # Before the leader is waited for: until then its number, which names the group, belongs to nobody else.
         self._signal(signal.SIGKILL)
-        self._leader.wait()
+        self._take_end(self._leader)
         has_others = self._mark is None or self._strays.ends(self._mark)
         if has_others:
             self._strays.end_ownerless()
@@ -151,6 +154,20 @@ class ProcessGroup:
             self._gone = not self._signal(0)
         self.left_nobody = self._gone and self._strays.adopts and not has_others
         return self._gone
+
+    def _take_end(self, leader: "subprocess.Popen[bytes]") -> None:
+        """Its exit code, and the most memory that it, or what it has waited for, ever had.
+
+        A process begins with the peak of this one, of which it was made. What is not above that tells nothing.
+        """
+        try:
+            _, status, used = os.wait4(leader.pid, 0)
+        except ChildProcessError:
+            leader.wait()
+            return
+        leader.returncode = os.waitstatus_to_exitcode(status)
+        if used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+            self.peak_bytes = used.ru_maxrss * 1024
 
     def kill(self) -> None:
         """At once, and from any thread: no process of the group can be started any more. `end` has to follow."""

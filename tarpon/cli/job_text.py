@@ -1,7 +1,7 @@
 """How jobs and their executions look in tables and in `tarpon job describe`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.ids import short
 from shared.jobspec import WAITS_FOR, JobView
@@ -15,7 +15,7 @@ from shared.rest import (
     desired_state_number,
 )
 from shared.states import DesiredState
-from tarpon.cli.output import from_nanoseconds, moment, pairs, size, table, terminal_width
+from tarpon.cli.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
 from tarpon.cli.progress import event_line, heading
 
 SHOWN_WARNINGS = 3
@@ -86,9 +86,21 @@ def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
         for each in executions
     ]
     headings, doing = ["CREATED", "ID", "PART", "STATE", "DESIRED", "EXIT", "NODE"], list(map(_doing, executions))
-    if any(doing):
-        headings, rows = [*headings, "DOING"], [[*row, each] for row, each in zip(rows, doing, strict=True)]
+    columns = {"RAN": map(_ran, executions), "MEMORY": map(_memory, executions), "DOING": doing}
+    for heading_of, values in columns.items():
+        told = list(values)
+        if any(told):
+            headings, rows = [*headings, heading_of], [[*row, each] for row, each in zip(rows, told, strict=True)]
     return table(headings, rows)
+
+
+def _ran(execution: ExecutionView) -> str:
+    return lasting(timedelta(seconds=execution.run_seconds)) if execution.run_seconds > 0 else ""
+
+
+def _memory(execution: ExecutionView) -> str:
+    """At most, where its node has seen that."""
+    return size(execution.peak_memory) if execution.peak_memory > 0 else ""
 
 
 def _doing(execution: ExecutionView) -> str:

@@ -329,6 +329,14 @@ GOLDEN: list[tuple[Message, str]] = [
         ExecutionFailed(reason="NodeRestarted", not_begun=True),
         '{"type":"ExecutionFailed","reason":"NodeRestarted","not_begun":true}',
     ),
+    (
+        TaskEnded(output=RunOutput(), run_seconds=2.5, peak_memory_bytes=1 << 33),
+        '{"type":"TaskEnded","output":{},"run_seconds":2.5,"peak_memory_bytes":8589934592}',
+    ),
+    (
+        ExecutionFailed(reason="OutOfMemory", run_seconds=1.5, peak_memory_bytes=7),
+        '{"type":"ExecutionFailed","reason":"OutOfMemory","run_seconds":1.5,"peak_memory_bytes":7}',
+    ),
     (HandBack(execution_ids=(EXECUTION,)), '{"type":"HandBack","execution_ids":["e-1"]}'),
     (
         Registration(info=NodeInfo(node_id=NODE, host="build-01", version="0.1.0"), session="s", inventory=1),

@@ -54,6 +54,18 @@ FAILED_BY_EXIT_CODE = (
 )
 
 
+USED = EXECUTION.replace(b'"failure"', b'"run_seconds":1.5,"peak_memory_bytes":7,"failure"')
+
+
+def test_what_a_task_has_used_is_stored_and_unknown_of_one_of_an_earlier_version() -> None:
+    before, record = decode_record("execution.j-1.1.0.0", EXECUTION), decode_record("execution.j-1.1.0.0", USED)
+    assert isinstance(before, ExecutionRecord)
+    assert isinstance(record, ExecutionRecord)
+    assert (before.run_seconds, before.peak_memory_bytes) == (0.0, 0)
+    assert (record.run_seconds, record.peak_memory_bytes) == (1.5, 7)
+    assert msgspec.json.encode(record) == USED
+
+
 SPEC = (
     b'{"job":{"Name":"a","Namespace":"","Type":"","Priority":0,"Count":null,"Constraints":[],"Meta":{},"Labels":{},'
     b'"Tasks":[]}}'

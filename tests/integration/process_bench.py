@@ -12,6 +12,7 @@ from compute.engines import Broken, ProcessEngine, Run, RunEnd
 from compute.engines.strays import Strays
 from compute.process_mark import ProcessMark
 from compute.spare_folders import SpareFolders
+from compute.task_usage import TaskUsage
 from compute.workspace import Workspace
 from shared.capacity import Capacity
 from shared.ids import ExecutionId
@@ -38,6 +39,7 @@ class Bench:
         self.workspace.create([] if spares else [ResultPath(name="outputs", path="/outputs")])
         self.marks: list[ProcessMark | None] = []
         self.devices: tuple[str, ...] | None = None
+        self.usage = TaskUsage()
         self._strays = strays or Strays()
 
     def engine(self, **limits: Any) -> ProcessEngine:
@@ -58,6 +60,7 @@ class Bench:
                 on_started=on_started,
                 resources=resources or Capacity(),
                 devices=self.devices,
+                usage=self.usage,
             )
         )
 

@@ -383,6 +383,16 @@ def ended(record: ExecutionRecord, exit_code: int, task: Task = FAILS, *, publis
     return transition(record, event, now=NOW).record
 
 
+def test_what_a_task_has_used_is_known_however_it_ended() -> None:
+    fact = TaskEnded(output=RunOutput(), run_seconds=2.5, peak_memory_bytes=7)
+    done = after(execution(), fact, PUBLISHED)
+    assert (done.run_seconds, done.peak_memory_bytes) == (2.5, 7)
+    lost = after(execution(), fact, FAILED_BY_CHANCE)
+    assert (lost.run_seconds, lost.peak_memory_bytes) == (2.5, 7), "also where its result could not be published"
+    broken = after(execution(), STARTED, ExecutionFailed(reason="OutOfMemory", run_seconds=1.5, peak_memory_bytes=9))
+    assert (broken.run_seconds, broken.peak_memory_bytes) == (1.5, 9)
+
+
 class TestAnExitCodeThatIsAFailure:
     def test_without_the_job_s_wish_it_is_none(self) -> None:
         assert ended(execution(), 3, Task(), publishes=False).state is S.COMPLETED

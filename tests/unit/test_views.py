@@ -241,6 +241,8 @@ class TestExecution:
             "NextExecution": "",
             "FollowupEvalID": "",
             "PartitionIndex": 0,
+            "RunSeconds": 0.0,
+            "PeakMemory": 0,
             "Revision": 3,
             "CreateTime": NOW + SECOND,
             "ModifyTime": NOW + SECOND,

@@ -1,0 +1,17 @@
+"""What one task has used of its node, as far as it was seen."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class TaskUsage:
+    """`peak_memory_bytes` is the most that was seen, 0 where nothing was.
+
+    `run_seconds` is given where the engine knows better than the node how long the task has run, as after a restart.
+    """
+
+    peak_memory_bytes: int = 0
+    run_seconds: float | None = None
+
+    def saw(self, memory_bytes: int) -> None:
+        self.peak_memory_bytes = max(self.peak_memory_bytes, memory_bytes)
