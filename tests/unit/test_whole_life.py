@@ -317,6 +317,7 @@ class World:
         drained = {node for node, each in fleet.nodes.items() if each.draining or each.expected}
         planned = plan(wanted(leader.model, self.now), fleet, limit=20)
         leader.model.touched.update(planned.touched)
+        running, is_late = self.running(), self.is_late(leader)
         taken: dict[NodeId, Capacity] = defaultdict(Capacity)
         for each in planned.placements:
             assert each.node_id not in drained
@@ -325,6 +326,17 @@ class World:
             key = execution_key(each.job_id, each.version, each.partition, each.attempt)
             step = placed(new_execution_id(key), each, None, now=self.now)
             self.write(leader, subjects.execution_record(key), step.record)
+
+        for job_version, count in self.running().items():
+            most = self.spec_of(*job_version).max_parallel or NO_LIMIT
+            assert is_late or count <= max(most, running[job_version]), "no more at once than it says"
+
+    def running(self) -> Counter[tuple[JobId, int]]:
+        return Counter((each.job_id, each.job_version) for each in self.executions if each.state.holds_capacity)
+
+    def is_late(self, leader: Leader) -> bool:
+        """Whether it has not read all, as nobody who leads has longer than for a moment."""
+        return any(leader.model.revision_of(key) != revision for key, revision in self.revisions.items())
 
     def register(self, leader: Leader, node: NodeId) -> None:
         """With some of what it should hold, and some of what it never had."""
@@ -358,9 +370,6 @@ class World:
         for of_version, kept in self.kept.items():
             again = {part for (of, number, part) in parts if (of, number) == of_version}
             assert not again & kept, "what has completed is not run again"
-        running = Counter((each.job_id, each.job_version) for each in self.executions if each.state.holds_capacity)
-        for job_version, count in running.items():
-            assert count <= (self.spec_of(*job_version).max_parallel or NO_LIMIT), "whoever leads, and what it has read"
         for key, record in self.ended.items():
             assert self.store[key] is record, "an end is final"
         self.ended = {subjects.execution_record(_key(each)): each for each in self.executions if each.state.is_terminal}
