@@ -73,7 +73,11 @@ def test_the_names_in_a_large_result_are_those_of_its_index(monkeypatch: pytest.
     assert listed(monkeypatch, content, IndexURL="x") == ["outputs/", "outputs/a"]
 
 
-@pytest.mark.parametrize("content", [b"none", gzip.compress(b"none"), gzip.compress(bytes(range(256)) * 8)])
+@pytest.mark.parametrize(
+    "content",
+    [b"none", gzip.compress(b"none"), gzip.compress(bytes(range(256)) * 8)],
+    ids=["no gzip", "no lines", "no text"],
+)
 def test_what_is_damaged_has_no_names(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     with pytest.raises((ValueError, LookupError)):
         listed(monkeypatch, content, IndexURL="x")
