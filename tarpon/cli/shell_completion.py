@@ -7,7 +7,14 @@ import os
 import sys
 from typing import NamedTuple
 
-from click.shell_completion import BashComplete, CompletionItem, ZshComplete, add_completion_class
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    add_completion_class,
+)
 
 from shared.plain_text import one_line
 from tarpon.cli.completed_names import BEGINNING
@@ -115,7 +122,19 @@ def bash_word(value: str, quote: str) -> str:
     return "".join(char if char in _QUOTED or ord(char) > 127 else f"\\{char}" for char in value)
 
 
-class _Bash(BashComplete):
+class _AsClick(ShellComplete):
+    """Of types of items only click's are known to its scripts."""
+
+    def format_completion(self, item: CompletionItem[str]) -> str:
+        known = CompletionItem(item.value, help=item.help) if item.type == BEGINNING else item
+        return str(super().format_completion(known))
+
+
+class _Fish(_AsClick, FishComplete):
+    pass
+
+
+class _Bash(_AsClick, BashComplete):
     source_template = _BASH
 
     def source(self) -> str:
@@ -134,7 +153,7 @@ class _Bash(BashComplete):
         return "\n".join([kind, *filter(None, words)])
 
 
-class _Zsh(ZshComplete):
+class _Zsh(_AsClick, ZshComplete):
     source_template = _ZSH
 
     def complete(self) -> str:
@@ -173,3 +192,4 @@ def register() -> None:
     """Make click answer the shells so."""
     add_completion_class(_Bash, "bash")
     add_completion_class(_Zsh, "zsh")
+    add_completion_class(_Fish, "fish")

@@ -252,6 +252,8 @@ def test_commands_and_options_are_completed() -> None:
     assert tarpon(**words).stdout == "plain,versions\n"
     words = {"_TARPON_COMPLETE": "bash_complete", "COMP_WORDS": "tarpon job logs --ta", "COMP_CWORD": "3"}
     assert tarpon(**words).stdout == "plain,--tail\n"
+    words = {"_TARPON_COMPLETE": "fish_complete", "COMP_WORDS": "tarpon config set api.po", "COMP_CWORD": "api.po"}
+    assert tarpon(**words).stdout == "plain,API.Port=\n"
 
 
 def test_a_command_of_a_group_that_was_mistyped_comes_with_a_suggestion() -> None:

@@ -129,6 +129,15 @@ def test_the_exit_code_of_several_parts_is_the_highest(running: Stack) -> None:
     assert done.returncode == 6
 
 
+def test_a_job_that_fails_by_its_exit_code_passes_that_on(running: Stack, tmp_path: Path) -> None:
+    job = process_job("exit 9") | {"Count": 2}
+    job["Tasks"][0]["FailOnExitCode"] = True
+    done = running.cli("job", "run", "--exit-code", written(tmp_path, job), check=False)
+    assert done.returncode == 9
+    assert "[JobFailed]" in done.stderr
+    assert running.cli("job", "run", written(tmp_path, job), check=False).returncode == 1
+
+
 def test_a_job_that_fails_without_a_code_of_its_task_ends_the_command_with_1(running: Stack, tmp_path: Path) -> None:
     job = process_job("sleep 60", Timeouts={"ExecutionTimeout": 1})
     assert running.cli("job", "run", "--exit-code", written(tmp_path, job), check=False).returncode == 1
