@@ -5,8 +5,6 @@ from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
-import click
-
 from shared.aio import background
 from shared.errors import TarponError
 from shared.ids import short
@@ -29,10 +27,11 @@ _BEGUN = frozenset({Step.RUNNING, Step.PUBLISHING, Step.WAITING_FOR_S3, Step.COM
 
 
 class Sink(Protocol):
-    """Where output goes; `part` is the name of the part that wrote it, or empty for that of a job with one alone."""
+    """Where output goes, and what is to be told of it; `part` is the name of the part that wrote it, or empty."""
 
     def write(self, part: str, stream: str, text: str) -> None: ...
     def end(self, part: str) -> None: ...
+    def tell(self, text: str) -> None: ...
 
 
 class FollowedOutput:
@@ -110,6 +109,5 @@ class FollowedOutput:
             self._free.release()
 
     def _say(self, execution: str, error: TarponError) -> None:
-        self._sink.end("")
         told = indented(error.message)
-        click.echo(f"Warning: Not all is shown of what {short(execution)} wrote: {told}", err=True)
+        self._sink.tell(f"Warning: Not all is shown of what {short(execution)} wrote: {told}")

@@ -154,6 +154,11 @@ class JobDisplay:
         """Before somebody else writes."""
         self._live.clear()
 
+    def tell(self, text: str) -> None:
+        """On a line of its own."""
+        self._begin_line()
+        click.echo(text, err=True)
+
     def _begin_line(self) -> None:
         self._live.clear()
         if self.is_held and self._live.is_terminal:

@@ -36,6 +36,10 @@ class PartLines:
         for key in [each for each in self._held if each[0] == part]:
             self._write(key[1], f"{part} | {self._held.pop(key)}\n")
 
+    def tell(self, text: str) -> None:
+        """On a line of its own."""
+        self._display.tell(text)
+
     def _write(self, stream: str, text: str) -> None:
         if text:
             self._display.make_way()

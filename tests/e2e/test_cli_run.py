@@ -88,6 +88,22 @@ def test_ctrl_c_ends_the_following_and_says_how_to_stop_the_job(running: Stack, 
     running.cli("job", "stop", job_id)
 
 
+@pytest.mark.timeout(150)
+def test_the_output_goes_on_with_the_next_byte_when_the_orchestrator_was_killed(stack: Stack, tmp_path: Path) -> None:
+    stack.start_orchestrator()
+    stack.start_compute("node-a")
+    job = gated("echo first", tmp_path / "gate", "echo last")
+    with started(stack, "job", "run", "--follow", written(tmp_path, job)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"first\n"
+        assert stack.orchestrator is not None
+        stack.orchestrator.kill()
+        stack.start_orchestrator()
+        (tmp_path / "gate").touch()
+        rest, told = process.communicate(timeout=90)
+    assert (process.returncode, rest) == (0, b"last\n"), told.decode()
+
+
 def test_what_a_task_wrote_before_it_failed_is_shown(running: Stack, tmp_path: Path) -> None:
     job = process_job("echo before the end; sleep 60", Timeouts={"ExecutionTimeout": 1})
     done = running.cli("job", "run", "--follow", written(tmp_path, job), check=False)
