@@ -10,6 +10,7 @@ from shared.rest import ExecutionView, SubmitResponse
 from shared.states import ExecutionState
 from tarpon.cli.job_logs import latest
 from tarpon.cli.odd_entries import GetReport
+from tarpon.watching import is_over
 
 HIGHEST = 255
 """No process can end with a higher code."""
@@ -61,15 +62,21 @@ def report(
         warnings=submitted.warnings,
         job=job,
         executions=of_version,
-        results=tuple(_results(of_version)),
+        results=tuple(_results(of_version, is_over=is_over(job))),
         fetched=fetched,
     )
 
 
-def _results(executions: Sequence[ExecutionView]) -> Iterable[RunResult]:
-    for each in sorted(executions, key=lambda each: each.partition_index):
+def _results(executions: Sequence[ExecutionView], *, is_over: bool) -> Iterable[RunResult]:
+    """As the orchestrator offers them: of each part that of the execution that completed, or else the newest one."""
+    of_part: dict[int, ExecutionView] = {}
+    for each in sorted(executions, key=lambda each: (each.state is ExecutionState.COMPLETED, each.create_time)):
+        has_result = each.published_result is not None and each.published_result.params is not None
+        if has_result and (is_over or each.state is ExecutionState.COMPLETED):
+            of_part[each.partition_index] = each
+    for _, each in sorted(of_part.items()):
         params = each.published_result.params if each.published_result is not None else None
-        if params is not None and each.state_name == ExecutionState.COMPLETED:
+        if params is not None:
             yield RunResult(
                 execution_id=each.id,
                 partition_index=each.partition_index,

@@ -148,9 +148,12 @@ def test_the_exit_code_of_several_parts_is_the_highest(running: Stack) -> None:
 def test_a_job_that_fails_by_its_exit_code_passes_that_on(running: Stack, tmp_path: Path) -> None:
     job = process_job("exit 9") | {"Count": 2}
     job["Tasks"][0]["FailOnExitCode"] = True
-    done = running.cli("job", "run", "--exit-code", written(tmp_path, job), check=False)
+    done = running.cli("job", "run", "--exit-code", "--output", "json", written(tmp_path, job), check=False)
     assert done.returncode == 9
     assert "[JobFailed]" in done.stderr
+    document = json.loads(done.stdout)
+    assert document["Job"]["State"]["StateType"] == "Failed"
+    assert [each["PartitionIndex"] for each in document["Results"]] == [0, 1], "what failed so is published"
     assert running.cli("job", "run", written(tmp_path, job), check=False).returncode == 1
 
 
