@@ -36,7 +36,7 @@ MOST_NAMED = 10
 @click.option(
     "--raw", is_flag=True, help="Keep the archives as they are, in the folder raw/; go on with what is there."
 )
-@click.option("--merge", is_flag=True, help="Put several results into one tree; stdout of part 0 is stdout.0 there.")
+@click.option("--merge", is_flag=True, help="Put several results into one tree; stdout of part 7 is stdout.0007 there.")
 @placement_options
 @strict_option
 @output_option

@@ -120,7 +120,7 @@ async def test_progress_goes_to_the_total_of_all_results(parts: list[Stored], tm
     total_bytes = sum(len(part.archive) for part in parts)
     assert fetched == Fetched(folder=tmp_path, count=2, size_bytes=total_bytes, files=6)
     assert seen[-1] == (total_bytes, total_bytes)
-    assert (tmp_path / "e-1" / "stdout").read_text() == "part b\n"
+    assert (tmp_path / "0001" / "stdout").read_text() == "part b\n"
 
 
 async def test_a_download_that_is_cancelled_leaves_nothing(parts: list[Stored], tmp_path: Path) -> None:
