@@ -27,8 +27,12 @@ def version(program: str, *arguments: str) -> str:
     if module:
         return module
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=30)
-    # Not after a letter: `go1.26` is what the program was built with.
-    found = re.search(r"(?<![A-Za-z0-9.])v?(\d+\.\d+(\.\d+)*([-.]?[A-Za-z0-9]+)*)", done.stdout + done.stderr)
+    return version_in(done.stdout + done.stderr)
+
+
+def version_in(told: str) -> str:
+    """Not after a letter: `go1.26` is what the program was built with."""
+    found = re.search(r"(?<![A-Za-z0-9.])v?(\d+\.\d+(\.\d+)*([-.]?[A-Za-z0-9]+)*)", told)
     return found[1] if found else "of unknown version"
 
 
