@@ -59,7 +59,7 @@ constraints: ## Write the newest releases, for each of the Pythons 3.11 to 3.13 
 chaos: $(VENV)/.develop ## Let everything fail at random under load (SECONDS=3600, SEED=any) and judge what came of it
 	@$(RUN)/python -m tests.chaos --json --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
-matrix: $(VENV)/.develop ## Try the S3 servers, NATS versions and engines found here, for COMPATIBILITY.md (PART=buckets, PEERS=names)
+matrix: $(VENV)/.develop ## Try the S3 servers, NATS versions, engines and clients found here, for COMPATIBILITY.md (PART=buckets, PEERS=names)
 	@$(RUN)/python -m tests.matrix $(if $(PART),--part $(PART)) $(if $(PEERS),--peers "$(PEERS)")
 
 check: $(VENV)/.develop ## Check style, types and who imports whom

@@ -13,6 +13,7 @@ from orchestrator.api_queries import LogsQuery
 from orchestrator.api_requests import query_of
 from orchestrator.api_routes import JOBS, Route
 from orchestrator.job_entry import JobEntry
+from orchestrator.job_versions import version_of
 from orchestrator.logs import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
 from shared import rest
 from shared.aio import first_of
@@ -67,7 +68,7 @@ async def _until_gone(socket: web.WebSocketResponse) -> None:
 def _order(entry: JobEntry, query: LogsQuery) -> ReadOutput:
     """Raises NotFound."""
     return ReadOutput(
-        execution_id=chosen(entry, query.execution_id).id,
+        execution_id=chosen(entry, query.execution_id, version_of(entry, query.job_version)).id,
         tail_lines=tail_lines(query),
         stdout_from=query.stdout_from,
         stderr_from=query.stderr_from,

@@ -49,6 +49,7 @@ class JobQuery(InNamespace, frozen=True, kw_only=True):
 
 class LogsQuery(InNamespace, frozen=True, kw_only=True):
     execution_id: Annotated[str, Meta(description="An execution, or the beginning of its id; else the last one.")] = ""
+    job_version: JobVersion = 0
     follow: Annotated[bool, Meta(description="Whether to go on until the task has ended.")] = False
     tail: Annotated[
         int | bool,

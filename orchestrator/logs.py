@@ -145,8 +145,8 @@ def _tail(content: bytes, lines: int) -> bytes:
     return b"".join(content.splitlines(keepends=True)[-lines:]) if lines else b""
 
 
-def chosen(entry: JobEntry, text: str) -> ExecutionRecord:
-    """The execution of this id or beginning of an id; without one, that of the newest version which began last."""
+def chosen(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
+    """The execution of this id or beginning of an id; without one, that of the version which began last."""
     if text:
         found = named_execution(entry.executions.values(), text)
         if found is None:
@@ -155,11 +155,11 @@ def chosen(entry: JobEntry, text: str) -> ExecutionRecord:
                 hint=f"`tarpon job executions {entry.job.id} --all-job-versions` lists them.",
             )
         return found
-    begun = [each for each in entry.executions.values() if each.state is not ExecutionState.NEW]
-    candidates = [each for each in begun or entry.executions.values() if each.job_version == entry.job.version]
+    candidates = [each for each in entry.executions.values() if each.job_version == version]
+    begun = [each for each in candidates if each.state is not ExecutionState.NEW]
     if not candidates:
         raise NotFound(
             f"Job {entry.job.id} has no execution yet.",
             hint=f"`tarpon job describe {entry.job.id}` shows what it waits for.",
         )
-    return max(candidates, key=lambda each: (each.create_time, each.id))
+    return max(begun or candidates, key=lambda each: (each.create_time, each.id))

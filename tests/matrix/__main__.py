@@ -1,4 +1,4 @@
-"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats|engines]`.
+"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats|engines|client]`.
 
 The tables in COMPATIBILITY.md, and seen.json beside this file, get the columns of the peers that were asked for. What
 is not on this machine is shown as such. Ends with 1 if a check fails and explanations.py does not say why.
@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.running import end_on_sigterm, tell, warn_of_load
-from tests.matrix import bucket_checks, engine_checks, engine_peers, nats_checks, page
+from tests.matrix import bucket_checks, client_checks, client_peers, engine_checks, engine_peers, nats_checks, page
 from tests.matrix.cells import Check, NotHere, Peer, column
 from tests.matrix.explanations import EXPLANATIONS
 from tests.servers import aws_environment, without_aws
 
-PARTS = ("buckets", "nats", "engines")
+PARTS = ("buckets", "nats", "engines", "client")
 
 
 def main() -> None:
@@ -48,6 +48,8 @@ def _part(name: str) -> tuple[list[Check[Any]], list[Peer[Any]]]:
         return list(bucket_checks.CHECKS), list(bucket_checks.PEERS)
     if name == "nats":
         return list(nats_checks.CHECKS), list(nats_checks.peers())
+    if name == "client":
+        return list(client_checks.CHECKS), list(client_peers.peers())
     return list(engine_checks.CHECKS), list(engine_peers.peers())
 
 
@@ -60,7 +62,7 @@ def _forget_aws() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=PARTS, default="", help="all three, if none is named")
+    parser.add_argument("--part", choices=PARTS, default="", help="all four, if none is named")
     parser.add_argument("--peers", default="", help="only these, separated by commas")
     return parser.parse_args()
 

@@ -1,8 +1,8 @@
 """The commands of Bacalhau's client that the matrix tries, as people type them.
 
 Words in capitals are filled in: JOB, NAME and SHORT are an ended job by its id, its name and the beginning of its id;
-VERSIONED has two versions; RUNNING runs, and STOPPABLE too, a new one each time; EXECUTION is one of JOB, NODE a compute
-node, NODE_BEGINNING what its id begins with, TOKEN a token for the next page of a list, FOLDER a new folder.
+VERSIONED has two versions; RUNNING runs, and STOPPABLE too, a new one each time; EXECUTION is one of JOB, NODE a
+compute node, NODE_BEGINNING what its id begins with, TOKEN a token for the next page of a list, FOLDER a new folder.
 """
 
 from typing import NamedTuple
@@ -64,7 +64,15 @@ Tasks:
 """,
 }
 
+WASM = bytes.fromhex(
+    "0061736d0100000001040160000003020100070a01065f73746172740000"  # _start takes and gives nothing
+    "0a040102000b000c046e616d650005046d61696e"
+)
+"""A program that does nothing, as the file main.wasm."""
+
 _RUN = f"docker run --network none --cpu 0.1 --memory 20Mb {IMAGE}"
+_ENDS = "(Completed successfully|exit code 0)"
+"""In whose words a task has ended well."""
 _ID = r"\Aj-[0-9a-f-]{36}\s*\Z"
 
 
@@ -113,44 +121,46 @@ NODES = (
     Command("node describe NODE_BEGINNING", "NodeID: NODE"),
 )
 RUNS = (
-    Command("job run hello.yaml", "(?s)Job successfully submitted.*To download the results"),
+    Command("job run hello.yaml", f"(?s){_ENDS}.*To download the results"),
     Command("job run --wait=false hello.yaml", _ID),
     Command("job run --id-only hello.yaml", _ID),
     Command("job run --id-only --wait=false hello.yaml", _ID),
     Command("job run --follow hello.yaml", "(?m)^hello$"),
-    Command("job run hello.json", "Job successfully submitted"),
-    Command("job run", "Job successfully submitted", stdin="hello.yaml"),
+    Command("job run hello.json", _ENDS),
+    Command("job run", _ENDS, stdin="hello.yaml"),
     Command("job run -V greeting=hi -V whom=you --follow template.yaml", "(?m)^hi you$"),
     Command("job run --template-vars greeting=hi,whom=you --id-only template.yaml", _ID),
     Command("job run -E .* --follow template.yaml", "(?m)^hail all$"),
     Command("job run --no-template --follow plain.yaml", r"(?m)^\{\{.greeting\}\}$"),
     Command("job run --dry-run changed.yaml", "third"),
     Command("job run --node-details hello.yaml", "Job Results By Node"),
-    Command("job run --group-events hello.yaml", "Job successfully submitted"),
-    Command("job run --hide-warnings hello.yaml", "Job successfully submitted"),
-    Command("job run --wait-timeout-secs 60 hello.yaml", "Job successfully submitted"),
+    Command("job run --group-events hello.yaml", _ENDS),
+    Command("job run --hide-warnings hello.yaml", _ENDS),
+    Command("job run --wait-timeout-secs 60 hello.yaml", _ENDS),
     Command("job run --force --id-only named.yaml", _ID),
 )
 DOCKER = (
-    Command(f"{_RUN} echo hello", "Job successfully submitted"),
+    Command(f"{_RUN} echo hello", _ENDS),
     _docker("--id-only", shows=_ID),
     _docker("--wait=false", shows=_ID),
     _docker("--wait=false --id-only", shows=_ID),
     _docker("--follow", shows="(?m)^hello$"),
-    _docker("--follow --env WORD=spoken", """sh -c 'echo $WORD'""", "(?m)^spoken$"),
+    _docker("--follow --env WORD=spoken", "env", "(?m)^WORD=spoken$"),
     _docker("--follow --entrypoint echo", "from the entrypoint", "(?m)^from the entrypoint$"),
     _docker("--follow --workdir /tmp", "pwd", "(?m)^/tmp$"),
-    _docker("--disk 1Mb --gpu 0", shows="Job successfully submitted"),
-    _docker("--timeout 60", shows="Job successfully submitted"),
-    _docker("--queue-timeout 30 --priority 5", shows="Job successfully submitted"),
-    _docker("--name by-docker-run", shows="Job successfully submitted"),
-    _docker("--labels team=matrix,part=client", shows="Job successfully submitted"),
-    _docker("--constraints os_type=linux", shows="Job successfully submitted"),
+    _docker("--disk 1Mb --gpu 0", shows=_ENDS),
+    _docker("--timeout 60", shows=_ENDS),
+    _docker("--queue-timeout 30 --priority 5", shows=_ENDS),
+    _docker("--name by-docker-run", shows=_ENDS),
+    _docker("--labels team=matrix,part=client", shows=_ENDS),
+    _docker("--constraints os_type=linux", shows=_ENDS),
     _docker("--publisher s3managed --output outputs:/outputs", "touch /outputs/file", "To download the results"),
-    _docker("--namespace other --task-name only", shows="Job successfully submitted"),
-    _docker("--target any --count 1", shows="Job successfully submitted"),
+    _docker("--namespace other --task-name only", shows=_ENDS),
+    _docker("--target any --count 1", shows=_ENDS),
     _docker("--node-details --group-events", shows="Job Results By Node"),
     _docker("--dry-run", shows="Image: "),
+    _docker("--target all", shows=_ENDS),
+    Command("wasm run main.wasm", _ENDS),
 )
 LISTS = (
     Command("job list", "Completed"),
@@ -209,7 +219,7 @@ JOBS = (
     Command("job get RUNNING", "No results found"),
     Command("job stop STOPPABLE", "Job stop successfully submitted"),
     Command("job stop STOPPABLE --quiet"),
-    Command("job rerun JOB", "Job successfully submitted"),
+    Command("job rerun JOB", _ENDS),
     Command("job rerun NAME --id-only --wait=false", _ID),
     Command("job rerun VERSIONED --version 1 --follow", "first"),
 )

@@ -131,7 +131,8 @@ def bacalhau(folder: Path, s3: S3Server, engine: TestEngine) -> Iterator[int]:
             command, env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=written, stderr=written
         )
     try:
-        _wait_node(process, _program(), environment | {"BACALHAU_API_HOST": HOST, "BACALHAU_API_PORT": str(api)}, log)
+        asks = {**environment, "BACALHAU_API_HOST": HOST, "BACALHAU_API_PORT": str(api)}
+        _wait_node(process, _program(), asks, log)
         yield api
     finally:
         process.send_signal(signal.SIGTERM)
@@ -147,7 +148,7 @@ def _wait_node(process: subprocess.Popen[bytes], program: str, environment: Mapp
         assert process.poll() is None, f"the server ended:\n{log.read_text(errors='replace')[-2000:]}"
         done = subprocess.run(
             [program, "node", "list", "--output", "csv", "--show", "features"],
-            env=environment | {"BACALHAU_DIR": str(log.with_name("waits"))},
+            env={**environment, "BACALHAU_DIR": str(log.with_name("waits"))},
             capture_output=True,
             text=True,
             check=False,

@@ -5,6 +5,13 @@ from collections.abc import Mapping
 EXPLANATIONS: Mapping[str, Mapping[tuple[str, str], str]] = {
     "buckets": {},
     "nats": {},
+    "client": {
+        (
+            "Tarpon",
+            "`docker run --network none --cpu 0.1 --memory 20Mb --target all busybox:1.37.0 echo hello`",
+        ): "That is a job of type ops, one task on every node, which Tarpon does not run yet; it says so.",
+        ("Tarpon", "`wasm run main.wasm`"): "Tarpon has no engine for wasm yet, and says so.",
+    },
     "engines": {
         ("rootless Podman", "out of memory"): (
             "This machine has cgroups v1, with which Podman puts no limits on containers of an ordinary user, and says"

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import msgspec
 
-from tests.matrix.cells import Cell, Column, Outcome, merged
+from tests.matrix.cells import END, Cell, Column, Outcome, merged
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "COMPATIBILITY.md"
 SEEN = Path(__file__).with_name("seen.json")
 UNEXPLAINED = "Nobody has explained this yet."
+
+COMPARED = frozenset({"client"})
+"""Parts with two peers, of which the first is the measure for the second."""
 
 Seen = dict[str, list[Column]]
 """The columns of each part."""
@@ -37,8 +40,20 @@ def write(part: str, columns: Sequence[Column], explanations: Mapping[str, Expla
 def show(seen: Seen, explanations: Mapping[str, Explanations]) -> None:
     content = PAGE.read_text(encoding="utf-8")
     for part, columns in seen.items():
-        content = placed(content, part, table(columns, explanations[part]))
+        content = placed(content, part, shown(part, columns, explanations[part]))
     PAGE.write_text(content, encoding="utf-8")
+
+
+def shown(part: str, columns: Sequence[Column], explanations: Explanations) -> str:
+    """What stands between the markers of the part."""
+    found = table(columns, explanations)
+    return f"{compared(*columns)}\n\n{found}" if part in COMPARED and len(columns) == 2 else found
+
+
+def compared(first: Column, second: Column) -> str:
+    works = {check for check, cell in first.cells.items() if cell.outcome is Outcome.OK and check != END}
+    too = [check for check in works if second.cells[check].outcome is Outcome.OK]
+    return f"Of {len(works)} commands that work with {first.peer}, {len(too)} work with {second.peer}."
 
 
 def table(columns: Sequence[Column], explanations: Explanations) -> str:

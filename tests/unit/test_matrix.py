@@ -88,6 +88,12 @@ def test_a_table_has_a_line_for_each_check_and_tells_below_why_one_fails() -> No
     )
 
 
+def test_of_two_servers_the_first_is_the_measure() -> None:
+    columns = [seen("theirs", one=OK, two=OK, three=FAILS), seen("ours", one=OK, two=FAILS, three=OK)]
+    assert page.shown("client", columns, {}).startswith("Of 2 commands that work with theirs, 1 work with ours.\n\n| |")
+    assert page.shown("engines", columns, {}).startswith("| |")
+
+
 def test_a_peer_that_leaves_something_fails_at_its_end_alone() -> None:
     @contextmanager
     def leaving() -> Iterator[str]:
@@ -123,7 +129,7 @@ def test_the_page_is_what_was_seen() -> None:
     found = page.load()
     content = page.PAGE.read_text(encoding="utf-8")
     for part, columns in found.items():
-        assert page.placed(content, part, page.table(columns, EXPLANATIONS[part])) == content
+        assert page.placed(content, part, page.shown(part, columns, EXPLANATIONS[part])) == content
         assert page.unexplained(columns, EXPLANATIONS[part]) == []
 
 
