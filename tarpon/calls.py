@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Unavailable
-from shared.rest import BASE_PATH, ErrorBody
+from shared.rest import BASE_PATH, TARPON_CODE, ErrorBody
 
 T = TypeVar("T")
 
@@ -198,7 +198,9 @@ def refusal(url: str, status: int, payload: bytes) -> RemoteError | NotAnOrchest
         body: Any = msgspec.json.decode(payload, type=ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return NotAnOrchestrator(url, status)
-    return RemoteError(body.code or "UnknownError", body.message, hint=body.hint, status=status, details=body.details)
+    details = dict(body.details)
+    code = details.pop(TARPON_CODE, body.code) or "UnknownError"
+    return RemoteError(code, body.message, hint=body.hint, status=status, details=details)
 
 
 def backoff_seconds(attempt: int, *, longest: float = 5.0) -> float:
