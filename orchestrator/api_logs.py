@@ -21,6 +21,8 @@ from shared.errors import InvalidInput, TarponError
 from shared.messages import ReadOutput
 
 HEARTBEAT_SECONDS = 20.0
+GIT_VERSION = "X-Bacalhau-Git-Version"
+"""What clients of the reference send with every request."""
 
 
 class LogRoutes:
@@ -33,9 +35,14 @@ class LogRoutes:
         return (Route("GET", f"{JOBS}/{{job}}/logs", self.get_logs, summary, rest.LogFrame, LogsQuery),)
 
     async def get_logs(self, request: web.Request) -> web.StreamResponse:
-        entry = self._parts.entry(request)
-        query = query_of(request, LogsQuery)
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS)
+        try:
+            entry = self._parts.entry(request)
+            query = query_of(request, LogsQuery)
+        except TarponError as error:
+            if GIT_VERSION in request.headers and socket.can_prepare(request):
+                return await _refused(socket, request, error)
+            raise
         if not socket.can_prepare(request):
             raise InvalidInput(
                 "Logs are told over a websocket, and this request does not ask for one.",
@@ -43,9 +50,7 @@ class LogRoutes:
             )
         await socket.prepare(request)
         await first_of(self._tell(socket, entry, query), _until_gone(socket))
-        async with asyncio.timeout(HEARTBEAT_SECONDS):
-            await socket.close(code=WSCloseCode.OK)
-        return socket
+        return await _closed(socket)
 
     async def _tell(self, socket: web.WebSocketResponse, entry: JobEntry, query: LogsQuery) -> None:
         try:
@@ -57,6 +62,19 @@ class LogRoutes:
         except (TarponError, TimeoutError) as error:
             said = error.message if isinstance(error, TarponError) else "The node does not answer."
             await _send(socket, rest.LogFrame(error=said))
+
+
+async def _refused(socket: web.WebSocketResponse, request: web.Request, error: TarponError) -> web.WebSocketResponse:
+    """In a frame, for clients of the reference, which tell nothing of the answer to a handshake that fails."""
+    await socket.prepare(request)
+    await _send(socket, rest.LogFrame(error=error.message))
+    return await _closed(socket)
+
+
+async def _closed(socket: web.WebSocketResponse) -> web.WebSocketResponse:
+    async with asyncio.timeout(HEARTBEAT_SECONDS):
+        await socket.close(code=WSCloseCode.OK)
+    return socket
 
 
 async def _until_gone(socket: web.WebSocketResponse) -> None:

@@ -66,9 +66,12 @@ class FedApi:
         self._http: aiohttp.ClientSession | None = None
         self._revision = 0
 
+    def url(self, path: str) -> str:
+        return f"http://{HOST}:{self.port}{path}"
+
     async def ask(self, path: str, method: str = "GET", body: Any = None, **more: Any) -> Answer:
         assert self._http is not None
-        return await ask(self._http, f"http://{HOST}:{self.port}{path}", method, body, **more)
+        return await ask(self._http, self.url(path), method, body, **more)
 
     async def names(self, path: str) -> list[str]:
         """The names, or else the ids, of what is listed."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from orchestrator.api_logs import tail_lines
@@ -180,6 +181,22 @@ class TestLogs:
     def test_it_tells_only_what_is_written_from_now_on(self, tail: str, lines: int | None) -> None:
         query, _ = decode({"tail": tail}, LogsQuery, what="The query", unknown="report")
         assert tail_lines(query) == lines
+
+    async def test_why_there_are_no_logs_is_told_where_it_reads_it(self, fed: FedApi) -> None:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.ws_connect(fed.url(f"{JOBS}/j-none/logs"), headers=CLIENT) as told,
+        ):
+            frame = await told.receive_json()
+            ended = await told.receive()
+        assert frame == {"error": "There is no job 'j-none'."}
+        assert (ended.type, ended.data) == (aiohttp.WSMsgType.CLOSE, 1000)
+
+    async def test_others_are_told_by_the_answer_to_their_handshake(self, fed: FedApi) -> None:
+        async with aiohttp.ClientSession() as http:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(fed.url(f"{JOBS}/j-none/logs"))
+        assert refused.value.status == 404
 
     def test_logs_of_a_version_are_those_of_what_ran_for_it(self) -> None:
         fed = FedApi()

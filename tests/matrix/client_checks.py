@@ -44,6 +44,8 @@ class ClientBench:
             "BACALHAU_UPDATE_CHECKER_ENDPOINT": f"http://{HOST}:1/",
             **VARIABLES,
         }
+        for words in (("config", "list"), ("node", "list"), ("config", "list")):
+            self.run(*words)  # the first ones tell that they make and change its home
         self._words: dict[str, Callable[[], str]] = {
             "JOB": lambda: self.job,
             "NAME": lambda: "ended",
