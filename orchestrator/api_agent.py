@@ -12,7 +12,7 @@ from orchestrator.api_routes import AGENT, Route
 from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.own_node import OwnNode, own_version
+from orchestrator.own_node import OwnNode
 from orchestrator.s3_problems import Problem
 from orchestrator.shown_settings import shown_settings
 from orchestrator.store import Store
@@ -102,7 +102,7 @@ class AgentRoutes:
         return await self.get_alive(request)
 
     async def get_version(self, _: web.Request) -> web.Response:
-        return answer(own_version())
+        return answer(self._own_node.version)
 
     async def get_agent_node(self, _: web.Request) -> web.Response:
         unfinished = len(self._model.endings.uploads)

@@ -30,6 +30,7 @@ class OwnNode:
 
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
+        self.version = _own_version()
         self._labels = with_automatic(config.labels, name)
         self._host = socket.gethostname()
         self._since = datetime.now(UTC)
@@ -42,7 +43,7 @@ class OwnNode:
             labels=self._labels,
             supported_protocols=(f"tarpon/v{PROTOCOL}",),
             compute_node_info=rest_nodes.ComputeNodeInfo(),
-            version=own_version(),
+            version=self.version,
         )
 
     def state(self) -> NodeState:
@@ -60,8 +61,8 @@ class OwnNode:
         return f"<OwnNode {self.name}>"
 
 
-def own_version() -> VersionView:
-    """Of the program that answers."""
+def _own_version() -> VersionView:
+    """Of the program that answers. Blocks."""
     return version_view(
         version_text(),
         commit=commit(),
