@@ -4,8 +4,8 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from shared.config import BatchDefaults
-from shared.job_rules import UNSAID_NETWORKS, check
+from shared.config import BatchDefaults, DefaultTimeouts
+from shared.job_rules import UNSAID_NETWORKS, check, plain_amount
 from shared.jobspec import Job, Network, Resources, SpecConfig, Task, Timeouts
 from shared.publisher_params import with_hard_links
 
@@ -28,24 +28,31 @@ def with_defaults(job: Job, defaults: BatchDefaults) -> Job:
 
 
 def _task_with_defaults(task: Task, defaults: BatchDefaults) -> Task:
-    given, resources, timeouts = defaults.task, task.resources, task.timeouts
-    publisher = task.publisher if task.publisher.type else SpecConfig(type=given.publisher.type)
+    given, resources = defaults.task, task.resources
+    publisher = task.publisher if task.publisher.type else SpecConfig(type=given.publisher.type.strip())
     return replace(
         task,
         publisher=with_hard_links(publisher, given.publisher.params.hard_links),
         resources=Resources(
-            cpu=resources.cpu or given.resources.cpu.lower(),
-            memory=resources.memory or given.resources.memory.lower(),
-            disk=resources.disk or given.resources.disk.lower(),
-            gpu=resources.gpu or given.resources.gpu.lower(),
+            cpu=resources.cpu or plain_amount(given.resources.cpu),
+            memory=resources.memory or plain_amount(given.resources.memory),
+            disk=resources.disk or plain_amount(given.resources.disk),
+            gpu=resources.gpu or plain_amount(given.resources.gpu),
         ),
         network=_network_with_default(task, given.network.type.strip()),
-        timeouts=Timeouts(
-            execution_timeout=timeouts.execution_timeout or ceil(given.timeouts.execution_timeout),
-            queue_timeout=timeouts.queue_timeout,
-            total_timeout=timeouts.total_timeout or ceil(given.timeouts.total_timeout),
-        ),
+        timeouts=_timeouts_with_defaults(task.timeouts, given.timeouts),
     )
+
+
+def _timeouts_with_defaults(said: Timeouts, given: DefaultTimeouts) -> Timeouts:
+    """What the author says holds: a default beside which it would be impossible gives way."""
+    execution, queue, total = said.execution_timeout, said.queue_timeout, said.total_timeout
+    execution = execution or ceil(given.execution_timeout)
+    if 0 < said.total_timeout < execution + queue and not said.execution_timeout:
+        execution = max(0, said.total_timeout - queue)
+    if not total and given.total_timeout:
+        total = max(ceil(given.total_timeout), execution + queue)
+    return Timeouts(execution_timeout=execution, queue_timeout=queue, total_timeout=total)
 
 
 def _network_with_default(task: Task, kind: str) -> Network:

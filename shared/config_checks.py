@@ -151,6 +151,8 @@ def _job_defaults(task: TaskDefaults) -> Iterator[str]:
         yield f"{section}.Publisher.Type: {publisher.type[:80]!r} is not a publisher; there are s3managed and noop"
     if task.network.type.strip().lower() not in NETWORKS:
         yield f"{section}.Network.Type: {task.network.type[:80]!r} is none of None, Bridge and Host"
+    if 0 < task.timeouts.total_timeout < task.timeouts.execution_timeout:
+        yield f"{section}.Timeouts.ExecutionTimeout must not be longer than its TotalTimeout"
     for name, seconds in (
         ("ExecutionTimeout", task.timeouts.execution_timeout),
         ("TotalTimeout", task.timeouts.total_timeout),

@@ -102,17 +102,18 @@ def _normalised_publisher(publisher: SpecConfig) -> SpecConfig:
 
 def _normalised_resources(resources: Resources) -> Resources:
     given = f"{resources.cpu}{resources.memory}{resources.disk}{resources.gpu}"
-    if given == _plain(given):
+    if given == plain_amount(given):
         return resources
     return Resources(
-        cpu=_plain(resources.cpu),
-        memory=_plain(resources.memory),
-        disk=_plain(resources.disk),
-        gpu=_plain(resources.gpu),
+        cpu=plain_amount(resources.cpu),
+        memory=plain_amount(resources.memory),
+        disk=plain_amount(resources.disk),
+        gpu=plain_amount(resources.gpu),
     )
 
 
-def _plain(text: str) -> str:
+def plain_amount(text: str) -> str:
+    """A quantity in the spelling in which it is compared."""
     return text.lower().replace(" ", "")
 
 
@@ -237,7 +238,10 @@ def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
         if not 0 <= value <= MAX_SECONDS:
             yield f"Timeouts.{name} is {value}; it must be between 0 (none) and {MAX_SECONDS:,} seconds."
     if 0 < timeouts.total_timeout < timeouts.execution_timeout + timeouts.queue_timeout:
-        yield "Timeouts: ExecutionTimeout and QueueTimeout together exceed TotalTimeout."
+        yield (
+            f"Timeouts: ExecutionTimeout ({timeouts.execution_timeout}) and QueueTimeout ({timeouts.queue_timeout})"
+            f" together exceed TotalTimeout ({timeouts.total_timeout})."
+        )
 
 
 def _retry_problems(task: Task) -> Iterator[str]:

@@ -439,6 +439,12 @@ class TestProblems:
         told = "JobDefaults.Batch.Task.Publisher.Type: local is not supported yet; write s3managed in its place."
         assert problem.startswith(told)
 
+    def test_default_time_outs_fit_each_other(self, home: Path) -> None:
+        section = "JobDefaults.Batch.Task.Timeouts"
+        assert problems(home, f"{section}.ExecutionTimeout=2h", f"{section}.TotalTimeout=1h") == (
+            f"{section}.ExecutionTimeout must not be longer than its TotalTimeout",
+        )
+
     def test_a_compute_node_needs_to_know_an_orchestrator(self, home: Path) -> None:
         assert problems(home, "Compute.Enabled", "Compute.Orchestrators=") == (
             "Compute.Orchestrators is empty, so the node would not know whom to join",

@@ -6,7 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.job_defaults import completed
-from shared.config import BatchDefaults, DefaultNetwork, DefaultTimeouts, TaskDefaults
+from shared.config import (
+    BatchDefaults,
+    DefaultNetwork,
+    DefaultPublisher,
+    DefaultResources,
+    DefaultTimeouts,
+    TaskDefaults,
+)
 from shared.durations import Duration
 from shared.job_rules import normalised, unsaid
 from shared.jobspec import Job, Network, SpecConfig, Task, Timeouts
@@ -53,6 +60,40 @@ def test_a_network_that_is_said_stays_and_nothing_is_told(said: str) -> None:
         job = made(defaults, network=Network(type=said))
         assert job.task.network.type == said
         assert list(unsaid(job)) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "execution", "total"),
+    [
+        (Timeouts(), 60, 100),
+        (Timeouts(total_timeout=30), 30, 30),
+        (Timeouts(total_timeout=50, queue_timeout=50), 0, 50),
+        (Timeouts(execution_timeout=500), 500, 500),
+        (Timeouts(execution_timeout=90, queue_timeout=20), 90, 110),
+        (Timeouts(queue_timeout=20), 60, 100),
+        (Timeouts(execution_timeout=500, total_timeout=900), 500, 900),
+    ],
+)
+def test_a_default_time_out_makes_no_job_impossible(said: Timeouts, execution: int, total: int) -> None:
+    defaults = TaskDefaults(timeouts=DefaultTimeouts(execution_timeout=Duration(60), total_timeout=Duration(100)))
+    found = made(defaults, timeouts=said).task.timeouts
+    assert (found.execution_timeout, found.total_timeout) == (execution, total)
+
+
+def test_what_is_completed_is_in_its_normal_form() -> None:
+    """Else a job that is submitted again would be another one each time."""
+    odd = TaskDefaults(
+        resources=DefaultResources(cpu=" 500 M", memory="512 MB", disk="1 Gi", gpu=" 1"),
+        publisher=DefaultPublisher(type=" S3Managed "),
+        network=DefaultNetwork(type=" Bridge "),
+    )
+    job = made(odd)
+    assert job == normalised(job)
+    assert (job.task.resources.memory, job.task.publisher.type, job.task.network.type) == (
+        "512mb",
+        "S3Managed",
+        "Bridge",
+    )
 
 
 def test_a_default_time_out_below_a_second_is_not_none() -> None:

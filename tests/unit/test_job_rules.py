@@ -227,7 +227,9 @@ class TestTimeouts:
 
     def test_the_whole_is_no_less_than_its_parts(self) -> None:
         parts = Timeouts(execution_timeout=6, queue_timeout=5, total_timeout=10)
-        assert in_task(timeouts=parts) == ["Timeouts: ExecutionTimeout and QueueTimeout together exceed TotalTimeout."]
+        assert in_task(timeouts=parts) == [
+            "Timeouts: ExecutionTimeout (6) and QueueTimeout (5) together exceed TotalTimeout (10)."
+        ]
         assert in_task(timeouts=replace(parts, total_timeout=11)) == []
         assert in_task(timeouts=replace(parts, total_timeout=0)) == [], "none"
 
