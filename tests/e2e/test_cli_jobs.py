@@ -140,7 +140,7 @@ def test_each_submit_of_a_changed_job_is_a_version(running: Stack, tmp_path: Pat
     assert [each["Version"] for each in found] == [1, 2]
     assert scripts == ["echo first", "echo second"]
     table = running.cli("job", "versions", "versioned").stdout.splitlines()
-    assert table[0].split() == ["VERSION", "CREATED", "ENGINE", "COUNT", "STATE"]
+    assert table[0].split() == ["VERSION", "CREATED", "MODIFIED", "ENGINE", "COUNT", "STATE", "EXIT"]
     assert running.cli("job", "logs", "versioned").stdout == "second\n"
 
 
@@ -160,7 +160,7 @@ def test_jobs_of_all_namespaces_are_listed_with_theirs(running: Stack) -> None:
     job_id = running.submit(process_job("true") | {"Namespace": "elsewhere"})
     running.wait_ended(job_id)
     listed = running.cli("job", "list", "--all-namespaces", "--limit", "1").stdout.splitlines()
-    assert listed[0].split()[5] == "NAMESPACE"
+    assert listed[0].split()[6] == "NAMESPACE"
     assert "elsewhere" in listed[1]
     assert job_id[:10] not in running.cli("job", "list").stdout
 
