@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import msgspec
 
 from shared.states import FailureReason
-from tests.chaos.evidence import Effect, Job
-from tests.chaos.jobs import JobPlan
+from tests.chaos.evidence import Effect, Execution, Job
+from tests.chaos.jobs import RETRIES, JobPlan, Shape
 from tests.chaos.task_runs import Runs, by_partition, overlaps
 
 EXPLAINED = frozenset(
@@ -63,6 +63,7 @@ def violations(seen: Seen) -> Iterator[Violation]:
     for job_id, plan in seen.plans.items():
         job = seen.jobs[job_id]
         yield from _of_state(job, plan, is_stopped=job_id in seen.stopped)
+        yield from _of_retries(job, plan)
         yield from _of_results(job, plan, seen, runs)
         yield from _of_runs(job, runs)
     for job_id, told in seen.told_events.items():
@@ -96,14 +97,35 @@ def _of_state(job: Job, plan: JobPlan, *, is_stopped: bool) -> Iterator[Violatio
         yield Violation(count="wrong", what=f"a job that was stopped is {job.state}", job=job.id)
     elif not is_stopped and job.state == "Stopped" and plan.stop_after is None:
         yield Violation(count="wrong", what="a job is Stopped that nobody has stopped", job=job.id)
-    elif job.state == "Failed" and not is_explained(job):
+    elif job.state == "Failed" and not (is_explained(job) or has_used_up_retries(job, plan)):
         yield Violation(count="wrong", what="a job failed for a reason that no fault explains", job=job.id)
 
 
 def is_explained(job: Job) -> bool:
-    """Whether each attempt of some part was lost to faults."""
-    parts = by_partition(job).values()
+    """Whether each attempt of some part was lost to faults, of those that its task did not make fail by itself."""
+    parts = ([one for one in each if not has_exited(one)] for each in by_partition(job).values())
     return any(each and all(one.reason in EXPLAINED for one in each) for each in parts)
+
+
+def has_exited(execution: Execution) -> bool:
+    """Whether its task has failed by its exit code."""
+    return execution.reason == FailureReason.NON_ZERO_EXIT_CODE
+
+
+def has_used_up_retries(job: Job, plan: JobPlan) -> bool:
+    counts = [sum(map(has_exited, each)) for each in by_partition(job).values()]
+    return plan.shape is Shape.RETRIED and any(count > RETRIES for count in counts)
+
+
+def _of_retries(job: Job, plan: JobPlan) -> Iterator[Violation]:
+    """The exit code alone makes an execution fail where the job says so, and nowhere more often than it says."""
+    most = RETRIES + 1 if plan.shape is Shape.RETRIED else 0
+    for partition, executions in by_partition(job).items():
+        exits = sum(map(has_exited, executions))
+        if exits > most and (most or job.state != "Failed"):  # else that is wrong already
+            yield Violation(count="wrong", what=f"part {partition} failed {exits} times by its exit code", job=job.id)
+        if plan.shape is Shape.RETRIED and any(each.state == "Completed" for each in executions):
+            yield Violation(count="wrong", what=f"part {partition} completed and ends with another code", job=job.id)
 
 
 def _of_results(job: Job, plan: JobPlan, seen: Seen, runs: Runs) -> Iterator[Violation]:
@@ -111,7 +133,7 @@ def _of_results(job: Job, plan: JobPlan, seen: Seen, runs: Runs) -> Iterator[Vio
         completed = [each for each in executions if each.state == "Completed"]
         if len(completed) > 1:
             yield Violation(count="wrong", what=f"part {partition} was completed {len(completed)} times", job=job.id)
-        for each in completed:
+        for each in (*completed, *filter(has_exited, executions)):
             problem = seen.result_problems.get(each.id, "")
             if problem and each.id not in runs.met_full_disk:
                 yield Violation(count="wrong", what=problem, job=job.id)

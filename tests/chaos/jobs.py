@@ -25,6 +25,8 @@ class Shape(StrEnum):
     FAILING = "failing"
     SLEEPING = "sleeping"
     STOPPED = "stopped"
+    RETRIED = "retried"
+    """By its exit code it has failed, is run again, and fails again."""
     LEAVING = "leaving"
     """A daemon behind, which has to be ended with its task."""
 
@@ -37,8 +39,10 @@ SHARES = {
     Shape.FAILING: 9,
     Shape.SLEEPING: 13,
     Shape.STOPPED: 7,
+    Shape.RETRIED: 4,
     Shape.LEAVING: 3,
 }
+RETRIES = 2
 
 
 class JobPlan(NamedTuple):
@@ -90,7 +94,7 @@ def _plan(seed: int, number: int, at: float, dice: random.Random) -> JobPlan:
             return plan._replace(size_bytes=dice.randint(MEBIBYTE, 4 * MEBIBYTE))
         case Shape.PARTS:
             return plan._replace(size_bytes=dice.randint(9 * MEBIBYTE, 20 * MEBIBYTE))
-        case Shape.FAILING:
+        case Shape.FAILING | Shape.RETRIED:
             return plan._replace(exit_code=dice.randint(1, 120))
         case Shape.SLEEPING:
             is_long = dice.random() < SHARE_OF_LONG_SLEEPS
@@ -107,7 +111,7 @@ def document(plan: JobPlan, *, run: str, effects: Path) -> dict[str, Any]:
     """The job as it is submitted. `effects` is where its tasks tell that they run."""
     parameters = [str(effects), f"{plan.seed}/{plan.number}", plan.size_bytes, plan.exit_code, plan.sleep_seconds]
     command = [sys.executable, "-IS", str(TASK), *map(str, parameters), str(plan.shape is Shape.LEAVING)]
-    task = {
+    task: dict[str, Any] = {
         "Name": "main",
         "Engine": {"Type": "process", "Params": {"Entrypoint": command}},
         "Publisher": {"Type": "s3managed"},
@@ -115,6 +119,8 @@ def document(plan: JobPlan, *, run: str, effects: Path) -> dict[str, Any]:
         "Env": {MARK: run},
         "Resources": {"CPU": "0.1", "Memory": "100Mb"},
     }
+    if plan.shape is Shape.RETRIED:
+        task |= {"FailOnExitCode": True, "Retries": {"Max": RETRIES, "BackOff": "1s"}}
     return {"Type": "batch", "Count": plan.parts, "Tasks": [task]}
 
 

@@ -23,7 +23,7 @@ from tests.chaos.event_readers import EventReaders, recorded
 from tests.chaos.evidence import Execution
 from tests.chaos.faults import Faults, Happened
 from tests.chaos.hostility import Hostility
-from tests.chaos.invariants import COUNTS, Seen, Violation, unreferenced, violations
+from tests.chaos.invariants import COUNTS, Seen, Violation, has_exited, unreferenced, violations
 from tests.chaos.jobs import JobPlan
 from tests.chaos.load import Client, Load
 from tests.chaos.schedule import Fault
@@ -226,7 +226,7 @@ class _Alone:
 
 
 def _is_done(execution: Execution) -> bool:
-    return execution.state == "Completed"
+    return execution.state == "Completed" or (has_exited(execution) and bool(execution.key))
 
 
 def _results(stack: Stack, completed: list[tuple[JobPlan, Execution]]) -> dict[str, str]:

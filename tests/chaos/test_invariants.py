@@ -56,6 +56,15 @@ RIGHT = [
     seen(job(execution("e-1", "Failed", "NodeLost"), execution("e-2", "Failed", "DiskFull"), state="Failed")),
     seen(job(execution("e-1"), execution("e-2", partition=1)), plan=PLAN._replace(parts=2)),
 ]
+RETRIED = PLAN._replace(shape=Shape.RETRIED, exit_code=75)
+
+
+def exited(times: int) -> list[Execution]:
+    return [execution(f"e-{number}", "Failed", "NonZeroExitCode") for number in range(times)]
+
+
+RIGHT.append(seen(job(*exited(3), state="Failed"), plan=RETRIED))
+RIGHT.append(seen(job(*exited(2), execution("e-9", "Failed", "NodeLost"), state="Failed"), plan=RETRIED))
 EVENTS = {"j-1": [1, 128, 256, 383]}
 RIGHT.append(seen(job(execution("e-1")), told_events=EVENTS, recorded_events=EVENTS))
 RIGHT.append(seen(job(execution("e-1")), told_events={"j-1": [1, 128]}, recorded_events=EVENTS))
@@ -72,6 +81,14 @@ WRONG: dict[str, tuple[str, Seen]] = {
     "an accepted job is unknown": ("lost", seen(job(state=""))),
     "a job has not ended": ("stuck", seen(job(execution("e-1", "Running"), state="Running"))),
     "an execution has not ended": ("stuck", seen(job(execution("e-1", "Running"), state="Stopped"), stopped={"j-1"})),
+    "a task was run again too often": ("wrong", seen(job(*exited(4), state="Failed"), plan=RETRIED)),
+    "a job failed before its retries were used up": ("wrong", seen(job(*exited(2), state="Failed"), plan=RETRIED)),
+    "what its job takes for failed has completed": ("wrong", seen(job(execution("e-1")), plan=RETRIED)),
+    "an exit code is a failure to nobody": ("wrong", seen(job(*exited(1), state="Failed"))),
+    "the result of a failed task is wrong": (
+        "wrong",
+        seen(job(*exited(3), state="Failed"), plan=RETRIED, result_problems={"e-2": "stdout is wrong"}),
+    ),
     "a part is missing": ("wrong", seen(job(execution("e-1")), plan=PLAN._replace(parts=2))),
     "a part is completed twice": (
         "wrong",
