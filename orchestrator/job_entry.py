@@ -6,7 +6,7 @@ were looked at last stay unpacked for a while.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self
 
 import msgspec
@@ -98,24 +98,26 @@ class JobEntry:
     """What lists and counters need is at hand; everything else is in its parts.
 
     `counted` is as which state it is in `Model.job_states`; `modified` is when anything about it changed last, and
-    `ended_by` the number of the event by which it ended.
+    `ended_by` the number of the event by which it ended. What follows from a job of many parts may have to be found out
+    yet: then `put_off` does it, as soon as somebody asks.
     """
 
     __slots__ = (
+        "_ended_by",
         "_exit_codes",
         "_is_shelved",
         "_packed",
         "_parts",
+        "_progress",
         "_shelf",
         "counted",
         "created",
-        "ended_by",
         "id",
         "labels",
         "modified",
         "name",
         "namespace",
-        "progress",
+        "put_off",
         "revision",
     )
 
@@ -125,16 +127,29 @@ class JobEntry:
         self.namespace = ""
         self.created = 0
         self.modified = 0
-        self.ended_by = 0
+        self._ended_by = 0
         self.labels = _NO_LABELS
         self._exit_codes: ExitCodes | None = ()
         self.revision = 0
-        self.progress = _PLAIN[JobState.PENDING]
+        self._progress = _PLAIN[JobState.PENDING]
+        self.put_off: Callable[[], None] | None = None
         self.counted: JobState | None = None
         self._parts: Parts | None = Parts()
         self._packed = b""
         self._shelf = shelf
         self._is_shelved = False
+
+    @property
+    def progress(self) -> Progress:
+        if self.put_off is not None:
+            self.put_off()
+        return self._progress
+
+    @property
+    def ended_by(self) -> int:
+        if self.put_off is not None:
+            self.put_off()
+        return self._ended_by
 
     @property
     def parts(self) -> Parts:
@@ -251,6 +266,7 @@ class JobEntry:
 
     def refresh(self, *, max_attempts: int, backoff: Backoff) -> None:
         """Find out anew what follows from the records of a job that is complete."""
+        self.put_off = None
         job, spec, executions = self.job, self.spec, self.parts.executions.values()
         found = progress(
             job,
@@ -262,12 +278,12 @@ class JobEntry:
             most_parallel=spec.max_parallel or NO_LIMIT,
             keeps=self.kept_versions(),
         )
-        self.ended_by = found.ended_by
+        self._ended_by = found.ended_by
         if not (found.message or found.missing or found.surplus or found.left_out_count):
             found = _PLAIN[found.state]
         elif found.ended_by:
             found = msgspec.structs.replace(found, ended_by=0)
-        self.progress = found
+        self._progress = found
         self._exit_codes = None
         self.name = job.name
         self.namespace, self.created = job.namespace, job.create_time

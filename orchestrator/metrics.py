@@ -47,6 +47,7 @@ class Metrics:
 
     def _state(self) -> tuple[Metric, ...]:
         model = self._model
+        model.find_out()
         jobs: Values = {(state.value,): float(model.job_states[state]) for state in JobState}
         executions: Values = {(state.value,): float(model.execution_states[state]) for state in ExecutionState}
         connections = Counter(self._nodes.is_connected(node) for node in model.nodes)

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from collections.abc import Set as AbstractSet
+from functools import partial
 
 from orchestrator.attempts import NO_BACKOFF, Backoff, waits_until
 from orchestrator.endings import Endings
@@ -40,6 +41,9 @@ __all__ = ["JobEntry", "Model"]
 MOST_LOADING = 4096
 """How many jobs may wait for their executions while all is read: none of them is packed."""
 
+FEW = 64
+"""Of a job with more executions it is not found out with each of them what follows: that would cost their square."""
+
 _KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 
 
@@ -64,6 +68,7 @@ class Model:
         """Of the nodes that an operator has rejected."""
         self.pending = Pending()
         self.waiting: Oldest[JobId] = Oldest()
+        self._put_off: dict[JobId, JobEntry] = {}
         self.released = 0
         self.lists = JobLists()
         self.surplus: dict[JobId, None] = {}
@@ -88,7 +93,8 @@ class Model:
         self._revisions: dict[str, int] = {}
         """Of all records that belong to no job."""
         self._entries: dict[JobId, JobEntry] = {}
-        self._keys: dict[ExecutionId, JobId] = {}
+        self._keys: dict[ExecutionId, str] = {}
+        """The job of each, which looks through its executions; of one with many the key, by which it is found."""
         self._names = JobNames()
         self._loading: dict[JobId, JobEntry] | None = None
         """Jobs whose record is there and whose executions may be on their way, while all that is stored is read."""
@@ -198,7 +204,7 @@ class Model:
         self.execution_states[record.state] += 1
         entry.parts.executions[key] = record
         entry.parts.revisions[part] = revision
-        self._keys[record.id] = entry.id
+        self._keys[record.id] = entry.id if len(entry.parts.executions) <= FEW else key
         self.endings.note_execution(record)
         self._note_stray(entry, revision)
         self.touched.add(record.node_id)
@@ -207,7 +213,25 @@ class Model:
             live.pop(record.id, None)
         else:
             live[record.id] = record
-        self._refresh(entry)
+        self._refresh_soon(entry, record.modify_time)
+
+    def _refresh_soon(self, entry: JobEntry, modified: int) -> None:
+        """At once, or for many changes of a large job together: when somebody asks, or before anything is decided."""
+        if len(entry.executions) <= FEW or entry.id not in self.jobs:
+            self._refresh(entry)
+            return
+        entry.modified = max(entry.modified, modified)
+        if entry.put_off is None:
+            entry.put_off = partial(self._refresh, entry)
+            self._put_off[entry.id] = entry
+            self.wake.set()
+
+    def find_out(self) -> None:
+        """What was put off, before what follows from all jobs is looked at."""
+        while self._put_off:
+            _, entry = self._put_off.popitem()
+            if entry.put_off is not None:
+                entry.put_off()
 
     def begin_loading(self) -> None:
         """From now on much is read at once, and nobody looks: what follows from a job is found out once, not twice."""
@@ -220,7 +244,8 @@ class Model:
             self._refresh(entry)
 
     def _refresh(self, entry: JobEntry) -> None:
-        if not entry.is_complete:
+        entry.put_off = None
+        if not entry.is_complete or self._entries.get(entry.id) is not entry:
             return
         if self._loading:
             self._loading.pop(entry.id, None)
@@ -368,7 +393,7 @@ class Model:
         live.pop(record.id, None)
         if not live:
             self.live.pop(record.node_id, None)
-        self._refresh(entry)
+        self._refresh_soon(entry, 0)
         self._drop_if_empty(entry)
 
     def _withdraw(self, job: JobId) -> None:
@@ -474,9 +499,12 @@ class Model:
     # ---- reading ------------------------------------------------------------------------------------------------
 
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
-        job = self._keys.get(execution)
-        entry = self._entries.get(job) if job is not None else None
-        return entry.execution(execution) if entry is not None else None
+        known = self._keys.get(execution, "")
+        job, _, is_key = known.partition(".")
+        entry = self._entries.get(JobId(job))
+        if entry is None:
+            return None
+        return entry.executions.get(known) if is_key else entry.execution(execution)
 
     def is_surplus(self, record: ExecutionRecord) -> bool:
         """Whether it is to be stopped, though its record may not say so yet."""
@@ -488,6 +516,7 @@ class Model:
 
         Those whose shape is `blocked` by the time that it is their turn are left out.
         """
+        self.find_out()  # now, so that nothing changes its place while this is read
         for job in self.pending.walk(blocked):
             yield job, self.jobs[job]
 

@@ -8,6 +8,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from orchestrator.attempts import Backoff, Budget
+from orchestrator.job_entry import JobEntry
 from orchestrator.job_progress import progress
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, Failure, JobRecord
@@ -312,3 +313,33 @@ def test_a_job_that_is_gone_waits_for_nothing() -> None:
     leader.model.forget(subjects.job_record(JOB), 99)
     assert leader.placeable(FAILED_AT + 999 * SECOND) == []
     assert len(leader.model.waiting) == 0
+
+
+def test_what_follows_from_the_ends_of_many_parts_is_found_out_once_for_all_that_came_together() -> None:
+    """With each of them it would cost by the square of their number: minutes for ten thousand."""
+    many, leader, ended = 3000, Orchestrator(count=3000, most=3000), list[JobId]()
+
+    def on_end(entry: JobEntry) -> None:
+        ended.append(entry.id)
+
+    leader.model.on_end = on_end
+    begun, revision = time.thread_time(), 1
+    for state in (S.RUNNING, S.COMPLETED):
+        for part in range(many):
+            record, revision = running(part, state=state), revision + 1
+            leader.model.apply(subjects.execution_record(record.key), record, revision)
+        leader.model.find_out()
+    assert time.thread_time() - begun < 2.0
+    assert ended == [JOB]
+    assert leader.model.job_states[JobState.COMPLETED] == 1
+    assert leader.model.endings.ended.instant is not None
+
+
+def test_whoever_asks_for_a_job_of_many_parts_hears_how_it_stands_now() -> None:
+    leader = Orchestrator(*map(running, range(100)), count=101)
+    entry = leader.model.jobs[JOB]
+    assert list(entry.progress.missing) == [(100, 0)]
+    last = running(100)
+    leader.model.apply(subjects.execution_record(last.key), last, 999)
+    assert list(entry.progress.missing) == []
+    assert JOB not in leader.model.pending

@@ -6,12 +6,15 @@ which nothing is believed. Chance decides what happens next; after each step the
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from orchestrator import model
 from orchestrator.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, has_failed_by_exit_code
 from orchestrator.exit_codes import failure_of
 from orchestrator.job_progress import NO_LIMIT, Progress, job_transition, progress
@@ -223,6 +226,7 @@ class World:
                 pass
 
     def clean_up(self, leader: Leader) -> None:
+        leader.model.find_out()
         for job in list(leader.model.surplus):
             for record in leader.model.jobs[job].progress.surplus:
                 self.happen(leader, record.id, Withdrawn("surplus"))
@@ -312,6 +316,7 @@ class World:
         return self.spec_of(record.job_id, record.job_version).task
 
     def place(self, leader: Leader) -> None:
+        leader.model.find_out()
         fleet = leader.nodes.fleet({})
         free = {node: each.free for node, each in fleet.nodes.items()}
         drained = {node for node, each in fleet.nodes.items() if each.draining or each.expected}
@@ -379,6 +384,9 @@ class World:
             assert before is None or not before.is_terminal or now.state is before
             assert not (now.state.is_terminal and now.missing)
             self.was[job.id, job.version] = now.state
+            known = self.leader.model.jobs.get(job.id)
+            if known is not None and self.leader.read == len(self.log):
+                assert known.progress.state is now.state, "as soon as somebody asks"
             if now.state is JobState.FAILED and not job.failure:
                 _check_reason(now, [each for each in self.executions if each.job_id == job.id])
 
@@ -408,6 +416,14 @@ def _check_reason(found: Progress, mine: list[ExecutionRecord]) -> None:
 
 def _key(record: ExecutionRecord) -> str:
     return execution_key(record.job_id, record.job_version, record.partition, record.attempt)
+
+
+@pytest.fixture(params=[model.FEW, 0], ids=["few executions", "as of many"], autouse=True, scope="module")
+def few(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Of how many executions a job may be of which it is found out at once what follows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "FEW", request.param)
+        yield
 
 
 @settings(max_examples=150, deadline=None)
@@ -443,6 +459,7 @@ def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(see
         for job in planned.impossible:
             world.change(leader, job, GivenUp("no node will run it"))
         world.check()
+        leader.model.find_out()
         if not leader.model.surplus and not leader.model.pending:
             break
     states = Counter(world.progress(job).state for job in world.jobs)
