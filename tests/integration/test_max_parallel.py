@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.capacity import Capacity
 from shared.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
@@ -73,3 +74,27 @@ async def test_the_parts_of_a_job_run_in_their_order_and_no_more_at_once_than_it
         found = await running.wait_state(job, "Completed")
         done = [each for each in found["Executions"]["Items"] if each["ComputeState"]["Message"] == ""]
         assert sorted(each["PartitionIndex"] for each in done) == [0, 1, 2, 3, 4]
+
+
+async def test_a_job_of_many_parts_comes_to_its_end_with_no_more_at_once_than_it_says(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, most = 150, 20
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running,
+        running.node("n-1") as node,
+    ):
+        await node.register(capacity=Capacity(cpu=1000.0, memory=1 << 40, disk=1 << 40))
+        job = await running.submit(Count=many, MaxParallel=most, Tasks=[TASK])
+        at_once, seen = list[Assignment](), list[int]()
+        while len(seen) < many:
+            at_once.append(await node.accept_assignment())
+            seen.append(at_once[-1].partition_index)
+            assert len(at_once) <= most
+            if len(at_once) == most or len(seen) == many:
+                for each in at_once:
+                    await node.report(each.execution_id, ExecutionStarted(), DONE)
+                at_once.clear()
+        found = await running.wait_state(job, "Completed")
+        assert sorted(seen) == list(range(many))
+        assert sorted(each["PartitionIndex"] for each in found["Executions"]["Items"]) == sorted(seen)
