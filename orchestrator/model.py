@@ -405,6 +405,7 @@ class Model:
         if entry.counted is not None:
             self.job_states[entry.counted] -= 1
         self.lists.drop(entry)
+        self._put_off.pop(job, None)
         self.pending.drop(job)
         self.waiting.drop(job)
         self.surplus.pop(job, None)

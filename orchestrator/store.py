@@ -48,6 +48,7 @@ _encoder = msgspec.json.Encoder()
 WRITE_SECONDS = 5.0
 SET_UP_SECONDS = 10.0
 RETRY_SECONDS = 0.5
+FIND_OUT_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
 """How long a reader of a history waits for what was just stored: it comes with the feed, a moment after the answer."""
 
@@ -251,7 +252,13 @@ class Store:
 
     async def keep_model(self) -> None:
         """Make the streams where they are absent, then follow every record, over every connection, until cancelled."""
-        await first_of(self._keep_model(), self._standstill.run())
+        await first_of(self._keep_model(), self._standstill.run(), self._find_out())
+
+    async def _find_out(self) -> None:
+        """Also what nobody asks for, as where another orchestrator leads."""
+        while True:
+            await asyncio.sleep(FIND_OUT_SECONDS)
+            self.model.find_out()
 
     async def _keep_model(self) -> None:
         followed = 0

@@ -343,3 +343,14 @@ def test_whoever_asks_for_a_job_of_many_parts_hears_how_it_stands_now() -> None:
     leader.model.apply(subjects.execution_record(last.key), last, 999)
     assert list(entry.progress.missing) == []
     assert JOB not in leader.model.pending
+
+
+def test_of_a_job_of_many_parts_that_is_gone_nothing_is_found_out_any_more() -> None:
+    leader = Orchestrator(*map(running, range(100)), count=101)
+    last = running(99, state=S.COMPLETED)
+    leader.model.apply(subjects.execution_record(last.key), last, 999)
+    leader.model.forget(subjects.job_record(JOB), 1000)
+    leader.model.find_out()
+    assert JOB not in leader.model.jobs
+    assert JOB not in leader.model.pending
+    assert not +leader.model.job_states
