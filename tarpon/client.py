@@ -13,10 +13,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from shared import plain_data
 from shared.decoding import decode
 from shared.engine_params import unknown_told
 from shared.errors import InvalidDocument, InvalidInput, NoResults, OrchestratorUnreachable
+from shared.job_rules import BATCH
 from shared.jobspec import Job, JobView
 from shared.rest import (
     DeleteResponse,
@@ -373,8 +376,12 @@ class Client:
 
 
 def _as_job(job: Job | Mapping[str, Any]) -> Job:
-    if isinstance(job, Job):
-        return job
+    """With its type, which an orchestrator of an earlier version wants to be told."""
+    read = job if isinstance(job, Job) else _read(job)
+    return read if read.type.strip() else replace(read, type=BATCH)
+
+
+def _read(job: Mapping[str, Any]) -> Job:
     plain_data.check(job, what="The job")
     read = decode(job, Job, what="The job", unknown="refuse")[0]
     unknown = [f"Tasks[0].{told}" for task in read.tasks[:1] for told in unknown_told(task.engine, "is not known")]

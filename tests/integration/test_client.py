@@ -191,6 +191,14 @@ async def test_a_job_may_be_a_mapping_with_keys_in_any_case() -> None:
     assert json.loads(script.bodies[0])["Job"]["Tasks"][0]["Engine"] == {"Type": "noop"}
 
 
+async def test_an_orchestrator_is_told_the_type_that_a_job_leaves_out() -> None:
+    script = Scripted(answer({"JobID": "j-1"}))
+    async with client_of(script) as client:
+        await client.submit(Job(name="a"))
+        await client.submit({"name": "a", "type": "ops"})
+    assert [json.loads(body)["Job"]["Type"] for body in script.bodies] == ["batch", "ops"]
+
+
 async def test_a_refusal_comes_with_the_servers_own_words_and_is_not_repeated() -> None:
     body = {"Status": 409, "Code": "JobEnded", "Message": "too late", "Hint": "look", "Details": {"a": "b"}}
     script = Scripted(answer(body, 409))
