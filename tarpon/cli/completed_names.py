@@ -23,6 +23,9 @@ FILE = "file"
 BEGINNING = "beginning"
 """The types of items: a file of this machine, and what more will be written after."""
 
+REQUESTER = "Requester"
+"""An orchestrator, among the nodes."""
+
 _JOBS = "/orchestrator/jobs"
 
 
@@ -73,7 +76,8 @@ def executions(context: click.Context, _parameter: click.Parameter, incomplete: 
 def nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     def ask(calls: "QuickCalls") -> "list[CompletionItem]":
         answer = calls.get("/orchestrator/nodes")
-        return [_item(each["Info"]["NodeID"], help=each["Connection"]) for each in answer["Nodes"] or ()]
+        found = [each for each in answer["Nodes"] or () if each["Info"].get("NodeType") != REQUESTER]
+        return [_item(each["Info"]["NodeID"], help=each["Connection"]) for each in found]
 
     return _fitting(_asked(context, ask), incomplete)
 

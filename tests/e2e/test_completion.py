@@ -47,7 +47,7 @@ def test_the_name_of_a_job_is_completed_as_one_word(session: Shell, job: str, ty
 
 
 def test_a_node_is_completed(session: Shell) -> None:
-    becomes(session, "tarpon node describe n", "node-")
+    becomes(session, "tarpon node describe ", "node-")
 
 
 @pytest.mark.parametrize(
