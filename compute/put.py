@@ -4,7 +4,6 @@ Nothing here, nor any error from here, shows the URL's query: it is the signatur
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
@@ -14,6 +13,7 @@ from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
 from compute.upload_meter import UploadMeter
+from shared.network_problems import why_unreachable
 from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
 from shared.signed_url import SignedUrl
 
@@ -122,4 +122,4 @@ def _why(error: Exception, idle_seconds: float) -> str:
     number = getattr(error, "errno", None)
     if isinstance(error, TimeoutError) and number is None:
         return f"no progress for {idle_seconds:.0f} s, or no connection within {CONNECT_SECONDS:.0f} s"
-    return os.strerror(number) if number else type(error).__name__
+    return why_unreachable(error)

@@ -1,6 +1,5 @@
 """Why the bucket cannot be used, in words that tell a person what to change."""
 
-import os
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -9,6 +8,7 @@ import msgspec
 
 from orchestrator.s3_location import BucketSettings
 from shared.errors import CredentialsExpiring, StorageUnavailable
+from shared.network_problems import why_unreachable
 from shared.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
 from shared.url_life import MOST_SKEW_SECONDS
 
@@ -156,24 +156,14 @@ def explain_exception(error: Exception, settings: BucketSettings) -> Problem:
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
         return Problem(
             code=ProblemCode.TLS_FAILED,
-            message=f"No trusted connection to {host}: {_os_words(error)}.",
+            message=f"No trusted connection to {host}: {why_unreachable(error)}.",
             hint="Use a certificate that this machine trusts (SSL_CERT_FILE names more), or http:// in Endpoint.",
         )
     return Problem(
         code=ProblemCode.ENDPOINT_UNREACHABLE,
-        message=f"{host} cannot be reached: {_os_words(error)}.",
+        message=f"{host} cannot be reached: {why_unreachable(error)}.",
         hint="Check Endpoint and Region, that the service runs, and the network.",
     )
-
-
-def _os_words(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "the name does not resolve"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return type(error.certificate_error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return os.strerror(error.os_error.errno) if error.os_error.errno else type(error.os_error).__name__
-    return type(error).__name__
 
 
 def host_of(settings: BucketSettings) -> str:

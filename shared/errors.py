@@ -186,9 +186,11 @@ class Unavailable(TarponError):
 
 
 class OrchestratorUnreachable(Unavailable):
-    def __init__(self, url: str) -> None:
+    """`why` goes on from "at URL: ", as shared/network_problems.py has it."""
+
+    def __init__(self, url: str, why: str = "") -> None:
         super().__init__(
-            f"No orchestrator answers at {url}.",
+            f"No orchestrator answers at {url}{': ' if why else ''}{why}.",
             hint="Start one with `tarpon serve` or `tarpon devstack`, or name another with"
             " -c API.Host=... -c API.Port=... (or TARPON_API_HOST and TARPON_API_PORT).",
         )

@@ -9,6 +9,7 @@ import nats.errors
 
 from shared.nats_address import parse_nats_address
 from shared.nats_client import NotEncrypted
+from shared.network_problems import why_unreachable
 
 LISTEN_SECONDS = 0.5
 _FULL = ("maximum connections exceeded", "maximum account active connections exceeded")
@@ -84,4 +85,4 @@ def why_not(error: Exception, *, is_node: bool) -> str:
         return "full: it takes no more connections (raise max_connections in its configuration, or of the account)"
     if "authorization violation" in said:
         return _REFUSED_NODE if is_node else _REFUSED_ORCHESTRATOR
-    return f"not reachable ({type(error).__name__})"
+    return f"not reachable: {why_unreachable(error)}"

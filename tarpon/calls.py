@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Unavailable
+from shared.network_problems import why_unreachable
 from shared.rest import BASE_PATH, TARPON_CODE, ErrorBody
 
 T = TypeVar("T")
@@ -110,10 +111,10 @@ class Calls:
             try:
                 return await self._of_any(method, path, answer, query=query, body=body)
             except _Refused as error:
-                raise OrchestratorUnreachable(self.told) from error
+                raise OrchestratorUnreachable(self.told, why_unreachable(error.args[0])) from error
             except _BROKEN as error:
                 if attempt == ATTEMPTS:
-                    raise OrchestratorUnreachable(self.told) from error
+                    raise OrchestratorUnreachable(self.told, why_unreachable(error)) from error
             except RemoteError as error:
                 if attempt == ATTEMPTS or error.status not in _WORTH_ANOTHER_TRY:
                     raise

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from shared.errors import MessagingUnavailable, OrchestratorUnreachable, Unavailable
+from shared.network_problems import why_unreachable
 from shared.rest import LogFrame, LogLine, LogPlace
 from tarpon.calls import Calls, backoff_seconds
 
@@ -78,7 +79,7 @@ class LiveLogs:
         """Raise OrchestratorUnreachable unless it may help to try again."""
         was_refused = isinstance(error, aiohttp.WSServerHandshakeError) and error.status < 500
         if was_refused or not self._calls.turn(self._url):
-            raise OrchestratorUnreachable(self._calls.told) from error
+            raise OrchestratorUnreachable(self._calls.told, why_unreachable(error)) from error
 
     async def _connection(self) -> AsyncGenerator[LogLine, None]:
         self._url, address = self._calls.url, self._calls.address(self._path)

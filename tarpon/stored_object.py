@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from shared.errors import Damaged, DownloadFailed
+from shared.network_problems import why_unreachable
 from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, may_be_of_keys, parse_error
 from tarpon.calls import backoff_seconds
 
@@ -208,7 +209,7 @@ def _told(error: Exception) -> str:
         case _Passing():
             return str(error)
         case aiohttp.ClientConnectorError():
-            return f"no connection to {error.host}:{error.port}"
+            return f"no connection to {error.host}:{error.port}, because {why_unreachable(error)}"
         case TimeoutError():
             return "the object store does not answer in time"
         case _:

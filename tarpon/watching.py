@@ -10,6 +10,7 @@ import msgspec
 
 from shared.errors import Conflict, OrchestratorUnreachable, RemoteError
 from shared.jobspec import JobView
+from shared.network_problems import why_unreachable
 from shared.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
 from shared.states import JobState
 from tarpon.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds, refusal
@@ -48,7 +49,7 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
 
     Raises OrchestratorUnreachable when there never was one, or when it stays away for `patience` seconds.
     """
-    last_id = ""
+    last_id = why = ""
     failures = 0
     seen_at = time.monotonic()
     while True:
@@ -67,15 +68,16 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
                     if isinstance(progress, JobView) and is_over(progress):
                         return
         except _BROKEN as error:
+            why = why_unreachable(error)
             if not calls.turn(url):
-                raise OrchestratorUnreachable(calls.told) from error
+                raise OrchestratorUnreachable(calls.told, why) from error
         except RemoteError as error:
             if error.status < 500:
                 raise
             calls.turn(url)
         failures += 1
         if time.monotonic() - seen_at > patience:
-            raise OrchestratorUnreachable(calls.told)
+            raise OrchestratorUnreachable(calls.told, why)
         await asyncio.sleep(backoff_seconds(failures, longest=3.0))
 
 

@@ -40,10 +40,17 @@ def test_without_an_orchestrator_the_exit_code_is_3_and_the_hint_tells_what_to_d
     done = tarpon("job", "run", str(job_file), *away())
     assert done.returncode == 3
     assert "No orchestrator answers at http://127.0.0.1:" in done.stderr
+    assert ": the connection is refused" in done.stderr
     assert "tarpon devstack" in done.stderr
     assert "[OrchestratorUnreachable]" in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_a_host_that_nobody_knows_is_told_apart_from_one_where_nothing_listens() -> None:
+    done = tarpon("job", "list", "-c", "API.Host=tarpon.invalid")
+    assert done.returncode == 3
+    assert "No orchestrator answers at http://tarpon.invalid:1234: no such host" in done.stderr
 
 
 @pytest.mark.parametrize("command", [["job", "list"], ["job", "get", "j"], ["node", "list"], ["agent", "alive"]])

@@ -12,6 +12,7 @@ from orchestrator.nats_replicas import connected_set_replicas
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.streams import STREAMS
 from shared.errors import MessagingUnfit
+from shared.network_problems import REFUSED
 from tests.nats_bus import Bus, new_account_seed, public_key
 from tests.nats_cluster import NatsCluster
 from tests.own_nats import own_nats
@@ -104,7 +105,7 @@ async def test_what_is_wrong_is_told_with_what_to_change(tmp_path: Path, what: s
 
 async def test_an_address_where_nobody_is_has_a_problem(tmp_path: Path) -> None:
     found = await check_nats(("nats://127.0.0.1:1",), await asyncio.to_thread(secrets_in, tmp_path))
-    assert problems(found) == ["It is not reachable (ConnectionRefusedError)."]
+    assert problems(found) == [f"It is not reachable: {REFUSED}."]
 
 
 async def test_what_is_stored_is_kept_on_as_many_servers_as_wanted(nats_cluster: NatsCluster) -> None:

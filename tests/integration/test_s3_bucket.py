@@ -199,7 +199,7 @@ async def test_an_endpoint_where_nothing_listens_is_told(caplog: pytest.LogCaptu
         problem = (await bucket.health.check()).problem
         assert problem is not None
         assert problem.code is ProblemCode.ENDPOINT_UNREACHABLE
-        assert f"{HOST}:{port} cannot be reached: Connection refused" in problem.message
+        assert f"{HOST}:{port} cannot be reached: the connection is refused" in problem.message
         with pytest.raises(StorageUnavailable) as caught:
             await bucket.head("results/x")
     assert caught.value.retryable
@@ -213,7 +213,7 @@ async def test_a_host_name_that_does_not_resolve_is_told() -> None:
         problem = (await bucket.health.check()).problem
     assert problem is not None
     assert problem.code is ProblemCode.ENDPOINT_UNREACHABLE
-    assert "s3.invalid cannot be reached: the name does not resolve" in problem.message
+    assert "s3.invalid cannot be reached: no such host" in problem.message
 
 
 async def test_https_where_plain_http_is_spoken_is_told(s3_server: S3Server) -> None:

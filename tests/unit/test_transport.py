@@ -6,6 +6,7 @@ import nats.errors
 import pytest
 
 from shared import transport
+from shared.network_problems import REFUSED
 
 
 async def test_a_client_that_does_not_close_in_time_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,4 +37,4 @@ def test_a_server_that_hangs_up_before_it_is_heard_does_not_take_back_what_it_sa
     connection._explain(ConnectionResetError())
     assert connection.problem == "NATS at nats://a:4222 is refused: wrong secret, or no orchestrator ready"
     connection._explain(ConnectionRefusedError())
-    assert connection.problem == "NATS at nats://a:4222 is not reachable (ConnectionRefusedError)"
+    assert connection.problem == f"NATS at nats://a:4222 is not reachable: {REFUSED}"
