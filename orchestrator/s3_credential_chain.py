@@ -2,33 +2,41 @@
 
 import logging
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from botocore.config import Config
-from botocore.credentials import InstanceMetadataProvider, RefreshableCredentials
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConfigNotFound,
-    ConfigParseError,
-    PartialCredentialsError,
-    ProfileNotFound,
+from botocore.credentials import (
+    AssumeRoleProvider,
+    Credentials,
+    InstanceMetadataProvider,
+    ProcessProvider,
+    ProfileProviderBuilder,
+    RefreshableCredentials,
 )
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from botocore.utils import InstanceMetadataFetcher, resolve_imds_endpoint_mode
 
-from shared.errors import CredentialsMissing
+from orchestrator.s3_credential_problems import Asked, CodeAsked, explained, nothing_found
+from orchestrator.s3_credential_program import CredentialProgram, ProgramFailed
 
 # At debug level these write canonical requests, signatures and the answers of token services to the log.
 for _library in ("botocore", "aiobotocore", "boto3", "aioboto3"):
     logging.getLogger(_library).setLevel(logging.WARNING)
+# These log the traceback of what they then raise, which is told in a sentence.
+for _module in ("credentials", "tokens"):
+    logging.getLogger(f"botocore.{_module}").setLevel(logging.CRITICAL)
 
 # For sources that are services, such as STS. botocore's own limits are 60 s and 5 attempts.
 _LIMITS = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
-# Their text names a variable, a file or a profile and never a value. Others may quote an answer or a program's output.
-_SAFE_ERRORS = (PartialCredentialsError, ProfileNotFound, ConfigParseError, ConfigNotFound)
+# botocore raises these itself, or lets them out where a file, an answer or a variable is not what it expects.
+_FAILURES = (
+    *(CodeAsked, ProgramFailed, BotoCoreError, ClientError, OSError),
+    *(ValueError, TypeError, AttributeError, LookupError, RuntimeError, OverflowError),
+)
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,18 +65,18 @@ def load_snapshot() -> Snapshot:
     botocore reads files and service models and asks services synchronously: call it in a thread, where it blocks for
     some 20 s at worst. Raises CredentialsMissing.
     """
+    asked = Asked()
     try:
-        return _load()
-    except _SAFE_ERRORS as error:
-        raise CredentialsMissing(str(error)) from error
-    except (BotoCoreError, ClientError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CredentialsMissing(f"their source failed ({type(error).__name__}).") from None
+        return _load(asked)
+    except _FAILURES as error:
+        raise explained(error, asked) from None
 
 
-def _load() -> Snapshot:
-    found = _session().get_credentials()
+def _load(asked: Asked) -> Snapshot:
+    session, machine = _session()
+    found = _first_found(session, asked)
     if found is None:
-        raise CredentialsMissing("the environment, the shared files and the roles of this machine give none.")
+        raise nothing_found(asked, machine.told)
     if isinstance(found, RefreshableCredentials):
         # The chain has just been asked. Without this, botocore would ask again for keys that live under 15 minutes.
         found._advisory_refresh_timeout = found._mandatory_refresh_timeout = 0  # noqa: SLF001
@@ -83,12 +91,45 @@ def _load() -> Snapshot:
     )
 
 
-class _TrueExpiryFetcher(InstanceMetadataFetcher):  # type: ignore[misc]  # botocore is untyped
+def _first_found(session: Session, asked: Asked) -> Credentials | None:
+    """As botocore does, but it is known which source is asked."""
+    for provider in session.get_component("credential_provider").providers:
+        asked.source = provider.METHOD
+        found = provider.load()
+        if found is not None:
+            return found
+    return None
+
+
+class _MachineRole(InstanceMetadataFetcher):  # type: ignore[misc]  # botocore is untyped
+    """What the metadata service of a cloud's machine gives; `told` says why it gives nothing."""
+
+    told = "this machine gives no role: its instance metadata service does not answer"
+
     def _evaluate_expiration(self, credentials: dict[str, Any]) -> None:
         """Leave the expiry as the service told it. botocore's own moves it into the future near its end."""
 
+    def _assert_enabled(self) -> None:
+        if self._disabled:
+            self.told = "the role of this machine is not asked for (AWS_EC2_METADATA_DISABLED)"
+        super()._assert_enabled()
 
-def _session() -> Session:
+    def _get_request(self, url_path: str, retry_func: Callable[[Any], bool] | None, token: str | None = None) -> Any:
+        def judged(response: Any) -> bool:
+            status = int(response.status_code)
+            if status == _NOT_FOUND:
+                self.told = "this machine has no role"
+            else:
+                self.told = f"this machine gives no role: its instance metadata service answers with status {status}"
+            return bool((retry_func or self._default_retry)(response))
+
+        return super()._get_request(url_path, judged, token=token)
+
+
+_NOT_FOUND = 404
+
+
+def _session() -> tuple[Session, _MachineRole]:
     session = Session()
     session.set_default_client_config(_LIMITS)
     config = {
@@ -96,13 +137,47 @@ def _session() -> Session:
         "ec2_metadata_service_endpoint_mode": resolve_imds_endpoint_mode(session),
         "ec2_metadata_v1_disabled": session.get_config_variable("ec2_metadata_v1_disabled"),
     }
-    fetcher = _TrueExpiryFetcher(
+    machine = _MachineRole(
         timeout=session.get_config_variable("metadata_service_timeout"),
         num_attempts=session.get_config_variable("metadata_service_num_attempts"),
         user_agent=session.user_agent(),
         config=config,
     )
-    resolver = session.get_component("credential_provider")
-    resolver.remove(InstanceMetadataProvider.METHOD)
-    resolver.insert_after("container-role", InstanceMetadataProvider(iam_role_fetcher=fetcher))
-    return session
+    for provider in session.get_component("credential_provider").providers:
+        _bind(provider, machine)
+    return session, machine
+
+
+def _bind(provider: Any, machine: _MachineRole) -> None:
+    """What botocore's providers do for somebody at a terminal they do here for a service. A profile leads to others."""
+    match provider:
+        case InstanceMetadataProvider():
+            provider._role_fetcher = machine  # noqa: SLF001
+        case ProcessProvider():
+            provider._popen = CredentialProgram  # noqa: SLF001
+        case AssumeRoleProvider():
+            provider._prompter = _refuse  # noqa: SLF001
+            provider._profile_provider_builder = _Builder(provider._profile_provider_builder, machine)  # noqa: SLF001
+        case _:
+            pass
+
+
+class _Builder:
+    """Makes the providers of a profile that another one names as its source."""
+
+    def __init__(self, builder: ProfileProviderBuilder, machine: _MachineRole) -> None:
+        self._builder = builder
+        self._machine = machine
+
+    def __repr__(self) -> str:
+        return "<_Builder>"
+
+    def providers(self, profile_name: str, **options: Any) -> list[Any]:
+        made: list[Any] = self._builder.providers(profile_name=profile_name, **options)
+        for provider in made:
+            _bind(provider, self._machine)
+        return made
+
+
+def _refuse(_: str) -> NoReturn:
+    raise CodeAsked

@@ -5,6 +5,7 @@ rules for every URL, which is most of its 350 us, so the rules are asked once pe
 made per URL (13 us, orchestrator/s3_presigning.py). Both give the same URL.
 """
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import botocore.session
 import msgspec
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ConfigNotFound, ConfigParseError, ProfileNotFound
 
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_location import BucketSettings
@@ -28,6 +29,11 @@ MARGIN_SECONDS = 2.0
 LEAST_SECONDS = 3.0
 """A URL with less life than this is of no use to anyone."""
 _PROBE_KEY = "key"
+_NO_FILES = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
 
 
 class UrlSigner(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +91,15 @@ class Signers(NamedTuple):
 
 
 def signers(settings: BucketSettings) -> Signers:
-    """Ask the endpoint rules of AWS for the hosts. Blocks for some 100 ms. Raises ConfigurationInvalid."""
+    """Ask the endpoint rules of AWS for the hosts. Blocks for some 100 ms. Raises ConfigurationInvalid.
+
+    What is wrong with a profile or AWS's files is told with the credentials, and may be mended meanwhile.
+    """
     session = botocore.session.Session()
+    try:
+        session.get_scoped_config()
+    except (ConfigNotFound, ConfigParseError, ProfileNotFound):
+        session = botocore.session.Session(session_vars=_NO_FILES)
 
     def signer(endpoint: str, name: str) -> UrlSigner:
         base_url = _base_url(session, settings, endpoint, name)

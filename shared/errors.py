@@ -241,10 +241,11 @@ class StorageUnavailable(Unavailable):
 class CredentialsMissing(StorageUnavailable):
     """The default AWS chain found no usable S3 credentials."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, *, hint: str = "") -> None:
         super().__init__(
             f"There are no usable S3 credentials: {why}",
-            hint="Give the orchestrator AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a shared credentials file"
+            hint=hint
+            or "Give the orchestrator AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a shared credentials file"
             " (~/.aws/credentials), or a machine or container with a role.",
         )
 

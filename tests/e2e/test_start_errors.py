@@ -146,6 +146,18 @@ def test_wrong_keys_are_told_and_jobs_refused_with_that_reason(stack: Stack, wro
     assert keys.secret not in message
 
 
+def test_a_profile_that_asks_for_a_code_is_refused_and_the_orchestrator_ends_when_told(stack: Stack) -> None:
+    config = stack.root / "config"
+    keys = "aws_access_key_id = A\naws_secret_access_key = B\n"
+    role = "role_arn = arn:aws:iam::1:role/r\nsource_profile = s\nmfa_serial = arn:aws:iam::1:mfa/me\n"
+    config.write_text(f"[default]\n{role}[profile s]\n{keys}")
+    orchestrator = stack.start_orchestrator(aws=aws_environment() | {"AWS_CONFIG_FILE": str(config)}, ready=False)
+    assert _wait_problem(stack) == "CredentialsMissing"
+    assert "asks for a code (mfa_serial)" in _refusal(stack, process_job("true"))[1]
+    assert "Traceback" not in orchestrator.log.read_text()
+    assert orchestrator.stop() == 0
+
+
 def test_s3_that_cannot_be_reached_is_told_and_found_when_it_is_back(stack: Stack) -> None:
     stack.s3.stop()
     try:

@@ -85,7 +85,7 @@ async def test_a_rotated_credentials_file_is_read_after_a_refusal(
 @pytest.mark.parametrize(
     ("environment", "word"),
     [
-        ({}, "give none"),
+        ({}, "AWS_ACCESS_KEY_ID is not set"),
         ({"AWS_ACCESS_KEY_ID": KEYS.access}, "AWS_SECRET_ACCESS_KEY"),
         ({"AWS_PROFILE": "no-such-profile"}, "no-such-profile"),
     ],
@@ -97,7 +97,7 @@ def test_missing_credentials_are_told_with_a_hint(
     with pytest.raises(CredentialsMissing) as caught:
         load_snapshot()
     assert word in caught.value.message
-    assert "AWS_ACCESS_KEY_ID" in caught.value.hint
+    assert caught.value.hint
     assert KEYS.access not in str(caught.value)
     assert caught.value.retryable
 
@@ -111,7 +111,7 @@ def test_what_a_failing_credential_process_prints_is_not_told(monkeypatch: pytes
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     with pytest.raises(CredentialsMissing) as caught:
         load_snapshot()
-    assert "their source failed (CredentialRetrievalError)" in caught.value.message
+    assert "the program of credential_process ended with exit code 1" in caught.value.message
     assert "printed-secret" not in "".join(traceback.format_exception(caught.value))
 
 
