@@ -71,7 +71,7 @@ def _kept_name(path: Path, new: str) -> str:
     except FileNotFoundError:
         stored = _StoredNode(id=new)
         durable.write(path, msgspec.json.encode(stored))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Damaged(
             f"{path} does not hold a node's id: {error}.", hint="Remove the file to give the node a new id."
         ) from None

@@ -62,12 +62,12 @@ class UploadJournal:
             return None
         try:
             upload = msgspec.json.decode(lines[0], type=_Upload)
-        except (IndexError, msgspec.DecodeError):
+        except (IndexError, msgspec.DecodeError, UnicodeDecodeError):
             return None
         parts: dict[int, StoredPart] = {}
         for line in lines[1:]:
             # What was added after a torn line stands on that line; the lines after it are good again.
-            with suppress(msgspec.DecodeError):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 part = msgspec.json.decode(line, type=StoredPart)
                 parts[part.number] = part
         return Begun(upload.upload_id, upload.part_bytes, parts)

@@ -15,13 +15,15 @@ from nats.aio.msg import Msg
 
 from shared import subjects
 from shared.aio import finish, heeding
-from shared.errors import MessagingUnavailable
+from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 
 ORCHESTRATORS = "TARPON"
 """Not to be changed: a server keeps streams under the name of their account."""
+_DAMAGED = "The configuration of the NATS server tells what accounts are called in a mapping that was changed: it"
+_HINT = "Put the `mappings` of what `tarpon agent nats-config` prints into its account TARPON again, and reload it."
 ASK_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 
@@ -42,7 +44,7 @@ def announcement(accounts: Accounts) -> tuple[str, str]:
 
 
 async def ask_accounts(client: Client) -> Accounts:
-    """Raises what nats-py raises, and TimeoutError."""
+    """Raises MessagingUnfit, what nats-py raises, and TimeoutError."""
     question = subjects.accounts_question(client.new_inbox().rpartition(".")[2])
     arrived: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -58,8 +60,19 @@ async def ask_accounts(client: Client) -> Accounts:
     finally:
         with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
             await finish(subscription.unsubscribe(), within=1.0)
-    names = subjects.accounts_told(question, subject)
-    return Accounts(*names) if len(names) == len(Accounts._fields) else EARLIER
+    return _names(question, subject)
+
+
+def _names(question: str, arrived_on: str) -> Accounts:
+    try:
+        names = subjects.accounts_told(question, arrived_on)
+    except ValueError:
+        raise MessagingUnfit(f"{_DAMAGED} says what is no name.", hint=_HINT) from None
+    if not names:
+        return EARLIER
+    if len(names) < len(Accounts._fields):
+        raise MessagingUnfit(f"{_DAMAGED} says {len(names)} instead of {len(Accounts._fields)}.", hint=_HINT)
+    return Accounts(*names[: len(Accounts._fields)])  # a later version may tell more
 
 
 class KnownAccounts:
@@ -71,11 +84,17 @@ class KnownAccounts:
 
     async def follow(self, connection: Connection) -> None:
         """Ask over each connection, until cancelled."""
-        number = 0
+        number, told = 0, ""
         while True:
             new = await connection.next_connection(number)
             try:
-                self.names = await ask_accounts(connection.client)
+                self.names, told = await ask_accounts(connection.client), ""
+            except MessagingUnfit as error:
+                if error.message != told:
+                    _log.warning("Nobody can join: %s [%s] %s", error.message, error.code, error.hint)
+                    told = error.message
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
             except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
                 _log.debug("NATS: the names of accounts are not known yet: %r", error)
                 await asyncio.sleep(RETRY_SECONDS)

@@ -26,6 +26,7 @@ from shared import subjects
 from shared.aio import background, heeding
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.nats_client import MendedClient
+from shared.network_problems import CLOSED
 from shared.transport import Connection, connect
 
 ME = "nats-check"
@@ -34,7 +35,7 @@ LOGIN_SECONDS = 5
 ANSWER_SECONDS = 3.0
 LOG_HINT = "Its log may tell more; `nats-server -c FILE -t` tells what is wrong in its configuration."
 
-_HUNG_UP = (f"({ConnectionResetError.__name__})", f"({BrokenPipeError.__name__})")
+_HUNG_UP = CLOSED
 _AWAY = (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable)
 
 

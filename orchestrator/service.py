@@ -34,7 +34,8 @@ from orchestrator.store import Store
 from shared import durable, subjects
 from shared.aio import background
 from shared.config import Config, FilePath
-from shared.errors import AlreadyRunning, ConfigurationInvalid, PortTaken
+from shared.errors import AlreadyRunning, ConfigurationInvalid, Damaged, PortTaken
+from shared.ids import is_safe_id
 from shared.publisher_settings import is_configured
 from shared.tracing import open_tracing
 from shared.transport import Connection, connect
@@ -176,7 +177,10 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _name(path: Path) -> str:
     """The orchestrator's name, the same at each start: it takes its own lease over after a crash."""
     with suppress(FileNotFoundError):
-        if name := path.read_text().strip():
+        if name := path.read_bytes().decode(errors="replace").strip():
+            if not is_safe_id(name):
+                told = f"{path} does not hold an orchestrator's name."
+                raise Damaged(told, hint="Remove the file, and it gets another one.")
             return name
     name = f"o-{os.urandom(8).hex()}"
     durable.write(path, name.encode())

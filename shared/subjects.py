@@ -118,7 +118,12 @@ def accounts_answer(token: str, names: Iterable[str]) -> str:
 def accounts_told(question: str, arrived_on: str) -> tuple[str, ...]:
     """The names that a question arrived with; none where the server maps nothing. Raises ValueError."""
     told = arrived_on.removeprefix(question).removeprefix(".")
-    return tuple(base64.urlsafe_b64decode(f"{each}==").decode() for each in told.split(".") if each)
+    return tuple(_text(each) for each in told.split(".") if each)
+
+
+def _text(token: str) -> str:
+    """What `_token` made the token of. Raises ValueError."""
+    return base64.b64decode(f"{token}{'=' * (-len(token) % 4)}", altchars=b"-_", validate=True).decode()
 
 
 AUTH_REQUESTS = "$SYS.REQ.USER.AUTH"

@@ -34,6 +34,10 @@ def registry_of(image: str) -> str:
     return full_name(image).partition("/")[0]
 
 
+_UNREADABLE = (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""What a file or an answer raises that is not what it should be, of whatever kind its parts are."""
+
+
 def config_file(environment: Mapping[str, str]) -> Path:
     folder = environment.get("DOCKER_CONFIG")
     return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
@@ -47,9 +51,11 @@ def find_credentials(registry: str, file: Path) -> dict[str, str] | None:
     try:
         config = json.loads(file.read_bytes())
         found = _find(registry, config)
+        if not all(isinstance(value, str) for value in (found or {}).values()):
+            raise TypeError("a part of them is no text")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError, subprocess.SubprocessError) as error:
+    except (*_UNREADABLE, subprocess.SubprocessError) as error:
         _log.warning("Credentials for %s cannot be read from %s: %s", registry, file, type(error).__name__)
         return None
     return found and {**found, "serveraddress": registry}

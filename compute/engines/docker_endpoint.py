@@ -58,7 +58,7 @@ def _current(file: Path) -> str:
         return str(_read(file).get("currentContext") or "")
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError) as error:  # `docker` goes on without it too
+    except (OSError, ValueError, RecursionError) as error:  # `docker` goes on without it too
         _log.warning("Which docker context is current cannot be read from %s: %s", file, type(error).__name__)
         return ""
 
@@ -67,7 +67,7 @@ def _host_of(name: str, folder: Path) -> str:
     meta = folder / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
     try:
         return str(_read(meta)["Endpoints"]["docker"]["Host"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise EndpointRefused(
             f"This node uses no container engine: the docker context {name[:80]!r} cannot be read from {meta}"
             f" ({type(error).__name__}); choose another with `docker context use`, or {_HOW}."

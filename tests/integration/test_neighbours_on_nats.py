@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from orchestrator.nats_config import Neighbours, Part, render_part
 from orchestrator.secrets import Secrets, SecretSources, integration_password, load_secrets
 from shared.aio import background
 from shared.messages import Reconciliation
+from shared.subjects import accounts_question
 from shared.transport import connect
 from tests.integration.played_node import PlayedNode, played_node
 from tests.integration.running import Running, running_orchestrator
@@ -172,6 +174,32 @@ async def test_the_names_of_accounts_are_those_of_the_server(tmp_path: Path) -> 
         async with background(follow=known.follow(connection)), asyncio.timeout(10):
             await known.known.wait()
         assert known.names == Accounts(system="My $YS")
+
+
+@pytest.mark.parametrize(("told", "why"), [("eA.eQ", "says 2 instead of 3"), ("eA.!.eQ", "says what is no name")])
+async def test_a_mapping_that_was_changed_by_hand_is_told_until_it_is_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, told: str, why: str
+) -> None:
+    secrets = load_secrets(SecretSources(directory=tmp_path / "secrets"))
+    keys = {"issuer": secrets.issuer_public_key, "orchestrator": secrets.orchestrator_public_key}
+    seed = secrets.orchestrator_seed.reveal()
+    text = re.sub(r'(mappings: \{.*accounts\.\$1)[^"]*', rf"\1.{told}", render_part(Part.ALL, Neighbours(), **keys))
+    async with own_nats(tmp_path, text) as server, connect((server.url,), name="o", nkey_seed=seed) as connection:
+        known = KnownAccounts()
+        async with background(follow=known.follow(connection)):
+            await eventually(lambda: why in caplog.text, within=10, what="it is told")
+            assert "[MessagingUnfit]" in caplog.text
+            assert not known.known.is_set()
+
+
+async def test_names_that_a_later_version_tells_beside_are_passed_over(tmp_path: Path) -> None:
+    question = accounts_question("*")
+    mapping = f'mappings: {{ "{question}": "{accounts_question("$1")}.eA.eQ.eg.ew" }}\n'
+    async with own_nats(tmp_path, mapping) as server:
+        client = Client()
+        await client.connect(server.url)
+        assert await ask_accounts(client) == Accounts("x", "y", "z")
+        await client.close()
 
 
 async def test_a_server_that_tells_no_names_has_those_of_earlier_versions(tmp_path: Path) -> None:

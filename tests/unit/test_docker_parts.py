@@ -117,7 +117,22 @@ def test_credentials_are_those_of_the_registry(
     assert find_credentials(registry, file) == (found and {**found, "serveraddress": registry})
 
 
-@pytest.mark.parametrize("content", [None, "", "{"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        '{"auths": 5}',
+        '{"auths": {"ghcr.io": 5}}',
+        '{"auths": {"ghcr.io": {"auth": 5}}}',
+        '{"auths": {"ghcr.io": {"identitytoken": 5}}}',
+        '{"auths": {"ghcr.io": {"username": ["me"]}}}',
+        '{"credsStore": 5}',
+        '{"credHelpers": ["x"]}',
+    ],
+)
 def test_no_credentials_are_no_error(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "config.json"
     if content is not None:
