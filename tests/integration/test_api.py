@@ -295,10 +295,12 @@ def engine(kind: str, **params: Any) -> dict[str, Any]:
 
 
 async def test_a_parameter_that_its_engine_does_not_know_is_named_with_the_one_that_was_meant(running: Running) -> None:
-    answer = await running.ask(JOBS, "PUT", {"Job": engine("Docker", image="busybox", Paramters=["true"])})
+    misspelt = engine("Docker", image="busybox", Paramters=["true"])
+    misspelt["Tasks"][0]["Network"] = {"Type": "None"}
+    answer = await running.ask(JOBS, "PUT", {"Job": misspelt})
     told = "Tasks[0].Engine.Params.Paramters is not known and was ignored; did you mean Parameters?"
     assert (answer.status, answer.json["Warnings"]) == (200, [told])
-    compared = await running.ask(f"{JOBS}/diff", "PUT", {"Job": engine("Docker", image="busybox", Paramters=["true"])})
+    compared = await running.ask(f"{JOBS}/diff", "PUT", {"Job": misspelt})
     assert told in compared.json["Warnings"]
 
 

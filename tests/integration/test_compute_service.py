@@ -23,6 +23,7 @@ from compute import service
 from compute.process_mark import boot_id
 from shared import subjects
 from shared.aio import background
+from shared.automatic_labels import with_automatic
 from shared.capacity import Capacity
 from shared.errors import AlreadyRunning
 from shared.ids import ExecutionId, JobId, NodeId
@@ -203,7 +204,7 @@ async def test_a_node_tells_what_it_is(orchestrator: Orchestrator, node: NodePro
     assert info.engines == ("noop", "process")
     assert info.publishers == ("s3managed",)
     assert info.capacity == Capacity(cpu=2.0, memory=2_000_000_000, disk=1_000_000_000)
-    assert (info.labels, info.queue_capacity) == ({"zone": "a"}, 1)
+    assert (info.labels, info.queue_capacity) == (with_automatic({"zone": "a"}, orchestrator.node), 1)
     assert info.loopback_id
     await eventually(lambda: orchestrator.heartbeats)
     assert orchestrator.heartbeats[0].session == orchestrator.registrations[0].session
