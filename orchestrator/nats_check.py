@@ -30,7 +30,7 @@ from shared.network_problems import CLOSED
 from shared.transport import Connection, connect
 
 ME = "nats-check"
-SOON_SECONDS, CONNECT_SECONDS = 2.0, 8.0
+SOON_SECONDS, CONNECT_SECONDS = 2.0, 20.0
 LOGIN_SECONDS = 5
 ANSWER_SECONDS = 3.0
 LOG_HINT = "Its log may tell more; `nats-server -c FILE -t` tells what is wrong in its configuration."
