@@ -49,7 +49,7 @@ def run(stack: Stack, job: dict[str, Any], folder: Path, *options: str, err: int
 def test_sums_tell_what_runs_and_what_the_others_wait_for(narrow: Stack, tmp_path: Path) -> None:
     err, gate = tmp_path / "err", tmp_path / "gate"
     with err.open("w") as file, run(narrow, gated(gate, 6), tmp_path, err=file.fileno()) as process:
-        waits = "0 of 6 parts done, 2 running, 4 waiting for free CPU on 1 suitable node(s)"
+        waits = "0 of 6 parts done, 2 running, 4 waiting: 1 node busy"
         wait_until(lambda: waits in err.read_text(), within=20, what="it says what it waits for")
         gate.touch()
         assert process.wait(40) == 0
@@ -102,7 +102,7 @@ def terminal() -> Iterator[Terminal]:
 def test_a_terminal_has_one_line_that_is_always_true(narrow: Stack, tmp_path: Path, terminal: Terminal) -> None:
     gate = tmp_path / "gate"
     with run(narrow, gated(gate, 3), tmp_path, err=terminal.theirs) as process:
-        terminal.wait_for(b"\r\x1b[K0 of 3 parts done, 2 running, 1 waiting for free CPU on 1 suitable node(s)")
+        terminal.wait_for(b"\r\x1b[K0 of 3 parts done, 2 running, 1 waiting: 1 node busy")
         gate.touch()
         terminal.wait_for(b" completed in ")
         assert process.wait(20) == 0
@@ -114,7 +114,7 @@ def test_a_terminal_has_one_line_that_is_always_true(narrow: Stack, tmp_path: Pa
 def test_a_terminal_has_a_table_of_many_parts(narrow: Stack, tmp_path: Path, terminal: Terminal) -> None:
     gate = tmp_path / "gate"
     with run(narrow, gated(gate, 20), tmp_path, err=terminal.theirs) as process:
-        table = b"0 of 20 parts done\r\n   2  running\r\n  18  waiting for free CPU on 1 suitable node(s)"
+        table = b"0 of 20 parts done\r\n   2  running\r\n  18  waiting: 1 node busy"
         terminal.wait_for(table)
         terminal.wait_for(b"\r\x1b[2A\x1b[J" + table)
         gate.touch()
@@ -132,7 +132,8 @@ def test_a_terminal_says_for_how_long_a_job_has_been_at_something(
     full = narrow.submit(gated(before, 2))
     narrow.wait_state(full, "Running")
     with run(narrow, gated(gate, 1), tmp_path, err=terminal.theirs) as process:
-        terminal.wait_for(b"\r\x1b[KWaiting for free CPU on 1 suitable node(s) (1 s)")
+        terminal.wait_for(b"\r\x1b[KWaiting for free CPU on 1 suitable node(s) (")
+        terminal.wait_for(b"\r\x1b[KWaiting: 1 node busy (")
         before.touch()
         terminal.wait_for(b"\r\x1b[KRunning on node node-a (1 s)")
         gate.touch()
