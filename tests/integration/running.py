@@ -55,6 +55,11 @@ class Running:
         async with self.http.request(method, url, json=body) as answer:
             return json.loads(await answer.read())
 
+    async def compute_nodes(self) -> list[Any]:
+        """Without the orchestrator, which is a node too."""
+        nodes = (await self.api("/nodes"))["Nodes"]
+        return [each for each in nodes if each["Info"]["NodeType"] == "Compute"]
+
     async def ask(self, path: str, method: str = "GET", body: Any = None, **more: Any) -> Answer:
         """A request to any path, with its status and headers."""
         return await ask(self.http, f"http://{HOST}:{self.config.api.port}{path}", method, body, **more)

@@ -56,7 +56,7 @@ async def three_nodes(running: Running, facts: Facts) -> AsyncIterator[None]:
 
 
 async def suspicions(running: Running) -> dict[str, str]:
-    nodes = (await running.api("/nodes"))["Nodes"]
+    nodes = await running.compute_nodes()
     return {node["Info"]["NodeID"]: node["Suspicion"] for node in nodes}
 
 

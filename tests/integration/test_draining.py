@@ -129,7 +129,7 @@ async def eventually_known(running: Running) -> None:
     found: list[Any] = []
 
     async def look() -> None:
-        found[:] = (await running.api("/nodes"))["Nodes"]
+        found[:] = await running.compute_nodes()
 
     await look()
     await eventually(lambda: found)

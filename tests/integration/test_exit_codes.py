@@ -61,8 +61,7 @@ async def test_a_part_that_fails_is_run_again_until_it_does_not_and_no_node_is_b
                 "The task ended with exit code 9.",
                 "",
             ]
-        nodes = (await running.api("/nodes"))["Nodes"]
-        (told,) = [each for each in nodes if each["Info"]["NodeID"] == "n-1"]
+        (told,) = await running.compute_nodes()
         assert not told.get("Suspicion")
 
 

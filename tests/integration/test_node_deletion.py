@@ -23,7 +23,7 @@ async def delete(running: Running, node: str, message: str = "") -> Answer:
 
 
 async def known(running: Running) -> dict[str, Any]:
-    return {each["Info"]["NodeID"]: each for each in (await running.api("/nodes"))["Nodes"]}
+    return {each["Info"]["NodeID"]: each for each in await running.compute_nodes()}
 
 
 async def deleted(running: Running, node: str) -> None:

@@ -39,7 +39,7 @@ async def act(running: Running, node: str, action: str, **more: Any) -> dict[str
 
 
 async def known(running: Running) -> dict[str, Any]:
-    return {each["Info"]["NodeID"]: each for each in (await running.api("/nodes"))["Nodes"]}
+    return {each["Info"]["NodeID"]: each for each in await running.compute_nodes()}
 
 
 async def running_job(running: Running, node: PlayedNode) -> str:
