@@ -138,14 +138,10 @@ def _is_begun_before(entry: JobEntry, version: int, line: Line, after: int) -> b
     """Whether the job ran, or had ended, before the execution of this line began."""
     if entry.progress.state.is_terminal and entry.ended_by < line.number and version == entry.job.version:
         return True
-    return (
-        after > 0
-        and len(entry.executions) > 1
-        and any(
-            0 < event.number < line.number and _is_beginning(event)
-            for execution in entry.of_version(version)
-            for event in execution.events
-        )
+    return after > 0 and any(
+        0 < event.number < line.number and _is_beginning(event)
+        for execution in entry.of_version(version)
+        for event in execution.events
     )
 
 

@@ -23,7 +23,7 @@ from orchestrator.records import SpecRecord as Spec
 from orchestrator.views import execution_views, history, job_view, node_state, version_view
 from shared import subjects
 from shared.capacity import Capacity
-from shared.execution_lines import RUNNING, RUNNING_ON
+from shared.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobspec import Job, ResultPath, SpecConfig, Task
 from shared.messages import ContainerEngine, Heartbeat, NodeInfo, Registration, RunOutput
@@ -373,6 +373,14 @@ class TestHistory:
         (item,) = [each for each in history(entry) if each.event.message == "Job running"]
         assert item.time == history(entry)[-1].time
         assert "Job running" not in [each.event.message for each in history(entry, after=item.seq_num)]
+
+    def test_who_has_heard_that_the_job_runs_does_not_hear_it_again_when_the_task_has_ended(self) -> None:
+        model, entry = made(begun(0), record=job_record(events=with_event((), SUBMITTED)))
+        heard = history(entry)[-1].seq_num
+        (running,) = entry.executions.values()
+        ended = event(NOW + 2 * SECOND, RUNNING, f"{TASK_ENDED}0")
+        model.apply(subjects.execution_record(running.key), replace(running, events=with_event(running.events, ended)), 9)
+        assert [item.event.message for item in history(entry, after=heard)] == [f"{TASK_ENDED}0"]
 
     def test_each_version_begins_to_run(self) -> None:
         model, entry = made(begun(0), record=job_record(events=with_event((), SUBMITTED)))
