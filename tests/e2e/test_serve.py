@@ -39,7 +39,8 @@ def test_an_orchestrator_and_a_node_in_one_process_find_each_other(tmp_path: Pat
 
         def is_connected() -> bool:
             assert serving.poll() is None, log.read_text()
-            return "  CONNECTED" in tarpon("node", "list", f"--api-port={api}").stdout
+            lines = tarpon("node", "list", f"--api-port={api}").stdout.splitlines()
+            return any({"Compute", "CONNECTED"} <= set(line.split()) for line in lines)
 
         wait_until(is_connected, within=40, what="the node is connected to its own orchestrator")
         done = tarpon("job", "run", str(job), f"--api-port={api}")
