@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 from aiohttp import web
 
 from orchestrator import views
@@ -18,8 +19,11 @@ from orchestrator.submissions import Submissions
 from orchestrator.times import now_ns
 from shared import rest
 from shared.errors import InvalidInput
+from shared.jobspec import JobView
 
 STORE_SECONDS = 15.0
+MAX_LIST_BYTES = 4 << 20
+"""Of the jobs in one answer, which are fewer than were asked for where more would be larger."""
 
 _INCLUDES = frozenset({"history", "executions"})
 
@@ -99,10 +103,18 @@ class JobRoutes:
             limit=query.limit,
             token=query.next_token,
         )
-        items, token = job_page(self._model.lists, wanted, part)
-        return answer(
-            rest.ListJobsResponse(next_token=token, items=tuple(views.job_view(self._model, entry) for entry in items))
-        )
+        self._model.find_out()
+        found, token = job_page(self._model.lists, wanted, part)
+        items: list[JobView] = []
+        size_bytes = 0
+        for entry in found:
+            view = views.job_view(self._model, entry)
+            size_bytes += len(msgspec.json.encode(view))
+            if items and size_bytes > MAX_LIST_BYTES:
+                token = part.after_fewer(found, len(items))
+                break
+            items.append(view)
+        return answer(rest.ListJobsResponse(next_token=token, items=tuple(items)))
 
     async def get_job(self, request: web.Request) -> web.Response:
         entry = self._parts.entry(request)

@@ -5,7 +5,7 @@ from math import ceil
 from msgspec.structs import replace
 
 from shared.config import BatchDefaults, DefaultTimeouts
-from shared.job_rules import UNSAID_NETWORKS, check, plain_amount
+from shared.job_rules import MAX_SECONDS, UNSAID_NETWORKS, check, plain_amount
 from shared.jobspec import Job, Network, Resources, SpecConfig, Task, Timeouts
 from shared.publisher_params import with_hard_links
 
@@ -52,6 +52,7 @@ def _timeouts_with_defaults(said: Timeouts, given: DefaultTimeouts) -> Timeouts:
         execution = max(0, said.total_timeout - queue)
     if not total and given.total_timeout:
         total = max(ceil(given.total_timeout), execution + queue)
+        total = total if total <= MAX_SECONDS else 0
     return Timeouts(execution_timeout=execution, queue_timeout=queue, total_timeout=total)
 
 

@@ -58,7 +58,10 @@ def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
         known = latest.get(each.partition)
         if known is None or known.attempt < each.attempt:
             latest[each.partition] = each
-    codes = [each.output.exit_code for each in latest.values() if each.output is not None]
+    # A node tells a code below 0 of a task that did not end by itself.
+    codes = [
+        each.output.exit_code for each in latest.values() if each.output is not None and each.output.exit_code >= 0
+    ]
     if len(codes) == 1 and codes[0] in _ONE:
         return _ONE[codes[0]]  # the rule, and one for all
     return tuple(sorted(Counter(codes).items()))

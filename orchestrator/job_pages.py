@@ -7,7 +7,7 @@ at a bounded number of jobs: it may hold fewer than were asked for, and the next
 import base64
 import heapq
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -74,6 +74,10 @@ class JobPart(msgspec.Struct, frozen=True, kw_only=True):
         letter = "D" if self.descending else "A"
         fields = (self.sort_by, letter, self.limit, left, *after)
         return base64.urlsafe_b64encode(":".join(map(str, fields)).encode()).decode().rstrip("=")
+
+    def after_fewer(self, page: Sequence[JobEntry], shown: int) -> str:
+        """The token for what follows the first jobs of this page, where more than these are too much for an answer."""
+        return self.following(self.key(page[shown - 1]), left=(self.left or self.limit) - shown)
 
 
 _TOKEN = re.compile(

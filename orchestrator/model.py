@@ -274,6 +274,8 @@ class Model:
     def _queue(self, entry: JobEntry) -> None:
         """Have it placed as far as its parts wait neither after a failed attempt nor for others to end."""
         job, progress = entry.id, entry.progress
+        if not progress.missing:  # found out just now, and done what follows from it
+            return
         later = [at for at in progress.waits.values() if not self.is_due(entry, at)] if progress.waits else ()
         has_due = len(later) < len(progress.missing)
         if has_due and progress.room:

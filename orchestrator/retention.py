@@ -184,6 +184,9 @@ class Retention:
             executions = [each for each in executions if not self._has_objects(each)]
         await pipelined([_key(each) for each in executions], self._delete, at_once=WRITES_AT_ONCE)
         bare = [entry for entry in entries if not _old_executions(entry)]
+        for entry in bare:
+            if not _old_versions(entry):  # all that is there is kept by others
+                self._model.endings.crowded.pop(entry.job.id, None)
         specs = [subjects.spec_record(entry.job.id, version) for entry in bare for version in _old_versions(entry)]
         await pipelined(specs, self._delete, at_once=WRITES_AT_ONCE)
 
@@ -254,6 +257,9 @@ class Retention:
 
     async def _delete_result(self, record: ExecutionRecord) -> None:
         assert record.location is not None
+        entry = self._model.jobs.get(record.job_id)
+        if entry is not None and not entry.progress.state.is_terminal:
+            return  # it runs again since these were looked for, and may keep this one
         try:
             await self._locations.delete(record.location)
         except (DeletionRefused, StorageUnavailable) as error:
@@ -323,13 +329,23 @@ def due_jobs(model: Model, settings: JobRetention, *, now: int) -> list[JobId]:
 
 
 def _old_versions(entry: JobEntry) -> list[int]:
-    kept = entry.kept_versions()
-    return [each for each in entry.specs if each <= entry.job.version - VERSIONS_KEPT and each not in kept]
+    last, kept = _last_old(entry), _kept_versions(entry)
+    return [each for each in entry.specs if each <= last and each not in kept]
 
 
 def _old_executions(entry: JobEntry) -> list[ExecutionRecord]:
-    kept, last = entry.kept_versions(), entry.job.version - VERSIONS_KEPT
+    last, kept = _last_old(entry), _kept_versions(entry)
     return [each for each in entry.executions.values() if each.job_version <= last and each.job_version not in kept]
+
+
+def _last_old(entry: JobEntry) -> int:
+    return entry.job.version - VERSIONS_KEPT
+
+
+def _kept_versions(entry: JobEntry) -> frozenset[int]:
+    """Those of which one that is not old has parts that have completed."""
+    last = _last_old(entry)
+    return frozenset(kept for version in entry.specs if version > last for kept in entry.kept_versions(version))
 
 
 def _key(record: ExecutionRecord) -> str:

@@ -89,8 +89,8 @@ class Scheduler:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds_to_next_look()):
                     await self._model.wake.wait()
-            self._model.wake.clear()
             self._model.find_out()
+            self._model.wake.clear()
             is_tick = time.monotonic() - ticked_at >= TICK_SECONDS
             try:
                 if is_tick:

@@ -353,6 +353,7 @@ def _sum(capacities: Iterable[Capacity]) -> Capacity:
 
 def debug_view(model: Model, nodes: Nodes) -> rest_nodes.DebugResponse:
     """What the orchestrator is occupied with, in numbers."""
+    model.find_out()
     jobs = {str(state): count for state, count in model.job_states.items() if count}
     live = Counter(each.state.value for held in model.live.values() for each in held.values())
     states = Counter(

@@ -57,7 +57,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     `count` is the number of results, `files` the number of files that are there now (of archives that are kept: 0), and
     `size_bytes` what was fetched. `oddities` tells what is not there as it is in the results, and `left_out_count` how
     many entries the results themselves lack the content of. `exit_codes` are those of the parts whose tasks have failed
-    by them.
+    by them. `parts` is how many the job has, and `without_result` are those of them of which there is none, where those
+    of all were wanted.
     """
 
     folder: Path | None
@@ -66,6 +67,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     files: int = 0
     left_out_count: int = 0
     exit_codes: dict[int, int] = {}
+    parts: int = 1
+    without_result: tuple[int, ...] = ()
     oddities: Oddities = msgspec.field(default_factory=Oddities)
 
 
@@ -137,8 +140,15 @@ async def get_results(
         files=getting.files,
         left_out_count=sum(each.left_out_count for each in results),
         exit_codes={each.partition_index: each.exit_code for each in results if each.exit_code},
+        parts=view.count or 1,
+        without_result=_without_result(view, results) if partition is None and not execution_id else (),
         oddities=getting.oddities,
     )
+
+
+def _without_result(view: JobView, results: Sequence[ResultParams]) -> tuple[int, ...]:
+    there = {each.partition_index for each in results}
+    return tuple(part for part in range(view.count or 1) if part not in there)
 
 
 class _Getting:

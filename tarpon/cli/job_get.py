@@ -151,6 +151,8 @@ def _tell(fetched: "Fetched", job: str, *, raw: bool, paths: Sequence[str]) -> N
         click.echo(_summary(fetched, raw=raw, paths=paths), err=True)
     if fetched.exit_codes:
         click.echo(f"Warning: {_failed(fetched)}", err=True)
+    if fetched.without_result:
+        click.echo(f"Warning: {_lacking(fetched)}", err=True)
     if fetched.left_out_count:
         click.echo(f"Warning: {odd_entries.not_whole(fetched.left_out_count, job)}", err=True)
     for told in odd_entries.told(fetched.oddities):
@@ -165,6 +167,15 @@ def _failed(fetched: "Fetched") -> str:
     more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
     what = f"The task of {counted_in_words(len(told), 'part')} has failed"
     return f"{what}, and this is what there was of its result: part {', '.join(told[:MOST_NAMED])}{more}."
+
+
+def _lacking(fetched: "Fetched") -> str:
+    """Of which parts there is no result: they failed, or never came to their end."""
+    lacking = fetched.without_result
+    more = f" and {len(lacking) - MOST_NAMED:,} more" if len(lacking) > MOST_NAMED else ""
+    named = f"{', '.join(map(str, lacking[:MOST_NAMED]))}{more}"
+    what = f"{len(lacking):,} of {fetched.parts:,} parts"
+    return f"{what} {'has' if len(lacking) == 1 else 'have'} no result, for they have not completed: part {named}."
 
 
 def _summary(fetched: "Fetched", *, raw: bool, paths: Sequence[str]) -> str:

@@ -71,6 +71,7 @@ class GetReport(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     files: int
     size: int
     left_out_count: int
+    parts_without_result: tuple[int, ...]
     odd_counts: dict[Odd, int]
     odd: list[OddEntry]
 
@@ -83,6 +84,7 @@ def report(fetched: Fetched, job: str) -> GetReport:
         files=fetched.files,
         size=fetched.size_bytes,
         left_out_count=fetched.left_out_count,
+        parts_without_result=fetched.without_result,
         odd_counts=dict(fetched.oddities.counts),
         odd=fetched.oddities.named,
     )
@@ -91,7 +93,7 @@ def report(fetched: Fetched, job: str) -> GetReport:
 def check(fetched: Fetched, job: str, *, strict: bool) -> None:
     """Raise ResultsIncomplete, or with `strict` ResultsNotWhole, where what is there is not all there was."""
     counts = fetched.oddities.counts
-    if strict and (fetched.left_out_count or counts[Odd.LINK_LEAVES_RESULT]):
+    if strict and (fetched.left_out_count or fetched.without_result or counts[Odd.LINK_LEAVES_RESULT]):
         raise ResultsNotWhole(job)
     if missed := sum(count for code, count in counts.items() if not code.was_chosen):
         raise ResultsIncomplete(missed, job)
