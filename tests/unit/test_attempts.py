@@ -354,3 +354,13 @@ def test_of_a_job_of_many_parts_that_is_gone_nothing_is_found_out_any_more() -> 
     assert JOB not in leader.model.jobs
     assert JOB not in leader.model.pending
     assert not +leader.model.job_states
+
+
+def test_a_part_that_falls_due_when_its_job_has_just_failed_is_not_placed() -> None:
+    leader = Orchestrator(failed(partition=0), *map(running, range(1, 100)), count=100)
+    hopeless = failed(partition=1, reason=R.TASK_NOT_STARTED, retryable=False)
+    leader.model.apply(subjects.execution_record(hopeless.key), hopeless, 999)
+    leader.model.release(leader.due)
+    assert leader.model.jobs[JOB].progress.state is JobState.FAILED
+    assert JOB not in leader.model.pending
+    assert len(leader.model.waiting) == 0

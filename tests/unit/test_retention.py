@@ -10,7 +10,7 @@ from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.oldest import Oldest
 from orchestrator.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
-from orchestrator.retention import BATCH, Retention, due_jobs, marked
+from orchestrator.retention import BATCH, Retention, _old_versions, due_jobs, marked
 from orchestrator.store import Store
 from shared import subjects
 from shared.capacity import Capacity
@@ -254,3 +254,13 @@ def test_the_oldest_are_taken_in_their_order(instants: list[int], before: int, m
     found = [instants[int(item)] for item in taken]
     assert found == sorted(instant for instant in instants if instant <= before)[:most]
     assert len(oldest) == len(instants) - len(taken)
+
+
+def test_what_a_version_keeps_that_is_not_old_is_kept_with_it() -> None:
+    fed = Fed()
+    job = fed.job("j-1")
+    for version in range(2, VERSIONS_KEPT + 4):
+        keeps = (2,) if version == VERSIONS_KEPT else ()
+        fed.feed(subjects.spec_record(job, version), SpecRecord(job=SPEC, keeps=keeps))
+        fed.feed(subjects.job_record(job), msgspec.structs.replace(fed.model.jobs[job].job, version=version))
+    assert _old_versions(fed.model.jobs[job]) == [1, 3]
