@@ -70,6 +70,10 @@ def test_what_has_not_completed_of_a_sweep_is_run_again_and_its_results_are_whol
     job |= {"Name": "sweep", "Count": 3, "MaxParallel": 1}
     job["Tasks"][0]["FailOnExitCode"] = True
     assert running.cli("job", "run", str(_job_file(running, "sweep", job)), check=False).returncode == 1
+    (first := running.root / "first").mkdir()
+    got = running.cli("job", "get", "sweep", "--strict", "--output-dir", str(first), check=False)
+    assert got.returncode == 6
+    assert "1 of 3 parts has no result, for they have not completed: part 2." in got.stderr
     mended.touch()
     done = running.cli("job", "rerun", "sweep", "--failed", "--follow", "--get", "--reason", "mended now")
     assert "part 1" in done.stdout

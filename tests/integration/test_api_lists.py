@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from orchestrator import views
@@ -65,6 +66,19 @@ async def test_pages_follow_each_other_in_the_order_that_the_first_asked_for(fed
     assert pages == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
     pages = await all_pages(fed, f"{JOBS}?limit=2&order_by=created_at")
     assert pages == [["job-0", "job-1"], ["job-2", "job-3"], ["job-4"]]
+
+
+async def test_an_answer_has_fewer_jobs_than_asked_for_where_they_are_large(
+    fed: FedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        fed.job(number)
+    (one,) = (await fed.ask(f"{JOBS}?limit=1")).json["Items"]
+    monkeypatch.setattr("orchestrator.api_jobs.MAX_LIST_BYTES", int(2.5 * len(msgspec.json.encode(one))))
+    pages = await all_pages(fed, f"{JOBS}?limit=4")
+    assert pages == [["job-0", "job-1"], ["job-2", "job-3"], ["job-4"]]
+    monkeypatch.setattr("orchestrator.api_jobs.MAX_LIST_BYTES", 1)
+    assert await all_pages(fed, f"{JOBS}?reverse=true") == [[f"job-{number}"] for number in reversed(range(5))]
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_a_network_that_is_said_stays_and_nothing_is_told(said: str) -> None:
         (Timeouts(execution_timeout=90, queue_timeout=20), 90, 110),
         (Timeouts(queue_timeout=20), 60, 100),
         (Timeouts(execution_timeout=500, total_timeout=900), 500, 900),
+        (Timeouts(execution_timeout=31536000, queue_timeout=10), 31536000, 0),
     ],
 )
 def test_a_default_time_out_makes_no_job_impossible(said: Timeouts, execution: int, total: int) -> None:
