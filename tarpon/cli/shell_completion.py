@@ -117,6 +117,8 @@ def bash_word(value: str, quote: str) -> str:
     """As bash is to insert it; empty where it cannot be written."""
     if quote == "'":
         return "" if "'" in value else value
+    if quote and "!" in value:
+        return ""  # history expansion, which no backslash hides there without staying in the word
     if quote:
         return "".join(f"\\{char}" if char in '$`"\\' else char for char in value)
     return "".join(char if char in _QUOTED or ord(char) > 127 else f"\\{char}" for char in value)
@@ -129,12 +131,17 @@ class _AsClick(ShellComplete):
         known = CompletionItem(item.value, help=item.help) if item.type == BEGINNING else item
         return str(super().format_completion(known))
 
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        """None that has a line break or a control character, whoever offers it."""
+        found = super().get_completions(args, incomplete)
+        return [each for each in found if each.type in _FILES or each.value.isprintable()]
 
-class _Fish(_AsClick, FishComplete):
+
+class Fish(_AsClick, FishComplete):
     pass
 
 
-class _Bash(_AsClick, BashComplete):
+class Bash(_AsClick, BashComplete):
     source_template = _BASH
 
     def source(self) -> str:
@@ -143,7 +150,7 @@ class _Bash(_AsClick, BashComplete):
     def complete(self) -> str:
         line = os.environ.get("_TARPON_LINE")
         if line is None:
-            return str(super().complete())
+            return self._as_click()
         so_far = typed(line, os.environ.get("_TARPON_BREAKS", ""))
         while so_far.words and "=" in so_far.words[0]:
             del so_far.words[0]  # a variable of this one command
@@ -152,8 +159,14 @@ class _Bash(_AsClick, BashComplete):
         words = [bash_word(each.value[so_far.kept :], so_far.quote) for each in found if kind not in _FILES]
         return "\n".join([kind, *filter(None, words)])
 
+    def _as_click(self) -> str:
+        """Click's script inserts words as they are: only those are told that bash takes for nothing else."""
+        found = self.get_completions(*self.get_completion_args())
+        plain = [each for each in found if each.type in _FILES or bash_word(each.value, "") == each.value]
+        return "\n".join(self.format_completion(each) for each in plain)
 
-class _Zsh(_AsClick, ZshComplete):
+
+class Zsh(_AsClick, ZshComplete):
     source_template = _ZSH
 
     def complete(self) -> str:
@@ -190,6 +203,6 @@ def _kind(found: list[CompletionItem[str]]) -> str:
 
 def register() -> None:
     """Make click answer the shells so."""
-    add_completion_class(_Bash, "bash")
-    add_completion_class(_Zsh, "zsh")
-    add_completion_class(_Fish, "fish")
+    add_completion_class(Bash, "bash")
+    add_completion_class(Zsh, "zsh")
+    add_completion_class(Fish, "fish")

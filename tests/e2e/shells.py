@@ -19,13 +19,16 @@ from pathlib import Path
 import pytest
 
 BEGIN_OF_LINE = "\x01"
+KILL_LINE = "\x15"
 TAB = "\t"
+PROMPT = "> "
 ANSWER_SECONDS = 60.0
 
 _START = {
     "bash": "bind 'set enable-bracketed-paste off'; bind 'set bell-style none'",
     "zsh": "unsetopt beep zle_bracketed_paste; bindkey -e; autoload -Uz compinit; compinit -u",
 }
+_MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\b]")
 _COMMANDS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 
 
@@ -64,13 +67,23 @@ class Shell:
         shown = self.run(":")
         return re.findall(r"^\[\[(.*)\]\]\r?$", shown, re.MULTILINE)
 
+    def at_tab(self, typed: str) -> str:
+        """What TAB adds to what was typed, or shows below it."""
+        self.run(":")
+        self.until(PROMPT)  # from here on keys are read by the shell and not by the terminal
+        self.press(f"{typed}{TAB}@")
+        _, found, added = self.until("@").partition(typed)
+        assert found, f"{typed!r} was not shown"
+        self.press(KILL_LINE)
+        return _MOVES.sub("", added)
+
 
 @contextmanager
 def shell(kind: str, home: Path, variables: Mapping[str, str]) -> Iterator[Shell]:
     if shutil.which(kind) is None and "TESTS_REQUIRE_SHELLS" not in os.environ:
         pytest.skip(f"{kind} is not here")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {"PATH": path, "HOME": str(home), "TERM": "xterm", "LANG": "C.UTF-8", "PS1": "> ", **variables}
+    environment = {"PATH": path, "HOME": str(home), "TERM": "xterm", "LANG": "C.UTF-8", "PS1": PROMPT, **variables}
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 400, 0, 0))
     try:

@@ -7,12 +7,14 @@ import shlex
 import tarfile
 from typing import Any
 
+import click
 import pytest
+from click.shell_completion import CompletionItem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tarpon import quick_listing
-from tarpon.cli.shell_completion import Typed, bash_word, typed
+from tarpon.cli.shell_completion import Bash, Typed, Zsh, bash_word, typed
 
 BREAKS = " \t\n\"'@><=;|&(:"
 """As bash has it where nobody changed it."""
@@ -42,8 +44,38 @@ def test_what_was_typed_is_parted_as_bash_does_it(line: str, expected: Typed) ->
 def test_a_name_is_one_word_whatever_is_in_it(name: str) -> None:
     assert shlex.split(bash_word(name, "")) == [name]
     assert typed(f"tarpon {bash_word(name, '')}", "")[:3] == (["tarpon"], name, "")
-    assert typed('tarpon "' + bash_word(name, '"'), "")[:3] == (["tarpon"], name, '"')
+    assert "!" in name or typed('tarpon "' + bash_word(name, '"'), "")[:3] == (["tarpon"], name, '"')
     assert bash_word(name, "'") == ("" if "'" in name else name)
+
+
+def test_an_exclamation_mark_which_would_recall_a_line_is_hidden_or_not_offered() -> None:
+    assert bash_word("a!b", "") == r"a\!b"
+    assert bash_word("a!b", "'") == "a!b"
+    assert bash_word("a!b", '"') == ""
+
+
+def offering(*names: str) -> click.Command:
+    """A command that completes these names."""
+    offered = [CompletionItem(each) for each in names]
+    return click.Command("tarpon", params=[click.Argument(["name"], shell_complete=lambda *_: offered)])
+
+
+def test_the_script_of_earlier_versions_for_bash_is_told_only_words_that_need_no_quoting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COMP_WORDS", "tarpon ")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    command = offering("outputs/a-1.csv", "$(echo x)", "a;b", "a b", "a*", "~a", "a!b", "`a`", "a\nplain,b", "übung")
+    assert Bash(command, {}, "tarpon", "_TARPON_COMPLETE").complete() == "plain,outputs/a-1.csv\nplain,übung"
+
+
+def test_a_name_with_a_line_break_or_a_control_character_is_never_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = offering("a\nb", "a\rb", "a\x1bb", "a\tb", "ab")
+    monkeypatch.setenv("_TARPON_LINE", "tarpon a")
+    assert Bash(command, {}, "tarpon", "_TARPON_COMPLETE").complete() == "plain\nab"
+    monkeypatch.setenv("_TARPON_WORDS", "1")
+    monkeypatch.setattr("sys.argv", ["tarpon", "a"])
+    assert Zsh(command, {}, "tarpon", "_TARPON_COMPLETE").complete() == "plain\nplain\tab\tab"
 
 
 def listed(monkeypatch: pytest.MonkeyPatch, content: bytes, **params: Any) -> list[str]:
