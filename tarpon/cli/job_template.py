@@ -17,6 +17,7 @@ from shared.errors import InvalidDocument
 Template = Callable[[str, str], str]
 """Gives the text with its variables replaced; the second argument names it in errors."""
 
+_MAX_NAME = 60
 _HINT = "--no-template leaves everything in braces as it is."
 
 
@@ -66,6 +67,7 @@ def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise click.BadParameter(f"{text!r} is not NAME=VALUE.", param_hint="-V")
+    _check_utf8(name, value, option="-V")
     return name, value
 
 
@@ -76,4 +78,15 @@ def _from_environment(pattern: str | None, env: Mapping[str, str]) -> dict[str, 
         wanted = re.compile(".*" if pattern == "*" else pattern)
     except re.error as error:
         raise click.BadParameter(f"{pattern!r} is not a regular expression: {error}.", param_hint="-E") from error
-    return {name: value for name, value in env.items() if wanted.fullmatch(name)}
+    found = {name: value for name, value in env.items() if wanted.fullmatch(name)}
+    for name, value in found.items():
+        _check_utf8(name, value, option="-E")
+    return found
+
+
+def _check_utf8(name: str, value: str, *, option: str) -> None:
+    try:
+        f"{name}{value}".encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(name).decode(errors="replace")[:_MAX_NAME]
+        raise click.BadParameter(f"The value of {shown}, or its name, is not UTF-8 text.", param_hint=option) from None

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import assert_never
 
 from shared.decoding import close_match
-from tarpon.cli.template_functions import FUNCTIONS, is_true, kind_of, text_of
+from tarpon.cli.template_functions import FUNCTIONS, is_true, kind_of, text_of, weight
 from tarpon.cli.template_syntax import (
     Action,
     Block,
@@ -29,10 +29,12 @@ MAX_CHARACTERS = 10 << 20
 """Of what comes of a template: no job file is larger."""
 STEP_COST = 100
 MAX_WORK = 4 * MAX_CHARACTERS
-"""Each character that is made counts as one, and each step as STEP_COST: about a second in all."""
+"""Each character that a function takes or makes counts as one, and each step as STEP_COST: about a second in all."""
 
 MAX_PROBLEMS = 50
 """How many are told."""
+MAX_NAME = 200
+"""Of a name, in what is told about it."""
 
 _LAZY = {"and": 1, "default": 2, "or": 1}
 """Functions that look at their arguments one by one, with the number that they take at least."""
@@ -42,8 +44,8 @@ class MissingValue(TemplateProblem):
     """A variable that nobody gave a value."""
 
     def __init__(self, name: str) -> None:
+        name = name[:MAX_NAME]
         super().__init__(f"{{{{.{name}}}}} has no value; give it with -V {name}=...")
-        self.name = name
 
 
 class TooMuch(Exception):
@@ -62,8 +64,8 @@ class Evaluation:
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.problems: dict[str, None] = {}
-        self._root = values
-        self._scopes: list[dict[str, Value]] = [{"$": values}]
+        self._root = dict(sorted(values.items()))
+        self._scopes: list[dict[str, Value]] = [{"$": self._root}]
         self._written: list[str] = []
         self._work = 0
 
@@ -132,9 +134,11 @@ class Evaluation:
         try:
             yield
         except MissingValue as problem:
+            self._spend(len(action.source))
             if not any(each.endswith(str(problem)) for each in self.problems):
                 self._note(f"line {action.line}: {problem}")
         except TemplateProblem as problem:
+            self._spend(len(action.source))
             self._note(f"line {action.line}: {shown(action)}: {problem}")
 
     def _note(self, problem: str) -> None:
@@ -195,14 +199,16 @@ class Evaluation:
             return self._by_and_by(function, arguments, dot)
         if function not in FUNCTIONS:
             known = sorted([*FUNCTIONS, *_LAZY])
-            meant = close_match(function, known)
+            meant = close_match(function[:40], known)
             advice = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
             if not arguments:
                 advice = f"the variable is {{{{.{function[:40]}}}}}"
             raise TemplateProblem(f"there is no function {function[:40]}; {advice}")
         act, least, most = FUNCTIONS[function]
         _check_count(function, len(arguments), least, most)
-        found = act(*[self._step(each, dot) for each in arguments])
+        values = [self._step(each, dot) for each in arguments]
+        self._spend(weight(function, values))
+        found = act(*values)
         if isinstance(found, str):
             self._spend(len(found))
         return found
@@ -252,7 +258,7 @@ class Evaluation:
 def _turns(of: Value) -> Iterator[tuple[Value, Value]]:
     """The keys and values of a range: of all variables, in the order of their names, or of so many numbers."""
     if isinstance(of, Mapping):
-        yield from ((name, of[name]) for name in sorted(of))
+        yield from of.items()
     elif isinstance(of, int) and not isinstance(of, bool):
         yield from ((number, number) for number in range(of))
     else:

@@ -6,7 +6,7 @@ What takes its arguments only as far as they are needed (`and`, `or`, `default`)
 import json
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from tarpon.cli.template_syntax import TemplateProblem, Value
@@ -14,7 +14,7 @@ from tarpon.cli.template_syntax import TemplateProblem, Value
 MAX_WIDTH = 1000
 """Of what printf writes for one value."""
 
-_VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d{0,9})(?:\.(?P<precision>\d{0,9}))?(?P<verb>.?)", re.DOTALL)
+_VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>[0-9]{0,9})(?:\.(?P<precision>[0-9]{0,9}))?(?P<verb>.?)", re.DOTALL)
 _VERBS: dict[str, tuple[type, ...]] = {
     "s": (str,),
     "q": (str,),
@@ -24,6 +24,26 @@ _VERBS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys("feEgG", (float, int)),
 }
 """With the types that each takes. A truth is a whole number to Python alone."""
+
+
+def weight(function: str, arguments: Sequence[Value]) -> int:
+    """How many characters the function would have to look at and to make, at the most about."""
+    if function == "index":
+        arguments = arguments[1:]  # nothing but the name is looked at
+    amount = sum(map(_size, arguments))
+    if function == "printf" and arguments and isinstance(arguments[0], str):
+        amount += sum(min(_width(found), MAX_WIDTH) for found in _VERB.finditer(arguments[0]))
+    return amount
+
+
+def _size(value: Value) -> int:
+    match value:
+        case str():
+            return len(value)
+        case Mapping():
+            return sum(len(name) + len(text) + 2 for name, text in value.items())
+        case _:
+            return 0
 
 
 def is_true(value: Value) -> bool:
@@ -77,19 +97,26 @@ def _length(of: Value) -> Value:
     """Of a text in bytes."""
     if not isinstance(of, str | Mapping):
         _refuse("len", f"{kind_of(of)} has no length")
-    return len(of.encode() if isinstance(of, str) else of)
+    return len(_encoded("len", of) if isinstance(of, str) else of)
 
 
 def _slice(of: Value, *bounds: Value) -> Value:
     """Of the bytes of a text."""
     if not isinstance(of, str) or len(bounds) > 2:
         _refuse("slice", "it takes a text, and from where to where")
-    data = of.encode()
+    data = _encoded("slice", of)
     numbers = [each for each in bounds if _is_integer(each)]
     begin, end = (*numbers, *(0, len(data))[len(numbers) :])
     if len(numbers) < len(bounds) or not 0 <= begin <= end <= len(data):
         _refuse("slice", f"the bounds are whole numbers from 0 to the text's length, {len(data)}")
     return data[begin:end].decode(errors="replace")
+
+
+def _encoded(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        _refuse(name, "the text is not UTF-8")
 
 
 def _is_integer(value: Value) -> TypeGuard[int]:
@@ -148,24 +175,28 @@ def _print_line(*values: Value) -> Value:
 def _print_format(form: Value, *values: Value) -> Value:
     if not isinstance(form, str):
         _refuse("printf", f"its first argument is the format, a text, and this is {kind_of(form)}")
-    left = list(values)
+    left = iter(values)
 
     def put(found: re.Match[str]) -> str:
         if found["verb"] == "%":
             return "%"
-        if not left:
-            _refuse("printf", f"there is no value for {found[0]}")
-        return _formatted(found, left.pop(0))
+        for value in left:
+            return _formatted(found, value)
+        _refuse("printf", f"there is no value for {found[0]}")
 
     text = _VERB.sub(put, form)
-    if left:
-        _refuse("printf", f"the format has no place for {text_of(left[0])[:20]!r}")
+    for value in left:
+        _refuse("printf", f"the format has no place for {text_of(value)[:20]!r}")
     return text
+
+
+def _width(found: re.Match[str]) -> int:
+    return max(int(found["width"] or 0), int(found["precision"] or 0))
 
 
 def _formatted(found: re.Match[str], value: Value) -> str:
     width, precision, verb = found["width"], found["precision"], found["verb"]
-    if max(int(width or 0), int(precision or 0)) > MAX_WIDTH:
+    if _width(found) > MAX_WIDTH:
         _refuse("printf", f"{found[0]} is wider than {MAX_WIDTH}")
     kinds = _VERBS.get(verb)
     if kinds is None:

@@ -3,11 +3,11 @@
 Nothing is evaluated here. Every action keeps its line and its text, for what is to be told about it.
 """
 
-import ast
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+from tarpon.cli.template_literals import WronglyWritten, number, unescaped
 
 Value = str | int | float | bool | None | Mapping[str, str]
 """What the parts of an action can be: a text, a number, a truth, nothing, and all variables together (`.` and `$`)."""
@@ -15,6 +15,8 @@ Value = str | int | float | bool | None | Mapping[str, str]
 MAX_DEPTH = 50
 """How deeply blocks and brackets may be nested."""
 MAX_SHOWN = 60
+MAX_SOURCE = 1000
+"""So much of an action is looked at when it is shown."""
 
 _SPACE = " \t\r\n"
 _BLOCKS = frozenset({"if", "with", "range"})
@@ -25,7 +27,7 @@ _TOKEN = re.compile(
     | (?P<end>(?:(?<=[{_SPACE}])-)?\}}\}})
     | (?P<text>"(?:[^"\\\n]|\\.)*")
     | (?P<raw>`[^`]*`)
-    | (?P<number>[+-]?(?:\d[\w.]*|\.\d\w*))
+    | (?P<number>[+-]?(?:[0-9][\w.]*|\.[0-9]\w*))
     | (?P<field>\.[^\W\d]\w*)
     | (?P<variable>\$\w*)
     | (?P<word>[^\W\d]\w*)
@@ -122,6 +124,10 @@ Node = Text | Output | Block | Jump
 
 def parsed(text: str) -> tuple[Node, ...]:
     """Raise TemplateProblem, which names the line."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TemplateProblem("it is not UTF-8 text") from None
     return _Parser(text).whole()
 
 
@@ -138,23 +144,39 @@ def pieces(text: str) -> Iterator[str | Action]:
             return
         inner = begin + 2
         if text[inner : inner + 1] == "-" and text[inner + 1 : inner + 2] in set(_SPACE):
-            inner, left = inner + 1, left.rstrip(_SPACE)
+            inner, left = inner + 2, left.rstrip(_SPACE)
         yield left
-        if (after_comment := _COMMENT.match(text, inner)) is not None:
-            at, trims = after_comment.end(), bool(after_comment[1])
+        if text.startswith("/*", inner):
+            at, trims = _after_comment(text, begin, inner, line)
         else:
-            tokens, at, trims = _tokens(text, inner, line)
+            tokens, at, trims = _tokens(text, begin, inner, line)
             yield Action(line, text[begin:at], tokens)
         line += text.count("\n", begin, at)
 
 
-_COMMENT = re.compile(rf"[{_SPACE}]*/\*.*?\*/(?:([{_SPACE}]+-)|[{_SPACE}]*)\}}\}}", re.DOTALL)
+_AFTER_COMMENT = re.compile(rf"([{_SPACE}]-)?\}}\}}")
 
 
-def _tokens(text: str, at: int, line: int) -> tuple[tuple[Token, ...], int, bool]:
+def _after_comment(text: str, begin: int, at: int, line: int) -> tuple[int, bool]:
+    """Where the text goes on, and whether its blanks go there. Nothing but the comment stands in its braces."""
+    ends = text.find("*/", at + 2)
+    if ends < 0:
+        raise TemplateProblem(f"line {line}: {_beginning(text, begin, len(text))}: the comment is not closed by */")
+    match = _AFTER_COMMENT.match(text, ends + 2)
+    if match is None:
+        shown = _beginning(text, begin, ends + 2)
+        raise TemplateProblem(f"line {line}: {shown}: right after */ comes }}}}, or one blank and -}}}}")
+    return match.end(), match[1] is not None
+
+
+def _beginning(text: str, begin: int, end: int) -> str:
+    return text[begin : min(end, begin + MAX_SHOWN)].partition("\n")[0]
+
+
+def _tokens(text: str, begin: int, at: int, line: int) -> tuple[tuple[Token, ...], int, bool]:
     """Up to the `}}`: the tokens, where the text goes on, and whether its blanks go there."""
     found: list[Token] = []
-    begin, is_glued = at - 2, False
+    is_glued = False
     while (match := _TOKEN.match(text, at)) is not None:
         kind, at = str(match.lastgroup), match.end()
         if kind == "end":
@@ -162,7 +184,7 @@ def _tokens(text: str, at: int, line: int) -> tuple[tuple[Token, ...], int, bool
         if kind != "space":
             found.append(Token(kind, match[0], is_glued))
         is_glued = kind != "space"
-    shown = text[begin : at + 1].partition("\n")[0][:MAX_SHOWN]
+    shown = _beginning(text, begin, at + 1)
     if at >= len(text) or text[at] == "\n":
         raise TemplateProblem(f"line {line}: {shown} is not closed by }}}}")
     advice = '; a name with a dash is written (index . "a-name")' if text[at] == "-" and found else ""
@@ -196,7 +218,7 @@ class _Parser:
                     raise _problem(piece, f"{word} stands alone, in a range")
                 found.append(Jump(word))
             elif word in _BLOCKS:
-                found.append(self._block(piece, 0, depth + 1, in_range=in_range or word == "range"))
+                found.append(self._block(piece, 0, depth + 1, in_range=in_range))
             else:
                 found.append(Output(piece, _Reader(piece).whole()))
         return tuple(found), None
@@ -207,7 +229,7 @@ class _Parser:
             raise _problem(action, f"it is nested more than {MAX_DEPTH} deep")
         kind = action.tokens[skip].text
         pipe = _Reader(action, skip + 1).whole(is_range=kind == "range")
-        body, ended_by = self._nodes(depth, in_range=in_range)
+        body, ended_by = self._nodes(depth, in_range=in_range or kind == "range")
         otherwise: tuple[Node, ...] = ()
         if ended_by is not None and ended_by.tokens[0].text == "else":
             if len(ended_by.tokens) > 1:
@@ -334,33 +356,20 @@ class _Reader:
         return _problem(self._action, f"{token[:MAX_SHOWN]} cannot stand here" if token else "a value is missing")
 
 
-_GO_TEXT = re.compile(r'"(?:[^"\\]|\\(?:[abfnrtv\\"]|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}))*"')
-"""With the escapes that Go knows; they mean the same in Python."""
 _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "nil": None}
 
 
 def _literal(token: Token, action: Action) -> Value:
-    if token.kind == "raw":
-        return token.text[1:-1].replace("\r", "")
-    if token.kind == "text" and _GO_TEXT.fullmatch(token.text):
-        return str(ast.literal_eval(token.text))
-    number = _number(token.text) if token.kind == "number" else None
-    if number is None:
-        raise _problem(action, f"{token.text[:MAX_SHOWN]} is not written as Go writes it")
-    return number
-
-
-def _number(text: str) -> float | None:
-    """Within 64 bits; None for what is no number."""
-    plain = text.replace("_", "").lower()
     try:
-        if "x" in plain or not {".", "e"} & set(plain):
-            number = int(plain, 0)
-            return number if -(2**63) <= number < 2**63 else None
-        found = float(plain)
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None
+        match token.kind:
+            case "raw":
+                return token.text[1:-1].replace("\r", "")
+            case "text":
+                return unescaped(token.text[1:-1])
+            case _:
+                return number(token.text)
+    except WronglyWritten as problem:
+        raise _problem(action, str(problem)) from None
 
 
 def _problem(action: Action, text: str) -> TemplateProblem:
@@ -369,5 +378,5 @@ def _problem(action: Action, text: str) -> TemplateProblem:
 
 def shown(action: Action) -> str:
     """The action as its author wrote it, in one line of bounded length."""
-    text = " ".join(action.source.split())
+    text = " ".join(action.source[:MAX_SOURCE].split())
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

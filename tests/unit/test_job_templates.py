@@ -1,12 +1,45 @@
 """How the braces of a job file are filled in: as text/template of Go 1.26 does it, with missingkey=error."""
 
+import os
+import tracemalloc
+from contextlib import suppress
+
+import click
 import pytest
+from click.testing import CliRunner
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from shared.errors import InvalidDocument
 from tarpon.cli import template_evaluation
-from tarpon.cli.job_template import filled
+from tarpon.cli.job_template import Template, filled, template_options
 
 VALUES = {"A": "x", "B": "", "N": "3", "query": "SELECT 1", "start-time": "now", "U": 'ü\n"q"'}
+
+
+_PIECES = """
+    {{ }} {{- -}} {{/* */}} ( ) | = := , . $ $x .A .B .M true nil else end if with range break continue and or default
+    eq ne lt index len not print printf println slice 0 -1 1.5 1e400 0x1F "%d-%s" `%v` "%1000d" %.3f %q "a" "\\777"
+    "\\ud800" "\\xff" "\\u00e9" "\0" \\ " ` -
+"""
+PIECES = _PIECES.split()
+"""Of what templates are made, right or wrong."""
+
+LONG = '{{$a := "xxxxxxxxxx"}}{{range 11}}{{$a = print $a $a}}{{end}}'
+REPEATED = [
+    f"{{{{range 20}}}}{{{{if {each}}}}}{{{{end}}}}{{{{end}}}}" for each in ("len $a", "eq $a $a", "not (eq $a $.A)")
+]
+
+
+def most_memory(text: str) -> int:
+    """That the template takes until it is refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidDocument, match="goes on for too long"):
+            fill(text)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def fill(text: str) -> str:
@@ -50,6 +83,9 @@ def problems(text: str) -> list[str]:
         ("a {{.A}} - {{- .B -}}  x", "a x -x"),
         ("\n\n{{- .A}}\n{{.A -}}\n\n b", "x\nxb"),
         ("{{/* a comment }} */}}a{{- /* b */ -}} c", "ac"),
+        ("{{/* a\n*/\n-}}\n b{{/**/}}", "b"),
+        ('{{"\\xc3\\xa9\\303\\251\\U0001F600\\\\\\"\\a"}} {{len "\\u00e9"}}', 'éé😀\\"\a 2'),
+        ('{{"a\rb\0c"}}', "a\rb\0c"),
         ('{{"{{"}} {{`raw "q"`}} {{"a\\tb\\u00e9"}} {{.A}}}}', '{{ raw "q" a\tbé x}}'),
         ("{{1.0}} {{1e3}} {{0x10}} {{-3}} {{1_000}}", "1 1000 16 -3 1000"),
     ],
@@ -109,6 +145,17 @@ def test_what_is_put_in_is_not_looked_at_again() -> None:
         ('{{"\\d"}}', "is not written as Go writes it"),
         ('{{slice "abc" 2 1}}', "slice: the bounds are whole numbers from 0 to the text's length, 3"),
         ("{{(.A}}", "a bracket is not closed"),
+        ("Name: x\n{{/* a */ .A}}\nCount: 5\n{{/* b */}}", "line 2: {{/* a */: right after */ comes }}"),
+        ("{{/* a */ }}", "right after */ comes }}"),
+        ("{{/* a */-}}", "right after */ comes }}"),
+        ("a\n{{/* b }}\n", "line 2: {{/* b }}: the comment is not closed by */"),
+        ("{{ /* a */}}", "'/' cannot stand here"),
+        ('{{"\\U00110000"}}', "\\U00110000 is not written as Go writes it"),
+        ('{{len "\\ud800"}}', "\\ud800 is not written as Go writes it"),
+        ('{{"\\777"}}', "\\7 is not written as Go writes it"),
+        ('{{"\\xff"}}', "the bytes of a text are not UTF-8"),
+        ("{{1\u0663}}", "1\u0663 is not written as Go writes it"),
+        ("{{range 0}}{{else}}{{break}}{{end}}", "break stands alone, in a range"),
     ],
 )
 def test_what_cannot_be_filled_in_is_told_with_its_line_and_what_it_is(text: str, told: str) -> None:
@@ -130,6 +177,46 @@ def test_what_a_missing_variable_would_have_decided_is_left_alone() -> None:
     assert fill('{{if index . "debug"}}{{.level}}{{end}}x') == "x"
 
 
+@pytest.mark.parametrize("text", ["{{len .A}}", "{{slice .A}}"])
+def test_a_value_that_is_not_utf_8_is_told(text: str) -> None:
+    with pytest.raises(InvalidDocument, match="the text is not UTF-8"):
+        filled(text, {"A": "\udcff"}, what="it")
+
+
+def test_a_template_that_is_not_utf_8_is_told() -> None:
+    with pytest.raises(InvalidDocument, match="it is not UTF-8 text"):
+        filled('{{len "\ud800"}}', {}, what="it")
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
+@example("{{range 0}}{{else}}{{break}}{{end}}")
+def test_whatever_a_template_holds_comes_out_or_is_told(text: str) -> None:
+    with suppress(InvalidDocument):
+        filled(text, VALUES, what="it").encode()
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map(" ".join))
+def test_whatever_an_action_holds_comes_out_or_is_told(text: str) -> None:
+    with suppress(InvalidDocument):
+        filled("{{" + text + "}}", VALUES, what="it").encode()
+
+
+def refused(*options: str) -> str:
+    @click.command
+    @template_options
+    def command(template: Template) -> None: ...
+
+    found = CliRunner().invoke(command, options)
+    assert found.exit_code == 2
+    return found.output
+
+
+def test_a_variable_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "The value of A, or its name, is not UTF-8 text." in refused("-V", "A=a\udcff")
+    monkeypatch.setitem(os.environ, "ODD", "a\udcff")
+    assert "The value of ODD, or its name, is not UTF-8 text." in refused("-E", "O.*")
+
+
 class TestBounds:
     @pytest.fixture(autouse=True)
     def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,11 +230,20 @@ class TestBounds:
             '{{$x := "aaaaaaaaaaaaaaaa"}}{{range 60}}{{$x = print $x $x}}{{end}}',
             '{{range 1000}}{{printf "%1000d" .}}{{end}}',
             "{{range 5000}}{{len (printf `%q` .)}}{{end}}",
+            "{{range 300}}{{if (printf `%1000d` .)}}{{end}}{{end}}",
+            *(LONG + each for each in REPEATED),
         ],
     )
     def test_a_template_that_would_not_end_or_grow_too_large_is_refused(self, text: str) -> None:
         with pytest.raises(InvalidDocument, match="goes on for too long, or of which too much comes"):
             fill(text)
+
+    def test_work_is_counted_before_it_is_done(self) -> None:
+        pieces = " $a" * 500
+        for act in ("print", "println", "printf `" + "%s" * 500 + "`"):
+            assert most_memory(f"{LONG}{{{{{act}{pieces}}}}}") < 20_000_000
+        widest = "%999d" * 1500
+        assert most_memory(f"{{{{printf `{widest}`{' 1' * 1500}}}}}") < 2_000_000
 
     @pytest.mark.parametrize("text", ["{{" + "(" * 200 + "}}", "{{if .A}}" * 200, "{{if .A}}" + "{{else if .A}}" * 200])
     def test_nesting_is_bounded(self, text: str) -> None:
