@@ -18,17 +18,20 @@ RAW_FOLDER = "raw"
 _OWNER = "user.tarpon.execution"
 NAMED = 10
 """As many names are told in a message."""
+_NOT_KNOWN = (
+    "Name another folder with --output-dir, remove this one, or name it and one part (--partition) to add to it."
+)
 ALWAYS = ("stdout", "stderr", "exitCode")
 
 
 class ResultsInTheWay(Conflict):
     """What is to be written exists already."""
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, names: Sequence[str], *, hint: str = "") -> None:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         super().__init__(
             f"Nothing was downloaded, because {folder} already has: {', '.join(names[:NAMED])}{more}.",
-            hint="Name another folder with --output-dir, or remove what is there.",
+            hint=hint or "Name another folder with --output-dir, or remove what is there.",
         )
 
 
@@ -109,19 +112,33 @@ def check_free(folder: Path, names: Iterable[str | Path]) -> None:
 
 
 def check_owner(folder: Path, place: Path, execution: str) -> None:
-    """Raise ResultsInTheWay where `place`, in `folder`, has been made for the result of another execution.
+    """Raise ResultsInTheWay where `place`, in `folder`, holds files that may be of another execution.
 
-    A part may have been run again since, or another job have a part of that number: their files are not mixed.
+    A part may have been run again since, or another job have a part of that number: their files are not mixed. Whose
+    the files are is known where it has been noted, or where the folder has the execution's name. `folder` itself may
+    hold anything that has not been noted.
     """
-    owner = "" if place == folder else _owner(place)
-    if owner not in {"", execution}:
-        raise ResultsInTheWay(folder, [f"{place.name} (of execution {owner})"])
+    owner = _owner(place)
+    if execution in {owner, place.name} or is_empty(place) or (place == folder and not owner):
+        return
+    whose = f"execution {owner}" if owner else "an execution that is not known"
+    hint = "Name another folder with --output-dir, or remove this one." if owner else _NOT_KNOWN
+    raise ResultsInTheWay(folder, [f"files of {whose}" if place == folder else f"{place.name} (of {whose})"], hint=hint)
 
 
 def note_owner(place: Path, execution: str) -> None:
     """Write down of which execution a folder is, if its file system has attributes of users."""
     with suppress(OSError), writable(place):
         os.setxattr(place, _OWNER, execution.encode())
+
+
+def note_only_owner(folder: Path, execution: str, *, was_empty: bool) -> None:
+    """The same of a folder that others may have put files into: it is this execution's, or nobody's."""
+    if was_empty:
+        note_owner(folder, execution)
+    elif _owner(folder) not in {"", execution}:
+        with suppress(OSError), writable(folder):
+            os.removexattr(folder, _OWNER)
 
 
 def _owner(place: Path) -> str:
@@ -192,6 +209,17 @@ def merge(source: Path, place: Path) -> None:
 
 def shown(path: Path) -> str:
     return os.fsencode(path).decode(errors="replace")
+
+
+def is_empty(path: Path) -> bool:
+    """Whether nothing is there, or a folder with nothing in it."""
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def is_folder(path: Path) -> bool:

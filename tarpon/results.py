@@ -33,7 +33,9 @@ from tarpon.result_folders import (
     check_owner,
     check_room,
     expected_names,
+    is_empty,
     merge_in_place,
+    note_only_owner,
     note_owner,
     places_of,
     put_in_place,
@@ -126,7 +128,8 @@ async def get_results(
             )
             for params in results
         ]
-        getting = _Getting(job, view, folder, sources, merge=merge and len(results) > 1)
+        several = merge and len(results) > 1
+        getting = _Getting(job, view, folder, sources, merge=several, is_named=output_dir is not None)
         if raw:
             await getting.archives()
         elif selection is None:
@@ -154,12 +157,16 @@ def _without_result(view: JobView, results: Sequence[ResultParams]) -> tuple[int
 class _Getting:
     """The ways to get results into `folder`. `files` are there afterwards, and `oddities` are what is not."""
 
-    def __init__(self, job: str, view: JobView, folder: Path, sources: Sequence[Source], *, merge: bool) -> None:
+    def __init__(
+        self, job: str, view: JobView, folder: Path, sources: Sequence[Source], *, merge: bool, is_named: bool
+    ) -> None:
         self._job = job
         self._view = view
         self._folder = folder
         self._sources = sources
         self._merge = merge
+        self._is_named = is_named
+        self._was_empty = is_empty(folder)
         self.files = 0
         self.oddities = Oddities()
 
@@ -202,8 +209,7 @@ class _Getting:
                 merged = await self._merged(staging, staged)
                 await _in_thread(put_in_place, self._folder, [merged], [self._folder])
             else:
-                await _in_thread(_note_owners, self._folder, staged, places)
-                await _in_thread(put_in_place, self._folder, staged, places)
+                await self._put(put_in_place, staged, places)
 
     async def paths(self, selection: Selection) -> None:
         """A path must match in one of the results."""
@@ -219,7 +225,7 @@ class _Getting:
                     if alone:
                         selection.check(self._job)
                     if not self._merge:
-                        check_owner(self._folder, places[execution], execution)
+                        self._check_owner(places[execution], execution)
                         check_room(self._folder, places[execution], members)
 
                 self._add(execution, await fetch_paths(source, selection, staging / execution, check, room))
@@ -232,8 +238,25 @@ class _Getting:
                 merged = await self._merged(staging, staged)
                 await _in_thread(merge_in_place, self._folder, [merged], [self._folder])
             else:
-                await _in_thread(_note_owners, self._folder, staged, [places[each] for each in found])
-                await _in_thread(merge_in_place, self._folder, staged, [places[each] for each in found])
+                await self._put(merge_in_place, staged, [places[each] for each in found])
+
+    def _check_owner(self, place: Path, execution: str) -> None:
+        """Who names the folder that files go into directly may collect in it what they like."""
+        if place != self._folder or not self._is_named:
+            check_owner(self._folder, place, execution)
+
+    async def _put(self, move: Callable[..., None], staged: Sequence[Path], places: Sequence[Path]) -> None:
+        """What is staged is named by its execution."""
+
+        def put() -> None:
+            for each, place in zip(staged, places, strict=True):
+                if place != self._folder:
+                    note_owner(place if place.is_dir() else each, each.name)
+            move(self._folder, staged, places)
+            if places == [self._folder]:
+                note_only_owner(self._folder, staged[0].name, was_empty=self._was_empty)
+
+        await _in_thread(put)
 
     def _add(self, execution: str, placed: Extracted | Picked) -> None:
         self.files += placed.files
@@ -248,13 +271,6 @@ class _Getting:
 
     def _places(self, *, raw: bool = False) -> list[Path]:
         return places_of(self._folder, self._view, [each.params for each in self._sources], raw=raw)
-
-
-def _note_owners(folder: Path, staged: Sequence[Path], places: Sequence[Path]) -> None:
-    """What is staged is named by its execution."""
-    for each, place in zip(staged, places, strict=True):
-        if place != folder:
-            note_owner(each, each.name)
 
 
 async def _in_thread(act: Callable[..., None], *args: object) -> None:

@@ -282,6 +282,68 @@ async def test_the_folder_of_a_part_is_filled_with_what_one_execution_wrote_alon
     assert names(tmp_path) == before
 
 
+def run_again(parts: Sequence[Stored]) -> list[ResultParams]:
+    return [replace(each, execution_id=f"e-later-{each.partition_index}") for each in params(parts)]
+
+
+async def test_a_part_that_was_fetched_into_its_place_alone_is_known_by_its_execution(
+    parts: list[Stored], tmp_path: Path
+) -> None:
+    place = tmp_path / "0000"
+    place.mkdir()
+    async with offering(lambda: params(parts[:1])) as client:
+        await get_results(client, JOB, output_dir=place)
+    before = names(tmp_path)
+    async with offering(lambda: run_again(parts)) as client:
+        with pytest.raises(ResultsInTheWay, match=r"0000 \(of execution e-0\)"):
+            await get_results(client, JOB, paths=["outputs/?"], output_dir=tmp_path)
+    async with offering(lambda: params(parts)) as client:
+        with pytest.raises(ResultsInTheWay, match="0000/outputs/a"):
+            await get_results(client, JOB, paths=["outputs/?"], output_dir=tmp_path)
+    assert names(tmp_path) == before
+
+
+async def test_files_of_which_nobody_knows_whose_they_are_are_not_mixed_with_those_of_a_part(
+    parts: list[Stored], tmp_path: Path
+) -> None:
+    async with offering(lambda: params(parts)) as client:
+        await get_results(client, JOB, paths=["stdout"], output_dir=tmp_path)
+    os.removexattr(tmp_path / "0001", "user.tarpon.execution")
+    before = names(tmp_path)
+    async with offering(lambda: run_again(parts)[1:] + params(parts)[:1]) as client:
+        with pytest.raises(ResultsInTheWay, match=r"0001 \(of an execution that is not known\)") as refused:
+            await get_results(client, JOB, paths=["outputs/?"], output_dir=tmp_path)
+    assert "--output-dir" in refused.value.hint
+    assert names(tmp_path) == before
+
+
+async def test_a_place_that_is_empty_is_filled_and_has_an_owner_then(parts: list[Stored], tmp_path: Path) -> None:
+    (tmp_path / "0000").mkdir()
+    async with offering(lambda: params(parts)) as client:
+        for path in ("stdout", "outputs/?"):
+            await get_results(client, JOB, paths=[path], output_dir=tmp_path)
+    assert os.getxattr(tmp_path / "0000", "user.tarpon.execution") == b"e-0"
+    assert {"0000/stdout", "0000/outputs/a"} <= set(names(tmp_path))
+
+
+async def test_the_folder_of_a_job_has_files_of_one_execution_and_a_named_one_those_that_are_wanted(
+    parts: list[Stored], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = tmp_path / "named"
+    named.mkdir()
+    async with offering(lambda: params(parts[:1])) as client:
+        for folder in (None, named):
+            await get_results(client, JOB, paths=["stdout"], output_dir=folder)
+    async with offering(lambda: run_again(parts[:1])) as client:
+        with pytest.raises(ResultsInTheWay, match="files of execution e-0"):
+            await get_results(client, JOB, paths=["outputs/?"])
+        await get_results(client, JOB, paths=["outputs/?"], output_dir=named)
+    assert names(tmp_path / f"job-{JOB}") == ["stdout"]
+    assert names(named) == ["outputs", "outputs/a", "stdout"]
+    assert not os.listxattr(named), "it is of no execution alone"
+
+
 async def test_a_path_has_to_match_in_one_of_several_results(parts: list[Stored], tmp_path: Path) -> None:
     async with offering(lambda: params(parts)) as client:
         fetched = await get_results(client, JOB, paths=["outputs/b"], output_dir=tmp_path)
