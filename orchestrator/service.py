@@ -23,6 +23,7 @@ from orchestrator.heartbeats import take_heartbeats
 from orchestrator.lease import CALL_SECONDS
 from orchestrator.locations import Locations
 from orchestrator.nats_accounts import KnownAccounts
+from orchestrator.nats_addresses import kept_addresses
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import STOP_SECONDS, NatsServer
 from orchestrator.parts import api_of, integrations_of, leader_of, parts_of
@@ -60,6 +61,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(directory / "lock", config.data_dir))
         listening = stack.enter_context(_listening(config.api.host, config.api.port))
+        stack.enter_context(kept_addresses(config.orchestrator, config.data_dir))
         secrets = await asyncio.to_thread(load_secrets, secret_sources(config))
         name = await asyncio.to_thread(_name, directory / "name")
         tracing = await stack.enter_async_context(open_tracing(config, service="tarpon-orchestrator", name=name))

@@ -7,7 +7,7 @@ import click
 
 from shared.plain_text import printable
 from tarpon.cli.commands import Command, given
-from tarpon.cli.local_secrets import addresses, local_secrets, nats_addresses
+from tarpon.cli.local_secrets import local_secrets, nats_addresses
 from tarpon.cli.output import output_option, show, table
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def nats_check(urls: tuple[str, ...], output: str) -> None:
     """
     config = given().config()
     secrets = local_secrets(config)
+    from orchestrator.nats_addresses import addresses
+
     servers = _checked(urls) or addresses(config.orchestrator)
     found = asyncio.run(_check(servers, secrets))
     show(found, output, lambda: "\n".join(_line(each) for each in found))

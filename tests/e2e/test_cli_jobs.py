@@ -3,12 +3,17 @@
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from orchestrator.secrets import SecretSources, load_secrets
 from tests.e2e.stack import Stack, process_job
 from tests.servers import HOST, free_ports
 
@@ -166,14 +171,48 @@ def test_jobs_of_all_namespaces_are_listed_with_theirs(running: Stack) -> None:
 
 
 def test_the_line_that_starts_a_node_has_the_address_of_the_running_orchestrator(running: Stack) -> None:
-    own = ("-c", f"DataDir={running.root / 'orchestrator'}")
+    own = ("-c", f"DataDir={running.root / 'orchestrator'}", "-c", "Orchestrator.Port=4299")
     done = running.cli("node", "token", "show", *own)
     assert f" Compute.Orchestrators=nats://{HOST}:{running.nats_port}" in done.stdout
     assert done.stderr == ""
-    (free,) = free_ports(1)
-    away = running.cli("node", "token", "show", *own, "--api-port", str(free), "-c", "Orchestrator.Port=4299")
-    assert away.stdout.rstrip().endswith(":4299")
-    assert "No orchestrator answers" in away.stderr
+
+
+def test_the_join_secret_goes_to_no_address_that_is_told_by_whoever_has_the_port(running: Stack) -> None:
+    """The orchestrator whose secrets are here is down; another program answers in its place."""
+    data = running.root / "down"
+    load_secrets(SecretSources(directory=data / "orchestrator" / "secrets"))
+    told = {"Host": HOST, "Port": 4222, "Advertise": "elsewhere.example:4222", "NATS": {"Servers": []}}
+    with answering({"config": {"DataDir": str(data), "Orchestrator": told}}) as port:
+        settings = ("-c", f"DataDir={data}", "-c", "Orchestrator.Port=4299", "-c", f"Orchestrator.Host={HOST}")
+        done = running.cli("node", "token", "show", *settings, "--api-port", str(port))
+    assert done.stdout.rstrip().endswith(f"nats://{HOST}:4299")
+    assert f"No orchestrator is known to run with {data}" in done.stderr
+
+
+@contextmanager
+def answering(body: Any) -> Iterator[int]:
+    """The port of a program that answers this to whatever it is asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_commands_turn_to_the_next_of_several_orchestrators(running: Stack) -> None:
