@@ -71,6 +71,8 @@ class Executions:
         self._forgotten: deque[ExecutionId] = deque(maxlen=REMEMBERED)
         self._forgotten_set: set[ExecutionId] = set()
         self._inventories = 0
+        self._told: dict[ExecutionId, tuple[int, int]] = {}
+        """How far the uploads were when that was last told."""
         self._stopping = False
         self._changed = asyncio.Condition()
         self._read_on: dict[ExecutionId, Execution] = {}
@@ -108,6 +110,9 @@ class Executions:
 
     def heartbeat(self) -> Heartbeat:
         counts = self.activities()
+        uploads = tuple(islice(self._long_uploads(), MAX_UPLOADS))
+        self._told.update({each.execution_id: (each.done_bytes, each.total_bytes) for each in uploads})
+        self._told = {execution: told for execution, told in self._told.items() if execution in self._held}
         return Heartbeat(
             session=self.session,
             running=counts[Activity.RUNNING],
@@ -115,13 +120,16 @@ class Executions:
             publishing=counts[Activity.PUBLISHING],
             waiting_for_s3=self.waiting_for_s3,
             leaving=self._stopping,
-            uploads=tuple(islice(self._long_uploads(), MAX_UPLOADS)),
+            uploads=uploads,
         )
 
-    @property
-    def has_long_uploads(self) -> bool:
-        """Whether there is more to tell than that this node lives."""
-        return any(execution.upload is not None and execution.upload.meter.is_long for execution in self._publishing())
+    def has_progress(self) -> bool:
+        """Whether there is more to tell than that this node lives: uploads that stand still are none such."""
+        long = (each for each in self._publishing() if each.upload is not None and each.upload.meter.is_long)
+        return any(
+            each.upload is not None and each.upload.meter.progress() != self._told.get(each.id)
+            for each in islice(long, MAX_UPLOADS)
+        )
 
     def _long_uploads(self) -> Iterator[UploadProgress]:
         for execution in self._publishing():

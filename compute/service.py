@@ -213,7 +213,7 @@ def _loops(
         subjects.node_heartbeat(node.identity.node_id),
         executions.heartbeat,
         interval_seconds=config.compute.heartbeat.interval,
-        has_progress=lambda: executions.has_long_uploads,
+        has_progress=executions.has_progress,
     )
     loops = {
         "orders": Orders(executions, node.offer, registrar.register_soon).run(orders),

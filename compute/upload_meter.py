@@ -14,6 +14,9 @@ TOLD_AFTER_SECONDS = 2.0
 PACE_SECONDS = 10.0
 
 
+Packed = Callable[[], tuple[int, int]]
+
+
 class Body(Protocol):
     """On its way."""
 
@@ -34,7 +37,7 @@ class UploadMeter:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.total_bytes = 0
         self._clock = clock
-        self._packed: Callable[[], tuple[int, int]] | None = None
+        self._packed: Packed | None = None
         self._stored_bytes = 0
         self._bodies: set[Body] = set()
         self._begun = 0.0
@@ -43,7 +46,7 @@ class UploadMeter:
     def __repr__(self) -> str:
         return f"<UploadMeter, {self._sent_bytes} bytes sent>"
 
-    def begin(self, packed: Callable[[], tuple[int, int]], total_bytes: int = 0) -> None:
+    def begin(self, packed: Packed, total_bytes: int = 0) -> None:
         """Also anew. `packed` gives how many bytes of output have become how many bytes of the archive so far."""
         self._packed, self.total_bytes, self._stored_bytes = packed, total_bytes, 0
         self._begun = self._clock()
@@ -65,18 +68,26 @@ class UploadMeter:
         """Whether it has gone on for so long that it is worth telling."""
         return self._packed is not None and self._clock() - self._begun >= TOLD_AFTER_SECONDS
 
+    def progress(self) -> tuple[int, int] | None:
+        """The bytes that are done, and all; None while it is not worth telling. It does not count as told by this."""
+        return self._progress(self._packed) if self._packed is not None and self.is_long else None
+
     def how_far(self) -> HowFar | None:
         """None while it is not worth telling. The rate is that since a while ago, by what was told then."""
         if self._packed is None or not self.is_long:
             return None
-        raw_bytes, packed_bytes = self._packed()
-        share = min(1.0, self._sent_bytes / packed_bytes) if packed_bytes else 0.0
-        done = int(raw_bytes * share)
+        done, total = self._progress(self._packed)
         now = self._clock()
         self._marks.append((now, done))
         while len(self._marks) > 2 and now - self._marks[1][0] >= PACE_SECONDS:
             self._marks.popleft()
-        return HowFar(done, max(self.total_bytes, done) if self.total_bytes else 0, self._rate(now, done))
+        return HowFar(done, total, self._rate(now, done))
+
+    def _progress(self, packed: Packed) -> tuple[int, int]:
+        raw_bytes, packed_bytes = packed()
+        share = min(1.0, self._sent_bytes / packed_bytes) if packed_bytes else 0.0
+        done = int(raw_bytes * share)
+        return done, max(self.total_bytes, done) if self.total_bytes else 0
 
     @property
     def _sent_bytes(self) -> int:

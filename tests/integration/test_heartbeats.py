@@ -1,12 +1,25 @@
 """A node shows that it lives at its interval, and more often while there is progress of an upload to tell."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
+from compute.executions import Executions
+from compute.grants import Grants
 from compute.heartbeats import send_heartbeats
+from compute.held_execution import Activity, Execution
+from compute.journal_entry import new_entry
+from compute.upload import Upload
+from compute.upload_meter import UploadMeter
+from compute.uploading import Uploading
 from shared.aio import background
-from shared.messages import Heartbeat, decode, heartbeats
+from shared.capacity import Capacity
+from shared.ids import ExecutionId, JobId
+from shared.jobspec import SpecConfig, Task
+from shared.messages import Assignment, Heartbeat, decode, heartbeats
 from tests.nats_bus import Bus
 from tests.waiting import eventually
 
@@ -51,3 +64,47 @@ async def test_progress_is_told_while_there_is_some_and_then_life_alone_at_its_i
             seen = looked_at
             await eventually(lambda: looked_at > seen + 5)
             assert heard[-1].publishing <= seen + 1, "nothing is sent when there is nothing to tell"
+
+
+async def test_an_upload_that_stands_still_is_no_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compute.upload_meter.TOLD_AFTER_SECONDS", 0.0)
+    nobody: Any = None  # nothing is carried out here
+    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
+        uploading = Uploading(http)
+        executions = Executions(
+            journal=nobody, slots=nobody, supervisor=nobody, reports=nobody, ask=nobody, group=group, on_over=nobody
+        )
+        meter = publishing(executions, uploading, tmp_path)
+        meter.begin(lambda: (2000, 1000), 4000)
+        assert executions.has_progress(), "that it goes on has not been told"
+        (told,) = executions.heartbeat().uploads
+        assert (told.done_bytes, told.total_bytes) == (0, 4000)
+        assert not executions.has_progress()
+        meter.stored(500)
+        assert executions.has_progress()
+        (told,) = executions.heartbeat().uploads
+        assert told.done_bytes == 1000
+        assert not executions.has_progress()
+        meter.total_bytes = 8000
+        assert executions.has_progress()
+        await asyncio.to_thread(uploading.close)
+
+
+def publishing(executions: Executions, uploading: Uploading, folder: Path) -> UploadMeter:
+    """The meter of an execution that is held and whose result is being sent."""
+    assignment = Assignment(
+        execution_id=ExecutionId("e-1"),
+        job_id=JobId("j-1"),
+        job_name="a-job",
+        job_type="batch",
+        namespace="default",
+        job_version=1,
+        task=Task(name="main", engine=SpecConfig(type="noop"), publisher=SpecConfig(type="s3managed")),
+        resources=Capacity(cpu=1.0),
+    )
+    nobody: Any = None
+    execution = Execution(new_entry(assignment), Grants(assignment.execution_id, nobody))
+    execution.activity = Activity.PUBLISHING
+    execution.upload = Upload(execution.id, folder, folder, execution.grants, uploading)
+    executions._held[execution.id] = execution
+    return execution.upload.meter
