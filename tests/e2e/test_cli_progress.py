@@ -132,7 +132,6 @@ def test_a_terminal_says_for_how_long_a_job_has_been_at_something(
     full = narrow.submit(gated(before, 2))
     narrow.wait_state(full, "Running")
     with run(narrow, gated(gate, 1), tmp_path, err=terminal.theirs) as process:
-        terminal.wait_for(b"\r\x1b[KWaiting for free CPU on 1 suitable node(s) (")
         terminal.wait_for(b"\r\x1b[KWaiting: 1 node busy (")
         before.touch()
         terminal.wait_for(b"\r\x1b[KRunning on node node-a (1 s)")

@@ -124,9 +124,9 @@ async def test_the_time_of_the_job_ends_its_retries(
     ):
         await node.register()
         retries = {"Max": 100, "BackOff": "1h"}
-        job = await running.submit(Tasks=[task(Retries=retries, Timeouts={"TotalTimeout": 2})])
+        job = await running.submit(Tasks=[task(Retries=retries, Timeouts={"TotalTimeout": 10})])
         await end_next(node, 1)
         waiting = await running.wait_state(job, "Queued")
         assert waiting["Job"]["State"]["Message"].startswith("Waiting until ")
         found = await running.wait_state(job, "Failed")
-        assert found["Job"]["State"]["Message"].startswith("Not ended within its total time-out of 2 s.")
+        assert found["Job"]["State"]["Message"].startswith("Not ended within its total time-out of 10 s.")
