@@ -7,8 +7,9 @@ async with tarpon.Client() as client:
 
 import os
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -52,7 +53,7 @@ from shared.rest_waits import WaitsResponse
 from tarpon.api_address import addresses
 from tarpon.calls import Calls
 from tarpon.live_logs import LiveLogs
-from tarpon.watching import Progress, is_over, watch
+from tarpon.watching import Progress, is_over, patiently, watch
 
 T = TypeVar("T")
 
@@ -257,6 +258,13 @@ class Client:
             items += page.items
         return items
 
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` gives, which is called again while an orchestrator that has answered before is away for a while.
+
+        It is as patient as a watch.
+        """
+        return await patiently(self._calls, ask, patience=self._patience)
+
     async def watch(self, job: str, *, namespace: str = "") -> AsyncGenerator[Progress, None]:
         """History items from the first on, and the job at each change of its state; ends when the job has ended.
 
@@ -283,7 +291,8 @@ class Client:
         if follow and not execution_id:
             await self._begun(job, namespace)
         else:
-            await self.get(job, namespace=namespace)  # an error of the API is told better than by a websocket
+            ask = partial(self.get, job, namespace=namespace)  # an error of the API is told better than by a websocket
+            await (self.patiently(ask) if follow else ask())
         live = LiveLogs(self._calls, _job(job, "/logs"), query, patience=self._patience)
         async with aclosing(live.lines()) as lines:
             async for line in lines:

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import TypeVar
 
 import aiohttp
 import msgspec
@@ -18,6 +19,8 @@ from tarpon.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seco
 SILENCE_SECONDS = 45.0
 """The server sends a comment every 15 s; after three that are missing the connection counts as dead."""
 MAX_LINE_BYTES = 4 << 20
+
+T = TypeVar("T")
 
 _ENDS = frozenset(state.value for state in JobState if state.is_terminal)
 _BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
@@ -78,6 +81,20 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
         failures += 1
         if time.monotonic() - seen_at > patience:
             raise OrchestratorUnreachable(calls.told, why)
+        await asyncio.sleep(backoff_seconds(failures, longest=3.0))
+
+
+async def patiently(calls: Calls, ask: Callable[[], Awaitable[T]], *, patience: float) -> T:
+    """What `ask` gives, asked again while an orchestrator that has answered once is away, for `patience` seconds."""
+    began, failures = time.monotonic(), 0
+    while True:
+        try:
+            return await ask()
+        except (OrchestratorUnreachable, RemoteError) as error:
+            is_lasting = isinstance(error, RemoteError) and error.status < 500
+            if is_lasting or not calls.reached or time.monotonic() - began > patience:
+                raise
+        failures += 1
         await asyncio.sleep(backoff_seconds(failures, longest=3.0))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from shared.aio import background
@@ -88,7 +89,8 @@ class FollowedOutput:
         self._looked_at = loop.time()
 
     async def _executions(self) -> tuple[ExecutionView, ...]:
-        found = await self._client.all_executions(self._job, job_version=self._version)
+        ask = partial(self._client.all_executions, self._job, job_version=self._version)
+        found = await self._client.patiently(ask)
         self._parts.update({each.id: each.partition_index for each in found})
         return found
 

@@ -74,7 +74,7 @@ async def show_logs(
         await _wait_for_task(client, job, executions, execution_id, namespace)
         await show_logs(client, job, follow=True, tail=tail, execution_id=execution_id, namespace=namespace)
         return
-    chosen = [one] if one else latest(executions, view.version)
+    chosen = [one] if one else latest(executions)
     chosen = [each for each in chosen if each.run_output is not None]
     if not chosen:
         raise _nothing_of(one, job) if one else _nothing(job, view)
@@ -137,11 +137,14 @@ async def _write_live(
             output.end()
 
 
-def latest(executions: "Sequence[ExecutionView]", version: int) -> "list[ExecutionView]":
-    """Of each part of this version, the last attempt that wrote anything; in the order of the parts."""
+def latest(executions: "Sequence[ExecutionView]") -> "list[ExecutionView]":
+    """Of each part, the last attempt that wrote anything; in the order of the parts.
+
+    The executions of a version are also those of earlier ones whose results it keeps.
+    """
     by_part: dict[int, ExecutionView] = {}
     for each in sorted(executions, key=lambda each: each.create_time):
-        if each.job_version == version and each.run_output is not None:
+        if each.run_output is not None:
             by_part[each.partition_index] = each
     return [by_part[part] for part in sorted(by_part)]
 

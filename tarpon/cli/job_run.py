@@ -9,7 +9,7 @@ from typing import NamedTuple
 import click
 
 from shared.config import Api
-from shared.errors import NoResults, TarponError
+from shared.errors import NoResults, OrchestratorUnreachable, TarponError
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Job, JobView
 from shared.plain_text import printable
@@ -20,7 +20,7 @@ from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_get import download
 from tarpon.cli.job_watching import Watched, advise, asking, goes_on, refuse_failure, watched
 from tarpon.cli.job_yaml import job_document, job_yaml
-from tarpon.cli.odd_entries import GetReport, ResultsIncomplete, ResultsNotWhole, not_whole
+from tarpon.cli.odd_entries import GetReport, ResultsNotWhole, not_whole
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.output import json_text, lasting, show
 from tarpon.cli.part_lines import PartLines
@@ -46,10 +46,10 @@ def run_job(job: Job, options: RunOptions, api: Api) -> int:
 
 
 class Begun(NamedTuple):
-    """What has come of a submit, of how many parts it is, and how that is told."""
+    """What has come of a submit, of how many parts it is (None: ask), and how that is told."""
 
     submitted: SubmitResponse
-    parts: int
+    parts: int | None
     told: str
 
 
@@ -62,7 +62,7 @@ class JobRun:
     def __init__(self, begin: Begin, options: RunOptions) -> None:
         self.job_id = ""
         self._begin = begin
-        self._count = 1
+        self._count: int | None = None
         self._options = options
         self._submitted = SubmitResponse(job_id="")
         self._exit_code = 0
@@ -96,8 +96,10 @@ class JobRun:
                 elif not self._options.id_only:
                     advise("see how it is doing", "describe", self.job_id)
                     advise("get its results", "get", self.job_id)
-            except (JobFailed, JobStopped, JobNotEnded, ResultsIncomplete, ResultsNotWhole):
-                await self._report(client)
+            except OrchestratorUnreachable:
+                raise
+            except TarponError:
+                await self._report_all_the_same(client)
                 raise
             await self._report(client)
 
@@ -116,12 +118,19 @@ class JobRun:
         if self._options.wait:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
 
+    async def _parts(self, client: Client) -> int:
+        """It is asked when the job's id is known and told, so that no failure keeps that from anybody."""
+        if self._count is None:
+            version = self._submitted.job_version
+            self._count = (await client.patiently(lambda: client.get(self.job_id, job_version=version))).count or 1
+        return self._count
+
     async def _watched(self, client: Client) -> Watched:
-        ask = asking(client, self.job_id)
-        display = JobDisplay(self._count, verbose=self._options.verbose, is_new=True, ask=ask)
+        ask, count = asking(client, self.job_id), await self._parts(client)
+        display = JobDisplay(count, verbose=self._options.verbose, is_new=True, ask=ask)
         version = self._submitted.job_version
         watching = (
-            self._followed(client, display)
+            self._followed(client, display, count)
             if self._options.follow
             else watched(client, self.job_id, display.write, only_version=version)
         )
@@ -132,10 +141,10 @@ class JobRun:
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None
 
-    async def _followed(self, client: Client, display: JobDisplay) -> Watched:
+    async def _followed(self, client: Client, display: JobDisplay, count: int) -> Watched:
         lines = PartLines(display, only_stderr=self._options.is_for_programs)
         version = self._submitted.job_version
-        output = FollowedOutput(client, self.job_id, version, self._count, lines)
+        output = FollowedOutput(client, self.job_id, version, count, lines)
 
         def write(news: HistoryItem | JobView) -> None:
             display.write(news)
@@ -146,15 +155,26 @@ class JobRun:
     async def _report(self, client: Client) -> None:
         """For programs: all of it, once, and nothing else on stdout."""
         if self._options.is_for_programs and not self._options.id_only:
-            job = await client.get(self.job_id, job_version=self._submitted.job_version)
-            executions = await client.all_executions(self.job_id, job_version=job.version)
+            version = self._submitted.job_version
+            job = await client.patiently(lambda: client.get(self.job_id, job_version=version))
+            executions = await self._executions(client, job.version)
             show(report(self._submitted, job, executions, self._fetched), self._options.output, str)
+
+    async def _report_all_the_same(self, client: Client) -> None:
+        """What ended the run is told last, and decides about the exit code."""
+        try:
+            await self._report(client)
+        except TarponError as error:
+            show_error(error)
+
+    async def _executions(self, client: Client, version: int) -> tuple[ExecutionView, ...]:
+        return await client.patiently(lambda: client.all_executions(self.job_id, job_version=version))
 
     async def _end(self, client: Client, end: Watched) -> None:
         click.echo(err=True)
-        executions = await client.all_executions(self.job_id, job_version=end.job.version)
+        executions = await self._executions(client, end.job.version)
         if self._options.exit_code:
-            self._exit_code = task_exit_code(executions, end.job.version)
+            self._exit_code = task_exit_code(executions)
         if self._options.get and end.job.state.state_type == JobState.FAILED:
             await self._get_of_failed(client, end.job)
         refuse_failure(end)

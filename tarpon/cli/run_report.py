@@ -90,7 +90,7 @@ def _results(executions: Sequence[ExecutionView], *, is_over: bool) -> Iterable[
             )
 
 
-def task_exit_code(executions: Sequence[ExecutionView], version: int) -> int:
+def task_exit_code(executions: Sequence[ExecutionView]) -> int:
     """The highest code with which the last attempt at a part has ended; 0 where no task has ended by itself."""
-    codes = [each.run_output.exit_code for each in latest(executions, version) if each.run_output is not None]
+    codes = [each.run_output.exit_code for each in latest(executions) if each.run_output is not None]
     return max((min(code, HIGHEST) for code in codes if code > 0), default=0)

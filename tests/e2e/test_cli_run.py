@@ -193,6 +193,16 @@ def test_programs_get_their_document_of_a_job_that_failed(running: Stack, tmp_pa
     assert (done.returncode, document["Job"]["State"]["StateType"], document["Results"]) == (1, "Failed", [])
 
 
+def test_programs_get_their_document_also_where_the_results_cannot_be_fetched(running: Stack) -> None:
+    job = running.submit(process_job("true"))
+    running.wait_ended(job)
+    running.cli("job", "get", job)
+    done = running.cli("job", "rerun", job, "--output", "json", "--get", check=False)
+    assert done.returncode == 1
+    assert "[ResultsInTheWay]" in done.stderr
+    assert json.loads(done.stdout)["JobVersion"] == 2
+
+
 def test_programs_that_do_not_wait_get_the_job_as_it_is(running: Stack, tmp_path: Path) -> None:
     job = written(tmp_path, process_job("true"))
     waiting = json.loads(running.cli("job", "run", "--output", "json", "--wait=false", job).stdout)

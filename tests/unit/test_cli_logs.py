@@ -6,11 +6,13 @@ import tarfile
 from collections.abc import Mapping
 
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, InvalidInput, NotFound
 from shared.rest import ExecutionView, RunOutputView
 from tarpon.announced import Announced
 from tarpon.cli.job_logs import latest, named
+from tarpon.cli.run_report import task_exit_code
 from tarpon.cli.task_output import TaskOutput, last_lines
 from tarpon.result_logs import STDERR, STDOUT, OutputSink
 
@@ -29,11 +31,16 @@ def test_of_each_part_the_last_attempt_that_wrote_anything_counts() -> None:
             execution("e-a", created=1),
             execution("e-b", created=2),
             execution("e-d", created=4, wrote=False),
-            execution("e-e", version=2),
-        ],
-        version=1,
+            execution("e-e", part=2, version=2),
+        ]
     )
-    assert [each.id for each in found] == ["e-b", "e-c"]
+    assert [each.id for each in found] == ["e-b", "e-c", "e-e"]
+
+
+def test_the_exit_code_of_a_run_is_also_that_of_parts_whose_results_it_keeps() -> None:
+    kept, again = execution("e-a", version=1), execution("e-b", part=1, version=2)
+    failed = replace(kept, run_output=RunOutputView(exit_code=3))
+    assert task_exit_code([failed, again]) == 3
 
 
 def test_an_execution_is_named_by_its_id_or_the_beginning_of_it() -> None:

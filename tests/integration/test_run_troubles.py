@@ -1,0 +1,155 @@
+"""What a run on the command line comes to when the orchestrator fails meanwhile; a test plays it."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from aiohttp import web
+from msgspec.structs import replace
+
+from shared import execution_lines as lines
+from shared.config import Api
+from shared.errors import RemoteError
+from shared.jobspec import JobView, StateView, Task
+from shared.rest import (
+    ErrorBody,
+    EventView,
+    ExecutionView,
+    HistoryItem,
+    JobResponse,
+    LogEnd,
+    LogFrame,
+    LogLine,
+    Page,
+    SubmitResponse,
+)
+from tarpon import Client
+from tarpon.cli.job_run import Begun, JobRun
+from tarpon.cli.outcomes import JobFailed
+from tarpon.cli.run_options import RunOptions
+from tests.servers import HOST, free_ports
+
+JOB = JobView(
+    id="j-1",
+    name="job",
+    namespace="default",
+    type="batch",
+    count=2,
+    tasks=(Task(),),
+    state=StateView(state_type="Completed"),
+    version=1,
+    revision=1,
+    create_time=0,
+    modify_time=0,
+)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tarpon.calls.FIRST_BACKOFF_SECONDS", 0.01)
+
+
+class Orchestrator:
+    """It has one job, of which one part wrote something. `refusals` says how often to refuse what, and how."""
+
+    def __init__(self, job: JobView) -> None:
+        self.job = job
+        self.refusals: Counter[str] = Counter()
+        self.status = 503
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        what = request.path.rpartition("/")[2]
+        if self.refusals[what]:
+            self.refusals[what] -= 1
+            return told(ErrorBody(message="Not now.", code="Refused", status=self.status), self.status)
+        match what:
+            case "events":
+                event = EventView(message=f"{lines.RUNNING_ON}n-1", topic=lines.RUNNING, timestamp=NOW)
+                item = HistoryItem(seq_num=1, type="x", job_id="j-1", execution_id="e-1", event=event, time=NOW)
+                text = "".join(
+                    f"event: {kind}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+                    for kind, data in (("history", item), ("job", self.job))
+                )
+                return web.Response(text=text, content_type="text/event-stream")
+            case "executions":
+                return told(Page(items=(ExecutionView(id="e-1", job_id="j-1", partition_index=1),)))
+            case "logs":
+                socket = web.WebSocketResponse()
+                await socket.prepare(request)
+                for frame in (LogFrame(value=LogLine(type=1, line="written\n")), LogFrame(end=LogEnd(whole=True))):
+                    await socket.send_str(msgspec.json.encode(frame).decode())
+                return socket
+            case _:
+                return told(JobResponse(job=self.job))
+
+
+def told(body: msgspec.Struct, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+@asynccontextmanager
+async def playing(orchestrator: Orchestrator) -> AsyncIterator[Api]:
+    application = web.Application()
+    application.router.add_get("/{path:.*}", orchestrator.answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        (port,) = free_ports(1)
+        await web.TCPSite(runner, HOST, port).start()
+        yield Api(host=HOST, port=port)
+    finally:
+        await runner.cleanup()
+
+
+def run(orchestrator: Orchestrator, options: RunOptions, parts: int | None = 2) -> JobRun:
+    """A run that refuses from when its job has begun."""
+    refusals, orchestrator.refusals = orchestrator.refusals, Counter()
+
+    async def begin(client: Client) -> Begun:
+        await client.get("j-1")
+        orchestrator.refusals = refusals
+        return Begun(SubmitResponse(job_id="j-1", job_version=1), parts, "Job j-1 runs.")
+
+    return JobRun(begin, options)
+
+
+async def test_what_parts_write_is_followed_over_a_restart_of_the_orchestrator(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    orchestrator = Orchestrator(JOB)
+    orchestrator.refusals["executions"] = orchestrator.refusals["j-1"] = 6
+    async with playing(orchestrator) as api:
+        await run(orchestrator, RunOptions(follow=True))._main(api)
+    shown = capsys.readouterr()
+    assert shown.out == "0001 | written\n"
+    assert "Not all is shown" not in shown.err
+
+
+async def test_that_the_job_failed_counts_also_where_the_document_cannot_be_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    orchestrator = Orchestrator(replace(JOB, state=StateView(state_type="Failed", message="It went wrong.")))
+    orchestrator.status = 404
+    orchestrator.refusals["j-1"] = 1
+    async with playing(orchestrator) as api:
+        with pytest.raises(JobFailed, match="went wrong"):
+            await run(orchestrator, RunOptions(output="json"))._main(api)
+    assert "Not now." in capsys.readouterr().err
+
+
+async def test_the_id_of_what_has_begun_is_told_although_nothing_else_can_be_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    orchestrator = Orchestrator(JOB)
+    orchestrator.status = 404
+    orchestrator.refusals["j-1"] = 1
+    async with playing(orchestrator) as api:
+        made = run(orchestrator, RunOptions(), parts=None)
+        with pytest.raises(RemoteError, match="Not now"):
+            await made._main(api)
+    assert made.job_id == "j-1"
+    assert capsys.readouterr().out == "Job j-1 runs.\n"
