@@ -7,10 +7,11 @@ anything. A link of a part that led to such a file leads to it still.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from shared.errors import CannotExtract, Conflict
-from tarpon.result_folders import ALWAYS, NAMED, collisions, is_folder, merge, shown, writable
+from tarpon.result_folders import ALWAYS, NAMED, collisions, is_folder, merge, open_to_owner, shown
 
 
 class ResultsNotMerged(Conflict):
@@ -32,9 +33,9 @@ def merge_parts(staged: Sequence[tuple[str, Path]], merged: Path) -> None:
     taken: list[str] = []
     try:
         merged.mkdir(mode=0o700)
-        taken += map(shown, _set_apart(dict(staged), always=ALWAYS))
+        taken += map(shown, _set_apart(dict(staged)))
         for part, source in staged:
-            _keep_links(source, source, part)
+            _keep_links(source, part)
             if found := list(collisions(source, merged)):
                 taken += [shown(each.relative_to(merged)) for each in found]
             elif not taken:
@@ -45,39 +46,57 @@ def merge_parts(staged: Sequence[tuple[str, Path]], merged: Path) -> None:
         raise ResultsNotMerged(taken)
 
 
-def _set_apart(folders: Mapping[str, Path], at: Path = Path(), *, always: Sequence[str] = ()) -> Iterator[Path]:
+def _set_apart(folders: Mapping[str, Path]) -> Iterator[Path]:
     """Rename what several of these folders, which are one folder of the tree, have and which is no folder itself.
 
-    Gives each name, below `at`, that this would give to something else too, which is not renamed.
+    Gives each name that this would give to something else too, which is not renamed.
     """
-    owners: dict[str, list[str]] = {}
+    with ExitStack() as opened:
+        waiting = [(Path(), folders)]
+        while waiting:
+            at, folders = waiting.pop()
+            for folder in folders.values():
+                open_to_owner(folder, opened)
+            owners = _owners(folders)
+            for name, parts in sorted(owners.items()):
+                if len(parts) == 1 and not (at == Path() and name in ALWAYS):
+                    continue
+                inner = {part: folders[part] / name for part in parts}
+                for part in [part for part in parts if not is_folder(inner[part])]:
+                    path = inner.pop(part)
+                    if (new := f"{name}.{part}") in owners:
+                        yield at / new
+                    else:
+                        path.rename(path.with_name(new))
+                if len(inner) > 1:
+                    waiting.append((at / name, inner))
+
+
+def _owners(folders: Mapping[str, Path]) -> dict[str, list[str]]:
+    """The parts that have each name."""
+    found: dict[str, list[str]] = {}
     for part, folder in folders.items():
         for child in folder.iterdir():
-            owners.setdefault(child.name, []).append(part)
-    for name, parts in sorted(owners.items()):
-        if len(parts) == 1 and name not in always:
-            continue
-        inner = {part: folders[part] / name for part in parts}
-        for part in [part for part in parts if not is_folder(inner[part])]:
-            path = inner.pop(part)
-            if (new := f"{name}.{part}") in owners:
-                yield at / new
-            else:
-                with writable(path.parent):
-                    path.rename(path.with_name(new))
-        if len(inner) > 1:
-            yield from _set_apart(inner, at / name)
+            found.setdefault(child.name, []).append(part)
+    return found
 
 
-def _keep_links(folder: Path, root: Path, part: str) -> None:
+def _keep_links(root: Path, part: str) -> None:
     """Make links that hang since something was renamed lead there."""
-    with os.scandir(folder) as entries:
-        found = list(entries)
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            _keep_links(Path(entry.path), root, part)
-        elif entry.is_symlink():
-            _keep_link(Path(entry.path), root, part)
+    links: list[Path] = []
+    with ExitStack() as opened:
+        folders = [root]
+        while folders:
+            folder = folders.pop()
+            open_to_owner(folder, opened)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    elif entry.is_symlink():
+                        links.append(Path(entry.path))
+        for link in links:  # when all folders are open, because a link may lead into any of them
+            _keep_link(link, root, part)
 
 
 def _keep_link(link: Path, root: Path, part: str) -> None:
@@ -87,6 +106,5 @@ def _keep_link(link: Path, root: Path, part: str) -> None:
     if text.startswith("/") or os.path.lexists(link.parent / text) or not target.is_relative_to(root):
         return
     if os.path.lexists(target):
-        with writable(link.parent):
-            link.unlink()
-            link.symlink_to(renamed)
+        link.unlink()
+        link.symlink_to(renamed)

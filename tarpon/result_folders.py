@@ -4,7 +4,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from shared import ids
@@ -190,21 +190,34 @@ def merge_in_place(folder: Path, staged: Sequence[Path], places: Sequence[Path])
 
 def collisions(source: Path, place: Path) -> Iterator[Path]:
     """What exists below `place`, or as `place`, and is no folder into which the one of `source` could be merged."""
-    if not os.path.lexists(place):
-        return
-    if not (is_folder(source) and is_folder(place)):
-        yield place
-        return
-    for child in sorted(source.iterdir()):
-        yield from collisions(child, place / child.name)
+    with ExitStack() as opened:
+        pairs = [(source, place)]
+        while pairs:
+            source, place = pairs.pop()
+            if not os.path.lexists(place):
+                continue
+            if is_folder(source) and is_folder(place):
+                pairs += _children(source, place, opened)
+            else:
+                yield place
 
 
 def merge(source: Path, place: Path) -> None:
-    if not os.path.lexists(place):
-        _move(source, place)
-        return
-    for child in sorted(source.iterdir()):
-        merge(child, place / child.name)
+    with ExitStack() as opened:
+        pairs = [(source, place)]
+        while pairs:
+            source, place = pairs.pop()
+            if os.path.lexists(place):
+                pairs += _children(source, place, opened)
+            else:
+                _move(source, place)
+
+
+def _children(source: Path, place: Path, opened: ExitStack) -> list[tuple[Path, Path]]:
+    """What is in the one folder with its place in the other, the first in order at the end."""
+    for folder in (source, place):
+        open_to_owner(folder, opened)
+    return [(child, place / child.name) for child in sorted(source.iterdir(), reverse=True)]
 
 
 def shown(path: Path) -> str:
@@ -223,7 +236,7 @@ def is_empty(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+    return not path.is_symlink() and path.is_dir()  # what a link leads to may be out of reach
 
 
 def _move(source: Path, place: Path) -> None:
@@ -243,13 +256,15 @@ def _move(source: Path, place: Path) -> None:
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
+    with ExitStack() as opened:
+        open_to_owner(folder, opened)
+        yield
+
+
+def open_to_owner(folder: Path, opened: ExitStack) -> None:
+    """Let this user list and change the folder, if it is theirs, until `opened` ends."""
     status = folder.stat()
     mode = stat.S_IMODE(status.st_mode)
-    if mode & stat.S_IWUSR or status.st_uid != os.geteuid():
-        yield
-        return
-    folder.chmod(mode | stat.S_IRWXU)
-    try:
-        yield
-    finally:
-        folder.chmod(mode)
+    if mode & stat.S_IRWXU != stat.S_IRWXU and status.st_uid == os.geteuid():
+        folder.chmod(mode | stat.S_IRWXU)
+        opened.callback(folder.chmod, mode)

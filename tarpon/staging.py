@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import os
 import re
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -109,10 +108,41 @@ def _remove_if_left(place: Path) -> None:
 
 
 def _remove(place: Path) -> None:
-    """Remove also what its author made read-only."""
-    for folder, folders, _ in os.walk(place):
-        for name in folders:
-            path = Path(folder, name)
-            if not path.is_symlink():
-                path.chmod(0o700)
-    shutil.rmtree(place, ignore_errors=True)
+    """Remove also what its author made read-only, and what lies deeper than a path can say. No link is followed."""
+    with suppress(OSError):
+        top = os.open(place, _FOLDER)
+        try:
+            _empty(top)
+        finally:
+            os.close(top)
+        place.rmdir()
+
+
+def _empty(top: int) -> None:
+    folders = _moved_up(top, top)
+    while folders:
+        name = folders.pop()
+        with suppress(OSError):
+            folder = os.open(name, _FOLDER, dir_fd=top)
+            try:
+                folders += _moved_up(folder, top)
+            finally:
+                os.close(folder)
+            os.rmdir(name, dir_fd=top)
+
+
+def _moved_up(folder: int, top: int) -> list[str]:
+    """Remove the files in `folder`, and move the folders in there to `top`, where none lies deep. Gives their names."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    moved: list[str] = []
+    for name, is_folder in found:
+        with suppress(OSError):
+            if is_folder:
+                os.chmod(name, 0o700, dir_fd=folder)
+                new = uuid.uuid4().hex
+                os.rename(name, new, src_dir_fd=folder, dst_dir_fd=top)
+                moved.append(new)
+            else:
+                os.unlink(name, dir_fd=folder)
+    return moved

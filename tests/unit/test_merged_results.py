@@ -1,12 +1,16 @@
 """How results of several parts become one tree, in which it stays known who wrote what."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tarpon.merged_results import ResultsNotMerged, merge_parts
 from tarpon.part_names import part_name
+from tarpon.result_folders import ResultsInTheWay, merge_in_place
+from tarpon.staging import staging_in
 
 
 def merged(folder: Path, *parts: dict[str, str | None]) -> dict[str, str]:
@@ -89,6 +93,103 @@ def test_a_folder_that_may_not_be_written_to_is_merged_too(tmp_path: Path) -> No
     merge_parts([(f"000{index}", tmp_path / f"staged-{index}") for index in (0, 1)], tmp_path / "merged")
     assert read(tmp_path / "merged") == {"out/a.0000": "0", "out/a.0001": "1"}
     assert (tmp_path / "merged" / "out").stat().st_mode & 0o777 == 0o555
+
+
+def with_an_owners_rights(program: str, folder: Path) -> str:
+    """What a process prints that has no rights beyond those that modes give, with `folder` as a Path. Root has more."""
+    rights = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    imports = "import pathlib, sys; from tarpon.merged_results import *; from tarpon.result_folders import *"
+    lines = f"{imports}\nfolder = pathlib.Path(sys.argv[1])\n{program}"
+    command = [*rights, sys.executable, "-c", lines, str(folder)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o200, 0o300, 0o600])
+def test_a_folder_that_may_not_be_listed_is_merged_too(tmp_path: Path, mode: int) -> None:
+    for index in (0, 1):
+        folder = tmp_path / f"staged-{index}" / "out"
+        folder.mkdir(parents=True)
+        (folder / "a").write_text(str(index))
+        (folder / f"of-{index}").write_text("")
+        (folder.parent / f"link-{index}").symlink_to("out/a")
+        folder.chmod(mode)
+    with_an_owners_rights(
+        "merge_parts([(f'000{index}', folder / f'staged-{index}') for index in (0, 1)], folder / 'merged')", tmp_path
+    )
+    assert (tmp_path / "merged" / "out").stat().st_mode & 0o777 == mode
+    (tmp_path / "merged" / "out").chmod(0o700)
+    assert read(tmp_path / "merged") == {
+        "link-0": "->out/a.0000 0",
+        "link-1": "->out/a.0001 1",
+        "out/a.0000": "0",
+        "out/a.0001": "1",
+        "out/of-0": "",
+        "out/of-1": "",
+    }
+
+
+class TestAnExistingFolderThatMayNotBeListed:
+    PROGRAM = """
+try:
+    merge_in_place(folder, [folder / "staged"], [folder / "place"])
+except ResultsInTheWay as error:
+    print(error.message)
+"""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for each in ("staged", "place"):
+            (tmp_path / each / "out").mkdir(parents=True)
+            (tmp_path / each / "out" / each).write_text(each)
+        return tmp_path
+
+    def closed(self, folder: Path) -> None:
+        for each in ("staged", "place"):
+            (folder / each / "out").chmod(0)
+
+    def test_gets_what_it_lacks(self, folder: Path) -> None:
+        self.closed(folder)
+        assert with_an_owners_rights(self.PROGRAM, folder) == ""
+        assert (folder / "place" / "out").stat().st_mode & 0o777 == 0
+        (folder / "place" / "out").chmod(0o700)
+        assert read(folder / "place") == {"out/place": "place", "out/staged": "staged"}
+
+    def test_loses_nothing(self, folder: Path) -> None:
+        (folder / "place" / "out" / "staged").write_text("mine")
+        self.closed(folder)
+        assert "place/out/staged" in with_an_owners_rights(self.PROGRAM, folder)
+        (folder / "place" / "out").chmod(0o700)
+        assert read(folder / "place") == {"out/place": "place", "out/staged": "mine"}
+
+
+def deep(root: Path) -> Path:
+    """A new folder with more folders in each other than Python calls functions in each other."""
+    folder = root
+    folder.mkdir()
+    for _ in range(1100):
+        folder /= "d"
+        folder.mkdir()
+    return folder
+
+
+async def test_however_deep_the_folders_are_they_are_merged_and_removed(tmp_path: Path) -> None:
+    async with staging_in(tmp_path) as staging:
+        both = [deep(staging / str(index)) for index in (0, 1)]
+        for index, folder in enumerate(both):
+            (folder / "a").write_text(str(index))
+            (folder / "link").symlink_to("a")
+        merge_parts([(f"000{index}", staging / str(index)) for index in (0, 1)], staging / "merged")
+        lowest = staging / "merged" / both[1].relative_to(staging / "1")
+        assert {path.name: path.read_text() for path in lowest.iterdir()} == {
+            "a.0000": "0",
+            "a.0001": "1",
+            "link.0000": "0",
+            "link.0001": "1",
+        }
+        (deep(staging / "later") / "link.0000").write_text("in the way")
+        with pytest.raises(ResultsInTheWay, match=r"link\.0000"):
+            merge_in_place(staging, [staging / "later"], [staging / "merged"])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
