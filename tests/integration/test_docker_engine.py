@@ -179,12 +179,20 @@ async def test_cpu_memory_and_log_are_limited(bench: Bench) -> None:
     assert (labels["tarpon.execution"], labels["tarpon.node"]) == (task.id, NODE)
 
 
+@pytest.fixture
+def bridge(docker_engine: TestEngine) -> Iterator[str]:
+    """A network, whose bridge is the machine's and does not go with the engine."""
+    docker_engine.post("/networks/create", {"Name": "for-tasks"})
+    yield "for-tasks"
+    docker_engine.request("DELETE", "/networks/for-tasks")
+
+
 @pytest.mark.parametrize(("network", "interfaces"), [("None", 1), ("default", 1), ("bridge", 2), ("Full", 0)])
-async def test_a_task_has_the_network_that_it_asks_for(bench: Bench, network: str, interfaces: int) -> None:
-    if network == "bridge":
-        await asyncio.to_thread(bench.dockerd.post, "/networks/create", {"Name": "for-tasks"})
+async def test_a_task_has_the_network_that_it_asks_for(
+    bench: Bench, bridge: str, network: str, interfaces: int
+) -> None:
     task = bench.shell("readlink /proc/self/ns/net; ls /sys/class/net | wc -l", network=network)
-    settings = Settings(socket=bench.dockerd.url, bridge_network="for-tasks")
+    settings = Settings(socket=bench.dockerd.url, bridge_network=bridge)
     assert await bench.ended(task, settings=settings) == Exited(0)
     space, count = task.read("stdout").splitlines()
     if interfaces:
