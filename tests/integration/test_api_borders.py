@@ -238,6 +238,7 @@ async def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytes
 
 async def test_a_reader_that_does_not_read_its_answer_is_given_up(fed: FedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_errors, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr("orchestrator.api_jobs.MAX_LIST_BYTES", 1 << 30)  # more than sockets take in
     for number in range(500):
         fed.job(number, text="a" * 40_000)
     _, writer = await asyncio.open_connection(HOST, fed.port, limit=1024)
