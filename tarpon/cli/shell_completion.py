@@ -127,11 +127,11 @@ def bash_word(value: str, quote: str) -> str:
 class _AsClick(ShellComplete):
     """Of types of items only click's are known to its scripts."""
 
-    def format_completion(self, item: CompletionItem[str]) -> str:
+    def format_completion(self, item: "CompletionItem[str]") -> str:
         known = CompletionItem(item.value, help=item.help) if item.type == BEGINNING else item
         return str(super().format_completion(known))
 
-    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+    def get_completions(self, args: list[str], incomplete: str) -> "list[CompletionItem[str]]":
         """None that has a line break or a control character, whoever offers it."""
         found = super().get_completions(args, incomplete)
         return [each for each in found if each.type in _FILES or each.value.isprintable()]
@@ -178,13 +178,13 @@ class Zsh(_AsClick, ZshComplete):
         return "\n".join([_kind(found), *(_zsh_line(each, width) for each in found)])
 
 
-def _zsh_line(item: CompletionItem[str], width: int) -> str:
+def _zsh_line(item: "CompletionItem[str]", width: int) -> str:
     """Its type, itself, and how it is shown."""
     shown = f"{item.value:<{width}}  -- {one_line(item.help)}" if item.help else item.value
     return f"{item.type}\t{item.value}\t{shown}"
 
 
-def _completions(shell: BashComplete | ZshComplete, words: list[str], last: str) -> list[CompletionItem[str]]:
+def _completions(shell: BashComplete | ZshComplete, words: list[str], last: str) -> "list[CompletionItem[str]]":
     """Whole words, also where only the value of `--option=value` was completed."""
     found = shell.get_completions(words, last)
     name, equals, _ = last.partition("=")
@@ -195,7 +195,7 @@ def _completions(shell: BashComplete | ZshComplete, words: list[str], last: str)
     return found
 
 
-def _kind(found: list[CompletionItem[str]]) -> str:
+def _kind(found: "list[CompletionItem[str]]") -> str:
     """What the shell is to do besides offering the values: complete files itself, or add no space."""
     kinds = {each.type for each in found}
     return next((kind for kind in (*_FILES, BEGINNING) if kind in kinds), "plain")
