@@ -161,7 +161,9 @@ async def test_a_task_has_few_rights_and_no_network(bench: Bench) -> None:
 
 
 async def test_without_a_network_a_task_can_still_talk_to_itself(bench: Bench) -> None:
-    task = bench.shell("echo hello | nc -l -p 5000 & until nc localhost 5000; do sleep 0.05; done")
+    # whoever listens keeps its input open: nc ends where the other side closes, with what it has not sent yet unsent
+    listens = "sleep 60 | nc -l -p 5000 &"
+    task = bench.shell(f"{listens} until echo hello | nc localhost 5000; do sleep 0.05; done")
     assert await bench.ended(task) == Exited(0)
     assert task.read("stdout") == "hello\n"
 
