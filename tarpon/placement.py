@@ -7,7 +7,6 @@ of the caller. What the target cannot have is left out and told in `oddities`, a
 
 import errno
 import os
-from functools import lru_cache
 from pathlib import Path
 
 from shared.errors import CannotExtract, UnsafeArchive
@@ -15,15 +14,12 @@ from shared.holes import GRANULE_BYTES, data_of
 from tarpon.announced import Announced
 from tarpon.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
 from tarpon.file_copy import write_all
+from tarpon.member_names import Components, components_of
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placement_rules import PlacementRules
 from tarpon.room import NO_SPACE, NoSpaceForResult
 from tarpon.tar_reader import Member, MemberKind
-from tarpon.target_folder import Parts, TargetFolder, shown
-
-_NO_NAMES = frozenset({b"", b".", b".."})
-_CACHED_BYTES = 4096
-"""Longer names of folders are not remembered."""
+from tarpon.target_folder import TargetFolder, shown
 
 
 class Placement:
@@ -46,7 +42,7 @@ class Placement:
         # One file is open at a time. These are no struct of their own, because one more for each file would be felt.
         self._file: Member | None = None
         self._descriptor = -1
-        self._parts: Parts = ()
+        self._parts: Components = ()
         self._at = 0
         self._data_end = 0
         self._known = KnownKept()
@@ -74,7 +70,7 @@ class Placement:
         if self._file is not None:
             self._end_file()
         self.announced.count(member)
-        parts = parts_of(member.name)
+        parts = components_of(member.name)
         try:
             if member.kind is MemberKind.FILE and parts:
                 self._descriptor = self._target.create_file(parts, member.size_bytes)
@@ -87,7 +83,7 @@ class Placement:
         except OSError as error:
             raise _cannot_write(parts, error) from error
 
-    def _place(self, member: Member, parts: Parts) -> None:
+    def _place(self, member: Member, parts: Components) -> None:
         if not parts and member.kind is not MemberKind.DIRECTORY:
             raise UnsafeArchive(f"The archive has a {member.kind.value} without a name.")
         match member.kind:
@@ -96,7 +92,7 @@ class Placement:
             case MemberKind.SYMLINK:
                 self._target.create_symlink(parts, member.link_target, mtime_ns=member.mtime_ns)
             case MemberKind.HARD_LINK:
-                self._target.create_hard_link(parts, _link_parts(member, parts))
+                self._target.create_hard_link(parts, _link_components(member, parts))
                 self.files += 1
             case MemberKind.FILE:
                 raise AssertionError("a file has no content of its own to place here")
@@ -152,7 +148,9 @@ class Placement:
         self._target.remove(self._parts)
         self.oddities.add(Odd.FILE_TOO_LARGE, self._parts, "the file system has no files of this size")
 
-    def _settle(self, descriptor: int, parts: Parts, permissions: int, mtime_ns: int, attributes: Attributes) -> bool:
+    def _settle(
+        self, descriptor: int, parts: Components, permissions: int, mtime_ns: int, attributes: Attributes
+    ) -> bool:
         """Whether the file system keeps the permissions and time."""
         if attributes:
             permissions = without_access_list(permissions, attributes)
@@ -166,37 +164,15 @@ class Placement:
         return not problem
 
 
-def parts_of(name: bytes) -> Parts:
-    """The components of a member's name, none for the target itself. Raises UnsafeArchive where it could leave it."""
-    folder, _, last = name.rpartition(b"/")
-    if last in _NO_NAMES or b"\x00" in last or name[:1] == b"/" or len(folder) > _CACHED_BYTES:
-        parts = _split(name)
-    else:
-        parents = _split_folder(folder)
-        parts = None if parents is None else (*parents, last)
-    if parts is None:
-        raise UnsafeArchive(f"The archive has the name {os.fsdecode(name[:160])!r}, which leaves the target.")
-    return parts
-
-
-def _split(name: bytes) -> Parts | None:
-    parts = tuple(part for part in name.split(b"/") if part not in {b"", b"."})
-    return None if name[:1] == b"/" or b".." in parts or b"\x00" in name else parts
-
-
-_split_folder = lru_cache(maxsize=64)(_split)
-"""The files of a directory come one after another."""
-
-
-def _link_parts(member: Member, parts: Parts) -> Parts:
+def _link_components(member: Member, parts: Components) -> Components:
     """The components of a hard link's target, which is a name within the archive."""
-    target = parts_of(member.link_target)
+    target = components_of(member.link_target)
     if not target:
         raise UnsafeArchive(f"{shown(parts)} is a hard link to the target itself.")
     return target
 
 
-def _cannot_write(parts: Parts, error: OSError) -> CannotExtract:
+def _cannot_write(parts: Components, error: OSError) -> CannotExtract:
     what = shown(parts) if parts else "The target"
     message = f"{what} cannot be written: {error.strerror or error}."
     if error.errno in NO_SPACE:

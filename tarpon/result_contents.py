@@ -20,7 +20,7 @@ from tarpon.archive_index import Block, IndexReader
 from tarpon.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from tarpon.download import Download, Renew, archive_of, in_thread, index_of
 from tarpon.gunzip import Gunzip
-from tarpon.placement import parts_of
+from tarpon.member_names import components_of
 from tarpon.spans import CONNECTIONS, fetch_in_order
 from tarpon.stored_object import RangesIgnored, StoredObject
 from tarpon.tar_reader import Member, MemberKind, TarReader
@@ -210,11 +210,11 @@ class _Whole:
 
 def _plain(member: Member) -> Member | None:
     """The member with a plain name and, of a hard link, a plain target; None for the folder of the result itself."""
-    name = b"/".join(parts_of(member.name))
+    name = b"/".join(components_of(member.name))
     if not name:
         return None
     if member.kind is MemberKind.HARD_LINK:
-        return replace(member, name=name, link_target=b"/".join(parts_of(member.link_target)))
+        return replace(member, name=name, link_target=b"/".join(components_of(member.link_target)))
     return member if name == member.name else replace(member, name=name)
 
 

@@ -16,14 +16,13 @@ from typing import NamedTuple, TypeVar
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
 from tarpon.attributes import Attributes
 from tarpon.file_copy import copy_file
+from tarpon.member_names import Components
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placed_names import PlacedNames
 from tarpon.placement_rules import LinkRule, PlacementRules
 from tarpon.room import free_bytes, keeps_holes
 
 T = TypeVar("T")
-Parts = tuple[bytes, ...]
-
 LARGE_BYTES = 64 << 20
 """Of a file of this size it is asked beforehand whether it can fit."""
 
@@ -60,17 +59,17 @@ class TargetFolder:
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with os.scandir(self._root) as entries:
             self._was_empty = next(entries, None) is None
-        self._at: Parts = ()
+        self._at: Components = ()
         self._folder = self._root
         self._names = PlacedNames(may_rename=rules.rename_collisions)
-        self._made: dict[Parts, Made | None] = {}
-        self._found: set[Parts] = set()
+        self._made: dict[Components, Made | None] = {}
+        self._found: set[Components] = set()
         """Directories that were there before."""
 
     def __repr__(self) -> str:
         return f"<TargetFolder {str(self._path)!r}>"
 
-    def create_file(self, parts: Parts, size_bytes: int) -> int:
+    def create_file(self, parts: Components, size_bytes: int) -> int:
         """An open descriptor of a new file, for writing."""
         folder = self._open(parts[:-1])
         if size_bytes >= LARGE_BYTES and size_bytes > (free := free_bytes(self._root)) and not keeps_holes(self._root):
@@ -85,7 +84,7 @@ class TargetFolder:
         self._names.note(parts)
         return descriptor
 
-    def create_directory(self, parts: Parts, mode: int, mtime_ns: int, xattrs: Attributes) -> None:
+    def create_directory(self, parts: Components, mode: int, mtime_ns: int, xattrs: Attributes) -> None:
         """`directories` gives what its mode and time are to be in the end; before that they could be in the way."""
         if not parts:
             return
@@ -95,7 +94,7 @@ class TargetFolder:
         if parts in self._made:
             self._made[parts] = Made(self._rules.permissions(mode), mtime_ns, xattrs)
 
-    def create_symlink(self, parts: Parts, target: bytes, *, mtime_ns: int) -> None:
+    def create_symlink(self, parts: Components, target: bytes, *, mtime_ns: int) -> None:
         if b"\x00" in target:
             raise UnsafeArchive(f"{shown(parts)} is a symbolic link to no name.")
         if self._rules.links is not LinkRule.KEEP_TEXT and _may_leave(parts, target):
@@ -113,7 +112,7 @@ class TargetFolder:
             raise
         os.utime(self._names.of(parts), ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
 
-    def _refuse_link(self, parts: Parts, target: bytes) -> None:
+    def _refuse_link(self, parts: Components, target: bytes) -> None:
         if self._rules.links is LinkRule.REFUSE:
             raise UnsafeArchive(
                 f"{shown(parts)} is a symbolic link to {_text(target)}, which leaves the target or could.",
@@ -121,7 +120,7 @@ class TargetFolder:
             )
         raise CannotHave(Odd.LINK_LEAVES_RESULT, f"it leads to {_text(target)}")
 
-    def create_hard_link(self, parts: Parts, target: Parts) -> None:
+    def create_hard_link(self, parts: Components, target: Components) -> None:
         """`target` must be a regular file already; a link to a symbolic link could point out of the target."""
         # Not `self._open`, which would close the first directory when it opens the second.
         source = os.dup(self._open(target[:-1]))
@@ -140,7 +139,7 @@ class TargetFolder:
         finally:
             os.close(source)
 
-    def _linkable(self, source: int, name: bytes, parts: Parts, target: Parts) -> int:
+    def _linkable(self, source: int, name: bytes, parts: Components, target: Components) -> int:
         """The size of the file behind a hard link. Raises where it is none, or not what the archive means by it."""
         left_out = CannotHave(Odd.HARD_LINK_LEFT_OUT, f"it is another name of {shown(target)}, which is not there")
         try:
@@ -159,7 +158,7 @@ class TargetFolder:
             raise left_out
         return status.st_size
 
-    def _copy(self, source: int, name: bytes, parts: Parts, size_bytes: int) -> None:
+    def _copy(self, source: int, name: bytes, parts: Components, size_bytes: int) -> None:
         if size_bytes > self._copy_bytes_left:
             raise CannotHave(Odd.HARD_LINK_LEFT_OUT, "the copies of linked files would be too large")
         self._copy_bytes_left -= size_bytes
@@ -170,14 +169,14 @@ class TargetFolder:
             os.close(descriptor)
         self._oddities.add(Odd.HARD_LINK_COPIED, parts, f"another name of {_text(name)}")
 
-    def directories(self) -> Iterator[tuple[int, Parts, Made]]:
+    def directories(self) -> Iterator[tuple[int, Components, Made]]:
         """Those that were made and are to get modes and times, the deepest first; each is open until the next one."""
         for parts in sorted(self._made, reverse=True):
             made = self._made[parts]
             if made is not None:
                 yield self._open(parts), parts, made
 
-    def remove(self, parts: Parts) -> None:
+    def remove(self, parts: Components) -> None:
         """Take away what was made of an entry last."""
         os.unlink(self._names.of(parts), dir_fd=self._open(parts[:-1]))
 
@@ -188,7 +187,7 @@ class TargetFolder:
             os.close(self._root)
             self._root = self._folder = -1
 
-    def _open(self, parts: Parts) -> int:
+    def _open(self, parts: Components) -> int:
         """The descriptor of a directory, valid until the next call; it is made where it does not exist."""
         if parts == self._at:
             return self._folder
@@ -200,12 +199,12 @@ class TargetFolder:
             self._at, self._folder = parts[:depth], folder
         return self._folder
 
-    def _step(self, folder: int, parts: Parts) -> int:
+    def _step(self, folder: int, parts: Components) -> int:
         if parts not in self._made and parts not in self._found:
             self._make_directory(folder, parts, 0o777)
         return _open_folder(folder, self._names.of(parts), parts)
 
-    def _make_directory(self, folder: int, parts: Parts, mode: int) -> None:
+    def _make_directory(self, folder: int, parts: Components, mode: int) -> None:
         """Make a directory of this name; where the target was not empty, one may have been there before."""
 
         def make(name: bytes) -> None:
@@ -223,7 +222,7 @@ class TargetFolder:
         self._made[parts] = None
         self._names.note(parts)
 
-    def _create(self, folder: int, parts: Parts, make: Callable[[bytes], T]) -> T:
+    def _create(self, folder: int, parts: Components, make: Callable[[bytes], T]) -> T:
         """Make what is no directory; what the archive had under this very name before is replaced."""
         name = self._names.of(parts)
         with _naming(folder):
@@ -238,7 +237,7 @@ class TargetFolder:
         self._names.note(parts)
         return made
 
-    def _rename(self, parts: Parts, make: Callable[[bytes], T]) -> T:
+    def _rename(self, parts: Components, make: Callable[[bytes], T]) -> T:
         made = self._names.renamed(parts, make)
         self._oddities.add(Odd.RENAMED, parts, f"it is called {_text(self._names.of(parts))}")
         return made
@@ -248,13 +247,13 @@ class TargetFolder:
             os.close(self._folder)
         self._at, self._folder = (), self._root
 
-    def _make_way(self, folder: int, name: bytes, parts: Parts) -> None:
+    def _make_way(self, folder: int, name: bytes, parts: Components) -> None:
         if not self._was_empty or stat.S_ISDIR(_mode(folder, name)):
             raise CannotExtract(f"{shown(parts)} exists already.", hint="Extract into an empty directory.")
         os.unlink(name, dir_fd=folder)
 
 
-def shown(parts: Parts) -> str:
+def shown(parts: Components) -> str:
     """A path as it may stand in a message: printable and not too long."""
     text = repr(os.fsdecode(b"/".join(parts)))
     return text if len(text) <= 160 else f"...{text[-160:]}"
@@ -276,7 +275,7 @@ def _naming(folder: int) -> Iterator[None]:
         raise CannotHave(Odd.NAME_IMPOSSIBLE, why) from error
 
 
-def _open_folder(folder: int, name: bytes, parts: Parts) -> int:
+def _open_folder(folder: int, name: bytes, parts: Components) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=folder)
     except NotADirectoryError:
@@ -294,7 +293,7 @@ def _link(source: int, target: bytes, folder: int, name: bytes) -> None:
     os.link(target, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
 
 
-def _may_leave(parts: Parts, target: bytes) -> bool:
+def _may_leave(parts: Components, target: bytes) -> bool:
     """Whether the link at `parts` may lead out of the target, judged by its text alone.
 
     That is enough because a link lies in real directories, no directory is ever replaced, and only the first
