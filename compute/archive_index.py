@@ -1,4 +1,4 @@
-"""How the index beside an archive is written while the archive is made; shared/archive_index.py tells what is in it.
+"""The index beside an archive, written while the archive is made. What is in it tells shared/archive_index.py.
 
 It is the one thing that grows with the number of entries, so beyond a bound it goes from memory to a file. Where the
 disk does not take that, there is no index: a result without one is better than none.

@@ -1,7 +1,8 @@
 """What can happen to executions and jobs, and what is to be done then: the events and the commands of their lives.
 
-Out of the one, orchestrator/lifecycle.py and orchestrator/job_progress.py make the other. Facts and answers of nodes
-come in any order, repeatedly and late; for each event in each state there is one named outcome, and none is an error.
+Out of the one, orchestrator/lifecycle.py and orchestrator/job_progress.py make the other. Facts and
+answers of nodes come in any order, repeatedly and late; for each event in each state there is one named outcome, and
+none is an error.
 """
 
 import enum

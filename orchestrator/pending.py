@@ -1,7 +1,7 @@
 """Which jobs wait to be placed, and in which order: the most urgent first, then those that have waited longest.
 
-Jobs of one shape suit the same nodes (orchestrator/fleet.py). They stand in a queue of their own, so that where one
-of them has to wait, the others need not be looked at.
+Jobs of one shape suit the same nodes (orchestrator/fleet.py). They stand in a queue of their own, so that where
+one of them has to wait, the others need not be looked at.
 """
 
 import heapq

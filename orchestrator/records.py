@@ -12,8 +12,8 @@
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/retention.py), in an order in which its record is the last.
-A job's state is never stored: it is computed from its executions (orchestrator/job_progress.py). No record holds a URL.
-Times are nanoseconds since 1970, by the orchestrator's clock.
+A job's state is never stored: it is computed from its executions (orchestrator/job_progress.py). No record has
+a URL. Times are nanoseconds since 1970, by the orchestrator's clock.
 """
 
 from collections.abc import Iterator
@@ -47,8 +47,8 @@ JUST_RECORDED = -1
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the history: what happened at `time`, and was `recorded` then or, where that is given, later.
 
-    The history is in the order of numbers (orchestrator/event_numbers.py), so that what a reader has seen of it never
-    changes. Earlier versions of Tarpon gave none.
+    The history is in the order of numbers (orchestrator/event_numbers.py), so that what a reader has seen of it
+    never changes. Earlier versions of Tarpon gave none.
     """
 
     time: int
@@ -70,7 +70,7 @@ class NameRecord(Record, frozen=True, kw_only=True):
 class Replaced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a version of a job stood when a later one took its place. It may not have ended by then.
 
-    `token` is its idempotency token, and `digest` tells what was asked for with that (orchestrator/idempotency.py).
+    `token` is its idempotency token; `digest` tells what was asked for with that (orchestrator/idempotency.py).
     """
 
     version: int

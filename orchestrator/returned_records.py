@@ -1,8 +1,8 @@
 """What NATS has brought back: records that were removed, and marks of removals that do not go by themselves.
 
-It does so when its server was killed (orchestrator/removal_marks.py tells why): as a rule marks, but records of what an
-earlier version of Tarpon has removed. Who was there knows such a record: it is older than what was followed, and not
-known. So after each break of the feed the headers of all that is stored are looked through.
+It does so when its server was killed (orchestrator/removal_marks.py tells why): as a rule marks, but records of
+what an earlier version of Tarpon has removed. Who was there knows such a record: it is older than what was
+followed, and not known. So after each break of the feed the headers of all that is stored are looked through.
 """
 
 import asyncio

@@ -263,7 +263,7 @@ class Connection:
                     max_outstanding_pings=2,
                     closed_cb=on_closed,
                     error_cb=on_error,
-                    skip_subject_validation=True,  # subjects are made in shared/subjects.py of ids that are checked
+                    skip_subject_validation=True,  # shared/subjects.py makes them of ids that are checked
                     **self._options,
                 )
                 await heeding(connecting)

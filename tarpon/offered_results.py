@@ -7,8 +7,8 @@ from shared.errors import DownloadFailed, InvalidInput, NoResults, NotFound
 from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import JobView
 from shared.rest import ResultItem, ResultParams
-from tarpon.client import Client
 from tarpon.download import Renew
+from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.watching import JobNotEnded, is_over
 
 _NAMED = 10
@@ -20,7 +20,7 @@ def is_without_publisher(view: JobView) -> bool:
 
 
 async def chosen_version(
-    client: Client, job: str, *, namespace: str = "", version: int = 0, execution: str = ""
+    client: OrchestratorCalls, job: str, *, namespace: str = "", version: int = 0, execution: str = ""
 ) -> JobView:
     """The job as it was in this version, or in that of the execution; else as it is."""
     view = await client.get(job, namespace=namespace, job_version=version)
@@ -32,7 +32,13 @@ async def chosen_version(
 
 
 async def offered(
-    client: Client, job: str, view: JobView, *, namespace: str = "", partition: int | None = None, execution: str = ""
+    client: OrchestratorCalls,
+    job: str,
+    view: JobView,
+    *,
+    namespace: str = "",
+    partition: int | None = None,
+    execution: str = "",
 ) -> tuple[ResultParams, ...]:
     """The results of `job` in the version of `view`, or those of one partition or execution (or beginning of an id).
 
@@ -97,7 +103,7 @@ def _told(results: Sequence[ResultParams]) -> str:
     return f"{told} and {len(results) - _NAMED} more" if len(results) > _NAMED else told
 
 
-def renewer(client: Client, job: str, params: ResultParams, *, namespace: str = "") -> Renew:
+def renewer(client: OrchestratorCalls, job: str, params: ResultParams, *, namespace: str = "") -> Renew:
     """What gives the same result with fresh URLs. It raises DownloadFailed where there is none any more."""
 
     async def renew() -> ResultParams:

@@ -7,7 +7,7 @@ from typing import IO, Self
 
 from shared.errors import NotFound
 from shared.rest import LogLine, LogPlace, ResultParams
-from tarpon.client import Client
+from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.result_logs import STDERR, STDOUT, stream_output
 
 IN_MEMORY_BYTES = 1 << 20
@@ -27,7 +27,7 @@ class OutputNotKept(NotFound):
 
 
 async def rest_of_output(
-    client: Client, job: str, place: LogPlace | None, *, execution_id: str = "", namespace: str = ""
+    client: OrchestratorCalls, job: str, place: LogPlace | None, *, execution_id: str = "", namespace: str = ""
 ) -> AsyncGenerator[LogLine, None]:
     """From `place` on. Raises OutputNotKept, and what a download raises."""
     place = place or LogPlace(execution_id=execution_id)
@@ -38,7 +38,7 @@ async def rest_of_output(
             yield line
 
 
-async def _result(client: Client, job: str, execution: str, namespace: str) -> ResultParams:
+async def _result(client: OrchestratorCalls, job: str, execution: str, namespace: str) -> ResultParams:
     found = [
         each
         for each in await client.all_executions(job, namespace=namespace, all_job_versions=True)

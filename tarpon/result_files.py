@@ -8,10 +8,10 @@ from itertools import islice
 
 import msgspec
 
-from tarpon.client import Client
 from tarpon.download import in_thread
 from tarpon.links import file_at
 from tarpon.offered_results import chosen_version, offered, only, renewer
+from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.result_contents import ENTRIES_AT_ONCE, Contents, opened
 from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member, MemberKind
@@ -43,7 +43,7 @@ class ResultEntry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", om
 
 
 async def list_files(
-    client: Client,
+    client: OrchestratorCalls,
     job: str,
     *,
     partition: int | None = None,
@@ -68,7 +68,7 @@ async def list_files(
 
 
 async def read_file(
-    client: Client,
+    client: OrchestratorCalls,
     job: str,
     path: str,
     write: Callable[[memoryview], object],
@@ -98,7 +98,7 @@ async def read_file(
 
 @asynccontextmanager
 async def _contents(
-    client: Client, job: str, *, partition: int | None, execution: str, version: int, namespace: str
+    client: OrchestratorCalls, job: str, *, partition: int | None, execution: str, version: int, namespace: str
 ) -> AsyncIterator[Contents]:
     view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)
     found = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution)

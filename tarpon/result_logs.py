@@ -6,10 +6,10 @@ import aiohttp
 
 from shared.rest import ResultParams
 from tarpon.announced import Announced, announced
-from tarpon.client import Client
 from tarpon.download import Download, Renew, archive_of
 from tarpon.gunzip import Gunzip
 from tarpon.offered_results import renewer
+from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.result_contents import opened, walk
 from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member, MemberKind, TarReader
@@ -23,11 +23,13 @@ Write = Callable[[str, bytes], None]
 """Takes the name of the stream, STDOUT or STDERR, and what comes next in it. It is called in a thread."""
 
 
-async def stream_output(client: Client, job: str, params: ResultParams, write: Write, *, namespace: str = "") -> None:
+async def stream_output(
+    client: OrchestratorCalls, job: str, params: ResultParams, write: Write, *, namespace: str = ""
+) -> None:
     """Hand what the task wrote to `write`. With an index beside the archive nothing else is fetched of it.
 
-    Raises as tarpon.download.Download.into does, possibly after the last byte: without an index only the digest of the
-    whole archive tells whether it is damaged.
+    Raises as tarpon.download.Download.into does, possibly after the last byte: without an index only the digest of
+    the whole archive tells whether it is damaged.
     """
     renew = renewer(client, job, params, namespace=namespace)
     async with object_session() as session:

@@ -16,12 +16,12 @@ from shared.aio import finish, pipelined
 from shared.errors import InvalidInput
 from shared.jobspec import JobView
 from shared.rest import ResultParams
-from tarpon.client import Client
 from tarpon.download import in_thread
 from tarpon.extract import Extracted
 from tarpon.merged_results import merge_parts
 from tarpon.oddities import Oddities
 from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
+from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.part_file import PartFile
 from tarpon.part_names import part_name
 from tarpon.placement_rules import PlacementRules
@@ -79,7 +79,7 @@ class OnProgress(Protocol):
 
 
 async def get_results(
-    client: Client,
+    client: OrchestratorCalls,
     job: str,
     *,
     paths: Sequence[str] = (),
@@ -96,8 +96,8 @@ async def get_results(
     """Download, verify and extract the results of `job`, or what is below `paths` in them.
 
     Without `output_dir`, which must exist, `./job-<job>` is made (`./job-<namespace>-<job>` in another namespace).
-    A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks that
-    hold those are fetched, and they go into folders that are there already. `merge` puts several results into one
+    A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks
+    that hold those are fetched, and they go into folders that are there already. `merge` puts several results into one
     tree (see tarpon.merged_results), in which `stdout` of part 0 is `stdout.0000`. `partition` and `execution_id`
     choose one result; the newest version of the job is meant unless `job_version` or the execution is another's. `raw`
     keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.

@@ -1,7 +1,8 @@
 """How the variables of a job file are filled in: by a part of Go's templates, which job files of Bacalhau use.
 
 It is written here, because the libraries that do it need a compiler for Go when they are installed, or are new and set
-no bounds to a template: tarpon/cli/template_syntax.py reads it, and tarpon/cli/template_evaluation.py carries it out.
+no bounds to a template: tarpon/cli/template_syntax.py reads it,
+tarpon/cli/template_evaluation.py carries it out.
 """
 
 import functools

@@ -148,7 +148,7 @@ class Publishing:
         return self.record.location.key
 
     async def ask(self, request: UploadRequest) -> NodeRequestAnswer:
-        """As a question and its answer travel, and as orchestrator.requests answers what has moved meanwhile."""
+        """As a question and its answer travel, and as orchestrator.requests answers what has moved."""
         self.asked.append(request)
         heard = messages.decode(messages.node_requests, messages.encode(request))
         assert not isinstance(heard, messages.Registration)

@@ -250,7 +250,8 @@ def test_a_mount_that_was_there_before_the_node_is_its_operators(tmp_path: Path)
     outside, data = precious(tmp_path), tmp_path / "data"
     data.mkdir()
     mount("--bind", outside, data)
-    code = f"import pathlib, compute.removal as it; it.remove_tree(pathlib.Path({str(data / 'executions' / 'e-1')!r}))"
+    left = data / "executions" / "e-1"
+    code = f"import pathlib, compute.removal as it; it.remove_tree(pathlib.Path({str(left)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert len(mounts_in(data)) == 1
     assert is_whole(outside)
