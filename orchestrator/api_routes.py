@@ -20,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Route(NamedTuple):
-    """`answer` and `body` are types of shared/rest.py, `query` is of api_queries.py; `redirects` has no answer."""
+    """`answer` and `body` are types of the API, `query` is one of api_queries.py; `redirects` has no answer."""
 
     method: str
     path: str

@@ -1,8 +1,7 @@
 """How the index beside an archive is read, line by line and without trusting it.
 
-The format is told in shared/archive_index.py. Its writer is the machine that ran somebody's task, so everything
-that follows from it is bounded by what was announced of the archive, and a line that contradicts the others is an
-error.
+shared/archive_index.py tells the format. Its writer is the machine that ran somebody's task, so all that
+follows from it is bounded by what was announced of the archive, and a line that contradicts the others is an error.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """How a downloaded .tar.gz becomes files, in one pass and without trusting it.
 
-The archive was made on a machine that ran somebody's task; what of it is refused tells tarpon/placement.py.
+The archive was made on a machine that ran somebody's task. What of it is refused: tarpon/placement.py.
 """
 
 from pathlib import Path

@@ -28,8 +28,8 @@ async def stream_output(
 ) -> None:
     """Hand what the task wrote to `write`. With an index beside the archive nothing else is fetched of it.
 
-    Raises as tarpon.download.Download.into does, possibly after the last byte: without an index only the digest of
-    the whole archive tells whether it is damaged.
+    Raises as tarpon.download.Download.into does, maybe after the last byte: without an index only the digest
+    of the whole archive tells whether it is damaged.
     """
     renew = renewer(client, job, params, namespace=namespace)
     async with object_session() as session:

@@ -1,4 +1,4 @@
-"""Processes that die with their parent, also when that is killed: `python -m tarpon.tied SIGNAL ...`.
+"""Processes that die with their parent, also a killed one: `python -m tarpon.tied SIGNAL ...`.
 
 This program asks the kernel for the signal (prctl, PR_SET_PDEATHSIG) and becomes the program that it was told to
 start, with the same process id. The kernel means the parent's thread, so start tied processes from the main thread.

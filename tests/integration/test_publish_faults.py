@@ -1,4 +1,4 @@
-"""Every row of the retry table (shared/s3_errors.py) against a real S3 that misbehaves, by one PUT and in parts.
+"""Every row of the retry table (shared/s3_errors.py) against a real S3 that misbehaves, in one PUT or parts.
 
 Each test ends with the object being what was packed, or with the reason why it is not there.
 """

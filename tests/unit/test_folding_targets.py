@@ -1,7 +1,7 @@
 """Whatever names a target takes for the same, no entry is replaced by another one, and none is lost in silence.
 
-Only a system that folds names itself could be a real one here (tests/integration/test_odd_targets.py has exfat), so
-that the calls of the system get folded names, as a file system does that stores all names in one form.
+Only a system that folds names itself could be a real one here (test_odd_targets.py has exfat), so that the calls of the
+system get folded names, as a file system does that stores all names in one form.
 """
 
 import io
