@@ -219,7 +219,9 @@ class JobEntry:
     def exit_codes(self) -> ExitCodes:
         """Of the tasks of the newest version: each code with the number of parts that ended with it last."""
         if self._exit_codes is None:
-            self._exit_codes = exit_codes(self.with_kept())
+            executions, version = self.parts.executions.values(), self.job.version
+            is_one = len(executions) == 1 and all(each.job_version == version for each in executions)  # the rule
+            self._exit_codes = exit_codes(executions if is_one else self.with_kept())
         return self._exit_codes
 
     @property

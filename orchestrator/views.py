@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
@@ -206,20 +207,8 @@ def announced(entry: JobEntry, *, after: int, up_to: int) -> list[Announced]:
     """As `history`, of what comes next to whoever has been told all up to the item of this number."""
     told: list[Announced] = []
     for line in _recorded(entry, after, up_to):
-        item = _history_item(entry, line)
-        told.append(
-            Announced(
-                seq_num=item.seq_num,
-                type=item.type,
-                job_id=item.job_id,
-                job_version=item.job_version,
-                execution_id=item.execution_id,
-                event=item.event,
-                time=item.time,
-                previous_seq_num=after,
-            )
-        )
-        after = item.seq_num
+        told.append(_announced(entry, line, after))
+        after = line.number
     return told
 
 
@@ -237,19 +226,28 @@ def is_told(entry: JobEntry, up_to: int) -> bool:
 
 
 def _history_item(entry: JobEntry, line: Line) -> HistoryItem:
+    return HistoryItem(**_told(entry, line))
+
+
+def _announced(entry: JobEntry, line: Line, after: int) -> Announced:
+    return Announced(**_told(entry, line), previous_seq_num=after)
+
+
+def _told(entry: JobEntry, line: Line) -> dict[str, Any]:
     number, about, event = line
-    execution, version = (None, about) if isinstance(about, int) else (about, about.job_version)
     at = instant(event.time)
-    details = event.details if execution is None else {**event.details, "NodeID": execution.node_id}
-    return HistoryItem(
-        seq_num=number,
-        type=rest.EXECUTION_LEVEL if execution else rest.JOB_LEVEL,
-        job_id=entry.id,
-        job_version=version,
-        execution_id=execution.id if execution else "",
-        event=EventView(message=event.message, topic=event.topic, timestamp=at, details=details),
-        time=at,
-    )
+    fields = {"seq_num": number, "job_id": entry.id, "time": at}
+    if isinstance(about, int):
+        view = EventView(message=event.message, topic=event.topic, timestamp=at, details=event.details)
+        return fields | {"type": rest.JOB_LEVEL, "job_version": about, "execution_id": "", "event": view}
+    details = {**event.details, "NodeID": about.node_id}
+    view = EventView(message=event.message, topic=event.topic, timestamp=at, details=details)
+    return fields | {
+        "type": rest.EXECUTION_LEVEL,
+        "job_version": about.job_version,
+        "execution_id": about.id,
+        "event": view,
+    }
 
 
 def instant(time_ns: int) -> datetime:
