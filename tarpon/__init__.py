@@ -2,6 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from tarpon.import_names import leave_working_directory, require_ours
+
+leave_working_directory()
+require_ours("shared")
+
 if TYPE_CHECKING:
     from shared.states import DesiredState, ExecutionState, JobState
     from tarpon.client import Client

@@ -36,7 +36,7 @@ def children_of(wanted: Wanted, folder: Path, s3: SeaweedFS) -> list[ChildProces
     """The orchestrator first."""
     token = secrets.token_urlsafe(32)
     files = [argument for file in wanted.files for argument in ("-c", file)]
-    serve = [sys.executable, "-m", "tarpon", "serve", *files]
+    serve = [sys.executable, "-P", "-m", "tarpon", "serve", *files]
     found = without_aws(dict(os.environ)) | _variables(wanted.settings)
     orchestrator = found | _orchestrator_variables(wanted, folder / ORCHESTRATOR, s3, token)
     children = [ChildProcess(ORCHESTRATOR, [*serve, "--orchestrator"], orchestrator, folder / "orchestrator.log")]

@@ -15,7 +15,7 @@ PR_SET_PDEATHSIG = 1
 
 def tied_command(command: Sequence[str], number: signal.Signals) -> list[str]:
     """`command`, to be started by this process, so that it gets the signal `number` when this process ends."""
-    return [sys.executable, "-m", "tarpon.tied", str(os.getpid()), str(int(number)), *command]
+    return [sys.executable, "-P", "-m", "tarpon.tied", str(os.getpid()), str(int(number)), *command]
 
 
 def main(parent: str, number: str, *command: str) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import ExtraMissing, NotFound
+from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
     from orchestrator.secrets import Secrets
@@ -17,6 +18,8 @@ def local_secrets(config: "Config", *, make: bool = False) -> "Secrets":
         from orchestrator.secrets import load_secrets
         from orchestrator.service import secret_sources
     except ModuleNotFoundError as error:
+        if shadowed("orchestrator"):
+            raise
         raise ExtraMissing("The orchestrator", "orchestrator") from error
     sources = secret_sources(config)
     if not make and not (sources.join_secret or sources.join_secret_file or sources.directory.is_dir()):

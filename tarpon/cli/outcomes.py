@@ -4,7 +4,7 @@ import enum
 
 import click
 
-from shared.errors import TarponError, code_of
+from shared.errors import Conflict, TarponError, code_of
 from shared.plain_text import indented, printable
 
 
@@ -63,6 +63,10 @@ class NoSpaceLeft(TarponError):
             f"There is no space left for the output: {reason}.",
             hint="What was written is not complete. Free some space there, or write elsewhere, and repeat the command.",
         )
+
+
+class ImportNameTaken(Conflict):
+    """Another package is found by the name of one of ours, as tarpon.import_names tells."""
 
 
 def show_error(error: TarponError) -> None:

@@ -11,7 +11,8 @@ from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Ta
 from shared.plain_text import printable
 from tarpon.cli.commands import Given, Group, ReaderWentAway
 from tarpon.cli.completion import VARIABLE
-from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, JobStopped, NoSpaceLeft, show_error
+from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, ImportNameTaken, JobStopped, NoSpaceLeft, show_error
+from tarpon.import_names import shadowed
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LAZY = {
@@ -87,6 +88,8 @@ def _explained(error: BaseException, *, debug: bool) -> int:
         case OSError() if error.errno in _FULL:
             _drop_output()
             return _explained(NoSpaceLeft(os.strerror(error.errno)), debug=debug)
+        case ImportError() if told := shadowed("compute", "orchestrator"):
+            return _explained(ImportNameTaken(told), debug=debug)
         case Exception():
             return _unexpected(error, debug=debug)
         case _:

@@ -11,6 +11,7 @@ import click
 
 from shared.errors import ExtraMissing
 from tarpon.cli.commands import Command, given
+from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
     from shared.config import Config
@@ -112,7 +113,7 @@ def _orchestrator() -> Callable[..., Awaitable[None]]:
     try:
         from orchestrator.service import run
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in _OURS:
+        if (error.name or "").partition(".")[0] in _OURS or shadowed("orchestrator"):
             raise
         raise ExtraMissing("An orchestrator", "orchestrator") from error
     return run

@@ -37,6 +37,7 @@ RETRYABLE = {
     "GrantRefused": False,
     "IdempotencyTokenUsed": False,
     "IllegalTransition": False,
+    "ImportNameTaken": False,
     "IndexDamaged": False,
     "InvalidDocument": False,
     "InvalidDuration": False,
