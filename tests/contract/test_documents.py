@@ -38,6 +38,7 @@ DOCUMENTS = (
     "SETTINGS.md",
     "NATS-API.md",
     "COMPATIBILITY.md",
+    "SECURITY.md",
     "deploy/README.md",
     "benchmarks/README.md",
 )

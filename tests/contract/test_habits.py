@@ -1,0 +1,34 @@
+"""What those who join the project rely on says the same in each place."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+
+def test_pre_commit_runs_what_make_check_runs() -> None:
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert recipe is not None
+    checks = [line.removeprefix("\t@").replace("$(RUN)", ".venv/bin") for line in recipe[1].splitlines()]
+    read = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [hook["entry"] for repo in read["repos"] for hook in repo["hooks"]] == checks
+
+
+def test_pre_commit_fetches_nothing() -> None:
+    read = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in read["repos"]] == ["local"]
+    assert {hook["language"] for repo in read["repos"] for hook in repo["hooks"]} == {"system"}
+
+
+def test_a_citation_names_the_version_that_is_here() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(cited["version"]) == VERSION
+
+
+def test_the_minor_version_that_is_here_gets_security_fixes() -> None:
+    minor = VERSION.rpartition(".")[0]
+    assert re.search(rf"^\| {re.escape(minor)} +\| yes +\|$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
