@@ -33,6 +33,12 @@ def test_the_wheel_has_the_commit_that_it_was_built_from(tmp_path: Path) -> None
     assert done.stdout == (f"tarpon 0.1.0 (commit {held[:12]})\n" if held else "tarpon 0.1.0\n")
 
 
+def test_each_package_of_the_wheel_says_that_it_is_typed() -> None:
+    node_python()
+    (wheel,) = (NODE.home / WHEELS).glob("*.whl")
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_the_wheel_holds_the_four_packages_and_nothing_else() -> None:
     node_python()
     (wheel,) = (NODE.home / WHEELS).glob("*.whl")
