@@ -1,6 +1,7 @@
 """The jobs of the HTTP API: submit, compare, list, describe, run again and stop them."""
 
 import asyncio
+from collections.abc import Collection, Iterator
 
 import msgspec
 from aiohttp import web
@@ -19,6 +20,7 @@ from orchestrator.submissions import Submissions
 from orchestrator.times import now_ns
 from shared import rest
 from shared.errors import InvalidInput
+from shared.job_problems import job_problems_below
 from shared.jobspec import JobView
 
 STORE_SECONDS = 15.0
@@ -63,7 +65,7 @@ class JobRoutes:
         )
 
     async def submit(self, request: web.Request) -> web.Response:
-        wanted, warnings = await body_of(request, rest.SubmitRequest)
+        wanted, warnings = await body_of(request, rest.SubmitRequest, beside=_problems_beside)
         async with asyncio.timeout(STORE_SECONDS):
             done = await self._submissions.submit(
                 wanted.job,
@@ -81,7 +83,7 @@ class JobRoutes:
         )
 
     async def diff(self, request: web.Request) -> web.Response:
-        wanted, warnings = await body_of(request, rest.DiffRequest)
+        wanted, warnings = await body_of(request, rest.DiffRequest, beside=_problems_beside)
         found = await self._submissions.difference(wanted.job)
         return answer(rest.DiffResponse(diff=found.lines, warnings=(*warnings, *found.warnings)))
 
@@ -158,6 +160,10 @@ class JobRoutes:
         job = entry.job.id
         deleted = await self._removals.remove(entry, results=query.results, force=query.force)
         return answer(rest.DeleteResponse(job_id=job, deleted=deleted))
+
+
+def _problems_beside(request: rest.SubmitRequest | rest.DiffRequest, wrong: Collection[str]) -> Iterator[str]:
+    return job_problems_below("Job", request.job, wrong)
 
 
 def evaluation(job: str) -> str:

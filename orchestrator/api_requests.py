@@ -1,6 +1,7 @@
 """How a request to the HTTP API is read, within bounds, and how an answer is written."""
 
 import asyncio
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -46,24 +47,34 @@ async def received(request: web.Request, at_most: int = MAX_BODY_BYTES) -> bytes
 
 
 async def body_of(
-    request: web.Request, type_: type[T], *, optional: bool = False, at_most: int = MAX_BODY_BYTES
+    request: web.Request,
+    type_: type[T],
+    *,
+    optional: bool = False,
+    at_most: int = MAX_BODY_BYTES,
+    beside: Callable[[T, Collection[str]], Iterable[str]] | None = None,
 ) -> tuple[T, tuple[str, ...]]:
-    """The body and warnings about what was not understood. Raises InvalidDocument, PayloadTooLarge or SlowBody."""
+    """The body and warnings about what was not understood. Raises InvalidDocument, PayloadTooLarge or SlowBody.
+
+    `beside` is that of shared.decoding.decode.
+    """
     body = await received(request, at_most)
     if optional and not body.strip():
         body = b"{}"
     if len(body) <= QUICK_BYTES:
-        return _decoded(body, type_)
-    return await asyncio.to_thread(_decoded, body, type_)
+        return _decoded(body, type_, beside)
+    return await asyncio.to_thread(_decoded, body, type_, beside)
 
 
-def _decoded(body: bytes, type_: type[T]) -> tuple[T, tuple[str, ...]]:
+def _decoded(
+    body: bytes, type_: type[T], beside: Callable[[T, Collection[str]], Iterable[str]] | None
+) -> tuple[T, tuple[str, ...]]:
     data = parse_object(body, what="The request")
     if len(body) > MAX_DOCUMENT_BYTES and (size := len(msgspec.json.encode(data))) > MAX_DOCUMENT_BYTES:
         raise PayloadTooLarge("The job", size, MAX_JOB_BYTES)
     _without_sender(data, type_)
     owned = _without_owned(data)
-    found, unknown = decode(data, type_, what="The request", unknown="report")
+    found, unknown = decode(data, type_, what="The request", unknown="report", beside=beside)
     warnings = (*owned, *unknown)
     if len(warnings) > MAX_WARNINGS:
         return found, (*warnings[:MAX_WARNINGS], f"There are {len(warnings) - MAX_WARNINGS} more of these.")

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from orchestrator.model import Model
 from shared import publisher_params
-from shared.decoding import close_match
 from shared.engine_params import ENGINE_NAMES, unknown_told
 from shared.job_rules import dropped, unsaid
 from shared.jobspec import Job, SpecConfig
@@ -26,6 +25,4 @@ def _about_engine(engine: SpecConfig, model: Model) -> Iterator[str]:
     kind = engine.type.strip().lower()
     if kind in ENGINE_NAMES or any(kind in each.info.engines for each in model.nodes.values()):
         return
-    meant = close_match(kind[:80], ENGINE_NAMES)
-    advice = f"did you mean {meant}?" if meant else "no node offers it."
-    yield f"Tasks[0].Engine.Type {engine.type[:80]!r} is not an engine that is known; {advice}"
+    yield f"Tasks[0].Engine.Type {engine.type[:80]!r} is not an engine that is known; no node offers it."

@@ -10,7 +10,7 @@ import contextlib
 import enum
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -63,17 +63,24 @@ def canonical(data: Any, type_: Any) -> tuple[Any, list[UnknownKey]]:
     walk = _Canonical()
     copy = walk.value(data, type_, "")
     if walk.duplicates:
-        raise _invalid("The data", walk.duplicates)
+        raise invalid_document("The data", walk.duplicates)
     return copy, walk.unknown
 
 
 def decode(
-    data: Any, type_: type[T], *, what: str, unknown: Literal["refuse", "report"], strict: bool = False
+    data: Any,
+    type_: type[T],
+    *,
+    what: str,
+    unknown: Literal["refuse", "report"],
+    strict: bool = False,
+    beside: "Callable[[T, Collection[str]], Iterable[str]] | None" = None,
 ) -> tuple[T, tuple[str, ...]]:
     """The value and the warnings. Raise InvalidDocument with every problem and its path in the one message.
 
     Unknown keys are problems with "refuse"; with "report" they are left out and come back as warnings.
     `strict` switches off that texts count as numbers. Those that do are held to the bounds of numbers.
+    Where there is a problem, `beside` may tell more of them: it gets what can be read, and the paths of what cannot.
     """
     kind: Any = type_
     if _is_spelled(data, _spelling(kind)):
@@ -84,9 +91,15 @@ def decode(
     problems = list(walk.duplicates)
     if unknown == "refuse":
         problems += [key.sentence("is not known") for key in walk.unknown]
-    problems += wrong_parts(copy, type_, "", strict=strict)
+    wrong = list(_wrong(copy, type_, "", strict=strict))
+    problems += [part.sentence for part in wrong]
     if problems:
-        raise _invalid(what, problems)
+        paths = {part.path for part in wrong}
+        readable = _readable(copy, type_, "", paths)
+        with contextlib.suppress(msgspec.ValidationError):  # nothing can be read of what lacks a field that it needs
+            if beside is not None:
+                problems += beside(msgspec.convert(readable, type_, strict=strict), paths | walk.meant)
+        raise invalid_document(what, problems)
     found = msgspec.convert(copy, type_, strict=strict)
     plain_data.check(msgspec.to_builtins(found), what=what)
     return found, tuple(key.sentence("is not known and was ignored") for key in walk.unknown)
@@ -140,6 +153,12 @@ def close_match(word: str, names: Iterable[str]) -> str:
     return by_lower[found[0]] if found else ""
 
 
+def advised(word: str, names: Iterable[str], otherwise: str) -> str:
+    """What to say of a `word` that is none of the names: which one was probably meant, or else `otherwise`."""
+    meant = close_match(word[:80], names)
+    return f"did you mean {meant}?" if meant else otherwise
+
+
 def kind_of(value: Any) -> str:
     """What a person calls `value`, without showing it."""
     match value:
@@ -177,6 +196,8 @@ class _Canonical:
     def __init__(self) -> None:
         self.unknown: list[UnknownKey] = []
         self.duplicates: list[str] = []
+        self.meant: set[str] = set()
+        """The paths of keys that are not there, and that unknown ones were probably meant to be."""
 
     def value(self, data: Any, type_: Any, path: str) -> Any:
         fitting = _fitting(data, type_)
@@ -194,6 +215,7 @@ class _Canonical:
     def _struct(self, data: Mapping[str, Any], struct: Any, path: str) -> dict[str, Any]:
         names = _names(struct)
         copy: dict[str, Any] = {}
+        suggested: set[str] = set()
         for key, item in data.items():
             field = names.get(str(key).lower())
             if item is None:
@@ -201,38 +223,70 @@ class _Canonical:
             if field is None:
                 suggestion = close_match(str(key), (name.encode_name for name in names.values()))
                 self.unknown.append(UnknownKey(path=_below(path, key), suggestion=suggestion))
+                suggested.add(suggestion)
             elif field.encode_name in copy:
                 self.duplicates.append(f"{_below(path, field.encode_name)} is given twice, as keys that differ in case")
             else:
                 copy[field.encode_name] = self.value(item, field.type, _below(path, field.encode_name))
+        self.meant |= {_below(path, name) for name in suggested - copy.keys() - {""}}
         return copy
 
 
 def wrong_parts(data: Any, type_: Any, path: str, *, strict: bool) -> list[str]:
     """Why canonical `data` is not a `type_`: each innermost part that is wrong, with its path below `path`."""
+    return [part.sentence for part in _wrong(data, type_, path, strict=strict)]
+
+
+class _Wrong(NamedTuple):
+    path: str
+    sentence: str
+
+
+class _Part(NamedTuple):
+    key: Any
+    value: Any
+    type: Any
+    path: str
+
+
+def _wrong(data: Any, type_: Any, path: str, *, strict: bool) -> Iterator[_Wrong]:
     try:
         msgspec.convert(data, type_, strict=strict)
     except msgspec.ValidationError as error:
         fitting = _fitting(data, type_)
-        problems = [f"{_below(path, name)} is missing" for name in _missing(data, fitting)]
-        for part, part_type, part_path in _parts(data, fitting, path):
-            problems += wrong_parts(part, part_type, part_path, strict=strict)
+        missing = [_below(path, name) for name in _missing(data, fitting)]
+        found = [_Wrong(each, f"{each} is missing") for each in missing]
+        for part in _parts(data, fitting, path):
+            found += _wrong(part.value, part.type, part.path, strict=strict)
         reason = explain(error, data, type_)
-        return problems or [f"{path}: {reason}" if path else reason]
-    return []
+        yield from found or [_Wrong(path, f"{path}: {reason}" if path else reason)]
 
 
-def _parts(data: Any, fitting: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
+def _readable(data: Any, type_: Any, path: str, wrong: Collection[str]) -> Any:
+    """Canonical `data` without its wrong parts. Among Structs in a list an empty one keeps the place of each."""
+    parts = list(_parts(data, _fitting(data, type_), path))
+    if isinstance(data, list) and parts:
+        return [
+            {} if part.path in wrong else _readable(part.value, part.type, part.path, wrong)
+            for part in parts
+            if part.path not in wrong or _is_struct(part.type)
+        ]
+    if not parts:
+        return data
+    return {part.key: _readable(part.value, part.type, part.path, wrong) for part in parts if part.path not in wrong}
+
+
+def _parts(data: Any, fitting: Any, path: str) -> Iterator[_Part]:
     if isinstance(data, Mapping) and _is_struct(fitting):
         for field in _names(fitting).values():
-            if field.encode_name in data:
-                yield data[field.encode_name], field.type, _below(path, field.encode_name)
+            if (name := field.encode_name) in data:
+                yield _Part(name, data[name], field.type, _below(path, name))
     elif isinstance(data, Mapping) and get_origin(fitting) is dict:
         for key, item in data.items():
-            yield item, get_args(fitting)[1], _below(path, key)
+            yield _Part(key, item, get_args(fitting)[1], _below(path, key))
     elif isinstance(data, list) and get_origin(fitting) in _LISTS:
         for i, item in enumerate(data):
-            yield item, get_args(fitting)[0], f"{path}[{i}]"
+            yield _Part(i, item, get_args(fitting)[0], f"{path}[{i}]")
 
 
 def _missing(data: Any, fitting: Any) -> list[str]:
@@ -279,7 +333,7 @@ def _below(path: str, key: Any) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _invalid(what: str, problems: list[str]) -> InvalidDocument:
+def invalid_document(what: str, problems: Sequence[str]) -> InvalidDocument:
     if len(problems) == 1:
         return InvalidDocument(f"{what} is not valid: {problems[0]}")
     return InvalidDocument(f"{what} is not valid:" + "".join(f"\n  - {problem}" for problem in problems))

@@ -110,6 +110,17 @@ def _kind(engine: SpecConfig) -> type[EngineParams] | None:
     return ENGINES.get(engine.type) or ENGINES.get(engine.type.strip().lower())
 
 
+def misspelt(engine: SpecConfig) -> str:
+    """The engine that was probably meant by one that is not known here; empty where there is no such one."""
+    return "" if not engine.type or _kind(engine) is not None else close_match(engine.type.strip()[:80], ENGINE_NAMES)
+
+
+def as_meant(engine: SpecConfig) -> SpecConfig:
+    """The engine by its right name, so that its parameters can be looked at although its name is misspelt."""
+    meant = misspelt(engine)
+    return msgspec.structs.replace(engine, type=meant) if meant else engine
+
+
 def _look(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
     try:  # as programs write it
         plain = msgspec.convert(params, kind)

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from shared import not_supported, publisher_params
 from shared.capacity import Capacity
 from shared.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
+from shared.decoding import advised
 from shared.durations import parse_duration
-from shared.engine_params import look, without_nulls
+from shared.engine_params import as_meant, look, misspelt, without_nulls
 from shared.errors import InvalidDuration, InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.ids import is_safe_id
 from shared.jobspec import Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
@@ -131,9 +132,10 @@ def check(job: Job) -> None:
 
 
 def problems(job: Job) -> Iterator[str]:
+    """Each in a sentence that begins with the path of what is wrong."""
     yield from _job_problems(job)
-    for constraint in job.constraints:
-        yield from _constraint_problems(constraint)
+    for number, constraint in enumerate(job.constraints):
+        yield from _constraint_problems(constraint, f"Constraints[{number}]")
     if not job.tasks:
         yield "Tasks is empty; a job needs one task."
     for task in job.tasks:
@@ -161,13 +163,14 @@ def _job_problems(job: Job) -> Iterator[str]:
             yield f"{what} has {len(entries):,} entries; at most {MAX_LABELS} are possible."
 
 
-def _constraint_problems(constraint: Constraint) -> Iterator[str]:
+def _constraint_problems(constraint: Constraint, path: str) -> Iterator[str]:
     operator, values = constraint.operator.lower(), len(constraint.values)
-    where = f"Constraint on {constraint.key[:80]!r}"
+    where = f"{path} on {constraint.key[:80]!r}"
     if not constraint.key:
-        yield "A constraint has no Key."
+        yield f"{path} has no Key."
     if operator not in OPERATORS:
-        yield f"{where}: {constraint.operator[:20]!r} is not an operator; there are {', '.join(sorted(OPERATORS))}."
+        advice = advised(operator, OPERATORS, f"there are {', '.join(sorted(OPERATORS))}.")
+        yield f"{where}: {constraint.operator[:20]!r} is not an operator; {advice}"
     elif operator in NEEDS_NO_VALUE and values:
         yield f"{where}: {operator} takes no Values."
     elif operator in NEEDS_ONE_VALUE and values != 1:
@@ -183,10 +186,12 @@ def _task_problems(task: Task) -> Iterator[str]:
         yield "Tasks[0].Name is missing."
     if not task.engine.type:
         yield "Tasks[0].Engine.Type is missing."
-    for problem in look(task.engine).problems:
+    for problem in look(as_meant(task.engine)).problems:
         yield f"Tasks[0].{problem}"
     if known := not_supported.engine_problem(task.engine.type.lower()):
         yield f"Tasks[0].Engine.Type {known}"
+    elif meant := misspelt(task.engine):
+        yield f"Tasks[0].Engine.Type {task.engine.type[:80]!r} is not an engine; did you mean {meant}?"
     yield from _publisher_problems(task.publisher)
     for problem in publisher_params.look(task.publisher).problems:
         yield f"Tasks[0].{problem}"
@@ -209,24 +214,26 @@ def _publisher_problems(publisher: SpecConfig) -> Iterator[str]:
     if known := not_supported.publisher_problem(publisher):
         yield f"Tasks[0].Publisher.Type {known}"
     elif publisher.type.lower() not in PUBLISHERS:
-        yield f"Tasks[0].Publisher.Type {publisher.type[:80]!r} is not a publisher; there are s3managed and noop."
+        advice = advised(publisher.type, (MANAGED, "noop"), "there are s3managed and noop.")
+        yield f"Tasks[0].Publisher.Type {publisher.type[:80]!r} is not a publisher; {advice}"
 
 
 def _env_problems(env: dict[str, str]) -> Iterator[str]:
     for name, value in env.items():
         if not _ENV_NAME.match(name):
-            yield f"Env: {name[:80]!r} is not the name of an environment variable."
+            yield f"Tasks[0].Env: {name[:80]!r} is not the name of an environment variable."
         elif name.upper().startswith(_RESERVED_ENV):
-            yield f"Env: {name[:80]} begins with a reserved prefix ({' or '.join(_RESERVED_ENV)})."
+            yield f"Tasks[0].Env: {name[:80]} begins with a reserved prefix ({' or '.join(_RESERVED_ENV)})."
         elif "\0" in value:
-            yield f"Env: the value of {name[:80]} contains a NUL character."
+            yield f"Tasks[0].Env: the value of {name[:80]} contains a NUL character."
 
 
 def _network_problems(network: Network) -> Iterator[str]:
     for known in not_supported.network_problems(network):
         yield f"Tasks[0].Network{known}"
     if network.type.lower() not in {*NETWORKS, "http"}:
-        yield f"Tasks[0].Network.Type {network.type[:80]!r} is not a kind of network; there are None, Host and Bridge."
+        advice = advised(network.type, ("None", "Host", "Bridge"), "there are None, Host and Bridge.")
+        yield f"Tasks[0].Network.Type {network.type[:80]!r} is not a kind of network; {advice}"
 
 
 def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
@@ -236,11 +243,11 @@ def _timeout_problems(timeouts: Timeouts) -> Iterator[str]:
         ("TotalTimeout", timeouts.total_timeout),
     ):
         if not 0 <= value <= MAX_SECONDS:
-            yield f"Timeouts.{name} is {value}; it must be between 0 (none) and {MAX_SECONDS:,} seconds."
+            yield f"Tasks[0].Timeouts.{name} is {value}; it must be between 0 (none) and {MAX_SECONDS:,} seconds."
     if 0 < timeouts.total_timeout < timeouts.execution_timeout + timeouts.queue_timeout:
         yield (
-            f"Timeouts: ExecutionTimeout ({timeouts.execution_timeout}) and QueueTimeout ({timeouts.queue_timeout})"
-            f" together exceed TotalTimeout ({timeouts.total_timeout})."
+            f"Tasks[0].Timeouts: ExecutionTimeout ({timeouts.execution_timeout}) and QueueTimeout"
+            f" ({timeouts.queue_timeout}) together exceed TotalTimeout ({timeouts.total_timeout})."
         )
 
 
@@ -249,16 +256,16 @@ def _retry_problems(task: Task) -> Iterator[str]:
     if not task.fail_on_exit_code:
         yield "Tasks[0].Retries are for tasks that fail by their exit code; write `FailOnExitCode: true` beside them."
     if not 1 <= retries.max <= MAX_RETRIES:
-        yield f"Retries.Max is {retries.max}; it must be between 1 and {MAX_RETRIES}."
+        yield f"Tasks[0].Retries.Max is {retries.max}; it must be between 1 and {MAX_RETRIES}."
     if any(not 1 <= code <= MAX_EXIT_CODE for code in retries.on_exit_codes):
-        yield f"Retries.OnExitCodes may have codes from 1 to {MAX_EXIT_CODE} alone."
+        yield f"Tasks[0].Retries.OnExitCodes may have codes from 1 to {MAX_EXIT_CODE} alone."
     try:
         seconds = parse_duration(retries.back_off or "0")
     except InvalidDuration as error:
-        yield f"Retries.BackOff: {error.message} {error.hint}"
+        yield f"Tasks[0].Retries.BackOff: {error.message} {error.hint}"
     else:
         if not 0 <= seconds <= MAX_BACK_OFF_SECONDS:
-            yield f"Retries.BackOff is {retries.back_off[:80]}; it must be between 0s and 24h."
+            yield f"Tasks[0].Retries.BackOff is {retries.back_off[:80]}; it must be between 0s and 24h."
 
 
 def _resource_problems(resources: Resources) -> tuple[str, ...]:
@@ -281,41 +288,46 @@ def _found_in(resources: Resources) -> Iterator[str]:
     )
     for name, text, parse in parsers:
         if len(text) > MAX_QUANTITY:
-            yield f"Resources.{name} has {len(text):,} characters; at most {MAX_QUANTITY} are possible."
+            yield f"Tasks[0].Resources.{name} has {len(text):,} characters; at most {MAX_QUANTITY} are possible."
             continue
         try:
             if text:
                 parse(text)
         except InvalidQuantity as error:
-            yield f"Resources.{name}: {error.message} {error.hint}"
+            yield f"Tasks[0].Resources.{name}: {error.message} {error.hint}"
 
 
 def _result_path_problems(paths: tuple[ResultPath, ...]) -> Iterator[str]:
     names: set[str] = set()
     folders: set[str] = set()
-    for each in paths:
+    for number, each in enumerate(paths):
+        where = f"Tasks[0].ResultPaths[{number}]"
+        name, path = f"{where}.Name {each.name[:80]!r}", f"{where}.Path {each.path[:80]!r}"
         if not _RESULT_NAME.match(each.name):
-            yield f"The result path name {each.name[:80]!r} may have letters, digits, _ - and inner dots alone."
+            yield f"{name} may have letters, digits, _ - and inner dots alone."
         if each.name.lower() in _RESERVED_NAMES:
-            yield f"The result path name {each.name!r} is one of those that Tarpon itself writes."
+            yield f"{name} is one of those that Tarpon itself writes."
         parts = [part for part in each.path.split("/") if part not in {"", "."}]
-        if not each.path.startswith("/") or ".." in parts or "\0" in each.path:
-            yield f"The result path {each.path[:80]!r} must be absolute and without `..`."
-        elif not parts:
-            yield f"The result path {each.path[:80]!r} is the whole file system; name a folder."
-        elif parts[0] in _KERNEL_FOLDERS or parts == ["dev"]:
-            yield f"The result path {each.path[:80]!r} is the kernel's; name a folder of the task's own."
-        elif _is_too_long(each.path, parts):
-            yield (
-                f"The result path {each.path[:80]!r} is too long; {MAX_PATH_BYTES:,} bytes are possible, and"
-                f" {MAX_PART_BYTES} for each folder in it."
-            )
+        if problem := _path_problem(each.path, parts):
+            yield f"{path} {problem}"
         if each.name.lower() in names:
-            yield f"The result path name {each.name[:80]!r} is there twice."
+            yield f"{name} is there twice."
         if "/".join(parts) in folders:
-            yield f"The result path {each.path[:80]!r} is there twice."
+            yield f"{path} is there twice."
         names.add(each.name.lower())
         folders.add("/".join(parts))
+
+
+def _path_problem(path: str, parts: list[str]) -> str:
+    if not path.startswith("/") or ".." in parts or "\0" in path:
+        return "must be absolute and without `..`."
+    if not parts:
+        return "is the whole file system; name a folder."
+    if parts[0] in _KERNEL_FOLDERS or parts == ["dev"]:
+        return "is the kernel's; name a folder of the task's own."
+    if _is_too_long(path, parts):
+        return f"is too long; {MAX_PATH_BYTES:,} bytes are possible, and {MAX_PART_BYTES} for each folder in it."
+    return ""
 
 
 def _is_too_long(path: str, parts: list[str]) -> bool:

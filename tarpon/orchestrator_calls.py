@@ -7,13 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from msgspec.structs import replace
-
-from shared import plain_data
-from shared.decoding import decode
-from shared.engine_params import unknown_told
-from shared.errors import InvalidDocument, InvalidInput
-from shared.job_rules import BATCH
+from shared.errors import InvalidInput
 from shared.jobspec import Job, JobView
 from shared.rest import (
     DeleteResponse,
@@ -44,6 +38,7 @@ from shared.rest_nodes import (
 from shared.rest_waits import WaitsResponse
 from tarpon.api_address import addresses
 from tarpon.calls import Calls
+from tarpon.given_job import as_job
 
 T = TypeVar("T")
 
@@ -91,7 +86,7 @@ class OrchestratorCalls:
         Give a token of your own to make a repeated submit of another process the same job too.
         """
         token = idempotency_token or str(uuid.uuid4())
-        request = SubmitRequest(job=_as_job(job), force=force, idempotency_token=token)
+        request = SubmitRequest(job=as_job(job), force=force, idempotency_token=token)
         return await self._calls.call("PUT", "/orchestrator/jobs", SubmitResponse, body=request)
 
     async def get(self, job: str, *, namespace: str = "", job_version: int = 0) -> JobView:
@@ -298,21 +293,6 @@ class OrchestratorCalls:
     async def agent_node(self) -> AgentNodeResponse:
         """The orchestrator as a node, with the health of its publishers."""
         return await self._calls.call("GET", "/agent/node", AgentNodeResponse)
-
-
-def _as_job(job: Job | Mapping[str, Any]) -> Job:
-    """With its type, which an orchestrator of an earlier version wants to be told."""
-    read = job if isinstance(job, Job) else _read(job)
-    return read if read.type.strip() else replace(read, type=BATCH)
-
-
-def _read(job: Mapping[str, Any]) -> Job:
-    plain_data.check(job, what="The job")
-    read = decode(job, Job, what="The job", unknown="refuse")[0]
-    unknown = [f"Tasks[0].{told}" for task in read.tasks[:1] for told in unknown_told(task.engine, "is not known")]
-    if unknown:
-        raise InvalidDocument("The job is not valid:" + "".join(f"\n  - {problem}" for problem in unknown))
-    return read
 
 
 def job_path(job: str, rest: str = "") -> str:

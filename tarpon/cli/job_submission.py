@@ -25,7 +25,7 @@ def run(*, file: str, options: RunOptions, template: Template) -> int:
     from tarpon.cli.job_file import read_document
 
     document, what = read_document(file, template)
-    job = check_document(document, what=what, any_engine=True)
+    job = check_document(document, what=what)
     api = given().config().api
 
     from tarpon.cli.job_run import run_job

@@ -96,6 +96,29 @@ def test_validate_tells_every_problem_and_ends_with_2() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", [("run",), ("run", "--dry-run"), ("validate",)])
+def test_what_runs_a_job_and_what_validates_it_tell_the_same_problems_at_once(command: tuple[str, ...]) -> None:
+    job = "Count: many\nTyp: batch\nTasks: [{Engine: {Type: proces}, Resources: {CPU: lots}}]"
+    done = tarpon("job", *command, "-", stdin=job)
+    assert (done.returncode, done.stdout) == (2, "")
+    told = [line for line in done.stderr.splitlines() if line.startswith("  ")]
+    assert [line.split()[1].rstrip(":") for line in told] == [
+        "Typ",
+        "Count",
+        "Tasks[0].Name",
+        "Tasks[0].Engine.Params",
+        "Tasks[0].Engine.Type",
+        "Tasks[0].Resources.CPU",
+    ]
+
+
+@pytest.mark.parametrize("command", [("run",), ("validate",)])
+def test_an_engine_that_nobody_has_keeps_a_job_from_running(command: tuple[str, ...]) -> None:
+    done = tarpon("job", *command, "-", stdin="Tasks: [{Name: main, Engine: {Type: spaceship}}]")
+    assert done.returncode == 2
+    assert "Tasks[0].Engine.Type 'spaceship' is not an engine; there are docker, process, noop." in done.stderr
+
+
 @pytest.mark.parametrize("name", ["j-12345678", "j-12345678/outputs", "e-00000000-0000-0000-0000-000000000000"])
 def test_validate_warns_of_a_name_that_could_be_taken_for_an_id(name: str) -> None:
     done = tarpon(

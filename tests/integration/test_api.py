@@ -354,13 +354,25 @@ async def test_null_is_the_same_as_nothing_and_a_number_is_a_text_where_a_text_b
 
 
 async def test_an_engine_that_nobody_knows_is_waited_for_with_a_warning(running: Running) -> None:
-    wanted = engine("dcoker", Anything=1)
+    wanted = engine("spaceship", Anything=1)
     wanted["Tasks"][0]["Timeouts"] = {"QueueTimeout": 600}
     answer = await running.ask(JOBS, "PUT", {"Job": wanted})
     assert answer.json["Warnings"] == [
-        "Tasks[0].Engine.Type 'dcoker' is not an engine that is known; did you mean docker?"
+        "Tasks[0].Engine.Type 'spaceship' is not an engine that is known; no node offers it."
     ]
     await running.wait_state(answer.json["JobID"], "Queued")
+
+
+async def test_what_cannot_be_read_and_what_breaks_a_rule_are_told_together(running: Running) -> None:
+    wanted = engine("proces", Entrypoint=["true"]) | {"Count": "many", "Type": "bath"}
+    answer = await running.ask(JOBS, "PUT", {"Job": wanted})
+    assert code(answer) == (400, "InvalidDocument")
+    assert answer.json["Message"].splitlines() == [
+        "The request is not valid:",
+        "  - Job.Count: expected a whole number, found a text",
+        "  - Job.Type 'bath' is not a type of job; write `Type: batch`.",
+        "  - Job.Tasks[0].Engine.Type 'proces' is not an engine; did you mean process?",
+    ]
 
 
 async def test_every_field_that_may_be_left_out_may_be_null(running: Running) -> None:

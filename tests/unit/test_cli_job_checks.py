@@ -11,6 +11,7 @@ from shared.jobspec import Job
 from tarpon.cli.job_checks import check_document
 
 ENGINE = "Engine: {Type: noop}"
+LOTS = "'lots' is not an amount of CPU. Write cores, such as 2 or 0.5, or thousandths of a core, such as 500m."
 
 
 def refusal(text: str) -> str:
@@ -83,3 +84,62 @@ def test_a_job_file_is_told_what_the_orchestrator_would_say() -> None:
 
 def test_a_job_that_is_too_large_is_told() -> None:
     assert "bytes; at most" in refusal(f"Type: batch\nMeta: {{a: {'x' * 300_000}}}\nTasks: [{{Name: main, {ENGINE}}}]")
+
+
+EVERYTHING_WRONG = """\
+Typ: batch
+Name: [a]
+Count: many
+MaxParallel: -1
+Constraints: [{Key: zone, Operator: inn, Values: [a]}, nothing, {Key: size, Operator: gt, Values: [[1]]}]
+Tasks:
+  - Engine: {Type: proces, Params: {Entrypont: [echo]}}
+    Publisher: {Type: [s3managed]}
+    Resources: {CPU: lots, Memory: [1]}
+    Env: {1A: x, B: [y]}
+    ResultPaths: [out, {Name: a b, Path: /out}]
+    FailOnExitCode: perhaps
+    Retries: {Max: 1000, OnExitCodes: [a]}
+    Timeout: {TotalTimeout: 5}
+"""
+
+
+def test_every_problem_of_a_file_is_told_at_once_with_its_place() -> None:
+    assert refusal(EVERYTHING_WRONG).splitlines() == [
+        "The job is not valid:",
+        "  - Typ is not known; did you mean Type?",
+        "  - Tasks[0].Timeout is not known; did you mean Timeouts?",
+        "  - Name: expected a text, found a list",
+        "  - Count: expected a whole number, found a text",
+        "  - Constraints[1]: expected a mapping, found a text",
+        "  - Constraints[2].Values[0]: expected a text, found a list",
+        "  - Tasks[0].Publisher.Type: expected a text, found a list",
+        "  - Tasks[0].Env.B: expected a text, found a list",
+        "  - Tasks[0].ResultPaths[0]: expected a mapping, found a text",
+        "  - Tasks[0].Resources.Memory: expected a text, found a list",
+        "  - Tasks[0].FailOnExitCode: expected true or false, found a text",
+        "  - Tasks[0].Retries.OnExitCodes[0]: expected a whole number, found a text",
+        "  - MaxParallel is -1; it must be between 1 and 10,000, or 0 for no limit.",
+        "  - Constraints[0] on 'zone': 'inn' is not an operator; did you mean in?",
+        "  - Tasks[0].Name is missing.",
+        "  - Tasks[0].Engine.Params names no command; give Entrypoint or Parameters.",
+        "  - Tasks[0].Engine.Type 'proces' is not an engine; did you mean process?",
+        "  - Tasks[0].Env: '1A' is not the name of an environment variable.",
+        "  - Tasks[0].Retries.Max is 1000; it must be between 1 and 100.",
+        f"  - Tasks[0].Resources.CPU: {LOTS}",
+        "  - Tasks[0].ResultPaths[1].Name 'a b' may have letters, digits, _ - and inner dots alone.",
+        "  - Tasks[0].Engine.Params.Entrypont is not known; did you mean Entrypoint?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Tsks: []", "Tsks is not known; did you mean Tasks?"),
+        ("Tasks: nothing", "Tasks: expected a list, found a text"),
+        ("Tasks: [{Name: main, Enginee: {Type: noop}}]", "Tasks[0].Enginee is not known; did you mean Engine?"),
+        ("Tasks: [{Name: main, Engine: noop}]", "Tasks[0].Engine: expected a mapping, found a text"),
+    ],
+)
+def test_what_follows_from_another_problem_is_not_told_beside_it(text: str, told: str) -> None:
+    assert refusal(text) == f"The job is not valid: {told}"

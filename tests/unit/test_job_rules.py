@@ -8,7 +8,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from shared.capacity import Capacity
-from shared.errors import InvalidJob, InvalidQuantity, PayloadTooLarge
+from shared.errors import InvalidDuration, InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.job_rules import MAX_JOB_BYTES, MAX_SECONDS, capacity_of, check, dropped, normalised, problems
 from shared.jobspec import (
     Constraint,
@@ -24,6 +24,7 @@ from shared.jobspec import (
 )
 
 ENGINE, MANAGED = SpecConfig(type="noop"), SpecConfig(type="s3managed")
+PATH, OTHER_PATH = "Tasks[0].ResultPaths[0].Path", "Tasks[0].ResultPaths[1].Path"
 
 
 def task(**fields: Any) -> Task:
@@ -143,35 +144,35 @@ class TestSize:
 
 class TestConstraints:
     def test_a_key_is_needed(self) -> None:
-        assert constrained("", "exists") == ["A constraint has no Key."]
+        assert constrained("", "exists") == ["Constraints[0] has no Key."]
 
     def test_an_unknown_operator_is_refused_with_those_that_there_are(self) -> None:
         assert constrained("zone", "~", "a") == [
-            "Constraint on 'zone': '~' is not an operator; there are !, !=, =, ==, exists, gt, in, lt, notin."
+            "Constraints[0] on 'zone': '~' is not an operator; there are !, !=, =, ==, exists, gt, in, lt, notin."
         ]
 
     @pytest.mark.parametrize("operator", ["exists", "!"])
     def test_operators_without_value_take_none(self, operator: str) -> None:
         assert constrained("zone", operator) == []
-        assert constrained("zone", operator, "a") == [f"Constraint on 'zone': {operator} takes no Values."]
+        assert constrained("zone", operator, "a") == [f"Constraints[0] on 'zone': {operator} takes no Values."]
 
     @pytest.mark.parametrize("operator", ["=", "==", "!=", "gt", "lt"])
     def test_operators_of_one_value_take_exactly_one(self, operator: str) -> None:
-        message = f"Constraint on 'zone': {operator} takes exactly one of Values."
+        message = f"Constraints[0] on 'zone': {operator} takes exactly one of Values."
         assert constrained("zone", operator) == constrained("zone", operator, "1", "2") == [message]
         assert constrained("zone", operator, "1") == []
 
     @pytest.mark.parametrize("value", ["many", "", "nan", "1e400", "-inf", "0x10"])
     @pytest.mark.parametrize("operator", ["gt", "LT"])
     def test_what_compares_needs_a_number(self, operator: str, value: str) -> None:
-        told = f"Constraint on 'disk': {operator.lower()} takes a number, and {value!r} is none."
+        told = f"Constraints[0] on 'disk': {operator.lower()} takes a number, and {value!r} is none."
         assert constrained("disk", operator, value) == [told]
         assert constrained("disk", operator, "-1.5") == []
 
     @pytest.mark.parametrize("operator", ["in", "notin", "IN", "NotIn"])
     def test_operators_of_sets_need_a_value(self, operator: str) -> None:
         assert constrained("zone", operator) == [
-            f"Constraint on 'zone': {operator.lower()} needs at least one of Values."
+            f"Constraints[0] on 'zone': {operator.lower()} needs at least one of Values."
         ]
         assert constrained("zone", operator, "a", "b") == []
 
@@ -185,6 +186,29 @@ class TestTask:
 
     def test_a_task_needs_an_engine(self) -> None:
         assert in_task(engine=SpecConfig(type=" ")) == ["Tasks[0].Engine.Type is missing."]
+
+    def test_the_engine_that_a_misspelt_one_was_meant_to_be_is_told(self) -> None:
+        assert in_task(engine=SpecConfig(type="proces")) == [
+            "Tasks[0].Engine.Type 'proces' is not an engine; did you mean process?"
+        ]
+        assert in_task(engine=SpecConfig(type="spaceship")) == [], "a node may have it"
+
+    @pytest.mark.parametrize(
+        ("fields", "told"),
+        [
+            (
+                {"publisher": SpecConfig(type="s3manged")},
+                "Publisher.Type 's3manged' is not a publisher; did you mean s3",
+            ),
+            (
+                {"network": Network(type="brigde")},
+                "Network.Type 'brigde' is not a kind of network; did you mean Bridge?",
+            ),
+        ],
+    )
+    def test_the_near_name_of_another_misspelt_kind_is_told_too(self, fields: dict[str, Any], told: str) -> None:
+        (problem,) = in_task(**fields)
+        assert told in problem
 
     @pytest.mark.parametrize("publisher", ["", "noop", "NOOP"])
     def test_result_paths_need_a_publisher(self, publisher: str) -> None:
@@ -204,14 +228,16 @@ class TestTask:
 class TestEnvironment:
     @pytest.mark.parametrize("name", ["", "1A", "A-B", "A=B", "Ä", "A B", "A\n"])
     def test_a_name_must_be_one(self, name: str) -> None:
-        assert in_task(env={name: "x"}) == [f"Env: {name!r} is not the name of an environment variable."]
+        assert in_task(env={name: "x"}) == [f"Tasks[0].Env: {name!r} is not the name of an environment variable."]
 
     @pytest.mark.parametrize("name", ["BACALHAU_JOB_ID", "TARPON_X", "tarpon_x"])
     def test_reserved_names_are_refused(self, name: str) -> None:
-        assert in_task(env={name: "x"}) == [f"Env: {name} begins with a reserved prefix (BACALHAU_ or TARPON_)."]
+        assert in_task(env={name: "x"}) == [
+            f"Tasks[0].Env: {name} begins with a reserved prefix (BACALHAU_ or TARPON_)."
+        ]
 
     def test_a_value_has_no_nul(self) -> None:
-        assert in_task(env={"A": "x\0y"}) == ["Env: the value of A contains a NUL character."]
+        assert in_task(env={"A": "x\0y"}) == ["Tasks[0].Env: the value of A contains a NUL character."]
 
     def test_anything_else_is_a_value(self) -> None:
         assert in_task(env={"A": "", "_b1": "two\nlines", "C": "env:HOME"}) == []
@@ -222,13 +248,13 @@ class TestTimeouts:
     @pytest.mark.parametrize("seconds", [-1, MAX_SECONDS + 1])
     def test_a_timeout_is_between_none_and_a_year(self, field: str, seconds: int) -> None:
         name = field.title().replace("_", "")
-        expected = f"Timeouts.{name} is {seconds}; it must be between 0 (none) and 31,536,000 seconds."
+        expected = f"Tasks[0].Timeouts.{name} is {seconds}; it must be between 0 (none) and 31,536,000 seconds."
         assert expected in in_task(timeouts=replace(Timeouts(), **{field: seconds}))
 
     def test_the_whole_is_no_less_than_its_parts(self) -> None:
         parts = Timeouts(execution_timeout=6, queue_timeout=5, total_timeout=10)
         assert in_task(timeouts=parts) == [
-            "Timeouts: ExecutionTimeout (6) and QueueTimeout (5) together exceed TotalTimeout (10)."
+            "Tasks[0].Timeouts: ExecutionTimeout (6) and QueueTimeout (5) together exceed TotalTimeout (10)."
         ]
         assert in_task(timeouts=replace(parts, total_timeout=11)) == []
         assert in_task(timeouts=replace(parts, total_timeout=0)) == [], "none"
@@ -247,11 +273,13 @@ class TestResources:
     )
     def test_an_amount_that_is_none_is_told_with_a_hint(self, field: str, name: str, text: str, what: str) -> None:
         (problem,) = in_task(resources=replace(Resources(), **{field: text}))
-        assert problem.startswith(f"Resources.{name}: {text.replace(' ', '')!r} is not an amount of {what}. Write ")
+        assert problem.startswith(
+            f"Tasks[0].Resources.{name}: {text.replace(' ', '')!r} is not an amount of {what}. Write "
+        )
 
     def test_an_amount_is_short_because_what_it_means_is_remembered(self) -> None:
         (problem,) = in_task(resources=Resources(memory="0" * 64 + "1"))
-        assert problem == "Resources.Memory has 65 characters; at most 64 are possible."
+        assert problem == "Tasks[0].Resources.Memory has 65 characters; at most 64 are possible."
 
     def test_amounts_become_capacity(self) -> None:
         asked = Resources(cpu="500m", memory="512Mb", disk="1Gi", gpu="2")
@@ -312,17 +340,15 @@ class TestResultPaths:
 
     @pytest.mark.parametrize("path", ["/", "//", "/.", "/./"])
     def test_the_whole_file_system_is_refused(self, path: str) -> None:
-        assert publishing(("out", path)) == [f"The result path {path!r} is the whole file system; name a folder."]
+        assert publishing(("out", path)) == [f"{PATH} {path!r} is the whole file system; name a folder."]
 
     @pytest.mark.parametrize("path", ["", "out", "./out", "/a/../b", "/..", "/a\0b"])
     def test_a_path_is_absolute_and_stays_where_it_says(self, path: str) -> None:
-        assert publishing(("out", path)) == [f"The result path {path!r} must be absolute and without `..`."]
+        assert publishing(("out", path)) == [f"{PATH} {path!r} must be absolute and without `..`."]
 
     @pytest.mark.parametrize("path", ["/proc", "/proc/", "/./proc/self/fd", "/sys", "/sys/kernel", "/dev", "//dev/"])
     def test_what_belongs_to_the_kernel_is_refused(self, path: str) -> None:
-        assert publishing(("out", path)) == [
-            f"The result path {path!r} is the kernel's; name a folder of the task's own."
-        ]
+        assert publishing(("out", path)) == [f"{PATH} {path!r} is the kernel's; name a folder of the task's own."]
 
     def test_folders_that_only_look_so_are_possible(self) -> None:
         assert publishing(("a", "/process"), ("b", "/data/proc"), ("c", "/dev/shm")) == []
@@ -330,28 +356,28 @@ class TestResultPaths:
     @pytest.mark.parametrize("path", ["/" + "n" * 256, "/" + "\N{EURO SIGN}" * 86, "/aaaaaaa" * 129])
     def test_a_path_that_no_file_system_takes_is_refused(self, path: str) -> None:
         assert publishing(("out", path)) == [
-            f"The result path {path[:80]!r} is too long; 1,024 bytes are possible, and 255 for each folder in it."
+            f"{PATH} {path[:80]!r} is too long; 1,024 bytes are possible, and 255 for each folder in it."
         ]
         assert publishing(("out", "/aaaaaaa" * 128), ("two", "/" + "n" * 255)) == []
 
     @pytest.mark.parametrize("again", ["/out", "/out/", "//out", "/./out", "/out/."])
     def test_a_path_is_there_once_however_it_is_written(self, again: str) -> None:
-        assert publishing(("one", "/out"), ("two", again)) == [f"The result path {again!r} is there twice."]
+        assert publishing(("one", "/out"), ("two", again)) == [f"{OTHER_PATH} {again!r} is there twice."]
 
     @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "-flag", "a/b", "a b", "ä", "n" * 101, "a\n"])
     def test_a_name_is_a_plain_file_name(self, name: str) -> None:
         assert publishing((name, "/out")) == [
-            f"The result path name {name[:80]!r} may have letters, digits, _ - and inner dots alone."
+            f"Tasks[0].ResultPaths[0].Name {name[:80]!r} may have letters, digits, _ - and inner dots alone."
         ]
 
     @pytest.mark.parametrize("name", ["stdout", "stderr", "exitCode", "STDOUT"])
     def test_the_names_that_tarpon_writes_are_taken(self, name: str) -> None:
         assert publishing((name, "/out")) == [
-            f"The result path name {name!r} is one of those that Tarpon itself writes."
+            f"Tasks[0].ResultPaths[0].Name {name!r} is one of those that Tarpon itself writes."
         ]
 
     def test_a_name_is_there_once_whatever_its_case(self) -> None:
-        assert publishing(("out", "/a"), ("OUT", "/b")) == ["The result path name 'OUT' is there twice."]
+        assert publishing(("out", "/a"), ("OUT", "/b")) == ["Tasks[0].ResultPaths[1].Name 'OUT' is there twice."]
 
 
 class TestMessage:
@@ -429,17 +455,17 @@ class TestRetries:
     @pytest.mark.parametrize(
         ("retries", "problem"),
         [
-            (Retries(max=101), "Retries.Max is 101; it must be between 1 and 100."),
-            (Retries(max=-1), "Retries.Max is -1; it must be between 1 and 100."),
-            (Retries(on_exit_codes=(75,)), "Retries.Max is 0; it must be between 1 and 100."),
-            (Retries(max=1, on_exit_codes=(0,)), "Retries.OnExitCodes may have codes from 1 to 255 alone."),
-            (Retries(max=1, on_exit_codes=(256,)), "Retries.OnExitCodes may have codes from 1 to 255 alone."),
+            (Retries(max=101), "Tasks[0].Retries.Max is 101; it must be between 1 and 100."),
+            (Retries(max=-1), "Tasks[0].Retries.Max is -1; it must be between 1 and 100."),
+            (Retries(on_exit_codes=(75,)), "Tasks[0].Retries.Max is 0; it must be between 1 and 100."),
+            (Retries(max=1, on_exit_codes=(0,)), "Tasks[0].Retries.OnExitCodes may have codes from 1 to 255 alone."),
+            (Retries(max=1, on_exit_codes=(256,)), "Tasks[0].Retries.OnExitCodes may have codes from 1 to 255 alone."),
             (
                 Retries(max=1, back_off="30"),
-                "Retries.BackOff: '30' is not a duration. Write a number and a unit, such as 90s, 15m or 1h30m.",
+                f"Tasks[0].Retries.BackOff: '30' is not a duration. {InvalidDuration('30').hint}",
             ),
-            (Retries(max=1, back_off="-1s"), "Retries.BackOff is -1s; it must be between 0s and 24h."),
-            (Retries(max=1, back_off="25h"), "Retries.BackOff is 25h; it must be between 0s and 24h."),
+            (Retries(max=1, back_off="-1s"), "Tasks[0].Retries.BackOff is -1s; it must be between 0s and 24h."),
+            (Retries(max=1, back_off="25h"), "Tasks[0].Retries.BackOff is 25h; it must be between 0s and 24h."),
         ],
     )
     def test_what_makes_no_sense_is_told(self, retries: Retries, problem: str) -> None:

@@ -1,0 +1,39 @@
+"""What else is wrong with a job of which a part cannot be read, so that its author is told all of it at once."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from shared.job_rules import normalised, problems
+from shared.jobspec import Job
+
+_PATH = re.compile(r"[A-Za-z]+(?:\[[0-9]+\])?(?:\.[A-Za-z]+(?:\[[0-9]+\])?)*")
+_NEEDS = {"Tasks[0].ResultPaths": "Tasks[0].Publisher", "Tasks[0].Retries": "Tasks[0].FailOnExitCode"}
+"""What a problem of one part may follow from besides that part."""
+_WHOLE = "Constraints["
+"""Problems of what begins so are those of all its fields together."""
+
+
+def job_problems_below(path: str, job: Job, wrong: Collection[str]) -> Iterator[str]:
+    """Of the job at `path` in a request, where the parts at the paths `wrong` cannot be read."""
+    within = {each.removeprefix(f"{path}.") for each in wrong}
+    return (f"{path}.{each}" for each in independent(problems(normalised(job)), within))
+
+
+def independent(found: Iterable[str], wrong: Collection[str]) -> Iterator[str]:
+    """Those of the problems that do not follow from what cannot be read."""
+    return (each for each in found if not any(_follows(each, part) for part in wrong))
+
+
+def _follows(problem: str, wrong: str) -> bool:
+    begun = _PATH.match(problem)
+    path = begun[0] if begun else ""
+    needed = _NEEDS.get(path, "")
+    return (
+        _is_within(path, wrong)
+        or (path.startswith(_WHOLE) and _is_within(wrong, path))
+        or bool(needed and (_is_within(needed, wrong) or _is_within(wrong, needed)))
+    )
+
+
+def _is_within(path: str, other: str) -> bool:
+    return path == other or path.startswith((f"{other}.", f"{other}["))
