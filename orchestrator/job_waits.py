@@ -13,6 +13,7 @@ import msgspec
 
 from orchestrator import views
 from orchestrator.attempts import is_refused
+from orchestrator.ended_parts import ended_counts, failures_told
 from orchestrator.fleet import Shape, shape_of
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
@@ -91,7 +92,7 @@ class JobWaits:
 
     async def of(self, entry: JobEntry, most: int) -> WaitsResponse:
         """What the newest version of the job waits for; at most `most` nodes are named."""
-        counts = part_counts(entry, now_ns())
+        counts = ended_counts(entry) if entry.progress.state.is_terminal else part_counts(entry, now_ns())
         state = views.job_state(entry, self._model.reasons.get(entry.id, ""))
         told = WaitsResponse(
             job_id=entry.id,
@@ -101,7 +102,7 @@ class JobWaits:
             parts=counts,
         )
         if entry.progress.state.is_terminal:
-            return told
+            return msgspec.structs.replace(told, notes=tuple(failures_told(entry)))
         uploads = (upload_of(self._nodes, each) for each in entry.of_version())
         upload = together(each for each in uploads if each is not None)
         told = msgspec.structs.replace(told, notes=tuple(_doings(entry)), upload=upload)

@@ -66,13 +66,18 @@ class PartCounts(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     running: int = 0
     publishing: int = 0
     completed: int = 0
+    failed: int = 0
+    """This and the next two are told of a job that has ended: how its other parts stood at their last attempts."""
+    stopped: int = 0
+    never_begun: int = 0
 
 
 class WaitsResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """What a job waits for. Of a job none of whose parts is to be placed there are no nodes.
 
     `summary` is it all in one line. `nodes` are the first of `nodes_total`, those on which it may run soonest;
-    `standings` counts all of them. `notes` are what else is to be known, such as what placed parts wait for.
+    `standings` counts all of them. `notes` are what else is to be known, such as what placed parts wait for, or why
+    parts have failed of a job that has ended.
     """
 
     job_id: str = field(name="JobID")

@@ -17,6 +17,7 @@ from shared.rest import (
 from shared.states import DesiredState
 from tarpon.cli.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
 from tarpon.cli.progress import event_line, heading
+from tarpon.cli.shown_executions import ShownExecutions
 
 SHOWN_WARNINGS = 3
 SHOWN_CODES = 4
@@ -73,10 +74,13 @@ def versions_table(versions: Sequence[JobView], now: datetime) -> str:
 
 
 def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
+    """With the versions in which they ran where there are several."""
+    has_versions = len({each.job_version for each in executions}) > 1
     rows = [
         [
             moment(from_nanoseconds(each.create_time), now),
             short(each.id),
+            *([str(each.job_version)] if has_versions else []),
             str(each.partition_index),
             each.state_name,
             desired_state_name(each.desired_state.state_type),
@@ -85,7 +89,8 @@ def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
         ]
         for each in executions
     ]
-    headings, doing = ["CREATED", "ID", "PART", "STATE", "DESIRED", "EXIT", "NODE"], list(map(_doing, executions))
+    versions, doing = ["VERSION"] if has_versions else [], list(map(_doing, executions))
+    headings = ["CREATED", "ID", *versions, "PART", "STATE", "DESIRED", "EXIT", "NODE"]
     columns = {"RAN": map(_ran, executions), "MEMORY": map(_memory, executions), "DOING": doing}
     for heading_of, values in columns.items():
         told = list(values)
@@ -113,8 +118,11 @@ def history_lines(items: Iterable[HistoryItem], now: datetime) -> str:
     return "\n".join([heading(), *(event_line(item, now=now, width=width) for item in items)])
 
 
-def description(described: JobResponse, now: datetime) -> str:
-    """What a person wants to know about one job, in sections."""
+def description(described: JobResponse, now: datetime, waiting: str = "") -> str:
+    """What a person wants to know about one job, in sections; `waiting` is what it waits for, in one line.
+
+    Of a job with many executions those are shown that have failed, and some of the others.
+    """
     job = described.job
     values = {
         "ID": job.id,
@@ -123,6 +131,7 @@ def description(described: JobResponse, now: datetime) -> str:
         "Type": job.type,
         "State": _state(job),
         "Message": job.state.message,
+        "Waiting": f"{waiting}; `tarpon job why {job.id}` tells more" if waiting else "",
         "Exit codes": exit_text(job.exit_codes),
         "Parts wait": job.state.details.get(WAITS_FOR, ""),
         "Count": "" if job.count is None else str(job.count),
@@ -133,12 +142,18 @@ def description(described: JobResponse, now: datetime) -> str:
         "Modified": moment(from_nanoseconds(job.modify_time), now),
     }
     sections = [pairs(values)]
+    shown = None
     if described.executions is not None and described.executions.items:
-        sections.append("Executions\n" + executions_table(described.executions.items, now))
-        sections += _published(described.executions.items)
-        sections += _outputs(described.executions.items)
+        shown = ShownExecutions(described.executions.items)
+        table_of = executions_table(shown.items, now)
+        sections.append("\n".join(["Executions", *shown.counts(), table_of, *shown.others(job.id)]))
+        sections += _published(shown.items)
+        sections += _outputs(shown.items)
     if described.history is not None and described.history.items:
-        sections.append("History\n" + history_lines(described.history.items, now))
+        items = described.history.items if shown is None else shown.history(described.history.items)
+        sections.append("History\n" + history_lines(items, now))
+        if len(items) < len(described.history.items):
+            sections.append(f"What happened to the other executions: tarpon job history {job.id}")
     return "\n\n".join(sections)
 
 

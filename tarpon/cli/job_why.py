@@ -1,4 +1,4 @@
-"""The command `tarpon job why`: what a job waits for, with every node and what it lacks."""
+"""The command `tarpon job why`: what a job waits for, with every node and what it lacks, or why it ended as it did."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.plain_text import one_line
+from shared.states import JobState
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.output import from_nanoseconds, moment, output_option, show, table
@@ -14,6 +15,9 @@ from tarpon.cli.output import from_nanoseconds, moment, output_option, show, tab
 if TYPE_CHECKING:
     from shared.rest_waits import PartCounts, WaitsResponse
     from tarpon.client import Client
+
+NOT_BEGUN = frozenset({JobState.PENDING, JobState.QUEUED})
+ENDED = frozenset(state for state in JobState if state.is_terminal)
 
 
 @click.command(cls=Command)
@@ -23,13 +27,19 @@ if TYPE_CHECKING:
 @output_option
 @with_client
 async def why(client: "Client", *, job: str, namespace: str, limit: int, output: str) -> None:
-    """Show what a job waits for: where its parts are, and what each node lacks for those that are on none."""
+    """Show what a job waits for: where its parts are, and what each node lacks for those that are on none.
+
+    Of a job that has ended: how its parts have ended, and why.
+    """
     found = await client.waits(job, namespace=namespace, limit=limit)
     show(found, output, lambda: "\n\n".join(_sections(found, datetime.now(UTC))))
 
 
 def _sections(found: "WaitsResponse", now: datetime) -> Iterator[str]:
     state = f"Job {found.job_id}, version {found.job_version}: {found.state.state_type}"
+    if found.state.state_type in ENDED:
+        yield from _ended(found, state)
+        return
     told = [] if found.nodes_total or found.asks else [one_line(found.summary)]
     yield "\n".join(map(one_line, [state, *told, *_parts(found.parts, now), *found.notes]))
     if found.asks:
@@ -39,6 +49,36 @@ def _sections(found: "WaitsResponse", now: datetime) -> Iterator[str]:
         yield table(["NODE", "IS", "LACKS"], rows)
     if len(found.nodes) < found.nodes_total:
         yield f"and {found.nodes_total - len(found.nodes):,} more nodes"
+
+
+def waiting(found: "WaitsResponse") -> str:
+    """In one line, what a job waits for that is on no node yet, or none of whose parts is; else nothing."""
+    if found.parts.to_place or found.state.state_type in NOT_BEGUN:
+        return one_line(found.summary.removeprefix("it waits for no node: "))
+    return ""
+
+
+def _ended(found: "WaitsResponse", state: str) -> Iterator[str]:
+    parts, reason = found.parts, found.state.message
+    numbers = {
+        "completed": parts.completed,
+        "failed": parts.failed,
+        "stopped": parts.stopped,
+        "never begun": parts.never_begun,
+        "to stop yet": parts.placed + parts.running + parts.publishing,
+    }
+    told = ", ".join(f"{number:,} {what}" for what, number in numbers.items() if number)
+    counts = [f"{parts.total:,} {'part' if parts.total == 1 else 'parts'}: {told}"] if told else []
+    reasons = [f"Why: {reason}"] if reason else []
+    others = [f"Failed: {each}" for each in found.notes if not _is_told(each, reason)]
+    yield "\n".join(map(one_line, [state, *reasons, *counts, *others]))
+    if found.state.state_type != JobState.COMPLETED:
+        yield f"`tarpon job describe {found.job_id}` has the details."
+
+
+def _is_told(failure: str, reason: str) -> bool:
+    _, _, detail = failure.partition(": ")
+    return failure in reason or bool(detail and detail in reason)
 
 
 def _parts(parts: "PartCounts", now: datetime) -> Iterator[str]:

@@ -286,6 +286,17 @@ def test_a_job_that_has_ended_waits_for_nothing(cluster: Cluster) -> None:
     assert cluster.asked().summary == "it has ended (Stopped), and waits for nothing"
 
 
+def test_of_a_job_that_has_ended_it_is_told_how_its_parts_did(cluster: Cluster) -> None:
+    cluster.job(replace(SPEC, count=6), failure="Not ended within its total time-out")
+    broken = Failure(reason="OutOfMemory", detail="It needed more memory.")
+    for part, state in enumerate([S.COMPLETED, S.FAILED, S.FAILED, S.CANCELLED]):
+        cluster.execution(part, state, failure=broken if state is S.FAILED else None)
+    found = cluster.asked()
+    assert found.parts == PartCounts(total=6, completed=1, failed=2, stopped=1, never_begun=2)
+    assert found.notes == ("OutOfMemory: It needed more memory. (2 parts)",)
+    assert found.state.state_type == "Failed"
+
+
 async def test_many_nodes_are_looked_at_once_for_many_who_ask(cluster: Cluster) -> None:
     for number in range(2 * MOST_NODES):
         cluster.node(f"n-{number:04}", record=NodeRecord(info=INFO, draining=True))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shared.errors import RemoteError
+from shared.errors import InvalidInput, RemoteError
 from shared.jobspec import JobView, StateView
 from shared.plain_text import printable
 from shared.rest import (
@@ -159,6 +159,63 @@ def test_a_description_shows_output_results_and_history() -> None:
     assert "Scheduling            Placed" in text
 
 
+def test_executions_of_several_versions_are_told_apart() -> None:
+    earlier, later = execution(), replace(execution(), job_version=2)
+    assert "VERSION" not in executions_table([earlier, earlier], NOW)
+    headings, first, second = executions_table([earlier, later], NOW).splitlines()
+    place = headings.index("VERSION")
+    assert (first[place], second[place]) == ("1", "2")
+
+
+def test_a_description_tells_what_a_job_waits_for() -> None:
+    described = JobResponse(job=job(state=StateView(state_type="Pending")))
+    told = description(described, NOW, "1 node drained").splitlines()
+    assert f"Waiting    1 node drained; `tarpon job why {described.job.id}` tells more" in told
+    assert "Waiting" not in description(described, NOW)
+
+
+def sweep(count: int, *, failed: range) -> JobResponse:
+    """A job of so many parts, each of which wrote something; those in `failed` have failed."""
+    parts = [
+        replace(
+            execution(state=10 if part in failed else 9, stdout=f"part {part}\n"), id=f"e-{part}", partition_index=part
+        )
+        for part in range(count)
+    ]
+    items = [replace(event(f"line of part {part}"), execution_id=f"e-{part}") for part in range(count)]
+    submitted = replace(event("Job submitted"), execution_id="")
+    return JobResponse(job=job(), executions=Page(items=tuple(parts)), history=Page(items=(submitted, *items)))
+
+
+def test_of_many_executions_the_failed_and_some_others_are_described() -> None:
+    described = sweep(100, failed=range(50, 53))
+    told = description(described, NOW).splitlines()
+    assert "100 in all: 97 Completed, 3 Failed" in told
+    assert [line for line in told if line.startswith("part ")] == [
+        f"part {part}" for part in [0, 1, 2, 3, 4, 50, 51, 52]
+    ]
+    assert f"and 92 more: tarpon job executions {described.job.id}" in told
+    assert sum("line of part" in line for line in told) == 8
+    assert any("Job submitted" in line for line in told)
+    assert f"What happened to the other executions: tarpon job history {described.job.id}" in told
+    assert len(told) < 100
+
+
+def test_of_very_many_failures_the_first_are_described_and_all_are_counted() -> None:
+    described = sweep(3000, failed=range(1000))
+    told = description(described, NOW).splitlines()
+    assert "3,000 in all: 2,000 Completed, 1,000 Failed" in told
+    assert f"and 2,975 more, of which 980 have failed: tarpon job executions {described.job.id}" in told
+    assert len(told) < 250
+
+
+def test_of_few_executions_all_are_described() -> None:
+    told = description(sweep(20, failed=range(3)), NOW)
+    assert "in all" not in told
+    assert told.count("\npart ") == 20
+    assert told.count("line of part") == 20
+
+
 def test_a_description_keeps_control_characters_to_itself() -> None:
     described = JobResponse(job=job(), executions=Page(items=(execution(stdout="\x1b]0;title\x07"),)))
     assert "\x1b" not in description(described, NOW)
@@ -218,6 +275,12 @@ def test_json_and_yaml_say_the_same_as_before(data: Any) -> None:
     written = yaml_text(data)
     assert harmless(written)
     assert yaml.safe_load(written) == data
+
+
+def test_a_request_that_is_wrong_itself_is_wrong_usage_whoever_says_so() -> None:
+    assert _explained(InvalidInput("not a selector"), debug=False) == 2
+    assert _explained(RemoteError("InvalidInput", "not a selector"), debug=False) == 2
+    assert _explained(RemoteError("Conflict", "it has changed"), debug=False) == 1
 
 
 def test_an_unexpected_error_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

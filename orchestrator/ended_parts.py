@@ -1,0 +1,58 @@
+"""How the parts of a job that has ended have ended: how many in which way, and why some have failed."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from orchestrator.job_entry import JobEntry
+from orchestrator.records import ExecutionRecord
+from shared.rest_waits import PartCounts
+from shared.states import ExecutionState
+
+MOST_REASONS = 5
+_FAILED = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED})
+
+
+def ended_counts(entry: JobEntry) -> PartCounts:
+    """By the last attempts at the parts of the newest version; some that are to stop may not have done so yet."""
+    last = _last_attempts(entry)
+    states, total = Counter(each.state for each in last), entry.spec.count or 1
+    return PartCounts(
+        total=total,
+        placed=states[ExecutionState.NEW] + states[ExecutionState.ACCEPTED],
+        running=states[ExecutionState.RUNNING],
+        publishing=states[ExecutionState.PUBLISHING],
+        completed=states[ExecutionState.COMPLETED],
+        failed=sum(states[each] for each in _FAILED),
+        stopped=states[ExecutionState.CANCELLED],
+        never_begun=max(0, total - len(last)),
+    )
+
+
+def failures_told(entry: JobEntry) -> Iterator[str]:
+    """Why parts have failed, the most frequent reasons first."""
+    told = Counter(_why(each) for each in _last_attempts(entry) if each.state in _FAILED)
+    for why, count in told.most_common(MOST_REASONS):
+        yield why if count == 1 else f"{why} ({count:,} parts)"
+    if len(told) > MOST_REASONS:
+        yield f"and {len(told) - MOST_REASONS:,} more reasons why parts have failed"
+
+
+def _why(record: ExecutionRecord) -> str:
+    failure = record.failure
+    if failure is None:
+        return "no reason was given"
+    return f"{failure.reason}: {failure.detail}" if failure.detail else failure.reason
+
+
+def _last_attempts(entry: JobEntry) -> list[ExecutionRecord]:
+    """Of each part the attempt that has completed, or else the last one."""
+    found: dict[int, ExecutionRecord] = {}
+    for each in entry.with_kept():
+        known = found.get(each.partition)
+        if known is None or _rank(known) < _rank(each):
+            found[each.partition] = each
+    return list(found.values())
+
+
+def _rank(record: ExecutionRecord) -> tuple[bool, int]:
+    return record.state is ExecutionState.COMPLETED, record.attempt
