@@ -11,6 +11,7 @@ from orchestrator.job_entry import JobEntry
 from orchestrator.job_history import moment
 from orchestrator.job_lists import ALL_NAMESPACES
 from orchestrator.selectors import matches, selector
+from shared.decoding import close_match
 from shared.durations import parse_duration
 from shared.errors import InvalidDuration, InvalidInput
 from shared.jobspec import Constraint
@@ -81,8 +82,10 @@ def _words(texts: Iterable[str]) -> Iterator[str]:
 def _state(word: str) -> JobState:
     found = next((state for state in JobState if state.value.lower() == word.lower()), None)
     if found is None:
-        known = ", ".join(state.value for state in JobState)
-        raise InvalidInput(f"{word[:80]!r} is not a state of a job.", hint=f"States are {known}.")
+        known = [state.value for state in JobState]
+        meant = close_match(word[:80], known)
+        asked = f"Did you mean {meant}? " if meant else ""
+        raise InvalidInput(f"{word[:80]!r} is not a state of a job.", hint=f"{asked}States are {', '.join(known)}.")
     return found
 
 

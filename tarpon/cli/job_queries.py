@@ -9,9 +9,12 @@ import click
 from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.list_conditions import ExitCodes, Since, States
 from tarpon.cli.output import output_option, show
 
 if TYPE_CHECKING:
+    from shared.jobspec import JobView
+    from shared.rest import JobResponse
     from tarpon.client import Client
 
 
@@ -34,9 +37,21 @@ next_token_option = click.option("--next-token", default="", help="Go on where t
 @next_token_option
 @click.option("--order-by", type=click.Choice(["created_at", "modified_at"]), default="created_at", show_default=True)
 @click.option("--reverse", "--order-reversed", is_flag=True, help="The other way round.")
-@click.option("--state", multiple=True, metavar="STATE", help="Such as Failed, or Queued,Running.")
-@click.option("--exit-code", multiple=True, metavar="CODE", help="Of any part, such as 1; nonzero is all but 0.")
-@click.option("--since", default="", metavar="TIME", help="Created since then, 12h, 7d, 2026-01-31T12:00:00Z.")
+@click.option("--state", type=States(), multiple=True, metavar="STATE", help="Such as Failed, or Queued,Running.")
+@click.option(
+    "--exit-code",
+    type=ExitCodes(),
+    multiple=True,
+    metavar="CODE",
+    help="Of any part, such as 1; nonzero is all but 0.",
+)
+@click.option(
+    "--since",
+    type=Since(),
+    default="",
+    metavar="TIME",
+    help="Created since then: 12h, 7d, 2026-01-31, 2026-01-31T12:00; local time, unless it ends with a time zone or Z.",
+)
 @click.option("--name", default="", metavar="PATTERN", help="Jobs of this name; * and ? stand for anything.")
 @click.option(
     "-l", "--label", "--labels", "labels", multiple=True, metavar="SELECTOR", help="Such as team=a,env in (x,y)."
@@ -95,11 +110,45 @@ async def list_jobs(
 @output_option
 @with_client
 async def describe(client: "Client", *, job: str, namespace: str, job_version: int, output: str) -> None:
-    """Show all about one job: its state, executions, history and the beginning of what it wrote."""
+    """Show all about one job: its state, executions, history and the beginning of what it wrote.
+
+    As a table, of more than 20 executions those that have failed and the first few others. --output json has all.
+    """
     from tarpon.cli.job_text import description
 
     described = await client.describe(job, namespace=namespace, job_version=job_version)
-    show(described, output, lambda: description(described, datetime.now(UTC)))
+    if output == "table":
+        described = await _whole(client, described)
+    waiting = await _waiting(client, described.job) if output == "table" else ""
+    show(described, output, lambda: description(described, datetime.now(UTC), waiting))
+
+
+async def _whole(client: "Client", described: "JobResponse") -> "JobResponse":
+    """With all executions, where they are too many for one answer, so that they can be counted."""
+    from msgspec.structs import replace
+
+    from shared.rest import Page
+
+    if described.executions is None or not described.executions.next_token:
+        return described
+    job = described.job
+    every = await client.all_executions(job.id, job_version=job.version)
+    return replace(described, executions=Page(items=every))
+
+
+async def _waiting(client: "Client", job: "JobView") -> str:
+    """What the job waits for, in one line; nothing where that cannot be told."""
+    from shared.errors import TarponError
+    from tarpon.cli.job_why import waiting
+    from tarpon.watching import is_over
+
+    if is_over(job):
+        return ""
+    try:
+        found = await client.waits(job.id, limit=0)
+    except TarponError:  # the orchestrator went away, or is of an earlier version
+        return ""
+    return waiting(found) if found.job_version == job.version else ""
 
 
 @click.command(cls=Command)

@@ -120,13 +120,14 @@ def _exit_code(error: TarponError) -> int:
         return _ABOUT_RESULTS[error.code]
     if isinstance(error, OrchestratorUnreachable) or error.code == "NotAnOrchestrator":
         return Exit.UNREACHABLE
-    if isinstance(error, InvalidInput) or (isinstance(error, RemoteError) and error.remote_code in _BAD_JOB_FILE):
+    if isinstance(error, InvalidInput) or (isinstance(error, RemoteError) and error.remote_code in _WRONG_USAGE):
         return Exit.USAGE
     return Exit.FAILED
 
 
 _ABOUT_RESULTS = {"ResultsIncomplete": Exit.INCOMPLETE, "ResultsNotWhole": Exit.NOT_WHOLE}
-_BAD_JOB_FILE = frozenset({"InvalidJob", "InvalidDocument"})
+_WRONG_USAGE = frozenset({"InvalidInput", "InvalidJob", "InvalidDocument"})
+"""Of what an orchestrator says: what was asked for, or the job file, is wrong itself."""
 
 
 def _show_traceback(error: BaseException) -> None:
