@@ -99,8 +99,13 @@ def only(results: Sequence[ResultParams], job: str) -> ResultParams:
 
 
 def _told(results: Sequence[ResultParams]) -> str:
-    told = ", ".join(f"{each.partition_index} ({each.execution_id})" for each in results[:_NAMED])
-    return f"{told} and {len(results) - _NAMED} more" if len(results) > _NAMED else told
+    return parts_told([(each.partition_index, each.execution_id) for each in results])
+
+
+def parts_told(parts: Sequence[tuple[int, str]]) -> str:
+    """The first of these partitions, each with the id of its execution."""
+    told = ", ".join(f"{partition} ({execution})" for partition, execution in parts[:_NAMED])
+    return f"{told} and {len(parts) - _NAMED} more" if len(parts) > _NAMED else told
 
 
 def renewer(client: OrchestratorCalls, job: str, params: ResultParams, *, namespace: str = "") -> Renew:

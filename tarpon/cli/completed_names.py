@@ -1,10 +1,11 @@
-"""What a shell may complete besides commands and options: jobs, executions, nodes, settings, paths in results, files.
+"""What a shell may complete besides commands and options: jobs and their parts, nodes, settings, paths, files.
 
 The orchestrator is asked, and where it does not answer at once nothing is offered. What others named is offered as it
 is only if it could steer no terminal.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 0.3
 NEWEST_JOBS = 200
+MOST_PARTS = 100
 FILE = "file"
 BEGINNING = "beginning"
 """The types of items: a file of this machine, and what more will be written after."""
@@ -69,6 +71,18 @@ def executions(context: click.Context, _parameter: click.Parameter, incomplete: 
     def ask(calls: "QuickCalls") -> "list[CompletionItem]":
         answer = calls.get(f"{_job(job)}/executions", namespace=context.params.get("namespace") or "")
         return [_item(each["ID"], help=f"part {each.get('PartitionIndex', 0)}") for each in answer["Items"] or ()]
+
+    return _fitting(_asked(context, ask), incomplete) if job else []
+
+
+def partitions(context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """The numbers of the parts of the job that is named."""
+    job = context.params.get("job") or ""
+
+    def ask(calls: "QuickCalls") -> "list[CompletionItem]":
+        found = calls.get(_job(job), namespace=context.params.get("namespace") or "")["Job"]
+        numbers = (number for number in map(str, range(found.get("Count") or 1)) if number.startswith(incomplete))
+        return [_item(number, help=f"part {number}") for number in islice(numbers, MOST_PARTS)]
 
     return _fitting(_asked(context, ask), incomplete) if job else []
 

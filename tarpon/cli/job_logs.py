@@ -1,16 +1,19 @@
 """The command `tarpon job logs`: what the tasks of a job wrote, as far as it has been kept."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
 
-from shared.errors import InvalidInput, NoResults, NotFound, TarponError
+from shared.errors import NoResults, NotFound, TarponError
 from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
+from tarpon.cli.wanted_logs import Wanted, has_ended, latest, named, others, running
 
 if TYPE_CHECKING:
     from shared.jobspec import JobView
@@ -18,9 +21,15 @@ if TYPE_CHECKING:
     from tarpon.cli.task_output import TaskOutput
     from tarpon.client import Client
 
-
-_AT_WORK = frozenset({"Running", "BidAccepted", "Publishing"})
-_ENDED = frozenset({"Completed", "Failed", "Cancelled", "BidRejected", "AskForBidRejected"})
+LOOK_SECONDS = 1.0
+"""Between looks at which parts the executions belong to, which fetch all of them."""
+part_option = click.option(
+    "--partition",
+    type=click.IntRange(min=0),
+    metavar="N",
+    shell_complete=completed_names.partitions,
+    help="Only the tasks of this part of the job.",
+)
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
@@ -35,76 +44,95 @@ _ENDED = frozenset({"Completed", "Failed", "Cancelled", "BidRejected", "AskForBi
     shell_complete=completed_names.executions,
     help="Only this execution, or beginning of an id.",
 )
+@part_option
 @namespace_option
 @with_client
 async def logs(
-    client: "Client", *, job: str, follow: bool, tail: int | None, execution_id: str, namespace: str
+    client: "Client",
+    *,
+    job: str,
+    follow: bool,
+    tail: int | None,
+    execution_id: str,
+    partition: int | None,
+    namespace: str,
 ) -> None:
     """Print what the tasks of a job wrote: their stdout to stdout, their stderr to stderr.
 
     A pipe or file gets the bytes as they are; a terminal gets control characters in writing.
     """
-    await show_logs(client, job, follow=follow, tail=tail, execution_id=execution_id, namespace=namespace)
+    wanted = Wanted(execution_id, partition)
+    await show_logs(client, job, wanted, follow=follow, tail=tail, namespace=namespace)
 
 
 async def show_logs(
     client: "Client",
     job: str,
+    wanted: Wanted,
     *,
     follow: bool = False,
     tail: int | None = None,
-    execution_id: str = "",
     namespace: str = "",
 ) -> None:
     """Raises JobNotEnded, NoResults, NotFound and InvalidInput, beside what the client and a download raise."""
-    from tarpon.cli.task_output import TaskOutput
     from tarpon.watching import is_over
 
     view = await client.get(job, namespace=namespace)
-    executions = await client.all_executions(job, namespace=namespace, all_job_versions=bool(execution_id))
-    one = named(executions, execution_id, job) if execution_id else None
-    live = None if is_over(view) else running(executions, execution_id, job)
+    known = await client.all_executions(job, namespace=namespace, all_job_versions=bool(wanted.execution))
+    executions = wanted.of_part(known)
+    if wanted.partition is not None and not executions:
+        _check_part(wanted.partition, known, job, view)
+    is_at_its_end = is_over(view) or wanted.is_at_its_end(executions, job)
+    live = None if is_over(view) else running(executions, wanted.execution, job)
     if live is not None:
-        if (view.count or 1) > 1 and not execution_id:
-            click.echo(f"These are the logs of {live.id}; --execution-id shows another task's.", err=True)
+        if (view.count or 1) > 1 and not wanted.is_narrow:
+            click.echo(f"These are the logs of {live.id}; --partition shows another part's.", err=True)
         await _write_live(client, view.id, live, follow=follow, tail=tail)
         return
-    if follow and not is_over(view) and not (one and _has_ended(one)):
+    if follow and not is_at_its_end:
         click.echo(f"Job {job} is {view.state.state_type}; its logs follow when it runs.", err=True)
-        await _wait_for_task(client, job, executions, execution_id, namespace)
-        await show_logs(client, job, follow=True, tail=tail, execution_id=execution_id, namespace=namespace)
+        await _wait_for_task(client, job, known, wanted, namespace)
+        await show_logs(client, job, wanted, follow=True, tail=tail, namespace=namespace)
         return
-    chosen = [one] if one else latest(executions)
-    chosen = [each for each in chosen if each.run_output is not None]
+    await _show_ended(client, job, view, executions, wanted, tail=tail, namespace=namespace)
+
+
+async def _show_ended(
+    client: "Client",
+    job: str,
+    view: "JobView",
+    executions: "Sequence[ExecutionView]",
+    wanted: Wanted,
+    *,
+    tail: int | None,
+    namespace: str,
+) -> None:
+    from tarpon.cli.task_output import TaskOutput
+    from tarpon.watching import is_over
+
+    one = named(executions, wanted.execution, job) if wanted.execution else None
+    chosen = [each for each in ([one] if one else latest(executions)) if each.run_output is not None]
     if not chosen:
-        raise _nothing_of(one, job) if one else _nothing(job, view)
+        raise _nothing_of(one, job) if one else _nothing(job, view, wanted.partition)
     output = TaskOutput(tail)
     for each in chosen:
         if len(chosen) > 1:
             click.echo(f"==> {each.id} (part {each.partition_index}, {each.state_name}) <==", err=True)
         await _write(client, view, each, output, namespace)
         output.end()
-    if missing := (view.count or 1) - len(chosen) if not (execution_id or is_over(view)) else 0:
+    if missing := (view.count or 1) - len(chosen) if not (wanted.is_narrow or is_over(view)) else 0:
         click.echo(f"{missing} of {view.count} tasks have not ended; their logs are not there yet.", err=True)
 
 
-def running(executions: "Sequence[ExecutionView]", text: str, job: str) -> "ExecutionView | None":
-    """The execution to watch: the one that is named, if it runs, or else the one that began to run last."""
-    if text:
-        found = named(executions, text, job)
-        return found if found.state_name in _AT_WORK else None
-    at_work = [each for each in executions if each.state_name in _AT_WORK]
-    return max(at_work, key=lambda each: each.create_time, default=None)
-
-
 async def _wait_for_task(
-    client: "Client", job: str, known: "Sequence[ExecutionView]", text: str, namespace: str
+    client: "Client", job: str, known: "Sequence[ExecutionView]", wanted: Wanted, namespace: str
 ) -> None:
     """Return when a task runs that may be meant, or has ended where just that one is meant, or the job is over."""
     from shared.jobspec import JobView
     from tarpon.watching import is_over
 
-    ended = {each.id for each in known if _has_ended(each)}
+    known_others = others(known, wanted)
+    looked_at = -LOOK_SECONDS
     async with aclosing(client.watch(job, namespace=namespace)) as events:
         async for event in events:
             if isinstance(event, JobView):
@@ -112,15 +140,26 @@ async def _wait_for_task(
                     return
                 continue
             task = event.execution_id
-            if not task or task in ended or not task.startswith(text):
+            if not task or task in known_others or not task.startswith(wanted.execution):
                 continue
-            found = await client.all_executions(job, namespace=namespace, all_job_versions=bool(text))
-            if running(found, text, job) is not None or (text and _has_ended(named(found, text, job))):
+            if wanted.partition is not None:  # other parts may begin by thousands
+                await asyncio.sleep(looked_at + LOOK_SECONDS - time.monotonic())
+                looked_at = time.monotonic()
+            found = await client.all_executions(job, namespace=namespace, all_job_versions=bool(wanted.execution))
+            known_others = others(found, wanted)
+            meant = wanted.of_part(found)
+            if running(meant, wanted.execution, job) is not None or wanted.is_at_its_end(meant, job):
                 return
 
 
-def _has_ended(execution: "ExecutionView") -> bool:
-    return execution.state_name in _ENDED
+def _check_part(partition: int, executions: "Sequence[ExecutionView]", job: str, view: "JobView") -> None:
+    """Raise NotFound for a part that the job does not have."""
+    if partition >= (view.count or 1):
+        from tarpon.offered_results import parts_told
+
+        told = parts_told([(each.partition_index, each.id) for each in latest(executions)])
+        hint = f"There are: {told}." if told else f"It has {view.count or 1:,}, and the first is 0."
+        raise NotFound(f"Job {job} has no logs of partition {partition}.", hint=hint)
 
 
 async def _write_live(
@@ -137,46 +176,23 @@ async def _write_live(
             output.end()
 
 
-def latest(executions: "Sequence[ExecutionView]") -> "list[ExecutionView]":
-    """Of each part, the last attempt that wrote anything; in the order of the parts.
-
-    The executions of a version are also those of earlier ones whose results it keeps.
-    """
-    by_part: dict[int, ExecutionView] = {}
-    for each in sorted(executions, key=lambda each: each.create_time):
-        if each.run_output is not None:
-            by_part[each.partition_index] = each
-    return [by_part[part] for part in sorted(by_part)]
-
-
-def named(executions: "Sequence[ExecutionView]", text: str, job: str) -> "ExecutionView":
-    """The execution of this id, or of this beginning of an id."""
-    found = [each for each in executions if each.id == text] or [
-        each for each in executions if each.id.startswith(text)
-    ]
-    if not found:
-        raise NotFound(f"Job {job} has no execution {text[:80]!r}.", hint=f"`tarpon job executions {job}` lists them.")
-    if len(found) > 1:
-        raise InvalidInput(f"{text[:80]!r} is the beginning of {len(found)} executions' ids.", hint="Give more of it.")
-    return found[0]
-
-
-def _nothing(job: str, view: "JobView") -> TarponError:
+def _nothing(job: str, view: "JobView", partition: int | None) -> TarponError:
     from tarpon.watching import JobNotEnded, is_over
 
     state = view.state.state_type
+    whose = "it" if partition is None else f"its partition {partition}"
     if is_over(view):
         hint = f"`tarpon job describe {job}` shows what happened."
-        return NoResults(f"Job {job} is {state}, and no task of it has left any logs.", hint=hint)
+        return NoResults(f"Job {job} is {state}, and no task of {whose} has left any logs.", hint=hint)
     hint = f"`tarpon job logs --follow {job}` waits for a task to run, and shows what it writes."
-    return JobNotEnded(f"Job {job} is {state}, and no task of it runs yet.", job, hint=hint)
+    return JobNotEnded(f"Job {job} is {state}, and no task of {whose} runs yet.", job, hint=hint)
 
 
 def _nothing_of(execution: "ExecutionView", job: str) -> TarponError:
     from tarpon.watching import JobNotEnded
 
     told = f"Execution {execution.id} is {execution.state_name}"
-    if _has_ended(execution):
+    if has_ended(execution):
         hint = f"`tarpon job history {job} --all-job-versions --execution-id {execution.id}` shows what happened."
         return NoResults(f"{told} and has left no logs.", hint=hint)
     hint = f"`tarpon job logs --follow {job} -e {execution.id}` waits for its task to run, and shows what it writes."

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from tarpon.client import Client
 
 partition_option = click.option(
-    "--partition", type=click.IntRange(min=0), metavar="N", help="The result of this part of the job."
+    "--partition",
+    type=click.IntRange(min=0),
+    metavar="N",
+    shell_complete=completed_names.partitions,
+    help="The result of this part of the job.",
 )
 execution_option = click.option(
     "-e",

@@ -8,8 +8,8 @@ from msgspec import field
 from shared.jobspec import JobView
 from shared.rest import ExecutionView, SubmitResponse
 from shared.states import ExecutionState
-from tarpon.cli.job_logs import latest
 from tarpon.cli.odd_entries import GetReport
+from tarpon.cli.wanted_logs import latest
 from tarpon.watching import is_over
 
 HIGHEST = 255

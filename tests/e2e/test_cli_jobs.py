@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from orchestrator.secrets import SecretSources, load_secrets
-from tests.e2e.stack import Stack, process_job
+from tests.e2e.stack import Stack, process_job, wait_until
 from tests.servers import HOST, free_ports
 
 MANY_LINES = 50_000
@@ -116,10 +116,49 @@ def test_every_part_of_a_job_has_its_own_logs(running: Stack) -> None:
     assert done.stderr.count("==> e-") == 2
 
 
+def test_the_logs_of_one_part_can_be_had_alone(running: Stack) -> None:
+    job_id = running.submit(process_job("echo part $TARPON_PARTITION_INDEX") | {"Count": 3})
+    running.wait_ended(job_id)
+    assert running.cli("job", "logs", "--partition", "1", job_id).stdout == "part 1\n"
+    done = running.cli("job", "logs", "--partition", "7", job_id, check=False)
+    assert done.returncode == 1
+    assert f"Job {job_id} has no logs of partition 7. [NotFound]" in done.stderr
+    assert "There are: 0 (e-" in done.stderr
+
+
+def test_the_logs_of_one_part_are_followed_when_its_turn_comes(running: Stack, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    script = f"while [ ! -e {gate} ]; do sleep 0.1; done; echo part $TARPON_PARTITION_INDEX"
+    job_id = running.submit(process_job(script) | {"Count": 2, "MaxParallel": 1})
+    running.wait_state(job_id, "Running")
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        command = [sys.executable, "-m", "tarpon", "job", "logs", "--follow", "--partition", "1", job_id]
+        environment = {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(running.api_port)}
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
+    wait_until(lambda: "its logs follow" in (tmp_path / "err").read_text(), within=20, what="it waits for the part")
+    gate.touch()
+    assert process.wait(60) == 0
+    assert (tmp_path / "out").read_text() == "part 1\n"
+
+
+def test_a_sweep_is_described_shortly_and_told_whole_to_programs(running: Stack) -> None:
+    job_id = running.submit(process_job("echo hello") | {"Count": 30})
+    running.wait_ended(job_id)
+    text = running.cli("job", "describe", job_id).stdout
+    assert "30 in all: 30 Completed" in text
+    assert text.count("hello") == 5
+    told = json.loads(running.cli("job", "describe", job_id, "--output", "json").stdout)
+    assert len(told["Executions"]["Items"]) == 30
+    why = running.cli("job", "why", job_id).stdout.splitlines()
+    assert why == [f"Job {job_id}, version 1: Completed", "30 parts: 30 completed"]
+
+
 def test_logs_of_a_job_whose_tasks_do_not_run_yet_are_refused_in_words(running: Stack) -> None:
     job = process_job("true", Timeouts={"QueueTimeout": 60}) | {"Constraints": [{"Key": "gpu", "Operator": "exists"}]}
     job_id = running.submit(job)
     running.wait_state(job_id, "Queued")
+    described = running.cli("job", "describe", job_id).stdout
+    assert f"`tarpon job why {job_id}` tells more" in described
     done = running.cli("job", "logs", job_id, check=False)
     running.cli("job", "stop", job_id)
     assert done.returncode == 1

@@ -73,6 +73,13 @@ def test_settings_and_values_of_options_are_completed(session: Shell) -> None:
     becomes(session, "tarpon config set api.po", "API.Port=")
     becomes(session, "tarpon job list --output=js", "--output=json")
     becomes(session, "tarpon job list --output js", "json")
+    becomes(session, "tarpon job list --state Com", "Completed")
+    becomes(session, "tarpon job list --state Failed,Comp", "Failed,Completed")
+
+
+@pytest.mark.parametrize("command", ["logs", "get", "files", "cat", "url"])
+def test_the_number_of_a_part_is_completed(session: Shell, job: str, command: str) -> None:
+    becomes(session, f"tarpon job {command} {job} --partition ", "0")
 
 
 def test_where_no_orchestrator_answers_nothing_is_said(session: Shell, job: str) -> None:
