@@ -173,7 +173,10 @@ class Group(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             from shared.decoding import close_match
+            from tarpon.cli.foreign_commands import instead_of
 
+            if instead := instead_of(self, ctx, args[0]):
+                raise click.UsageError(instead, ctx) from error
             suggestion = close_match(args[0], self.list_commands(ctx))
             if not suggestion or "Did you mean" in error.message:
                 raise

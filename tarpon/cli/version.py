@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 @click.option("--client", "client_only", is_flag=True, help="Do not ask the orchestrator.")
 @output_option
 def version(*, client_only: bool, output: str) -> None:
-    """Show the versions of this program and of the orchestrator, each with its commit where that is known."""
+    """Show the versions of this program and of the orchestrator, each with its commit where that is known.
+
+    Where no orchestrator answers, that of this program is shown all the same, and the exit code is 3.
+    """
     versions, commits = {"client": version_text()}, {"client": commit()}
-    if not client_only:
-        asked = _orchestrator_version()
-        versions["orchestrator"], commits["orchestrator"] = asked.git_version, asked.git_commit
+    try:
+        if not client_only:
+            asked = _orchestrator_version()
+            versions["orchestrator"], commits["orchestrator"] = asked.git_version, asked.git_commit
+    finally:
+        _show(versions, commits, output)
+
+
+def _show(versions: dict[str, str], commits: dict[str, str], output: str) -> None:
     told = {f"{name}_commit": text for name, text in commits.items() if text}
     lines = {name.capitalize(): with_commit(text, commits[name]) for name, text in versions.items()}
     show(versions | told, output, lambda: pairs(lines))

@@ -1,5 +1,6 @@
 """What a person sees, and a script gets as exit code, when something is wrong: whole processes, nothing running."""
 
+import json
 import os
 import subprocess
 import sys
@@ -113,6 +114,37 @@ def test_a_command_that_was_mistyped_comes_with_a_suggestion() -> None:
     assert "job" in done.stderr.partition("Did you mean")[2]
 
 
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [
+        (["wasm", "run", "main.wasm"], "The engine wasm is not supported yet; `tarpon docker run`"),
+        (["auth", "info"], "Tarpon has no users to log in"),
+        (["profile", "list"], "-c FILE"),
+        (["help"], "`tarpon --help` lists the commands"),
+        (["logs", "my-job"], "Did you mean `tarpon job logs`?"),
+        (["list"], "`tarpon job list` or `tarpon node list`"),
+    ],
+)
+def test_a_command_of_another_client_is_answered_with_what_there_is_instead(command: list[str], instead: str) -> None:
+    done = tarpon(*command)
+    assert done.returncode == 2
+    assert instead in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--state", "Faled"), "did you mean Failed? There are Pending, Queued,"),
+        (("--exit-code", "one"), "give a number, such as 1, or nonzero"),
+        (("--since", "yesterday"), "such as 30m, 12h or 7d"),
+    ],
+)
+def test_a_condition_that_is_none_is_wrong_usage_before_anybody_is_asked(option: tuple[str, str], told: str) -> None:
+    done = tarpon("job", "list", *option, *away())
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
 def test_an_unknown_option_is_wrong_usage() -> None:
     done = tarpon("job", "list", "--colour")
     assert done.returncode == 2
@@ -149,6 +181,15 @@ def test_the_clients_version_needs_no_orchestrator() -> None:
     done = tarpon("version", "--client")
     assert done.returncode == 0
     assert done.stdout.startswith("Client")
+
+
+def test_the_clients_version_is_told_also_where_no_orchestrator_answers() -> None:
+    done = tarpon("version", *away())
+    assert done.returncode == 3
+    assert done.stdout.startswith("Client")
+    assert "No orchestrator answers" in done.stderr
+    as_json = tarpon("version", "--output", "json", *away())
+    assert json.loads(as_json.stdout)["client"] in done.stdout
 
 
 def test_output_that_nobody_reads_any_more_is_no_error() -> None:

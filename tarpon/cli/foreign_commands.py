@@ -1,0 +1,38 @@
+"""Commands that somebody types and Tarpon does not have: what there is instead, also for those that Bacalhau has."""
+
+from collections.abc import Iterator
+
+import click
+
+_OF_BACALHAU = {
+    "wasm": (
+        "The engine wasm is not supported yet; `tarpon docker run` runs an image that has the program, and `tarpon"
+        " exec` a program that is on the nodes."
+    ),
+    "auth": (
+        "There is no command 'auth': Tarpon has no users to log in. Whoever reaches its API may use it, which without"
+        " API.Host is this machine alone."
+    ),
+    "profile": (
+        "There is no command 'profile'; keep a file of settings for each orchestrator and name it with -c FILE, or set"
+        " TARPON_API_HOST and TARPON_API_PORT."
+    ),
+    "help": "There is no command 'help'; `tarpon --help` lists the commands, and --help after one explains it.",
+}
+
+
+def instead_of(group: click.Group, ctx: click.Context, name: str) -> str:
+    """In a sentence, what there is in place of a command of the whole program; empty where nothing is known."""
+    if ctx.parent is not None:
+        return ""
+    if name in _OF_BACALHAU:
+        return _OF_BACALHAU[name]
+    below = [f"`{ctx.command_path} {each} {name}`" for each in _groups_with(group, ctx, name)]
+    return f"There is no command {name!r}. Did you mean {' or '.join(below)}?" if below else ""
+
+
+def _groups_with(group: click.Group, ctx: click.Context, name: str) -> Iterator[str]:
+    for each in group.list_commands(ctx):
+        command = group.get_command(ctx, each)
+        if isinstance(command, click.Group) and name in command.list_commands(ctx):
+            yield each
