@@ -34,9 +34,10 @@ Exit codes:
 
 \b
 With --exit-code `job run` ends with the code of the job's task instead: of
-several parts with the highest one, of a task that died by a signal with 128 and
-its number. A job that fails without such a code, or with 0, ends it with 1, and
-what is above of 2 to 6 and 130 stays.
+several parts with the highest one, of a task in a container that died by a
+signal with 128 and its number. A task of `exec` that somebody killed (KILL,
+TERM) has no code: it has failed, and is tried again. A job that fails without
+such a code, or with 0, ends it with 1, and what is above of 2 to 6 and 130 stays.
 """
 
 
