@@ -46,11 +46,11 @@ class UnknownKey(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.path} {verdict}{advice}"
 
 
-def load_yaml(text: str, *, what: str) -> dict[str, Any]:
+def load_yaml(text: str, *, what: str, twice: list[str] | None = None) -> dict[str, Any]:
     """The mapping in `text`. Raise InvalidDocument, which names `what`; shared/yaml_documents.py has the rules."""
     from shared.yaml_documents import read_mapping  # most commands read no YAML
 
-    data = read_mapping(text, what=what)
+    data = read_mapping(text, what=what, twice=twice)
     plain_data.check(data, what=what)
     return data
 
@@ -74,21 +74,23 @@ def decode(
     what: str,
     unknown: Literal["refuse", "report"],
     strict: bool = False,
+    known: Sequence[str] = (),
     beside: "Callable[[T, Collection[str]], Iterable[str]] | None" = None,
 ) -> tuple[T, tuple[str, ...]]:
     """The value and the warnings. Raise InvalidDocument with every problem and its path in the one message.
 
     Unknown keys are problems with "refuse"; with "report" they are left out and come back as warnings.
     `strict` switches off that texts count as numbers. Those that do are held to the bounds of numbers.
-    Where there is a problem, `beside` may tell more of them: it gets what can be read, and the paths of what cannot.
+    Problems that are `known` already are told with those that are found. Where there is one, `beside` may tell more:
+    it gets what can be read, and the paths of what cannot.
     """
     kind: Any = type_
-    if _is_spelled(data, _spelling(kind)):
+    if not known and _is_spelled(data, _spelling(kind)):
         with contextlib.suppress(msgspec.ValidationError):  # the slow way reads texts as numbers, or says what is wrong
             return msgspec.convert(data, type_, strict=True), ()
     walk = _Canonical()
     copy = walk.value(data, type_, "")
-    problems = list(walk.duplicates)
+    problems = [*known, *walk.duplicates]
     if unknown == "refuse":
         problems += [key.sentence("is not known") for key in walk.unknown]
     wrong = list(_wrong(copy, type_, "", strict=strict))

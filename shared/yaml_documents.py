@@ -18,6 +18,8 @@ from shared.errors import InvalidDocument
 
 LARGEST_WEIGHT = 100_000  # one for each value, and one more for each 1000 characters, with the aliases written out
 DEEPEST = 100
+MOST_TWICE = 20
+"""As many keys are told that are given twice."""
 
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -31,11 +33,14 @@ _COLLECTION_TAGS = {None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_mapping(text: str, *, what: str) -> dict[str, Any]:
-    """The mapping that `text` holds. Raise InvalidDocument, which names `what` and the place, unless it is just one."""
+def read_mapping(text: str, *, what: str, twice: list[str] | None = None) -> dict[str, Any]:
+    """The mapping that `text` holds. Raise InvalidDocument, which names `what` and the place, unless it is just one.
+
+    With `twice` a key that is given twice is told there instead, with its place, and what it said last counts.
+    """
     text = text.removeprefix("\ufeff")
     try:
-        return _read(text, what, _LOADER)
+        return _read(text, what, _LOADER, twice)
     except yaml.MarkedYAMLError as error:
         _refuse_what_goes_too_deep(text, what)
         raise InvalidDocument(f"{what} cannot be read{_place(error.problem_mark)}: {_problem(error, text)}.") from error
@@ -44,8 +49,8 @@ def read_mapping(text: str, *, what: str) -> dict[str, Any]:
         raise InvalidDocument(f"{what} cannot be read as text: {reason}.") from error
 
 
-def _read(text: str, what: str, loader: Any) -> dict[str, Any]:
-    builder = _Builder(what)
+def _read(text: str, what: str, loader: Any, twice: list[str] | None) -> dict[str, Any]:
+    builder = _Builder(what, twice)
     for event in yaml.parse(text, Loader=loader):
         builder.take(event)
     return builder.mapping()
@@ -58,7 +63,7 @@ def _refuse_what_goes_too_deep(text: str, what: str) -> None:
     each event as it is read, so that ours comes first.
     """
     with contextlib.suppress(yaml.YAMLError, UnicodeError):
-        _read(text, what, yaml.SafeLoader)
+        _read(text, what, yaml.SafeLoader, [])
 
 
 class _Open:
@@ -89,8 +94,9 @@ class _Open:
 class _Builder:
     """Takes the events of one document in order and holds what they mean; without recursion, so depth costs nothing."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, twice: list[str] | None) -> None:
         self._what = what
+        self._twice = twice
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._documents: list[Any] = []
@@ -137,7 +143,11 @@ class _Builder:
     def _take_key(self, event: Any) -> None:
         top = self._open[-1]
         if event.value in top.values and event.value != "<<":
-            raise self._error(event, f"the key {event.value[:80]!r} is given twice in one mapping")
+            problem = f"the key {event.value[:80]!r} is given twice in one mapping"
+            if self._twice is None:
+                raise self._error(event, problem)
+            if len(self._twice) < MOST_TWICE:
+                self._twice.append(f"{problem[0].upper()}{problem[1:]}{_place(event.start_mark)}")
         if event.anchor is not None:
             self._anchors[event.anchor] = (event.value, 1)
         top.key = event.value

@@ -1,6 +1,6 @@
 """What is wrong with a job, as far as it is known without asking an orchestrator."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +16,12 @@ from shared.jobspec import Job, SpecConfig
 from shared.not_supported import engine_problem
 
 
-def check_document(document: Mapping[str, Any], *, what: str) -> Job:
-    """The job, as its author wrote it. Raise InvalidDocument, which names `what`, with every problem and its path."""
-    job, _ = decode(document, Job, what=what, unknown="refuse", beside=job_problems)
+def check_document(document: Mapping[str, Any], *, what: str, known: Sequence[str] = ()) -> Job:
+    """The job, as its author wrote it. Raise InvalidDocument, which names `what`, with every problem and its path.
+
+    They are told with those that are `known` already.
+    """
+    job, _ = decode(document, Job, what=what, unknown="refuse", known=known, beside=job_problems)
     if found := list(job_problems(job)):
         raise invalid_document(what, found)
     return job

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.decoding import decode, load_yaml
 from shared.errors import InvalidDocument
@@ -15,14 +15,24 @@ MAX_BYTES = 10 << 20
 
 def read_job(name: str, template: Template = lambda text, _: text) -> Job:
     """The job in the file `name`, or on stdin if it is "-". Raises InvalidDocument with every problem in it."""
-    document, what = read_document(name, template)
-    return decode(document, Job, what=what, unknown="refuse")[0]
+    document = read_document(name, template)
+    return decode(document.content, Job, what=document.what, unknown="refuse", known=document.problems)[0]
 
 
-def read_document(name: str, template: Template) -> tuple[dict[str, Any], str]:
-    """The mapping in the file, whatever it says, and what the file is called in errors. Raises InvalidDocument."""
+class JobDocument(NamedTuple):
+    """The mapping in a job file, what the file is called in errors, and what is wrong with it as a file."""
+
+    content: dict[str, Any]
+    what: str
+    problems: tuple[str, ...] = ()
+
+
+def read_document(name: str, template: Template) -> JobDocument:
+    """Raises InvalidDocument where the file holds no mapping."""
     what = "The job on stdin" if name == STDIN else f"The job file {name}"
-    return load_yaml(template(_text(name, what), what), what=what), what
+    twice: list[str] = []
+    content = load_yaml(template(_text(name, what), what), what=what, twice=twice)
+    return JobDocument(content, what, tuple(twice))
 
 
 def parse_job(text: str, *, what: str = "The job") -> Job:

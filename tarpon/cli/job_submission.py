@@ -24,8 +24,8 @@ def run(*, file: str, options: RunOptions, template: Template) -> int:
     from tarpon.cli.job_checks import check_document
     from tarpon.cli.job_file import read_document
 
-    document, what = read_document(file, template)
-    job = check_document(document, what=what)
+    document = read_document(file, template)
+    job = check_document(document.content, what=document.what, known=document.problems)
     api = given().config().api
 
     from tarpon.cli.job_run import run_job
@@ -45,8 +45,8 @@ def validate(*, file: str, template: Template) -> None:
     from tarpon.cli.job_checks import check_document, name_warnings, publisher_warnings
     from tarpon.cli.job_file import read_document
 
-    document, what = read_document(file, template)
-    job = check_document(document, what=what)
+    document = read_document(file, template)
+    job = check_document(document.content, what=document.what, known=document.problems)
     for warning in (*dropped(job), *unsaid(normalised(job)), *name_warnings(job), *publisher_warnings(job)):
         click.echo(f"Warning: {warning}", err=True)
     click.echo("OK")

@@ -98,11 +98,12 @@ def test_validate_tells_every_problem_and_ends_with_2() -> None:
 
 @pytest.mark.parametrize("command", [("run",), ("run", "--dry-run"), ("validate",)])
 def test_what_runs_a_job_and_what_validates_it_tell_the_same_problems_at_once(command: tuple[str, ...]) -> None:
-    job = "Count: many\nTyp: batch\nTasks: [{Engine: {Type: proces}, Resources: {CPU: lots}}]"
+    job = "Name: a\nName: b\nCount: many\nTyp: batch\nTasks: [{Engine: {Type: proces}, Resources: {CPU: lots}}]"
     done = tarpon("job", *command, "-", stdin=job)
     assert (done.returncode, done.stdout) == (2, "")
     told = [line for line in done.stderr.splitlines() if line.startswith("  ")]
-    assert [line.split()[1].rstrip(":") for line in told] == [
+    assert told[0] == "  - The key 'Name' is given twice in one mapping at line 2, column 1"
+    assert [line.split()[1].rstrip(":") for line in told[1:]] == [
         "Typ",
         "Count",
         "Tasks[0].Name",
