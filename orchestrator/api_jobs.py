@@ -1,7 +1,6 @@
 """The jobs of the HTTP API: submit, compare, list, describe, run again and stop them."""
 
 import asyncio
-from collections.abc import Collection, Iterator
 
 import msgspec
 from aiohttp import web
@@ -18,9 +17,8 @@ from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.times import now_ns
-from shared import rest
+from shared import job_problems, rest
 from shared.errors import InvalidInput
-from shared.job_problems import job_problems_below
 from shared.jobspec import JobView
 
 STORE_SECONDS = 15.0
@@ -65,7 +63,7 @@ class JobRoutes:
         )
 
     async def submit(self, request: web.Request) -> web.Response:
-        wanted, warnings = await body_of(request, rest.SubmitRequest, beside=_problems_beside)
+        wanted, warnings = await body_of(request, rest.SubmitRequest, beside=job_problems.of_request)
         async with asyncio.timeout(STORE_SECONDS):
             done = await self._submissions.submit(
                 wanted.job,
@@ -83,7 +81,7 @@ class JobRoutes:
         )
 
     async def diff(self, request: web.Request) -> web.Response:
-        wanted, warnings = await body_of(request, rest.DiffRequest, beside=_problems_beside)
+        wanted, warnings = await body_of(request, rest.DiffRequest, beside=job_problems.of_request)
         found = await self._submissions.difference(wanted.job)
         return answer(rest.DiffResponse(diff=found.lines, warnings=(*warnings, *found.warnings)))
 
@@ -160,10 +158,6 @@ class JobRoutes:
         job = entry.job.id
         deleted = await self._removals.remove(entry, results=query.results, force=query.force)
         return answer(rest.DeleteResponse(job_id=job, deleted=deleted))
-
-
-def _problems_beside(request: rest.SubmitRequest | rest.DiffRequest, wrong: Collection[str]) -> Iterator[str]:
-    return job_problems_below("Job", request.job, wrong)
 
 
 def evaluation(job: str) -> str:

@@ -28,7 +28,7 @@ from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.upload_progress import upload_of
-from shared import integration, rest, rest_nodes, rest_waits, subjects
+from shared import integration, job_problems, rest, rest_nodes, rest_waits, subjects
 from shared.aio import heeding
 from shared.decoding import decode
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
@@ -172,7 +172,8 @@ class Integrations:
 
     async def _submit(self, payload: bytes, traceparent: str) -> rest.SubmitResponse:
         data = _object(payload)
-        wanted, warnings = decode(data, rest.SubmitRequest, what="The request", unknown="report")
+        beside = job_problems.of_request
+        wanted, warnings = decode(data, rest.SubmitRequest, what="The request", unknown="report", beside=beside)
         done = await self._submissions.submit(
             wanted.job,
             force=wanted.force,

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from shared.job_rules import normalised, problems
-from shared.jobspec import Job
+
+if TYPE_CHECKING:
+    from shared.rest import DiffRequest, SubmitRequest
 
 _PATH = re.compile(r"[A-Za-z]+(?:\[[0-9]+\])?(?:\.[A-Za-z]+(?:\[[0-9]+\])?)*")
 _NEEDS = {"Tasks[0].ResultPaths": "Tasks[0].Publisher", "Tasks[0].Retries": "Tasks[0].FailOnExitCode"}
@@ -13,10 +16,10 @@ _WHOLE = "Constraints["
 """Problems of what begins so are those of all its fields together."""
 
 
-def job_problems_below(path: str, job: Job, wrong: Collection[str]) -> Iterator[str]:
-    """Of the job at `path` in a request, where the parts at the paths `wrong` cannot be read."""
-    within = {each.removeprefix(f"{path}.") for each in wrong}
-    return (f"{path}.{each}" for each in independent(problems(normalised(job)), within))
+def of_request(request: "SubmitRequest | DiffRequest", wrong: Collection[str]) -> Iterator[str]:
+    """Of the job in a request, where the parts of the request at the paths `wrong` cannot be read."""
+    within = {each.removeprefix("Job.") for each in wrong}
+    return (f"Job.{each}" for each in independent(problems(normalised(request.job)), within))
 
 
 def independent(found: Iterable[str], wrong: Collection[str]) -> Iterator[str]:

@@ -167,6 +167,8 @@ async def test_a_job_is_told_the_same_over_nats_as_over_http(running: Any) -> No
 
         refused = await told({"Type": "service", "Tasks": [task]})
         assert (refused["Code"], refused["Message"].count("not supported yet")) == ("InvalidJob", 6)
+        unreadable = await told({"Type": "bath", "Count": "many"})
+        assert (unreadable["Code"], unreadable["Message"].count("\n  - Job.")) == ("InvalidDocument", 3)
         (warning,) = (await told({"Type": "batch", "Tasks": [docker | waits]}))["Warnings"]
         assert warning.startswith("The container has no network")
         said = docker | waits | {"Network": {"Type": "None", "Ports": None}}
