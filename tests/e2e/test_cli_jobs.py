@@ -153,6 +153,13 @@ def test_a_sweep_is_described_shortly_and_told_whole_to_programs(running: Stack)
     assert why == [f"Job {job_id}, version 1: Completed", "30 parts: 30 completed"]
 
 
+@pytest.mark.parametrize("option", [("--label", "a b"), ("--name", "x" * 300), ("--next-token", "of another list")])
+def test_what_the_orchestrator_finds_wrong_with_a_request_is_wrong_usage(running: Stack, option: tuple[str, str]) -> None:
+    done = running.cli("job", "list", *option, check=False)
+    assert done.returncode == 2
+    assert "[InvalidInput]" in done.stderr
+
+
 def test_logs_of_a_job_whose_tasks_do_not_run_yet_are_refused_in_words(running: Stack) -> None:
     job = process_job("true", Timeouts={"QueueTimeout": 60}) | {"Constraints": [{"Key": "gpu", "Operator": "exists"}]}
     job_id = running.submit(job)
