@@ -154,7 +154,9 @@ def test_a_sweep_is_described_shortly_and_told_whole_to_programs(running: Stack)
 
 
 @pytest.mark.parametrize("option", [("--label", "a b"), ("--name", "x" * 300), ("--next-token", "of another list")])
-def test_what_the_orchestrator_finds_wrong_with_a_request_is_wrong_usage(running: Stack, option: tuple[str, str]) -> None:
+def test_what_the_orchestrator_finds_wrong_with_a_request_is_wrong_usage(
+    running: Stack, option: tuple[str, str]
+) -> None:
     done = running.cli("job", "list", *option, check=False)
     assert done.returncode == 2
     assert "[InvalidInput]" in done.stderr
