@@ -12,6 +12,10 @@ from shared.states import JobState
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    TextType = click.ParamType[str]
+else:
+    TextType = click.ParamType  # with earlier releases of click it takes no arguments
+
 NOT_ZERO = "nonzero"
 _STATES = tuple(state.value for state in JobState)
 _CODE = re.compile(r"-?[0-9]{1,10}", re.ASCII)
@@ -20,7 +24,7 @@ _SECONDS = re.compile(r"(?![0-9]{8}\Z)[0-9]+(?:\.[0-9]+)?", re.ASCII)
 """Since 1970; eight digits are a date without its hyphens."""
 
 
-class States(click.ParamType):
+class States(TextType):
     """States of jobs, in any case, with commas between them."""
 
     name = "states"
@@ -51,7 +55,7 @@ class States(click.ParamType):
         ]
 
 
-class ExitCodes(click.ParamType):
+class ExitCodes(TextType):
     """Exit codes, or the word for all but 0, with commas between them."""
 
     name = "exit codes"
@@ -63,7 +67,7 @@ class ExitCodes(click.ParamType):
         return str(value)
 
 
-class Since(click.ParamType):
+class Since(TextType):
     """A length of time until now, or a moment: as the orchestrator understands it."""
 
     name = "time"

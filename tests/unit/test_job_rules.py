@@ -188,7 +188,7 @@ class TestTask:
         assert in_task(engine=SpecConfig(type=" ")) == ["Tasks[0].Engine.Type is missing."]
 
     def test_the_engine_that_a_misspelt_one_was_meant_to_be_is_told(self) -> None:
-        assert in_task(engine=SpecConfig(type="proces")) == [
+        assert in_task(engine=SpecConfig(type="proces", params={"Entrypoint": ["true"]})) == [
             "Tasks[0].Engine.Type 'proces' is not an engine; did you mean process?"
         ]
         assert in_task(engine=SpecConfig(type="spaceship")) == [], "a node may have it"

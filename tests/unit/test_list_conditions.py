@@ -19,7 +19,7 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def refusal(kind: click.ParamType, text: str) -> str:
+def refusal(kind: "click.ParamType[str]", text: str) -> str:
     with pytest.raises(click.BadParameter) as caught:
         kind.convert(text, None, None)
     return caught.value.message
