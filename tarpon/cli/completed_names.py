@@ -66,7 +66,7 @@ def jobs_with_paths(context: click.Context, parameter: click.Parameter, incomple
 
 def executions(context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Of the job that is named."""
-    job = context.params.get("job") or ""
+    job = _named_job(context)
 
     def ask(calls: "QuickCalls") -> "list[CompletionItem]":
         answer = calls.get(f"{_job(job)}/executions", namespace=context.params.get("namespace") or "")
@@ -77,7 +77,7 @@ def executions(context: click.Context, _parameter: click.Parameter, incomplete: 
 
 def partitions(context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """The numbers of the parts of the job that is named."""
-    job = context.params.get("job") or ""
+    job = _named_job(context)
 
     def ask(calls: "QuickCalls") -> "list[CompletionItem]":
         found = calls.get(_job(job), namespace=context.params.get("namespace") or "")["Job"]
@@ -162,6 +162,11 @@ def _item(value: str, **about: Any) -> "CompletionItem":
     from click.shell_completion import CompletionItem
 
     return CompletionItem(value, **about)
+
+
+def _named_job(context: click.Context) -> str:
+    """Where an option has no value yet, click leaves the arguments as they are."""
+    return context.params.get("job") or next(iter(context.args), "")
 
 
 def _job(job: str) -> str:
