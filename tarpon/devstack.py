@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from shared.aio import finish
+from shared.aio import background, finish
+from shared.config import DockerEngine
 from shared.errors import PortTaken, TarponError, Unavailable
 from shared.rest_nodes import CONNECTED
-from tarpon.child_processes import STOP_SECONDS, ChildProcess
+from tarpon.child_processes import ChildProcess
 from tarpon.client import Client
+from tarpon.devstack_containers import remove_containers
 from tarpon.devstack_processes import BUCKET, ORCHESTRATOR, PREFIX, Wanted, children_of
+from tarpon.keeper import STOP_SECONDS
 from tarpon.seaweedfs import HOST, SeaweedFS, free_ports
 
 READY_SECONDS = 60.0
@@ -50,14 +53,17 @@ class Devstack:
 
 
 @asynccontextmanager
-async def devstack(wanted: Wanted, say: Say) -> AsyncIterator[Devstack]:
-    """Run the stack while the body runs. Raises PortTaken, Missing or DevstackFailed where it does not get ready."""
+async def devstack(wanted: Wanted, say: Say, at_once: asyncio.Event) -> AsyncIterator[Devstack]:
+    """Run the stack while the body runs. Raises PortTaken, Missing or DevstackFailed where it does not get ready.
+
+    When the body ends, all stop in order, or as soon as `at_once` is set without any.
+    """
     check_free("The API", wanted.api_port, "API.Port")
     check_free("The NATS server", wanted.nats_port, "Orchestrator.Port")
-    with _said_at_end(wanted, say), _data_folder(wanted.data_dir) as folder:
+    with _data_folder(wanted.data_dir, say) as folder:
         say(f"Data and logs: {folder}")
         say("Starting the S3 server ...")
-        with _s3_server(folder / "s3") as s3:
+        async with _s3_server(folder / "s3") as s3:
             children = children_of(wanted, folder, s3)
             try:
                 for child in children:
@@ -70,7 +76,7 @@ async def devstack(wanted: Wanted, say: Say) -> AsyncIterator[Devstack]:
                     "Stopping the nodes, then the orchestrator and the S3 server, within"
                     f" {STOP_ALL_SECONDS:.0f} s. A second signal ends this at once."
                 )
-                await finish(_stop(children, folder / ORCHESTRATOR), within=STOP_ALL_SECONDS)
+                await finish(_stop(children, folder, wanted.engine, at_once), within=STOP_ALL_SECONDS)
 
 
 def check_free(what: str, port: int, setting: str) -> None:
@@ -90,24 +96,21 @@ def random_ports() -> tuple[int, int]:
 
 
 @contextmanager
-def _said_at_end(wanted: Wanted, say: Say) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        say("Stopped; the data is removed." if wanted.data_dir is None else "Stopped.")
-
-
-@contextmanager
-def _data_folder(given: Path | None) -> Iterator[Path]:
+def _data_folder(given: Path | None, say: Say) -> Iterator[Path]:
+    """A temporary one where none is given. Tells at the end what has become of it."""
     if given is not None:
         given.mkdir(mode=0o700, parents=True, exist_ok=True)
-        yield given.absolute()
+        try:
+            yield given.absolute()
+        finally:
+            say("Stopped.")
         return
     folder = Path(tempfile.mkdtemp(prefix="tarpon-devstack-"))
     try:
         yield folder
     finally:
         _remove(folder)
+        say(f"Stopped; {folder} cannot be removed." if folder.exists() else "Stopped; the data is removed.")
 
 
 def _remove(folder: Path) -> None:
@@ -118,33 +121,46 @@ def _remove(folder: Path) -> None:
         remove_tree(folder)
 
 
-@contextmanager
-def _s3_server(folder: Path) -> Iterator[SeaweedFS]:
-    """It starts in this thread, because it dies with the thread that started it."""
+@asynccontextmanager
+async def _s3_server(folder: Path) -> AsyncIterator[SeaweedFS]:
+    """It starts in this thread, because it dies with the thread that started it. Signals are heard meanwhile."""
     server = SeaweedFS(folder)
-    server.start()
+    server.begin()
     try:
-        server.create_bucket(BUCKET, prefix=PREFIX)
+        await asyncio.to_thread(_make_ready, server)
         yield server
     finally:
         server.stop()
 
 
+def _make_ready(server: SeaweedFS) -> None:
+    server.wait_ready()
+    server.create_bucket(BUCKET, prefix=PREFIX)
+
+
 # ---- the end -----------------------------------------------------------------------------------------------------
 
 
-async def _stop(children: Sequence[ChildProcess], data_dir: Path) -> None:
+async def _stop(children: Sequence[ChildProcess], folder: Path, engine: DockerEngine, at_once: asyncio.Event) -> None:
     """The compute nodes first, so that they can still report to the orchestrator."""
     orchestrator, *computes = children
-    async with asyncio.TaskGroup() as group:
-        for child in computes:
-            group.create_task(child.stop(), name=f"stop-{child.name}")
-    await orchestrator.stop()
-    await _stop_left_over(data_dir / "orchestrator" / "nats")
+    async with background(at_once=_kill_when(at_once, children)):
+        async with asyncio.TaskGroup() as group:
+            for child in computes:
+                group.create_task(child.stop(), name=f"stop-{child.name}")
+        await orchestrator.stop()
+        await _stop_left_over(folder / ORCHESTRATOR / "orchestrator" / "nats")
+    await remove_containers([folder / child.name for child in computes], engine)
+
+
+async def _kill_when(at_once: asyncio.Event, children: Sequence[ChildProcess]) -> None:
+    await at_once.wait()
+    for child in children:
+        child.kill()
 
 
 async def _stop_left_over(folder: Path) -> None:
-    """An orchestrator that was killed leaves its NATS server running, to find it again; here nobody will."""
+    """A NATS server that an earlier orchestrator left, and this one adopted, is none that its keeper knows."""
     from orchestrator.nats_process import end, left_over
 
     files = folder / "nats-server.pid", folder / "nats-server.conf"

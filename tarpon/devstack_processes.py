@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from shared.config import DockerEngine
 from shared.config_keys import environment_name
 from tarpon.child_processes import ChildProcess
 from tarpon.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, without_aws
@@ -22,7 +23,10 @@ ORCHESTRATOR = "orchestrator"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `files` are configuration files and `settings` single settings by key, for every process."""
+    """What to run. `files` are configuration files and `settings` single settings by key, for every process.
+
+    `engine` is what these say of the container engine.
+    """
 
     computes: int
     api_port: int
@@ -30,6 +34,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path | None = None
     files: tuple[str, ...] = ()
     settings: dict[str, str] = {}
+    engine: DockerEngine = DockerEngine()
 
 
 def children_of(wanted: Wanted, folder: Path, s3: SeaweedFS) -> list[ChildProcess]:

@@ -46,7 +46,7 @@ class S3ServerFailed(Unavailable):
 class SeaweedFS:
     """A SeaweedFS that keeps its ports and its data while it is stopped, killed and started again.
 
-    All methods block. It dies with the process, and with the thread, that called `start()`.
+    All methods block. It dies with the process, and with the thread, that called `start()` or `begin()`.
     """
 
     def __init__(self, folder: Path, *, among: Sequence[int] = ()) -> None:
@@ -75,6 +75,15 @@ class SeaweedFS:
 
     def start(self) -> None:
         """Start, and return when a signed PUT has succeeded and an unsigned one has been refused."""
+        self.begin()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def begin(self) -> None:
+        """Start only. `wait_ready` has to follow, which another thread may call."""
         self.folder.joinpath("data").mkdir(parents=True, exist_ok=True)
         config = self.folder / "identities.json"
         config.touch(mode=0o600)
@@ -88,12 +97,10 @@ class SeaweedFS:
                 env=self._environment(),
                 start_new_session=True,
             )
-        try:
-            self._wait(self._accepts_a_put, "a PUT succeeds")
-            self._check_unsigned_is_refused()
-        except BaseException:
-            self.stop()
-            raise
+
+    def wait_ready(self) -> None:
+        self._wait(self._accepts_a_put, "a PUT succeeds")
+        self._check_unsigned_is_refused()
 
     def stop(self) -> None:
         """Kill it. SIGTERM would take seconds, and there is nothing to lose."""
@@ -173,7 +180,8 @@ class SeaweedFS:
     def _wait(self, is_so: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not is_so():
-            ended = self._process is None or self._process.poll() is not None
+            process = self._process
+            ended = process is None or process.poll() is not None
             if ended or time.monotonic() > deadline:
                 why = "The S3 server ended" if ended else f"{START_SECONDS:.0f} s passed"
                 raise S3ServerFailed(f"{why} before {what}; its log ends with:\n{self.log_tail()}")

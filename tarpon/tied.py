@@ -22,7 +22,12 @@ def main(parent: str, number: str, *command: str) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != int(parent):
         sys.exit("the parent ended before its child began")
-    os.execvp(command[0], command)  # noqa: S606  # no shell is wanted
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python alone, and programs would go on doing so
+        signal.signal(ignored, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)  # noqa: S606  # no shell is wanted
+    except OSError as error:
+        sys.exit(f"{command[0]!r} cannot be run: {error.strerror}.")
 
 
 if __name__ == "__main__":

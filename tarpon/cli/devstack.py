@@ -1,10 +1,14 @@
 """The command `tarpon devstack`: everything on this machine, until Ctrl-C or while a command runs."""
 
 import asyncio
+import errno
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from tarpon.devstack_processes import Wanted
 
 COMMAND_STOP_SECONDS = 30.0
+COMMAND_KILL_SECONDS = 5.0
 _EXAMPLE = "deploy/examples/hello-process.yaml"
 
 
@@ -49,6 +54,7 @@ def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, comman
         data_dir=data_dir,
         files=files,
         settings=settings,
+        engine=config.engines.types.docker,
     )
     return asyncio.run(_run(wanted, command))
 
@@ -62,14 +68,16 @@ def _split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
 
 async def _run(wanted: "Wanted", command: Sequence[str]) -> int:
     """The command's exit code; without a command, a signal is the normal end."""
-    from shared.aio import first_leaf, stop_requested
+    from shared.aio import first_leaf
+    from tarpon.ending_signals import ending_signals
 
     try:
-        async with stop_requested() as stop, asyncio.TaskGroup() as group:
-            work = group.create_task(_work(wanted, command), name="devstack")
-            stopping = group.create_task(_cancel_when(stop, work), name="stop")
-            await asyncio.wait([work])
-            stopping.cancel()
+        with ending_signals() as asked:
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(_work(wanted, command, asked.at_once), name="devstack")
+                stopping = group.create_task(_cancel_when(asked.stop, work), name="stop")
+                await asyncio.wait([work])
+                stopping.cancel()
     except BaseExceptionGroup as errors:
         raise first_leaf(errors) from errors
     if work.cancelled():
@@ -82,35 +90,56 @@ async def _cancel_when(stop: asyncio.Event, work: asyncio.Task[int]) -> None:
     work.cancel()
 
 
-async def _work(wanted: "Wanted", command: Sequence[str]) -> int:
+async def _work(wanted: "Wanted", command: Sequence[str], at_once: asyncio.Event) -> int:
     from tarpon.devstack import devstack as run_devstack
 
-    async with run_devstack(wanted, _say) as stack:
+    async with run_devstack(wanted, _say, at_once) as stack:
         if command:
-            return await _while_running(stack, command)
+            return await _while_running(stack, command, at_once)
         click.echo(_instructions(stack))
         await stack.ended()
     return Exit.OK
 
 
-async def _while_running(stack: "Devstack", command: Sequence[str]) -> int:
+async def _while_running(stack: "Devstack", command: Sequence[str], at_once: asyncio.Event) -> int:
     """Run the command in our own session, so that it has the terminal."""
     from shared.aio import background, finish, process_ended
 
     _say(f"Ready. Running {command[0]} ...")
-    try:
-        process = subprocess.Popen(command, env=_environment(stack))  # noqa: ASYNC220  # vfork, and nothing else to do
-    except OSError as error:
-        raise InvalidInput(f"{command[0]!r} cannot be run: {error.strerror}.") from error
+    process = _started(command, _environment(stack))
     try:
         async with background(children=stack.ended()):
             await process_ended(process.pid)
     finally:
         if process.poll() is None:
-            process.terminate()
-            await finish(process_ended(process.pid), within=COMMAND_STOP_SECONDS)
+            await finish(_end(process, at_once), within=COMMAND_STOP_SECONDS + COMMAND_KILL_SECONDS)
     code = process.wait()
     return code if code >= 0 else 128 - code
+
+
+def _started(command: Sequence[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """It is told when this process is killed, as a terminal would tell it."""
+    from tarpon.tied import tied_command
+
+    if shutil.which(command[0], path=environment["PATH"]) is None:
+        is_there = "/" in command[0] and Path(command[0]).exists()
+        raise InvalidInput(f"{command[0]!r} cannot be run: {os.strerror(errno.EACCES if is_there else errno.ENOENT)}.")
+    return subprocess.Popen(tied_command(command, signal.SIGHUP), env=environment)
+
+
+async def _end(process: "subprocess.Popen[bytes]", at_once: asyncio.Event) -> None:
+    from shared.aio import first_of, process_ended
+
+    process.terminate()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(COMMAND_STOP_SECONDS):
+            await first_of(process_ended(process.pid), _set(at_once))
+    process.kill()
+    await process_ended(process.pid)
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _environment(stack: "Devstack") -> dict[str, str]:
@@ -130,4 +159,6 @@ def _instructions(stack: "Devstack") -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    """Nobody may be there to read it any more, and all has to be stopped all the same."""
+    with suppress(OSError):
+        click.echo(text, err=True)

@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.stack import wait_until
+from tests.engine import IMAGE, TestEngine
 from tests.servers import HOST
 
 COMMAND = [sys.executable, "-m", "tarpon", "devstack", "--computes", "1"]
@@ -119,6 +121,144 @@ def test_sigterm_stops_everything_and_removes_the_data(running: Running) -> None
     assert running.err.rstrip().endswith("Stopped; the data is removed.")
     assert not folder.exists()
     assert not processes_of(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
+def test_a_signal_of_another_kind_does_too(running: Running, number: signal.Signals) -> None:
+    folder = running.folder()
+    running.process.send_signal(number)
+    assert running.process.wait(60) == 0
+    assert not folder.exists()
+    assert not processes_of(folder)
+
+
+def api_port(stack: Running) -> str:
+    found = re.search(r"TARPON_API_PORT=(\d+)", stack.out)
+    assert found is not None
+    return found[1]
+
+
+def begin(stack: Running, *command: str) -> None:
+    line = [sys.executable, "-m", "tarpon", "--api-port", api_port(stack), *command]
+    subprocess.run(line, check=True, capture_output=True, timeout=60)
+
+
+def begin_a_task_that_does_not_stop(stack: Running) -> None:
+    """It has to be killed, so that the node that runs it takes 10 s to stop in order."""
+    begun = stack.folder() / "begun"
+    begin(stack, "exec", "--no-wait", "sh", "-c", f"trap '' TERM INT HUP; touch {begun}; while :; do sleep 0.05; done")
+    wait_until(begun.exists, within=60, what="the task runs")
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_more_signals_end_all_at_once_and_remove_the_data_all_the_same(running: Running, again: int) -> None:
+    folder = running.folder()
+    begin_a_task_that_does_not_stop(running)
+    running.process.send_signal(signal.SIGINT)
+    wait_until(lambda: "Stopping:" in (folder / "compute-1.log").read_text(), within=40, what="the node is stopping")
+    began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP)[:again]:
+        running.process.send_signal(number)
+    assert running.process.wait(60) == 0
+    assert time.monotonic() - began < 9, "it waits for the task no longer"
+    assert running.err.rstrip().endswith("Stopped; the data is removed.")
+    assert not folder.exists()
+    assert not processes_of(folder)
+
+
+@pytest.fixture
+def with_docker(tmp_path: Path, docker_engine: TestEngine) -> Iterator[Running]:
+    stack = Running(tmp_path, "--random-ports", "-c", f"Engines.Types.Docker.Socket={docker_engine.url}")
+    try:
+        stack.wait_ready()
+        yield stack
+    finally:
+        stack.process.terminate()
+        stack.process.wait(60)
+
+
+def test_containers_of_nodes_that_are_ended_at_once_are_removed_and_no_others(
+    with_docker: Running, docker_engine: TestEngine
+) -> None:
+    label = "tarpon.node=compute-1"
+    labels = {"tarpon.node": "compute-1", "tarpon.execution": "e-of-another-stack"}
+    anothers = {"Image": IMAGE, "Cmd": ["true"], "Labels": labels}
+    docker_engine.post("/containers/create?name=of-another-stack", anothers)
+    begin(
+        with_docker, "docker", "run", "--no-wait", IMAGE, "sh", "-c", "trap '' TERM INT; while :; do sleep 0.05; done"
+    )
+    wait_until(lambda: len(docker_engine.containers(label)) == 2, within=60, what="the container is there")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with_docker.process.send_signal(number)
+    assert with_docker.process.wait(60) == 0
+    left = docker_engine.containers(label)
+    for name in left:
+        docker_engine.request("DELETE", f"/containers/{name}?force=1")
+    assert left == ["of-another-stack"]
+
+
+@contextlib.contextmanager
+def request_that_never_ends(running: Running) -> Iterator[None]:
+    """An orchestrator that stops waits for it for 2 s before it stops its NATS server."""
+    with socket.create_connection((HOST, int(api_port(running)))) as connection:
+        head = "PUT /api/v1/orchestrator/jobs HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        yield
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_nats_server_is_left_where_another_signal_meets_an_orchestrator_that_stops(
+    running: Running, number: signal.Signals
+) -> None:
+    folder = running.folder()
+    with request_that_never_ends(running):
+        running.process.terminate()
+        log = folder / "orchestrator.log"
+        wait_until(lambda: "Stopping:" in log.read_text(), within=40, what="the orchestrator is stopping")
+        running.process.send_signal(number)
+        running.process.wait(60)
+    wait_until(lambda: not processes_of(folder), within=40, what="all processes of the stack have ended")
+    assert folder.exists() == (number == signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("begun", ["Starting the S3 server", "Starting compute-1", "Waiting for"])
+def test_signals_while_the_stack_starts_leave_nothing(tmp_path: Path, begun: str) -> None:
+    stack = Running(tmp_path, "--random-ports")
+    wait_until(lambda: begun in stack.err, within=60, what=f"it says: {begun}")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        stack.process.send_signal(number)
+    assert stack.process.wait(60) == 0
+    assert not stack.folder().exists()
+    wait_until(lambda: not processes_of(stack.folder()), within=10, what="all processes of the stack have ended")
+
+
+def test_nothing_is_left_where_nobody_reads_what_is_said(tmp_path: Path) -> None:
+    """As when the terminal is closed, or `| head` has read enough."""
+    process = subprocess.Popen([*COMMAND, "--random-ports"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stdout is not None
+    folder = Path(process.stderr.readline().removeprefix("Data and logs: ").rstrip())
+    process.stderr.close()
+    assert process.stdout.readline().startswith("export")
+    process.stdout.close()
+    process.send_signal(signal.SIGHUP)
+    process.wait(60)
+    assert not folder.exists()
+    assert not processes_of(folder)
+
+
+def test_a_command_that_does_not_stop_is_killed_by_a_second_signal(tmp_path: Path) -> None:
+    script = f"trap '' TERM; touch {tmp_path / 'begun'}; while :; do sleep 0.05; done"
+    stack = Running(tmp_path, "--random-ports", "--", "sh", "-c", script)
+    wait_until((tmp_path / "begun").exists, within=60, what="the command runs")
+    began = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM):  # two of one kind may become one
+        stack.process.send_signal(number)
+    assert stack.process.wait(60) == 130
+    assert time.monotonic() - began < 25, "it would have had 30 s"
+    assert not stack.folder().exists()
+    assert not processes_of(tmp_path)
 
 
 def test_nothing_outlives_a_devstack_that_is_killed(running: Running) -> None:
