@@ -19,6 +19,8 @@ ATTEMPTS = 4
 FIRST_BACKOFF_SECONDS = 0.2
 CONNECT_SECONDS = 5
 _WORTH_ANOTHER_TRY = frozenset({500, 502, 503, 504})
+_OF_PROXIES = frozenset({502, 503, 504})
+"""By which a proxy says that what it stands before is away."""
 _BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
 
 
@@ -27,11 +29,12 @@ class _Refused(Exception):
 
 
 class NotAnOrchestrator(Unavailable):
-    """Something else listens there."""
+    """Something else listens there, or a proxy whose orchestrator is away (`is_of_proxy`)."""
 
     retryable = False
 
     def __init__(self, url: str, status: int) -> None:
+        self.is_of_proxy = status in _OF_PROXIES
         super().__init__(
             f"What answers at {url} is not a Tarpon orchestrator (HTTP status {status}).",
             hint="Check API.Host and API.Port; the orchestrator's log says where it listens.",
@@ -118,6 +121,9 @@ class Calls:
             except RemoteError as error:
                 if attempt == ATTEMPTS or error.status not in _WORTH_ANOTHER_TRY:
                     raise
+            except NotAnOrchestrator as error:
+                if attempt == ATTEMPTS or not error.is_of_proxy:
+                    raise
             await asyncio.sleep(backoff_seconds(attempt))
         raise AssertionError("the last attempt returns or raises")
 
@@ -170,9 +176,10 @@ class Calls:
                 method, _address(url, path), params=query, data=data, headers=headers
             ) as response:
                 payload = await response.read()
-                self.reached = True
                 if response.status >= 400:
-                    raise refusal(url, response.status, payload)
+                    refused = refusal(url, response.status, payload)
+                    self.reached |= isinstance(refused, RemoteError)
+                    raise refused
                 return _decoded(url, response.status, payload, answer)
         except aiohttp.InvalidURL as error:
             raise InvalidInput(f"{url!r} is not the address of an orchestrator.") from error

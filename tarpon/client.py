@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from shared.errors import NoResults, OrchestratorUnreachable
 from shared.jobspec import JobView
-from shared.rest import LogLine
+from shared.rest import LogLine, LogPlace
 from tarpon.live_logs import LiveLogs
 from tarpon.orchestrator_calls import OrchestratorCalls, job_path, query_of
 from tarpon.watching import Progress, is_over, patiently, watch
@@ -75,9 +75,11 @@ class Client(OrchestratorCalls):
             async for line in lines:
                 yield line
         if follow and not live.is_whole:
-            from tarpon.rest_of_output import rest_of_output  # most never need it
+            from tarpon.rest_of_output import rest_of_output, result_with_output  # most never need it
 
-            rest = rest_of_output(self, job, live.place, execution_id=execution_id, namespace=namespace)
+            place = live.place or LogPlace(execution_id=execution_id)
+            find = partial(result_with_output, self, job, place.execution_id, namespace)
+            rest = rest_of_output(self, job, place, await self.patiently(find), namespace=namespace)
             async with aclosing(rest) as lines:
                 async for line in lines:
                     yield line
@@ -88,7 +90,7 @@ class Client(OrchestratorCalls):
             async for event in events:
                 if isinstance(event, JobView) and event.state.state_type not in NOT_BEGUN:
                     break
-        if not await self.all_executions(job, namespace=namespace):
+        if not await self.patiently(partial(self.all_executions, job, namespace=namespace)):
             raise NoResults(
                 f"No task of job {job} has begun.", hint=f"`tarpon job describe {job}` shows what happened."
             )

@@ -27,18 +27,17 @@ class OutputNotKept(NotFound):
 
 
 async def rest_of_output(
-    client: OrchestratorCalls, job: str, place: LogPlace | None, *, execution_id: str = "", namespace: str = ""
+    client: OrchestratorCalls, job: str, place: LogPlace, params: ResultParams, *, namespace: str = ""
 ) -> AsyncGenerator[LogLine, None]:
-    """From `place` on. Raises OutputNotKept, and what a download raises."""
-    place = place or LogPlace(execution_id=execution_id)
-    params = await _result(client, job, place.execution_id, namespace)
+    """From `place` on, out of this result. Raises what a download raises."""
     with _Rest(place) as rest:
         await stream_output(client, job, params, rest.write, namespace=namespace)
         for line in rest.lines():
             yield line
 
 
-async def _result(client: OrchestratorCalls, job: str, execution: str, namespace: str) -> ResultParams:
+async def result_with_output(client: OrchestratorCalls, job: str, execution: str, namespace: str) -> ResultParams:
+    """Raises OutputNotKept."""
     found = [
         each
         for each in await client.all_executions(job, namespace=namespace, all_job_versions=True)

@@ -74,8 +74,8 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
             why = why_unreachable(error)
             if not calls.turn(url):
                 raise OrchestratorUnreachable(calls.told, why) from error
-        except RemoteError as error:
-            if error.status < 500:
+        except (RemoteError, NotAnOrchestrator) as error:
+            if not _may_pass(error, calls):
                 raise
             calls.turn(url)
         failures += 1
@@ -90,12 +90,22 @@ async def patiently(calls: Calls, ask: Callable[[], Awaitable[T]], *, patience: 
     while True:
         try:
             return await ask()
-        except (OrchestratorUnreachable, RemoteError) as error:
-            is_lasting = isinstance(error, RemoteError) and error.status < 500
-            if is_lasting or not calls.reached or time.monotonic() - began > patience:
+        except (OrchestratorUnreachable, RemoteError, NotAnOrchestrator) as error:
+            if not _may_pass(error, calls) or not calls.reached or time.monotonic() - began > patience:
                 raise
         failures += 1
         await asyncio.sleep(backoff_seconds(failures, longest=3.0))
+
+
+def _may_pass(error: OrchestratorUnreachable | RemoteError | NotAnOrchestrator, calls: Calls) -> bool:
+    """Whether an orchestrator, or a proxy before one that has answered through it, is only away for a while."""
+    match error:
+        case RemoteError():
+            return error.status >= 500
+        case NotAnOrchestrator():
+            return error.is_of_proxy and calls.reached
+        case _:
+            return True
 
 
 def _decoded(event: ServerSentEvent, url: str) -> Progress | None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -77,8 +78,10 @@ async def show_logs(
     """Raises JobNotEnded, NoResults, NotFound and InvalidInput, beside what the client and a download raise."""
     from tarpon.watching import is_over
 
-    view = await client.get(job, namespace=namespace)
-    known = await client.all_executions(job, namespace=namespace, all_job_versions=bool(wanted.execution))
+    ask_job = partial(client.get, job, namespace=namespace)
+    ask = partial(client.all_executions, job, namespace=namespace, all_job_versions=bool(wanted.execution))
+    view = await (client.patiently(ask_job) if follow else ask_job())
+    known = await (client.patiently(ask) if follow else ask())
     executions = wanted.of_part(known)
     if wanted.partition is not None and not executions:
         _check_part(wanted.partition, known, job, view)
@@ -145,7 +148,8 @@ async def _wait_for_task(
             if wanted.partition is not None:  # other parts may begin by thousands
                 await asyncio.sleep(looked_at + LOOK_SECONDS - time.monotonic())
                 looked_at = time.monotonic()
-            found = await client.all_executions(job, namespace=namespace, all_job_versions=bool(wanted.execution))
+            ask = partial(client.all_executions, job, namespace=namespace, all_job_versions=bool(wanted.execution))
+            found = await client.patiently(ask)
             known_others = others(found, wanted)
             meant = wanted.of_part(found)
             if running(meant, wanted.execution, job) is not None or wanted.is_at_its_end(meant, job):

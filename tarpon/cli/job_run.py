@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import click
 
@@ -28,6 +28,8 @@ from tarpon.cli.run_options import RunOptions
 from tarpon.cli.run_report import Submitted, report, task_exit_code
 from tarpon.client import Client
 from tarpon.watching import JobNotEnded
+
+T = TypeVar("T")
 
 
 def run_job(job: Job, options: RunOptions, api: Api) -> int:
@@ -67,6 +69,7 @@ class JobRun:
         self._submitted = SubmitResponse(job_id="")
         self._exit_code = 0
         self._fetched: GetReport | None = None
+        self._is_late = False
 
     def __repr__(self) -> str:
         return f"<JobRun {self.job_id or 'not submitted'}>"
@@ -121,25 +124,25 @@ class JobRun:
     async def _parts(self, client: Client) -> int:
         """It is asked when the job's id is known and told, so that no failure keeps that from anybody."""
         if self._count is None:
-            version = self._submitted.job_version
-            self._count = (await client.patiently(lambda: client.get(self.job_id, job_version=version))).count or 1
+            self._count = (await self._job(client)).count or 1
         return self._count
 
     async def _watched(self, client: Client) -> Watched:
-        ask, count = asking(client, self.job_id), await self._parts(client)
-        display = JobDisplay(count, verbose=self._options.verbose, is_new=True, ask=ask)
-        version = self._submitted.job_version
-        watching = (
-            self._followed(client, display, count)
-            if self._options.follow
-            else watched(client, self.job_id, display.write, only_version=version)
-        )
         try:
             async with asyncio.timeout(self._options.wait_seconds):
-                return await display.showing(watching)
+                return await self._shown(client)
         except TimeoutError:
+            self._is_late = True
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None
+
+    async def _shown(self, client: Client) -> Watched:
+        ask, count = asking(client, self.job_id), await self._parts(client)
+        display = JobDisplay(count, verbose=self._options.verbose, is_new=True, ask=ask)
+        if self._options.follow:
+            return await display.showing(self._followed(client, display, count))
+        version = self._submitted.job_version
+        return await display.showing(watched(client, self.job_id, display.write, only_version=version))
 
     async def _followed(self, client: Client, display: JobDisplay, count: int) -> Watched:
         lines = PartLines(display, only_stderr=self._options.is_for_programs)
@@ -155,8 +158,7 @@ class JobRun:
     async def _report(self, client: Client) -> None:
         """For programs: all of it, once, and nothing else on stdout."""
         if self._options.is_for_programs and not self._options.id_only:
-            version = self._submitted.job_version
-            job = await client.patiently(lambda: client.get(self.job_id, job_version=version))
+            job = await self._job(client)
             executions = await self._executions(client, job.version)
             show(report(self._submitted, job, executions, self._fetched), self._options.output, str)
 
@@ -167,8 +169,16 @@ class JobRun:
         except TarponError as error:
             show_error(error)
 
+    async def _job(self, client: Client) -> JobView:
+        version = self._submitted.job_version
+        return await self._asked(client, lambda: client.get(self.job_id, job_version=version))
+
     async def _executions(self, client: Client, version: int) -> tuple[ExecutionView, ...]:
-        return await client.patiently(lambda: client.all_executions(self.job_id, job_version=version))
+        return await self._asked(client, lambda: client.all_executions(self.job_id, job_version=version))
+
+    async def _asked(self, client: Client, ask: Callable[[], Awaitable[T]]) -> T:
+        """Patiently, unless the time is up for which somebody wanted to wait."""
+        return await (ask() if self._is_late else client.patiently(ask))
 
     async def _end(self, client: Client, end: Watched) -> None:
         click.echo(err=True)

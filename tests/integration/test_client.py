@@ -228,6 +228,20 @@ async def test_something_else_that_listens_there_is_not_taken_for_an_orchestrato
             await client.alive()
 
 
+async def test_a_proxy_that_has_never_had_an_orchestrator_behind_it_is_not_waited_for() -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="<html>Bad gateway</html>", status=502, content_type="text/html")
+
+    script = Scripted(page)
+    async with client_of(script) as client, asyncio.timeout(30):  # it is patient for 120 s
+        with pytest.raises(NotAnOrchestrator, match="HTTP status 502"):
+            await client.patiently(client.alive)
+        assert len(script.requests) == ATTEMPTS
+        with pytest.raises(NotAnOrchestrator, match="HTTP status 502"):
+            async for _ in client.watch("j-1"):
+                pass
+
+
 async def test_ids_are_quoted_so_that_they_stay_one_part_of_the_path() -> None:
     script = Scripted(answer({"Job": JOB}))
     async with client_of(script) as client:

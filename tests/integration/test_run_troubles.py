@@ -1,5 +1,7 @@
 """What a run on the command line comes to when the orchestrator fails meanwhile; a test plays it."""
 
+import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +32,8 @@ from tarpon import Client
 from tarpon.cli.job_run import Begun, JobRun
 from tarpon.cli.outcomes import JobFailed
 from tarpon.cli.run_options import RunOptions
+from tarpon.rest_of_output import OutputNotKept
+from tarpon.watching import JobNotEnded
 from tests.servers import HOST, free_ports
 
 JOB = JobView(
@@ -60,11 +64,15 @@ class Orchestrator:
         self.job = job
         self.refusals: Counter[str] = Counter()
         self.status = 503
+        self.is_behind_proxy = False
+        self.keeps_logs = True
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         what = request.path.rpartition("/")[2]
         if self.refusals[what]:
             self.refusals[what] -= 1
+            if self.is_behind_proxy:
+                return web.Response(text="<html>Bad gateway</html>", status=502, content_type="text/html")
             return told(ErrorBody(message="Not now.", code="Refused", status=self.status), self.status)
         match what:
             case "events":
@@ -80,7 +88,10 @@ class Orchestrator:
             case "logs":
                 socket = web.WebSocketResponse()
                 await socket.prepare(request)
-                for frame in (LogFrame(value=LogLine(type=1, line="written\n")), LogFrame(end=LogEnd(whole=True))):
+                for frame in (
+                    LogFrame(value=LogLine(type=1, line="written\n")),
+                    LogFrame(end=LogEnd(whole=self.keeps_logs)),
+                ):
                     await socket.send_str(msgspec.json.encode(frame).decode())
                 return socket
             case _:
@@ -117,11 +128,13 @@ def run(orchestrator: Orchestrator, options: RunOptions, parts: int | None = 2) 
     return JobRun(begin, options)
 
 
+@pytest.mark.parametrize("is_behind_proxy", [False, True])
 async def test_what_parts_write_is_followed_over_a_restart_of_the_orchestrator(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], *, is_behind_proxy: bool
 ) -> None:
     orchestrator = Orchestrator(JOB)
-    orchestrator.refusals["executions"] = orchestrator.refusals["j-1"] = 6
+    orchestrator.is_behind_proxy = is_behind_proxy
+    orchestrator.refusals.update(dict.fromkeys(("events", "logs", "executions", "j-1"), 6))
     async with playing(orchestrator) as api:
         await run(orchestrator, RunOptions(follow=True))._main(api)
     shown = capsys.readouterr()
@@ -153,3 +166,35 @@ async def test_the_id_of_what_has_begun_is_told_although_nothing_else_can_be_ask
             await made._main(api)
     assert made.job_id == "j-1"
     assert capsys.readouterr().out == "Job j-1 runs.\n"
+
+
+async def test_a_run_that_may_wait_no_longer_waits_no_longer_for_the_orchestrator_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Neither for what it asks first, nor for the document of what has become of the job until then."""
+    orchestrator = Orchestrator(JOB)
+    orchestrator.refusals["j-1"] = sys.maxsize
+    async with playing(orchestrator) as api, asyncio.timeout(30):  # the client is patient for 120 s
+        with pytest.raises(JobNotEnded, match=r"within 0\.2 s; it goes on"):
+            await run(orchestrator, RunOptions(wait_seconds=0.2, output="json"), parts=None)._main(api)
+    assert "Not now." in capsys.readouterr().err
+
+
+async def test_logs_are_followed_over_a_restart_of_the_orchestrator() -> None:
+    orchestrator = Orchestrator(JOB)
+    async with playing(orchestrator) as api, Client(api.host, api.port) as client:
+        await client.get("j-1")
+        orchestrator.refusals["executions"] = 6
+        assert [each.line async for each in client.logs("j-1", follow=True)] == ["written\n"]
+
+
+async def test_the_rest_of_the_logs_is_looked_for_over_a_restart_of_the_orchestrator() -> None:
+    """In the result, of which there is none here."""
+    orchestrator = Orchestrator(JOB)
+    orchestrator.keeps_logs = False
+    async with playing(orchestrator) as api, Client(api.host, api.port) as client:
+        await client.get("j-1")
+        orchestrator.refusals["executions"] = 6
+        with pytest.raises(OutputNotKept, match="it published no result"):
+            async for _ in client.logs("j-1", execution_id="e-1", follow=True):
+                pass
