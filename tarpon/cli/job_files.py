@@ -12,7 +12,7 @@ from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, job_or_path_argument, namespace_option
 from tarpon.cli.output import json_text, moment, output_option, size, yaml_text
-from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, version_option
+from tarpon.cli.result_options import Choice, job_and_paths, result_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,9 +28,7 @@ _LAYOUT = "{:<10}  {:>10}  {:<19}  {}"
 @click.command(cls=Command)
 @job_argument
 @click.option("--long", "-l", "is_long", is_flag=True, help="With permissions, sizes, times and the targets of links.")
-@partition_option
-@execution_option
-@version_option
+@result_options
 @output_option
 @namespace_option
 @with_client
@@ -39,18 +37,14 @@ async def files(
     *,
     job: str,
     is_long: bool,
-    partition: int | None,
-    execution_id: str,
-    job_version: int,
+    choice: Choice,
     output: str,
     namespace: str,
 ) -> None:
     """List what is in the result of a job. Of a large one only its index is fetched."""
     from tarpon.result_files import list_files
 
-    found = list_files(
-        client, job, partition=partition, execution_id=execution_id, job_version=job_version, namespace=namespace
-    )
+    found = list_files(client, job, **choice._asdict(), namespace=namespace)
     async with aclosing(found) as entries:
         await _show(entries, output, is_long=is_long)
 
@@ -118,9 +112,7 @@ def _mode(entry: "ResultEntry") -> str:
 @click.command(cls=Command)
 @job_or_path_argument
 @click.argument("path", required=False, shell_complete=completed_names.paths)
-@partition_option
-@execution_option
-@version_option
+@result_options
 @namespace_option
 @with_client
 async def cat(
@@ -128,9 +120,7 @@ async def cat(
     *,
     job: str,
     path: str | None,
-    partition: int | None,
-    execution_id: str,
-    job_version: int,
+    choice: Choice,
     namespace: str,
 ) -> None:
     """Print one file of the result of a job; JOB/PATH may be written too.
@@ -151,9 +141,7 @@ async def cat(
         job,
         paths[0],
         lambda data: output.write(STDOUT, bytes(data)),
-        partition=partition,
-        execution_id=execution_id,
-        job_version=job_version,
+        **choice._asdict(),
         namespace=namespace,
     )
     sys.stdout.flush()

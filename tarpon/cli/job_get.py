@@ -13,7 +13,7 @@ from tarpon.cli.job import job_or_path_argument, namespace_option
 from tarpon.cli.outcomes import EXIT_CODES_HELP
 from tarpon.cli.output import output_option
 from tarpon.cli.placement_options import placement_options
-from tarpon.cli.result_options import execution_option, job_and_paths, partition_option, strict_option, version_option
+from tarpon.cli.result_options import Choice, job_and_paths, result_options, strict_option
 
 if TYPE_CHECKING:
     from tarpon.cli.odd_entries import GetReport
@@ -40,9 +40,7 @@ MOST_NAMED = 10
 @placement_options
 @strict_option
 @output_option
-@partition_option
-@execution_option
-@version_option
+@result_options
 @namespace_option
 @with_client
 async def get(
@@ -56,9 +54,7 @@ async def get(
     rules: "PlacementRules",
     strict: bool,
     output: str,
-    partition: int | None,
-    execution_id: str,
-    job_version: int,
+    choice: Choice,
     namespace: str,
 ) -> None:
     """Download, verify and extract the results of a job.
@@ -78,9 +74,7 @@ async def get(
         rules=rules,
         strict=strict,
         output=output,
-        partition=partition,
-        execution_id=execution_id,
-        job_version=job_version,
+        **choice._asdict(),
         namespace=namespace,
     )
 

@@ -8,7 +8,7 @@ from shared.plain_text import printable
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.output import output_option, show
-from tarpon.cli.result_options import execution_option, partition_option, version_option
+from tarpon.cli.result_options import Choice, result_options
 
 if TYPE_CHECKING:
     from tarpon.client import Client
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @job_argument
-@partition_option
-@execution_option
-@version_option
+@result_options
 @output_option
 @namespace_option
 @with_client
@@ -26,9 +24,7 @@ async def url(
     client: "Client",
     *,
     job: str,
-    partition: int | None,
-    execution_id: str,
-    job_version: int,
+    choice: Choice,
     output: str,
     namespace: str,
 ) -> None:
@@ -39,6 +35,7 @@ async def url(
     """
     from tarpon.offered_results import chosen_version, offered
 
-    view = await chosen_version(client, job, namespace=namespace, version=job_version, execution=execution_id)
-    found = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution_id)
+    partition, execution, version = choice
+    view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)
+    found = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution)
     show(found, output, lambda: "\n".join(printable(each.pre_signed_url) for each in found))

@@ -1,7 +1,8 @@
 """How a user says which result of a job is meant, and which paths in it."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -12,30 +13,57 @@ if TYPE_CHECKING:
     from shared.jobspec import JobView
     from tarpon.client import Client
 
-partition_option = click.option(
-    "--partition",
-    type=click.IntRange(min=0),
-    metavar="N",
-    shell_complete=completed_names.partitions,
-    help="The result of this part of the job.",
-)
-execution_option = click.option(
-    "-e",
-    "--execution",
-    "--execution-id",
-    "execution_id",
-    default="",
-    metavar="ID",
-    shell_complete=completed_names.executions,
-    help="The result of this execution, or beginning of an id; also of an earlier version.",
-)
-
 strict_option = click.option(
     "--strict", is_flag=True, help="Exit with 6 where the results are not whole; they are there all the same."
 )
-version_option = click.option(
-    "--job-version", default=0, type=click.IntRange(0), metavar="N", help="The results of this version, not the newest."
+_OPTIONS = (
+    click.option(
+        "--partition",
+        type=click.IntRange(min=0),
+        metavar="N",
+        shell_complete=completed_names.partitions,
+        help="The result of this part of the job.",
+    ),
+    click.option(
+        "-e",
+        "--execution",
+        "--execution-id",
+        "execution_id",
+        default="",
+        metavar="ID",
+        shell_complete=completed_names.executions,
+        help="The result of this execution, or beginning of an id; also of an earlier version.",
+    ),
+    click.option(
+        "--job-version",
+        default=0,
+        type=click.IntRange(0),
+        metavar="N",
+        help="The results of this version, not the newest.",
+    ),
 )
+
+
+class Choice(NamedTuple):
+    """Which results of a job are meant: all of its newest version, unless something is said."""
+
+    partition: int | None = None
+    execution_id: str = ""
+    job_version: int = 0
+
+
+def result_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options by which results are chosen; its function gets them as `choice`."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        choice = Choice(**{name: values.pop(name) for name in Choice._fields})
+        return function(choice=choice, **values)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
 
 _NOT_FOUND = 404
 
