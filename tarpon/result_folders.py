@@ -12,6 +12,7 @@ from shared.errors import CannotExtract, Conflict, InvalidInput
 from shared.jobspec import JobView
 from shared.rest import ResultParams
 from tarpon.part_names import part_name
+from tarpon.staging import is_staging
 from tarpon.tar_reader import Member, MemberKind
 
 RAW_FOLDER = "raw"
@@ -225,10 +226,10 @@ def shown(path: Path) -> str:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether nothing is there, or a folder with nothing in it."""
+    """Whether nothing is there, or a folder with nothing in it. What a download stages there counts for nothing."""
     try:
         with os.scandir(path) as entries:
-            return next(entries, None) is None
+            return all(is_staging(entry.name) for entry in entries)
     except FileNotFoundError:
         return True
     except OSError:

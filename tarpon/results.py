@@ -16,6 +16,7 @@ from shared.aio import finish, pipelined
 from shared.errors import InvalidInput
 from shared.jobspec import JobView
 from shared.rest import ResultParams
+from shared.states import JobState
 from tarpon.download import in_thread
 from tarpon.extract import Extracted
 from tarpon.merged_results import merge_parts
@@ -60,7 +61,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     `size_bytes` what was fetched. `oddities` tells what is not there as it is in the results, and `left_out_count` how
     many entries the results themselves lack the content of. `exit_codes` are those of the parts whose tasks have failed
     by them. `parts` is how many the job has, and `without_result` are those of them of which there is none, where those
-    of all were wanted.
+    of all were wanted; `have_completed` says that these have one all the same, as their job has completed.
     """
 
     folder: Path | None
@@ -71,6 +72,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     exit_codes: dict[int, int] = {}
     parts: int = 1
     without_result: tuple[int, ...] = ()
+    have_completed: bool = False
     oddities: Oddities = msgspec.field(default_factory=Oddities)
 
 
@@ -136,6 +138,7 @@ async def get_results(
             await getting.whole()
         else:
             await getting.paths(selection)
+    lacking = _without_result(view, results) if partition is None and not execution_id else ()
     return Fetched(
         folder=folder,
         count=len(results),
@@ -144,7 +147,8 @@ async def get_results(
         left_out_count=sum(each.left_out_count for each in results),
         exit_codes={each.partition_index: each.exit_code for each in results if each.exit_code},
         parts=view.count or 1,
-        without_result=_without_result(view, results) if partition is None and not execution_id else (),
+        without_result=lacking,
+        have_completed=bool(lacking) and view.state.state_type == JobState.COMPLETED,
         oddities=getting.oddities,
     )
 

@@ -23,6 +23,11 @@ _NAME = re.compile(r"\.tarpon-[0-9a-f]{12}")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def is_staging(name: str) -> bool:
+    """Whether what has this name is such a place, of whichever process."""
+    return _NAME.fullmatch(name) is not None
+
+
 @asynccontextmanager
 async def staging_in(folder: Path) -> AsyncIterator[Path]:
     """A place in `folder` that is removed at the end with all that is in it; first those go that others left."""
@@ -92,7 +97,7 @@ def _lock(descriptor: int) -> bool | None:
 def _remove_left(folder: Path) -> None:
     """Remove the places of processes that are gone; those of other users, and without a lock, are let alone."""
     with suppress(OSError), os.scandir(folder) as entries:
-        places = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
+        places = [Path(entry.path) for entry in entries if is_staging(entry.name)]
         for place in places:
             _remove_if_left(place)
 

@@ -164,12 +164,15 @@ def _failed(fetched: "Fetched") -> str:
 
 
 def _lacking(fetched: "Fetched") -> str:
-    """Of which parts there is no result: they failed, or never came to their end."""
+    """Of which parts there is no result: what has not completed has none, and another one may be out of reach."""
     lacking = fetched.without_result
     more = f" and {len(lacking) - MOST_NAMED:,} more" if len(lacking) > MOST_NAMED else ""
     named = f"{', '.join(map(str, lacking[:MOST_NAMED]))}{more}"
-    what = f"{len(lacking):,} of {fetched.parts:,} parts"
-    return f"{what} {'has' if len(lacking) == 1 else 'have'} no result, for they have not completed: part {named}."
+    has, it = ("has", "it has") if len(lacking) == 1 else ("have", "they have")
+    what = f"{len(lacking):,} of {fetched.parts:,} parts {has} no result"
+    if fetched.have_completed:
+        return f"{what} at present, although {it} completed; the orchestrator's log says why: part {named}."
+    return f"{what}, for {it} not completed: part {named}."
 
 
 def _summary(fetched: "Fetched", *, raw: bool, paths: Sequence[str]) -> str:

@@ -73,7 +73,7 @@ def test_what_has_not_completed_of_a_sweep_is_run_again_and_its_results_are_whol
     (first := running.root / "first").mkdir()
     got = running.cli("job", "get", "sweep", "--strict", "--output-dir", str(first), check=False)
     assert got.returncode == 6
-    assert "1 of 3 parts has no result, for they have not completed: part 2." in got.stderr
+    assert "1 of 3 parts has no result, for it has not completed: part 2." in got.stderr
     mended.touch()
     done = running.cli("job", "rerun", "sweep", "--failed", "--follow", "--get", "--reason", "mended now")
     assert "part 1" in done.stdout

@@ -22,6 +22,7 @@ import tarpon
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, InvalidInput, NoResults
 from shared.jobspec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
 from shared.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
+from tarpon.cli.job_get import download
 from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths
 from tarpon.download import made_in_thread
@@ -342,6 +343,34 @@ async def test_the_folder_of_a_job_has_files_of_one_execution_and_a_named_one_th
     assert names(tmp_path / f"job-{JOB}") == ["stdout"]
     assert names(named) == ["outputs", "outputs/a", "stdout"]
     assert not os.listxattr(named), "it is of no execution alone"
+
+
+async def test_what_a_killed_download_has_left_in_a_folder_makes_its_owner_no_less_known(
+    parts: list[Stored], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"job-{JOB}" / ".tarpon-0123456789ab" / "e-0").mkdir(parents=True)
+    async with offering(lambda: params(parts[:1])) as client:
+        await get_results(client, JOB, paths=["stdout"])
+    async with offering(lambda: run_again(parts[:1])) as client:
+        with pytest.raises(ResultsInTheWay, match="files of execution e-0"):
+            await get_results(client, JOB, paths=["outputs/?"])
+    assert names(tmp_path / f"job-{JOB}") == ["stdout"]
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [("Completed", "at present, although it has completed;"), ("Failed", ", for it has not completed: ")],
+)
+async def test_why_a_part_has_no_result_is_told_as_far_as_it_is_known(
+    parts: list[Stored], tmp_path: Path, capsys: pytest.CaptureFixture[str], state: str, why: str
+) -> None:
+    view = replace(VIEW, count=3, state=StateView(state_type=state))
+    async with offering(lambda: params(parts), view) as client:
+        await download(client, JOB, output_dir=tmp_path)
+    told = capsys.readouterr().err
+    assert "1 of 3 parts has no result" in told
+    assert why in told
 
 
 async def test_a_path_has_to_match_in_one_of_several_results(parts: list[Stored], tmp_path: Path) -> None:
