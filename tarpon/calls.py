@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -35,10 +36,19 @@ class NotAnOrchestrator(Unavailable):
 
     def __init__(self, url: str, status: int) -> None:
         self.is_of_proxy = status in _OF_PROXIES
+        self.status = status
         super().__init__(
             f"What answers at {url} is not a Tarpon orchestrator (HTTP status {status}).",
             hint="Check API.Host and API.Port; the orchestrator's log says where it listens.",
         )
+
+
+class Absence(NamedTuple):
+    """For how long nobody has answered at `told`, and `why`, as shared/network_problems.py has it."""
+
+    seconds: float
+    why: str
+    told: str
 
 
 class Calls:
@@ -49,6 +59,8 @@ class Calls:
         self.reached = False
         self._urls = tuple(urls)
         self._silent: set[str] = set()
+        self._missed_at: float | None = None
+        self._missed_why = ""
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
@@ -64,6 +76,18 @@ class Calls:
         """The one that is asked at present."""
         self.reached = True
         self._silent.clear()
+        self._missed_at = None
+
+    def missed(self, why: str) -> None:
+        """None of them has given an answer, and `why`, as shared/network_problems.py has it."""
+        self._missed_at = self._missed_at or time.monotonic()
+        self._missed_why = why
+
+    def absence(self) -> Absence | None:
+        """How it is that they do not answer, where one did before and has not since."""
+        if self._missed_at is None or not self.reached:
+            return None
+        return Absence(time.monotonic() - self._missed_at, self._missed_why, self.told)
 
     def turn(self, url: str) -> bool:
         """From the one at `url`, which did not answer, to the next; whether that is worth a try.
@@ -114,10 +138,12 @@ class Calls:
             try:
                 return await self._of_any(method, path, answer, query=query, body=body)
             except _Refused as error:
-                raise OrchestratorUnreachable(self.told, why_unreachable(error.args[0])) from error
+                self.missed(why := why_unreachable(error.args[0]))
+                raise OrchestratorUnreachable(self.told, why) from error
             except _BROKEN as error:
+                self.missed(why := why_unreachable(error))
                 if attempt == ATTEMPTS:
-                    raise OrchestratorUnreachable(self.told, why_unreachable(error)) from error
+                    raise OrchestratorUnreachable(self.told, why) from error
             except RemoteError as error:
                 if attempt == ATTEMPTS or error.status not in _WORTH_ANOTHER_TRY:
                     raise

@@ -13,6 +13,7 @@ from typing import TypeVar
 from shared.errors import NoResults, OrchestratorUnreachable
 from shared.jobspec import JobView
 from shared.rest import LogLine, LogPlace
+from tarpon.calls import Absence
 from tarpon.live_logs import LiveLogs
 from tarpon.orchestrator_calls import OrchestratorCalls, job_path, query_of
 from tarpon.watching import Progress, is_over, patiently, watch
@@ -39,6 +40,10 @@ class Client(OrchestratorCalls):
         It is as patient as a watch.
         """
         return await patiently(self._calls, ask, patience=self._patience)
+
+    def absence(self) -> Absence | None:
+        """For how long those have not answered for whom a watch or logs wait; None where somebody does."""
+        return self._calls.absence()
 
     async def watch(self, job: str, *, namespace: str = "") -> AsyncGenerator[Progress, None]:
         """History items from the first on, and the job at each change of its state; ends when the job has ended.

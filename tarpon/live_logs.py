@@ -77,15 +77,19 @@ class LiveLogs:
 
     def _heed(self, error: Exception) -> None:
         """Raise OrchestratorUnreachable unless it may help to try again."""
-        was_refused = isinstance(error, aiohttp.WSServerHandshakeError) and error.status < 500
+        why, status = why_unreachable(error), _status(error)
+        if not status:
+            self._calls.missed(why)
+        was_refused = 0 < status < 500
         if was_refused or not self._calls.turn(self._url):
-            raise OrchestratorUnreachable(self._calls.told, why_unreachable(error)) from error
+            raise OrchestratorUnreachable(self._calls.told, why) from error
 
     async def _connection(self) -> AsyncGenerator[LogLine, None]:
         self._url, address = self._calls.url, self._calls.address(self._path)
         async with self._calls.session.ws_connect(
             address, params=self._asked(), max_msg_size=MAX_FRAME_BYTES, heartbeat=HEARTBEAT_SECONDS
         ) as socket:
+            self._calls.answered()
             async for message in socket:
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
@@ -109,3 +113,8 @@ class LiveLogs:
             return self._query
         place = {"stdout_from": str(self.place.stdout), "stderr_from": str(self.place.stderr)}
         return self._query | {"execution_id": self.place.execution_id, "tail": "-1"} | place
+
+
+def _status(error: Exception) -> int:
+    """Of an answer that is no logs; 0 where there was none."""
+    return error.status if isinstance(error, aiohttp.WSServerHandshakeError) else 0

@@ -61,6 +61,7 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
             async with aclosing(_events(calls, path, query, last_id)) as events:
                 async for event in events:
                     seen_at = time.monotonic()
+                    calls.answered()
                     if event is None:
                         continue
                     failures = 0
@@ -71,12 +72,13 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
                     if isinstance(progress, JobView) and is_over(progress):
                         return
         except _BROKEN as error:
-            why = why_unreachable(error)
+            calls.missed(why := why_unreachable(error))
             if not calls.turn(url):
                 raise OrchestratorUnreachable(calls.told, why) from error
         except (RemoteError, NotAnOrchestrator) as error:
             if not _may_pass(error, calls):
                 raise
+            calls.missed(why := _not_ready(error))
             calls.turn(url)
         failures += 1
         if time.monotonic() - seen_at > patience:
@@ -93,6 +95,8 @@ async def patiently(calls: Calls, ask: Callable[[], Awaitable[T]], *, patience: 
         except (OrchestratorUnreachable, RemoteError, NotAnOrchestrator) as error:
             if not _may_pass(error, calls) or not calls.reached or time.monotonic() - began > patience:
                 raise
+            if not isinstance(error, OrchestratorUnreachable):
+                calls.missed(_not_ready(error))
         failures += 1
         await asyncio.sleep(backoff_seconds(failures, longest=3.0))
 
@@ -106,6 +110,13 @@ def _may_pass(error: OrchestratorUnreachable | RemoteError | NotAnOrchestrator, 
             return error.is_of_proxy and calls.reached
         case _:
             return True
+
+
+def _not_ready(error: RemoteError | NotAnOrchestrator) -> str:
+    """Why nobody answers, as shared/network_problems.py has it."""
+    if isinstance(error, NotAnOrchestrator):
+        return f"something else answers in its place (HTTP status {error.status})"
+    return f"it is not ready ({error.message.rstrip('.')})"
 
 
 def _decoded(event: ServerSentEvent, url: str) -> Progress | None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -62,8 +62,13 @@ async def logs(
 
     A pipe or file gets the bytes as they are; a terminal gets control characters in writing.
     """
+    from tarpon.cli.outages import outages_told
+
     wanted = Wanted(execution_id, partition)
-    await show_logs(client, job, wanted, follow=follow, tail=tail, namespace=namespace)
+    tell = partial(click.echo, err=True)
+    waiting: AbstractAsyncContextManager[None] = outages_told(client, tell) if follow else nullcontext()
+    async with waiting:
+        await show_logs(client, job, wanted, follow=follow, tail=tail, namespace=namespace)
 
 
 async def show_logs(

@@ -21,6 +21,7 @@ from tarpon.cli.job_get import download
 from tarpon.cli.job_watching import Watched, advise, asking, goes_on, refuse_failure, watched
 from tarpon.cli.job_yaml import job_document, job_yaml
 from tarpon.cli.odd_entries import GetReport, ResultsNotWhole, not_whole
+from tarpon.cli.outages import outages_told
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.output import json_text, lasting, show
 from tarpon.cli.part_lines import PartLines
@@ -70,6 +71,7 @@ class JobRun:
         self._exit_code = 0
         self._fetched: GetReport | None = None
         self._is_late = False
+        self._display: JobDisplay | None = None
 
     def __repr__(self) -> str:
         return f"<JobRun {self.job_id or 'not submitted'}>"
@@ -93,18 +95,22 @@ class JobRun:
     async def _main(self, api: Api) -> None:
         async with Client(api.host, api.port) as client:
             await self._begin_with(client)
-            try:
-                if self._options.wait:
-                    await self._end(client, await self._watched(client))
-                elif not self._options.id_only:
-                    advise("see how it is doing", "describe", self.job_id)
-                    advise("get its results", "get", self.job_id)
-            except OrchestratorUnreachable:
-                raise
-            except TarponError:
-                await self._report_all_the_same(client)
-                raise
-            await self._report(client)
+            async with outages_told(client, self._tell):
+                await self._end_with(client)
+
+    async def _end_with(self, client: Client) -> None:
+        try:
+            if self._options.wait:
+                await self._end(client, await self._watched(client))
+            elif not self._options.id_only:
+                advise("see how it is doing", "describe", self.job_id)
+                advise("get its results", "get", self.job_id)
+        except OrchestratorUnreachable:
+            raise
+        except TarponError:
+            await self._report_all_the_same(client)
+            raise
+        await self._report(client)
 
     async def _begin_with(self, client: Client) -> None:
         self._submitted, self._count, told = await self._begin(client)
@@ -121,6 +127,12 @@ class JobRun:
         if self._options.wait:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the job)\n", err=True)
 
+    def _tell(self, text: str) -> None:
+        if self._display is not None:
+            self._display.tell(text)
+        else:
+            click.echo(text, err=True)
+
     async def _parts(self, client: Client) -> int:
         """It is asked when the job's id is known and told, so that no failure keeps that from anybody."""
         if self._count is None:
@@ -135,10 +147,14 @@ class JobRun:
             self._is_late = True
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {self.job_id} has not ended {waited}; it goes on.", self.job_id) from None
+        except OrchestratorUnreachable:
+            goes_on(self.job_id)
+            raise
 
     async def _shown(self, client: Client) -> Watched:
         ask, count = asking(client, self.job_id), await self._parts(client)
         display = JobDisplay(count, verbose=self._options.verbose, is_new=True, ask=ask)
+        self._display = display
         if self._options.follow:
             return await display.showing(self._followed(client, display, count))
         version = self._submitted.job_version

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from shared.config import Api
     from shared.jobspec import JobView
     from shared.rest import HistoryItem
+    from tarpon.cli.job_display import JobDisplay
+    from tarpon.cli.job_watching import Watched
+    from tarpon.client import Client
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
@@ -74,20 +77,31 @@ class JobWatch:
         return Exit.OK
 
     async def _main(self, api: "Api") -> None:
+        from shared.errors import OrchestratorUnreachable
         from tarpon.cli.job_display import JobDisplay
-        from tarpon.cli.job_watching import asking, refuse_failure, watched
+        from tarpon.cli.job_watching import asking, goes_on, refuse_failure
+        from tarpon.cli.outages import outages_told
         from tarpon.client import Client
 
         async with Client(api.host, api.port) as client:
             job = await client.get(self._job, namespace=self._namespace)
             self.job_id = job.id
-            if self._output == "json":
-                end = await watched(client, job.id, _write_json)
-            else:
-                display = JobDisplay(job.count or 1, verbose=self._verbose, ask=asking(client, job.id))
-                end = await display.showing(watched(client, job.id, display.write))
+            display = JobDisplay(job.count or 1, verbose=self._verbose, ask=asking(client, job.id))
+            async with outages_told(client, display.tell):
+                try:
+                    end = await self._watched(client, display)
+                except OrchestratorUnreachable:
+                    goes_on(job.id)
+                    raise
         refuse_failure(end)
         click.echo(f"\nJob {self.job_id} completed.", err=True)
+
+    async def _watched(self, client: "Client", display: "JobDisplay") -> "Watched":
+        from tarpon.cli.job_watching import watched
+
+        if self._output == "json":
+            return await watched(client, self.job_id, _write_json)
+        return await display.showing(watched(client, self.job_id, display.write))
 
 
 def _write_json(news: "HistoryItem | JobView") -> None:

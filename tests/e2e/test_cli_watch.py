@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,25 @@ def watching(stack: Stack, job: dict[str, Any], folder: Path) -> subprocess.Pope
             stderr=err,
             text=True,
         )
+
+
+def told_apart(stack: Stack, command: Sequence[str], path: Path) -> subprocess.Popen[str]:
+    """`tarpon COMMAND` as a process, with its outputs in files beside each other."""
+    with path.with_suffix(".out").open("w") as out, path.with_suffix(".err").open("w") as err:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tarpon", *command],
+            env={"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(stack.api_port), "PYTHONUNBUFFERED": "1"},
+            stdout=out,
+            stderr=err,
+            text=True,
+        )
+
+
+def wait_all_say(files: Mapping[str, Path], text: str) -> None:
+    def silent() -> list[str]:
+        return [name for name, path in files.items() if text not in path.read_text()]
+
+    wait_until(lambda: not silent(), within=30, what=f"all say {text!r}")
 
 
 def wait_shown(folder: Path, text: str) -> str:
@@ -94,6 +114,36 @@ def test_a_watch_outlives_its_orchestrator(stack: Stack, tmp_path: Path) -> None
     told = (tmp_path / "err").read_text()
     assert told.count("Running on node") == 1, "nothing is shown twice"
     assert "completed in" in told
+
+
+@pytest.mark.timeout(150)
+def test_an_orchestrator_that_stays_away_is_told_once_to_everybody_who_waits_for_it(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.start_orchestrator()
+    stack.start_compute("node-a")
+    gate = tmp_path / "gate"
+    run = watching(stack, process_job(f"echo begun; while [ ! -e {gate} ]; do sleep 0.1; done"), tmp_path)
+    job_id = wait_shown(tmp_path, "Running on node")
+    commands = {"watch": ("job", "watch", "--output", "json", job_id), "logs": ("job", "logs", "-f", job_id)}
+    errors = {"run": tmp_path / "err"} | {name: tmp_path / f"{name}.err" for name in commands}
+    processes = [run, *(told_apart(stack, command, tmp_path / name) for name, command in commands.items())]
+    for name in commands:
+        wait_until((tmp_path / f"{name}.out").read_text, within=20, what=f"{name} has begun")
+    assert stack.orchestrator is not None
+    stack.orchestrator.kill()
+    away = f"No orchestrator answers at http://{HOST}:{stack.api_port}: the connection is refused"
+    wait_all_say(errors, away)
+    stack.start_orchestrator()
+    wait_all_say(errors, "answers again")
+    gate.touch()
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    for path in errors.values():
+        told = path.read_text()
+        assert (told.count("No orchestrator answers"), told.count("answers again")) == (1, 1), told
+    assert all(json.loads(line) for line in (tmp_path / "watch.out").read_text().splitlines())
+    assert (tmp_path / "out").read_text() == f"{job_id}\n"
+    assert (tmp_path / "logs.out").read_text() == "begun\n"
 
 
 def test_a_job_is_watched_from_wherever_it_is(running: Stack, tmp_path: Path) -> None:

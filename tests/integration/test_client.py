@@ -62,6 +62,15 @@ def answer(body: object, status: int = 200) -> Handler:
     return respond
 
 
+def page(status: int) -> Handler:
+    """Of something that is no orchestrator."""
+
+    async def respond(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="<html>It works!</html>", content_type="text/html", status=status)
+
+    return respond
+
+
 def hang_up() -> Handler:
     async def respond(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
@@ -220,10 +229,7 @@ async def test_a_server_that_stays_broken_is_given_up() -> None:
 
 
 async def test_something_else_that_listens_there_is_not_taken_for_an_orchestrator() -> None:
-    async def page(_: web.Request) -> web.StreamResponse:
-        return web.Response(text="<html>It works!</html>", content_type="text/html")
-
-    async with client_of(Scripted(page)) as client:
+    async with client_of(Scripted(page(200))) as client:
         with pytest.raises(NotAnOrchestrator):
             await client.alive()
 
@@ -282,6 +288,46 @@ async def test_a_watch_waits_for_an_orchestrator_that_was_there_a_moment_ago() -
     async with client_of(script) as client:
         await client.submit(Job(name="a"))
         assert (await client.wait("j-1")).state.state_type == "Completed"
+
+
+async def test_a_watch_outlasts_what_a_proxy_says_of_an_orchestrator_that_is_away() -> None:
+    script = Scripted(
+        stream(sent(1, "job", JOB), then_hang_up=True), page(502), page(504), stream(sent(2, "job", ENDED))
+    )
+    async with client_of(script) as client:
+        assert (await client.wait("j-1")).state.state_type == "Completed"
+    for never in (Scripted(page(502)), Scripted(stream(sent(1, "job", JOB), then_hang_up=True), page(404))):
+        async with client_of(never) as client:
+            with pytest.raises(NotAnOrchestrator):
+                await client.wait("j-1")
+
+
+async def test_what_is_asked_patiently_is_asked_again_behind_a_proxy_too() -> None:
+    script = Scripted(answer({"Job": JOB}), page(502), answer({"Job": ENDED}))
+    async with client_of(script) as client:
+        await client.get("j-1")
+        assert (await client.patiently(lambda: client.get("j-1"))).state.state_type == "Completed"
+
+
+async def test_for_how_long_nobody_answers_who_is_waited_for_is_known_until_somebody_does() -> None:
+    is_started = asyncio.Event()
+
+    async def later(request: web.Request) -> web.StreamResponse:
+        await is_started.wait()
+        return await stream(sent(2, "job", ENDED))(request)
+
+    starting = answer({"Code": "NotReady", "Message": "Not yet."}, 503)
+    script = Scripted(stream(sent(1, "job", JOB), then_hang_up=True), starting, later)
+    async with client_of(script) as client, asyncio.TaskGroup() as group:
+        assert client.absence() is None
+        group.create_task(client.wait("j-1"), name="wait")
+        await eventually(lambda: client.absence() is not None, what="nobody answers")
+        await eventually(lambda: len(script.requests) == 3, what="it is asked again")
+        absence = client.absence()
+        is_started.set()
+        await eventually(lambda: client.absence() is None, what="somebody answers")
+    assert absence is not None
+    assert (absence.told, absence.why) == (client.url, "it is not ready (Not yet)")
 
 
 async def test_waiting_gives_the_job_as_it_ended() -> None:

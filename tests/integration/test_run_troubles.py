@@ -1,6 +1,7 @@
 """What a run on the command line comes to when the orchestrator fails meanwhile; a test plays it."""
 
 import asyncio
+import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from shared import execution_lines as lines
 from shared.config import Api
-from shared.errors import RemoteError
+from shared.errors import OrchestratorUnreachable, RemoteError
 from shared.jobspec import JobView, StateView, Task
 from shared.rest import (
     ErrorBody,
@@ -140,6 +141,42 @@ async def test_what_parts_write_is_followed_over_a_restart_of_the_orchestrator(
     shown = capsys.readouterr()
     assert shown.out == "0001 | written\n"
     assert "Not all is shown" not in shown.err
+
+
+async def test_a_run_that_nobody_answers_any_more_says_that_its_job_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tarpon.cli.outages.TOLD_AFTER_SECONDS", 0.1)
+    orchestrator = Orchestrator(JOB)
+    orchestrator.refusals["events"] = 1 << 20
+
+    async def begin(client: Client) -> Begun:
+        await client.get("j-1")
+        monkeypatch.setattr(client, "_patience", 1.0)
+        return Begun(SubmitResponse(job_id="j-1", job_version=1), 2, "Job j-1 runs.")
+
+    async with playing(orchestrator) as api:
+        with pytest.raises(OrchestratorUnreachable, match="it is not ready"):
+            await JobRun(begin, RunOptions(output="json"))._main(api)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("it is not ready (Not now). Waiting for it; the job goes on meanwhile.") == 1
+    assert "No longer watching; job j-1 goes on." in shown.err
+    assert "answers again" not in shown.err
+
+
+async def test_an_outage_is_told_on_stderr_alone_and_once_when_it_is_over(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tarpon.cli.outages.TOLD_AFTER_SECONDS", 0.0)
+    orchestrator = Orchestrator(JOB)
+    orchestrator.refusals["events"] = 6
+    async with playing(orchestrator) as api:
+        await run(orchestrator, RunOptions(output="json"))._main(api)
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["JobID"] == "j-1"
+    told = [line for line in shown.err.splitlines() if "answers" in line]
+    assert [line.partition(":")[0] for line in told] == ["Warning", "The orchestrator answers again."]
 
 
 async def test_that_the_job_failed_counts_also_where_the_document_cannot_be_made(
