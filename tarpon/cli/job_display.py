@@ -13,7 +13,7 @@ from shared.ids import short
 from shared.jobspec import JobView
 from shared.plain_text import indented, one_line
 from shared.rest import HistoryItem
-from tarpon.cli.job_parts import Asked, Parts
+from tarpon.cli.job_parts import Asked, Parts, why_failed
 from tarpon.cli.output import from_nanoseconds, lasting, moment
 from tarpon.cli.progress import EventLines, LiveLine
 from tarpon.watching import is_over
@@ -147,7 +147,7 @@ class JobDisplay:
         """For each of a few parts at most one, of many only the first ones, so that failures are no flood."""
         self._failures += 1
         if self._is_one or self._failures <= self._most_failures:
-            text = f"{short(item.execution_id)} failed: {one_line(item.event.message)}"
+            text = f"{short(item.execution_id)} failed: {one_line(why_failed(item.event))}"
             self._say(item.event.timestamp, click.style(text, fg="red"))
 
     def make_way(self) -> None:

@@ -69,6 +69,12 @@ def step_of(event: EventView) -> Step | None:
             return None
 
 
+def why_failed(event: EventView) -> str:
+    """Of an event that is an error. A task that failed by its exit code has its result published all the same."""
+    published, _, why = event.message.partition(". ")
+    return why if why and published.startswith(lines.PUBLISHED) else event.message
+
+
 class Parts:
     """Those of the newest version of which anything was told. It costs the same however many there are."""
 

@@ -1,20 +1,17 @@
 """What `tarpon job run` and `job rerun` do: have a job begin, show what happens, tell how it ended."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import click
 
 from shared.config import Api
 from shared.errors import NoResults, OrchestratorUnreachable, TarponError
-from shared.job_rules import NO_PUBLISHERS
 from shared.jobspec import Job, JobView
 from shared.plain_text import printable
 from shared.rest import ExecutionView, HistoryItem, SubmitResponse
-from shared.states import ExecutionState, JobState
+from shared.states import JobState
 from tarpon.cli.followed_output import FollowedOutput
 from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_get import download
@@ -23,8 +20,9 @@ from tarpon.cli.job_yaml import job_document, job_yaml
 from tarpon.cli.odd_entries import GetReport, ResultsNotWhole, not_whole
 from tarpon.cli.outages import outages_told
 from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
-from tarpon.cli.output import json_text, lasting, show
+from tarpon.cli.output import json_text, show
 from tarpon.cli.part_lines import PartLines
+from tarpon.cli.run_ends import completed, is_published, lost_output
 from tarpon.cli.run_options import RunOptions
 from tarpon.cli.run_report import Submitted, report, task_exit_code
 from tarpon.client import Client
@@ -42,7 +40,8 @@ def run_job(job: Job, options: RunOptions, api: Api) -> int:
 
     async def submit(client: Client) -> Begun:
         submitted = await client.submit(job, force=options.force)
-        told = f"Job successfully submitted. Job ID: {submitted.job_id}"
+        again = f" as version {submitted.job_version}" if submitted.job_version > 1 else ""
+        told = f"Job successfully submitted{again}. Job ID: {submitted.job_id}"
         return Begun(submitted, 1 if job.count is None else job.count, told)
 
     return JobRun(submit, options).run(api)
@@ -199,11 +198,13 @@ class JobRun:
     async def _end(self, client: Client, end: Watched) -> None:
         click.echo(err=True)
         executions = await self._executions(client, end.job.version)
+        if not self._options.follow and (lost := lost_output(end.job, executions)):
+            click.echo(f"Warning: {lost}", err=True)
         if self._options.exit_code:
             self._exit_code = task_exit_code(executions)
         if self._options.get and end.job.state.state_type == JobState.FAILED:
             await self._get_of_failed(client, end.job)
-        refuse_failure(end)
+        refuse_failure(end, executions)
         await self._completed(client, end.job, executions)
 
     async def _get_of_failed(self, client: Client, ended: JobView) -> None:
@@ -221,9 +222,7 @@ class JobRun:
         await download(client, self.job_id, job_version=version, strict=strict, on_report=on_report)
 
     async def _completed(self, client: Client, ended: JobView, executions: Sequence[ExecutionView]) -> None:
-        began = min((each.create_time for each in executions), default=ended.create_time)
-        took = lasting(timedelta(microseconds=(ended.modify_time - began) / 1000))
-        click.echo(f"Job {self.job_id} completed in {took}. {exit_codes(executions)}", err=True)
+        click.echo(completed(ended, executions), err=True)
         advise("see the details", "describe", self.job_id)
         if self._options.get:
             await self._get(client, ended)
@@ -232,23 +231,8 @@ class JobRun:
             click.echo(f"Warning: {not_whole(ended.left_out_count, self.job_id)}", err=True)
             if self._options.strict:
                 raise ResultsNotWhole(self.job_id)
-        if ended.tasks and ended.task.publisher.type not in NO_PUBLISHERS:
+        if is_published(ended):
             advise("get the results", "get", self.job_id)
 
     def _keep(self, fetched: GetReport) -> None:
         self._fetched = fetched
-
-
-def exit_codes(executions: Iterable[ExecutionView]) -> str:
-    """In one sentence, with which exit codes the tasks that completed ended."""
-    completed = [each for each in executions if each.state_name == ExecutionState.COMPLETED]
-    counts = Counter(each.run_output.exit_code for each in completed if each.run_output is not None)
-    match sorted(counts.items()):
-        case []:
-            return ""
-        case [(code, 1)]:
-            return f"Exit code: {code}."
-        case [(code, count)]:
-            return f"Exit code of all {count} tasks: {code}."
-        case several:
-            return "Exit codes: " + ", ".join(f"{code} ({count} x)" for code, count in several) + "."

@@ -197,14 +197,16 @@ def _outputs(executions: Sequence[ExecutionView]) -> Iterator[str]:
         if output is None:
             continue
         of = f" of {short(each.id)}" if len(executions) > 1 else ""
+        is_kept = each.published_result is not None and each.published_result.params is not None
+        rest = "all of it is in the result" if is_kept else "the rest was not kept"
         if output.error_msg:
             yield f"Error{of}\n{printable(output.error_msg)}"
         if output.stdout:
-            yield _written(f"Standard output{of}", output.stdout, truncated=output.stdout_truncated)
+            yield _written(f"Standard output{of}", output.stdout, rest if output.stdout_truncated else "")
         if output.stderr:
-            yield _written(f"Standard error{of}", output.stderr, truncated=output.stderr_truncated)
+            yield _written(f"Standard error{of}", output.stderr, rest if output.stderr_truncated else "")
 
 
-def _written(title: str, text: str, *, truncated: bool) -> str:
-    note = " (the beginning; all of it is in the result)" if truncated else ""
+def _written(title: str, text: str, rest: str) -> str:
+    note = f" (the beginning; {rest})" if rest else ""
     return f"{title}{note}\n{printable(text).rstrip()}"

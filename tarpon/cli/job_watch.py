@@ -78,8 +78,9 @@ class JobWatch:
 
     async def _main(self, api: "Api") -> None:
         from shared.errors import OrchestratorUnreachable
+        from shared.states import JobState
         from tarpon.cli.job_display import JobDisplay
-        from tarpon.cli.job_watching import asking, goes_on, refuse_failure
+        from tarpon.cli.job_watching import asking, goes_on, known_executions, refuse_failure
         from tarpon.cli.outages import outages_told
         from tarpon.client import Client
 
@@ -93,7 +94,9 @@ class JobWatch:
                 except OrchestratorUnreachable:
                     goes_on(job.id)
                     raise
-        refuse_failure(end)
+                is_done = end.job.state.state_type == JobState.COMPLETED
+                executions = () if is_done else await known_executions(client, end.job)
+        refuse_failure(end, executions)
         click.echo(f"\nJob {self.job_id} completed.", err=True)
 
     async def _watched(self, client: "Client", display: "JobDisplay") -> "Watched":

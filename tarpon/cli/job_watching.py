@@ -1,6 +1,6 @@
 """How a job is followed to its end on the command line, and what its end means."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -9,9 +9,10 @@ import click
 from shared.errors import TarponError
 from shared.jobspec import JobView
 from shared.plain_text import printable
-from shared.rest import HistoryItem, UploadView
+from shared.rest import ExecutionView, HistoryItem, UploadView
 from shared.states import JobState
-from tarpon.cli.job_parts import Asked
+from tarpon.cli.failed_parts import FailedParts, whose
+from tarpon.cli.job_parts import Asked, why_failed
 from tarpon.cli.outcomes import JobFailed, JobStopped
 from tarpon.cli.output import size
 from tarpon.client import Client
@@ -75,15 +76,26 @@ def _how_far(upload: UploadView) -> str:
     return f"{size(upload.done_bytes)}{of}{rate}"
 
 
-def refuse_failure(end: Watched) -> None:
+async def known_executions(client: Client, ended: JobView) -> tuple[ExecutionView, ...]:
+    """Of a version that did not complete; that is told too where nobody can say more of it."""
+    try:
+        return await client.patiently(lambda: client.all_executions(ended.id, job_version=ended.version))
+    except TarponError:
+        return ()
+
+
+def refuse_failure(end: Watched, executions: Sequence[ExecutionView]) -> None:
     """Raise JobStopped or JobFailed unless the job has completed."""
+    failed = FailedParts(end.job, executions)
     match end.job.state.state_type:
         case JobState.COMPLETED:
             pass
         case JobState.STOPPED:
-            raise JobStopped(end.job.id, printable(end.job.state.message))
+            raise JobStopped(end.job.id, printable(end.job.state.message), failed.hint(), failed.details())
         case _:
-            raise JobFailed(end.job.id, *failure(end.job, end.first_error))
+            reason, hint = failure(end.job, end.first_error, executions)
+            told = " ".join(each for each in (hint, failed.hint()) if each)
+            raise JobFailed(end.job.id, reason, told, failed.details())
 
 
 def goes_on(job_id: str) -> None:
@@ -97,11 +109,14 @@ def advise(what: str, command: str, job_id: str) -> None:
     click.echo(f"To {what + ':':<22} tarpon job {command} {job_id}", err=True)
 
 
-def failure(ended: JobView, first_error: HistoryItem | None) -> tuple[str, str]:
+def failure(
+    ended: JobView, first_error: HistoryItem | None, executions: Sequence[ExecutionView] = ()
+) -> tuple[str, str]:
     """Why the job failed and what to do: the first thing that went wrong, since what follows is its consequence."""
     told = printable(ended.state.message)
     if first_error is None:
         return told or "no reason was given", ended.state.details.get("Hint", "")
-    first = printable(first_error.event.message)
-    reason = first if not told or told in first else told if first in told else f"{first}\n  In the end: {told}"
+    first = printable(why_failed(first_error.event))
+    part = whose(executions, first_error.execution_id) if (ended.count or 1) > 1 else ""
+    reason = first if not told or told in first else told if first in told else f"{part}{first}\n  In the end: {told}"
     return reason, printable(first_error.event.hint or ended.state.details.get("Hint", ""))

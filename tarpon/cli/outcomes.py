@@ -44,16 +44,17 @@ such a code, or with 0, ends it with 1, and what is above of 2 to 6 and 130 stay
 class JobFailed(TarponError):
     """A job that was waited for has failed."""
 
-    def __init__(self, job: str, reason: str, hint: str) -> None:
-        super().__init__(f"Job {job} failed: {reason}", hint=hint or f"See `tarpon job describe {job}`.")
+    def __init__(self, job: str, reason: str, hint: str, details: dict[str, str] | None = None) -> None:
+        told = f"Job {job} failed: {reason}"
+        super().__init__(told, hint=hint or f"See `tarpon job describe {job}`.", details=details)
 
 
 class JobStopped(TarponError):
     """A job that was waited for was stopped by somebody."""
 
-    def __init__(self, job: str, reason: str) -> None:
-        told = f": {reason}" if reason else "."
-        super().__init__(f"Job {job} was stopped{told}", hint=f"See `tarpon job describe {job}`.")
+    def __init__(self, job: str, reason: str, hint: str = "", details: dict[str, str] | None = None) -> None:
+        told = f"Job {job} was stopped{f': {reason}' if reason else '.'}"
+        super().__init__(told, hint=hint or f"See `tarpon job describe {job}`.", details=details)
 
 
 class NoSpaceLeft(TarponError):

@@ -180,6 +180,23 @@ def test_programs_get_the_job_its_executions_and_its_results_in_one_document(run
     assert "0001 | written" in done.stderr, "what it follows is not of the document"
 
 
+def test_what_is_submitted_again_tells_its_version_with_its_id(running: Stack, tmp_path: Path) -> None:
+    job = written(tmp_path, process_job("true") | {"Name": "again"})
+    first = running.cli("job", "run", job).stdout
+    assert first.startswith("Job successfully submitted. Job ID: j-")
+    job_id = first.split()[-1]
+    again = running.cli("job", "run", "--force", "--no-wait", job).stdout
+    assert again.splitlines()[0] == f"Job successfully submitted as version 2. Job ID: {job_id}"
+
+
+def test_output_that_is_not_kept_is_told_where_it_is_not_shown(running: Stack, tmp_path: Path) -> None:
+    job = process_job("seq 1000")
+    del job["Tasks"][0]["Publisher"]
+    lost = "Warning: Only the beginning is kept of what was written, because the job has no publisher."
+    assert lost in running.cli("job", "run", written(tmp_path, job)).stderr
+    assert lost not in running.cli("job", "run", "--follow", written(tmp_path, job)).stderr
+
+
 def test_programs_are_told_what_was_fetched(running: Stack, tmp_path: Path) -> None:
     job = written(tmp_path, process_job("echo x > outputs/x", ResultPaths=[{"Name": "outputs", "Path": "/outputs"}]))
     document = json.loads(running.cli("job", "run", "--output", "json", "--get", job).stdout)

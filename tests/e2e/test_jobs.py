@@ -69,7 +69,15 @@ def test_what_has_not_completed_of_a_sweep_is_run_again_and_its_results_are_whol
     )
     job |= {"Name": "sweep", "Count": 3, "MaxParallel": 1}
     job["Tasks"][0]["FailOnExitCode"] = True
-    assert running.cli("job", "run", str(_job_file(running, "sweep", job)), check=False).returncode == 1
+    failed = running.cli("job", "run", str(_job_file(running, "sweep", job)), check=False)
+    assert failed.returncode == 1
+    for told in (failed, running.cli("job", "watch", "sweep", check=False)):
+        error = told.stderr.partition("Error: ")[2]
+        assert "failed: The task ended with exit code 3. [JobFailed]" in error
+        assert "parts: 1 of 3 failed, 1 completed, 1 was stopped or never begun" in error
+        assert "part 1: exit code 3 (node node-a, execution e-" in error
+        assert "shows what part 1 wrote" in error
+        assert " --failed` runs again what has not completed" in error
     (first := running.root / "first").mkdir()
     got = running.cli("job", "get", "sweep", "--strict", "--output-dir", str(first), check=False)
     assert got.returncode == 6

@@ -25,13 +25,13 @@ from shared.rest import (
     PublishedResult,
     RunOutputView,
 )
-from tarpon.cli.job_run import exit_codes
 from tarpon.cli.job_text import description, executions_table, jobs_table
 from tarpon.cli.job_watching import failure
 from tarpon.cli.outcomes import JobFailed, show_error
 from tarpon.cli.output import json_text, lasting, moment, pairs, plain_columns, show, size, yaml_text
 from tarpon.cli.program import _explained
 from tarpon.cli.progress import event_line, heading
+from tarpon.cli.run_ends import exit_codes
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 NANOSECONDS = int(NOW.timestamp()) * 10**9
@@ -216,6 +216,12 @@ def test_of_few_executions_all_are_described() -> None:
     assert told.count("line of part") == 20
 
 
+def test_a_description_does_not_promise_what_was_not_published() -> None:
+    unpublished = replace(execution(stdout="hi\n", stdout_truncated=True), published_result=None)
+    text = description(JobResponse(job=job(), executions=Page(items=(unpublished,))), NOW)
+    assert "Standard output (the beginning; the rest was not kept)\nhi" in text
+
+
 def test_a_description_keeps_control_characters_to_itself() -> None:
     described = JobResponse(job=job(), executions=Page(items=(execution(stdout="\x1b]0;title\x07"),)))
     assert "\x1b" not in description(described, NOW)
@@ -244,6 +250,21 @@ def test_a_failure_that_names_its_cause_is_not_told_twice() -> None:
     ended = job(state=StateView(state_type="Failed", message="e-1 failed: out of memory"))
     assert failure(ended, event("out of memory", IsError="true"))[0] == "e-1 failed: out of memory"
     assert failure(ended, None)[0] == "e-1 failed: out of memory"
+
+
+def test_a_failure_by_an_exit_code_does_not_begin_with_what_was_published_all_the_same() -> None:
+    code = "The task ended with exit code 3."
+    first = event(f"Result published and verified, 344 bytes, 5 entries. {code}", IsError="true")
+    assert failure(job(state=StateView(state_type="Failed", message=code)), first)[0] == code
+    last = f"{code} (the last of 2 attempts)"
+    assert failure(job(state=StateView(state_type="Failed", message=last)), first)[0] == last
+
+
+def test_what_went_wrong_first_names_its_part_where_there_are_several() -> None:
+    ended = job(state=StateView(state_type="Failed", message="not enough nodes to run job"), count=2)
+    first = event("no space left on device", IsError="true")
+    told, _ = failure(ended, first, [replace(execution(), partition_index=1)])
+    assert told == "Part 1: no space left on device\n  In the end: not enough nodes to run job"
 
 
 HOSTILE = "a\x9b31m\u202egnp.exe\x1b]0;x\x07\x7f\u2066\U000e0001"
