@@ -5,6 +5,7 @@ import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 from shared import ids
@@ -17,6 +18,7 @@ from tarpon.tar_reader import Member, MemberKind
 
 RAW_FOLDER = "raw"
 _OWNER = "user.tarpon.execution"
+MAX_NAME_BYTES = 255
 NAMED = 10
 """As many names are told in a message."""
 _NOT_KNOWN = (
@@ -38,20 +40,22 @@ class ResultsInTheWay(Conflict):
 
 @asynccontextmanager
 async def receiving(job: str, view: JobView, output_dir: Path | None) -> AsyncIterator[Path]:
-    """The folder that receives the results. One that was made here is removed if it stays empty."""
-    folder = (output_dir or Path(_folder_name(job, view.namespace))).absolute()
-    if output_dir is not None and not folder.is_dir():
-        raise InvalidInput(f"The folder {output_dir} does not exist.", hint=f"Make it first: mkdir -p {output_dir}")
-    made = not folder.exists()
+    """The folder that receives the results. It is made with those above it; what of them stays empty is removed."""
+    folder = (output_dir or Path(_folder_name(job, view))).absolute()
+    missing = list(takewhile(lambda each: not os.path.lexists(each), (folder, *folder.parents)))
     try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise CannotExtract(f"{folder} cannot be made: {error.strerror}.") from error
-    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            told = f"{shown(folder)} is there, and is no folder."
+            raise InvalidInput(told, hint="Name another one with --output-dir, or move it away.") from None
+        except OSError as error:
+            raise CannotExtract(f"{shown(folder)} cannot be made: {error.strerror}.") from error
         yield folder
     except BaseException:
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
         raise
 
 
@@ -67,9 +71,11 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _folder_name(job: str, namespace: str) -> str:
-    typed = job if namespace in {"", "default"} else f"{namespace}-{job}"
-    return f"job-{typed.replace(os.sep, '_')}"
+def _folder_name(job: str, view: JobView) -> str:
+    """The job as it is called, or by its id where a file system has no names of that length."""
+    typed = job if view.namespace in {"", "default"} else f"{view.namespace}-{job}"
+    name = f"job-{typed.replace(os.sep, '_')}"
+    return name if len(os.fsencode(name)) <= MAX_NAME_BYTES else f"job-{view.id}"
 
 
 def places_of(folder: Path, view: JobView, results: Sequence[ResultParams], *, raw: bool) -> list[Path]:

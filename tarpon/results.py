@@ -43,6 +43,7 @@ from tarpon.result_folders import (
     receiving,
     removed_if_empty,
 )
+from tarpon.result_layouts import check_layout, note_merged
 from tarpon.room import Room
 from tarpon.selection import Selection
 from tarpon.spans import CONNECTIONS
@@ -92,23 +93,25 @@ async def get_results(
     execution_id: str = "",
     job_version: int = 0,
     namespace: str = "",
+    called: str = "",
     rules: PlacementRules | None = None,
     on_progress: OnProgress | None = None,
 ) -> Fetched:
     """Download, verify and extract the results of `job`, or what is below `paths` in them.
 
-    Without `output_dir`, which must exist, `./job-<job>` is made (`./job-<namespace>-<job>` in another namespace).
-    A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks
-    that hold those are fetched, and they go into folders that are there already. `merge` puts several results into one
-    tree (see tarpon.merged_results), in which `stdout` of part 0 is `stdout.0000`. `partition` and `execution_id`
-    choose one result; the newest version of the job is meant unless `job_version` or the execution is another's. `raw`
-    keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
+    `output_dir` is made where it is missing. Without it that is `./job-<job>` (`./job-<namespace>-<job>` in another
+    namespace), with `called` in place of the job where that is given.
+    A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks that
+    hold those are fetched, and they go into folders that are there already. `merge` puts several results into one
+    tree (see tarpon.merged_results), in which `stdout` of part 0 is `stdout.0000`; no folder gets
+    both. `partition` and `execution_id` choose one result; the newest version of the job is meant unless `job_version`
+    or the execution is another's. `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
 
     What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
     exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
     part that has arrived stays and the next call goes on from there. Raises JobNotEnded, NoResults, NotFound,
-    FileNotInResult, ResultsInTheWay, ResultsNotMerged, AlreadyFetching, InvalidInput, DownloadFailed, Damaged,
-    NoSpaceForResult and CannotExtract, beside what the client raises.
+    FileNotInResult, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, AlreadyFetching, InvalidInput, DownloadFailed,
+    Damaged, NoSpaceForResult and CannotExtract, beside what the client raises.
     """
     if raw and (paths or merge):
         raise InvalidInput("Archives are kept as they are, so no paths can be taken out of them and none be merged.")
@@ -117,7 +120,7 @@ async def get_results(
     if is_without_publisher(view):
         return Fetched(folder=None)
     results = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution_id)
-    async with receiving(job, view, output_dir) as folder, object_session() as session:
+    async with receiving(called or job, view, output_dir) as folder, object_session() as session:
         progress = _Progress(results, on_progress)
         sources = [
             Source(
@@ -200,6 +203,7 @@ class _Getting:
             check_free(self._folder, expected_names(self._view, several))
         else:
             check_free(self._folder, places)
+        await self._check_layout()
         async with staging_in(self._folder) as staging:
             room = await in_thread(lambda: Room(staging))
 
@@ -210,13 +214,13 @@ class _Getting:
             await pipelined(self._sources, fetch, at_once=AT_ONCE)
             staged = [staging / each.params.execution_id for each in self._sources]
             if self._merge:
-                merged = await self._merged(staging, staged)
-                await _in_thread(put_in_place, self._folder, [merged], [self._folder])
+                await self._put_merged(put_in_place, await self._merged(staging, staged))
             else:
                 await self._put(put_in_place, staged, places)
 
     async def paths(self, selection: Selection) -> None:
         """A path must match in one of the results."""
+        await self._check_layout()
         places = dict(zip([each.params.execution_id for each in self._sources], self._places(), strict=True))
         alone = len(self._sources) == 1
         async with staging_in(self._folder) as staging:
@@ -239,10 +243,15 @@ class _Getting:
             found = [execution for execution in places if (staging / execution).is_dir()]
             staged = [staging / execution for execution in found]
             if self._merge:
-                merged = await self._merged(staging, staged)
-                await _in_thread(merge_in_place, self._folder, [merged], [self._folder])
+                await self._put_merged(merge_in_place, await self._merged(staging, staged))
             else:
                 await self._put(merge_in_place, staged, [places[each] for each in found])
+
+    async def _check_layout(self) -> None:
+        """A single result has neither form."""
+        if len(self._sources) > 1:
+            results = [each.params for each in self._sources]
+            await in_thread(lambda: check_layout(self._folder, results, self._view, merge=self._merge))
 
     def _check_owner(self, place: Path, execution: str) -> None:
         """Who names the folder that files go into directly may collect in it what they like."""
@@ -259,6 +268,14 @@ class _Getting:
             move(self._folder, staged, places)
             if places == [self._folder]:
                 note_only_owner(self._folder, staged[0].name, was_empty=self._was_empty)
+
+        await _in_thread(put)
+
+    async def _put_merged(self, move: Callable[..., None], merged: Path) -> None:
+        def put() -> None:
+            move(self._folder, [merged], [self._folder])
+            if self._was_empty:
+                note_merged(self._folder)
 
         await _in_thread(put)
 

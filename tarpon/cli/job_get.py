@@ -31,7 +31,7 @@ MOST_NAMED = 10
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path),
-    help="An existing folder; otherwise ./job-JOB is made.",
+    help="Where the results go; it is made where it is missing. Otherwise that is ./job-JOB.",
 )
 @click.option(
     "--raw", is_flag=True, help="Keep the archives as they are, in the folder raw/; go on with what is there."
@@ -95,6 +95,7 @@ async def download(
     execution_id: str = "",
     job_version: int = 0,
     namespace: str = "",
+    called: str = "",
 ) -> None:
     """With `on_report` nothing is written to stdout, and it is told what was fetched.
 
@@ -118,6 +119,7 @@ async def download(
             execution_id=execution_id,
             job_version=job_version,
             namespace=namespace,
+            called=called,
             on_progress=line,
         )
     finally:

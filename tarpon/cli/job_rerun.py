@@ -46,6 +46,6 @@ def rerun(*, job: str, failed: bool, job_version: int | None, reason: str, names
     async def begin(client: "Client") -> "Begun":
         begun = await client.rerun(job, job_version=job_version or 0, failed=failed, reason=reason, namespace=namespace)
         submitted = SubmitResponse(job_id=begun.job_id, job_version=begun.job_version, warnings=begun.warnings)
-        return Begun(submitted, None, f"Job {begun.job_id} runs again as version {begun.job_version}.")
+        return Begun(submitted, None, f"Job {begun.job_id} runs again as version {begun.job_version}.", job)
 
     return JobRun(begin, options).run(api)

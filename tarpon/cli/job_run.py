@@ -42,17 +42,21 @@ def run_job(job: Job, options: RunOptions, api: Api) -> int:
         submitted = await client.submit(job, force=options.force)
         again = f" as version {submitted.job_version}" if submitted.job_version > 1 else ""
         told = f"Job successfully submitted{again}. Job ID: {submitted.job_id}"
-        return Begun(submitted, 1 if job.count is None else job.count, told)
+        return Begun(submitted, 1 if job.count is None else job.count, told, job.name.strip())
 
     return JobRun(submit, options).run(api)
 
 
 class Begun(NamedTuple):
-    """What has come of a submit, of how many parts it is (None: ask), and how that is told."""
+    """What has come of a submit, of how many parts it is (None: ask), and how that is told.
+
+    `called` is how the user calls the job, for the folder of its results; empty where that is its id.
+    """
 
     submitted: SubmitResponse
     parts: int | None
     told: str
+    called: str = ""
 
 
 Begin = Callable[[Client], Awaitable[Begun]]
@@ -65,6 +69,7 @@ class JobRun:
         self.job_id = ""
         self._begin = begin
         self._count: int | None = None
+        self._called = ""
         self._options = options
         self._submitted = SubmitResponse(job_id="")
         self._exit_code = 0
@@ -112,7 +117,7 @@ class JobRun:
         await self._report(client)
 
     async def _begin_with(self, client: Client) -> None:
-        self._submitted, self._count, told = await self._begin(client)
+        self._submitted, self._count, told, self._called = await self._begin(client)
         submitted = self._submitted
         self.job_id = submitted.job_id
         for warning in submitted.warnings:
@@ -219,7 +224,8 @@ class JobRun:
     async def _get(self, client: Client, ended: JobView) -> None:
         on_report = self._keep if self._options.is_for_programs else None
         strict, version = self._options.strict, ended.version
-        await download(client, self.job_id, job_version=version, strict=strict, on_report=on_report)
+        called = self._called or self.job_id
+        await download(client, self.job_id, called=called, job_version=version, strict=strict, on_report=on_report)
 
     async def _completed(self, client: Client, ended: JobView, executions: Sequence[ExecutionView]) -> None:
         click.echo(completed(ended, executions), err=True)

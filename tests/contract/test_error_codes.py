@@ -85,6 +85,7 @@ RETRYABLE = {
     "ResultsInTheWay": False,
     "ResultsIncomplete": False,
     "ResultsNotMerged": False,
+    "ResultsNotMixed": False,
     "ResultsNotWhole": False,
     "RecordsNotTaken": True,
     "RevisionConflict": True,

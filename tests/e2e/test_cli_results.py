@@ -95,10 +95,13 @@ def test_nothing_is_downloaded_over_what_is_there(running: Stack, two_parts: str
     assert (tmp_path / "stdout").read_text() == "mine"
 
 
-def test_a_folder_that_is_named_must_exist(running: Stack, two_parts: str, tmp_path: Path) -> None:
-    done = running.cli("job", "get", two_parts, "--output-dir", str(tmp_path / "none"), check=False)
+def test_a_folder_that_is_named_is_made_with_those_above_it(running: Stack, two_parts: str, tmp_path: Path) -> None:
+    running.cli("job", "get", two_parts, "--output-dir", str(tmp_path / "of" / "two"))
+    assert (tmp_path / "of" / "two" / "0001" / "stdout").read_text() == "part 1\n"
+    (tmp_path / "file").touch()
+    done = running.cli("job", "get", two_parts, "--output-dir", str(tmp_path / "file"), check=False)
     assert done.returncode == 2
-    assert "mkdir -p" in done.stderr
+    assert "is no folder" in done.stderr
 
 
 def test_results_go_into_a_folder_named_as_the_job_was_typed(running: Stack) -> None:
@@ -148,6 +151,19 @@ def test_run_and_get_in_one_go(running: Stack, tmp_path: Path) -> None:
     job_id = done.stdout.splitlines()[0]
     assert "Exit code: 3." in done.stderr
     assert (running.root / f"job-{job_id}" / "stdout").read_text() == "in one go\n"
+
+
+def test_a_run_puts_results_where_they_are_fetched_to_by_the_name_of_its_job(running: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(process_job("echo $TARPON_PARTITION_INDEX") | {"Name": "one/rule"}))
+    folder = running.root / "job-one_rule"
+    assert str(folder) in running.cli("job", "run", "--get", str(path)).stdout
+    assert (folder / "stdout").read_text() == "0\n"
+    folder.rename(tmp_path / "first")
+    running.cli("job", "get", "one/rule")
+    folder.rename(tmp_path / "second")
+    running.cli("job", "rerun", "one/rule", "--get")
+    assert (folder / "stdout").read_text() == "0\n"
 
 
 LARGE = """

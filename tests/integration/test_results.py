@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import sys
 import tarfile
 import threading
@@ -19,7 +20,15 @@ from aiohttp import web
 from msgspec.structs import replace
 
 import tarpon
-from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, InvalidInput, NoResults
+from shared.errors import (
+    ArchiveDamaged,
+    CannotExtract,
+    Damaged,
+    DigestMismatch,
+    DownloadFailed,
+    InvalidInput,
+    NoResults,
+)
 from shared.jobspec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
 from shared.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
 from tarpon.cli.job_get import download
@@ -29,6 +38,7 @@ from tarpon.download import made_in_thread
 from tarpon.placement_rules import PlacementRules
 from tarpon.result_files import list_files, read_file
 from tarpon.result_folders import ResultsInTheWay
+from tarpon.result_layouts import ResultsNotMixed
 from tarpon.result_logs import stream_output
 from tarpon.results import Fetched, get_results
 from tarpon.selection import FileNotInResult
@@ -247,6 +257,59 @@ async def test_results_are_merged_with_the_part_in_the_name_of_what_several_have
         assert names(tmp_path) == ["outputs", "outputs/a", "outputs/b", "stdout.0000", "stdout.0001"]
         await get_results(client, JOB, merge=True, paths=["outputs/same"], output_dir=tmp_path)
     assert names(tmp_path / "outputs") == ["a", "b", "same.0000", "same.0001"]
+
+
+@pytest.mark.parametrize("paths", [(), ("outputs/?",)], ids=["all", "paths"])
+async def test_results_by_part_and_a_merged_tree_do_not_come_into_one_folder(
+    parts: list[Stored], tmp_path: Path, paths: tuple[str, ...]
+) -> None:
+    async with offering(lambda: params(parts)) as client:
+        for first, named in ((False, "0000, 0001"), (True, "stdout.0000" if not paths else "outputs")):
+            folder = tmp_path / str(first)
+            await get_results(client, JOB, merge=first, paths=paths, output_dir=folder)
+            before = names(folder)
+            with pytest.raises(ResultsNotMixed, match=named) as refused:
+                await get_results(client, JOB, merge=not first, paths=paths or ("stdout",), output_dir=folder)
+            with pytest.raises(ResultsNotMixed, match=named):
+                await get_results(client, JOB, merge=not first, output_dir=folder)
+            assert "--output-dir" in refused.value.hint
+            assert names(folder) == before
+
+
+async def test_a_folder_that_was_cleared_takes_results_in_either_form(parts: list[Stored], tmp_path: Path) -> None:
+    async with offering(lambda: params(parts)) as client:
+        await get_results(client, JOB, merge=True, paths=["outputs/a"], output_dir=tmp_path)
+        shutil.rmtree(tmp_path / "outputs")
+        await get_results(client, JOB, paths=["stdout"], output_dir=tmp_path)
+        shutil.rmtree(tmp_path / "0000")
+        shutil.rmtree(tmp_path / "0001")
+        await get_results(client, JOB, merge=True, paths=["stdout"], output_dir=tmp_path)
+    assert names(tmp_path) == ["stdout.0000", "stdout.0001"]
+
+
+async def test_folders_that_were_made_go_when_nothing_came_into_them(parts: list[Stored], tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    def wrong() -> list[ResultParams]:
+        return [replace(each, sha256="0" * 64) for each in params(parts)]
+
+    async with offering(wrong) as client:
+        with pytest.raises(DigestMismatch):
+            await get_results(client, JOB, output_dir=tmp_path / "there" / "of" / "mine")
+    assert names(tmp_path) == ["there"]
+    (tmp_path / "file").touch()
+    async with offering(lambda: params(parts)) as client:
+        with pytest.raises(CannotExtract, match="cannot be made"):
+            await get_results(client, JOB, output_dir=tmp_path / "file" / "below")
+
+
+async def test_a_job_whose_name_is_too_long_for_a_folder_has_one_by_its_id(
+    parts: list[Stored], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with offering(lambda: params(parts)) as client:
+        fetched = await get_results(client, JOB, called="ü" * 126, paths=["stdout"])
+    assert fetched.folder == tmp_path / f"job-{JOB}"
 
 
 @pytest.mark.parametrize("paths", [(), ("stdout",)])
