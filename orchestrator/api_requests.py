@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from shared.decoding import decode
+from shared.data.decoding import decode
+from shared.data.plain_data import parse_object
 from shared.errors import PayloadTooLarge
 from shared.job_rules import MAX_JOB_BYTES
-from shared.plain_data import parse_object
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -56,7 +56,7 @@ async def body_of(
 ) -> tuple[T, tuple[str, ...]]:
     """The body and warnings about what was not understood. Raises InvalidDocument, PayloadTooLarge or SlowBody.
 
-    `beside` is that of shared.decoding.decode.
+    `beside` is that of shared.data.decoding.decode.
     """
     body = await received(request, at_most)
     if optional and not body.strip():

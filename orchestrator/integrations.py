@@ -30,10 +30,10 @@ from orchestrator.submissions import Submissions
 from orchestrator.upload_progress import upload_of
 from shared import integration, job_problems, rest, rest_nodes, rest_waits, subjects
 from shared.aio import heeding
-from shared.decoding import decode
+from shared.data.decoding import decode
+from shared.data.plain_data import parse_object
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
 from shared.nats_client import taken_in
-from shared.plain_data import parse_object
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.version import version_text
 

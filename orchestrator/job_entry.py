@@ -14,9 +14,9 @@ import msgspec
 from orchestrator.attempts import Backoff, Budget, is_refused
 from orchestrator.job_progress import NO_LIMIT, Progress, kept_of, progress
 from orchestrator.records import ExecutionRecord, JobRecord, Replaced
+from shared.data.plain_data import is_bounded
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobspec import Job, SpecConfig, Task
-from shared.plain_data import is_bounded
 from shared.states import JobState
 
 UNPACKED = 1024

@@ -11,7 +11,7 @@ from orchestrator.job_entry import JobEntry
 from orchestrator.job_history import moment
 from orchestrator.job_lists import ALL_NAMESPACES
 from orchestrator.selectors import matches, selector
-from shared.decoding import close_match
+from shared.data.decoding import close_match
 from shared.durations import parse_duration
 from shared.errors import InvalidDuration, InvalidInput
 from shared.jobspec import Constraint

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.api_routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
-from shared.json_schemas import schemas_of
+from shared.data.json_schemas import schemas_of
 from shared.rest import ErrorBody
 from shared.version import version_text
 

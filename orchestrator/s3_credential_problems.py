@@ -26,9 +26,9 @@ from botocore.exceptions import ConnectionError as NotConnected
 from botocore.exceptions import HTTPClientError as NotAnswered
 
 from orchestrator.s3_credential_program import ProgramFailed
+from shared.data.plain_text import one_line
 from shared.errors import CredentialsMissing
 from shared.network_problems import why_unreachable
-from shared.plain_text import one_line
 
 _NOT_A_CODE = re.compile(r"[^A-Za-z0-9.]")
 _LONGEST = 300

@@ -18,7 +18,7 @@ from shared.config_keys import (
     unsupported_keys,
 )
 from shared.config_values import expanded, setting_value
-from shared.decoding import close_match, load_yaml
+from shared.data.decoding import close_match, load_yaml
 from shared.errors import ConfigurationInvalid, InvalidDocument
 from shared.publisher_settings import validate_publisher
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from shared.decoding import canonical, close_match, wrong_parts
+from shared.data.decoding import canonical, close_match, wrong_parts
 from shared.errors import InvalidDocument, InvalidJob
 from shared.jobspec import SpecConfig
 

@@ -8,9 +8,9 @@ import json
 from typing import Any
 
 from shared import subjects
+from shared.data.json_schemas import schemas_of
 from shared.ids import JobId
 from shared.integration import EVENTS, REQUESTS
-from shared.json_schemas import schemas_of
 
 _JOB = "j-2f1c3a60-7d0b-4a53-9d43-0f7e9c1f8a11"
 _TASK = {

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from shared import not_supported, publisher_params
 from shared.capacity import Capacity
 from shared.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
-from shared.decoding import advised
+from shared.data.decoding import advised
 from shared.durations import parse_duration
 from shared.engine_params import as_meant, look, misspelt, without_nulls
 from shared.errors import InvalidDuration, InvalidJob, InvalidQuantity, PayloadTooLarge

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from shared.plain_text import one_line, printable, printable_json
+from shared.data.plain_text import one_line, printable, printable_json
 
 _LEVELS = {"trace": logging.DEBUG, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 _LEVELS["error"] = logging.ERROR

@@ -13,8 +13,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from shared import plain_data
 from shared.capacity import Capacity
+from shared.data import plain_data
 from shared.errors import InvalidInput
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobspec import Task

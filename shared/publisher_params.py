@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.decoding import canonical, close_match, wrong_parts
+from shared.data.decoding import canonical, close_match, wrong_parts
 from shared.engine_params import MAX_UNKNOWN, Looked, without_nulls
 from shared.errors import InvalidDocument
 from shared.jobspec import SpecConfig

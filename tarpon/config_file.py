@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.config_keys import settings
 from shared.config_loading import load
-from shared.decoding import load_yaml
+from shared.data.decoding import load_yaml
 from shared.errors import ConfigurationInvalid, Conflict
 from tarpon.yaml_editing import Plain, with_value
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from shared import plain_data
-from shared.decoding import decode, invalid_document
+from shared.data import plain_data
+from shared.data.decoding import decode, invalid_document
 from shared.engine_params import unknown_told
 from shared.job_problems import independent
 from shared.job_rules import BATCH, normalised, problems

@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 
 from shared.constraints import OPERATORS
+from shared.data.json_schemas import Schema, schemas_of
 from shared.engine_params import ENGINES, DockerParams, EngineParams, ProcessParams
 from shared.job_rules import MAX_COUNT
 from shared.jobspec import Job
-from shared.json_schemas import Schema, schemas_of
 from shared.publisher_params import MANAGED, ManagedParams
 
 DRAFT = "http://json-schema.org/draft-07/schema#"

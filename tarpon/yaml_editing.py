@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from shared.decoding import load_yaml
+from shared.data.decoding import load_yaml
 from shared.errors import Conflict, InvalidDocument
 
 Plain = str | int | float | bool | list[str] | dict[str, str]

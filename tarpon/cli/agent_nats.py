@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.plain_text import printable
+from shared.data.plain_text import printable
 from tarpon.cli.commands import Command, given
 from tarpon.cli.local_secrets import local_secrets, nats_addresses
 from tarpon.cli.output import output_option, show, table

@@ -108,7 +108,7 @@ def _nearest_option(ctx: click.Context) -> Iterator[None]:
     try:
         yield
     except click.NoSuchOption as error:
-        from shared.decoding import close_match
+        from shared.data.decoding import close_match
 
         nearest = close_match(error.option_name, error.possibilities or ())
         raise click.NoSuchOption(error.option_name, possibilities=[nearest] if nearest else None, ctx=ctx) from error
@@ -172,7 +172,7 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from shared.decoding import close_match
+            from shared.data.decoding import close_match
             from tarpon.cli.foreign_commands import instead_of
 
             if instead := instead_of(self, ctx, args[0]):

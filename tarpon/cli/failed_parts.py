@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from shared.data.plain_text import one_line
 from shared.ids import short
 from shared.jobspec import JobView
-from shared.plain_text import one_line
 from shared.rest import ExecutionView
 from shared.states import ExecutionState
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from shared.aio import background
+from shared.data.plain_text import indented
 from shared.errors import TarponError
 from shared.ids import short
 from shared.jobspec import JobView
-from shared.plain_text import indented
 from shared.rest import ExecutionView, HistoryItem
 from tarpon.cli.job_parts import Step, step_of
 from tarpon.client import Client

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from shared import publisher_params
-from shared.decoding import decode, invalid_document
+from shared.data.decoding import decode, invalid_document
 from shared.engine_params import ENGINE_NAMES, as_meant, misspelt, unknown_told
 from shared.errors import PayloadTooLarge
 from shared.ids import is_like_id

@@ -9,9 +9,9 @@ from typing import Any, Never, TypeVar
 import click
 
 from shared.aio import first_of
+from shared.data.plain_text import indented, one_line
 from shared.ids import short
 from shared.jobspec import JobView
-from shared.plain_text import indented, one_line
 from shared.rest import HistoryItem
 from tarpon.cli.job_parts import Asked, Parts, why_failed
 from tarpon.cli.output import from_nanoseconds, lasting, moment

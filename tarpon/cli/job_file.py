@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared.decoding import decode, load_yaml
+from shared.data.decoding import decode, load_yaml
 from shared.errors import InvalidDocument
 from shared.jobspec import Job
 from tarpon.cli.job_template import Template

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.plain_text import one_line
+from shared.data.plain_text import one_line
 from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, job_or_path_argument, namespace_option

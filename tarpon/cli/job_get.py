@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.plain_text import printable
+from shared.data.plain_text import printable
 from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_or_path_argument, namespace_option

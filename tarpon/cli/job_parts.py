@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shared import execution_lines as lines
+from shared.data.plain_text import one_line
 from shared.jobspec import WAITS_FOR, JobView
-from shared.plain_text import one_line
 from shared.rest import KEPT_PARTS, EventView, HistoryItem
 from shared.states import JobState
 from tarpon.watching import is_over

@@ -7,9 +7,9 @@ from typing import NamedTuple, TypeVar
 import click
 
 from shared.config import Api
+from shared.data.plain_text import printable
 from shared.errors import NoResults, OrchestratorUnreachable, TarponError
 from shared.jobspec import Job, JobView
-from shared.plain_text import printable
 from shared.rest import ExecutionView, HistoryItem, SubmitResponse
 from shared.states import JobState
 from tarpon.cli.followed_output import FollowedOutput

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from shared.data.plain_text import printable
 from shared.ids import short
 from shared.jobspec import WAITS_FOR, JobView
-from shared.plain_text import printable
 from shared.rest import (
     ExecutionView,
     HistoryItem,

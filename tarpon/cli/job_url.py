@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.plain_text import printable
+from shared.data.plain_text import printable
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.output import output_option, show

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import click
 
+from shared.data.plain_text import printable
 from shared.errors import TarponError
 from shared.jobspec import JobView
-from shared.plain_text import printable
 from shared.rest import ExecutionView, HistoryItem, UploadView
 from shared.states import JobState
 from tarpon.cli.failed_parts import FailedParts, whose

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.plain_text import one_line
+from shared.data.plain_text import one_line
 from shared.states import JobState
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option

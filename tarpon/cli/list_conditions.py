@@ -35,7 +35,7 @@ class States(TextType):
     def _state(self, word: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         known = next((state for state in _STATES if state.lower() == word.lower()), "")
         if not known:
-            from shared.decoding import close_match
+            from shared.data.decoding import close_match
 
             meant = close_match(word[:80], _STATES)
             asked = f"did you mean {meant}? " if meant else ""

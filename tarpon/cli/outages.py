@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from shared.aio import background
-from shared.plain_text import one_line
+from shared.data.plain_text import one_line
 from tarpon.calls import Absence
 from tarpon.client import Client
 

@@ -4,8 +4,8 @@ import enum
 
 import click
 
+from shared.data.plain_text import indented, printable
 from shared.errors import Conflict, TarponError, code_of
-from shared.plain_text import indented, printable
 
 
 class Exit(enum.IntEnum):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shared.plain_text import indented, printable, printable_json
+from shared.data.plain_text import indented, printable, printable_json
 
 TABLE_WIDTH = 80
 _LEAST_FOLDED = 20

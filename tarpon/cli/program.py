@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import click
 
+from shared.data.plain_text import printable
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, TarponError
-from shared.plain_text import printable
 from tarpon.cli.commands import Given, Group, ReaderWentAway
 from tarpon.cli.completion import VARIABLE
 from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, ImportNameTaken, JobStopped, NoSpaceLeft, show_error

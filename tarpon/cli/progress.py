@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from shared.data.plain_text import one_line, printable
 from shared.ids import short
-from shared.plain_text import one_line, printable
 from shared.rest import HistoryItem
 from tarpon.cli.output import moment, size
 

@@ -16,7 +16,7 @@ from click.shell_completion import (
     add_completion_class,
 )
 
-from shared.plain_text import one_line
+from shared.data.plain_text import one_line
 from tarpon.cli.completed_names import BEGINNING
 
 _BASH = r"""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from shared.plain_text import printable
+from shared.data.plain_text import printable
 from tarpon.result_logs import STDERR, STDOUT
 
 TAIL_BYTES = 16 << 20

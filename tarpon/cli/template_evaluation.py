@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import assert_never
 
-from shared.decoding import close_match
+from shared.data.decoding import close_match
 from tarpon.cli.template_functions import FUNCTIONS, is_true, kind_of, text_of, weight
 from tarpon.cli.template_syntax import (
     Action,

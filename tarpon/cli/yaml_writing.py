@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from shared.plain_text import printable_yaml
+from shared.data.plain_text import printable_yaml
 
 
 class _Dumper(yaml.SafeDumper):

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.decoding import decode
+from shared.data.decoding import decode
 from shared.integration import REQUESTS
 from shared.integration_page import EXAMPLES, render
 

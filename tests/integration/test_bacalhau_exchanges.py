@@ -18,7 +18,7 @@ from orchestrator.api_logs import tail_lines
 from orchestrator.api_queries import LogsQuery
 from orchestrator.job_versions import version_of
 from orchestrator.logs import chosen
-from shared.decoding import decode
+from shared.data.decoding import decode
 from shared.rest import BASE_PATH
 from shared.states import ExecutionState
 from tests.integration.fed_api import JOBS, NODES, FedApi

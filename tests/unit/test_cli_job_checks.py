@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.job_defaults import completed
 from shared.config import BatchDefaults
-from shared.decoding import decode, load_yaml
+from shared.data.decoding import decode, load_yaml
 from shared.errors import InvalidDocument, InvalidJob
 from shared.job_rules import normalised
 from shared.jobspec import Job

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.decoding import load_yaml
+from shared.data.decoding import load_yaml
 from shared.errors import ConfigurationInvalid, Conflict, InvalidDocument
 from tarpon.config_file import write_setting
 from tarpon.yaml_editing import Plain, with_value

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from shared.decoding import UnknownKey, canonical, decode, load_yaml
+from shared.data.decoding import UnknownKey, canonical, decode, load_yaml
 from shared.errors import InvalidDocument
 
 

@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 import yaml
 
+from shared.data.json_schemas import schemas_of
 from shared.engine_params import DockerParams, EngineParams, ProcessParams
 from shared.jobspec import Job
-from shared.json_schemas import schemas_of
 from shared.publisher_params import ManagedParams
 from tarpon.cli.job_checks import check_document
 from tarpon.cli.job_template import filled

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from shared.data.plain_text import printable
 from shared.errors import InvalidInput, RemoteError
 from shared.jobspec import JobView, StateView
-from shared.plain_text import printable
 from shared.rest import (
     EventView,
     ExecutionView,

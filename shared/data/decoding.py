@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 
 import msgspec
 
-from shared import plain_data
+from shared.data import plain_data
 from shared.errors import InvalidDocument
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ class UnknownKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_yaml(text: str, *, what: str, twice: list[str] | None = None) -> dict[str, Any]:
-    """The mapping in `text`. Raise InvalidDocument, which names `what`; shared/yaml_documents.py has the rules."""
-    from shared.yaml_documents import read_mapping  # most commands read no YAML
+    """The mapping in `text`. Raise InvalidDocument, which names `what`; shared/data/yaml_documents.py has the rules."""
+    from shared.data.yaml_documents import read_mapping  # most commands read no YAML
 
     data = read_mapping(text, what=what, twice=twice)
     plain_data.check(data, what=what)

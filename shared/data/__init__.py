@@ -1,0 +1,1 @@
+"""Data from outside: decoding, and bounds on what is taken."""
