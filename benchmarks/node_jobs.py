@@ -23,10 +23,10 @@ from typing import Any
 from benchmarks.discard_server import HOST
 from shared import subjects
 from shared.aio import background
-from shared.capacity import Capacity
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobspec import SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import SpecConfig, Task
 from shared.messages import (
     Accepted,
     AnyFact,

@@ -9,10 +9,10 @@ from compute.engines import Engine, OutlivingEngine
 from compute.environment import EnvironmentPolicy, VariableRefused
 from compute.executions import Executions
 from compute.workspace import check_result_paths
-from shared.capacity import Capacity
 from shared.errors import InvalidJob
 from shared.ids import is_safe_id
-from shared.job_rules import NO_PUBLISHERS
+from shared.jobs.capacity import Capacity
+from shared.jobs.rules import NO_PUBLISHERS
 from shared.messages import (
     Accepted,
     Assignment,

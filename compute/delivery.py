@@ -16,8 +16,8 @@ from compute.grants import Urls
 from compute.put import NotAnswered, Stored, put
 from compute.upload_meter import UploadMeter
 from shared.ids import ExecutionId
+from shared.jobs.quantities import format_bytes
 from shared.logs import about
-from shared.quantities import format_bytes
 from shared.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
 from shared.signed_url import Grant
 

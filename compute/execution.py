@@ -25,6 +25,7 @@ from shared.aio import in_thread
 from shared.errors import TarponError
 from shared.execution_lines import WAITS_FOR_S3
 from shared.ids import ExecutionId
+from shared.jobs.states import FailureReason
 from shared.messages import (
     AnyFact,
     ExecutionCancelled,
@@ -35,7 +36,6 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from compute.folder_access import FOLDER, IsMounted, entered
 from compute.mounts import WITHOUT_FILES, Mount, bind, detach, mount_of, mounts_in, uncover
 from compute.removal import remove_tree
 from compute.result_contents import shown
-from shared.jobspec import ResultPath
+from shared.jobs.spec import ResultPath
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import msgspec
 
 from compute.process_mark import ProcessMark, boot_id
 from shared.ids import ExecutionId
-from shared.job_rules import NO_PUBLISHERS
+from shared.jobs.rules import NO_PUBLISHERS
 from shared.messages import AnyFact, Assignment, TaskEnded
 
 

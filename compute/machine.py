@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from shared.capacity import Capacity
 from shared.config import AllocatedCapacity
-from shared.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
+from shared.jobs.capacity import Capacity
+from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
 
 _CGROUP = Path("/sys/fs/cgroup")
 

@@ -21,7 +21,7 @@ from compute.identity import Identity, load_identity
 from compute.machine import allocated, detect_capacity
 from shared.automatic_labels import overridden, with_automatic
 from shared.config import Config
-from shared.job_rules import MANAGED
+from shared.jobs.rules import MANAGED
 from shared.loopback import loopback_id
 from shared.messages import COPIES_HARD_LINKS, NodeInfo
 

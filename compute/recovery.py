@@ -13,9 +13,9 @@ from compute.journal import Journal
 from compute.journal_entry import DamagedEntry, Entry, Happening, Phase
 from compute.kept_results import may_be_torn
 from compute.reports import Reports
+from shared.jobs.states import FailureReason
 from shared.logs import about
 from shared.messages import ExecutionFailed
-from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 

@@ -40,13 +40,13 @@ from compute.workspace import Workspace
 from shared import durable, subjects
 from shared.aio import background, finish
 from shared.config import Config
-from shared.durations import format_duration
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.ids import ExecutionId
-from shared.job_rules import FAIL
+from shared.jobs.durations import format_duration
+from shared.jobs.quantities import parse_bytes
+from shared.jobs.rules import FAIL
 from shared.logs import about
 from shared.messages import encode
-from shared.quantities import parse_bytes
 from shared.tracing import open_tracing
 from shared.transport import Connection, Received, connect
 

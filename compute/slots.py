@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from itertools import islice
 
-from shared.capacity import Capacity
+from shared.jobs.capacity import Capacity
 
 
 class Slot:

@@ -27,10 +27,10 @@ from compute.uploading import PartBuffers, Uploading
 from shared.aio import background
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
+from shared.jobs.quantities import format_bytes
+from shared.jobs.states import FailureReason
 from shared.logs import about
-from shared.quantities import format_bytes
 from shared.s3_errors import S3Failure, UploadAction, action_for
-from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 

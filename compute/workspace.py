@@ -35,9 +35,9 @@ from compute.result_contents import (
 )
 from compute.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
-from shared.jobspec import ResultPath, Task
+from shared.jobs.publisher_params import copies_hard_links
+from shared.jobs.spec import ResultPath, Task
 from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
-from shared.publisher_params import copies_hard_links
 
 _OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
 _PROCESS = "process"

@@ -15,7 +15,7 @@ from orchestrator.times import now_ns
 from shared import subjects
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.ids import JobId
-from shared.jobspec import StateView
+from shared.jobs.spec import StateView
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.upload_progress import upload_of
 from shared import rest, subjects
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
 from shared.rest import ExecutionView, HistoryItem, Page
 from shared.rest_waits import WaitsResponse
 

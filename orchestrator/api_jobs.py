@@ -19,7 +19,7 @@ from orchestrator.submissions import Submissions
 from orchestrator.times import now_ns
 from shared import job_problems, rest
 from shared.errors import InvalidInput
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
 
 STORE_SECONDS = 15.0
 MAX_LIST_BYTES = 4 << 20

@@ -17,9 +17,9 @@ from orchestrator.paging import page, sort_key, window
 from orchestrator.selectors import matches, selector
 from orchestrator.store import Store
 from shared import rest_nodes
-from shared.capacity import Capacity
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
 from shared.ids import NodeId
+from shared.jobs.capacity import Capacity
 from shared.rest_nodes import NodeState
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.errors import PayloadTooLarge
-from shared.job_rules import MAX_JOB_BYTES
+from shared.jobs.rules import MAX_JOB_BYTES
 
 T = TypeVar("T", bound=msgspec.Struct)
 

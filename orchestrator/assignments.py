@@ -22,6 +22,7 @@ from shared import messages, subjects
 from shared.aio import begin, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
+from shared.jobs.states import ExecutionState
 from shared.logs import about
 from shared.messages import (
     Accepted,
@@ -34,7 +35,6 @@ from shared.messages import (
     Register,
     Rejected,
 )
-from shared.states import ExecutionState
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import msgspec
 
 from orchestrator.exit_codes import first_wait
 from orchestrator.records import ExecutionRecord
-from shared.jobspec import Retries
-from shared.states import Cause, ExecutionState, FailureReason
+from shared.jobs.spec import Retries
+from shared.jobs.states import Cause, ExecutionState, FailureReason
 
 NO_SUCH_ENGINE = "EngineNotOffered"
 """A node's refusal of what it had offered: since it was started it has not seen its engine yet."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from orchestrator.attempts import cause_of, is_given_back
 from orchestrator.records import ExecutionRecord, Suspicion
 from shared.ids import JobId, NodeId
-from shared.states import Cause, FailureReason
+from shared.jobs.states import Cause, FailureReason
 
 SUSPECT_AFTER = 3
 """So many failures in a row, of different jobs, each of which was placed after the one before had failed."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from shared.jobspec import Job
+from shared.jobs.spec import Job
 
 
 def difference(before: Job | None, after: Job) -> str:

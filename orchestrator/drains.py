@@ -8,7 +8,7 @@ from orchestrator.assignments import Offers
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from shared.ids import ExecutionId, NodeId
-from shared.states import ExecutionState
+from shared.jobs.states import ExecutionState
 
 AGAIN_SECONDS = 1.0
 """After how long a node is asked again about what it has neither handed back nor begun."""

@@ -14,8 +14,8 @@ from orchestrator import views
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from shared import rest
-from shared.jobspec import WAITS_FOR, JobView
-from shared.states import JobState
+from shared.jobs.spec import WAITS_FOR, JobView
+from shared.jobs.states import JobState
 
 KEEP_ALIVE_SECONDS = 15.0
 GATHER_SECONDS = 0.005

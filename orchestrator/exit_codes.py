@@ -7,10 +7,10 @@ is the same with nodes of any version.
 from functools import lru_cache
 
 from orchestrator.records import Failure
-from shared.durations import parse_duration
 from shared.errors import InvalidDuration
-from shared.jobspec import Retries, Task
-from shared.states import FailureReason
+from shared.jobs.durations import parse_duration
+from shared.jobs.spec import Retries, Task
+from shared.jobs.states import FailureReason
 
 
 def failure_of(task: Task, exit_code: int) -> Failure | None:

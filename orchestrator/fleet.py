@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.capacity import Capacity
 from shared.ids import NodeId
-from shared.jobspec import Constraint, Job, Resources
+from shared.jobs.capacity import Capacity
+from shared.jobs.publisher_params import copies_hard_links
+from shared.jobs.spec import Constraint, Job, Resources
 from shared.messages import COPIES_HARD_LINKS, NodeInfo
-from shared.publisher_params import copies_hard_links
 
 LANES = 256
 """How many shapes are remembered."""

@@ -11,7 +11,7 @@ from orchestrator.event_numbers import A_WRITE, beginning_number, end_number, la
 from orchestrator.job_entry import JobEntry
 from orchestrator.records import Event, ExecutionRecord, versioned
 from shared.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
-from shared.states import JobState
+from shared.jobs.states import JobState
 
 _BEGINNINGS = (RUNNING_ON, TASK_ENDED)
 _RUNS = {"NewState": str(JobState.RUNNING)}

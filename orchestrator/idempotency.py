@@ -11,7 +11,7 @@ import msgspec
 from orchestrator.job_entry import JobEntry
 from shared.errors import Conflict, InvalidInput
 from shared.ids import JobId
-from shared.jobspec import Job
+from shared.jobs.spec import Job
 
 MAX_TOKEN = 200
 

@@ -16,8 +16,8 @@ from orchestrator.job_progress import NO_LIMIT, Progress, kept_of, progress
 from orchestrator.records import ExecutionRecord, JobRecord, Replaced
 from shared.data.plain_data import is_bounded
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobspec import Job, SpecConfig, Task
-from shared.states import JobState
+from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import JobState
 
 UNPACKED = 1024
 """How many jobs that have ended stay unpacked."""

@@ -12,10 +12,10 @@ from orchestrator.job_history import moment
 from orchestrator.job_lists import ALL_NAMESPACES
 from orchestrator.selectors import matches, selector
 from shared.data.decoding import close_match
-from shared.durations import parse_duration
 from shared.errors import InvalidDuration, InvalidInput
-from shared.jobspec import Constraint
-from shared.states import JobState
+from shared.jobs.durations import parse_duration
+from shared.jobs.spec import Constraint
+from shared.jobs.states import JobState
 
 MAX_PATTERN = 200
 NOT_ZERO = "nonzero"

@@ -20,7 +20,7 @@ from orchestrator.attempts import (
 )
 from orchestrator.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked
 from orchestrator.records import VERSION_DETAIL, Event, ExecutionRecord, JobRecord, with_event
-from shared.states import DesiredState, ExecutionState, JobState
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 
 _IN_VAIN = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED, ExecutionState.CANCELLED})
 """How an execution ends that gives no result."""

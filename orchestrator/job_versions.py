@@ -9,8 +9,8 @@ from orchestrator.job_progress import Progress, replaced_progress
 from orchestrator.model import Model
 from orchestrator.records import Replaced, versioned
 from shared.errors import NotFound
-from shared.jobspec import JobView, StateView
-from shared.states import JobState
+from shared.jobs.spec import JobView, StateView
+from shared.jobs.states import JobState
 
 
 def version_of(entry: JobEntry, version: int) -> int:

@@ -22,11 +22,11 @@ from orchestrator.records import ExecutionRecord
 from orchestrator.shortfalls import REFUSED, Attendance, asked_for, at_present, for_good
 from orchestrator.times import now_ns
 from orchestrator.upload_progress import together, upload_of
-from shared.capacity import Capacity
 from shared.ids import NodeId
-from shared.job_rules import capacity_of
+from shared.jobs.capacity import Capacity
+from shared.jobs.rules import capacity_of
+from shared.jobs.states import ExecutionState, JobState
 from shared.rest_waits import NodeWait, PartCounts, Standing, StandingCount, WaitsResponse
-from shared.states import ExecutionState, JobState
 
 MOST_NODES = 1000
 """How many nodes one answer names at most."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from orchestrator.model import Model
-from shared import publisher_params
-from shared.engine_params import ENGINE_NAMES, unknown_told
-from shared.job_rules import dropped, unsaid
-from shared.jobspec import Job, SpecConfig
+from shared.jobs import publisher_params
+from shared.jobs.engine_params import ENGINE_NAMES, unknown_told
+from shared.jobs.rules import dropped, unsaid
+from shared.jobs.spec import Job, SpecConfig
 
 
 def warnings_about(job: Job, wanted: Job, model: Model) -> tuple[str, ...]:

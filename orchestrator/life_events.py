@@ -11,8 +11,8 @@ import msgspec
 
 from orchestrator.records import ExecutionRecord, Failure, JobRecord, PublishedResult
 from shared.ids import ExecutionId, NodeId
+from shared.jobs.states import FailureReason
 from shared.messages import AnyFact
-from shared.states import FailureReason
 
 # ---- events -----------------------------------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ from shared.execution_lines import (
     THEN_PUBLISHES,
 )
 from shared.ids import ExecutionId
+from shared.jobs.states import ExecutionState, FailureReason, check_transition
 from shared.messages import (
     MAX_RUN_OUTPUT_BYTES,
     ExecutionCancelled,
@@ -59,7 +60,6 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.states import ExecutionState, FailureReason, check_transition
 
 EXIT_CODE_DETAIL = "ExitCode"
 """The detail of an event that tells by which exit code a task has failed."""

@@ -14,8 +14,8 @@ from orchestrator.records import ExecutionRecord
 from shared import messages, subjects
 from shared.errors import MessagingUnavailable, NotFound
 from shared.ids import ExecutionId
+from shared.jobs.states import ExecutionState
 from shared.messages import OutputRead, ReadOutput, Rejected
-from shared.states import ExecutionState
 from shared.transport import Connection
 
 ANSWER_SECONDS = 5.0

@@ -10,9 +10,9 @@ from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.store import Store
 from orchestrator.times import now_ns
+from shared.jobs.states import ExecutionState, JobState
 from shared.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
 from shared.rest_nodes import CONNECTED, DISCONNECTED
-from shared.states import ExecutionState, JobState
 from shared.transport import Connection
 
 

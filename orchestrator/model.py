@@ -34,7 +34,7 @@ from orchestrator.records import (
 from shared import subjects
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import ExecutionId, JobId, NodeId, new_job_id
-from shared.states import ExecutionState, JobState
+from shared.jobs.states import ExecutionState, JobState
 
 __all__ = ["JobEntry", "Model"]
 

@@ -6,7 +6,7 @@ from orchestrator.store import Store
 from shared import subjects
 from shared.errors import InvalidJob, RevisionConflict
 from shared.ids import JobId, is_like_id
-from shared.jobspec import Job
+from shared.jobs.spec import Job
 
 
 def check_name(model: Model, job: Job) -> None:

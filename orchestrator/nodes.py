@@ -20,10 +20,10 @@ from orchestrator.records import ExecutionRecord, NodeRecord
 from orchestrator.rests import FIRST_SECONDS, Rests, why_resting
 from orchestrator.time_outs import SilenceLimits, Told
 from orchestrator.times import now_ns
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, NodeId
+from shared.jobs.capacity import Capacity
+from shared.jobs.states import ExecutionState
 from shared.messages import Accepted, Heartbeat, Registration
-from shared.states import ExecutionState
 
 IN_ADVANCE_SECONDS = 2.0
 """So much, one task after another, up to the capacity of its queue."""

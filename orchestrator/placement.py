@@ -8,10 +8,10 @@ import msgspec
 
 from orchestrator.fleet import Candidate, Fleet, Lane, Shape, shape_of
 from orchestrator.shortfalls import REFUSED, for_good
-from shared.capacity import Capacity
-from shared.constraints import PREFERENCE_PREFIX, fulfils
 from shared.ids import JobId, NodeId
-from shared.jobspec import Constraint, Job
+from shared.jobs.capacity import Capacity
+from shared.jobs.constraints import PREFERENCE_PREFIX, fulfils
+from shared.jobs.spec import Constraint, Job
 
 MAX_LOOKED_AT = 64
 """At how many nodes it is looked for what is lacking: each wake-up asks, and a thousand would tell the same."""

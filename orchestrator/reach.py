@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from orchestrator.records import NodeRecord
 from orchestrator.s3 import Bucket
 from shared.ids import NodeId
-from shared.job_rules import MANAGED
+from shared.jobs.rules import MANAGED
 from shared.loopback import loopback_id
 
 

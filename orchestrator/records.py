@@ -20,12 +20,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
-from shared.jobspec import Job
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.logs import about
 from shared.messages import NodeInfo, RunOutput
-from shared.states import DesiredState, ExecutionState, JobState
 
 SCHEMA = 1
 """Of all records. A program that finds a larger one must not decide anything: it would drop what it does not know."""

@@ -36,10 +36,10 @@ from shared import messages, subjects
 from shared.aio import heeding, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId
-from shared.job_rules import NO_PUBLISHERS
+from shared.jobs.rules import NO_PUBLISHERS
+from shared.jobs.states import ExecutionState, FailureReason
 from shared.logs import about
 from shared.messages import ExecutionFailed, ExecutionProgressed, OutputPublished, Report, TaskEnded, UnknownMessage
-from shared.states import ExecutionState, FailureReason
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)

@@ -24,9 +24,9 @@ from orchestrator.turns import Turns
 from shared import messages, subjects
 from shared.aio import pipelined
 from shared.automatic_labels import NAME
-from shared.capacity import Capacity
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
+from shared.jobs.capacity import Capacity
 from shared.logs import about
 from shared.messages import (
     PROTOCOL,

@@ -7,7 +7,7 @@ begins nothing, holds what it is given until a time-out, so it rests for longer.
 
 from orchestrator.records import ExecutionRecord
 from shared.ids import NodeId
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 
 FIRST_SECONDS = 1.0
 """Where no setting says otherwise."""

@@ -15,8 +15,8 @@ from orchestrator.records import ExecutionRecord, about_execution
 from orchestrator.saved_names import saved_name
 from shared import rest
 from shared.errors import NoResults, NotFound, StorageUnavailable
+from shared.jobs.states import ExecutionState
 from shared.rest import ResultItem
-from shared.states import ExecutionState
 
 _log = logging.getLogger(__name__)
 

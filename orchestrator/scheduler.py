@@ -35,9 +35,9 @@ from shared import subjects
 from shared.aio import pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
-from shared.job_rules import MANAGED, capacity_of
+from shared.jobs.rules import MANAGED, capacity_of
+from shared.jobs.states import DesiredState, ExecutionState, FailureReason
 from shared.logs import about
-from shared.states import DesiredState, ExecutionState, FailureReason
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.placement import unsuitable
 from orchestrator.records import ExecutionRecord
 from shared.ids import NodeId
-from shared.states import Cause, ExecutionState, FailureReason
+from shared.jobs.states import Cause, ExecutionState, FailureReason
 
 _NOT_BEGUN = frozenset(
     {FailureReason.TASK_NOT_STARTED, FailureReason.IMAGE_NOT_FOUND, FailureReason.IMAGE_ACCESS_DENIED}

@@ -6,9 +6,9 @@ The grammar: https://kubernetes.io/docs/concepts/overview/working-with-objects/l
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from shared.constraints import fulfils
 from shared.errors import InvalidInput
-from shared.jobspec import Constraint
+from shared.jobs.constraints import fulfils
+from shared.jobs.spec import Constraint
 
 MAX_SELECTOR = 1000
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 from orchestrator.fleet import Candidate, Shape
-from shared.capacity import Capacity
-from shared.constraints import PREFERENCE_PREFIX, describe, fulfils
-from shared.job_rules import NO_PUBLISHERS
-from shared.jobspec import Constraint
+from shared.jobs.capacity import Capacity
+from shared.jobs.constraints import PREFERENCE_PREFIX, describe, fulfils
+from shared.jobs.quantities import format_bytes, format_cpu
+from shared.jobs.rules import NO_PUBLISHERS
+from shared.jobs.spec import Constraint
 from shared.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
-from shared.quantities import format_bytes, format_cpu
 from shared.rest_waits import Standing
 
 MAX_LABEL = 100

@@ -48,11 +48,11 @@ from shared.errors import (
     Unavailable,
 )
 from shared.ids import JobId, new_job_id
-from shared.job_rules import MANAGED, normalised
-from shared.jobspec import Job
+from shared.jobs.rules import MANAGED, normalised
+from shared.jobs.spec import Job
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.logs import about
 from shared.rest import KEPT_PARTS
-from shared.states import DesiredState, ExecutionState, JobState
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, JobRecord
 from orchestrator.times import now_ns
-from shared.states import ExecutionState, JobState
+from shared.jobs.states import ExecutionState, JobState
 from shared.tracing import Place, Span, Tracing, place_of, root
 
 

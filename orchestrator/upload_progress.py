@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from orchestrator.nodes import Nodes
 from orchestrator.records import ExecutionRecord
+from shared.jobs.quantities import format_bytes
+from shared.jobs.states import ExecutionState
 from shared.messages import UploadProgress
-from shared.quantities import format_bytes
 from shared.rest import UploadView
-from shared.states import ExecutionState
 
 
 def upload_of(nodes: Nodes, record: ExecutionRecord) -> UploadView | None:

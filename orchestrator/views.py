@@ -20,16 +20,16 @@ from orchestrator.records import BindingRecord, ExecutionRecord, Suspicion
 from orchestrator.upload_progress import upload_text
 from shared import rest, rest_nodes, subjects
 from shared.automatic_labels import OS_ARCH, OS_TYPE
-from shared.capacity import Capacity
 from shared.execution_lines import PREPARING, WAITS_FOR_S3
 from shared.ids import NodeId
 from shared.integration import Announced
-from shared.job_rules import MANAGED
-from shared.jobspec import LEFT_OUT_COUNT, WAITS_FOR, JobView, StateView
+from shared.jobs.capacity import Capacity
+from shared.jobs.rules import MANAGED
+from shared.jobs.spec import LEFT_OUT_COUNT, WAITS_FOR, JobView, StateView
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.messages import ContainerEngine, NodeInfo, RunOutput
 from shared.rest import EventView, ExecutionView, HistoryItem
 from shared.rest_nodes import NodeState
-from shared.states import DesiredState, ExecutionState, JobState
 
 MAX_PROBLEMS = 10
 MAX_PROBLEM = 500

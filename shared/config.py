@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from shared.durations import Duration
-from shared.publisher_params import HardLinks
+from shared.jobs.durations import Duration
+from shared.jobs.publisher_params import HardLinks
 from shared.secret import Secret
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from shared.config import Auth, Config, JobDefaults, TaskDefaults
-from shared.durations import parse_duration
 from shared.errors import InvalidInput
 from shared.ids import is_safe_id
+from shared.jobs.durations import parse_duration
+from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
 from shared.nats_address import parse_nats_address
-from shared.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
 
 _CLOUD_NAMES = {"aws", "gcp"}
 
@@ -139,9 +139,9 @@ def _has_good_port(parts: SplitResult) -> bool:
 
 def _job_defaults(task: TaskDefaults) -> Iterator[str]:
     """What no job could be completed with."""
-    from shared.job_rules import MAX_SECONDS, NETWORKS, PUBLISHERS  # most processes have no such settings
-    from shared.jobspec import SpecConfig
-    from shared.not_supported import publisher_problem
+    from shared.jobs.not_supported import publisher_problem
+    from shared.jobs.rules import MAX_SECONDS, NETWORKS, PUBLISHERS  # most processes have no such settings
+    from shared.jobs.spec import SpecConfig
 
     section = "JobDefaults.Batch.Task"
     publisher = SpecConfig(type=task.publisher.type.strip())

@@ -10,8 +10,8 @@ from shared.config import FilePath
 from shared.config_keys import plain_type
 from shared.data.decoding import canonical, kind_of, wrong_parts
 from shared.data.plain_data import LEAST, MOST
-from shared.durations import Duration
 from shared.errors import ConfigurationInvalid, InvalidDuration
+from shared.jobs.durations import Duration
 from shared.secret import Secret
 
 _TRUTH = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}

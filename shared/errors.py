@@ -13,7 +13,7 @@
     '- RemoteError              an error that a service told us, with its code, message and hint
 
 Each class has a stable `code` (its name), a message for a person, a `hint` that says what to do, and `retryable`,
-decided here and never by looking at text. An execution's failure is data, not an exception: see shared/states.py.
+decided here and never by looking at text. An execution's failure is data, not an exception: see shared/jobs/states.py.
 """
 
 from collections.abc import Iterable, Sequence

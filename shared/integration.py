@@ -9,7 +9,7 @@ import msgspec
 from msgspec import field
 
 from shared import rest, rest_nodes, rest_waits
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

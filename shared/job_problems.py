@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from shared.job_rules import normalised, problems
+from shared.jobs.rules import normalised, problems
 
 if TYPE_CHECKING:
     from shared.rest import DiffRequest, SubmitRequest

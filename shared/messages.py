@@ -13,11 +13,11 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from shared.capacity import Capacity
 from shared.data import plain_data
 from shared.errors import InvalidInput
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobspec import Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Task
 from shared.signed_url import SignedUrl
 
 PROTOCOL = 1

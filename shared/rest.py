@@ -1,7 +1,7 @@
 """What the HTTP API says: the shapes of its requests and answers, with the names of the reference on the wire.
 
 A reader takes what it knows and ignores the rest, so a new field is no break; a field that an older server does not
-send has a default. Jobs themselves are in shared/jobspec.py.
+send has a default. Jobs themselves are in shared/jobs/spec.py.
 """
 
 from datetime import datetime
@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import field
 
-from shared.capacity import Capacity
-from shared.jobspec import Job, JobView
-from shared.states import DesiredState, ExecutionState
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, JobView
+from shared.jobs.states import DesiredState, ExecutionState
 
 BASE_PATH = "/api/v1"
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from shared.capacity import Capacity
+from shared.jobs.capacity import Capacity
 
 UNKNOWN_DATE = "0001-01-01T00:00:00Z"
 """What Go programs write for a time that is not known."""

@@ -5,8 +5,8 @@ import enum
 import msgspec
 from msgspec import field
 
-from shared.capacity import Capacity
-from shared.jobspec import StateView
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import StateView
 from shared.rest import UploadView
 
 

@@ -8,7 +8,7 @@ leave_working_directory()
 require_ours("shared")
 
 if TYPE_CHECKING:
-    from shared.states import DesiredState, ExecutionState, JobState
+    from shared.jobs.states import DesiredState, ExecutionState, JobState
     from tarpon.client import Client
 
 __all__ = ["Client", "DesiredState", "ExecutionState", "JobState"]
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> object:
 
         return Client
     if name in __all__:
-        from shared import states
+        from shared.jobs import states
 
         return getattr(states, name)
     raise AttributeError(f"module 'tarpon' has no attribute {name!r}")

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from shared.errors import NoResults, OrchestratorUnreachable
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
 from shared.rest import LogLine, LogPlace
 from tarpon.calls import Absence
 from tarpon.live_logs import LiveLogs

@@ -8,12 +8,12 @@ It is of draft 7, which all editors know. `make docs` writes it into deploy/job.
 import re
 from collections.abc import Mapping
 
-from shared.constraints import OPERATORS
 from shared.data.json_schemas import Schema, schemas_of
-from shared.engine_params import ENGINES, DockerParams, EngineParams, ProcessParams
-from shared.job_rules import MAX_COUNT
-from shared.jobspec import Job
-from shared.publisher_params import MANAGED, ManagedParams
+from shared.jobs.constraints import OPERATORS
+from shared.jobs.engine_params import ENGINES, DockerParams, EngineParams, ProcessParams
+from shared.jobs.publisher_params import MANAGED, ManagedParams
+from shared.jobs.rules import MAX_COUNT
+from shared.jobs.spec import Job
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 _REFERENCE = "#/definitions/{name}"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from shared import ids
 from shared.errors import DownloadFailed, InvalidInput, NoResults, NotFound
-from shared.job_rules import NO_PUBLISHERS
-from shared.jobspec import JobView
+from shared.jobs.rules import NO_PUBLISHERS
+from shared.jobs.spec import JobView
 from shared.rest import ResultItem, ResultParams
 from tarpon.download import Renew
 from tarpon.orchestrator_calls import OrchestratorCalls

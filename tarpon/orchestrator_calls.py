@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from shared.errors import InvalidInput
-from shared.jobspec import Job, JobView
+from shared.jobs.spec import Job, JobView
 from shared.rest import (
     DeleteResponse,
     ExecutionView,

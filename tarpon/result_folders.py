@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shared import ids
 from shared.errors import CannotExtract, Conflict, InvalidInput
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
 from shared.rest import ResultParams
 from tarpon.part_names import part_name
 from tarpon.staging import is_staging

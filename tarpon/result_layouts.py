@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.errors import Conflict
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
 from shared.rest import ResultParams
 from tarpon.part_names import part_name
 from tarpon.result_folders import ALWAYS, NAMED, RAW_FOLDER, is_empty, is_folder, shown, writable

@@ -14,9 +14,9 @@ import msgspec
 
 from shared.aio import finish, pipelined
 from shared.errors import InvalidInput
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
+from shared.jobs.states import JobState
 from shared.rest import ResultParams
-from shared.states import JobState
 from tarpon.download import in_thread
 from tarpon.extract import Extracted
 from tarpon.merged_results import merge_parts

@@ -25,7 +25,7 @@ from shared.config import (
     Heartbeat,
     ProcessEngine,
 )
-from shared.durations import Duration
+from shared.jobs.durations import Duration
 from shared.secret import Secret
 
 TOKEN = "TARPON_COMPUTE_AUTH_TOKEN"

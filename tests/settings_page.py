@@ -7,7 +7,7 @@ import msgspec
 
 from shared.config import FilePath
 from shared.config_keys import Setting, environment_name, plain_type, settings
-from shared.durations import Duration
+from shared.jobs.durations import Duration
 from shared.secret import Secret
 
 PAGE = Path(__file__).resolve().parents[1] / "SETTINGS.md"

@@ -34,11 +34,11 @@ from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
 from compute.process_mark import ProcessMark
 from shared.aio import background, finish
 from shared.config import DockerEngine as Settings
-from shared.engine_params import DockerParams, read_params
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
+from shared.jobs.engine_params import DockerParams, read_params
+from shared.jobs.states import FailureReason
 from shared.messages import ContainerEngine
-from shared.states import FailureReason
 
 _log = logging.getLogger(__name__)
 

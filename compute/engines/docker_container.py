@@ -47,7 +47,7 @@ from compute.engines.limit_ends import most_likely_out_of_memory, out_of_memory,
 from compute.result_contents import STDERR
 from compute.workspace import DISK_SECONDS
 from shared.aio import finish, first_of, in_thread
-from shared.engine_params import DockerParams, read_params
+from shared.jobs.engine_params import DockerParams, read_params
 
 _log = logging.getLogger(__name__)
 

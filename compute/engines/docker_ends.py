@@ -6,8 +6,8 @@ from pathlib import Path
 
 from compute.engines.docker_api import ContainerState, EngineRefusal
 from compute.engines.engine import Broken
-from shared.engine_params import DockerParams
-from shared.states import FailureReason
+from shared.jobs.engine_params import DockerParams
+from shared.jobs.states import FailureReason
 
 MAX_WORDS = 300
 """How many characters of the engine's words are told."""

@@ -13,7 +13,7 @@ import msgspec
 from compute.engines.docker_api import DockerApi, EngineRefusal
 from compute.engines.docker_credentials import find_credentials, full_name, registry_of
 from compute.engines.docker_pull_progress import PullProgress
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 
 _log = logging.getLogger(__name__)
 

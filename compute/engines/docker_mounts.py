@@ -16,7 +16,7 @@ from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import EXECUTION_LABEL, NO_NETWORK, NODE_LABEL, container_name
 from compute.engines.engine import Broken
 from shared.ids import ExecutionId, NodeId
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 
 NOT_SEEN = Broken(
     FailureReason.DATA_DIR_NOT_SEEN,

@@ -8,10 +8,10 @@ from typing import Any
 from compute.engines.docker_facts import CDI, EngineFacts
 from compute.engines.engine import Run
 from compute.engines.gpus import for_container
-from shared.capacity import Capacity
-from shared.engine_params import DockerParams
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
+from shared.jobs.capacity import Capacity
+from shared.jobs.engine_params import DockerParams
 
 EXECUTION_LABEL = "tarpon.execution"
 NODE_LABEL = "tarpon.node"

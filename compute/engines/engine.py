@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from compute.process_mark import ProcessMark
 from compute.task_usage import TaskUsage
 from compute.workspace import Workspace
-from shared.capacity import Capacity
 from shared.ids import ExecutionId
-from shared.jobspec import Task
-from shared.states import FailureReason
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Task
+from shared.jobs.states import FailureReason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """How it is told that a task broke a limit, or was killed for one."""
 
 from compute.engines.engine import Broken
-from shared.quantities import format_bytes
-from shared.states import FailureReason
+from shared.jobs.quantities import format_bytes
+from shared.jobs.states import FailureReason
 
 
 def over_output(name: str, limit_bytes: int) -> Broken:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from shared.jobspec import SpecConfig
+from shared.jobs.spec import SpecConfig
 from tarpon.cli.commands import Command, Group, given
 from tarpon.cli.job_flags import JobFlags, job_flags, job_of
 from tarpon.cli.outcomes import EXIT_CODES_HELP

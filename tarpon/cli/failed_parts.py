@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from shared.data.plain_text import one_line
 from shared.ids import short
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
+from shared.jobs.states import ExecutionState
 from shared.rest import ExecutionView
-from shared.states import ExecutionState
 
 MOST_TOLD = 5
 MOST_TEXT = 200

@@ -10,7 +10,7 @@ from shared.aio import background
 from shared.data.plain_text import indented
 from shared.errors import TarponError
 from shared.ids import short
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
 from shared.rest import ExecutionView, HistoryItem
 from tarpon.cli.job_parts import Step, step_of
 from tarpon.client import Client

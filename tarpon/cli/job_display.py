@@ -11,7 +11,7 @@ import click
 from shared.aio import first_of
 from shared.data.plain_text import indented, one_line
 from shared.ids import short
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
 from shared.rest import HistoryItem
 from tarpon.cli.job_parts import Asked, Parts, why_failed
 from tarpon.cli.output import from_nanoseconds, lasting, moment

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from shared.data.decoding import decode, load_yaml
 from shared.errors import InvalidDocument
-from shared.jobspec import Job
+from shared.jobs.spec import Job
 from tarpon.cli.job_template import Template
 
 STDIN = "-"

@@ -7,11 +7,11 @@ from typing import Any
 import click
 import msgspec
 
-from shared.durations import parse_duration
 from shared.errors import InvalidDuration
-from shared.job_rules import PUBLISHERS
-from shared.jobspec import InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
-from shared.not_supported import inputs_problem, network_problems, publisher_problem, type_problem
+from shared.jobs.durations import parse_duration
+from shared.jobs.not_supported import inputs_problem, network_problems, publisher_problem, type_problem
+from shared.jobs.rules import PUBLISHERS
+from shared.jobs.spec import InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
 from tarpon.cli.selectors import constraints_of
 
 FORMS = ("table", "json", "yaml")

@@ -17,7 +17,7 @@ from tarpon.cli.outcomes import EXIT_CODES_HELP
 from tarpon.cli.wanted_logs import Wanted, has_ended, latest, named, others, running
 
 if TYPE_CHECKING:
-    from shared.jobspec import JobView
+    from shared.jobs.spec import JobView
     from shared.rest import ExecutionView
     from tarpon.cli.task_output import TaskOutput
     from tarpon.client import Client
@@ -136,7 +136,7 @@ async def _wait_for_task(
     client: "Client", job: str, known: "Sequence[ExecutionView]", wanted: Wanted, namespace: str
 ) -> None:
     """Return when a task runs that may be meant, or has ended where just that one is meant, or the job is over."""
-    from shared.jobspec import JobView
+    from shared.jobs.spec import JobView
     from tarpon.watching import is_over
 
     known_others = others(known, wanted)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from shared import execution_lines as lines
 from shared.data.plain_text import one_line
-from shared.jobspec import WAITS_FOR, JobView
+from shared.jobs.spec import WAITS_FOR, JobView
+from shared.jobs.states import JobState
 from shared.rest import KEPT_PARTS, EventView, HistoryItem
-from shared.states import JobState
 from tarpon.watching import is_over
 
 _WAITING_FOR = "Waiting for "

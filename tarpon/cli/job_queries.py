@@ -13,7 +13,7 @@ from tarpon.cli.list_conditions import ExitCodes, Since, States
 from tarpon.cli.output import output_option, show
 
 if TYPE_CHECKING:
-    from shared.jobspec import JobView
+    from shared.jobs.spec import JobView
     from shared.rest import JobResponse
     from tarpon.client import Client
 

@@ -41,7 +41,7 @@ def validate(*, file: str, template: Template) -> None:
 
     No orchestrator is asked, so what only it can know (defaults, publishers, nodes) is not looked at.
     """
-    from shared.job_rules import dropped, normalised, unsaid
+    from shared.jobs.rules import dropped, normalised, unsaid
     from tarpon.cli.job_checks import check_document, name_warnings, publisher_warnings
     from tarpon.cli.job_file import read_document
 

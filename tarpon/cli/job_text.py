@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from shared.data.plain_text import printable
 from shared.ids import short
-from shared.jobspec import WAITS_FOR, JobView
+from shared.jobs.spec import WAITS_FOR, JobView
+from shared.jobs.states import DesiredState
 from shared.rest import (
     ExecutionView,
     HistoryItem,
@@ -14,7 +15,6 @@ from shared.rest import (
     desired_state_name,
     desired_state_number,
 )
-from shared.states import DesiredState
 from tarpon.cli.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
 from tarpon.cli.progress import event_line, heading
 from tarpon.cli.shown_executions import ShownExecutions

@@ -12,7 +12,7 @@ from tarpon.cli.run_options import verbose_option
 
 if TYPE_CHECKING:
     from shared.config import Api
-    from shared.jobspec import JobView
+    from shared.jobs.spec import JobView
     from shared.rest import HistoryItem
     from tarpon.cli.job_display import JobDisplay
     from tarpon.cli.job_watching import Watched
@@ -78,7 +78,7 @@ class JobWatch:
 
     async def _main(self, api: "Api") -> None:
         from shared.errors import OrchestratorUnreachable
-        from shared.states import JobState
+        from shared.jobs.states import JobState
         from tarpon.cli.job_display import JobDisplay
         from tarpon.cli.job_watching import asking, goes_on, known_executions, refuse_failure
         from tarpon.cli.outages import outages_told
@@ -109,7 +109,7 @@ class JobWatch:
 
 def _write_json(news: "HistoryItem | JobView") -> None:
     """Of the job itself nothing: what happened to it is in its history."""
-    from shared.jobspec import JobView
+    from shared.jobs.spec import JobView
 
     if not isinstance(news, JobView):
         click.echo(json_text(news))

@@ -8,9 +8,9 @@ import click
 
 from shared.data.plain_text import printable
 from shared.errors import TarponError
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
+from shared.jobs.states import JobState
 from shared.rest import ExecutionView, HistoryItem, UploadView
-from shared.states import JobState
 from tarpon.cli.failed_parts import FailedParts, whose
 from tarpon.cli.job_parts import Asked, why_failed
 from tarpon.cli.outcomes import JobFailed, JobStopped

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.data.plain_text import one_line
-from shared.states import JobState
+from shared.jobs.states import JobState
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.job import job_argument, namespace_option
 from tarpon.cli.output import from_nanoseconds, moment, output_option, show, table

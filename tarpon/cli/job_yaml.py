@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from shared.jobspec import Job
+from shared.jobs.spec import Job
 from tarpon.cli.yaml_writing import written
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shared.states import JobState
+from shared.jobs.states import JobState
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -88,8 +88,8 @@ class Since(TextType):
 
 
 def _is_length(text: str) -> bool:
-    from shared.durations import parse_duration
     from shared.errors import InvalidDuration
+    from shared.jobs.durations import parse_duration
 
     try:
         parse_duration(text)

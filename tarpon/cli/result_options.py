@@ -10,7 +10,7 @@ from shared.errors import InvalidInput, RemoteError
 from tarpon.cli import completed_names
 
 if TYPE_CHECKING:
-    from shared.jobspec import JobView
+    from shared.jobs.spec import JobView
     from tarpon.client import Client
 
 strict_option = click.option(

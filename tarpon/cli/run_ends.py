@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from shared.job_rules import NO_PUBLISHERS
-from shared.jobspec import JobView
+from shared.jobs.rules import NO_PUBLISHERS
+from shared.jobs.spec import JobView
+from shared.jobs.states import ExecutionState
 from shared.rest import ExecutionView
-from shared.states import ExecutionState
 from tarpon.cli.output import lasting
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import field
 
-from shared.jobspec import JobView
+from shared.jobs.spec import JobView
+from shared.jobs.states import ExecutionState
 from shared.rest import ExecutionView, SubmitResponse
-from shared.states import ExecutionState
 from tarpon.cli.odd_entries import GetReport
 from tarpon.cli.wanted_logs import latest
 from tarpon.watching import is_over

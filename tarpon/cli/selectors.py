@@ -3,7 +3,7 @@
 import re
 
 from shared.errors import InvalidInput
-from shared.jobspec import Constraint
+from shared.jobs.spec import Constraint
 
 _KEY = r"[A-Za-z0-9][A-Za-z0-9_./-]*"
 _SET = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([^()]*)\)")

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from shared.jobs.states import ExecutionState
 from shared.rest import ExecutionView, HistoryItem
-from shared.states import ExecutionState
 
 FEW = 20
 """So many are all shown."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 from tests.chaos.evidence import Effect, Execution, Job
 from tests.chaos.jobs import RETRIES, JobPlan, Shape
 from tests.chaos.task_runs import Runs, by_partition, overlaps

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 from tests.chaos.evidence import Effect, Execution, Job
 from tests.chaos.invariants import Seen, unreferenced, violations
 from tests.chaos.jobs import JobPlan, Shape

@@ -18,10 +18,10 @@ from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE
 from orchestrator.integrations import MAX_LIST
 from orchestrator.paging import MAX_PAGE
 from orchestrator.s3_probe import BODY
-from shared import job_rules
 from shared.config import DockerEngine
 from shared.config_keys import settings, unsupported_keys
 from shared.config_loading import load
+from shared.jobs import rules
 from shared.messages import MAX_RUN_OUTPUT_BYTES
 from tarpon import seaweedfs
 from tarpon.cli.job_file import read_job
@@ -142,7 +142,7 @@ def test_the_job_files_of_the_readme_and_of_the_examples_are_valid(tmp_path: Pat
         files[-1].write_text(text)
     assert len(files) > 3
     for path in files:
-        job_rules.check(job_rules.normalised(read_job(str(path))))
+        rules.check(rules.normalised(read_job(str(path))))
 
 
 def test_the_docker_job_of_the_readme_is_that_of_the_examples() -> None:
@@ -176,11 +176,11 @@ def test_the_s3_server_of_the_tests_allows_what_the_documented_policy_allows_and
 @pytest.mark.parametrize(
     "number",
     [
-        f"| {job_rules.MAX_JOB_BYTES >> 10} KiB |",
-        f"| {job_rules.MAX_COUNT:,} |",
-        f"| {job_rules.MAX_NAME} printable characters |",
-        f"| {job_rules.MAX_LABELS} each |",
-        f"| {job_rules.MAX_SECONDS // 86400} days |",
+        f"| {rules.MAX_JOB_BYTES >> 10} KiB |",
+        f"| {rules.MAX_COUNT:,} |",
+        f"| {rules.MAX_NAME} printable characters |",
+        f"| {rules.MAX_LABELS} each |",
+        f"| {rules.MAX_SECONDS // 86400} days |",
         f"| {OUTPUT_LIMIT_BYTES >> 30} GiB each;",
         f"about {docker_spec.LOG_FILE_BYTES >> 20} MiB in all;",
         f"| pulling an image | {DockerEngine().pull_timeout / 3600:g} h,",

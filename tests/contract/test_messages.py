@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import messages
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobspec import (
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import (
     Constraint,
     InputSource,
     Job,

@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 
 from shared.ids import NodeId
+from shared.jobs.states import ExecutionState
 from shared.messages import Registration
 from shared.rest import BASE_PATH
-from shared.states import ExecutionState
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
 JOB = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}

@@ -3,7 +3,7 @@
 import msgspec
 
 from orchestrator.records import ExecutionRecord, Failure, NodeRecord, SpecRecord, Suspicion, decode_record
-from shared.states import ExecutionState
+from shared.jobs.states import ExecutionState
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
 NEWER_NODE = (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 from tests.e2e.stack import Stack, process_job, wait_until
 
 JOBS = 40

@@ -13,7 +13,7 @@ from compute.process_mark import ProcessMark
 from compute.workspace import Workspace
 from shared.config import DockerEngine as Settings
 from shared.ids import ExecutionId, NodeId
-from shared.jobspec import Network, ResultPath, SpecConfig, Task
+from shared.jobs.spec import Network, ResultPath, SpecConfig, Task
 from tests.engine import IMAGE, TestEngine
 from tests.waiting import eventually
 

@@ -19,12 +19,12 @@ from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces
 from shared import subjects
-from shared.capacity import Capacity
 from shared.config import BatchDefaults, Config
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import ExecutionState
 from shared.messages import NodeInfo, RunOutput
-from shared.states import ExecutionState
 from shared.tracing import OFF
 from shared.transport import Connection
 from tests.integration.running import Answer, ask

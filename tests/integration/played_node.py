@@ -9,9 +9,9 @@ import nkeys
 from nacl.utils import random
 
 from shared import messages, subjects
-from shared.capacity import Capacity
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
+from shared.jobs.capacity import Capacity
 from shared.loopback import loopback_id
 from shared.messages import (
     Accepted,

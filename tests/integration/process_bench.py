@@ -14,9 +14,9 @@ from compute.process_mark import ProcessMark
 from compute.spare_folders import SpareFolders
 from compute.task_usage import TaskUsage
 from compute.workspace import Workspace
-from shared.capacity import Capacity
 from shared.ids import ExecutionId
-from shared.jobspec import ResultPath, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import ResultPath, SpecConfig, Task
 from tests.waiting import eventually
 
 NODE_ENVIRONMENT = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "wJalr"}

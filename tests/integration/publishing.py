@@ -33,14 +33,14 @@ from orchestrator.s3_verification import ObjectFacts, Verdict, matches
 from orchestrator.store import Store
 from shared import messages, subjects
 from shared.aio import background
-from shared.capacity import Capacity
 from shared.errors import RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import ExecutionState
 from shared.messages import GrantRequest, NodeRequestAnswer, RequestRefused, UploadRequest
 from shared.objects import index_key
 from shared.signed_url import Grant
-from shared.states import ExecutionState
 from shared.transport import Connection
 from tests.faulty_s3 import FaultyS3
 from tests.servers import REGION, Keys, S3Service

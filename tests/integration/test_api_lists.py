@@ -13,8 +13,8 @@ import pytest
 from orchestrator import views
 from orchestrator.paging import MAX_PAGE
 from shared.ids import ExecutionId, NodeId
+from shared.jobs.states import ExecutionState
 from shared.messages import Heartbeat, Registration, UploadProgress
-from shared.states import ExecutionState
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
 LIST_SECONDS = 0.005

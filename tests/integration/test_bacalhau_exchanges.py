@@ -19,8 +19,8 @@ from orchestrator.api_queries import LogsQuery
 from orchestrator.job_versions import version_of
 from orchestrator.logs import chosen
 from shared.data.decoding import decode
+from shared.jobs.states import ExecutionState
 from shared.rest import BASE_PATH
-from shared.states import ExecutionState
 from tests.integration.fed_api import JOBS, NODES, FedApi
 from tests.integration.running import Answer, Running
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared import messages
 from shared.aio import background
-from shared.capacity import Capacity
+from shared.jobs.capacity import Capacity
 from shared.messages import (
     AnyFact,
     Assignments,

@@ -11,7 +11,7 @@ from aiohttp import web
 import tarpon
 from shared import rest
 from shared.errors import InvalidDocument, OrchestratorUnreachable, RemoteError
-from shared.jobspec import Job, JobView
+from shared.jobs.spec import Job, JobView
 from tarpon.calls import ATTEMPTS, NotAnOrchestrator
 from tests.servers import HOST, free_ports
 from tests.waiting import eventually

@@ -24,10 +24,10 @@ from compute.process_mark import boot_id
 from shared import subjects
 from shared.aio import background
 from shared.automatic_labels import with_automatic
-from shared.capacity import Capacity
 from shared.errors import AlreadyRunning
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobspec import ResultPath, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import ResultPath, SpecConfig, Task
 from shared.messages import (
     Accepted,
     AnyFact,

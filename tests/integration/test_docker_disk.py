@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from compute.engines import Exited
-from shared.capacity import Capacity
-from shared.states import FailureReason
+from shared.jobs.capacity import Capacity
+from shared.jobs.states import FailureReason
 from tests.engine import TestEngine
 from tests.integration.docker_bench import Bench
 

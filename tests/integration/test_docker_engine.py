@@ -16,11 +16,11 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from compute.engines import Broken, DockerEngine, Exited
-from shared.capacity import Capacity
 from shared.config import DockerEngine as Settings
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
-from shared.states import FailureReason
+from shared.jobs.capacity import Capacity
+from shared.jobs.states import FailureReason
 from tests.engine import IMAGE, TestEngine
 from tests.integration.docker_bench import NODE, Bench
 from tests.waiting import eventually

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from compute.engines import Exited, docker_pull_progress
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 from tests.engine import IMAGE, PASSWORD, USER, NewRegistry, TestEngine, publish
 from tests.integration.docker_bench import Bench, DockerTask
 

@@ -9,8 +9,8 @@ import pytest
 from compute.engines import Broken, Exited, RunEnd
 from compute.engines.docker_api import DockerApi
 from compute.engines.docker_spec import HOSTS, Confinement, container_spec, hosts_file
-from shared.engine_params import DockerParams, read_params
-from shared.states import FailureReason
+from shared.jobs.engine_params import DockerParams, read_params
+from shared.jobs.states import FailureReason
 from tests.engine import TestEngine
 from tests.integration.docker_bench import NODE, Bench, DockerTask
 from tests.waiting import eventually

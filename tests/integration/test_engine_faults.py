@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from compute.engines import Exited
-from shared.states import Cause, FailureReason
+from shared.jobs.states import Cause, FailureReason
 from tests.engine import NewRegistry, TestEngine, publish
 from tests.faulty_registry import Fault, faulty_registry
 from tests.integration.docker_bench import Bench

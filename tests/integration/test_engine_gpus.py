@@ -7,9 +7,9 @@ import pytest
 from compute.engines import Exited
 from compute.engines.docker_facts import CDI, NVIDIA, EngineFacts
 from compute.engines.docker_spec import Confinement, container_spec
-from shared.capacity import Capacity
-from shared.engine_params import DockerParams
-from shared.states import FailureReason
+from shared.jobs.capacity import Capacity
+from shared.jobs.engine_params import DockerParams
+from shared.jobs.states import FailureReason
 from tests.engine import TestEngine
 from tests.integration.docker_bench import NODE, Bench
 from tests.integration.process_bench import Bench as ProcessBench

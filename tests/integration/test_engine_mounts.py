@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compute.engines import Broken, Exited
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 from tests.engine import TestEngine
 from tests.integration.docker_bench import Bench
 from tests.waiting import eventually

@@ -27,9 +27,9 @@ from compute.slots import Slots
 from compute.upload import Upload
 from compute.uploading import Uploading
 from compute.workspace import Workspace
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
-from shared.jobspec import SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import SpecConfig, Task
 from shared.messages import Assignment, ExecutionFailed, NodeRequestAnswer, RequestRefused, UploadRequest
 from shared.transport import Connection
 

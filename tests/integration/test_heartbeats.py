@@ -16,9 +16,9 @@ from compute.upload import Upload
 from compute.upload_meter import UploadMeter
 from compute.uploading import Uploading
 from shared.aio import background
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
-from shared.jobspec import SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import SpecConfig, Task
 from shared.messages import Assignment, Heartbeat, decode, heartbeats
 from tests.nats_bus import Bus
 from tests.waiting import eventually

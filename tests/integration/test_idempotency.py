@@ -17,7 +17,7 @@ from shared.aio import background
 from shared.config import BatchDefaults
 from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged
 from shared.ids import JobId, new_job_id
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.spec import Job, SpecConfig, Task
 from shared.tracing import OFF
 from shared.transport import Connection
 from tests.nats_bus import Bus

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.capacity import Capacity
+from shared.jobs.capacity import Capacity
 from shared.messages import ExecutionProgressed, Reconciliation, RequestRefused, RunOutput, TaskEnded
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator

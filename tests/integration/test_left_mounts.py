@@ -19,7 +19,7 @@ from compute.removal import remove_tree
 from compute.spare_folders import SpareFolders
 from compute.tar_stream import TarStream
 from compute.workspace import Workspace, remove_execution
-from shared.jobspec import ResultPath
+from shared.jobs.spec import ResultPath
 from tests.private_mounts import in_private_mounts, mount, without_rights_to_mount
 
 OUTPUTS = ResultPath(name="outputs", path="/outputs")
@@ -188,7 +188,7 @@ def test_a_mount_on_a_result_path_that_may_not_be_kept_is_counted_as_left_out(tm
     outside, workspace = precious(tmp_path), a_workspace(tmp_path, OUTPUTS)
     mount("--bind", outside, workspace.folder / "outputs")
     program = (
-        "import compute.gathering as gathering, pathlib, shared.jobspec as jobspec; wanted = "
+        "import compute.gathering as gathering, pathlib, shared.jobs.spec as jobspec; wanted = "
         f"jobspec.ResultPath(name='outputs', path='/outputs'); root = pathlib.Path({str(workspace.root)!r})\n"
         "print(gathering.Gathering(root, root / 'workspace', root / 'result').run([wanted]))"
     )

@@ -18,6 +18,7 @@ from compute.uploading import PARTS_IN_MEMORY
 from orchestrator.abandoned_uploads import TIMES, AbandonedUploads
 from shared.aio import background
 from shared.ids import NodeId
+from shared.jobs.states import ExecutionState, FailureReason
 from shared.messages import (
     BeginUpload,
     CompleteUpload,
@@ -30,7 +31,6 @@ from shared.messages import (
     UploadLost,
     UploadRequest,
 )
-from shared.states import ExecutionState, FailureReason
 from tests.faulty_s3 import LOSE_ANSWER, Fault, Kind, answer
 from tests.integration.publishing import PART_BYTES, Publishing, publishing
 from tests.servers import Keys, S3Server

@@ -17,8 +17,8 @@ from compute.engines import Broken, Exited, Run
 from compute.process_mark import ProcessMark, kill_left_over, mark_process
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
-from shared.jobspec import SpecConfig, Task
-from shared.states import FailureReason
+from shared.jobs.spec import SpecConfig, Task
+from shared.jobs.states import FailureReason
 from tests.integration.process_bench import Bench, is_alive, some_execution
 from tests.waiting import eventually
 

@@ -17,8 +17,8 @@ from compute.engines import Broken, Exited
 from compute.engines.strays import Strays
 from compute.process_mark import kill_left_over
 from compute.process_table import children, everybody, named_execution
-from shared.capacity import Capacity
-from shared.states import FailureReason
+from shared.jobs.capacity import Capacity
+from shared.jobs.states import FailureReason
 from tests.integration.process_bench import Bench, is_alive, some_execution
 from tests.waiting import eventually
 

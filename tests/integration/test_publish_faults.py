@@ -14,10 +14,10 @@ from msgspec import structs
 from compute.delivery import MAX_ASKED, MAX_RESENDS
 from compute.upload import MAX_BEGINNINGS, NotSent, Sent
 from orchestrator.grants import MOST_OPEN
+from shared.jobs.states import FailureReason
 from shared.messages import BeginUpload, CompleteUpload, GrantRequest, IndexGrantRequest, PartsRequest
 from shared.s3_errors import BY_CODE, BY_STATUS, UploadAction
 from shared.signed_url import Grant
-from shared.states import FailureReason
 from tests.faulty_s3 import (
     CONFLICT,
     DENIED,

@@ -29,7 +29,7 @@ from shared.errors import (
     InvalidInput,
     NoResults,
 )
-from shared.jobspec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
+from shared.jobs.spec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
 from shared.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
 from tarpon.cli.job_get import download
 from tarpon.cli.outcomes import Exit

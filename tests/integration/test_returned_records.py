@@ -22,7 +22,7 @@ from orchestrator.store import Store
 from shared import subjects
 from shared.config import JobRetention
 from shared.ids import JobId, NodeId, execution_key
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.spec import Job, SpecConfig, Task
 from shared.messages import NodeInfo
 from tests.integration.running import Running, running_orchestrator
 from tests.integration.test_node_deletion import deleted, known, leave

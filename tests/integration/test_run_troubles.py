@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from shared import execution_lines as lines
 from shared.config import Api
 from shared.errors import OrchestratorUnreachable, RemoteError
-from shared.jobspec import JobView, StateView, Task
+from shared.jobs.spec import JobView, StateView, Task
 from shared.rest import (
     ErrorBody,
     EventView,

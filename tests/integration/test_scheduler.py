@@ -21,9 +21,9 @@ from orchestrator.time_outs import SilenceLimits
 from orchestrator.traces import Traces
 from shared import subjects
 from shared.aio import background
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, SpecConfig, Task
 from shared.messages import NodeInfo, Registration
 from shared.tracing import OFF
 from tests.nats_bus import Bus

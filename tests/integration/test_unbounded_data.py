@@ -15,9 +15,9 @@ from orchestrator.store import Store
 from shared import subjects
 from shared.aio import background, pipelined
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import ExecutionState, JobState
 from shared.messages import ExecutionStarted, NodeInfo, RunOutput, TaskEnded
-from shared.states import ExecutionState, JobState
 from tests.integration.fed_api import JOBS, FedApi
 from tests.integration.running import Running
 from tests.integration.test_integrations import program

@@ -30,6 +30,7 @@ from compute.upload import NotSent, Sent, Upload
 from compute.uploading import Uploading
 from shared.errors import NotReady
 from shared.ids import ExecutionId
+from shared.jobs.states import FailureReason
 from shared.messages import (
     GrantGiven,
     GrantRequest,
@@ -39,7 +40,6 @@ from shared.messages import (
     UploadRequest,
 )
 from shared.signed_url import Grant, SignedUrl
-from shared.states import FailureReason
 from tests.waiting import eventually
 
 EXECUTION = ExecutionId("e-1")

@@ -14,10 +14,10 @@ from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, Failure, JobRecord
 from orchestrator.scheduler import wanted
 from shared import subjects
-from shared.capacity import Capacity
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, Retries, SpecConfig, Task
-from shared.states import Cause, ExecutionState, FailureReason, JobState
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, Retries, SpecConfig, Task
+from shared.jobs.states import Cause, ExecutionState, FailureReason, JobState
 
 S, R = ExecutionState, FailureReason
 SECOND = 10**9

@@ -4,7 +4,7 @@ import click
 import pytest
 
 from shared.errors import InvalidInput
-from shared.jobspec import Constraint, Job, SpecConfig
+from shared.jobs.spec import Constraint, Job, SpecConfig
 from tarpon.api_address import addresses, base_url
 from tarpon.cli.commands import plain_flags
 from tarpon.cli.environment import load_settings

@@ -6,8 +6,8 @@ from orchestrator.job_defaults import completed
 from shared.config import BatchDefaults
 from shared.data.decoding import decode, load_yaml
 from shared.errors import InvalidDocument, InvalidJob
-from shared.job_rules import normalised
-from shared.jobspec import Job
+from shared.jobs.rules import normalised
+from shared.jobs.spec import Job
 from tarpon.cli.job_checks import check_document
 
 ENGINE = "Engine: {Type: noop}"

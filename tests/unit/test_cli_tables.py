@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from shared.errors import NotFound
-from shared.jobspec import LEFT_OUT_COUNT, JobView, StateView
+from shared.jobs.spec import LEFT_OUT_COUNT, JobView, StateView
 from shared.rest import JobResponse
 from tarpon.cli import output
 from tarpon.cli.job_text import description, exit_text, jobs_table

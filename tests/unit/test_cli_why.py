@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.jobspec import StateView
+from shared.jobs.spec import StateView
 from shared.rest_waits import PartCounts, WaitsResponse
 from tarpon.cli.job_why import _sections, waiting
 

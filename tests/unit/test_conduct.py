@@ -6,9 +6,9 @@ import pytest
 from orchestrator.conduct import MOST_PARTS_KNOWN, SUSPECT_AFTER, Conduct
 from orchestrator.records import ExecutionRecord, Failure, Suspicion
 from orchestrator.second_opinion import is_asked_for
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.states import ExecutionState, FailureReason
+from shared.jobs.capacity import Capacity
+from shared.jobs.states import ExecutionState, FailureReason
 
 S, R = ExecutionState, FailureReason
 A, B, C = NodeId("n-a"), NodeId("n-b"), NodeId("n-c")

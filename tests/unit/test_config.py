@@ -9,8 +9,8 @@ import pytest
 from shared.config import AllocatedCapacity, Auth, Compute, Config, FilePath, S3Managed
 from shared.config_keys import environment_name, settings, unsupported_keys, values
 from shared.config_loading import LoadedConfig, load
-from shared.durations import Duration
 from shared.errors import ConfigurationInvalid
+from shared.jobs.durations import Duration
 from shared.publisher_settings import is_configured, validate_publisher
 from shared.secret import Secret
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.constraints import OPERATORS, describe, fulfils
-from shared.jobspec import Constraint
+from shared.jobs.constraints import OPERATORS, describe, fulfils
+from shared.jobs.spec import Constraint
 
 LABELS = {"zone": "a", "gpus": "4", "empty": "", "share": "0.5"}
 

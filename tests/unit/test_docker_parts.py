@@ -15,7 +15,7 @@ from compute.engines.docker_credentials import config_file, find_credentials, fu
 from compute.engines.docker_ends import refused, started_before_boot
 from compute.engines.docker_images import is_missing_image, why_not
 from compute.engines.docker_output import Frames, Outputs
-from shared.states import FailureReason
+from shared.jobs.states import FailureReason
 
 HUB_AUTH = {"auth": base64.b64encode(b"me:pass:word").decode()}
 DECODED = {"username": "me", "password": "pass:word"}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.durations import Duration, format_duration, parse_duration
 from shared.errors import InvalidDuration
+from shared.jobs.durations import Duration, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from shared.engine_params import (
+from shared.errors import InvalidJob
+from shared.jobs.engine_params import (
     MAX_UNKNOWN,
     DockerParams,
     ProcessParams,
@@ -13,8 +14,7 @@ from shared.engine_params import (
     unknown_told,
     without_nulls,
 )
-from shared.errors import InvalidJob
-from shared.jobspec import SpecConfig
+from shared.jobs.spec import SpecConfig
 
 
 def docker(**params: Any) -> SpecConfig:

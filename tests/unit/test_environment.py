@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from compute.environment import EnvironmentPolicy, VariableRefused, basics
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
-from shared.jobspec import SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import SpecConfig, Task
 from shared.messages import Assignment
 
 NODE = {

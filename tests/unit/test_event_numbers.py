@@ -20,11 +20,11 @@ from orchestrator.model import Model
 from orchestrator.records import MAX_EVENTS, Event, ExecutionRecord, JobRecord, Record, decode_record, with_event
 from orchestrator.retention import marked
 from shared import subjects
-from shared.capacity import Capacity
 from shared.execution_lines import RUNNING, RUNNING_ON
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, SpecConfig, Task
-from shared.states import DesiredState, ExecutionState, JobState
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 
 S = ExecutionState
 FOLLOWS = {"Job running", "Job completed"}

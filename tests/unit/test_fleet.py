@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.fleet import SPARE_CHANGES, Candidate, Fleet, Lane, shape_of
-from shared.capacity import Capacity
 from shared.ids import NodeId
-from shared.jobspec import Job, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, Task
 from shared.messages import NodeInfo
 
 ONE = Capacity(cpu=1.0)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from compute.engines.gpus import for_container, for_process
 from compute.slots import Slot, Slots
-from shared.capacity import Capacity
+from shared.jobs.capacity import Capacity
 
 TWO = Capacity(cpu=100, gpu=2)
 

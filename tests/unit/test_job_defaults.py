@@ -14,9 +14,9 @@ from shared.config import (
     DefaultTimeouts,
     TaskDefaults,
 )
-from shared.durations import Duration
-from shared.job_rules import normalised, unsaid
-from shared.jobspec import Job, Network, SpecConfig, Task, Timeouts
+from shared.jobs.durations import Duration
+from shared.jobs.rules import normalised, unsaid
+from shared.jobs.spec import Job, Network, SpecConfig, Task, Timeouts
 
 DOCKER = SpecConfig(type="Docker", params={"Image": "busybox"})
 PROCESS = SpecConfig(type="process", params={"Entrypoint": ["true"]})

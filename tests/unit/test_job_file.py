@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidDocument
-from shared.jobspec import Constraint, Job
+from shared.jobs.spec import Constraint, Job
 from tarpon.cli.job_file import parse_job, read_job
 
 MANAGED = """

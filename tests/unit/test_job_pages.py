@@ -10,7 +10,7 @@ from orchestrator.job_lists import JobLists
 from orchestrator.job_pages import MOST_LOOKED_AT, JobPart, job_page, job_part
 from shared.errors import InvalidInput
 from shared.ids import JobId
-from shared.states import JobState
+from shared.jobs.states import JobState
 
 ORDERS = ["", "created_at", "modified_at", "id"]
 ALL = JobFilter()

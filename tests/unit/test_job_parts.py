@@ -9,9 +9,10 @@ from orchestrator.life_events import ExecutionEvent, Lost, NotBegun, Refused, Ti
 from orchestrator.lifecycle import placed, transition
 from orchestrator.placement import Placement
 from orchestrator.records import PublishedResult
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobspec import WAITS_FOR, JobView, StateView
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import WAITS_FOR, JobView, StateView
+from shared.jobs.states import FailureReason
 from shared.messages import (
     AnyFact,
     ExecutionCancelled,
@@ -23,7 +24,6 @@ from shared.messages import (
     TaskEnded,
 )
 from shared.rest import EventView, HistoryItem
-from shared.states import FailureReason
 from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_parts import Parts, Step, step_of
 

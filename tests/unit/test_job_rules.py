@@ -7,10 +7,10 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from shared.capacity import Capacity
 from shared.errors import InvalidDuration, InvalidJob, InvalidQuantity, PayloadTooLarge
-from shared.job_rules import MAX_JOB_BYTES, MAX_SECONDS, capacity_of, check, dropped, normalised, problems
-from shared.jobspec import (
+from shared.jobs.capacity import Capacity
+from shared.jobs.rules import MAX_JOB_BYTES, MAX_SECONDS, capacity_of, check, dropped, normalised, problems
+from shared.jobs.spec import (
     Constraint,
     InputSource,
     Job,

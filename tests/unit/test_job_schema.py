@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from shared.data.json_schemas import schemas_of
-from shared.engine_params import DockerParams, EngineParams, ProcessParams
-from shared.jobspec import Job
-from shared.publisher_params import ManagedParams
+from shared.jobs.engine_params import DockerParams, EngineParams, ProcessParams
+from shared.jobs.publisher_params import ManagedParams
+from shared.jobs.spec import Job
 from tarpon.cli.job_checks import check_document
 from tarpon.cli.job_template import filled
 from tarpon.job_schema import DESCRIPTIONS, job_schema

@@ -7,10 +7,10 @@ from orchestrator.model import Model
 from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, Record, Replaced, SpecRecord
 from orchestrator.views import job_view
 from shared import subjects
-from shared.capacity import Capacity
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, SpecConfig, Task
-from shared.states import ExecutionState, JobState
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import ExecutionState, JobState
 
 S = ExecutionState
 JOB = JobId("j-1")

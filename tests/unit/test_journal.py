@@ -14,9 +14,9 @@ from compute.journal import FILE, Journal
 from compute.journal_entry import DamagedEntry, Entry, Happening, Phase, encode_entry, new_entry
 from compute.journal_file import JournalFile
 from compute.process_mark import ProcessMark
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
-from shared.jobspec import SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import SpecConfig, Task
 from shared.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
 from shared.signed_url import SignedUrl
 from tests.waiting import eventually

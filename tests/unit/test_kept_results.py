@@ -9,9 +9,9 @@ from compute.journal import Journal
 from compute.journal_entry import Entry, Phase, new_entry
 from compute.kept_results import may_be_torn, sync_results
 from compute.process_mark import boot_id
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
-from shared.jobspec import SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import SpecConfig, Task
 from shared.messages import Assignment
 
 

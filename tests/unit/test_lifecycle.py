@@ -48,10 +48,11 @@ from orchestrator.records import (
     PublishedResult,
     with_event,
 )
-from shared.capacity import Capacity
 from shared.errors import GrantRefused, IllegalTransition
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Retries, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Retries, Task
+from shared.jobs.states import TRANSITIONS, DesiredState, ExecutionState, FailureReason, JobState, check_transition
 from shared.messages import (
     MAX_RUN_OUTPUT_BYTES,
     AnyFact,
@@ -63,7 +64,6 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.states import TRANSITIONS, DesiredState, ExecutionState, FailureReason, JobState, check_transition
 
 S = ExecutionState
 JOB = JobId("j-1")

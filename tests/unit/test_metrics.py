@@ -19,12 +19,12 @@ from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, Publish
 from orchestrator.store import Store
 from orchestrator.views import job_state
 from shared import subjects
-from shared.capacity import Capacity
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.messages import Heartbeat, NodeInfo
 from shared.metrics import Distribution, Gauge, Histogram, Total, connection_metrics, exposition, plain
-from shared.states import DesiredState, ExecutionState, JobState
 from shared.transport import Connection
 
 SECOND = 10**9

@@ -22,12 +22,12 @@ from orchestrator.records import (
     decode_record,
 )
 from shared import subjects
-from shared.capacity import Capacity
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.messages import NodeInfo
-from shared.states import DesiredState, ExecutionState, JobState
 
 S = ExecutionState
 NODE = NodeId("n-1")

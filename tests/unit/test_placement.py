@@ -16,9 +16,9 @@ from orchestrator.records import NodeRecord
 from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
 from orchestrator.shortfalls import REFUSED
-from shared.capacity import Capacity
 from shared.ids import JobId, NodeId
-from shared.jobspec import Constraint, InputSource, Job, Resources, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task
 from shared.loopback import loopback_id
 from shared.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
 

@@ -9,10 +9,10 @@ from orchestrator.fleet import shape_of
 from orchestrator.job_defaults import completed
 from shared.config import BatchDefaults, DefaultPublisher, DefaultPublisherParams, TaskDefaults
 from shared.errors import InvalidJob
-from shared.job_rules import normalised
-from shared.jobspec import Job, SpecConfig, Task
+from shared.jobs.publisher_params import HardLinks, copies_hard_links, unknown_told
+from shared.jobs.rules import normalised
+from shared.jobs.spec import Job, SpecConfig, Task
 from shared.messages import COPIES_HARD_LINKS
-from shared.publisher_params import HardLinks, copies_hard_links, unknown_told
 
 PARAMS = "Tasks[0].Publisher.Params"
 

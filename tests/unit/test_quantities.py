@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.errors import InvalidQuantity
-from shared.quantities import format_bytes, format_cpu, parse_bytes, parse_cpu, parse_gpu, share_or_amount
+from shared.jobs.quantities import format_bytes, format_cpu, parse_bytes, parse_cpu, parse_gpu, share_or_amount
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from shared.data.plain_text import printable
 from shared.errors import InvalidInput, RemoteError
-from shared.jobspec import JobView, StateView
+from shared.jobs.spec import JobView, StateView
 from shared.rest import (
     EventView,
     ExecutionView,

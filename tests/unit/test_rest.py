@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from shared.jobspec import JobView, StateView
+from shared.jobs.spec import JobView, StateView
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.rest import (
     ExecutionView,
     ResultItem,
@@ -14,7 +15,6 @@ from shared.rest import (
     execution_state_name,
     execution_state_number,
 )
-from shared.states import DesiredState, ExecutionState, JobState
 
 
 @pytest.mark.parametrize(

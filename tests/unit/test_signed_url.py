@@ -8,9 +8,9 @@ import pytest
 from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId
-from shared.jobspec import Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Task
 from shared.messages import Assignment, GrantGiven
 from shared.signed_url import Grant, SignedUrl
 

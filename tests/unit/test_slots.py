@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compute.slots import Slot, Slots
-from shared.capacity import Capacity
+from shared.jobs.capacity import Capacity
 
 GIB = 1 << 30
 

@@ -12,7 +12,7 @@ from compute.gathering import Gathered
 from compute.result_contents import ALL, Contents
 from compute.small_archive import SMALL_BYTES, SmallArchives
 from compute.workspace import Workspace
-from shared.jobspec import ResultPath
+from shared.jobs.spec import ResultPath
 
 OUTPUTS = ResultPath(name="outputs", path="/outputs")
 ENDED_AT = 1_700_000_000.9

@@ -8,7 +8,7 @@ import pytest
 
 from compute.spare_folders import SpareFolders
 from compute.workspace import Workspace
-from shared.jobspec import ResultPath
+from shared.jobs.spec import ResultPath
 
 
 @pytest.fixture

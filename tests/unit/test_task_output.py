@@ -6,11 +6,11 @@ from msgspec.structs import replace
 from orchestrator.api_logs import _Frames
 from orchestrator.logs import STDERR, STDOUT, Begin, End, Piece, _kept
 from orchestrator.records import ExecutionRecord, Location, PublishedResult
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId
+from shared.jobs.capacity import Capacity
+from shared.jobs.states import ExecutionState
 from shared.messages import ReadOutput, RunOutput
 from shared.rest import LogEnd, LogFrame, LogLine, LogPlace
-from shared.states import ExecutionState
 
 ID = ExecutionId("e-1")
 FROM_THE_BEGINNING = ReadOutput(execution_id=ID)

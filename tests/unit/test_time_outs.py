@@ -7,11 +7,11 @@ from orchestrator.life_events import Lost, TimedOut, Told
 from orchestrator.lifecycle import transition
 from orchestrator.records import Event, ExecutionRecord
 from orchestrator.time_outs import SLACK_SECONDS, of_execution, of_silent_node
-from shared.capacity import Capacity
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Timeouts
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Timeouts
+from shared.jobs.states import ExecutionState, FailureReason
 from shared.messages import ExecutionProgressed, ExecutionStarted, RunOutput, TaskEnded
-from shared.states import ExecutionState, FailureReason
 
 S = ExecutionState
 SECOND = 10**9

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from compute.journal_entry import Entry, Happening, Phase, new_entry
 from compute.traces import Traces
-from shared.capacity import Capacity
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobspec import SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import SpecConfig, Task
 from shared.messages import (
     AnyFact,
     Assignment,

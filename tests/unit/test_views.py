@@ -22,12 +22,12 @@ from orchestrator.records import (
 from orchestrator.records import SpecRecord as Spec
 from orchestrator.views import execution_views, history, job_view, node_state, version_view
 from shared import subjects
-from shared.capacity import Capacity
 from shared.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, ResultPath, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, ResultPath, SpecConfig, Task
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.messages import ContainerEngine, Heartbeat, NodeInfo, Registration, RunOutput
-from shared.states import DesiredState, ExecutionState, JobState
 
 S = ExecutionState
 SECOND = 10**9

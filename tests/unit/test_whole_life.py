@@ -41,10 +41,11 @@ from orchestrator.records import Event, ExecutionRecord, JobRecord, NodeRecord, 
 from orchestrator.scheduler import wanted
 from orchestrator.submissions import kept_to_rerun
 from shared import subjects
-from shared.capacity import Capacity
 from shared.errors import Conflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
-from shared.jobspec import Job, Resources, Retries, SpecConfig, Task
+from shared.jobs.capacity import Capacity
+from shared.jobs.spec import Job, Resources, Retries, SpecConfig, Task
+from shared.jobs.states import ExecutionState, FailureReason, JobState
 from shared.messages import (
     AnyFact,
     ExecutionCancelled,
@@ -57,7 +58,6 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.states import ExecutionState, FailureReason, JobState
 
 S = ExecutionState
 SECOND = 10**9

@@ -10,7 +10,7 @@ import pytest
 from compute.gathering import Gathered
 from compute.workspace import SHORT_BYTES, Workspace, check_result_paths, remove_execution
 from shared.errors import InvalidJob
-from shared.jobspec import ResultPath, SpecConfig, Task
+from shared.jobs.spec import ResultPath, SpecConfig, Task
 from shared.messages import MAX_RUN_OUTPUT_BYTES
 
 OUTPUTS = ResultPath(name="outputs", path="/outputs")

@@ -7,7 +7,7 @@ and not do what its author meant.
 from collections.abc import Iterator
 from typing import Any
 
-from shared.jobspec import InputSource, Network, SpecConfig
+from shared.jobs.spec import InputSource, Network, SpecConfig
 
 MANAGED_AS_YAML = "`Publisher: {Type: s3managed}`"
 BRIDGE_AS_YAML = "`Network: {Type: Bridge}`"

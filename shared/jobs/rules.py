@@ -10,16 +10,16 @@ from functools import lru_cache
 import msgspec
 from msgspec.structs import replace
 
-from shared import not_supported, publisher_params
-from shared.capacity import Capacity
-from shared.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
 from shared.data.decoding import advised
-from shared.durations import parse_duration
-from shared.engine_params import as_meant, look, misspelt, without_nulls
 from shared.errors import InvalidDuration, InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.ids import is_safe_id
-from shared.jobspec import Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
-from shared.quantities import parse_bytes, parse_cpu, parse_gpu
+from shared.jobs import not_supported, publisher_params
+from shared.jobs.capacity import Capacity
+from shared.jobs.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
+from shared.jobs.durations import parse_duration
+from shared.jobs.engine_params import as_meant, look, misspelt, without_nulls
+from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
+from shared.jobs.spec import Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
 
 MAX_JOB_BYTES = 256 * 1024
 """Of a job in its normal form: one message carries it to a node, together with what belongs to it."""

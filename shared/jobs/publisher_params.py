@@ -10,9 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from shared.data.decoding import canonical, close_match, wrong_parts
-from shared.engine_params import MAX_UNKNOWN, Looked, without_nulls
 from shared.errors import InvalidDocument
-from shared.jobspec import SpecConfig
+from shared.jobs.engine_params import MAX_UNKNOWN, Looked, without_nulls
+from shared.jobs.spec import SpecConfig
 
 MANAGED = "s3managed"
 

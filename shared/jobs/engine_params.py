@@ -13,7 +13,7 @@ import msgspec
 
 from shared.data.decoding import canonical, close_match, wrong_parts
 from shared.errors import InvalidDocument, InvalidJob
-from shared.jobspec import SpecConfig
+from shared.jobs.spec import SpecConfig
 
 P = TypeVar("P", bound="EngineParams")
 

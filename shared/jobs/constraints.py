@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from shared.jobspec import Constraint
+from shared.jobs.spec import Constraint
 
 PREFERENCE_PREFIX = "favour_"
 """A constraint on a key with this beginning is a preference: it never rules a node out."""

@@ -1,6 +1,6 @@
 """What a job is: the shapes that people write and that REST and NATS carry, with the names of the reference.
 
-Nothing is checked here; shared/job_rules.py normalises and validates.
+Nothing is checked here; shared/jobs/rules.py normalises and validates.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from shared.states import JobState
+from shared.jobs.states import JobState
 
 
 class SpecConfig(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):

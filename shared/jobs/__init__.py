@@ -1,0 +1,1 @@
+"""Jobs as users write them: the job file, its rules, its states."""
