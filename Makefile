@@ -73,7 +73,7 @@ fix: $(VENV)/.develop ## Put right what can be put right by machine
 	@$(RUN)/ruff format
 
 docs: $(VENV)/.develop ## Make the pages that are made from the code
-	@$(RUN)/python -m shared.integration_page > NATS-API.md
+	@$(RUN)/python -m shared.protocol.nats_api_page > NATS-API.md
 	@$(RUN)/python -m tests.settings_page
 	@$(RUN)/python -m tests.schema_file
 

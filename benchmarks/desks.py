@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.s3 import Bucket
 from orchestrator.s3_multipart import Completed, Lost
-from shared.messages import (
+from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,
     GrantGiven,
@@ -25,8 +25,8 @@ from shared.messages import (
     encode,
     node_requests,
 )
-from shared.objects import index_key
-from shared.signed_url import SignedUrl
+from shared.protocol.objects import index_key
+from shared.protocol.signed_url import SignedUrl
 
 LIFETIME_SECONDS = 3600
 MAX_REQUEST_BYTES = 4 << 20

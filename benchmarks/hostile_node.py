@@ -24,8 +24,8 @@ from benchmarks.load import TERMINAL, Client, percentile
 from benchmarks.process_meter import rss_mib
 from benchmarks.rig import ROOT, Rig, rig
 from benchmarks.running import end_on_sigterm, run_to_the_end, warn_of_load
-from shared import subjects
 from shared.ids import JobId
+from shared.protocol import subjects
 from tarpon.tied import tied_command
 from tests.hostile_node import Flood
 from tests.servers import HOST

@@ -21,7 +21,7 @@ import msgspec
 import uvloop
 
 from benchmarks.nats_wire import NatsWire, connect
-from shared import subjects
+from shared.protocol import subjects
 
 LOOK_SECONDS = 1.0
 UNHEARD_SECONDS = 10.0

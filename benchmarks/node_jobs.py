@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.discard_server import HOST
-from shared import subjects
 from shared.aio import background
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
-from shared.messages import (
+from shared.protocol import subjects
+from shared.protocol.messages import (
     Accepted,
     AnyFact,
     Assignment,
@@ -45,7 +45,7 @@ from shared.messages import (
     report,
     reports,
 )
-from shared.signed_url import SignedUrl
+from shared.protocol.signed_url import SignedUrl
 from tests.nats_bus import Bus
 
 NODE = NodeId("node-a")

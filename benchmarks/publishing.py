@@ -20,7 +20,7 @@ from compute.put import upload_session
 from compute.upload import NotSent, Upload
 from compute.uploading import Uploading
 from shared.ids import ExecutionId
-from shared.messages import NodeRequestAnswer, UploadRequest, decode, encode, node_request_answers
+from shared.protocol.messages import NodeRequestAnswer, UploadRequest, decode, encode, node_request_answers
 
 EXECUTION = ExecutionId("e-benchmark")
 MAX_ANSWER_BYTES = 4 << 20

@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.process_meter import ProcessMeter
 from benchmarks.stored_jobs import read_original, store
 from orchestrator.secrets import integration_password
+from shared.protocol.subjects import integration_inbox
 from shared.secret import Secret
-from shared.subjects import integration_inbox
 from tarpon.tied import tied_command
 from tests.e2e.stack import Service, Stack, wait_until
 from tests.servers import HOST, S3Server, start_weed

@@ -17,7 +17,7 @@ from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_verification import Absent
 from shared.ids import ExecutionId, JobId
-from shared.objects import archive_key, index_key
+from shared.protocol.objects import archive_key, index_key
 from tarpon.seaweedfs import HOST, REGION, SeaweedFS
 from tarpon.sigv4 import Keys
 

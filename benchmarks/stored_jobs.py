@@ -13,8 +13,8 @@ import nats
 import nkeys
 
 from benchmarks.nats_wire import connect
-from shared import subjects
 from shared.ids import JobId, new_execution_id
+from shared.protocol import subjects
 from tests.servers import HOST
 
 AT_ONCE = 2000

@@ -21,7 +21,7 @@ from compute.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_blo
 from compute.result_contents import ALL, Contents
 from compute.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from shared.aio import finish
-from shared.archive_index import WHOLE, BlockLine, EntryLine
+from shared.protocol.archive_index import WHOLE, BlockLine, EntryLine
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The index beside an archive, written while the archive is made. What is in it tells shared/archive_index.py.
+"""The index beside an archive, written while the archive is made. What is in it tells shared/protocol/archive_index.py.
 
 It is the one thing that grows with the number of entries, so beyond a bound it goes from memory to a file. Where the
 disk does not take that, there is no index: a result without one is better than none.
@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from isal import isal_zlib
 
-from shared.archive_index import VERSION, BlockLine, EntryLine, IndexEnd, IndexHead, Line
+from shared.protocol.archive_index import VERSION, BlockLine, EntryLine, IndexEnd, IndexHead, Line
 
 IN_MEMORY_BYTES = 4 << 20
 _GZIP = 31  # zlib's number for a gzip member with the largest window

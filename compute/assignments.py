@@ -13,7 +13,7 @@ from shared.errors import InvalidJob
 from shared.ids import is_safe_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.rules import NO_PUBLISHERS
-from shared.messages import (
+from shared.protocol.messages import (
     Accepted,
     Assignment,
     Assignments,

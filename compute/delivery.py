@@ -1,6 +1,6 @@
 """How bytes in hand come to S3 however often it takes: tried again, with a fresh URL, slower, or given up.
 
-What is done about which answer is in shared/s3_errors.py.
+What is done about which answer is in shared/protocol/s3_errors.py.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from compute.upload_meter import UploadMeter
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
 from shared.logs import about
-from shared.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
-from shared.signed_url import Grant
+from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
+from shared.protocol.signed_url import Grant
 
 _log = logging.getLogger(__name__)
 

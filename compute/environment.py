@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from shared.errors import Refused
-from shared.messages import Assignment
+from shared.protocol.messages import Assignment
 
 FROM_NODE = "env:"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

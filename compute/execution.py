@@ -23,10 +23,10 @@ from compute.upload import NotSent, Sent, Upload
 from compute.workspace import DISK_SECONDS, Workspace
 from shared.aio import in_thread
 from shared.errors import TarponError
-from shared.execution_lines import WAITS_FOR_S3
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason
-from shared.messages import (
+from shared.protocol.execution_lines import WAITS_FOR_S3
+from shared.protocol.messages import (
     AnyFact,
     ExecutionCancelled,
     ExecutionFailed,

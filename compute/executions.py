@@ -18,7 +18,7 @@ from compute.logs import read_output
 from compute.reports import Reports
 from compute.slots import Slots
 from shared.ids import ExecutionId
-from shared.messages import (
+from shared.protocol.messages import (
     MAX_UPLOADS,
     Accepted,
     Assignment,
@@ -28,7 +28,7 @@ from shared.messages import (
     Rejected,
     UploadProgress,
 )
-from shared.signed_url import Grant
+from shared.protocol.signed_url import Grant
 
 _log = logging.getLogger(__name__)
 

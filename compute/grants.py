@@ -12,7 +12,7 @@ from typing import Protocol
 from compute.backoff import Backoff
 from shared.errors import GrantRefused, NotReady, Unavailable
 from shared.ids import ExecutionId
-from shared.messages import (
+from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,
     GrantGiven,
@@ -32,7 +32,7 @@ from shared.messages import (
     encode,
     node_request_answers,
 )
-from shared.signed_url import Grant
+from shared.protocol.signed_url import Grant
 from shared.transport import Connection
 
 REQUEST_SECONDS = 10.0

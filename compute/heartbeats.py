@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from shared.errors import MessagingUnavailable
-from shared.messages import Heartbeat, encode
+from shared.protocol.messages import Heartbeat, encode
 from shared.transport import Connection
 
 PROGRESS_SECONDS = 2.0

@@ -8,7 +8,7 @@ import msgspec
 from compute.process_mark import ProcessMark, boot_id
 from shared.ids import ExecutionId
 from shared.jobs.rules import NO_PUBLISHERS
-from shared.messages import AnyFact, Assignment, TaskEnded
+from shared.protocol.messages import AnyFact, Assignment, TaskEnded
 
 
 class Phase(enum.StrEnum):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compute.result_contents import STDERR, STDOUT
 from compute.workspace import Workspace
-from shared.messages import MAX_OUTPUT_CHUNK_BYTES, MAX_OUTPUT_PLACE, OutputRead, ReadOutput
+from shared.protocol.messages import MAX_OUTPUT_CHUNK_BYTES, MAX_OUTPUT_PLACE, OutputRead, ReadOutput
 
 TAIL_BYTES = MAX_OUTPUT_CHUNK_BYTES
 """How far from the end the last lines are looked for."""

@@ -16,7 +16,7 @@ from compute.put import Stored
 from compute.upload_journal import StoredPart, UploadJournal
 from compute.upload_meter import UploadMeter
 from compute.uploading import PartBuffers
-from shared.s3_errors import S3Failure, UploadAction, action_for
+from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 
 PARTS_IN_FLIGHT = 3
 """On their way, beside the one that is being packed."""

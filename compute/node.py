@@ -23,7 +23,7 @@ from shared.automatic_labels import overridden, with_automatic
 from shared.config import Config
 from shared.jobs.rules import MANAGED
 from shared.loopback import loopback_id
-from shared.messages import COPIES_HARD_LINKS, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo
 
 MAX_HOST = 100
 """So much of what its machine is called a node tells."""

@@ -14,8 +14,8 @@ from yarl import URL
 
 from compute.upload_meter import UploadMeter
 from shared.network_problems import why_unreachable
-from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
-from shared.signed_url import SignedUrl
+from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
+from shared.protocol.signed_url import SignedUrl
 
 SLICE_BYTES = 256 << 10
 CONNECT_SECONDS = 10.0

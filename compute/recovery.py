@@ -15,7 +15,7 @@ from compute.kept_results import may_be_torn
 from compute.reports import Reports
 from shared.jobs.states import FailureReason
 from shared.logs import about
-from shared.messages import ExecutionFailed
+from shared.protocol.messages import ExecutionFailed
 
 _log = logging.getLogger(__name__)
 

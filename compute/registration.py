@@ -12,7 +12,7 @@ from compute.executions import Executions
 from shared.aio import background, first_of
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
-from shared.messages import (
+from shared.protocol.messages import (
     GrantGiven,
     IndexGrantGiven,
     NodeInfo,

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 
 from compute.backoff import Backoff
 from compute.journal_entry import Happening
-from shared import messages
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
-from shared.messages import AnyFact, ExecutionProgressed, Report, encode
+from shared.protocol import messages
+from shared.protocol.messages import AnyFact, ExecutionProgressed, Report, encode
 from shared.transport import Connection
 
 HOLD_SECONDS = 0.1

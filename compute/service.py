@@ -37,7 +37,7 @@ from compute.traces import Traces
 from compute.upload import Upload
 from compute.uploading import Uploading
 from compute.workspace import Workspace
-from shared import durable, subjects
+from shared import durable
 from shared.aio import background, finish
 from shared.config import Config
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
@@ -46,7 +46,8 @@ from shared.jobs.durations import format_duration
 from shared.jobs.quantities import parse_bytes
 from shared.jobs.rules import FAIL
 from shared.logs import about
-from shared.messages import encode
+from shared.protocol import subjects
+from shared.protocol.messages import encode
 from shared.tracing import open_tracing
 from shared.transport import Connection, Received, connect
 

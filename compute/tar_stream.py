@@ -22,7 +22,7 @@ from compute.folder_access import checked_mount, opened_to_read
 from compute.holes import has_more, hole_at
 from compute.result_contents import ALL, Contents, Written, kept_mode, shown, whole_mtime
 from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
-from shared.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
+from shared.protocol.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
 
 BLOCK_BYTES = 1 << 20
 ZEROS = bytes(BLOCK_BYTES)

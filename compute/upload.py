@@ -30,7 +30,7 @@ from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
 from shared.jobs.states import FailureReason
 from shared.logs import about
-from shared.s3_errors import S3Failure, UploadAction, action_for
+from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 
 _log = logging.getLogger(__name__)
 

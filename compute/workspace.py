@@ -37,7 +37,7 @@ from compute.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
 from shared.jobs.publisher_params import copies_hard_links
 from shared.jobs.spec import ResultPath, Task
-from shared.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
+from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
 
 _OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
 _PROCESS = "process"

@@ -12,10 +12,10 @@ import msgspec
 from orchestrator import views
 from orchestrator.model import JobEntry, Model
 from orchestrator.times import now_ns
-from shared import subjects
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.ids import JobId
 from shared.jobs.spec import StateView
+from shared.protocol import subjects
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

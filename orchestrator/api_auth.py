@@ -13,10 +13,10 @@ from aiohttp import web
 
 from orchestrator.api_requests import answer, body_of
 from orchestrator.api_routes import Route
-from shared import rest_nodes
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
-from shared.rest import BASE_PATH
+from shared.protocol import rest_nodes
+from shared.protocol.rest import BASE_PATH
 
 AUTH = f"{BASE_PATH}/auth"
 CLIENT_KEY = "ClientKey"

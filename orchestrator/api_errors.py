@@ -12,7 +12,6 @@ from aiohttp.http import HttpProcessingError
 from orchestrator.api_requests import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api_routes import Handler
 from orchestrator.reach import is_loopback
-from shared import rest
 from shared.errors import (
     Conflict,
     InvalidInput,
@@ -24,6 +23,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.ids import is_safe_id
+from shared.protocol import rest
 
 _log = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from orchestrator.records import ExecutionRecord
 from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.upload_progress import upload_of
-from shared import rest, subjects
 from shared.jobs.spec import JobView
-from shared.rest import ExecutionView, HistoryItem, Page
-from shared.rest_waits import WaitsResponse
+from shared.protocol import rest, subjects
+from shared.protocol.rest import ExecutionView, HistoryItem, Page
+from shared.protocol.rest_waits import WaitsResponse
 
 DEFAULT_HISTORY = 100
 MAX_JOBS_BYTES = 4 << 20

@@ -17,9 +17,9 @@ from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.times import now_ns
-from shared import job_problems, rest
 from shared.errors import InvalidInput
 from shared.jobs.spec import JobView
+from shared.protocol import job_problems, rest
 
 STORE_SECONDS = 15.0
 MAX_LIST_BYTES = 4 << 20

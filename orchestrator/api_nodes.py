@@ -16,11 +16,11 @@ from orchestrator.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.paging import page, sort_key, window
 from orchestrator.selectors import matches, selector
 from orchestrator.store import Store
-from shared import rest_nodes
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
-from shared.rest_nodes import NodeState
+from shared.protocol import rest_nodes
+from shared.protocol.rest_nodes import NodeState
 
 
 class MultipleNodesFound(Conflict):

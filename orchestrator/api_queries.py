@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from shared.messages import MAX_OUTPUT_PLACE
+from shared.protocol.messages import MAX_OUTPUT_PLACE
 
 Namespace = Annotated[str, Meta(description="The namespace in which the job is looked for by name.")]
 Reverse = Annotated[bool, Meta(description="The other way round.")]

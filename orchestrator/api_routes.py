@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from orchestrator.api_queries import NoQuery
-from shared.rest import BASE_PATH
+from shared.protocol.rest import BASE_PATH
 
 JOBS = f"{BASE_PATH}/orchestrator/jobs"
 NODES = f"{BASE_PATH}/orchestrator/nodes"

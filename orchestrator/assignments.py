@@ -18,13 +18,13 @@ from orchestrator.records import ExecutionRecord, about_execution
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.traces import Traces
-from shared import messages, subjects
 from shared.aio import begin, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
 from shared.logs import about
-from shared.messages import (
+from shared.protocol import messages, subjects
+from shared.protocol.messages import (
     Accepted,
     Assignment,
     Assignments,

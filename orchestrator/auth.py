@@ -27,8 +27,7 @@ from orchestrator.nats_config import AUTH_SECONDS
 from orchestrator.secrets import Secrets, integration_password
 from shared.errors import InvalidId, TarponError
 from shared.ids import NodeId, is_safe_id, node_id
-from shared.secret import Secret
-from shared.subjects import (
+from shared.protocol.subjects import (
     AUTH_REQUESTS,
     SYSTEM_INBOX,
     SYSTEM_REQUESTS,
@@ -39,6 +38,7 @@ from shared.subjects import (
     node_may_subscribe,
     node_requests,
 )
+from shared.secret import Secret
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)

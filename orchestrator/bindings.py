@@ -5,9 +5,9 @@ The key of a node that was rejected and then deleted stays shut out, but the nam
 
 from orchestrator.records import BindingRecord
 from orchestrator.store import Store
-from shared import subjects
 from shared.errors import RevisionConflict
 from shared.ids import NodeId
+from shared.protocol import subjects
 
 
 class StoredBindings:

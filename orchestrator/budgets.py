@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from shared import subjects
 from shared.ids import NodeId
+from shared.protocol import subjects
 
 _MEBI = 1 << 20
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from orchestrator.job_entry import JobEntry
 from orchestrator.records import ExecutionRecord
 from shared.jobs.states import ExecutionState
-from shared.rest_waits import PartCounts
+from shared.protocol.rest_waits import PartCounts
 
 MOST_REASONS = 5
 _FAILED = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED})

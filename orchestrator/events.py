@@ -13,9 +13,9 @@ from aiohttp import web
 from orchestrator import views
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
-from shared import rest
 from shared.jobs.spec import WAITS_FOR, JobView
 from shared.jobs.states import JobState
+from shared.protocol import rest
 
 KEEP_ALIVE_SECONDS = 15.0
 GATHER_SECONDS = 0.005

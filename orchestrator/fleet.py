@@ -16,7 +16,7 @@ from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.publisher_params import copies_hard_links
 from shared.jobs.spec import Constraint, Job, Resources
-from shared.messages import COPIES_HARD_LINKS, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo
 
 LANES = 256
 """How many shapes are remembered."""

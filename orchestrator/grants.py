@@ -17,10 +17,10 @@ from orchestrator.records import ExecutionRecord, Location
 from orchestrator.s3_multipart import Completed, Lost
 from orchestrator.s3_verification import ObjectFacts, md5_of_parts
 from orchestrator.store import Store
-from shared import subjects
 from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
-from shared.messages import (
+from shared.protocol import subjects
+from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,
     GrantGiven,
@@ -36,8 +36,8 @@ from shared.messages import (
     UploadLost,
     UploadRequest,
 )
-from shared.s3_errors import is_of_keys
-from shared.signed_url import SignedUrl
+from shared.protocol.s3_errors import is_of_keys
+from shared.protocol.signed_url import SignedUrl
 
 CONFIRM_SECONDS = 8.0
 """For the request by which it is found out whose fault a refusal is. A node asks again after 10 s."""

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from orchestrator.nodes import Nodes
-from shared import messages, subjects
 from shared.ids import NodeId
-from shared.messages import UnknownMessage
+from shared.protocol import messages, subjects
+from shared.protocol.messages import UnknownMessage
 from shared.transport import Connection
 
 

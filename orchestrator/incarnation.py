@@ -13,8 +13,8 @@ import os
 from orchestrator.records import NEWEST_SCHEMA, IncarnationRecord
 from orchestrator.store import Store
 from orchestrator.times import now_ns
-from shared import subjects
 from shared.errors import MessagingUnavailable, RevisionConflict
+from shared.protocol import subjects
 
 _log = logging.getLogger(__name__)
 

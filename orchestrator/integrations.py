@@ -28,12 +28,12 @@ from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.upload_progress import upload_of
-from shared import integration, job_problems, rest, rest_nodes, rest_waits, subjects
 from shared.aio import heeding
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
 from shared.nats_client import taken_in
+from shared.protocol import job_problems, nats_api, rest, rest_nodes, rest_waits, subjects
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.version import version_text
 
@@ -111,7 +111,7 @@ class Integrations:
             )
         )
         api = service.add_group(name=subjects.API_GROUP)
-        for what in integration.REQUESTS:
+        for what in nats_api.REQUESTS:
             await heeding(api.add_endpoint(name=what.replace(".", "-"), subject=what, handler=take))
         await taken_in(self._connection.client)
         self.offered.set()
@@ -143,30 +143,30 @@ class Integrations:
             case "jobs.submit":
                 return await self._submit(payload, _traceparent(headers))
             case "jobs.get":
-                return await self._get(_read(payload, integration.GetRequest))
+                return await self._get(_read(payload, nats_api.GetRequest))
             case "jobs.list":
-                return self._list(_read(payload, integration.ListRequest))
+                return self._list(_read(payload, nats_api.ListRequest))
             case "jobs.stop":
-                wanted = _read(payload, integration.StopRequest)
+                wanted = _read(payload, nats_api.StopRequest)
                 stopping = self._entry(wanted)
                 stopped = await self._submissions.stop(stopping, wanted.reason)
                 return rest.StopResponse(evaluation_id=stopping.job.id if stopped else "")
             case "jobs.delete":
-                asked = _read(payload, integration.DeleteRequest)
+                asked = _read(payload, nats_api.DeleteRequest)
                 entry = self._entry(asked)
                 deleted = await self._removals.remove(entry, results=asked.results, force=asked.force)
                 return rest.DeleteResponse(job_id=entry.job.id, deleted=deleted)
             case "jobs.results":
-                return await self._results(_read(payload, integration.ResultsRequest))
+                return await self._results(_read(payload, nats_api.ResultsRequest))
             case "jobs.history":
-                since = _read(payload, integration.HistoryRequest)
+                since = _read(payload, nats_api.HistoryRequest)
                 after = max(since.after_seq_num, _number(since.next_token, default=0))
                 return await self._history(self._entry(since), Room(), after=after)
             case "jobs.waits":
-                why = _read(payload, integration.WaitsRequest)
+                why = _read(payload, nats_api.WaitsRequest)
                 return await self._why(self._entry(why), why.limit)
             case "nodes.list":
-                return self._list_nodes(_read(payload, integration.NodesRequest))
+                return self._list_nodes(_read(payload, nats_api.NodesRequest))
             case _:
                 raise InvalidDocument(f"Nothing is known about {what[:80]!r}.")
 
@@ -187,7 +187,7 @@ class Integrations:
             warnings=(*warnings, *done.warnings),
         )
 
-    async def _get(self, asked: integration.GetRequest) -> rest.JobResponse:
+    async def _get(self, asked: nats_api.GetRequest) -> rest.JobResponse:
         entry, room = self._entry(asked), Room()
         include = {part.lower() for part in asked.include}
         job = views.job_view(self._model, entry)
@@ -223,7 +223,7 @@ class Integrations:
         items, is_more = room.fill(views.history(entry, after=after, up_to=self._model.settled))
         return rest.Page(items=items, next_token=str(items[-1].seq_num) if is_more else "")
 
-    async def _results(self, asked: integration.ResultsRequest) -> rest.Page[rest.ResultItem]:
+    async def _results(self, asked: nats_api.ResultsRequest) -> rest.Page[rest.ResultItem]:
         entry = self._entry(asked)
         signed = await results(
             entry,
@@ -244,19 +244,19 @@ class Integrations:
         room.take(msgspec.structs.replace(found, nodes=()))
         return msgspec.structs.replace(found, nodes=room.fill(found.nodes)[0])
 
-    def _list(self, asked: integration.ListRequest) -> rest.ListJobsResponse:
+    def _list(self, asked: nats_api.ListRequest) -> rest.ListJobsResponse:
         limit = min(MAX_LIST, asked.limit) if asked.limit > 0 else MAX_LIST
         offset = _number(asked.next_token, default=0)
         found = islice(self._model.lists.find(asked.namespace), offset, None)
         items, is_more = Room().fill((views.job_view(self._model, entry) for entry in found), most=limit)
         return rest.ListJobsResponse(items=items, next_token=str(offset + len(items)) if is_more else "")
 
-    def _list_nodes(self, asked: integration.NodesRequest) -> rest_nodes.ListNodesResponse:
+    def _list_nodes(self, asked: nats_api.NodesRequest) -> rest_nodes.ListNodesResponse:
         left = (node for node in sorted(self._model.nodes) if node > asked.next_token)
         nodes, is_more = Room().fill(views.node_state(self._model, self._nodes, node) for node in left)
         return rest_nodes.ListNodesResponse(nodes=nodes, next_token=nodes[-1].info.node_id if is_more else "")
 
-    def _entry(self, asked: integration.JobRequest) -> JobEntry:
+    def _entry(self, asked: nats_api.JobRequest) -> JobEntry:
         return self._model.find(asked.job_id, asked.namespace)
 
     def __repr__(self) -> str:

@@ -8,9 +8,9 @@ import msgspec
 
 from orchestrator.execution_names import named_execution
 from orchestrator.job_entry import JobEntry
-from shared import rest
 from shared.errors import InvalidInput
-from shared.rest import HistoryItem
+from shared.protocol import rest
+from shared.protocol.rest import HistoryItem
 
 _LEVELS = {"job": rest.JOB_LEVEL, "execution": rest.EXECUTION_LEVEL}
 _BEGINNING = datetime.fromtimestamp(0, UTC)

@@ -12,7 +12,7 @@ import msgspec
 from orchestrator.records import ExecutionRecord, Failure, JobRecord, PublishedResult
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import FailureReason
-from shared.messages import AnyFact
+from shared.protocol.messages import AnyFact
 
 # ---- events -----------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,9 @@ from orchestrator.records import (
     Location,
     with_event,
 )
-from shared.execution_lines import (
+from shared.ids import ExecutionId
+from shared.jobs.states import ExecutionState, FailureReason, check_transition
+from shared.protocol.execution_lines import (
     ENDING,
     PREPARING,
     PUBLISHED,
@@ -48,9 +50,7 @@ from shared.execution_lines import (
     TASK_ENDED,
     THEN_PUBLISHES,
 )
-from shared.ids import ExecutionId
-from shared.jobs.states import ExecutionState, FailureReason, check_transition
-from shared.messages import (
+from shared.protocol.messages import (
     MAX_RUN_OUTPUT_BYTES,
     ExecutionCancelled,
     ExecutionFailed,

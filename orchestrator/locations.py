@@ -13,8 +13,8 @@ from orchestrator.s3_multipart import Completed, Lost
 from orchestrator.s3_problems import Problem
 from orchestrator.s3_verification import Absent, ObjectFacts
 from shared.ids import ExecutionId, JobId
-from shared.objects import archive_key, index_key, prefix_of
-from shared.signed_url import SignedUrl
+from shared.protocol.objects import archive_key, index_key, prefix_of
+from shared.protocol.signed_url import SignedUrl
 
 DEFAULT_EXPIRATION_SECONDS = 3600.0
 

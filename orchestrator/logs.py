@@ -11,11 +11,11 @@ from orchestrator.execution_names import named_execution
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord
-from shared import messages, subjects
 from shared.errors import MessagingUnavailable, NotFound
 from shared.ids import ExecutionId
 from shared.jobs.states import ExecutionState
-from shared.messages import OutputRead, ReadOutput, Rejected
+from shared.protocol import messages, subjects
+from shared.protocol.messages import OutputRead, ReadOutput, Rejected
 from shared.transport import Connection
 
 ANSWER_SECONDS = 5.0

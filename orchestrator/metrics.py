@@ -12,7 +12,7 @@ from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.jobs.states import ExecutionState, JobState
 from shared.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
-from shared.rest_nodes import CONNECTED, DISCONNECTED
+from shared.protocol.rest_nodes import CONNECTED, DISCONNECTED
 from shared.transport import Connection
 
 

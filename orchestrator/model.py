@@ -31,10 +31,10 @@ from orchestrator.records import (
     Record,
     SpecRecord,
 )
-from shared import subjects
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import ExecutionId, JobId, NodeId, new_job_id
 from shared.jobs.states import ExecutionState, JobState
+from shared.protocol import subjects
 
 __all__ = ["JobEntry", "Model"]
 

@@ -3,10 +3,10 @@
 from orchestrator.model import Model
 from orchestrator.records import NameRecord
 from orchestrator.store import Store
-from shared import subjects
 from shared.errors import InvalidJob, RevisionConflict
 from shared.ids import JobId, is_like_id
 from shared.jobs.spec import Job
+from shared.protocol import subjects
 
 
 def check_name(model: Model, job: Job) -> None:

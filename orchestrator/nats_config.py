@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.nats_accounts import ORCHESTRATORS, Accounts, announcement
-from shared.subjects import (
+from shared.protocol.subjects import (
     ALL_API_REQUESTS,
     ALL_EVENTS,
     ALL_NODE_HEARTBEATS,

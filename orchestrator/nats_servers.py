@@ -9,8 +9,8 @@ import msgspec
 from orchestrator.nats_accounts import ORCHESTRATORS, Accounts
 from orchestrator.nats_config import FOR_INTEGRATIONS, FROM_NODES, PING_SECONDS
 from orchestrator.nats_fitness import OLDEST_TEXT, is_old
-from shared import subjects
 from shared.errors import MessagingUnfit
+from shared.protocol import subjects
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
 PATIENCE_SECONDS = 0.5

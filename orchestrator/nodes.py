@@ -23,7 +23,7 @@ from orchestrator.times import now_ns
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
-from shared.messages import Accepted, Heartbeat, Registration
+from shared.protocol.messages import Accepted, Heartbeat, Registration
 
 IN_ADVANCE_SECONDS = 2.0
 """So much, one task after another, up to the capacity of its queue."""

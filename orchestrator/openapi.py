@@ -11,7 +11,7 @@ import msgspec
 
 from orchestrator.api_routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
 from shared.data.json_schemas import schemas_of
-from shared.rest import ErrorBody
+from shared.protocol.rest import ErrorBody
 from shared.version import version_text
 
 _SCHEMAS = "#/components/schemas/{name}"

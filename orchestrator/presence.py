@@ -4,7 +4,7 @@ import msgspec
 
 from orchestrator.time_outs import Told
 from shared.ids import ExecutionId
-from shared.messages import Heartbeat
+from shared.protocol.messages import Heartbeat
 
 QUICK_TASK_SECONDS = 0.5
 """A node whose tasks take less than this on average gets work in advance."""

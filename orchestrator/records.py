@@ -25,7 +25,7 @@ from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.logs import about
-from shared.messages import NodeInfo, RunOutput
+from shared.protocol.messages import NodeInfo, RunOutput
 
 SCHEMA = 1
 """Of all records. A program that finds a larger one must not decide anything: it would drop what it does not know."""

@@ -10,9 +10,9 @@ from orchestrator.model import JobEntry, Model
 from orchestrator.retention import marked
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
-from shared import subjects
 from shared.errors import Conflict, JobEnded, RevisionConflict, Unavailable
 from shared.ids import JobId
+from shared.protocol import subjects
 
 WAIT_SECONDS = 6.0
 """For the job to stop, and again for it to be gone; a program over NATS waits 15 s for an answer."""

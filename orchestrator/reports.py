@@ -32,14 +32,21 @@ from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.times import now_ns
 from orchestrator.turns import Turns
-from shared import messages, subjects
 from shared.aio import heeding, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.logs import about
-from shared.messages import ExecutionFailed, ExecutionProgressed, OutputPublished, Report, TaskEnded, UnknownMessage
+from shared.protocol import messages, subjects
+from shared.protocol.messages import (
+    ExecutionFailed,
+    ExecutionProgressed,
+    OutputPublished,
+    Report,
+    TaskEnded,
+    UnknownMessage,
+)
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)

@@ -21,14 +21,14 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.turns import Turns
-from shared import messages, subjects
 from shared.aio import pipelined
 from shared.automatic_labels import NAME
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.logs import about
-from shared.messages import (
+from shared.protocol import messages, subjects
+from shared.protocol.messages import (
     PROTOCOL,
     BeginUpload,
     CompleteUpload,

@@ -13,10 +13,10 @@ from orchestrator.locations import Locations
 from orchestrator.model import JobEntry
 from orchestrator.records import ExecutionRecord, about_execution
 from orchestrator.saved_names import saved_name
-from shared import rest
 from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.jobs.states import ExecutionState
-from shared.rest import ResultItem
+from shared.protocol import rest
+from shared.protocol.rest import ResultItem
 
 _log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from orchestrator.records import ExecutionRecord, JobRecord, Removal, about_exec
 from orchestrator.s3_deletion import DeletionRefused
 from orchestrator.store import Store
 from orchestrator.times import now_ns
-from shared import subjects
 from shared.aio import pipelined
 from shared.config import JobRetention
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import JobId
 from shared.logs import about
+from shared.protocol import subjects
 
 _log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from orchestrator.s3_requests import Answer, send
 from orchestrator.s3_signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3_verification import Absent, ObjectFacts, Verifier
 from shared.errors import StorageUnavailable
-from shared.objects import deletion_probe_key
-from shared.s3_errors import is_of_keys, may_be_of_keys
-from shared.signed_url import SignedUrl
+from shared.protocol.objects import deletion_probe_key
+from shared.protocol.s3_errors import is_of_keys, may_be_of_keys
+from shared.protocol.signed_url import SignedUrl
 
 _log = logging.getLogger(__name__)
 

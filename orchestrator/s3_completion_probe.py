@@ -15,8 +15,8 @@ import aiohttp
 from orchestrator.s3_probe import BODY, CREATE_ONLY
 from orchestrator.s3_requests import Answer, Send, Sign
 from shared.errors import StorageUnavailable
-from shared.objects import probe_key
-from shared.s3_errors import S3Failure, UploadAction, action_for, parse_error
+from shared.protocol.objects import probe_key
+from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, parse_error
 
 _UPLOAD_ID: Final = re.compile(rb"<UploadId>([^<>&\s]{1,1024})</UploadId>")
 

@@ -5,7 +5,7 @@ import aiohttp
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_requests import Send
 from shared.errors import Refused, StorageUnavailable
-from shared.signed_url import SignedUrl
+from shared.protocol.signed_url import SignedUrl
 
 _REFUSALS = frozenset({"AccessDenied", "AllAccessDisabled"})
 

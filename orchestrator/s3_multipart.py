@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_location import BucketSettings
 from shared.errors import StorageUnavailable
-from shared.s3_errors import S3Failure
+from shared.protocol.s3_errors import S3Failure
 
 CREATE_ONLY = "*"
 S3_CODE = "S3Code"

@@ -4,7 +4,7 @@ from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_problems import Problem, ProblemCode, explain_failure, host_of
 from orchestrator.s3_requests import Send, Sign
 from shared.aio import pipelined
-from shared.s3_errors import S3Failure, UploadAction, action_for
+from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 
 AT_ONCE = 8
 _MAY_BE = frozenset({ProblemCode.SERVICE_FAILING, ProblemCode.REQUEST_REFUSED})

@@ -15,10 +15,10 @@ from orchestrator.s3_occupied_key import explain_unwritten
 from orchestrator.s3_problems import Problem, ProblemCode, clock_words, explain_exception, explain_failure
 from orchestrator.s3_requests import Answer, Send, Sign
 from shared.errors import StorageUnavailable
-from shared.objects import probe_key
-from shared.s3_errors import S3Failure, UploadAction, action_for
-from shared.signed_url import SignedUrl
-from shared.url_life import MOST_SKEW_SECONDS
+from shared.protocol.objects import probe_key
+from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
+from shared.protocol.signed_url import SignedUrl
+from shared.protocol.url_life import MOST_SKEW_SECONDS
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
-from shared.signed_url import SignedUrl
+from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
+from shared.protocol.signed_url import SignedUrl
 
 REQUEST_SECONDS = 15.0
 

@@ -20,7 +20,7 @@ from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_presigning import presigned
 from shared.errors import ConfigurationInvalid, CredentialsExpiring
-from shared.signed_url import SignedUrl
+from shared.protocol.signed_url import SignedUrl
 
 MAX_LIFETIME_SECONDS = 7 * 24 * 3600
 """The longest that signature version 4 allows (Amazon S3 user guide, "Expiration time for presigned URLs")."""

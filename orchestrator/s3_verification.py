@@ -10,8 +10,8 @@ import msgspec
 
 from orchestrator.s3_requests import Send
 from shared.errors import StorageUnavailable
-from shared.s3_errors import S3Failure
-from shared.signed_url import SignedUrl
+from shared.protocol.s3_errors import S3Failure
+from shared.protocol.signed_url import SignedUrl
 
 # MD5 of one PUT, or MD5 of the part MD5s and the number of parts.
 _DIGEST_ETAG = re.compile(r"[0-9a-f]{32}(-[0-9]{1,5})?")

@@ -21,8 +21,8 @@ import nkeys
 
 from shared import durable
 from shared.errors import InvalidInput
+from shared.protocol.subjects import api_request, integration_inbox
 from shared.secret import Secret
-from shared.subjects import api_request, integration_inbox
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from nats.js.api import (
     StreamConfig,
 )
 
-from shared import subjects
 from shared.acknowledgements import refusal
+from shared.protocol import subjects
 
 _log = logging.getLogger(__name__)
 

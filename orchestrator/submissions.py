@@ -33,7 +33,6 @@ from orchestrator.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, w
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.traces import Traces
-from shared import subjects
 from shared.config import BatchDefaults
 from shared.errors import (
     Conflict,
@@ -52,7 +51,8 @@ from shared.jobs.rules import MANAGED, normalised
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.logs import about
-from shared.rest import KEPT_PARTS
+from shared.protocol import subjects
+from shared.protocol.rest import KEPT_PARTS
 
 _log = logging.getLogger(__name__)
 

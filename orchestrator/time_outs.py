@@ -4,9 +4,9 @@ import msgspec
 
 from orchestrator.life_events import Lost, TimedOut, Unattended
 from orchestrator.records import ExecutionRecord, JobRecord
-from shared.execution_lines import RUNNING
 from shared.jobs.spec import Timeouts
 from shared.jobs.states import ExecutionState, FailureReason
+from shared.protocol.execution_lines import RUNNING
 
 SLACK_SECONDS = 120.0
 """How much longer than a time-out a connected node may take to end the execution itself, and to tell."""

@@ -6,8 +6,8 @@ from orchestrator.nodes import Nodes
 from orchestrator.records import ExecutionRecord
 from shared.jobs.quantities import format_bytes
 from shared.jobs.states import ExecutionState
-from shared.messages import UploadProgress
-from shared.rest import UploadView
+from shared.protocol.messages import UploadProgress
+from shared.protocol.rest import UploadView
 
 
 def upload_of(nodes: Nodes, record: ExecutionRecord) -> UploadView | None:

@@ -18,18 +18,18 @@ from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, ExecutionRecord, Suspicion
 from orchestrator.upload_progress import upload_text
-from shared import rest, rest_nodes, subjects
 from shared.automatic_labels import OS_ARCH, OS_TYPE
-from shared.execution_lines import PREPARING, WAITS_FOR_S3
 from shared.ids import NodeId
-from shared.integration import Announced
 from shared.jobs.capacity import Capacity
 from shared.jobs.rules import MANAGED
 from shared.jobs.spec import LEFT_OUT_COUNT, WAITS_FOR, JobView, StateView
 from shared.jobs.states import DesiredState, ExecutionState, JobState
-from shared.messages import ContainerEngine, NodeInfo, RunOutput
-from shared.rest import EventView, ExecutionView, HistoryItem
-from shared.rest_nodes import NodeState
+from shared.protocol import rest, rest_nodes, subjects
+from shared.protocol.execution_lines import PREPARING, WAITS_FOR_S3
+from shared.protocol.messages import ContainerEngine, NodeInfo, RunOutput
+from shared.protocol.nats_api import Announced
+from shared.protocol.rest import EventView, ExecutionView, HistoryItem
+from shared.protocol.rest_nodes import NodeState
 
 MAX_PROBLEMS = 10
 MAX_PROBLEM = 500

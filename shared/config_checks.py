@@ -8,7 +8,7 @@ from shared.errors import InvalidInput
 from shared.ids import is_safe_id
 from shared.jobs.durations import parse_duration
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
-from shared.nats_address import parse_nats_address
+from shared.protocol.nats_address import parse_nats_address
 
 _CLOUD_NAMES = {"aws", "gcp"}
 

@@ -9,7 +9,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from shared.aio import heeding
-from shared.nats_address import ENCRYPTED
+from shared.protocol.nats_address import ENCRYPTED
 
 Admits = Callable[[bytes, int], bool]
 """Whether a message on this subject, of so many bytes, is to be looked at; asked before it takes any place."""

@@ -21,9 +21,9 @@ from nats.aio.msg import Msg
 from shared.acknowledgements import EXPECTED, number_in_stream
 from shared.aio import background, finish, heeding
 from shared.errors import MessagingUnavailable, PayloadTooLarge
-from shared.nats_address import parse_nats_address
 from shared.nats_client import Admits, ChoosyClient, MendedClient, taken_in
 from shared.nats_problems import check_payload, last_words, why_not
+from shared.protocol.nats_address import parse_nats_address
 from shared.replies import Replies
 
 _log = logging.getLogger(__name__)
@@ -263,7 +263,7 @@ class Connection:
                     max_outstanding_pings=2,
                     closed_cb=on_closed,
                     error_cb=on_error,
-                    skip_subject_validation=True,  # shared/subjects.py makes them of ids that are checked
+                    skip_subject_validation=True,  # shared/protocol/subjects.py makes them of ids that are checked
                     **self._options,
                 )
                 await heeding(connecting)

@@ -1,7 +1,7 @@
 """How much may come out of an archive: what was announced of it, and not one entry or byte more."""
 
 from shared.errors import UnsafeArchive
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.tar_reader import Member
 
 UNANNOUNCED_BYTES = 1 << 50

@@ -1,6 +1,6 @@
 """How the index beside an archive is read, line by line and without trusting it.
 
-shared/archive_index.py tells the format. Its writer is the machine that ran somebody's task, so all that
+shared/protocol/archive_index.py tells the format. Its writer is the machine that ran somebody's task, so all that
 follows from it is bounded by what was announced of the archive, and a line that contradicts the others is an error.
 """
 
@@ -11,7 +11,8 @@ from typing import IO
 import msgspec
 from isal import isal_zlib
 
-from shared.archive_index import (
+from shared.errors import ArchiveDamaged, Damaged, UnsafeArchive
+from shared.protocol.archive_index import (
     MAX_LINE_BYTES,
     VERSION,
     BlockLine,
@@ -23,7 +24,6 @@ from shared.archive_index import (
     IndexHead,
     SymlinkLine,
 )
-from shared.errors import ArchiveDamaged, Damaged, UnsafeArchive
 from tarpon.announced import Announced
 from tarpon.gunzip import Gunzip
 from tarpon.tar_header import BLOCK
@@ -56,7 +56,7 @@ class IndexDamaged(Damaged):
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the archive that can be decompressed alone: raw deflate, see shared/archive_index.py.
+    """A part of the archive that can be decompressed alone: raw deflate, see shared/protocol/archive_index.py.
 
     `data_bytes` of its tar need room on a disk that keeps holes.
     """

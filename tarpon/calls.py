@@ -12,7 +12,7 @@ import msgspec
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Unavailable
 from shared.network_problems import why_unreachable
-from shared.rest import BASE_PATH, TARPON_CODE, ErrorBody
+from shared.protocol.rest import BASE_PATH, TARPON_CODE, ErrorBody
 
 T = TypeVar("T")
 

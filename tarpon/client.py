@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from shared.errors import NoResults, OrchestratorUnreachable
 from shared.jobs.spec import JobView
-from shared.rest import LogLine, LogPlace
+from shared.protocol.rest import LogLine, LogPlace
 from tarpon.calls import Absence
 from tarpon.live_logs import LiveLogs
 from tarpon.orchestrator_calls import OrchestratorCalls, job_path, query_of

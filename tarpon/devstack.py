@@ -11,7 +11,7 @@ from pathlib import Path
 from shared.aio import background, finish
 from shared.config import DockerEngine
 from shared.errors import PortTaken, TarponError, Unavailable
-from shared.rest_nodes import CONNECTED
+from shared.protocol.rest_nodes import CONNECTED
 from tarpon.child_processes import ChildProcess
 from tarpon.client import Client
 from tarpon.devstack_containers import remove_containers

@@ -10,7 +10,7 @@ import aiohttp
 
 from shared.aio import finish
 from shared.errors import Damaged, DigestMismatch
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.spans import CONNECTIONS, Span, fetch_in_order
 from tarpon.stored_object import RangesIgnored, StoredObject
 

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from shared.data import plain_data
 from shared.data.decoding import decode, invalid_document
-from shared.job_problems import independent
 from shared.jobs.engine_params import unknown_told
 from shared.jobs.rules import BATCH, normalised, problems
 from shared.jobs.spec import Job
+from shared.protocol.job_problems import independent
 
 
 def as_job(job: Job | Mapping[str, Any]) -> Job:

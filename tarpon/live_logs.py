@@ -13,7 +13,7 @@ import msgspec
 
 from shared.errors import MessagingUnavailable, OrchestratorUnreachable, Unavailable
 from shared.network_problems import why_unreachable
-from shared.rest import LogFrame, LogLine, LogPlace
+from shared.protocol.rest import LogFrame, LogLine, LogPlace
 from tarpon.calls import Calls, backoff_seconds
 
 MAX_FRAME_BYTES = 4 << 20

@@ -6,7 +6,7 @@ from shared import ids
 from shared.errors import DownloadFailed, InvalidInput, NoResults, NotFound
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import JobView
-from shared.rest import ResultItem, ResultParams
+from shared.protocol.rest import ResultItem, ResultParams
 from tarpon.download import Renew
 from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.watching import JobNotEnded, is_over

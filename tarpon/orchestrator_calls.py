@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from shared.errors import InvalidInput
 from shared.jobs.spec import Job, JobView
-from shared.rest import (
+from shared.protocol.rest import (
     DeleteResponse,
     ExecutionView,
     HistoryItem,
@@ -23,7 +23,7 @@ from shared.rest import (
     SubmitRequest,
     SubmitResponse,
 )
-from shared.rest_nodes import (
+from shared.protocol.rest_nodes import (
     AgentConfigResponse,
     AgentNodeResponse,
     AliveResponse,
@@ -35,7 +35,7 @@ from shared.rest_nodes import (
     UpdateNodeResponse,
     VersionView,
 )
-from shared.rest_waits import WaitsResponse
+from shared.protocol.rest_waits import WaitsResponse
 from tarpon.api_address import addresses
 from tarpon.calls import Calls
 from tarpon.given_job import as_job

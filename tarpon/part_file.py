@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shared.errors import CannotExtract, Conflict
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.room import NO_SPACE, NoSpaceForResult
 
 if TYPE_CHECKING:

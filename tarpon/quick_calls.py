@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from shared.rest import BASE_PATH
+from shared.protocol.rest import BASE_PATH
 
 T = TypeVar("T")
 

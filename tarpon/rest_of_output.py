@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import IO, Self
 
 from shared.errors import NotFound
-from shared.rest import LogLine, LogPlace, ResultParams
+from shared.protocol.rest import LogLine, LogPlace, ResultParams
 from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.result_logs import STDERR, STDOUT, stream_output
 

@@ -14,7 +14,7 @@ from typing import IO, Protocol
 import aiohttp
 from msgspec.structs import replace
 
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.announced import announced
 from tarpon.archive_index import Block, IndexReader
 from tarpon.block_reading import BlockReader, Cutter, WantedBlocks, spans_of

@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from shared.errors import Damaged, DigestMismatch
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.announced import announced
 from tarpon.download import Download, Renew, archive_of, in_thread, made_in_thread
 from tarpon.extract import Extracted, Extraction

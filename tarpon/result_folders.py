@@ -11,7 +11,7 @@ from pathlib import Path
 from shared import ids
 from shared.errors import CannotExtract, Conflict, InvalidInput
 from shared.jobs.spec import JobView
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.part_names import part_name
 from tarpon.staging import is_staging
 from tarpon.tar_reader import Member, MemberKind

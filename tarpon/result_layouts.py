@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shared.errors import Conflict
 from shared.jobs.spec import JobView
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.part_names import part_name
 from tarpon.result_folders import ALWAYS, NAMED, RAW_FOLDER, is_empty, is_folder, shown, writable
 from tarpon.staging import is_staging

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.announced import Announced, announced
 from tarpon.download import Download, Renew, archive_of
 from tarpon.gunzip import Gunzip

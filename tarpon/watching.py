@@ -13,7 +13,7 @@ from shared.errors import Conflict, OrchestratorUnreachable, RemoteError
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.network_problems import why_unreachable
-from shared.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
+from shared.protocol.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
 from tarpon.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds, refusal
 
 SILENCE_SECONDS = 45.0

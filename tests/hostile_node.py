@@ -20,9 +20,9 @@ import nats.errors
 import nkeys
 from nats.aio.client import Client
 
-from shared import subjects
 from shared.ids import ExecutionId, NodeId
-from shared.messages import ExecutionStarted, GrantRequest, Heartbeat, Report, encode
+from shared.protocol import subjects
+from shared.protocol.messages import ExecutionStarted, GrantRequest, Heartbeat, Report, encode
 from shared.transport import MAX_PAYLOAD_BYTES
 
 BYTES_AT_ONCE = 256 << 10

@@ -27,7 +27,7 @@ from orchestrator.store import Store
 from shared.aio import background
 from shared.ids import NodeId
 from shared.nats_client import taken_in
-from shared.subjects import STATE_BUCKET, node_inbox
+from shared.protocol.subjects import STATE_BUCKET, node_inbox
 from shared.transport import Connection, connect
 from tests.servers import HOST, free_ports
 from tests.waiting import eventually

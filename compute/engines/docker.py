@@ -38,7 +38,7 @@ from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.engine_params import DockerParams, read_params
 from shared.jobs.states import FailureReason
-from shared.messages import ContainerEngine
+from shared.protocol.messages import ContainerEngine
 
 _log = logging.getLogger(__name__)
 

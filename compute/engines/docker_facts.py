@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from shared.messages import ContainerEngine
+from shared.protocol.messages import ContainerEngine
 
 DOCKER, PODMAN = "Docker", "Podman"
 LOG_DRIVERS = ("local", "k8s-file", "json-file")

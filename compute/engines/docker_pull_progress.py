@@ -8,7 +8,7 @@ before, which makes about three dozen sentences of the longest pull.
 import msgspec
 
 from compute.engines.docker_api import PullStep
-from shared.execution_lines import PULLING
+from shared.protocol.execution_lines import PULLING
 
 FIRST_PAUSE_SECONDS = 5.0
 PAUSE_FACTOR = 1.15

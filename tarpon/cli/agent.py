@@ -12,7 +12,7 @@ from tarpon.cli.local_secrets import local_secrets, nats_addresses
 from tarpon.cli.output import output_option, pairs, show, table
 
 if TYPE_CHECKING:
-    from shared.rest_nodes import PublisherHealth
+    from shared.protocol.rest_nodes import PublisherHealth
     from tarpon.client import Client
 
 

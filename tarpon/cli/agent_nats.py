@@ -81,7 +81,7 @@ def nats_check(urls: tuple[str, ...], output: str) -> None:
 
 
 def _checked(urls: tuple[str, ...]) -> tuple[str, ...]:
-    from shared.nats_address import parse_nats_address
+    from shared.protocol.nats_address import parse_nats_address
 
     return tuple(parse_nats_address(url).url for url in urls)
 

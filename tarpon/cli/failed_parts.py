@@ -6,7 +6,7 @@ from shared.data.plain_text import one_line
 from shared.ids import short
 from shared.jobs.spec import JobView
 from shared.jobs.states import ExecutionState
-from shared.rest import ExecutionView
+from shared.protocol.rest import ExecutionView
 
 MOST_TOLD = 5
 MOST_TEXT = 200

@@ -11,7 +11,7 @@ from shared.data.plain_text import indented
 from shared.errors import TarponError
 from shared.ids import short
 from shared.jobs.spec import JobView
-from shared.rest import ExecutionView, HistoryItem
+from shared.protocol.rest import ExecutionView, HistoryItem
 from tarpon.cli.job_parts import Step, step_of
 from tarpon.client import Client
 from tarpon.part_names import part_name

@@ -8,12 +8,12 @@ import msgspec
 from shared.data.decoding import decode, invalid_document
 from shared.errors import PayloadTooLarge
 from shared.ids import is_like_id
-from shared.job_problems import independent
 from shared.jobs import publisher_params
 from shared.jobs.engine_params import ENGINE_NAMES, as_meant, misspelt, unknown_told
 from shared.jobs.not_supported import engine_problem
 from shared.jobs.rules import MAX_JOB_BYTES, normalised, problems
 from shared.jobs.spec import Job, SpecConfig
+from shared.protocol.job_problems import independent
 
 
 def check_document(document: Mapping[str, Any], *, what: str, known: Sequence[str] = ()) -> Job:

@@ -10,7 +10,7 @@ from tarpon.cli.job import namespace_option
 from tarpon.cli.output import output_option, show
 
 if TYPE_CHECKING:
-    from shared.rest import DeleteResponse
+    from shared.protocol.rest import DeleteResponse
     from tarpon.client import Client
 
 

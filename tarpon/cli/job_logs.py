@@ -18,7 +18,7 @@ from tarpon.cli.wanted_logs import Wanted, has_ended, latest, named, others, run
 
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView
-    from shared.rest import ExecutionView
+    from shared.protocol.rest import ExecutionView
     from tarpon.cli.task_output import TaskOutput
     from tarpon.client import Client
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from shared import execution_lines as lines
 from shared.data.plain_text import one_line
 from shared.jobs.spec import WAITS_FOR, JobView
 from shared.jobs.states import JobState
-from shared.rest import KEPT_PARTS, EventView, HistoryItem
+from shared.protocol import execution_lines as lines
+from shared.protocol.rest import KEPT_PARTS, EventView, HistoryItem
 from tarpon.watching import is_over
 
 _WAITING_FOR = "Waiting for "

@@ -14,7 +14,7 @@ from tarpon.cli.output import output_option, show
 
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView
-    from shared.rest import JobResponse
+    from shared.protocol.rest import JobResponse
     from tarpon.client import Client
 
 
@@ -127,7 +127,7 @@ async def _whole(client: "Client", described: "JobResponse") -> "JobResponse":
     """With all executions, where they are too many for one answer, so that they can be counted."""
     from msgspec.structs import replace
 
-    from shared.rest import Page
+    from shared.protocol.rest import Page
 
     if described.executions is None or not described.executions.next_token:
         return described

@@ -40,7 +40,7 @@ def rerun(*, job: str, failed: bool, job_version: int | None, reason: str, names
     """
     api = given().config().api
 
-    from shared.rest import SubmitResponse
+    from shared.protocol.rest import SubmitResponse
     from tarpon.cli.job_run import Begun, JobRun
 
     async def begin(client: "Client") -> "Begun":

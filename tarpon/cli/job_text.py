@@ -7,7 +7,7 @@ from shared.data.plain_text import printable
 from shared.ids import short
 from shared.jobs.spec import WAITS_FOR, JobView
 from shared.jobs.states import DesiredState
-from shared.rest import (
+from shared.protocol.rest import (
     ExecutionView,
     HistoryItem,
     JobResponse,

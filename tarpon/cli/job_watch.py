@@ -13,7 +13,7 @@ from tarpon.cli.run_options import verbose_option
 if TYPE_CHECKING:
     from shared.config import Api
     from shared.jobs.spec import JobView
-    from shared.rest import HistoryItem
+    from shared.protocol.rest import HistoryItem
     from tarpon.cli.job_display import JobDisplay
     from tarpon.cli.job_watching import Watched
     from tarpon.client import Client

@@ -10,7 +10,7 @@ from shared.data.plain_text import printable
 from shared.errors import TarponError
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
-from shared.rest import ExecutionView, HistoryItem, UploadView
+from shared.protocol.rest import ExecutionView, HistoryItem, UploadView
 from tarpon.cli.failed_parts import FailedParts, whose
 from tarpon.cli.job_parts import Asked, why_failed
 from tarpon.cli.outcomes import JobFailed, JobStopped

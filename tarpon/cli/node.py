@@ -15,7 +15,7 @@ from tarpon.cli.node_table import nodes_table
 from tarpon.cli.output import moment, output_option, pairs, show, size
 
 if TYPE_CHECKING:
-    from shared.rest_nodes import ComputeNodeInfo, ContainerEngineView, NodeState
+    from shared.protocol.rest_nodes import ComputeNodeInfo, ContainerEngineView, NodeState
     from tarpon.client import Client
 
 

@@ -12,7 +12,7 @@ from tarpon.cli.node_argument import node_argument
 from tarpon.cli.output import output_option, show
 
 if TYPE_CHECKING:
-    from shared.rest_nodes import NodeState
+    from shared.protocol.rest_nodes import NodeState
     from tarpon.client import Client
 
 LOOK_SECONDS = 0.5

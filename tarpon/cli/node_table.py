@@ -8,7 +8,7 @@ from shared.ids import short
 from tarpon.cli.output import size, table
 
 if TYPE_CHECKING:
-    from shared.rest_nodes import ComputeNodeInfo, NodeState
+    from shared.protocol.rest_nodes import ComputeNodeInfo, NodeState
 
 _AUTOMATIC = frozenset({NAME, OS_TYPE, OS_ARCH})
 """Every node has them by itself, so that they tell little."""

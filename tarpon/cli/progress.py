@@ -11,7 +11,7 @@ import click
 
 from shared.data.plain_text import one_line, printable
 from shared.ids import short
-from shared.rest import HistoryItem
+from shared.protocol.rest import HistoryItem
 from tarpon.cli.output import moment, size
 
 _LAYOUT = "{:<8}  {:<10}  {:<20}  {}"

@@ -7,7 +7,7 @@ from datetime import timedelta
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import JobView
 from shared.jobs.states import ExecutionState
-from shared.rest import ExecutionView
+from shared.protocol.rest import ExecutionView
 from tarpon.cli.output import lasting
 
 

@@ -7,7 +7,7 @@ from msgspec import field
 
 from shared.jobs.spec import JobView
 from shared.jobs.states import ExecutionState
-from shared.rest import ExecutionView, SubmitResponse
+from shared.protocol.rest import ExecutionView, SubmitResponse
 from tarpon.cli.odd_entries import GetReport
 from tarpon.cli.wanted_logs import latest
 from tarpon.watching import is_over

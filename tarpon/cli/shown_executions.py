@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from shared.jobs.states import ExecutionState
-from shared.rest import ExecutionView, HistoryItem
+from shared.protocol.rest import ExecutionView, HistoryItem
 
 FEW = 20
 """So many are all shown."""

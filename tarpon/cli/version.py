@@ -10,7 +10,7 @@ from tarpon.cli.commands import Command, with_client
 from tarpon.cli.output import output_option, pairs, show
 
 if TYPE_CHECKING:
-    from shared.rest_nodes import VersionView
+    from shared.protocol.rest_nodes import VersionView
     from tarpon.client import Client
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from shared.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from shared.rest import ExecutionView
+    from shared.protocol.rest import ExecutionView
 
 _AT_WORK = frozenset({"Running", "BidAccepted", "Publishing"})
 _COMPLETED = "Completed"

@@ -13,7 +13,7 @@ import msgspec
 
 from compute.journal_file import FORGOTTEN, JournalFile
 from shared.aio import pipelined
-from shared.rest import execution_state_name
+from shared.protocol.rest import execution_state_name
 from tests.chaos.jobs import MARK, JobPlan, contents
 from tests.chaos.load import JOBS, Client
 from tests.chaos.schedule import NATS_SERVERS

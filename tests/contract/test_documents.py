@@ -22,7 +22,7 @@ from shared.config import DockerEngine
 from shared.config_keys import settings, unsupported_keys
 from shared.config_loading import load
 from shared.jobs import rules
-from shared.messages import MAX_RUN_OUTPUT_BYTES
+from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES
 from tarpon import seaweedfs
 from tarpon.cli.job_file import read_job
 from tarpon.cli.outcomes import Exit

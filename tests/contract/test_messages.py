@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import messages
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import (
@@ -27,7 +26,8 @@ from shared.jobs.spec import (
     Task,
     Timeouts,
 )
-from shared.messages import (
+from shared.protocol import messages
+from shared.protocol.messages import (
     COPIES_HARD_LINKS,
     Accepted,
     AnyFact,
@@ -79,7 +79,7 @@ from shared.messages import (
     decode,
     encode,
 )
-from shared.signed_url import SignedUrl
+from shared.protocol.signed_url import SignedUrl
 
 EXECUTION, JOB, NODE = ExecutionId("e-1"), JobId("j-1"), NodeId("n-1")
 SIGNED = SignedUrl(

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from shared.data.decoding import decode
-from shared.integration import REQUESTS
-from shared.integration_page import EXAMPLES, render
+from shared.protocol.nats_api import REQUESTS
+from shared.protocol.nats_api_page import EXAMPLES, render
 
 PAGE = Path(__file__).parents[2] / "NATS-API.md"
 

@@ -10,8 +10,8 @@ import pytest
 
 from shared.ids import NodeId
 from shared.jobs.states import ExecutionState
-from shared.messages import Registration
-from shared.rest import BASE_PATH
+from shared.protocol.messages import Registration
+from shared.protocol.rest import BASE_PATH
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
 JOB = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import subjects
 from shared.ids import JobId, NodeId, execution_key
 from shared.ids import node_id as checked_node_id
+from shared.protocol import subjects
 
 NODE = NodeId("n-1")
 # What a node does; compute/service.py wires nothing else.

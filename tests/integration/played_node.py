@@ -8,12 +8,12 @@ from types import MappingProxyType
 import nkeys
 from nacl.utils import random
 
-from shared import messages, subjects
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.loopback import loopback_id
-from shared.messages import (
+from shared.protocol import messages, subjects
+from shared.protocol.messages import (
     Accepted,
     AnyFact,
     Assignment,

@@ -31,16 +31,16 @@ from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_verification import ObjectFacts, Verdict, matches
 from orchestrator.store import Store
-from shared import messages, subjects
 from shared.aio import background
 from shared.errors import RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
-from shared.messages import GrantRequest, NodeRequestAnswer, RequestRefused, UploadRequest
-from shared.objects import index_key
-from shared.signed_url import Grant
+from shared.protocol import messages, subjects
+from shared.protocol.messages import GrantRequest, NodeRequestAnswer, RequestRefused, UploadRequest
+from shared.protocol.objects import index_key
+from shared.protocol.signed_url import Grant
 from shared.transport import Connection
 from tests.faulty_s3 import FaultyS3
 from tests.servers import REGION, Keys, S3Service

@@ -18,8 +18,8 @@ from botocore.config import Config
 from msgspec.structs import replace
 from yarl import URL
 
-from shared.objects import index_key
-from shared.rest import ResultParams, SourceSpec
+from shared.protocol.objects import index_key
+from shared.protocol.rest import ResultParams, SourceSpec
 from tests.archives import Packed
 from tests.servers import HOST, REGION, Keys, S3Server
 from tests.waiting import eventually

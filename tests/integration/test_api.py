@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
-from shared.rest import BASE_PATH
+from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.protocol.rest import BASE_PATH
 from tests.integration.fed_api import JOBS
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.servers import S3Server

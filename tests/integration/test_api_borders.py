@@ -20,7 +20,7 @@ from shared.config import Api as ApiSettings
 from shared.config import Auth, Config, Nats, Orchestrator
 from shared.errors import RemoteError
 from shared.jobs.states import ExecutionState
-from shared.rest import BASE_PATH
+from shared.protocol.rest import BASE_PATH
 from shared.secret import Secret
 from tarpon.client import Client
 from tests.integration.fed_api import JOBS, NODES, FedApi

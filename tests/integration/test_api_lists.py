@@ -14,7 +14,7 @@ from orchestrator import views
 from orchestrator.paging import MAX_PAGE
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
-from shared.messages import Heartbeat, Registration, UploadProgress
+from shared.protocol.messages import Heartbeat, Registration, UploadProgress
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
 LIST_SECONDS = 0.005

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.messages import ExecutionFailed
+from shared.protocol.messages import ExecutionFailed
 from tests.integration.running import running_orchestrator
 from tests.servers import S3Server
 

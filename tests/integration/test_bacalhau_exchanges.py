@@ -20,7 +20,7 @@ from orchestrator.job_versions import version_of
 from orchestrator.logs import chosen
 from shared.data.decoding import decode
 from shared.jobs.states import ExecutionState
-from shared.rest import BASE_PATH
+from shared.protocol.rest import BASE_PATH
 from tests.integration.fed_api import JOBS, NODES, FedApi
 from tests.integration.running import Answer, Running
 

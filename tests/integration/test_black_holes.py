@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shared import messages
 from shared.aio import background
 from shared.jobs.capacity import Capacity
-from shared.messages import (
+from shared.protocol import messages
+from shared.protocol.messages import (
     AnyFact,
     Assignments,
     AssignmentsAnswered,

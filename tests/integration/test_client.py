@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 import tarpon
-from shared import rest
 from shared.errors import InvalidDocument, OrchestratorUnreachable, RemoteError
 from shared.jobs.spec import Job, JobView
+from shared.protocol import rest
 from tarpon.calls import ATTEMPTS, NotAnOrchestrator
 from tests.servers import HOST, free_ports
 from tests.waiting import eventually

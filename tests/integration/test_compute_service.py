@@ -21,14 +21,14 @@ from msgspec.structs import replace
 
 from compute import service
 from compute.process_mark import boot_id
-from shared import subjects
 from shared.aio import background
 from shared.automatic_labels import with_automatic
 from shared.errors import AlreadyRunning
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import ResultPath, SpecConfig, Task
-from shared.messages import (
+from shared.protocol import subjects
+from shared.protocol.messages import (
     Accepted,
     AnyFact,
     Assignment,
@@ -60,7 +60,7 @@ from shared.messages import (
     order_answers,
     report,
 )
-from shared.signed_url import SignedUrl
+from shared.protocol.signed_url import SignedUrl
 from tests.nats_bus import Bus
 from tests.node_process import NodeProcess, node_config
 from tests.private_mounts import private_mounts, without_rights_to_mount

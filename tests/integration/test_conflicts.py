@@ -13,9 +13,9 @@ import pytest
 from orchestrator.bindings import StoredBindings
 from orchestrator.records import BindingRecord, Record
 from orchestrator.store import Store
-from shared import subjects
 from shared.errors import RevisionConflict
 from shared.ids import NodeId
+from shared.protocol import subjects
 from shared.transport import connect
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.integration.test_retention import NOOP

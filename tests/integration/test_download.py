@@ -15,7 +15,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.download import Download, Sink, archive_of
 from tarpon.extract import Extraction
 from tarpon.part_file import AlreadyFetching, PartFile

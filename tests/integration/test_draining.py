@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from orchestrator import scheduler
-from shared import messages
 from shared.ids import ExecutionId
-from shared.messages import ExecutionFailed, ExecutionStarted, HandBack, RunOutput, TaskEnded
+from shared.protocol import messages
+from shared.protocol.messages import ExecutionFailed, ExecutionStarted, HandBack, RunOutput, TaskEnded
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running
 from tests.waiting import eventually

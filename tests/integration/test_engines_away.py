@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared import messages
-from shared.messages import Assignments, AssignmentsAnswered, Rejected
+from shared.protocol import messages
+from shared.protocol.messages import Assignments, AssignmentsAnswered, Rejected
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server

@@ -30,7 +30,7 @@ from compute.workspace import Workspace
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
-from shared.messages import Assignment, ExecutionFailed, NodeRequestAnswer, RequestRefused, UploadRequest
+from shared.protocol.messages import Assignment, ExecutionFailed, NodeRequestAnswer, RequestRefused, UploadRequest
 from shared.transport import Connection
 
 

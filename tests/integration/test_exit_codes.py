@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.messages import Assignment, ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.protocol.messages import Assignment, ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server

@@ -19,7 +19,7 @@ from shared.aio import background
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
-from shared.messages import Assignment, Heartbeat, decode, heartbeats
+from shared.protocol.messages import Assignment, Heartbeat, decode, heartbeats
 from tests.nats_bus import Bus
 from tests.waiting import eventually
 

@@ -13,10 +13,11 @@ from nats.js import JetStreamContext
 from orchestrator import budgets, reports
 from orchestrator.nodes import Nodes
 from orchestrator.streams import REPORTS_PER_NODE
-from shared import messages, subjects
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
-from shared.messages import (
+from shared.nats_client import taken_in
+from shared.protocol import messages, subjects
+from shared.protocol.messages import (
     ExecutionFailed,
     ExecutionStarted,
     Heartbeat,
@@ -27,7 +28,6 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.nats_client import taken_in
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running
 from tests.waiting import eventually

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.jobs.capacity import Capacity
-from shared.messages import ExecutionProgressed, Reconciliation, RequestRefused, RunOutput, TaskEnded
+from shared.protocol.messages import ExecutionProgressed, Reconciliation, RequestRefused, RunOutput, TaskEnded
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.jobs.capacity import Capacity
-from shared.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
+from shared.protocol.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server

@@ -5,7 +5,7 @@ import hashlib
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.ids import ExecutionId
-from shared.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from tests.integration.running import Running
 from tests.waiting import answered
 

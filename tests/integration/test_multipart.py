@@ -19,7 +19,7 @@ from orchestrator.abandoned_uploads import TIMES, AbandonedUploads
 from shared.aio import background
 from shared.ids import NodeId
 from shared.jobs.states import ExecutionState, FailureReason
-from shared.messages import (
+from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,
     IndexGrantRequest,

@@ -15,8 +15,8 @@ from orchestrator.nats_accounts import EARLIER, Accounts, KnownAccounts, ask_acc
 from orchestrator.nats_config import Neighbours, Part, render_part
 from orchestrator.secrets import Secrets, SecretSources, integration_password, load_secrets
 from shared.aio import background
-from shared.messages import Reconciliation
-from shared.subjects import accounts_question
+from shared.protocol.messages import Reconciliation
+from shared.protocol.subjects import accounts_question
 from shared.transport import connect
 from tests.integration.played_node import PlayedNode, played_node
 from tests.integration.running import Running, running_orchestrator

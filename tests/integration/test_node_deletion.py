@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.messages import ExecutionStarted, Reconciliation
+from shared.protocol.messages import ExecutionStarted, Reconciliation
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.servers import S3Server

@@ -11,9 +11,9 @@ import pytest
 
 from orchestrator import budgets
 from orchestrator.nats_accounts import Accounts, announcement
-from shared import messages, subjects
 from shared.errors import MessagingUnavailable
-from shared.messages import (
+from shared.protocol import messages, subjects
+from shared.protocol.messages import (
     ExecutionStarted,
     GrantRequest,
     Heartbeat,

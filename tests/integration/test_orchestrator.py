@@ -10,10 +10,10 @@ import pytest
 import tarpon
 from orchestrator.grants import Grants
 from orchestrator.reports import ABSENT_SECONDS, ABSENT_TRIES
-from shared import messages
 from shared.errors import StorageUnavailable
 from shared.ids import ExecutionId
-from shared.messages import (
+from shared.protocol import messages
+from shared.protocol.messages import (
     Accepted,
     CancelExecution,
     ExecutionFailed,
@@ -31,7 +31,7 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.signed_url import SignedUrl
+from shared.protocol.signed_url import SignedUrl
 from tarpon.results import get_results
 from tests.faulty_s3 import FaultyS3, Kind, answer
 from tests.integration.played_node import PlayedNode

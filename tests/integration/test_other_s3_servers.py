@@ -13,7 +13,7 @@ from compute.upload import NotSent, Sent, Upload
 from orchestrator.grants import FAILURES_BEFORE_LOOK
 from orchestrator.s3_probe import BODY, BucketHealth
 from orchestrator.s3_problems import ProblemCode
-from shared.messages import BeginUpload
+from shared.protocol.messages import BeginUpload
 from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, SLOW_DOWN, Dialect, Fault, Kind, answer
 from tests.integration.publishing import Publishing, publishing
 from tests.servers import Keys, S3Server

@@ -1,4 +1,4 @@
-"""Every row of the retry table (shared/s3_errors.py) against a real S3 that misbehaves, in one PUT or parts.
+"""Every row of the retry table (shared/protocol/s3_errors.py) against a real S3 that misbehaves, in one PUT or parts.
 
 Each test ends with the object being what was packed, or with the reason why it is not there.
 """
@@ -15,9 +15,9 @@ from compute.delivery import MAX_ASKED, MAX_RESENDS
 from compute.upload import MAX_BEGINNINGS, NotSent, Sent
 from orchestrator.grants import MOST_OPEN
 from shared.jobs.states import FailureReason
-from shared.messages import BeginUpload, CompleteUpload, GrantRequest, IndexGrantRequest, PartsRequest
-from shared.s3_errors import BY_CODE, BY_STATUS, UploadAction
-from shared.signed_url import Grant
+from shared.protocol.messages import BeginUpload, CompleteUpload, GrantRequest, IndexGrantRequest, PartsRequest
+from shared.protocol.s3_errors import BY_CODE, BY_STATUS, UploadAction
+from shared.protocol.signed_url import Grant
 from tests.faulty_s3 import (
     CONFLICT,
     DENIED,

@@ -4,10 +4,10 @@ import time
 
 from compute.journal_entry import Happening
 from compute.reports import Reports
-from shared import messages, subjects
 from shared.aio import background
 from shared.ids import ExecutionId, NodeId
-from shared.messages import (
+from shared.protocol import messages, subjects
+from shared.protocol.messages import (
     AnyFact,
     ExecutionCancelled,
     ExecutionFailed,

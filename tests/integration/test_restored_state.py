@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.ids import ExecutionId
-from shared.messages import Assignment, ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.protocol.messages import Assignment, ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server

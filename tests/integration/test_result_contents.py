@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, UnsafeArchive
-from shared.rest import ResultParams
+from shared.protocol.rest import ResultParams
 from tarpon.announced import announced
 from tarpon.archive_index import IndexDamaged
 from tarpon.links import NotAFile, file_at

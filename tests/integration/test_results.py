@@ -30,7 +30,7 @@ from shared.errors import (
     NoResults,
 )
 from shared.jobs.spec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
-from shared.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
+from shared.protocol.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
 from tarpon.cli.job_get import download
 from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths

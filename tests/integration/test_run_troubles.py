@@ -13,11 +13,11 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from shared import execution_lines as lines
 from shared.config import Api
 from shared.errors import OrchestratorUnreachable, RemoteError
 from shared.jobs.spec import JobView, StateView, Task
-from shared.rest import (
+from shared.protocol import execution_lines as lines
+from shared.protocol.rest import (
     ErrorBody,
     EventView,
     ExecutionView,

@@ -20,8 +20,8 @@ from orchestrator.s3_probe import BODY, NOT_PROBED
 from orchestrator.s3_problems import ProblemCode
 from orchestrator.s3_verification import Absent, ObjectFacts, Verdict, matches
 from shared.errors import ConfigurationInvalid, CredentialsMissing, StorageUnavailable
-from shared.s3_errors import UploadAction, action_for, parse_error
-from shared.signed_url import SignedUrl
+from shared.protocol.s3_errors import UploadAction, action_for, parse_error
+from shared.protocol.signed_url import SignedUrl
 from tests.servers import HOST, Keys, S3Server, free_ports
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

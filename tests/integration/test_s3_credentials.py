@@ -18,7 +18,7 @@ from orchestrator.s3_credential_chain import Snapshot, load_snapshot
 from orchestrator.s3_credentials import SPACING_SECONDS, CredentialSource
 from orchestrator.s3_location import BucketSettings
 from shared.errors import CredentialsExpiring, CredentialsMissing, StorageUnavailable
-from shared.signed_url import SignedUrl
+from shared.protocol.signed_url import SignedUrl
 from tests.instance_role import instance_role
 from tests.servers import Keys, S3Server, aws_environment
 

@@ -31,7 +31,7 @@ from compute.uploading import Uploading
 from shared.errors import NotReady
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason
-from shared.messages import (
+from shared.protocol.messages import (
     GrantGiven,
     GrantRequest,
     IndexGrantGiven,
@@ -39,7 +39,7 @@ from shared.messages import (
     RequestRefused,
     UploadRequest,
 )
-from shared.signed_url import Grant, SignedUrl
+from shared.protocol.signed_url import Grant, SignedUrl
 from tests.waiting import eventually
 
 EXECUTION = ExecutionId("e-1")

@@ -13,7 +13,7 @@ import pytest
 from yarl import URL
 
 from shared.ids import ExecutionId
-from shared.messages import (
+from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,
     ExecutionFailed,

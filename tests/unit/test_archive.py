@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from compute.archive import BLOCKS_AHEAD, ArchiveStream, ArchiveSummary, ArchiveThreads, Part
 from compute.gzip_blocks import CompressedBlock, compress_block
 from compute.tar_stream import BLOCK_BYTES, ZEROS, TarStream
-from shared.archive_index import VERSION, AnyLine, BlockLine, FileLine, IndexEnd, IndexHead
+from shared.protocol.archive_index import VERSION, AnyLine, BlockLine, FileLine, IndexEnd, IndexHead
 from tests.waiting import eventually
 
 PART_BYTES = 3 * BLOCK_BYTES // 2

@@ -13,11 +13,11 @@ from orchestrator.job_progress import progress
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, Failure, JobRecord
 from orchestrator.scheduler import wanted
-from shared import subjects
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, Retries, SpecConfig, Task
 from shared.jobs.states import Cause, ExecutionState, FailureReason, JobState
+from shared.protocol import subjects
 
 S, R = ExecutionState, FailureReason
 SECOND = 10**9

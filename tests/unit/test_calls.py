@@ -3,7 +3,7 @@
 import msgspec
 
 from shared.errors import RemoteError
-from shared.rest import TARPON_CODE, ErrorBody
+from shared.protocol.rest import TARPON_CODE, ErrorBody
 from tarpon.calls import NotAnOrchestrator, refusal
 
 URL = "http://127.0.0.1:1"

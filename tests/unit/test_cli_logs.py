@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, InvalidInput, NotFound
-from shared.rest import ExecutionView, NumberedState, RunOutputView
+from shared.protocol.rest import ExecutionView, NumberedState, RunOutputView
 from tarpon.announced import Announced
 from tarpon.cli.run_report import task_exit_code
 from tarpon.cli.task_output import TaskOutput, last_lines

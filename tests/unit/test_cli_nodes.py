@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from shared.jobs.capacity import Capacity
-from shared.rest_nodes import REQUESTER, ComputeNodeInfo, NodeInfoView, NodeState
+from shared.protocol.rest_nodes import REQUESTER, ComputeNodeInfo, NodeInfoView, NodeState
 from tarpon.cli.node import _description
 from tarpon.cli.node_table import nodes_table
 

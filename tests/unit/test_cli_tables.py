@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from shared.errors import NotFound
 from shared.jobs.spec import LEFT_OUT_COUNT, JobView, StateView
-from shared.rest import JobResponse
+from shared.protocol.rest import JobResponse
 from tarpon.cli import output
 from tarpon.cli.job_text import description, exit_text, jobs_table
 from tarpon.cli.outcomes import show_error

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from compute.engines.docker_facts import CDI, NVIDIA, facts_of
-from shared.messages import ContainerEngine
+from shared.protocol.messages import ContainerEngine
 
 SECCOMP = "name=seccomp,profile=builtin"
 DOCKER: dict[str, Any] = {

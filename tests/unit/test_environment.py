@@ -9,7 +9,7 @@ from compute.environment import EnvironmentPolicy, VariableRefused, basics
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
-from shared.messages import Assignment
+from shared.protocol.messages import Assignment
 
 NODE = {
     "PATH": "/opt/bin:/bin",

@@ -19,12 +19,12 @@ from orchestrator.horizon import Horizon
 from orchestrator.model import Model
 from orchestrator.records import MAX_EVENTS, Event, ExecutionRecord, JobRecord, Record, decode_record, with_event
 from orchestrator.retention import marked
-from shared import subjects
-from shared.execution_lines import RUNNING, RUNNING_ON
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
+from shared.protocol import subjects
+from shared.protocol.execution_lines import RUNNING, RUNNING_ON
 
 S = ExecutionState
 FOLLOWS = {"Job running", "Job completed"}

@@ -9,7 +9,7 @@ from orchestrator.fleet import SPARE_CHANGES, Candidate, Fleet, Lane, shape_of
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, Task
-from shared.messages import NodeInfo
+from shared.protocol.messages import NodeInfo
 
 ONE = Capacity(cpu=1.0)
 SHAPE = shape_of(Job(tasks=(Task(),)), frozenset())

@@ -20,7 +20,7 @@ from shared.ids import (
     node_id,
     short,
 )
-from shared.objects import archive_key, prefix_of, probe_key
+from shared.protocol.objects import archive_key, prefix_of, probe_key
 
 UNSAFE = ["", ".", "a.b", "*", ">", "a b", "a/b", "../a", "ü", "a\n", "\n", "a\0", "x" * 65, "a:b", "$SYS", "٣"]
 

@@ -7,12 +7,12 @@ from orchestrator import views
 from orchestrator.job_entry import UNPACKED, JobEntry, Shelf
 from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, JobRecord, SpecRecord
-from shared import subjects
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
-from shared.messages import RunOutput
+from shared.protocol import subjects
+from shared.protocol.messages import RunOutput
 
 ID = JobId("j-1")
 KEY = execution_key(ID, 1, 0, 0)

@@ -13,7 +13,7 @@ from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import WAITS_FOR, JobView, StateView
 from shared.jobs.states import FailureReason
-from shared.messages import (
+from shared.protocol.messages import (
     AnyFact,
     ExecutionCancelled,
     ExecutionFailed,
@@ -23,7 +23,7 @@ from shared.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.rest import EventView, HistoryItem
+from shared.protocol.rest import EventView, HistoryItem
 from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_parts import Parts, Step, step_of
 

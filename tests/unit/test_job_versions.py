@@ -6,11 +6,11 @@ from orchestrator.job_versions import known_versions, version_view, version_view
 from orchestrator.model import Model
 from orchestrator.records import Event, ExecutionRecord, Failure, JobRecord, Record, Replaced, SpecRecord
 from orchestrator.views import job_view
-from shared import subjects
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState, JobState
+from shared.protocol import subjects
 
 S = ExecutionState
 JOB = JobId("j-1")

@@ -11,13 +11,13 @@ from orchestrator.job_waits import MOST_NODES, JobWaits
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, ExecutionRecord, Failure, JobRecord, NodeRecord
-from shared import subjects
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState
-from shared.messages import PROTOCOL, Heartbeat, NodeInfo, Registration
-from shared.rest_waits import PartCounts, WaitsResponse
+from shared.protocol import subjects
+from shared.protocol.messages import PROTOCOL, Heartbeat, NodeInfo, Registration
+from shared.protocol.rest_waits import PartCounts, WaitsResponse
 
 S = ExecutionState
 GIB = 1 << 30

@@ -17,8 +17,8 @@ from compute.process_mark import ProcessMark
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
-from shared.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
-from shared.signed_url import SignedUrl
+from shared.protocol.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
+from shared.protocol.signed_url import SignedUrl
 from tests.waiting import eventually
 
 

@@ -12,7 +12,7 @@ from compute.process_mark import boot_id
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
-from shared.messages import Assignment
+from shared.protocol.messages import Assignment
 
 
 def ended(publisher: str = "s3managed", execution_id: str = "e-1") -> Entry:

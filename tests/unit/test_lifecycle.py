@@ -53,7 +53,7 @@ from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Retries, Task
 from shared.jobs.states import TRANSITIONS, DesiredState, ExecutionState, FailureReason, JobState, check_transition
-from shared.messages import (
+from shared.protocol.messages import (
     MAX_RUN_OUTPUT_BYTES,
     AnyFact,
     ExecutionCancelled,

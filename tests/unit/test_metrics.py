@@ -18,13 +18,13 @@ from orchestrator.oldest import LEAST_CLEARED, Oldest
 from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord
 from orchestrator.store import Store
 from orchestrator.views import job_state
-from shared import subjects
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
-from shared.messages import Heartbeat, NodeInfo
 from shared.metrics import Distribution, Gauge, Histogram, Total, connection_metrics, exposition, plain
+from shared.protocol import subjects
+from shared.protocol.messages import Heartbeat, NodeInfo
 from shared.transport import Connection
 
 SECOND = 10**9

@@ -21,13 +21,13 @@ from orchestrator.records import (
     SpecRecord,
     decode_record,
 )
-from shared import subjects
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
-from shared.messages import NodeInfo
+from shared.protocol import subjects
+from shared.protocol.messages import NodeInfo
 
 S = ExecutionState
 NODE = NodeId("n-1")

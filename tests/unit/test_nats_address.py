@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import InvalidInput
-from shared.nats_address import parse_nats_address
+from shared.protocol.nats_address import parse_nats_address
 
 
 @pytest.mark.parametrize(

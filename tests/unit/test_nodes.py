@@ -12,11 +12,11 @@ from orchestrator.nodes import Nodes
 from orchestrator.presence import QUICK_TASK_SECONDS
 from orchestrator.records import ExecutionRecord, Failure, NodeRecord
 from orchestrator.rests import FIRST_SECONDS, LET_LIE, MOST_FIRSTS
-from shared import subjects
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import Cause, ExecutionState, FailureReason
-from shared.messages import Accepted, Heartbeat, NodeInfo, Registration
+from shared.protocol import subjects
+from shared.protocol.messages import Accepted, Heartbeat, NodeInfo, Registration
 
 S = ExecutionState
 NODE, OTHER = NodeId("n-1"), NodeId("n-2")

@@ -20,7 +20,7 @@ from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task
 from shared.loopback import loopback_id
-from shared.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
 
 GIB = 1 << 30
 NO_LIMIT = 1000

@@ -14,8 +14,8 @@ from shared.data.decoding import decode, load_yaml
 from shared.data.plain_data import DEEPEST, LEAST, MOST, check, parse_object
 from shared.errors import InvalidDocument
 from shared.jobs.spec import Job
-from shared.messages import Report, UnknownMessage, decode_of_node, heartbeats, node_requests, report
-from shared.rest import SubmitRequest
+from shared.protocol.messages import Report, UnknownMessage, decode_of_node, heartbeats, node_requests, report
+from shared.protocol.rest import SubmitRequest
 
 
 def nested(levels: int) -> Any:

@@ -12,7 +12,7 @@ from shared.errors import InvalidJob
 from shared.jobs.publisher_params import HardLinks, copies_hard_links, unknown_told
 from shared.jobs.rules import normalised
 from shared.jobs.spec import Job, SpecConfig, Task
-from shared.messages import COPIES_HARD_LINKS
+from shared.protocol.messages import COPIES_HARD_LINKS
 
 PARAMS = "Tasks[0].Publisher.Params"
 

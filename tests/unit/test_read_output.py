@@ -8,7 +8,7 @@ import pytest
 from compute.logs import read_output
 from compute.workspace import Workspace
 from shared.ids import ExecutionId
-from shared.messages import OutputRead, ReadOutput
+from shared.protocol.messages import OutputRead, ReadOutput
 
 EXECUTION = ExecutionId("e-1")
 

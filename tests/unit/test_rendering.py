@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from shared.data.plain_text import printable
 from shared.errors import InvalidInput, RemoteError
 from shared.jobs.spec import JobView, StateView
-from shared.rest import (
+from shared.protocol.rest import (
     EventView,
     ExecutionView,
     HistoryItem,

@@ -5,7 +5,7 @@ import pytest
 
 from shared.jobs.spec import JobView, StateView
 from shared.jobs.states import DesiredState, ExecutionState, JobState
-from shared.rest import (
+from shared.protocol.rest import (
     ExecutionView,
     ResultItem,
     ResultParams,

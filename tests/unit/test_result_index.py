@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.archive_index import MAX_LINE_BYTES, IndexEnd
 from shared.errors import Damaged, UnsafeArchive
+from shared.protocol.archive_index import MAX_LINE_BYTES, IndexEnd
 from tarpon import block_reading
 from tarpon.announced import Announced
 from tarpon.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader

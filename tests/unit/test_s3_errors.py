@@ -2,7 +2,7 @@ import pytest
 
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_problems import ProblemCode, explain_failure
-from shared.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, is_of_keys, parse_error
+from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, is_of_keys, parse_error
 
 SETTINGS = BucketSettings(bucket="results", region="eu-west-1", key="below/")
 

@@ -11,8 +11,8 @@ from rich.traceback import Traceback
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
-from shared.messages import Assignment, GrantGiven
-from shared.signed_url import Grant, SignedUrl
+from shared.protocol.messages import Assignment, GrantGiven
+from shared.protocol.signed_url import Grant, SignedUrl
 
 SIGNATURE = "5ec4e75ec4e7"
 ADDRESS = "https://bucket.s3.example.com:9000/prefix/j-1/e-1.tar.gz"

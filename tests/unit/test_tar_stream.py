@@ -16,7 +16,7 @@ from compute import tar_stream
 from compute.result_contents import Contents
 from compute.tar_header import EntryKind, entry_header
 from compute.tar_stream import BLOCK_BYTES, MAX_WARNINGS, SMALL_BYTES, ZEROS, TarStream
-from shared.archive_index import DirectoryLine, FileLine, HardLinkLine, SymlinkLine
+from shared.protocol.archive_index import DirectoryLine, FileLine, HardLinkLine, SymlinkLine
 
 TIME = 1_700_000_000
 

@@ -9,8 +9,8 @@ from orchestrator.records import ExecutionRecord, Location, PublishedResult
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
-from shared.messages import ReadOutput, RunOutput
-from shared.rest import LogEnd, LogFrame, LogLine, LogPlace
+from shared.protocol.messages import ReadOutput, RunOutput
+from shared.protocol.rest import LogEnd, LogFrame, LogLine, LogPlace
 
 ID = ExecutionId("e-1")
 FROM_THE_BEGINNING = ReadOutput(execution_id=ID)

@@ -11,7 +11,7 @@ from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Timeouts
 from shared.jobs.states import ExecutionState, FailureReason
-from shared.messages import ExecutionProgressed, ExecutionStarted, RunOutput, TaskEnded
+from shared.protocol.messages import ExecutionProgressed, ExecutionStarted, RunOutput, TaskEnded
 
 S = ExecutionState
 SECOND = 10**9

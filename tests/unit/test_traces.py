@@ -12,7 +12,7 @@ from compute.traces import Traces
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
-from shared.messages import (
+from shared.protocol.messages import (
     AnyFact,
     Assignment,
     ExecutionFailed,

@@ -21,13 +21,13 @@ from orchestrator.records import (
 )
 from orchestrator.records import SpecRecord as Spec
 from orchestrator.views import execution_views, history, job_view, node_state, version_view
-from shared import subjects
-from shared.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, ResultPath, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
-from shared.messages import ContainerEngine, Heartbeat, NodeInfo, Registration, RunOutput
+from shared.protocol import subjects
+from shared.protocol.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
+from shared.protocol.messages import ContainerEngine, Heartbeat, NodeInfo, Registration, RunOutput
 
 S = ExecutionState
 SECOND = 10**9

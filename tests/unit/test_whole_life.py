@@ -40,13 +40,13 @@ from orchestrator.placement import plan
 from orchestrator.records import Event, ExecutionRecord, JobRecord, NodeRecord, PublishedResult, Record, SpecRecord
 from orchestrator.scheduler import wanted
 from orchestrator.submissions import kept_to_rerun
-from shared import subjects
 from shared.errors import Conflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, Resources, Retries, SpecConfig, Task
 from shared.jobs.states import ExecutionState, FailureReason, JobState
-from shared.messages import (
+from shared.protocol import subjects
+from shared.protocol.messages import (
     AnyFact,
     ExecutionCancelled,
     ExecutionFailed,

@@ -11,7 +11,7 @@ from compute.gathering import Gathered
 from compute.workspace import SHORT_BYTES, Workspace, check_result_paths, remove_execution
 from shared.errors import InvalidJob
 from shared.jobs.spec import ResultPath, SpecConfig, Task
-from shared.messages import MAX_RUN_OUTPUT_BYTES
+from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES
 
 OUTPUTS = ResultPath(name="outputs", path="/outputs")
 DEEP = ResultPath(name="deep", path="/a/b")

@@ -10,7 +10,7 @@ from enum import Enum
 
 import msgspec
 
-from shared.url_life import was_dead
+from shared.protocol.url_life import was_dead
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_TEXT = 300

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shared.jobs.rules import normalised, problems
 
 if TYPE_CHECKING:
-    from shared.rest import DiffRequest, SubmitRequest
+    from shared.protocol.rest import DiffRequest, SubmitRequest
 
 _PATH = re.compile(r"[A-Za-z]+(?:\[[0-9]+\])?(?:\.[A-Za-z]+(?:\[[0-9]+\])?)*")
 _NEEDS = {"Tasks[0].ResultPaths": "Tasks[0].Publisher", "Tasks[0].Retries": "Tasks[0].FailOnExitCode"}

@@ -328,7 +328,7 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     entries: int = 0
     raw_size: int = 0
     index_url: str = field(name="IndexURL", default="")
-    """A signed GET of the archive's index (see shared/archive_index.py); empty where there is none."""
+    """A signed GET of the archive's index (see shared/protocol/archive_index.py); empty where there is none."""
     index_size: int = 0
     index_sha256: str = field(name="IndexSHA256", default="")
     left_out_count: int = 0

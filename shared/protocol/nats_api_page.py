@@ -1,4 +1,4 @@
-"""Makes NATS-API.md, the page about every public NATS subject: `python -m shared.integration_page > NATS-API.md`.
+"""Makes NATS-API.md, the page about every public NATS subject: `python -m shared.protocol.nats_api_page > NATS-API.md`.
 
 The schemas come from the message types themselves, and a test compares the page with what this makes, so that it
 stays true.
@@ -7,10 +7,10 @@ stays true.
 import json
 from typing import Any
 
-from shared import subjects
 from shared.data.json_schemas import schemas_of
 from shared.ids import JobId
-from shared.integration import EVENTS, REQUESTS
+from shared.protocol import subjects
+from shared.protocol.nats_api import EVENTS, REQUESTS
 
 _JOB = "j-2f1c3a60-7d0b-4a53-9d43-0f7e9c1f8a11"
 _TASK = {

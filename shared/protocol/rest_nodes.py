@@ -1,4 +1,4 @@
-"""What the HTTP API says of nodes, and of the orchestrator that answers: shapes, as in shared/rest.py."""
+"""What the HTTP API says of nodes, and of the orchestrator that answers: shapes, as in shared/protocol/rest.py."""
 
 from datetime import datetime
 from typing import Any

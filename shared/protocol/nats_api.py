@@ -1,4 +1,4 @@
-"""What programs and Tarpon say to each other over NATS: the requests; the answers are those of shared/rest.py.
+"""What programs and Tarpon say to each other over NATS: the requests; the answers are those of shared/protocol/rest.py.
 
 A program connects as a user of its own, its principal, and asks on `tarpon.v1.api.<principal>.<what>`. What is wrong
 with a request is answered with a rest.ErrorBody and the headers of a NATS micro service
@@ -8,8 +8,8 @@ with a request is answered with a rest.ErrorBody and the headers of a NATS micro
 import msgspec
 from msgspec import field
 
-from shared import rest, rest_nodes, rest_waits
 from shared.jobs.spec import JobView
+from shared.protocol import rest, rest_nodes, rest_waits
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -1,4 +1,4 @@
-"""What the HTTP API says of what a job waits for: shapes, as in shared/rest.py."""
+"""What the HTTP API says of what a job waits for: shapes, as in shared/protocol/rest.py."""
 
 import enum
 
@@ -7,7 +7,7 @@ from msgspec import field
 
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import StateView
-from shared.rest import UploadView
+from shared.protocol.rest import UploadView
 
 
 class Standing(enum.StrEnum):

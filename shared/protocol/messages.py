@@ -18,7 +18,7 @@ from shared.errors import InvalidInput
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
-from shared.signed_url import SignedUrl
+from shared.protocol.signed_url import SignedUrl
 
 PROTOCOL = 1
 """The version of these messages. A node tells the range that it speaks when it registers."""
