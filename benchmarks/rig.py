@@ -16,7 +16,7 @@ from benchmarks.process_meter import ProcessMeter
 from benchmarks.stored_jobs import read_original, store
 from orchestrator.secrets import integration_password
 from shared.protocol.subjects import integration_inbox
-from shared.secret import Secret
+from shared.settings.secret import Secret
 from tarpon.tied import tied_command
 from tests.e2e.stack import Service, Stack, wait_until
 from tests.servers import HOST, S3Server, start_weed

@@ -13,8 +13,8 @@ from pathlib import Path
 import uvloop
 
 from compute.service import run
-from shared.config import Config
-from shared.config_loading import load
+from shared.settings.config import Config
+from shared.settings.loading import load
 
 STARTED_AT_ONCE = 50
 CPUS = 8

@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from shared.config import AllocatedCapacity
 from shared.jobs.capacity import Capacity
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
+from shared.settings.config import AllocatedCapacity
 
 _CGROUP = Path("/sys/fs/cgroup")
 

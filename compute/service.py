@@ -39,7 +39,6 @@ from compute.uploading import Uploading
 from compute.workspace import Workspace
 from shared import durable
 from shared.aio import background, finish
-from shared.config import Config
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.jobs.durations import format_duration
@@ -48,6 +47,7 @@ from shared.jobs.rules import FAIL
 from shared.logs import about
 from shared.protocol import subjects
 from shared.protocol.messages import encode
+from shared.settings.config import Config
 from shared.tracing import open_tracing
 from shared.transport import Connection, Received, connect
 

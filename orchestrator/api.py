@@ -26,9 +26,9 @@ from orchestrator.own_node import OwnNode
 from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
-from shared.config import Config
 from shared.ids import NodeId
 from shared.metrics import Metric
+from shared.settings.config import Config
 
 IDLE_SECONDS = 75.0
 """How long a connection may be without a whole request: longer than usual clients and proxies keep one."""

@@ -16,10 +16,10 @@ from orchestrator.own_node import OwnNode
 from orchestrator.s3_problems import Problem
 from orchestrator.shown_settings import shown_settings
 from orchestrator.store import Store
-from shared.config import Config
 from shared.errors import MessagingUnavailable
 from shared.protocol import rest, rest_nodes
 from shared.protocol.rest import BASE_PATH
+from shared.settings.config import Config
 
 MAX_UPLOADS = 1000
 DOCUMENT = f"{BASE_PATH}/openapi.json"

@@ -38,7 +38,7 @@ from shared.protocol.subjects import (
     node_may_subscribe,
     node_requests,
 )
-from shared.secret import Secret
+from shared.settings.secret import Secret
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)

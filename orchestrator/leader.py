@@ -23,11 +23,11 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
 from orchestrator.time_outs import SilenceLimits
 from orchestrator.traces import Traces
-from shared.config import Config, MaxCapacity
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
+from shared.settings.config import Config, MaxCapacity
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from shared.config import Orchestrator
+from shared.settings.config import Orchestrator
 
 _log = logging.getLogger(__name__)
 

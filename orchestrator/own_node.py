@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from orchestrator.views import version_view
 from shared.automatic_labels import with_automatic
 from shared.commit import commit
-from shared.config import Config
 from shared.errors import Conflict
 from shared.protocol import rest_nodes
 from shared.protocol.messages import PROTOCOL
 from shared.protocol.rest_nodes import NodeInfoView, NodeState, VersionView
+from shared.settings.config import Config
 from shared.version import architecture, build_date, operating_system, version_text
 
 

@@ -21,7 +21,7 @@ from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.traces import Traces
-from shared.config import Config
+from shared.settings.config import Config
 from shared.tracing import Tracing
 from shared.transport import Connection
 

@@ -19,11 +19,11 @@ from orchestrator.s3_deletion import DeletionRefused
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.aio import pipelined
-from shared.config import JobRetention
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import JobId
 from shared.logs import about
 from shared.protocol import subjects
+from shared.settings.config import JobRetention
 
 _log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ import nkeys
 from shared import durable
 from shared.errors import InvalidInput
 from shared.protocol.subjects import api_request, integration_inbox
-from shared.secret import Secret
+from shared.settings.secret import Secret
 
 _log = logging.getLogger(__name__)
 

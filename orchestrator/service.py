@@ -34,11 +34,11 @@ from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
 from shared import durable
 from shared.aio import background
-from shared.config import Config, FilePath
 from shared.errors import AlreadyRunning, ConfigurationInvalid, Damaged, PortTaken
 from shared.ids import is_safe_id
 from shared.protocol import subjects
-from shared.publisher_settings import is_configured
+from shared.settings.config import Config, FilePath
+from shared.settings.publisher import is_configured
 from shared.tracing import open_tracing
 from shared.transport import Connection, connect
 

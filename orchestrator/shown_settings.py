@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from shared.config import Config
-from shared.config_keys import values
-from shared.secret import HIDDEN
+from shared.settings.config import Config
+from shared.settings.keys import values
+from shared.settings.secret import HIDDEN
 
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 

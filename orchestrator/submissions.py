@@ -33,7 +33,6 @@ from orchestrator.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, w
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.traces import Traces
-from shared.config import BatchDefaults
 from shared.errors import (
     Conflict,
     InvalidInput,
@@ -53,6 +52,7 @@ from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.logs import about
 from shared.protocol import subjects
 from shared.protocol.rest import KEPT_PARTS
+from shared.settings.config import BatchDefaults
 
 _log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from shared.config import Config
 from shared.errors import ExtraMissing
+from shared.settings.config import Config
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})\Z")
 _SAMPLED = 1

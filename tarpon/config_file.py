@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.config_keys import settings
-from shared.config_loading import load
 from shared.data.decoding import load_yaml
 from shared.errors import ConfigurationInvalid, Conflict
+from shared.settings.keys import settings
+from shared.settings.loading import load
 from tarpon.yaml_editing import Plain, with_value
 
 PRIVATE = 0o600

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from shared.aio import background, finish
-from shared.config import DockerEngine
 from shared.errors import PortTaken, TarponError, Unavailable
 from shared.protocol.rest_nodes import CONNECTED
+from shared.settings.config import DockerEngine
 from tarpon.child_processes import ChildProcess
 from tarpon.client import Client
 from tarpon.devstack_containers import remove_containers

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.aio import pipelined
-from shared.config import DockerEngine
+from shared.settings.config import DockerEngine
 
 REMOVE_SECONDS = 10.0
 REMOVED_AT_ONCE = 4

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from shared.config import DockerEngine
-from shared.config_keys import environment_name
+from shared.settings.config import DockerEngine
+from shared.settings.keys import environment_name
 from tarpon.child_processes import ChildProcess
 from tarpon.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, without_aws
 

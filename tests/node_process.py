@@ -14,7 +14,8 @@ import uvloop
 
 from compute import service
 from shared.aio import background, stop_requested
-from shared.config import (
+from shared.jobs.durations import Duration
+from shared.settings.config import (
     AllocatedCapacity,
     Auth,
     Compute,
@@ -25,8 +26,7 @@ from shared.config import (
     Heartbeat,
     ProcessEngine,
 )
-from shared.jobs.durations import Duration
-from shared.secret import Secret
+from shared.settings.secret import Secret
 
 TOKEN = "TARPON_COMPUTE_AUTH_TOKEN"
 READY = b"ready"

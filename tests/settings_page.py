@@ -5,17 +5,17 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from shared.config import FilePath
-from shared.config_keys import Setting, environment_name, plain_type, settings
 from shared.jobs.durations import Duration
-from shared.secret import Secret
+from shared.settings.config import FilePath
+from shared.settings.keys import Setting, environment_name, plain_type, settings
+from shared.settings.secret import Secret
 
 PAGE = Path(__file__).resolve().parents[1] / "SETTINGS.md"
 
 _HEAD = """\
 # Settings
 
-Made by `make docs` from `shared/config.py`; a test compares the two.
+Made by `make docs` from `shared/settings/config.py`; a test compares the two.
 
 A setting is given with `-c KEY=VALUE`, in the environment (`API.Port` is `TARPON_API_PORT`), or in a YAML file, where
 the parts of its key are nested; that is the order of precedence. Files are named with `-c FILE`; without one,

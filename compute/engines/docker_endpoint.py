@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compute.engines.docker_credentials import config_file
-from shared.config import AUTO, DockerEngine
+from shared.settings.config import AUTO, DockerEngine
 
 _log = logging.getLogger(__name__)
 

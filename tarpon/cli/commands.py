@@ -12,8 +12,8 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from shared.config import Config
-    from shared.config_loading import LoadedConfig
+    from shared.settings.config import Config
+    from shared.settings.loading import LoadedConfig
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -104,8 +104,8 @@ def paths(context: click.Context, _parameter: click.Parameter, incomplete: str) 
 
 def settings(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Keys, and values of those that are yes or no."""
-    from shared.config_keys import plain_type
-    from shared.config_keys import settings as known
+    from shared.settings.keys import plain_type
+    from shared.settings.keys import settings as known
 
     key, equals, _ = incomplete.partition("=")
     if equals:

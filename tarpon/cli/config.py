@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from shared.config_keys import settings, values
+from shared.settings.keys import settings, values
 from tarpon.cli.commands import Group, given
 from tarpon.cli.output import output_option, show, table
 

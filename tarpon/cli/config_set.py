@@ -11,7 +11,7 @@ from tarpon.cli import completed_names
 from tarpon.cli.commands import Command, given
 
 if TYPE_CHECKING:
-    from shared.config_keys import Setting
+    from shared.settings.keys import Setting
     from tarpon.yaml_editing import Plain
 
 
@@ -38,8 +38,8 @@ def set_setting(key: str, value: str | None) -> None:
 
 def _asked(key: str, value: str | None) -> "tuple[Setting, str]":
     """The setting and the text of its value. Raises ConfigurationInvalid, with a suggestion for an unknown key."""
-    from shared.config_keys import plain_type, settings, unsupported
-    from shared.config_loading import load
+    from shared.settings.keys import plain_type, settings, unsupported
+    from shared.settings.loading import load
 
     if value is None:
         key, equals, rest = key.partition("=")
@@ -58,7 +58,7 @@ def _asked(key: str, value: str | None) -> "tuple[Setting, str]":
 
 def _plain(setting: "Setting", text: str) -> "Plain":
     """The value as YAML has it. Raises ConfigurationInvalid where it does not fit the setting."""
-    from shared.config_values import setting_value
+    from shared.settings.values import setting_value
 
     match setting_value(setting.key, text, setting.type, home=Path("~")):
         case bool() | dict() as value:
@@ -73,7 +73,7 @@ def _plain(setting: "Setting", text: str) -> "Plain":
 
 def _file(sets: list[str]) -> Path:
     """The last file that -c names, or the default one, whose folder is made if needed."""
-    from shared.config_loading import DEFAULT_FILE, load
+    from shared.settings.loading import DEFAULT_FILE, load
 
     files = [text for text in sets if text.endswith((".yaml", ".yml")) and "=" not in text]
     pairs = [text for text in sets if text not in files]

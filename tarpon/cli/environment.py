@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 from tarpon.api_address import FOREIGN
 
 if TYPE_CHECKING:
-    from shared.config_loading import LoadedConfig
+    from shared.settings.loading import LoadedConfig
 
 
 def load_settings(sets: Sequence[str], env: Mapping[str, str], *, check_publisher: bool) -> "LoadedConfig":
-    """As shared.config_loading.load, with the FOREIGN names taken for ours where ours are not set."""
+    """As shared.settings.loading.load, with the FOREIGN names taken for ours where ours are not set."""
     from msgspec.structs import replace
 
-    from shared.config_loading import load
     from shared.errors import ConfigurationInvalid
+    from shared.settings.loading import load
 
     taken = {ours: foreign for foreign, ours in FOREIGN.items() if env.get(foreign) and not env.get(ours)}
     completed = {**env, **{ours: env[foreign] for ours, foreign in taken.items()}}

@@ -6,12 +6,12 @@ from typing import NamedTuple, TypeVar
 
 import click
 
-from shared.config import Api
 from shared.data.plain_text import printable
 from shared.errors import NoResults, OrchestratorUnreachable, TarponError
 from shared.jobs.spec import Job, JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, SubmitResponse
+from shared.settings.config import Api
 from tarpon.cli.followed_output import FollowedOutput
 from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.job_get import download

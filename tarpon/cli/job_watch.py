@@ -11,9 +11,9 @@ from tarpon.cli.output import json_text
 from tarpon.cli.run_options import verbose_option
 
 if TYPE_CHECKING:
-    from shared.config import Api
     from shared.jobs.spec import JobView
     from shared.protocol.rest import HistoryItem
+    from shared.settings.config import Api
     from tarpon.cli.job_display import JobDisplay
     from tarpon.cli.job_watching import Watched
     from tarpon.client import Client

@@ -9,7 +9,7 @@ from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
     from orchestrator.secrets import Secrets
-    from shared.config import Config
+    from shared.settings.config import Config
 
 
 def local_secrets(config: "Config", *, make: bool = False) -> "Secrets":

@@ -14,8 +14,8 @@ from tarpon.cli.commands import Command, given
 from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
-    from shared.config import Config
-    from shared.config_loading import LoadedConfig
+    from shared.settings.config import Config
+    from shared.settings.loading import LoadedConfig
 
 _log = logging.getLogger(__name__)
 

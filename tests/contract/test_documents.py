@@ -18,11 +18,11 @@ from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE
 from orchestrator.integrations import MAX_LIST
 from orchestrator.paging import MAX_PAGE
 from orchestrator.s3_probe import BODY
-from shared.config import DockerEngine
-from shared.config_keys import settings, unsupported_keys
-from shared.config_loading import load
 from shared.jobs import rules
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES
+from shared.settings.config import DockerEngine
+from shared.settings.keys import settings, unsupported_keys
+from shared.settings.loading import load
 from tarpon import seaweedfs
 from tarpon.cli.job_file import read_job
 from tarpon.cli.outcomes import Exit

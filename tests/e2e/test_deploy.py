@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.nats_server import find_program
-from shared.config_loading import load
+from shared.settings.loading import load
 from tests.certificates import make_certificate
 from tests.e2e.stack import Service, Stack, _plain_environment, process_job, wait_until
 from tests.servers import HOST, free_ports

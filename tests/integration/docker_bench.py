@@ -11,9 +11,9 @@ from typing import Any, Self
 from compute.engines import Broken, DockerEngine, Run, RunEnd
 from compute.process_mark import ProcessMark
 from compute.workspace import Workspace
-from shared.config import DockerEngine as Settings
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.spec import Network, ResultPath, SpecConfig, Task
+from shared.settings.config import DockerEngine as Settings
 from tests.engine import IMAGE, TestEngine
 from tests.waiting import eventually
 

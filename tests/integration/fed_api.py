@@ -18,13 +18,13 @@ from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces
-from shared.config import BatchDefaults, Config
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
+from shared.settings.config import BatchDefaults, Config
 from shared.tracing import OFF
 from shared.transport import Connection
 from tests.integration.running import Answer, ask

@@ -14,9 +14,9 @@ from yarl import URL
 
 from orchestrator.service import run
 from shared.aio import background
-from shared.config import Config
-from shared.config_loading import load
 from shared.protocol.signed_url import SignedUrl
+from shared.settings.config import Config
+from shared.settings.loading import load
 from tests.integration.played_node import PlayedNode, played_node
 from tests.servers import HOST, REGION, S3Server, free_ports
 from tests.waiting import answered

@@ -16,12 +16,12 @@ from aiohttp import web
 
 from orchestrator import api, api_errors, api_requests
 from orchestrator.api_routes import Handler
-from shared.config import Api as ApiSettings
-from shared.config import Auth, Config, Nats, Orchestrator
 from shared.errors import RemoteError
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import BASE_PATH
-from shared.secret import Secret
+from shared.settings.config import Api as ApiSettings
+from shared.settings.config import Auth, Config, Nats, Orchestrator
+from shared.settings.secret import Secret
 from tarpon.client import Client
 from tests.integration.fed_api import JOBS, NODES, FedApi
 from tests.servers import HOST

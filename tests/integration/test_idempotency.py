@@ -13,11 +13,11 @@ from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces
 from shared.aio import background
-from shared.config import BatchDefaults
 from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged
 from shared.ids import JobId, new_job_id
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.protocol import subjects
+from shared.settings.config import BatchDefaults
 from shared.tracing import OFF
 from shared.transport import Connection
 from tests.nats_bus import Bus

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from compute.engines import Exited
-from shared.config import DockerEngine as Settings
 from shared.jobs.durations import Duration
 from shared.jobs.states import FailureReason
+from shared.settings.config import DockerEngine as Settings
 from tests.engine import NewRegistry, TestEngine, publish
 from tests.faulty_registry import Fault, FaultyRegistry, faulty_registry, refusal
 from tests.integration.docker_bench import Bench, DockerTask

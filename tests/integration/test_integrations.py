@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from orchestrator.secrets import integration_password
 from shared.nats_client import taken_in
 from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
-from shared.secret import Secret
+from shared.settings.secret import Secret
 from tests.integration.running import running_orchestrator
 from tests.servers import S3Server
 from tests.waiting import eventually

@@ -15,9 +15,9 @@ from orchestrator.secrets import load_secrets
 from orchestrator.service import run, secret_sources
 from shared.acknowledgements import refusal
 from shared.aio import background
-from shared.config import Config
-from shared.config_loading import load
 from shared.errors import MessagingFull, MessagingUnavailable
+from shared.settings.config import Config
+from shared.settings.loading import load
 from shared.transport import connect
 from tests.integration.running import Answer, ask
 from tests.nats_bus import new_user_seed, public_key

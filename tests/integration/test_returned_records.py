@@ -19,11 +19,11 @@ from orchestrator.records import BindingRecord, JobRecord, NameRecord, NodeRecor
 from orchestrator.removal_marks import is_removal
 from orchestrator.retention import Retention
 from orchestrator.store import Store
-from shared.config import JobRetention
 from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
+from shared.settings.config import JobRetention
 from tests.integration.running import Running, running_orchestrator
 from tests.integration.test_node_deletion import deleted, known, leave
 from tests.integration.test_removed_records import SHORT, STREAM, stored_keys

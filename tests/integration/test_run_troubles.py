@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from shared.config import Api
 from shared.errors import OrchestratorUnreachable, RemoteError
 from shared.jobs.spec import JobView, StateView, Task
 from shared.protocol import execution_lines as lines
@@ -29,6 +28,7 @@ from shared.protocol.rest import (
     Page,
     SubmitResponse,
 )
+from shared.settings.config import Api
 from tarpon import Client
 from tarpon.cli.job_run import Begun, JobRun
 from tarpon.cli.outcomes import JobFailed

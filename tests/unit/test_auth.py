@@ -25,7 +25,7 @@ from orchestrator.auth_callout import (
 from orchestrator.secrets import integration_password
 from shared.ids import NodeId
 from shared.protocol.subjects import SERVICE_REQUESTS
-from shared.secret import Secret
+from shared.settings.secret import Secret
 
 JOIN_SECRET = Secret("join-secret")
 INTEGRATION_SECRET = Secret("the-secret-of-integrations")

@@ -3,11 +3,11 @@
 import pytest
 
 from orchestrator.job_defaults import completed
-from shared.config import BatchDefaults
 from shared.data.decoding import decode, load_yaml
 from shared.errors import InvalidDocument, InvalidJob
 from shared.jobs.rules import normalised
 from shared.jobs.spec import Job
+from shared.settings.config import BatchDefaults
 from tarpon.cli.job_checks import check_document
 
 ENGINE = "Engine: {Type: noop}"

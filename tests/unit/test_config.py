@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.config import AllocatedCapacity, Auth, Compute, Config, FilePath, S3Managed
-from shared.config_keys import environment_name, settings, unsupported_keys, values
-from shared.config_loading import LoadedConfig, load
 from shared.errors import ConfigurationInvalid
 from shared.jobs.durations import Duration
-from shared.publisher_settings import is_configured, validate_publisher
-from shared.secret import Secret
+from shared.settings.config import AllocatedCapacity, Auth, Compute, Config, FilePath, S3Managed
+from shared.settings.keys import environment_name, settings, unsupported_keys, values
+from shared.settings.loading import LoadedConfig, load
+from shared.settings.publisher import is_configured, validate_publisher
+from shared.settings.secret import Secret
 
 DOCUMENTED_FILE = """\
 Publishers:
@@ -176,7 +176,7 @@ class TestSources:
             load(env={})
 
     def test_settings_are_loaded_without_yaml_where_there_is_no_file(self, home: Path) -> None:
-        program = "import sys; from shared.config_loading import load; load(env={'HOME': sys.argv[1]});"
+        program = "import sys; from shared.settings.loading import load; load(env={'HOME': sys.argv[1]});"
         check = "print(sorted({'yaml', 'difflib', 'asyncio', 'nats'} & set(sys.modules)))"
         command = [sys.executable, "-c", program + check, str(home)]
         assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from compute.identity import MAX_HOST, NODE_FILE, Identity, _new_name, load_identity
-from shared.config import Config
 from shared.ids import is_safe_id
+from shared.settings.config import Config
 
 
 def load(folder: Path, provider: str = Config().name_provider) -> Identity:

@@ -6,7 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.job_defaults import completed
-from shared.config import (
+from shared.jobs.durations import Duration
+from shared.jobs.rules import normalised, unsaid
+from shared.jobs.spec import Job, Network, SpecConfig, Task, Timeouts
+from shared.settings.config import (
     BatchDefaults,
     DefaultNetwork,
     DefaultPublisher,
@@ -14,9 +17,6 @@ from shared.config import (
     DefaultTimeouts,
     TaskDefaults,
 )
-from shared.jobs.durations import Duration
-from shared.jobs.rules import normalised, unsaid
-from shared.jobs.spec import Job, Network, SpecConfig, Task, Timeouts
 
 DOCKER = SpecConfig(type="Docker", params={"Image": "busybox"})
 PROCESS = SpecConfig(type="process", params={"Entrypoint": ["true"]})

@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from orchestrator.fleet import shape_of
 from orchestrator.job_defaults import completed
-from shared.config import BatchDefaults, DefaultPublisher, DefaultPublisherParams, TaskDefaults
 from shared.errors import InvalidJob
 from shared.jobs.publisher_params import HardLinks, copies_hard_links, unknown_told
 from shared.jobs.rules import normalised
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.protocol.messages import COPIES_HARD_LINKS
+from shared.settings.config import BatchDefaults, DefaultPublisher, DefaultPublisherParams, TaskDefaults
 
 PARAMS = "Tasks[0].Publisher.Params"
 

@@ -12,13 +12,13 @@ from orchestrator.oldest import Oldest
 from orchestrator.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
 from orchestrator.retention import BATCH, Retention, _old_versions, due_jobs, marked
 from orchestrator.store import Store
-from shared.config import JobRetention
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.durations import Duration
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
+from shared.settings.config import JobRetention
 from shared.transport import Connection
 
 SECOND = 10**9

@@ -10,7 +10,7 @@ import nkeys
 import pytest
 
 from orchestrator.secrets import SecretInvalid, Secrets, SecretSources, join_line, load_secrets
-from shared.secret import Secret
+from shared.settings.secret import Secret
 
 NAMES = ("issuer.nkey", "orchestrator.nkey", "join.secret", "integration.secret")
 

@@ -126,7 +126,7 @@ def test_where_tracing_is_off_nothing_of_it_is_imported() -> None:
     program = (
         "import asyncio, sys\n"
         "import compute.service, orchestrator.service, tarpon.__main__\n"
-        "from shared.config import Config\n"
+        "from shared.settings.config import Config\n"
         "from shared.tracing import OFF, open_tracing\n"
         "async def main():\n"
         "    async with open_tracing(Config(), service='s', name='n') as tracing:\n"

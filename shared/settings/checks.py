@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from shared.config import Auth, Config, JobDefaults, TaskDefaults
 from shared.errors import InvalidInput
 from shared.ids import is_safe_id
 from shared.jobs.durations import parse_duration
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
 from shared.protocol.nats_address import parse_nats_address
+from shared.settings.config import Auth, Config, JobDefaults, TaskDefaults
 
 _CLOUD_NAMES = {"aws", "gcp"}
 

@@ -1,7 +1,7 @@
 """Every setting of Tarpon: its key, type, default and meaning, declared once.
 
-A key is the path of names from `Config` down, such as `API.Port`; shared/config_keys.py walks them, and
-shared/config_loading.py fills them from files, the environment and the command line.
+A key is the path of names from `Config` down, such as `API.Port`; shared/settings/keys.py walks them, and
+shared/settings/loading.py fills them from files, the environment and the command line.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 
 from shared.jobs.durations import Duration
 from shared.jobs.publisher_params import HardLinks
-from shared.secret import Secret
+from shared.settings.secret import Secret
 
 
 class FilePath(str):
@@ -377,7 +377,7 @@ class Tracing(Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class Config(Struct, frozen=True, kw_only=True, rename="pascal"):
-    """All settings of one process, complete and checked when they come from shared/config_loading.py."""
+    """All settings of one process, complete and checked when they come from shared/settings/loading.py."""
 
     data_dir: Annotated[Path, Meta(description="Where this process keeps what must outlive it.")] = Path("~/.tarpon")
     labels: Annotated[

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from shared.config import Config
+from shared.settings.config import Config
 
 SECTION = "Publishers.Types.S3Managed"
 LONGEST_EXPIRATION_SECONDS = 7 * 24 * 3600  # what Signature Version 4 permits

@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
-from shared.config import Config
-from shared.config_checks import setting_problems
-from shared.config_keys import (
+from shared.data.decoding import close_match, load_yaml
+from shared.errors import ConfigurationInvalid, InvalidDocument
+from shared.settings.checks import setting_problems
+from shared.settings.config import Config
+from shared.settings.keys import (
     ENVIRONMENT_PREFIX,
     asks_for_protection,
     environment_name,
@@ -17,10 +19,8 @@ from shared.config_keys import (
     unsupported,
     unsupported_keys,
 )
-from shared.config_values import expanded, setting_value
-from shared.data.decoding import close_match, load_yaml
-from shared.errors import ConfigurationInvalid, InvalidDocument
-from shared.publisher_settings import validate_publisher
+from shared.settings.publisher import validate_publisher
+from shared.settings.values import expanded, setting_value
 
 DEFAULT_FILE = "config.yaml"
 COMMAND_LINE = "-c"

@@ -6,13 +6,13 @@ from typing import Any, Literal, get_origin
 
 import msgspec
 
-from shared.config import FilePath
-from shared.config_keys import plain_type
 from shared.data.decoding import canonical, kind_of, wrong_parts
 from shared.data.plain_data import LEAST, MOST
 from shared.errors import ConfigurationInvalid, InvalidDuration
 from shared.jobs.durations import Duration
-from shared.secret import Secret
+from shared.settings.config import FilePath
+from shared.settings.keys import plain_type
+from shared.settings.secret import Secret
 
 _TRUTH = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 _OWN_TYPES = {

@@ -5,8 +5,8 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from shared.config import Config
-from shared.secret import Secret
+from shared.settings.config import Config
+from shared.settings.secret import Secret
 
 ENVIRONMENT_PREFIX = "TARPON_"
 
@@ -22,7 +22,7 @@ class Setting(NamedTuple):
 
 
 def settings() -> Iterator[Setting]:
-    """All settings, in the order in which shared/config.py declares them."""
+    """All settings, in the order in which shared/settings/config.py declares them."""
     for path, declared, value in _leaves(Config(), ""):
         yield Setting(path, declared, value, _description(declared), plain_type(declared) is Secret)
 
