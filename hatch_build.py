@@ -7,7 +7,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-COMMIT = "shared/commit.txt"
+COMMIT = "shared/runtime/commit.txt"
 
 
 class CommitHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -17,7 +17,7 @@ class CommitHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
-        commit = runpy.run_path(str(root / "shared" / "commit.py"))["of_checkout"](root)
+        commit = runpy.run_path(str(root / "shared" / "runtime" / "commit.py"))["of_checkout"](root)
         if version == "editable" or not commit:
             return
         self._folder = tempfile.TemporaryDirectory()

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.discard_server import HOST
-from shared.aio import background
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
@@ -46,6 +45,7 @@ from shared.protocol.messages import (
     reports,
 )
 from shared.protocol.signed_url import SignedUrl
+from shared.runtime.aio import background
 from tests.nats_bus import Bus
 
 NODE = NodeId("node-a")

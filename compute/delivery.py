@@ -11,15 +11,15 @@ from collections.abc import Callable, Collection
 
 import aiohttp
 
-from compute.backoff import Backoff
 from compute.grants import Urls
 from compute.put import NotAnswered, Stored, put
 from compute.upload_meter import UploadMeter
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
-from shared.logs import about
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
 from shared.protocol.signed_url import Grant
+from shared.runtime.backoff import Backoff
+from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
 

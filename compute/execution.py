@@ -21,7 +21,6 @@ from compute.result_contents import Contents
 from compute.small_archive import SmallArchive
 from compute.upload import NotSent, Sent, Upload
 from compute.workspace import DISK_SECONDS, Workspace
-from shared.aio import in_thread
 from shared.errors import TarponError
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason
@@ -36,6 +35,7 @@ from shared.protocol.messages import (
     RunOutput,
     TaskEnded,
 )
+from shared.runtime.aio import in_thread
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from compute.backoff import Backoff
 from shared.errors import GrantRefused, NotReady, Unavailable
 from shared.ids import ExecutionId
 from shared.protocol.messages import (
@@ -33,6 +32,7 @@ from shared.protocol.messages import (
     node_request_answers,
 )
 from shared.protocol.signed_url import Grant
+from shared.runtime.backoff import Backoff
 from shared.transport import Connection
 
 REQUEST_SECONDS = 10.0

@@ -11,7 +11,7 @@ import struct
 import msgspec
 from isal import isal_zlib
 
-from shared.holes import least_data_bytes
+from shared.runtime.holes import least_data_bytes
 
 LEVEL = 2
 """ISA-L's level: some nine times as fast as gzip's default for two percent more bytes.

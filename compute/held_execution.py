@@ -14,7 +14,7 @@ from compute.task_usage import TaskUsage
 from compute.upload import Upload
 from compute.workspace import Workspace
 from shared.ids import ExecutionId
-from shared.logs import about
+from shared.runtime.log_lines import about
 
 READ_SECONDS = 2.0
 """Who has read a task's output within this time reads on."""

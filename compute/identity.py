@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import nkeys
 
-from shared import durable
 from shared.errors import Damaged
 from shared.ids import NodeId, is_safe_id, node_id
+from shared.runtime import durable
 
 NODE_FILE = "node.json"
 SEED_FILE = "node.nkey"

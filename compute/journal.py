@@ -25,9 +25,9 @@ from compute.leftovers import is_the_nodes
 from compute.spare_folders import SpareFolders
 from compute.workspace import Workspace, remove_execution
 from compute.write_batches import WriteBatches
-from shared.aio import settled
 from shared.ids import ExecutionId, is_safe_id
-from shared.logs import about
+from shared.runtime.aio import settled
+from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compute import private_file
-from shared import durable
+from shared.runtime import durable
 
 _log = logging.getLogger(__name__)
 

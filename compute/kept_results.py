@@ -15,7 +15,7 @@ from compute.journal import Journal
 from compute.journal_entry import Entry, Phase
 from compute.mounts import mounts_in
 from compute.process_mark import boot_id
-from shared.logs import about
+from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
 

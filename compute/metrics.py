@@ -12,7 +12,7 @@ from compute.delivery import UploadTotals
 from compute.executions import Executions
 from compute.slots import Slots
 from shared.errors import ConfigurationInvalid, PortTaken
-from shared.metrics import CONTENT_TYPE, Gauge, Metric, Total, Values, connection_metrics, exposition, plain
+from shared.runtime.metrics import CONTENT_TYPE, Gauge, Metric, Total, Values, connection_metrics, exposition, plain
 from shared.transport import Connection
 
 SHUTDOWN_SECONDS = 1.0

@@ -19,10 +19,10 @@ from compute.engines.strays import Strays
 from compute.environment import EnvironmentPolicy
 from compute.identity import Identity, load_identity
 from compute.machine import allocated, detect_capacity
-from shared.automatic_labels import overridden, with_automatic
 from shared.jobs.rules import MANAGED
-from shared.loopback import loopback_id
 from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo
+from shared.runtime.automatic_labels import overridden, with_automatic
+from shared.runtime.loopback import loopback_id
 from shared.settings.config import Config
 
 MAX_HOST = 100

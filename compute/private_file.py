@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write by rename, with mode 0600. A power cut may undo it or empty the file, unlike shared/durable.py."""
+    """Write by rename, with mode 0600. A power cut may undo it or empty the file, unlike shared/runtime/durable.py."""
     draft = path.with_name(path.name + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

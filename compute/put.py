@@ -13,9 +13,9 @@ from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
 from compute.upload_meter import UploadMeter
-from shared.network_problems import why_unreachable
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
 from shared.protocol.signed_url import SignedUrl
+from shared.runtime.network_problems import why_unreachable
 
 SLICE_BYTES = 256 << 10
 CONNECT_SECONDS = 10.0

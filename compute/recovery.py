@@ -14,8 +14,8 @@ from compute.journal_entry import DamagedEntry, Entry, Happening, Phase
 from compute.kept_results import may_be_torn
 from compute.reports import Reports
 from shared.jobs.states import FailureReason
-from shared.logs import about
 from shared.protocol.messages import ExecutionFailed
+from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
 

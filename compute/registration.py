@@ -7,9 +7,7 @@ from collections.abc import Callable, Collection
 
 from msgspec.structs import replace
 
-from compute.backoff import Backoff
 from compute.executions import Executions
-from shared.aio import background, first_of
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.protocol.messages import (
@@ -29,6 +27,8 @@ from shared.protocol.messages import (
     encode,
     node_request_answers,
 )
+from shared.runtime.aio import background, first_of
+from shared.runtime.backoff import Backoff
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

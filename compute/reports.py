@@ -14,12 +14,12 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from compute.backoff import Backoff
 from compute.journal_entry import Happening
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.protocol import messages
 from shared.protocol.messages import AnyFact, ExecutionProgressed, Report, encode
+from shared.runtime.backoff import Backoff
 from shared.transport import Connection
 
 HOLD_SECONDS = 0.1

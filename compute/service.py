@@ -37,18 +37,18 @@ from compute.traces import Traces
 from compute.upload import Upload
 from compute.uploading import Uploading
 from compute.workspace import Workspace
-from shared import durable
-from shared.aio import background, finish
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.jobs.durations import format_duration
 from shared.jobs.quantities import parse_bytes
 from shared.jobs.rules import FAIL
-from shared.logs import about
 from shared.protocol import subjects
 from shared.protocol.messages import encode
+from shared.runtime import durable
+from shared.runtime.aio import background, finish
+from shared.runtime.log_lines import about
+from shared.runtime.tracing import open_tracing
 from shared.settings.config import Config
-from shared.tracing import open_tracing
 from shared.transport import Connection, Received, connect
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from compute.journal_entry import Entry
 from shared.ids import NodeId
 from shared.protocol.messages import AnyFact, ExecutionFailed, ExecutionStarted, OutputPublished, TaskEnded
-from shared.tracing import Place, Span, Tracing, place_of
+from shared.runtime.tracing import Place, Span, Tracing, place_of
 
 
 class Traces:

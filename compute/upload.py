@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from compute.archive import ArchiveStream, ArchiveSummary, Part
 from compute.archive_index import ArchiveIndex
-from compute.backoff import Backoff
 from compute.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
 from compute.grants import Grants, UploadIsLost, Urls
 from compute.multipart import MultipartUpload, PartRefused, TooLarge
@@ -24,13 +23,14 @@ from compute.result_contents import ALL, Contents
 from compute.small_archive import SmallArchive
 from compute.upload_meter import TOLD_AFTER_SECONDS, UploadMeter
 from compute.uploading import PartBuffers, Uploading
-from shared.aio import background
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
 from shared.jobs.states import FailureReason
-from shared.logs import about
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
+from shared.runtime.aio import background
+from shared.runtime.backoff import Backoff
+from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
 

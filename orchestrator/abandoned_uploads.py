@@ -18,10 +18,10 @@ from orchestrator.model import Model
 from orchestrator.records import Location
 from orchestrator.s3_multipart import S3_CODE
 from orchestrator.store import Store
-from shared.aio import pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId
 from shared.protocol import subjects
+from shared.runtime.aio import pipelined
 
 _log = logging.getLogger(__name__)
 

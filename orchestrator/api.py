@@ -27,7 +27,7 @@ from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared.ids import NodeId
-from shared.metrics import Metric
+from shared.runtime.metrics import Metric
 from shared.settings.config import Config
 
 IDLE_SECONDS = 75.0

@@ -15,10 +15,10 @@ from orchestrator.api_routes import JOBS, Route
 from orchestrator.job_entry import JobEntry
 from orchestrator.job_versions import version_of
 from orchestrator.logs import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
-from shared.aio import first_of
 from shared.errors import InvalidInput, TarponError
 from shared.protocol import rest
 from shared.protocol.messages import ReadOutput
+from shared.runtime.aio import first_of
 
 HEARTBEAT_SECONDS = 20.0
 GIT_VERSION = "X-Bacalhau-Git-Version"

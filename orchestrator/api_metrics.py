@@ -8,7 +8,7 @@ from aiohttp.typedefs import Middleware
 
 from orchestrator.api_routes import PLAIN_TEXT, Handler, Route
 from orchestrator.measures import Measures
-from shared.metrics import CONTENT_TYPE, Metric, exposition
+from shared.runtime.metrics import CONTENT_TYPE, Metric, exposition
 
 OTHER = "other"
 """The method and route of a request that no route answers: what is asked for is chosen by whoever asks."""

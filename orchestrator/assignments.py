@@ -18,11 +18,9 @@ from orchestrator.records import ExecutionRecord, about_execution
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.traces import Traces
-from shared.aio import begin, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
-from shared.logs import about
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     Accepted,
@@ -35,6 +33,8 @@ from shared.protocol.messages import (
     Register,
     Rejected,
 )
+from shared.runtime.aio import begin, pipelined
+from shared.runtime.log_lines import about
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
 _log = logging.getLogger(__name__)

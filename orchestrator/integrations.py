@@ -28,14 +28,14 @@ from orchestrator.results import results
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.upload_progress import upload_of
-from shared.aio import heeding
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
 from shared.nats_client import taken_in
 from shared.protocol import job_problems, nats_api, rest, rest_nodes, rest_waits, subjects
+from shared.runtime.aio import heeding
+from shared.runtime.version import version_text
 from shared.transport import MAX_PAYLOAD_BYTES, Connection
-from shared.version import version_text
 
 _log = logging.getLogger(__name__)
 

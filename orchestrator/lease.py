@@ -17,9 +17,9 @@ import nats.js.errors
 from nats.js.kv import KeyValue
 
 from orchestrator.streams import LEASE_SECONDS
-from shared.aio import finish, heeding
 from shared.errors import MessagingUnavailable
 from shared.protocol import subjects
+from shared.runtime.aio import finish, heeding
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from orchestrator.nodes import Nodes
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.jobs.states import ExecutionState, JobState
-from shared.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
 from shared.protocol.rest_nodes import CONNECTED, DISCONNECTED
+from shared.runtime.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
 from shared.transport import Connection
 
 

@@ -13,9 +13,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from shared.aio import finish, heeding
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.protocol import subjects
+from shared.runtime.aio import finish, heeding
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

@@ -22,11 +22,11 @@ from orchestrator.nats_accounts import EARLIER, Accounts, ask_accounts
 from orchestrator.nats_fitness import CHECK_HINT, CONFIG_HINT, check_server
 from orchestrator.nats_servers import ServerFacts, ask_joints, ask_servers, problems_of, remarks_on
 from orchestrator.secrets import Secrets, integration_password
-from shared.aio import background, heeding
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.nats_client import MendedClient
-from shared.network_problems import CLOSED
 from shared.protocol import subjects
+from shared.runtime.aio import background, heeding
+from shared.runtime.network_problems import CLOSED
 from shared.transport import Connection, connect
 
 ME = "nats-check"

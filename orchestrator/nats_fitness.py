@@ -6,9 +6,9 @@ import msgspec
 import nats.js.errors
 from nats.aio.client import Client
 
-from shared.aio import heeding
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.protocol import subjects
+from shared.runtime.aio import heeding
 
 OLDEST_VERSION = (2, 11, 2)
 """Messages expire one by one since 2.11; its first two releases fail at streams that 2.10 has made."""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from shared.aio import process_ended
 from shared.errors import Unavailable
+from shared.runtime.aio import process_ended
 
 TERMINATE_SECONDS = 10.0
 KILL_SECONDS = 5.0

@@ -11,8 +11,8 @@ from nats.aio.client import Client
 
 from orchestrator.secrets import Secrets
 from orchestrator.streams import STREAMS
-from shared.aio import heeding
 from shared.errors import MessagingUnavailable, MessagingUnfit
+from shared.runtime.aio import heeding
 from shared.transport import connect
 
 ASK_SECONDS = 10.0

@@ -24,9 +24,9 @@ from typing import Self
 from orchestrator import nats_process
 from orchestrator.nats_config import ServerConfig, render_server
 from orchestrator.nats_fitness import OLDEST_TEXT, is_old
-from shared import durable
-from shared.aio import finish, process_ended
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing, TarponError, Unavailable
+from shared.runtime import durable
+from shared.runtime.aio import finish, process_ended
 
 _log = logging.getLogger(__name__)
 

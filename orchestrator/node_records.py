@@ -12,12 +12,12 @@ from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, NodeRecord
 from orchestrator.store import Store
 from orchestrator.times import now_ns
-from shared.aio import pipelined
 from shared.errors import Conflict, NodeNotFound, RevisionConflict
 from shared.ids import NodeId
-from shared.logs import about
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
+from shared.runtime.aio import pipelined
+from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
 

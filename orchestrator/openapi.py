@@ -12,7 +12,7 @@ import msgspec
 from orchestrator.api_routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
 from shared.data.json_schemas import schemas_of
 from shared.protocol.rest import ErrorBody
-from shared.version import version_text
+from shared.runtime.version import version_text
 
 _SCHEMAS = "#/components/schemas/{name}"
 _IN_PATH = re.compile(r"\{([a-z]+)\}")

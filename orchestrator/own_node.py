@@ -7,14 +7,14 @@ import socket
 from datetime import UTC, datetime
 
 from orchestrator.views import version_view
-from shared.automatic_labels import with_automatic
-from shared.commit import commit
 from shared.errors import Conflict
 from shared.protocol import rest_nodes
 from shared.protocol.messages import PROTOCOL
 from shared.protocol.rest_nodes import NodeInfoView, NodeState, VersionView
+from shared.runtime.automatic_labels import with_automatic
+from shared.runtime.commit import commit
+from shared.runtime.version import architecture, build_date, operating_system, version_text
 from shared.settings.config import Config
-from shared.version import architecture, build_date, operating_system, version_text
 
 
 class NodeIsOrchestrator(Conflict):

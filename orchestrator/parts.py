@@ -21,8 +21,8 @@ from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.traces import Traces
+from shared.runtime.tracing import Tracing
 from shared.settings.config import Config
-from shared.tracing import Tracing
 from shared.transport import Connection
 
 MOST_REPLICAS = 3

@@ -9,7 +9,7 @@ from orchestrator.records import NodeRecord
 from orchestrator.s3 import Bucket
 from shared.ids import NodeId
 from shared.jobs.rules import MANAGED
-from shared.loopback import loopback_id
+from shared.runtime.loopback import loopback_id
 
 
 @lru_cache(maxsize=64)

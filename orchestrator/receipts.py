@@ -6,11 +6,11 @@ Receipts that coincide travel together. One that is lost is made good when the n
 import asyncio
 import logging
 
-from shared.aio import begin
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.protocol import messages, subjects
 from shared.protocol.messages import Receipt
+from shared.runtime.aio import begin
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

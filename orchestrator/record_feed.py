@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from shared.aio import finish, heeding
+from shared.runtime.aio import finish, heeding
 
 _log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
-from shared.logs import about
 from shared.protocol.messages import NodeInfo, RunOutput
+from shared.runtime.log_lines import about
 
 SCHEMA = 1
 """Of all records. A program that finds a larger one must not decide anything: it would drop what it does not know."""

@@ -21,8 +21,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from shared.acknowledgements import refusal
-from shared.aio import heeding
 from shared.errors import MessagingUnavailable, RevisionConflict
+from shared.runtime.aio import heeding
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

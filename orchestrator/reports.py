@@ -32,12 +32,10 @@ from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.times import now_ns
 from orchestrator.turns import Turns
-from shared.aio import heeding, pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.states import ExecutionState, FailureReason
-from shared.logs import about
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     ExecutionFailed,
@@ -47,6 +45,8 @@ from shared.protocol.messages import (
     TaskEnded,
     UnknownMessage,
 )
+from shared.runtime.aio import heeding, pipelined
+from shared.runtime.log_lines import about
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)

@@ -21,12 +21,9 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.turns import Turns
-from shared.aio import pipelined
-from shared.automatic_labels import NAME
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
-from shared.logs import about
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     PROTOCOL,
@@ -41,6 +38,9 @@ from shared.protocol.messages import (
     RequestRefused,
     UnknownMessage,
 )
+from shared.runtime.aio import pipelined
+from shared.runtime.automatic_labels import NAME
+from shared.runtime.log_lines import about
 from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)

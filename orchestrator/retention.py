@@ -18,11 +18,11 @@ from orchestrator.records import ExecutionRecord, JobRecord, Removal, about_exec
 from orchestrator.s3_deletion import DeletionRefused
 from orchestrator.store import Store
 from orchestrator.times import now_ns
-from shared.aio import pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import JobId
-from shared.logs import about
 from shared.protocol import subjects
+from shared.runtime.aio import pipelined
+from shared.runtime.log_lines import about
 from shared.settings.config import JobRetention
 
 _log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from orchestrator.record_feed import Place, RecordFeed
-from shared.aio import first_of
 from shared.errors import MessagingUnavailable
+from shared.runtime.aio import first_of
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

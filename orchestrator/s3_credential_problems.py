@@ -28,7 +28,7 @@ from botocore.exceptions import HTTPClientError as NotAnswered
 from orchestrator.s3_credential_program import ProgramFailed
 from shared.data.plain_text import one_line
 from shared.errors import CredentialsMissing
-from shared.network_problems import why_unreachable
+from shared.runtime.network_problems import why_unreachable
 
 _NOT_A_CODE = re.compile(r"[^A-Za-z0-9.]")
 _LONGEST = 300

@@ -3,8 +3,8 @@
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_problems import Problem, ProblemCode, explain_failure, host_of
 from orchestrator.s3_requests import Send, Sign
-from shared.aio import pipelined
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
+from shared.runtime.aio import pipelined
 
 AT_ONCE = 8
 _MAY_BE = frozenset({ProblemCode.SERVICE_FAILING, ProblemCode.REQUEST_REFUSED})

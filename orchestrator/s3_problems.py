@@ -8,9 +8,9 @@ import msgspec
 
 from orchestrator.s3_location import BucketSettings
 from shared.errors import CredentialsExpiring, StorageUnavailable
-from shared.network_problems import why_unreachable
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
 from shared.protocol.url_life import MOST_SKEW_SECONDS
+from shared.runtime.network_problems import why_unreachable
 
 
 class ProblemCode(StrEnum):

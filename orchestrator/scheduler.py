@@ -31,13 +31,13 @@ from orchestrator.second_opinion import asks_others
 from orchestrator.store import Store
 from orchestrator.time_outs import SilenceLimits
 from orchestrator.times import now_ns
-from shared.aio import pipelined
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.rules import MANAGED, capacity_of
 from shared.jobs.states import DesiredState, ExecutionState, FailureReason
-from shared.logs import about
 from shared.protocol import subjects
+from shared.runtime.aio import pipelined
+from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import msgspec
 import nkeys
 
-from shared import durable
 from shared.errors import InvalidInput
 from shared.protocol.subjects import api_request, integration_inbox
+from shared.runtime import durable
 from shared.settings.secret import Secret
 
 _log = logging.getLogger(__name__)

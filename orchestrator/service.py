@@ -32,14 +32,14 @@ from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
-from shared import durable
-from shared.aio import background
 from shared.errors import AlreadyRunning, ConfigurationInvalid, Damaged, PortTaken
 from shared.ids import is_safe_id
 from shared.protocol import subjects
+from shared.runtime import durable
+from shared.runtime.aio import background
+from shared.runtime.tracing import open_tracing
 from shared.settings.config import Config, FilePath
 from shared.settings.publisher import is_configured
-from shared.tracing import open_tracing
 from shared.transport import Connection, connect
 
 _log = logging.getLogger(__name__)

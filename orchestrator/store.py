@@ -37,9 +37,9 @@ from orchestrator.removal_marks import (
 from orchestrator.returned_records import ReturnedRecords
 from orchestrator.standstill import Standstill
 from orchestrator.streams import set_up_streams
-from shared.aio import first_of, heeding
 from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict
 from shared.protocol import subjects
+from shared.runtime.aio import first_of, heeding
 from shared.transport import Connection
 
 _log = logging.getLogger(__name__)

@@ -49,9 +49,9 @@ from shared.ids import JobId, new_job_id
 from shared.jobs.rules import MANAGED, normalised
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
-from shared.logs import about
 from shared.protocol import subjects
 from shared.protocol.rest import KEPT_PARTS
+from shared.runtime.log_lines import about
 from shared.settings.config import BatchDefaults
 
 _log = logging.getLogger(__name__)

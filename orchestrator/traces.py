@@ -12,7 +12,7 @@ from orchestrator.model import Model
 from orchestrator.records import ExecutionRecord, JobRecord
 from orchestrator.times import now_ns
 from shared.jobs.states import ExecutionState, JobState
-from shared.tracing import Place, Span, Tracing, place_of, root
+from shared.runtime.tracing import Place, Span, Tracing, place_of, root
 
 
 class Traces:

@@ -7,8 +7,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from shared.aio import begin
 from shared.ids import NodeId
+from shared.runtime.aio import begin
 from shared.transport import Received
 
 

@@ -18,7 +18,6 @@ from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.records import BindingRecord, ExecutionRecord, Suspicion
 from orchestrator.upload_progress import upload_text
-from shared.automatic_labels import OS_ARCH, OS_TYPE
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.rules import MANAGED
@@ -30,6 +29,7 @@ from shared.protocol.messages import ContainerEngine, NodeInfo, RunOutput
 from shared.protocol.nats_api import Announced
 from shared.protocol.rest import EventView, ExecutionView, HistoryItem
 from shared.protocol.rest_nodes import NodeState
+from shared.runtime.automatic_labels import OS_ARCH, OS_TYPE
 
 MAX_PROBLEMS = 10
 MAX_PROBLEM = 500

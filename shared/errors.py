@@ -186,7 +186,7 @@ class Unavailable(TarponError):
 
 
 class OrchestratorUnreachable(Unavailable):
-    """`why` goes on from "at URL: ", as shared/network_problems.py has it."""
+    """`why` goes on from "at URL: ", as shared/runtime/network_problems.py has it."""
 
     def __init__(self, url: str, why: str = "") -> None:
         super().__init__(

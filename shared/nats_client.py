@@ -8,8 +8,8 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 
-from shared.aio import heeding
 from shared.protocol.nats_address import ENCRYPTED
+from shared.runtime.aio import heeding
 
 Admits = Callable[[bytes, int], bool]
 """Whether a message on this subject, of so many bytes, is to be looked at; asked before it takes any place."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import nats.errors
 
 from shared.nats_client import NotEncrypted
-from shared.network_problems import why_unreachable
 from shared.protocol.nats_address import parse_nats_address
+from shared.runtime.network_problems import why_unreachable
 
 LISTEN_SECONDS = 0.5
 _FULL = ("maximum connections exceeded", "maximum account active connections exceeded")

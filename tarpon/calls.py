@@ -11,8 +11,8 @@ import aiohttp
 import msgspec
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Unavailable
-from shared.network_problems import why_unreachable
 from shared.protocol.rest import BASE_PATH, TARPON_CODE, ErrorBody
+from shared.runtime.network_problems import why_unreachable
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class NotAnOrchestrator(Unavailable):
 
 
 class Absence(NamedTuple):
-    """For how long nobody has answered at `told`, and `why`, as shared/network_problems.py has it."""
+    """For how long nobody has answered at `told`, and `why`, as shared/runtime/network_problems.py has it."""
 
     seconds: float
     why: str
@@ -79,7 +79,7 @@ class Calls:
         self._missed_at = None
 
     def missed(self, why: str) -> None:
-        """None of them has given an answer, and `why`, as shared/network_problems.py has it."""
+        """None of them has given an answer, and `why`, as shared/runtime/network_problems.py has it."""
         self._missed_at = self._missed_at or time.monotonic()
         self._missed_why = why
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from shared.aio import process_ended
+from shared.runtime.aio import process_ended
 from tarpon.keeper import KILL_SECONDS, STOP_SECONDS, keeper_command, told
 
 LOG_TAIL_BYTES = 2048

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from shared.aio import background, finish
 from shared.errors import PortTaken, TarponError, Unavailable
 from shared.protocol.rest_nodes import CONNECTED
+from shared.runtime.aio import background, finish
 from shared.settings.config import DockerEngine
 from tarpon.child_processes import ChildProcess
 from tarpon.client import Client

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from shared.aio import pipelined
+from shared.runtime.aio import pipelined
 from shared.settings.config import DockerEngine
 
 REMOVE_SECONDS = 10.0

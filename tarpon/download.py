@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import aiohttp
 
-from shared.aio import finish
 from shared.errors import Damaged, DigestMismatch
 from shared.protocol.rest import ResultParams
+from shared.runtime.aio import finish
 from tarpon.spans import CONNECTIONS, Span, fetch_in_order
 from tarpon.stored_object import RangesIgnored, StoredObject
 

@@ -2,7 +2,7 @@
 
 import os
 
-from shared.holes import data_of
+from shared.runtime.holes import data_of
 from tarpon.attributes import set_metadata
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -12,8 +12,8 @@ import aiohttp
 import msgspec
 
 from shared.errors import MessagingUnavailable, OrchestratorUnreachable, Unavailable
-from shared.network_problems import why_unreachable
 from shared.protocol.rest import LogFrame, LogLine, LogPlace
+from shared.runtime.network_problems import why_unreachable
 from tarpon.calls import Calls, backoff_seconds
 
 MAX_FRAME_BYTES = 4 << 20

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from shared.errors import CannotExtract, UnsafeArchive
-from shared.holes import GRANULE_BYTES, data_of
+from shared.runtime.holes import GRANULE_BYTES, data_of
 from tarpon.announced import Announced
 from tarpon.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
 from tarpon.file_copy import write_all

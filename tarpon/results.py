@@ -12,11 +12,11 @@ from typing import Protocol
 
 import msgspec
 
-from shared.aio import finish, pipelined
 from shared.errors import InvalidInput
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ResultParams
+from shared.runtime.aio import finish, pipelined
 from tarpon.download import in_thread
 from tarpon.extract import Extracted
 from tarpon.merged_results import merge_parts

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from shared.aio import first_leaf
+from shared.runtime.aio import first_leaf
 from tarpon.stored_object import PORTION_BYTES, StoredObject
 
 CONNECTIONS = 4

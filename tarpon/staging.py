@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.aio import finish
 from shared.errors import CannotExtract
+from shared.runtime.aio import finish
 
 REMOVE_SECONDS = 300.0
 _NAME = re.compile(r"\.tarpon-[0-9a-f]{12}")

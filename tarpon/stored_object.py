@@ -13,8 +13,8 @@ import aiohttp
 from yarl import URL
 
 from shared.errors import Damaged, DownloadFailed
-from shared.network_problems import why_unreachable
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, may_be_of_keys, parse_error
+from shared.runtime.network_problems import why_unreachable
 from tarpon.calls import backoff_seconds
 
 PORTION_BYTES = 1 << 20

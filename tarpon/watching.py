@@ -12,8 +12,8 @@ import msgspec
 from shared.errors import Conflict, OrchestratorUnreachable, RemoteError
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
-from shared.network_problems import why_unreachable
 from shared.protocol.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
+from shared.runtime.network_problems import why_unreachable
 from tarpon.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds, refusal
 
 SILENCE_SECONDS = 45.0
@@ -113,7 +113,7 @@ def _may_pass(error: OrchestratorUnreachable | RemoteError | NotAnOrchestrator, 
 
 
 def _not_ready(error: RemoteError | NotAnOrchestrator) -> str:
-    """Why nobody answers, as shared/network_problems.py has it."""
+    """Why nobody answers, as shared/runtime/network_problems.py has it."""
     if isinstance(error, NotAnOrchestrator):
         return f"something else answers in its place (HTTP status {error.status})"
     return f"it is not ready ({error.message.rstrip('.')})"

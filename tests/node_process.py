@@ -13,8 +13,8 @@ from typing import Self
 import uvloop
 
 from compute import service
-from shared.aio import background, stop_requested
 from shared.jobs.durations import Duration
+from shared.runtime.aio import background, stop_requested
 from shared.settings.config import (
     AllocatedCapacity,
     Auth,

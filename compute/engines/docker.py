@@ -32,12 +32,12 @@ from compute.engines.docker_signals import Signals
 from compute.engines.docker_spec import Confinement
 from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
 from compute.process_mark import ProcessMark
-from shared.aio import background, finish
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.engine_params import DockerParams, read_params
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import ContainerEngine
+from shared.runtime.aio import background, finish
 from shared.settings.config import DockerEngine as Settings
 
 _log = logging.getLogger(__name__)

@@ -46,8 +46,8 @@ from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.limit_ends import most_likely_out_of_memory, out_of_memory, over_disk, over_output
 from compute.result_contents import STDERR
 from compute.workspace import DISK_SECONDS
-from shared.aio import finish, first_of, in_thread
 from shared.jobs.engine_params import DockerParams, read_params
+from shared.runtime.aio import finish, first_of, in_thread
 
 _log = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from compute.environment import basics
 from compute.process_mark import ProcessMark, kill_left_over
 from compute.result_contents import STDERR, STDOUT
 from compute.workspace import Workspace
-from shared.aio import finish, first_of, in_thread, process_ended
 from shared.ids import ExecutionId
 from shared.jobs.engine_params import ProcessParams, read_params
 from shared.jobs.states import FailureReason
+from shared.runtime.aio import finish, first_of, in_thread, process_ended
 
 GRACE_SECONDS = 10.0
 """Between asking a task to stop and killing it."""

@@ -20,8 +20,8 @@ from typing import ParamSpec, TypeVar
 from compute.engines.strays import Strays
 from compute.process_mark import ProcessMark, mark_process
 from compute.process_table import Process
-from shared.aio import process_ended
 from shared.ids import ExecutionId
+from shared.runtime.aio import process_ended
 
 POLL_SECONDS = 0.01
 GONE_POLLS = 20

@@ -68,7 +68,7 @@ def _split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
 
 async def _run(wanted: "Wanted", command: Sequence[str]) -> int:
     """The command's exit code; without a command, a signal is the normal end."""
-    from shared.aio import first_leaf
+    from shared.runtime.aio import first_leaf
     from tarpon.ending_signals import ending_signals
 
     try:
@@ -103,7 +103,7 @@ async def _work(wanted: "Wanted", command: Sequence[str], at_once: asyncio.Event
 
 async def _while_running(stack: "Devstack", command: Sequence[str], at_once: asyncio.Event) -> int:
     """Run the command in our own session, so that it has the terminal."""
-    from shared.aio import background, finish, process_ended
+    from shared.runtime.aio import background, finish, process_ended
 
     _say(f"Ready. Running {command[0]} ...")
     process = _started(command, _environment(stack))
@@ -128,7 +128,7 @@ def _started(command: Sequence[str], environment: dict[str, str]) -> "subprocess
 
 
 async def _end(process: "subprocess.Popen[bytes]", at_once: asyncio.Event) -> None:
-    from shared.aio import first_of, process_ended
+    from shared.runtime.aio import first_of, process_ended
 
     process.terminate()
     with suppress(TimeoutError):

@@ -6,12 +6,12 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from shared.aio import background
 from shared.data.plain_text import indented
 from shared.errors import TarponError
 from shared.ids import short
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ExecutionView, HistoryItem
+from shared.runtime.aio import background
 from tarpon.cli.job_parts import Step, step_of
 from tarpon.client import Client
 from tarpon.part_names import part_name

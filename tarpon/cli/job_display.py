@@ -8,11 +8,11 @@ from typing import Any, Never, TypeVar
 
 import click
 
-from shared.aio import first_of
 from shared.data.plain_text import indented, one_line
 from shared.ids import short
 from shared.jobs.spec import JobView
 from shared.protocol.rest import HistoryItem
+from shared.runtime.aio import first_of
 from tarpon.cli.job_parts import Asked, Parts, why_failed
 from tarpon.cli.output import from_nanoseconds, lasting, moment
 from tarpon.cli.progress import EventLines, LiveLine

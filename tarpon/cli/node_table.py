@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from shared.automatic_labels import NAME, OS_ARCH, OS_TYPE
 from shared.ids import short
+from shared.runtime.automatic_labels import NAME, OS_ARCH, OS_TYPE
 from tarpon.cli.output import size, table
 
 if TYPE_CHECKING:

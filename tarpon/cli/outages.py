@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from shared.aio import background
 from shared.data.plain_text import one_line
+from shared.runtime.aio import background
 from tarpon.calls import Absence
 from tarpon.client import Client
 

@@ -32,8 +32,8 @@ _LAZY = {
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click
     if not value or context.resilient_parsing:
         return
-    from shared.commit import commit
-    from shared.version import version_text
+    from shared.runtime.commit import commit
+    from shared.runtime.version import version_text
     from tarpon.cli.version import with_commit
 
     click.echo(f"tarpon {with_commit(version_text(), commit())}")

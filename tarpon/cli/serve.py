@@ -42,9 +42,9 @@ def serve(*, orchestrator: bool, compute: bool, restored: bool, data_dir: str | 
 
     import uvloop
 
-    from shared import garbage, logs
+    from shared.runtime import garbage, log_lines
 
-    logs.set_up(config.logging.level, config.logging.mode)
+    log_lines.set_up(config.logging.level, config.logging.mode)
     garbage.look_rarely()
     services: dict[str, Service] = {}
     if config.orchestrator.enabled or not config.compute.enabled:
@@ -77,7 +77,7 @@ def _joined(loaded: "LoadedConfig") -> "Config":
 
 async def _run(services: dict[str, Service], config: "Config") -> None:
     """Run until told to stop. The compute node stops first, so that it can still report to the orchestrator."""
-    from shared.aio import first_leaf, stop_requested
+    from shared.runtime.aio import first_leaf, stop_requested
 
     try:
         async with stop_requested() as stop, asyncio.TaskGroup() as group:

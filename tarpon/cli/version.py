@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.commit import SHORT, commit
-from shared.version import version_text
+from shared.runtime.commit import SHORT, commit
+from shared.runtime.version import version_text
 from tarpon.cli.commands import Command, with_client
 from tarpon.cli.output import output_option, pairs, show
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from shared.aio import pipelined
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.protocol import messages, subjects
 from shared.protocol.messages import NodeInfo, Reconciliation, Registration
+from shared.runtime.aio import pipelined
 from shared.transport import Connection, connect
 from tests.chaos import evidence
 from tests.chaos.alone import Alone

@@ -7,7 +7,7 @@ import random
 
 import aiohttp
 
-from shared.aio import begin
+from shared.runtime.aio import begin
 from tests.chaos.evidence import TERMINAL
 from tests.chaos.load import JOBS, UNREACHABLE, Client, Load
 from tests.servers import HOST

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from compute.journal_file import FORGOTTEN, JournalFile
-from shared.aio import pipelined
 from shared.protocol.rest import execution_state_name
+from shared.runtime.aio import pipelined
 from tests.chaos.jobs import MARK, JobPlan, contents
 from tests.chaos.load import JOBS, Client
 from tests.chaos.schedule import NATS_SERVERS

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, assert_never
 
-from shared.aio import begin, finish
+from shared.runtime.aio import begin, finish
 from tests.chaos.gates import Mode
 from tests.chaos.schedule import Fault, Kind
 from tests.chaos.stack import Stack

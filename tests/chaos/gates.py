@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from pathlib import Path
 
-from shared.aio import begin
+from shared.runtime.aio import begin
 from tests.servers import HOST, free_ports
 
 PIECE_BYTES = 1 << 18

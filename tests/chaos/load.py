@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from shared.aio import begin
+from shared.runtime.aio import begin
 from tests.chaos.alone import Alone
 from tests.chaos.jobs import JobPlan, document
 from tests.chaos.stack import Stack

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from msgspec.structs import replace
 
-from shared.aio import background
+from shared.runtime.aio import background
 from tests.chaos import evidence
 from tests.chaos.alone import MARK_SECONDS as ALONE_MARK_SECONDS
 from tests.chaos.alone import Alone

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.aio import background
+from shared.runtime.aio import background
 from tarpon.client import Client
 from tests.e2e.stack import process_job
 from tests.servers import HOST

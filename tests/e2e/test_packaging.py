@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.commit import of_checkout
+from shared.runtime.commit import of_checkout
 from tests.environments import ROOT
 from tests.node_environment import NODE, PACKAGES, WHEELS, node_python
 

@@ -24,8 +24,8 @@ from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
+from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults, Config
-from shared.tracing import OFF
 from shared.transport import Connection
 from tests.integration.running import Answer, ask
 from tests.servers import HOST, free_ports

@@ -11,7 +11,6 @@ from nacl.utils import random
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
-from shared.loopback import loopback_id
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     Accepted,
@@ -27,6 +26,7 @@ from shared.protocol.messages import (
     Registration,
     Report,
 )
+from shared.runtime.loopback import loopback_id
 from shared.transport import Connection, Received, connect
 from tests.waiting import answered
 

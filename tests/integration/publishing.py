@@ -31,7 +31,6 @@ from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_verification import ObjectFacts, Verdict, matches
 from orchestrator.store import Store
-from shared.aio import background
 from shared.errors import RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
@@ -41,6 +40,7 @@ from shared.protocol import messages, subjects
 from shared.protocol.messages import GrantRequest, NodeRequestAnswer, RequestRefused, UploadRequest
 from shared.protocol.objects import index_key
 from shared.protocol.signed_url import Grant
+from shared.runtime.aio import background
 from shared.transport import Connection
 from tests.faulty_s3 import FaultyS3
 from tests.servers import REGION, Keys, S3Service

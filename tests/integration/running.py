@@ -13,8 +13,8 @@ import pytest
 from yarl import URL
 
 from orchestrator.service import run
-from shared.aio import background
 from shared.protocol.signed_url import SignedUrl
+from shared.runtime.aio import background
 from shared.settings.config import Config
 from shared.settings.loading import load
 from tests.integration.played_node import PlayedNode, played_node

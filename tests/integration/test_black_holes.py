@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from shared.aio import background
 from shared.jobs.capacity import Capacity
 from shared.protocol import messages
 from shared.protocol.messages import (
@@ -20,6 +19,7 @@ from shared.protocol.messages import (
     RunOutput,
     TaskEnded,
 )
+from shared.runtime.aio import background
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server

@@ -21,8 +21,6 @@ from msgspec.structs import replace
 
 from compute import service
 from compute.process_mark import boot_id
-from shared.aio import background
-from shared.automatic_labels import with_automatic
 from shared.errors import AlreadyRunning
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
@@ -61,6 +59,8 @@ from shared.protocol.messages import (
     report,
 )
 from shared.protocol.signed_url import SignedUrl
+from shared.runtime.aio import background
+from shared.runtime.automatic_labels import with_automatic
 from tests.nats_bus import Bus
 from tests.node_process import NodeProcess, node_config
 from tests.private_mounts import private_mounts, without_rights_to_mount

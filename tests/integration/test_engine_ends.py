@@ -12,9 +12,9 @@ import pytest
 from compute.engines import Broken, Exited
 from compute.engines.docker_ends import LOG_UNSURE
 from compute.engines.docker_takeover import take_over
-from shared.aio import first_of
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason
+from shared.runtime.aio import first_of
 from shared.settings.config import DockerEngine as Settings
 from tests.engine import IMAGE, TestEngine
 from tests.integration.docker_bench import Bench, DockerTask

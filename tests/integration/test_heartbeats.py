@@ -15,11 +15,11 @@ from compute.journal_entry import new_entry
 from compute.upload import Upload
 from compute.upload_meter import UploadMeter
 from compute.uploading import Uploading
-from shared.aio import background
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
 from shared.protocol.messages import Assignment, Heartbeat, decode, heartbeats
+from shared.runtime.aio import background
 from tests.nats_bus import Bus
 from tests.waiting import eventually
 

@@ -12,13 +12,13 @@ from orchestrator.records import JobRecord, NameRecord
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces
-from shared.aio import background
 from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged
 from shared.ids import JobId, new_job_id
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.protocol import subjects
+from shared.runtime.aio import background
+from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults
-from shared.tracing import OFF
 from shared.transport import Connection
 from tests.nats_bus import Bus
 

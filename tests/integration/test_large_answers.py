@@ -11,12 +11,12 @@ import pytest
 from orchestrator.model import Model
 from orchestrator.records import Event, ExecutionRecord, JobRecord, Location, PublishedResult, with_event
 from orchestrator.store import Store
-from shared.aio import pipelined
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
+from shared.runtime.aio import pipelined
 from shared.transport import MAX_PAYLOAD_BYTES, connect
 from tests.integration.running import Running, running_orchestrator
 from tests.integration.test_integrations import ask, program

@@ -16,7 +16,6 @@ from compute.upload import NotSent, Sent, Upload
 from compute.upload_journal import FILE, UploadJournal
 from compute.uploading import PARTS_IN_MEMORY
 from orchestrator.abandoned_uploads import TIMES, AbandonedUploads
-from shared.aio import background
 from shared.ids import NodeId
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.protocol.messages import (
@@ -31,6 +30,7 @@ from shared.protocol.messages import (
     UploadLost,
     UploadRequest,
 )
+from shared.runtime.aio import background
 from tests.faulty_s3 import LOSE_ANSWER, Fault, Kind, answer
 from tests.integration.publishing import PART_BYTES, Publishing, publishing
 from tests.servers import Keys, S3Server

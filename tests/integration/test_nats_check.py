@@ -13,7 +13,7 @@ from orchestrator.nats_replicas import connected_set_replicas
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.streams import STREAMS
 from shared.errors import MessagingUnfit
-from shared.network_problems import REFUSED
+from shared.runtime.network_problems import REFUSED
 from tests.nats_bus import Bus, new_account_seed, public_key
 from tests.nats_cluster import NatsCluster
 from tests.own_nats import own_nats

@@ -19,8 +19,8 @@ import pytest
 from orchestrator import nats_process
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer, ServerNotReady, check_port_free, find_program
-from shared.aio import background, process_ended
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing
+from shared.runtime.aio import background, process_ended
 from tests.nats_bus import WITHIN_SECONDS, new_account_seed, new_user_seed, public_key
 from tests.servers import HOST, free_ports
 from tests.waiting import eventually

@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from shared import network_problems as told
-from shared.network_problems import why_unreachable
+from shared.runtime import network_problems as told
+from shared.runtime.network_problems import why_unreachable
 from tests.certificates import make_certificate
 from tests.servers import HOST, free_ports
 

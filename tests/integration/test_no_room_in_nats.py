@@ -14,8 +14,8 @@ from orchestrator.nats_server import find_program
 from orchestrator.secrets import load_secrets
 from orchestrator.service import run, secret_sources
 from shared.acknowledgements import refusal
-from shared.aio import background
 from shared.errors import MessagingFull, MessagingUnavailable
+from shared.runtime.aio import background
 from shared.settings.config import Config
 from shared.settings.loading import load
 from shared.transport import connect

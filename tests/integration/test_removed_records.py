@@ -11,10 +11,10 @@ from orchestrator.model import Model
 from orchestrator.record_feed import RecordFeed
 from orchestrator.records import BindingRecord, NameRecord
 from orchestrator.store import Store
-from shared.aio import background
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import JobId, NodeId
 from shared.protocol import subjects
+from shared.runtime.aio import background
 from tests.integration.test_several_orchestrators import following, other
 from tests.nats_bus import Bus
 from tests.waiting import answered, eventually

@@ -4,7 +4,6 @@ import time
 
 from compute.journal_entry import Happening
 from compute.reports import Reports
-from shared.aio import background
 from shared.ids import ExecutionId, NodeId
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
@@ -15,6 +14,7 @@ from shared.protocol.messages import (
     ExecutionStarted,
     Report,
 )
+from shared.runtime.aio import background
 from tests.nats_bus import Bus
 
 EXECUTION = ExecutionId("e-1")

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from orchestrator.model import Model
 from orchestrator.retention import marked
 from orchestrator.store import Store
-from shared.aio import background
 from shared.ids import ExecutionId, JobId
 from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.runtime.aio import background
 from shared.transport import connect
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Answer, Running, running_orchestrator

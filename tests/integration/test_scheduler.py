@@ -19,13 +19,13 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
 from orchestrator.time_outs import SilenceLimits
 from orchestrator.traces import Traces
-from shared.aio import background
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, Registration
-from shared.tracing import OFF
+from shared.runtime.aio import background
+from shared.runtime.tracing import OFF
 from tests.nats_bus import Bus
 
 NODE = NodeInfo(

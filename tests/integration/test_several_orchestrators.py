@@ -15,10 +15,10 @@ from orchestrator.records import NEWEST_SCHEMA, BindingRecord
 from orchestrator.removal_marks import MARK_SECONDS
 from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
-from shared.aio import background
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import NodeId
 from shared.protocol import subjects
+from shared.runtime.aio import background
 from shared.transport import Connection, connect
 from tests.nats_bus import Bus
 from tests.waiting import eventually

@@ -12,12 +12,12 @@ from orchestrator.job_entry import UNPACKED
 from orchestrator.model import Model
 from orchestrator.records import BindingRecord, JobRecord, NodeRecord, Record
 from orchestrator.store import Store
-from shared.aio import background, pipelined
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, NodeInfo, RunOutput, TaskEnded
+from shared.runtime.aio import background, pipelined
 from tests.integration.fed_api import JOBS, FedApi
 from tests.integration.running import Running
 from tests.integration.test_integrations import program

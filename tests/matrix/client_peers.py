@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from shared.version import version_text
+from shared.runtime.version import version_text
 from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, wait_until
 from tests.engine import IMAGE, CannotStart, Registry, TestEngine, start_engine

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.aio import (
+from shared.runtime.aio import (
     background,
     begin,
     finish,

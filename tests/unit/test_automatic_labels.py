@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from shared.automatic_labels import overridden, with_automatic
+from shared.runtime.automatic_labels import overridden, with_automatic
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.commit import commit, of_checkout
+from shared.runtime.commit import commit, of_checkout
 
 HASH, OTHER = "a" * 40, "b" * 40
 

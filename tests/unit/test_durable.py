@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.service import _name
-from shared import durable
+from shared.runtime import durable
 
 
 def test_a_file_is_written_whole_and_for_its_user_alone(tmp_path: Path) -> None:

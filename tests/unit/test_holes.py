@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.holes import GRANULE_BYTES, data_of, is_zero, least_data_bytes
+from shared.runtime.holes import GRANULE_BYTES, data_of, is_zero, least_data_bytes
 from tarpon.announced import Announced
 from tarpon.archive_index import Block, IndexReader
 from tarpon.block_reading import WantedBlocks

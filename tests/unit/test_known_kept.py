@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.holes import is_zero
+from shared.runtime.holes import is_zero
 from tarpon.attributes import KnownKept
 from tests.memory import MIB
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.logs import about, set_up, without_signature
+from shared.runtime.log_lines import about, set_up, without_signature
 
 SIGNATURE = "0a1b2c3d4e5f"
 QUERY = (

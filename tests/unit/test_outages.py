@@ -1,6 +1,6 @@
 """What is told of an orchestrator that does not answer to a command that waits for it."""
 
-from shared.network_problems import REFUSED
+from shared.runtime.network_problems import REFUSED
 from tarpon.calls import Absence, Calls
 from tarpon.cli.outages import TOLD_AFTER_SECONDS, Outages
 

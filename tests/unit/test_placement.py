@@ -19,8 +19,8 @@ from orchestrator.shortfalls import REFUSED
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task
-from shared.loopback import loopback_id
 from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
+from shared.runtime.loopback import loopback_id
 
 GIB = 1 << 30
 NO_LIMIT = 1000

@@ -21,7 +21,7 @@ from shared.protocol.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.tracing import OFF, Place, Span, Tracing, place_of, root
+from shared.runtime.tracing import OFF, Place, Span, Tracing, place_of, root
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -127,7 +127,7 @@ def test_where_tracing_is_off_nothing_of_it_is_imported() -> None:
         "import asyncio, sys\n"
         "import compute.service, orchestrator.service, tarpon.__main__\n"
         "from shared.settings.config import Config\n"
-        "from shared.tracing import OFF, open_tracing\n"
+        "from shared.runtime.tracing import OFF, open_tracing\n"
         "async def main():\n"
         "    async with open_tracing(Config(), service='s', name='n') as tracing:\n"
         "        assert tracing is OFF\n"

@@ -6,7 +6,7 @@ import nats.errors
 import pytest
 
 from shared import transport
-from shared.network_problems import REFUSED
+from shared.runtime.network_problems import REFUSED
 
 
 async def test_a_client_that_does_not_close_in_time_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:

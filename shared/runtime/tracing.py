@@ -67,7 +67,7 @@ def _digest(*parts: str) -> str:
 
 
 class Tracing:
-    """Off: knows nobody who wants spans. shared/otlp.py has the other one."""
+    """Off: knows nobody who wants spans. shared/runtime/otlp.py has the other one."""
 
     is_on = False
 
@@ -90,7 +90,7 @@ async def open_tracing(config: Config, *, service: str, name: str) -> AsyncItera
         yield OFF
         return
     try:
-        from shared import otlp
+        from shared.runtime import otlp
     except ImportError as error:
         raise ExtraMissing("Tracing (Tracing.Endpoint)", "trace") from error
     async with otlp.exporting(config.tracing.endpoint, service=service, name=name) as tracing:

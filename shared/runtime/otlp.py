@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
 
-from shared.aio import finish
-from shared.tracing import Place, Span, Tracing
-from shared.version import version_text
+from shared.runtime.aio import finish
+from shared.runtime.tracing import Place, Span, Tracing
+from shared.runtime.version import version_text
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from shared.version import architecture, operating_system
+from shared.runtime.version import architecture, operating_system
 
 NAME = "name"
 OS_TYPE = "os_type"

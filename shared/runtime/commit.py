@@ -18,7 +18,7 @@ _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 def commit() -> str:
     """In full; empty where nothing tells. Blocks, the first time."""
     here = Path(__file__).resolve().parent
-    return _hash_in(here / FILE) or of_checkout(here.parent)
+    return _hash_in(here / FILE) or of_checkout(here.parents[1])
 
 
 def of_checkout(root: Path) -> str:

@@ -1,0 +1,1 @@
+"""What every process needs: tasks, logs, files that last, metrics, traces."""
