@@ -13,6 +13,7 @@ from shared.errors import InvalidJob
 from shared.ids import is_safe_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.rules import NO_PUBLISHERS
+from shared.messaging.transport import Received
 from shared.protocol.messages import (
     Accepted,
     Assignment,
@@ -30,7 +31,6 @@ from shared.protocol.messages import (
     encode,
     orders,
 )
-from shared.transport import Received
 
 _log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from shared.errors import GrantRefused, NotReady, Unavailable
 from shared.ids import ExecutionId
+from shared.messaging.transport import Connection
 from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,
@@ -33,7 +34,6 @@ from shared.protocol.messages import (
 )
 from shared.protocol.signed_url import Grant
 from shared.runtime.backoff import Backoff
-from shared.transport import Connection
 
 REQUEST_SECONDS = 10.0
 COMPLETE_SECONDS = 30.0

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from shared.errors import MessagingUnavailable
+from shared.messaging.transport import Connection
 from shared.protocol.messages import Heartbeat, encode
-from shared.transport import Connection
 
 PROGRESS_SECONDS = 2.0
 """How often, while there is progress to tell."""

@@ -12,8 +12,8 @@ from compute.delivery import UploadTotals
 from compute.executions import Executions
 from compute.slots import Slots
 from shared.errors import ConfigurationInvalid, PortTaken
+from shared.messaging.transport import Connection
 from shared.runtime.metrics import CONTENT_TYPE, Gauge, Metric, Total, Values, connection_metrics, exposition, plain
-from shared.transport import Connection
 
 SHUTDOWN_SECONDS = 1.0
 PATH = "/metrics"

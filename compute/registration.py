@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from compute.executions import Executions
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
+from shared.messaging.transport import Connection
 from shared.protocol.messages import (
     GrantGiven,
     IndexGrantGiven,
@@ -29,7 +30,6 @@ from shared.protocol.messages import (
 )
 from shared.runtime.aio import background, first_of
 from shared.runtime.backoff import Backoff
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from compute.journal_entry import Happening
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
+from shared.messaging.transport import Connection
 from shared.protocol import messages
 from shared.protocol.messages import AnyFact, ExecutionProgressed, Report, encode
 from shared.runtime.backoff import Backoff
-from shared.transport import Connection
 
 HOLD_SECONDS = 0.1
 AT_ONCE = 2

@@ -42,6 +42,7 @@ from shared.ids import ExecutionId
 from shared.jobs.durations import format_duration
 from shared.jobs.quantities import parse_bytes
 from shared.jobs.rules import FAIL
+from shared.messaging.transport import Connection, Received, connect
 from shared.protocol import subjects
 from shared.protocol.messages import encode
 from shared.runtime import durable
@@ -49,7 +50,6 @@ from shared.runtime.aio import background, finish
 from shared.runtime.log_lines import about
 from shared.runtime.tracing import open_tracing
 from shared.settings.config import Config
-from shared.transport import Connection, Received, connect
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from orchestrator.times import now_ns
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.ids import JobId
 from shared.jobs.spec import StateView
+from shared.messaging.transport import Connection
 from shared.protocol import subjects
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from shared.transport import MAX_PAYLOAD_BYTES
+from shared.messaging.transport import MAX_PAYLOAD_BYTES
 
 ROOM_BYTES = MAX_PAYLOAD_BYTES - (1 << 16)
 """What an answer has beside its items takes the rest."""

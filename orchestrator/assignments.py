@@ -21,6 +21,7 @@ from orchestrator.traces import Traces
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
+from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     Accepted,
@@ -35,7 +36,6 @@ from shared.protocol.messages import (
 )
 from shared.runtime.aio import begin, pipelined
 from shared.runtime.log_lines import about
-from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
 _log = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ from orchestrator.nats_config import AUTH_SECONDS
 from orchestrator.secrets import Secrets, integration_password
 from shared.errors import InvalidId, TarponError
 from shared.ids import NodeId, is_safe_id, node_id
+from shared.messaging.transport import Connection, Received
 from shared.protocol.subjects import (
     AUTH_REQUESTS,
     SYSTEM_INBOX,
@@ -39,7 +40,6 @@ from shared.protocol.subjects import (
     node_requests,
 )
 from shared.settings.secret import Secret
-from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
 

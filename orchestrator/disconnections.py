@@ -17,10 +17,10 @@ from orchestrator.budgets import Budgets
 from orchestrator.nats_accounts import KnownAccounts
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
+from shared.messaging.transport import Connection, Received
 from shared.protocol import subjects
 from shared.runtime.aio import heeding
 from shared.runtime.log_lines import about
-from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
 

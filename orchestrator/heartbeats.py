@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from orchestrator.nodes import Nodes
 from shared.ids import NodeId
+from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import UnknownMessage
-from shared.transport import Connection
 
 
 async def take_heartbeats(connection: Connection, nodes: Nodes, on_unknown: Callable[[NodeId], None]) -> None:

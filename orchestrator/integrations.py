@@ -31,11 +31,11 @@ from orchestrator.upload_progress import upload_of
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
-from shared.nats_client import taken_in
+from shared.messaging.client import taken_in
+from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.protocol import job_problems, nats_api, rest, rest_nodes, rest_waits, subjects
 from shared.runtime.aio import heeding
 from shared.runtime.version import version_text
-from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
 _log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
+from shared.messaging.transport import Connection
 from shared.settings.config import Config, MaxCapacity
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

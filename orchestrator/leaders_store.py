@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from orchestrator.store import Store
-from shared.transport import Connection
+from shared.messaging.transport import Connection
 
 
 class LeadersStore(Store):

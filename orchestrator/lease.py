@@ -18,9 +18,9 @@ from nats.js.kv import KeyValue
 
 from orchestrator.streams import LEASE_SECONDS
 from shared.errors import MessagingUnavailable
+from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.runtime.aio import finish, heeding
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

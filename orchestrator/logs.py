@@ -14,9 +14,9 @@ from orchestrator.records import ExecutionRecord
 from shared.errors import MessagingUnavailable, NotFound
 from shared.ids import ExecutionId
 from shared.jobs.states import ExecutionState
+from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import OutputRead, ReadOutput, Rejected
-from shared.transport import Connection
 
 ANSWER_SECONDS = 5.0
 LATE_SECONDS = 2.0

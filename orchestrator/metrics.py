@@ -11,9 +11,9 @@ from orchestrator.nodes import Nodes
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.jobs.states import ExecutionState, JobState
+from shared.messaging.transport import Connection
 from shared.protocol.rest_nodes import CONNECTED, DISCONNECTED
 from shared.runtime.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
-from shared.transport import Connection
 
 
 class Metrics:

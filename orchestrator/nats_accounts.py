@@ -14,9 +14,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared.errors import MessagingUnavailable, MessagingUnfit
+from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.runtime.aio import finish, heeding
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

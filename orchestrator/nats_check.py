@@ -23,11 +23,11 @@ from orchestrator.nats_fitness import CHECK_HINT, CONFIG_HINT, check_server
 from orchestrator.nats_servers import ServerFacts, ask_joints, ask_servers, problems_of, remarks_on
 from orchestrator.secrets import Secrets, integration_password
 from shared.errors import MessagingUnavailable, MessagingUnfit
-from shared.nats_client import MendedClient
+from shared.messaging.client import MendedClient
+from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
 from shared.runtime.aio import background, heeding
 from shared.runtime.network_problems import CLOSED
-from shared.transport import Connection, connect
 
 ME = "nats-check"
 SOON_SECONDS, CONNECT_SECONDS = 2.0, 20.0

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.nats_accounts import ORCHESTRATORS, Accounts, announcement
+from shared.messaging.transport import MAX_PAYLOAD_BYTES
 from shared.protocol.subjects import (
     ALL_API_REQUESTS,
     ALL_EVENTS,
@@ -28,7 +29,6 @@ from shared.protocol.subjects import (
     ALL_NODE_REQUESTS,
     ALL_SERVICE_REQUESTS,
 )
-from shared.transport import MAX_PAYLOAD_BYTES
 
 AUTH_SECONDS = 2
 """How long a client may take to say who it is, and the callout to judge it; then the client tries again.

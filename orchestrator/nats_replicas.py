@@ -12,8 +12,8 @@ from nats.aio.client import Client
 from orchestrator.secrets import Secrets
 from orchestrator.streams import STREAMS
 from shared.errors import MessagingUnavailable, MessagingUnfit
+from shared.messaging.transport import connect
 from shared.runtime.aio import heeding
-from shared.transport import connect
 
 ASK_SECONDS = 10.0
 COPY_SECONDS = 120.0

@@ -10,8 +10,8 @@ from orchestrator.nats_accounts import ORCHESTRATORS, Accounts
 from orchestrator.nats_config import FOR_INTEGRATIONS, FROM_NODES, PING_SECONDS
 from orchestrator.nats_fitness import OLDEST_TEXT, is_old
 from shared.errors import MessagingUnfit
+from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.protocol import subjects
-from shared.transport import MAX_PAYLOAD_BYTES, Connection
 
 PATIENCE_SECONDS = 0.5
 """How long answers are waited for after the last one; how many servers there are nobody knows."""

@@ -21,9 +21,9 @@ from orchestrator.removals import Removals
 from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.traces import Traces
+from shared.messaging.transport import Connection
 from shared.runtime.tracing import Tracing
 from shared.settings.config import Config
-from shared.transport import Connection
 
 MOST_REPLICAS = 3
 

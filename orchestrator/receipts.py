@@ -8,10 +8,10 @@ import logging
 
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
+from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import Receipt
 from shared.runtime.aio import begin
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from shared.acknowledgements import refusal
 from shared.errors import MessagingUnavailable, RevisionConflict
+from shared.messaging.acknowledgements import refusal
+from shared.messaging.transport import Connection
 from shared.runtime.aio import heeding
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

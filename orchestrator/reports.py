@@ -36,6 +36,7 @@ from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavail
 from shared.ids import NodeId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.states import ExecutionState, FailureReason
+from shared.messaging.transport import Connection, Received
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     ExecutionFailed,
@@ -47,7 +48,6 @@ from shared.protocol.messages import (
 )
 from shared.runtime.aio import heeding, pipelined
 from shared.runtime.log_lines import about
-from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
 

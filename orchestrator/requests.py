@@ -24,6 +24,7 @@ from orchestrator.turns import Turns
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
+from shared.messaging.transport import Connection, Received
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     PROTOCOL,
@@ -41,7 +42,6 @@ from shared.protocol.messages import (
 from shared.runtime.aio import pipelined
 from shared.runtime.automatic_labels import NAME
 from shared.runtime.log_lines import about
-from shared.transport import Connection, Received
 
 _log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from nats.aio.msg import Msg
 
 from orchestrator.record_feed import Place, RecordFeed
 from shared.errors import MessagingUnavailable
+from shared.messaging.transport import Connection
 from shared.runtime.aio import first_of
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

@@ -34,13 +34,13 @@ from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
 from shared.errors import AlreadyRunning, ConfigurationInvalid, Damaged, PortTaken
 from shared.ids import is_safe_id
+from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
 from shared.runtime import durable
 from shared.runtime.aio import background
 from shared.runtime.tracing import open_tracing
 from shared.settings.config import Config, FilePath
 from shared.settings.publisher import is_configured
-from shared.transport import Connection, connect
 
 _log = logging.getLogger(__name__)
 

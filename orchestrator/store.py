@@ -38,9 +38,9 @@ from orchestrator.returned_records import ReturnedRecords
 from orchestrator.standstill import Standstill
 from orchestrator.streams import set_up_streams
 from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict
+from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.runtime.aio import first_of, heeding
-from shared.transport import Connection
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from nats.js.api import (
     StreamConfig,
 )
 
-from shared.acknowledgements import refusal
+from shared.messaging.acknowledgements import refusal
 from shared.protocol import subjects
 
 _log = logging.getLogger(__name__)

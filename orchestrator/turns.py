@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from shared.ids import NodeId
+from shared.messaging.transport import Received
 from shared.runtime.aio import begin
-from shared.transport import Received
 
 
 class _Line:

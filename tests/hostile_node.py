@@ -21,9 +21,9 @@ import nkeys
 from nats.aio.client import Client
 
 from shared.ids import ExecutionId, NodeId
+from shared.messaging.transport import MAX_PAYLOAD_BYTES
 from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, GrantRequest, Heartbeat, Report, encode
-from shared.transport import MAX_PAYLOAD_BYTES
 
 BYTES_AT_ONCE = 256 << 10
 PAUSE_SECONDS = 0.05

@@ -25,10 +25,10 @@ from orchestrator.nats_server import NatsServer
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.store import Store
 from shared.ids import NodeId
-from shared.nats_client import taken_in
+from shared.messaging.client import taken_in
+from shared.messaging.transport import Connection, connect
 from shared.protocol.subjects import STATE_BUCKET, node_inbox
 from shared.runtime.aio import background
-from shared.transport import Connection, connect
 from tests.servers import HOST, free_ports
 from tests.waiting import eventually
 

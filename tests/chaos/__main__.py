@@ -33,7 +33,9 @@ def main() -> None:
     arguments = _arguments()
     namespace.enter("tests.chaos", sys.argv[1:])
     end_on_sigterm()
-    logging.getLogger("shared.transport").setLevel(logging.ERROR)  # of played nodes, which are refused at times
+    logging.getLogger("shared.messaging.transport").setLevel(
+        logging.ERROR
+    )  # of played nodes, which are refused at times
     tell(f"seed {arguments.seed}")
     warn_of_load()
     kinds, unavailable = _kinds(arguments.kinds)

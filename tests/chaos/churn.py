@@ -11,10 +11,10 @@ from typing import Any
 
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
+from shared.messaging.transport import Connection, connect
 from shared.protocol import messages, subjects
 from shared.protocol.messages import NodeInfo, Reconciliation, Registration
 from shared.runtime.aio import pipelined
-from shared.transport import Connection, connect
 from tests.chaos import evidence
 from tests.chaos.alone import Alone
 from tests.chaos.faults import Faults

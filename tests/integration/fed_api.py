@@ -22,11 +22,11 @@ from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
+from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
 from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults, Config
-from shared.transport import Connection
 from tests.integration.running import Answer, ask
 from tests.servers import HOST, free_ports
 

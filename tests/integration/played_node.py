@@ -11,6 +11,7 @@ from nacl.utils import random
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
+from shared.messaging.transport import Connection, Received, connect
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     Accepted,
@@ -27,7 +28,6 @@ from shared.protocol.messages import (
     Report,
 )
 from shared.runtime.loopback import loopback_id
-from shared.transport import Connection, Received, connect
 from tests.waiting import answered
 
 SECONDS = 10.0

@@ -36,12 +36,12 @@ from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
+from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import GrantRequest, NodeRequestAnswer, RequestRefused, UploadRequest
 from shared.protocol.objects import index_key
 from shared.protocol.signed_url import Grant
 from shared.runtime.aio import background
-from shared.transport import Connection
 from tests.faulty_s3 import FaultyS3
 from tests.servers import REGION, Keys, S3Service
 

@@ -15,8 +15,8 @@ from orchestrator.records import BindingRecord, Record
 from orchestrator.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import NodeId
+from shared.messaging.transport import connect
 from shared.protocol import subjects
-from shared.transport import connect
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.integration.test_retention import NOOP
 from tests.integration.test_several_orchestrators import following, other

@@ -30,8 +30,8 @@ from compute.workspace import Workspace
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
+from shared.messaging.transport import Connection
 from shared.protocol.messages import Assignment, ExecutionFailed, NodeRequestAnswer, RequestRefused, UploadRequest
-from shared.transport import Connection
 
 
 async def nothing(_: Run) -> None:

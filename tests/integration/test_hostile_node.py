@@ -15,7 +15,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.streams import REPORTS_PER_NODE
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
-from shared.nats_client import taken_in
+from shared.messaging.client import taken_in
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     ExecutionFailed,

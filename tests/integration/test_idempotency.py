@@ -15,11 +15,11 @@ from orchestrator.traces import Traces
 from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged
 from shared.ids import JobId, new_job_id
 from shared.jobs.spec import Job, SpecConfig, Task
+from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.runtime.aio import background
 from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults
-from shared.transport import Connection
 from tests.nats_bus import Bus
 
 

@@ -14,7 +14,7 @@ import pytest
 from nats.aio.client import Client
 
 from orchestrator.secrets import integration_password
-from shared.nats_client import taken_in
+from shared.messaging.client import taken_in
 from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from shared.settings.secret import Secret
 from tests.integration.running import running_orchestrator

@@ -15,9 +15,9 @@ from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
+from shared.messaging.transport import MAX_PAYLOAD_BYTES, connect
 from shared.protocol import subjects
 from shared.runtime.aio import pipelined
-from shared.transport import MAX_PAYLOAD_BYTES, connect
 from tests.integration.running import Running, running_orchestrator
 from tests.integration.test_integrations import ask, program
 from tests.servers import REGION, S3Server

@@ -11,8 +11,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
-from shared.nats_client import MendedClient, taken_in
-from shared.transport import Received, connect
+from shared.messaging.client import MendedClient, taken_in
+from shared.messaging.transport import Received, connect
 from tests.nats_bus import new_user_seed
 from tests.own_nats import OwnNats, own_nats
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.transport import Connection, connect
+from shared.messaging.transport import Connection, connect
 from tests.certificates import make_certificate
 from tests.nats_bus import new_user_seed
 from tests.own_nats import own_nats

@@ -14,10 +14,10 @@ from nats.aio.client import Client
 from orchestrator.nats_accounts import EARLIER, Accounts, KnownAccounts, ask_accounts
 from orchestrator.nats_config import Neighbours, Part, render_part
 from orchestrator.secrets import Secrets, SecretSources, integration_password, load_secrets
+from shared.messaging.transport import connect
 from shared.protocol.messages import Reconciliation
 from shared.protocol.subjects import accounts_question
 from shared.runtime.aio import background
-from shared.transport import connect
 from tests.integration.played_node import PlayedNode, played_node
 from tests.integration.running import Running, running_orchestrator
 from tests.own_nats import OwnNats, own_nats

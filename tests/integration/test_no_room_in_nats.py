@@ -13,12 +13,12 @@ from orchestrator.nats_config import render_accounts
 from orchestrator.nats_server import find_program
 from orchestrator.secrets import load_secrets
 from orchestrator.service import run, secret_sources
-from shared.acknowledgements import refusal
 from shared.errors import MessagingFull, MessagingUnavailable
+from shared.messaging.acknowledgements import refusal
+from shared.messaging.transport import connect
 from shared.runtime.aio import background
 from shared.settings.config import Config
 from shared.settings.loading import load
-from shared.transport import connect
 from tests.integration.running import Answer, ask
 from tests.nats_bus import new_user_seed, public_key
 from tests.servers import HOST, free_ports

@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 
 from orchestrator import auth
 from shared.ids import NodeId
-from shared.nats_client import taken_in
+from shared.messaging.client import taken_in
 from shared.protocol import subjects
 from tests.nats_bus import WITHIN_SECONDS, Bus, CountedBindings, Inbox, Node, new_user_seed, public_key
 

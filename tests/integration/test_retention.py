@@ -14,10 +14,10 @@ from orchestrator.model import Model
 from orchestrator.retention import marked
 from orchestrator.store import Store
 from shared.ids import ExecutionId, JobId
+from shared.messaging.transport import connect
 from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from shared.runtime.aio import background
-from shared.transport import connect
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.servers import S3Server

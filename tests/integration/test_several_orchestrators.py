@@ -17,9 +17,9 @@ from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import NodeId
+from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
 from shared.runtime.aio import background
-from shared.transport import Connection, connect
 from tests.nats_bus import Bus
 from tests.waiting import eventually
 

@@ -13,8 +13,8 @@ from orchestrator.nats_fitness import check_version
 from orchestrator.secrets import SecretSources, load_secrets
 from orchestrator.store import Store
 from shared.errors import MessagingUnfit, NotReady
+from shared.messaging.transport import connect
 from shared.runtime.aio import background
-from shared.transport import connect
 from tests.nats_bus import new_user_seed
 from tests.own_nats import OwnNats, own_nats
 from tests.waiting import eventually

@@ -22,10 +22,10 @@ from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
+from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.protocol.messages import Heartbeat, NodeInfo
 from shared.runtime.metrics import Distribution, Gauge, Histogram, Total, connection_metrics, exposition, plain
-from shared.transport import Connection
 
 SECOND = 10**9
 NOW = 1000 * SECOND

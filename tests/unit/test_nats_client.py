@@ -3,7 +3,7 @@
 import pytest
 from nats.aio.client import Client
 
-from shared.nats_client import MendedClient
+from shared.messaging.client import MendedClient
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from shared.jobs.capacity import Capacity
 from shared.jobs.durations import Duration
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
+from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.settings.config import JobRetention
-from shared.transport import Connection
 
 SECOND = 10**9
 SPEC = Job(name="a-job", type="batch", count=1, tasks=(Task(name="main", engine=SpecConfig(type="noop")),))

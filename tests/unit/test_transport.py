@@ -5,7 +5,7 @@ import asyncio
 import nats.errors
 import pytest
 
-from shared import transport
+from shared.messaging import transport
 from shared.runtime.network_problems import REFUSED
 
 

@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 
 from orchestrator.turns import Turns
 from shared.ids import NodeId
-from shared.transport import Received
+from shared.messaging.transport import Received
 from tests.waiting import eventually
 
 HOSTILE, HONEST = NodeId("hostile"), NodeId("honest")

@@ -18,12 +18,12 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from shared.acknowledgements import EXPECTED, number_in_stream
 from shared.errors import MessagingUnavailable, PayloadTooLarge
-from shared.nats_client import Admits, ChoosyClient, MendedClient, taken_in
-from shared.nats_problems import check_payload, last_words, why_not
+from shared.messaging.acknowledgements import EXPECTED, number_in_stream
+from shared.messaging.client import Admits, ChoosyClient, MendedClient, taken_in
+from shared.messaging.problems import check_payload, last_words, why_not
+from shared.messaging.replies import Replies
 from shared.protocol.nats_address import parse_nats_address
-from shared.replies import Replies
 from shared.runtime.aio import background, finish, heeding
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import nats.errors
 
-from shared.nats_client import NotEncrypted
+from shared.messaging.client import NotEncrypted
 from shared.protocol.nats_address import parse_nats_address
 from shared.runtime.network_problems import why_unreachable
 

@@ -1,0 +1,1 @@
+"""NATS: the connection, requests and their replies, streams."""
