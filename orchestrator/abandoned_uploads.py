@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from orchestrator.locations import Locations
 from orchestrator.model import Model
-from orchestrator.records import Location
+from orchestrator.rules.records import Location
 from orchestrator.s3_multipart import S3_CODE
 from orchestrator.store import Store
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable

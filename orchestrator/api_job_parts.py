@@ -22,8 +22,8 @@ from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
-from orchestrator.records import ExecutionRecord
 from orchestrator.results import results
+from orchestrator.rules.records import ExecutionRecord
 from orchestrator.store import Store
 from orchestrator.upload_progress import upload_of
 from shared.jobs.spec import JobView

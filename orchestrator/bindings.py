@@ -3,7 +3,7 @@
 The key of a node that was rejected and then deleted stays shut out, but the name is free for another key.
 """
 
-from orchestrator.records import BindingRecord
+from orchestrator.rules.records import BindingRecord
 from orchestrator.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import NodeId

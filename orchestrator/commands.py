@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from orchestrator.assignments import Offers
-from orchestrator.life_events import Cancel, Command, Offer, Settle
 from orchestrator.receipts import Receipts
+from orchestrator.rules.life_events import Cancel, Command, Offer, Settle
 
 
 class Commands:

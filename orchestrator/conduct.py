@@ -9,8 +9,8 @@ a node that fails everything is known after a few jobs, whatever it says of them
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from orchestrator.attempts import cause_of, is_given_back
-from orchestrator.records import ExecutionRecord, Suspicion
+from orchestrator.rules.attempts import cause_of, is_given_back
+from orchestrator.rules.records import ExecutionRecord, Suspicion
 from shared.ids import JobId, NodeId
 from shared.jobs.states import Cause, FailureReason
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from orchestrator.job_entry import JobEntry
-from orchestrator.records import ExecutionRecord
+from orchestrator.rules.records import ExecutionRecord
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest_waits import PartCounts
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from orchestrator.records import JUST_RECORDED, MAX_EVENTS, Event, ExecutionRecord, JobRecord
+from orchestrator.rules.records import JUST_RECORDED, MAX_EVENTS, Event, ExecutionRecord, JobRecord
 
 A_WRITE = 2 * MAX_EVENTS
 """How many numbers there are for what one write records; the last is for the end of a job, which follows from it."""

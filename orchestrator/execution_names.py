@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from orchestrator.records import ExecutionRecord
+from orchestrator.rules.records import ExecutionRecord
 from shared.errors import InvalidInput
 from shared.ids import ExecutionId
 

@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.locations import Locations
 from orchestrator.model import Model
-from orchestrator.records import ExecutionRecord, Location
+from orchestrator.rules.records import ExecutionRecord, Location
 from orchestrator.s3_multipart import Completed, Lost
 from orchestrator.s3_verification import ObjectFacts, md5_of_parts
 from orchestrator.store import Store

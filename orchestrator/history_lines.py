@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.event_numbers import A_WRITE, beginning_number, end_number, late_number
 from orchestrator.job_entry import JobEntry
-from orchestrator.records import Event, ExecutionRecord, versioned
+from orchestrator.rules.records import Event, ExecutionRecord, versioned
 from shared.jobs.states import JobState
 from shared.protocol.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 

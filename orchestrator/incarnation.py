@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 
-from orchestrator.records import NEWEST_SCHEMA, IncarnationRecord
+from orchestrator.rules.records import NEWEST_SCHEMA, IncarnationRecord
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.errors import MessagingUnavailable, RevisionConflict

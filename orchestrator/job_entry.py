@@ -11,9 +11,9 @@ from typing import Self
 
 import msgspec
 
-from orchestrator.attempts import Backoff, Budget, is_refused
-from orchestrator.job_progress import NO_LIMIT, Progress, kept_of, progress
-from orchestrator.records import ExecutionRecord, JobRecord, Replaced
+from orchestrator.rules.attempts import Backoff, Budget, is_refused
+from orchestrator.rules.job_progress import NO_LIMIT, Progress, kept_of, progress
+from orchestrator.rules.records import ExecutionRecord, JobRecord, Replaced
 from shared.data.plain_data import is_bounded
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.spec import Job, SpecConfig, Task

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from orchestrator.job_entry import JobEntry
 from orchestrator.ordered import Key, Ordered
-from orchestrator.selectors import matches
+from orchestrator.rules.label_selectors import matches
 from shared.jobs.spec import Constraint
 
 K = TypeVar("K")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from orchestrator.records import JobRecord
+from orchestrator.rules.records import JobRecord
 from shared.ids import LEAST_BEGINNING, JobId
 
 

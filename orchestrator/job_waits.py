@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from orchestrator import views
-from orchestrator.attempts import is_refused
 from orchestrator.ended_parts import ended_counts, failures_told
-from orchestrator.fleet import Shape, shape_of
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import ExecutionRecord
-from orchestrator.shortfalls import REFUSED, Attendance, asked_for, at_present, for_good
+from orchestrator.rules.attempts import is_refused
+from orchestrator.rules.fleet import Shape, shape_of
+from orchestrator.rules.records import ExecutionRecord
+from orchestrator.rules.shortfalls import REFUSED, Attendance, asked_for, at_present, for_good
 from orchestrator.times import now_ns
 from orchestrator.upload_progress import together, upload_of
 from shared.ids import NodeId

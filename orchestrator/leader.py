@@ -19,9 +19,9 @@ from orchestrator.receipts import Receipts
 from orchestrator.reports import Reports
 from orchestrator.requests import Requests
 from orchestrator.retention import Retention
+from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
-from orchestrator.time_outs import SilenceLimits
 from orchestrator.traces import Traces
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId

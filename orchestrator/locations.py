@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator import saved_names
-from orchestrator.records import Location
+from orchestrator.rules.records import Location
 from orchestrator.s3 import Bucket
 from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from orchestrator.execution_names import named_execution
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
-from orchestrator.records import ExecutionRecord
+from orchestrator.rules.records import ExecutionRecord
 from shared.errors import MessagingUnavailable, NotFound
 from shared.ids import ExecutionId
 from shared.jobs.states import ExecutionState

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from orchestrator.records import PublishedResult
+from orchestrator.rules.records import PublishedResult
 from shared.runtime.metrics import Distribution
 
 PLACEMENT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)

@@ -11,17 +11,17 @@ from collections.abc import Callable, Container, Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
 
-from orchestrator.attempts import NO_BACKOFF, Backoff, waits_until
 from orchestrator.endings import Endings
 from orchestrator.event_numbers import numbered
-from orchestrator.fleet import shape_of
 from orchestrator.job_entry import JobEntry, Shelf, Watch
 from orchestrator.job_lists import JobLists
 from orchestrator.job_names import JobNames
-from orchestrator.near_names import near_names
 from orchestrator.oldest import Oldest
 from orchestrator.pending import Pending
-from orchestrator.records import (
+from orchestrator.rules.attempts import NO_BACKOFF, Backoff, waits_until
+from orchestrator.rules.fleet import shape_of
+from orchestrator.rules.near_names import near_names
+from orchestrator.rules.records import (
     BindingRecord,
     ExecutionRecord,
     IncarnationRecord,

@@ -9,7 +9,7 @@ from orchestrator.conduct import Conduct
 from orchestrator.contention import Losses
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import BindingRecord, NodeRecord
+from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.errors import Conflict, NodeNotFound, RevisionConflict

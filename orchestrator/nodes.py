@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from orchestrator import time_outs
 from orchestrator.budgets import Budgets
 from orchestrator.conduct import Conduct
-from orchestrator.fleet import Candidate, Fleet
-from orchestrator.life_events import Unattended
 from orchestrator.model import Model
 from orchestrator.presence import Presence
-from orchestrator.records import ExecutionRecord, NodeRecord
 from orchestrator.rests import FIRST_SECONDS, Rests, why_resting
-from orchestrator.time_outs import SilenceLimits, Told
+from orchestrator.rules import time_outs
+from orchestrator.rules.fleet import Candidate, Fleet
+from orchestrator.rules.life_events import Unattended
+from orchestrator.rules.records import ExecutionRecord, NodeRecord
+from orchestrator.rules.time_outs import SilenceLimits, Told
 from orchestrator.times import now_ns
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from orchestrator.api import Api
-from orchestrator.attempts import Backoff
 from orchestrator.budgets import Budgets
 from orchestrator.disconnections import Disconnections
 from orchestrator.integrations import Integrations
@@ -18,6 +17,7 @@ from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.reach import unreachable_publishers
 from orchestrator.removals import Removals
+from orchestrator.rules.attempts import Backoff
 from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.traces import Traces

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from orchestrator.time_outs import Told
+from orchestrator.rules.time_outs import Told
 from shared.ids import ExecutionId
 from shared.protocol.messages import Heartbeat
 

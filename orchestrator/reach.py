@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from orchestrator.records import NodeRecord
+from orchestrator.rules.records import NodeRecord
 from orchestrator.s3 import Bucket
 from shared.ids import NodeId
 from shared.jobs.rules import MANAGED

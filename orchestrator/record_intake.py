@@ -10,7 +10,7 @@ import logging
 import msgspec
 
 from orchestrator.model import Model
-from orchestrator.records import NEWEST_SCHEMA, Record, decode_record
+from orchestrator.rules.records import NEWEST_SCHEMA, Record, decode_record
 from shared.errors import Unavailable
 
 _log = logging.getLogger(__name__)

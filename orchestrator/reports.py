@@ -13,19 +13,19 @@ from collections.abc import Callable
 
 import nats.errors
 
-from orchestrator.attempts import has_failed_by_exit_code
 from orchestrator.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
-from orchestrator.exit_codes import failure_of
 from orchestrator.job_entry import JobEntry
-from orchestrator.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
-from orchestrator.lifecycle import transition
 from orchestrator.locations import Locations
 from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.record_feed import delivered
-from orchestrator.records import ExecutionRecord, PublishedResult, about_execution
+from orchestrator.rules.attempts import has_failed_by_exit_code
+from orchestrator.rules.exit_codes import failure_of
+from orchestrator.rules.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
+from orchestrator.rules.lifecycle import transition
+from orchestrator.rules.records import ExecutionRecord, PublishedResult, about_execution
 from orchestrator.s3_verification import Absent, Verdict, matches
 from orchestrator.second_opinion import asks_others
 from orchestrator.store import Store

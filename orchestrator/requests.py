@@ -16,7 +16,7 @@ from orchestrator.grants import Grants
 from orchestrator.model import Model
 from orchestrator.node_records import engines_away
 from orchestrator.nodes import Nodes
-from orchestrator.records import BindingRecord, NodeRecord
+from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
 from orchestrator.times import now_ns

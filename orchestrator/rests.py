@@ -5,7 +5,7 @@ through every attempt of every job while the other nodes are busy or away for so
 begins nothing, holds what it is given until a time-out, so it rests for longer.
 """
 
-from orchestrator.records import ExecutionRecord
+from orchestrator.rules.records import ExecutionRecord
 from shared.ids import NodeId
 from shared.jobs.states import FailureReason
 

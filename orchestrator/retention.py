@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from orchestrator.endings import VERSIONS_KEPT
 from orchestrator.locations import Locations
 from orchestrator.model import JobEntry, Model
-from orchestrator.records import ExecutionRecord, JobRecord, Removal, about_execution
+from orchestrator.rules.records import ExecutionRecord, JobRecord, Removal, about_execution
 from orchestrator.s3_deletion import DeletionRefused
 from orchestrator.store import Store
 from orchestrator.times import now_ns

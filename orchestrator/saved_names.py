@@ -3,7 +3,7 @@
 import re
 
 from orchestrator.job_entry import JobEntry
-from orchestrator.records import ExecutionRecord
+from orchestrator.rules.records import ExecutionRecord
 
 ARCHIVE, INDEX = ".tar.gz", ".index.json.gz"
 MAX_STEM_BYTES = 120

@@ -11,25 +11,25 @@ import time
 from collections.abc import Callable, Container, Iterator
 from functools import partial
 
-from orchestrator import time_outs
 from orchestrator.assignments import Offers
-from orchestrator.attempts import has_failed_by_exit_code, is_refused, may_be_tried_again
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
-from orchestrator.fleet import Shape
 from orchestrator.job_entry import JobEntry
-from orchestrator.job_progress import Progress, job_transition
-from orchestrator.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Unattended, Withdrawn
-from orchestrator.lifecycle import placed, transition
 from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.node_records import tell_suspicions
 from orchestrator.nodes import Nodes
-from orchestrator.placement import Placement, Wanted, plan
-from orchestrator.records import ExecutionRecord, Location, about_execution
+from orchestrator.rules import time_outs
+from orchestrator.rules.attempts import has_failed_by_exit_code, is_refused, may_be_tried_again
+from orchestrator.rules.fleet import Shape
+from orchestrator.rules.job_progress import Progress, job_transition
+from orchestrator.rules.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Unattended, Withdrawn
+from orchestrator.rules.lifecycle import placed, transition
+from orchestrator.rules.placement import Placement, Wanted, plan
+from orchestrator.rules.records import ExecutionRecord, Location, about_execution
+from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.second_opinion import asks_others
 from orchestrator.store import Store
-from orchestrator.time_outs import SilenceLimits
 from orchestrator.times import now_ns
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id

@@ -6,13 +6,13 @@ task can be run at all, and then that is settled.
 
 from collections.abc import Callable, Collection, Container
 
-from orchestrator.attempts import cause_of, has_failed_by_exit_code, is_refused
 from orchestrator.conduct import Conduct
-from orchestrator.fleet import shape_of
 from orchestrator.job_entry import JobEntry
 from orchestrator.nodes import Nodes
-from orchestrator.placement import unsuitable
-from orchestrator.records import ExecutionRecord
+from orchestrator.rules.attempts import cause_of, has_failed_by_exit_code, is_refused
+from orchestrator.rules.fleet import shape_of
+from orchestrator.rules.placement import unsuitable
+from orchestrator.rules.records import ExecutionRecord
 from shared.ids import NodeId
 from shared.jobs.states import Cause, ExecutionState, FailureReason
 

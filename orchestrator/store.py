@@ -23,7 +23,6 @@ from orchestrator.model import Model
 from orchestrator.nats_fitness import check_server
 from orchestrator.record_feed import Place, RecordFeed
 from orchestrator.record_intake import RecordIntake
-from orchestrator.records import Record, decode_record
 from orchestrator.removal_marks import (
     MARK_SECONDS,
     Removing,
@@ -35,6 +34,7 @@ from orchestrator.removal_marks import (
     told_of,
 )
 from orchestrator.returned_records import ReturnedRecords
+from orchestrator.rules.records import Record, decode_record
 from orchestrator.standstill import Standstill
 from orchestrator.streams import set_up_streams
 from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict

@@ -9,7 +9,7 @@ from functools import partial
 
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
-from orchestrator.records import ExecutionRecord, JobRecord
+from orchestrator.rules.records import ExecutionRecord, JobRecord
 from orchestrator.times import now_ns
 from shared.jobs.states import ExecutionState, JobState
 from shared.runtime.tracing import Place, Span, Tracing, place_of, root

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from orchestrator.nodes import Nodes
-from orchestrator.records import ExecutionRecord
+from orchestrator.rules.records import ExecutionRecord
 from shared.jobs.quantities import format_bytes
 from shared.jobs.states import ExecutionState
 from shared.protocol.messages import UploadProgress

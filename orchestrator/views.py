@@ -13,10 +13,10 @@ from msgspec.structs import asdict
 from orchestrator.event_numbers import last_number
 from orchestrator.history_lines import Line, lines
 from orchestrator.job_entry import JobEntry
-from orchestrator.job_progress import Progress
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import BindingRecord, ExecutionRecord, Suspicion
+from orchestrator.rules.job_progress import Progress
+from orchestrator.rules.records import BindingRecord, ExecutionRecord, Suspicion
 from orchestrator.upload_progress import upload_text
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from orchestrator.records import ExecutionRecord, Failure, NodeRecord, SpecRecord, Suspicion, decode_record
+from orchestrator.rules.records import ExecutionRecord, Failure, NodeRecord, SpecRecord, Suspicion, decode_record
 from shared.jobs.states import ExecutionState
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'

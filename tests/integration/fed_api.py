@@ -13,8 +13,8 @@ from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
 from orchestrator.removals import Removals
+from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces

@@ -24,7 +24,7 @@ from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.grants import Grants as OrchestratorGrants
 from orchestrator.locations import Locations
 from orchestrator.model import Model
-from orchestrator.records import ExecutionRecord, JobRecord, Record, SpecRecord
+from orchestrator.rules.records import ExecutionRecord, JobRecord, Record, SpecRecord
 from orchestrator.s3 import Bucket
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.bindings import StoredBindings
-from orchestrator.records import BindingRecord, Record
+from orchestrator.rules.records import BindingRecord, Record
 from orchestrator.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import NodeId

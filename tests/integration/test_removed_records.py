@@ -9,7 +9,7 @@ from orchestrator import removal_marks, store
 from orchestrator.leaders_store import LeadersStore
 from orchestrator.model import Model
 from orchestrator.record_feed import RecordFeed
-from orchestrator.records import BindingRecord, NameRecord
+from orchestrator.rules.records import BindingRecord, NameRecord
 from orchestrator.store import Store
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import JobId, NodeId

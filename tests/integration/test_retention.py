@@ -300,6 +300,6 @@ async def _nothing(_: Any) -> bool:
 
 
 def _spec(job: Any) -> Any:
-    from orchestrator.records import SpecRecord
+    from orchestrator.rules.records import SpecRecord
 
     return SpecRecord(job=job)

@@ -14,10 +14,10 @@ from orchestrator.measures import Measures
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.receipts import Receipts
-from orchestrator.records import JobRecord, Location, NodeRecord, SpecRecord
+from orchestrator.rules.records import JobRecord, Location, NodeRecord, SpecRecord
+from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.scheduler import Scheduler
 from orchestrator.store import Store
-from orchestrator.time_outs import SilenceLimits
 from orchestrator.traces import Traces
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from orchestrator.job_entry import UNPACKED
 from orchestrator.model import Model
-from orchestrator.records import BindingRecord, JobRecord, NodeRecord, Record
+from orchestrator.rules.records import BindingRecord, JobRecord, NodeRecord, Record
 from orchestrator.store import Store
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.spec import Job, SpecConfig, Task

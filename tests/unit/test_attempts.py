@@ -7,11 +7,11 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from orchestrator.attempts import Backoff, Budget
 from orchestrator.job_entry import JobEntry
-from orchestrator.job_progress import progress
 from orchestrator.model import Model
-from orchestrator.records import ExecutionRecord, Failure, JobRecord
+from orchestrator.rules.attempts import Backoff, Budget
+from orchestrator.rules.job_progress import progress
+from orchestrator.rules.records import ExecutionRecord, Failure, JobRecord
 from orchestrator.scheduler import wanted
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

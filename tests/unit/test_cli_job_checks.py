@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.job_defaults import completed
+from orchestrator.rules.job_defaults import completed
 from shared.data.decoding import decode, load_yaml
 from shared.errors import InvalidDocument, InvalidJob
 from shared.jobs.rules import normalised

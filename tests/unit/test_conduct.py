@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from orchestrator.conduct import MOST_PARTS_KNOWN, SUSPECT_AFTER, Conduct
-from orchestrator.records import ExecutionRecord, Failure, Suspicion
+from orchestrator.rules.records import ExecutionRecord, Failure, Suspicion
 from orchestrator.second_opinion import is_asked_for
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity

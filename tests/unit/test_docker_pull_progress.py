@@ -6,7 +6,7 @@ import pytest
 
 from compute.engines.docker_api import PullStep
 from compute.engines.docker_pull_progress import FIRST_PAUSE_SECONDS, PullProgress
-from orchestrator.lifecycle import MAX_PROGRESS
+from orchestrator.rules.lifecycle import MAX_PROGRESS
 
 IMAGE = "localhost:5000/x:1"
 MB = 1_000_000

@@ -17,8 +17,8 @@ from orchestrator import views
 from orchestrator.event_numbers import A_WRITE, numbered
 from orchestrator.horizon import Horizon
 from orchestrator.model import Model
-from orchestrator.records import MAX_EVENTS, Event, ExecutionRecord, JobRecord, Record, decode_record, with_event
 from orchestrator.retention import marked
+from orchestrator.rules.records import MAX_EVENTS, Event, ExecutionRecord, JobRecord, Record, decode_record, with_event
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.fleet import SPARE_CHANGES, Candidate, Fleet, Lane, shape_of
+from orchestrator.rules.fleet import SPARE_CHANGES, Candidate, Fleet, Lane, shape_of
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, Task

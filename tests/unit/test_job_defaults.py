@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.job_defaults import completed
+from orchestrator.rules.job_defaults import completed
 from shared.jobs.durations import Duration
 from shared.jobs.rules import normalised, unsaid
 from shared.jobs.spec import Job, Network, SpecConfig, Task, Timeouts

@@ -6,7 +6,7 @@ import pytest
 from orchestrator import views
 from orchestrator.job_entry import UNPACKED, JobEntry, Shelf
 from orchestrator.model import Model
-from orchestrator.records import ExecutionRecord, JobRecord, SpecRecord
+from orchestrator.rules.records import ExecutionRecord, JobRecord, SpecRecord
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from orchestrator.job_entry import JobEntry, Shelf
 from orchestrator.job_lists import JobLists
-from orchestrator.selectors import matches, selector
+from orchestrator.rules.label_selectors import matches, selector
 from shared.ids import JobId
 
 SELECTORS = ["", "team=a", "team=a,env=x", "team!=a", "env", "!env", "team in (a,b)", "team=c"]

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestrator.life_events import ExecutionEvent, Lost, NotBegun, Refused, TimedOut, Told, Withdrawn
-from orchestrator.lifecycle import placed, transition
-from orchestrator.placement import Placement
-from orchestrator.records import PublishedResult
+from orchestrator.rules.life_events import ExecutionEvent, Lost, NotBegun, Refused, TimedOut, Told, Withdrawn
+from orchestrator.rules.lifecycle import placed, transition
+from orchestrator.rules.placement import Placement
+from orchestrator.rules.records import PublishedResult
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import WAITS_FOR, JobView, StateView

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, is_refused
-from orchestrator.exit_codes import failure_of
 from orchestrator.grants import entitled
-from orchestrator.job_progress import Progress, job_transition, progress
-from orchestrator.life_events import (
+from orchestrator.rules.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, is_refused
+from orchestrator.rules.exit_codes import failure_of
+from orchestrator.rules.job_progress import Progress, job_transition, progress
+from orchestrator.rules.life_events import (
     Cancel,
     ExecutionEvent,
     GivenUp,
@@ -28,7 +28,7 @@ from orchestrator.life_events import (
     Told,
     Withdrawn,
 )
-from orchestrator.lifecycle import (
+from orchestrator.rules.lifecycle import (
     MAX_DETAIL,
     MAX_PROGRESS,
     MAX_PROGRESS_TEXT,
@@ -37,8 +37,8 @@ from orchestrator.lifecycle import (
     story,
     transition,
 )
-from orchestrator.placement import Placement
-from orchestrator.records import (
+from orchestrator.rules.placement import Placement
+from orchestrator.rules.records import (
     MAX_EVENTS,
     Event,
     ExecutionRecord,

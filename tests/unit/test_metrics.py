@@ -15,7 +15,7 @@ from orchestrator.metrics import Metrics
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.oldest import LEAST_CLEARED, Oldest
-from orchestrator.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord
+from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord
 from orchestrator.store import Store
 from orchestrator.views import job_state
 from shared.ids import JobId, NodeId, execution_key, new_execution_id

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
-from orchestrator.records import (
+from orchestrator.rules.records import (
     BindingRecord,
     ExecutionRecord,
     JobRecord,

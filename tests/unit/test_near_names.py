@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.near_names import LONGEST, MOST_COMPARED, MOST_NEAR, near_names
+from orchestrator.rules.near_names import LONGEST, MOST_COMPARED, MOST_NEAR, near_names
 
 KNOWN = {"sweep-1", "sweep-2", "train", "Train-Big", "a"}
 

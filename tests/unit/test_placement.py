@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator import placement
-from orchestrator.fleet import Candidate, Fleet
-from orchestrator.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wanted
 from orchestrator.reach import is_loopback, unreachable_publishers
-from orchestrator.records import NodeRecord
+from orchestrator.rules import placement
+from orchestrator.rules.fleet import Candidate, Fleet
+from orchestrator.rules.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wanted
+from orchestrator.rules.records import NodeRecord
+from orchestrator.rules.shortfalls import REFUSED
 from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
-from orchestrator.shortfalls import REFUSED
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.fleet import shape_of
-from orchestrator.job_defaults import completed
+from orchestrator.rules.fleet import shape_of
+from orchestrator.rules.job_defaults import completed
 from shared.errors import InvalidJob
 from shared.jobs.publisher_params import HardLinks, copies_hard_links, unknown_told
 from shared.jobs.rules import normalised

@@ -9,8 +9,8 @@ from orchestrator.endings import VERSIONS_KEPT
 from orchestrator.locations import Locations
 from orchestrator.model import Model
 from orchestrator.oldest import Oldest
-from orchestrator.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
 from orchestrator.retention import BATCH, Retention, _old_versions, due_jobs, marked
+from orchestrator.rules.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
 from orchestrator.store import Store
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

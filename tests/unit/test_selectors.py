@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.selectors import MAX_SELECTOR, matches, selector
+from orchestrator.rules.label_selectors import MAX_SELECTOR, matches, selector
 from shared.errors import InvalidInput
 
 LABELS = {"team": "a", "env": "prod", "size": "5", "empty": "", "example.org/kind": "x"}

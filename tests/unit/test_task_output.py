@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from orchestrator.api_logs import _Frames
 from orchestrator.logs import STDERR, STDOUT, Begin, End, Piece, _kept
-from orchestrator.records import ExecutionRecord, Location, PublishedResult
+from orchestrator.rules.records import ExecutionRecord, Location, PublishedResult
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState

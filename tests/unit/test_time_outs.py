@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.life_events import Lost, TimedOut, Told
-from orchestrator.lifecycle import transition
-from orchestrator.records import Event, ExecutionRecord
-from orchestrator.time_outs import SLACK_SECONDS, of_execution, of_silent_node
+from orchestrator.rules.life_events import Lost, TimedOut, Told
+from orchestrator.rules.lifecycle import transition
+from orchestrator.rules.records import Event, ExecutionRecord
+from orchestrator.rules.time_outs import SLACK_SECONDS, of_execution, of_silent_node
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Timeouts

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from orchestrator.job_entry import JobEntry
 from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.records import (
+from orchestrator.rules.records import (
     Event,
     ExecutionRecord,
     Failure,
@@ -19,7 +19,7 @@ from orchestrator.records import (
     PublishedResult,
     with_event,
 )
-from orchestrator.records import SpecRecord as Spec
+from orchestrator.rules.records import SpecRecord as Spec
 from orchestrator.views import execution_views, history, job_view, node_state, version_view
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

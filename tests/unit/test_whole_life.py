@@ -15,10 +15,12 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from orchestrator import model
-from orchestrator.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, has_failed_by_exit_code
-from orchestrator.exit_codes import failure_of
-from orchestrator.job_progress import NO_LIMIT, Progress, job_transition, progress
-from orchestrator.life_events import (
+from orchestrator.model import Model
+from orchestrator.nodes import Nodes
+from orchestrator.rules.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, has_failed_by_exit_code
+from orchestrator.rules.exit_codes import failure_of
+from orchestrator.rules.job_progress import NO_LIMIT, Progress, job_transition, progress
+from orchestrator.rules.life_events import (
     ExecutionEvent,
     GivenUp,
     JobEvent,
@@ -33,11 +35,17 @@ from orchestrator.life_events import (
     Told,
     Withdrawn,
 )
-from orchestrator.lifecycle import placed, transition
-from orchestrator.model import Model
-from orchestrator.nodes import Nodes
-from orchestrator.placement import plan
-from orchestrator.records import Event, ExecutionRecord, JobRecord, NodeRecord, PublishedResult, Record, SpecRecord
+from orchestrator.rules.lifecycle import placed, transition
+from orchestrator.rules.placement import plan
+from orchestrator.rules.records import (
+    Event,
+    ExecutionRecord,
+    JobRecord,
+    NodeRecord,
+    PublishedResult,
+    Record,
+    SpecRecord,
+)
 from orchestrator.scheduler import wanted
 from orchestrator.submissions import kept_to_rerun
 from shared.errors import Conflict

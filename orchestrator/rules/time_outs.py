@@ -2,8 +2,8 @@
 
 import msgspec
 
-from orchestrator.life_events import Lost, TimedOut, Unattended
-from orchestrator.records import ExecutionRecord, JobRecord
+from orchestrator.rules.life_events import Lost, TimedOut, Unattended
+from orchestrator.rules.records import ExecutionRecord, JobRecord
 from shared.jobs.spec import Timeouts
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.protocol.execution_lines import RUNNING

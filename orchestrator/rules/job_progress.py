@@ -10,7 +10,7 @@ from typing import assert_never
 
 import msgspec
 
-from orchestrator.attempts import (
+from orchestrator.rules.attempts import (
     Backoff,
     Budget,
     cost_nothing,
@@ -18,8 +18,8 @@ from orchestrator.attempts import (
     is_waited_after,
     may_be_tried_again,
 )
-from orchestrator.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked
-from orchestrator.records import VERSION_DETAIL, Event, ExecutionRecord, JobRecord, with_event
+from orchestrator.rules.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked
+from orchestrator.rules.records import VERSION_DETAIL, Event, ExecutionRecord, JobRecord, with_event
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 
 _IN_VAIN = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED, ExecutionState.CANCELLED})

@@ -6,7 +6,7 @@ is the same with nodes of any version.
 
 from functools import lru_cache
 
-from orchestrator.records import Failure
+from orchestrator.rules.records import Failure
 from shared.errors import InvalidDuration
 from shared.jobs.durations import parse_duration
 from shared.jobs.spec import Retries, Task

@@ -6,8 +6,8 @@ from itertools import islice
 
 import msgspec
 
-from orchestrator.fleet import Candidate, Fleet, Lane, Shape, shape_of
-from orchestrator.shortfalls import REFUSED, for_good
+from orchestrator.rules.fleet import Candidate, Fleet, Lane, Shape, shape_of
+from orchestrator.rules.shortfalls import REFUSED, for_good
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import PREFERENCE_PREFIX, fulfils

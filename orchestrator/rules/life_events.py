@@ -1,6 +1,6 @@
 """What can happen to executions and jobs, and what is to be done then: the events and the commands of their lives.
 
-Out of the one, orchestrator/lifecycle.py and orchestrator/job_progress.py make the other. Facts and
+Out of the one, orchestrator/rules/lifecycle.py and orchestrator/rules/job_progress.py make the other. Facts and
 answers of nodes come in any order, repeatedly and late; for each event in each state there is one named outcome, and
 none is an error.
 """
@@ -9,7 +9,7 @@ import enum
 
 import msgspec
 
-from orchestrator.records import ExecutionRecord, Failure, JobRecord, PublishedResult
+from orchestrator.rules.records import ExecutionRecord, Failure, JobRecord, PublishedResult
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import AnyFact

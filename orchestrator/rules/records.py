@@ -12,7 +12,7 @@
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/retention.py), in an order in which its record is the last.
-A job's state is never stored: it is computed from its executions (orchestrator/job_progress.py). No record has
+A job's state is never stored: it is computed from its executions (orchestrator/rules/job_progress.py). No record has
 a URL. Times are nanoseconds since 1970, by the orchestrator's clock.
 """
 

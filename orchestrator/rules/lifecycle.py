@@ -2,14 +2,14 @@
 
 It knows no clock, lock or message, and no sequence of events makes it raise: what a node tells, however often, late or
 wrongly, has a named outcome in each state. A retry is a new execution, never a step back; whether there is one is the
-job's affair (orchestrator/job_progress.py).
+job's affair (orchestrator/rules/job_progress.py).
 """
 
 from typing import assert_never
 
 import msgspec
 
-from orchestrator.life_events import (
+from orchestrator.rules.life_events import (
     Cancel,
     Command,
     ExecutionEvent,
@@ -27,8 +27,8 @@ from orchestrator.life_events import (
     Unattended,
     Withdrawn,
 )
-from orchestrator.placement import Placement
-from orchestrator.records import (
+from orchestrator.rules.placement import Placement
+from orchestrator.rules.records import (
     NEWEST_SCHEMA,
     SCHEMA,
     Event,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from orchestrator.fleet import Candidate, Shape
+from orchestrator.rules.fleet import Candidate, Shape
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import PREFERENCE_PREFIX, describe, fulfils
 from shared.jobs.quantities import format_bytes, format_cpu

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from orchestrator.exit_codes import first_wait
-from orchestrator.records import ExecutionRecord
+from orchestrator.rules.exit_codes import first_wait
+from orchestrator.rules.records import ExecutionRecord
 from shared.jobs.spec import Retries
 from shared.jobs.states import Cause, ExecutionState, FailureReason
 
