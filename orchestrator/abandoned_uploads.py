@@ -14,9 +14,9 @@ import msgspec
 from msgspec.structs import replace
 
 from orchestrator.locations import Locations
-from orchestrator.model import Model
 from orchestrator.rules.records import Location
 from orchestrator.s3_multipart import S3_CODE
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId

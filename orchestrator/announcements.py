@@ -10,7 +10,7 @@ import logging
 import msgspec
 
 from orchestrator import views
-from orchestrator.model import JobEntry, Model
+from orchestrator.state.model import JobEntry, Model
 from orchestrator.times import now_ns
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.ids import JobId

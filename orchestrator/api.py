@@ -19,11 +19,11 @@ from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.measures import Measures
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.openapi import document
 from orchestrator.own_node import OwnNode
 from orchestrator.removals import Removals
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared.ids import NodeId

@@ -10,11 +10,11 @@ from orchestrator import views
 from orchestrator.api_requests import answer
 from orchestrator.api_routes import AGENT, Route
 from orchestrator.locations import Locations
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.own_node import OwnNode
 from orchestrator.s3_problems import Problem
 from orchestrator.shown_settings import shown_settings
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.errors import MessagingUnavailable
 from shared.protocol import rest, rest_nodes

@@ -14,16 +14,16 @@ from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace,
 from orchestrator.api_requests import answer, query_of
 from orchestrator.api_routes import EVENT_STREAM, JOBS, Route
 from orchestrator.events import stream_events
-from orchestrator.job_entry import JobEntry
 from orchestrator.job_history import Asked, execution_of, is_open, moment, selected
 from orchestrator.job_versions import version_of, version_view, version_views
 from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
 from orchestrator.results import results
 from orchestrator.rules.records import ExecutionRecord
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.upload_progress import upload_of
 from shared.jobs.spec import JobView

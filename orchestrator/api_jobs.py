@@ -12,8 +12,8 @@ from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import JOBS, Route
 from orchestrator.job_filters import job_filter
 from orchestrator.job_pages import job_page, job_part
-from orchestrator.model import Model
 from orchestrator.removals import Removals
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.times import now_ns

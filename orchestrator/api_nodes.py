@@ -8,13 +8,13 @@ from orchestrator import views
 from orchestrator.api_queries import ListNodesQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import NODES, Route
-from orchestrator.model import Model
 from orchestrator.node_records import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes import Nodes
 from orchestrator.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.paging import page, sort_key, window
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.rules.near_names import near_names
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
 from shared.ids import NodeId

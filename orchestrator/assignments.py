@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable, Iterable
 
 from orchestrator.grants import Grants
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.rules.attempts import NO_SUCH_ENGINE, NOT_BEGUN
 from orchestrator.rules.life_events import Refused, Taken
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, about_execution
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.traces import Traces

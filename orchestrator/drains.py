@@ -5,8 +5,8 @@ at once, and uses none of the job's attempts up.
 """
 
 from orchestrator.assignments import Offers
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
+from orchestrator.state.model import Model
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from orchestrator.job_entry import JobEntry
 from orchestrator.rules.records import ExecutionRecord
+from orchestrator.state.job_entry import JobEntry
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest_waits import PartCounts
 

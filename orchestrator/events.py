@@ -11,8 +11,8 @@ import msgspec
 from aiohttp import web
 
 from orchestrator import views
-from orchestrator.job_entry import JobEntry
-from orchestrator.model import Model
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from shared.jobs.spec import WAITS_FOR, JobView
 from shared.jobs.states import JobState
 from shared.protocol import rest

@@ -12,10 +12,10 @@ import msgspec
 
 from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.locations import Locations
-from orchestrator.model import Model
 from orchestrator.rules.records import ExecutionRecord, Location
 from orchestrator.s3_multipart import Completed, Lost
 from orchestrator.s3_verification import ObjectFacts, md5_of_parts
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId

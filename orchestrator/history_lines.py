@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from orchestrator.event_numbers import A_WRITE, beginning_number, end_number, late_number
-from orchestrator.job_entry import JobEntry
 from orchestrator.rules.records import Event, ExecutionRecord, versioned
+from orchestrator.state.event_numbers import A_WRITE, beginning_number, end_number, late_number
+from orchestrator.state.job_entry import JobEntry
 from shared.jobs.states import JobState
 from shared.protocol.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 

@@ -5,7 +5,7 @@ and what it recorded comes with what replaced it: later, and perhaps after what 
 the sequence numbers opens a time in which nothing is settled, until there is nothing more to come.
 """
 
-from orchestrator.model import Model
+from orchestrator.state.model import Model
 
 
 class Horizon:

@@ -8,7 +8,7 @@ import hashlib
 
 import msgspec
 
-from orchestrator.job_entry import JobEntry
+from orchestrator.state.job_entry import JobEntry
 from shared.errors import Conflict, InvalidInput
 from shared.ids import JobId
 from shared.jobs.spec import Job

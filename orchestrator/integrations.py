@@ -18,13 +18,13 @@ from nats.micro.request import Request
 from orchestrator import views
 from orchestrator.answer_room import Room
 from orchestrator.api_errors import status_of
-from orchestrator.job_entry import JobEntry
 from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.removals import Removals
 from orchestrator.results import results
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.upload_progress import upload_of

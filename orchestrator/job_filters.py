@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from orchestrator.job_entry import JobEntry
 from orchestrator.job_history import moment
-from orchestrator.job_lists import ALL_NAMESPACES
 from orchestrator.rules.label_selectors import matches, selector
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.job_lists import ALL_NAMESPACES
 from shared.data.decoding import close_match
 from shared.errors import InvalidDuration, InvalidInput
 from shared.jobs.durations import parse_duration

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from orchestrator.execution_names import named_execution
-from orchestrator.job_entry import JobEntry
+from orchestrator.state.job_entry import JobEntry
 from shared.errors import InvalidInput
 from shared.protocol import rest
 from shared.protocol.rest import HistoryItem

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from orchestrator.job_entry import JobEntry
 from orchestrator.job_filters import JobFilter
-from orchestrator.job_lists import JobLists
 from orchestrator.paging import MAX_PAGE, decoded, not_a_token, plain
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.job_lists import JobLists
 from shared.errors import InvalidInput
 
 MOST_LOOKED_AT = 5000

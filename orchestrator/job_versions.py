@@ -3,11 +3,11 @@
 from msgspec.structs import replace
 
 from orchestrator import views
-from orchestrator.job_entry import JobEntry, exit_codes
-from orchestrator.model import Model
 from orchestrator.rules.attempts import Budget
 from orchestrator.rules.job_progress import Progress, replaced_progress
 from orchestrator.rules.records import Replaced, versioned
+from orchestrator.state.job_entry import JobEntry, exit_codes
+from orchestrator.state.model import Model
 from shared.errors import NotFound
 from shared.jobs.spec import JobView, StateView
 from shared.jobs.states import JobState

@@ -13,13 +13,13 @@ import msgspec
 
 from orchestrator import views
 from orchestrator.ended_parts import ended_counts, failures_told
-from orchestrator.job_entry import JobEntry
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.rules.attempts import is_refused
 from orchestrator.rules.fleet import Shape, shape_of
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.rules.shortfalls import REFUSED, Attendance, asked_for, at_present, for_good
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.times import now_ns
 from orchestrator.upload_progress import together, upload_of
 from shared.ids import NodeId

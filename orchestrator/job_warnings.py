@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from orchestrator.model import Model
+from orchestrator.state.model import Model
 from shared.jobs import publisher_params
 from shared.jobs.engine_params import ENGINE_NAMES, unknown_told
 from shared.jobs.rules import dropped, unsaid

@@ -12,7 +12,6 @@ from orchestrator.leaders_store import LeadersStore
 from orchestrator.lease import Lease
 from orchestrator.locations import Locations
 from orchestrator.measures import Measures
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.reach import unreachable_publishers
 from orchestrator.receipts import Receipts
@@ -21,6 +20,7 @@ from orchestrator.requests import Requests
 from orchestrator.retention import Retention
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.scheduler import Scheduler
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.traces import Traces
 from shared.errors import MessagingUnavailable

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 from orchestrator.execution_names import named_execution
-from orchestrator.job_entry import JobEntry
-from orchestrator.model import Model
 from orchestrator.rules.records import ExecutionRecord
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from shared.errors import MessagingUnavailable, NotFound
 from shared.ids import ExecutionId
 from shared.jobs.states import ExecutionState

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from orchestrator.budgets import Sent
 from orchestrator.lease import Lease
 from orchestrator.measures import Measures
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.jobs.states import ExecutionState, JobState

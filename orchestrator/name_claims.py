@@ -1,7 +1,7 @@
 """How a job gets its name: by a record that is created only once in each namespace, before the job itself exists."""
 
-from orchestrator.model import Model
 from orchestrator.rules.records import NameRecord
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.errors import InvalidJob, RevisionConflict
 from shared.ids import JobId, is_like_id

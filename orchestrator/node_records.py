@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from orchestrator.conduct import Conduct
 from orchestrator.contention import Losses
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.errors import Conflict, NodeNotFound, RevisionConflict

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.budgets import Budgets
 from orchestrator.conduct import Conduct
-from orchestrator.model import Model
 from orchestrator.presence import Presence
 from orchestrator.rests import FIRST_SECONDS, Rests, why_resting
 from orchestrator.rules import time_outs
@@ -19,6 +18,7 @@ from orchestrator.rules.fleet import Candidate, Fleet
 from orchestrator.rules.life_events import Unattended
 from orchestrator.rules.records import ExecutionRecord, NodeRecord
 from orchestrator.rules.time_outs import SilenceLimits, Told
+from orchestrator.state.model import Model
 from orchestrator.times import now_ns
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity

@@ -13,11 +13,11 @@ from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.measures import Measures
 from orchestrator.metrics import Metrics
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.reach import unreachable_publishers
 from orchestrator.removals import Removals
 from orchestrator.rules.attempts import Backoff
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.traces import Traces

@@ -9,8 +9,8 @@ import logging
 
 import msgspec
 
-from orchestrator.model import Model
 from orchestrator.rules.records import NEWEST_SCHEMA, Record, decode_record
+from orchestrator.state.model import Model
 from shared.errors import Unavailable
 
 _log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from orchestrator.contention import Losses
 from orchestrator.locations import Locations
-from orchestrator.model import JobEntry, Model
 from orchestrator.retention import marked
+from orchestrator.state.model import JobEntry, Model
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from shared.errors import Conflict, JobEnded, RevisionConflict, Unavailable

@@ -15,10 +15,8 @@ import nats.errors
 
 from orchestrator.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
-from orchestrator.job_entry import JobEntry
 from orchestrator.locations import Locations
 from orchestrator.measures import Measures
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.record_feed import delivered
 from orchestrator.rules.attempts import has_failed_by_exit_code
@@ -28,6 +26,8 @@ from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, PublishedResult, about_execution
 from orchestrator.s3_verification import Absent, Verdict, matches
 from orchestrator.second_opinion import asks_others
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.times import now_ns

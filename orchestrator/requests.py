@@ -13,11 +13,11 @@ import msgspec
 from orchestrator.assignments import Offers
 from orchestrator.budgets import Sent
 from orchestrator.grants import Grants
-from orchestrator.model import Model
 from orchestrator.node_records import engines_away
 from orchestrator.nodes import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.scheduler import Scheduler
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.turns import Turns

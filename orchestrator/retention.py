@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from orchestrator.endings import VERSIONS_KEPT
 from orchestrator.locations import Locations
-from orchestrator.model import JobEntry, Model
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Removal, about_execution
 from orchestrator.s3_deletion import DeletionRefused
+from orchestrator.state.ended_jobs import VERSIONS_KEPT
+from orchestrator.state.model import JobEntry, Model
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable

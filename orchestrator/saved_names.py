@@ -2,8 +2,8 @@
 
 import re
 
-from orchestrator.job_entry import JobEntry
 from orchestrator.rules.records import ExecutionRecord
+from orchestrator.state.job_entry import JobEntry
 
 ARCHIVE, INDEX = ".tar.gz", ".index.json.gz"
 MAX_STEM_BYTES = 120

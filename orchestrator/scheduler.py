@@ -14,9 +14,7 @@ from functools import partial
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
-from orchestrator.job_entry import JobEntry
 from orchestrator.measures import Measures
-from orchestrator.model import Model
 from orchestrator.node_records import tell_suspicions
 from orchestrator.nodes import Nodes
 from orchestrator.rules import time_outs
@@ -29,6 +27,8 @@ from orchestrator.rules.placement import Placement, Wanted, plan
 from orchestrator.rules.records import ExecutionRecord, Location, about_execution
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.second_opinion import asks_others
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from shared.errors import MessagingUnavailable, RevisionConflict

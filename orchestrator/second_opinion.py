@@ -7,12 +7,12 @@ task can be run at all, and then that is settled.
 from collections.abc import Callable, Collection, Container
 
 from orchestrator.conduct import Conduct
-from orchestrator.job_entry import JobEntry
 from orchestrator.nodes import Nodes
 from orchestrator.rules.attempts import cause_of, has_failed_by_exit_code, is_refused
 from orchestrator.rules.fleet import shape_of
 from orchestrator.rules.placement import unsuitable
 from orchestrator.rules.records import ExecutionRecord
+from orchestrator.state.job_entry import JobEntry
 from shared.ids import NodeId
 from shared.jobs.states import Cause, ExecutionState, FailureReason
 

@@ -18,8 +18,6 @@ from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
 
 from orchestrator.horizon import Horizon
-from orchestrator.job_entry import JobEntry
-from orchestrator.model import Model
 from orchestrator.nats_fitness import check_server
 from orchestrator.record_feed import Place, RecordFeed
 from orchestrator.record_intake import RecordIntake
@@ -36,6 +34,8 @@ from orchestrator.removal_marks import (
 from orchestrator.returned_records import ReturnedRecords
 from orchestrator.rules.records import Record, decode_record
 from orchestrator.standstill import Standstill
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.streams import set_up_streams
 from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict
 from shared.messaging.transport import Connection

@@ -21,15 +21,15 @@ from orchestrator.idempotency import (
     use_to_submit,
     version_of_use,
 )
-from orchestrator.job_entry import JobEntry
 from orchestrator.job_warnings import warnings_about
-from orchestrator.model import Model
 from orchestrator.name_claims import NameClaims, check_name
 from orchestrator.rules.job_defaults import completed
 from orchestrator.rules.job_diff import difference
 from orchestrator.rules.job_progress import job_transition, kept_of
 from orchestrator.rules.life_events import Outcome, StopAsked
 from orchestrator.rules.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, with_event
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.times import now_ns
 from orchestrator.traces import Traces

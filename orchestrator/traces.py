@@ -7,9 +7,9 @@ how long they took. Texts of users and of S3 stay out: attributes are ids, state
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from orchestrator.job_entry import JobEntry
-from orchestrator.model import Model
 from orchestrator.rules.records import ExecutionRecord, JobRecord
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.times import now_ns
 from shared.jobs.states import ExecutionState, JobState
 from shared.runtime.tracing import Place, Span, Tracing, place_of, root

@@ -10,13 +10,13 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
-from orchestrator.event_numbers import last_number
 from orchestrator.history_lines import Line, lines
-from orchestrator.job_entry import JobEntry
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.records import BindingRecord, ExecutionRecord, Suspicion
+from orchestrator.state.event_numbers import last_number
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.upload_progress import upload_text
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity

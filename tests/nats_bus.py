@@ -18,11 +18,11 @@ from nats.js.kv import KeyValue
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
 from orchestrator.budgets import Budgets
-from orchestrator.model import Model
 from orchestrator.nats_accounts import KnownAccounts
 from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.ids import NodeId
 from shared.messaging.client import taken_in

@@ -47,7 +47,7 @@ JUST_RECORDED = -1
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the history: what happened at `time`, and was `recorded` then or, where that is given, later.
 
-    The history is in the order of numbers (orchestrator/event_numbers.py), so that what a reader has seen of it
+    The history is in the order of numbers (orchestrator/state/event_numbers.py), so that what a reader has seen of it
     never changes. Earlier versions of Tarpon gave none.
     """
 

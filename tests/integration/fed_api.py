@@ -11,10 +11,10 @@ from orchestrator.api import Api
 from orchestrator.job_waits import JobWaits
 from orchestrator.locations import Locations
 from orchestrator.logs import Logs
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.removals import Removals
 from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces

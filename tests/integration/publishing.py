@@ -23,13 +23,13 @@ from compute.uploading import Uploading
 from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.grants import Grants as OrchestratorGrants
 from orchestrator.locations import Locations
-from orchestrator.model import Model
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Record, SpecRecord
 from orchestrator.s3 import Bucket
 from orchestrator.s3_credential_chain import Snapshot
 from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_verification import ObjectFacts, Verdict, matches
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.idempotency import MAX_TOKEN, IdempotencyTokenUsed
-from orchestrator.model import Model
 from orchestrator.rules.records import JobRecord, NameRecord
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.model import Model
 from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, Location, PublishedResult, with_event
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

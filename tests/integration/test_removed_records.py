@@ -7,9 +7,9 @@ from nats.js.api import StreamConfig
 
 from orchestrator import removal_marks, store
 from orchestrator.leaders_store import LeadersStore
-from orchestrator.model import Model
 from orchestrator.record_feed import RecordFeed
 from orchestrator.rules.records import BindingRecord, NameRecord
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import JobId, NodeId

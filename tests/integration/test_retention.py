@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.model import Model
 from orchestrator.retention import marked
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.ids import ExecutionId, JobId
 from shared.messaging.transport import connect
@@ -282,7 +282,7 @@ class TestRetention:
     async def test_of_a_job_that_is_run_again_and_again_the_last_versions_stay(
         self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.endings.VERSIONS_KEPT", 2)
+        monkeypatch.setattr("orchestrator.state.ended_jobs.VERSIONS_KEPT", 2)
         monkeypatch.setattr("orchestrator.retention.VERSIONS_KEPT", 2)
         async with with_settings(tmp_path, s3_server, monkeypatch) as running, another(running) as store:
             job = JobId(await stopped_job(running, Name="daily"))

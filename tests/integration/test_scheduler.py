@@ -11,12 +11,12 @@ from orchestrator.commands import Commands
 from orchestrator.grants import Grants
 from orchestrator.locations import Locations
 from orchestrator.measures import Measures
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.receipts import Receipts
 from orchestrator.rules.records import JobRecord, Location, NodeRecord, SpecRecord
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.scheduler import Scheduler
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.traces import Traces
 from shared.ids import ExecutionId, JobId, NodeId

@@ -10,9 +10,9 @@ import pytest
 from orchestrator import lease as lease_module
 from orchestrator.leaders_store import LeadersStore
 from orchestrator.lease import Lease
-from orchestrator.model import Model
 from orchestrator.removal_marks import MARK_SECONDS
 from orchestrator.rules.records import NEWEST_SCHEMA, BindingRecord
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.streams import has_reports_consumer, restart_reports_consumer
 from shared.errors import MessagingUnavailable, RevisionConflict

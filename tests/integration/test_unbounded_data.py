@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.job_entry import UNPACKED
-from orchestrator.model import Model
 from orchestrator.rules.records import BindingRecord, JobRecord, NodeRecord, Record
+from orchestrator.state.job_entry import UNPACKED
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.spec import Job, SpecConfig, Task

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from orchestrator import views
-from orchestrator.job_entry import UNPACKED, JobEntry, Shelf
-from orchestrator.model import Model
 from orchestrator.rules.records import ExecutionRecord, JobRecord, SpecRecord
+from orchestrator.state.job_entry import UNPACKED, JobEntry, Shelf
+from orchestrator.state.model import Model
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.job_entry import JobEntry, Shelf
-from orchestrator.job_lists import JobLists
 from orchestrator.rules.label_selectors import matches, selector
+from orchestrator.state.job_entry import JobEntry, Shelf
+from orchestrator.state.job_lists import JobLists
 from shared.ids import JobId
 
 SELECTORS = ["", "team=a", "team=a,env=x", "team!=a", "env", "!env", "team in (a,b)", "team=c"]

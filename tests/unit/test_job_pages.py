@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.job_entry import JobEntry, Shelf
 from orchestrator.job_filters import JobFilter, job_filter
-from orchestrator.job_lists import JobLists
 from orchestrator.job_pages import MOST_LOOKED_AT, JobPart, job_page, job_part
+from orchestrator.state.job_entry import JobEntry, Shelf
+from orchestrator.state.job_lists import JobLists
 from shared.errors import InvalidInput
 from shared.ids import JobId
 from shared.jobs.states import JobState

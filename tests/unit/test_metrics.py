@@ -12,10 +12,10 @@ from compute.delivery import Trouble, UploadTotals
 from orchestrator.lease import Lease
 from orchestrator.measures import MOST_AT_ONCE, Measures
 from orchestrator.metrics import Metrics
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
-from orchestrator.oldest import LEAST_CLEARED, Oldest
 from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord
+from orchestrator.state.by_instant import LEAST_CLEARED, Oldest
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from orchestrator.views import job_state
 from shared.ids import JobId, NodeId, execution_key, new_execution_id

@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.job_entry import JobEntry
-from orchestrator.model import Model
 from orchestrator.rules.records import (
     BindingRecord,
     ExecutionRecord,
@@ -21,6 +19,8 @@ from orchestrator.rules.records import (
     SpecRecord,
     decode_record,
 )
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
@@ -190,7 +190,7 @@ class TestLoading:
     def test_what_is_read_at_once_is_known_at_the_end_as_if_it_had_come_one_by_one(
         self, most: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.model.MOST_LOADING", most)
+        monkeypatch.setattr("orchestrator.state.model.MOST_LOADING", most)
         feed = Feed()
         feed.model.begin_loading()
         feed.submit(job("j-1")).submit(job("j-2")).submit(job("j-3"))

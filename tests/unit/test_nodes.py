@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.model import Model
 from orchestrator.node_records import MOST_ENGINES_AWAY, engines_away
 from orchestrator.nodes import Nodes
 from orchestrator.presence import QUICK_TASK_SECONDS
 from orchestrator.rests import FIRST_SECONDS, LET_LIE, MOST_FIRSTS
 from orchestrator.rules.fleet import Candidate
 from orchestrator.rules.records import ExecutionRecord, Failure, NodeRecord
+from orchestrator.state.model import Model
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import Cause, ExecutionState, FailureReason

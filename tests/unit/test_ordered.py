@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.ordered import Ordered
+from orchestrator.state.sorted_items import Ordered
 
 CHUNK = 3
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.pending import Pending
+from orchestrator.state.waiting_jobs import Pending
 from shared.ids import JobId
 
 JOBS = [JobId(f"j-{number}") for number in range(6)]

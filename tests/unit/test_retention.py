@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.endings import VERSIONS_KEPT
 from orchestrator.locations import Locations
-from orchestrator.model import Model
-from orchestrator.oldest import Oldest
 from orchestrator.retention import BATCH, Retention, _old_versions, due_jobs, marked
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
+from orchestrator.state.by_instant import Oldest
+from orchestrator.state.ended_jobs import VERSIONS_KEPT
+from orchestrator.state.model import Model
 from orchestrator.store import Store
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

@@ -6,8 +6,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.job_entry import JobEntry
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.rules.records import (
     Event,
@@ -20,6 +18,8 @@ from orchestrator.rules.records import (
     with_event,
 )
 from orchestrator.rules.records import SpecRecord as Spec
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
 from orchestrator.views import execution_views, history, job_view, node_state, version_view
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from orchestrator import model
-from orchestrator.model import Model
 from orchestrator.nodes import Nodes
 from orchestrator.rules.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, has_failed_by_exit_code
 from orchestrator.rules.exit_codes import failure_of
@@ -47,6 +45,8 @@ from orchestrator.rules.records import (
     SpecRecord,
 )
 from orchestrator.scheduler import wanted
+from orchestrator.state import model
+from orchestrator.state.model import Model
 from orchestrator.submissions import kept_to_rerun
 from shared.errors import Conflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import TypeVar
 
-from orchestrator.job_entry import JobEntry
-from orchestrator.ordered import Key, Ordered
 from orchestrator.rules.label_selectors import matches
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.sorted_items import Key, Ordered
 from shared.jobs.spec import Constraint
 
 K = TypeVar("K")

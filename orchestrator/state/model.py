@@ -11,13 +11,6 @@ from collections.abc import Callable, Container, Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
 
-from orchestrator.endings import Endings
-from orchestrator.event_numbers import numbered
-from orchestrator.job_entry import JobEntry, Shelf, Watch
-from orchestrator.job_lists import JobLists
-from orchestrator.job_names import JobNames
-from orchestrator.oldest import Oldest
-from orchestrator.pending import Pending
 from orchestrator.rules.attempts import NO_BACKOFF, Backoff, waits_until
 from orchestrator.rules.fleet import shape_of
 from orchestrator.rules.near_names import near_names
@@ -31,6 +24,13 @@ from orchestrator.rules.records import (
     Record,
     SpecRecord,
 )
+from orchestrator.state.by_instant import Oldest
+from orchestrator.state.ended_jobs import Endings
+from orchestrator.state.event_numbers import numbered
+from orchestrator.state.job_entry import JobEntry, Shelf, Watch
+from orchestrator.state.job_lists import JobLists
+from orchestrator.state.job_names import JobNames
+from orchestrator.state.waiting_jobs import Pending
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import ExecutionId, JobId, NodeId, new_job_id
 from shared.jobs.states import ExecutionState, JobState

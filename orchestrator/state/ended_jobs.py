@@ -6,9 +6,9 @@ The model keeps this as records arrive, so that a look at what is due costs noth
 import asyncio
 from collections.abc import Iterable
 
-from orchestrator.oldest import Oldest
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.records import ExecutionRecord, JobRecord
+from orchestrator.state.by_instant import Oldest
 from shared.ids import ExecutionId, JobId
 
 VERSIONS_KEPT = 100
