@@ -17,7 +17,7 @@ from orchestrator.locations import Locations
 from orchestrator.rules.records import Location
 from orchestrator.s3_multipart import S3_CODE
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId
 from shared.protocol import subjects

@@ -11,7 +11,7 @@ import msgspec
 
 from orchestrator import views
 from orchestrator.state.model import JobEntry, Model
-from orchestrator.times import now_ns
+from orchestrator.storage.wall_clock import now_ns
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.ids import JobId
 from shared.jobs.spec import StateView

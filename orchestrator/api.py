@@ -24,7 +24,7 @@ from orchestrator.openapi import document
 from orchestrator.own_node import OwnNode
 from orchestrator.removals import Removals
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
 from shared.ids import NodeId
 from shared.runtime.metrics import Metric

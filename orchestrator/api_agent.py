@@ -15,7 +15,7 @@ from orchestrator.own_node import OwnNode
 from orchestrator.s3_problems import Problem
 from orchestrator.shown_settings import shown_settings
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.errors import MessagingUnavailable
 from shared.protocol import rest, rest_nodes
 from shared.protocol.rest import BASE_PATH

@@ -24,7 +24,7 @@ from orchestrator.results import results
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from orchestrator.upload_progress import upload_of
 from shared.jobs.spec import JobView
 from shared.protocol import rest, subjects

@@ -14,9 +14,9 @@ from orchestrator.job_filters import job_filter
 from orchestrator.job_pages import job_page, job_part
 from orchestrator.removals import Removals
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from orchestrator.submissions import Submissions
-from orchestrator.times import now_ns
 from shared.errors import InvalidInput
 from shared.jobs.spec import JobView
 from shared.protocol import job_problems, rest

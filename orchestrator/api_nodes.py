@@ -15,7 +15,7 @@ from orchestrator.paging import page, sort_key, window
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.rules.near_names import near_names
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity

@@ -15,8 +15,8 @@ from orchestrator.rules.life_events import Refused, Taken
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.state.model import Model
-from orchestrator.store import Store
-from orchestrator.times import now_ns
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from orchestrator.traces import Traces
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId

@@ -4,7 +4,7 @@ The key of a node that was rejected and then deleted stays shut out, but the nam
 """
 
 from orchestrator.rules.records import BindingRecord
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import NodeId
 from shared.protocol import subjects

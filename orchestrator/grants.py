@@ -16,7 +16,7 @@ from orchestrator.rules.records import ExecutionRecord, Location
 from orchestrator.s3_multipart import Completed, Lost
 from orchestrator.s3_verification import ObjectFacts, md5_of_parts
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.protocol import subjects

@@ -25,7 +25,7 @@ from orchestrator.removals import Removals
 from orchestrator.results import results
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.upload_progress import upload_of
 from shared.data.decoding import decode

@@ -20,7 +20,7 @@ from orchestrator.rules.records import ExecutionRecord
 from orchestrator.rules.shortfalls import REFUSED, Attendance, asked_for, at_present, for_good
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.times import now_ns
+from orchestrator.storage.wall_clock import now_ns
 from orchestrator.upload_progress import together, upload_of
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity

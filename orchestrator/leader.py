@@ -8,8 +8,6 @@ from orchestrator.announcements import Announcements
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
-from orchestrator.leaders_store import LeadersStore
-from orchestrator.lease import Lease
 from orchestrator.locations import Locations
 from orchestrator.measures import Measures
 from orchestrator.nodes import Nodes
@@ -21,7 +19,9 @@ from orchestrator.retention import Retention
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.leaders_store import LeadersStore
+from orchestrator.storage.lease import Lease
+from orchestrator.storage.store import Store
 from orchestrator.traces import Traces
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId

@@ -2,7 +2,7 @@
 
 from orchestrator.rules.records import NameRecord
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.errors import InvalidJob, RevisionConflict
 from shared.ids import JobId, is_like_id
 from shared.jobs.spec import Job

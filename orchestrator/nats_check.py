@@ -19,9 +19,9 @@ from orchestrator import jwt
 from orchestrator.auth import QUEUE, Admit, decide
 from orchestrator.auth_callout import admission, parse_request
 from orchestrator.nats_accounts import EARLIER, Accounts, ask_accounts
-from orchestrator.nats_fitness import CHECK_HINT, CONFIG_HINT, check_server
 from orchestrator.nats_servers import ServerFacts, ask_joints, ask_servers, problems_of, remarks_on
 from orchestrator.secrets import Secrets, integration_password
+from orchestrator.storage.nats_fitness import CHECK_HINT, CONFIG_HINT, check_server
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.client import MendedClient
 from shared.messaging.transport import Connection, connect

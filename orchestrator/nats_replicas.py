@@ -10,7 +10,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from orchestrator.secrets import Secrets
-from orchestrator.streams import STREAMS
+from orchestrator.storage.streams import STREAMS
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.transport import connect
 from shared.runtime.aio import heeding

@@ -23,7 +23,7 @@ from typing import Self
 
 from orchestrator import nats_process
 from orchestrator.nats_config import ServerConfig, render_server
-from orchestrator.nats_fitness import OLDEST_TEXT, is_old
+from orchestrator.storage.nats_fitness import OLDEST_TEXT, is_old
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing, TarponError, Unavailable
 from shared.runtime import durable
 from shared.runtime.aio import finish, process_ended

@@ -8,7 +8,7 @@ import msgspec
 
 from orchestrator.nats_accounts import ORCHESTRATORS, Accounts
 from orchestrator.nats_config import FOR_INTEGRATIONS, FROM_NODES, PING_SECONDS
-from orchestrator.nats_fitness import OLDEST_TEXT, is_old
+from orchestrator.storage.nats_fitness import OLDEST_TEXT, is_old
 from shared.errors import MessagingUnfit
 from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.protocol import subjects

@@ -6,12 +6,12 @@ import logging
 from msgspec.structs import replace
 
 from orchestrator.conduct import Conduct
-from orchestrator.contention import Losses
 from orchestrator.nodes import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.state.model import Model
-from orchestrator.store import Store
-from orchestrator.times import now_ns
+from orchestrator.storage.contention import Losses
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from shared.errors import Conflict, NodeNotFound, RevisionConflict
 from shared.ids import NodeId
 from shared.protocol import subjects

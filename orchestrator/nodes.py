@@ -19,7 +19,7 @@ from orchestrator.rules.life_events import Unattended
 from orchestrator.rules.records import ExecutionRecord, NodeRecord
 from orchestrator.rules.time_outs import SilenceLimits, Told
 from orchestrator.state.model import Model
-from orchestrator.times import now_ns
+from orchestrator.storage.wall_clock import now_ns
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState

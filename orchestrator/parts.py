@@ -8,7 +8,6 @@ from orchestrator.disconnections import Disconnections
 from orchestrator.integrations import Integrations
 from orchestrator.job_waits import JobWaits
 from orchestrator.leader import Leader
-from orchestrator.lease import Lease
 from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.measures import Measures
@@ -18,7 +17,8 @@ from orchestrator.reach import unreachable_publishers
 from orchestrator.removals import Removals
 from orchestrator.rules.attempts import Backoff
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.lease import Lease
+from orchestrator.storage.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.traces import Traces
 from shared.messaging.transport import Connection

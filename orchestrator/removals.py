@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from orchestrator.contention import Losses
 from orchestrator.locations import Locations
 from orchestrator.retention import marked
 from orchestrator.state.model import JobEntry, Model
-from orchestrator.store import Store
+from orchestrator.storage.contention import Losses
+from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
 from shared.errors import Conflict, JobEnded, RevisionConflict, Unavailable
 from shared.ids import JobId

@@ -18,7 +18,6 @@ from orchestrator.commands import Commands
 from orchestrator.locations import Locations
 from orchestrator.measures import Measures
 from orchestrator.nodes import Nodes
-from orchestrator.record_feed import delivered
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.exit_codes import failure_of
 from orchestrator.rules.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
@@ -28,9 +27,10 @@ from orchestrator.s3_verification import Absent, Verdict, matches
 from orchestrator.second_opinion import asks_others
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.store import Store
-from orchestrator.streams import has_reports_consumer, restart_reports_consumer
-from orchestrator.times import now_ns
+from orchestrator.storage.record_feed import delivered
+from orchestrator.storage.store import Store
+from orchestrator.storage.streams import has_reports_consumer, restart_reports_consumer
+from orchestrator.storage.wall_clock import now_ns
 from orchestrator.turns import Turns
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId

@@ -18,8 +18,8 @@ from orchestrator.nodes import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
-from orchestrator.store import Store
-from orchestrator.times import now_ns
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from orchestrator.turns import Turns
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId

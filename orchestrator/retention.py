@@ -16,8 +16,8 @@ from orchestrator.rules.records import ExecutionRecord, JobRecord, Removal, abou
 from orchestrator.s3_deletion import DeletionRefused
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import JobEntry, Model
-from orchestrator.store import Store
-from orchestrator.times import now_ns
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import JobId
 from shared.protocol import subjects

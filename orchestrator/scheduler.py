@@ -29,8 +29,8 @@ from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.second_opinion import asks_others
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.store import Store
-from orchestrator.times import now_ns
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.rules import MANAGED, capacity_of

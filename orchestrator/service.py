@@ -14,13 +14,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from orchestrator import incarnation
 from orchestrator.auth import serve_auth
 from orchestrator.bindings import StoredBindings
 from orchestrator.budgets import Budgets
 from orchestrator.disconnections import Disconnections
 from orchestrator.heartbeats import take_heartbeats
-from orchestrator.lease import CALL_SECONDS
 from orchestrator.locations import Locations
 from orchestrator.nats_accounts import KnownAccounts
 from orchestrator.nats_addresses import kept_addresses
@@ -31,7 +29,9 @@ from orchestrator.reach import is_loopback
 from orchestrator.s3 import Bucket
 from orchestrator.s3_location import BucketSettings
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
-from orchestrator.store import Store
+from orchestrator.storage import incarnation
+from orchestrator.storage.lease import CALL_SECONDS
+from orchestrator.storage.store import Store
 from shared.errors import AlreadyRunning, ConfigurationInvalid, Damaged, PortTaken
 from shared.ids import is_safe_id
 from shared.messaging.transport import Connection, connect

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from orchestrator.contention import Contention, Losses
 from orchestrator.idempotency import (
     IdempotencyTokenUsed,
     Use,
@@ -30,8 +29,9 @@ from orchestrator.rules.life_events import Outcome, StopAsked
 from orchestrator.rules.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, with_event
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.store import Store
-from orchestrator.times import now_ns
+from orchestrator.storage.contention import Contention, Losses
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from orchestrator.traces import Traces
 from shared.errors import (
     Conflict,

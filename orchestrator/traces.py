@@ -10,7 +10,7 @@ from functools import partial
 from orchestrator.rules.records import ExecutionRecord, JobRecord
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.times import now_ns
+from orchestrator.storage.wall_clock import now_ns
 from shared.jobs.states import ExecutionState, JobState
 from shared.runtime.tracing import Place, Span, Tracing, place_of, root
 

@@ -23,7 +23,7 @@ from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.ids import NodeId
 from shared.messaging.client import taken_in
 from shared.messaging.transport import Connection, connect

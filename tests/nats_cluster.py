@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from orchestrator.nats_config import render_accounts
 from orchestrator.nats_server import find_program
 from orchestrator.secrets import SecretSources, load_secrets
-from orchestrator.streams import STREAMS
+from orchestrator.storage.streams import STREAMS
 from tests.e2e.stack import Service, _plain_environment
 from tests.nats_bus import Bus
 from tests.servers import HOST, free_ports

@@ -15,7 +15,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.removals import Removals
 from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces
 from shared.ids import JobId, NodeId, execution_key, new_execution_id

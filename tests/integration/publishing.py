@@ -30,7 +30,7 @@ from orchestrator.s3_credentials import CredentialSource
 from orchestrator.s3_location import BucketSettings
 from orchestrator.s3_verification import ObjectFacts, Verdict, matches
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

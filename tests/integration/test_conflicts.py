@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.bindings import StoredBindings
 from orchestrator.rules.records import BindingRecord, Record
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import NodeId
 from shared.messaging.transport import connect

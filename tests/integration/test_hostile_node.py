@@ -12,7 +12,7 @@ from nats.js import JetStreamContext
 
 from orchestrator import budgets, reports
 from orchestrator.nodes import Nodes
-from orchestrator.streams import REPORTS_PER_NODE
+from orchestrator.storage.streams import REPORTS_PER_NODE
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.messaging.client import taken_in

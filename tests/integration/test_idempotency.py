@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from orchestrator.idempotency import MAX_TOKEN, IdempotencyTokenUsed
 from orchestrator.rules.records import JobRecord, NameRecord
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
 from orchestrator.traces import Traces
 from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged

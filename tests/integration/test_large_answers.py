@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, Location, PublishedResult, with_event
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

@@ -11,7 +11,7 @@ from orchestrator.nats_check import Finding, check_nats
 from orchestrator.nats_config import render_accounts
 from orchestrator.nats_replicas import connected_set_replicas
 from orchestrator.secrets import Secrets, SecretSources, load_secrets
-from orchestrator.streams import STREAMS
+from orchestrator.storage.streams import STREAMS
 from shared.errors import MessagingUnfit
 from shared.runtime.network_problems import REFUSED
 from tests.nats_bus import Bus, new_account_seed, public_key

@@ -74,7 +74,7 @@ async def ready(http: aiohttp.ClientSession, config: Config) -> Answer:
 async def test_a_server_without_room_for_the_streams_is_told_once_with_what_to_do(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.store.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("orchestrator.storage.store.RETRY_SECONDS", 0.01)
     config = configured(tmp_path)
     with server_of(config, tmp_path, "max_file_store: 100MB"):
         async with orchestrator(config) as http:

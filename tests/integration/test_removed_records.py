@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from nats.js.api import StreamConfig
 
-from orchestrator import removal_marks, store
-from orchestrator.leaders_store import LeadersStore
-from orchestrator.record_feed import RecordFeed
 from orchestrator.rules.records import BindingRecord, NameRecord
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage import removal_marks, store
+from orchestrator.storage.leaders_store import LeadersStore
+from orchestrator.storage.record_feed import RecordFeed
+from orchestrator.storage.store import Store
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import JobId, NodeId
 from shared.protocol import subjects

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from orchestrator.retention import marked
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.ids import ExecutionId, JobId
 from shared.messaging.transport import connect
 from shared.protocol import subjects

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from nats.js.errors import NotFoundError
 
-from orchestrator import returned_records
 from orchestrator.bindings import StoredBindings
 from orchestrator.locations import Locations
-from orchestrator.removal_marks import is_removal
 from orchestrator.retention import Retention
 from orchestrator.rules.records import BindingRecord, JobRecord, NameRecord, NodeRecord, Record, SpecRecord
-from orchestrator.store import Store
+from orchestrator.storage import returned_records
+from orchestrator.storage.removal_marks import is_removal
+from orchestrator.storage.store import Store
 from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.protocol import subjects

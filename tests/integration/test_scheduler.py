@@ -17,7 +17,7 @@ from orchestrator.rules.records import JobRecord, Location, NodeRecord, SpecReco
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from orchestrator.traces import Traces
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity

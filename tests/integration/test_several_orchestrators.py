@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from orchestrator import lease as lease_module
-from orchestrator.leaders_store import LeadersStore
-from orchestrator.lease import Lease
-from orchestrator.removal_marks import MARK_SECONDS
 from orchestrator.rules.records import NEWEST_SCHEMA, BindingRecord
 from orchestrator.state.model import Model
-from orchestrator.store import Store
-from orchestrator.streams import has_reports_consumer, restart_reports_consumer
+from orchestrator.storage import lease as lease_module
+from orchestrator.storage.leaders_store import LeadersStore
+from orchestrator.storage.lease import Lease
+from orchestrator.storage.removal_marks import MARK_SECONDS
+from orchestrator.storage.store import Store
+from orchestrator.storage.streams import has_reports_consumer, restart_reports_consumer
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import NodeId
 from shared.messaging.transport import Connection, connect

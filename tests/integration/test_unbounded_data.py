@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from orchestrator.rules.records import BindingRecord, JobRecord, NodeRecord, Record
 from orchestrator.state.job_entry import UNPACKED
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState, JobState

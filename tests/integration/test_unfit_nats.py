@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.nats_config import render_accounts
-from orchestrator.nats_fitness import check_version
 from orchestrator.secrets import SecretSources, load_secrets
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.nats_fitness import check_version
+from orchestrator.storage.store import Store
 from shared.errors import MessagingUnfit, NotReady
 from shared.messaging.transport import connect
 from shared.runtime.aio import background

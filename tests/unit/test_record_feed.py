@@ -3,7 +3,7 @@
 import pytest
 from nats.aio.msg import Msg
 
-from orchestrator.record_feed import delivered, place
+from orchestrator.storage.record_feed import delivered, place
 
 SHORT = "$JS.ACK.KV_state.feed.1.4711.815.1700000000000000000.3"
 

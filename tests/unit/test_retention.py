@@ -11,7 +11,7 @@ from orchestrator.rules.records import ExecutionRecord, JobRecord, Location, Nam
 from orchestrator.state.by_instant import Oldest
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import Model
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.durations import Duration

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.standstill import LEAST_SECONDS, REFUSES_SECONDS, Standstill
+from orchestrator.storage.standstill import LEAST_SECONDS, REFUSES_SECONDS, Standstill
 from shared.errors import MessagingUnavailable
 
 MARKS = 20.0

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from orchestrator.steady_time import BELIEVED_AFTER_NS, STEP_NS, SteadyTime
+from orchestrator.storage.steady_clock import BELIEVED_AFTER_NS, STEP_NS, SteadyTime
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND

@@ -16,7 +16,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.kv import KeyValue
 
-from orchestrator.streams import LEASE_SECONDS
+from orchestrator.storage.streams import LEASE_SECONDS
 from shared.errors import MessagingUnavailable
 from shared.messaging.transport import Connection
 from shared.protocol import subjects

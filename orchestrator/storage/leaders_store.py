@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 from shared.messaging.transport import Connection
 
 

@@ -17,11 +17,14 @@ import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
 
-from orchestrator.horizon import Horizon
-from orchestrator.nats_fitness import check_server
-from orchestrator.record_feed import Place, RecordFeed
-from orchestrator.record_intake import RecordIntake
-from orchestrator.removal_marks import (
+from orchestrator.rules.records import Record, decode_record
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.model import Model
+from orchestrator.storage.horizon import Horizon
+from orchestrator.storage.nats_fitness import check_server
+from orchestrator.storage.record_feed import Place, RecordFeed
+from orchestrator.storage.record_intake import RecordIntake
+from orchestrator.storage.removal_marks import (
     MARK_SECONDS,
     Removing,
     away_seconds,
@@ -31,12 +34,9 @@ from orchestrator.removal_marks import (
     let_marks_expire,
     told_of,
 )
-from orchestrator.returned_records import ReturnedRecords
-from orchestrator.rules.records import Record, decode_record
-from orchestrator.standstill import Standstill
-from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.model import Model
-from orchestrator.streams import set_up_streams
+from orchestrator.storage.returned_records import ReturnedRecords
+from orchestrator.storage.standstill import Standstill
+from orchestrator.storage.streams import set_up_streams
 from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict
 from shared.messaging.transport import Connection
 from shared.protocol import subjects

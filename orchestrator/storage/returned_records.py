@@ -1,6 +1,6 @@
 """What NATS has brought back: records that were removed, and marks of removals that do not go by themselves.
 
-It does so when its server was killed (orchestrator/removal_marks.py tells why): as a rule marks, but records of
+It does so when its server was killed (orchestrator/storage/removal_marks.py tells why): as a rule marks, but records of
 what an earlier version of Tarpon has removed. Who was there knows such a record: it is older than what was
 followed, and not known. So after each break of the feed the headers of all that is stored are looked through.
 """
@@ -15,7 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from orchestrator.record_feed import Place, RecordFeed
+from orchestrator.storage.record_feed import Place, RecordFeed
 from shared.errors import MessagingUnavailable
 from shared.messaging.transport import Connection
 from shared.runtime.aio import first_of

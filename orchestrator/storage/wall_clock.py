@@ -3,7 +3,7 @@
 import functools
 import time
 
-from orchestrator.steady_time import SteadyTime
+from orchestrator.storage.steady_clock import SteadyTime
 
 
 def now_ns() -> int:

@@ -11,8 +11,8 @@ import logging
 import os
 
 from orchestrator.rules.records import NEWEST_SCHEMA, IncarnationRecord
-from orchestrator.store import Store
-from orchestrator.times import now_ns
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.protocol import subjects
 
