@@ -4,8 +4,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from orchestrator.s3 import Bucket
-from orchestrator.s3_multipart import Completed, Lost
+from orchestrator.s3.bucket import Bucket
+from orchestrator.s3.multipart import Completed, Lost
 from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.desks import BucketDesk, Desk, DiscardDesk
-from orchestrator.s3 import Bucket
-from orchestrator.s3_credential_chain import Snapshot
-from orchestrator.s3_credentials import CredentialSource
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_verification import Absent
+from orchestrator.s3.bucket import Bucket
+from orchestrator.s3.credentials.chain import Snapshot
+from orchestrator.s3.credentials.rotation import CredentialSource
+from orchestrator.s3.settings import BucketSettings
+from orchestrator.s3.verification import Absent
 from shared.ids import ExecutionId, JobId
 from shared.protocol.objects import archive_key, index_key
 from tarpon.seaweedfs import HOST, REGION, SeaweedFS

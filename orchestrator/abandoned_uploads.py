@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 from msgspec.structs import replace
 
-from orchestrator.locations import Locations
 from orchestrator.rules.records import Location
-from orchestrator.s3_multipart import S3_CODE
+from orchestrator.s3.locations import Locations
+from orchestrator.s3.multipart import S3_CODE
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable

@@ -16,13 +16,13 @@ from orchestrator.api_nodes import Disconnect, NodeRoutes
 from orchestrator.api_requests import MAX_BODY_BYTES
 from orchestrator.api_routes import Route
 from orchestrator.job_waits import JobWaits
-from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.measures import Measures
 from orchestrator.nodes import Nodes
 from orchestrator.openapi import document
 from orchestrator.own_node import OwnNode
 from orchestrator.removals import Removals
+from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions

@@ -9,10 +9,10 @@ from msgspec.structs import asdict
 from orchestrator import views
 from orchestrator.api_requests import answer
 from orchestrator.api_routes import AGENT, Route
-from orchestrator.locations import Locations
 from orchestrator.nodes import Nodes
 from orchestrator.own_node import OwnNode
-from orchestrator.s3_problems import Problem
+from orchestrator.s3.locations import Locations
+from orchestrator.s3.problems import Problem
 from orchestrator.shown_settings import shown_settings
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store

@@ -17,11 +17,11 @@ from orchestrator.events import stream_events
 from orchestrator.job_history import Asked, execution_of, is_open, moment, selected
 from orchestrator.job_versions import version_of, version_view, version_views
 from orchestrator.job_waits import JobWaits
-from orchestrator.locations import Locations
 from orchestrator.nodes import Nodes
 from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
 from orchestrator.results import results
 from orchestrator.rules.records import ExecutionRecord
+from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store

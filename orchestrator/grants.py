@@ -11,10 +11,10 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from orchestrator.abandoned_uploads import AbandonedUploads
-from orchestrator.locations import Locations
 from orchestrator.rules.records import ExecutionRecord, Location
-from orchestrator.s3_multipart import Completed, Lost
-from orchestrator.s3_verification import ObjectFacts, md5_of_parts
+from orchestrator.s3.locations import Locations
+from orchestrator.s3.multipart import Completed, Lost
+from orchestrator.s3.verification import ObjectFacts, md5_of_parts
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable

@@ -19,10 +19,10 @@ from orchestrator import views
 from orchestrator.answer_room import Room
 from orchestrator.api_errors import status_of
 from orchestrator.job_waits import JobWaits
-from orchestrator.locations import Locations
 from orchestrator.nodes import Nodes
 from orchestrator.removals import Removals
 from orchestrator.results import results
+from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store

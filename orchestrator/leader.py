@@ -8,7 +8,6 @@ from orchestrator.announcements import Announcements
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
-from orchestrator.locations import Locations
 from orchestrator.measures import Measures
 from orchestrator.nodes import Nodes
 from orchestrator.reach import unreachable_publishers
@@ -17,6 +16,7 @@ from orchestrator.reports import Reports
 from orchestrator.requests import Requests
 from orchestrator.retention import Retention
 from orchestrator.rules.time_outs import SilenceLimits
+from orchestrator.s3.locations import Locations
 from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
 from orchestrator.storage.leaders_store import LeadersStore

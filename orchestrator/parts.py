@@ -8,7 +8,6 @@ from orchestrator.disconnections import Disconnections
 from orchestrator.integrations import Integrations
 from orchestrator.job_waits import JobWaits
 from orchestrator.leader import Leader
-from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.measures import Measures
 from orchestrator.metrics import Metrics
@@ -16,6 +15,7 @@ from orchestrator.nodes import Nodes
 from orchestrator.reach import unreachable_publishers
 from orchestrator.removals import Removals
 from orchestrator.rules.attempts import Backoff
+from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store

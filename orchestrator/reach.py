@@ -6,7 +6,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from orchestrator.rules.records import NodeRecord
-from orchestrator.s3 import Bucket
+from orchestrator.s3.bucket import Bucket
 from shared.ids import NodeId
 from shared.jobs.rules import MANAGED
 from shared.runtime.loopback import loopback_id

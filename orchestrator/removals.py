@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from orchestrator.locations import Locations
 from orchestrator.retention import marked
+from orchestrator.s3.locations import Locations
 from orchestrator.state.model import JobEntry, Model
 from orchestrator.storage.contention import Losses
 from orchestrator.storage.store import Store

@@ -15,7 +15,6 @@ import nats.errors
 
 from orchestrator.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
-from orchestrator.locations import Locations
 from orchestrator.measures import Measures
 from orchestrator.nodes import Nodes
 from orchestrator.rules.attempts import has_failed_by_exit_code
@@ -23,7 +22,8 @@ from orchestrator.rules.exit_codes import failure_of
 from orchestrator.rules.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, PublishedResult, about_execution
-from orchestrator.s3_verification import Absent, Verdict, matches
+from orchestrator.s3.locations import Locations
+from orchestrator.s3.verification import Absent, Verdict, matches
 from orchestrator.second_opinion import asks_others
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model

@@ -8,10 +8,10 @@ from operator import attrgetter
 from orchestrator import views
 from orchestrator.execution_names import named_execution
 from orchestrator.job_versions import version_of
-from orchestrator.locations import Locations
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.records import ExecutionRecord, about_execution
-from orchestrator.saved_names import saved_name
+from orchestrator.s3.locations import Locations
+from orchestrator.s3.saved_names import saved_name
 from orchestrator.state.model import JobEntry
 from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.jobs.states import ExecutionState

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from orchestrator.locations import Locations
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Removal, about_execution
-from orchestrator.s3_deletion import DeletionRefused
+from orchestrator.s3.deletion import DeletionRefused
+from orchestrator.s3.locations import Locations
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import JobEntry, Model
 from orchestrator.storage.store import Store

@@ -17,7 +17,7 @@ from compute.tar_stream import MAX_DEPTH
 from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE
 from orchestrator.integrations import MAX_LIST
 from orchestrator.paging import MAX_PAGE
-from orchestrator.s3_probe import BODY
+from orchestrator.s3.probe import BODY
 from shared.jobs import rules
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES
 from shared.settings.config import DockerEngine

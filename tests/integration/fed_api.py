@@ -9,11 +9,11 @@ from aiohttp import web
 
 from orchestrator.api import Api
 from orchestrator.job_waits import JobWaits
-from orchestrator.locations import Locations
 from orchestrator.logs import Logs
 from orchestrator.nodes import Nodes
 from orchestrator.removals import Removals
 from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
+from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions

@@ -22,13 +22,13 @@ from compute.upload import NotSent, Sent, Upload
 from compute.uploading import Uploading
 from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.grants import Grants as OrchestratorGrants
-from orchestrator.locations import Locations
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Record, SpecRecord
-from orchestrator.s3 import Bucket
-from orchestrator.s3_credential_chain import Snapshot
-from orchestrator.s3_credentials import CredentialSource
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_verification import ObjectFacts, Verdict, matches
+from orchestrator.s3.bucket import Bucket
+from orchestrator.s3.credentials.chain import Snapshot
+from orchestrator.s3.credentials.rotation import CredentialSource
+from orchestrator.s3.locations import Locations
+from orchestrator.s3.settings import BucketSettings
+from orchestrator.s3.verification import ObjectFacts, Verdict, matches
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict

@@ -540,7 +540,7 @@ async def test_where_aborting_is_not_allowed_this_is_logged_once_and_all_are_lis
 async def test_keys_that_were_exchanged_are_read_again_when_an_upload_cannot_be_aborted_with_the_old_ones(
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.s3_credentials.SPACING_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.s3.credentials.rotation.SPACING_SECONDS", 0.0)
     monkeypatch.setattr("orchestrator.abandoned_uploads.AWAY_SECONDS", 0.0)
     monkeypatch.setattr("orchestrator.abandoned_uploads.LOOK_SECONDS", 0.01)
     keys = [s3_server.admin]

@@ -106,7 +106,7 @@ async def test_a_result_that_the_old_keys_do_not_show_is_looked_for_with_the_new
 async def test_a_refused_download_has_the_exchanged_keys_read_again(
     running: Running, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("orchestrator.s3_credentials.SPACING_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.s3.credentials.rotation.SPACING_SECONDS", 0.0)
     async with running.node("a") as node, tarpon.Client(HOST, running.config.api.port) as client:
         await node.register()
         job = await running.submit()

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from compute.upload import NotSent, Sent, Upload
 from orchestrator.grants import FAILURES_BEFORE_LOOK
-from orchestrator.s3_probe import BODY, BucketHealth
-from orchestrator.s3_problems import ProblemCode
+from orchestrator.s3.probe import BODY, BucketHealth
+from orchestrator.s3.problems import ProblemCode
 from shared.protocol.messages import BeginUpload
 from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, SLOW_DOWN, Dialect, Fault, Kind, answer
 from tests.integration.publishing import Publishing, publishing
@@ -28,8 +28,8 @@ GONE = Keys("AKGONE", "gone")
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("compute.grants.LONGEST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr("orchestrator.s3_probe.SPACING_SECONDS", 0.05)
-    monkeypatch.setattr("orchestrator.s3_credentials.SPACING_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.s3.probe.SPACING_SECONDS", 0.05)
+    monkeypatch.setattr("orchestrator.s3.credentials.rotation.SPACING_SECONDS", 0.0)
 
 
 @pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.name)

@@ -45,7 +45,7 @@ CUT_AT_ONCE = Fault(cut_after=0)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compute.delivery.SLOW_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("orchestrator.s3_probe.SPACING_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.s3.probe.SPACING_SECONDS", 0.0)
     monkeypatch.setattr("orchestrator.abandoned_uploads.RETRY_SECONDS", 0.01)
 
 
@@ -254,7 +254,7 @@ async def test_a_url_that_really_has_expired_is_renewed(small: Publishing) -> No
 async def test_keys_that_were_exchanged_are_read_again_when_s3_does_not_know_the_old_ones(
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.s3_credentials.SPACING_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.s3.credentials.rotation.SPACING_SECONDS", 0.0)
     keys = [s3_server.orchestrator]
     async with publishing(s3_server, tmp_path, keys=keys) as made:
         (made.root / "file").write_bytes(b"content")
@@ -381,7 +381,7 @@ async def test_any_number_of_conflicts_is_got_over_where_uploads_may_be_aborted(
 async def test_a_beginning_that_s3_does_not_answer_is_given_up_before_the_node_asks_again(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.s3_multipart._BEGIN_SECONDS", 4.0)
+    monkeypatch.setattr("orchestrator.s3.multipart._BEGIN_SECONDS", 4.0)
     never = asyncio.Event()
     large.s3.plan(Kind.BEGIN, Fault(hold=never))
     await large.published()
@@ -469,7 +469,7 @@ async def test_a_lost_upload_whose_object_cannot_be_seen_begins_anew(large: Publ
 async def test_keys_that_were_exchanged_are_read_again_when_an_upload_cannot_be_begun_with_the_old_ones(
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.s3_credentials.SPACING_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.s3.credentials.rotation.SPACING_SECONDS", 0.0)
     keys = [s3_server.orchestrator]
     async with publishing(s3_server, tmp_path, keys=keys) as made:
         made.fill(mebibytes=12)

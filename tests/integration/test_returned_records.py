@@ -13,9 +13,9 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from orchestrator.bindings import StoredBindings
-from orchestrator.locations import Locations
 from orchestrator.retention import Retention
 from orchestrator.rules.records import BindingRecord, JobRecord, NameRecord, NodeRecord, Record, SpecRecord
+from orchestrator.s3.locations import Locations
 from orchestrator.storage import returned_records
 from orchestrator.storage.removal_marks import is_removal
 from orchestrator.storage.store import Store

@@ -11,14 +11,14 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from orchestrator import s3_requests
-from orchestrator.s3 import Bucket
-from orchestrator.s3_credential_chain import Snapshot
-from orchestrator.s3_credentials import CredentialSource
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_probe import BODY, NOT_PROBED
-from orchestrator.s3_problems import ProblemCode
-from orchestrator.s3_verification import Absent, ObjectFacts, Verdict, matches
+from orchestrator.s3 import requests as s3_requests
+from orchestrator.s3.bucket import Bucket
+from orchestrator.s3.credentials.chain import Snapshot
+from orchestrator.s3.credentials.rotation import CredentialSource
+from orchestrator.s3.probe import BODY, NOT_PROBED
+from orchestrator.s3.problems import ProblemCode
+from orchestrator.s3.settings import BucketSettings
+from orchestrator.s3.verification import Absent, ObjectFacts, Verdict, matches
 from shared.errors import ConfigurationInvalid, CredentialsMissing, StorageUnavailable
 from shared.protocol.s3_errors import UploadAction, action_for, parse_error
 from shared.protocol.signed_url import SignedUrl
@@ -391,7 +391,7 @@ async def test_the_probe_recovers_by_itself_and_logs_changes_alone(
         await bucket.health.until_ready()
         assert bucket.health.outcome.ready
     assert tries >= 3
-    levels = [record.levelname for record in caplog.records if record.name == "orchestrator.s3_probe"]
+    levels = [record.levelname for record in caplog.records if record.name == "orchestrator.s3.probe"]
     assert levels == ["WARNING", "INFO"]
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from orchestrator import s3_credential_program
-from orchestrator.s3_credential_chain import load_snapshot
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_signing import signers
+from orchestrator.s3.credentials import program as credential_program
+from orchestrator.s3.credentials.chain import load_snapshot
+from orchestrator.s3.settings import BucketSettings
+from orchestrator.s3.signing import signers
 from shared.errors import CredentialsMissing
 from tests.instance_role import instance_role
 from tests.servers import HOST, Keys, free_ports
@@ -161,7 +161,7 @@ class TestPrograms:
     async def test_one_that_does_not_end_is_killed_with_all_that_it_has_begun(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch, closes: str, *, source: bool
     ) -> None:
-        monkeypatch.setattr(s3_credential_program, "PROGRAM_SECONDS", 0.5)
+        monkeypatch.setattr(credential_program, "PROGRAM_SECONDS", 0.5)
         told = machine.folder / "pid"
         machine.has_program(f"sleep 1000 & echo $! > {told}; {closes}wait")
         if source:

@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from orchestrator.s3 import Bucket
-from orchestrator.s3_credential_chain import Snapshot, load_snapshot
-from orchestrator.s3_credentials import SPACING_SECONDS, CredentialSource
-from orchestrator.s3_location import BucketSettings
+from orchestrator.s3.bucket import Bucket
+from orchestrator.s3.credentials.chain import Snapshot, load_snapshot
+from orchestrator.s3.credentials.rotation import SPACING_SECONDS, CredentialSource
+from orchestrator.s3.settings import BucketSettings
 from shared.errors import CredentialsExpiring, CredentialsMissing, StorageUnavailable
 from shared.protocol.signed_url import SignedUrl
 from tests.instance_role import instance_role
@@ -199,7 +199,7 @@ async def test_while_the_service_is_away_the_living_keys_are_used_and_the_log_te
         source._attempted_at = -math.inf
         assert (await source.usable(least_seconds=5)).access_key == KEYS.access
         role.is_away = False
-    told = [record for record in caplog.records if record.name == "orchestrator.s3_credentials"]
+    told = [record for record in caplog.records if record.name == "orchestrator.s3.credentials.rotation"]
     assert len(told) == 1
     assert KEYS.access not in caplog.text
     assert KEYS.secret not in caplog.text

@@ -9,12 +9,12 @@ from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
-from orchestrator.locations import Locations
 from orchestrator.measures import Measures
 from orchestrator.nodes import Nodes
 from orchestrator.receipts import Receipts
 from orchestrator.rules.records import JobRecord, Location, NodeRecord, SpecRecord
 from orchestrator.rules.time_outs import SilenceLimits
+from orchestrator.s3.locations import Locations
 from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 from botocore.exceptions import ClientError
 
-from orchestrator.s3_problems import ProblemCode
+from orchestrator.s3.problems import ProblemCode
 from tests.chaos.clocks import Clock, have_clocks
 from tests.e2e.conftest import ended
 from tests.e2e.stack import TERMINAL, Stack, process_job, wait_until

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from orchestrator.s3_probe import BucketHealth, ProbeOutcome
+from orchestrator.s3.probe import BucketHealth, ProbeOutcome
 
 
 async def test_a_wrong_clock_that_s3_bears_with_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,8 +14,8 @@ from orchestrator.rules.fleet import Candidate, Fleet
 from orchestrator.rules.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wanted
 from orchestrator.rules.records import NodeRecord
 from orchestrator.rules.shortfalls import REFUSED
-from orchestrator.s3 import Bucket
-from orchestrator.s3_location import BucketSettings
+from orchestrator.s3.bucket import Bucket
+from orchestrator.s3.settings import BucketSettings
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.locations import Locations
 from orchestrator.retention import BATCH, Retention, _old_versions, due_jobs, marked
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
+from orchestrator.s3.locations import Locations
 from orchestrator.state.by_instant import Oldest
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import Model

@@ -9,11 +9,11 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
-from orchestrator.s3_credential_chain import Snapshot
-from orchestrator.s3_credentials import refresh_due_seconds
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_signing import MAX_LIFETIME_SECONDS, UrlSigner, signers
-from orchestrator.s3_verification import ObjectFacts, Verdict, matches
+from orchestrator.s3.credentials.chain import Snapshot
+from orchestrator.s3.credentials.rotation import refresh_due_seconds
+from orchestrator.s3.settings import BucketSettings
+from orchestrator.s3.signing import MAX_LIFETIME_SECONDS, UrlSigner, signers
+from orchestrator.s3.verification import ObjectFacts, Verdict, matches
 from shared.errors import ConfigurationInvalid, CredentialsExpiring
 
 NOW = datetime(2026, 5, 17, 12, 30, 45, 600000, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.s3_disposition import disposition
-from orchestrator.saved_names import _stem
+from orchestrator.s3.disposition import disposition
+from orchestrator.s3.saved_names import _stem
 
 
 def parsed(value: str) -> tuple[str, str]:

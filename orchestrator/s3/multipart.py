@@ -15,8 +15,8 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orchestrator.s3_credential_chain import Snapshot
-from orchestrator.s3_location import BucketSettings
+from orchestrator.s3.credentials.chain import Snapshot
+from orchestrator.s3.settings import BucketSettings
 from shared.errors import StorageUnavailable
 from shared.protocol.s3_errors import S3Failure
 

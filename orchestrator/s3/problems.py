@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from orchestrator.s3_location import BucketSettings
+from orchestrator.s3.settings import BucketSettings
 from shared.errors import CredentialsExpiring, StorageUnavailable
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
 from shared.protocol.url_life import MOST_SKEW_SECONDS

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from orchestrator.s3_credential_chain import Snapshot, load_snapshot
+from orchestrator.s3.credentials.chain import Snapshot, load_snapshot
 from shared.errors import CredentialsExpiring, CredentialsMissing, StorageUnavailable
 
 logger = logging.getLogger(__name__)

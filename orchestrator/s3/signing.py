@@ -2,7 +2,7 @@
 
 Always signature version 4 with an unsigned payload. botocore's own `generate_presigned_url` evaluates the endpoint
 rules for every URL, which is most of its 350 us, so the rules are asked once per endpoint and only the signature is
-made per URL (13 us, orchestrator/s3_presigning.py). Both give the same URL.
+made per URL (13 us, orchestrator/s3/presigning.py). Both give the same URL.
 """
 
 import os
@@ -16,9 +16,9 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ConfigNotFound, ConfigParseError, ProfileNotFound
 
-from orchestrator.s3_credential_chain import Snapshot
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_presigning import presigned
+from orchestrator.s3.credentials.chain import Snapshot
+from orchestrator.s3.presigning import presigned
+from orchestrator.s3.settings import BucketSettings
 from shared.errors import ConfigurationInvalid, CredentialsExpiring
 from shared.protocol.signed_url import SignedUrl
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import msgspec
 
-from orchestrator.s3_disposition import named
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_occupied_key import explain_unwritten
-from orchestrator.s3_problems import Problem, ProblemCode, clock_words, explain_exception, explain_failure
-from orchestrator.s3_requests import Answer, Send, Sign
+from orchestrator.s3.disposition import named
+from orchestrator.s3.occupied_key import explain_unwritten
+from orchestrator.s3.problems import Problem, ProblemCode, clock_words, explain_exception, explain_failure
+from orchestrator.s3.requests import Answer, Send, Sign
+from orchestrator.s3.settings import BucketSettings
 from shared.errors import StorageUnavailable
 from shared.protocol.objects import probe_key
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for

@@ -25,7 +25,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NotConnected
 from botocore.exceptions import HTTPClientError as NotAnswered
 
-from orchestrator.s3_credential_program import ProgramFailed
+from orchestrator.s3.credentials.program import ProgramFailed
 from shared.data.plain_text import one_line
 from shared.errors import CredentialsMissing
 from shared.runtime.network_problems import why_unreachable

@@ -2,8 +2,8 @@
 
 import aiohttp
 
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_requests import Send
+from orchestrator.s3.requests import Send
+from orchestrator.s3.settings import BucketSettings
 from shared.errors import Refused, StorageUnavailable
 from shared.protocol.signed_url import SignedUrl
 

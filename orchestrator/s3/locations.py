@@ -4,14 +4,14 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from orchestrator import saved_names
 from orchestrator.rules.records import Location
-from orchestrator.s3 import Bucket
-from orchestrator.s3_credentials import CredentialSource
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_multipart import Completed, Lost
-from orchestrator.s3_problems import Problem
-from orchestrator.s3_verification import Absent, ObjectFacts
+from orchestrator.s3 import saved_names
+from orchestrator.s3.bucket import Bucket
+from orchestrator.s3.credentials.rotation import CredentialSource
+from orchestrator.s3.multipart import Completed, Lost
+from orchestrator.s3.problems import Problem
+from orchestrator.s3.settings import BucketSettings
+from orchestrator.s3.verification import Absent, ObjectFacts
 from shared.ids import ExecutionId, JobId
 from shared.protocol.objects import archive_key, index_key, prefix_of
 from shared.protocol.signed_url import SignedUrl

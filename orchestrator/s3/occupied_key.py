@@ -1,8 +1,8 @@
 """Whether an object is in the way of everything below Key: where objects are files, it cannot be a folder as well."""
 
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_problems import Problem, ProblemCode, explain_failure, host_of
-from orchestrator.s3_requests import Send, Sign
+from orchestrator.s3.problems import Problem, ProblemCode, explain_failure, host_of
+from orchestrator.s3.requests import Send, Sign
+from orchestrator.s3.settings import BucketSettings
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 from shared.runtime.aio import pipelined
 

@@ -20,8 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from botocore.utils import InstanceMetadataFetcher, resolve_imds_endpoint_mode
 
-from orchestrator.s3_credential_problems import Asked, CodeAsked, explained, nothing_found
-from orchestrator.s3_credential_program import CredentialProgram, ProgramFailed
+from orchestrator.s3.credentials.problems import Asked, CodeAsked, explained, nothing_found
+from orchestrator.s3.credentials.program import CredentialProgram, ProgramFailed
 
 # At debug level these write canonical requests, signatures and the answers of token services to the log.
 for _library in ("botocore", "aiobotocore", "boto3", "aioboto3"):

@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 
 import aiohttp
 
-from orchestrator.s3_probe import BODY, CREATE_ONLY
-from orchestrator.s3_requests import Answer, Send, Sign
+from orchestrator.s3.probe import BODY, CREATE_ONLY
+from orchestrator.s3.requests import Answer, Send, Sign
 from shared.errors import StorageUnavailable
 from shared.protocol.objects import probe_key
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, parse_error

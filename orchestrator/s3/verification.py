@@ -8,7 +8,7 @@ from enum import Enum
 import aiohttp
 import msgspec
 
-from orchestrator.s3_requests import Send
+from orchestrator.s3.requests import Send
 from shared.errors import StorageUnavailable
 from shared.protocol.s3_errors import S3Failure
 from shared.protocol.signed_url import SignedUrl

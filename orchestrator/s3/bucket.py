@@ -9,18 +9,18 @@ from typing import Self
 
 import aiohttp
 
-from orchestrator.s3_completion_probe import honours_create_only
-from orchestrator.s3_credential_chain import Snapshot
-from orchestrator.s3_credentials import CredentialSource
-from orchestrator.s3_deletion import DeletionRefused, delete
-from orchestrator.s3_disposition import named
-from orchestrator.s3_location import BucketSettings
-from orchestrator.s3_multipart import S3_CODE, Completed, Lost, MultipartUploads
-from orchestrator.s3_probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
-from orchestrator.s3_problems import Problem, ProblemCode
-from orchestrator.s3_requests import Answer, send
-from orchestrator.s3_signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
-from orchestrator.s3_verification import Absent, ObjectFacts, Verifier
+from orchestrator.s3.completion_probe import honours_create_only
+from orchestrator.s3.credentials.chain import Snapshot
+from orchestrator.s3.credentials.rotation import CredentialSource
+from orchestrator.s3.deletion import DeletionRefused, delete
+from orchestrator.s3.disposition import named
+from orchestrator.s3.multipart import S3_CODE, Completed, Lost, MultipartUploads
+from orchestrator.s3.probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
+from orchestrator.s3.problems import Problem, ProblemCode
+from orchestrator.s3.requests import Answer, send
+from orchestrator.s3.settings import BucketSettings
+from orchestrator.s3.signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
+from orchestrator.s3.verification import Absent, ObjectFacts, Verifier
 from shared.errors import StorageUnavailable
 from shared.protocol.objects import deletion_probe_key
 from shared.protocol.s3_errors import is_of_keys, may_be_of_keys

@@ -1,0 +1,1 @@
+"""The bucket: where results go, signed URLs, verification and deletion."""
