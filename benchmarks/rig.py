@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.process_meter import ProcessMeter
 from benchmarks.stored_jobs import read_original, store
-from orchestrator.secrets import integration_password
+from orchestrator.admission.secret_files import integration_password
 from shared.protocol.subjects import integration_inbox
 from shared.settings.secret import Secret
 from tarpon.tied import tied_command

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 import msgspec
 import nats.errors
 
-from orchestrator.budgets import Budgets
-from orchestrator.nats_accounts import KnownAccounts
+from orchestrator.admission.budgets import Budgets
+from orchestrator.admission.nats_accounts import KnownAccounts
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.messaging.transport import Connection, Received

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from orchestrator.budgets import Sent
+from orchestrator.admission.budgets import Sent
 from orchestrator.measures import Measures
 from orchestrator.nodes import Nodes
 from orchestrator.state.model import Model

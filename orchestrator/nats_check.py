@@ -15,12 +15,12 @@ import msgspec
 import nats.errors
 import nkeys
 
-from orchestrator import jwt
-from orchestrator.auth import QUEUE, Admit, decide
-from orchestrator.auth_callout import admission, parse_request
-from orchestrator.nats_accounts import EARLIER, Accounts, ask_accounts
+from orchestrator.admission import nats_jwt
+from orchestrator.admission.auth import QUEUE, Admit, decide
+from orchestrator.admission.callout import admission, parse_request
+from orchestrator.admission.nats_accounts import EARLIER, Accounts, ask_accounts
+from orchestrator.admission.secret_files import Secrets, integration_password
 from orchestrator.nats_servers import ServerFacts, ask_joints, ask_servers, problems_of, remarks_on
-from orchestrator.secrets import Secrets, integration_password
 from orchestrator.storage.nats_fitness import CHECK_HINT, CONFIG_HINT, check_server
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.client import MendedClient
@@ -73,7 +73,7 @@ class StandIn:
             ready.set()
             async for received in requests:
                 self.asked = True
-                with contextlib.suppress(jwt.BadSignature):
+                with contextlib.suppress(nats_jwt.BadSignature):
                     answer = self._judge(received.payload)
                     if answer:
                         await received.respond(answer)

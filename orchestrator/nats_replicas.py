@@ -9,7 +9,7 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from orchestrator.secrets import Secrets
+from orchestrator.admission.secret_files import Secrets
 from orchestrator.storage.streams import STREAMS
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.transport import connect

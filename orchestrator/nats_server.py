@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator import nats_process
-from orchestrator.nats_config import ServerConfig, render_server
+from orchestrator.admission.nats_config import ServerConfig, render_server
 from orchestrator.storage.nats_fitness import OLDEST_TEXT, is_old
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing, TarponError, Unavailable
 from shared.runtime import durable

@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from orchestrator.nats_accounts import ORCHESTRATORS, Accounts
-from orchestrator.nats_config import FOR_INTEGRATIONS, FROM_NODES, PING_SECONDS
+from orchestrator.admission.nats_accounts import ORCHESTRATORS, Accounts
+from orchestrator.admission.nats_config import FOR_INTEGRATIONS, FROM_NODES, PING_SECONDS
 from orchestrator.storage.nats_fitness import OLDEST_TEXT, is_old
 from shared.errors import MessagingUnfit
 from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from orchestrator.budgets import Budgets
+from orchestrator.admission.budgets import Budgets
 from orchestrator.conduct import Conduct
 from orchestrator.presence import Presence
 from orchestrator.rests import FIRST_SECONDS, Rests, why_resting

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from orchestrator.admission.budgets import Budgets
 from orchestrator.api import Api
-from orchestrator.budgets import Budgets
 from orchestrator.disconnections import Disconnections
 from orchestrator.integrations import Integrations
 from orchestrator.job_waits import JobWaits

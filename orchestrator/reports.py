@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import nats.errors
 
-from orchestrator.budgets import LEAST_DELAY_SECONDS, Sent
+from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
 from orchestrator.measures import Measures
 from orchestrator.nodes import Nodes

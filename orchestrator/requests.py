@@ -1,6 +1,6 @@
 """What nodes ask: to be registered, and for fresh URLs. The sender is who the subject says, never who the body says.
 
-What a node asks beyond its budget is dropped before it comes here (orchestrator/budgets.py). The rest waits
+What a node asks beyond its budget is dropped before it comes here (orchestrator/admission/budgets.py). The rest waits
 in a line of its own, so that a node for whose questions S3 takes long, or that asks a lot, holds up itself alone.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from orchestrator.admission.budgets import Sent
 from orchestrator.assignments import Offers
-from orchestrator.budgets import Sent
 from orchestrator.grants import Grants
 from orchestrator.node_records import engines_away
 from orchestrator.nodes import Nodes

@@ -14,21 +14,21 @@ from pathlib import Path
 
 from aiohttp import web
 
-from orchestrator.auth import serve_auth
-from orchestrator.bindings import StoredBindings
-from orchestrator.budgets import Budgets
+from orchestrator.admission.auth import serve_auth
+from orchestrator.admission.budgets import Budgets
+from orchestrator.admission.nats_accounts import KnownAccounts
+from orchestrator.admission.nats_config import ServerConfig
+from orchestrator.admission.node_keys import StoredBindings
+from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
 from orchestrator.disconnections import Disconnections
 from orchestrator.heartbeats import take_heartbeats
-from orchestrator.nats_accounts import KnownAccounts
 from orchestrator.nats_addresses import kept_addresses
-from orchestrator.nats_config import ServerConfig
 from orchestrator.nats_server import STOP_SECONDS, NatsServer
 from orchestrator.parts import api_of, integrations_of, leader_of, parts_of
 from orchestrator.reach import is_loopback
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.settings import BucketSettings
-from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.storage import incarnation
 from orchestrator.storage.lease import CALL_SECONDS
 from orchestrator.storage.store import Store

@@ -15,13 +15,13 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 
-from orchestrator.auth import serve_auth
-from orchestrator.bindings import StoredBindings
-from orchestrator.budgets import Budgets
-from orchestrator.nats_accounts import KnownAccounts
-from orchestrator.nats_config import ServerConfig
+from orchestrator.admission.auth import serve_auth
+from orchestrator.admission.budgets import Budgets
+from orchestrator.admission.nats_accounts import KnownAccounts
+from orchestrator.admission.nats_config import ServerConfig
+from orchestrator.admission.node_keys import StoredBindings
+from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
 from orchestrator.nats_server import NatsServer
-from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.ids import NodeId

@@ -108,7 +108,7 @@ def show_integration(name: str) -> None:
         raise InvalidId("integration", name)
     config = given().config()
     secrets = local_secrets(config)
-    from orchestrator.secrets import integration_lines
+    from orchestrator.admission.secret_files import integration_lines
 
     click.echo(integration_lines(secrets.integration_secret, name, nats_addresses(config)))
 

@@ -13,9 +13,9 @@ from tarpon.cli.output import output_option, show, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.admission.secret_files import Secrets
     from orchestrator.nats_check import Finding
     from orchestrator.nats_replicas import Kept
-    from orchestrator.secrets import Secrets
 
 
 _WHOLE = (
@@ -49,7 +49,7 @@ def nats_config(part: str, system_account: str, users: tuple[str, ...]) -> None:
     server again: a reload is not enough. `tarpon agent nats-check` tells whether it is all there.
     """
     secrets = local_secrets(given().config(), make=True)
-    from orchestrator.nats_config import Neighbours, Part, render_part
+    from orchestrator.admission.nats_config import Neighbours, Part, render_part
 
     text = render_part(
         Part(part),

@@ -8,14 +8,14 @@ from shared.errors import ExtraMissing, NotFound
 from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
-    from orchestrator.secrets import Secrets
+    from orchestrator.admission.secret_files import Secrets
     from shared.settings.config import Config
 
 
 def local_secrets(config: "Config", *, make: bool = False) -> "Secrets":
     """Raises NotFound where no orchestrator has run with this DataDir, unless they are to be made; SecretInvalid."""
     try:
-        from orchestrator.secrets import load_secrets
+        from orchestrator.admission.secret_files import load_secrets
         from orchestrator.service import secret_sources
     except ModuleNotFoundError as error:
         if shadowed("orchestrator"):

@@ -61,7 +61,7 @@ def show_token() -> None:
     """Print the line that starts a node. It holds the join secret; run this where the orchestrator runs."""
     config = given().config()
     secrets = local_secrets(config)
-    from orchestrator.secrets import join_line
+    from orchestrator.admission.secret_files import join_line
 
     click.echo(join_line(secrets.join_secret, nats_addresses(config)))
 

@@ -62,7 +62,7 @@ def _joined(loaded: "LoadedConfig") -> "Config":
     """The configuration in which the compute node joins the orchestrator of its own process, if told of no other."""
     from msgspec.structs import replace
 
-    from orchestrator.secrets import load_secrets
+    from orchestrator.admission.secret_files import load_secrets
     from orchestrator.service import secret_sources
 
     config, compute = loaded.config, loaded.config.compute

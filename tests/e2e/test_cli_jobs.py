@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.secrets import SecretSources, load_secrets
+from orchestrator.admission.secret_files import SecretSources, load_secrets
 from tests.e2e.stack import Stack, process_job, wait_until
 from tests.servers import HOST, free_ports
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.bindings import StoredBindings
+from orchestrator.admission.node_keys import StoredBindings
 from orchestrator.rules.records import BindingRecord, Record
 from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict

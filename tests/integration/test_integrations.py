@@ -13,7 +13,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 
-from orchestrator.secrets import integration_password
+from orchestrator.admission.secret_files import integration_password
 from shared.messaging.client import taken_in
 from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from shared.settings.secret import Secret

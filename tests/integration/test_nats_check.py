@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.admission.nats_config import render_accounts
+from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
 from orchestrator.nats_check import Finding, check_nats
-from orchestrator.nats_config import render_accounts
 from orchestrator.nats_replicas import connected_set_replicas
-from orchestrator.secrets import Secrets, SecretSources, load_secrets
 from orchestrator.storage.streams import STREAMS
 from shared.errors import MessagingUnfit
 from shared.runtime.network_problems import REFUSED

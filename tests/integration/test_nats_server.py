@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from orchestrator import nats_process
-from orchestrator.nats_config import ServerConfig
+from orchestrator.admission.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer, ServerNotReady, check_port_free, find_program
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing
 from shared.runtime.aio import background, process_ended
@@ -28,7 +28,7 @@ from tests.waiting import eventually
 # An orchestrator that does nothing but to hold its server, until it is killed.
 HOLD = """
 import asyncio, sys, msgspec
-from orchestrator.nats_config import ServerConfig
+from orchestrator.admission.nats_config import ServerConfig
 from orchestrator.nats_server import NatsServer
 
 async def hold():

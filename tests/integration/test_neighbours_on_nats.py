@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from orchestrator.nats_accounts import EARLIER, Accounts, KnownAccounts, ask_accounts
-from orchestrator.nats_config import Neighbours, Part, render_part
-from orchestrator.secrets import Secrets, SecretSources, integration_password, load_secrets
+from orchestrator.admission.nats_accounts import EARLIER, Accounts, KnownAccounts, ask_accounts
+from orchestrator.admission.nats_config import Neighbours, Part, render_part
+from orchestrator.admission.secret_files import Secrets, SecretSources, integration_password, load_secrets
 from shared.messaging.transport import connect
 from shared.protocol.messages import Reconciliation
 from shared.protocol.subjects import accounts_question

@@ -9,9 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from orchestrator.nats_config import render_accounts
+from orchestrator.admission.nats_config import render_accounts
+from orchestrator.admission.secret_files import load_secrets
 from orchestrator.nats_server import find_program
-from orchestrator.secrets import load_secrets
 from orchestrator.service import run, secret_sources
 from shared.errors import MessagingFull, MessagingUnavailable
 from shared.messaging.acknowledgements import refusal

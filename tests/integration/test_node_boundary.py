@@ -20,7 +20,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from orchestrator import auth
+from orchestrator.admission import auth
 from shared.ids import NodeId
 from shared.messaging.client import taken_in
 from shared.protocol import subjects

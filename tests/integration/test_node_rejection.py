@@ -9,8 +9,8 @@ from typing import Any
 import nats.errors
 import pytest
 
-from orchestrator import budgets
-from orchestrator.nats_accounts import Accounts, announcement
+from orchestrator.admission import budgets
+from orchestrator.admission.nats_accounts import Accounts, announcement
 from shared.errors import MessagingUnavailable
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
@@ -130,7 +130,7 @@ async def test_where_a_connection_cannot_be_ended_nothing_counts_that_comes_over
 ) -> None:
     """As on servers whose configuration has no system account of ours."""
     elsewhere = Accounts(system="ELSEWHERE")
-    monkeypatch.setattr("orchestrator.nats_config.announcement", lambda _: announcement(elsewhere))
+    monkeypatch.setattr("orchestrator.admission.nats_config.announcement", lambda _: announcement(elsewhere))
     monkeypatch.setattr("orchestrator.disconnections.CONNECT_SECONDS", 0.5)
     async with (
         running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running,

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from nats.js.errors import NotFoundError
 
-from orchestrator.bindings import StoredBindings
+from orchestrator.admission.node_keys import StoredBindings
 from orchestrator.retention import Retention
 from orchestrator.rules.records import BindingRecord, JobRecord, NameRecord, NodeRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.nats_config import render_accounts
-from orchestrator.secrets import SecretSources, load_secrets
+from orchestrator.admission.nats_config import render_accounts
+from orchestrator.admission.secret_files import SecretSources, load_secrets
 from orchestrator.state.model import Model
 from orchestrator.storage.nats_fitness import check_version
 from orchestrator.storage.store import Store

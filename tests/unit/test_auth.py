@@ -10,9 +10,9 @@ import msgspec
 import nkeys
 import pytest
 
-from orchestrator import jwt
-from orchestrator.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, Claim, RefusalLog, Refuse, decide
-from orchestrator.auth_callout import (
+from orchestrator.admission import nats_jwt
+from orchestrator.admission.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, Claim, RefusalLog, Refuse, decide
+from orchestrator.admission.callout import (
     AuthRequest,
     Client,
     ConnectOptions,
@@ -22,7 +22,7 @@ from orchestrator.auth_callout import (
     parse_request,
     refusal,
 )
-from orchestrator.secrets import integration_password
+from orchestrator.admission.secret_files import integration_password
 from shared.ids import NodeId
 from shared.protocol.subjects import SERVICE_REQUESTS
 from shared.settings.secret import Secret
@@ -40,7 +40,12 @@ def public(key: nkeys.KeyPair) -> str:
     return str(key.public_key, "ascii")
 
 
-NODE, SERVER, ISSUER, EPHEMERAL = pair(jwt.USER), pair(jwt.SERVER), pair(jwt.ACCOUNT), pair(jwt.USER)
+NODE, SERVER, ISSUER, EPHEMERAL = (
+    pair(nats_jwt.USER),
+    pair(nats_jwt.SERVER),
+    pair(nats_jwt.ACCOUNT),
+    pair(nats_jwt.USER),
+)
 
 
 def signature(signer: nkeys.KeyPair = NODE, nonce: str = NONCE) -> str:
@@ -130,7 +135,7 @@ def test_a_refusal_does_not_repeat_what_was_shown() -> None:
 
 
 def test_a_request_of_a_newer_server_is_read_without_what_is_new_in_it() -> None:
-    assert parsed(jwt.encode(claims(), SERVER)).connect_opts.name == "node-1"
+    assert parsed(nats_jwt.encode(claims(), SERVER)).connect_opts.name == "node-1"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +145,7 @@ def test_a_request_of_a_newer_server_is_read_without_what_is_new_in_it() -> None
         (claims() | {"aud": "nats-authorization-response"}, SERVER),
         (claims(type="user"), SERVER),
         (claims(server_id={"id": public(NODE)}), SERVER),
-        (claims(), pair(jwt.SERVER)),
+        (claims(), pair(nats_jwt.SERVER)),
         (claims(), ISSUER),
         (claims(client_info=7), SERVER),
         (claims(connect_opts={"name": 7}), SERVER),
@@ -149,15 +154,17 @@ def test_a_request_of_a_newer_server_is_read_without_what_is_new_in_it() -> None
     ids=["sub", "aud", "type", "server", "another server", "an account", "client", "name", "empty"],
 )
 def test_a_request_that_is_not_for_this_callout_is_ignored(content: dict[str, Any], signer: nkeys.KeyPair) -> None:
-    with pytest.raises(jwt.BadSignature):
-        parsed(jwt.encode(content, signer))
+    with pytest.raises(nats_jwt.BadSignature):
+        parsed(nats_jwt.encode(content, signer))
 
 
 def test_an_admission_is_a_user_for_this_connection_and_has_no_end() -> None:
     decision = decide(request(), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET)
     assert isinstance(decision, Admit)
-    answer = json.loads(jwt.decode(admission(request(), decision.user, ISSUER, now=7), issuer_kind=jwt.ACCOUNT))
-    user = json.loads(jwt.decode(answer["nats"]["jwt"].encode(), issuer_kind=jwt.ACCOUNT))
+    answer = json.loads(
+        nats_jwt.decode(admission(request(), decision.user, ISSUER, now=7), issuer_kind=nats_jwt.ACCOUNT)
+    )
+    user = json.loads(nats_jwt.decode(answer["nats"]["jwt"].encode(), issuer_kind=nats_jwt.ACCOUNT))
 
     assert (answer["aud"], answer["sub"], answer["nats"]["type"]) == (
         public(SERVER),
@@ -176,7 +183,7 @@ def test_an_admission_is_a_user_for_this_connection_and_has_no_end() -> None:
 
 
 def test_a_refusal_admits_nobody() -> None:
-    answer = json.loads(jwt.decode(refusal(request(), "no", ISSUER, now=7), issuer_kind=jwt.ACCOUNT))
+    answer = json.loads(nats_jwt.decode(refusal(request(), "no", ISSUER, now=7), issuer_kind=nats_jwt.ACCOUNT))
     assert answer["nats"] == {"type": "authorization_response", "version": 2, "error": "no"}
 
 

@@ -4,8 +4,8 @@ import json
 import nkeys
 import pytest
 
-from orchestrator import jwt
-from orchestrator.jwt import BadSignature
+from orchestrator.admission import nats_jwt
+from orchestrator.admission.nats_jwt import BadSignature
 
 ACCOUNT_SEED = bytes(nkeys.encode_seed(bytes(32), nkeys.PREFIX_BYTE_ACCOUNT))
 SERVER_SEED = bytes(nkeys.encode_seed(bytes([1] * 32), nkeys.PREFIX_BYTE_SERVER))
@@ -26,13 +26,16 @@ def forged(header: object, claims: object, signer: nkeys.KeyPair) -> bytes:
 
 def test_claims_come_back_from_a_token_with_their_issuer() -> None:
     signer = pair(SERVER_SEED)
-    token = jwt.encode({"sub": "ü"}, signer)
-    assert json.loads(jwt.decode(token, issuer_kind=jwt.SERVER)) == {"sub": "ü", "iss": signer.public_key.decode()}
+    token = nats_jwt.encode({"sub": "ü"}, signer)
+    assert json.loads(nats_jwt.decode(token, issuer_kind=nats_jwt.SERVER)) == {
+        "sub": "ü",
+        "iss": signer.public_key.decode(),
+    }
 
 
 def test_a_token_has_the_form_that_nats_server_reads() -> None:
     """Made once and compared with github.com/nats-io/jwt version 2; servers of all versions must read it."""
-    header, payload, signature = jwt.encode({"sub": "x"}, pair(ACCOUNT_SEED)).split(b".")
+    header, payload, signature = nats_jwt.encode({"sub": "x"}, pair(ACCOUNT_SEED)).split(b".")
     assert base64.urlsafe_b64decode(header + b"==") == b'{"typ":"JWT","alg":"ed25519-nkey"}'
     assert json.loads(base64.urlsafe_b64decode(payload + b"=="))["iss"].startswith("A")
     assert len(base64.urlsafe_b64decode(signature + b"==")) == 64
@@ -41,23 +44,23 @@ def test_a_token_has_the_form_that_nats_server_reads() -> None:
 
 def test_a_claim_cannot_name_another_issuer_than_the_signer() -> None:
     signer = pair(ACCOUNT_SEED)
-    claims = json.loads(jwt.decode(jwt.encode({"iss": "AXXX"}, signer), issuer_kind=jwt.ACCOUNT))
+    claims = json.loads(nats_jwt.decode(nats_jwt.encode({"iss": "AXXX"}, signer), issuer_kind=nats_jwt.ACCOUNT))
     assert claims["iss"] == signer.public_key.decode()
 
 
 def test_a_token_of_a_key_of_another_kind_is_refused() -> None:
-    token = jwt.encode({}, pair(ACCOUNT_SEED))
+    token = nats_jwt.encode({}, pair(ACCOUNT_SEED))
     with pytest.raises(BadSignature):
-        jwt.decode(token, issuer_kind=jwt.SERVER)
+        nats_jwt.decode(token, issuer_kind=nats_jwt.SERVER)
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_token_that_was_changed_is_refused(part: int) -> None:
-    parts = jwt.encode({"sub": "a"}, pair(SERVER_SEED)).split(b".")
-    other = jwt.encode({"sub": "b"}, pair(ACCOUNT_SEED)).split(b".")
+    parts = nats_jwt.encode({"sub": "a"}, pair(SERVER_SEED)).split(b".")
+    other = nats_jwt.encode({"sub": "b"}, pair(ACCOUNT_SEED)).split(b".")
     parts[part] = other[part] if part else to_base64(b'{"typ": "JWT", "alg": "ed25519-nkey", "x": 1}')
     with pytest.raises(BadSignature):
-        jwt.decode(b".".join(parts), issuer_kind=jwt.SERVER)
+        nats_jwt.decode(b".".join(parts), issuer_kind=nats_jwt.SERVER)
 
 
 @pytest.mark.parametrize("algorithm", ["none", "ed25519", "HS256", "ED25519-NKEY"])
@@ -65,13 +68,13 @@ def test_a_token_with_another_algorithm_is_refused(algorithm: str) -> None:
     signer = pair(SERVER_SEED)
     token = forged({"typ": "JWT", "alg": algorithm}, {"iss": signer.public_key.decode()}, signer)
     with pytest.raises(BadSignature, match="algorithm"):
-        jwt.decode(token, issuer_kind=jwt.SERVER)
+        nats_jwt.decode(token, issuer_kind=nats_jwt.SERVER)
 
 
 def test_a_token_that_is_too_long_is_refused_unread() -> None:
-    token = jwt.encode({"pad": "x" * jwt.MAX_TOKEN_BYTES}, pair(SERVER_SEED))
+    token = nats_jwt.encode({"pad": "x" * nats_jwt.MAX_TOKEN_BYTES}, pair(SERVER_SEED))
     with pytest.raises(BadSignature, match="too long"):
-        jwt.decode(token, issuer_kind=jwt.SERVER)
+        nats_jwt.decode(token, issuer_kind=nats_jwt.SERVER)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_a_token_that_is_too_long_is_refused_unread() -> None:
 )
 def test_what_is_no_token_is_refused(token: bytes) -> None:
     with pytest.raises(BadSignature):
-        jwt.decode(token, issuer_kind=jwt.SERVER)
+        nats_jwt.decode(token, issuer_kind=nats_jwt.SERVER)
 
 
 @pytest.mark.parametrize(
@@ -110,15 +113,15 @@ def test_a_key_that_is_not_well_formed_is_refused(change: object) -> None:
     signer = pair(SERVER_SEED)
     assert callable(change)
     with pytest.raises(BadSignature):
-        jwt.verify(b"m", signer.sign(b"m"), change(signer.public_key.decode()), kind=jwt.SERVER)
+        nats_jwt.verify(b"m", signer.sign(b"m"), change(signer.public_key.decode()), kind=nats_jwt.SERVER)
 
 
 @pytest.mark.parametrize("signature", [b"", b"x", bytes(63), bytes(64), bytes(65)])
 def test_a_signature_that_is_none_is_refused(signature: bytes) -> None:
     with pytest.raises(BadSignature):
-        jwt.verify(b"m", signature, pair(SERVER_SEED).public_key.decode(), kind=jwt.SERVER)
+        nats_jwt.verify(b"m", signature, pair(SERVER_SEED).public_key.decode(), kind=nats_jwt.SERVER)
 
 
 @pytest.mark.parametrize("text", [b"-_-_", b"+/+/", b"-_8", b"-_8="])
 def test_both_alphabets_of_base64_are_read_with_padding_or_without(text: bytes) -> None:
-    assert jwt.from_base64(text)[:2] == b"\xfb\xff"
+    assert nats_jwt.from_base64(text)[:2] == b"\xfb\xff"

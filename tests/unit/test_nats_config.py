@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.nats_config import Neighbours, Part, ServerConfig, render_accounts, render_part, render_server
+from orchestrator.admission.nats_config import (
+    Neighbours,
+    Part,
+    ServerConfig,
+    render_accounts,
+    render_part,
+    render_server,
+)
 
 ISSUER = "ACFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVYYOU"
 USER = "UC3PTPXAUZRDCHW4WNHGNQRK4VTJSWNFEDNYMDCDS574S73PA7NPJJP2"

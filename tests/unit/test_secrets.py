@@ -9,7 +9,7 @@ import msgspec
 import nkeys
 import pytest
 
-from orchestrator.secrets import SecretInvalid, Secrets, SecretSources, join_line, load_secrets
+from orchestrator.admission.secret_files import SecretInvalid, Secrets, SecretSources, join_line, load_secrets
 from shared.settings.secret import Secret
 
 NAMES = ("issuer.nkey", "orchestrator.nkey", "join.secret", "integration.secret")

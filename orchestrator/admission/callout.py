@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import nkeys
 
-from orchestrator import jwt
+from orchestrator.admission import nats_jwt
 
 ANSWER_SECONDS = 120
 """How long a user may answer a message that it received; nats-server forgets the reply subject after 2 min itself."""
@@ -77,14 +77,14 @@ def parse_request(token: bytes, *, issuer: str) -> AuthRequest:
     Its `exp` is not looked at: the server drops late answers itself, and a wrong clock would keep every node out.
     """
     try:
-        claims = msgspec.json.decode(jwt.decode(token, issuer_kind=jwt.SERVER), type=_Claims)
+        claims = msgspec.json.decode(nats_jwt.decode(token, issuer_kind=nats_jwt.SERVER), type=_Claims)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise jwt.BadSignature("A request does not have the form of a callout's.") from None
+        raise nats_jwt.BadSignature("A request does not have the form of a callout's.") from None
     request = claims.nats
     if (claims.aud, claims.sub, request.type) != ("nats-authorization-request", issuer, "authorization_request"):
-        raise jwt.BadSignature("A request is not meant for this callout.")
+        raise nats_jwt.BadSignature("A request is not meant for this callout.")
     if request.server_id.id != claims.iss:
-        raise jwt.BadSignature("A request is signed by another server than it names.")
+        raise nats_jwt.BadSignature("A request is signed by another server than it names.")
     return request
 
 
@@ -111,7 +111,7 @@ def admission(request: AuthRequest, user: User, signer: nkeys.KeyPair, *, now: i
     }
     if user.lives_seconds:
         claims["exp"] = now + user.lives_seconds
-    return _response(request, {"jwt": jwt.encode(claims, signer).decode()}, signer, now)
+    return _response(request, {"jwt": nats_jwt.encode(claims, signer).decode()}, signer, now)
 
 
 def refusal(request: AuthRequest, reason: str, signer: nkeys.KeyPair, *, now: int) -> bytes:
@@ -126,4 +126,4 @@ def _response(request: AuthRequest, verdict: dict[str, str], signer: nkeys.KeyPa
         "aud": request.server_id.id,
         "nats": {"type": "authorization_response", "version": 2, **verdict},
     }
-    return jwt.encode(claims, signer)
+    return nats_jwt.encode(claims, signer)

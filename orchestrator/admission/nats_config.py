@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from orchestrator.nats_accounts import ORCHESTRATORS, Accounts, announcement
+from orchestrator.admission.nats_accounts import ORCHESTRATORS, Accounts, announcement
 from shared.messaging.transport import MAX_PAYLOAD_BYTES
 from shared.protocol.subjects import (
     ALL_API_REQUESTS,

@@ -19,12 +19,12 @@ from typing import Protocol
 import msgspec
 import nkeys
 
-from orchestrator import jwt
-from orchestrator.auth_callout import AuthRequest, User, admission, parse_request, refusal
-from orchestrator.budgets import Budgets
-from orchestrator.nats_accounts import Accounts, KnownAccounts
-from orchestrator.nats_config import AUTH_SECONDS
-from orchestrator.secrets import Secrets, integration_password
+from orchestrator.admission import nats_jwt
+from orchestrator.admission.budgets import Budgets
+from orchestrator.admission.callout import AuthRequest, User, admission, parse_request, refusal
+from orchestrator.admission.nats_accounts import Accounts, KnownAccounts
+from orchestrator.admission.nats_config import AUTH_SECONDS
+from orchestrator.admission.secret_files import Secrets, integration_password
 from shared.errors import InvalidId, TarponError
 from shared.ids import NodeId, is_safe_id, node_id
 from shared.messaging.transport import Connection, Received
@@ -116,7 +116,7 @@ def decide(
         _check_key(request)
     except InvalidId:
         return Refuse("its name is not a node id")
-    except jwt.BadSignature:
+    except nats_jwt.BadSignature:
         return Refuse("it does not prove that it has a key")
     user = User(
         name=node, account=accounts.nodes, may_publish=node_may_publish(node), may_subscribe=node_may_subscribe(node)
@@ -127,7 +127,7 @@ def decide(
 def _decide_system(request: AuthRequest, accounts: Accounts) -> Admit | Refuse:
     try:
         _check_key(request)
-    except jwt.BadSignature:
+    except nats_jwt.BadSignature:
         return Refuse("it does not prove that it has a key")
     inbox = (f"{SYSTEM_INBOX}.>",)
     return Admit(User(name="orchestrator", account=accounts.system, may_publish=SYSTEM_REQUESTS, may_subscribe=inbox))
@@ -161,8 +161,8 @@ def _check_key(request: AuthRequest) -> None:
     """The nonce is fresh and the server's, so a signature of it cannot be a repeated one."""
     offered, nonce = request.connect_opts, request.client_info.nonce
     if not nonce:
-        raise jwt.BadSignature("Nothing is signed.")
-    jwt.verify(nonce.encode(), jwt.from_base64(offered.sig.encode()), offered.nkey, kind=jwt.USER)
+        raise nats_jwt.BadSignature("Nothing is signed.")
+    nats_jwt.verify(nonce.encode(), nats_jwt.from_base64(offered.sig.encode()), offered.nkey, kind=nats_jwt.USER)
 
 
 async def serve_auth(
@@ -215,7 +215,7 @@ class _Desk:
             return
         try:
             request = parse_request(received.payload, issuer=self._issuer)
-        except jwt.BadSignature as error:  # whom an answer would be for is not known
+        except nats_jwt.BadSignature as error:  # whom an answer would be for is not known
             self._refusals.note(f"A request to judge a connection is ignored: {error}", now=time.monotonic())
             return
         decision = await self._judge(request)
