@@ -161,7 +161,7 @@ async def _kill_when(at_once: asyncio.Event, children: Sequence[ChildProcess]) -
 
 async def _stop_left_over(folder: Path) -> None:
     """A NATS server that an earlier orchestrator left, and this one adopted, is none that its keeper knows."""
-    from orchestrator.nats_process import end, left_over
+    from orchestrator.nats_servers.process import end, left_over
 
     files = folder / "nats-server.pid", folder / "nats-server.conf"
     pid = left_over(*files)

@@ -21,7 +21,7 @@ from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig
 from orchestrator.admission.node_keys import StoredBindings
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
-from orchestrator.nats_server import NatsServer
+from orchestrator.nats_servers.server import NatsServer
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.ids import NodeId

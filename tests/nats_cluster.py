@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from orchestrator.admission.nats_config import render_accounts
 from orchestrator.admission.secret_files import SecretSources, load_secrets
-from orchestrator.nats_server import find_program
+from orchestrator.nats_servers.server import find_program
 from orchestrator.storage.streams import STREAMS
 from tests.e2e.stack import Service, _plain_environment
 from tests.nats_bus import Bus

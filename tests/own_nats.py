@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from orchestrator.nats_process import ServerInfo, read_info
-from orchestrator.nats_server import find_program
+from orchestrator.nats_servers.process import ServerInfo, read_info
+from orchestrator.nats_servers.server import find_program
 from tests.e2e.stack import Service, _plain_environment
 from tests.servers import HOST, free_ports
 from tests.waiting import answered

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.admission.secret_files import Secrets
-    from orchestrator.nats_check import Finding
-    from orchestrator.nats_replicas import Kept
+    from orchestrator.nats_servers.check import Finding
+    from orchestrator.nats_servers.replicas import Kept
 
 
 _WHOLE = (
@@ -71,7 +71,7 @@ def nats_check(urls: tuple[str, ...], output: str) -> None:
     """
     config = given().config()
     secrets = local_secrets(config)
-    from orchestrator.nats_addresses import addresses
+    from orchestrator.nats_servers.addresses import addresses
 
     servers = _checked(urls) or addresses(config.orchestrator)
     found = asyncio.run(_check(servers, secrets))
@@ -87,7 +87,7 @@ def _checked(urls: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def _check(servers: "Sequence[str]", secrets: "Secrets") -> "list[Finding]":
-    from orchestrator.nats_check import check_nats
+    from orchestrator.nats_servers.check import check_nats
 
     return await check_nats(servers, secrets)
 
@@ -115,6 +115,6 @@ def nats_replicas(count: int, output: str) -> None:
 
 
 async def _set_replicas(servers: "Sequence[str]", secrets: "Secrets", count: int) -> "list[Kept]":
-    from orchestrator.nats_replicas import connected_set_replicas
+    from orchestrator.nats_servers.replicas import connected_set_replicas
 
     return await connected_set_replicas(servers, secrets, count)

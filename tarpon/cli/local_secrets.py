@@ -32,7 +32,7 @@ def local_secrets(config: "Config", *, make: bool = False) -> "Secrets":
 
 def nats_addresses(config: "Config") -> tuple[str, ...]:
     """Where others reach NATS, as the orchestrator that runs here has it; where none runs, by the settings given."""
-    from orchestrator.nats_addresses import addresses, running_addresses
+    from orchestrator.nats_servers.addresses import addresses, running_addresses
 
     if running := running_addresses(config.data_dir):
         return running

@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.admission.nats_config import render_accounts
 from orchestrator.admission.secret_files import SecretSources, load_secrets
-from orchestrator.nats_server import find_program
+from orchestrator.nats_servers.server import find_program
 from tests.e2e.stack import START_SECONDS, Service, _flags, _plain_environment, assert_nothing_leaked, wait_until
 from tests.node_environment import node_python
 from tests.servers import HOST, REGION, S3Server, free_ports

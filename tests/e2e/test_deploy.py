@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.nats_server import find_program
+from orchestrator.nats_servers.server import find_program
 from shared.settings.loading import load
 from tests.certificates import make_certificate
 from tests.e2e.stack import Service, Stack, _plain_environment, process_job, wait_until

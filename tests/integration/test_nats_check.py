@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.admission.nats_config import render_accounts
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
-from orchestrator.nats_check import Finding, check_nats
-from orchestrator.nats_replicas import connected_set_replicas
+from orchestrator.nats_servers.check import Finding, check_nats
+from orchestrator.nats_servers.replicas import connected_set_replicas
 from orchestrator.storage.streams import STREAMS
 from shared.errors import MessagingUnfit
 from shared.runtime.network_problems import REFUSED

@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orchestrator import nats_process
 from orchestrator.admission.nats_config import ServerConfig
-from orchestrator.nats_server import NatsServer, ServerNotReady, check_port_free, find_program
+from orchestrator.nats_servers import process as nats_process
+from orchestrator.nats_servers.server import NatsServer, ServerNotReady, check_port_free, find_program
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing
 from shared.runtime.aio import background, process_ended
 from tests.nats_bus import WITHIN_SECONDS, new_account_seed, new_user_seed, public_key
@@ -29,7 +29,7 @@ from tests.waiting import eventually
 HOLD = """
 import asyncio, sys, msgspec
 from orchestrator.admission.nats_config import ServerConfig
-from orchestrator.nats_server import NatsServer
+from orchestrator.nats_servers.server import NatsServer
 
 async def hold():
     async with NatsServer(msgspec.json.decode(sys.argv[1], type=ServerConfig, dec_hook=lambda kind, text: kind(text))):
@@ -212,7 +212,7 @@ async def test_a_server_that_ends_at_its_start_is_told_with_its_last_words(confi
 async def test_a_server_that_is_not_ready_in_time_is_stopped(
     config: ServerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.nats_server.READY_SECONDS", 0.3)
+    monkeypatch.setattr("orchestrator.nats_servers.server.READY_SECONDS", 0.3)
     program = tmp_path / "idle"
     program.write_text("#!/bin/sh\nexec sleep 300\n")
     program.chmod(0o700)

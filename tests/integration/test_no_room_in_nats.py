@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.admission.nats_config import render_accounts
 from orchestrator.admission.secret_files import load_secrets
-from orchestrator.nats_server import find_program
+from orchestrator.nats_servers.server import find_program
 from orchestrator.service import run, secret_sources
 from shared.errors import MessagingFull, MessagingUnavailable
 from shared.messaging.acknowledgements import refusal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.nats_addresses import kept_addresses, running_addresses
+from orchestrator.nats_servers.addresses import kept_addresses, running_addresses
 from shared.settings.config import Nats, Orchestrator
 
 SETTINGS = Orchestrator(host="127.0.0.1", port=4299)
@@ -37,7 +37,7 @@ def test_those_of_an_orchestrator_that_was_killed_are_not_taken(data: Path) -> N
     program = """
 import sys
 from pathlib import Path
-from orchestrator.nats_addresses import kept_addresses
+from orchestrator.nats_servers.addresses import kept_addresses
 from shared.settings.config import Orchestrator
 with kept_addresses(Orchestrator(), Path(sys.argv[1])):
     print("kept", flush=True)

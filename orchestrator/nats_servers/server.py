@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from orchestrator import nats_process
 from orchestrator.admission.nats_config import ServerConfig, render_server
+from orchestrator.nats_servers import process as nats_process
 from orchestrator.storage.nats_fitness import OLDEST_TEXT, is_old
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing, TarponError, Unavailable
 from shared.runtime import durable

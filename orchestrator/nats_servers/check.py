@@ -20,7 +20,7 @@ from orchestrator.admission.auth import QUEUE, Admit, decide
 from orchestrator.admission.callout import admission, parse_request
 from orchestrator.admission.nats_accounts import EARLIER, Accounts, ask_accounts
 from orchestrator.admission.secret_files import Secrets, integration_password
-from orchestrator.nats_servers import ServerFacts, ask_joints, ask_servers, problems_of, remarks_on
+from orchestrator.nats_servers.servers import ServerFacts, ask_joints, ask_servers, problems_of, remarks_on
 from orchestrator.storage.nats_fitness import CHECK_HINT, CONFIG_HINT, check_server
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.client import MendedClient
