@@ -18,7 +18,7 @@ from orchestrator.api_routes import Route
 from orchestrator.job_waits import JobWaits
 from orchestrator.logs import Logs
 from orchestrator.measures import Measures
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.openapi import document
 from orchestrator.own_node import OwnNode
 from orchestrator.removals import Removals

@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from orchestrator import views
 from orchestrator.api_requests import answer
 from orchestrator.api_routes import AGENT, Route
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.own_node import OwnNode
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.problems import Problem

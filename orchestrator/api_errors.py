@@ -11,7 +11,7 @@ from aiohttp.http import HttpProcessingError
 
 from orchestrator.api_requests import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api_routes import Handler
-from orchestrator.reach import is_loopback
+from orchestrator.nodes.reachability import is_loopback
 from shared.errors import (
     Conflict,
     InvalidInput,

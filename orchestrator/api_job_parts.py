@@ -17,7 +17,8 @@ from orchestrator.events import stream_events
 from orchestrator.job_history import Asked, execution_of, is_open, moment, selected
 from orchestrator.job_versions import version_of, version_view, version_views
 from orchestrator.job_waits import JobWaits
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
+from orchestrator.nodes.upload_progress import upload_of
 from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
 from orchestrator.results import results
 from orchestrator.rules.records import ExecutionRecord
@@ -25,7 +26,6 @@ from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
-from orchestrator.upload_progress import upload_of
 from shared.jobs.spec import JobView
 from shared.protocol import rest, subjects
 from shared.protocol.rest import ExecutionView, HistoryItem, Page

@@ -8,8 +8,8 @@ from orchestrator import views
 from orchestrator.api_queries import ListNodesQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import NODES, Route
-from orchestrator.node_records import approve, delete, handed_on, reject, set_draining
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
+from orchestrator.nodes.presence import Nodes
 from orchestrator.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.paging import page, sort_key, window
 from orchestrator.rules.label_selectors import matches, selector

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from orchestrator.grants import Grants
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import NO_SUCH_ENGINE, NOT_BEGUN
 from orchestrator.rules.life_events import Refused, Taken
 from orchestrator.rules.lifecycle import transition

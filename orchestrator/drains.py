@@ -5,7 +5,7 @@ at once, and uses none of the job's attempts up.
 """
 
 from orchestrator.assignments import Offers
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.state.model import Model
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState

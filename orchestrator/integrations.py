@@ -19,7 +19,8 @@ from orchestrator import views
 from orchestrator.answer_room import Room
 from orchestrator.api_errors import status_of
 from orchestrator.job_waits import JobWaits
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
+from orchestrator.nodes.upload_progress import upload_of
 from orchestrator.removals import Removals
 from orchestrator.results import results
 from orchestrator.s3.locations import Locations
@@ -27,7 +28,6 @@ from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
-from orchestrator.upload_progress import upload_of
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError

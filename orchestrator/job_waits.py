@@ -13,7 +13,8 @@ import msgspec
 
 from orchestrator import views
 from orchestrator.ended_parts import ended_counts, failures_told
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
+from orchestrator.nodes.upload_progress import together, upload_of
 from orchestrator.rules.attempts import is_refused
 from orchestrator.rules.fleet import Shape, shape_of
 from orchestrator.rules.records import ExecutionRecord
@@ -21,7 +22,6 @@ from orchestrator.rules.shortfalls import REFUSED, Attendance, asked_for, at_pre
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import now_ns
-from orchestrator.upload_progress import together, upload_of
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.rules import capacity_of

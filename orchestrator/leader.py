@@ -9,8 +9,8 @@ from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
 from orchestrator.measures import Measures
-from orchestrator.nodes import Nodes
-from orchestrator.reach import unreachable_publishers
+from orchestrator.nodes.presence import Nodes
+from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.receipts import Receipts
 from orchestrator.reports import Reports
 from orchestrator.requests import Requests

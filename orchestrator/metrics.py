@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from orchestrator.admission.budgets import Sent
 from orchestrator.measures import Measures
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store

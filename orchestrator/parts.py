@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 from orchestrator.admission.budgets import Budgets
 from orchestrator.api import Api
-from orchestrator.disconnections import Disconnections
 from orchestrator.integrations import Integrations
 from orchestrator.job_waits import JobWaits
 from orchestrator.leader import Leader
 from orchestrator.logs import Logs
 from orchestrator.measures import Measures
 from orchestrator.metrics import Metrics
-from orchestrator.nodes import Nodes
-from orchestrator.reach import unreachable_publishers
+from orchestrator.nodes.disconnections import Disconnections
+from orchestrator.nodes.presence import Nodes
+from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.removals import Removals
 from orchestrator.rules.attempts import Backoff
 from orchestrator.s3.locations import Locations

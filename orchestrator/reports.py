@@ -16,7 +16,7 @@ import nats.errors
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
 from orchestrator.measures import Measures
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.exit_codes import failure_of
 from orchestrator.rules.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told

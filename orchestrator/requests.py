@@ -13,8 +13,8 @@ import msgspec
 from orchestrator.admission.budgets import Sent
 from orchestrator.assignments import Offers
 from orchestrator.grants import Grants
-from orchestrator.node_records import engines_away
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.node_changes import engines_away
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model

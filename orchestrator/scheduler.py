@@ -15,8 +15,8 @@ from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
 from orchestrator.measures import Measures
-from orchestrator.node_records import tell_suspicions
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.node_changes import tell_suspicions
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules import time_outs
 from orchestrator.rules.attempts import has_failed_by_exit_code, is_refused, may_be_tried_again
 from orchestrator.rules.fleet import Shape

@@ -6,8 +6,8 @@ task can be run at all, and then that is settled.
 
 from collections.abc import Callable, Collection, Container
 
-from orchestrator.conduct import Conduct
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.conduct import Conduct
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import cause_of, has_failed_by_exit_code, is_refused
 from orchestrator.rules.fleet import shape_of
 from orchestrator.rules.placement import unsuitable

@@ -11,13 +11,13 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from orchestrator.history_lines import Line, lines
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
+from orchestrator.nodes.upload_progress import upload_text
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.records import BindingRecord, ExecutionRecord, Suspicion
 from orchestrator.state.event_numbers import last_number
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.upload_progress import upload_text
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.rules import MANAGED

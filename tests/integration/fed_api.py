@@ -10,7 +10,7 @@ from aiohttp import web
 from orchestrator.api import Api
 from orchestrator.job_waits import JobWaits
 from orchestrator.logs import Logs
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.removals import Removals
 from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
 from orchestrator.s3.locations import Locations

@@ -12,7 +12,7 @@ from nats.js import JetStreamContext
 
 from orchestrator import reports
 from orchestrator.admission import budgets
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.storage.streams import REPORTS_PER_NODE
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId

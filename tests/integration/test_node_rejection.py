@@ -131,7 +131,7 @@ async def test_where_a_connection_cannot_be_ended_nothing_counts_that_comes_over
     """As on servers whose configuration has no system account of ours."""
     elsewhere = Accounts(system="ELSEWHERE")
     monkeypatch.setattr("orchestrator.admission.nats_config.announcement", lambda _: announcement(elsewhere))
-    monkeypatch.setattr("orchestrator.disconnections.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("orchestrator.nodes.disconnections.CONNECT_SECONDS", 0.5)
     async with (
         running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running,
         running.node("a") as a,
@@ -177,7 +177,7 @@ async def test_a_node_that_floods_a_subject_which_nobody_takes_is_shut_out_by_it
     tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr("orchestrator.disconnections.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.nodes.disconnections.LOOK_SECONDS", 0.1)
     sets = ("Orchestrator.NodeManager.MessagesPerSecond=100",)
     async with (
         running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False, sets=sets) as running,

@@ -10,7 +10,7 @@ from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
 from orchestrator.measures import Measures
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.receipts import Receipts
 from orchestrator.rules.records import JobRecord, Location, NodeRecord, SpecRecord
 from orchestrator.rules.time_outs import SilenceLimits

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from orchestrator.conduct import MOST_PARTS_KNOWN, SUSPECT_AFTER, Conduct
+from orchestrator.nodes.conduct import MOST_PARTS_KNOWN, SUSPECT_AFTER, Conduct
 from orchestrator.rules.records import ExecutionRecord, Failure, Suspicion
 from orchestrator.second_opinion import is_asked_for
 from shared.ids import ExecutionId, JobId, NodeId

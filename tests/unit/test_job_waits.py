@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.job_waits import MOST_NODES, JobWaits
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, ExecutionRecord, Failure, JobRecord, NodeRecord
 from orchestrator.state.model import Model
 from shared.ids import JobId, NodeId, execution_key, new_execution_id

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from compute.delivery import Trouble, UploadTotals
 from orchestrator.measures import MOST_AT_ONCE, Measures
 from orchestrator.metrics import Metrics
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord
 from orchestrator.state.by_instant import LEAST_CLEARED, Oldest
 from orchestrator.state.model import Model

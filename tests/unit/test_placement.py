@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.reach import is_loopback, unreachable_publishers
+from orchestrator.nodes.reachability import is_loopback, unreachable_publishers
 from orchestrator.rules import placement
 from orchestrator.rules.fleet import Candidate, Fleet
 from orchestrator.rules.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wanted

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import ExecutionRecord
 from shared.jobs.quantities import format_bytes
 from shared.jobs.states import ExecutionState

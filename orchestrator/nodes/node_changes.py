@@ -5,8 +5,8 @@ import logging
 
 from msgspec.structs import replace
 
-from orchestrator.conduct import Conduct
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.conduct import Conduct
+from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.state.model import Model
 from orchestrator.storage.contention import Losses

@@ -10,9 +10,9 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.admission.budgets import Budgets
-from orchestrator.conduct import Conduct
-from orchestrator.presence import Presence
-from orchestrator.rests import FIRST_SECONDS, Rests, why_resting
+from orchestrator.nodes.conduct import Conduct
+from orchestrator.nodes.full_disks import FIRST_SECONDS, Rests, why_resting
+from orchestrator.nodes.process_presence import Presence
 from orchestrator.rules import time_outs
 from orchestrator.rules.fleet import Candidate, Fleet
 from orchestrator.rules.life_events import Unattended

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from orchestrator.nodes import Nodes
+from orchestrator.nodes.presence import Nodes
 from shared.ids import NodeId
 from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects

@@ -1,0 +1,1 @@
+"""Which nodes there are, how they fare, and who can be reached."""
