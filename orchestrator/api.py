@@ -17,7 +17,6 @@ from orchestrator.api_requests import MAX_BODY_BYTES
 from orchestrator.api_routes import Route
 from orchestrator.job_waits import JobWaits
 from orchestrator.logs import Logs
-from orchestrator.measures import Measures
 from orchestrator.nodes.presence import Nodes
 from orchestrator.openapi import document
 from orchestrator.own_node import OwnNode
@@ -26,6 +25,7 @@ from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
+from orchestrator.telemetry.measures import Measures
 from shared.ids import NodeId
 from shared.runtime.metrics import Metric
 from shared.settings.config import Config

@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from orchestrator.api_routes import PLAIN_TEXT, Handler, Route
-from orchestrator.measures import Measures
+from orchestrator.telemetry.measures import Measures
 from shared.runtime.metrics import CONTENT_TYPE, Metric, exposition
 
 OTHER = "other"

@@ -17,7 +17,7 @@ from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from orchestrator.traces import Traces
+from orchestrator.telemetry.traces import Traces
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState

@@ -8,7 +8,6 @@ from orchestrator.announcements import Announcements
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
-from orchestrator.measures import Measures
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.receipts import Receipts
@@ -22,7 +21,8 @@ from orchestrator.state.model import Model
 from orchestrator.storage.leaders_store import LeadersStore
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
-from orchestrator.traces import Traces
+from orchestrator.telemetry.measures import Measures
+from orchestrator.telemetry.traces import Traces
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity

@@ -8,8 +8,6 @@ from orchestrator.integrations import Integrations
 from orchestrator.job_waits import JobWaits
 from orchestrator.leader import Leader
 from orchestrator.logs import Logs
-from orchestrator.measures import Measures
-from orchestrator.metrics import Metrics
 from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
@@ -20,7 +18,9 @@ from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
-from orchestrator.traces import Traces
+from orchestrator.telemetry.measures import Measures
+from orchestrator.telemetry.metrics import Metrics
+from orchestrator.telemetry.traces import Traces
 from shared.messaging.transport import Connection
 from shared.runtime.tracing import Tracing
 from shared.settings.config import Config

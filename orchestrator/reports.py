@@ -15,7 +15,6 @@ import nats.errors
 
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.commands import Commands
-from orchestrator.measures import Measures
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.exit_codes import failure_of
@@ -31,6 +30,7 @@ from orchestrator.storage.record_feed import delivered
 from orchestrator.storage.store import Store
 from orchestrator.storage.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.storage.wall_clock import now_ns
+from orchestrator.telemetry.measures import Measures
 from orchestrator.turns import Turns
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId

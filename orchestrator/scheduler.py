@@ -14,7 +14,6 @@ from functools import partial
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.drains import Drains
-from orchestrator.measures import Measures
 from orchestrator.nodes.node_changes import tell_suspicions
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules import time_outs
@@ -31,6 +30,7 @@ from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
+from orchestrator.telemetry.measures import Measures
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.rules import MANAGED, capacity_of

@@ -32,7 +32,7 @@ from orchestrator.state.model import Model
 from orchestrator.storage.contention import Contention, Losses
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from orchestrator.traces import Traces
+from orchestrator.telemetry.traces import Traces
 from shared.errors import (
     Conflict,
     InvalidInput,

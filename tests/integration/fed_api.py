@@ -17,7 +17,7 @@ from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
-from orchestrator.traces import Traces
+from orchestrator.telemetry.traces import Traces
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

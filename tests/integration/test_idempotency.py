@@ -11,7 +11,7 @@ from orchestrator.rules.records import JobRecord, NameRecord
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.submissions import Submissions
-from orchestrator.traces import Traces
+from orchestrator.telemetry.traces import Traces
 from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged
 from shared.ids import JobId, new_job_id
 from shared.jobs.spec import Job, SpecConfig, Task

@@ -9,7 +9,6 @@ from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
-from orchestrator.measures import Measures
 from orchestrator.nodes.presence import Nodes
 from orchestrator.receipts import Receipts
 from orchestrator.rules.records import JobRecord, Location, NodeRecord, SpecRecord
@@ -18,7 +17,8 @@ from orchestrator.s3.locations import Locations
 from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
-from orchestrator.traces import Traces
+from orchestrator.telemetry.measures import Measures
+from orchestrator.telemetry.traces import Traces
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

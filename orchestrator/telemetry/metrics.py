@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from orchestrator.admission.budgets import Sent
-from orchestrator.measures import Measures
 from orchestrator.nodes.presence import Nodes
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
+from orchestrator.telemetry.measures import Measures
 from shared.jobs.states import ExecutionState, JobState
 from shared.messaging.transport import Connection
 from shared.protocol.rest_nodes import CONNECTED, DISCONNECTED
