@@ -9,7 +9,7 @@ import logging
 
 import msgspec
 
-from orchestrator import views
+from orchestrator.jobs import views
 from orchestrator.state.model import JobEntry, Model
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import MessagingUnavailable, PayloadTooLarge

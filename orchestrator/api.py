@@ -15,16 +15,16 @@ from orchestrator.api_metrics import MetricsRoutes, counting
 from orchestrator.api_nodes import Disconnect, NodeRoutes
 from orchestrator.api_requests import MAX_BODY_BYTES
 from orchestrator.api_routes import Route
-from orchestrator.job_waits import JobWaits
-from orchestrator.logs import Logs
+from orchestrator.jobs.removals import Removals
+from orchestrator.jobs.submissions import Submissions
+from orchestrator.jobs.task_output import Logs
+from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
 from orchestrator.openapi import document
 from orchestrator.own_node import OwnNode
-from orchestrator.removals import Removals
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
-from orchestrator.submissions import Submissions
 from orchestrator.telemetry.measures import Measures
 from shared.ids import NodeId
 from shared.runtime.metrics import Metric

@@ -6,9 +6,9 @@ from itertools import islice
 from aiohttp import web
 from msgspec.structs import asdict
 
-from orchestrator import views
 from orchestrator.api_requests import answer
 from orchestrator.api_routes import AGENT, Route
+from orchestrator.jobs import views
 from orchestrator.nodes.presence import Nodes
 from orchestrator.own_node import OwnNode
 from orchestrator.s3.locations import Locations

@@ -9,18 +9,18 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
-from orchestrator import views
 from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery, WaitsQuery
 from orchestrator.api_requests import answer, query_of
 from orchestrator.api_routes import EVENT_STREAM, JOBS, Route
 from orchestrator.events import stream_events
-from orchestrator.job_history import Asked, execution_of, is_open, moment, selected
-from orchestrator.job_versions import version_of, version_view, version_views
-from orchestrator.job_waits import JobWaits
+from orchestrator.jobs import views
+from orchestrator.jobs.history import Asked, execution_of, is_open, moment, selected
+from orchestrator.jobs.results import results
+from orchestrator.jobs.versions import version_of, version_view, version_views
+from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_of
 from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
-from orchestrator.results import results
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry

@@ -5,18 +5,18 @@ import asyncio
 import msgspec
 from aiohttp import web
 
-from orchestrator import views
 from orchestrator.api_job_parts import JobParts
 from orchestrator.api_queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import JOBS, Route
 from orchestrator.job_filters import job_filter
 from orchestrator.job_pages import job_page, job_part
-from orchestrator.removals import Removals
+from orchestrator.jobs import views
+from orchestrator.jobs.removals import Removals
+from orchestrator.jobs.submissions import Submissions
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from orchestrator.submissions import Submissions
 from shared.errors import InvalidInput
 from shared.jobs.spec import JobView
 from shared.protocol import job_problems, rest

@@ -12,8 +12,8 @@ from orchestrator.api_job_parts import JobParts
 from orchestrator.api_queries import LogsQuery
 from orchestrator.api_requests import query_of
 from orchestrator.api_routes import JOBS, Route
-from orchestrator.job_versions import version_of
-from orchestrator.logs import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
+from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
+from orchestrator.jobs.versions import version_of
 from orchestrator.state.job_entry import JobEntry
 from shared.errors import InvalidInput, TarponError
 from shared.protocol import rest

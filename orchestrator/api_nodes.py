@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from orchestrator import views
 from orchestrator.api_queries import ListNodesQuery
 from orchestrator.api_requests import answer, body_of, query_of
 from orchestrator.api_routes import NODES, Route
+from orchestrator.jobs import views
 from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes.presence import Nodes
 from orchestrator.own_node import NodeIsOrchestrator, OwnNode

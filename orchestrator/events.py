@@ -10,7 +10,7 @@ import time
 import msgspec
 from aiohttp import web
 
-from orchestrator import views
+from orchestrator.jobs import views
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from shared.jobs.spec import WAITS_FOR, JobView

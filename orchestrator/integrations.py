@@ -15,19 +15,19 @@ import nats.errors
 from nats import micro
 from nats.micro.request import Request
 
-from orchestrator import views
-from orchestrator.answer_room import Room
 from orchestrator.api_errors import status_of
-from orchestrator.job_waits import JobWaits
+from orchestrator.jobs import views
+from orchestrator.jobs.answer_room import Room
+from orchestrator.jobs.removals import Removals
+from orchestrator.jobs.results import results
+from orchestrator.jobs.submissions import Submissions
+from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_of
-from orchestrator.removals import Removals
-from orchestrator.results import results
 from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
-from orchestrator.submissions import Submissions
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from orchestrator.job_history import moment
+from orchestrator.jobs.history import moment
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_lists import ALL_NAMESPACES

@@ -8,12 +8,12 @@ from orchestrator.announcements import Announcements
 from orchestrator.assignments import Offers
 from orchestrator.commands import Commands
 from orchestrator.grants import Grants
+from orchestrator.jobs.retention import Retention
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.receipts import Receipts
 from orchestrator.reports import Reports
 from orchestrator.requests import Requests
-from orchestrator.retention import Retention
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.s3.locations import Locations
 from orchestrator.scheduler import Scheduler

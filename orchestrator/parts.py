@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from orchestrator.admission.budgets import Budgets
 from orchestrator.api import Api
 from orchestrator.integrations import Integrations
-from orchestrator.job_waits import JobWaits
+from orchestrator.jobs.removals import Removals
+from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
+from orchestrator.jobs.task_output import Logs
+from orchestrator.jobs.waits import JobWaits
 from orchestrator.leader import Leader
-from orchestrator.logs import Logs
 from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
-from orchestrator.removals import Removals
 from orchestrator.rules.attempts import Backoff
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
-from orchestrator.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.metrics import Metrics
 from orchestrator.telemetry.traces import Traces

@@ -11,7 +11,7 @@
 | `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
-All of a job goes some time after its end (orchestrator/retention.py), in an order in which its record is the last.
+All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
 A job's state is never stored: it is computed from its executions (orchestrator/rules/job_progress.py). No record has
 a URL. Times are nanoseconds since 1970, by the orchestrator's clock.
 """
@@ -70,7 +70,7 @@ class NameRecord(Record, frozen=True, kw_only=True):
 class Replaced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a version of a job stood when a later one took its place. It may not have ended by then.
 
-    `token` is its idempotency token; `digest` tells what was asked for with that (orchestrator/idempotency.py).
+    `token` is its idempotency token; `digest` tells what was asked for with that (orchestrator/jobs/idempotency.py).
     """
 
     version: int
@@ -111,7 +111,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class JobRecord(Record, frozen=True, kw_only=True):
     """`failure` is why the job failed without a (further) execution; `token` the idempotency token of its version.
 
-    `digest` tells what was asked for with that token (orchestrator/idempotency.py).
+    `digest` tells what was asked for with that token (orchestrator/jobs/idempotency.py).
 
     `first` is the specification of version 1, so that most jobs are one record. `traceparent` is that of who submitted
     this version, where jobs are traced.

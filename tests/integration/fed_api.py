@@ -8,15 +8,15 @@ import aiohttp
 from aiohttp import web
 
 from orchestrator.api import Api
-from orchestrator.job_waits import JobWaits
-from orchestrator.logs import Logs
+from orchestrator.jobs.removals import Removals
+from orchestrator.jobs.submissions import Submissions
+from orchestrator.jobs.task_output import Logs
+from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
-from orchestrator.removals import Removals
 from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
-from orchestrator.submissions import Submissions
 from orchestrator.telemetry.traces import Traces
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

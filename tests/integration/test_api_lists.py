@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from orchestrator import views
+from orchestrator.jobs import views
 from orchestrator.paging import MAX_PAGE
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState

@@ -16,8 +16,8 @@ import pytest
 
 from orchestrator.api_logs import tail_lines
 from orchestrator.api_queries import LogsQuery
-from orchestrator.job_versions import version_of
-from orchestrator.logs import chosen
+from orchestrator.jobs.task_output import chosen
+from orchestrator.jobs.versions import version_of
 from shared.data.decoding import decode
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import BASE_PATH

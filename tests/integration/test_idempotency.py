@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.idempotency import MAX_TOKEN, IdempotencyTokenUsed
+from orchestrator.jobs.idempotency import MAX_TOKEN, IdempotencyTokenUsed
+from orchestrator.jobs.submissions import Submissions
 from orchestrator.rules.records import JobRecord, NameRecord
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
-from orchestrator.submissions import Submissions
 from orchestrator.telemetry.traces import Traces
 from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged
 from shared.ids import JobId, new_job_id

@@ -13,7 +13,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from orchestrator.admission.node_keys import StoredBindings
-from orchestrator.retention import Retention
+from orchestrator.jobs.retention import Retention
 from orchestrator.rules.records import BindingRecord, JobRecord, NameRecord, NodeRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.storage import returned_records
@@ -195,7 +195,7 @@ class TestWhatAnEarlierVersionHasRemoved:
     async def test_is_removed_again_by_one_that_was_not_there_where_it_belongs_to_no_job(
         self, bus: Bus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.retention.RETURNED_SECONDS", 0.0)
+        monkeypatch.setattr("orchestrator.jobs.retention.RETURNED_SECONDS", 0.0)
         key = subjects.execution_record(execution_key(JOB, 1, 0, 0))
         async with stored(bus, key) as mine:
             retention = retention_of(mine)
@@ -207,7 +207,7 @@ class TestWhatAnEarlierVersionHasRemoved:
     async def test_what_belongs_to_a_job_that_cannot_be_read_stays(
         self, bus: Bus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.retention.RETURNED_SECONDS", 0.0)
+        monkeypatch.setattr("orchestrator.jobs.retention.RETURNED_SECONDS", 0.0)
         key = subjects.execution_record(execution_key(JOB, 1, 0, 0))
         async with stored(bus, key) as mine:
             await bus.jetstream.publish(f"$KV.tarpon_state.{subjects.job_record(JOB)}", b'{"made":"by another"}')

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from orchestrator import views
+from orchestrator.jobs import views
 from orchestrator.rules.records import ExecutionRecord, JobRecord, SpecRecord
 from orchestrator.state.job_entry import UNPACKED, JobEntry, Shelf
 from orchestrator.state.model import Model

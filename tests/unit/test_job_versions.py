@@ -2,10 +2,10 @@
 
 from msgspec.structs import replace
 
-from orchestrator.job_versions import known_versions, version_view, version_views
+from orchestrator.jobs.versions import known_versions, version_view, version_views
+from orchestrator.jobs.views import job_view
 from orchestrator.rules.records import Event, ExecutionRecord, Failure, JobRecord, Record, Replaced, SpecRecord
 from orchestrator.state.model import Model
-from orchestrator.views import job_view
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

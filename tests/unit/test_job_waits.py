@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.job_waits import MOST_NODES, JobWaits
+from orchestrator.jobs.waits import MOST_NODES, JobWaits
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, ExecutionRecord, Failure, JobRecord, NodeRecord
 from orchestrator.state.model import Model

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from compute.delivery import Trouble, UploadTotals
+from orchestrator.jobs.views import job_state
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord
 from orchestrator.state.by_instant import LEAST_CLEARED, Oldest
@@ -17,7 +18,6 @@ from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.telemetry.measures import MOST_AT_ONCE, Measures
 from orchestrator.telemetry.metrics import Metrics
-from orchestrator.views import job_state
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, SpecConfig, Task

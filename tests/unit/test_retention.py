@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.retention import BATCH, Retention, _old_versions, due_jobs, marked
+from orchestrator.jobs.retention import BATCH, Retention, _old_versions, due_jobs, marked
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.state.by_instant import Oldest

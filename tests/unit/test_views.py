@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from orchestrator.jobs.views import execution_views, history, job_view, node_state, version_view
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import (
     Event,
@@ -20,7 +21,6 @@ from orchestrator.rules.records import (
 from orchestrator.rules.records import SpecRecord as Spec
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.views import execution_views, history, job_view, node_state, version_view
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, ResultPath, SpecConfig, Task

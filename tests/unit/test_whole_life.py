@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from orchestrator.jobs.submissions import kept_to_rerun
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, has_failed_by_exit_code
 from orchestrator.rules.exit_codes import failure_of
@@ -47,7 +48,6 @@ from orchestrator.rules.records import (
 from orchestrator.scheduler import wanted
 from orchestrator.state import model
 from orchestrator.state.model import Model
-from orchestrator.submissions import kept_to_rerun
 from shared.errors import Conflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
-from orchestrator.execution_names import named_execution
+from orchestrator.jobs.execution_names import named_execution
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model

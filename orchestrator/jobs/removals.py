@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from orchestrator.retention import marked
+from orchestrator.jobs.retention import marked
+from orchestrator.jobs.submissions import Submissions
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import JobEntry, Model
 from orchestrator.storage.contention import Losses
 from orchestrator.storage.store import Store
-from orchestrator.submissions import Submissions
 from shared.errors import Conflict, JobEnded, RevisionConflict, Unavailable
 from shared.ids import JobId
 from shared.protocol import subjects

@@ -5,9 +5,9 @@ import sys
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
-from orchestrator import views
-from orchestrator.execution_names import named_execution
-from orchestrator.job_versions import version_of
+from orchestrator.jobs import views
+from orchestrator.jobs.execution_names import named_execution
+from orchestrator.jobs.versions import version_of
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.s3.locations import Locations

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
-from orchestrator.history_lines import Line, lines
+from orchestrator.jobs.history_lines import Line, lines
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_text
 from orchestrator.rules.job_progress import Progress

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from orchestrator import views
+from orchestrator.jobs import views
 from orchestrator.rules.attempts import Budget
 from orchestrator.rules.job_progress import Progress, replaced_progress
 from orchestrator.rules.records import Replaced, versioned

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from orchestrator import views
-from orchestrator.ended_parts import ended_counts, failures_told
+from orchestrator.jobs import views
+from orchestrator.jobs.ended_parts import ended_counts, failures_told
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import together, upload_of
 from orchestrator.rules.attempts import is_refused

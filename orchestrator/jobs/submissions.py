@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from orchestrator.idempotency import (
+from orchestrator.jobs.idempotency import (
     IdempotencyTokenUsed,
     Use,
     checked_token,
@@ -20,8 +20,8 @@ from orchestrator.idempotency import (
     use_to_submit,
     version_of_use,
 )
-from orchestrator.job_warnings import warnings_about
-from orchestrator.name_claims import NameClaims, check_name
+from orchestrator.jobs.job_warnings import warnings_about
+from orchestrator.jobs.name_claims import NameClaims, check_name
 from orchestrator.rules.job_defaults import completed
 from orchestrator.rules.job_diff import difference
 from orchestrator.rules.job_progress import job_transition, kept_of
