@@ -3,20 +3,20 @@
 import asyncio
 import logging
 
-from orchestrator.abandoned_uploads import AbandonedUploads
 from orchestrator.announcements import Announcements
-from orchestrator.assignments import Offers
-from orchestrator.commands import Commands
-from orchestrator.grants import Grants
+from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
+from orchestrator.dispatch.assignments import Offers
+from orchestrator.dispatch.commands import Commands
+from orchestrator.dispatch.grants import Grants
+from orchestrator.dispatch.node_requests import Requests
+from orchestrator.dispatch.receipts import Receipts
+from orchestrator.dispatch.reports import Reports
+from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.jobs.retention import Retention
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
-from orchestrator.receipts import Receipts
-from orchestrator.reports import Reports
-from orchestrator.requests import Requests
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.s3.locations import Locations
-from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
 from orchestrator.storage.leaders_store import LeadersStore
 from orchestrator.storage.lease import Lease

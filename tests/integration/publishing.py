@@ -20,8 +20,8 @@ from compute.grants import Grants
 from compute.put import upload_session
 from compute.upload import NotSent, Sent, Upload
 from compute.uploading import Uploading
-from orchestrator.abandoned_uploads import AbandonedUploads
-from orchestrator.grants import Grants as OrchestratorGrants
+from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
+from orchestrator.dispatch.grants import Grants as OrchestratorGrants
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Record, SpecRecord
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.chain import Snapshot
@@ -148,7 +148,7 @@ class Publishing:
         return self.record.location.key
 
     async def ask(self, request: UploadRequest) -> NodeRequestAnswer:
-        """As a question and its answer travel, and as orchestrator.requests answers what has moved."""
+        """As a question and its answer travel, and as orchestrator.dispatch.node_requests answers what has moved."""
         self.asked.append(request)
         heard = messages.decode(messages.node_requests, messages.encode(request))
         assert not isinstance(heard, messages.Registration)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import scheduler
+from orchestrator.dispatch import scheduler
 from shared.ids import ExecutionId
 from shared.protocol import messages
 from shared.protocol.messages import ExecutionFailed, ExecutionStarted, HandBack, RunOutput, TaskEnded

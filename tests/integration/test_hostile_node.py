@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from nats.js import JetStreamContext
 
-from orchestrator import reports
 from orchestrator.admission import budgets
+from orchestrator.dispatch import reports
 from orchestrator.nodes.presence import Nodes
 from orchestrator.storage.streams import REPORTS_PER_NODE
 from shared.errors import MessagingUnavailable

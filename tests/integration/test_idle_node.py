@@ -20,7 +20,7 @@ FAILED, COMPLETED = 10, 9
 
 @pytest.fixture
 async def impatient(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    monkeypatch.setattr("orchestrator.assignments.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("orchestrator.dispatch.assignments.ANSWER_SECONDS", 0.2)
     settings = "Orchestrator.NodeManager"
     sets = (f"{settings}.AnswerTimeout=500ms", f"{settings}.StartTimeout=1s", f"{settings}.MaxCapacity.GPU=2")
     async with running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False, sets=sets) as running:

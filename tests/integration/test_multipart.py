@@ -15,7 +15,7 @@ from compute.multipart import PARTS_IN_FLIGHT
 from compute.upload import NotSent, Sent, Upload
 from compute.upload_journal import FILE, UploadJournal
 from compute.uploading import PARTS_IN_MEMORY
-from orchestrator.abandoned_uploads import TIMES, AbandonedUploads
+from orchestrator.dispatch.abandoned_uploads import TIMES, AbandonedUploads
 from shared.ids import NodeId
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.protocol.messages import (
@@ -48,7 +48,7 @@ async def large(s3_server: S3Server, tmp_path: Path) -> AsyncIterator[Publishing
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("orchestrator.abandoned_uploads.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("orchestrator.dispatch.abandoned_uploads.RETRY_SECONDS", 0.01)
 
 
 @contextlib.asynccontextmanager
@@ -154,7 +154,7 @@ async def test_urls_are_asked_for_some_at_a_time_and_before_they_are_needed(
 async def test_an_orchestrator_may_give_fewer_urls_than_were_asked_for(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.grants.MAX_URLS", 2)
+    monkeypatch.setattr("orchestrator.dispatch.grants.MAX_URLS", 2)
     await large.published()
     requests = [each for each in large.asked if isinstance(each, PartsRequest)]
     assert {1, 3, 5} <= {each.first for each in requests}, "two URLs at a time"
@@ -541,8 +541,8 @@ async def test_keys_that_were_exchanged_are_read_again_when_an_upload_cannot_be_
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.s3.credentials.rotation.SPACING_SECONDS", 0.0)
-    monkeypatch.setattr("orchestrator.abandoned_uploads.AWAY_SECONDS", 0.0)
-    monkeypatch.setattr("orchestrator.abandoned_uploads.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("orchestrator.dispatch.abandoned_uploads.AWAY_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.dispatch.abandoned_uploads.LOOK_SECONDS", 0.01)
     keys = [s3_server.admin]
     async with publishing(s3_server, tmp_path, keys=keys) as made:
         location = made.locations.locate(made.record.job_id, made.execution)

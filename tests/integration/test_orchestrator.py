@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 import tarpon
-from orchestrator.grants import Grants
-from orchestrator.reports import ABSENT_SECONDS, ABSENT_TRIES
+from orchestrator.dispatch.grants import Grants
+from orchestrator.dispatch.reports import ABSENT_SECONDS, ABSENT_TRIES
 from shared.errors import StorageUnavailable
 from shared.ids import ExecutionId
 from shared.protocol import messages

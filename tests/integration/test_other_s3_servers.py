@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from compute.upload import NotSent, Sent, Upload
-from orchestrator.grants import FAILURES_BEFORE_LOOK
+from orchestrator.dispatch.grants import FAILURES_BEFORE_LOOK
 from orchestrator.s3.probe import BODY, BucketHealth
 from orchestrator.s3.problems import ProblemCode
 from shared.protocol.messages import BeginUpload

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from compute.delivery import MAX_ASKED, MAX_RESENDS
 from compute.upload import MAX_BEGINNINGS, NotSent, Sent
-from orchestrator.grants import MOST_OPEN
+from orchestrator.dispatch.grants import MOST_OPEN
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import BeginUpload, CompleteUpload, GrantRequest, IndexGrantRequest, PartsRequest
 from shared.protocol.s3_errors import BY_CODE, BY_STATUS, UploadAction
@@ -46,7 +46,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compute.delivery.SLOW_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("orchestrator.s3.probe.SPACING_SECONDS", 0.0)
-    monkeypatch.setattr("orchestrator.abandoned_uploads.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("orchestrator.dispatch.abandoned_uploads.RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture

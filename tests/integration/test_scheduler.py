@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from orchestrator.abandoned_uploads import AbandonedUploads
-from orchestrator.assignments import Offers
-from orchestrator.commands import Commands
-from orchestrator.grants import Grants
+from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
+from orchestrator.dispatch.assignments import Offers
+from orchestrator.dispatch.commands import Commands
+from orchestrator.dispatch.grants import Grants
+from orchestrator.dispatch.receipts import Receipts
+from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.nodes.presence import Nodes
-from orchestrator.receipts import Receipts
 from orchestrator.rules.records import JobRecord, Location, NodeRecord, SpecRecord
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.s3.locations import Locations
-from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.telemetry.measures import Measures

@@ -128,7 +128,7 @@ async def test_a_question_that_an_orchestrator_fails_at_may_be_asked_again(
     """Else one error in it would cost a result for good that another try, or another orchestrator, lets pass."""
     _, execution = await take_job(running, node)
     upload = await begin(node, execution)
-    monkeypatch.setattr("orchestrator.grants.MAX_URLS", None)
+    monkeypatch.setattr("orchestrator.dispatch.grants.MAX_URLS", None)
     answer = await node.ask(part(execution, upload))
     assert isinstance(answer, RequestRefused)
     assert (answer.code, answer.retryable) == ("InternalError", True)

@@ -7,10 +7,10 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from orchestrator.dispatch.scheduler import wanted
 from orchestrator.rules.attempts import Backoff, Budget
 from orchestrator.rules.job_progress import progress
 from orchestrator.rules.records import ExecutionRecord, Failure, JobRecord
-from orchestrator.scheduler import wanted
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from shared.ids import JobId, NodeId, execution_key, new_execution_id

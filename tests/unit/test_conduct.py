@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
+from orchestrator.dispatch.second_opinion import is_asked_for
 from orchestrator.nodes.conduct import MOST_PARTS_KNOWN, SUSPECT_AFTER, Conduct
 from orchestrator.rules.records import ExecutionRecord, Failure, Suspicion
-from orchestrator.second_opinion import is_asked_for
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState, FailureReason

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.grants import entitled
+from orchestrator.dispatch.grants import entitled
 from orchestrator.rules.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, is_refused
 from orchestrator.rules.exit_codes import failure_of
 from orchestrator.rules.job_progress import Progress, job_transition, progress

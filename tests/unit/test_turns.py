@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from orchestrator.turns import Turns
+from orchestrator.dispatch.turns import Turns
 from shared.ids import NodeId
 from shared.messaging.transport import Received
 from tests.waiting import eventually

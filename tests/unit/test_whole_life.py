@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from orchestrator.dispatch.scheduler import wanted
 from orchestrator.jobs.submissions import kept_to_rerun
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import MOST_FREE, NO_BACKOFF, Budget, cost_nothing, has_failed_by_exit_code
@@ -45,7 +46,6 @@ from orchestrator.rules.records import (
     Record,
     SpecRecord,
 )
-from orchestrator.scheduler import wanted
 from orchestrator.state import model
 from orchestrator.state.model import Model
 from shared.errors import Conflict

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import assert_never
 
-from orchestrator.assignments import Offers
-from orchestrator.receipts import Receipts
+from orchestrator.dispatch.assignments import Offers
+from orchestrator.dispatch.receipts import Receipts
 from orchestrator.rules.life_events import Cancel, Command, Offer, Settle
 
 

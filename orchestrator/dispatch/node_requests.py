@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from orchestrator.admission.budgets import Sent
-from orchestrator.assignments import Offers
-from orchestrator.grants import Grants
+from orchestrator.dispatch.assignments import Offers
+from orchestrator.dispatch.grants import Grants
+from orchestrator.dispatch.scheduler import Scheduler
+from orchestrator.dispatch.turns import Turns
 from orchestrator.nodes.node_changes import engines_away
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
-from orchestrator.scheduler import Scheduler
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from orchestrator.turns import Turns
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from orchestrator.abandoned_uploads import AbandonedUploads
+from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.rules.records import ExecutionRecord, Location
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.multipart import Completed, Lost

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Container, Iterator
 from functools import partial
 
-from orchestrator.assignments import Offers
-from orchestrator.commands import Commands
-from orchestrator.drains import Drains
+from orchestrator.dispatch.assignments import Offers
+from orchestrator.dispatch.commands import Commands
+from orchestrator.dispatch.drains import Drains
+from orchestrator.dispatch.second_opinion import asks_others
 from orchestrator.nodes.node_changes import tell_suspicions
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules import time_outs
@@ -25,7 +26,6 @@ from orchestrator.rules.lifecycle import placed, transition
 from orchestrator.rules.placement import Placement, Wanted, plan
 from orchestrator.rules.records import ExecutionRecord, Location, about_execution
 from orchestrator.rules.time_outs import SilenceLimits
-from orchestrator.second_opinion import asks_others
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store

@@ -14,7 +14,9 @@ from collections.abc import Callable
 import nats.errors
 
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Sent
-from orchestrator.commands import Commands
+from orchestrator.dispatch.commands import Commands
+from orchestrator.dispatch.second_opinion import asks_others
+from orchestrator.dispatch.turns import Turns
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.exit_codes import failure_of
@@ -23,7 +25,6 @@ from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, PublishedResult, about_execution
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.verification import Absent, Verdict, matches
-from orchestrator.second_opinion import asks_others
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.record_feed import delivered
@@ -31,7 +32,6 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
-from orchestrator.turns import Turns
 from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
 from shared.ids import NodeId
 from shared.jobs.rules import NO_PUBLISHERS

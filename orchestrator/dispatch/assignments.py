@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from orchestrator.grants import Grants
+from orchestrator.dispatch.grants import Grants
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import NO_SUCH_ENGINE, NOT_BEGUN
 from orchestrator.rules.life_events import Refused, Taken

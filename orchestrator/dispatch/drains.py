@@ -4,7 +4,7 @@ Only the node knows what it has begun, so it is asked, and answers with reports.
 at once, and uses none of the job's attempts up.
 """
 
-from orchestrator.assignments import Offers
+from orchestrator.dispatch.assignments import Offers
 from orchestrator.nodes.presence import Nodes
 from orchestrator.state.model import Model
 from shared.ids import ExecutionId, NodeId
