@@ -15,7 +15,7 @@ import nats.errors
 from nats import micro
 from nats.micro.request import Request
 
-from orchestrator.api_errors import status_of
+from orchestrator.api.errors import status_of
 from orchestrator.jobs import views
 from orchestrator.jobs.answer_room import Room
 from orchestrator.jobs.removals import Removals

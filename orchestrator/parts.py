@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.admission.budgets import Budgets
-from orchestrator.api import Api
+from orchestrator.api.app import Api
 from orchestrator.integrations import Integrations
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.api_errors import status_of
+from orchestrator.api.errors import status_of
 from shared.errors import RemoteError, RevisionConflict, TarponError, code_of
 
 PACKAGES = ("shared", "orchestrator", "compute", "tarpon")

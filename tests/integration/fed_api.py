@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from orchestrator.api import Api
+from orchestrator.api.app import Api
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.jobs.task_output import Logs

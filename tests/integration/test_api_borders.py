@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from orchestrator import api, api_errors, api_requests
-from orchestrator.api_routes import Handler
+from orchestrator.api import app, bodies
+from orchestrator.api import errors as api_errors
+from orchestrator.api.routes import Handler
 from shared.errors import RemoteError
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import BASE_PATH
@@ -207,21 +208,21 @@ async def slices(size: int) -> AsyncIterator[bytes]:
 
 
 async def test_a_body_beyond_the_limit_is_refused_whether_its_length_is_told_or_not(fed: FedApi) -> None:
-    size = api_requests.MAX_BODY_BYTES + 1
+    size = bodies.MAX_BODY_BYTES + 1
     for headers in ({"Content-Length": str(size)}, {}):
         answer = await fed.ask(JOBS, "PUT", data=slices(size), headers=headers)
         assert (answer.status, answer.json["Code"]) == (413, "PayloadTooLarge")
 
 
 async def test_a_small_body_that_unpacks_beyond_the_limit_is_refused(fed: FedApi) -> None:
-    packed = gzip.compress(b" " * (api_requests.MAX_BODY_BYTES + 1))
+    packed = gzip.compress(b" " * (bodies.MAX_BODY_BYTES + 1))
     answer = await fed.ask(JOBS, "PUT", data=packed, headers={"Content-Encoding": "gzip"})
     assert answer.status == 413
 
 
 async def test_a_body_that_comes_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_requests, "READ_SECONDS", 0.05)
-    monkeypatch.setattr(api, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(app, "LINGER_SECONDS", 0.05)
     head = f"PUT {JOBS} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100\r\n\r\n".encode()
     async with FedApi().serving() as fed:
         answer = await spoken(fed, head + b'{"Job"')
@@ -230,7 +231,7 @@ async def test_a_body_that_comes_too_slowly_is_given_up(monkeypatch: pytest.Monk
 
 
 async def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(app, "IDLE_SECONDS", 0.05)
     async with FedApi().serving() as fed:
         assert await spoken(fed, b"") == b""
         assert await spoken(fed, f"GET {JOBS} HTTP/1.1\r\nHost: {HOST}\r\nX-Slow: ".encode()) == b""
@@ -238,7 +239,7 @@ async def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytes
 
 async def test_a_reader_that_does_not_read_its_answer_is_given_up(fed: FedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_errors, "WRITE_SECONDS", 0.05)
-    monkeypatch.setattr("orchestrator.api_jobs.MAX_LIST_BYTES", 1 << 30)  # more than sockets take in
+    monkeypatch.setattr("orchestrator.api.jobs.MAX_LIST_BYTES", 1 << 30)  # more than sockets take in
     for number in range(500):
         fed.job(number, text="a" * 40_000)
     _, writer = await asyncio.open_connection(HOST, fed.port, limit=1024)

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from orchestrator.api.paging import MAX_PAGE
 from orchestrator.jobs import views
-from orchestrator.paging import MAX_PAGE
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
 from shared.protocol.messages import Heartbeat, Registration, UploadProgress
@@ -74,10 +74,10 @@ async def test_an_answer_has_fewer_jobs_than_asked_for_where_they_are_large(
     for number in range(5):
         fed.job(number)
     (one,) = (await fed.ask(f"{JOBS}?limit=1")).json["Items"]
-    monkeypatch.setattr("orchestrator.api_jobs.MAX_LIST_BYTES", int(2.5 * len(msgspec.json.encode(one))))
+    monkeypatch.setattr("orchestrator.api.jobs.MAX_LIST_BYTES", int(2.5 * len(msgspec.json.encode(one))))
     pages = await all_pages(fed, f"{JOBS}?limit=4")
     assert pages == [["job-0", "job-1"], ["job-2", "job-3"], ["job-4"]]
-    monkeypatch.setattr("orchestrator.api_jobs.MAX_LIST_BYTES", 1)
+    monkeypatch.setattr("orchestrator.api.jobs.MAX_LIST_BYTES", 1)
     assert await all_pages(fed, f"{JOBS}?reverse=true") == [[f"job-{number}"] for number in reversed(range(5))]
 
 

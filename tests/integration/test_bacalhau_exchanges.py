@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from orchestrator.api_logs import tail_lines
-from orchestrator.api_queries import LogsQuery
+from orchestrator.api.logs import tail_lines
+from orchestrator.api.queries import LogsQuery
 from orchestrator.jobs.task_output import chosen
 from orchestrator.jobs.versions import version_of
 from shared.data.decoding import decode

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.events import _is_news
+from orchestrator.api.event_stream import _is_news
 
 WAITS = "Waiting for free CPU on 2 suitable node(s)."
 RUNNING, WAITING, OTHER = ("Running", "", ""), ("Running", "", WAITS), ("Running", "", "Waiting for node n-1.")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.job_filters import JobFilter, job_filter
-from orchestrator.job_pages import MOST_LOOKED_AT, JobPart, job_page, job_part
+from orchestrator.api.job_filters import JobFilter, job_filter
+from orchestrator.api.job_pages import MOST_LOOKED_AT, JobPart, job_page, job_part
 from orchestrator.state.job_entry import JobEntry, Shelf
 from orchestrator.state.job_lists import JobLists
 from shared.errors import InvalidInput

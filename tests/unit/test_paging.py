@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.paging import MAX_PAGE, Window, decoded, page, sort_key, window
+from orchestrator.api.paging import MAX_PAGE, Window, decoded, page, sort_key, window
 from shared.errors import InvalidInput
 
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.api_logs import _Frames
+from orchestrator.api.logs import _Frames
 from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Piece, _kept
 from orchestrator.rules.records import ExecutionRecord, Location, PublishedResult
 from shared.ids import ExecutionId, JobId, NodeId

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from orchestrator.api_requests import answer, body_of
-from orchestrator.api_routes import Route
+from orchestrator.api.bodies import answer, body_of
+from orchestrator.api.routes import Route
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.protocol import rest_nodes

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.api_routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
+from orchestrator.api.routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
 from shared.data.json_schemas import schemas_of
 from shared.protocol.rest import ErrorBody
 from shared.runtime.version import version_text

@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from orchestrator.api_queries import ListNodesQuery
-from orchestrator.api_requests import answer, body_of, query_of
-from orchestrator.api_routes import NODES, Route
+from orchestrator.api.bodies import answer, body_of, query_of
+from orchestrator.api.own_node import NodeIsOrchestrator, OwnNode
+from orchestrator.api.paging import page, sort_key, window
+from orchestrator.api.queries import ListNodesQuery
+from orchestrator.api.routes import NODES, Route
 from orchestrator.jobs import views
 from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes.presence import Nodes
-from orchestrator.own_node import NodeIsOrchestrator, OwnNode
-from orchestrator.paging import page, sort_key, window
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.rules.near_names import near_names
 from orchestrator.state.model import Model

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from orchestrator.api_queries import NoQuery
+from orchestrator.api.queries import NoQuery
 from shared.protocol.rest import BASE_PATH
 
 JOBS = f"{BASE_PATH}/orchestrator/jobs"
@@ -20,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Route(NamedTuple):
-    """`answer` and `body` are types of the API, `query` is one of api_queries.py; `redirects` has no answer."""
+    """`answer` and `body` are types of the API, `query` is one of queries.py; `redirects` has no answer."""
 
     method: str
     path: str

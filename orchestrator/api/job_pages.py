@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from orchestrator.job_filters import JobFilter
-from orchestrator.paging import MAX_PAGE, decoded, not_a_token, plain
+from orchestrator.api.job_filters import JobFilter
+from orchestrator.api.paging import MAX_PAGE, decoded, not_a_token, plain
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_lists import JobLists
 from shared.errors import InvalidInput

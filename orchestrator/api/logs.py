@@ -8,10 +8,10 @@ from typing import assert_never
 import msgspec
 from aiohttp import WSCloseCode, web
 
-from orchestrator.api_job_parts import JobParts
-from orchestrator.api_queries import LogsQuery
-from orchestrator.api_requests import query_of
-from orchestrator.api_routes import JOBS, Route
+from orchestrator.api.bodies import query_of
+from orchestrator.api.job_details import JobParts
+from orchestrator.api.queries import LogsQuery
+from orchestrator.api.routes import JOBS, Route
 from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
 from orchestrator.jobs.versions import version_of
 from orchestrator.state.job_entry import JobEntry

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from orchestrator.api_requests import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
-from orchestrator.api_routes import Handler
+from orchestrator.api.bodies import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
+from orchestrator.api.routes import Handler
 from orchestrator.nodes.reachability import is_loopback
 from shared.errors import (
     Conflict,

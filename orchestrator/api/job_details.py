@@ -9,10 +9,11 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
-from orchestrator.api_queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery, WaitsQuery
-from orchestrator.api_requests import answer, query_of
-from orchestrator.api_routes import EVENT_STREAM, JOBS, Route
-from orchestrator.events import stream_events
+from orchestrator.api.bodies import answer, query_of
+from orchestrator.api.event_stream import stream_events
+from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
+from orchestrator.api.queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery, WaitsQuery
+from orchestrator.api.routes import EVENT_STREAM, JOBS, Route
 from orchestrator.jobs import views
 from orchestrator.jobs.history import Asked, execution_of, is_open, moment, selected
 from orchestrator.jobs.results import results
@@ -20,7 +21,6 @@ from orchestrator.jobs.versions import version_of, version_view, version_views
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_of
-from orchestrator.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry

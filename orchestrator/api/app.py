@@ -5,23 +5,23 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
-from orchestrator.api_agent import DOCUMENT, AgentRoutes
-from orchestrator.api_auth import AuthRoutes
-from orchestrator.api_errors import errors_as_answers, log_no_requests_less, with_headers
-from orchestrator.api_job_parts import JobParts
-from orchestrator.api_jobs import JobRoutes
-from orchestrator.api_logs import LogRoutes
-from orchestrator.api_metrics import MetricsRoutes, counting
-from orchestrator.api_nodes import Disconnect, NodeRoutes
-from orchestrator.api_requests import MAX_BODY_BYTES
-from orchestrator.api_routes import Route
+from orchestrator.api.agent import DOCUMENT, AgentRoutes
+from orchestrator.api.auth import AuthRoutes
+from orchestrator.api.bodies import MAX_BODY_BYTES
+from orchestrator.api.errors import errors_as_answers, log_no_requests_less, with_headers
+from orchestrator.api.job_details import JobParts
+from orchestrator.api.jobs import JobRoutes
+from orchestrator.api.logs import LogRoutes
+from orchestrator.api.nodes import Disconnect, NodeRoutes
+from orchestrator.api.openapi import document
+from orchestrator.api.own_node import OwnNode
+from orchestrator.api.prometheus import MetricsRoutes, counting
+from orchestrator.api.routes import Route
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.jobs.task_output import Logs
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
-from orchestrator.openapi import document
-from orchestrator.own_node import OwnNode
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from orchestrator.api_routes import PLAIN_TEXT, Handler, Route
+from orchestrator.api.routes import PLAIN_TEXT, Handler, Route
 from orchestrator.telemetry.measures import Measures
 from shared.runtime.metrics import CONTENT_TYPE, Metric, exposition
 

@@ -5,12 +5,12 @@ import asyncio
 import msgspec
 from aiohttp import web
 
-from orchestrator.api_job_parts import JobParts
-from orchestrator.api_queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
-from orchestrator.api_requests import answer, body_of, query_of
-from orchestrator.api_routes import JOBS, Route
-from orchestrator.job_filters import job_filter
-from orchestrator.job_pages import job_page, job_part
+from orchestrator.api.bodies import answer, body_of, query_of
+from orchestrator.api.job_details import JobParts
+from orchestrator.api.job_filters import job_filter
+from orchestrator.api.job_pages import job_page, job_part
+from orchestrator.api.queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
+from orchestrator.api.routes import JOBS, Route
 from orchestrator.jobs import views
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions

@@ -6,14 +6,14 @@ from itertools import islice
 from aiohttp import web
 from msgspec.structs import asdict
 
-from orchestrator.api_requests import answer
-from orchestrator.api_routes import AGENT, Route
+from orchestrator.api.bodies import answer
+from orchestrator.api.own_node import OwnNode
+from orchestrator.api.routes import AGENT, Route
+from orchestrator.api.settings_view import shown_settings
 from orchestrator.jobs import views
 from orchestrator.nodes.presence import Nodes
-from orchestrator.own_node import OwnNode
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.problems import Problem
-from orchestrator.shown_settings import shown_settings
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.errors import MessagingUnavailable

@@ -1,0 +1,1 @@
+"""The HTTP API: routes, what they are asked, what they answer."""
