@@ -3,7 +3,6 @@
 import asyncio
 import logging
 
-from orchestrator.announcements import Announcements
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.commands import Commands
@@ -13,6 +12,7 @@ from orchestrator.dispatch.receipts import Receipts
 from orchestrator.dispatch.reports import Reports
 from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.jobs.retention import Retention
+from orchestrator.nats_api.announcements import Announcements
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.time_outs import SilenceLimits

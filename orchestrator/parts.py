@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from orchestrator.admission.budgets import Budgets
 from orchestrator.api.app import Api
-from orchestrator.integrations import Integrations
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.jobs.task_output import Logs
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.leader import Leader
+from orchestrator.nats_api.requests import Integrations
 from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers

@@ -16,7 +16,7 @@ from compute.engines.process import OUTPUT_LIMIT_BYTES
 from compute.tar_stream import MAX_DEPTH
 from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE
 from orchestrator.api.paging import MAX_PAGE
-from orchestrator.integrations import MAX_LIST
+from orchestrator.nats_api.requests import MAX_LIST
 from orchestrator.s3.probe import BODY
 from shared.jobs import rules
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES
