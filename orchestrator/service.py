@@ -20,12 +20,12 @@ from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig
 from orchestrator.admission.node_keys import StoredBindings
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
+from orchestrator.assembly import api_of, integrations_of, leader_of, parts_of
 from orchestrator.nats_servers.addresses import kept_addresses
 from orchestrator.nats_servers.server import STOP_SECONDS, NatsServer
 from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.heartbeats import take_heartbeats
 from orchestrator.nodes.reachability import is_loopback
-from orchestrator.parts import api_of, integrations_of, leader_of, parts_of
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.settings import BucketSettings
