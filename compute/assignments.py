@@ -5,8 +5,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compute.engines import Engine, OutlivingEngine
-from compute.environment import EnvironmentPolicy, VariableRefused
+from compute.engines.engine import Engine, OutlivingEngine
+from compute.engines.environment import EnvironmentPolicy, VariableRefused
 from compute.executions import Executions
 from compute.workspace import check_result_paths
 from shared.errors import InvalidJob

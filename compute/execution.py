@@ -10,8 +10,8 @@ from functools import partial
 from msgspec.structs import replace
 
 from compute import disk_room
-from compute.engines import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
-from compute.environment import EnvironmentPolicy
+from compute.engines.engine import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
+from compute.engines.environment import EnvironmentPolicy
 from compute.held_execution import Activity, Execution, Stop
 from compute.journal import Journal
 from compute.journal_entry import Entry, Happening, Phase

@@ -6,11 +6,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from compute.engines.task_usage import TaskUsage
 from compute.grants import Grants
 from compute.journal_entry import Entry
 from compute.slots import Slot
 from compute.small_archive import SmallArchive
-from compute.task_usage import TaskUsage
 from compute.upload import Upload
 from compute.workspace import Workspace
 from shared.ids import ExecutionId

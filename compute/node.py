@@ -13,10 +13,13 @@ from pathlib import Path
 from msgspec import structs
 
 from compute.assignments import Offer
-from compute.engines import DockerEngine, Engine, NoopEngine, ProcessEngine
+from compute.engines.docker import DockerEngine
 from compute.engines.docker_endpoint import EndpointRefused, find_socket
+from compute.engines.engine import Engine
+from compute.engines.environment import EnvironmentPolicy
+from compute.engines.noop import NoopEngine
+from compute.engines.process import ProcessEngine
 from compute.engines.strays import Strays
-from compute.environment import EnvironmentPolicy
 from compute.identity import Identity, load_identity
 from compute.machine import allocated, detect_capacity
 from shared.jobs.rules import MANAGED

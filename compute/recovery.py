@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from compute.engines import Engine, OutlivingEngine
+from compute.engines.engine import Engine, OutlivingEngine
 from compute.executions import Executions
 from compute.journal import Journal
 from compute.journal_entry import DamagedEntry, Entry, Happening, Phase

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from compute.engines.docker_api import ContainerState, EngineAway, EngineRefusal
-from compute.task_usage import TaskUsage
+from compute.engines.task_usage import TaskUsage
 
 FIRST_SECONDS = 0.2
 """A task that is quicker costs no look at all."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from compute.engines.task_usage import TaskUsage
 from compute.process_mark import ProcessMark
-from compute.task_usage import TaskUsage
 from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity

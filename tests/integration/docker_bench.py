@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from compute.engines import Broken, DockerEngine, Run, RunEnd
+from compute.engines.docker import DockerEngine
+from compute.engines.engine import Broken, Run, RunEnd
 from compute.process_mark import ProcessMark
 from compute.workspace import Workspace
 from shared.ids import ExecutionId, NodeId

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from compute.engines import Broken, ProcessEngine, Run, RunEnd
+from compute.engines.engine import Broken, Run, RunEnd
+from compute.engines.process import ProcessEngine
 from compute.engines.strays import Strays
+from compute.engines.task_usage import TaskUsage
 from compute.process_mark import ProcessMark
 from compute.spare_folders import SpareFolders
-from compute.task_usage import TaskUsage
 from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines import Exited
+from compute.engines.engine import Exited
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason
 from tests.engine import TestEngine

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-from compute.engines import Broken, DockerEngine, Exited
+from compute.engines.docker import DockerEngine
+from compute.engines.engine import Broken, Exited
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity

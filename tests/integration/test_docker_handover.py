@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from compute.engines import Exited
 from compute.engines.docker_handover import Handover, NotATar, is_own
+from compute.engines.engine import Exited
 from compute.tar_stream import TarStream
 from tests.engine import TestEngine
 from tests.integration.docker_bench import OUTPUTS, Bench

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from compute.engines import Exited, docker_pull_progress
+from compute.engines import docker_pull_progress
+from compute.engines.engine import Exited
 from shared.jobs.states import FailureReason
 from tests.engine import IMAGE, PASSWORD, USER, NewRegistry, TestEngine, publish
 from tests.integration.docker_bench import Bench, DockerTask

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from compute.engines import Broken, Exited, RunEnd
 from compute.engines.docker_api import DockerApi
 from compute.engines.docker_spec import HOSTS, Confinement, container_spec, hosts_file
+from compute.engines.engine import Broken, Exited, RunEnd
 from shared.jobs.engine_params import DockerParams, read_params
 from shared.jobs.states import FailureReason
 from tests.engine import TestEngine

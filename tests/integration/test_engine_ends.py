@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from compute.engines import Broken, Exited
 from compute.engines.docker_ends import LOG_UNSURE
 from compute.engines.docker_takeover import take_over
+from compute.engines.engine import Broken, Exited
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason
 from shared.runtime.aio import first_of

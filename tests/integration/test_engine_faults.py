@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines import Exited
+from compute.engines.engine import Exited
 from shared.jobs.states import Cause, FailureReason
 from tests.engine import NewRegistry, TestEngine, publish
 from tests.faulty_registry import Fault, faulty_registry

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines import Exited
 from compute.engines.docker_facts import CDI, NVIDIA, EngineFacts
 from compute.engines.docker_spec import Confinement, container_spec
+from compute.engines.engine import Exited
 from shared.jobs.capacity import Capacity
 from shared.jobs.engine_params import DockerParams
 from shared.jobs.states import FailureReason

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines import Broken, Exited
+from compute.engines.engine import Broken, Exited
 from shared.jobs.states import FailureReason
 from tests.engine import TestEngine
 from tests.integration.docker_bench import Bench

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from compute.engines import Exited, Run, RunEnd
-from compute.environment import EnvironmentPolicy
+from compute.engines.engine import Exited, Run, RunEnd
+from compute.engines.environment import EnvironmentPolicy
 from compute.execution import Supervisor
 from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop

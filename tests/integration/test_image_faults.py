@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compute.engines import Exited
+from compute.engines.engine import Exited
 from shared.jobs.durations import Duration
 from shared.jobs.states import FailureReason
 from shared.settings.config import DockerEngine as Settings

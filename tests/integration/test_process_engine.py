@@ -13,7 +13,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from msgspec.structs import replace
 
-from compute.engines import Broken, Exited, Run
+from compute.engines.engine import Broken, Exited, Run
 from compute.process_mark import ProcessMark, kill_left_over, mark_process
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId

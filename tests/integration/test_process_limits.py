@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from blockbuster import blockbuster_ctx
 
-from compute.engines import Broken, Exited
+from compute.engines.engine import Broken, Exited
 from compute.engines.strays import Strays
 from compute.process_mark import kill_left_over
 from compute.process_table import children, everybody, named_execution

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.environment import EnvironmentPolicy, VariableRefused, basics
+from compute.engines.environment import EnvironmentPolicy, VariableRefused, basics
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
