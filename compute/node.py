@@ -13,8 +13,8 @@ from pathlib import Path
 from msgspec import structs
 
 from compute.assignments import Offer
-from compute.engines.docker import DockerEngine
-from compute.engines.docker_endpoint import EndpointRefused, find_socket
+from compute.engines.docker.endpoint import EndpointRefused, find_socket
+from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Engine
 from compute.engines.environment import EnvironmentPolicy
 from compute.engines.noop import NoopEngine

@@ -18,9 +18,9 @@ async def remove_containers(nodes: Iterable[Path], settings: DockerEngine) -> No
 
     Another stack on this machine may have nodes of the same names: its executions are others.
     """
-    from compute.engines.docker_api import DockerApi, EngineAway, EngineRefusal
-    from compute.engines.docker_endpoint import EndpointRefused, find_socket
-    from compute.engines.docker_spec import EXECUTION_LABEL, NODE_LABEL
+    from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
+    from compute.engines.docker.endpoint import EndpointRefused, find_socket
+    from compute.engines.docker.spec import EXECUTION_LABEL, NODE_LABEL
 
     held = {node.name: executions for node in nodes if (executions := await asyncio.to_thread(_executions, node))}
     if not held:

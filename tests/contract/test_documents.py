@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from compute.engines import docker_spec
+from compute.engines.docker import spec
 from compute.engines.process import OUTPUT_LIMIT_BYTES
 from compute.tar_stream import MAX_DEPTH
 from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE
@@ -182,7 +182,7 @@ def test_the_s3_server_of_the_tests_allows_what_the_documented_policy_allows_and
         f"| {rules.MAX_LABELS} each |",
         f"| {rules.MAX_SECONDS // 86400} days |",
         f"| {OUTPUT_LIMIT_BYTES >> 30} GiB each;",
-        f"about {docker_spec.LOG_FILE_BYTES >> 20} MiB in all;",
+        f"about {spec.LOG_FILE_BYTES >> 20} MiB in all;",
         f"| pulling an image | {DockerEngine().pull_timeout / 3600:g} h,",
         f"of it {DockerEngine().pull_stall_timeout / 60:g} min standing still (`Engines.Types.Docker.PullTimeout`",
         f"| {DockerEngine().pids_limit:,} (`Engines.Types.Docker.PidsLimit`) |",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from compute.engines.docker import DockerEngine
+from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Broken, Run, RunEnd
 from compute.process_mark import ProcessMark
 from compute.workspace import Workspace

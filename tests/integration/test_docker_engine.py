@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-from compute.engines.docker import DockerEngine
+from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Broken, Exited
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId

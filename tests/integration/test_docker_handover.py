@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from compute.engines.docker_handover import Handover, NotATar, is_own
+from compute.engines.docker.handover import Handover, NotATar, is_own
 from compute.engines.engine import Exited
 from compute.tar_stream import TarStream
 from tests.engine import TestEngine

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from compute.engines import docker_pull_progress
+from compute.engines.docker import pull_progress
 from compute.engines.engine import Exited
 from shared.jobs.states import FailureReason
 from tests.engine import IMAGE, PASSWORD, USER, NewRegistry, TestEngine, publish
@@ -52,7 +52,7 @@ async def test_an_image_that_is_not_here_is_pulled_once_for_all_who_want_it(
 async def test_everybody_who_waits_for_an_image_is_told_how_its_pull_goes(
     bench: Bench, new_registry: NewRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(docker_pull_progress, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(pull_progress, "FIRST_PAUSE_SECONDS", 0.0)
     name, _ = await asyncio.to_thread(publish, bench.dockerd, new_registry(), padding_bytes=MIB)
     told: list[list[str]] = [[], [], []]
     tasks = [bench.task(ECHO | {"Image": name}, on_progress=each.append) for each in told]

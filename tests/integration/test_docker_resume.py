@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from compute.engines.docker_api import DockerApi
-from compute.engines.docker_spec import HOSTS, Confinement, container_spec, hosts_file
+from compute.engines.docker.api import DockerApi
+from compute.engines.docker.spec import HOSTS, Confinement, container_spec, hosts_file
 from compute.engines.engine import Broken, Exited, RunEnd
 from shared.jobs.engine_params import DockerParams, read_params
 from shared.jobs.states import FailureReason
@@ -115,7 +115,7 @@ async def test_a_resumed_task_can_be_stopped(bench: Bench) -> None:
 async def test_a_task_that_was_started_before_the_machine_was_is_lost(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compute.engines.docker_container.started_before_boot", lambda _: True)
+    monkeypatch.setattr("compute.engines.docker.container.started_before_boot", lambda _: True)
     task = bench.shell("true")
     await leave_behind(bench, task, ended=True)
     end = await resumed(bench, task)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from compute.engines.docker_ends import LOG_UNSURE
-from compute.engines.docker_takeover import take_over
+from compute.engines.docker.ends import LOG_UNSURE
+from compute.engines.docker.takeover import take_over
 from compute.engines.engine import Broken, Exited
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason
@@ -123,7 +123,7 @@ async def test_a_task_that_needs_too_much_memory_is_told_as_such(bench: Bench, s
 async def test_a_task_with_a_limit_that_ends_like_one_that_was_killed_has_its_exit_code(
     podman_engine: PodmanEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compute.engines.docker_container.EXPLAINED_SECONDS", 0.1)
+    monkeypatch.setattr("compute.engines.docker.container.EXPLAINED_SECONDS", 0.1)
     bench = Bench(tmp_path, podman_engine)
     assert await bench.ended(bench.shell("exit 137", resources=Capacity(memory=64 << 20))) == Exited(137)
 
@@ -131,8 +131,8 @@ async def test_a_task_with_a_limit_that_ends_like_one_that_was_killed_has_its_ex
 async def test_where_nobody_tells_a_kill_of_a_task_with_a_limit_was_most_likely_for_its_memory(
     podman_engine: PodmanEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compute.engines.docker_oom_kills.KERNEL_LOG", tmp_path / "none")
-    monkeypatch.setattr("compute.engines.docker_container.EXPLAINED_SECONDS", 0.1)
+    monkeypatch.setattr("compute.engines.docker.oom_kills.KERNEL_LOG", tmp_path / "none")
+    monkeypatch.setattr("compute.engines.docker.container.EXPLAINED_SECONDS", 0.1)
     bench = Bench(tmp_path, podman_engine)
     end = await bench.broken(bench.shell("exec tail /dev/zero", resources=Capacity(memory=20 << 20)))
     assert end.reason is FailureReason.OUT_OF_MEMORY
@@ -147,7 +147,7 @@ async def test_a_task_is_over_before_its_files_are_handed_over(bench: Bench, mon
         told.append("handed over")
         await take_over(*arguments, **options)
 
-    monkeypatch.setattr("compute.engines.docker_container.take_over", noted)
+    monkeypatch.setattr("compute.engines.docker.container.take_over", noted)
     assert await bench.ended(bench.shell("exit 3", on_over=lambda: told.append("over"))) == Exited(3)
     assert told == ["over", "handed over"]
 

@@ -60,7 +60,7 @@ async def test_an_engine_that_hangs_is_unavailable(docker: Bench, monkeypatch: p
         os.kill(docker.dockerd.pid, signal.SIGSTOP)
         try:
             with monkeypatch.context() as patch:
-                patch.setattr("compute.engines.docker_api.ANSWER_SECONDS", 0.3)
+                patch.setattr("compute.engines.docker.api.ANSWER_SECONDS", 0.3)
                 end = await engine.run(docker.shell("true").run)
         finally:
             os.kill(docker.dockerd.pid, signal.SIGCONT)

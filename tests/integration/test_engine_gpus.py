@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines.docker_facts import CDI, NVIDIA, EngineFacts
-from compute.engines.docker_spec import Confinement, container_spec
+from compute.engines.docker.facts import CDI, NVIDIA, EngineFacts
+from compute.engines.docker.spec import Confinement, container_spec
 from compute.engines.engine import Exited
 from shared.jobs.capacity import Capacity
 from shared.jobs.engine_params import DockerParams

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines.docker_endpoint import EndpointRefused, find_socket
+from compute.engines.docker.endpoint import EndpointRefused, find_socket
 from shared.settings.config import DockerEngine
 
 USUAL = "/var/run/docker.sock"

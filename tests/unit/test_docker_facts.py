@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from compute.engines.docker_facts import CDI, NVIDIA, facts_of
+from compute.engines.docker.facts import CDI, NVIDIA, facts_of
 from shared.protocol.messages import ContainerEngine
 
 SECCOMP = "name=seccomp,profile=builtin"

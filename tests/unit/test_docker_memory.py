@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines.docker_memory import CGROUPS, ContainerMemory, MemoryFiles, files_in
+from compute.engines.docker.memory import CGROUPS, ContainerMemory, MemoryFiles, files_in
 from compute.engines.task_usage import TaskUsage
 
 ID = "0950d2d814b150f5a5b2aa06004f56280950d2d814b150f5a5b2aa06004f5628"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compute.engines.docker_newlines import PIECE_BYTES, LostNewlines
+from compute.engines.docker.newlines import PIECE_BYTES, LostNewlines
 
 _LINES = st.lists(
     st.tuples(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines.docker_api import ContainerState
-from compute.engines.docker_facts import facts_of
-from compute.engines.docker_oom_kills import with_kernel_s_word
+from compute.engines.docker.api import ContainerState
+from compute.engines.docker.facts import facts_of
+from compute.engines.docker.oom_kills import with_kernel_s_word
 
 MINE, OTHER = "a1" * 32, "b2" * 32
 DOCKER, OLD_PODMAN = facts_of({"ServerVersion": "28.0"}), facts_of({"ServerVersion": "4.3.1", "Rootless": False})
@@ -26,7 +26,7 @@ def ended(exit_code: int, *, told: bool = False) -> ContainerState:
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("compute.engines.docker_oom_kills.KERNEL_LOG", tmp_path / "kmsg")
+    monkeypatch.setattr("compute.engines.docker.oom_kills.KERNEL_LOG", tmp_path / "kmsg")
     return tmp_path / "kmsg"
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compute.engines.docker_api import ContainerState, EngineRefusal
-from compute.engines.docker_credentials import config_file, find_credentials, full_name, registry_of
-from compute.engines.docker_ends import refused, started_before_boot
-from compute.engines.docker_images import is_missing_image, why_not
-from compute.engines.docker_output import Frames, Outputs
+from compute.engines.docker.api import ContainerState, EngineRefusal
+from compute.engines.docker.credentials import config_file, find_credentials, full_name, registry_of
+from compute.engines.docker.ends import refused, started_before_boot
+from compute.engines.docker.images import is_missing_image, why_not
+from compute.engines.docker.output import Frames, Outputs
 from shared.jobs.states import FailureReason
 
 HUB_AUTH = {"auth": base64.b64encode(b"me:pass:word").decode()}

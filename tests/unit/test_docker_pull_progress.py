@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from compute.engines.docker_api import PullStep
-from compute.engines.docker_pull_progress import FIRST_PAUSE_SECONDS, PullProgress
+from compute.engines.docker.api import PullStep
+from compute.engines.docker.pull_progress import FIRST_PAUSE_SECONDS, PullProgress
 from orchestrator.rules.lifecycle import MAX_PROGRESS
 
 IMAGE = "localhost:5000/x:1"

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 
-from compute.engines.docker_api import DockerApi
-from compute.engines.docker_ends import LOG_INCOMPLETE, LOG_UNSURE
-from compute.engines.docker_newlines import LostNewlines
-from compute.engines.docker_output import Outputs
-from compute.engines.docker_spec import LOG_FILE_BYTES
+from compute.engines.docker.api import DockerApi
+from compute.engines.docker.ends import LOG_INCOMPLETE, LOG_UNSURE
+from compute.engines.docker.newlines import LostNewlines
+from compute.engines.docker.output import Outputs
+from compute.engines.docker.spec import LOG_FILE_BYTES
 from compute.engines.engine import Broken
 
 

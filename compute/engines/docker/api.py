@@ -16,7 +16,7 @@ import aiodocker
 import aiohttp
 import msgspec
 
-from compute.engines.docker_facts import EngineFacts, facts_of
+from compute.engines.docker.facts import EngineFacts, facts_of
 from shared.ids import ExecutionId
 
 ANSWER_SECONDS = 60.0

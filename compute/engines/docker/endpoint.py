@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compute.engines.docker_credentials import config_file
+from compute.engines.docker.credentials import config_file
 from shared.settings.config import AUTO, DockerEngine
 
 _log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from compute.engines.docker_api import DockerApi, EngineRefusal
-from compute.engines.docker_leftovers import Leftovers
-from compute.engines.docker_signals import Signals
-from compute.engines.docker_spec import EXECUTION_LABEL, NO_NETWORK, NODE_LABEL, container_name
+from compute.engines.docker.api import DockerApi, EngineRefusal
+from compute.engines.docker.leftovers import Leftovers
+from compute.engines.docker.signals import Signals
+from compute.engines.docker.spec import EXECUTION_LABEL, NO_NETWORK, NODE_LABEL, container_name
 from compute.engines.engine import Broken
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import FailureReason

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from compute.engines.docker_api import ContainerState
-from compute.engines.docker_facts import EngineFacts
+from compute.engines.docker.api import ContainerState
+from compute.engines.docker.facts import EngineFacts
 
 KILLED = 128 + 9
 KERNEL_LOG = Path("/dev/kmsg")

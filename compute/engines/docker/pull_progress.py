@@ -7,7 +7,7 @@ before, which makes about three dozen sentences of the longest pull.
 
 import msgspec
 
-from compute.engines.docker_api import PullStep
+from compute.engines.docker.api import PullStep
 from shared.protocol.execution_lines import PULLING
 
 FIRST_PAUSE_SECONDS = 5.0

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compute.engines.docker_newlines import TIME_BYTES, LostNewlines
+from compute.engines.docker.newlines import TIME_BYTES, LostNewlines
 from compute.result_contents import STDERR, STDOUT
 
 HEADER_BYTES = 8

@@ -6,9 +6,9 @@ import os
 from functools import partial
 from pathlib import PurePosixPath
 
-from compute.engines.docker_api import DockerApi, EngineAway, EngineRefusal
-from compute.engines.docker_facts import EngineFacts
-from compute.engines.docker_handover import Handover, NotATar, folder_alone, is_closed, is_own
+from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
+from compute.engines.docker.facts import EngineFacts
+from compute.engines.docker.handover import Handover, NotATar, folder_alone, is_closed, is_own
 from compute.engines.engine import Run
 
 _log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import contextlib
 import logging
 from collections.abc import Iterable
 
-from compute.engines.docker_api import ContainerEvent, DockerApi, EngineAway, EngineRefusal
-from compute.engines.docker_spec import NODE_LABEL
+from compute.engines.docker.api import ContainerEvent, DockerApi, EngineAway, EngineRefusal
+from compute.engines.docker.spec import NODE_LABEL
 from shared.ids import NodeId
 
 _log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from compute.engines.docker_api import DockerApi, EngineRefusal
-from compute.engines.docker_credentials import find_credentials, full_name, registry_of
-from compute.engines.docker_pull_progress import PullProgress
+from compute.engines.docker.api import DockerApi, EngineRefusal
+from compute.engines.docker.credentials import find_credentials, full_name, registry_of
+from compute.engines.docker.pull_progress import PullProgress
 from shared.jobs.states import FailureReason
 
 _log = logging.getLogger(__name__)

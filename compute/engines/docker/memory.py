@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from compute.engines.docker_api import ContainerState, EngineAway, EngineRefusal
+from compute.engines.docker.api import ContainerState, EngineAway, EngineRefusal
 from compute.engines.task_usage import TaskUsage
 
 FIRST_SECONDS = 0.2

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from compute.engines.docker_api import DockerApi, EngineAway, EngineRefusal
-from compute.engines.docker_spec import EXECUTION_LABEL, NODE_LABEL, container_name
+from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
+from compute.engines.docker.spec import EXECUTION_LABEL, NODE_LABEL, container_name
 from shared.ids import ExecutionId, NodeId
 
 _log = logging.getLogger(__name__)

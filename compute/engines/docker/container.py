@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
-from compute.engines.docker_api import ContainerState, DockerApi, EngineAway, EngineRefusal
-from compute.engines.docker_ends import (
+from compute.engines.docker.api import ContainerState, DockerApi, EngineAway, EngineRefusal
+from compute.engines.docker.ends import (
     GPUS_NOT_GIVEN,
     LOST,
     MACHINE_RESTARTED,
@@ -23,15 +23,15 @@ from compute.engines.docker_ends import (
     not_started,
     started_before_boot,
 )
-from compute.engines.docker_facts import NVIDIA, EngineFacts
-from compute.engines.docker_images import Images, is_missing_image
-from compute.engines.docker_log import read_log
-from compute.engines.docker_memory import watch_memory
-from compute.engines.docker_mounts import NOT_SEEN, Mounts, is_missing_source
-from compute.engines.docker_oom_kills import KILLED, with_kernel_s_word
-from compute.engines.docker_output import Outputs
-from compute.engines.docker_signals import EXPLAINED_SECONDS, LATE_SECONDS, TOLD_SECONDS, Signals
-from compute.engines.docker_spec import (
+from compute.engines.docker.facts import NVIDIA, EngineFacts
+from compute.engines.docker.images import Images, is_missing_image
+from compute.engines.docker.log import read_log
+from compute.engines.docker.memory import watch_memory
+from compute.engines.docker.mounts import NOT_SEEN, Mounts, is_missing_source
+from compute.engines.docker.oom_kills import KILLED, with_kernel_s_word
+from compute.engines.docker.output import Outputs
+from compute.engines.docker.signals import EXPLAINED_SECONDS, LATE_SECONDS, TOLD_SECONDS, Signals
+from compute.engines.docker.spec import (
     HOSTS,
     LOG_FILE_BYTES,
     RESULT_FOLDER_MODE,
@@ -41,7 +41,7 @@ from compute.engines.docker_spec import (
     hosts_file,
     memory_limit,
 )
-from compute.engines.docker_takeover import take_over
+from compute.engines.docker.takeover import take_over
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.limit_ends import most_likely_out_of_memory, out_of_memory, over_disk, over_output
 from compute.result_contents import STDERR

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compute.engines.docker_facts import CDI, EngineFacts
+from compute.engines.docker.facts import CDI, EngineFacts
 from compute.engines.engine import Run
 from compute.engines.gpus import for_container
 from shared.errors import InvalidJob

@@ -4,7 +4,7 @@ import re
 import time
 from pathlib import Path
 
-from compute.engines.docker_api import ContainerState, EngineRefusal
+from compute.engines.docker.api import ContainerState, EngineRefusal
 from compute.engines.engine import Broken
 from shared.jobs.engine_params import DockerParams
 from shared.jobs.states import FailureReason

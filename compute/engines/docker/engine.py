@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from compute.disk_watch import LEAST_PAUSE_SECONDS
-from compute.engines.docker_api import DockerApi, EngineAway, EngineRefusal
-from compute.engines.docker_container import ContainerRun, Limits
-from compute.engines.docker_credentials import config_file
-from compute.engines.docker_ends import refused
-from compute.engines.docker_facts import EngineFacts
-from compute.engines.docker_images import ImageMissing, Images, PullLimits
-from compute.engines.docker_leftovers import Leftovers
-from compute.engines.docker_mounts import NOT_SEEN, Mounts
-from compute.engines.docker_signals import Signals
-from compute.engines.docker_spec import Confinement
+from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
+from compute.engines.docker.container import ContainerRun, Limits
+from compute.engines.docker.credentials import config_file
+from compute.engines.docker.ends import refused
+from compute.engines.docker.facts import EngineFacts
+from compute.engines.docker.images import ImageMissing, Images, PullLimits
+from compute.engines.docker.leftovers import Leftovers
+from compute.engines.docker.mounts import NOT_SEEN, Mounts
+from compute.engines.docker.signals import Signals
+from compute.engines.docker.spec import Confinement
 from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
 from compute.process_mark import ProcessMark
 from shared.errors import InvalidJob
