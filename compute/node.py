@@ -18,8 +18,8 @@ from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Engine
 from compute.engines.environment import EnvironmentPolicy
 from compute.engines.noop import NoopEngine
-from compute.engines.process import ProcessEngine
-from compute.engines.strays import Strays
+from compute.engines.process.engine import ProcessEngine
+from compute.engines.process.strays import Strays
 from compute.identity import Identity, load_identity
 from compute.machine import allocated, detect_capacity
 from shared.jobs.rules import MANAGED

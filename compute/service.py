@@ -13,7 +13,7 @@ from typing import Any
 
 from compute.allocator import keep_freed_memory
 from compute.assignments import Orders
-from compute.engines.strays import Strays
+from compute.engines.process.strays import Strays
 from compute.execution import Supervisor
 from compute.executions import Executions
 from compute.grants import UploadRequests

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from compute.engines.docker import spec
-from compute.engines.process import OUTPUT_LIMIT_BYTES
+from compute.engines.process.engine import OUTPUT_LIMIT_BYTES
 from compute.tar_stream import MAX_DEPTH
 from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE
 from orchestrator.api.paging import MAX_PAGE

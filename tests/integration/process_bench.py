@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from compute.engines.engine import Broken, Run, RunEnd
-from compute.engines.process import ProcessEngine
-from compute.engines.strays import Strays
+from compute.engines.process.engine import ProcessEngine
+from compute.engines.process.strays import Strays
 from compute.engines.task_usage import TaskUsage
 from compute.process_mark import ProcessMark
 from compute.spare_folders import SpareFolders

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines.strays import Strays
+from compute.engines.process.strays import Strays
 from compute.spare_folders import SpareFolders
 from tests.integration.process_bench import Bench
 

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from compute.engines.strays import Strays
+from compute.engines.process.strays import Strays
 from compute.process_mark import ProcessMark, mark_process
 from compute.process_table import Process
 from shared.ids import ExecutionId

@@ -20,9 +20,9 @@ from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.environment import basics
 from compute.engines.gpus import for_process
 from compute.engines.limit_ends import over_disk, over_output, task_killed
-from compute.engines.process_group import ProcessGroup, in_thread_if_any
-from compute.engines.process_limits import MemoryUsage, broken_limit
-from compute.engines.strays import Strays
+from compute.engines.process.group import ProcessGroup, in_thread_if_any
+from compute.engines.process.limits import MemoryUsage, broken_limit
+from compute.engines.process.strays import Strays
 from compute.process_mark import ProcessMark, kill_left_over
 from compute.result_contents import STDERR, STDOUT
 from compute.workspace import Workspace

@@ -1,0 +1,1 @@
+"""The engine that runs tasks as processes of the node itself."""
