@@ -15,7 +15,7 @@ from compute.engines.environment import EnvironmentPolicy
 from compute.held_execution import Activity, Execution, Stop
 from compute.journal import Journal
 from compute.journal_entry import Entry, Happening, Phase
-from compute.process_mark import ProcessMark
+from compute.processes.mark import ProcessMark
 from compute.reports import Reports
 from compute.result_contents import Contents
 from compute.small_archive import SmallArchive

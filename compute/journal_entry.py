@@ -5,7 +5,7 @@ import time
 
 import msgspec
 
-from compute.process_mark import ProcessMark, boot_id
+from compute.processes.mark import ProcessMark, boot_id
 from shared.ids import ExecutionId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.protocol.messages import AnyFact, Assignment, TaskEnded

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from compute.journal import Journal
 from compute.journal_entry import Entry, Phase
 from compute.mounts import mounts_in
-from compute.process_mark import boot_id
+from compute.processes.mark import boot_id
 from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)

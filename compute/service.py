@@ -25,7 +25,7 @@ from compute.kept_results import sync_results
 from compute.leftovers import problems, sweep
 from compute.metrics import Metrics, serve_metrics
 from compute.node import Node, prepare, with_docker
-from compute.process_mark import boot_id
+from compute.processes.mark import boot_id
 from compute.put import upload_session
 from compute.recovery import recover
 from compute.registration import Registrar

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from compute.process_table import children, end_families
+from compute.processes.table import children, end_families
 from tarpon.tied import tied_command
 
 STOP_SECONDS = 25.0

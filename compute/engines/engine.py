@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from compute.engines.task_usage import TaskUsage
-from compute.process_mark import ProcessMark
+from compute.processes.mark import ProcessMark
 from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity

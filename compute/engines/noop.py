@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compute.engines.engine import Exited, Run, RunEnd
-from compute.process_mark import ProcessMark
+from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Broken, Run, RunEnd
-from compute.process_mark import ProcessMark
+from compute.processes.mark import ProcessMark
 from compute.workspace import Workspace
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.spec import Network, ResultPath, SpecConfig, Task

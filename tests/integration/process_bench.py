@@ -12,7 +12,7 @@ from compute.engines.engine import Broken, Run, RunEnd
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
 from compute.engines.task_usage import TaskUsage
-from compute.process_mark import ProcessMark
+from compute.processes.mark import ProcessMark
 from compute.spare_folders import SpareFolders
 from compute.workspace import Workspace
 from shared.ids import ExecutionId

@@ -20,7 +20,7 @@ from blockbuster import blockbuster_ctx
 from msgspec.structs import replace
 
 from compute import service
-from compute.process_mark import boot_id
+from compute.processes.mark import boot_id
 from shared.errors import AlreadyRunning
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity

@@ -19,7 +19,7 @@ from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
 from compute.journal import FILE, Journal
 from compute.journal_entry import DamagedEntry, Entry, Phase, new_entry
-from compute.process_mark import ProcessMark
+from compute.processes.mark import ProcessMark
 from compute.put import upload_session
 from compute.reports import Reports
 from compute.result_contents import Contents

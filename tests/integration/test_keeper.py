@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.process_table import Process, everybody
+from compute.processes.table import Process, everybody
 from tarpon.keeper import keeper_command, told
 from tests.e2e.stack import wait_until
 

@@ -14,7 +14,7 @@ from blockbuster import blockbuster_ctx
 from msgspec.structs import replace
 
 from compute.engines.engine import Broken, Exited, Run
-from compute.process_mark import ProcessMark, kill_left_over, mark_process
+from compute.processes.mark import ProcessMark, kill_left_over, mark_process
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
 from shared.jobs.spec import SpecConfig, Task

@@ -15,8 +15,8 @@ from blockbuster import blockbuster_ctx
 
 from compute.engines.engine import Broken, Exited
 from compute.engines.process.strays import Strays
-from compute.process_mark import kill_left_over
-from compute.process_table import children, everybody, named_execution
+from compute.processes.mark import kill_left_over
+from compute.processes.table import children, everybody, named_execution
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason
 from tests.integration.process_bench import Bench, is_alive, some_execution

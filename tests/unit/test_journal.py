@@ -13,7 +13,7 @@ from compute.executions import Executions
 from compute.journal import FILE, Journal
 from compute.journal_entry import DamagedEntry, Entry, Happening, Phase, encode_entry, new_entry
 from compute.journal_file import JournalFile
-from compute.process_mark import ProcessMark
+from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task

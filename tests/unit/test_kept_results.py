@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from compute.journal import Journal
 from compute.journal_entry import Entry, Phase, new_entry
 from compute.kept_results import may_be_torn, sync_results
-from compute.process_mark import boot_id
+from compute.processes.mark import boot_id
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task

@@ -31,7 +31,7 @@ from compute.engines.docker.mounts import NOT_SEEN, Mounts
 from compute.engines.docker.signals import Signals
 from compute.engines.docker.spec import Confinement
 from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
-from compute.process_mark import ProcessMark
+from compute.processes.mark import ProcessMark
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.engine_params import DockerParams, read_params

@@ -23,7 +23,7 @@ from compute.engines.limit_ends import over_disk, over_output, task_killed
 from compute.engines.process.group import ProcessGroup, in_thread_if_any
 from compute.engines.process.limits import MemoryUsage, broken_limit
 from compute.engines.process.strays import Strays
-from compute.process_mark import ProcessMark, kill_left_over
+from compute.processes.mark import ProcessMark, kill_left_over
 from compute.result_contents import STDERR, STDOUT
 from compute.workspace import Workspace
 from shared.ids import ExecutionId

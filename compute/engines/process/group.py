@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from compute.engines.process.strays import Strays
-from compute.process_mark import ProcessMark, mark_process
-from compute.process_table import Process
+from compute.processes.mark import ProcessMark, mark_process
+from compute.processes.table import Process
 from shared.ids import ExecutionId
 from shared.runtime.aio import process_ended
 

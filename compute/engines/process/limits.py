@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from compute.engines.engine import Broken
 from compute.engines.limit_ends import out_of_memory, too_many_processes
 from compute.engines.task_usage import TaskUsage
-from compute.process_table import Process, highest_resident_bytes, proportional_bytes, resident_bytes
+from compute.processes.table import Process, highest_resident_bytes, proportional_bytes, resident_bytes
 
 MOST_ASKED = 64
 """As many processes of a task are asked for the most that they ever had; one with more has it measured as it is."""

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from compute.process_mark import ProcessMark
-from compute.process_table import Process, children, end_families, family, look, named_execution
+from compute.processes.mark import ProcessMark
+from compute.processes.table import Process, children, end_families, family, look, named_execution
 from shared.ids import ExecutionId
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from compute.process_table import Process, end_families, everybody, look, named_execution
+from compute.processes.table import Process, end_families, everybody, look, named_execution
 from shared.ids import ExecutionId
 
 KILL_SECONDS = 30.0

@@ -1,0 +1,1 @@
+"""Processes of the machine: which there are, and which are ours."""
