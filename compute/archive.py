@@ -17,8 +17,8 @@ from typing import NamedTuple, Self, TypeVar
 import msgspec
 
 from compute.archive_index import ArchiveIndex
+from compute.disk.result_contents import ALL, Contents
 from compute.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
-from compute.result_contents import ALL, Contents
 from compute.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from shared.protocol.archive_index import WHOLE, BlockLine, EntryLine
 from shared.runtime.aio import finish

@@ -9,7 +9,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from compute import disk_room
+from compute.disk import disk_room
+from compute.disk.result_contents import Contents
+from compute.disk.workspace import DISK_SECONDS, Workspace
 from compute.engines.engine import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
 from compute.held_execution import Activity, Execution, Stop
@@ -17,10 +19,8 @@ from compute.journal import Journal
 from compute.journal_entry import Entry, Happening, Phase
 from compute.processes.mark import ProcessMark
 from compute.reports import Reports
-from compute.result_contents import Contents
 from compute.small_archive import SmallArchive
 from compute.upload import NotSent, Sent, Upload
-from compute.workspace import DISK_SECONDS, Workspace
 from shared.errors import TarponError
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason

@@ -6,13 +6,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
 from compute.grants import Grants
 from compute.journal_entry import Entry
 from compute.slots import Slot
 from compute.small_archive import SmallArchive
 from compute.upload import Upload
-from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.runtime.log_lines import about
 

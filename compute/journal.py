@@ -17,13 +17,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from compute import private_file
+from compute.disk import private_file
+from compute.disk.spare_folders import SpareFolders
+from compute.disk.workspace import Workspace, remove_execution
 from compute.journal_entry import DamagedEntry, Entry, encode_entry
 from compute.journal_file import LEAST_REWRITTEN_BYTES, JournalFile, forgetting_line, line
 from compute.journal_reading import read_journal
 from compute.leftovers import is_the_nodes
-from compute.spare_folders import SpareFolders
-from compute.workspace import Workspace, remove_execution
 from compute.write_batches import WriteBatches
 from shared.ids import ExecutionId, is_safe_id
 from shared.runtime.aio import settled

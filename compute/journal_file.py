@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from compute import private_file
+from compute.disk import private_file
 from shared.runtime import durable
 
 _log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from compute import private_file
+from compute.disk import private_file
+from compute.disk.removal import remove_tree
 from compute.journal_entry import DamagedEntry, Entry, decode_entry
 from compute.journal_file import FORGOTTEN, Line
-from compute.removal import remove_tree
 from shared.ids import ExecutionId, is_safe_id
 
 _log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from compute.disk.mounts import mounts_in
 from compute.journal import Journal
 from compute.journal_entry import Entry, Phase
-from compute.mounts import mounts_in
 from compute.processes.mark import boot_id
 from shared.runtime.log_lines import about
 

@@ -9,15 +9,15 @@ import re
 from collections.abc import Collection
 from pathlib import Path, PurePath
 
-from compute.mounts import mounts_in
-from compute.removal import remove_tree
+from compute.disk.mounts import mounts_in
+from compute.disk.removal import remove_tree
 from shared.ids import ExecutionId, is_safe_id
 
 _log = logging.getLogger(__name__)
 
 EXECUTIONS, DAMAGED = "executions", "damaged"
 DRAFTS = "*.new"
-"""Files that were being written, as compute/private_file.py names them."""
+"""Files that were being written, as compute/disk/private_file.py names them."""
 MOST_DAMAGED = 16
 """Of how many executions, the last ones, what could not be read is kept for a person to look at."""
 MOST_PROBLEMS = 10

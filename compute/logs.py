@@ -4,8 +4,8 @@ import os
 import stat
 from pathlib import Path
 
-from compute.result_contents import STDERR, STDOUT
-from compute.workspace import Workspace
+from compute.disk.result_contents import STDERR, STDOUT
+from compute.disk.workspace import Workspace
 from shared.protocol.messages import MAX_OUTPUT_CHUNK_BYTES, MAX_OUTPUT_PLACE, OutputRead, ReadOutput
 
 TAIL_BYTES = MAX_OUTPUT_CHUNK_BYTES

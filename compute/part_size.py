@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from compute.mounts import mounts_in
+from compute.disk.mounts import mounts_in
 
 PART_BYTES = 8 << 20
 """S3 wants 5 MiB at least, for all parts but the last one."""

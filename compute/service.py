@@ -13,6 +13,8 @@ from typing import Any
 
 from compute.allocator import keep_freed_memory
 from compute.assignments import Orders
+from compute.disk.result_contents import Contents
+from compute.disk.workspace import Workspace
 from compute.engines.process.strays import Strays
 from compute.execution import Supervisor
 from compute.executions import Executions
@@ -30,13 +32,11 @@ from compute.put import upload_session
 from compute.recovery import recover
 from compute.registration import Registrar
 from compute.reports import Reports
-from compute.result_contents import Contents
 from compute.slots import Slots
 from compute.small_archive import SmallArchive
 from compute.traces import Traces
 from compute.upload import Upload
 from compute.uploading import Uploading
-from compute.workspace import Workspace
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.jobs.durations import format_duration

@@ -11,8 +11,8 @@ import weakref
 from pathlib import Path
 
 from compute.archive import ArchiveSummary
+from compute.disk.result_contents import Contents
 from compute.gzip_blocks import LEVEL, GzipMember, compress_block
-from compute.result_contents import Contents
 from compute.tar_stream import TarStream
 
 SMALL_BYTES = 64 << 10

@@ -17,10 +17,10 @@ import sys
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
-from compute.file_attributes import MAX_BYTES, Records, TooManyAttributes, attribute_records
-from compute.folder_access import checked_mount, opened_to_read
-from compute.holes import has_more, hole_at
-from compute.result_contents import ALL, Contents, Written, kept_mode, shown, whole_mtime
+from compute.disk.file_attributes import MAX_BYTES, Records, TooManyAttributes, attribute_records
+from compute.disk.folder_access import checked_mount, opened_to_read
+from compute.disk.holes import has_more, hole_at
+from compute.disk.result_contents import ALL, Contents, Written, kept_mode, shown, whole_mtime
 from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
 from shared.protocol.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
 

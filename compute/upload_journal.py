@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from compute import private_file
+from compute.disk import private_file
 
 _log = logging.getLogger(__name__)
 

@@ -115,7 +115,7 @@ def _data_folder(given: Path | None, say: Say) -> Iterator[Path]:
 
 def _remove(folder: Path) -> None:
     """As a node does: what a task has mounted in there is not touched."""
-    from compute.removal import remove_tree
+    from compute.disk.removal import remove_tree
 
     with suppress(OSError):
         remove_tree(folder)

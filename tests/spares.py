@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from compute.spare_folders import PREFIX
+from compute.disk.spare_folders import PREFIX
 
 
 def is_empty_spare(folder: Path) -> bool:

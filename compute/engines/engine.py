@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
 from compute.processes.mark import ProcessMark
-from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task

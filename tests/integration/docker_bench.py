@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from compute.disk.workspace import Workspace
 from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Broken, Run, RunEnd
 from compute.processes.mark import ProcessMark
-from compute.workspace import Workspace
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.spec import Network, ResultPath, SpecConfig, Task
 from shared.settings.config import DockerEngine as Settings

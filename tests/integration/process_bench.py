@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from compute.disk.spare_folders import SpareFolders
+from compute.disk.workspace import Workspace
 from compute.engines.engine import Broken, Run, RunEnd
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
 from compute.engines.task_usage import TaskUsage
 from compute.processes.mark import ProcessMark
-from compute.spare_folders import SpareFolders
-from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import ResultPath, SpecConfig, Task

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from compute.disk.result_contents import Contents
+from compute.disk.workspace import Workspace
 from compute.engines.engine import Exited, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
 from compute.execution import Supervisor
@@ -22,11 +24,9 @@ from compute.journal_entry import DamagedEntry, Entry, Phase, new_entry
 from compute.processes.mark import ProcessMark
 from compute.put import upload_session
 from compute.reports import Reports
-from compute.result_contents import Contents
 from compute.slots import Slots
 from compute.upload import Upload
 from compute.uploading import Uploading
-from compute.workspace import Workspace
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task

@@ -9,16 +9,16 @@ import threading
 import uuid
 from pathlib import Path
 
-from compute.disk_watch import disk_bytes
-from compute.gathering import Gathered
+from compute.disk.disk_watch import disk_bytes
+from compute.disk.gathering import Gathered
+from compute.disk.mounts import mounts_in
+from compute.disk.removal import remove_tree
+from compute.disk.spare_folders import SpareFolders
+from compute.disk.workspace import Workspace, remove_execution
 from compute.journal import Journal
 from compute.leftovers import EXECUTIONS, sweep
-from compute.mounts import mounts_in
 from compute.part_size import _walked
-from compute.removal import remove_tree
-from compute.spare_folders import SpareFolders
 from compute.tar_stream import TarStream
-from compute.workspace import Workspace, remove_execution
 from shared.jobs.spec import ResultPath
 from tests.private_mounts import in_private_mounts, mount, without_rights_to_mount
 
@@ -118,7 +118,7 @@ def test_a_mount_that_cannot_be_detached_is_left_and_all_else_removed(tmp_path: 
     (workspace.folder / "other").mkdir()
     mount("--bind", outside, inner)
     program = (
-        "import compute.removal as removal, logging, pathlib, sys; logging.basicConfig()\n"
+        "import compute.disk.removal as removal, logging, pathlib, sys; logging.basicConfig()\n"
         f"try: removal.remove_tree(pathlib.Path({str(workspace.root)!r}))\n"
         "except OSError as error: sys.exit(error.errno == 16)"
     )
@@ -188,7 +188,7 @@ def test_a_mount_on_a_result_path_that_may_not_be_kept_is_counted_as_left_out(tm
     outside, workspace = precious(tmp_path), a_workspace(tmp_path, OUTPUTS)
     mount("--bind", outside, workspace.folder / "outputs")
     program = (
-        "import compute.gathering as gathering, pathlib, shared.jobs.spec as jobspec; wanted = "
+        "import compute.disk.gathering as gathering, pathlib, shared.jobs.spec as jobspec; wanted = "
         f"jobspec.ResultPath(name='outputs', path='/outputs'); root = pathlib.Path({str(workspace.root)!r})\n"
         "print(gathering.Gathering(root, root / 'workspace', root / 'result').run([wanted]))"
     )
@@ -251,7 +251,7 @@ def test_a_mount_that_was_there_before_the_node_is_its_operators(tmp_path: Path)
     data.mkdir()
     mount("--bind", outside, data)
     left = data / "executions" / "e-1"
-    code = f"import pathlib, compute.removal as it; it.remove_tree(pathlib.Path({str(left)!r}))"
+    code = f"import pathlib, compute.disk.removal as it; it.remove_tree(pathlib.Path({str(left)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert len(mounts_in(data)) == 1
     assert is_whole(outside)

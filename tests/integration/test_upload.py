@@ -23,9 +23,9 @@ from aiohttp import web
 
 from compute import tar_stream
 from compute.delivery import MAX_ASKED, Trouble
+from compute.disk.result_contents import ALL
 from compute.grants import Grants
 from compute.put import upload_session
-from compute.result_contents import ALL
 from compute.upload import NotSent, Sent, Upload
 from compute.uploading import Uploading
 from shared.errors import NotReady

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from compute import file_attributes
-from compute.file_attributes import acl_text, attribute_records
+from compute.disk import file_attributes
+from compute.disk.file_attributes import acl_text, attribute_records
 from compute.tar_header import EntryKind, entry_header
 from compute.tar_stream import TarStream
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from compute.disk.workspace import Workspace
 from compute.logs import read_output
-from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.protocol.messages import OutputRead, ReadOutput
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compute.spare_folders import SpareFolders
-from compute.workspace import Workspace
+from compute.disk.spare_folders import SpareFolders
+from compute.disk.workspace import Workspace
 from shared.jobs.spec import ResultPath
 
 

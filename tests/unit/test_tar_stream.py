@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from compute import tar_stream
-from compute.result_contents import Contents
+from compute.disk.result_contents import Contents
 from compute.tar_header import EntryKind, entry_header
 from compute.tar_stream import BLOCK_BYTES, MAX_WARNINGS, SMALL_BYTES, ZEROS, TarStream
 from shared.protocol.archive_index import DirectoryLine, FileLine, HardLinkLine, SymlinkLine

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compute.gathering import Gathered
-from compute.workspace import SHORT_BYTES, Workspace, check_result_paths, remove_execution
+from compute.disk.gathering import Gathered
+from compute.disk.workspace import SHORT_BYTES, Workspace, check_result_paths, remove_execution
 from shared.errors import InvalidJob
 from shared.jobs.spec import ResultPath, SpecConfig, Task
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES

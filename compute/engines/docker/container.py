@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
+from compute.disk.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
+from compute.disk.result_contents import STDERR
+from compute.disk.workspace import DISK_SECONDS
 from compute.engines.docker.api import ContainerState, DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker.ends import (
     GPUS_NOT_GIVEN,
@@ -44,8 +46,6 @@ from compute.engines.docker.spec import (
 from compute.engines.docker.takeover import take_over
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.limit_ends import most_likely_out_of_memory, out_of_memory, over_disk, over_output
-from compute.result_contents import STDERR
-from compute.workspace import DISK_SECONDS
 from shared.jobs.engine_params import DockerParams, read_params
 from shared.runtime.aio import finish, first_of, in_thread
 

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from compute.disk_watch import LEAST_PAUSE_SECONDS
+from compute.disk.disk_watch import LEAST_PAUSE_SECONDS
 from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker.container import ContainerRun, Limits
 from compute.engines.docker.credentials import config_file

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from compute.disk.result_contents import STDERR, STDOUT
 from compute.engines.docker.newlines import TIME_BYTES, LostNewlines
-from compute.result_contents import STDERR, STDOUT
 
 HEADER_BYTES = 8
 """One byte names the stream, three are nothing, four are the length: see the engine API's ContainerAttach."""

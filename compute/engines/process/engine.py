@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from compute.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
+from compute.disk.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
+from compute.disk.result_contents import STDERR, STDOUT
+from compute.disk.workspace import Workspace
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.environment import basics
 from compute.engines.gpus import for_process
@@ -24,8 +26,6 @@ from compute.engines.process.group import ProcessGroup, in_thread_if_any
 from compute.engines.process.limits import MemoryUsage, broken_limit
 from compute.engines.process.strays import Strays
 from compute.processes.mark import ProcessMark, kill_left_over
-from compute.result_contents import STDERR, STDOUT
-from compute.workspace import Workspace
 from shared.ids import ExecutionId
 from shared.jobs.engine_params import ProcessParams, read_params
 from shared.jobs.states import FailureReason

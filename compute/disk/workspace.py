@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from compute import private_file
-from compute.file_attributes import attribute_names
-from compute.gathering import RESULT_FOLDER_MODE, Gathered, Gathering
-from compute.mounts import mounts_in, real_path
-from compute.removal import remove_tree
-from compute.result_contents import (
+from compute.disk import private_file
+from compute.disk.file_attributes import attribute_names
+from compute.disk.gathering import RESULT_FOLDER_MODE, Gathered, Gathering
+from compute.disk.mounts import mounts_in, real_path
+from compute.disk.removal import remove_tree
+from compute.disk.result_contents import (
     EXIT_CODE,
     FILE_MODE,
     STDERR,
@@ -33,7 +33,7 @@ from compute.result_contents import (
     kept_mode,
     whole_mtime,
 )
-from compute.spare_folders import WORKSPACE, SpareFolders
+from compute.disk.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
 from shared.jobs.publisher_params import copies_hard_links
 from shared.jobs.spec import ResultPath, Task

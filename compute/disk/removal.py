@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compute.folder_access import entered
-from compute.mounts import detach_in, mount_of, uncover
+from compute.disk.folder_access import entered
+from compute.disk.mounts import detach_in, mount_of, uncover
 
 _log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import os
 import stat
 from pathlib import Path
 
-from compute.file_attributes import attribute_names
-from compute.mounts import mounts_in
-from compute.result_contents import STDERR, STDOUT, file_mode
+from compute.disk.file_attributes import attribute_names
+from compute.disk.mounts import mounts_in
+from compute.disk.result_contents import STDERR, STDOUT, file_mode
 
 WORKSPACE = "workspace"
 _OUTPUTS = (STDOUT, STDERR)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from compute.mounts import mount_points_in
-from compute.workspace import Workspace
+from compute.disk.mounts import mount_points_in
+from compute.disk.workspace import Workspace
 
 LEAST_PAUSE_SECONDS = 1.0
 PAUSE_SHARE = 20.0

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from compute.folder_access import FOLDER, IsMounted, entered
-from compute.mounts import WITHOUT_FILES, Mount, bind, detach, mount_of, mounts_in, uncover
-from compute.removal import remove_tree
-from compute.result_contents import shown
+from compute.disk.folder_access import FOLDER, IsMounted, entered
+from compute.disk.mounts import WITHOUT_FILES, Mount, bind, detach, mount_of, mounts_in, uncover
+from compute.disk.removal import remove_tree
+from compute.disk.result_contents import shown
 from shared.jobs.spec import ResultPath
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Folders, mounts and room on the node's disk."""
