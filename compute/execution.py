@@ -15,8 +15,8 @@ from compute.disk.workspace import DISK_SECONDS, Workspace
 from compute.engines.engine import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
 from compute.held_execution import Activity, Execution, Stop
-from compute.journal import Journal
-from compute.journal_entry import Entry, Happening, Phase
+from compute.journal.entry import Entry, Happening, Phase
+from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
 from compute.reports import Reports
 from compute.small_archive import SmallArchive

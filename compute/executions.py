@@ -12,8 +12,8 @@ from itertools import islice
 from compute.execution import NOT_BEGUN, Supervisor
 from compute.grants import Ask, Grants
 from compute.held_execution import READ_SECONDS, Activity, Execution, Stop
-from compute.journal import Journal
-from compute.journal_entry import Entry, Happening, Phase, new_entry
+from compute.journal.entry import Entry, Happening, Phase, new_entry
+from compute.journal.journal import Journal
 from compute.logs import read_output
 from compute.reports import Reports
 from compute.slots import Slots

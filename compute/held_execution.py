@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
 from compute.grants import Grants
-from compute.journal_entry import Entry
+from compute.journal.entry import Entry
 from compute.slots import Slot
 from compute.small_archive import SmallArchive
 from compute.upload import Upload

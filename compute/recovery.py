@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from compute.engines.engine import Engine, OutlivingEngine
 from compute.executions import Executions
-from compute.journal import Journal
-from compute.journal_entry import DamagedEntry, Entry, Happening, Phase
-from compute.kept_results import may_be_torn
+from compute.journal.entry import DamagedEntry, Entry, Happening, Phase
+from compute.journal.journal import Journal
+from compute.journal.kept_results import may_be_torn
 from compute.reports import Reports
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import ExecutionFailed

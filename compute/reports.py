@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from compute.journal_entry import Happening
+from compute.journal.entry import Happening
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.messaging.transport import Connection

@@ -22,9 +22,9 @@ from compute.grants import UploadRequests
 from compute.heartbeats import send_heartbeats
 from compute.held_execution import Execution
 from compute.identity import Identity
-from compute.journal import Journal
-from compute.kept_results import sync_results
-from compute.leftovers import problems, sweep
+from compute.journal.journal import Journal
+from compute.journal.kept_results import sync_results
+from compute.journal.leftovers import problems, sweep
 from compute.metrics import Metrics, serve_metrics
 from compute.node import Node, prepare, with_docker
 from compute.processes.mark import boot_id

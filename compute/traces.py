@@ -7,7 +7,7 @@ have taken. Texts that a task or S3 wrote stay out: attributes are ids, codes an
 import time
 from collections.abc import Iterator
 
-from compute.journal_entry import Entry
+from compute.journal.entry import Entry
 from shared.ids import NodeId
 from shared.protocol.messages import AnyFact, ExecutionFailed, ExecutionStarted, OutputPublished, TaskEnded
 from shared.runtime.tracing import Place, Span, Tracing, place_of

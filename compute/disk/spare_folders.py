@@ -21,7 +21,7 @@ _OUTPUTS = (STDOUT, STDERR)
 _CONTENT = {*_OUTPUTS, WORKSPACE}
 
 PREFIX = ".spare-"
-"""No execution's id begins so, and the node removes what is named so at its start (compute/leftovers.py)."""
+"""No execution's id begins so, and the node removes what is named so at its start (compute/journal/leftovers.py)."""
 MOST_KEPT = 256
 FOLDER_MODE = 0o700
 _LARGEST_FOLDER_BLOCKS = 8

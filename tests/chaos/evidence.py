@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from compute.journal_file import FORGOTTEN, JournalFile
+from compute.journal.file import FORGOTTEN, JournalFile
 from shared.protocol.rest import execution_state_name
 from shared.runtime.aio import pipelined
 from tests.chaos.jobs import MARK, JobPlan, contents

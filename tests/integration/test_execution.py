@@ -19,8 +19,8 @@ from compute.engines.environment import EnvironmentPolicy
 from compute.execution import Supervisor
 from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
-from compute.journal import FILE, Journal
-from compute.journal_entry import DamagedEntry, Entry, Phase, new_entry
+from compute.journal.entry import DamagedEntry, Entry, Phase, new_entry
+from compute.journal.journal import FILE, Journal
 from compute.processes.mark import ProcessMark
 from compute.put import upload_session
 from compute.reports import Reports

@@ -11,7 +11,7 @@ from compute.executions import Executions
 from compute.grants import Grants
 from compute.heartbeats import send_heartbeats
 from compute.held_execution import Activity, Execution
-from compute.journal_entry import new_entry
+from compute.journal.entry import new_entry
 from compute.upload import Upload
 from compute.upload_meter import UploadMeter
 from compute.uploading import Uploading

@@ -15,8 +15,8 @@ from compute.disk.mounts import mounts_in
 from compute.disk.removal import remove_tree
 from compute.disk.spare_folders import SpareFolders
 from compute.disk.workspace import Workspace, remove_execution
-from compute.journal import Journal
-from compute.leftovers import EXECUTIONS, sweep
+from compute.journal.journal import Journal
+from compute.journal.leftovers import EXECUTIONS, sweep
 from compute.part_size import _walked
 from compute.tar_stream import TarStream
 from shared.jobs.spec import ResultPath

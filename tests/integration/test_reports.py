@@ -2,7 +2,7 @@
 
 import time
 
-from compute.journal_entry import Happening
+from compute.journal.entry import Happening
 from compute.reports import Reports
 from shared.ids import ExecutionId, NodeId
 from shared.protocol import messages, subjects

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from compute.executions import Executions
-from compute.journal import FILE, Journal
-from compute.journal_entry import DamagedEntry, Entry, Happening, Phase, encode_entry, new_entry
-from compute.journal_file import JournalFile
+from compute.journal.entry import DamagedEntry, Entry, Happening, Phase, encode_entry, new_entry
+from compute.journal.file import JournalFile
+from compute.journal.journal import FILE, Journal
 from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from compute.journal import Journal
-from compute.journal_entry import Entry, Phase, new_entry
-from compute.kept_results import may_be_torn, sync_results
+from compute.journal.entry import Entry, Phase, new_entry
+from compute.journal.journal import Journal
+from compute.journal.kept_results import may_be_torn, sync_results
 from compute.processes.mark import boot_id
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from compute.journal import Journal
-from compute.leftovers import DAMAGED, EXECUTIONS, MOST_DAMAGED, sweep
+from compute.journal.journal import Journal
+from compute.journal.leftovers import DAMAGED, EXECUTIONS, MOST_DAMAGED, sweep
 
 
 def test_what_belongs_to_no_execution_goes_and_all_else_stays(tmp_path: Path) -> None:

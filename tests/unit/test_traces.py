@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from msgspec.structs import replace
 
-from compute.journal_entry import Entry, Happening, Phase, new_entry
+from compute.journal.entry import Entry, Happening, Phase, new_entry
 from compute.traces import Traces
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity

@@ -9,8 +9,8 @@ import msgspec
 
 from compute.disk import private_file
 from compute.disk.removal import remove_tree
-from compute.journal_entry import DamagedEntry, Entry, decode_entry
-from compute.journal_file import FORGOTTEN, Line
+from compute.journal.entry import DamagedEntry, Entry, decode_entry
+from compute.journal.file import FORGOTTEN, Line
 from shared.ids import ExecutionId, is_safe_id
 
 _log = logging.getLogger(__name__)

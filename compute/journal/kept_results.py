@@ -12,8 +12,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from compute.disk.mounts import mounts_in
-from compute.journal import Journal
-from compute.journal_entry import Entry, Phase
+from compute.journal.entry import Entry, Phase
+from compute.journal.journal import Journal
 from compute.processes.mark import boot_id
 from shared.runtime.log_lines import about
 

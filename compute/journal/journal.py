@@ -7,7 +7,7 @@ has come.
 
 It is not synced: after a power cut an entry may be damaged or gone. Then the orchestrator learns from the inventory
 that the node does not hold the execution, which is safe, while a sync would cost every execution milliseconds. For
-the same reason a result may be torn then (compute/kept_results.py).
+the same reason a result may be torn then (compute/journal/kept_results.py).
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from pathlib import Path
 from compute.disk import private_file
 from compute.disk.spare_folders import SpareFolders
 from compute.disk.workspace import Workspace, remove_execution
-from compute.journal_entry import DamagedEntry, Entry, encode_entry
-from compute.journal_file import LEAST_REWRITTEN_BYTES, JournalFile, forgetting_line, line
-from compute.journal_reading import read_journal
-from compute.leftovers import is_the_nodes
-from compute.write_batches import WriteBatches
+from compute.journal.entry import DamagedEntry, Entry, encode_entry
+from compute.journal.file import LEAST_REWRITTEN_BYTES, JournalFile, forgetting_line, line
+from compute.journal.leftovers import is_the_nodes
+from compute.journal.reading import read_journal
+from compute.journal.write_batches import WriteBatches
 from shared.ids import ExecutionId, is_safe_id
 from shared.runtime.aio import settled
 from shared.runtime.log_lines import about

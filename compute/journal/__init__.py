@@ -1,0 +1,1 @@
+"""What the node keeps on its disk, so that a restart loses nothing."""
