@@ -14,7 +14,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.meter import OwnCost
-from compute.allocator import keep_freed_memory
+from compute.archive.allocator import keep_freed_memory
 from compute.grants import Grants
 from compute.put import upload_session
 from compute.upload import NotSent, Upload

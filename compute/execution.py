@@ -9,6 +9,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from compute.archive.small import SmallArchive
 from compute.disk import disk_room
 from compute.disk.result_contents import Contents
 from compute.disk.workspace import DISK_SECONDS, Workspace
@@ -19,7 +20,6 @@ from compute.journal.entry import Entry, Happening, Phase
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
 from compute.reports import Reports
-from compute.small_archive import SmallArchive
 from compute.upload import NotSent, Sent, Upload
 from shared.errors import TarponError
 from shared.ids import ExecutionId

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from compute.archive import ArchiveStream, Part
+from compute.archive.part_size import MAX_PARTS
+from compute.archive.stream import ArchiveStream, Part
 from compute.grants import Grants, PartUrls, UploadIsLost, Urls
-from compute.part_size import MAX_PARTS
 from compute.put import Stored
 from compute.upload_journal import StoredPart, UploadJournal
 from compute.upload_meter import UploadMeter

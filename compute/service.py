@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compute.allocator import keep_freed_memory
+from compute.archive.allocator import keep_freed_memory
+from compute.archive.small import SmallArchive
 from compute.assignments import Orders
 from compute.disk.result_contents import Contents
 from compute.disk.workspace import Workspace
@@ -33,7 +34,6 @@ from compute.recovery import recover
 from compute.registration import Registrar
 from compute.reports import Reports
 from compute.slots import Slots
-from compute.small_archive import SmallArchive
 from compute.traces import Traces
 from compute.upload import Upload
 from compute.uploading import Uploading

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compute.archive import ArchiveStream, ArchiveSummary, Part
-from compute.archive_index import ArchiveIndex
+from compute.archive.index import ArchiveIndex
+from compute.archive.part_size import content_bytes, part_bytes_of
+from compute.archive.small import SmallArchive
+from compute.archive.stream import ArchiveStream, ArchiveSummary, Part
 from compute.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
 from compute.disk.result_contents import ALL, Contents
 from compute.grants import Grants, UploadIsLost, Urls
 from compute.multipart import MultipartUpload, PartRefused, TooLarge
-from compute.part_size import content_bytes, part_bytes_of
 from compute.put import Stored
-from compute.small_archive import SmallArchive
 from compute.upload_meter import TOLD_AFTER_SECONDS, UploadMeter
 from compute.uploading import PartBuffers, Uploading
 from shared.errors import GrantRefused

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from compute.archive import ArchiveStream, ArchiveSummary, ArchiveThreads
+from compute.archive.stream import ArchiveStream, ArchiveSummary, ArchiveThreads
 
 TIME = 1_700_000_000
 Plan = list[tuple[list[bytes], str, int, int]]

@@ -274,7 +274,7 @@ async def publishing(
                 s3.seen.clear()
                 async with made.locations, background(abandoned=made.abandoned.run()):
                     with pytest.MonkeyPatch.context() as patch:
-                        patch.setattr("compute.part_size.PART_BYTES", part_bytes)
+                        patch.setattr("compute.archive.part_size.PART_BYTES", part_bytes)
                         yield made
         finally:
             await asyncio.to_thread(uploading.close)

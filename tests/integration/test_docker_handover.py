@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from compute.archive.tar_stream import TarStream
 from compute.engines.docker.handover import Handover, NotATar, is_own
 from compute.engines.engine import Exited
-from compute.tar_stream import TarStream
 from tests.engine import TestEngine
 from tests.integration.docker_bench import OUTPUTS, Bench
 from tests.podman import throw_away_user

@@ -9,6 +9,8 @@ import threading
 import uuid
 from pathlib import Path
 
+from compute.archive.part_size import _walked
+from compute.archive.tar_stream import TarStream
 from compute.disk.disk_watch import disk_bytes
 from compute.disk.gathering import Gathered
 from compute.disk.mounts import mounts_in
@@ -17,8 +19,6 @@ from compute.disk.spare_folders import SpareFolders
 from compute.disk.workspace import Workspace, remove_execution
 from compute.journal.journal import Journal
 from compute.journal.leftovers import EXECUTIONS, sweep
-from compute.part_size import _walked
-from compute.tar_stream import TarStream
 from shared.jobs.spec import ResultPath
 from tests.private_mounts import in_private_mounts, mount, without_rights_to_mount
 

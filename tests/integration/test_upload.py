@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from compute import tar_stream
+from compute.archive import tar_stream
 from compute.delivery import MAX_ASKED, Trouble
 from compute.disk.result_contents import ALL
 from compute.grants import Grants

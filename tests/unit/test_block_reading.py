@@ -3,7 +3,7 @@
 import pytest
 from isal import isal_zlib
 
-from compute.gzip_blocks import compress_block
+from compute.archive.gzip_blocks import compress_block
 from shared.errors import ArchiveDamaged
 from tarpon.archive_index import Block
 from tarpon.block_reading import COALESCE_BYTES, BlockReader, BlockTable, Cutter, WantedBlocks, spans_of

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from compute.archive.tar_header import EntryKind, entry_header
+from compute.archive.tar_stream import TarStream
 from compute.disk import file_attributes
 from compute.disk.file_attributes import acl_text, attribute_records
-from compute.tar_header import EntryKind, entry_header
-from compute.tar_stream import TarStream
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 BINARY = b"\x00\n=\xff raw"

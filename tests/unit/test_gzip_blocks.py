@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compute.gzip_blocks import GzipMember, compress_block
+from compute.archive.gzip_blocks import GzipMember, compress_block
 
 
 def member_of(*raws: bytes) -> bytes:

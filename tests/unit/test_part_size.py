@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compute.gzip_blocks import GzipMember, compress_block
-from compute.part_size import MAX_PARTS, PART_BYTES, part_bytes_for, part_bytes_of
-from compute.tar_stream import TarStream
+from compute.archive.gzip_blocks import GzipMember, compress_block
+from compute.archive.part_size import MAX_PARTS, PART_BYTES, part_bytes_for, part_bytes_of
+from compute.archive.tar_stream import TarStream
 
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
 
@@ -63,7 +63,7 @@ class Disk:
 
 @pytest.fixture
 def set_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Disk], None]:
-    return lambda disk: monkeypatch.setattr("compute.part_size.os.statvfs", lambda _: disk.status)
+    return lambda disk: monkeypatch.setattr("compute.archive.part_size.os.statvfs", lambda _: disk.status)
 
 
 async def test_a_tree_on_a_disk_with_little_on_it_is_not_walked(
@@ -72,7 +72,7 @@ async def test_a_tree_on_a_disk_with_little_on_it_is_not_walked(
     def not_wanted(_: Path) -> int:
         raise AssertionError("walked")
 
-    monkeypatch.setattr("compute.part_size._walked", not_wanted)
+    monkeypatch.setattr("compute.archive.part_size._walked", not_wanted)
     set_disk(Disk(used_bytes=50 * GIB))
     assert await limited(tmp_path) == PART_BYTES
 
@@ -96,7 +96,7 @@ async def test_many_small_entries_count_with_their_headers(
     for number in range(100):
         (tmp_path / f"{number}-{'x' * 120}").write_bytes(b"x")
     tar_bytes = sum(len(block) for block in TarStream(tmp_path).blocks())
-    monkeypatch.setattr("compute.part_size.PART_BYTES", 4)
+    monkeypatch.setattr("compute.archive.part_size.PART_BYTES", 4)
     set_disk(Disk(used_bytes=TIB))
     assert await limited(tmp_path) * MAX_PARTS > tar_bytes
 

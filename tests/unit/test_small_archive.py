@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from compute.archive import ArchiveStream, ArchiveThreads
+from compute.archive.small import SMALL_BYTES, SmallArchives
+from compute.archive.stream import ArchiveStream, ArchiveThreads
 from compute.disk.gathering import Gathered
 from compute.disk.result_contents import ALL, Contents
 from compute.disk.workspace import Workspace
-from compute.small_archive import SMALL_BYTES, SmallArchives
 from shared.jobs.spec import ResultPath
 
 OUTPUTS = ResultPath(name="outputs", path="/outputs")

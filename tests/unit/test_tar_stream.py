@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from compute import tar_stream
+from compute.archive import tar_stream
+from compute.archive.tar_header import EntryKind, entry_header
+from compute.archive.tar_stream import BLOCK_BYTES, MAX_WARNINGS, SMALL_BYTES, ZEROS, TarStream
 from compute.disk.result_contents import Contents
-from compute.tar_header import EntryKind, entry_header
-from compute.tar_stream import BLOCK_BYTES, MAX_WARNINGS, SMALL_BYTES, ZEROS, TarStream
 from shared.protocol.archive_index import DirectoryLine, FileLine, HardLinkLine, SymlinkLine
 
 TIME = 1_700_000_000
@@ -472,7 +472,7 @@ def test_what_its_owner_has_closed_to_all_is_archived_with_its_mode(tmp_path: Pa
         path.chmod(0)
     (root / "folder" / "closed").chmod(0)
     program = (
-        "import sys; from compute.tar_stream import TarStream; stream = TarStream(sys.argv[1])\n"
+        "import sys; from compute.archive.tar_stream import TarStream; stream = TarStream(sys.argv[1])\n"
         "sys.stdout.buffer.write(b''.join(stream.blocks())); sys.exit(stream.left_out_count)"
     )
     rights = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []

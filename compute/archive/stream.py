@@ -16,10 +16,10 @@ from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 
-from compute.archive_index import ArchiveIndex
+from compute.archive.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
+from compute.archive.index import ArchiveIndex
+from compute.archive.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from compute.disk.result_contents import ALL, Contents
-from compute.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
-from compute.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from shared.protocol.archive_index import WHOLE, BlockLine, EntryLine
 from shared.runtime.aio import finish
 

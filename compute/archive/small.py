@@ -1,7 +1,7 @@
 """How a small result is packed by the thread that has just gathered it: another thread's turn costs more than packing.
 
 What is packed so waits in memory for its turn to be sent, so only so many at a time are; all others are packed when it
-is their turn (compute/archive.py), to the same bytes.
+is their turn (compute/archive/stream.py), to the same bytes.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ import time
 import weakref
 from pathlib import Path
 
-from compute.archive import ArchiveSummary
+from compute.archive.gzip_blocks import LEVEL, GzipMember, compress_block
+from compute.archive.stream import ArchiveSummary
+from compute.archive.tar_stream import TarStream
 from compute.disk.result_contents import Contents
-from compute.gzip_blocks import LEVEL, GzipMember, compress_block
-from compute.tar_stream import TarStream
 
 SMALL_BYTES = 64 << 10
 """Of the tar, which compressing makes hardly larger."""

@@ -17,11 +17,11 @@ import sys
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
+from compute.archive.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
 from compute.disk.file_attributes import MAX_BYTES, Records, TooManyAttributes, attribute_records
 from compute.disk.folder_access import checked_mount, opened_to_read
 from compute.disk.holes import has_more, hole_at
 from compute.disk.result_contents import ALL, Contents, Written, kept_mode, shown, whole_mtime
-from compute.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_header, padding, plain_file_header
 from shared.protocol.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
 
 BLOCK_BYTES = 1 << 20
