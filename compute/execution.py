@@ -19,7 +19,7 @@ from compute.held_execution import Activity, Execution, Stop
 from compute.journal.entry import Entry, Happening, Phase
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
-from compute.reports import Reports
+from compute.uplink.reports import Reports
 from compute.upload import NotSent, Sent, Upload
 from shared.errors import TarponError
 from shared.ids import ExecutionId

@@ -15,8 +15,8 @@ from compute.held_execution import READ_SECONDS, Activity, Execution, Stop
 from compute.journal.entry import Entry, Happening, Phase, new_entry
 from compute.journal.journal import Journal
 from compute.logs import read_output
-from compute.reports import Reports
 from compute.slots import Slots
+from compute.uplink.reports import Reports
 from shared.ids import ExecutionId
 from shared.protocol.messages import (
     MAX_UPLOADS,

@@ -20,8 +20,8 @@ from compute.engines.environment import EnvironmentPolicy
 from compute.engines.noop import NoopEngine
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
-from compute.identity import Identity, load_identity
 from compute.machine import allocated, detect_capacity
+from compute.uplink.identity import Identity, load_identity
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo
 from shared.runtime.automatic_labels import overridden, with_automatic

@@ -12,7 +12,7 @@ from compute.executions import Executions
 from compute.journal.entry import DamagedEntry, Entry, Happening, Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import may_be_torn
-from compute.reports import Reports
+from compute.uplink.reports import Reports
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import ExecutionFailed
 from shared.runtime.log_lines import about

@@ -20,9 +20,7 @@ from compute.engines.process.strays import Strays
 from compute.execution import Supervisor
 from compute.executions import Executions
 from compute.grants import UploadRequests
-from compute.heartbeats import send_heartbeats
 from compute.held_execution import Execution
-from compute.identity import Identity
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
 from compute.journal.leftovers import problems, sweep
@@ -32,9 +30,11 @@ from compute.processes.mark import boot_id
 from compute.put import upload_session
 from compute.recovery import recover
 from compute.registration import Registrar
-from compute.reports import Reports
 from compute.slots import Slots
 from compute.traces import Traces
+from compute.uplink.heartbeats import send_heartbeats
+from compute.uplink.identity import Identity
+from compute.uplink.reports import Reports
 from compute.upload import Upload
 from compute.uploading import Uploading
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable

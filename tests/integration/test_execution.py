@@ -23,8 +23,8 @@ from compute.journal.entry import DamagedEntry, Entry, Phase, new_entry
 from compute.journal.journal import FILE, Journal
 from compute.processes.mark import ProcessMark
 from compute.put import upload_session
-from compute.reports import Reports
 from compute.slots import Slots
+from compute.uplink.reports import Reports
 from compute.upload import Upload
 from compute.uploading import Uploading
 from shared.ids import ExecutionId, JobId

@@ -9,9 +9,9 @@ import pytest
 
 from compute.executions import Executions
 from compute.grants import Grants
-from compute.heartbeats import send_heartbeats
 from compute.held_execution import Activity, Execution
 from compute.journal.entry import new_entry
+from compute.uplink.heartbeats import send_heartbeats
 from compute.upload import Upload
 from compute.upload_meter import UploadMeter
 from compute.uploading import Uploading
@@ -28,7 +28,7 @@ SUBJECT = "tarpon.v1.node.n-1.out.heartbeat"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.heartbeats.PROGRESS_SECONDS", 0.02)
+    monkeypatch.setattr("compute.uplink.heartbeats.PROGRESS_SECONDS", 0.02)
 
 
 async def test_progress_is_told_while_there_is_some_and_then_life_alone_at_its_interval(bus: Bus) -> None:

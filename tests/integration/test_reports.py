@@ -3,7 +3,7 @@
 import time
 
 from compute.journal.entry import Happening
-from compute.reports import Reports
+from compute.uplink.reports import Reports
 from shared.ids import ExecutionId, NodeId
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from compute.identity import MAX_HOST, NODE_FILE, Identity, _new_name, load_identity
+from compute.uplink.identity import MAX_HOST, NODE_FILE, Identity, _new_name, load_identity
 from shared.ids import is_safe_id
 from shared.settings.config import Config
 

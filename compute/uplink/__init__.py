@@ -1,0 +1,1 @@
+"""What the node tells the orchestrator: heartbeats and reports."""
