@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from benchmarks.running import end_on_sigterm, tell
 from benchmarks.tcp_gate import TcpGate
 from compute.archive.part_size import PART_BYTES
-from compute.multipart import PARTS_IN_FLIGHT
+from compute.upload.multipart import PARTS_IN_FLIGHT
 from tests.e2e.stack import Stack, process_job, wait_until
 from tests.servers import S3Server, free_ports, start_weed
 

@@ -15,10 +15,10 @@ import uvloop
 
 from benchmarks.meter import OwnCost
 from compute.archive.allocator import keep_freed_memory
-from compute.grants import Grants
-from compute.put import upload_session
-from compute.upload import NotSent, Upload
-from compute.uploading import Uploading
+from compute.upload.grants import Grants
+from compute.upload.put import upload_session
+from compute.upload.shared_limits import Uploading
+from compute.upload.upload import NotSent, Upload
 from shared.ids import ExecutionId
 from shared.protocol.messages import NodeRequestAnswer, UploadRequest, decode, encode, node_request_answers
 

@@ -20,7 +20,7 @@ from compute.journal.entry import Entry, Happening, Phase
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
 from compute.uplink.reports import Reports
-from compute.upload import NotSent, Sent, Upload
+from compute.upload.upload import NotSent, Sent, Upload
 from shared.errors import TarponError
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason

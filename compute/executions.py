@@ -10,13 +10,13 @@ from functools import partial
 from itertools import islice
 
 from compute.execution import NOT_BEGUN, Supervisor
-from compute.grants import Ask, Grants
 from compute.held_execution import READ_SECONDS, Activity, Execution, Stop
 from compute.journal.entry import Entry, Happening, Phase, new_entry
 from compute.journal.journal import Journal
 from compute.logs import read_output
 from compute.slots import Slots
 from compute.uplink.reports import Reports
+from compute.upload.grants import Ask, Grants
 from shared.ids import ExecutionId
 from shared.protocol.messages import (
     MAX_UPLOADS,

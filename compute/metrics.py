@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from compute.delivery import UploadTotals
 from compute.executions import Executions
 from compute.slots import Slots
+from compute.upload.delivery import UploadTotals
 from shared.errors import ConfigurationInvalid, PortTaken
 from shared.messaging.transport import Connection
 from shared.runtime.metrics import CONTENT_TYPE, Gauge, Metric, Total, Values, connection_metrics, exposition, plain

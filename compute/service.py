@@ -19,7 +19,6 @@ from compute.disk.workspace import Workspace
 from compute.engines.process.strays import Strays
 from compute.execution import Supervisor
 from compute.executions import Executions
-from compute.grants import UploadRequests
 from compute.held_execution import Execution
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
@@ -27,7 +26,6 @@ from compute.journal.leftovers import problems, sweep
 from compute.metrics import Metrics, serve_metrics
 from compute.node import Node, prepare, with_docker
 from compute.processes.mark import boot_id
-from compute.put import upload_session
 from compute.recovery import recover
 from compute.registration import Registrar
 from compute.slots import Slots
@@ -35,8 +33,10 @@ from compute.traces import Traces
 from compute.uplink.heartbeats import send_heartbeats
 from compute.uplink.identity import Identity
 from compute.uplink.reports import Reports
-from compute.upload import Upload
-from compute.uploading import Uploading
+from compute.upload.grants import UploadRequests
+from compute.upload.put import upload_session
+from compute.upload.shared_limits import Uploading
+from compute.upload.upload import Upload
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.jobs.durations import format_duration

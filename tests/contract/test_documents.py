@@ -14,7 +14,7 @@ import pytest
 from compute.archive.tar_stream import MAX_DEPTH
 from compute.engines.docker import spec
 from compute.engines.process.engine import OUTPUT_LIMIT_BYTES
-from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE
+from compute.upload.shared_limits import SMALL_AT_ONCE, UPLOADS_AT_ONCE
 from orchestrator.api.paging import MAX_PAGE
 from orchestrator.nats_api.requests import MAX_LIST
 from orchestrator.s3.probe import BODY

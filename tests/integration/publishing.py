@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from compute.grants import Grants
-from compute.put import upload_session
-from compute.upload import NotSent, Sent, Upload
-from compute.uploading import Uploading
+from compute.upload.grants import Grants
+from compute.upload.put import upload_session
+from compute.upload.shared_limits import Uploading
+from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.dispatch.grants import Grants as OrchestratorGrants
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Record, SpecRecord

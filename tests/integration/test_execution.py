@@ -17,16 +17,16 @@ from compute.disk.workspace import Workspace
 from compute.engines.engine import Exited, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
 from compute.execution import Supervisor
-from compute.grants import Grants
 from compute.held_execution import Activity, Execution, Stop
 from compute.journal.entry import DamagedEntry, Entry, Phase, new_entry
 from compute.journal.journal import FILE, Journal
 from compute.processes.mark import ProcessMark
-from compute.put import upload_session
 from compute.slots import Slots
 from compute.uplink.reports import Reports
-from compute.upload import Upload
-from compute.uploading import Uploading
+from compute.upload.grants import Grants
+from compute.upload.put import upload_session
+from compute.upload.shared_limits import Uploading
+from compute.upload.upload import Upload
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task

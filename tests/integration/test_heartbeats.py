@@ -8,13 +8,13 @@ import aiohttp
 import pytest
 
 from compute.executions import Executions
-from compute.grants import Grants
 from compute.held_execution import Activity, Execution
 from compute.journal.entry import new_entry
 from compute.uplink.heartbeats import send_heartbeats
-from compute.upload import Upload
-from compute.upload_meter import UploadMeter
-from compute.uploading import Uploading
+from compute.upload.grants import Grants
+from compute.upload.meter import UploadMeter
+from compute.upload.shared_limits import Uploading
+from compute.upload.upload import Upload
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
@@ -67,7 +67,7 @@ async def test_progress_is_told_while_there_is_some_and_then_life_alone_at_its_i
 
 
 async def test_an_upload_that_stands_still_is_no_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.upload_meter.TOLD_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("compute.upload.meter.TOLD_AFTER_SECONDS", 0.0)
     nobody: Any = None  # nothing is carried out here
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
         uploading = Uploading(http)

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from compute.multipart import PARTS_IN_FLIGHT
-from compute.upload import NotSent, Sent, Upload
-from compute.upload_journal import FILE, UploadJournal
-from compute.uploading import PARTS_IN_MEMORY
+from compute.upload.journal import FILE, UploadJournal
+from compute.upload.multipart import PARTS_IN_FLIGHT
+from compute.upload.shared_limits import PARTS_IN_MEMORY
+from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.abandoned_uploads import TIMES, AbandonedUploads
 from shared.ids import NodeId
 from shared.jobs.states import ExecutionState, FailureReason
@@ -47,7 +47,7 @@ async def large(s3_server: S3Server, tmp_path: Path) -> AsyncIterator[Publishing
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("compute.upload.grants.FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("orchestrator.dispatch.abandoned_uploads.RETRY_SECONDS", 0.01)
 
 
@@ -116,7 +116,7 @@ async def test_several_parts_are_on_their_way_and_no_more_than_that(large: Publi
 async def test_how_far_an_upload_is_can_be_told_while_it_goes_on(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("compute.upload", "compute.upload_meter"):
+    for module in ("compute.upload", "compute.upload.meter"):
         monkeypatch.setattr(f"{module}.TOLD_AFTER_SECONDS", 0.0)
 
     def told() -> tuple[int, int]:
@@ -131,7 +131,7 @@ async def test_how_far_an_upload_is_can_be_told_while_it_goes_on(
 
 
 async def test_what_an_earlier_process_sent_counts_too(large: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.upload_meter.TOLD_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("compute.upload.meter.TOLD_AFTER_SECONDS", 0.0)
     async with begun(large, 5) as (_, publishing_it, _):
         publishing_it.cancel()
     upload, end = await large.publish()
@@ -144,8 +144,8 @@ async def test_what_an_earlier_process_sent_counts_too(large: Publishing, monkey
 async def test_urls_are_asked_for_some_at_a_time_and_before_they_are_needed(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compute.grants.PARTS_AT_ONCE", 3)
-    monkeypatch.setattr("compute.grants.URLS_AHEAD", 1)
+    monkeypatch.setattr("compute.upload.grants.PARTS_AT_ONCE", 3)
+    monkeypatch.setattr("compute.upload.grants.URLS_AHEAD", 1)
     await large.published()
     requests = [each for each in large.asked if isinstance(each, PartsRequest)]
     assert [(each.first, each.count) for each in requests] == [(1, 3), (4, 3)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from compute.upload import NotSent, Sent, Upload
+from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.grants import FAILURES_BEFORE_LOOK
 from orchestrator.s3.probe import BODY, BucketHealth
 from orchestrator.s3.problems import ProblemCode
@@ -26,8 +26,8 @@ GONE = Keys("AKGONE", "gone")
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("compute.grants.LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("compute.upload.grants.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("compute.upload.grants.LONGEST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr("orchestrator.s3.probe.SPACING_SECONDS", 0.05)
     monkeypatch.setattr("orchestrator.s3.credentials.rotation.SPACING_SECONDS", 0.0)
 

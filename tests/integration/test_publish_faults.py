@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from compute.delivery import MAX_ASKED, MAX_RESENDS
-from compute.upload import MAX_BEGINNINGS, NotSent, Sent
+from compute.upload.delivery import MAX_ASKED, MAX_RESENDS
+from compute.upload.upload import MAX_BEGINNINGS, NotSent, Sent
 from orchestrator.dispatch.grants import MOST_OPEN
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import BeginUpload, CompleteUpload, GrantRequest, IndexGrantRequest, PartsRequest
@@ -43,8 +43,8 @@ CUT_AT_ONCE = Fault(cut_after=0)
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.delivery.SLOW_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("compute.upload.delivery.SLOW_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("compute.upload.grants.FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("orchestrator.s3.probe.SPACING_SECONDS", 0.0)
     monkeypatch.setattr("orchestrator.dispatch.abandoned_uploads.RETRY_SECONDS", 0.01)
 
@@ -390,7 +390,7 @@ async def test_a_beginning_that_s3_does_not_answer_is_given_up_before_the_node_a
 
 
 async def test_what_the_orchestrator_waits_for_is_told_too(large: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.delivery.TOLD_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("compute.upload.delivery.TOLD_AFTER_SECONDS", 0.0)
     large.s3.plan(Kind.BEGIN, *[SLOW_DOWN] * 4)
     large.s3.plan(Kind.COMPLETE, *[CUT_AT_ONCE] * 4)
     upload, _ = await large.published()

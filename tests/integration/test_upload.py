@@ -22,12 +22,12 @@ import pytest
 from aiohttp import web
 
 from compute.archive import tar_stream
-from compute.delivery import MAX_ASKED, Trouble
 from compute.disk.result_contents import ALL
-from compute.grants import Grants
-from compute.put import upload_session
-from compute.upload import NotSent, Sent, Upload
-from compute.uploading import Uploading
+from compute.upload.delivery import MAX_ASKED, Trouble
+from compute.upload.grants import Grants
+from compute.upload.put import upload_session
+from compute.upload.shared_limits import Uploading
+from compute.upload.upload import NotSent, Sent, Upload
 from shared.errors import NotReady
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason
@@ -210,7 +210,7 @@ async def test_a_put_has_a_length_a_digest_and_the_signed_headers_and_is_never_c
 async def test_a_passing_failure_is_tried_again_with_the_same_url_and_bytes(
     result: Path, uploading: Uploading, failure: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compute.delivery.SLOW_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("compute.upload.delivery.SLOW_PAUSE_SECONDS", 0.01)
     s3, bench, end = await attempt(result, uploading, failure)
     assert isinstance(end, Sent)
     assert s3.versions_seen == ["1", "1"]
@@ -289,7 +289,7 @@ async def test_a_fresh_url_is_tried_however_short_its_life(result: Path, uploadi
 async def test_an_orchestrator_that_is_away_is_waited_for(
     result: Path, uploading: Uploading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compute.grants.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("compute.upload.grants.FIRST_PAUSE_SECONDS", 0.01)
     s3 = PlayedS3(error(403, EXPIRED))
     async with serving(s3) as base:
         away = [NotReady("no responders") for _ in range(3)]
@@ -321,7 +321,7 @@ async def test_a_url_that_never_gets_an_answer_is_replaced(result: Path, uploadi
 async def test_a_stalled_upload_is_given_up_and_tried_again(
     result: Path, uploading: Uploading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compute.put.put.__kwdefaults__", {"idle_seconds": 0.2})
+    monkeypatch.setattr("compute.upload.put.put.__kwdefaults__", {"idle_seconds": 0.2})
     seen: list[str] = []
     stalled = asyncio.Event()
 
@@ -451,8 +451,8 @@ class TestTrouble:
 
     @pytest.fixture(autouse=True)
     def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("compute.delivery.TOLD_AFTER_SECONDS", 0.02)
-        monkeypatch.setattr("compute.delivery.TOLD_EVERY_SECONDS", 0.02)
+        monkeypatch.setattr("compute.upload.delivery.TOLD_AFTER_SECONDS", 0.02)
+        monkeypatch.setattr("compute.upload.delivery.TOLD_EVERY_SECONDS", 0.02)
 
     async def test_the_last_failure_is_told_again_and_again_until_something_goes_well(self) -> None:
         told: list[str] = []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from compute.upload import NotSent, Sent, Upload
+from compute.upload.upload import NotSent, Sent, Upload
 from tests.faulty_s3 import Fault, Kind, Seen
 from tests.integration.publishing import Publishing, publishing
 from tests.matrix.bucket_servers import Server

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compute.uplink.identity import load_identity
-from compute.upload_journal import UploadJournal
+from compute.upload.journal import UploadJournal
 from orchestrator.service import _name
 from shared.errors import Damaged
 

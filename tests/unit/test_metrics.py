@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from compute.delivery import Trouble, UploadTotals
+from compute.upload.delivery import Trouble, UploadTotals
 from orchestrator.jobs.views import job_state
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord

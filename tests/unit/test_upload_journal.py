@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.upload_journal import FILE, Begun, StoredPart, UploadJournal
+from compute.upload.journal import FILE, Begun, StoredPart, UploadJournal
 
 ONE, TWO, THREE = (StoredPart(number=number, md5=f"m{number}", etag=f"e{number}") for number in (1, 2, 3))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compute.archive.part_size import MOST_MEASURED, content_bytes
-from compute.upload_meter import TOLD_AFTER_SECONDS, UploadMeter
+from compute.upload.meter import TOLD_AFTER_SECONDS, UploadMeter
 
 LONG = TOLD_AFTER_SECONDS
 

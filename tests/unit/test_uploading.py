@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
-from compute.delivery import Trouble
-from compute.uploading import SMALL_AT_ONCE, UPLOADS_AT_ONCE, Uploading
+from compute.upload.delivery import Trouble
+from compute.upload.shared_limits import SMALL_AT_ONCE, UPLOADS_AT_ONCE, Uploading
 
 
 @pytest.fixture

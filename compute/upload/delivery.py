@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 
 import aiohttp
 
-from compute.grants import Urls
-from compute.put import NotAnswered, Stored, put
-from compute.upload_meter import UploadMeter
+from compute.upload.grants import Urls
+from compute.upload.meter import UploadMeter
+from compute.upload.put import NotAnswered, Stored, put
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from compute.archive.part_size import MAX_PARTS
 from compute.archive.stream import ArchiveStream, Part
-from compute.grants import Grants, PartUrls, UploadIsLost, Urls
-from compute.put import Stored
-from compute.upload_journal import StoredPart, UploadJournal
-from compute.upload_meter import UploadMeter
-from compute.uploading import PartBuffers
+from compute.upload.grants import Grants, PartUrls, UploadIsLost, Urls
+from compute.upload.journal import StoredPart, UploadJournal
+from compute.upload.meter import UploadMeter
+from compute.upload.put import Stored
+from compute.upload.shared_limits import PartBuffers
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 
 PARTS_IN_FLIGHT = 3

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
-from compute.upload_meter import UploadMeter
+from compute.upload.meter import UploadMeter
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.network_problems import why_unreachable

@@ -11,7 +11,7 @@ from compute.archive.gzip_blocks import LEVEL
 from compute.archive.part_size import PART_BYTES
 from compute.archive.small import SmallArchives
 from compute.archive.stream import ArchiveThreads
-from compute.delivery import FIRST_PAUSE_SECONDS, Pace, Trouble, UploadTotals
+from compute.upload.delivery import FIRST_PAUSE_SECONDS, Pace, Trouble, UploadTotals
 
 UPLOADS_AT_ONCE = 8
 SMALL_AT_ONCE = 32

@@ -16,13 +16,13 @@ from compute.archive.index import ArchiveIndex
 from compute.archive.part_size import content_bytes, part_bytes_of
 from compute.archive.small import SmallArchive
 from compute.archive.stream import ArchiveStream, ArchiveSummary, Part
-from compute.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
 from compute.disk.result_contents import ALL, Contents
-from compute.grants import Grants, UploadIsLost, Urls
-from compute.multipart import MultipartUpload, PartRefused, TooLarge
-from compute.put import Stored
-from compute.upload_meter import TOLD_AFTER_SECONDS, UploadMeter
-from compute.uploading import PartBuffers, Uploading
+from compute.upload.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
+from compute.upload.grants import Grants, UploadIsLost, Urls
+from compute.upload.meter import TOLD_AFTER_SECONDS, UploadMeter
+from compute.upload.multipart import MultipartUpload, PartRefused, TooLarge
+from compute.upload.put import Stored
+from compute.upload.shared_limits import PartBuffers, Uploading
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
