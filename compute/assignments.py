@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compute.disk.workspace import check_result_paths
 from compute.engines.engine import Engine, OutlivingEngine
 from compute.engines.environment import EnvironmentPolicy, VariableRefused
-from compute.executions import Executions
+from compute.executions.held import Executions
 from shared.errors import InvalidJob
 from shared.ids import is_safe_id
 from shared.jobs.capacity import Capacity

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from compute.executions import Executions
-from compute.slots import Slots
+from compute.executions.held import Executions
+from compute.executions.slots import Slots
 from compute.upload.delivery import UploadTotals
 from shared.errors import ConfigurationInvalid, PortTaken
 from shared.messaging.transport import Connection

@@ -20,7 +20,7 @@ from compute.engines.environment import EnvironmentPolicy
 from compute.engines.noop import NoopEngine
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
-from compute.machine import allocated, detect_capacity
+from compute.executions.machine import allocated, detect_capacity
 from compute.uplink.identity import Identity, load_identity
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo

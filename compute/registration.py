@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from msgspec.structs import replace
 
-from compute.executions import Executions
+from compute.executions.held import Executions
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.messaging.transport import Connection

@@ -17,18 +17,18 @@ from compute.assignments import Orders
 from compute.disk.result_contents import Contents
 from compute.disk.workspace import Workspace
 from compute.engines.process.strays import Strays
-from compute.execution import Supervisor
-from compute.executions import Executions
-from compute.held_execution import Execution
+from compute.executions.execution import Execution
+from compute.executions.held import Executions
+from compute.executions.recovery import recover
+from compute.executions.slots import Slots
+from compute.executions.supervisor import Supervisor
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
 from compute.journal.leftovers import problems, sweep
 from compute.metrics import Metrics, serve_metrics
 from compute.node import Node, prepare, with_docker
 from compute.processes.mark import boot_id
-from compute.recovery import recover
 from compute.registration import Registrar
-from compute.slots import Slots
 from compute.traces import Traces
 from compute.uplink.heartbeats import send_heartbeats
 from compute.uplink.identity import Identity

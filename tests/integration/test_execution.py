@@ -16,12 +16,12 @@ from compute.disk.result_contents import Contents
 from compute.disk.workspace import Workspace
 from compute.engines.engine import Exited, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
-from compute.execution import Supervisor
-from compute.held_execution import Activity, Execution, Stop
+from compute.executions.execution import Activity, Execution, Stop
+from compute.executions.slots import Slots
+from compute.executions.supervisor import Supervisor
 from compute.journal.entry import DamagedEntry, Entry, Phase, new_entry
 from compute.journal.journal import FILE, Journal
 from compute.processes.mark import ProcessMark
-from compute.slots import Slots
 from compute.uplink.reports import Reports
 from compute.upload.grants import Grants
 from compute.upload.put import upload_session

@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from compute.executions import Executions
-from compute.held_execution import Activity, Execution
+from compute.executions.execution import Activity, Execution
+from compute.executions.held import Executions
 from compute.journal.entry import new_entry
 from compute.uplink.heartbeats import send_heartbeats
 from compute.upload.grants import Grants

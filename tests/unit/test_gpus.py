@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compute.engines.gpus import for_container, for_process
-from compute.slots import Slot, Slots
+from compute.executions.slots import Slot, Slots
 from shared.jobs.capacity import Capacity
 
 TWO = Capacity(cpu=100, gpu=2)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from compute.executions import Executions
+from compute.executions.held import Executions
 from compute.journal.entry import DamagedEntry, Entry, Happening, Phase, encode_entry, new_entry
 from compute.journal.file import JournalFile
 from compute.journal.journal import FILE, Journal

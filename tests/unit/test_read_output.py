@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from compute.disk.workspace import Workspace
-from compute.logs import read_output
+from compute.executions.task_output import read_output
 from shared.ids import ExecutionId
 from shared.protocol.messages import OutputRead, ReadOutput
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compute.slots import Slot, Slots
+from compute.executions.slots import Slot, Slots
 from shared.jobs.capacity import Capacity
 
 GIB = 1 << 30

@@ -15,7 +15,7 @@ from compute.disk.result_contents import Contents
 from compute.disk.workspace import DISK_SECONDS, Workspace
 from compute.engines.engine import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
-from compute.held_execution import Activity, Execution, Stop
+from compute.executions.execution import Activity, Execution, Stop
 from compute.journal.entry import Entry, Happening, Phase
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark

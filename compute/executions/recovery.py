@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from compute.engines.engine import Engine, OutlivingEngine
-from compute.executions import Executions
+from compute.executions.held import Executions
 from compute.journal.entry import DamagedEntry, Entry, Happening, Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import may_be_torn

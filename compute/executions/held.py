@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 
-from compute.execution import NOT_BEGUN, Supervisor
-from compute.held_execution import READ_SECONDS, Activity, Execution, Stop
+from compute.executions.execution import READ_SECONDS, Activity, Execution, Stop
+from compute.executions.slots import Slots
+from compute.executions.supervisor import NOT_BEGUN, Supervisor
+from compute.executions.task_output import read_output
 from compute.journal.entry import Entry, Happening, Phase, new_entry
 from compute.journal.journal import Journal
-from compute.logs import read_output
-from compute.slots import Slots
 from compute.uplink.reports import Reports
 from compute.upload.grants import Ask, Grants
 from shared.ids import ExecutionId

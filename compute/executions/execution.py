@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from compute.archive.small import SmallArchive
 from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
+from compute.executions.slots import Slot
 from compute.journal.entry import Entry
-from compute.slots import Slot
 from compute.upload.grants import Grants
 from compute.upload.upload import Upload
 from shared.ids import ExecutionId

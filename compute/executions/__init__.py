@@ -1,0 +1,1 @@
+"""Executions that the node holds, from the assignment until the orchestrator has heard of their end."""
