@@ -12,7 +12,6 @@ from pathlib import Path
 
 from msgspec import structs
 
-from compute.assignments import Offer
 from compute.engines.docker.endpoint import EndpointRefused, find_socket
 from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Engine
@@ -21,6 +20,7 @@ from compute.engines.noop import NoopEngine
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
 from compute.executions.machine import allocated, detect_capacity
+from compute.orders.assignments import Offer
 from compute.uplink.identity import Identity, load_identity
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo

@@ -13,7 +13,6 @@ from typing import Any
 
 from compute.archive.allocator import keep_freed_memory
 from compute.archive.small import SmallArchive
-from compute.assignments import Orders
 from compute.disk.result_contents import Contents
 from compute.disk.workspace import Workspace
 from compute.engines.process.strays import Strays
@@ -25,11 +24,12 @@ from compute.executions.supervisor import Supervisor
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
 from compute.journal.leftovers import problems, sweep
-from compute.metrics import Metrics, serve_metrics
 from compute.node import Node, prepare, with_docker
+from compute.orders.assignments import Orders
+from compute.orders.metrics import Metrics, serve_metrics
+from compute.orders.registration import Registrar
+from compute.orders.traces import Traces
 from compute.processes.mark import boot_id
-from compute.registration import Registrar
-from compute.traces import Traces
 from compute.uplink.heartbeats import send_heartbeats
 from compute.uplink.identity import Identity
 from compute.uplink.reports import Reports

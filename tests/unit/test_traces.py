@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from compute.journal.entry import Entry, Happening, Phase, new_entry
-from compute.traces import Traces
+from compute.orders.traces import Traces
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task

@@ -1,0 +1,1 @@
+"""What the orchestrator asks of the node: registration, assignments, stops."""
