@@ -13,10 +13,10 @@ from typing import TypeVar
 from shared.errors import NoResults, OrchestratorUnreachable
 from shared.jobs.spec import JobView
 from shared.protocol.rest import LogLine, LogPlace
-from tarpon.calls import Absence
-from tarpon.live_logs import LiveLogs
-from tarpon.orchestrator_calls import OrchestratorCalls, job_path, query_of
-from tarpon.watching import Progress, is_over, patiently, watch
+from tarpon.http.calls import Absence
+from tarpon.http.live_logs import LiveLogs
+from tarpon.http.orchestrator_calls import OrchestratorCalls, job_path, query_of
+from tarpon.http.watching import Progress, is_over, patiently, watch
 
 T = TypeVar("T")
 

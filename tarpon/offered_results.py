@@ -8,8 +8,8 @@ from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultItem, ResultParams
 from tarpon.download import Renew
-from tarpon.orchestrator_calls import OrchestratorCalls
-from tarpon.watching import JobNotEnded, is_over
+from tarpon.http.orchestrator_calls import OrchestratorCalls
+from tarpon.http.watching import JobNotEnded, is_over
 
 _NAMED = 10
 """As many partitions are told in a message."""

@@ -9,9 +9,9 @@ from itertools import islice
 import msgspec
 
 from tarpon.download import in_thread
+from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.links import file_at
 from tarpon.offered_results import chosen_version, offered, only, renewer
-from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.result_contents import ENTRIES_AT_ONCE, Contents, opened
 from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member, MemberKind

@@ -8,8 +8,8 @@ from shared.protocol.rest import ResultParams
 from tarpon.announced import Announced, announced
 from tarpon.download import Download, Renew, archive_of
 from tarpon.gunzip import Gunzip
+from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.offered_results import renewer
-from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.result_contents import opened, walk
 from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member, MemberKind, TarReader

@@ -19,10 +19,10 @@ from shared.protocol.rest import ResultParams
 from shared.runtime.aio import finish, pipelined
 from tarpon.download import in_thread
 from tarpon.extract import Extracted
+from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.merged_results import merge_parts
 from tarpon.oddities import Oddities
 from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
-from tarpon.orchestrator_calls import OrchestratorCalls
 from tarpon.part_file import PartFile
 from tarpon.part_names import part_name
 from tarpon.placement_rules import PlacementRules

@@ -15,7 +15,7 @@ from yarl import URL
 from shared.errors import Damaged, DownloadFailed
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, may_be_of_keys, parse_error
 from shared.runtime.network_problems import why_unreachable
-from tarpon.calls import backoff_seconds
+from tarpon.http.calls import backoff_seconds
 
 PORTION_BYTES = 1 << 20
 FRUITLESS_ATTEMPTS = 6

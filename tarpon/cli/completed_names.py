@@ -142,8 +142,8 @@ def _step(name: str, folder: str) -> str:
 def _asked(context: click.Context, ask: "Callable[[QuickCalls], list[T]]") -> list[T]:
     """What the orchestrator of the command's own settings says, or nothing."""
     from shared.errors import TarponError
-    from tarpon.api_address import base_urls
     from tarpon.cli.commands import Given
+    from tarpon.http.addresses import base_urls
     from tarpon.quick_calls import QuickCalls, within
 
     try:

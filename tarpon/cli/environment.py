@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tarpon.api_address import FOREIGN
+from tarpon.http.addresses import FOREIGN
 
 if TYPE_CHECKING:
     from shared.settings.loading import LoadedConfig

@@ -16,7 +16,7 @@ from shared.runtime.aio import first_of
 from tarpon.cli.job_parts import Asked, Parts, why_failed
 from tarpon.cli.output import from_nanoseconds, lasting, moment
 from tarpon.cli.progress import EventLines, LiveLine
-from tarpon.watching import is_over
+from tarpon.http.watching import is_over
 
 T = TypeVar("T")
 

@@ -81,7 +81,7 @@ async def show_logs(
     namespace: str = "",
 ) -> None:
     """Raises JobNotEnded, NoResults, NotFound and InvalidInput, beside what the client and a download raise."""
-    from tarpon.watching import is_over
+    from tarpon.http.watching import is_over
 
     ask_job = partial(client.get, job, namespace=namespace)
     ask = partial(client.all_executions, job, namespace=namespace, all_job_versions=bool(wanted.execution))
@@ -116,7 +116,7 @@ async def _show_ended(
     namespace: str,
 ) -> None:
     from tarpon.cli.task_output import TaskOutput
-    from tarpon.watching import is_over
+    from tarpon.http.watching import is_over
 
     one = named(executions, wanted.execution, job) if wanted.execution else None
     chosen = [each for each in ([one] if one else latest(executions)) if each.run_output is not None]
@@ -137,7 +137,7 @@ async def _wait_for_task(
 ) -> None:
     """Return when a task runs that may be meant, or has ended where just that one is meant, or the job is over."""
     from shared.jobs.spec import JobView
-    from tarpon.watching import is_over
+    from tarpon.http.watching import is_over
 
     known_others = others(known, wanted)
     looked_at = -LOOK_SECONDS
@@ -186,7 +186,7 @@ async def _write_live(
 
 
 def _nothing(job: str, view: "JobView", partition: int | None) -> TarponError:
-    from tarpon.watching import JobNotEnded, is_over
+    from tarpon.http.watching import JobNotEnded, is_over
 
     state = view.state.state_type
     whose = "it" if partition is None else f"its partition {partition}"
@@ -198,7 +198,7 @@ def _nothing(job: str, view: "JobView", partition: int | None) -> TarponError:
 
 
 def _nothing_of(execution: "ExecutionView", job: str) -> TarponError:
-    from tarpon.watching import JobNotEnded
+    from tarpon.http.watching import JobNotEnded
 
     told = f"Execution {execution.id} is {execution.state_name}"
     if has_ended(execution):

@@ -11,7 +11,7 @@ from shared.jobs.spec import WAITS_FOR, JobView
 from shared.jobs.states import JobState
 from shared.protocol import execution_lines as lines
 from shared.protocol.rest import KEPT_PARTS, EventView, HistoryItem
-from tarpon.watching import is_over
+from tarpon.http.watching import is_over
 
 _WAITING_FOR = "Waiting for "
 _TO_BE_PLACED = "Waiting to be placed on a node"

@@ -140,7 +140,7 @@ async def _waiting(client: "Client", job: "JobView") -> str:
     """What the job waits for, in one line; nothing where that cannot be told."""
     from shared.errors import TarponError
     from tarpon.cli.job_why import waiting
-    from tarpon.watching import is_over
+    from tarpon.http.watching import is_over
 
     if is_over(job):
         return ""

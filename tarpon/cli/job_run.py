@@ -26,7 +26,7 @@ from tarpon.cli.run_ends import completed, is_published, lost_output
 from tarpon.cli.run_options import RunOptions
 from tarpon.cli.run_report import Submitted, report, task_exit_code
 from tarpon.client import Client
-from tarpon.watching import JobNotEnded
+from tarpon.http.watching import JobNotEnded
 
 T = TypeVar("T")
 

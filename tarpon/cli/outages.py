@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from shared.data.plain_text import one_line
 from shared.runtime.aio import background
-from tarpon.calls import Absence
 from tarpon.client import Client
+from tarpon.http.calls import Absence
 
 TOLD_AFTER_SECONDS = 2.0
 """An orchestrator that is started again at once is not worth a line."""

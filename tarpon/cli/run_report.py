@@ -10,7 +10,7 @@ from shared.jobs.states import ExecutionState
 from shared.protocol.rest import ExecutionView, SubmitResponse
 from tarpon.cli.odd_entries import GetReport
 from tarpon.cli.wanted_logs import latest
-from tarpon.watching import is_over
+from tarpon.http.watching import is_over
 
 HIGHEST = 255
 """No process can end with a higher code."""

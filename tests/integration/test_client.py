@@ -12,7 +12,7 @@ import tarpon
 from shared.errors import InvalidDocument, OrchestratorUnreachable, RemoteError
 from shared.jobs.spec import Job, JobView
 from shared.protocol import rest
-from tarpon.calls import ATTEMPTS, NotAnOrchestrator
+from tarpon.http.calls import ATTEMPTS, NotAnOrchestrator
 from tests.servers import HOST, free_ports
 from tests.waiting import eventually
 

@@ -33,8 +33,8 @@ from tarpon import Client
 from tarpon.cli.job_run import Begun, JobRun
 from tarpon.cli.outcomes import JobFailed
 from tarpon.cli.run_options import RunOptions
+from tarpon.http.watching import JobNotEnded
 from tarpon.rest_of_output import OutputNotKept
-from tarpon.watching import JobNotEnded
 from tests.servers import HOST, free_ports
 
 JOB = JobView(
@@ -55,7 +55,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tarpon.calls.FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("tarpon.http.calls.FIRST_BACKOFF_SECONDS", 0.01)
 
 
 class Orchestrator:

@@ -4,7 +4,7 @@ import msgspec
 
 from shared.errors import RemoteError
 from shared.protocol.rest import TARPON_CODE, ErrorBody
-from tarpon.calls import NotAnOrchestrator, refusal
+from tarpon.http.calls import NotAnOrchestrator, refusal
 
 URL = "http://127.0.0.1:1"
 

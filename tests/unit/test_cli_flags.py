@@ -5,7 +5,6 @@ import pytest
 
 from shared.errors import InvalidInput
 from shared.jobs.spec import Constraint, Job, SpecConfig
-from tarpon.api_address import addresses, base_url
 from tarpon.cli.commands import plain_flags
 from tarpon.cli.environment import load_settings
 from tarpon.cli.job_file import parse_job
@@ -13,6 +12,7 @@ from tarpon.cli.job_flags import JobFlags, job_of
 from tarpon.cli.job_yaml import job_yaml
 from tarpon.cli.run_options import RunOptions
 from tarpon.cli.selectors import constraints_of
+from tarpon.http.addresses import addresses, base_url
 
 ENGINE = SpecConfig(type="docker", params={"Image": "busybox"})
 OPTIONS = [click.Option(["--wait/--no-wait"]), click.Option(["-e", "--env"]), click.Option(["--force"], is_flag=True)]

@@ -1,8 +1,8 @@
 """What is told of an orchestrator that does not answer to a command that waits for it."""
 
 from shared.runtime.network_problems import REFUSED
-from tarpon.calls import Absence, Calls
 from tarpon.cli.outages import TOLD_AFTER_SECONDS, Outages
+from tarpon.http.calls import Absence, Calls
 
 URL = "http://127.0.0.1:1"
 

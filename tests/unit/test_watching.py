@@ -1,6 +1,6 @@
 """How the lines of a stream of server-sent events become events (the rules are those of the HTML standard)."""
 
-from tarpon.watching import ServerSentEvent, _Fields
+from tarpon.http.watching import ServerSentEvent, _Fields
 
 
 def events(text: str) -> list[ServerSentEvent]:

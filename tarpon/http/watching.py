@@ -14,7 +14,7 @@ from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
 from shared.runtime.network_problems import why_unreachable
-from tarpon.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds, refusal
+from tarpon.http.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds, refusal
 
 SILENCE_SECONDS = 45.0
 """The server sends a comment every 15 s; after three that are missing the connection counts as dead."""

@@ -36,9 +36,9 @@ from shared.protocol.rest_nodes import (
     VersionView,
 )
 from shared.protocol.rest_waits import WaitsResponse
-from tarpon.api_address import addresses
-from tarpon.calls import Calls
-from tarpon.given_job import as_job
+from tarpon.http.addresses import addresses
+from tarpon.http.calls import Calls
+from tarpon.http.given_job import as_job
 
 T = TypeVar("T")
 

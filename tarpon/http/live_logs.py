@@ -14,7 +14,7 @@ import msgspec
 from shared.errors import MessagingUnavailable, OrchestratorUnreachable, Unavailable
 from shared.protocol.rest import LogFrame, LogLine, LogPlace
 from shared.runtime.network_problems import why_unreachable
-from tarpon.calls import Calls, backoff_seconds
+from tarpon.http.calls import Calls, backoff_seconds
 
 MAX_FRAME_BYTES = 4 << 20
 HEARTBEAT_SECONDS = 15.0
