@@ -9,8 +9,8 @@ from isal import igzip_lib, isal_zlib
 from shared.errors import ArchiveDamaged
 from tarpon.archive_index import Block
 from tarpon.selection import TooMuchChosen
-from tarpon.spans import Span
 from tarpon.tar_reader import Member
+from tarpon.transfer.byte_ranges import Span
 
 MAX_BLOCKS = 1 << 24
 """Of which chosen files are read: 16 TiB of content, for which 450 MiB of memory are taken."""

@@ -7,9 +7,9 @@ from shared.errors import DownloadFailed, InvalidInput, NoResults, NotFound
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultItem, ResultParams
-from tarpon.download import Renew
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.http.watching import JobNotEnded, is_over
+from tarpon.transfer.download import Renew
 
 _NAMED = 10
 """As many partitions are told in a message."""

@@ -17,9 +17,9 @@ from tarpon.file_copy import write_all
 from tarpon.member_names import Components, components_of
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placement_rules import PlacementRules
-from tarpon.room import NO_SPACE, NoSpaceForResult
 from tarpon.tar_reader import Member, MemberKind
 from tarpon.target_folder import TargetFolder, shown
+from tarpon.transfer.room import NO_SPACE, NoSpaceForResult
 
 
 class Placement:

@@ -18,12 +18,12 @@ from shared.protocol.rest import ResultParams
 from tarpon.announced import announced
 from tarpon.archive_index import Block, IndexReader
 from tarpon.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
-from tarpon.download import Download, Renew, archive_of, in_thread, index_of
 from tarpon.gunzip import Gunzip
 from tarpon.member_names import components_of
-from tarpon.spans import CONNECTIONS, fetch_in_order
-from tarpon.stored_object import RangesIgnored, StoredObject
 from tarpon.tar_reader import Member, MemberKind, TarReader
+from tarpon.transfer.byte_ranges import CONNECTIONS, fetch_in_order
+from tarpon.transfer.download import Download, Renew, archive_of, in_thread, index_of
+from tarpon.transfer.stored_object import RangesIgnored, StoredObject
 
 IN_MEMORY_BYTES = 4 << 20
 """An index or archive that is larger goes to a temporary file."""

@@ -10,12 +10,10 @@ import msgspec
 from shared.errors import Damaged, DigestMismatch
 from shared.protocol.rest import ResultParams
 from tarpon.announced import announced
-from tarpon.download import Download, Renew, archive_of, in_thread, made_in_thread
 from tarpon.extract import Extracted, Extraction
 from tarpon.links import files_behind, names_behind
 from tarpon.needed_room import claim_all, claim_files
 from tarpon.oddities import Oddities
-from tarpon.part_file import PartFile
 from tarpon.placement import Placement
 from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import (
@@ -25,10 +23,12 @@ from tarpon.result_contents import (
     opened,
     walk,
 )
-from tarpon.room import Room
 from tarpon.selection import Chosen, Selection, missing_targets, standing_alone
-from tarpon.spans import CONNECTIONS
 from tarpon.tar_reader import Member, MemberKind
+from tarpon.transfer.byte_ranges import CONNECTIONS
+from tarpon.transfer.download import Download, Renew, archive_of, in_thread, made_in_thread
+from tarpon.transfer.partial_file import PartFile
+from tarpon.transfer.room import Room
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

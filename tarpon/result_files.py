@@ -8,13 +8,13 @@ from itertools import islice
 
 import msgspec
 
-from tarpon.download import in_thread
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.links import file_at
 from tarpon.offered_results import chosen_version, offered, only, renewer
 from tarpon.result_contents import ENTRIES_AT_ONCE, Contents, opened
-from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member, MemberKind
+from tarpon.transfer.download import in_thread
+from tarpon.transfer.stored_object import object_session
 
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, beyond which Python knows no dates."""

@@ -6,13 +6,13 @@ import aiohttp
 
 from shared.protocol.rest import ResultParams
 from tarpon.announced import Announced, announced
-from tarpon.download import Download, Renew, archive_of
 from tarpon.gunzip import Gunzip
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.offered_results import renewer
 from tarpon.result_contents import opened, walk
-from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member, MemberKind, TarReader
+from tarpon.transfer.download import Download, Renew, archive_of
+from tarpon.transfer.stored_object import object_session
 
 STDOUT = "stdout"
 STDERR = "stderr"
@@ -28,7 +28,7 @@ async def stream_output(
 ) -> None:
     """Hand what the task wrote to `write`. With an index beside the archive nothing else is fetched of it.
 
-    Raises as tarpon.download.Download.into does, maybe after the last byte: without an index only the digest
+    Raises as tarpon.transfer.download.Download.into does, maybe after the last byte: without an index only the digest
     of the whole archive tells whether it is damaged.
     """
     renew = renewer(client, job, params, namespace=namespace)

@@ -17,13 +17,11 @@ from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ResultParams
 from shared.runtime.aio import finish, pipelined
-from tarpon.download import in_thread
 from tarpon.extract import Extracted
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.merged_results import merge_parts
 from tarpon.oddities import Oddities
 from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
-from tarpon.part_file import PartFile
 from tarpon.part_names import part_name
 from tarpon.placement_rules import PlacementRules
 from tarpon.result_contents import OnBytes
@@ -44,12 +42,14 @@ from tarpon.result_folders import (
     removed_if_empty,
 )
 from tarpon.result_layouts import check_layout, note_merged
-from tarpon.room import Room
 from tarpon.selection import Selection
-from tarpon.spans import CONNECTIONS
 from tarpon.staging import staging_in
-from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member
+from tarpon.transfer.byte_ranges import CONNECTIONS
+from tarpon.transfer.download import in_thread
+from tarpon.transfer.partial_file import PartFile
+from tarpon.transfer.room import Room
+from tarpon.transfer.stored_object import object_session
 
 AT_ONCE = 4
 MOVE_SECONDS = 300.0

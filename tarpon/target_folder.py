@@ -20,7 +20,7 @@ from tarpon.member_names import Components
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placed_names import PlacedNames
 from tarpon.placement_rules import LinkRule, PlacementRules
-from tarpon.room import free_bytes, keeps_holes
+from tarpon.transfer.room import free_bytes, keeps_holes
 
 T = TypeVar("T")
 LARGE_BYTES = 64 << 20

@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed
 from shared.protocol.rest import ResultParams
-from tarpon.download import Download, Sink, archive_of
 from tarpon.extract import Extraction
-from tarpon.part_file import AlreadyFetching, PartFile
 from tarpon.result_fetching import Source, fetch_archive
-from tarpon.spans import CONNECTIONS, RANGE_BYTES
-from tarpon.stored_object import object_session
+from tarpon.transfer.byte_ranges import CONNECTIONS, RANGE_BYTES
+from tarpon.transfer.download import Download, Sink, archive_of
+from tarpon.transfer.partial_file import AlreadyFetching, PartFile
+from tarpon.transfer.stored_object import object_session
 from tests.archives import packed
 from tests.integration import stored_results
 from tests.integration.stored_results import EXECUTION, Stored, gate, until_refused
@@ -176,7 +176,7 @@ async def test_a_broken_connection_goes_on_where_it_broke(stored: Stored, tmp_pa
 async def test_a_store_that_is_away_is_given_up_after_some_tries(
     stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tarpon.stored_object.FRUITLESS_ATTEMPTS", 2)
+    monkeypatch.setattr("tarpon.transfer.stored_object.FRUITLESS_ATTEMPTS", 2)
     async with cutting_proxy(stored.server.port, after_bytes=[0] * 10) as proxy:
         with pytest.raises(DownloadFailed, match="connection broke"):
             await keep(stored.params(endpoint=proxy.endpoint), tmp_path / "result")

@@ -14,7 +14,7 @@ from tarpon.extract import Extracted, extract
 from tarpon.oddities import Odd
 from tarpon.placement_rules import LinkRule, PlacementRules
 from tarpon.results import get_results
-from tarpon.room import NoSpaceForResult
+from tarpon.transfer.room import NoSpaceForResult
 from tests.archives import packed
 from tests.file_systems import mounted
 from tests.integration import stored_results

@@ -18,10 +18,10 @@ from tarpon.links import NotAFile, file_at
 from tarpon.result_contents import opened, walk
 from tarpon.result_fetching import Picked, Source, fetch_paths
 from tarpon.result_logs import OutputSink
-from tarpon.room import Room
 from tarpon.selection import FileNotInResult, Selection
-from tarpon.stored_object import object_session
 from tarpon.tar_reader import Member
+from tarpon.transfer.room import Room
+from tarpon.transfer.stored_object import object_session
 from tests.archives import Packed, packed, tree
 from tests.integration import stored_results
 from tests.integration.stored_results import Stored, gate

@@ -34,7 +34,6 @@ from shared.protocol.rest import ErrorBody, JobResponse, Page, ResultItem, Resul
 from tarpon.cli.job_get import download
 from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths
-from tarpon.download import made_in_thread
 from tarpon.placement_rules import PlacementRules
 from tarpon.result_files import list_files, read_file
 from tarpon.result_folders import ResultsInTheWay
@@ -42,7 +41,8 @@ from tarpon.result_layouts import ResultsNotMixed
 from tarpon.result_logs import stream_output
 from tarpon.results import Fetched, get_results
 from tarpon.selection import FileNotInResult
-from tarpon.spans import RANGE_BYTES
+from tarpon.transfer.byte_ranges import RANGE_BYTES
+from tarpon.transfer.download import made_in_thread
 from tests.archives import packed
 from tests.integration import stored_results
 from tests.integration.stored_results import Stored, gate

@@ -7,8 +7,8 @@ from compute.archive.gzip_blocks import compress_block
 from shared.errors import ArchiveDamaged
 from tarpon.archive_index import Block
 from tarpon.block_reading import COALESCE_BYTES, BlockReader, BlockTable, Cutter, WantedBlocks, spans_of
-from tarpon.spans import Span, pieces
 from tarpon.tar_reader import Member, MemberKind
+from tarpon.transfer.byte_ranges import Span, pieces
 from tests.memory import MIB, peak_below
 
 TAR = bytes(range(256)) * 40

@@ -21,7 +21,7 @@ from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
 from tarpon.extract import Extracted, Extraction, extract
 from tarpon.oddities import MAX_NAMED, Odd, Oddities
 from tarpon.placement_rules import LinkRule, PlacementRules, own_umask
-from tarpon.room import NoSpaceForResult
+from tarpon.transfer.room import NoSpaceForResult
 from tests.archives import TIME, packed, plant, tree
 
 Entry = tuple[str, dict[str, Any], bytes]

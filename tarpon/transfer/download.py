@@ -11,8 +11,8 @@ import aiohttp
 from shared.errors import Damaged, DigestMismatch
 from shared.protocol.rest import ResultParams
 from shared.runtime.aio import finish
-from tarpon.spans import CONNECTIONS, Span, fetch_in_order
-from tarpon.stored_object import RangesIgnored, StoredObject
+from tarpon.transfer.byte_ranges import CONNECTIONS, Span, fetch_in_order
+from tarpon.transfer.stored_object import RangesIgnored, StoredObject
 
 if TYPE_CHECKING:
     from hashlib import _Hash

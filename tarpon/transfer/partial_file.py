@@ -14,7 +14,7 @@ import msgspec
 
 from shared.errors import CannotExtract, Conflict
 from shared.protocol.rest import ResultParams
-from tarpon.room import NO_SPACE, NoSpaceForResult
+from tarpon.transfer.room import NO_SPACE, NoSpaceForResult
 
 if TYPE_CHECKING:
     from hashlib import _Hash

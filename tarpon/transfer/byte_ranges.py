@@ -8,7 +8,7 @@ from contextlib import aclosing
 import msgspec
 
 from shared.runtime.aio import first_leaf
-from tarpon.stored_object import PORTION_BYTES, StoredObject
+from tarpon.transfer.stored_object import PORTION_BYTES, StoredObject
 
 CONNECTIONS = 4
 RANGE_BYTES = 8 << 20

@@ -1,0 +1,1 @@
+"""Objects over HTTP: downloads that resume, and ranges."""
