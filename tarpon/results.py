@@ -101,11 +101,11 @@ async def get_results(
 
     `output_dir` is made where it is missing. Without it that is `./job-<job>` (`./job-<namespace>-<job>` in another
     namespace), with `called` in place of the job where that is given.
-    A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks that
-    hold those are fetched, and they go into folders that are there already. `merge` puts several results into one
-    tree (see tarpon.merged_results), in which `stdout` of part 0 is `stdout.0000`; no folder gets
-    both. `partition` and `execution_id` choose one result; the newest version of the job is meant unless `job_version`
-    or the execution is another's. `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
+    A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks
+    that hold those are fetched, and they go into folders that are there already. `merge` puts several results into
+    one tree (see tarpon.merged_results), in which `stdout` of part 0 is `stdout.0000`; no folder gets both. `partition`
+    and `execution_id` choose one result; the newest version of the job is meant unless `job_version` or the execution
+    is another's. `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
 
     What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
     exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
