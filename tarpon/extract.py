@@ -9,11 +9,11 @@ from typing import BinaryIO, Self
 
 import msgspec
 
-from tarpon.gunzip import Gunzip
+from tarpon.archive.gunzip import Gunzip
+from tarpon.archive.tar_reader import Member, TarReader
 from tarpon.oddities import Oddities
 from tarpon.placement import Placement
 from tarpon.placement_rules import PlacementRules
-from tarpon.tar_reader import Member, TarReader
 
 READ_BYTES = 1 << 20
 

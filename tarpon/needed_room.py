@@ -6,8 +6,8 @@ fetched, and its disk may turn out to be too small.
 
 from collections.abc import Sequence
 
-from tarpon.result_contents import Contents, walk
-from tarpon.tar_reader import Member
+from tarpon.archive.contents import Contents, walk
+from tarpon.archive.tar_reader import Member
 from tarpon.transfer.download import in_thread
 from tarpon.transfer.room import Room
 

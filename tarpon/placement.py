@@ -11,13 +11,13 @@ from pathlib import Path
 
 from shared.errors import CannotExtract, UnsafeArchive
 from shared.runtime.holes import GRANULE_BYTES, data_of
-from tarpon.announced import Announced
+from tarpon.archive.announced import Announced
+from tarpon.archive.member_names import Components, components_of
+from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
 from tarpon.file_copy import write_all
-from tarpon.member_names import Components, components_of
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placement_rules import PlacementRules
-from tarpon.tar_reader import Member, MemberKind
 from tarpon.target_folder import TargetFolder, shown
 from tarpon.transfer.room import NO_SPACE, NoSpaceForResult
 

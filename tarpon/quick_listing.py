@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.errors import TarponError
+from tarpon.archive.tar_reader import Member, MemberKind, TarReader
 from tarpon.quick_calls import fetched
-from tarpon.tar_reader import Member, MemberKind, TarReader
 
 MAX_RAW_BYTES = 16 << 20
 MAX_NAMES = 50_000

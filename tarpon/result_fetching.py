@@ -9,22 +9,22 @@ import msgspec
 
 from shared.errors import Damaged, DigestMismatch
 from shared.protocol.rest import ResultParams
-from tarpon.announced import announced
-from tarpon.extract import Extracted, Extraction
-from tarpon.links import files_behind, names_behind
-from tarpon.needed_room import claim_all, claim_files
-from tarpon.oddities import Oddities
-from tarpon.placement import Placement
-from tarpon.placement_rules import PlacementRules
-from tarpon.result_contents import (
+from tarpon.archive.announced import announced
+from tarpon.archive.contents import (
     ENTRIES_AT_ONCE,
     Contents,
     OnBytes,
     opened,
     walk,
 )
-from tarpon.selection import Chosen, Selection, missing_targets, standing_alone
-from tarpon.tar_reader import Member, MemberKind
+from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
+from tarpon.archive.tar_reader import Member, MemberKind
+from tarpon.extract import Extracted, Extraction
+from tarpon.links import files_behind, names_behind
+from tarpon.needed_room import claim_all, claim_files
+from tarpon.oddities import Oddities
+from tarpon.placement import Placement
+from tarpon.placement_rules import PlacementRules
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import Download, Renew, archive_of, in_thread, made_in_thread
 from tarpon.transfer.partial_file import PartFile

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import aiohttp
 
 from shared.protocol.rest import ResultParams
-from tarpon.announced import Announced, announced
-from tarpon.gunzip import Gunzip
+from tarpon.archive.announced import Announced, announced
+from tarpon.archive.contents import opened, walk
+from tarpon.archive.gunzip import Gunzip
+from tarpon.archive.tar_reader import Member, MemberKind, TarReader
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.offered_results import renewer
-from tarpon.result_contents import opened, walk
-from tarpon.tar_reader import Member, MemberKind, TarReader
 from tarpon.transfer.download import Download, Renew, archive_of
 from tarpon.transfer.stored_object import object_session
 

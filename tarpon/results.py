@@ -17,6 +17,9 @@ from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ResultParams
 from shared.runtime.aio import finish, pipelined
+from tarpon.archive.contents import OnBytes
+from tarpon.archive.selection import Selection
+from tarpon.archive.tar_reader import Member
 from tarpon.extract import Extracted
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.merged_results import merge_parts
@@ -24,7 +27,6 @@ from tarpon.oddities import Oddities
 from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
 from tarpon.part_names import part_name
 from tarpon.placement_rules import PlacementRules
-from tarpon.result_contents import OnBytes
 from tarpon.result_fetching import Picked, Source, fetch_archive, fetch_paths, fetch_whole
 from tarpon.result_folders import (
     RAW_FOLDER,
@@ -42,9 +44,7 @@ from tarpon.result_folders import (
     removed_if_empty,
 )
 from tarpon.result_layouts import check_layout, note_merged
-from tarpon.selection import Selection
 from tarpon.staging import staging_in
-from tarpon.tar_reader import Member
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import in_thread
 from tarpon.transfer.partial_file import PartFile
@@ -101,7 +101,7 @@ async def get_results(
 
     `output_dir` is made where it is missing. Without it that is `./job-<job>` (`./job-<namespace>-<job>` in another
     namespace), with `called` in place of the job where that is given.
-    A path is a file, a directory with all that is in it, or a pattern (see tarpon.selection); only the blocks
+    A path is a file, a directory with all that is in it, or a pattern (see tarpon.archive.selection); only the blocks
     that hold those are fetched, and they go into folders that are there already. `merge` puts several results into
     one tree (see tarpon.merged_results), in which `stdout` of part 0 is `stdout.0000`; no folder gets both. `partition`
     and `execution_id` choose one result; the newest version of the job is meant unless `job_version` or the execution

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
+from tarpon.archive.member_names import Components
 from tarpon.attributes import Attributes
 from tarpon.file_copy import copy_file
-from tarpon.member_names import Components
 from tarpon.oddities import CannotHave, Odd, Oddities
 from tarpon.placed_names import PlacedNames
 from tarpon.placement_rules import LinkRule, PlacementRules

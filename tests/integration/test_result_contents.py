@@ -12,14 +12,14 @@ from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, UnsafeArchive
 from shared.protocol.rest import ResultParams
-from tarpon.announced import announced
-from tarpon.archive_index import IndexDamaged
+from tarpon.archive.announced import announced
+from tarpon.archive.archive_index import IndexDamaged
+from tarpon.archive.contents import opened, walk
+from tarpon.archive.selection import FileNotInResult, Selection
+from tarpon.archive.tar_reader import Member
 from tarpon.links import NotAFile, file_at
-from tarpon.result_contents import opened, walk
 from tarpon.result_fetching import Picked, Source, fetch_paths
 from tarpon.result_logs import OutputSink
-from tarpon.selection import FileNotInResult, Selection
-from tarpon.tar_reader import Member
 from tarpon.transfer.room import Room
 from tarpon.transfer.stored_object import object_session
 from tests.archives import Packed, packed, tree

@@ -31,6 +31,7 @@ from shared.errors import (
 )
 from shared.jobs.spec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
 from shared.protocol.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
+from tarpon.archive.selection import FileNotInResult
 from tarpon.cli.job_get import download
 from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths
@@ -40,7 +41,6 @@ from tarpon.result_folders import ResultsInTheWay
 from tarpon.result_layouts import ResultsNotMixed
 from tarpon.result_logs import stream_output
 from tarpon.results import Fetched, get_results
-from tarpon.selection import FileNotInResult
 from tarpon.transfer.byte_ranges import RANGE_BYTES
 from tarpon.transfer.download import made_in_thread
 from tests.archives import packed

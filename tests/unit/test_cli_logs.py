@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, InvalidInput, NotFound
 from shared.protocol.rest import ExecutionView, NumberedState, RunOutputView
-from tarpon.announced import Announced
+from tarpon.archive.announced import Announced
 from tarpon.cli.run_report import task_exit_code
 from tarpon.cli.task_output import TaskOutput, last_lines
 from tarpon.cli.wanted_logs import Wanted, latest, named, others

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
+from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.cli.job_files import _Writer
 from tarpon.cli.progress import Pace, download_text
 from tarpon.result_files import ResultEntry, _entry
-from tarpon.tar_reader import Member, MemberKind
 
 MIB = 1 << 20
 THEN = datetime(2023, 11, 14, 12, tzinfo=UTC)

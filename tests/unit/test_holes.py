@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.runtime.holes import GRANULE_BYTES, data_of, is_zero, least_data_bytes
-from tarpon.announced import Announced
-from tarpon.archive_index import Block, IndexReader
-from tarpon.block_reading import WantedBlocks
+from tarpon.archive.announced import Announced
+from tarpon.archive.archive_index import Block, IndexReader
+from tarpon.archive.block_reading import WantedBlocks
 from tests.archives import packed
 from tests.memory import MIB
 from tests.unit.test_block_reading import member

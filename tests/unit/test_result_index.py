@@ -10,12 +10,12 @@ import pytest
 
 from shared.errors import Damaged, UnsafeArchive
 from shared.protocol.archive_index import MAX_LINE_BYTES, IndexEnd
-from tarpon import block_reading
-from tarpon.announced import Announced
-from tarpon.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader
-from tarpon.block_reading import WantedBlocks
-from tarpon.selection import TooMuchChosen
-from tarpon.tar_reader import Member, MemberKind
+from tarpon.archive import block_reading
+from tarpon.archive.announced import Announced
+from tarpon.archive.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader
+from tarpon.archive.block_reading import WantedBlocks
+from tarpon.archive.selection import TooMuchChosen
+from tarpon.archive.tar_reader import Member, MemberKind
 from tests.archives import packed
 from tests.memory import MIB, peak_below
 

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import CannotExtract, Damaged
-from tarpon.announced import Announced
-from tarpon.archive_index import Block, IndexDamaged, IndexReader
-from tarpon.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
+from tarpon.archive.announced import Announced
+from tarpon.archive.archive_index import Block, IndexDamaged, IndexReader
+from tarpon.archive.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
+from tarpon.archive.contents import _plain
+from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
+from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.extract import extract
 from tarpon.placement import Placement
 from tarpon.placement_rules import PlacementRules
-from tarpon.result_contents import _plain
-from tarpon.selection import Chosen, Selection, missing_targets, standing_alone
-from tarpon.tar_reader import Member, MemberKind
 from tests.archives import Packed, Plan, packed, plant, tree
 
 MUTATIONS = 300

@@ -24,10 +24,10 @@ from shared.protocol.archive_index import (
     IndexHead,
     SymlinkLine,
 )
-from tarpon.announced import Announced
-from tarpon.gunzip import Gunzip
-from tarpon.tar_header import BLOCK
-from tarpon.tar_reader import Member, MemberKind
+from tarpon.archive.announced import Announced
+from tarpon.archive.gunzip import Gunzip
+from tarpon.archive.tar_header import BLOCK
+from tarpon.archive.tar_reader import Member, MemberKind
 
 MAX_BLOCK_BYTES = 16 << 20
 """What one block holds at most; the writer's have 1 MiB. A block is decompressed in memory."""

@@ -15,12 +15,12 @@ import aiohttp
 from msgspec.structs import replace
 
 from shared.protocol.rest import ResultParams
-from tarpon.announced import announced
-from tarpon.archive_index import Block, IndexReader
-from tarpon.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
-from tarpon.gunzip import Gunzip
-from tarpon.member_names import components_of
-from tarpon.tar_reader import Member, MemberKind, TarReader
+from tarpon.archive.announced import announced
+from tarpon.archive.archive_index import Block, IndexReader
+from tarpon.archive.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
+from tarpon.archive.gunzip import Gunzip
+from tarpon.archive.member_names import components_of
+from tarpon.archive.tar_reader import Member, MemberKind, TarReader
 from tarpon.transfer.byte_ranges import CONNECTIONS, fetch_in_order
 from tarpon.transfer.download import Download, Renew, archive_of, in_thread, index_of
 from tarpon.transfer.stored_object import RangesIgnored, StoredObject

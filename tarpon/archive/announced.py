@@ -2,7 +2,7 @@
 
 from shared.errors import UnsafeArchive
 from shared.protocol.rest import ResultParams
-from tarpon.tar_reader import Member
+from tarpon.archive.tar_reader import Member
 
 UNANNOUNCED_BYTES = 1 << 50
 UNANNOUNCED_ENTRIES = 10_000_000

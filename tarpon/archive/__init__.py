@@ -1,0 +1,1 @@
+"""Reading archives and their indexes, entry by entry, within bounds."""
