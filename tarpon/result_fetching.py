@@ -19,12 +19,12 @@ from tarpon.archive.contents import (
 )
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
 from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.extract import Extracted, Extraction
-from tarpon.links import files_behind, names_behind
-from tarpon.needed_room import claim_all, claim_files
-from tarpon.oddities import Oddities
-from tarpon.placement import Placement
-from tarpon.placement_rules import PlacementRules
+from tarpon.extraction.extract import Extracted, Extraction
+from tarpon.extraction.links import files_behind, names_behind
+from tarpon.extraction.member_placing import Placement
+from tarpon.extraction.needed_room import claim_all, claim_files
+from tarpon.extraction.oddities import Oddities
+from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import Download, Renew, archive_of, in_thread, made_in_thread
 from tarpon.transfer.partial_file import PartFile

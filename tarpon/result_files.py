@@ -10,8 +10,8 @@ import msgspec
 
 from tarpon.archive.contents import ENTRIES_AT_ONCE, Contents, opened
 from tarpon.archive.tar_reader import Member, MemberKind
+from tarpon.extraction.links import file_at
 from tarpon.http.orchestrator_calls import OrchestratorCalls
-from tarpon.links import file_at
 from tarpon.offered_results import chosen_version, offered, only, renewer
 from tarpon.transfer.download import in_thread
 from tarpon.transfer.stored_object import object_session

@@ -20,13 +20,13 @@ from shared.runtime.aio import finish, pipelined
 from tarpon.archive.contents import OnBytes
 from tarpon.archive.selection import Selection
 from tarpon.archive.tar_reader import Member
-from tarpon.extract import Extracted
+from tarpon.extraction.extract import Extracted
+from tarpon.extraction.oddities import Oddities
+from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.merged_results import merge_parts
-from tarpon.oddities import Oddities
 from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
 from tarpon.part_names import part_name
-from tarpon.placement_rules import PlacementRules
 from tarpon.result_fetching import Picked, Source, fetch_archive, fetch_paths, fetch_whole
 from tarpon.result_folders import (
     RAW_FOLDER,

@@ -18,7 +18,7 @@ from tarpon.cli.result_options import Choice, job_and_paths, result_options, str
 if TYPE_CHECKING:
     from tarpon.cli.odd_entries import GetReport
     from tarpon.client import Client
-    from tarpon.placement_rules import PlacementRules
+    from tarpon.extraction.placement_rules import PlacementRules
     from tarpon.results import Fetched
 
 

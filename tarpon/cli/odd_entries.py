@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from shared.errors import TarponError
-from tarpon.oddities import Odd, OddEntry, Oddities
+from tarpon.extraction.oddities import Odd, OddEntry, Oddities
 from tarpon.results import Fetched
 
 NAMED = 5

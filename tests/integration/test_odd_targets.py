@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tarpon.extract import Extracted, extract
-from tarpon.oddities import Odd
-from tarpon.placement_rules import LinkRule, PlacementRules
+from tarpon.extraction.extract import Extracted, extract
+from tarpon.extraction.oddities import Odd
+from tarpon.extraction.placement_rules import LinkRule, PlacementRules
 from tarpon.results import get_results
 from tarpon.transfer.room import NoSpaceForResult
 from tests.archives import packed

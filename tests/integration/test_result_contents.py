@@ -17,7 +17,7 @@ from tarpon.archive.archive_index import IndexDamaged
 from tarpon.archive.contents import opened, walk
 from tarpon.archive.selection import FileNotInResult, Selection
 from tarpon.archive.tar_reader import Member
-from tarpon.links import NotAFile, file_at
+from tarpon.extraction.links import NotAFile, file_at
 from tarpon.result_fetching import Picked, Source, fetch_paths
 from tarpon.result_logs import OutputSink
 from tarpon.transfer.room import Room

@@ -35,7 +35,7 @@ from tarpon.archive.selection import FileNotInResult
 from tarpon.cli.job_get import download
 from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths
-from tarpon.placement_rules import PlacementRules
+from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.result_files import list_files, read_file
 from tarpon.result_folders import ResultsInTheWay
 from tarpon.result_layouts import ResultsNotMixed

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
-from tarpon.extract import Extracted, Extraction, extract
-from tarpon.oddities import MAX_NAMED, Odd, Oddities
-from tarpon.placement_rules import LinkRule, PlacementRules, own_umask
+from tarpon.extraction.extract import Extracted, Extraction, extract
+from tarpon.extraction.oddities import MAX_NAMED, Odd, Oddities
+from tarpon.extraction.placement_rules import LinkRule, PlacementRules, own_umask
 from tarpon.transfer.room import NoSpaceForResult
 from tests.archives import TIME, packed, plant, tree
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shared.runtime.holes import is_zero
-from tarpon.attributes import KnownKept
+from tarpon.extraction.attributes import KnownKept
 from tests.memory import MIB
 
 NOON = 1_700_000_000_000_000_000

@@ -19,9 +19,9 @@ from tarpon.archive.block_reading import BlockReader, Cutter, WantedBlocks, span
 from tarpon.archive.contents import _plain
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
 from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.extract import extract
-from tarpon.placement import Placement
-from tarpon.placement_rules import PlacementRules
+from tarpon.extraction.extract import extract
+from tarpon.extraction.member_placing import Placement
+from tarpon.extraction.placement_rules import PlacementRules
 from tests.archives import Packed, Plan, packed, plant, tree
 
 MUTATIONS = 300

@@ -2,7 +2,7 @@
 
 Every step goes from an open directory to one of its own entries and never through a symbolic link, so that no sequence
 of members can leave the target, wherever its links lead. What is made never takes the place of something of another
-name; see tarpon/placed_names.py.
+name; see tarpon/extraction/placed_names.py.
 """
 
 import errno
@@ -15,11 +15,11 @@ from typing import NamedTuple, TypeVar
 
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
 from tarpon.archive.member_names import Components
-from tarpon.attributes import Attributes
-from tarpon.file_copy import copy_file
-from tarpon.oddities import CannotHave, Odd, Oddities
-from tarpon.placed_names import PlacedNames
-from tarpon.placement_rules import LinkRule, PlacementRules
+from tarpon.extraction.attributes import Attributes
+from tarpon.extraction.file_copy import copy_file
+from tarpon.extraction.oddities import CannotHave, Odd, Oddities
+from tarpon.extraction.placed_names import PlacedNames
+from tarpon.extraction.placement_rules import LinkRule, PlacementRules
 from tarpon.transfer.room import free_bytes, keeps_holes
 
 T = TypeVar("T")

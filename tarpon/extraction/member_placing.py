@@ -14,11 +14,11 @@ from shared.runtime.holes import GRANULE_BYTES, data_of
 from tarpon.archive.announced import Announced
 from tarpon.archive.member_names import Components, components_of
 from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
-from tarpon.file_copy import write_all
-from tarpon.oddities import CannotHave, Odd, Oddities
-from tarpon.placement_rules import PlacementRules
-from tarpon.target_folder import TargetFolder, shown
+from tarpon.extraction.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
+from tarpon.extraction.file_copy import write_all
+from tarpon.extraction.oddities import CannotHave, Odd, Oddities
+from tarpon.extraction.placement_rules import PlacementRules
+from tarpon.extraction.target_folder import TargetFolder, shown
 from tarpon.transfer.room import NO_SPACE, NoSpaceForResult
 
 

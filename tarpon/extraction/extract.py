@@ -1,6 +1,6 @@
 """How a downloaded .tar.gz becomes files, in one pass and without trusting it.
 
-The archive was made on a machine that ran somebody's task. What of it is refused: tarpon/placement.py.
+The archive was made on a machine that ran somebody's task. What of it is refused: tarpon/extraction/member_placing.py.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ import msgspec
 
 from tarpon.archive.gunzip import Gunzip
 from tarpon.archive.tar_reader import Member, TarReader
-from tarpon.oddities import Oddities
-from tarpon.placement import Placement
-from tarpon.placement_rules import PlacementRules
+from tarpon.extraction.member_placing import Placement
+from tarpon.extraction.oddities import Oddities
+from tarpon.extraction.placement_rules import PlacementRules
 
 READ_BYTES = 1 << 20
 
