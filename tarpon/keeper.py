@@ -1,4 +1,4 @@
-"""How a process is kept that leaves nothing behind: `python -m tarpon.keeper`, which reads from stdin what to run.
+"""The keeper of a process leaves nothing behind: `python -m tarpon.keeper`, told on stdin what to run.
 
 The keeper is the parent of that program, and of everything that loses its parent below it (PR_SET_CHILD_SUBREAPER in
 prctl(2)). Its stdin ends when whoever started it closes it, or ends in whatever way: then the keeper asks the program
