@@ -20,7 +20,7 @@ from benchmarks.figures import TARPON, Figures, Series, as_json, table, turns, w
 from benchmarks.rivals import FETCHERS, Rival, environment, hints
 from benchmarks.running import Cost, end_on_sigterm, run_command, run_module, run_to_the_end, tell, warn_of_load
 from tarpon.client import Client
-from tarpon.seaweedfs import HOST
+from tarpon.devstack.seaweedfs import HOST
 from tests.e2e.stack import Stack, process_job
 from tests.servers import start_weed
 

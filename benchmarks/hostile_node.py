@@ -26,7 +26,7 @@ from benchmarks.rig import ROOT, Rig, rig
 from benchmarks.running import end_on_sigterm, run_to_the_end, warn_of_load
 from shared.ids import JobId
 from shared.protocol import subjects
-from tarpon.tied import tied_command
+from tarpon.devstack.dies_with_parent import tied_command
 from tests.hostile_node import Flood
 from tests.servers import HOST
 from tests.waiting import eventually

@@ -17,7 +17,7 @@ from benchmarks.stored_jobs import read_original, store
 from orchestrator.admission.secret_files import integration_password
 from shared.protocol.subjects import integration_inbox
 from shared.settings.secret import Secret
-from tarpon.tied import tied_command
+from tarpon.devstack.dies_with_parent import tied_command
 from tests.e2e.stack import Service, Stack, wait_until
 from tests.servers import HOST, S3Server, start_weed
 

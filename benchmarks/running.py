@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tarpon.seaweedfs import without_aws
-from tarpon.tied import tied_command
+from tarpon.devstack.dies_with_parent import tied_command
+from tarpon.devstack.seaweedfs import without_aws
 
 ROOT = Path(__file__).parents[1]
 METER = Path(__file__).with_name("meter.py")

@@ -18,8 +18,8 @@ from orchestrator.s3.settings import BucketSettings
 from orchestrator.s3.verification import Absent
 from shared.ids import ExecutionId, JobId
 from shared.protocol.objects import archive_key, index_key
-from tarpon.seaweedfs import HOST, REGION, SeaweedFS
-from tarpon.sigv4 import Keys
+from tarpon.devstack.seaweedfs import HOST, REGION, SeaweedFS
+from tarpon.devstack.sigv4 import Keys
 
 PREFIX = "results"
 START_SECONDS = 10

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import botocore.session
 from botocore.config import Config
 
-from tarpon import seaweedfs
-from tarpon.seaweedfs import HOST, NO_FILE, REGION, SeaweedFS, aws_environment, without_aws
-from tarpon.sigv4 import Keys
+from tarpon.devstack import seaweedfs
+from tarpon.devstack.seaweedfs import HOST, NO_FILE, REGION, SeaweedFS, aws_environment, without_aws
+from tarpon.devstack.sigv4 import Keys
 
 __all__ = [
     "HOST",

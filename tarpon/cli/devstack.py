@@ -20,8 +20,8 @@ from tarpon.cli.commands import Command, given
 from tarpon.cli.outcomes import Exit
 
 if TYPE_CHECKING:
-    from tarpon.devstack import Devstack
-    from tarpon.devstack_processes import Wanted
+    from tarpon.devstack.processes import Wanted
+    from tarpon.devstack.stack import Devstack
 
 COMMAND_STOP_SECONDS = 30.0
 COMMAND_KILL_SECONDS = 5.0
@@ -41,8 +41,8 @@ def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, comman
     if find_spec("aioboto3") is None:
         raise ExtraMissing("A devstack", "devstack")
 
-    from tarpon.devstack import random_ports as choose_ports
-    from tarpon.devstack_processes import Wanted
+    from tarpon.devstack.processes import Wanted
+    from tarpon.devstack.stack import random_ports as choose_ports
 
     config = given().config()
     api_port, nats_port = choose_ports() if random_ports else (config.api.port, config.orchestrator.port)
@@ -69,7 +69,7 @@ def _split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
 async def _run(wanted: "Wanted", command: Sequence[str]) -> int:
     """The command's exit code; without a command, a signal is the normal end."""
     from shared.runtime.aio import first_leaf
-    from tarpon.ending_signals import ending_signals
+    from tarpon.devstack.ending_signals import ending_signals
 
     try:
         with ending_signals() as asked:
@@ -91,7 +91,7 @@ async def _cancel_when(stop: asyncio.Event, work: asyncio.Task[int]) -> None:
 
 
 async def _work(wanted: "Wanted", command: Sequence[str], at_once: asyncio.Event) -> int:
-    from tarpon.devstack import devstack as run_devstack
+    from tarpon.devstack.stack import devstack as run_devstack
 
     async with run_devstack(wanted, _say, at_once) as stack:
         if command:
@@ -119,7 +119,7 @@ async def _while_running(stack: "Devstack", command: Sequence[str], at_once: asy
 
 def _started(command: Sequence[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     """It is told when this process is killed, as a terminal would tell it."""
-    from tarpon.tied import tied_command
+    from tarpon.devstack.dies_with_parent import tied_command
 
     if shutil.which(command[0], path=environment["PATH"]) is None:
         is_there = "/" in command[0] and Path(command[0]).exists()

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from benchmarks.load import percentile
-from tarpon.tied import tied_command
+from tarpon.devstack.dies_with_parent import tied_command
 from tests.chaos.load import Client
 from tests.chaos.stack import Stack
 from tests.environments import ROOT

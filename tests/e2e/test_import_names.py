@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tarpon.tied import tied_command
+from tarpon.devstack.dies_with_parent import tied_command
 
 NAMES = ("shared", "compute", "orchestrator")
 SCRIPT = str(Path(sys.executable).with_name("tarpon"))

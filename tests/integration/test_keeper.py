@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compute.processes.table import Process, everybody
-from tarpon.keeper import keeper_command, told
+from tarpon.devstack.keeper import keeper_command, told
 from tests.e2e.stack import wait_until
 
 MARK = "TESTED_KEEPER"
@@ -110,7 +110,7 @@ def test_at_a_signal_all_is_killed_also_while_the_program_is_being_stopped(tmp_p
 def test_it_stops_its_program_where_who_started_it_is_killed(tmp_path: Path, begun: Path) -> None:
     starter = """
 import subprocess, sys
-from tarpon.keeper import keeper_command, told
+from tarpon.devstack.keeper import keeper_command, told
 keeper = subprocess.Popen(keeper_command(), bufsize=0, stdin=subprocess.PIPE, start_new_session=True)
 keeper.stdin.write(told(["sh", "-c", "trap 'touch stopped; exit 0' TERM; touch begun; while :; do sleep 0.02; done"]))
 keeper.wait()

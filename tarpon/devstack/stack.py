@@ -12,12 +12,12 @@ from shared.errors import PortTaken, TarponError, Unavailable
 from shared.protocol.rest_nodes import CONNECTED
 from shared.runtime.aio import background, finish
 from shared.settings.config import DockerEngine
-from tarpon.child_processes import ChildProcess
 from tarpon.client import Client
-from tarpon.devstack_containers import remove_containers
-from tarpon.devstack_processes import BUCKET, ORCHESTRATOR, PREFIX, Wanted, children_of
-from tarpon.keeper import STOP_SECONDS
-from tarpon.seaweedfs import HOST, SeaweedFS, free_ports
+from tarpon.devstack.child_processes import ChildProcess
+from tarpon.devstack.containers import remove_containers
+from tarpon.devstack.keeper import STOP_SECONDS
+from tarpon.devstack.processes import BUCKET, ORCHESTRATOR, PREFIX, Wanted, children_of
+from tarpon.devstack.seaweedfs import HOST, SeaweedFS, free_ports
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.1

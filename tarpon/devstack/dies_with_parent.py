@@ -1,4 +1,4 @@
-"""Processes that die with their parent, also a killed one: `python -m tarpon.tied SIGNAL ...`.
+"""Processes that die with their parent, also a killed one: `python -m tarpon.devstack.dies_with_parent SIGNAL ...`.
 
 This program asks the kernel for the signal (prctl, PR_SET_PDEATHSIG) and becomes the program that it was told to
 start, with the same process id. The kernel means the parent's thread, so start tied processes from the main thread.
@@ -15,7 +15,15 @@ PR_SET_PDEATHSIG = 1
 
 def tied_command(command: Sequence[str], number: signal.Signals) -> list[str]:
     """`command`, to be started by this process, so that it gets the signal `number` when this process ends."""
-    return [sys.executable, "-P", "-m", "tarpon.tied", str(os.getpid()), str(int(number)), *command]
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "tarpon.devstack.dies_with_parent",
+        str(os.getpid()),
+        str(int(number)),
+        *command,
+    ]
 
 
 def main(parent: str, number: str, *command: str) -> None:

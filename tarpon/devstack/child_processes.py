@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.runtime.aio import process_ended
-from tarpon.keeper import KILL_SECONDS, STOP_SECONDS, keeper_command, told
+from tarpon.devstack.keeper import KILL_SECONDS, STOP_SECONDS, keeper_command, told
 
 LOG_TAIL_BYTES = 2048
 ENDED_SECONDS = STOP_SECONDS + KILL_SECONDS + 5

@@ -1,4 +1,4 @@
-"""The keeper of a process leaves nothing behind: `python -m tarpon.keeper`, told on stdin what to run.
+"""The keeper of a process leaves nothing behind: `python -m tarpon.devstack.keeper`, told on stdin what to run.
 
 The keeper is the parent of that program, and of everything that loses its parent below it (PR_SET_CHILD_SUBREAPER in
 prctl(2)). Its stdin ends when whoever started it closes it, or ends in whatever way: then the keeper asks the program
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from compute.processes.table import children, end_families
-from tarpon.tied import tied_command
+from tarpon.devstack.dies_with_parent import tied_command
 
 STOP_SECONDS = 25.0
 KILL_SECONDS = 10.0
@@ -30,7 +30,7 @@ _STDIN = 0
 
 def keeper_command() -> list[str]:
     """To be started with `told(command)` on its stdin, which stays open until the program is to stop."""
-    return [sys.executable, "-m", "tarpon.keeper"]
+    return [sys.executable, "-m", "tarpon.devstack.keeper"]
 
 
 def told(command: Sequence[str]) -> bytes:

@@ -23,8 +23,8 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.errors import ProgramMissing, Unavailable
-from tarpon.sigv4 import Keys, request
-from tarpon.tied import tied_command
+from tarpon.devstack.dies_with_parent import tied_command
+from tarpon.devstack.sigv4 import Keys, request
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"

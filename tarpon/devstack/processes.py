@@ -14,8 +14,8 @@ import msgspec
 
 from shared.settings.config import DockerEngine
 from shared.settings.keys import environment_name
-from tarpon.child_processes import ChildProcess
-from tarpon.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, without_aws
+from tarpon.devstack.child_processes import ChildProcess
+from tarpon.devstack.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, without_aws
 
 BUCKET = "tarpon-results"
 PREFIX = "results"
