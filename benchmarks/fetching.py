@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.meter import OwnCost
 from tarpon.client import Client
-from tarpon.results import get_results
+from tarpon.results.fetch_job import get_results
 
 
 async def fetch(host: str, port: int, job: str, folder: Path) -> dict[str, float]:

@@ -80,7 +80,7 @@ class Client(OrchestratorCalls):
             async for line in lines:
                 yield line
         if follow and not live.is_whole:
-            from tarpon.rest_of_output import rest_of_output, result_with_output  # most never need it
+            from tarpon.results.rest_of_output import rest_of_output, result_with_output  # most never need it
 
             place = live.place or LogPlace(execution_id=execution_id)
             find = partial(result_with_output, self, job, place.execution_id, namespace)

@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from tarpon.quick_calls import QuickCalls
+    from tarpon.results.quick_calls import QuickCalls
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ def settings(_context: click.Context, _parameter: click.Parameter, incomplete: s
 
 def _paths(context: click.Context, job: str, incomplete: str) -> "list[CompletionItem]":
     def ask(calls: "QuickCalls") -> list[str]:
-        from tarpon.quick_listing import listed
+        from tarpon.results.quick_listing import listed
 
         given = context.params
         version, partition = given.get("job_version") or "", given.get("partition")
@@ -144,7 +144,7 @@ def _asked(context: click.Context, ask: "Callable[[QuickCalls], list[T]]") -> li
     from shared.errors import TarponError
     from tarpon.cli.commands import Given
     from tarpon.http.addresses import base_urls
-    from tarpon.quick_calls import QuickCalls, within
+    from tarpon.results.quick_calls import QuickCalls, within
 
     try:
         api = context.find_root().ensure_object(Given).config().api

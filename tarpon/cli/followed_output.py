@@ -14,8 +14,8 @@ from shared.protocol.rest import ExecutionView, HistoryItem
 from shared.runtime.aio import background
 from tarpon.cli.job_parts import Step, step_of
 from tarpon.client import Client
-from tarpon.part_names import part_name
-from tarpon.result_logs import STDERR, STDOUT
+from tarpon.results.logs import STDERR, STDOUT
+from tarpon.results.part_names import part_name
 
 T = TypeVar("T")
 

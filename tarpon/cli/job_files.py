@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tarpon.client import Client
-    from tarpon.result_files import ResultEntry
+    from tarpon.results.files import ResultEntry
 
 _AT_ONCE = 1000
 _SIGNS = {"directory": "d", "symlink": "l", "file": "-", "hardlink": "-"}
@@ -42,7 +42,7 @@ async def files(
     namespace: str,
 ) -> None:
     """List what is in the result of a job. Of a large one only its index is fetched."""
-    from tarpon.result_files import list_files
+    from tarpon.results.files import list_files
 
     found = list_files(client, job, **choice._asdict(), namespace=namespace)
     async with aclosing(found) as entries:
@@ -129,8 +129,8 @@ async def cat(
     control characters in writing.
     """
     from tarpon.cli.task_output import TaskOutput
-    from tarpon.result_files import read_file
-    from tarpon.result_logs import STDOUT
+    from tarpon.results.files import read_file
+    from tarpon.results.logs import STDOUT
 
     job, paths = await job_and_paths(client, job, [path] if path else [], namespace=namespace)
     if len(paths) != 1:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tarpon.cli.odd_entries import GetReport
     from tarpon.client import Client
     from tarpon.extraction.placement_rules import PlacementRules
-    from tarpon.results import Fetched
+    from tarpon.results.fetch_job import Fetched
 
 
 MOST_NAMED = 10
@@ -102,7 +102,7 @@ async def download(
     Raises what tarpon.results.get_results raises, ResultsIncomplete and ResultsNotWhole.
     """
     from tarpon.cli.progress import DownloadLine
-    from tarpon.results import get_results
+    from tarpon.results.fetch_job import get_results
 
     click.echo(f"Fetching results of job '{job}'...", err=True)
     line = DownloadLine()

@@ -164,7 +164,7 @@ async def _wait_for_task(
 def _check_part(partition: int, executions: "Sequence[ExecutionView]", job: str, view: "JobView") -> None:
     """Raise NotFound for a part that the job does not have."""
     if partition >= (view.count or 1):
-        from tarpon.offered_results import parts_told
+        from tarpon.results.offered import parts_told
 
         told = parts_told([(each.partition_index, each.id) for each in latest(executions)])
         hint = f"There are: {told}." if told else f"It has {view.count or 1:,}, and the first is 0."
@@ -175,7 +175,7 @@ async def _write_live(
     client: "Client", job: str, execution: "ExecutionView", *, follow: bool, tail: int | None
 ) -> None:
     from tarpon.cli.task_output import TaskOutput
-    from tarpon.result_logs import STDERR, STDOUT
+    from tarpon.results.logs import STDERR, STDOUT
 
     output = TaskOutput(None)
     lines = client.logs(job, execution_id=execution.id, follow=follow, tail=-1 if tail is None else tail)
@@ -211,7 +211,7 @@ def _nothing_of(execution: "ExecutionView", job: str) -> TarponError:
 async def _write(
     client: "Client", view: "JobView", execution: "ExecutionView", output: "TaskOutput", namespace: str
 ) -> None:
-    from tarpon.result_logs import STDERR, STDOUT, stream_output
+    from tarpon.results.logs import STDERR, STDOUT, stream_output
 
     told = execution.run_output
     assert told is not None, "only such executions were chosen"

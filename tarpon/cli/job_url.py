@@ -33,7 +33,7 @@ async def url(
     Whoever has a URL can read that archive (.tar.gz) until it expires, and nothing else: it is for GET, so that HEAD is
     refused. --output json tells when it expires, the size and the SHA-256.
     """
-    from tarpon.offered_results import chosen_version, offered
+    from tarpon.results.offered import chosen_version, offered
 
     partition, execution, version = choice
     view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)

@@ -7,7 +7,7 @@ import msgspec
 
 from shared.errors import TarponError
 from tarpon.extraction.oddities import Odd, OddEntry, Oddities
-from tarpon.results import Fetched
+from tarpon.results.fetch_job import Fetched
 
 NAMED = 5
 """As many entries of each kind are named in text; `--output json` names more."""

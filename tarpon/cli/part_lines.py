@@ -2,7 +2,7 @@
 
 from tarpon.cli.job_display import JobDisplay
 from tarpon.cli.task_output import TaskOutput
-from tarpon.result_logs import STDERR
+from tarpon.results.logs import STDERR
 
 MAX_HELD = 1 << 16
 """Characters of a line that is kept back until it ends."""

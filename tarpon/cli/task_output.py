@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from shared.data.plain_text import printable
-from tarpon.result_logs import STDERR, STDOUT
+from tarpon.results.logs import STDERR, STDOUT
 
 TAIL_BYTES = 16 << 20
 """As much is kept at most to find the last lines in."""

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import NoResults
 from tarpon.client import Client
-from tarpon.rest_of_output import OutputNotKept
+from tarpon.results.rest_of_output import OutputNotKept
 from tests.e2e.following import cutting_relay, follow_many, wrong
 from tests.e2e.stack import Stack, process_job, wait_until
 from tests.servers import HOST

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed
 from shared.protocol.rest import ResultParams
 from tarpon.extraction.extract import Extraction
-from tarpon.result_fetching import Source, fetch_archive
+from tarpon.results.fetch_one import Source, fetch_archive
 from tarpon.transfer.byte_ranges import CONNECTIONS, RANGE_BYTES
 from tarpon.transfer.download import Download, Sink, archive_of
 from tarpon.transfer.partial_file import AlreadyFetching, PartFile

@@ -13,7 +13,7 @@ import pytest
 from tarpon.extraction.extract import Extracted, extract
 from tarpon.extraction.oddities import Odd
 from tarpon.extraction.placement_rules import LinkRule, PlacementRules
-from tarpon.results import get_results
+from tarpon.results.fetch_job import get_results
 from tarpon.transfer.room import NoSpaceForResult
 from tests.archives import packed
 from tests.file_systems import mounted

@@ -32,7 +32,7 @@ from shared.protocol.messages import (
     TaskEnded,
 )
 from shared.protocol.signed_url import SignedUrl
-from tarpon.results import get_results
+from tarpon.results.fetch_job import get_results
 from tests.faulty_s3 import FaultyS3, Kind, answer
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator

@@ -18,8 +18,8 @@ from tarpon.archive.contents import opened, walk
 from tarpon.archive.selection import FileNotInResult, Selection
 from tarpon.archive.tar_reader import Member
 from tarpon.extraction.links import NotAFile, file_at
-from tarpon.result_fetching import Picked, Source, fetch_paths
-from tarpon.result_logs import OutputSink
+from tarpon.results.fetch_one import Picked, Source, fetch_paths
+from tarpon.results.logs import OutputSink
 from tarpon.transfer.room import Room
 from tarpon.transfer.stored_object import object_session
 from tests.archives import Packed, packed, tree

@@ -36,11 +36,11 @@ from tarpon.cli.job_get import download
 from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths
 from tarpon.extraction.placement_rules import PlacementRules
-from tarpon.result_files import list_files, read_file
-from tarpon.result_folders import ResultsInTheWay
-from tarpon.result_layouts import ResultsNotMixed
-from tarpon.result_logs import stream_output
-from tarpon.results import Fetched, get_results
+from tarpon.results.fetch_job import Fetched, get_results
+from tarpon.results.files import list_files, read_file
+from tarpon.results.folders import ResultsInTheWay
+from tarpon.results.layouts import ResultsNotMixed
+from tarpon.results.logs import stream_output
 from tarpon.transfer.byte_ranges import RANGE_BYTES
 from tarpon.transfer.download import made_in_thread
 from tests.archives import packed

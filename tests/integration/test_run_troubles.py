@@ -34,7 +34,7 @@ from tarpon.cli.job_run import Begun, JobRun
 from tarpon.cli.outcomes import JobFailed
 from tarpon.cli.run_options import RunOptions
 from tarpon.http.watching import JobNotEnded
-from tarpon.rest_of_output import OutputNotKept
+from tarpon.results.rest_of_output import OutputNotKept
 from tests.servers import HOST, free_ports
 
 JOB = JobView(

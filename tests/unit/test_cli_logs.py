@@ -14,7 +14,7 @@ from tarpon.archive.announced import Announced
 from tarpon.cli.run_report import task_exit_code
 from tarpon.cli.task_output import TaskOutput, last_lines
 from tarpon.cli.wanted_logs import Wanted, latest, named, others
-from tarpon.result_logs import STDERR, STDOUT, OutputSink
+from tarpon.results.logs import STDERR, STDOUT, OutputSink
 
 
 def execution(name: str, *, part: int = 0, version: int = 1, created: int = 0, wrote: bool = True) -> ExecutionView:

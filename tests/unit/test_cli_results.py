@@ -9,7 +9,7 @@ import yaml
 from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.cli.job_files import _Writer
 from tarpon.cli.progress import Pace, download_text
-from tarpon.result_files import ResultEntry, _entry
+from tarpon.results.files import ResultEntry, _entry
 
 MIB = 1 << 20
 THEN = datetime(2023, 11, 14, 12, tzinfo=UTC)

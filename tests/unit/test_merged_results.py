@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tarpon.merged_results import ResultsNotMerged, merge_parts
-from tarpon.part_names import part_name
-from tarpon.result_folders import ResultsInTheWay, merge_in_place
-from tarpon.staging import staging_in
+from tarpon.results.folders import ResultsInTheWay, merge_in_place
+from tarpon.results.merged import ResultsNotMerged, merge_parts
+from tarpon.results.part_names import part_name
+from tarpon.results.staging import staging_in
 
 
 def merged(folder: Path, *parts: dict[str, str | None]) -> dict[str, str]:
@@ -98,7 +98,7 @@ def test_a_folder_that_may_not_be_written_to_is_merged_too(tmp_path: Path) -> No
 def with_an_owners_rights(program: str, folder: Path) -> str:
     """What a process prints that has no rights beyond those that modes give, with `folder` as a Path. Root has more."""
     rights = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    imports = "import pathlib, sys; from tarpon.merged_results import *; from tarpon.result_folders import *"
+    imports = "import pathlib, sys; from tarpon.results.merged import *; from tarpon.results.folders import *"
     lines = f"{imports}\nfolder = pathlib.Path(sys.argv[1])\n{program}"
     command = [*rights, sys.executable, "-c", lines, str(folder)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout

@@ -13,8 +13,8 @@ from click.shell_completion import CompletionItem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarpon import quick_listing
 from tarpon.cli.shell_completion import Bash, Typed, Zsh, bash_word, typed
+from tarpon.results import quick_listing
 
 BREAKS = " \t\n\"'@><=;|&(:"
 """As bash has it where nobody changed it."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tarpon.staging import staging_in
+from tarpon.results.staging import staging_in
 
 
 async def test_what_may_not_be_changed_is_removed_and_what_a_link_leads_to_is_not(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import IO, Self
 from shared.errors import NotFound
 from shared.protocol.rest import LogLine, LogPlace, ResultParams
 from tarpon.http.orchestrator_calls import OrchestratorCalls
-from tarpon.result_logs import STDERR, STDOUT, stream_output
+from tarpon.results.logs import STDERR, STDOUT, stream_output
 
 IN_MEMORY_BYTES = 1 << 20
 PIECE_BYTES = 1 << 16

@@ -24,11 +24,8 @@ from tarpon.extraction.extract import Extracted
 from tarpon.extraction.oddities import Oddities
 from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.http.orchestrator_calls import OrchestratorCalls
-from tarpon.merged_results import merge_parts
-from tarpon.offered_results import chosen_version, is_without_publisher, offered, renewer
-from tarpon.part_names import part_name
-from tarpon.result_fetching import Picked, Source, fetch_archive, fetch_paths, fetch_whole
-from tarpon.result_folders import (
+from tarpon.results.fetch_one import Picked, Source, fetch_archive, fetch_paths, fetch_whole
+from tarpon.results.folders import (
     RAW_FOLDER,
     check_free,
     check_owner,
@@ -43,8 +40,11 @@ from tarpon.result_folders import (
     receiving,
     removed_if_empty,
 )
-from tarpon.result_layouts import check_layout, note_merged
-from tarpon.staging import staging_in
+from tarpon.results.layouts import check_layout, note_merged
+from tarpon.results.merged import merge_parts
+from tarpon.results.offered import chosen_version, is_without_publisher, offered, renewer
+from tarpon.results.part_names import part_name
+from tarpon.results.staging import staging_in
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import in_thread
 from tarpon.transfer.partial_file import PartFile
@@ -103,7 +103,7 @@ async def get_results(
     namespace), with `called` in place of the job where that is given.
     A path is a file, a directory with all that is in it, or a pattern (see tarpon.archive.selection); only the blocks
     that hold those are fetched, and they go into folders that are there already. `merge` puts several results into
-    one tree (see tarpon.merged_results), in which `stdout` of part 0 is `stdout.0000`; no folder gets both. `partition`
+    one tree (see tarpon.results.merged), in which `stdout` of part 0 is `stdout.0000`; no folder gets both. `partition`
     and `execution_id` choose one result; the newest version of the job is meant unless `job_version` or the execution
     is another's. `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
 

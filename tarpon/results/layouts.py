@@ -11,9 +11,9 @@ from pathlib import Path
 from shared.errors import Conflict
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultParams
-from tarpon.part_names import part_name
-from tarpon.result_folders import ALWAYS, NAMED, RAW_FOLDER, is_empty, is_folder, shown, writable
-from tarpon.staging import is_staging
+from tarpon.results.folders import ALWAYS, NAMED, RAW_FOLDER, is_empty, is_folder, shown, writable
+from tarpon.results.part_names import part_name
+from tarpon.results.staging import is_staging
 
 _MERGED = "user.tarpon.merged"
 """An attribute of a folder that was empty before, for trees in which no name tells."""

@@ -13,8 +13,8 @@ from shared.errors import CannotExtract, Conflict, InvalidInput
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultParams
 from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.part_names import part_name
-from tarpon.staging import is_staging
+from tarpon.results.part_names import part_name
+from tarpon.results.staging import is_staging
 
 RAW_FOLDER = "raw"
 _OWNER = "user.tarpon.execution"

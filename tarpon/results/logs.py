@@ -10,7 +10,7 @@ from tarpon.archive.contents import opened, walk
 from tarpon.archive.gunzip import Gunzip
 from tarpon.archive.tar_reader import Member, MemberKind, TarReader
 from tarpon.http.orchestrator_calls import OrchestratorCalls
-from tarpon.offered_results import renewer
+from tarpon.results.offered import renewer
 from tarpon.transfer.download import Download, Renew, archive_of
 from tarpon.transfer.stored_object import object_session
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from shared.errors import CannotExtract, Conflict
-from tarpon.result_folders import ALWAYS, NAMED, collisions, is_folder, merge, open_to_owner, shown
+from tarpon.results.folders import ALWAYS, NAMED, collisions, is_folder, merge, open_to_owner, shown
 
 
 class ResultsNotMerged(Conflict):
