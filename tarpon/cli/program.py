@@ -23,7 +23,7 @@ _LAZY = {
     "exec": ("tarpon.cli.direct_runs:exec_command", "Run a command on a node itself as a job, without a job file."),
     "node": ("tarpon.cli.node:node", "Show nodes, and how a new one joins."),
     "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),
-    "config": ("tarpon.cli.config:config", "Show settings and where they come from; change them."),
+    "config": ("tarpon.cli.settings.show:config", "Show settings and where they come from; change them."),
     "completion": ("tarpon.cli.completion:completion", "Print what makes a shell complete commands and options."),
     "version": ("tarpon.cli.version:version", "Show the versions of this program and of the orchestrator."),
 }

@@ -7,8 +7,8 @@ import pytest
 
 from shared.data.decoding import load_yaml
 from shared.errors import ConfigurationInvalid, Conflict, InvalidDocument
-from tarpon.config_file import write_setting
-from tarpon.yaml_editing import Plain, with_value
+from tarpon.cli.settings.config_file import write_setting
+from tarpon.cli.settings.yaml_editing import Plain, with_value
 
 PATH = ("API", "Port")
 

@@ -11,7 +11,7 @@ from shared.data.decoding import load_yaml
 from shared.errors import ConfigurationInvalid, Conflict
 from shared.settings.keys import settings
 from shared.settings.loading import load
-from tarpon.yaml_editing import Plain, with_value
+from tarpon.cli.settings.yaml_editing import Plain, with_value
 
 PRIVATE = 0o600
 

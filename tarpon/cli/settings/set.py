@@ -12,7 +12,7 @@ from tarpon.cli.commands import Command, given
 
 if TYPE_CHECKING:
     from shared.settings.keys import Setting
-    from tarpon.yaml_editing import Plain
+    from tarpon.cli.settings.yaml_editing import Plain
 
 
 @click.command("set", cls=Command)
@@ -28,7 +28,7 @@ def set_setting(key: str, value: str | None) -> None:
     setting, text = _asked(key, value)
     path = _file(given().sets)
 
-    from tarpon.config_file import write_setting
+    from tarpon.cli.settings.config_file import write_setting
 
     still_wrong = write_setting(path, setting.key, _plain(setting, text), os.environ)
     click.echo(f"Writing config to {path}", err=True)

@@ -15,7 +15,7 @@ class SettingView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     description: str
 
 
-_LAZY = {"set": ("tarpon.cli.config_set:set_setting", "Write a setting into a configuration file.")}
+_LAZY = {"set": ("tarpon.cli.settings.set:set_setting", "Write a setting into a configuration file.")}
 
 
 @click.group(cls=Group, lazy=_LAZY)
