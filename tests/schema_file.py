@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tarpon.cli.output import json_text
+from tarpon.cli.console.output import json_text
 from tarpon.job_schema import job_schema
 
 FILE = Path(__file__).resolve().parents[1] / "deploy" / "job.schema.json"

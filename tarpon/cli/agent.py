@@ -7,9 +7,9 @@ import click
 from shared.errors import InvalidId
 from shared.ids import is_safe_id
 from tarpon.cli.agent_nats import nats_check, nats_config, nats_replicas
-from tarpon.cli.commands import Group, given, with_client
-from tarpon.cli.local_secrets import local_secrets, nats_addresses
-from tarpon.cli.output import output_option, pairs, show, table
+from tarpon.cli.console.commands import Group, given, with_client
+from tarpon.cli.console.local_secrets import local_secrets, nats_addresses
+from tarpon.cli.console.output import output_option, pairs, show, table
 
 if TYPE_CHECKING:
     from shared.protocol.rest_nodes import PublisherHealth

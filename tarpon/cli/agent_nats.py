@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.data.plain_text import printable
-from tarpon.cli.commands import Command, given
-from tarpon.cli.local_secrets import local_secrets, nats_addresses
-from tarpon.cli.output import output_option, show, table
+from tarpon.cli.console.commands import Command, given
+from tarpon.cli.console.local_secrets import local_secrets, nats_addresses
+from tarpon.cli.console.output import output_option, show, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

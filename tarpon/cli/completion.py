@@ -2,7 +2,7 @@
 
 import click
 
-from tarpon.cli.commands import Command
+from tarpon.cli.console.commands import Command
 
 VARIABLE = "_TARPON_COMPLETE"
 """With it, the shell asks the program itself what may come next."""
@@ -20,7 +20,7 @@ def completion(shell: str) -> None:
     """  # noqa: D301  # click wants the character
     from click.shell_completion import get_completion_class
 
-    from tarpon.cli.shell_completion import register
+    from tarpon.cli.console.shell_completion import register
 
     register()
     kind = get_completion_class(shell)

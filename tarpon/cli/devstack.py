@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import ExtraMissing, InvalidInput
-from tarpon.cli.commands import Command, given
-from tarpon.cli.outcomes import Exit
+from tarpon.cli.console.commands import Command, given
+from tarpon.cli.console.outcomes import Exit
 
 if TYPE_CHECKING:
     from tarpon.devstack.processes import Wanted

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from shared.jobs.spec import SpecConfig
-from tarpon.cli.commands import Command, Group, given
+from tarpon.cli.console.commands import Command, Group, given
+from tarpon.cli.console.outcomes import EXIT_CODES_HELP
 from tarpon.cli.job_flags import JobFlags, job_flags, job_of
-from tarpon.cli.outcomes import EXIT_CODES_HELP
 from tarpon.cli.run_options import RunOptions, run_options
 
 _REST_IS_THE_TASKS = {"allow_interspersed_args": False}

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli import completed_names
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import namespace_option
-from tarpon.cli.output import output_option, show
+from tarpon.cli.console import completed_names
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.job_group import namespace_option
+from tarpon.cli.console.output import output_option, show
 
 if TYPE_CHECKING:
     from shared.protocol.rest import DeleteResponse

@@ -13,9 +13,9 @@ from shared.ids import short
 from shared.jobs.spec import JobView
 from shared.protocol.rest import HistoryItem
 from shared.runtime.aio import first_of
+from tarpon.cli.console.output import from_nanoseconds, lasting, moment
+from tarpon.cli.console.progress import EventLines, LiveLine
 from tarpon.cli.job_parts import Asked, Parts, why_failed
-from tarpon.cli.output import from_nanoseconds, lasting, moment
-from tarpon.cli.progress import EventLines, LiveLine
 from tarpon.http.watching import is_over
 
 T = TypeVar("T")

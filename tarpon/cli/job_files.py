@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.data.plain_text import one_line
-from tarpon.cli import completed_names
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import job_argument, job_or_path_argument, namespace_option
-from tarpon.cli.output import json_text, moment, output_option, size, yaml_text
+from tarpon.cli.console import completed_names
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.job_group import job_argument, job_or_path_argument, namespace_option
+from tarpon.cli.console.output import json_text, moment, output_option, size, yaml_text
 from tarpon.cli.result_options import Choice, job_and_paths, result_options
 
 if TYPE_CHECKING:

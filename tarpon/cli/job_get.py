@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.data.plain_text import printable
-from tarpon.cli import completed_names
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import job_or_path_argument, namespace_option
-from tarpon.cli.outcomes import EXIT_CODES_HELP
-from tarpon.cli.output import output_option
+from tarpon.cli.console import completed_names
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.job_group import job_or_path_argument, namespace_option
+from tarpon.cli.console.outcomes import EXIT_CODES_HELP
+from tarpon.cli.console.output import output_option
 from tarpon.cli.placement_options import placement_options
 from tarpon.cli.result_options import Choice, job_and_paths, result_options, strict_option
 
 if TYPE_CHECKING:
-    from tarpon.cli.odd_entries import GetReport
+    from tarpon.cli.console.odd_entries import GetReport
     from tarpon.client import Client
     from tarpon.extraction.placement_rules import PlacementRules
     from tarpon.results.fetch_job import Fetched
@@ -101,7 +101,7 @@ async def download(
 
     Raises what tarpon.results.get_results raises, ResultsIncomplete and ResultsNotWhole.
     """
-    from tarpon.cli.progress import DownloadLine
+    from tarpon.cli.console.progress import DownloadLine
     from tarpon.results.fetch_job import get_results
 
     click.echo(f"Fetching results of job '{job}'...", err=True)
@@ -125,8 +125,8 @@ async def download(
     finally:
         line.end()
     _tell(fetched, job, raw=raw, paths=paths)
-    from tarpon.cli import odd_entries
-    from tarpon.cli.output import show
+    from tarpon.cli.console import odd_entries
+    from tarpon.cli.console.output import show
 
     if on_report is not None:
         on_report(odd_entries.report(fetched, job))
@@ -138,7 +138,7 @@ async def download(
 
 
 def _tell(fetched: "Fetched", job: str, *, raw: bool, paths: Sequence[str]) -> None:
-    from tarpon.cli import odd_entries
+    from tarpon.cli.console import odd_entries
 
     if fetched.folder is None:
         click.echo("No results found: the job has no publisher.", err=True)
@@ -178,8 +178,8 @@ def _lacking(fetched: "Fetched") -> str:
 
 
 def _summary(fetched: "Fetched", *, raw: bool, paths: Sequence[str]) -> str:
+    from tarpon.cli.console.output import size
     from tarpon.cli.job_text import counted_in_words
-    from tarpon.cli.output import size
 
     files = counted_in_words(fetched.files, "file")
     results = counted_in_words(fetched.count, "archive" if raw else "result")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import NoResults, NotFound, TarponError
-from tarpon.cli import completed_names
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import job_argument, namespace_option
-from tarpon.cli.outcomes import EXIT_CODES_HELP
+from tarpon.cli.console import completed_names
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.job_group import job_argument, namespace_option
+from tarpon.cli.console.outcomes import EXIT_CODES_HELP
 from tarpon.cli.wanted_logs import Wanted, has_ended, latest, named, others, running
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tarpon.cli import completed_names
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import job_argument, namespace_option
+from tarpon.cli.console import completed_names
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.job_group import job_argument, namespace_option
+from tarpon.cli.console.output import output_option, show
 from tarpon.cli.list_conditions import ExitCodes, Since, States
-from tarpon.cli.output import output_option, show
 
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli.commands import Command, given
-from tarpon.cli.job import job_argument, namespace_option
-from tarpon.cli.outcomes import EXIT_CODES_HELP
+from tarpon.cli.console.commands import Command, given
+from tarpon.cli.console.job_group import job_argument, namespace_option
+from tarpon.cli.console.outcomes import EXIT_CODES_HELP
 from tarpon.cli.run_options import RunOptions, run_options
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import click
 
-from tarpon.cli.commands import Command
+from tarpon.cli.console.commands import Command
 
 
 @click.command(cls=Command)
@@ -14,7 +14,7 @@ def schema() -> None:
     In VS Code with the YAML extension the first line of a job file names it:
     # yaml-language-server: $schema=job.schema.json
     """  # noqa: D301  # click wants the character
-    from tarpon.cli.output import json_text
+    from tarpon.cli.console.output import json_text
     from tarpon.job_schema import job_schema
 
     click.echo(json_text(job_schema(), indent=2))

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import job_argument, namespace_option
-from tarpon.cli.output import output_option, show
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.job_group import job_argument, namespace_option
+from tarpon.cli.console.output import output_option, show
 
 if TYPE_CHECKING:
     from tarpon.client import Client

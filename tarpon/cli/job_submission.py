@@ -2,10 +2,10 @@
 
 import click
 
-from tarpon.cli import completed_names
-from tarpon.cli.commands import Command, given
+from tarpon.cli.console import completed_names
+from tarpon.cli.console.commands import Command, given
+from tarpon.cli.console.outcomes import EXIT_CODES_HELP
 from tarpon.cli.job_template import Template, template_options
-from tarpon.cli.outcomes import EXIT_CODES_HELP
 from tarpon.cli.run_options import RunOptions, run_options
 
 file_argument = click.argument("file", metavar="FILE", shell_complete=completed_names.files)

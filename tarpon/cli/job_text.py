@@ -15,8 +15,8 @@ from shared.protocol.rest import (
     desired_state_name,
     desired_state_number,
 )
-from tarpon.cli.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
-from tarpon.cli.progress import event_line, heading
+from tarpon.cli.console.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
+from tarpon.cli.console.progress import event_line, heading
 from tarpon.cli.shown_executions import ShownExecutions
 
 SHOWN_WARNINGS = 3

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli.commands import Command, given
-from tarpon.cli.job import job_argument, namespace_option
-from tarpon.cli.outcomes import EXIT_CODES_HELP
-from tarpon.cli.output import json_text
+from tarpon.cli.console.commands import Command, given
+from tarpon.cli.console.job_group import job_argument, namespace_option
+from tarpon.cli.console.outcomes import EXIT_CODES_HELP
+from tarpon.cli.console.output import json_text
 from tarpon.cli.run_options import verbose_option
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def watch(*, job: str, namespace: str, exit_zero: bool, output: str, verbose: bo
 
     Ctrl-C stops the watching, not the job.
     """
-    from tarpon.cli.outcomes import Exit, JobFailed, JobStopped, show_error
+    from tarpon.cli.console.outcomes import Exit, JobFailed, JobStopped, show_error
 
     try:
         return JobWatch(job, namespace, output, verbose=verbose).run(given().config().api)
@@ -64,8 +64,8 @@ class JobWatch:
         """The exit code. Raises JobFailed or JobStopped."""
         import asyncio
 
+        from tarpon.cli.console.outcomes import Exit
         from tarpon.cli.job_watching import goes_on
-        from tarpon.cli.outcomes import Exit
 
         try:
             asyncio.run(self._main(api))

@@ -11,10 +11,10 @@ from shared.errors import TarponError
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, UploadView
+from tarpon.cli.console.outcomes import JobFailed, JobStopped
+from tarpon.cli.console.output import size
 from tarpon.cli.failed_parts import FailedParts, whose
 from tarpon.cli.job_parts import Asked, why_failed
-from tarpon.cli.outcomes import JobFailed, JobStopped
-from tarpon.cli.output import size
 from tarpon.client import Client
 
 

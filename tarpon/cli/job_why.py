@@ -8,9 +8,9 @@ import click
 
 from shared.data.plain_text import one_line
 from shared.jobs.states import JobState
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.job import job_argument, namespace_option
-from tarpon.cli.output import from_nanoseconds, moment, output_option, show, table
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.job_group import job_argument, namespace_option
+from tarpon.cli.console.output import from_nanoseconds, moment, output_option, show, table
 
 if TYPE_CHECKING:
     from shared.protocol.rest_waits import PartCounts, WaitsResponse

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from shared.jobs.spec import Job
-from tarpon.cli.yaml_writing import written
+from tarpon.cli.console.yaml_writing import written
 
 
 def job_yaml(job: Job) -> str:

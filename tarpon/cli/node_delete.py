@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import NodeNotFound, RemoteError
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.node_argument import node_argument
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.node_argument import node_argument
 
 if TYPE_CHECKING:
     from tarpon.client import Client

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import TarponError
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.node_argument import node_argument
-from tarpon.cli.output import output_option, show
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.node_argument import node_argument
+from tarpon.cli.console.output import output_option, show
 
 if TYPE_CHECKING:
     from shared.protocol.rest_nodes import NodeState

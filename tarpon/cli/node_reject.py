@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.node_argument import node_argument
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.node_argument import node_argument
 from tarpon.cli.node_delete import whole_id
 
 if TYPE_CHECKING:

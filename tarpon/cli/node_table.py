@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from shared.ids import short
 from shared.runtime.automatic_labels import NAME, OS_ARCH, OS_TYPE
-from tarpon.cli.output import size, table
+from tarpon.cli.console.output import size, table
 
 if TYPE_CHECKING:
     from shared.protocol.rest_nodes import ComputeNodeInfo, NodeState

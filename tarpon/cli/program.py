@@ -9,16 +9,16 @@ import click
 
 from shared.data.plain_text import printable
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, TarponError
-from tarpon.cli.commands import Given, Group, ReaderWentAway
 from tarpon.cli.completion import VARIABLE
-from tarpon.cli.outcomes import EXIT_CODES_HELP, Exit, ImportNameTaken, JobStopped, NoSpaceLeft, show_error
+from tarpon.cli.console.commands import Given, Group, ReaderWentAway
+from tarpon.cli.console.outcomes import EXIT_CODES_HELP, Exit, ImportNameTaken, JobStopped, NoSpaceLeft, show_error
 from tarpon.import_names import shadowed
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LAZY = {
     "serve": ("tarpon.cli.serve:serve", "Run an orchestrator, a compute node, or both."),
     "devstack": ("tarpon.cli.devstack:devstack", "Run everything on this machine, to try it out."),
-    "job": ("tarpon.cli.job:job", "Submit, watch, list and stop jobs; get their results."),
+    "job": ("tarpon.cli.console.job_group:job", "Submit, watch, list and stop jobs; get their results."),
     "docker": ("tarpon.cli.direct_runs:docker", "Run a container image as a job, without a job file."),
     "exec": ("tarpon.cli.direct_runs:exec_command", "Run a command on a node itself as a job, without a job file."),
     "node": ("tarpon.cli.node:node", "Show nodes, and how a new one joins."),
@@ -108,7 +108,7 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
 
 
 def _answer_the_shell() -> None:
-    from tarpon.cli.shell_completion import register
+    from tarpon.cli.console.shell_completion import register
 
     register()
 

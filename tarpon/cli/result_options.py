@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from shared.errors import InvalidInput, RemoteError
-from tarpon.cli import completed_names
+from tarpon.cli.console import completed_names
 
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView

@@ -8,7 +8,7 @@ from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import JobView
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import ExecutionView
-from tarpon.cli.output import lasting
+from tarpon.cli.console.output import lasting
 
 
 def completed(ended: JobView, executions: Sequence[ExecutionView]) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from tarpon.cli.output import output_option
+from tarpon.cli.console.output import output_option
 from tarpon.cli.result_options import strict_option
 
 

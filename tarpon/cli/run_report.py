@@ -8,7 +8,7 @@ from msgspec import field
 from shared.jobs.spec import JobView
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import ExecutionView, SubmitResponse
-from tarpon.cli.odd_entries import GetReport
+from tarpon.cli.console.odd_entries import GetReport
 from tarpon.cli.wanted_logs import latest
 from tarpon.http.watching import is_over
 

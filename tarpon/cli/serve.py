@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import ExtraMissing
-from tarpon.cli.commands import Command, given
+from tarpon.cli.console.commands import Command, given
 from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import click
 
 from shared.runtime.commit import SHORT, commit
 from shared.runtime.version import version_text
-from tarpon.cli.commands import Command, with_client
-from tarpon.cli.output import output_option, pairs, show
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.output import output_option, pairs, show
 
 if TYPE_CHECKING:
     from shared.protocol.rest_nodes import VersionView

@@ -32,8 +32,8 @@ from shared.errors import (
 from shared.jobs.spec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
 from shared.protocol.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
 from tarpon.archive.selection import FileNotInResult
+from tarpon.cli.console.outcomes import Exit
 from tarpon.cli.job_get import download
-from tarpon.cli.outcomes import Exit
 from tarpon.cli.result_options import job_and_paths
 from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.results.fetch_job import Fetched, get_results

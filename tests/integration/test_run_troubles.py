@@ -30,8 +30,8 @@ from shared.protocol.rest import (
 )
 from shared.settings.config import Api
 from tarpon import Client
+from tarpon.cli.console.outcomes import JobFailed
 from tarpon.cli.job_run import Begun, JobRun
-from tarpon.cli.outcomes import JobFailed
 from tarpon.cli.run_options import RunOptions
 from tarpon.http.watching import JobNotEnded
 from tarpon.results.rest_of_output import OutputNotKept

@@ -5,8 +5,8 @@ import pytest
 
 from shared.errors import InvalidInput
 from shared.jobs.spec import Constraint, Job, SpecConfig
-from tarpon.cli.commands import plain_flags
-from tarpon.cli.environment import load_settings
+from tarpon.cli.console.commands import plain_flags
+from tarpon.cli.console.environment import load_settings
 from tarpon.cli.job_file import parse_job
 from tarpon.cli.job_flags import JobFlags, job_of
 from tarpon.cli.job_yaml import job_yaml

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tarpon.archive.tar_reader import Member, MemberKind
+from tarpon.cli.console.progress import Pace, download_text
 from tarpon.cli.job_files import _Writer
-from tarpon.cli.progress import Pace, download_text
 from tarpon.results.files import ResultEntry, _entry
 
 MIB = 1 << 20

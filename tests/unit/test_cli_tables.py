@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from shared.errors import NotFound
 from shared.jobs.spec import LEFT_OUT_COUNT, JobView, StateView
 from shared.protocol.rest import JobResponse
-from tarpon.cli import output
+from tarpon.cli.console import output
+from tarpon.cli.console.outcomes import show_error
+from tarpon.cli.console.output import pairs, table
 from tarpon.cli.job_text import description, exit_text, jobs_table
-from tarpon.cli.outcomes import show_error
-from tarpon.cli.output import pairs, table
 
 KEY = "Publishers.Types.S3Managed.PreSignedURLExpiration"
 ADDRESS = "nats://a.example.com:4222,nats://b.example.com:4222"

@@ -25,12 +25,12 @@ from shared.protocol.rest import (
     PublishedResult,
     RunOutputView,
 )
+from tarpon.cli.console.outcomes import JobFailed, show_error
+from tarpon.cli.console.output import json_text, lasting, moment, pairs, plain_columns, show, size, yaml_text
+from tarpon.cli.console.progress import event_line, heading
 from tarpon.cli.job_text import description, executions_table, jobs_table
 from tarpon.cli.job_watching import failure
-from tarpon.cli.outcomes import JobFailed, show_error
-from tarpon.cli.output import json_text, lasting, moment, pairs, plain_columns, show, size, yaml_text
 from tarpon.cli.program import _explained
-from tarpon.cli.progress import event_line, heading
 from tarpon.cli.run_ends import exit_codes
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

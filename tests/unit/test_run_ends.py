@@ -8,9 +8,9 @@ from shared.ids import short
 from shared.jobs.spec import JobView, SpecConfig, StateView, Task
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import ExecutionView, NumberedState, PublishedResult, RunOutputView, execution_state_number
+from tarpon.cli.console.outcomes import JobStopped
 from tarpon.cli.failed_parts import MOST_TOLD, FailedParts
 from tarpon.cli.job_watching import Watched, refuse_failure
-from tarpon.cli.outcomes import JobStopped
 from tarpon.cli.run_ends import completed, lost_output
 
 SECOND = 10**9

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarpon.cli.shell_completion import Bash, Typed, Zsh, bash_word, typed
+from tarpon.cli.console.shell_completion import Bash, Typed, Zsh, bash_word, typed
 from tarpon.results import quick_listing
 
 BREAKS = " \t\n\"'@><=;|&(:"

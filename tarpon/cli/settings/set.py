@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import ConfigurationInvalid
-from tarpon.cli import completed_names
-from tarpon.cli.commands import Command, given
+from tarpon.cli.console import completed_names
+from tarpon.cli.console.commands import Command, given
 
 if TYPE_CHECKING:
     from shared.settings.keys import Setting

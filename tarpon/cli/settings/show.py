@@ -4,8 +4,8 @@ import click
 import msgspec
 
 from shared.settings.keys import settings, values
-from tarpon.cli.commands import Group, given
-from tarpon.cli.output import output_option, show, table
+from tarpon.cli.console.commands import Group, given
+from tarpon.cli.console.output import output_option, show, table
 
 
 class SettingView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -32,7 +32,7 @@ class Given:
         """The configuration, with its warnings told on stderr. Raises ConfigurationInvalid."""
         import os
 
-        from tarpon.cli.environment import load_settings
+        from tarpon.cli.console.environment import load_settings
 
         loaded = load_settings([*self.sets, *extra], os.environ, check_publisher=check_publisher)
         for warning in loaded.warnings:
@@ -53,7 +53,7 @@ def _take_sets(context: click.Context, _parameter: click.Parameter, values: tupl
 
 
 def _complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    from tarpon.cli.completed_names import settings
+    from tarpon.cli.console.completed_names import settings
 
     return settings(context, parameter, incomplete)
 
@@ -173,7 +173,7 @@ class Group(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             from shared.data.decoding import close_match
-            from tarpon.cli.foreign_commands import instead_of
+            from tarpon.cli.console.foreign_commands import instead_of
 
             if instead := instead_of(self, ctx, args[0]):
                 raise click.UsageError(instead, ctx) from error

@@ -2,6 +2,6 @@
 
 import click
 
-from tarpon.cli import completed_names
+from tarpon.cli.console import completed_names
 
 node_argument = click.argument("node_id", metavar="NODE", shell_complete=completed_names.nodes)

@@ -142,7 +142,7 @@ def _step(name: str, folder: str) -> str:
 def _asked(context: click.Context, ask: "Callable[[QuickCalls], list[T]]") -> list[T]:
     """What the orchestrator of the command's own settings says, or nothing."""
     from shared.errors import TarponError
-    from tarpon.cli.commands import Given
+    from tarpon.cli.console.commands import Given
     from tarpon.http.addresses import base_urls
     from tarpon.results.quick_calls import QuickCalls, within
 

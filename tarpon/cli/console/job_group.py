@@ -2,8 +2,8 @@
 
 import click
 
-from tarpon.cli import completed_names
-from tarpon.cli.commands import Group
+from tarpon.cli.console import completed_names
+from tarpon.cli.console.commands import Group
 
 _LAZY = {
     "run": ("tarpon.cli.job_submission:run", "Submit the job in FILE and watch it."),

@@ -44,7 +44,7 @@ def yaml_text(data: Any) -> str:
     """As YAML in which nothing could steer a terminal."""
     import msgspec
 
-    from tarpon.cli.yaml_writing import written
+    from tarpon.cli.console.yaml_writing import written
 
     return written(msgspec.to_builtins(data))
 

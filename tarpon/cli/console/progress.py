@@ -12,7 +12,7 @@ import click
 from shared.data.plain_text import one_line, printable
 from shared.ids import short
 from shared.protocol.rest import HistoryItem
-from tarpon.cli.output import moment, size
+from tarpon.cli.console.output import moment, size
 
 _LAYOUT = "{:<8}  {:<10}  {:<20}  {}"
 _INDENT = 8 + 2 + 10 + 2 + 20 + 2

@@ -17,7 +17,7 @@ from click.shell_completion import (
 )
 
 from shared.data.plain_text import one_line
-from tarpon.cli.completed_names import BEGINNING
+from tarpon.cli.console.completed_names import BEGINNING
 
 _BASH = r"""
 %(complete_func)s() {
