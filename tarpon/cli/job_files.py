@@ -128,7 +128,7 @@ async def cat(
     Of a large result no more is fetched than holds the file. A pipe or file gets the bytes as they are; a terminal gets
     control characters in writing.
     """
-    from tarpon.cli.task_output import TaskOutput
+    from tarpon.cli.display.task_output import TaskOutput
     from tarpon.results.files import read_file
     from tarpon.results.logs import STDOUT
 

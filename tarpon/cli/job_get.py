@@ -157,7 +157,7 @@ def _tell(fetched: "Fetched", job: str, *, raw: bool, paths: Sequence[str]) -> N
 
 def _failed(fetched: "Fetched") -> str:
     """Which of the results are of tasks that have failed."""
-    from tarpon.cli.job_text import counted_in_words
+    from tarpon.cli.display.job_text import counted_in_words
 
     told = [f"{part} by exit code {code}" for part, code in sorted(fetched.exit_codes.items())]
     more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
@@ -179,7 +179,7 @@ def _lacking(fetched: "Fetched") -> str:
 
 def _summary(fetched: "Fetched", *, raw: bool, paths: Sequence[str]) -> str:
     from tarpon.cli.console.output import size
-    from tarpon.cli.job_text import counted_in_words
+    from tarpon.cli.display.job_text import counted_in_words
 
     files = counted_in_words(fetched.files, "file")
     results = counted_in_words(fetched.count, "archive" if raw else "result")

@@ -19,7 +19,7 @@ from tarpon.cli.wanted_logs import Wanted, has_ended, latest, named, others, run
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView
     from shared.protocol.rest import ExecutionView
-    from tarpon.cli.task_output import TaskOutput
+    from tarpon.cli.display.task_output import TaskOutput
     from tarpon.client import Client
 
 LOOK_SECONDS = 1.0
@@ -62,7 +62,7 @@ async def logs(
 
     A pipe or file gets the bytes as they are; a terminal gets control characters in writing.
     """
-    from tarpon.cli.outages import outages_told
+    from tarpon.cli.display.outages import outages_told
 
     wanted = Wanted(execution_id, partition)
     tell = partial(click.echo, err=True)
@@ -115,7 +115,7 @@ async def _show_ended(
     tail: int | None,
     namespace: str,
 ) -> None:
-    from tarpon.cli.task_output import TaskOutput
+    from tarpon.cli.display.task_output import TaskOutput
     from tarpon.http.watching import is_over
 
     one = named(executions, wanted.execution, job) if wanted.execution else None
@@ -174,7 +174,7 @@ def _check_part(partition: int, executions: "Sequence[ExecutionView]", job: str,
 async def _write_live(
     client: "Client", job: str, execution: "ExecutionView", *, follow: bool, tail: int | None
 ) -> None:
-    from tarpon.cli.task_output import TaskOutput
+    from tarpon.cli.display.task_output import TaskOutput
     from tarpon.results.logs import STDERR, STDOUT
 
     output = TaskOutput(None)

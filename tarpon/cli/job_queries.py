@@ -75,7 +75,7 @@ async def list_jobs(
     output: str,
 ) -> None:
     """List jobs, the newest first. Of several conditions all have to hold."""
-    from tarpon.cli.job_text import jobs_table
+    from tarpon.cli.display.job_text import jobs_table
 
     if all_namespaces and namespace not in {"", "*"}:
         raise click.UsageError("--all-namespaces and --namespace exclude each other.")
@@ -114,7 +114,7 @@ async def describe(client: "Client", *, job: str, namespace: str, job_version: i
 
     As a table, of more than 20 executions those that have failed and the first few others. --output json has all.
     """
-    from tarpon.cli.job_text import description
+    from tarpon.cli.display.job_text import description
 
     described = await client.describe(job, namespace=namespace, job_version=job_version)
     if output == "table":
@@ -161,7 +161,7 @@ async def executions(
     client: "Client", *, job: str, namespace: str, job_version: int, all_job_versions: bool, output: str
 ) -> None:
     """List the executions of a job, the oldest first."""
-    from tarpon.cli.job_text import executions_table
+    from tarpon.cli.display.job_text import executions_table
 
     found = await client.all_executions(
         job, namespace=namespace, job_version=job_version, all_job_versions=all_job_versions
@@ -187,7 +187,7 @@ async def executions(
 @with_client
 async def history(client: "Client", *, job: str, output: str, **asked: Any) -> None:
     """Show what happened to a job, the oldest first."""
-    from tarpon.cli.job_text import history_lines
+    from tarpon.cli.display.job_text import history_lines
 
     page = await client.history(job, **asked)
     show(page.items, output, lambda: history_lines(page.items, datetime.now(UTC)))
@@ -202,7 +202,7 @@ async def history(client: "Client", *, job: str, output: str, **asked: Any) -> N
 @with_client
 async def versions(client: "Client", *, job: str, namespace: str, output: str) -> None:
     """List the versions of a job: each submit that changed it, or was forced, made one."""
-    from tarpon.cli.job_text import versions_table
+    from tarpon.cli.display.job_text import versions_table
 
     found = await client.versions(job, namespace=namespace)
     show(found, output, lambda: versions_table(found, datetime.now(UTC)))

@@ -15,14 +15,14 @@ from shared.settings.config import Api
 from tarpon.cli.console.odd_entries import GetReport, ResultsNotWhole, not_whole
 from tarpon.cli.console.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.console.output import json_text, show
-from tarpon.cli.followed_output import FollowedOutput
-from tarpon.cli.job_display import JobDisplay
+from tarpon.cli.display.followed_output import FollowedOutput
+from tarpon.cli.display.live import JobDisplay
+from tarpon.cli.display.outages import outages_told
+from tarpon.cli.display.part_lines import PartLines
+from tarpon.cli.display.run_ends import completed, is_published, lost_output
+from tarpon.cli.display.watching import Watched, advise, asking, goes_on, refuse_failure, watched
 from tarpon.cli.job_get import download
-from tarpon.cli.job_watching import Watched, advise, asking, goes_on, refuse_failure, watched
 from tarpon.cli.job_yaml import job_document, job_yaml
-from tarpon.cli.outages import outages_told
-from tarpon.cli.part_lines import PartLines
-from tarpon.cli.run_ends import completed, is_published, lost_output
 from tarpon.cli.run_options import RunOptions
 from tarpon.cli.run_report import Submitted, report, task_exit_code
 from tarpon.client import Client

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from shared.jobs.spec import JobView
     from shared.protocol.rest import HistoryItem
     from shared.settings.config import Api
-    from tarpon.cli.job_display import JobDisplay
-    from tarpon.cli.job_watching import Watched
+    from tarpon.cli.display.live import JobDisplay
+    from tarpon.cli.display.watching import Watched
     from tarpon.client import Client
 
 
@@ -65,7 +65,7 @@ class JobWatch:
         import asyncio
 
         from tarpon.cli.console.outcomes import Exit
-        from tarpon.cli.job_watching import goes_on
+        from tarpon.cli.display.watching import goes_on
 
         try:
             asyncio.run(self._main(api))
@@ -79,9 +79,9 @@ class JobWatch:
     async def _main(self, api: "Api") -> None:
         from shared.errors import OrchestratorUnreachable
         from shared.jobs.states import JobState
-        from tarpon.cli.job_display import JobDisplay
-        from tarpon.cli.job_watching import asking, goes_on, known_executions, refuse_failure
-        from tarpon.cli.outages import outages_told
+        from tarpon.cli.display.live import JobDisplay
+        from tarpon.cli.display.outages import outages_told
+        from tarpon.cli.display.watching import asking, goes_on, known_executions, refuse_failure
         from tarpon.client import Client
 
         async with Client(api.host, api.port) as client:
@@ -100,7 +100,7 @@ class JobWatch:
         click.echo(f"\nJob {self.job_id} completed.", err=True)
 
     async def _watched(self, client: "Client", display: "JobDisplay") -> "Watched":
-        from tarpon.cli.job_watching import watched
+        from tarpon.cli.display.watching import watched
 
         if self._output == "json":
             return await watched(client, self.job_id, _write_json)

@@ -12,7 +12,7 @@ from shared.protocol.rest import JobResponse
 from tarpon.cli.console import output
 from tarpon.cli.console.outcomes import show_error
 from tarpon.cli.console.output import pairs, table
-from tarpon.cli.job_text import description, exit_text, jobs_table
+from tarpon.cli.display.job_text import description, exit_text, jobs_table
 
 KEY = "Publishers.Types.S3Managed.PreSignedURLExpiration"
 ADDRESS = "nats://a.example.com:4222,nats://b.example.com:4222"

@@ -24,8 +24,8 @@ from shared.protocol.messages import (
     TaskEnded,
 )
 from shared.protocol.rest import EventView, HistoryItem
-from tarpon.cli.job_display import JobDisplay
-from tarpon.cli.job_parts import Parts, Step, step_of
+from tarpon.cli.display.live import JobDisplay
+from tarpon.cli.display.parts import Parts, Step, step_of
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ENDED = TaskEnded(output=RunOutput(exit_code=0), run_seconds=1.0)

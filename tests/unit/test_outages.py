@@ -1,7 +1,7 @@
 """What is told of an orchestrator that does not answer to a command that waits for it."""
 
 from shared.runtime.network_problems import REFUSED
-from tarpon.cli.outages import TOLD_AFTER_SECONDS, Outages
+from tarpon.cli.display.outages import TOLD_AFTER_SECONDS, Outages
 from tarpon.http.calls import Absence, Calls
 
 URL = "http://127.0.0.1:1"

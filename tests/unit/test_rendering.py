@@ -28,10 +28,10 @@ from shared.protocol.rest import (
 from tarpon.cli.console.outcomes import JobFailed, show_error
 from tarpon.cli.console.output import json_text, lasting, moment, pairs, plain_columns, show, size, yaml_text
 from tarpon.cli.console.progress import event_line, heading
-from tarpon.cli.job_text import description, executions_table, jobs_table
-from tarpon.cli.job_watching import failure
+from tarpon.cli.display.job_text import description, executions_table, jobs_table
+from tarpon.cli.display.run_ends import exit_codes
+from tarpon.cli.display.watching import failure
 from tarpon.cli.program import _explained
-from tarpon.cli.run_ends import exit_codes
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 NANOSECONDS = int(NOW.timestamp()) * 10**9

@@ -9,9 +9,9 @@ from shared.jobs.spec import JobView, SpecConfig, StateView, Task
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import ExecutionView, NumberedState, PublishedResult, RunOutputView, execution_state_number
 from tarpon.cli.console.outcomes import JobStopped
-from tarpon.cli.failed_parts import MOST_TOLD, FailedParts
-from tarpon.cli.job_watching import Watched, refuse_failure
-from tarpon.cli.run_ends import completed, lost_output
+from tarpon.cli.display.failed_parts import MOST_TOLD, FailedParts
+from tarpon.cli.display.run_ends import completed, lost_output
+from tarpon.cli.display.watching import Watched, refuse_failure
 
 SECOND = 10**9
 

@@ -12,7 +12,7 @@ from shared.ids import short
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ExecutionView, HistoryItem
 from shared.runtime.aio import background
-from tarpon.cli.job_parts import Step, step_of
+from tarpon.cli.display.parts import Step, step_of
 from tarpon.client import Client
 from tarpon.results.logs import STDERR, STDOUT
 from tarpon.results.part_names import part_name

@@ -1,7 +1,7 @@
 """The lines that tasks write while their job is watched, beside what is told of the job; with names of their parts."""
 
-from tarpon.cli.job_display import JobDisplay
-from tarpon.cli.task_output import TaskOutput
+from tarpon.cli.display.live import JobDisplay
+from tarpon.cli.display.task_output import TaskOutput
 from tarpon.results.logs import STDERR
 
 MAX_HELD = 1 << 16

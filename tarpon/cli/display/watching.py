@@ -13,8 +13,8 @@ from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, UploadView
 from tarpon.cli.console.outcomes import JobFailed, JobStopped
 from tarpon.cli.console.output import size
-from tarpon.cli.failed_parts import FailedParts, whose
-from tarpon.cli.job_parts import Asked, why_failed
+from tarpon.cli.display.failed_parts import FailedParts, whose
+from tarpon.cli.display.parts import Asked, why_failed
 from tarpon.client import Client
 
 

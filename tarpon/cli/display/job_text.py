@@ -17,7 +17,7 @@ from shared.protocol.rest import (
 )
 from tarpon.cli.console.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
 from tarpon.cli.console.progress import event_line, heading
-from tarpon.cli.shown_executions import ShownExecutions
+from tarpon.cli.display.shown_executions import ShownExecutions
 
 SHOWN_WARNINGS = 3
 SHOWN_CODES = 4

@@ -1,0 +1,1 @@
+"""How jobs look while they are watched, and in tables."""
