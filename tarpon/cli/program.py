@@ -21,7 +21,7 @@ _LAZY = {
     "job": ("tarpon.cli.console.job_group:job", "Submit, watch, list and stop jobs; get their results."),
     "docker": ("tarpon.cli.direct_runs:docker", "Run a container image as a job, without a job file."),
     "exec": ("tarpon.cli.direct_runs:exec_command", "Run a command on a node itself as a job, without a job file."),
-    "node": ("tarpon.cli.node:node", "Show nodes, and how a new one joins."),
+    "node": ("tarpon.cli.node.group:node", "Show nodes, and how a new one joins."),
     "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),
     "config": ("tarpon.cli.settings.show:config", "Show settings and where they come from; change them."),
     "completion": ("tarpon.cli.completion:completion", "Print what makes a shell complete commands and options."),

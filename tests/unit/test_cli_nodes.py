@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from shared.jobs.capacity import Capacity
 from shared.protocol.rest_nodes import REQUESTER, ComputeNodeInfo, NodeInfoView, NodeState
-from tarpon.cli.node import _description
-from tarpon.cli.node_table import nodes_table
+from tarpon.cli.node.group import _description
+from tarpon.cli.node.table import nodes_table
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NODE = NodeState(info=NodeInfoView(node_id="n-1"), connection="CONNECTED")

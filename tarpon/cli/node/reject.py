@@ -6,7 +6,7 @@ import click
 
 from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.node_argument import node_argument
-from tarpon.cli.node_delete import whole_id
+from tarpon.cli.node.delete import whole_id
 
 if TYPE_CHECKING:
     from tarpon.client import Client

@@ -9,10 +9,10 @@ from tarpon.cli.console.commands import Group, given, with_client
 from tarpon.cli.console.local_secrets import local_secrets, nats_addresses
 from tarpon.cli.console.node_argument import node_argument
 from tarpon.cli.console.output import moment, output_option, pairs, show, size
-from tarpon.cli.node_delete import delete
-from tarpon.cli.node_drain import drain, undrain
-from tarpon.cli.node_reject import approve, reject
-from tarpon.cli.node_table import nodes_table
+from tarpon.cli.node.delete import delete
+from tarpon.cli.node.drain import drain, undrain
+from tarpon.cli.node.reject import approve, reject
+from tarpon.cli.node.table import nodes_table
 
 if TYPE_CHECKING:
     from shared.protocol.rest_nodes import ComputeNodeInfo, ContainerEngineView, NodeState
