@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import click
 
 from tarpon.cli.console.output import output_option
-from tarpon.cli.result_options import strict_option
+from tarpon.cli.results.result_options import strict_option
 
 
 class RunOptions(NamedTuple):

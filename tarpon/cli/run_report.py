@@ -9,7 +9,7 @@ from shared.jobs.spec import JobView
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import ExecutionView, SubmitResponse
 from tarpon.cli.console.odd_entries import GetReport
-from tarpon.cli.wanted_logs import latest
+from tarpon.cli.results.wanted_logs import latest
 from tarpon.http.watching import is_over
 
 HIGHEST = 255

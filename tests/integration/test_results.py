@@ -33,8 +33,8 @@ from shared.jobs.spec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, St
 from shared.protocol.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
 from tarpon.archive.selection import FileNotInResult
 from tarpon.cli.console.outcomes import Exit
-from tarpon.cli.job_get import download
-from tarpon.cli.result_options import job_and_paths
+from tarpon.cli.results.get import download
+from tarpon.cli.results.result_options import job_and_paths
 from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.results.fetch_job import Fetched, get_results
 from tarpon.results.files import list_files, read_file

@@ -8,7 +8,7 @@ import yaml
 
 from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.cli.console.progress import Pace, download_text
-from tarpon.cli.job_files import _Writer
+from tarpon.cli.results.files import _Writer
 from tarpon.results.files import ResultEntry, _entry
 
 MIB = 1 << 20

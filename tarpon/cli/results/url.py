@@ -8,7 +8,7 @@ from shared.data.plain_text import printable
 from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.job_group import job_argument, namespace_option
 from tarpon.cli.console.output import output_option, show
-from tarpon.cli.result_options import Choice, result_options
+from tarpon.cli.results.result_options import Choice, result_options
 
 if TYPE_CHECKING:
     from tarpon.client import Client

@@ -14,7 +14,7 @@ from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.job_group import job_argument, namespace_option
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
-from tarpon.cli.wanted_logs import Wanted, has_ended, latest, named, others, running
+from tarpon.cli.results.wanted_logs import Wanted, has_ended, latest, named, others, running
 
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView

@@ -12,8 +12,8 @@ from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.job_group import job_or_path_argument, namespace_option
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
 from tarpon.cli.console.output import output_option
-from tarpon.cli.placement_options import placement_options
-from tarpon.cli.result_options import Choice, job_and_paths, result_options, strict_option
+from tarpon.cli.results.placement_options import placement_options
+from tarpon.cli.results.result_options import Choice, job_and_paths, result_options, strict_option
 
 if TYPE_CHECKING:
     from tarpon.cli.console.odd_entries import GetReport

@@ -12,7 +12,7 @@ from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.job_group import job_argument, job_or_path_argument, namespace_option
 from tarpon.cli.console.output import json_text, moment, output_option, size, yaml_text
-from tarpon.cli.result_options import Choice, job_and_paths, result_options
+from tarpon.cli.results.result_options import Choice, job_and_paths, result_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

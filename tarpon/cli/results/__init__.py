@@ -1,0 +1,1 @@
+"""The commands of `tarpon job` that read results."""
