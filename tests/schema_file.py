@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tarpon.cli.console.output import json_text
-from tarpon.job_schema import job_schema
+from tarpon.cli.job_files.schema import job_schema
 
 FILE = Path(__file__).resolve().parents[1] / "deploy" / "job.schema.json"
 

@@ -12,7 +12,7 @@ from shared.jobs.durations import parse_duration
 from shared.jobs.not_supported import inputs_problem, network_problems, publisher_problem, type_problem
 from shared.jobs.rules import PUBLISHERS
 from shared.jobs.spec import InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
-from tarpon.cli.selectors import constraints_of
+from tarpon.cli.job_files.constraints import constraints_of
 
 FORMS = ("table", "json", "yaml")
 """What `--output` means where it is no NAME:PATH."""

@@ -21,7 +21,7 @@ from tarpon.cli.display.outages import outages_told
 from tarpon.cli.display.part_lines import PartLines
 from tarpon.cli.display.run_ends import completed, is_published, lost_output
 from tarpon.cli.display.watching import Watched, advise, asking, goes_on, refuse_failure, watched
-from tarpon.cli.job_yaml import job_document, job_yaml
+from tarpon.cli.job_files.written import job_document, job_yaml
 from tarpon.cli.results.get import download
 from tarpon.cli.run_options import RunOptions
 from tarpon.cli.run_report import Submitted, report, task_exit_code

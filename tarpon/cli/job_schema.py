@@ -15,6 +15,6 @@ def schema() -> None:
     # yaml-language-server: $schema=job.schema.json
     """  # noqa: D301  # click wants the character
     from tarpon.cli.console.output import json_text
-    from tarpon.job_schema import job_schema
+    from tarpon.cli.job_files.schema import job_schema
 
     click.echo(json_text(job_schema(), indent=2))

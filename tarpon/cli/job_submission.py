@@ -5,7 +5,7 @@ import click
 from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
-from tarpon.cli.job_template import Template, template_options
+from tarpon.cli.job_files.template import Template, template_options
 from tarpon.cli.run_options import RunOptions, run_options
 
 file_argument = click.argument("file", metavar="FILE", shell_complete=completed_names.files)
@@ -21,8 +21,8 @@ def run(*, file: str, options: RunOptions, template: Template) -> int:
     {{.Name}} in FILE is replaced by the value that -V Name=... or the environment (-E) gives. More of Go's templates is
     known: functions such as or, index, eq and printf, and the blocks if, with and range.
     """
-    from tarpon.cli.job_checks import check_document
-    from tarpon.cli.job_file import read_document
+    from tarpon.cli.job_files.checks import check_document
+    from tarpon.cli.job_files.file import read_document
 
     document = read_document(file, template)
     job = check_document(document.content, what=document.what, known=document.problems)
@@ -42,8 +42,8 @@ def validate(*, file: str, template: Template) -> None:
     No orchestrator is asked, so what only it can know (defaults, publishers, nodes) is not looked at.
     """
     from shared.jobs.rules import dropped, normalised, unsaid
-    from tarpon.cli.job_checks import check_document, name_warnings, publisher_warnings
-    from tarpon.cli.job_file import read_document
+    from tarpon.cli.job_files.checks import check_document, name_warnings, publisher_warnings
+    from tarpon.cli.job_files.file import read_document
 
     document = read_document(file, template)
     job = check_document(document.content, what=document.what, known=document.problems)

@@ -24,7 +24,7 @@ from shared.settings.config import DockerEngine
 from shared.settings.keys import settings, unsupported_keys
 from shared.settings.loading import load
 from tarpon.cli.console.outcomes import Exit
-from tarpon.cli.job_file import read_job
+from tarpon.cli.job_files.file import read_job
 from tarpon.cli.program import tarpon
 from tarpon.devstack import seaweedfs
 from tests.settings_page import PAGE, page

@@ -8,7 +8,7 @@ from shared.errors import InvalidDocument, InvalidJob
 from shared.jobs.rules import normalised
 from shared.jobs.spec import Job
 from shared.settings.config import BatchDefaults
-from tarpon.cli.job_checks import check_document
+from tarpon.cli.job_files.checks import check_document
 
 ENGINE = "Engine: {Type: noop}"
 LOTS = "'lots' is not an amount of CPU. Write cores, such as 2 or 0.5, or thousandths of a core, such as 500m."

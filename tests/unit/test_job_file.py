@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import InvalidDocument
 from shared.jobs.spec import Constraint, Job
-from tarpon.cli.job_file import parse_job, read_job
+from tarpon.cli.job_files.file import parse_job, read_job
 
 MANAGED = """
 name: managed-publisher-job

@@ -12,9 +12,9 @@ from shared.data.json_schemas import schemas_of
 from shared.jobs.engine_params import DockerParams, EngineParams, ProcessParams
 from shared.jobs.publisher_params import ManagedParams
 from shared.jobs.spec import Job
-from tarpon.cli.job_checks import check_document
-from tarpon.cli.job_template import filled
-from tarpon.job_schema import DESCRIPTIONS, job_schema
+from tarpon.cli.job_files.checks import check_document
+from tarpon.cli.job_files.schema import DESCRIPTIONS, job_schema
+from tarpon.cli.job_files.template import filled
 from tests.schema_file import FILE, content
 
 ROOT = FILE.parents[1]
@@ -44,7 +44,9 @@ def test_every_key_is_described_and_no_other() -> None:
     types = (Job, EngineParams, ProcessParams, DockerParams, ManagedParams)
     _, known = schemas_of(types, ref_template="{name}")
     keys = {name: set(schema["properties"]) for name, schema in known.items()}
-    assert {name: set(about) for name, about in DESCRIPTIONS.items()} == keys, "describe it in tarpon/job_schema.py"
+    assert {name: set(about) for name, about in DESCRIPTIONS.items()} == keys, (
+        "describe it in tarpon/cli/job_files/schema.py"
+    )
     assert all(text.endswith(".") for keys in DESCRIPTIONS.values() for text in keys.values())
 
 

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidDocument
-from tarpon.cli import template_evaluation
-from tarpon.cli.job_template import Template, filled, template_options
+from tarpon.cli.job_files import template_evaluation
+from tarpon.cli.job_files.template import Template, filled, template_options
 
 VALUES = {"A": "x", "B": "", "N": "3", "query": "SELECT 1", "start-time": "now", "U": 'ü\n"q"'}
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import assert_never
 
 from shared.data.decoding import close_match
-from tarpon.cli.template_functions import FUNCTIONS, is_true, kind_of, text_of, weight
-from tarpon.cli.template_syntax import (
+from tarpon.cli.job_files.template_functions import FUNCTIONS, is_true, kind_of, text_of, weight
+from tarpon.cli.job_files.template_syntax import (
     Action,
     Block,
     Call,

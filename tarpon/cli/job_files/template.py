@@ -1,8 +1,8 @@
 """How the variables of a job file are filled in: by a part of Go's templates, which job files of Bacalhau use.
 
 It is written here, because the libraries that do it need a compiler for Go when they are installed, or are new and set
-no bounds to a template: tarpon/cli/template_syntax.py reads it,
-tarpon/cli/template_evaluation.py carries it out.
+no bounds to a template: tarpon/cli/job_files/template_syntax.py reads it,
+tarpon/cli/job_files/template_evaluation.py carries it out.
 """
 
 import functools
@@ -24,8 +24,8 @@ _HINT = "--no-template leaves everything in braces as it is."
 
 def filled(text: str, values: Mapping[str, str], *, what: str) -> str:
     """Raise InvalidDocument, with every problem and its line, where braces hold what cannot be filled in."""
-    from tarpon.cli.template_evaluation import Evaluation, TooMuch  # most job files have no braces
-    from tarpon.cli.template_syntax import TemplateProblem, parsed
+    from tarpon.cli.job_files.template_evaluation import Evaluation, TooMuch  # most job files have no braces
+    from tarpon.cli.job_files.template_syntax import TemplateProblem, parsed
 
     evaluation = Evaluation(values)
     try:

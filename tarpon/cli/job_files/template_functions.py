@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeGuard
 
-from tarpon.cli.template_syntax import TemplateProblem, Value
+from tarpon.cli.job_files.template_syntax import TemplateProblem, Value
 
 MAX_WIDTH = 1000
 """Of what printf writes for one value."""

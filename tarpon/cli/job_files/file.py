@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from shared.data.decoding import decode, load_yaml
 from shared.errors import InvalidDocument
 from shared.jobs.spec import Job
-from tarpon.cli.job_template import Template
+from tarpon.cli.job_files.template import Template
 
 STDIN = "-"
 MAX_BYTES = 10 << 20

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from tarpon.cli.template_literals import WronglyWritten, number, unescaped
+from tarpon.cli.job_files.template_literals import WronglyWritten, number, unescaped
 
 Value = str | int | float | bool | None | Mapping[str, str]
 """What the parts of an action can be: a text, a number, a truth, nothing, and all variables together (`.` and `$`)."""

@@ -1,0 +1,1 @@
+"""Job files: reading, templates, checks, writing."""
