@@ -31,8 +31,8 @@ from shared.protocol.rest import (
 from shared.settings.config import Api
 from tarpon import Client
 from tarpon.cli.console.outcomes import JobFailed
-from tarpon.cli.job_run import Begun, JobRun
-from tarpon.cli.run_options import RunOptions
+from tarpon.cli.job.run import Begun, JobRun
+from tarpon.cli.job.run_options import RunOptions
 from tarpon.http.watching import JobNotEnded
 from tarpon.results.rest_of_output import OutputNotKept
 from tests.servers import HOST, free_ports

@@ -12,8 +12,8 @@ from shared.errors import ArchiveDamaged, InvalidInput, NotFound
 from shared.protocol.rest import ExecutionView, NumberedState, RunOutputView
 from tarpon.archive.announced import Announced
 from tarpon.cli.display.task_output import TaskOutput, last_lines
+from tarpon.cli.job.run_report import task_exit_code
 from tarpon.cli.results.wanted_logs import Wanted, latest, named, others
-from tarpon.cli.run_report import task_exit_code
 from tarpon.results.logs import STDERR, STDOUT, OutputSink
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from tarpon.cli.list_conditions import ExitCodes, Since, States
+from tarpon.cli.job.list_conditions import ExitCodes, Since, States
 
 
 @pytest.fixture(autouse=True)

@@ -6,24 +6,24 @@ from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Group
 
 _LAZY = {
-    "run": ("tarpon.cli.job_submission:run", "Submit the job in FILE and watch it."),
-    "rerun": ("tarpon.cli.job_rerun:rerun", "Run a job again, or what has not completed of it."),
-    "watch": ("tarpon.cli.job_watch:watch", "Watch a job until it has ended."),
-    "schema": ("tarpon.cli.job_schema:schema", "Print the JSON Schema of job files, for editors."),
-    "validate": ("tarpon.cli.job_submission:validate", "Tell whether the job in FILE is valid, and what is not."),
-    "list": ("tarpon.cli.job_queries:list_jobs", "List jobs."),
-    "describe": ("tarpon.cli.job_queries:describe", "Show all about one job."),
-    "why": ("tarpon.cli.job_why:why", "Show what a job waits for: every node, and what it lacks."),
-    "executions": ("tarpon.cli.job_queries:executions", "List the executions of a job."),
-    "history": ("tarpon.cli.job_queries:history", "Show what happened to a job."),
-    "versions": ("tarpon.cli.job_queries:versions", "List the versions of a job."),
+    "run": ("tarpon.cli.job.submission:run", "Submit the job in FILE and watch it."),
+    "rerun": ("tarpon.cli.job.rerun:rerun", "Run a job again, or what has not completed of it."),
+    "watch": ("tarpon.cli.job.watch:watch", "Watch a job until it has ended."),
+    "schema": ("tarpon.cli.job.schema:schema", "Print the JSON Schema of job files, for editors."),
+    "validate": ("tarpon.cli.job.submission:validate", "Tell whether the job in FILE is valid, and what is not."),
+    "list": ("tarpon.cli.job.queries:list_jobs", "List jobs."),
+    "describe": ("tarpon.cli.job.queries:describe", "Show all about one job."),
+    "why": ("tarpon.cli.job.why:why", "Show what a job waits for: every node, and what it lacks."),
+    "executions": ("tarpon.cli.job.queries:executions", "List the executions of a job."),
+    "history": ("tarpon.cli.job.queries:history", "Show what happened to a job."),
+    "versions": ("tarpon.cli.job.queries:versions", "List the versions of a job."),
     "logs": ("tarpon.cli.results.logs:logs", "Print what the tasks of a job wrote."),
     "get": ("tarpon.cli.results.get:get", "Download, verify and extract the results of a job."),
     "files": ("tarpon.cli.results.files:files", "List what is in the result of a job."),
     "cat": ("tarpon.cli.results.files:cat", "Print one file of the result of a job."),
     "url": ("tarpon.cli.results.url:url", "Print the signed URLs of the results of a job."),
-    "delete": ("tarpon.cli.job_delete:delete", "Delete ended jobs and, if asked, their results."),
-    "stop": ("tarpon.cli.job_stop:stop", "Stop a job."),
+    "delete": ("tarpon.cli.job.delete:delete", "Delete ended jobs and, if asked, their results."),
+    "stop": ("tarpon.cli.job.stop:stop", "Stop a job."),
 }
 
 job_argument = click.argument("job", metavar="JOB", shell_complete=completed_names.jobs)

@@ -5,8 +5,8 @@ import click
 from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
+from tarpon.cli.job.run_options import RunOptions, run_options
 from tarpon.cli.job_files.template import Template, template_options
-from tarpon.cli.run_options import RunOptions, run_options
 
 file_argument = click.argument("file", metavar="FILE", shell_complete=completed_names.files)
 
@@ -28,7 +28,7 @@ def run(*, file: str, options: RunOptions, template: Template) -> int:
     job = check_document(document.content, what=document.what, known=document.problems)
     api = given().config().api
 
-    from tarpon.cli.job_run import run_job
+    from tarpon.cli.job.run import run_job
 
     return run_job(job, options, api)
 

@@ -10,7 +10,7 @@ from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.job_group import job_argument, namespace_option
 from tarpon.cli.console.output import output_option, show
-from tarpon.cli.list_conditions import ExitCodes, Since, States
+from tarpon.cli.job.list_conditions import ExitCodes, Since, States
 
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView
@@ -139,7 +139,7 @@ async def _whole(client: "Client", described: "JobResponse") -> "JobResponse":
 async def _waiting(client: "Client", job: "JobView") -> str:
     """What the job waits for, in one line; nothing where that cannot be told."""
     from shared.errors import TarponError
-    from tarpon.cli.job_why import waiting
+    from tarpon.cli.job.why import waiting
     from tarpon.http.watching import is_over
 
     if is_over(job):

@@ -9,8 +9,8 @@ import click
 from shared.jobs.spec import SpecConfig
 from tarpon.cli.console.commands import Command, Group, given
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
-from tarpon.cli.job_flags import JobFlags, job_flags, job_of
-from tarpon.cli.run_options import RunOptions, run_options
+from tarpon.cli.job.flags import JobFlags, job_flags, job_of
+from tarpon.cli.job.run_options import RunOptions, run_options
 
 _REST_IS_THE_TASKS = {"allow_interspersed_args": False}
 
@@ -74,7 +74,7 @@ def _run(flags: JobFlags, engine: SpecConfig, options: RunOptions) -> int:
     job = job_of(flags, engine)
     api = given().config().api
 
-    from tarpon.cli.job_run import run_job
+    from tarpon.cli.job.run import run_job
 
     return run_job(job, options._replace(output=flags.form), api)
 

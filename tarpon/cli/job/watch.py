@@ -8,7 +8,7 @@ from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.job_group import job_argument, namespace_option
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
 from tarpon.cli.console.output import json_text
-from tarpon.cli.run_options import verbose_option
+from tarpon.cli.job.run_options import verbose_option
 
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView

@@ -21,10 +21,10 @@ from tarpon.cli.display.outages import outages_told
 from tarpon.cli.display.part_lines import PartLines
 from tarpon.cli.display.run_ends import completed, is_published, lost_output
 from tarpon.cli.display.watching import Watched, advise, asking, goes_on, refuse_failure, watched
+from tarpon.cli.job.run_options import RunOptions
+from tarpon.cli.job.run_report import Submitted, report, task_exit_code
 from tarpon.cli.job_files.written import job_document, job_yaml
 from tarpon.cli.results.get import download
-from tarpon.cli.run_options import RunOptions
-from tarpon.cli.run_report import Submitted, report, task_exit_code
 from tarpon.client import Client
 from tarpon.http.watching import JobNotEnded
 

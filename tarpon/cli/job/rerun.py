@@ -8,10 +8,10 @@ import click
 from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.job_group import job_argument, namespace_option
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
-from tarpon.cli.run_options import RunOptions, run_options
+from tarpon.cli.job.run_options import RunOptions, run_options
 
 if TYPE_CHECKING:
-    from tarpon.cli.job_run import Begun
+    from tarpon.cli.job.run import Begun
     from tarpon.client import Client
 
 
@@ -41,7 +41,7 @@ def rerun(*, job: str, failed: bool, job_version: int | None, reason: str, names
     api = given().config().api
 
     from shared.protocol.rest import SubmitResponse
-    from tarpon.cli.job_run import Begun, JobRun
+    from tarpon.cli.job.run import Begun, JobRun
 
     async def begin(client: "Client") -> "Begun":
         begun = await client.rerun(job, job_version=job_version or 0, failed=failed, reason=reason, namespace=namespace)

@@ -1,0 +1,1 @@
+"""The commands of `tarpon job` that submit, watch and change jobs, and those that need no job file."""
