@@ -18,8 +18,8 @@ from shared.jobs.states import ExecutionState
 from shared.messaging.transport import MAX_PAYLOAD_BYTES, connect
 from shared.protocol import subjects
 from shared.runtime.aio import pipelined
+from tests.integration.orchestrator.nats_api.test_integrations import ask, program
 from tests.integration.running import Running, running_orchestrator
-from tests.integration.test_integrations import ask, program
 from tests.servers import REGION, S3Server
 
 PARTS = 10_000

@@ -46,4 +46,4 @@ def test_what_is_no_checkout_has_none(tmp_path: Path, head: str) -> None:
 
 
 def test_this_program_is_of_the_commit_of_its_checkout() -> None:
-    assert commit() == of_checkout(Path(__file__).parents[2])
+    assert commit() == of_checkout(Path(__file__).parents[4])

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tarpon.extraction.extract import Extracted, extract
 from tarpon.extraction.oddities import Odd
 from tarpon.extraction.placement_rules import PlacementRules
-from tests.unit.test_extract import Entry, file, folder, gzipped, hard_link
+from tests.unit.tarpon.extraction.test_extract import Entry, file, folder, gzipped, hard_link
 
 Fold = Callable[[str], str]
 FOLDS: dict[str, Fold] = {

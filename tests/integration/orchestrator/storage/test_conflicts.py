@@ -17,9 +17,9 @@ from shared.errors import RevisionConflict
 from shared.ids import NodeId
 from shared.messaging.transport import connect
 from shared.protocol import subjects
+from tests.integration.orchestrator.jobs.test_retention import NOOP
+from tests.integration.orchestrator.test_several_orchestrators import following, other
 from tests.integration.running import Answer, Running, running_orchestrator
-from tests.integration.test_retention import NOOP
-from tests.integration.test_several_orchestrators import following, other
 from tests.nats_bus import Bus
 from tests.nats_cluster import NatsCluster
 from tests.servers import S3Server

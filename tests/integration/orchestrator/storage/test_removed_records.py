@@ -15,7 +15,7 @@ from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import JobId, NodeId
 from shared.protocol import subjects
 from shared.runtime.aio import background
-from tests.integration.test_several_orchestrators import following, other
+from tests.integration.orchestrator.test_several_orchestrators import following, other
 from tests.nats_bus import Bus
 from tests.waiting import answered, eventually
 

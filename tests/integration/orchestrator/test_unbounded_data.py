@@ -19,11 +19,11 @@ from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, NodeInfo, RunOutput, TaskEnded
 from shared.runtime.aio import background, pipelined
 from tests.integration.fed_api import JOBS, FedApi
+from tests.integration.orchestrator.nats_api.test_integrations import program
+from tests.integration.orchestrator.test_several_orchestrators import following, other
 from tests.integration.running import Running
-from tests.integration.test_integrations import program
-from tests.integration.test_several_orchestrators import following, other
 from tests.nats_bus import Bus
-from tests.unit.test_model import execution
+from tests.unit.orchestrator.state.test_model import execution
 from tests.waiting import eventually
 
 STATE = f"$KV.{subjects.STATE_BUCKET}."

@@ -19,7 +19,7 @@ from tests.archives import packed
 from tests.file_systems import mounted
 from tests.integration import stored_results
 from tests.integration.stored_results import Stored, gate
-from tests.integration.test_results import JOB, offering
+from tests.integration.tarpon.results.test_results import JOB, offering
 from tests.memory import MIB
 from tests.servers import S3Server
 

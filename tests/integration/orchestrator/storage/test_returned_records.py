@@ -24,14 +24,14 @@ from shared.jobs.spec import Job, SpecConfig, Task
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
 from shared.settings.config import JobRetention
+from tests.integration.orchestrator.jobs.test_retention import JOBS, another, stopped_job
+from tests.integration.orchestrator.nodes.test_node_deletion import deleted, known, leave
+from tests.integration.orchestrator.storage.test_removed_records import SHORT, STREAM, stored_keys
+from tests.integration.orchestrator.test_several_orchestrators import following, other
 from tests.integration.running import Running, running_orchestrator
-from tests.integration.test_node_deletion import deleted, known, leave
-from tests.integration.test_removed_records import SHORT, STREAM, stored_keys
-from tests.integration.test_retention import JOBS, another, stopped_job
-from tests.integration.test_several_orchestrators import following, other
 from tests.nats_bus import Bus
 from tests.servers import S3Server
-from tests.unit.test_model import execution
+from tests.unit.orchestrator.state.test_model import execution
 from tests.waiting import eventually
 
 NODE = NodeId("n-1")

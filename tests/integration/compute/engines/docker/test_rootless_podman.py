@@ -16,10 +16,10 @@ import pytest
 
 from tests import podman
 from tests.engine import CannotStart
-from tests.integration import test_docker_handover
+from tests.integration.compute.engines.docker import test_docker_handover
 from tests.podman import RootlessPodman, rootless_podman
 
-PATHS = [str(Path(__file__).parents[2]), sysconfig.get_path("purelib")]
+PATHS = [str(Path(__file__).parents[5]), sysconfig.get_path("purelib")]
 LONG = "n" * 150
 SCRIPT = f"""
 umask 077

@@ -12,7 +12,7 @@ from tarpon.archive.archive_index import Block, IndexReader
 from tarpon.archive.block_reading import WantedBlocks
 from tests.archives import packed
 from tests.memory import MIB
-from tests.unit.test_block_reading import member
+from tests.unit.tarpon.archive.test_block_reading import member
 
 RUNS = st.lists(st.tuples(st.booleans(), st.integers(1, 3 * GRANULE_BYTES)), max_size=8)
 
