@@ -116,7 +116,7 @@ async def test_several_parts_are_on_their_way_and_no_more_than_that(large: Publi
 async def test_how_far_an_upload_is_can_be_told_while_it_goes_on(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("compute.upload", "compute.upload.meter"):
+    for module in ("compute.upload.upload", "compute.upload.meter"):
         monkeypatch.setattr(f"{module}.TOLD_AFTER_SECONDS", 0.0)
 
     def told() -> tuple[int, int]:

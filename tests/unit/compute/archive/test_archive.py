@@ -299,7 +299,7 @@ async def test_a_block_of_zeros_is_compressed_once(bench: Bench, monkeypatch: py
         compressed.append(raw)
         return compress_block(raw, level)
 
-    monkeypatch.setattr("compute.archive.compress_block", counting)
+    monkeypatch.setattr("compute.archive.stream.compress_block", counting)
     make_sparse(bench.root / "zeros", 100 * BLOCK_BYTES)
     made = await bench.make()
     assert sum(raw is ZEROS for raw in compressed) == 1
@@ -317,7 +317,7 @@ async def test_nothing_is_made_before_it_is_asked_for_and_little_beyond_it(
         read.append(raw)
         return compress_block(raw, level)
 
-    monkeypatch.setattr("compute.archive.compress_block", counting)
+    monkeypatch.setattr("compute.archive.stream.compress_block", counting)
     fill(bench.root, files=20)
     async with bench.archive(compressing=2) as archive:
         assert read == []
@@ -429,7 +429,7 @@ async def test_blocks_that_wait_for_a_thread_when_the_archive_is_left_are_not_co
         assert may_go_on.acquire(timeout=10)
         return compress_block(raw, level)
 
-    monkeypatch.setattr("compute.archive.compress_block", hanging)
+    monkeypatch.setattr("compute.archive.stream.compress_block", hanging)
     fill(bench.root, files=10)
     async with asyncio.TaskGroup() as group:
         async with bench.archive(compressing=1, part_bytes=1 << 30) as archive:
@@ -453,6 +453,6 @@ async def test_an_error_in_a_compressing_thread_reaches_the_consumer(
         raise MemoryError
 
     fill(bench.root, files=5)
-    monkeypatch.setattr("compute.archive.compress_block", failing)
+    monkeypatch.setattr("compute.archive.stream.compress_block", failing)
     with pytest.raises(MemoryError):
         await bench.make()

@@ -105,7 +105,7 @@ async def test_on_a_full_disk_room_is_made_before_anything_can_be_forgotten(jour
 
 
 async def test_what_cannot_be_forgotten_is_forgotten_later(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compute.executions.DELETE_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("compute.executions.held.DELETE_AGAIN_SECONDS", 0.01)
     await journal.write(entry())
     fill_up(journal)
     nobody: Any = None  # only what deletes is at work here
