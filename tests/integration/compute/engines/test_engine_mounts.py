@@ -49,7 +49,7 @@ async def test_a_task_whose_files_the_engine_does_not_see_never_runs(bench: Benc
 async def test_such_an_engine_is_offered_again_when_it_sees_them(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("compute.engines.docker.LOOK_EVERY_SECONDS", 0.2)
+    monkeypatch.setattr("compute.engines.docker.engine.LOOK_EVERY_SECONDS", 0.2)
     show = await asyncio.to_thread(hide, bench.dockerd, bench.folder)
     seen: list[bool] = []
     async with bench.engine() as engine, asyncio.TaskGroup() as group:

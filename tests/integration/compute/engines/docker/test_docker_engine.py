@@ -421,7 +421,7 @@ async def test_an_engine_that_stays_away_is_not_waited_for_for_ever(bench: Bench
 async def test_what_the_node_offers_follows_the_engine(
     bench: Bench, restarted: TestEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("compute.engines.docker.LOOK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("compute.engines.docker.engine.LOOK_EVERY_SECONDS", 0.05)
     seen: list[bool] = []
     async with bench.engine() as engine, asyncio.TaskGroup() as group:
         assert engine.available
