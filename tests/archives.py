@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from compute.archive.stream import ArchiveStream, ArchiveSummary, ArchiveThreads
+from compute.archive.stream import ArchiveStream, ArchiveThreads
+from shared.protocol.published_facts import PublishedFacts
 
 TIME = 1_700_000_000
 Plan = list[tuple[list[bytes], str, int, int]]
@@ -21,7 +22,7 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True):
     archive: bytes
     index: bytes
     index_sha256: str
-    summary: ArchiveSummary
+    summary: PublishedFacts
 
 
 async def packed(root: Path, *, part_bytes: int = 1 << 20) -> Packed:

@@ -6,11 +6,14 @@ twentieth. A reader sees one ordinary member (RFC 1952), which matters: many
 streaming readers stop after the first.
 """
 
+import hashlib
 import struct
 
 import msgspec
 from isal import isal_zlib
 
+from compute.archive.tar_stream import TarStream
+from shared.protocol.published_facts import PublishedFacts
 from shared.runtime.holes import least_data_bytes
 
 LEVEL = 2
@@ -75,9 +78,14 @@ def _stored(raw: bytes) -> bytes:
 
 
 class GzipMember:
-    """Gives the bytes to write: `header()`, then `append(block)` for each block in order, then `trailer()`."""
+    """Gives the bytes to write: `header()`, then `append(block)` for each block in order, then `trailer()`.
+
+    `size_bytes` is how many it has given so far.
+    """
 
     def __init__(self) -> None:
+        self.size_bytes = 0
+        self._sha256 = hashlib.sha256()
         self._crc32 = 0
         self._raw_bytes = 0
 
@@ -85,12 +93,30 @@ class GzipMember:
         return f"<GzipMember raw_bytes={self._raw_bytes}>"
 
     def header(self) -> bytes:
-        return _HEADER
+        return self._given(_HEADER)
 
     def append(self, block: CompressedBlock) -> bytes:
         self._crc32 = isal_zlib.crc32_combine(self._crc32, block.crc32, block.raw_bytes)
         self._raw_bytes += block.raw_bytes
-        return block.data
+        return self._given(block.data)
 
     def trailer(self) -> bytes:
-        return _EMPTY_FINAL_BLOCK + struct.pack("<II", self._crc32, self._raw_bytes & 0xFFFFFFFF)
+        return self._given(_EMPTY_FINAL_BLOCK + struct.pack("<II", self._crc32, self._raw_bytes & 0xFFFFFFFF))
+
+    def _given(self, data: bytes) -> bytes:
+        self._sha256.update(data)
+        self.size_bytes += len(data)
+        return data
+
+    def summary(self, tar: TarStream, *, seconds: float) -> PublishedFacts:
+        """What is known of the whole archive of `tar` once it is made, which took so long, and before it is sent."""
+        return PublishedFacts(
+            size_bytes=self.size_bytes,
+            sha256=self._sha256.hexdigest(),
+            entries=tar.entries,
+            raw_bytes=tar.raw_bytes,
+            warnings=tuple(tar.warnings),
+            warnings_count=tar.warnings_count,
+            archive_seconds=seconds,
+            left_out_count=tar.left_out_count,
+        )

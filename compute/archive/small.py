@@ -11,9 +11,9 @@ import weakref
 from pathlib import Path
 
 from compute.archive.gzip_blocks import LEVEL, GzipMember, compress_block
-from compute.archive.stream import ArchiveSummary
 from compute.archive.tar_stream import TarStream
 from compute.disk.result_contents import Contents
+from shared.protocol.published_facts import PublishedFacts
 
 SMALL_BYTES = 64 << 10
 """Of the tar, which compressing makes hardly larger."""
@@ -23,7 +23,7 @@ MOST_AT_ONCE = 64
 class SmallArchive:
     """The whole archive, and what is to be told of it."""
 
-    def __init__(self, content: bytes, summary: ArchiveSummary) -> None:
+    def __init__(self, content: bytes, summary: PublishedFacts) -> None:
         self.content = memoryview(content)
         self.md5 = hashlib.md5(content, usedforsecurity=False).digest()
         self.summary = summary
@@ -71,14 +71,4 @@ class SmallArchives:
             return None
         member = GzipMember()
         content = member.header() + member.append(compress_block(raw, self._level)) + member.trailer()
-        summary = ArchiveSummary(
-            size_bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            entries=tar.entries,
-            raw_bytes=tar.raw_bytes,
-            warnings=tuple(tar.warnings),
-            warnings_count=tar.warnings_count,
-            left_out_count=tar.left_out_count,
-            seconds=time.monotonic() - begun,
-        )
-        return SmallArchive(content, summary)
+        return SmallArchive(content, member.summary(tar, seconds=time.monotonic() - begun))

@@ -21,6 +21,7 @@ from compute.archive.index import ArchiveIndex
 from compute.archive.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from compute.disk.result_contents import ALL, Contents
 from shared.protocol.archive_index import WHOLE, BlockLine, EntryLine
+from shared.protocol.published_facts import PublishedFacts
 from shared.runtime.aio import finish
 
 T = TypeVar("T")
@@ -71,24 +72,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Part {self.number}, {len(self.content)} bytes>"
 
 
-class ArchiveSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What was archived. `raw_bytes` is the content of regular files, `warnings` the first hundred.
-
-    `left_out_count` are the entries whose content is not in it as the task wrote it.
-
-    `seconds` is how long the archive was being made, without the time in which nobody asked for a part.
-    """
-
-    size_bytes: int
-    sha256: str
-    entries: int
-    raw_bytes: int
-    warnings: tuple[str, ...] = ()
-    warnings_count: int = 0
-    left_out_count: int = 0
-    seconds: float = 0.0
-
-
 class ArchiveStream:
     """The compressed archive of the directory `root`, to be iterated over once, by one task.
 
@@ -98,7 +81,7 @@ class ArchiveStream:
         archive.summary
 
     `part_bytes` may be made larger while the first part is the only one, with `enlarge`. OSError is raised where
-    `root` itself cannot be read; whatever else cannot be read is in the summary's warnings. Leaving the block, also by
+    `root` itself cannot be read; whatever else cannot be read is in the warnings. Leaving the block, also by
     cancellation, waits until the thread has stopped (at most for one block) and closes every file. `scratch` is a
     folder for an index that is too large for memory. `contents` says what of `root` counts.
     """
@@ -137,8 +120,8 @@ class ArchiveStream:
         return await self._make()
 
     @property
-    def summary(self) -> ArchiveSummary:
-        """Digest and counts; only after the last part."""
+    def summary(self) -> PublishedFacts:
+        """Digest and counts; only after the last part. `archive_seconds` has no time in which nobody asked for one."""
         if self._maker.summary is None:
             raise RuntimeError("The archive has not been read to its end.")
         return self._maker.summary
@@ -177,7 +160,7 @@ class _Maker:
 
     def __init__(self, tar: TarStream, threads: ArchiveThreads, part_bytes: int, scratch: Path) -> None:
         self.tar = tar
-        self.summary: ArchiveSummary | None = None
+        self.summary: PublishedFacts | None = None
         self.index: ArchiveIndex | None = None
         self.stopping = False
         self._threads = threads
@@ -189,14 +172,16 @@ class _Maker:
         self._compressing: deque[_Block] = deque()
         self._zeros: Future[CompressedBlock] | None = None
         self._member = GzipMember()
-        self._digest = hashlib.sha256()
         self._made = bytearray()
         """What was compressed and is in no part yet."""
-        self.made_bytes = 0
         self._tar_bytes = 0
         self._parts = 0
         self._seconds = 0.0
         self._append(self._member.header())
+
+    @property
+    def made_bytes(self) -> int:
+        return self._member.size_bytes
 
     def next_part(self) -> Part:
         begun = time.monotonic()
@@ -208,7 +193,7 @@ class _Maker:
         part = Part(number=self._parts, content=content, is_last=is_last, digest=self._md5_of(content))
         self._seconds += time.monotonic() - begun
         if is_last:
-            self.summary = self._summarise()
+            self.summary = self._member.summary(self.tar, seconds=self._seconds)
         return part
 
     def _md5_of(self, content: memoryview) -> "Future[bytes]":
@@ -281,21 +266,7 @@ class _Maker:
         self._append(self._member.append(compressed))
 
     def _append(self, data: bytes) -> None:
-        self._digest.update(data)
         self._made += data
-        self.made_bytes += len(data)
-
-    def _summarise(self) -> ArchiveSummary:
-        return ArchiveSummary(
-            size_bytes=self.made_bytes,
-            sha256=self._digest.hexdigest(),
-            entries=self.tar.entries,
-            raw_bytes=self.tar.raw_bytes,
-            warnings=tuple(self.tar.warnings),
-            warnings_count=self.tar.warnings_count,
-            left_out_count=self.tar.left_out_count,
-            seconds=self._seconds,
-        )
 
 
 def _md5(content: memoryview) -> bytes:

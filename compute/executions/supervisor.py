@@ -42,7 +42,6 @@ _log = logging.getLogger(__name__)
 NO_EXIT_CODE = -1
 """Told with the output of a task that did not end by itself."""
 RESUMED_SECONDS = 30.0
-MAX_WARNINGS = 20
 MAX_TEXT = 500
 NOT_BEGUN = ExecutionFailed(
     reason=FailureReason.NODE_RESTARTED.value, detail="The node takes nothing on any more.", not_begun=True
@@ -341,25 +340,16 @@ def _left_seconds(entry: Entry) -> float | None:
 
 
 def _published(entry: Entry, sent: Sent, upload: Upload, seconds: float) -> OutputPublished:
-    warnings = (*entry.warnings, *sent.summary.warnings)
-    return OutputPublished(
-        size_bytes=sent.summary.size_bytes,
-        md5=sent.md5,
-        sha256=sent.summary.sha256,
-        entries=sent.summary.entries,
-        raw_bytes=sent.summary.raw_bytes,
-        warnings=tuple(warning[:MAX_TEXT] for warning in warnings[:MAX_WARNINGS]),
-        warnings_count=len(entry.warnings) + sent.summary.warnings_count,
+    facts = replace(
+        sent.facts,
+        warnings=(*entry.warnings, *sent.facts.warnings),
+        warnings_count=len(entry.warnings) + sent.facts.warnings_count,
         publish_seconds=seconds,
         retries=upload.trouble.retries,
         renewals=upload.trouble.renewals,
-        archive_seconds=sent.summary.seconds,
-        parts=sent.parts,
-        index_bytes=sent.index_bytes,
-        index_sha256=sent.index_sha256,
-        left_out_count=entry.left_out_count + sent.summary.left_out_count,
-        was_there=sent.was_there,
+        left_out_count=entry.left_out_count + sent.facts.left_out_count,
     )
+    return OutputPublished(**facts.told(), was_there=sent.was_there)
 
 
 def _node_problem(execution_id: ExecutionId, error: Exception) -> tuple[FailureReason, str]:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from compute.archive.index import ArchiveIndex
 from compute.archive.part_size import content_bytes, part_bytes_of
 from compute.archive.small import SmallArchive
-from compute.archive.stream import ArchiveStream, ArchiveSummary, Part
+from compute.archive.stream import ArchiveStream, Part
 from compute.disk.result_contents import ALL, Contents
 from compute.upload.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
 from compute.upload.grants import Grants, UploadIsLost, Urls
@@ -27,6 +29,7 @@ from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
 from shared.jobs.states import FailureReason
+from shared.protocol.published_facts import PublishedFacts
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 from shared.runtime.aio import background
 from shared.runtime.backoff import Backoff
@@ -45,16 +48,9 @@ It may also say that something was in the way of its completion: then the next o
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """The object is in the bucket, or S3 says that one is there already, which the orchestrator then compares.
+    """The object is in the bucket, or S3 says that one is there already, which the orchestrator then compares."""
 
-    `md5` is in hexadecimal; that of several parts is S3's, with their number. No index is `index_bytes` 0.
-    """
-
-    md5: str
-    summary: ArchiveSummary
-    parts: int = 1
-    index_bytes: int = 0
-    index_sha256: str = ""
+    facts: PublishedFacts
     was_there: bool = False
 
 
@@ -175,26 +171,26 @@ class Upload:
         self._check_whole(packed.summary)
         self._begin_to_send(packed.summary)
         was_there = await self._put_whole(packed.content, packed.md5)
-        return Sent(md5=packed.md5.hex(), summary=packed.summary, was_there=was_there)
+        return Sent(facts=replace(packed.summary, md5=packed.md5.hex()), was_there=was_there)
 
     async def _send_whole(self, archive: ArchiveStream, part: Part) -> Sent:
         self._check_size(part.content)
         self._check_whole(archive.summary)
         self._begin_to_send(archive.summary)
         md5 = await part.md5()
+        facts = replace(archive.summary, md5=md5.hex())
         if archive.index is None:
-            was_there = await self._put_whole(part.content, md5)
-            return Sent(md5=md5.hex(), summary=archive.summary, was_there=was_there)
+            return Sent(facts=facts, was_there=await self._put_whole(part.content, md5))
         was_there, (size, sha256) = await self._with_index(self._put_whole(part.content, md5), archive.index)
-        return Sent(md5=md5.hex(), summary=archive.summary, index_bytes=size, index_sha256=sha256, was_there=was_there)
+        return Sent(facts=replace(facts, index_bytes=size, index_sha256=sha256), was_there=was_there)
 
-    def _begin_to_send(self, whole: ArchiveSummary) -> None:
+    def _begin_to_send(self, whole: PublishedFacts) -> None:
         self.meter.begin(lambda: (whole.raw_bytes, whole.size_bytes), whole.raw_bytes)
 
-    def _check_whole(self, summary: ArchiveSummary) -> None:
-        lacking = self._lacking + summary.left_out_count
+    def _check_whole(self, facts: PublishedFacts) -> None:
+        lacking = self._lacking + facts.left_out_count
         if self._must_be_whole and lacking:
-            raise NotWhole(lacking, summary.warnings)
+            raise NotWhole(lacking, facts.warnings)
 
     def _check_size(self, content: memoryview) -> None:
         if len(content) > self._uploading.limit_bytes:
@@ -230,14 +226,9 @@ class Upload:
             await upload.send(first, lost)
         self._check_whole(archive.summary)
         assert archive.index is not None
-        _, (size_bytes, sha256) = await self._with_index(upload.complete(), archive.index)
-        return Sent(
-            md5=upload.md5,
-            summary=archive.summary,
-            parts=upload.parts,
-            index_bytes=size_bytes,
-            index_sha256=sha256,
-        )
+        _, (size, sha256) = await self._with_index(upload.complete(), archive.index)
+        facts = replace(archive.summary, md5=upload.md5, parts=upload.parts, index_bytes=size, index_sha256=sha256)
+        return Sent(facts=facts)
 
     async def _measure(self) -> None:
         """How much there is, once the upload goes on for long: for others that would be as much work again."""

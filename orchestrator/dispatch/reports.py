@@ -319,24 +319,8 @@ class Reports:
         if matches(facts, fact.size_bytes, fact.md5) is Verdict.MISMATCH:
             is_left = bool(record.upload_id) and record.upload_id in record.left_uploads  # by the end of its parts
             return NotVerified(in_the_way=fact.was_there or is_left)
-        return PublishedResult(
-            etag=facts.etag,
-            size_bytes=facts.size_bytes,
-            sha256=fact.sha256[:64],
-            entries=fact.entries,
-            raw_bytes=fact.raw_bytes,
-            warnings=tuple(warning[:300] for warning in fact.warnings[:20]),
-            warnings_count=fact.warnings_count,
-            publish_seconds=fact.publish_seconds,
-            retries=fact.retries,
-            renewals=fact.renewals,
-            archive_seconds=fact.archive_seconds,
-            parts=fact.parts,
-            index_bytes=fact.index_bytes,
-            index_sha256=fact.index_sha256[:64],
-            verify_seconds=round(time.monotonic() - begun, 6),
-            left_out_count=max(0, fact.left_out_count),
-        )
+        kept = fact.told() | {"md5": ""}  # S3's own word, which has just been compared with it, is kept instead
+        return PublishedResult(**kept, etag=facts.etag, verify_seconds=round(time.monotonic() - begun, 6))
 
     async def _is_stored(self, after: ExecutionRecord, revision: int) -> bool:
         """False if the record has moved since its `revision` was read, such as by a stop while S3 was asked."""

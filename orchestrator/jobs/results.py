@@ -16,6 +16,7 @@ from orchestrator.state.model import JobEntry
 from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest
+from shared.protocol.published_facts import shown
 from shared.protocol.rest import ResultItem
 
 _log = logging.getLogger(__name__)
@@ -130,14 +131,8 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
             partition_index=record.partition,
             job_version=record.job_version,
             etag=record.result.etag,
-            sha256=record.result.sha256,
-            size=record.result.size_bytes,
-            entries=record.result.entries,
-            raw_size=record.result.raw_bytes,
+            **shown(record.result, rest.ResultParams),
             index_url=index.url if index is not None else "",
-            index_size=record.result.index_bytes,
-            index_sha256=record.result.index_sha256,
-            left_out_count=record.result.left_out_count,
             exit_code=record.output.exit_code if has_failed_by_exit_code(record) and record.output else 0,
         ),
     )

@@ -27,6 +27,7 @@ from shared.protocol import rest, rest_nodes, subjects
 from shared.protocol.execution_lines import PREPARING, WAITS_FOR_S3
 from shared.protocol.messages import ContainerEngine, NodeInfo, RunOutput
 from shared.protocol.nats_api import Announced
+from shared.protocol.published_facts import PublishedParams, shown
 from shared.protocol.rest import EventView, ExecutionView, HistoryItem
 from shared.protocol.rest_nodes import NodeState
 from shared.runtime.automatic_labels import OS_ARCH, OS_TYPE
@@ -142,7 +143,7 @@ def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
         return None
     return rest.PublishedResult(
         type=MANAGED,
-        params=rest.PublishedParams(
+        params=PublishedParams(
             job_id=record.job_id,
             execution_id=record.id,
             bucket=record.location.bucket,
@@ -150,18 +151,7 @@ def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
             region=record.location.region,
             endpoint=record.location.endpoint,
             etag=record.result.etag,
-            sha256=record.result.sha256,
-            size=record.result.size_bytes,
-            entries=record.result.entries,
-            raw_size=record.result.raw_bytes,
-            warnings=record.result.warnings,
-            warnings_count=record.result.warnings_count,
-            left_out_count=record.result.left_out_count,
-            archive_seconds=record.result.archive_seconds,
-            publish_seconds=record.result.publish_seconds,
-            parts=record.result.parts,
-            retries=record.result.retries,
-            renewals=record.result.renewals,
+            **shown(record.result, PublishedParams),
         ),
     )
 

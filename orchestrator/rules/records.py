@@ -25,6 +25,7 @@ from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol.messages import NodeInfo, RunOutput
+from shared.protocol.published_facts import PublishedFacts
 from shared.runtime.log_lines import about
 
 SCHEMA = 1
@@ -145,28 +146,11 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     public_endpoint: str = ""
 
 
-class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A verified archive. `etag` is what S3 showed; `sha256` is the node's claim, which every reader checks.
-
-    `left_out_count` are the entries whose content is not in it as the task wrote it.
-    """
+class PublishedResult(PublishedFacts, frozen=True, kw_only=True):
+    """A verified archive: what its node told of it, and what S3 showed, which the `etag` is of."""
 
     etag: str
-    size_bytes: int
-    sha256: str
-    entries: int = 0
-    raw_bytes: int = 0
-    warnings: tuple[str, ...] = ()
-    warnings_count: int = 0
-    publish_seconds: float = 0.0
-    retries: int = 0
-    renewals: int = 0
-    archive_seconds: float = 0.0
-    parts: int = 1
-    index_bytes: int = 0
-    index_sha256: str = ""
     verify_seconds: float = 0.0
-    left_out_count: int = 0
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,6 +18,7 @@ from shared.errors import InvalidInput
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
+from shared.protocol.published_facts import Count, PublishedFacts
 from shared.protocol.signed_url import SignedUrl
 
 PROTOCOL = 1
@@ -44,8 +45,6 @@ MAX_HELD = 65_536
 
 MAX_UPLOADS = 64
 """How far so many uploads are one heartbeat tells."""
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
 
 M = TypeVar("M")
 
@@ -337,31 +336,17 @@ class TaskEnded(Fact, frozen=True, kw_only=True, tag="TaskEnded"):
     peak_memory_bytes: Count = 0
 
 
-class OutputPublished(Fact, frozen=True, kw_only=True, tag="OutputPublished"):
-    """The archive is in the bucket. Sizes in bytes; digests in hexadecimal; SHA-256 is the node's claim.
+class OutputPublished(PublishedFacts, Message, frozen=True, kw_only=True, tag="OutputPublished"):
+    """The archive is in the bucket: its facts. Where S3 took none because one `was_there`, that one is compared.
 
-    `publish_seconds` is from the task's end to the object's being there, `archive_seconds` the part of it in which the
-    archive was made and nothing else held it up. An archive without an index has `index_bytes` 0. `left_out_count` are
-    the entries whose content is not in the archive as the task wrote it. Where S3 took no archive because one
-    `was_there`, that one is compared.
+    A Fact in all but its base, as a Struct takes its fields from one base alone; so `age_seconds` is here again.
     """
 
-    size_bytes: Count
     md5: str
-    sha256: str
     entries: Count
     raw_bytes: Count
-    warnings: tuple[str, ...] = ()
-    warnings_count: Count = 0
-    publish_seconds: float = 0.0
-    retries: Count = 0
-    renewals: Count = 0
-    archive_seconds: float = 0.0
-    parts: Count = 1
-    index_bytes: Count = 0
-    index_sha256: str = ""
-    left_out_count: Count = 0
     was_there: bool = False
+    age_seconds: float = 0.0
 
 
 class ExecutionFailed(Fact, frozen=True, kw_only=True, tag="ExecutionFailed"):

@@ -13,6 +13,7 @@ from msgspec import field
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, JobView
 from shared.jobs.states import DesiredState, ExecutionState
+from shared.protocol.published_facts import PublishedParams
 
 BASE_PATH = "/api/v1"
 
@@ -198,33 +199,6 @@ class RunOutputView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     stderr_truncated: bool = False
     exit_code: int = 0
     error_msg: str = ""
-
-
-class PublishedParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Which object a result is: enough to find it, and never a URL."""
-
-    job_id: str = field(name="JobID", default="")
-    execution_id: str = field(name="ExecutionID", default="")
-    bucket: str = ""
-    key: str = ""
-    region: str = ""
-    endpoint: str = ""
-    etag: str = field(name="ETag", default="")
-    sha256: str = field(name="SHA256", default="")
-    size: int = 0
-    entries: int = 0
-    raw_size: int = 0
-    warnings: tuple[str, ...] = ()
-    """What could not be archived as it was: the first of them."""
-    warnings_count: int = 0
-    left_out_count: int = 0
-    """Entries whose content is not in the result as the task wrote it: the result is not whole."""
-    archive_seconds: float = 0.0
-    publish_seconds: float = 0.0
-    """From the task's end to the object's being there; `archive_seconds` is the part of it that packing took."""
-    parts: int = 1
-    retries: int = 0
-    renewals: int = 0
 
 
 class PublishedResult(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

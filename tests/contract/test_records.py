@@ -1,8 +1,16 @@
 """What an earlier version of Tarpon has stored is read, and what is new is left out where it says nothing."""
 
 import msgspec
+import pytest
 
-from orchestrator.rules.records import ExecutionRecord, Failure, NodeRecord, SpecRecord, Suspicion, decode_record
+from orchestrator.rules.records import (
+    ExecutionRecord,
+    Failure,
+    NodeRecord,
+    SpecRecord,
+    Suspicion,
+    decode_record,
+)
 from shared.jobs.states import ExecutionState
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
@@ -89,3 +97,24 @@ def test_that_a_task_has_failed_is_stored_while_its_result_is_being_published() 
         reason="NonZeroExitCode", detail="The task ended with exit code 3.", retryable=True
     )
     assert msgspec.json.encode(record) == FAILED_BY_EXIT_CODE
+
+
+PUBLISHED = (
+    b'{"id":"e-1","job_id":"j-1","job_version":1,"partition":0,"attempt":0,"node_id":"n-1","resources":{"CPU":1.0},'
+    b'"state":"Completed","result":{%s},"create_time":1,"modify_time":2}'
+)
+RESULT = PUBLISHED % (
+    b'"etag":"m-2","size_bytes":1,"sha256":"s","entries":2,"raw_bytes":3,"warnings":["a socket was left out"],'
+    b'"warnings_count":4,"publish_seconds":5.5,"retries":6,"renewals":7,"archive_seconds":8.5,"parts":2,'
+    b'"index_bytes":9,"index_sha256":"i","verify_seconds":0.5,"left_out_count":10'
+)
+SMALL_RESULT = PUBLISHED % b'"etag":"m","size_bytes":1,"sha256":"s"'
+
+
+@pytest.mark.parametrize("stored", [RESULT, SMALL_RESULT])
+def test_results_of_an_earlier_version_are_read_and_stored_with_the_same_names(stored: bytes) -> None:
+    record = decode_record("execution.j-1.1.0.0", stored)
+    assert isinstance(record, ExecutionRecord)
+    assert record.result is not None
+    assert (record.result.size_bytes, record.result.sha256) == (1, "s")
+    assert msgspec.json.decode(msgspec.json.encode(record)) == msgspec.json.decode(stored)

@@ -191,15 +191,15 @@ class Publishing:
     async def check(self, end: Sent, *, opaque: bool = False) -> None:
         """`opaque`: the service may give ETags that are no digests of S3's kind."""
         body = await asyncio.to_thread(self.stored)
-        assert (len(body), hashlib.sha256(body).hexdigest()) == (end.summary.size_bytes, end.summary.sha256)
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (end.facts.size_bytes, end.facts.sha256)
         assert self.record.location is not None
         facts = await self.locations.head(self.record.location)
         assert isinstance(facts, ObjectFacts)
         fine = {Verdict.VERIFIED, *([Verdict.ETAG_OPAQUE] if opaque else [])}
-        assert matches(facts, end.summary.size_bytes, end.md5) in fine
-        if end.index_bytes:
+        assert matches(facts, end.facts.size_bytes, end.facts.md5) in fine
+        if end.facts.index_bytes:
             index = await asyncio.to_thread(self.stored, index_key(self.object_key))
-            assert (len(index), hashlib.sha256(index).hexdigest()) == (end.index_bytes, end.index_sha256)
+            assert (len(index), hashlib.sha256(index).hexdigest()) == (end.facts.index_bytes, end.facts.index_sha256)
 
     # ---- behind the scenes ------------------------------------------------------------------------------------------
 

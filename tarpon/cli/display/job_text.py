@@ -7,11 +7,11 @@ from shared.data.plain_text import printable
 from shared.ids import short
 from shared.jobs.spec import WAITS_FOR, JobView
 from shared.jobs.states import DesiredState
+from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import (
     ExecutionView,
     HistoryItem,
     JobResponse,
-    PublishedParams,
     desired_state_name,
     desired_state_number,
 )

@@ -81,12 +81,12 @@ async def interrupted(large: Publishing, *held: int) -> None:
 
 async def test_the_object_is_what_was_packed_and_the_index_is_beside_it(large: Publishing) -> None:
     _, end = await large.published()
-    assert (end.parts, end.md5[-2:]) == (5, "-5")
-    assert end.index_bytes > 0
+    assert (end.facts.parts, end.facts.md5[-2:]) == (5, "-5")
+    assert end.facts.index_bytes > 0
     assert [seen.body_bytes for seen in sorted(large.s3.of(Kind.PART), key=lambda seen: seen.part)][:4] == [
         PART_BYTES
     ] * 4
-    assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes
+    assert large.s3.body_bytes(Kind.PART) == end.facts.size_bytes
     assert large.uploads() == []
 
 
@@ -94,8 +94,8 @@ async def test_a_result_that_just_fits_in_a_part_takes_one_put(s3_server: S3Serv
     async with publishing(s3_server, tmp_path) as made:
         made.fill(mebibytes=4)
         _, end = await made.published()
-        made.uploading.part_bytes = end.summary.size_bytes
-        assert (end.parts, made.asked) == (1, [IndexGrantRequest(execution_id=made.execution)])
+        made.uploading.part_bytes = end.facts.size_bytes
+        assert (end.facts.parts, made.asked) == (1, [IndexGrantRequest(execution_id=made.execution)])
 
 
 async def test_several_parts_are_on_their_way_and_no_more_than_that(large: Publishing) -> None:
@@ -204,7 +204,7 @@ async def test_a_full_disk_of_the_node_does_not_keep_a_result_from_being_publish
 ) -> None:
     (large.scratch / f"{FILE}.new").symlink_to("/dev/full")
     _, end = await large.published()
-    assert end.parts == 5
+    assert end.facts.parts == 5
     assert UploadJournal(large.scratch).read() is None
     assert "cannot be noted" in caplog.text
 
@@ -215,7 +215,7 @@ async def test_where_the_index_finds_no_room_the_result_is_published_without_one
     monkeypatch.setattr("compute.archive.index.IN_MEMORY_BYTES", 10)
     large.scratch = large.scratch / "absent"
     _, end = await large.published()
-    assert (end.parts, end.index_bytes, end.index_sha256) == (5, 0, "")
+    assert (end.facts.parts, end.facts.index_bytes, end.facts.index_sha256) == (5, 0, "")
     assert large.s3.of(Kind.INDEX) == []
     assert "has no index: the disk of the node would not take it: No such file or directory" in caplog.text
 
@@ -243,7 +243,7 @@ async def test_after_an_interruption_the_missing_parts_alone_are_sent(large: Pub
     await interrupted(large, 2, 5)
     _, end = await large.published()
     assert {seen.part for seen in large.s3.of(Kind.PART)} == {2, 5}
-    assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes - 3 * PART_BYTES
+    assert large.s3.body_bytes(Kind.PART) == end.facts.size_bytes - 3 * PART_BYTES
     assert large.requests(BeginUpload) == 1
 
 
@@ -297,15 +297,15 @@ async def test_a_tree_that_became_smaller_meanwhile_has_fewer_parts(large: Publi
     for number in range(5, 11):
         (large.root / f"file{number}").unlink()
     _, end = await large.published()
-    assert end.parts == 3
+    assert end.facts.parts == 3
 
 
 async def test_with_another_size_of_parts_everything_is_sent_again(large: Publishing) -> None:
     await interrupted(large, 5)
     large.uploading.part_bytes = 6 << 20
     _, end = await large.published()
-    assert end.parts == 4
-    assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes
+    assert end.facts.parts == 4
+    assert large.s3.body_bytes(Kind.PART) == end.facts.size_bytes
     written = UploadJournal(large.scratch).read()
     assert written is not None
     assert (written.part_bytes, sorted(written.parts)) == (6 << 20, [1, 2, 3, 4])
@@ -315,7 +315,7 @@ async def test_a_damaged_journal_costs_sending_and_nothing_else(large: Publishin
     await interrupted(large, 5)
     (large.scratch / FILE).write_bytes(b"\x00" * 300)
     _, end = await large.published()
-    assert large.s3.body_bytes(Kind.PART) == end.summary.size_bytes
+    assert large.s3.body_bytes(Kind.PART) == end.facts.size_bytes
     assert large.requests(BeginUpload) == 2
     assert {each.upload_id for each in large.asked if isinstance(each, CompleteUpload)} == {large.record.upload_id}
 
@@ -324,7 +324,7 @@ async def test_an_upload_that_was_complete_when_the_node_died_is_found_to_be_so(
     _, before = await large.published()
     large.s3.seen.clear()
     _, end = await large.published()
-    assert (end.md5, end.index_sha256) == (before.md5, before.index_sha256)
+    assert (end.facts.md5, end.facts.index_sha256) == (before.facts.md5, before.facts.index_sha256)
     assert large.s3.of(Kind.PART) == []
 
 
@@ -347,7 +347,7 @@ async def test_an_upload_that_was_aborted_while_the_node_was_away_begins_anew(la
     bucket = large.bucket.settings.bucket
     large.client.abort_multipart_upload(Bucket=bucket, Key=large.object_key, UploadId=large.record.upload_id)
     _, end = await large.published()
-    assert large.s3.body_bytes(Kind.PART) >= end.summary.size_bytes
+    assert large.s3.body_bytes(Kind.PART) >= end.facts.size_bytes
 
 
 async def test_a_node_that_died_before_it_wrote_down_another_beginning_takes_that_one_up(large: Publishing) -> None:
@@ -356,7 +356,7 @@ async def test_a_node_that_died_before_it_wrote_down_another_beginning_takes_tha
     answer = await large.ask(BeginUpload(execution_id=large.execution, lost=large.record.upload_id))
     assert isinstance(answer, UploadBegun)
     _, end = await large.published()
-    assert end.parts == 5
+    assert end.facts.parts == 5
     (completed,) = (each for each in large.asked if isinstance(each, CompleteUpload))
     assert completed.upload_id == answer.upload_id
 

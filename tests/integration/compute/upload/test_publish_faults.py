@@ -317,7 +317,7 @@ async def test_many_faults_at_once_are_got_over(large: Publishing) -> None:
     large.s3.plan(Kind.INDEX, CUT, EXPIRED)
     upload, end = await large.published()
     assert large.s3.planned == 0
-    assert (end.parts, upload.trouble.renewals) == (3, 3)
+    assert (end.facts.parts, upload.trouble.renewals) == (3, 3)
 
 
 @pytest.mark.parametrize("fault", [NO_SUCH_UPLOAD, answer(412, "PreconditionFailed")], ids=name)
@@ -489,14 +489,14 @@ async def test_keys_that_were_exchanged_are_read_again_when_an_upload_cannot_be_
 async def test_an_index_is_sent_again(large: Publishing, fault: Fault) -> None:
     large.s3.plan(Kind.INDEX, fault, PASS)
     _, end = await large.published()
-    assert end.index_bytes > 0
+    assert end.facts.index_bytes > 0
     assert len(large.s3.of(Kind.INDEX)) == 2
 
 
 async def test_a_result_whose_index_is_refused_is_published_without_one(large: Publishing) -> None:
     large.s3.plan(Kind.INDEX, *[DENIED] * (MAX_ASKED + 1))
     _, end = await large.published()
-    assert (end.index_bytes, end.index_sha256) == (0, "")
+    assert (end.facts.index_bytes, end.facts.index_sha256) == (0, "")
 
 
 # ---- what never changes -----------------------------------------------------------------------------------------

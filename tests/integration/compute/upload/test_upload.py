@@ -183,12 +183,12 @@ async def test_one_put_carries_the_whole_archive(result: Path, uploading: Upload
     s3, bench, end = await attempt(result, uploading)
     assert isinstance(end, Sent)
     (body,) = s3.bodies
-    assert end.md5 == hashlib.md5(body).hexdigest()
-    assert end.summary.sha256 == hashlib.sha256(body).hexdigest()
-    assert end.summary.size_bytes == len(body)
+    assert end.facts.md5 == hashlib.md5(body).hexdigest()
+    assert end.facts.sha256 == hashlib.sha256(body).hexdigest()
+    assert end.facts.size_bytes == len(body)
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(body))) as archive:
         assert {"stdout", "outputs/data"} <= {name.removeprefix("./") for name in archive.getnames()}
-    assert end.parts == 1
+    assert end.facts.parts == 1
     assert bench.counts == (0, 0)
 
 
@@ -214,7 +214,7 @@ async def test_a_passing_failure_is_tried_again_with_the_same_url_and_bytes(
     s3, bench, end = await attempt(result, uploading, failure)
     assert isinstance(end, Sent)
     assert s3.versions_seen == ["1", "1"]
-    assert hashlib.md5(s3.bodies[-1]).hexdigest() == end.md5
+    assert hashlib.md5(s3.bodies[-1]).hexdigest() == end.facts.md5
     assert bench.counts == (1, 0)
 
 
@@ -419,7 +419,7 @@ async def test_the_index_of_a_larger_archive_goes_beside_it(result: Path, upload
     s3, bench, end = await attempt(result, uploading)
     assert isinstance(end, Sent)
     assert len(s3.requests) == 1
-    assert (end.index_bytes, end.index_sha256) == (len(s3.index), hashlib.sha256(s3.index).hexdigest())
+    assert (end.facts.index_bytes, end.facts.index_sha256) == (len(s3.index), hashlib.sha256(s3.index).hexdigest())
     assert b'"path":"outputs/more"' in gzip.decompress(s3.index)
     assert bench.counts == (0, 0)
 
@@ -431,7 +431,7 @@ async def test_a_result_whose_index_is_refused_is_published_without_one(result: 
     async with serving(s3) as base:
         end = await Bench(result, uploading, Orchestrator(base)).run()
     assert isinstance(end, Sent)
-    assert (end.index_bytes, end.index_sha256) == (0, "")
+    assert (end.facts.index_bytes, end.facts.index_sha256) == (0, "")
 
 
 async def test_a_result_for_whose_index_there_is_no_url_is_published_without_one(
@@ -443,7 +443,7 @@ async def test_a_result_for_whose_index_there_is_no_url_is_published_without_one
         refusal = RequestRefused(code="UnknownMessage", message="an older orchestrator")
         end = await Bench(result, uploading, Orchestrator(base, refusal)).run()
     assert isinstance(end, Sent)
-    assert (end.index_bytes, s3.index) == (0, b"")
+    assert (end.facts.index_bytes, s3.index) == (0, b"")
 
 
 class TestTrouble:

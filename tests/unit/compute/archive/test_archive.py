@@ -20,9 +20,10 @@ from blockbuster import blockbuster_ctx
 from msgspec.structs import replace
 
 from compute.archive.gzip_blocks import CompressedBlock, compress_block
-from compute.archive.stream import BLOCKS_AHEAD, ArchiveStream, ArchiveSummary, ArchiveThreads, Part
+from compute.archive.stream import BLOCKS_AHEAD, ArchiveStream, ArchiveThreads, Part
 from compute.archive.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from shared.protocol.archive_index import VERSION, AnyLine, BlockLine, FileLine, IndexEnd, IndexHead
+from shared.protocol.published_facts import PublishedFacts
 from tests.waiting import eventually
 
 PART_BYTES = 3 * BLOCK_BYTES // 2
@@ -31,7 +32,7 @@ PART_BYTES = 3 * BLOCK_BYTES // 2
 @dataclass(frozen=True)
 class Made:
     parts: list[Part]
-    summary: ArchiveSummary
+    summary: PublishedFacts
     index: bytes
 
     @property
@@ -115,8 +116,8 @@ async def test_the_summary_tells_size_digest_and_counts(bench: Bench) -> None:
     (bench.root / "sub" / "file").write_bytes(b"x" * 1234)
     os.mkfifo(bench.root / "fifo")
     made = await bench.make()
-    assert 0 < made.summary.seconds < 10
-    assert replace(made.summary, seconds=0.0) == ArchiveSummary(
+    assert 0 < made.summary.archive_seconds < 10
+    assert replace(made.summary, archive_seconds=0.0) == PublishedFacts(
         size_bytes=len(made.data),
         sha256=hashlib.sha256(made.data).hexdigest(),
         entries=2,

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from shared.data.plain_text import printable
 from shared.errors import InvalidInput, RemoteError
 from shared.jobs.spec import JobView, StateView
+from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import (
     EventView,
     ExecutionView,
@@ -21,7 +22,6 @@ from shared.protocol.rest import (
     JobResponse,
     NumberedState,
     Page,
-    PublishedParams,
     PublishedResult,
     RunOutputView,
 )
