@@ -1,16 +1,11 @@
-"""Which parts an orchestrator has, and what each of them is given. Nothing is opened or started here."""
+"""The assembly: which components an orchestrator has, for all that serves or decides. Nothing is started here."""
 
 from dataclasses import dataclass
 
 from orchestrator.admission.budgets import Budgets
-from orchestrator.api.app import Api
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
-from orchestrator.jobs.task_output import Logs
 from orchestrator.jobs.waits import JobWaits
-from orchestrator.leader import Leader
-from orchestrator.nats_api.requests import Integrations
-from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.attempts import Backoff
@@ -19,7 +14,6 @@ from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.telemetry.measures import Measures
-from orchestrator.telemetry.metrics import Metrics
 from orchestrator.telemetry.traces import Traces
 from shared.messaging.transport import Connection
 from shared.runtime.tracing import Tracing
@@ -29,8 +23,8 @@ MOST_REPLICAS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What everything else works with."""
+class Assembly:
+    """What the leader and both APIs are given, each of which takes from it what it works with."""
 
     config: Config
     name: str
@@ -49,7 +43,7 @@ class Parts:
     removals: Removals
 
 
-def parts_of(
+def assembled(
     config: Config,
     name: str,
     *,
@@ -58,7 +52,7 @@ def parts_of(
     locations: Locations,
     tracing: Tracing,
     budgets: Budgets,
-) -> Parts:
+) -> Assembly:
     settings = config.orchestrator.scheduler
     backoff = Backoff(floor_seconds=float(settings.backoff.floor), ceiling_seconds=float(settings.backoff.ceiling))
     model = Model(max_attempts=settings.max_attempts, backoff=backoff)
@@ -81,7 +75,7 @@ def parts_of(
         budgets=budgets,
     )
     with_results = config.publishers.types.s3managed.retention > 0
-    return Parts(
+    return Assembly(
         config=config,
         name=name,
         connection=connection,
@@ -101,62 +95,6 @@ def parts_of(
         measures=Measures(),
         submissions=submissions,
         removals=Removals(model, store, submissions, locations, with_results=with_results),
-    )
-
-
-def leader_of(parts: Parts) -> Leader:
-    return Leader(
-        config=parts.config,
-        connection=parts.connection,
-        intake=parts.intake,
-        model=parts.model,
-        store=parts.store,
-        nodes=parts.nodes,
-        locations=parts.locations,
-        lease=parts.lease,
-        measures=parts.measures,
-        traces=parts.traces,
-    )
-
-
-def api_of(parts: Parts, disconnections: Disconnections) -> Api:
-    metrics = Metrics(
-        model=parts.model,
-        store=parts.store,
-        nodes=parts.nodes,
-        measures=parts.measures,
-        connection=parts.connection,
-        lease=parts.lease,
-    )
-    return Api(
-        name=parts.name,
-        config=parts.config,
-        model=parts.model,
-        store=parts.store,
-        nodes=parts.nodes,
-        waits=parts.waits,
-        disconnect=disconnections.end,
-        submissions=parts.submissions,
-        removals=parts.removals,
-        locations=parts.locations,
-        logs=Logs(parts.connection, parts.model),
-        leader=lambda: parts.lease.leader,
-        connected=lambda: parts.connection.connected,
-        measures=parts.measures,
-        collect=metrics.collect,
-    )
-
-
-def integrations_of(parts: Parts) -> Integrations:
-    return Integrations(
-        connection=parts.connection,
-        model=parts.model,
-        store=parts.store,
-        nodes=parts.nodes,
-        waits=parts.waits,
-        submissions=parts.submissions,
-        removals=parts.removals,
-        locations=parts.locations,
     )
 
 

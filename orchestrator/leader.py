@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from orchestrator.assembly import Assembly
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.commands import Commands
@@ -13,22 +14,14 @@ from orchestrator.dispatch.reports import Reports
 from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.jobs.retention import Retention
 from orchestrator.nats_api.announcements import Announcements
-from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.time_outs import SilenceLimits
-from orchestrator.s3.locations import Locations
-from orchestrator.state.model import Model
 from orchestrator.storage.leaders_store import LeadersStore
-from orchestrator.storage.lease import Lease
-from orchestrator.storage.store import Store
-from orchestrator.telemetry.measures import Measures
-from orchestrator.telemetry.traces import Traces
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
-from shared.messaging.transport import Connection
-from shared.settings.config import Config, MaxCapacity
+from shared.settings.config import MaxCapacity
 
 _log = logging.getLogger(__name__)
 
@@ -36,31 +29,18 @@ RETRY_SECONDS = 0.5
 
 
 class Leader:
-    def __init__(
-        self,
-        *,
-        config: Config,
-        connection: Connection,
-        intake: Connection,
-        model: Model,
-        store: Store,
-        nodes: Nodes,
-        locations: Locations,
-        lease: Lease,
-        measures: Measures,
-        traces: Traces,
-    ) -> None:
-        self._config = config
-        self._connection = connection
-        self._intake = intake
-        self._model = model
-        self._store = LeadersStore(store, connection, lease.check)
-        self._lease = lease
-        self._measures = measures
-        self._traces = traces
+    def __init__(self, assembly: Assembly) -> None:
+        self._config = assembly.config
+        self._connection = assembly.connection
+        self._intake = assembly.intake
+        self._model = assembly.model
+        self._store = LeadersStore(assembly.store, assembly.connection, assembly.lease.check)
+        self._lease = assembly.lease
+        self._measures = assembly.measures
+        self._traces = assembly.traces
+        self._nodes = assembly.nodes
+        self._locations = assembly.locations
         self._offers: Offers | None = None
-        self._nodes = nodes
-        self._locations = locations
 
     async def decide(self) -> None:
         """Lead until cancelled, which stops every decision at once."""

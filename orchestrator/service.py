@@ -20,7 +20,10 @@ from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig
 from orchestrator.admission.node_keys import StoredBindings
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
-from orchestrator.assembly import api_of, integrations_of, leader_of, parts_of
+from orchestrator.api.app import Api
+from orchestrator.assembly import assembled
+from orchestrator.leader import Leader
+from orchestrator.nats_api.requests import Integrations
 from orchestrator.nats_servers.addresses import kept_addresses
 from orchestrator.nats_servers.server import STOP_SECONDS, NatsServer
 from orchestrator.nodes.disconnections import Disconnections
@@ -71,31 +74,32 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         budgets = Budgets(messages_per_second=float(config.orchestrator.node_manager.messages_per_second))
         connection = await stack.enter_async_context(_connected(servers, name, secrets))
         intake = await stack.enter_async_context(_intake(servers, name, secrets, budgets))
-        parts = parts_of(
+        assembly = assembled(
             config, name, connection=connection, intake=intake, locations=locations, tracing=tracing, budgets=budgets
         )
         gc.disable()  # all that is read now stays
         stack.callback(gc.enable)
-        await stack.enter_async_context(background(state=parts.store.keep_model()))
-        leader = leader_of(parts)
-        heartbeats = take_heartbeats(intake, parts.nodes, leader.on_unknown)
+        await stack.enter_async_context(background(state=assembly.store.keep_model()))
+        leader = Leader(assembly)
+        heartbeats = take_heartbeats(intake, assembly.nodes, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
         admitting, accounts = asyncio.Event(), KnownAccounts()
         await stack.enter_async_context(background(accounts=accounts.follow(connection)))
         await stack.enter_async_context(
-            _admission(connection, parts.store, secrets, budgets=budgets, accounts=accounts, ready=admitting)
+            _admission(connection, assembly.store, secrets, budgets=budgets, accounts=accounts, ready=admitting)
         )
         system = await stack.enter_async_context(_in_system_account(servers, secrets, admitting))
         disconnections = Disconnections(system, connection, budgets, accounts)
         await stack.enter_async_context(background(disconnections=disconnections.run()))
-        integrations = integrations_of(parts)
+        integrations = Integrations(assembly)
         await stack.enter_async_context(background(integrations=integrations.run()))
-        stack.push_async_callback(parts.lease.resign)
-        begun = await stack.enter_async_context(_incarnation(parts.store, restored=restored))
-        leading = parts.lease.lead(leader.decide, may=lambda: parts.store.may_decide and begun.is_set())
+        stack.push_async_callback(assembly.lease.resign)
+        begun = await stack.enter_async_context(_incarnation(assembly.store, restored=restored))
+        leading = assembly.lease.lead(leader.decide, may=lambda: assembly.store.may_decide and begun.is_set())
         await stack.enter_async_context(background(lease=leading))
-        await stack.enter_async_context(_serving(api_of(parts, disconnections).application(), listening))
-        await parts.store.ready.wait()
+        api = Api(assembly, disconnect=disconnections.end)
+        await stack.enter_async_context(_serving(api.application(), listening))
+        await assembly.store.ready.wait()
         await begun.wait()
         await integrations.offered.wait()
         gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again

@@ -1,6 +1,5 @@
 """What the HTTP API tells about the orchestrator itself."""
 
-from collections.abc import Callable
 from itertools import islice
 
 from aiohttp import web
@@ -10,42 +9,28 @@ from orchestrator.api.bodies import answer
 from orchestrator.api.own_node import OwnNode
 from orchestrator.api.routes import AGENT, Route
 from orchestrator.api.settings_view import shown_settings
+from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
-from orchestrator.nodes.presence import Nodes
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.problems import Problem
-from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
 from shared.errors import MessagingUnavailable
 from shared.protocol import rest, rest_nodes
 from shared.protocol.rest import BASE_PATH
-from shared.settings.config import Config
 
 MAX_UPLOADS = 1000
 DOCUMENT = f"{BASE_PATH}/openapi.json"
 
 
 class AgentRoutes:
-    def __init__(
-        self,
-        *,
-        own_node: OwnNode,
-        config: Config,
-        model: Model,
-        nodes: Nodes,
-        store: Store,
-        locations: Locations,
-        leader: Callable[[], str],
-        connected: Callable[[], bool],
-    ) -> None:
+    def __init__(self, assembly: Assembly, own_node: OwnNode) -> None:
         self._own_node = own_node
-        self._config = shown_settings(config)
-        self._model = model
-        self._nodes = nodes
-        self._store = store
-        self._locations = locations
-        self._leader = leader
-        self._connected = connected
+        self._config = shown_settings(assembly.config)
+        self._model = assembly.model
+        self._nodes = assembly.nodes
+        self._store = assembly.store
+        self._locations = assembly.locations
+        self._lease = assembly.lease
+        self._connection = assembly.connection
 
     def routes(self) -> tuple[Route, ...]:
         alive, ready = "Whether the orchestrator lives.", "Whether the orchestrator can be used: 503 until then."
@@ -97,7 +82,7 @@ class AgentRoutes:
     async def get_readyz(self, request: web.Request) -> web.Response:
         self._store.check_ready()
         self._store.check_whole()
-        if not self._connected():
+        if not self._connection.connected:
             raise MessagingUnavailable("There is no connection to NATS at present.", hint="It is made again by itself.")
         return await self.get_alive(request)
 
@@ -109,7 +94,7 @@ class AgentRoutes:
         return answer(
             rest_nodes.AgentNodeResponse(
                 **asdict(self._own_node.info()),
-                leader=self._leader(),
+                leader=self._lease.leader,
                 publishers=rest_nodes.PublishersHealth(s3managed=publisher_health(self._locations, unfinished)),
             )
         )

@@ -1,7 +1,5 @@
 """The HTTP API: one table of routes, which is both what is served and what is described."""
 
-from collections.abc import Callable
-
 import msgspec
 from aiohttp import web
 
@@ -17,18 +15,7 @@ from orchestrator.api.openapi import document
 from orchestrator.api.own_node import OwnNode
 from orchestrator.api.prometheus import MetricsRoutes, counting
 from orchestrator.api.routes import Route
-from orchestrator.jobs.removals import Removals
-from orchestrator.jobs.submissions import Submissions
-from orchestrator.jobs.task_output import Logs
-from orchestrator.jobs.waits import JobWaits
-from orchestrator.nodes.presence import Nodes
-from orchestrator.s3.locations import Locations
-from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
-from orchestrator.telemetry.measures import Measures
-from shared.ids import NodeId
-from shared.runtime.metrics import Metric
-from shared.settings.config import Config
+from orchestrator.assembly import Assembly
 
 IDLE_SECONDS = 75.0
 """How long a connection may be without a whole request: longer than usual clients and proxies keep one."""
@@ -37,51 +24,21 @@ LINGER_SECONDS = 5.0
 
 
 class Api:
-    """The routes, in the order in which they are described. `collect` gives what Prometheus is told."""
+    """The routes, in the order in which they are described. `disconnect` ends the connections of a node."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        config: Config,
-        model: Model,
-        store: Store,
-        nodes: Nodes,
-        waits: JobWaits,
-        submissions: Submissions,
-        removals: Removals,
-        locations: Locations,
-        logs: Logs,
-        leader: Callable[[], str] = lambda: "",
-        connected: Callable[[], bool] = lambda: True,
-        disconnect: Disconnect | None = None,
-        measures: Measures | None = None,
-        collect: Callable[[], tuple[Metric, ...]] = tuple,
-    ) -> None:
-        own_node = OwnNode(name, config)
-        parts = JobParts(model=model, store=store, locations=locations, nodes=nodes, waits=waits)
+    def __init__(self, assembly: Assembly, *, disconnect: Disconnect) -> None:
+        own_node, parts = OwnNode(assembly.name, assembly.config), JobParts(assembly)
         self.routes = (
-            *JobRoutes(model=model, store=store, submissions=submissions, removals=removals, parts=parts).routes(),
+            *JobRoutes(assembly, parts).routes(),
             *parts.routes(),
-            *LogRoutes(parts=parts, logs=logs).routes(),
-            *NodeRoutes(
-                model=model, store=store, nodes=nodes, own_node=own_node, disconnect=disconnect or _no_node
-            ).routes(),
-            *AgentRoutes(
-                own_node=own_node,
-                config=config,
-                model=model,
-                nodes=nodes,
-                store=store,
-                locations=locations,
-                leader=leader,
-                connected=connected,
-            ).routes(),
+            *LogRoutes(assembly, parts).routes(),
+            *NodeRoutes(assembly, own_node, disconnect).routes(),
+            *AgentRoutes(assembly, own_node).routes(),
             *AuthRoutes().routes(),
-            *MetricsRoutes(collect).routes(),
+            *MetricsRoutes(assembly).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description."),
         )
-        self._counting = counting(measures or Measures())
+        self._counting = counting(assembly.measures)
         self._document = msgspec.json.encode(document(self.routes))
 
     def application(self) -> web.Application:
@@ -103,7 +60,3 @@ class Api:
 
     def __repr__(self) -> str:
         return f"<Api of {len(self.routes)} routes>"
-
-
-async def _no_node(_: NodeId) -> None:
-    """None is connected here."""

@@ -14,18 +14,14 @@ from orchestrator.api.event_stream import stream_events
 from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
 from orchestrator.api.queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery, WaitsQuery
 from orchestrator.api.routes import EVENT_STREAM, JOBS, Route
+from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.history import Asked, execution_of, is_open, moment, selected
 from orchestrator.jobs.results import results
 from orchestrator.jobs.versions import version_of, version_view, version_views
-from orchestrator.jobs.waits import JobWaits
-from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_of
 from orchestrator.rules.records import ExecutionRecord
-from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
 from shared.jobs.spec import JobView
 from shared.protocol import rest, subjects
 from shared.protocol.rest import ExecutionView, HistoryItem, Page
@@ -42,12 +38,12 @@ Stored = tuple[str, ExecutionRecord]
 class JobParts:
     """Reads come from the model and cost no round trip, but for results, which are signed when asked for."""
 
-    def __init__(self, *, model: Model, store: Store, locations: Locations, nodes: Nodes, waits: JobWaits) -> None:
-        self._model = model
-        self._store = store
-        self._locations = locations
-        self._nodes = nodes
-        self._waits = waits
+    def __init__(self, assembly: Assembly) -> None:
+        self._model = assembly.model
+        self._store = assembly.store
+        self._locations = assembly.locations
+        self._nodes = assembly.nodes
+        self._waits = assembly.waits
 
     def routes(self) -> tuple[Route, ...]:
         one = f"{JOBS}/{{job}}"

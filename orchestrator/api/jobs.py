@@ -11,11 +11,8 @@ from orchestrator.api.job_filters import job_filter
 from orchestrator.api.job_pages import job_page, job_part
 from orchestrator.api.queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
 from orchestrator.api.routes import JOBS, Route
+from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
-from orchestrator.jobs.removals import Removals
-from orchestrator.jobs.submissions import Submissions
-from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidInput
 from shared.jobs.spec import JobView
@@ -31,13 +28,11 @@ _INCLUDES = frozenset({"history", "executions"})
 class JobRoutes:
     """Reads come from the model and cost no round trip."""
 
-    def __init__(
-        self, *, model: Model, store: Store, submissions: Submissions, removals: Removals, parts: JobParts
-    ) -> None:
-        self._model = model
-        self._store = store
-        self._submissions = submissions
-        self._removals = removals
+    def __init__(self, assembly: Assembly, parts: JobParts) -> None:
+        self._model = assembly.model
+        self._store = assembly.store
+        self._submissions = assembly.submissions
+        self._removals = assembly.removals
         self._parts = parts
 
     def routes(self) -> tuple[Route, ...]:

@@ -12,6 +12,7 @@ from orchestrator.api.bodies import query_of
 from orchestrator.api.job_details import JobParts
 from orchestrator.api.queries import LogsQuery
 from orchestrator.api.routes import JOBS, Route
+from orchestrator.assembly import Assembly
 from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Logs, Piece, chosen
 from orchestrator.jobs.versions import version_of
 from orchestrator.state.job_entry import JobEntry
@@ -26,9 +27,9 @@ GIT_VERSION = "X-Bacalhau-Git-Version"
 
 
 class LogRoutes:
-    def __init__(self, *, parts: JobParts, logs: Logs) -> None:
+    def __init__(self, assembly: Assembly, parts: JobParts) -> None:
         self._parts = parts
-        self._logs = logs
+        self._logs = Logs(assembly.connection, assembly.model)
 
     def routes(self) -> tuple[Route, ...]:
         summary = "What a task writes: a websocket with one LogFrame after the other, closed at the end."

@@ -9,13 +9,11 @@ from orchestrator.api.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.api.paging import page, sort_key, window
 from orchestrator.api.queries import ListNodesQuery
 from orchestrator.api.routes import NODES, Route
+from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
-from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.rules.near_names import near_names
-from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
@@ -35,10 +33,10 @@ Disconnect = Callable[[NodeId], Awaitable[object]]
 class NodeRoutes:
     """Reads come from the model and from what the nodes said last."""
 
-    def __init__(self, *, model: Model, store: Store, nodes: Nodes, own_node: OwnNode, disconnect: Disconnect) -> None:
-        self._model = model
-        self._store = store
-        self._nodes = nodes
+    def __init__(self, assembly: Assembly, own_node: OwnNode, disconnect: Disconnect) -> None:
+        self._model = assembly.model
+        self._store = assembly.store
+        self._nodes = assembly.nodes
         self._own_node = own_node
         self._disconnect = disconnect
 

@@ -1,31 +1,37 @@
 """What the HTTP API tells Prometheus, and how its own requests are counted."""
 
 import asyncio
-from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from orchestrator.api.routes import PLAIN_TEXT, Handler, Route
+from orchestrator.assembly import Assembly
 from orchestrator.telemetry.measures import Measures
-from shared.runtime.metrics import CONTENT_TYPE, Metric, exposition
+from orchestrator.telemetry.metrics import Metrics
+from shared.runtime.metrics import CONTENT_TYPE, exposition
 
 OTHER = "other"
 """The method and route of a request that no route answers: what is asked for is chosen by whoever asks."""
 
 
 class MetricsRoutes:
-    """`collect` gives what there is to tell, at once."""
-
-    def __init__(self, collect: Callable[[], tuple[Metric, ...]]) -> None:
-        self._collect = collect
+    def __init__(self, assembly: Assembly) -> None:
+        self._metrics = Metrics(
+            model=assembly.model,
+            store=assembly.store,
+            nodes=assembly.nodes,
+            measures=assembly.measures,
+            connection=assembly.connection,
+            lease=assembly.lease,
+        )
 
     def routes(self) -> tuple[Route, ...]:
         about = "Numbers about the orchestrator, for Prometheus."
         return (Route("GET", "/metrics", self.get_metrics, about, media=PLAIN_TEXT),)
 
     async def get_metrics(self, _: web.Request) -> web.Response:
-        text = await asyncio.to_thread(exposition, self._collect())
+        text = await asyncio.to_thread(exposition, self._metrics.collect())
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
 

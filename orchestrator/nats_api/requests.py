@@ -16,23 +16,17 @@ from nats import micro
 from nats.micro.request import Request
 
 from orchestrator.api.errors import status_of
+from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.answer_room import Room
-from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.results import results
-from orchestrator.jobs.submissions import Submissions
-from orchestrator.jobs.waits import JobWaits
-from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_of
-from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
 from shared.messaging.client import taken_in
-from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
+from shared.messaging.transport import MAX_PAYLOAD_BYTES
 from shared.protocol import job_problems, nats_api, rest, rest_nodes, rest_waits, subjects
 from shared.runtime.aio import heeding
 from shared.runtime.version import version_text
@@ -55,26 +49,15 @@ R = TypeVar("R")
 class Integrations:
     """The service; `run` offers it over each connection, and `offered` is set when it has been for the first time."""
 
-    def __init__(
-        self,
-        *,
-        connection: Connection,
-        model: Model,
-        store: Store,
-        nodes: Nodes,
-        waits: JobWaits,
-        submissions: Submissions,
-        removals: Removals,
-        locations: Locations,
-    ) -> None:
-        self._connection = connection
-        self._model = model
-        self._store = store
-        self._nodes = nodes
-        self._waits = waits
-        self._submissions = submissions
-        self._removals = removals
-        self._locations = locations
+    def __init__(self, assembly: Assembly) -> None:
+        self._connection = assembly.connection
+        self._model = assembly.model
+        self._store = assembly.store
+        self._nodes = assembly.nodes
+        self._waits = assembly.waits
+        self._submissions = assembly.submissions
+        self._removals = assembly.removals
+        self._locations = assembly.locations
         self._free = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
         self.offered = asyncio.Event()

@@ -8,15 +8,17 @@ import aiohttp
 from aiohttp import web
 
 from orchestrator.api.app import Api
+from orchestrator.assembly import Assembly
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
-from orchestrator.jobs.task_output import Logs
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
+from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
+from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
@@ -34,33 +36,44 @@ JOBS = "/api/v1/orchestrator/jobs"
 NODES = "/api/v1/orchestrator/nodes"
 
 
+class UnusedConnection(Connection):
+    """There is no NATS, and nobody asks for it."""
+
+    @property
+    def connected(self) -> bool:
+        return True
+
+
 class FedApi:
     """Jobs are j-0001, j-0002 ..., created and changed a second apart, the latter in the opposite order."""
 
     def __init__(self, config: Config | None = None) -> None:
+        connection, locations = UnusedConnection(["nats://127.0.0.1:1"]), Locations(None)
         self.model = Model(max_attempts=3)
         self.nodes = Nodes(self.model, disconnect_seconds=60.0)
-        self.store = Store(Connection(["nats://127.0.0.1:1"]), self.model)
+        self.store = Store(connection, self.model)
         self.store.ready.set()
+        traces = Traces(OFF, self.model, leads=lambda: True)
         submissions = Submissions(
-            self.model,
-            self.store,
-            defaults=BatchDefaults(),
-            check_publisher=lambda: None,
-            traces=Traces(OFF, self.model, leads=lambda: True),
+            self.model, self.store, defaults=BatchDefaults(), check_publisher=lambda: None, traces=traces
         )
-        self.api = Api(
-            name="o-test",
+        assembly = Assembly(
             config=config or Config(),
+            name="o-test",
+            connection=connection,
+            intake=connection,
+            locations=locations,
             model=self.model,
             store=self.store,
             nodes=self.nodes,
             waits=JobWaits(self.model, self.nodes, unreachable=dict, leads=lambda: True),
+            lease=Lease(connection, "o-test"),
+            traces=traces,
+            measures=Measures(),
             submissions=submissions,
-            removals=Removals(self.model, self.store, submissions, Locations(None), with_results=False),
-            locations=Locations(None),
-            logs=Logs(self.store._connection, self.model),
+            removals=Removals(self.model, self.store, submissions, locations, with_results=False),
         )
+        self.api = Api(assembly, disconnect=_nobody)
         self.port = 0
         self.connections: Callable[[], int] = int
         self._http: aiohttp.ClientSession | None = None
@@ -147,3 +160,7 @@ class FedApi:
                 yield self
         finally:
             await runner.cleanup()
+
+
+async def _nobody(_: NodeId) -> None:
+    """No node is connected."""
