@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.desks import BucketDesk, Desk, DiscardDesk
+from orchestrator.rules.location import Location
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
-from orchestrator.s3.settings import BucketSettings
 from orchestrator.s3.verification import Absent
 from shared.ids import ExecutionId, JobId
 from shared.protocol.objects import archive_key, index_key
@@ -67,7 +67,7 @@ class S3Sink(Sink):
     def __init__(self, server: SeaweedFS) -> None:
         self._server = server
         bucket = server.create_bucket(prefix=PREFIX)
-        self._settings = BucketSettings(bucket=bucket, key=PREFIX, region=REGION, endpoint=server.endpoint)
+        self._settings = Location(bucket=bucket, key=PREFIX, region=REGION, endpoint=server.endpoint)
 
     def variables(self, key: str) -> dict[str, str]:
         async def sign() -> str:

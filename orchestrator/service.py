@@ -30,8 +30,7 @@ from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.heartbeats import take_heartbeats
 from orchestrator.nodes.reachability import is_loopback
 from orchestrator.s3.bucket import Bucket
-from orchestrator.s3.locations import Locations
-from orchestrator.s3.settings import BucketSettings
+from orchestrator.s3.locations import Locations, location_of
 from orchestrator.storage import incarnation
 from orchestrator.storage.lease import CALL_SECONDS
 from orchestrator.storage.store import Store
@@ -202,14 +201,8 @@ async def _locations(config: Config) -> AsyncIterator[Locations]:
         return
     settings = config.publishers.types.s3managed
     bucket = Bucket(
-        BucketSettings(
-            bucket=settings.bucket,
-            key=settings.key,
-            region=settings.region,
-            endpoint=settings.endpoint,
-            public_endpoint=settings.public_endpoint,
-            expiration_seconds=float(settings.presigned_url_expiration),
-        ),
+        location_of(settings),
+        expiration_seconds=float(settings.presigned_url_expiration),
         probe_interval_seconds=float(settings.probe_interval),
         deletes=settings.retention > 0,
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from msgspec.structs import replace
 
-from orchestrator.rules.records import Location
+from orchestrator.rules.location import Location
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.multipart import S3_CODE
 from orchestrator.state.model import Model
@@ -108,7 +108,8 @@ class AbandonedUploads:
         if upload.bucket in self._left_alone:
             return
         try:
-            await self._locations.abort_multipart(upload.location, upload.id)
+            bucket = await self._locations.bucket_of(upload.location)
+            await bucket.abort_multipart(upload.location.key, upload.id)
         except StorageUnavailable as error:
             self._leave_alone(upload, error)
             return

@@ -11,7 +11,8 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
-from orchestrator.rules.records import ExecutionRecord, Location
+from orchestrator.rules.location import Location
+from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.multipart import Completed, Lost
 from orchestrator.s3.verification import ObjectFacts, md5_of_parts
@@ -36,6 +37,7 @@ from shared.protocol.messages import (
     UploadLost,
     UploadRequest,
 )
+from shared.protocol.objects import index_key
 from shared.protocol.s3_errors import is_of_keys
 from shared.protocol.signed_url import SignedUrl
 
@@ -81,7 +83,13 @@ class Grants:
 
     async def archive(self, location: Location) -> SignedUrl:
         """The right to PUT this archive. Raises StorageUnavailable if nothing can be signed at present."""
-        return await self._locations.sign_put(location)
+        bucket = await self._locations.bucket_of(location)
+        return await bucket.sign_put(location.key, create_only=bucket.health.create_only)
+
+    async def _index(self, location: Location) -> SignedUrl:
+        """The right to PUT the index beside it, which may replace an earlier one: readers know it by its digest."""
+        bucket = await self._locations.bucket_of(location)
+        return await bucket.sign_put(index_key(location.key), create_only=False)
 
     async def answer(self, sender: NodeId, request: UploadRequest) -> UploadAnswer:
         """Answer the node that the subject names. Nothing that it says about itself counts."""
@@ -93,7 +101,7 @@ class Grants:
                     return GrantGiven(archive=await self.archive(location))
                 case IndexGrantRequest(s3_code=code):
                     await self._vouch(location, code)
-                    return IndexGrantGiven(index=await self._locations.sign_index_put(location))
+                    return IndexGrantGiven(index=await self._index(location))
                 case BeginUpload(lost=lost):
                     return UploadBegun(upload_id=await self._begin(record, location, lost))
                 case PartsRequest():
@@ -120,7 +128,7 @@ class Grants:
             return
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
-                problem = await self._locations.problem(location)
+                problem = await (await self._locations.bucket_of(location)).problem()
         except TimeoutError:
             raise StorageUnavailable("S3 refuses uploads, and why is not known yet: it does not answer.") from None
         if problem is not None:
@@ -133,7 +141,8 @@ class Grants:
             if record.upload_id and record.upload_id != lost:
                 return record.upload_id
             aborted = await self._make_room(record, location)
-            upload_id = await self._locations.begin_multipart(location)
+            bucket = await self._locations.bucket_of(location)
+            upload_id = await bucket.begin_multipart(location.key)
             try:
                 await self._keep(record, upload_id, aborted)
             except BaseException:
@@ -147,7 +156,8 @@ class Grants:
             return ""
         oldest = record.left_uploads[0]
         try:
-            await self._locations.abort_multipart(location, oldest)
+            bucket = await self._locations.bucket_of(location)
+            await bucket.abort_multipart(location.key, oldest)
         except StorageUnavailable as error:
             raise TooManyUploads(record.id) from error
         self._abandoned.add(location, oldest)  # a part that is on its way may still arrive
@@ -182,7 +192,8 @@ class Grants:
         if not 1 <= request.first <= MAX_PARTS:
             raise GrantRefused(f"There is no part {request.first} of an upload.")
         count = max(1, min(request.count, MAX_URLS, MAX_PARTS - request.first + 1))
-        return PartsGiven(parts=await self._locations.sign_parts(location, record.upload_id, request.first, count))
+        bucket = await self._locations.bucket_of(location)
+        return PartsGiven(parts=await bucket.sign_parts(location.key, record.upload_id, request.first, count))
 
     async def _complete(self, record: ExecutionRecord, location: Location, request: CompleteUpload) -> UploadAnswer:
         if not record.upload_id or request.upload_id != record.upload_id:
@@ -198,7 +209,7 @@ class Grants:
                     return UploadCompleted()
                 case Lost(why):
                     # It may have been completed, and the answer lost.
-                    facts = await self._locations.head(location)
+                    facts = await (await self._locations.bucket_of(location)).head(location.key)
                     if isinstance(facts, ObjectFacts) and facts.etag == md5_of_parts(request.etags):
                         return UploadCompleted()
                     return UploadLost(message=why)
@@ -210,13 +221,12 @@ class Grants:
         rule, that its completion is in progress, for ever.
         """
         failures = self._failures.pop(upload_id, 0)
+        bucket, key = await self._locations.bucket_of(location), location.key
         try:
-            return await self._locations.complete_multipart(location, upload_id, etags)
+            return await bucket.complete_multipart(key, upload_id, etags)
         except StorageUnavailable as error:
             if failures + 1 == FAILURES_BEFORE_LOOK:
-                if len(etags) < MAX_PARTS and not await self._locations.has_multipart(
-                    location, upload_id, len(etags) + 1
-                ):
+                if len(etags) < MAX_PARTS and not await bucket.has_multipart(key, upload_id, len(etags) + 1):
                     return Lost(f"S3 does not know the upload any more. {error.message}")
             elif len(self._failures) < MOST_FAILING:
                 self._failures[upload_id] = failures + 1

@@ -303,17 +303,18 @@ class Reports:
         if record.location is None:
             return NotVerified()
         begun = time.monotonic()
-        facts = await self._locations.head(record.location)
+        bucket, key = await self._locations.bucket_of(record.location), record.location.key
+        facts = await bucket.head(key)
         for _ in range(ABSENT_TRIES):
             if not isinstance(facts, Absent):
                 break
             await asyncio.sleep(ABSENT_SECONDS)
-            facts = await self._locations.head(record.location)
+            facts = await bucket.head(key)
         if isinstance(facts, Absent):
-            problem = await self._locations.problem(record.location)
+            problem = await bucket.problem()
             if problem is not None:
                 raise StorageUnavailable(f"Whether the result is in the bucket cannot be told: {problem.message}")
-            facts = await self._locations.head(record.location)  # with keys that have just proved right
+            facts = await bucket.head(key)  # with keys that have just proved right
         if isinstance(facts, Absent):
             return NotVerified()
         if matches(facts, fact.size_bytes, fact.md5) is Verdict.MISMATCH:

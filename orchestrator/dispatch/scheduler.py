@@ -23,8 +23,9 @@ from orchestrator.rules.fleet import Shape
 from orchestrator.rules.job_progress import Progress, job_transition
 from orchestrator.rules.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Unattended, Withdrawn
 from orchestrator.rules.lifecycle import placed, transition
+from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement, Wanted, plan
-from orchestrator.rules.records import ExecutionRecord, Location, about_execution
+from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model

@@ -73,7 +73,7 @@ class Removals:
             if each.location is not None
         }
         for location in places.values():
-            await self._locations.check_deletion(location)
+            await (await self._locations.bucket_of(location)).check_deletion()
 
     async def _stop(self, entry: JobEntry) -> None:
         with contextlib.suppress(JobEnded):  # so it did by itself; what is left of it is being stopped

@@ -10,12 +10,13 @@ from orchestrator.jobs.execution_names import named_execution
 from orchestrator.jobs.versions import version_of
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.records import ExecutionRecord, about_execution
+from orchestrator.s3 import saved_names
 from orchestrator.s3.locations import Locations
-from orchestrator.s3.saved_names import saved_name
 from orchestrator.state.model import JobEntry
 from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest
+from shared.protocol.objects import index_key
 from shared.protocol.published_facts import shown
 from shared.protocol.rest import ResultItem
 
@@ -64,7 +65,7 @@ async def results(
     problem: StorageUnavailable | None = None
     for each in done:
         try:
-            items.append(await _item(each, locations, saved_name(entry, each)))
+            items.append(await _item(each, locations, saved_names.saved_name(entry, each)))
         except StorageUnavailable as error:
             problem = error
             told = "The result of execution %s cannot be signed: %s"
@@ -113,20 +114,18 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
     assert record.location is not None
     assert record.result is not None
     now = datetime.now(UTC)
-    url = await locations.sign_get(record.location, name=name)
-    index = await locations.sign_index_get(record.location, name=name) if record.result.index_bytes > 0 else None
+    bucket, key = await locations.bucket_of(record.location), record.location.key
+    url = await bucket.sign_get(key, saved_as=name + saved_names.ARCHIVE)
+    index = None
+    if record.result.index_bytes > 0:
+        index = await bucket.sign_get(index_key(key), saved_as=name + saved_names.INDEX)
     lifetime = min(each.lifetime_seconds for each in (url, index) if each is not None)
     return ResultItem(
         type=rest.RESULT_TYPE,
         params=rest.ResultParams(
             pre_signed_url=url.url,
             expires_at=(now + timedelta(seconds=lifetime)).replace(microsecond=0),
-            source_spec=rest.SourceSpec(
-                bucket=record.location.bucket,
-                key=record.location.key,
-                region=record.location.region,
-                endpoint=record.location.endpoint,
-            ),
+            source_spec=rest.SourceSpec(**record.location.shown()),
             execution_id=record.id,
             partition_index=record.partition,
             job_version=record.job_version,

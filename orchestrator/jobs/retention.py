@@ -200,7 +200,8 @@ class Retention:
         if not self._may_delete and self._clock() >= self._deletes_again_at:
             self._deletes_again_at = self._clock() + AGAIN_SECONDS
             try:
-                await self._locations.check_deletion()
+                if self._locations.current is not None:
+                    await self._locations.current.check_deletion()
             except DeletionRefused as error:
                 level = logging.DEBUG if self._has_complained else logging.ERROR
                 self._has_complained = True
@@ -222,7 +223,8 @@ class Retention:
             if record.job_id in problems:
                 return
             try:
-                await self._locations.delete(record.location)
+                bucket = await self._locations.bucket_of(record.location)
+                await bucket.delete_result(record.location.key)
             except (DeletionRefused, StorageUnavailable) as error:
                 problems[record.job_id] = f"Its results cannot be deleted: {error.message}"
 
@@ -261,7 +263,8 @@ class Retention:
         if entry is not None and not entry.progress.state.is_terminal:
             return  # it runs again since these were looked for, and may keep this one
         try:
-            await self._locations.delete(record.location)
+            bucket = await self._locations.bucket_of(record.location)
+            await bucket.delete_result(record.location.key)
         except (DeletionRefused, StorageUnavailable) as error:
             self._may_delete = False
             self._postponed[record.job_id] = self._clock() + AGAIN_SECONDS

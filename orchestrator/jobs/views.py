@@ -146,10 +146,7 @@ def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
         params=PublishedParams(
             job_id=record.job_id,
             execution_id=record.id,
-            bucket=record.location.bucket,
-            key=record.location.key,
-            region=record.location.region,
-            endpoint=record.location.endpoint,
+            **record.location.shown(),
             etag=record.result.etag,
             **shown(record.result, PublishedParams),
         ),
@@ -175,10 +172,7 @@ def unfinished_uploads(model: Model) -> Iterator[rest_nodes.UnfinishedUpload]:
                     job_id=record.job_id,
                     execution_id=record.id,
                     upload_id=upload_id,
-                    bucket=record.location.bucket,
-                    key=record.location.key,
-                    region=record.location.region,
-                    endpoint=record.location.endpoint,
+                    **record.location.shown(),
                 )
 
 

@@ -28,7 +28,7 @@ def unreachable_publishers(nodes: Mapping[NodeId, NodeRecord], bucket: Bucket | 
     """For each node that is elsewhere while the endpoint of S3 is on loopback: the publisher and the reason."""
     if bucket is None:
         return {}
-    endpoint = bucket.settings.public_endpoint or bucket.settings.endpoint
+    endpoint = bucket.location.public_endpoint or bucket.location.endpoint
     if not is_loopback(endpoint):
         return {}
     here = loopback_id()

@@ -27,16 +27,9 @@ from orchestrator.rules.life_events import (
     Unattended,
     Withdrawn,
 )
+from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement
-from orchestrator.rules.records import (
-    NEWEST_SCHEMA,
-    SCHEMA,
-    Event,
-    ExecutionRecord,
-    Failure,
-    Location,
-    with_event,
-)
+from orchestrator.rules.records import NEWEST_SCHEMA, SCHEMA, Event, ExecutionRecord, Failure, with_event
 from shared.ids import ExecutionId
 from shared.jobs.states import ExecutionState, FailureReason, check_transition
 from shared.protocol.execution_lines import (

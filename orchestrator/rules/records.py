@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from orchestrator.rules.location import Location
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job
@@ -134,16 +135,6 @@ class JobRecord(Record, frozen=True, kw_only=True):
     modify_time: int
     first: Job | None = None
     traceparent: str = ""
-
-
-class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a result goes. Stored with its execution, so that a later change of the settings orphans nothing."""
-
-    bucket: str
-    key: str
-    region: str
-    endpoint: str = ""
-    public_endpoint: str = ""
 
 
 class PublishedResult(PublishedFacts, frozen=True, kw_only=True):

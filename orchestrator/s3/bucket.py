@@ -9,6 +9,7 @@ from typing import Self
 
 import aiohttp
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.completion_probe import honours_create_only
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
@@ -18,11 +19,10 @@ from orchestrator.s3.multipart import S3_CODE, Completed, Lost, MultipartUploads
 from orchestrator.s3.probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
 from orchestrator.s3.problems import Problem, ProblemCode
 from orchestrator.s3.requests import Answer, send
-from orchestrator.s3.settings import BucketSettings
-from orchestrator.s3.signing import LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
+from orchestrator.s3.signing import EXPIRATION_SECONDS, LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3.verification import Absent, ObjectFacts, Verifier
 from shared.errors import StorageUnavailable
-from shared.protocol.objects import deletion_probe_key
+from shared.protocol.objects import deletion_probe_key, index_key
 from shared.protocol.s3_errors import is_of_keys, may_be_of_keys
 from shared.protocol.signed_url import SignedUrl
 
@@ -33,16 +33,19 @@ MAX_CONNECTIONS = 64
 
 
 class Bucket:
-    """Use as an async context manager, and let `run()` run in a task while it is open.
+    """Signs and looks by the keys of objects, of which `location` has the beginning. URLs live `expiration_seconds`.
+
+    Use as an async context manager, and let `run()` run in a task while it is open.
 
     Entering opens no connection and needs no credentials, so that an orchestrator starts while S3 is away. It raises
-    ConfigurationInvalid where no S3 host can be made from the settings. `deletes` is whether results are deleted here.
+    ConfigurationInvalid where no S3 host can be made from the location. `deletes` is whether results are deleted here.
     """
 
     def __init__(
         self,
-        settings: BucketSettings,
+        location: Location,
         *,
+        expiration_seconds: float = EXPIRATION_SECONDS,
         credentials: CredentialSource | None = None,
         probe_interval_seconds: float = PROBE_INTERVAL_SECONDS,
         deletes: bool = False,
@@ -50,20 +53,21 @@ class Bucket:
         self.deletion_problem: Problem | None = None
         self.completes_create_only: bool | None = None
         """Whether the service honours `If-None-Match` at the end of an upload in parts; None is not known yet."""
-        self.settings = settings
+        self.location = location
+        self.expiration_seconds = expiration_seconds
         self.credentials = credentials or CredentialSource()
-        self.health = BucketHealth(self._probe, settings.place, interval_seconds=probe_interval_seconds)
+        self.health = BucketHealth(self._probe, location.place, interval_seconds=probe_interval_seconds)
         self._deletes = deletes
         self._probe_interval_seconds = probe_interval_seconds
-        self._multipart = MultipartUploads(settings)
+        self._multipart = MultipartUploads(location)
         self._signers: Signers
         self._session: aiohttp.ClientSession
 
     def __repr__(self) -> str:
-        return f"<Bucket {self.settings.place}>"
+        return f"<Bucket {self.location.place}>"
 
     async def __aenter__(self) -> Self:
-        self._signers = await asyncio.to_thread(signers, self.settings)
+        self._signers = await asyncio.to_thread(signers, self.location, expiration_seconds=self.expiration_seconds)
         connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self
@@ -119,7 +123,7 @@ class Bucket:
 
     async def _learn_of_completions(self) -> None:
         if self.completes_create_only is None:
-            self.completes_create_only = await honours_create_only(self._ask, self.settings.key, self._sign_internal)
+            self.completes_create_only = await honours_create_only(self._ask, self.location.key, self._sign_internal)
 
     async def has_multipart(self, key: str, upload_id: str, spare_part: int) -> bool:
         """Whether S3 knows the upload; also where it does not tell. Raises StorageUnavailable without keys.
@@ -160,12 +164,17 @@ class Bucket:
 
     async def delete(self, key: str) -> None:
         """Raises DeletionRefused, also where the bucket's policy is the reason, and StorageUnavailable (retryable)."""
-        await delete(self._ask, await self._sign_internal("DELETE", key), self.settings)
+        await delete(self._ask, await self._sign_internal("DELETE", key), self.location)
+
+    async def delete_result(self, key: str) -> None:
+        """Delete an archive and its index, if they are there. Raises as `delete` does."""
+        await self.delete(index_key(key))
+        await self.delete(key)
 
     async def check_deletion(self) -> None:
         """Find out whether objects may be deleted, without deleting any. Raises as `delete` does."""
         try:
-            await self.delete(deletion_probe_key(self.settings.key))
+            await self.delete(deletion_probe_key(self.location.key))
         except DeletionRefused as error:
             self.deletion_problem = Problem(code=ProblemCode.ACCESS_DENIED, message=error.message, hint=error.hint)
             raise
@@ -184,9 +193,13 @@ class Bucket:
                 return
             await asyncio.sleep(self._probe_interval_seconds)
 
-    def invalidate_credentials(self) -> None:
-        """To be called when S3 refused a URL for its keys: they are read again, at most once a second."""
+    async def problem(self) -> Problem | None:
+        """Why objects cannot be written and read now, by a request of our own with keys that are read again.
+
+        What S3 refuses to a node, or does not show, may be the fault of our keys or clock.
+        """
         self.credentials.invalidate()
+        return await self.health.confirm()
 
     async def _sign(
         self,
@@ -225,7 +238,7 @@ class Bucket:
         return await self._sign(self._signers.internal, method, key, headers=headers, query=query)
 
     async def _probe(self) -> ProbeOutcome:
-        outcome = await probe(self._ask, self.settings, self._sign_internal)
+        outcome = await probe(self._ask, self.location, self._sign_internal)
         if outcome.ready:
             await self._learn_of_completions()
         return outcome

@@ -2,8 +2,8 @@
 
 import aiohttp
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.requests import Send
-from orchestrator.s3.settings import BucketSettings
 from shared.errors import Refused, StorageUnavailable
 from shared.protocol.signed_url import SignedUrl
 
@@ -21,7 +21,7 @@ class DeletionRefused(Refused):
         )
 
 
-async def delete(send: Send, url: SignedUrl, settings: BucketSettings) -> None:
+async def delete(send: Send, url: SignedUrl, location: Location) -> None:
     """Delete one object; one that is not there is fine. Raises DeletionRefused, StorageUnavailable."""
     try:
         answer = await send(url)
@@ -31,6 +31,5 @@ async def delete(send: Send, url: SignedUrl, settings: BucketSettings) -> None:
     if failure is None or failure.status == 404:
         return
     if failure.code in _REFUSALS:
-        below = f"{settings.key.removesuffix('/')}/" if settings.key else ""
-        raise DeletionRefused(f"arn:aws:s3:::{settings.bucket}/{below}*", str(failure))
+        raise DeletionRefused(location.resource, str(failure))
     raise StorageUnavailable(f"S3 answered a DELETE of {url!r} with {failure}.")

@@ -15,8 +15,8 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.credentials.chain import Snapshot
-from orchestrator.s3.settings import BucketSettings
 from shared.errors import StorageUnavailable
 from shared.protocol.s3_errors import S3Failure
 
@@ -47,14 +47,14 @@ class Lost(msgspec.Struct, frozen=True):
 class MultipartUploads:
     """For one bucket. Use as an async context manager. All methods raise StorageUnavailable."""
 
-    def __init__(self, settings: BucketSettings) -> None:
-        self._settings = settings
+    def __init__(self, location: Location) -> None:
+        self._location = location
         self._session: aioboto3.Session | None = None
         self._loading = asyncio.Lock()
         self._current: _Client | None = None
 
     def __repr__(self) -> str:
-        return f"<MultipartUploads in {self._settings.place}>"
+        return f"<MultipartUploads in {self._location.place}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,7 +71,7 @@ class MultipartUploads:
         try:
             async with asyncio.timeout(_BEGIN_SECONDS), self._client(keys) as client:
                 answer = await client.create_multipart_upload(
-                    Bucket=self._settings.bucket, Key=key, ContentType="application/gzip"
+                    Bucket=self._location.bucket, Key=key, ContentType="application/gzip"
                 )
         except (ClientError, BotoCoreError, TimeoutError) as error:
             raise _unavailable("begin an upload", error) from None
@@ -87,7 +87,7 @@ class MultipartUploads:
         try:
             async with self._client(keys) as client:
                 await client.complete_multipart_upload(
-                    Bucket=self._settings.bucket,
+                    Bucket=self._location.bucket,
                     Key=key,
                     UploadId=upload_id,
                     MultipartUpload={"Parts": parts},
@@ -108,7 +108,7 @@ class MultipartUploads:
         """Needs s3:AbortMultipartUpload, which the least policy does not grant. An unknown upload is fine."""
         try:
             async with asyncio.timeout(_BEGIN_SECONDS), self._client(keys) as client:
-                await client.abort_multipart_upload(Bucket=self._settings.bucket, Key=key, UploadId=upload_id)
+                await client.abort_multipart_upload(Bucket=self._location.bucket, Key=key, UploadId=upload_id)
         except ClientError as error:
             if _failure(error).code != "NoSuchUpload":
                 raise _unavailable("abort an upload", error) from None
@@ -121,7 +121,7 @@ class MultipartUploads:
         session = await self._loaded()
         client = self._current
         if client is None or client.keys is not keys:
-            replaced, client = client, _Client(session, self._settings, keys)
+            replaced, client = client, _Client(session, self._location, keys)
             self._current = client
             if replaced is not None and not replaced.users:
                 await replaced.close()
@@ -143,17 +143,17 @@ class MultipartUploads:
 class _Client:
     """botocore's client for one set of keys, made when it is first needed. `users` is the number of its requests."""
 
-    def __init__(self, session: aioboto3.Session, settings: BucketSettings, keys: Snapshot) -> None:
+    def __init__(self, session: aioboto3.Session, location: Location, keys: Snapshot) -> None:
         self.keys = keys
         self.users = 0
         self._session = session
-        self._settings = settings
+        self._location = location
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._opened: Any = None
 
     def __repr__(self) -> str:
-        return f"<_Client of {self._settings.place}, {self.users} users>"
+        return f"<_Client of {self._location.place}, {self.users} users>"
 
     async def opened(self) -> Any:
         async with self._opening:
@@ -165,10 +165,10 @@ class _Client:
         await self._stack.aclose()
 
     def _new(self) -> Any:
-        settings = self._settings
+        location = self._location
         config = AioConfig(
             signature_version="s3v4",
-            s3={"addressing_style": "path" if settings.endpoint or "." in settings.bucket else "virtual"},
+            s3={"addressing_style": location.addressing_style(location.endpoint)},
             # Services other than AWS may refuse the checksums that botocore adds by itself.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -179,8 +179,8 @@ class _Client:
         )
         return self._session.client(
             "s3",
-            region_name=settings.region,
-            endpoint_url=settings.endpoint or None,
+            region_name=location.region,
+            endpoint_url=location.endpoint or None,
             aws_access_key_id=self.keys.access_key,
             aws_secret_access_key=self.keys.secret_key,
             aws_session_token=self.keys.token,

@@ -1,8 +1,8 @@
 """Whether an object is in the way of everything below Key: where objects are files, it cannot be a folder as well."""
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.problems import Problem, ProblemCode, explain_failure, host_of
 from orchestrator.s3.requests import Send, Sign
-from orchestrator.s3.settings import BucketSettings
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 from shared.runtime.aio import pipelined
 
@@ -12,11 +12,11 @@ _CONFLICTS = frozenset({"OperationAborted", "ConditionalRequestConflict"})
 
 
 async def explain_unwritten(
-    failure: S3Failure, settings: BucketSettings, skew: float | None, send: Send, sign: Sign
+    failure: S3Failure, location: Location, skew: float | None, send: Send, sign: Sign
 ) -> Problem:
     """Why the probe's object could not be written. Raises as `send` and `sign` do."""
-    problem = explain_failure(failure, settings, skew)
-    names = _above(settings.key)
+    problem = explain_failure(failure, location, skew)
+    names = _above(location.key)
     if problem.code not in _MAY_BE or action_for(failure) is UploadAction.RETRY_SLOWER or not names:
         return problem
     statuses: dict[str, int] = {}
@@ -27,9 +27,9 @@ async def explain_unwritten(
     await pipelined(names, look, at_once=AT_ONCE)
     found = [name for name in names if statuses[name] == 200]
     if found:
-        return _occupied(found[0], failure, settings)
+        return _occupied(found[0], failure, location)
     if failure.status == 409 and failure.code not in _CONFLICTS:
-        return _perhaps_occupied(names, failure, settings)
+        return _perhaps_occupied(names, failure, location)
     return problem
 
 
@@ -39,20 +39,20 @@ def _above(key: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)] if key.strip("/") else []
 
 
-def _occupied(name: str, failure: S3Failure, settings: BucketSettings) -> Problem:
+def _occupied(name: str, failure: S3Failure, location: Location) -> Problem:
     return Problem(
         code=ProblemCode.KEY_OCCUPIED,
-        message=f"Nothing can be written below Key: the bucket {settings.bucket!r} has an object named {name!r}, which"
+        message=f"Nothing can be written below Key: the bucket {location.bucket!r} has an object named {name!r}, which"
         f" cannot be a folder too where objects are kept as files. [S3: {failure}]",
         hint="Remove or rename that object, or set Key to another one.",
     )
 
 
-def _perhaps_occupied(names: list[str], failure: S3Failure, settings: BucketSettings) -> Problem:
+def _perhaps_occupied(names: list[str], failure: S3Failure, location: Location) -> Problem:
     listed = " or ".join(map(repr, names))
     return Problem(
         code=ProblemCode.KEY_OCCUPIED,
-        message=f"{host_of(settings)} refuses to write below Key, as services do where objects are files and one is"
+        message=f"{host_of(location)} refuses to write below Key, as services do where objects are files and one is"
         f" in the place of a folder. [S3: {failure}]",
         hint=f"Remove or rename the object that is named {listed}, or set Key to another one.",
     )

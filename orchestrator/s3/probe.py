@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import msgspec
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.disposition import named
 from orchestrator.s3.occupied_key import explain_unwritten
 from orchestrator.s3.problems import Problem, ProblemCode, clock_words, explain_exception, explain_failure
 from orchestrator.s3.requests import Answer, Send, Sign
-from orchestrator.s3.settings import BucketSettings
 from shared.errors import StorageUnavailable
 from shared.protocol.objects import probe_key
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
@@ -65,24 +65,24 @@ class _Stopped(Exception):
         self.outcome = ProbeOutcome(ready=False, problem=problem, clock_skew_seconds=clock_skew_seconds)
 
 
-async def probe(send: Send, settings: BucketSettings, sign: Sign) -> ProbeOutcome:
+async def probe(send: Send, location: Location, sign: Sign) -> ProbeOutcome:
     """Write `[<Key>/].tarpon-probe`, read it back, and write it again on condition that it is absent.
 
     Raises nothing but a cancellation, after which the object may or may not be there; it never matters.
     """
-    key = probe_key(settings.key)
+    key = probe_key(location.key)
     try:
-        written = await _step(send, settings, sign("PUT", key), BODY)
-        await _require_written(written, settings, send, sign)
-        read = await _step(send, settings, sign("GET", key, query=named(PROBE_NAME)))
+        written = await _step(send, location, sign("PUT", key), BODY)
+        await _require_written(written, location, send, sign)
+        read = await _step(send, location, sign("GET", key, query=named(PROBE_NAME)))
         if not (names_downloads := read.answer.failure is None):
-            read = await _step(send, settings, sign("GET", key))
-        _require_success(read, settings)
-        _require_same(read, settings)
-        again = await _step(send, settings, sign("PUT", key, headers=CREATE_ONLY), BODY)
+            read = await _step(send, location, sign("GET", key))
+        _require_success(read, location)
+        _require_same(read, location)
+        again = await _step(send, location, sign("PUT", key, headers=CREATE_ONLY), BODY)
         return ProbeOutcome(
             ready=True,
-            create_only=_is_honoured(again, settings),
+            create_only=_is_honoured(again, location),
             names_downloads=names_downloads,
             clock_skew_seconds=read.skew,
         )
@@ -95,42 +95,40 @@ class _Step(msgspec.Struct, frozen=True):
     skew: float | None
 
 
-async def _step(
-    send: Send, settings: BucketSettings, signing: Awaitable[SignedUrl], body: bytes | None = None
-) -> _Step:
+async def _step(send: Send, location: Location, signing: Awaitable[SignedUrl], body: bytes | None = None) -> _Step:
     try:
         url = await signing
         answer = await send(url, body=body)
     except (aiohttp.ClientError, OSError, StorageUnavailable) as error:
-        raise _Stopped(explain_exception(error, settings), None) from None
+        raise _Stopped(explain_exception(error, location), None) from None
     return _Step(answer, answer.clock_ahead_seconds(time.time()))
 
 
-async def _require_written(step: _Step, settings: BucketSettings, send: Send, sign: Sign) -> None:
+async def _require_written(step: _Step, location: Location, send: Send, sign: Sign) -> None:
     if step.answer.failure is None:
         return
     try:
-        problem = await explain_unwritten(step.answer.failure, settings, step.skew, send, sign)
+        problem = await explain_unwritten(step.answer.failure, location, step.skew, send, sign)
     except (aiohttp.ClientError, OSError, StorageUnavailable):
-        raise _stopped(step.answer.failure, step, settings) from None
+        raise _stopped(step.answer.failure, step, location) from None
     raise _Stopped(problem, step.skew)
 
 
-def _require_success(step: _Step, settings: BucketSettings) -> None:
+def _require_success(step: _Step, location: Location) -> None:
     if step.answer.failure is not None:
-        raise _stopped(step.answer.failure, step, settings)
+        raise _stopped(step.answer.failure, step, location)
 
 
-def _require_same(step: _Step, settings: BucketSettings) -> None:
+def _require_same(step: _Step, location: Location) -> None:
     if step.answer.body != BODY:
-        raise _Stopped(_not_kept(settings), step.skew)
+        raise _Stopped(_not_kept(location), step.skew)
 
 
-def _stopped(failure: S3Failure, step: _Step, settings: BucketSettings) -> _Stopped:
-    return _Stopped(explain_failure(failure, settings, step.skew), step.skew)
+def _stopped(failure: S3Failure, step: _Step, location: Location) -> _Stopped:
+    return _Stopped(explain_failure(failure, location, step.skew), step.skew)
 
 
-def _is_honoured(step: _Step, settings: BucketSettings) -> bool:
+def _is_honoured(step: _Step, location: Location) -> bool:
     """412 is what honouring looks like. A service that fails for the moment has told nothing: the probe has failed."""
     failure = step.answer.failure
     if failure is None:
@@ -139,15 +137,15 @@ def _is_honoured(step: _Step, settings: BucketSettings) -> bool:
         case UploadAction.SETTLE:
             return True
         case UploadAction.RETRY | UploadAction.RETRY_SLOWER:
-            raise _stopped(failure, step, settings)
+            raise _stopped(failure, step, location)
         case UploadAction.RENEW_URL | UploadAction.ASK | UploadAction.RESEND | UploadAction.FAIL:
             return False
 
 
-def _not_kept(settings: BucketSettings) -> Problem:
+def _not_kept(location: Location) -> Problem:
     return Problem(
         code=ProblemCode.NOT_S3,
-        message=f"What was written to {settings.place} is not what was read back.",
+        message=f"What was written to {location.place} is not what was read back.",
         hint="Endpoint may lead to something that is not an S3 service, or to a cache in front of one.",
     )
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from orchestrator.s3.settings import BucketSettings
+from orchestrator.rules.location import Location
 from shared.errors import CredentialsExpiring, StorageUnavailable
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
 from shared.protocol.url_life import MOST_SKEW_SECONDS
@@ -82,17 +82,17 @@ def classify(failure: S3Failure, region: str, clock_ahead_seconds: float | None)
     return ProblemCode.REQUEST_REFUSED if failure.code else ProblemCode.NOT_S3
 
 
-def explain_failure(failure: S3Failure, settings: BucketSettings, clock_ahead_seconds: float | None) -> Problem:
+def explain_failure(failure: S3Failure, location: Location, clock_ahead_seconds: float | None) -> Problem:
     """The problem behind an S3 answer. S3's own words and its request id follow in brackets."""
-    code = classify(failure, settings.region, clock_ahead_seconds)
-    message, hint = _words(code, failure, settings, clock_ahead_seconds)
+    code = classify(failure, location.region, clock_ahead_seconds)
+    message, hint = _words(code, failure, location, clock_ahead_seconds)
     return Problem(code=code, message=f"{message} [S3: {failure}]", hint=hint)
 
 
 def _words(
-    code: ProblemCode, failure: S3Failure, settings: BucketSettings, clock_ahead_seconds: float | None
+    code: ProblemCode, failure: S3Failure, location: Location, clock_ahead_seconds: float | None
 ) -> tuple[str, str]:
-    bucket, host = repr(settings.bucket), host_of(settings)
+    bucket, host = repr(location.bucket), host_of(location)
     right_region = repr(failure.region) if failure.region else "the one where the bucket is"
     message, hint = f"{host} refuses the request.", "Its own words tell why."
     match code:
@@ -101,8 +101,7 @@ def _words(
             hint = "Create it, or correct Bucket, Region or Endpoint. Tarpon never creates a bucket."
         case ProblemCode.ACCESS_DENIED:
             message = f"S3 refuses access: the bucket {bucket} does not exist, or these credentials may not use it."
-            objects = f"arn:aws:s3:::{settings.bucket}/{_below(settings)}*"
-            hint = f"They need s3:PutObject and s3:GetObject on {objects}, and the bucket has to exist."
+            hint = f"They need s3:PutObject and s3:GetObject on {location.resource}, and the bucket has to exist."
         case ProblemCode.ACCESS_KEY_UNKNOWN:
             message = f"{host} does not know the access key id."
             hint = "Check the credentials, and that they belong to this service."
@@ -116,7 +115,7 @@ def _words(
             message = f"The clock of this machine is wrong: {clock_words(clock_ahead_seconds)}."
             hint = "Set the clock, best by NTP."
         case ProblemCode.REGION_WRONG:
-            message = f"The bucket {bucket} is not in the region {settings.region!r}."
+            message = f"The bucket {bucket} is not in the region {location.region!r}."
             hint = f"Set Region to {right_region}."
         case ProblemCode.SERVICE_FAILING if failure.status == 507:
             message = f"{host} has no room."
@@ -140,9 +139,9 @@ def _words(
     return message, hint
 
 
-def explain_exception(error: Exception, settings: BucketSettings) -> Problem:
+def explain_exception(error: Exception, location: Location) -> Problem:
     """The problem behind a request that got no answer. Tells the error's kind and never its text, which holds URLs."""
-    host = host_of(settings)
+    host = host_of(location)
     if isinstance(error, StorageUnavailable):  # there is nothing to sign with
         expired = isinstance(error, CredentialsExpiring)
         code = ProblemCode.CREDENTIALS_EXPIRED if expired else ProblemCode.CREDENTIALS_MISSING
@@ -166,12 +165,8 @@ def explain_exception(error: Exception, settings: BucketSettings) -> Problem:
     )
 
 
-def host_of(settings: BucketSettings) -> str:
-    return urlsplit(settings.endpoint).netloc if settings.endpoint else f"S3 in {settings.region}"
-
-
-def _below(settings: BucketSettings) -> str:
-    return f"{settings.key.removesuffix('/')}/" if settings.key else ""
+def host_of(location: Location) -> str:
+    return urlsplit(location.endpoint).netloc if location.endpoint else f"S3 in {location.region}"
 
 
 def clock_words(clock_ahead_seconds: float | None) -> str:

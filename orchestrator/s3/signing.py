@@ -16,14 +16,15 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ConfigNotFound, ConfigParseError, ProfileNotFound
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.presigning import presigned
-from orchestrator.s3.settings import BucketSettings
 from shared.errors import ConfigurationInvalid, CredentialsExpiring
 from shared.protocol.signed_url import SignedUrl
 
 MAX_LIFETIME_SECONDS = 7 * 24 * 3600
 """The longest that signature version 4 allows (Amazon S3 user guide, "Expiration time for presigned URLs")."""
+EXPIRATION_SECONDS = 3600.0
 MARGIN_SECONDS = 2.0
 """A URL dies this much before the keys that signed it."""
 LEAST_SECONDS = 3.0
@@ -90,7 +91,7 @@ class Signers(NamedTuple):
     public: UrlSigner
 
 
-def signers(settings: BucketSettings) -> Signers:
+def signers(location: Location, *, expiration_seconds: float = EXPIRATION_SECONDS) -> Signers:
     """Ask the endpoint rules of AWS for the hosts. Blocks for some 100 ms. Raises ConfigurationInvalid.
 
     What is wrong with a profile or AWS's files is told with the credentials, and may be mended meanwhile.
@@ -102,33 +103,32 @@ def signers(settings: BucketSettings) -> Signers:
         session = botocore.session.Session(session_vars=_NO_FILES)
 
     def signer(endpoint: str, name: str) -> UrlSigner:
-        base_url = _base_url(session, settings, endpoint, name)
-        return UrlSigner(base_url=base_url, region=settings.region, max_lifetime_seconds=settings.expiration_seconds)
+        base_url = _base_url(session, location, endpoint, name)
+        return UrlSigner(base_url=base_url, region=location.region, max_lifetime_seconds=expiration_seconds)
 
-    internal = signer(settings.endpoint, "Endpoint")
-    public = signer(settings.public_endpoint, "PublicEndpoint") if settings.public_endpoint else internal
+    internal = signer(location.endpoint, "Endpoint")
+    public = signer(location.public_endpoint, "PublicEndpoint") if location.public_endpoint else internal
     return Signers(internal, public)
 
 
-def _base_url(session: botocore.session.Session, settings: BucketSettings, endpoint: str, name: str) -> str:
+def _base_url(session: botocore.session.Session, location: Location, endpoint: str, name: str) -> str:
     """What comes before the key in every URL of the bucket, by the endpoint rules of AWS.
 
-    Virtual-host style on the regional host of AWS; path style for other endpoints and for a bucket with dots, whose
-    name would not match the host's certificate. Raises ConfigurationInvalid.
+    Raises ConfigurationInvalid.
     """
     if endpoint and urlsplit(endpoint).scheme not in {"http", "https"}:
         raise ConfigurationInvalid([f"{name} {endpoint!r} is not a URL with http:// or https://."])
-    style = {"addressing_style": "path" if endpoint else "virtual", "us_east_1_regional_endpoint": "regional"}
+    style = {"addressing_style": location.addressing_style(endpoint), "us_east_1_regional_endpoint": "regional"}
     try:
         client = session.create_client(
             "s3",
-            region_name=settings.region,
+            region_name=location.region,
             endpoint_url=endpoint or None,
             aws_access_key_id="nobody",
             aws_secret_access_key="nothing",  # noqa: S106  # no request is made with it
             config=Config(signature_version="s3v4", s3=style, ignore_configured_endpoint_urls=True),
         )
-        url = client.generate_presigned_url("get_object", Params={"Bucket": settings.bucket, "Key": _PROBE_KEY})
+        url = client.generate_presigned_url("get_object", Params={"Bucket": location.bucket, "Key": _PROBE_KEY})
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationInvalid([f"no S3 host can be made from Bucket, Region and {name}: {error}"]) from error
     return str(url.partition("?")[0].removesuffix(_PROBE_KEY))

@@ -22,12 +22,12 @@ from compute.upload.shared_limits import Uploading
 from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.dispatch.grants import Grants as OrchestratorGrants
+from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Record, SpecRecord
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
 from orchestrator.s3.locations import Locations
-from orchestrator.s3.settings import BucketSettings
 from orchestrator.s3.verification import ObjectFacts, Verdict, matches
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
@@ -193,7 +193,7 @@ class Publishing:
         body = await asyncio.to_thread(self.stored)
         assert (len(body), hashlib.sha256(body).hexdigest()) == (end.facts.size_bytes, end.facts.sha256)
         assert self.record.location is not None
-        facts = await self.locations.head(self.record.location)
+        facts = await self.bucket.head(self.object_key)
         assert isinstance(facts, ObjectFacts)
         fine = {Verdict.VERIFIED, *([Verdict.ETAG_OPAQUE] if opaque else [])}
         assert matches(facts, end.facts.size_bytes, end.facts.md5) in fine
@@ -208,20 +208,20 @@ class Publishing:
         return self.server.client()
 
     def stored(self, key: str = "") -> bytes:
-        body: bytes = self.client.get_object(Bucket=self.bucket.settings.bucket, Key=key or self.object_key)[
+        body: bytes = self.client.get_object(Bucket=self.bucket.location.bucket, Key=key or self.object_key)[
             "Body"
         ].read()
         return body
 
     def uploads(self) -> list[str]:
         """The ids of the execution's unfinished uploads."""
-        listed = self.client.list_multipart_uploads(Bucket=self.bucket.settings.bucket)
+        listed = self.client.list_multipart_uploads(Bucket=self.bucket.location.bucket)
         return [each["UploadId"] for each in listed.get("Uploads", []) if each["Key"] == self.object_key]
 
     def abort_uploads(self) -> None:
         """As a life-cycle rule of the bucket does."""
         for each in self.uploads():
-            self.client.abort_multipart_upload(Bucket=self.bucket.settings.bucket, Key=self.object_key, UploadId=each)
+            self.client.abort_multipart_upload(Bucket=self.bucket.location.bucket, Key=self.object_key, UploadId=each)
 
     def requests(self, kind: type[UploadRequest] = GrantRequest) -> int:
         return sum(isinstance(each, kind) for each in self.asked)
@@ -262,13 +262,11 @@ async def publishing(
     """With the orchestrator's probe done and its uploads begun and completed through the proxy too."""
     name = await asyncio.to_thread(_bucket_of, server)
     async with FaultyS3(server.endpoint).serving() as s3, upload_session() as http:
-        settings = BucketSettings(
-            bucket=name, key="results", region=REGION, endpoint=s3.endpoint, expiration_seconds=url_seconds
-        )
+        location = Location(bucket=name, key="results", region=REGION, endpoint=s3.endpoint)
         credentials = keys_from([server.orchestrator] if keys is None else keys)
         uploading = Uploading(http, compressing=1, part_bytes=part_bytes, first_pause_seconds=0.01)
         try:
-            async with Bucket(settings, credentials=credentials) as bucket:
+            async with Bucket(location, expiration_seconds=url_seconds, credentials=credentials) as bucket:
                 made = Publishing(s3, server, bucket, uploading, folder)
                 await bucket.health.check()
                 s3.seen.clear()

@@ -78,7 +78,7 @@ async def upload_aborted_by_another(server: Server, new_folder: Callable[[], Pat
 
 def _abort(made: Publishing, held: Seen) -> None:
     (upload_id,) = parse_qs(urlsplit(held.url).query)["uploadId"]
-    made.client.abort_multipart_upload(Bucket=made.bucket.settings.bucket, Key=made.object_key, UploadId=upload_id)
+    made.client.abort_multipart_upload(Bucket=made.bucket.location.bucket, Key=made.object_key, UploadId=upload_id)
 
 
 async def keys_exchanged_on_the_way(server: Server, new_folder: Callable[[], Path]) -> str:

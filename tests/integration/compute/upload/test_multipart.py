@@ -331,7 +331,7 @@ async def test_an_upload_that_was_complete_when_the_node_died_is_found_to_be_so(
 async def test_an_upload_that_was_aborted_behind_its_back_begins_anew(large: Publishing) -> None:
     async with begun(large, 5) as (release, task, _):
         (upload_id,) = large.uploads()
-        bucket = large.bucket.settings.bucket
+        bucket = large.bucket.location.bucket
         large.client.abort_multipart_upload(Bucket=bucket, Key=large.object_key, UploadId=upload_id)
         release.set()
     end = task.result()
@@ -344,7 +344,7 @@ async def test_an_upload_that_was_aborted_behind_its_back_begins_anew(large: Pub
 
 async def test_an_upload_that_was_aborted_while_the_node_was_away_begins_anew(large: Publishing) -> None:
     await interrupted(large, 5)
-    bucket = large.bucket.settings.bucket
+    bucket = large.bucket.location.bucket
     large.client.abort_multipart_upload(Bucket=bucket, Key=large.object_key, UploadId=large.record.upload_id)
     _, end = await large.published()
     assert large.s3.body_bytes(Kind.PART) >= end.facts.size_bytes
@@ -422,7 +422,7 @@ async def test_where_uploads_may_be_aborted_the_oldest_makes_room_for_another(de
 async def test_a_completion_that_is_asked_for_again_meanwhile_is_made_once(desk: Publishing) -> None:
     upload_id, body, release = await begin(desk), b"a part", asyncio.Event()
     stored = desk.client.upload_part(
-        Bucket=desk.bucket.settings.bucket, Key=desk.object_key, UploadId=upload_id, PartNumber=1, Body=body
+        Bucket=desk.bucket.location.bucket, Key=desk.object_key, UploadId=upload_id, PartNumber=1, Body=body
     )
     asked = CompleteUpload(execution_id=desk.execution, upload_id=upload_id, etags=(stored["ETag"].strip('"'),))
     desk.s3.plan(Kind.COMPLETE, Fault(hold=release))
@@ -525,7 +525,7 @@ async def test_where_aborting_is_not_allowed_this_is_logged_once_and_all_are_lis
 ) -> None:
     async with publishing(s3_server, tmp_path) as made:
         location = made.locations.locate(made.record.job_id, made.execution)
-        left = tuple([await made.locations.begin_multipart(location) for _ in range(3)])
+        left = tuple([await made.bucket.begin_multipart(location.key) for _ in range(3)])
         made.store.feed(made.key, replace(made.record, state=ExecutionState.FAILED, left_uploads=left))
         await eventually(lambda: "cannot be aborted" in caplog.text and made.s3.in_flight == 0)
         assert {seen.status for seen in made.s3.of(Kind.ABORT)} == {403}
@@ -546,9 +546,9 @@ async def test_keys_that_were_exchanged_are_read_again_when_an_upload_cannot_be_
     keys = [s3_server.admin]
     async with publishing(s3_server, tmp_path, keys=keys) as made:
         location = made.locations.locate(made.record.job_id, made.execution)
-        left = await made.locations.begin_multipart(location)
+        left = await made.bucket.begin_multipart(location.key)
         keys[:] = [Keys("AKGONE", "gone"), s3_server.admin]
-        made.bucket.invalidate_credentials()
+        made.bucket.credentials.invalidate()
         made.store.feed(made.key, replace(made.record, state=ExecutionState.FAILED, left_uploads=(left,)))
         await eventually(lambda: [seen.status for seen in made.s3.of(Kind.ABORT)][:2] == [403, 204])
         assert await asyncio.to_thread(made.uploads) == []

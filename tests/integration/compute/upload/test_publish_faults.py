@@ -227,7 +227,7 @@ async def test_a_put_whose_answer_was_lost_is_found_to_be_there(small: Publishin
 
 
 async def test_an_object_that_is_there_already_is_never_replaced(small: Publishing) -> None:
-    bucket, key = small.bucket.settings.bucket, small.object_key
+    bucket, key = small.bucket.location.bucket, small.object_key
     await asyncio.to_thread(small.client.put_object, Bucket=bucket, Key=key, Body=b"another one")
     _, end = await small.publish()
     assert isinstance(end, Sent)
@@ -259,7 +259,7 @@ async def test_keys_that_were_exchanged_are_read_again_when_s3_does_not_know_the
     async with publishing(s3_server, tmp_path, keys=keys) as made:
         (made.root / "file").write_bytes(b"content")
         keys[:] = [Keys("AKGONE", "gone"), s3_server.orchestrator]
-        made.bucket.invalidate_credentials()
+        made.bucket.credentials.invalidate()
         upload, _ = await made.published()
         assert upload.trouble.renewals == 1
         assert [seen.status for seen in made.s3.of(Kind.ARCHIVE)] == [403, 200]
@@ -449,7 +449,7 @@ async def test_a_completion_whose_answer_was_lost_is_found_to_be_done(
 
 
 async def test_a_completion_that_meets_an_object_leaves_it_to_be_compared(large: Publishing) -> None:
-    bucket, key = large.bucket.settings.bucket, large.object_key
+    bucket, key = large.bucket.location.bucket, large.object_key
     await asyncio.to_thread(large.client.put_object, Bucket=bucket, Key=key, Body=b"another one")
     large.s3.plan(Kind.COMPLETE, PRECONDITION_FAILED)
     _, end = await large.publish()
@@ -474,7 +474,7 @@ async def test_keys_that_were_exchanged_are_read_again_when_an_upload_cannot_be_
     async with publishing(s3_server, tmp_path, keys=keys) as made:
         made.fill(mebibytes=12)
         keys[:] = [Keys("AKGONE", "gone"), s3_server.orchestrator]
-        made.bucket.invalidate_credentials()
+        made.bucket.credentials.invalidate()
         upload = made.upload()
         end = await upload.run()
         assert isinstance(end, Sent)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, Location, PublishedResult, with_event
+from orchestrator.rules.location import Location
+from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, PublishedResult, with_event
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.ids import JobId, NodeId, execution_key, new_execution_id

@@ -12,7 +12,8 @@ from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.receipts import Receipts
 from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.records import JobRecord, Location, NodeRecord, SpecRecord
+from orchestrator.rules.location import Location
+from orchestrator.rules.records import JobRecord, NodeRecord, SpecRecord
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model

@@ -56,7 +56,7 @@ def has_written_a_spare_part(made: Publishing) -> bool:
 
 def delete(made: Publishing, path: str) -> None:
     """What is completed now meets no object, and so it is as if it had replaced it."""
-    bucket = made.bucket.settings.bucket
+    bucket = made.bucket.location.bucket
     made.client.delete_object(Bucket=bucket, Key=path.removeprefix(f"/{bucket}/"))
 
 
@@ -65,7 +65,7 @@ def forget_completions(made: Publishing) -> None:
 
 
 def uploads_of_probe(made: Publishing) -> list[str]:
-    listed = made.client.list_multipart_uploads(Bucket=made.bucket.settings.bucket)
+    listed = made.client.list_multipart_uploads(Bucket=made.bucket.location.bucket)
     return [each["UploadId"] for each in listed.get("Uploads", []) if each["Key"] == PROBE]
 
 
@@ -114,7 +114,7 @@ async def test_a_result_waits_for_keys_that_were_exchanged(
         made.fill(mebibytes=mebibytes)
         made.s3.dialect = dialect
         keys[:] = [GONE]
-        made.bucket.invalidate_credentials()
+        made.bucket.credentials.invalidate()
         async with uploading(made) as (upload, task):
             await eventually(
                 lambda: "S3 refuses uploads" in upload.last_problem or "S3 would not" in upload.last_problem
@@ -196,7 +196,7 @@ async def test_no_object_is_replaced_at_the_end_of_an_upload_where_the_service_w
         forget_completions(made)
         made.s3.before_completion = partial(delete, made)
         await made.bucket.health.check()
-        bucket, key = made.bucket.settings.bucket, made.object_key
+        bucket, key = made.bucket.location.bucket, made.object_key
         await asyncio.to_thread(made.client.put_object, Bucket=bucket, Key=key, Body=b"another one")
         _, end = await made.publish()
         assert isinstance(end, Sent)
@@ -243,7 +243,7 @@ async def test_an_object_in_the_place_of_the_folder_is_told_with_what_to_change(
 ) -> None:
     """SeaweedFS has both; versitygw, rclone and JuiceFS, which keep files, have one of them."""
     async with publishing(s3_server, tmp_path, keys=[s3_server.admin]) as made:
-        bucket = made.bucket.settings.bucket
+        bucket = made.bucket.location.bucket
         await asyncio.to_thread(made.client.put_object, Bucket=bucket, Key="results", Body=b"in the way")
         made.s3.plan(Kind.OTHER, fault)
         problem = (await made.bucket.health.check()).problem
@@ -300,11 +300,11 @@ async def test_keys_for_a_bucket_of_earlier_settings_are_proved_there(s3_server:
         location = made.locations.locate(made.record.job_id, made.execution)
         earlier = replace(location, public_endpoint=made.s3.endpoint)
         before = len(made.s3.of(Kind.OTHER))
-        assert await made.locations.problem(earlier) is None
+        assert await (await made.locations.bucket_of(earlier)).problem() is None
         urls = [seen.url for seen in made.s3.of(Kind.OTHER)[before:]]
         assert urls
-        assert all(f"/{made.bucket.settings.bucket}/{PROBE}?" in url for url in urls)
+        assert all(f"/{made.bucket.location.bucket}/{PROBE}?" in url for url in urls)
         made.s3.plan(Kind.OTHER, answer(403, "AccessDenied"))
-        problem = await made.locations.problem(earlier)
+        problem = await (await made.locations.bucket_of(earlier)).problem()
         assert problem is not None
         assert problem.code is ProblemCode.ACCESS_DENIED

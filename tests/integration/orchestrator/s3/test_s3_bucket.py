@@ -11,13 +11,13 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from orchestrator.rules.location import Location
 from orchestrator.s3 import requests as s3_requests
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
 from orchestrator.s3.probe import BODY, NOT_PROBED
 from orchestrator.s3.problems import ProblemCode
-from orchestrator.s3.settings import BucketSettings
 from orchestrator.s3.verification import Absent, ObjectFacts, Verdict, matches
 from shared.errors import ConfigurationInvalid, CredentialsMissing, StorageUnavailable
 from shared.protocol.s3_errors import UploadAction, action_for, parse_error
@@ -41,8 +41,8 @@ def source(keys: Keys) -> CredentialSource:
     return CredentialSource(load)
 
 
-def settings_of(endpoint: str, bucket: str) -> BucketSettings:
-    return BucketSettings(bucket=bucket, key="results", region="us-east-1", endpoint=endpoint)
+def settings_of(endpoint: str, bucket: str) -> Location:
+    return Location(bucket=bucket, key="results", region="us-east-1", endpoint=endpoint)
 
 
 @asynccontextmanager
@@ -86,7 +86,7 @@ async def test_the_probe_writes_and_reads_and_learns_that_create_only_is_honoure
     assert outcome.problem is None
     assert outcome.clock_skew_seconds is not None
     assert abs(outcome.clock_skew_seconds) <= 2
-    kept = s3_server.client().get_object(Bucket=bucket.settings.bucket, Key="results/.tarpon-probe")
+    kept = s3_server.client().get_object(Bucket=bucket.location.bucket, Key="results/.tarpon-probe")
     assert kept["Body"].read() == BODY
 
 
@@ -325,7 +325,7 @@ async def test_a_service_that_does_not_answer_is_told(monkeypatch: pytest.Monkey
 async def test_urls_are_for_the_public_host_and_the_own_requests_for_the_internal_one(
     s3_server: S3Server, name: str
 ) -> None:
-    settings = BucketSettings(
+    settings = Location(
         bucket=name,
         key="results",
         region="us-east-1",

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.credentials import program as credential_program
 from orchestrator.s3.credentials.chain import load_snapshot
-from orchestrator.s3.settings import BucketSettings
 from orchestrator.s3.signing import signers
 from shared.errors import CredentialsMissing
 from tests.instance_role import instance_role
@@ -227,5 +227,5 @@ async def test_why_a_machine_gives_no_role_is_told(machine: Machine) -> None:
 def test_where_results_go_is_known_without_the_profile(machine: Machine, variables: dict[str, str]) -> None:
     """What is wrong with it is told with the credentials, which are asked for again and again."""
     machine.has(**variables)
-    settings = BucketSettings(bucket="my-results", key="k", region="eu-north-1")
+    settings = Location(bucket="my-results", key="k", region="eu-north-1")
     assert signers(settings).public.base_url == "https://my-results.s3.eu-north-1.amazonaws.com/"

@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.chain import Snapshot, load_snapshot
 from orchestrator.s3.credentials.rotation import SPACING_SECONDS, CredentialSource
-from orchestrator.s3.settings import BucketSettings
 from shared.errors import CredentialsExpiring, CredentialsMissing, StorageUnavailable
 from shared.protocol.signed_url import SignedUrl
 from tests.instance_role import instance_role
@@ -129,7 +129,7 @@ async def test_no_url_outlives_the_role_that_signed_it_and_keys_are_renewed_in_t
     monkeypatch: pytest.MonkeyPatch, s3_server: S3Server
 ) -> None:
     name = s3_server.create_bucket(prefix="results")
-    settings = BucketSettings(bucket=name, key="results", region="us-east-1", endpoint=s3_server.endpoint)
+    settings = Location(bucket=name, key="results", region="us-east-1", endpoint=s3_server.endpoint)
     async with instance_role(s3_server.orchestrator, life_seconds=8) as role:
         use_environment(monkeypatch, role.environment())
         async with (

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.jobs.retention import BATCH, Retention, _old_versions, due_jobs, marked
-from orchestrator.rules.records import ExecutionRecord, JobRecord, Location, NameRecord, Record, SpecRecord
+from orchestrator.rules.location import Location
+from orchestrator.rules.records import ExecutionRecord, JobRecord, NameRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.state.by_instant import Oldest
 from orchestrator.state.ended_jobs import VERSIONS_KEPT

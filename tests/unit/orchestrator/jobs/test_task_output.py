@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from orchestrator.api.logs import _Frames
 from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Piece, _kept
-from orchestrator.rules.records import ExecutionRecord, Location, PublishedResult
+from orchestrator.rules.location import Location
+from orchestrator.rules.records import ExecutionRecord, PublishedResult
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState

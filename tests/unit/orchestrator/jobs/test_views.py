@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from orchestrator.jobs.views import execution_views, history, job_view, node_state, version_view
 from orchestrator.nodes.presence import Nodes
+from orchestrator.rules.location import Location
 from orchestrator.rules.records import (
     Event,
     ExecutionRecord,
     Failure,
     JobRecord,
-    Location,
     NodeRecord,
     PublishedResult,
     with_event,

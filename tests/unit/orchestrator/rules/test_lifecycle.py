@@ -37,6 +37,7 @@ from orchestrator.rules.lifecycle import (
     story,
     transition,
 )
+from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement
 from orchestrator.rules.records import (
     MAX_EVENTS,
@@ -44,7 +45,6 @@ from orchestrator.rules.records import (
     ExecutionRecord,
     Failure,
     JobRecord,
-    Location,
     PublishedResult,
     with_event,
 )

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from orchestrator.nodes.reachability import is_loopback, unreachable_publishers
 from orchestrator.rules import placement
 from orchestrator.rules.fleet import Candidate, Fleet
+from orchestrator.rules.location import Location
 from orchestrator.rules.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wanted
 from orchestrator.rules.records import NodeRecord
 from orchestrator.rules.shortfalls import REFUSED
 from orchestrator.s3.bucket import Bucket
-from orchestrator.s3.settings import BucketSettings
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task
@@ -387,7 +387,7 @@ class TestReach:
     @staticmethod
     def bucket(endpoint: str, public_endpoint: str = "") -> Bucket:
         return Bucket(
-            BucketSettings(
+            Location(
                 bucket="results",
                 region="us-east-1",
                 endpoint=endpoint,

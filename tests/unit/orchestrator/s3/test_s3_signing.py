@@ -9,9 +9,9 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import refresh_due_seconds
-from orchestrator.s3.settings import BucketSettings
 from orchestrator.s3.signing import MAX_LIFETIME_SECONDS, UrlSigner, signers
 from orchestrator.s3.verification import ObjectFacts, Verdict, matches
 from shared.errors import ConfigurationInvalid, CredentialsExpiring
@@ -19,6 +19,7 @@ from shared.errors import ConfigurationInvalid, CredentialsExpiring
 NOW = datetime(2026, 5, 17, 12, 30, 45, 600000, tzinfo=UTC)
 MD5 = "5d41402abc4b2a76b9719d911017c592"
 OTHER_MD5 = "7d793037a0760186574b0282f2f435e7"
+EXPIRATION_SECONDS = 900
 
 
 def facts(size_bytes: int, etag: str, *, is_encrypted: bool = False) -> ObjectFacts:
@@ -49,8 +50,8 @@ def keys(*, token: str | None = None, life_seconds: float | None = None, at: dat
 
 
 @cache
-def internal_signer(settings: BucketSettings) -> UrlSigner:
-    return signers(settings).internal
+def internal_signer(settings: Location) -> UrlSigner:
+    return signers(settings, expiration_seconds=EXPIRATION_SECONDS).internal
 
 
 NEW_SESSION = botocore.session.Session
@@ -62,7 +63,7 @@ def botocore_session() -> Any:
 
 
 @cache
-def botocore_client(settings: BucketSettings, with_keys: Snapshot) -> Any:
+def botocore_client(settings: Location, with_keys: Snapshot) -> Any:
     style = "path" if settings.endpoint else "virtual"
     return botocore_session().create_client(
         "s3",
@@ -77,10 +78,10 @@ def botocore_client(settings: BucketSettings, with_keys: Snapshot) -> Any:
     )
 
 
-def botocore_url(settings: BucketSettings, with_keys: Snapshot, operation: str, key: str, **params: Any) -> str:
+def botocore_url(settings: Location, with_keys: Snapshot, operation: str, key: str, **params: Any) -> str:
     client = botocore_client(settings, with_keys)
     wanted = {"Bucket": settings.bucket, "Key": key, **params}
-    return str(client.generate_presigned_url(operation, Params=wanted, ExpiresIn=int(settings.expiration_seconds)))
+    return str(client.generate_presigned_url(operation, Params=wanted, ExpiresIn=EXPIRATION_SECONDS))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def botocore_url(settings: BucketSettings, with_keys: Snapshot, operation: str, 
 def test_the_url_is_the_one_that_botocore_signs_in_the_same_second(
     region: str, bucket: str, endpoint: str, base: str
 ) -> None:
-    settings = BucketSettings(bucket=bucket, region=region, endpoint=endpoint, expiration_seconds=900)
+    settings = Location(bucket=bucket, region=region, endpoint=endpoint)
     signer = internal_signer(settings)
     assert signer.base_url == base
     for token in (None, "session/token+=="):
@@ -131,13 +132,13 @@ def test_the_url_is_the_one_that_botocore_signs_in_the_same_second(
 )
 @pytest.mark.parametrize("endpoint", ["", "http://localhost:9000"])
 def test_odd_keys_are_quoted_as_s3_wants(key: str, endpoint: str) -> None:
-    settings = BucketSettings(bucket="results", region="eu-west-1", endpoint=endpoint)
+    settings = Location(bucket="results", region="eu-west-1", endpoint=endpoint)
     signed = internal_signer(settings).sign("GET", key, keys=keys(), now=NOW)
     assert signed.url == botocore_url(settings, keys(), "get_object", key)
 
 
 def test_parts_of_a_multipart_upload_can_be_signed() -> None:
-    settings = BucketSettings(bucket="results", region="eu-west-1")
+    settings = Location(bucket="results", region="eu-west-1")
     signed = internal_signer(settings).sign(
         "PUT", "job/e.tar.gz", keys=keys(), query={"uploadId": "an/id+==", "partNumber": "7"}, now=NOW
     )
@@ -147,33 +148,33 @@ def test_parts_of_a_multipart_upload_can_be_signed() -> None:
 
 
 def test_nodes_get_the_public_host_and_the_orchestrator_uses_its_own() -> None:
-    settings = BucketSettings(
+    settings = Location(
         bucket="results", region="us-east-1", endpoint="http://minio:9000", public_endpoint="https://s3.example.com"
     )
     internal, public = signers(settings)
     assert internal.base_url == "http://minio:9000/results/"
     assert public.base_url == "https://s3.example.com/results/"
-    plain = signers(BucketSettings(bucket="results", region="us-east-1", endpoint="http://minio:9000"))
+    plain = signers(Location(bucket="results", region="us-east-1", endpoint="http://minio:9000"))
     assert plain.public == plain.internal
 
 
 def test_only_the_own_settings_choose_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere:2")
-    signer, _ = signers(BucketSettings(bucket="results", region="us-east-1"))
+    signer, _ = signers(Location(bucket="results", region="us-east-1"))
     assert signer.base_url == "https://results.s3.us-east-1.amazonaws.com/"
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        BucketSettings(bucket="has space", region="us-east-1"),
-        BucketSettings(bucket="results", region="not a region"),
-        BucketSettings(bucket="results", region="us-east-1", endpoint="localhost:9000"),
-        BucketSettings(bucket="results", region="us-east-1", endpoint="ftp://localhost"),
+        Location(bucket="has space", region="us-east-1"),
+        Location(bucket="results", region="not a region"),
+        Location(bucket="results", region="us-east-1", endpoint="localhost:9000"),
+        Location(bucket="results", region="us-east-1", endpoint="ftp://localhost"),
     ],
 )
-def test_settings_that_give_no_host_are_a_configuration_error(settings: BucketSettings) -> None:
+def test_settings_that_give_no_host_are_a_configuration_error(settings: Location) -> None:
     with pytest.raises(ConfigurationInvalid):
         internal_signer(settings)
 
@@ -217,7 +218,7 @@ def test_the_signed_lifetime_is_the_one_that_is_told() -> None:
 def test_neither_text_nor_log_shows_keys_or_a_signature(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = keys(token="TOKENVALUE", life_seconds=60, at=datetime.now(UTC))
-    signed = internal_signer(BucketSettings(bucket="results", region="eu-west-1")).sign("GET", "k", keys=secret)
+    signed = internal_signer(Location(bucket="results", region="eu-west-1")).sign("GET", "k", keys=secret)
     shown = f"{secret!r} {secret} {signed!r} {signed} {caplog.text}"
     signature = parse_qs(urlsplit(signed.url).query)["X-Amz-Signature"][0]
     for hidden in (secret.access_key, secret.secret_key, "TOKENVALUE", signature):

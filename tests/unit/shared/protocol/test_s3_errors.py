@@ -1,10 +1,10 @@
 import pytest
 
+from orchestrator.rules.location import Location
 from orchestrator.s3.problems import ProblemCode, explain_failure
-from orchestrator.s3.settings import BucketSettings
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, is_of_keys, parse_error
 
-SETTINGS = BucketSettings(bucket="results", region="eu-west-1", key="below/")
+SETTINGS = Location(bucket="results", region="eu-west-1", key="below/")
 
 
 def document(code: str, message: str = "Words.", more: str = "") -> bytes:
