@@ -30,7 +30,7 @@ _STDIN = 0
 
 def keeper_command() -> list[str]:
     """To be started with `told(command)` on its stdin, which stays open until the program is to stop."""
-    return [sys.executable, "-m", "tarpon.devstack.keeper"]
+    return [sys.executable, "-P", "-m", "tarpon.devstack.keeper"]
 
 
 def told(command: Sequence[str]) -> bytes:
