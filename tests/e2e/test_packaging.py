@@ -1,6 +1,7 @@
 """What is installed on a compute node: the built wheel and its base dependencies, and no boto."""
 
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,43 @@ import pytest
 from shared.runtime.commit import of_checkout
 from tests.environments import ROOT
 from tests.node_environment import NODE, PACKAGES, WHEELS, node_python
+
+PROGRAM = """
+import asyncio
+from pathlib import Path
+from typing import assert_type
+
+from tarpon import Client, ExecutionState, JobState
+from tarpon.errors import NoResults, OrchestratorUnreachable, RemoteError, TarponError
+from tarpon.results import get_results
+
+
+async def work(job: dict[str, object]) -> JobState | str:
+    async with Client(["one:1234", "two:1234"], timeout=10) as client:
+        submitted = await client.submit(job, force=True)
+        assert_type(submitted.job_id, str)
+        for execution in await client.all_executions(submitted.job_id):
+            assert_type(execution.state, ExecutionState | str)
+        async for line in client.logs(submitted.job_id, follow=True):
+            print(line.line, end="")
+        ended = await client.wait(submitted.job_id)
+        fetched = await get_results(client, submitted.job_id, paths=["outputs/*"])
+        assert_type(fetched.folder, Path | None)
+        return ended.status
+
+
+def main(job: dict[str, object]) -> str:
+    try:
+        return asyncio.run(work(job))
+    except RemoteError as error:
+        assert_type(error.remote_code, str)
+        return error.remote_code
+    except (NoResults, OrchestratorUnreachable) as error:
+        assert_type(error.retryable, bool)
+        return error.hint
+    except TarponError as error:
+        return error.message
+"""
 
 
 @pytest.mark.parametrize("package", ["boto3", "botocore", "aioboto3", "aiobotocore"])
@@ -37,6 +75,15 @@ def test_each_package_of_the_wheel_says_that_it_is_typed() -> None:
     node_python()
     (wheel,) = (NODE.home / WHEELS).glob("*.whl")
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.mark.timeout(300)
+def test_a_program_that_uses_the_client_passes_the_strict_checks_of_mypy(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(node_python())]
+    command += ["--config-file", "", "--cache-dir", str(NODE.home / ".mypy_cache"), "program.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout == "Success: no issues found in 1 source file\n", done.stderr
 
 
 def test_the_wheel_holds_the_four_packages_and_nothing_else() -> None:

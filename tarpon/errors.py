@@ -1,0 +1,81 @@
+"""Errors: what a program that uses Tarpon can catch, whatever raises it.
+
+    TarponError
+    |- InvalidInput               the request itself is wrong; repeating it will not help
+    |  '- InvalidDocument, NotAFile, TooMuchChosen
+    |- NotFound                   what was asked for does not exist
+    |  '- NoResults, FileNotInResult, OutputNotKept
+    |- Conflict                   the present state forbids it
+    |  '- JobNotEnded, AlreadyFetching, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, CannotExtract,
+    |     NoSpaceForResult
+    |- Unavailable                something that is needed is away; it may come back
+    |  '- OrchestratorUnreachable, NotAnOrchestrator, MessagingUnavailable, LogsCutOff, DownloadFailed
+    |- Damaged                    bytes are not what was promised
+    |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, UnsafeArchive
+    '- RemoteError                the orchestrator refused: `remote_code`, `message` and `hint` are its own
+
+Each has a stable `code`, a `message` for a person, a `hint` that says what to do, and `retryable`.
+"""
+
+from shared.errors import (
+    ArchiveDamaged,
+    CannotExtract,
+    Conflict,
+    Damaged,
+    DigestMismatch,
+    DownloadFailed,
+    InvalidDocument,
+    InvalidInput,
+    MessagingUnavailable,
+    NoResults,
+    NotFound,
+    OrchestratorUnreachable,
+    RemoteError,
+    TarponError,
+    Unavailable,
+    UnsafeArchive,
+)
+from tarpon.archive.archive_index import IndexDamaged
+from tarpon.archive.selection import FileNotInResult, TooMuchChosen
+from tarpon.extraction.links import NotAFile
+from tarpon.http.calls import NotAnOrchestrator
+from tarpon.http.live_logs import LogsCutOff
+from tarpon.http.watching import JobNotEnded
+from tarpon.results.folders import ResultsInTheWay
+from tarpon.results.layouts import ResultsNotMixed
+from tarpon.results.merged import ResultsNotMerged
+from tarpon.results.rest_of_output import OutputNotKept
+from tarpon.transfer.partial_file import AlreadyFetching
+from tarpon.transfer.room import NoSpaceForResult
+
+__all__ = [
+    "AlreadyFetching",
+    "ArchiveDamaged",
+    "CannotExtract",
+    "Conflict",
+    "Damaged",
+    "DigestMismatch",
+    "DownloadFailed",
+    "FileNotInResult",
+    "IndexDamaged",
+    "InvalidDocument",
+    "InvalidInput",
+    "JobNotEnded",
+    "LogsCutOff",
+    "MessagingUnavailable",
+    "NoResults",
+    "NoSpaceForResult",
+    "NotAFile",
+    "NotAnOrchestrator",
+    "NotFound",
+    "OrchestratorUnreachable",
+    "OutputNotKept",
+    "RemoteError",
+    "ResultsInTheWay",
+    "ResultsNotMerged",
+    "ResultsNotMixed",
+    "TarponError",
+    "TooMuchChosen",
+    "Unavailable",
+    "UnsafeArchive",
+]
