@@ -10,7 +10,7 @@ TESTS := tests
 WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test newest lowest pythons constraints chaos matrix check fix docs bench clean
+.PHONY: help setup demo test newest lowest pythons constraints chaos matrix check fix docs bench release clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,13 @@ docs: $(VENV)/.develop ## Make the pages that are made from the code
 bench: $(VENV)/.develop ## Measure publishing and fetching against other tools (apt install curl pigz isal rclone)
 	@$(RUN)/python -m benchmarks.publish --write-readme
 	@$(RUN)/python -m benchmarks.fetch --write-readme
+
+$(VENV)/.release: $(VENV)/.demo
+	@$(INSTALL) --group release
+	@touch $@
+
+release: $(VENV)/.release ## Build sdist and wheel into dist, check them, and try each with the Pythons 3.11 to 3.14, or PYTHONS="3.12"
+	@$(RUN)/python -m tests.release $(PYTHONS)
 
 clean: ## Remove what setup made
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,6 +1,8 @@
 """What those who join the project rely on says the same in each place."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -32,3 +34,10 @@ def test_a_citation_names_the_version_that_is_here() -> None:
 def test_the_minor_version_that_is_here_gets_security_fixes() -> None:
     minor = VERSION.rpartition(".")[0]
     assert re.search(rf"^\| {re.escape(minor)} +\| yes +\|$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
+
+
+def test_a_release_is_not_made_where_a_python_is_missing_that_it_has_to_run_with() -> None:
+    command = [sys.executable, "-m", "tests.release", "3.0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Python 3.0 is not here, and a release has to be tried with it." in done.stderr
