@@ -11,8 +11,6 @@ import logging
 import time
 from collections.abc import Callable
 
-import nats.errors
-
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.second_opinion import asks_others
@@ -36,6 +34,7 @@ from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavail
 from shared.ids import NodeId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.states import ExecutionState, FailureReason
+from shared.messaging.problems import NO_ANSWER
 from shared.messaging.transport import Connection, Received
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
@@ -159,7 +158,7 @@ class Reports:
                         self._store.check_may_write()
                         await heeding(restart_reports_consumer(stream))
                 number = new
-            except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
+            except (*NO_ANSWER, MessagingUnavailable) as error:
                 _log.warning("Reports cannot be received at present: %r", error)
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -11,12 +11,12 @@ import logging
 from collections.abc import AsyncIterator
 
 import msgspec
-import nats.errors
 
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.nats_accounts import KnownAccounts
 from shared.errors import MessagingUnavailable
 from shared.ids import NodeId
+from shared.messaging.problems import NO_ANSWER
 from shared.messaging.transport import Connection, Received
 from shared.protocol import subjects
 from shared.runtime.aio import heeding
@@ -112,7 +112,7 @@ class Disconnections:
             async with asyncio.timeout(PURGE_SECONDS):
                 stream = self._own.client.jetstream()
                 await heeding(stream.purge_stream(subjects.REPORTS_STREAM, subject=subjects.node_reports(node)))
-        except (nats.errors.Error, OSError, TimeoutError) as error:
+        except NO_ANSWER as error:
             raise MessagingUnavailable(f"What node {node} told cannot be removed: {error!r}") from error
 
     async def _watch(self) -> None:
@@ -163,7 +163,7 @@ class Disconnections:
                         yield server, each
                     if page.connections and page.offset + len(page.connections) < page.total:
                         await self._ask(server, page.offset + len(page.connections), inbox)
-        except (nats.errors.Error, OSError) as error:
+        except NO_ANSWER as error:
             raise MessagingUnavailable(f"The servers do not tell who is connected: {error!r}") from error
         if not heard:
             raise MessagingUnavailable("No server tells who is connected to it.")

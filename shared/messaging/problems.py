@@ -11,6 +11,9 @@ from shared.messaging.client import NotEncrypted
 from shared.protocol.nats_address import parse_nats_address
 from shared.runtime.network_problems import why_unreachable
 
+NO_ANSWER = (nats.errors.Error, OSError)
+"""What a call over NATS raises where the server or the connection fails it, or an answer does not come in time."""
+
 LISTEN_SECONDS = 0.5
 _FULL = ("maximum connections exceeded", "maximum account active connections exceeded")
 _NOT_ENCRYPTED = (
