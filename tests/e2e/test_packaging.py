@@ -65,7 +65,11 @@ def test_the_wheel_has_the_commit_that_it_was_built_from(tmp_path: Path) -> None
     program = str(node_python().with_name("tarpon"))
     (wheel,) = (NODE.home / WHEELS).glob("*.whl")
     packed = zipfile.ZipFile(wheel)
-    held = packed.read("shared/commit.txt").decode().strip() if "shared/commit.txt" in packed.namelist() else ""
+    held = (
+        packed.read("shared/runtime/commit.txt").decode().strip()
+        if "shared/runtime/commit.txt" in packed.namelist()
+        else ""
+    )
     assert bool(held) is bool(of_checkout(ROOT)), "a checkout tells it, and an export has none"
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == (f"tarpon 0.1.0 (commit {held[:12]})\n" if held else "tarpon 0.1.0\n")
