@@ -145,7 +145,7 @@ class JobParts:
     def _executions_page(self, entry: JobEntry, version: int, part: Window) -> Page[ExecutionView]:
         """Of all versions if `version` is 0; of one also those that it keeps of earlier ones."""
         wanted = entry.with_kept(version) if version else entry.executions.values()
-        found = [(record.key, record) for record in wanted if record.job_version in entry.specs]
+        found = [(record.decision, record) for record in wanted if record.job_version in entry.specs]
         items, token = page(found, part, sort_key(part, _ORDERS))
         jobs = self._jobs_of(entry, [record for _, record in items])
         return Page(

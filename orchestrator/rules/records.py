@@ -25,6 +25,7 @@ from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
+from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
 from shared.protocol.published_facts import PublishedFacts
 from shared.runtime.log_lines import about
@@ -63,6 +64,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schema: int = SCHEMA
+
+
+class KeyedRecord(Record, frozen=True, kw_only=True):
+    """A record that tells by itself where it is stored. The others say nothing of what their keys name."""
+
+    @property
+    def key(self) -> str:
+        """Its key in the state bucket."""
+        raise NotImplementedError
 
 
 class NameRecord(Record, frozen=True, kw_only=True):
@@ -110,7 +120,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: str = ""
 
 
-class JobRecord(Record, frozen=True, kw_only=True):
+class JobRecord(KeyedRecord, frozen=True, kw_only=True):
     """`failure` is why the job failed without a (further) execution; `token` the idempotency token of its version.
 
     `digest` tells what was asked for with that token (orchestrator/jobs/idempotency.py).
@@ -136,6 +146,10 @@ class JobRecord(Record, frozen=True, kw_only=True):
     first: Job | None = None
     traceparent: str = ""
 
+    @property
+    def key(self) -> str:
+        return subjects.job_record(self.id)
+
 
 class PublishedResult(PublishedFacts, frozen=True, kw_only=True):
     """A verified archive: what its node told of it, and what S3 showed, which the `etag` is of."""
@@ -153,7 +167,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     excused: bool = False
 
 
-class ExecutionRecord(Record, frozen=True, kw_only=True):
+class ExecutionRecord(KeyedRecord, frozen=True, kw_only=True):
     id: ExecutionId
     job_id: JobId
     job_version: int
@@ -184,7 +198,11 @@ class ExecutionRecord(Record, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Of the decision."""
+        return subjects.execution_record(self.decision)
+
+    @property
+    def decision(self) -> str:
+        """What was decided: this attempt at this part, as ids.execution_key spells it."""
         return execution_key(self.job_id, self.job_version, self.partition, self.attempt, self.incarnation)
 
     @property
@@ -208,7 +226,7 @@ class Suspicion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
-class NodeRecord(Record, frozen=True, kw_only=True):
+class NodeRecord(KeyedRecord, frozen=True, kw_only=True):
     """On a node that is `draining` nothing new is placed.
 
     `engines_away` are engines that it offered before and does not offer now, and since when, in nanoseconds since 1970.
@@ -219,6 +237,10 @@ class NodeRecord(Record, frozen=True, kw_only=True):
     engines_away: dict[str, int] = {}
     suspicion: Suspicion | None = None
 
+    @property
+    def key(self) -> str:
+        return subjects.node_record(self.info.node_id)
+
 
 class BindingRecord(Record, frozen=True, kw_only=True):
     """`rejected` is when an operator shut this key out, 0 if none did; `message` why, in the operator's words."""
@@ -228,9 +250,13 @@ class BindingRecord(Record, frozen=True, kw_only=True):
     message: str = ""
 
 
-class IncarnationRecord(Record, frozen=True, kw_only=True):
+class IncarnationRecord(KeyedRecord, frozen=True, kw_only=True):
     incarnation: str
     since: int
+
+    @property
+    def key(self) -> str:
+        return subjects.INCARNATION_RECORD
 
 
 def about_execution(record: ExecutionRecord) -> dict[str, str]:

@@ -304,8 +304,7 @@ class JobEntry:
         return [parts.executions[f"{job}.{part}"] for part in found if "." in part]  # else it is a specification's
 
     def revision_of(self, record: ExecutionRecord) -> int:
-        key = record.key
-        return self.parts.revisions.get(key.partition(".")[2], 0)
+        return self.parts.revisions.get(record.decision.partition(".")[2], 0)
 
     def _is_later(self, record: ExecutionRecord) -> bool:
         """Whether it was written after the job's record."""

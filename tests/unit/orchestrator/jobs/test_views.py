@@ -379,9 +379,7 @@ class TestHistory:
         heard = history(entry)[-1].seq_num
         (running,) = entry.executions.values()
         ended = event(NOW + 2 * SECOND, RUNNING, f"{TASK_ENDED}0")
-        model.apply(
-            subjects.execution_record(running.key), replace(running, events=with_event(running.events, ended)), 9
-        )
+        model.apply(running.key, replace(running, events=with_event(running.events, ended)), 9)
         assert [item.event.message for item in history(entry, after=heard)] == [f"{TASK_ENDED}0"]
 
     def test_each_version_begins_to_run(self) -> None:

@@ -135,7 +135,7 @@ class Orchestrator:
     ) -> None:
         self.model.apply(subjects.job_record(job), submitted(job, count, retries, most), 1)
         for revision, each in enumerate(executions, start=2):
-            self.model.apply(subjects.execution_record(each.key), each, revision)
+            self.model.apply(each.key, each, revision)
 
     def placeable(self, now: int) -> list[tuple[int, int]]:
         self.model.release(now)
@@ -184,7 +184,7 @@ def test_a_part_that_is_due_stays_so_while_another_part_fails() -> None:
     now = leader.due
     assert leader.placeable(now) == [(0, 1), (1, 0)]
     again = failed(partition=1, at=now)
-    leader.model.apply(subjects.execution_record(again.key), again, 9)
+    leader.model.apply(again.key, again, 9)
     assert leader.placeable(now + 1) == [(0, 1)]
     assert leader.placeable(leader.due) == [(0, 1), (1, 1)]
 
@@ -282,7 +282,7 @@ class TestMaxParallel:
     def test_when_one_has_ended_the_next_is_placed_while_its_result_is_published(self) -> None:
         leader = Orchestrator(running(0), running(1), count=3, most=2)
         done = running(0, state=S.PUBLISHING)
-        leader.model.apply(subjects.execution_record(done.key), done, 9)
+        leader.model.apply(done.key, done, 9)
         assert leader.placeable(1) == [(2, 0)]
 
     def test_a_part_that_is_tried_again_counts_and_one_that_waits_for_that_does_not(self) -> None:
@@ -290,7 +290,7 @@ class TestMaxParallel:
         assert leader.placeable(leader.due - 1) == [(2, 0)]
         assert leader.placeable(leader.due) == [(0, 1)], "in the order of parts"
         retried = running(0, attempt=1)
-        leader.model.apply(subjects.execution_record(retried.key), retried, 9)
+        leader.model.apply(retried.key, retried, 9)
         assert leader.placeable(leader.model.released) == []
 
     def test_where_others_wait_for_an_attempt_and_for_room_it_is_told_what_it_waits_for_first(self) -> None:
@@ -327,7 +327,7 @@ def test_what_follows_from_the_ends_of_many_parts_is_found_out_once_for_all_that
     for state in (S.RUNNING, S.COMPLETED):
         for part in range(many):
             record, revision = running(part, state=state), revision + 1
-            leader.model.apply(subjects.execution_record(record.key), record, revision)
+            leader.model.apply(record.key, record, revision)
         leader.model.find_out()
     assert time.thread_time() - begun < 2.0
     assert ended == [JOB]
@@ -340,7 +340,7 @@ def test_whoever_asks_for_a_job_of_many_parts_hears_how_it_stands_now() -> None:
     entry = leader.model.jobs[JOB]
     assert list(entry.progress.missing) == [(100, 0)]
     last = running(100)
-    leader.model.apply(subjects.execution_record(last.key), last, 999)
+    leader.model.apply(last.key, last, 999)
     assert list(entry.progress.missing) == []
     assert JOB not in leader.model.pending
 
@@ -348,7 +348,7 @@ def test_whoever_asks_for_a_job_of_many_parts_hears_how_it_stands_now() -> None:
 def test_of_a_job_of_many_parts_that_is_gone_nothing_is_found_out_any_more() -> None:
     leader = Orchestrator(*map(running, range(100)), count=101)
     last = running(99, state=S.COMPLETED)
-    leader.model.apply(subjects.execution_record(last.key), last, 999)
+    leader.model.apply(last.key, last, 999)
     leader.model.forget(subjects.job_record(JOB), 1000)
     leader.model.find_out()
     assert JOB not in leader.model.jobs
@@ -359,7 +359,7 @@ def test_of_a_job_of_many_parts_that_is_gone_nothing_is_found_out_any_more() -> 
 def test_a_part_that_falls_due_when_its_job_has_just_failed_is_not_placed() -> None:
     leader = Orchestrator(failed(partition=0), *map(running, range(1, 100)), count=100)
     hopeless = failed(partition=1, reason=R.TASK_NOT_STARTED, retryable=False)
-    leader.model.apply(subjects.execution_record(hopeless.key), hopeless, 999)
+    leader.model.apply(hopeless.key, hopeless, 999)
     leader.model.release(leader.due)
     assert leader.model.jobs[JOB].progress.state is JobState.FAILED
     assert JOB not in leader.model.pending

@@ -500,8 +500,8 @@ def test_an_object_in_the_way_is_no_fault_of_the_node_and_another_attempt_may_go
 
 def test_a_decision_in_a_restored_state_has_another_key_and_id() -> None:
     before, after = execution(S.NEW), replace(execution(S.NEW), incarnation="5eed0001")
-    assert after.key == f"{before.key}.5eed0001"
-    assert new_execution_id(after.key) != new_execution_id(before.key)
+    assert after.decision == f"{before.decision}.5eed0001"
+    assert new_execution_id(after.decision) != new_execution_id(before.decision)
 
 
 EVENTS: tuple[ExecutionEvent, ...] = (

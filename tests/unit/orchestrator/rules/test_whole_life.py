@@ -189,7 +189,7 @@ class World:
             most_parallel=spec.job.max_parallel or NO_LIMIT,
             keeps=spec.keeps,
             backoff=NO_BACKOFF,
-            is_later=lambda each: self.revisions[subjects.execution_record(_key(each))] > written,
+            is_later=lambda each: self.revisions[each.key] > written,
         )
 
     # ---- what may happen ----------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class World:
             event = replace(event, failure=failure_of(self.task_of(record), event.fact.output.exit_code))
         step = transition(record, event, now=self.now)
         if step.record is not record:
-            self.write(leader, subjects.execution_record(_key(record)), step.record)
+            self.write(leader, record.key, step.record)
 
     def spec_of(self, job: JobId, version: int) -> Job:
         spec = self.store[subjects.spec_record(job, version)]
@@ -385,7 +385,7 @@ class World:
             assert not again & kept, "what has completed is not run again"
         for key, record in self.ended.items():
             assert self.store[key] is record, "an end is final"
-        self.ended = {subjects.execution_record(_key(each)): each for each in self.executions if each.state.is_terminal}
+        self.ended = {each.key: each for each in self.executions if each.state.is_terminal}
         for job in self.jobs:
             now = self.progress(job)
             before = self.was.get((job.id, job.version))
@@ -420,10 +420,6 @@ def _check_part(mine: list[ExecutionRecord], task: Task) -> None:
 def _check_reason(found: Progress, mine: list[ExecutionRecord]) -> None:
     told = {each.failure.detail or each.failure.reason for each in mine if each.failure}
     assert any(found.message.startswith(reason) for reason in told) or found.message == "The execution was cancelled."
-
-
-def _key(record: ExecutionRecord) -> str:
-    return execution_key(record.job_id, record.job_version, record.partition, record.attempt)
 
 
 @pytest.fixture(params=[model.FEW, 0], ids=["few executions", "as of many"], autouse=True, scope="module")
