@@ -12,6 +12,7 @@ from orchestrator.dispatch.node_requests import Requests
 from orchestrator.dispatch.receipts import Receipts
 from orchestrator.dispatch.reports import Reports
 from orchestrator.dispatch.scheduler import Scheduler
+from orchestrator.dispatch.steps import Steps
 from orchestrator.jobs.retention import Retention
 from orchestrator.nats_api.announcements import Announcements
 from orchestrator.nodes.reachability import unreachable_publishers
@@ -56,13 +57,14 @@ class Leader:
         abandoned = AbandonedUploads(self._model, self._store, self._locations)
         grants = Grants(self._model, self._store, self._locations, abandoned)
         async with asyncio.TaskGroup() as group:
-            offers = self._offers = self._offers_in(group, grants)
+            steps = Steps(self._model, self._store)
+            offers = self._offers = self._offers_in(group, grants, steps)
             commands = Commands(offers, Receipts(group, self._connection))
-            scheduler = self._scheduler(offers, commands)
+            scheduler = self._scheduler(offers, steps, commands)
             group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
             group.create_task(abandoned.run(), name="abandoned uploads")
             group.create_task(self._requests(grants, offers, scheduler).run(), name="requests")
-            group.create_task(self._reports(commands).run(), name="reports")
+            group.create_task(self._reports(steps, commands).run(), name="reports")
             group.create_task(self._retention().run(), name="retention")
             group.create_task(scheduler.run(), name="scheduler")
 
@@ -70,25 +72,26 @@ class Leader:
     def _publish_seconds(self) -> float:
         return float(self._config.publishers.publish_timeout)
 
-    def _offers_in(self, group: asyncio.TaskGroup, grants: Grants) -> Offers:
+    def _offers_in(self, group: asyncio.TaskGroup, grants: Grants, steps: Steps) -> Offers:
         return Offers(
             group=group,
             connection=self._connection,
             model=self._model,
-            store=self._store,
             nodes=self._nodes,
+            steps=steps,
             grants=grants,
             publish_seconds=self._publish_seconds,
             check=self._lease.check,
             traces=self._traces,
         )
 
-    def _scheduler(self, offers: Offers, commands: Commands) -> Scheduler:
+    def _scheduler(self, offers: Offers, steps: Steps, commands: Commands) -> Scheduler:
         return Scheduler(
             self._model,
             self._store,
             self._nodes,
             offers,
+            steps,
             locate=self._locations.locate,
             unreachable=lambda: unreachable_publishers(self._model.nodes, self._locations.current),
             publish_seconds=self._publish_seconds,
@@ -115,12 +118,13 @@ class Leader:
             leads=lambda: self._lease.is_held,
         )
 
-    def _reports(self, commands: Commands) -> Reports:
+    def _reports(self, steps: Steps, commands: Commands) -> Reports:
         return Reports(
             connection=self._connection,
             model=self._model,
             store=self._store,
             nodes=self._nodes,
+            steps=steps,
             locations=self._locations,
             commands=commands,
             measures=self._measures,

@@ -17,10 +17,10 @@ from orchestrator.rules.location import Location
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.multipart import S3_CODE
 from orchestrator.state.model import Model
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
-from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
+from shared.errors import MessagingUnavailable, StorageUnavailable
 from shared.ids import ExecutionId
-from shared.protocol import subjects
 from shared.runtime.aio import pipelined
 
 _log = logging.getLogger(__name__)
@@ -142,14 +142,8 @@ class AbandonedUploads:
         record = self._model.execution(execution)
         if record is None:
             return
-        key = subjects.execution_record(record.key)
         is_left = record.upload_id in record.unfinished_uploads
-        try:
-            await self._store.update(
-                key, replace(record, upload_id="" if is_left else record.upload_id, left_uploads=())
-            )
-        except RevisionConflict:
-            await self._store.read(key)
-        else:
+        after = replace(record, upload_id="" if is_left else record.upload_id, left_uploads=())
+        if await changes.update(self._store, after):
             for each in record.unfinished_uploads:
                 self._aborted.pop(each, None)

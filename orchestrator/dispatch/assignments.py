@@ -9,16 +9,16 @@ import logging
 from collections.abc import Callable, Iterable
 
 from orchestrator.dispatch.grants import Grants
+from orchestrator.dispatch.steps import Steps
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import NO_SUCH_ENGINE, NOT_BEGUN
 from orchestrator.rules.life_events import Refused, Taken
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.traces import Traces
-from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
+from shared.errors import MessagingUnavailable, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
 from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
@@ -54,8 +54,8 @@ class Offers:
         group: asyncio.TaskGroup,
         connection: Connection,
         model: Model,
-        store: Store,
         nodes: Nodes,
+        steps: Steps,
         grants: Grants,
         publish_seconds: float,
         check: Callable[[], None],
@@ -64,8 +64,8 @@ class Offers:
         self._group = group
         self._connection = connection
         self._model = model
-        self._store = store
         self._nodes = nodes
+        self._steps = steps
         self._grants = grants
         self._publish_seconds = publish_seconds
         self._check = check
@@ -249,26 +249,18 @@ class Offers:
                 await self._on_rejected(record, answer)
 
     async def _on_rejected(self, record: ExecutionRecord, answer: Rejected) -> None:
-        current = self._model.execution(record.id)
-        if current is None:
-            return
+        """Nothing is to be done then but to place it elsewhere, of which the scheduler hears by the record."""
         retryable = answer.retryable or answer.reason == NO_SUCH_ENGINE
         excused = answer.reason in NOT_BEGUN and self._nodes.gives_back_unasked(record.node_id)
         event = Refused(reason=answer.reason, detail=answer.detail, retryable=retryable, excused=excused)
-        after = transition(current, event, now=now_ns()).record
-        if after is current:
-            return
-        key = record.key
         try:
-            await self._store.update(subjects.execution_record(key), after)
-        except RevisionConflict:
-            told = "Execution %s changed while node %s refused it."
-            _log.info(told, record.id, record.node_id, extra=about_execution(record))
+            taken = await self._steps.happen(record.id, lambda _: event)
         except MessagingUnavailable as error:  # it is offered again, and refused again
             told = "That node %s refuses execution %s is not stored: %s"
             _log.info(told, record.node_id, record.id, error.message, extra=about_execution(record))
-        else:
-            self._nodes.on_failure(after)
+            return
+        if taken is not None and taken.has_moved:
+            self._nodes.on_failure(taken.step.record)
             told = "Execution %s is refused by node %s: %s"
             _log.info(told, record.id, record.node_id, answer.reason[:100], extra=about_execution(record))
 

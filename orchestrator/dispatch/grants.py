@@ -17,10 +17,10 @@ from orchestrator.s3.locations import Locations
 from orchestrator.s3.multipart import Completed, Lost
 from orchestrator.s3.verification import ObjectFacts, md5_of_parts
 from orchestrator.state.model import Model
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
-from shared.protocol import subjects
 from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,
@@ -168,7 +168,6 @@ class Grants:
 
         Raises RevisionConflict where another upload was begun meanwhile; asked again, that one's id is the answer.
         """
-        key = subjects.execution_record(before.key)
         for _ in range(TRIES):
             record = self._model.execution(before.id)
             if record is None or record.state.is_terminal:
@@ -177,13 +176,9 @@ class Grants:
                 break
             left = tuple(each for each in (*record.left_uploads, record.upload_id) if each not in {"", aborted})
             after = msgspec.structs.replace(record, upload_id=upload_id, left_uploads=left)
-            try:
-                await self._store.update(key, after)
-            except RevisionConflict:
-                await self._store.read(key)
-            else:
+            if await changes.update(self._store, after):
                 return
-        raise RevisionConflict(key)
+        raise RevisionConflict(before.key)
 
     async def _parts(self, record: ExecutionRecord, location: Location, request: PartsRequest) -> UploadAnswer:
         await self._vouch(location, request.s3_code)
@@ -234,11 +229,10 @@ class Grants:
 
     async def _leave(self, before: ExecutionRecord) -> None:
         """Note that nothing comes of the upload. Raises RevisionConflict where the record moves: asked again, it is."""
-        key = subjects.execution_record(before.key)
         record = self._model.execution(before.id)
         if record is not None and record.upload_id not in record.left_uploads:
             left = (*record.left_uploads, record.upload_id)
-            await self._store.update(key, msgspec.structs.replace(record, left_uploads=left))
+            await self._store.update(record.key, msgspec.structs.replace(record, left_uploads=left))
 
 
 def entitled(sender: NodeId, execution: ExecutionId, record: ExecutionRecord | None) -> Location:

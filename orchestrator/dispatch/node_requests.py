@@ -161,10 +161,11 @@ class Requests:
             _log.warning("Node %s speaks another protocol and gets no work.", sender, extra=about(node=sender))
         known = self._model.nodes.get(sender)
         if known is None:
-            await self._store.create_again(subjects.node_record(sender), NodeRecord(info=info))
+            record = NodeRecord(info=info)
+            await self._store.create_again(record.key, record)
         elif known.info != info:
             after = msgspec.structs.replace(known, info=info, engines_away=engines_away(known, info, now_ns()))
-            await self._store.update(subjects.node_record(sender), after)
+            await self._store.update(after.key, after)
         missing = self._nodes.on_registration(sender, registration)
         if missing:
             told = "Node %s does not hold %d executions that were placed on it."

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Sent
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.second_opinion import asks_others
+from orchestrator.dispatch.steps import Steps
 from orchestrator.dispatch.turns import Turns
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import has_failed_by_exit_code
@@ -30,7 +31,7 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.streams import has_reports_consumer, restart_reports_consumer
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
-from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
+from shared.errors import MessagingUnavailable, StorageUnavailable
 from shared.ids import NodeId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.states import ExecutionState, FailureReason
@@ -60,7 +61,6 @@ SET_UP_SECONDS = 10.0
 CHECK_SECONDS = 5.0
 """How often it is looked whether the consumer is there still: a leader that has been replaced may have removed it."""
 RETRY_SECONDS = 0.5
-TRIES = 8
 ABSENT_TRIES = 4
 ABSENT_SECONDS = 0.5
 
@@ -69,6 +69,9 @@ ACKNOWLEDGE = b"+ACK"
 LATER_SECONDS = 3.0
 LONGEST_SECONDS = 600.0
 """After how long at most a report comes again that could not be dealt with by a fault of ours, each time later."""
+
+
+_COMES_AGAIN = frozenset({Outcome.EARLY, Outcome.CONTESTED})
 
 
 class Reports:
@@ -81,6 +84,7 @@ class Reports:
         model: Model,
         store: Store,
         nodes: Nodes,
+        steps: Steps,
         locations: Locations,
         commands: Commands,
         measures: Measures,
@@ -91,6 +95,7 @@ class Reports:
         self._model = model
         self._store = store
         self._nodes = nodes
+        self._steps = steps
         self._locations = locations
         self._commands = commands
         self._measures = measures
@@ -226,25 +231,20 @@ class Reports:
 
     async def _take_one(self, record: ExecutionRecord, report: Report) -> bool:
         async with self._ordered[hash(record.id) % ORDERED]:
-            return await self._apply(record, report)
+            return await self._apply(report)
 
-    async def _apply(self, record: ExecutionRecord, report: Report) -> bool:
-        for _ in range(TRIES):
-            current = self._model.execution(report.execution_id)
-            if current is None:  # its job is being removed
-                return True
-            revision = self._model.revision_of(_key(current))
-            step = await self._after(current, report)
-            if step.outcome is Outcome.EARLY:
-                return False
-            if step.record is current or await self._is_stored(step.record, revision):
-                self._learn(current, report)
-                self._note(current, step.record)
-                self._commands.carry_out(step.commands)
-                return True
-        about_it = about_execution(record)
-        _log.warning("Execution %s moves too often to take a report; it comes again.", record.id, extra=about_it)
-        return False
+    async def _apply(self, report: Report) -> bool:
+        """Whether it need not come again."""
+        taken = await self._steps.take(report.execution_id, lambda record: self._after(record, report))
+        if taken is None:
+            return True
+        before, step = taken
+        if step.outcome in _COMES_AGAIN:
+            return False
+        self._learn(before, report)
+        self._note(before, step.record)
+        self._commands.carry_out(step.commands)
+        return True
 
     def _note(self, before: ExecutionRecord, after: ExecutionRecord) -> None:
         has_failed = after.state is ExecutionState.FAILED and not has_failed_by_exit_code(after)
@@ -280,7 +280,7 @@ class Reports:
             if step.outcome is Outcome.UNVERIFIED and isinstance(fact, OutputPublished):
                 step = transition(step.record, await self._looked_at(step.record, fact), now=now_ns())
             if step.outcome is Outcome.EARLY:
-                return step
+                return Step(record, Outcome.EARLY)  # of a report all is stored, or nothing
             commands += step.commands
         return Step(step.record, step.outcome, tuple(commands))
 
@@ -322,15 +322,6 @@ class Reports:
         kept = fact.told() | {"md5": ""}  # S3's own word, which has just been compared with it, is kept instead
         return PublishedResult(**kept, etag=facts.etag, verify_seconds=round(time.monotonic() - begun, 6))
 
-    async def _is_stored(self, after: ExecutionRecord, revision: int) -> bool:
-        """False if the record has moved since its `revision` was read, such as by a stop while S3 was asked."""
-        try:
-            await self._store.update(_key(after), after, revision=revision)
-        except RevisionConflict:
-            await self._store.read(_key(after))
-            return False
-        return True
-
     def _learn(self, record: ExecutionRecord, report: Report) -> None:
         for fact in report.facts:
             if isinstance(fact, TaskEnded):
@@ -345,7 +336,3 @@ class Reports:
 def _later(seconds: float) -> bytes:
     """JetStream's answer to a delivery that is to come again after so many seconds."""
     return b'-NAK {"delay": %d}' % (seconds * 1e9)
-
-
-def _key(record: ExecutionRecord) -> str:
-    return subjects.execution_record(record.key)

@@ -15,6 +15,7 @@ from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.drains import Drains
 from orchestrator.dispatch.second_opinion import asks_others
+from orchestrator.dispatch.steps import Steps, TakenStep
 from orchestrator.nodes.node_changes import tell_suspicions
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules import time_outs
@@ -22,21 +23,21 @@ from orchestrator.rules.attempts import has_failed_by_exit_code, is_refused, may
 from orchestrator.rules.fleet import Shape
 from orchestrator.rules.job_progress import Progress, job_transition
 from orchestrator.rules.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Unattended, Withdrawn
-from orchestrator.rules.lifecycle import placed, transition
+from orchestrator.rules.lifecycle import placed
 from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement, Wanted, plan
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
-from shared.errors import MessagingUnavailable, RevisionConflict
+from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.rules import MANAGED, capacity_of
 from shared.jobs.states import DesiredState, ExecutionState, FailureReason
-from shared.protocol import subjects
 from shared.runtime.aio import pipelined
 from shared.runtime.log_lines import about
 
@@ -62,6 +63,7 @@ class Scheduler:
         store: Store,
         nodes: Nodes,
         offers: Offers,
+        steps: Steps,
         *,
         locate: Callable[[JobId, ExecutionId], Location],
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
@@ -74,6 +76,7 @@ class Scheduler:
         self._store = store
         self._nodes = nodes
         self._offers = offers
+        self._steps = steps
         self._locate = locate
         self._unreachable = unreachable
         self._publish_seconds = publish_seconds
@@ -122,15 +125,19 @@ class Scheduler:
     async def _end_overdue(self) -> None:
         """End what silent nodes will not end any more, and what others should have ended by themselves."""
         silent, now = frozenset(self._nodes.sweep()), now_ns()
-        ends: list[tuple[ExecutionRecord, ExecutionEvent]] = []
+        overdue: list[ExecutionRecord] = []
+
+        def end_of(record: ExecutionRecord) -> ExecutionEvent | None:
+            return self._made_by_time(record, now, silent=record.node_id in silent)
+
         for node, live in self._model.live.items():
             for record in live.values():
-                event = self._made_by_time(record, now, silent=node in silent)
+                event = end_of(record)
                 if event is not None:
-                    ends.append((record, event))
+                    overdue.append(record)
                     if isinstance(event, Unattended):
                         self._nodes.on_unattended(node)
-        await pipelined(ends, lambda end: self.write(*end), at_once=WRITES_AT_ONCE)
+        await pipelined(overdue, lambda record: self._step(record, end_of), at_once=WRITES_AT_ONCE)
 
     def _made_by_time(self, record: ExecutionRecord, now: int, *, silent: bool) -> ExecutionEvent | None:
         entry = self._model.jobs.get(record.job_id)
@@ -150,7 +157,8 @@ class Scheduler:
 
     async def _take_back_from_leaving(self) -> None:
         async def take_back(record: ExecutionRecord) -> None:
-            await self.write(record, NotBegun(f"Handed back by node {record.node_id}, which is stopping"))
+            event = NotBegun(f"Handed back by node {record.node_id}, which is stopping")
+            await self._step(record, lambda _: event)
 
         await pipelined(self._nodes.never_to_begin(), take_back, at_once=WRITES_AT_ONCE)
 
@@ -158,38 +166,36 @@ class Scheduler:
         """Also what is being published there: nothing counts any more that such a node says."""
 
         async def take(record: ExecutionRecord) -> None:
-            await self.write(record, Lost(FailureReason.NODE_LOST, f"Node {record.node_id} was rejected"))
+            event = Lost(FailureReason.NODE_LOST, f"Node {record.node_id} was rejected")
+            await self._step(record, lambda _: event)
 
         live = (each for node in self._model.rejected for each in self._model.live.get(node, {}).values())
         await pipelined(list(live), take, at_once=WRITES_AT_ONCE)
 
     async def fail_missing(self, record: ExecutionRecord) -> None:
         """The node has registered and does not hold this execution any more: as if it had said that it failed."""
-        reason, entry = FailureReason.NODE_RESTARTED, self._model.jobs.get(record.job_id)
+        reason, detail = FailureReason.NODE_RESTARTED, f"Node {record.node_id} does not know this execution any more"
         may_ask = self._model.max_attempts > 1
-        excused = may_ask and entry is not None and asks_others(record, reason, entry, self._nodes)
-        detail = f"Node {record.node_id} does not know this execution any more"
-        await self.write(record, Lost(reason, detail, excused))
-        after = self._model.execution(record.id)
-        if after is not None and after.state is ExecutionState.FAILED and record.state.holds_capacity:
-            self._nodes.on_failure(after)
 
-    async def write(self, record: ExecutionRecord, event: ExecutionEvent) -> None:
-        """Have this happen to the execution, from its newest state, unless it moves meanwhile."""
-        current = self._model.execution(record.id)
-        if current is None:
-            return
-        step = transition(current, event, now=now_ns())
-        if step.record is not current:
-            key = subjects.execution_record(record.key)
-            try:
-                await self._store.update(key, step.record)
-            except RevisionConflict:
-                _log.info("Execution %s moved meanwhile.", record.id, extra=about_execution(record))
-                await self._store.read(key)
-                return
-            _log.info("Execution %s is %s.", record.id, step.record.state, extra=about_execution(record))
-        self._commands.carry_out(step.commands)
+        def lost(current: ExecutionRecord) -> Lost:
+            entry = self._model.jobs.get(current.job_id)
+            excused = may_ask and entry is not None and asks_others(current, reason, entry, self._nodes)
+            return Lost(reason, detail, excused)
+
+        taken = await self._step(record, lost)
+        if taken is not None and taken.has_moved and taken.before.state.holds_capacity:
+            self._nodes.on_failure(taken.step.record)
+
+    async def _step(
+        self, record: ExecutionRecord, event: Callable[[ExecutionRecord], ExecutionEvent | None]
+    ) -> TakenStep | None:
+        """Have this happen to the execution, and do what follows from that."""
+        taken = await self._steps.happen(record.id, event)
+        if taken is not None:
+            if taken.has_moved:
+                _log.info("Execution %s is %s.", record.id, taken.step.record.state, extra=about_execution(record))
+            self._commands.carry_out(taken.step.commands)
+        return taken
 
     # ---- executions that should stop --------------------------------------------------------------------------------
 
@@ -200,7 +206,8 @@ class Scheduler:
     async def _cancel_one(self, record: ExecutionRecord) -> None:
         entry = self._model.jobs.get(record.job_id)
         if entry is not None:  # else it has ended and was deleted meanwhile
-            await self.write(record, Withdrawn(self._why_cancelled(entry, record)))
+            event = Withdrawn(self._why_cancelled(entry, record))
+            await self._step(record, lambda _: event)
 
     @staticmethod
     def _why_cancelled(entry: JobEntry, record: ExecutionRecord) -> str:
@@ -246,18 +253,15 @@ class Scheduler:
         now = now_ns()
         step = placed(execution, placement, location, incarnation=incarnation, now=now)
         self._model.unexplain(placement.job_id)  # before it is known that others have to wait for this one
-        try:
-            await self._store.create(subjects.execution_record(key), step.record)
-        except RevisionConflict:
+        if not await changes.create(self._store, step.record):
             known = about(execution=execution, job=placement.job_id)
             _log.info("Execution %s exists already; it was decided before.", execution, extra=known)
-            await self._store.read(subjects.execution_record(key))
-        else:
-            self._commands.carry_out(step.commands)
-            if placement.attempt == 0:
-                self._measures.placed(now - entry.job.submit_time)
-            about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)
-            _log.debug("Execution %s is placed on node %s.", execution, placement.node_id, extra=about_it)
+            return
+        self._commands.carry_out(step.commands)
+        if placement.attempt == 0:
+            self._measures.placed(now - entry.job.submit_time)
+        about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)
+        _log.debug("Execution %s is placed on node %s.", execution, placement.node_id, extra=about_it)
 
     def _is_newest(self, job: JobId, version: int) -> bool:
         """Whether what was decided about this version is still about what the job is."""
@@ -295,10 +299,7 @@ class Scheduler:
         if entry.progress.state.is_terminal:
             return
         step = job_transition(entry.job, entry.progress.state, GivenUp(message), now=now_ns())
-        try:
-            await self._store.update(subjects.job_record(job), step.record)
-        except RevisionConflict:
-            await self._store.read(subjects.job_record(job))
+        await changes.update(self._store, step.record)  # where it has changed, it is looked at again in a second
 
 
 def wanted(model: Model, now: int, blocked: Container[Shape] = ()) -> Iterator[Wanted]:

@@ -2,6 +2,7 @@
 
 from orchestrator.rules.records import NameRecord
 from orchestrator.state.model import Model
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from shared.errors import InvalidJob, RevisionConflict
 from shared.ids import JobId, is_like_id
@@ -32,11 +33,8 @@ class NameClaims:
         if known is not None:
             return known
         key = subjects.name_record(job.namespace, job.name)
-        try:
-            await self._store.create(key, NameRecord(job_id=fresh))
-        except RevisionConflict:
-            return await self._claimed(key, job, fresh)
-        return fresh
+        is_new = await changes.once(self._store, key, self._store.create(key, NameRecord(job_id=fresh)))
+        return fresh if is_new else await self._claimed(key, job, fresh)
 
     async def _claimed(self, key: str, job: Job, fresh: JobId) -> JobId:
         """As `claim`, of a name about which there is a record, though no job of that name was known here."""

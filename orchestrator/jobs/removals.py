@@ -8,11 +8,10 @@ from orchestrator.jobs.retention import marked
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import JobEntry, Model
-from orchestrator.storage.contention import Losses
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
-from shared.errors import Conflict, JobEnded, RevisionConflict, Unavailable
+from shared.errors import Conflict, JobEnded, Unavailable
 from shared.ids import JobId
-from shared.protocol import subjects
 
 WAIT_SECONDS = 6.0
 """For the job to stop, and again for it to be gone; a program over NATS waits 15 s for an answer."""
@@ -83,8 +82,7 @@ class Removals:
                 raise JobStillRuns(entry.job.id, entry.progress.state)
 
     async def _mark(self, job: JobId, *, results: bool) -> None:
-        losses = Losses()
-        while True:
+        async def attempt() -> None:
             entry = self._model.jobs.get(job)
             if entry is None:
                 return
@@ -92,13 +90,10 @@ class Removals:
                 return
             if not _has_ended(entry):
                 raise JobStillRuns(job, entry.progress.state)
-            try:
-                await self._store.update(subjects.job_record(job), marked(entry, results=results))
-            except RevisionConflict as conflict:
-                await losses.stand_back(conflict)
-                await self._store.catch_up()
-            else:
-                return
+            record = marked(entry, results=results)
+            await self._store.update(record.key, record)
+
+        await changes.insist(self._store, attempt)
 
     def _is_removed(self, job: JobId) -> bool:
         entry = self._model.jobs.get(job)

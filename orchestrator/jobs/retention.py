@@ -16,9 +16,10 @@ from orchestrator.s3.deletion import DeletionRefused
 from orchestrator.s3.locations import Locations
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import JobEntry, Model
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import MessagingUnavailable, RevisionConflict, StorageUnavailable
+from shared.errors import MessagingUnavailable, StorageUnavailable
 from shared.ids import JobId
 from shared.protocol import subjects
 from shared.runtime.aio import pipelined
@@ -116,14 +117,7 @@ class Retention:
         entry = self._model.jobs.get(job)
         if entry is None or entry.job.removal is not None:
             return
-        await self._update(marked(entry, results=self._results_seconds > 0))
-
-    async def _update(self, record: JobRecord) -> None:
-        key = subjects.job_record(record.id)
-        try:
-            await self._store.update(key, record)
-        except RevisionConflict:
-            await self._store.read(key)
+        await changes.update(self._store, marked(entry, results=self._results_seconds > 0))
 
     def _note_again(self, jobs: Iterable[JobId]) -> None:
         """They were taken out of the order of their ends; those that are not marked go back into it."""
@@ -158,19 +152,14 @@ class Retention:
         return not waits and all(each.state.is_terminal for each in entry.executions.values())
 
     async def _delete(self, key: str) -> None:
-        try:
-            await self._store.delete(key)
-        except RevisionConflict:
-            await self._store.read(key)  # it is removed as it is now in the next round
+        """Where it has changed meanwhile, it is removed as it is now in the next round."""
+        await changes.delete(self._store, key)
 
     async def _delete_part(self, key: str) -> None:
-        if not key.startswith(_EXECUTION):
+        if key.startswith(_EXECUTION):
+            await changes.once(self._store, key, self._store.delete_with_job(key))
+        else:
             await self._delete(key)
-            return
-        try:
-            await self._store.delete_with_job(key)
-        except RevisionConflict:
-            await self._store.read(key)
 
     async def _remove_old_versions(self) -> None:
         """Of jobs that are run again and again, and so are never old: what was run long before, when they rest."""
@@ -182,7 +171,7 @@ class Retention:
             published = [each for each in executions if each.may_have_objects]
             await pipelined(published, self._delete_result, at_once=DELETIONS_AT_ONCE)
             executions = [each for each in executions if not self._has_objects(each)]
-        await pipelined([_key(each) for each in executions], self._delete, at_once=WRITES_AT_ONCE)
+        await pipelined([each.key for each in executions], self._delete, at_once=WRITES_AT_ONCE)
         bare = [entry for entry in entries if not _old_executions(entry)]
         for entry in bare:
             if not _old_versions(entry):  # all that is there is kept by others
@@ -240,7 +229,8 @@ class Retention:
             return
         if entry.record.removal.problem != problem:
             _log.warning("Job %s is not removed yet. %s", job, problem, extra=about(job=job))
-            await self._update(replace(entry.record, removal=replace(entry.record.removal, problem=problem)))
+            removal = replace(entry.record.removal, problem=problem)
+            await changes.update(self._store, replace(entry.record, removal=removal))
 
     async def _delete_old_results(self) -> bool:
         if not self._results_seconds or not await self._deletion_is_allowed():
@@ -271,12 +261,9 @@ class Retention:
             told = "The result of execution %s is kept for the present: %s"
             _log.warning(told, record.id, error.message, extra=about_execution(record))
             return
-        key, current = _key(record), self._model.execution(record.id)
-        try:
-            if current is not None:
-                await self._store.update(key, replace(current, result_deleted=self._now()))
-        except RevisionConflict:
-            await self._store.read(key)
+        current = self._model.execution(record.id)
+        if current is not None:
+            await changes.update(self._store, replace(current, result_deleted=self._now()))
 
     # ---- what has no job --------------------------------------------------------------------------------------------
 
@@ -299,18 +286,14 @@ class Retention:
 
     async def _remove_returned(self) -> None:
         """What NATS has brought back, and marks of which somebody has not written the second one."""
-        returned = self._store.returned
+        store, returned = self._store, self._store.returned
 
         async def delete_again(key: str, revision: int) -> None:
-            try:
-                await self._store.delete_again(key, revision)
-            except RevisionConflict:
+            if not await changes.once(store, key, store.delete_again(key, revision)):
                 returned.drop(key)
 
         async def mark_again(key: str, revision: int) -> None:
-            try:
-                await self._store.mark_again(key, revision)
-            except RevisionConflict:
+            if not await changes.once(store, key, store.mark_again(key, revision)):
                 returned.drop(key)
 
         await pipelined(returned.records(BATCH), lambda each: delete_again(*each), at_once=WRITES_AT_ONCE)
@@ -349,10 +332,6 @@ def _kept_versions(entry: JobEntry) -> frozenset[int]:
     """Those of which one that is not old has parts that have completed."""
     last = _last_old(entry)
     return frozenset(kept for version in entry.specs if version > last for kept in entry.kept_versions(version))
-
-
-def _key(record: ExecutionRecord) -> str:
-    return subjects.execution_record(record.key)
 
 
 def marked(entry: JobEntry, *, results: bool) -> JobRecord:

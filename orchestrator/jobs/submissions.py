@@ -7,6 +7,7 @@ specification is stored, and the job's record, written last, is what makes it ex
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -29,7 +30,8 @@ from orchestrator.rules.life_events import Outcome, StopAsked
 from orchestrator.rules.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, with_event
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from orchestrator.storage.contention import Contention, Losses
+from orchestrator.storage import changes
+from orchestrator.storage.contention import Contention
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.traces import Traces
@@ -132,21 +134,26 @@ class Submissions:
         return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, wanted, self._model))
 
     async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
-        losses = Losses()
-        while True:
-            try:
-                return self._begun_before(wish, fresh) or await self._begin(wish, fresh)
-            except RevisionConflict as conflict:
-                await losses.stand_back(conflict)
-                await self._store.catch_up()
-                token = wish.use.token
-                if token and fresh not in self._model.jobs and await self._store.is_removed(subjects.job_record(fresh)):
-                    await self._names.release(wish.job, fresh)
-                    raise JobDeleted(fresh) from None
-            except IdempotencyTokenUsed:
-                if losses:  # it was not known when the name was claimed
-                    await self._names.release(wish.job, fresh)
-                raise
+        return await changes.insist(
+            self._store,
+            partial(self._submitted_once, wish, fresh),
+            again=partial(self._submitted_again, wish, fresh),
+        )
+
+    async def _submitted_once(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
+        return self._begun_before(wish, fresh) or await self._begin(wish, fresh)
+
+    async def _submitted_again(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
+        """After somebody else was quicker: what that was is known by now, and a name may have been claimed before."""
+        is_unknown = bool(wish.use.token) and fresh not in self._model.jobs
+        if is_unknown and await self._store.is_removed(subjects.job_record(fresh)):
+            await self._names.release(wish.job, fresh)
+            raise JobDeleted(fresh)
+        try:
+            return await self._submitted_once(wish, fresh)
+        except IdempotencyTokenUsed:
+            await self._names.release(wish.job, fresh)
+            raise
 
     def _begun_before(self, wish: Wish, fresh: JobId) -> tuple[JobId, int] | None:
         """What came of this submission when it came first. Raises IdempotencyTokenUsed, JobBeingDeleted."""
@@ -212,7 +219,7 @@ class Submissions:
             first=named,
             traceparent=wish.traceparent,
         )
-        await self._store.create(subjects.job_record(job_id), record)
+        await self._store.create(record.key, record)
         self._traces.on_submit(record)
         _log.debug("Job %s is submitted.", job_id, extra=about(job=job_id))
 
@@ -220,20 +227,18 @@ class Submissions:
         """Store as the next version that is free: a submit that was interrupted, or lost, may have left one."""
         job_id, version = entry.job.id, max((entry.job.version, *entry.specs)) + 1
         for number in range(version, version + SPEC_TRIES):
-            try:
-                await self._store.create(subjects.spec_record(job_id, number), spec)
-            except RevisionConflict:
-                continue
-            return number
+            key = subjects.spec_record(job_id, number)
+            if await changes.once(self._store, key, self._store.create(key, spec)):
+                return number
         raise RevisionConflict(subjects.spec_record(job_id, version))
 
     async def _renew(self, entry: JobEntry, wish: Wish, message: str) -> int:
         """Store a new version and have it run; `message` has {} for its number. Raises RevisionConflict."""
-        revision = self._model.revision_of(subjects.job_record(entry.job.id))
         before = entry.job
+        revision = self._model.revision_of(before.key)
         spec = SpecRecord(job=wish.job, replaced=entry.replaced(), keeps=wish.keeps)
         version = await self._store_spec(entry, spec)
-        if self._model.revision_of(subjects.job_record(before.id)) != revision:
+        if self._model.revision_of(before.key) != revision:
             raise RevisionConflict(before.id)
         now = now_ns()
         event = _submission(now, message.replace("{}", str(version), 1), version, _kept_details(entry, wish.keeps))
@@ -250,7 +255,7 @@ class Submissions:
             modify_time=now,
             traceparent=wish.traceparent,
         )
-        await self._store.update(subjects.job_record(before.id), after)
+        await self._store.update(after.key, after)
         self._traces.on_submit(after)
         _log.info("Job %s has version %d.", before.id, version, extra=about(job=before.id))
         return version
@@ -268,8 +273,7 @@ class Submissions:
             return await self._run_again(entry, version, reason, use, failed=failed)
 
     async def _run_again(self, entry: JobEntry, version: int, reason: str, use: Use, *, failed: bool) -> int:
-        losses = Losses()
-        while True:
+        async def attempt() -> int:
             self._check_known(entry)
             if entry.job.removal is not None:
                 raise JobBeingDeleted(entry.job.id)
@@ -288,11 +292,9 @@ class Submissions:
             self._check_publisher_of(entry.specs[number])
             what = f"what version {number} has not completed" if failed else f"the same as version {number}"
             message = f"Job run again as version {{}}, {what}{_because(reason)}"
-            try:
-                return await self._renew(entry, Wish(entry.specs[number], use, keeps), message)
-            except RevisionConflict as conflict:
-                await losses.stand_back(conflict)
-                await self._store.catch_up()
+            return await self._renew(entry, Wish(entry.specs[number], use, keeps), message)
+
+        return await changes.insist(self._store, attempt)
 
     def _check_known(self, entry: JobEntry) -> None:
         """Raise JobNotFound for a job that was removed while somebody waited to change it."""
@@ -305,22 +307,17 @@ class Submissions:
             return await self._stop(entry, reason)
 
     async def _stop(self, entry: JobEntry, reason: str) -> bool:
-        losses = Losses()
-        while True:
+        async def attempt() -> bool:
             self._check_known(entry)
             state = entry.progress.state
             step = job_transition(entry.job, state, StopAsked(reason), now=now_ns())
-            if step.outcome is Outcome.KNOWN:
-                return False
             if step.outcome is Outcome.LATE:
                 raise JobEnded(entry.job.id, state)
-            try:
-                await self._store.update(subjects.job_record(entry.job.id), step.record)
-            except RevisionConflict as conflict:
-                await losses.stand_back(conflict)
-                await self._store.catch_up()
-            else:
-                return True
+            if step.outcome is Outcome.MOVED:
+                await self._store.update(step.record.key, step.record)
+            return step.outcome is Outcome.MOVED
+
+        return await changes.insist(self._store, attempt)
 
 
 def kept_to_rerun(entry: JobEntry, version: int) -> tuple[int, ...]:

@@ -9,10 +9,10 @@ from orchestrator.nodes.conduct import Conduct
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.state.model import Model
-from orchestrator.storage.contention import Losses
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import Conflict, NodeNotFound, RevisionConflict
+from shared.errors import Conflict, NodeNotFound
 from shared.ids import NodeId
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
@@ -62,10 +62,7 @@ async def tell_suspicions(model: Model, store: Store, conduct: Conduct) -> None:
         known, suspicion = model.nodes.get(node), suspicions.get(node)
         if known is None:  # it was deleted meanwhile
             return
-        try:
-            await store.update(subjects.node_record(node), replace(known, suspicion=suspicion))
-        except RevisionConflict:
-            await store.read(subjects.node_record(node))
+        if not await changes.update(store, replace(known, suspicion=suspicion)):
             return
         does = "does well again" if suspicion is None else f"fails task after task: {suspicion.reason}"
         _log.warning("Node %s %s.", node, does, extra=about(node=node))
@@ -75,22 +72,16 @@ async def tell_suspicions(model: Model, store: Store, conduct: Conduct) -> None:
 
 async def set_draining(model: Model, store: Store, node: NodeId, *, draining: bool) -> None:
     """Stored, so that it outlives the leader and the node's own restarts. Raises NodeNotFound."""
-    key = subjects.node_record(node)
-    losses = Losses()
-    while True:
+
+    async def attempt() -> None:
         record = model.nodes.get(node)
         if record is None:
             raise NodeNotFound(node)
-        if record.draining == draining:
-            return
-        try:
-            await store.update(key, replace(record, draining=draining))
-        except RevisionConflict as conflict:
-            await losses.stand_back(conflict)
-            await store.catch_up()
-            continue
-        _log.info("Node %s is %s.", node, "drained" if draining else "not drained any more", extra=about(node=node))
-        return
+        if record.draining != draining:
+            await store.update(record.key, replace(record, draining=draining))
+            _log.info("Node %s is %s.", node, "drained" if draining else "not drained any more", extra=about(node=node))
+
+    await changes.insist(store, attempt)
 
 
 async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message: str = "") -> None:
@@ -99,26 +90,22 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
     Raises NodeNotFound, NodeConnected, NodeHoldsExecutions. The key goes last: what was interrupted is done again. That
     of a rejected node stays shut out, until it is deleted by itself.
     """
-    losses = Losses()
-    while True:
+
+    async def attempt() -> None:
         if node not in model.nodes and node not in model.bindings:
             raise NodeNotFound(node)
         if nodes.may_be_connected(node):
             raise NodeConnected(node)
         if live := model.live.get(node):
             raise NodeHoldsExecutions(node, len(live))
-        try:
-            stays = node in model.nodes and node in model.rejected
-            await store.delete(subjects.node_record(node))
-            if not stays:
-                await store.delete(subjects.binding_record(node))
-        except RevisionConflict as conflict:
-            await losses.stand_back(conflict)
-            await store.catch_up()
-            continue
-        why = _printable(message)
-        _log.info("Node %s is deleted%s", node, f": {why}" if why else ".", extra=about(node=node))
-        return
+        stays = node in model.nodes and node in model.rejected
+        await store.delete(subjects.node_record(node))
+        if not stays:
+            await store.delete(subjects.binding_record(node))
+
+    await changes.insist(store, attempt)
+    why = _printable(message)
+    _log.info("Node %s is deleted%s", node, f": {why}" if why else ".", extra=about(node=node))
 
 
 async def reject(model: Model, store: Store, node: NodeId, message: str = "") -> None:
@@ -146,23 +133,19 @@ async def handed_on(model: Model, node: NodeId) -> None:
 
 
 async def _set_rejected(model: Model, store: Store, node: NodeId, since: int, message: str) -> None:
-    key = subjects.binding_record(node)
-    losses = Losses()
-    while True:
+    after = f"rejected{f': {message}' if message else '.'}" if since else "approved again."
+
+    async def attempt() -> None:
         if (node in model.rejected) == bool(since):
             return
         public_key = model.bindings.get(node)
         if public_key is None:
             raise NodeNotFound(node)
-        try:
-            await store.update(key, BindingRecord(public_key=public_key, rejected=since, message=message))
-        except RevisionConflict as conflict:
-            await losses.stand_back(conflict)
-            await store.catch_up()
-            continue
-        what = f"rejected{f': {message}' if message else '.'}" if since else "approved again."
-        _log.warning("Node %s is %s", node, what, extra=about(node=node))
-        return
+        record = BindingRecord(public_key=public_key, rejected=since, message=message)
+        await store.update(subjects.binding_record(node), record)
+        _log.warning("Node %s is %s", node, after, extra=about(node=node))
+
+    await changes.insist(store, attempt)
 
 
 def _printable(message: str) -> str:

@@ -101,6 +101,7 @@ class Outcome(enum.Enum):
     EARLY = "what comes before this has not come yet"
     UNVERIFIED = "to be believed once the object itself has been looked at"
     LATE = "it has ended, and stays as it ended"
+    CONTESTED = "others move it each time that this is decided"
 
 
 class Offer(msgspec.Struct, frozen=True):

@@ -40,9 +40,6 @@ class Losses:
         self._count += 1
         await asyncio.sleep(random.uniform(0.0, most))  # noqa: S311  # spreads only
 
-    def __bool__(self) -> bool:
-        return self._count > 0
-
     def __repr__(self) -> str:
         return f"<Losses, {self._count}>"
 

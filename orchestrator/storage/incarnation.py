@@ -11,10 +11,10 @@ import logging
 import os
 
 from orchestrator.rules.records import NEWEST_SCHEMA, IncarnationRecord
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import MessagingUnavailable, RevisionConflict
-from shared.protocol import subjects
+from shared.errors import MessagingUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -23,18 +23,16 @@ RETRY_SECONDS = 0.5
 
 async def begin(store: Store) -> str:
     """Store a new incarnation, however long it takes, and give it."""
-    key = subjects.INCARNATION_RECORD
     await store.ready.wait()
     record = IncarnationRecord(schema=NEWEST_SCHEMA, incarnation=os.urandom(4).hex(), since=now_ns())
     while True:
         try:
             await store.catch_up()
-            await (store.update if store.model.revision_of(key) else store.create)(key, record)
-        except RevisionConflict:
-            await store.read(key)
+            is_there = store.model.revision_of(record.key) > 0
+            if await (changes.update(store, record) if is_there else changes.create(store, record)):
+                break
         except MessagingUnavailable as error:
             _log.info("The new incarnation is not stored yet: %s", error.message)
             await asyncio.sleep(RETRY_SECONDS)
-        else:
-            _log.warning("The state was restored: incarnation %s of it begins.", record.incarnation)
-            return record.incarnation
+    _log.warning("The state was restored: incarnation %s of it begins.", record.incarnation)
+    return record.incarnation

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
 from msgspec.structs import replace
 
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
@@ -11,18 +12,21 @@ from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.receipts import Receipts
 from orchestrator.dispatch.scheduler import Scheduler
+from orchestrator.dispatch.steps import Steps
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.location import Location
-from orchestrator.rules.records import JobRecord, NodeRecord, SpecRecord
+from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, Record, SpecRecord
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
-from shared.ids import ExecutionId, JobId, NodeId
+from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.spec import Job, SpecConfig, Task, Timeouts
+from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, Registration
 from shared.runtime.aio import background
@@ -57,14 +61,14 @@ def record(job: JobId, engine: str, *, priority: int = 0) -> JobRecord:
 def scheduler_of(
     group: asyncio.TaskGroup, bus: Bus, store: Store, nodes: Nodes, locate: Callable[[JobId, ExecutionId], Location]
 ) -> Scheduler:
-    model, locations = store.model, Locations(None)
+    model, locations, steps = store.model, Locations(None), Steps(store.model, store)
     grants = Grants(model, store, locations, AbandonedUploads(model, store, locations))
     offers = Offers(
         group=group,
         connection=bus.connection,
         model=model,
-        store=store,
         nodes=nodes,
+        steps=steps,
         grants=grants,
         publish_seconds=60.0,
         check=lambda: None,
@@ -75,6 +79,7 @@ def scheduler_of(
         store,
         nodes,
         offers,
+        steps,
         locate=locate,
         unreachable=dict,
         publish_seconds=60.0,
@@ -118,3 +123,55 @@ async def test_a_version_does_not_fail_for_what_was_decided_about_the_one_before
         assert heard.is_set()
         assert (model.jobs[BAD].job.version, model.jobs[BAD].job.failure) == (2, "")
         assert BAD not in model.reasons
+
+
+async def test_a_task_that_ends_while_others_are_ended_for_its_time_out_is_not_ended_too(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(bus.connection, Model(max_attempts=1))
+    slow, ends = running(0), running(1)
+    genuine = Store.update
+
+    async def update(of: Store, key: str, written: Record, *, revision: int | None = None) -> None:
+        """As reports do, which are taken in all the time."""
+        if key == slow.key:
+            await genuine(of, ends.key, replace(ends, state=ExecutionState.PUBLISHING, modify_time=now_ns()))
+        await genuine(of, key, written, revision=revision)
+
+    monkeypatch.setattr("orchestrator.dispatch.scheduler.WRITES_AT_ONCE", 1)
+    monkeypatch.setattr("orchestrator.rules.time_outs.SLACK_SECONDS", -1.0)
+    opened: asyncio.Future[asyncio.TaskGroup] = asyncio.get_running_loop().create_future()
+    async with background(offers=_group(opened)):
+        job = record(GOOD, "noop")
+        assert job.first is not None
+        timed = replace(job.first.task, timeouts=Timeouts(execution_timeout=5))
+        await store.create(NodeRecord(info=NODE).key, NodeRecord(info=NODE))
+        await store.create(job.key, replace(job, first=replace(job.first, count=2, tasks=(timed,))))
+        await store.create(slow.key, slow)
+        await store.create(ends.key, ends)
+        scheduler = scheduler_of(await opened, bus, store, Nodes(store.model, disconnect_seconds=60.0), nowhere)
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "update", update)
+            await scheduler._end_overdue()
+    states = {each.partition: each.state for each in store.model.jobs[GOOD].executions.values()}
+    assert states == {0: ExecutionState.FAILED, 1: ExecutionState.PUBLISHING}
+
+
+def running(partition: int) -> ExecutionRecord:
+    """For half a century."""
+    return ExecutionRecord(
+        id=new_execution_id(execution_key(GOOD, 1, partition, 0)),
+        job_id=GOOD,
+        job_version=1,
+        partition=partition,
+        attempt=0,
+        node_id=NODE.node_id,
+        resources=Capacity(),
+        state=ExecutionState.RUNNING,
+        create_time=1,
+        modify_time=1,
+    )
+
+
+def nowhere(job: JobId, execution: ExecutionId) -> Location:
+    return Location(bucket="b", key=f"{job}/{execution}", region="r")
