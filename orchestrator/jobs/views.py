@@ -27,7 +27,7 @@ from shared.protocol import rest, rest_nodes, subjects
 from shared.protocol.execution_lines import PREPARING, WAITS_FOR_S3
 from shared.protocol.messages import ContainerEngine, NodeInfo, RunOutput
 from shared.protocol.nats_api import Announced
-from shared.protocol.published_facts import PublishedParams, shown
+from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import EventView, ExecutionView, HistoryItem
 from shared.protocol.rest_nodes import NodeState
 from shared.runtime.automatic_labels import OS_ARCH, OS_TYPE
@@ -139,16 +139,20 @@ def run_output_view(output: RunOutput, error: str) -> rest.RunOutputView:
 
 
 def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
-    if record.result is None or record.location is None or record.result_deleted:
+    result, location = record.result, record.location
+    if result is None or location is None or record.result_deleted:
         return None
     return rest.PublishedResult(
         type=MANAGED,
-        params=PublishedParams(
+        params=PublishedParams.of(
+            result,
             job_id=record.job_id,
             execution_id=record.id,
-            **record.location.shown(),
-            etag=record.result.etag,
-            **shown(record.result, PublishedParams),
+            bucket=location.bucket,
+            key=location.key,
+            region=location.region,
+            endpoint=location.endpoint,
+            etag=result.etag,
         ),
     )
 

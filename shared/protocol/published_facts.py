@@ -7,7 +7,7 @@ what is inherited, so that those names stand beside the fields.
 
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 from msgspec import field
@@ -51,7 +51,7 @@ class PublishedFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         return {name: _bounded(getattr(self, name)) for name in PublishedFacts.__struct_fields__}
 
 
-class PublishedParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+class PublishedParams(msgspec.Struct, frozen=True, rename="pascal"):
     """Which object a result is: enough to find it, and never a URL."""
 
     job_id: str = field(name="JobID", default="")
@@ -76,6 +76,23 @@ class PublishedParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     parts: int = 1
     retries: int = 0
     renewals: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        facts: PublishedFacts,
+        *,
+        job_id: str,
+        execution_id: str,
+        bucket: str,
+        key: str,
+        region: str,
+        endpoint: str,
+        etag: str,
+    ) -> Self:
+        """The facts are given by their places, which are behind those of the others: many executions are listed."""
+        _, values = _fields(cls)
+        return cls(job_id, execution_id, bucket, key, region, endpoint, etag, *values(facts))
 
 
 def shown(facts: PublishedFacts, shape: type[msgspec.Struct]) -> dict[str, Any]:
