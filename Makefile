@@ -59,7 +59,7 @@ constraints: ## Write the newest releases, for each of the Pythons 3.11 to 3.13 
 chaos: $(VENV)/.develop ## Let everything fail at random under load (SECONDS=3600, SEED=any) and judge what came of it
 	@$(RUN)/python -m tests.chaos --json --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
-matrix: $(VENV)/.develop ## Try the S3 servers, NATS versions, engines and clients found here, for COMPATIBILITY.md (PART=buckets, PEERS=names)
+matrix: $(VENV)/.develop ## Try the S3 servers, NATS versions, engines and clients found here, for docs/compatibility.md (PART=buckets, PEERS=names)
 	@$(RUN)/python -m tests.matrix $(if $(PART),--part $(PART)) $(if $(PEERS),--peers "$(PEERS)")
 
 check: $(VENV)/.develop ## Check style, types and who imports whom
@@ -72,10 +72,12 @@ fix: $(VENV)/.develop ## Put right what can be put right by machine
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
 
-docs: $(VENV)/.develop ## Make the pages that are made from the code
-	@$(RUN)/python -m shared.protocol.nats_api_page > NATS-API.md
+docs: $(VENV)/.develop ## Make the pages that come from the code, and the site of all documents in build/site
+	@$(RUN)/python -m tests.nats_api_page
 	@$(RUN)/python -m tests.settings_page
 	@$(RUN)/python -m tests.schema_file
+	@$(RUN)/python -m sphinx -q -W --keep-going -E -c docs -d build/doctrees . build/site
+	@echo "The site begins at build/site/index.html"
 
 bench: $(VENV)/.develop ## Measure publishing and fetching against other tools (apt install curl pigz isal rclone)
 	@$(RUN)/python -m benchmarks.publish --write-readme

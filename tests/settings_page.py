@@ -1,4 +1,4 @@
-"""How SETTINGS.md is made from the settings: `python -m tests.settings_page` writes it (no tests in here)."""
+"""How docs/settings.md is made from the settings: `python -m tests.settings_page` writes it (no tests in here)."""
 
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -10,18 +10,18 @@ from shared.settings.config import FilePath
 from shared.settings.keys import Setting, environment_name, plain_type, settings
 from shared.settings.secret import Secret
 
-PAGE = Path(__file__).resolve().parents[1] / "SETTINGS.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
 _HEAD = """\
 # Settings
 
-Made by `make docs` from `shared/settings/config.py`; a test compares the two.
+`make docs` makes this page from [shared/settings/config.py](../shared/settings/config.py).
 
 A setting is given with `-c KEY=VALUE`, in the environment (`API.Port` is `TARPON_API_PORT`), or in a YAML file, where
-the parts of its key are nested; that is the order of precedence. Files are named with `-c FILE`; without one,
-`<DataDir>/config.yaml` is read if it exists. Keys are the same in any case. On the command line and in the environment
-lists are separated by commas, and maps are written `name=value,name=value`. Durations are written as `90s`, `15m` or
-`1h30m`. `tarpon config list` shows what holds and where it comes from.
+the parts of its key are nested; that is the order of precedence. `-c FILE` names a file; without one,
+`<DataDir>/config.yaml` is read if it exists. Keys may be written in any case. On the command line and in the
+environment lists are separated by commas, and maps are written `name=value,name=value`. Durations are written as `90s`,
+`15m` or `1h30m`. `tarpon config list` shows the present values and where they come from.
 
 | key | type | default | meaning |
 |-----|------|---------|---------|
@@ -41,7 +41,7 @@ _NAMES: dict[Any, str] = {
 
 
 def page() -> str:
-    """The whole text of SETTINGS.md."""
+    """The whole text of the page."""
     return _HEAD + "".join(_row(setting) for setting in settings())
 
 

@@ -1,4 +1,4 @@
-"""A Python environment with what the README reads results with, and nothing of ours."""
+"""A Python environment with what the documents read results with, and nothing of ours."""
 
 from functools import cache
 from pathlib import Path

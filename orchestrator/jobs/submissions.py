@@ -66,7 +66,7 @@ class PublisherNotConfigured(InvalidInput):
     def __init__(self) -> None:
         super().__init__(
             "The job asks for the publisher s3managed, which is not configured on this orchestrator.",
-            hint="The operator sets Publishers.Types.S3Managed.Bucket and .Region; see the README.",
+            hint="The operator sets Publishers.Types.S3Managed.Bucket and .Region; see docs/publisher.md.",
         )
 
 

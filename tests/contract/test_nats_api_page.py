@@ -1,19 +1,26 @@
-"""The page about the NATS API is what the message types say."""
-
-from pathlib import Path
+"""The pages about the NATS API are what the message types say."""
 
 import msgspec
 import pytest
 
 from shared.data.decoding import decode
-from shared.protocol.nats_api import REQUESTS
-from shared.protocol.nats_api_page import EXAMPLES, render
+from shared.protocol.nats_api import EVENTS, REQUESTS
+from tests.documents import text_of
+from tests.nats_api_page import EXAMPLES, pages
 
-PAGE = Path(__file__).parents[2] / "NATS-API.md"
+PAGES = ("nats-api.md", "nats-api-requests.md", "nats-api-answers.md", "nats-api-nodes.md")
 
 
-def test_the_page_is_the_one_that_the_types_make() -> None:
-    assert PAGE.read_text() == render(), "run `make docs`"
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_the_one_that_the_types_make(page: str) -> None:
+    assert tuple(pages()) == PAGES
+    assert text_of(f"docs/{page}") == pages()[page], "run `make docs`"
+
+
+def test_the_page_lists_every_request_and_event() -> None:
+    page = text_of("docs/nats-api.md")
+    assert [what for what in REQUESTS if f"\n### {what}\n" not in page] == []
+    assert [what for what in EVENTS if f".<jobID>.{what}` has a [" not in page] == []
 
 
 @pytest.mark.parametrize("what", REQUESTS)

@@ -1,6 +1,7 @@
 """The description of the HTTP API is what is served: the same routes, and answers that fit its schemas."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -12,6 +13,7 @@ from shared.ids import NodeId
 from shared.jobs.states import ExecutionState
 from shared.protocol.messages import Registration
 from shared.protocol.rest import BASE_PATH
+from tests.documents import text_of
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
 JOB = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
@@ -55,6 +57,11 @@ def described() -> dict[str, Any]:
 
 def document(fed: FedApi) -> dict[str, Any]:
     return dict(json.loads(fed.api._document))
+
+
+def test_the_page_about_the_api_lists_each_route_and_no_other(described: dict[str, Any]) -> None:
+    listed = set(re.findall(r"`([A-Z]+ /\S*)`", text_of("docs/http-api.md")))
+    assert listed == {f"{method.upper()} {path}" for path, methods in described["paths"].items() for method in methods}
 
 
 def references(value: Any) -> Iterator[str]:

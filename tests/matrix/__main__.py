@@ -1,7 +1,7 @@
 """What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats|engines|client]`.
 
-The tables in COMPATIBILITY.md, and seen.json beside this file, get the columns of the peers that were asked for. What
-is not on this machine is shown as such. Ends with 1 if a check fails and explanations.py does not say why.
+The tables in docs/compatibility.md, and seen.json beside this file, get the columns of the peers that were asked for.
+What is not on this machine is shown as such. Ends with 1 if a check fails and explanations.py does not say why.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How what was seen becomes tables in COMPATIBILITY.md, between markers, and is kept beside them as JSON."""
+"""How what was seen becomes tables in docs/compatibility.md, between markers, and is kept beside them as JSON."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import msgspec
 from tests.matrix.cells import END, Cell, Column, Outcome, merged
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "COMPATIBILITY.md"
+PAGE = ROOT / "docs" / "compatibility.md"
 SEEN = Path(__file__).with_name("seen.json")
 UNEXPLAINED = "Nobody has explained this yet."
 

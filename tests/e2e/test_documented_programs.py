@@ -1,4 +1,4 @@
-"""The README's example programs run as they are written."""
+"""The example programs of the documents run as they are written."""
 
 import os
 import re
@@ -10,22 +10,20 @@ from shutil import which
 
 import pytest
 
+from tests.documents import ROOT, blocks
 from tests.e2e.stack import Stack, process_job
 from tests.servers import HOST
 from tests.tables_environment import tables_python
 
-README = Path(__file__).resolve().parents[2] / "README.md"
 PORT = "1234"
+PROGRAMS = ("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats")
+"""What is in one of the examples in Python alone; each is run by a test below."""
 
 
 def _program(needle: str) -> str:
     """The one example in which this occurs."""
-    (found,) = (program for program in _blocks("python") if needle in program)
+    (found,) = (program for program in blocks("python") if needle in program)
     return found
-
-
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def _run(program: str, folder: Path, *, python: Path | str = sys.executable, **environment: str) -> str:
@@ -36,10 +34,16 @@ def _run(program: str, folder: Path, *, python: Path | str = sys.executable, **e
         timeout=60,
         check=False,
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(README.parent)} | environment,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | environment,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_every_program_in_python_is_run_by_a_test() -> None:
+    programs = blocks("python")
+    assert sorted(needle for program in programs for needle in PROGRAMS if needle in program) == sorted(PROGRAMS)
+    assert len(programs) == len(PROGRAMS)
 
 
 def test_the_python_example_runs(running: Stack, tmp_path: Path) -> None:
@@ -79,7 +83,7 @@ def table(running: Stack) -> dict[str, str]:
 
 @pytest.mark.skipif(not (which("curl") and which("wget")), reason="curl or wget is not here")
 def test_the_example_of_a_shell_prints_one_file_and_saves_the_archive(table: dict[str, str], tmp_path: Path) -> None:
-    (program,) = (block for block in _blocks("bash") if "tarpon job url my-job" in block)
+    (program,) = (block for block in blocks("bash") if "tarpon job url" in block)
     told = subprocess.run(["bash", "-euc", program], capture_output=True, cwd=tmp_path, env=table, check=False)
     assert (told.stdout, told.stderr) == (b"a,b\n1,2\n3,4\n", b"")
     assert [path.name for path in tmp_path.iterdir()] == ["my-job.tar.gz"]
