@@ -42,7 +42,7 @@ class DeleteRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
 
 
 class HistoryRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
-    """What has been recorded after the item with this number: who listens to events late asks for what it missed."""
+    """What has been recorded after the item with this number: late listeners ask for what they missed."""
 
     after_seq_num: int = 0
     next_token: str = ""
@@ -79,7 +79,7 @@ class NodesRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class Announced(rest.HistoryItem, frozen=True, kw_only=True, rename="pascal"):
-    """A line of the history, and the number of the line that was told before it: one that is not known was missed."""
+    """A line of the history, and the number of the line before it: a number that is not known was missed."""
 
     previous_seq_num: int = 0
 

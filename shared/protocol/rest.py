@@ -60,7 +60,7 @@ class StopResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class DeleteResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """`deleted` is false where all that is stored of the job is not gone yet; it goes by itself."""
+    """`deleted` is false where something of the job is still stored; it is removed without a further request."""
 
     job_id: str = field(name="JobID")
     deleted: bool = True

@@ -73,11 +73,11 @@ class PartCounts(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class WaitsResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """What a job waits for. Of a job none of whose parts is to be placed there are no nodes.
+    """What a job waits for; without nodes where none of its parts is to be placed.
 
     `summary` is it all in one line. `nodes` are the first of `nodes_total`, those on which it may run soonest;
-    `standings` counts all of them. `notes` are what else is to be known, such as what placed parts wait for, or why
-    parts have failed of a job that has ended.
+    `standings` counts all of them. `notes` are further facts, such as what placed parts wait for, or why parts of a
+    job that has ended have failed.
     """
 
     job_id: str = field(name="JobID")

@@ -61,7 +61,7 @@ class Nats(Struct, frozen=True, kw_only=True, rename="pascal"):
     ] = "always"
     removal_marks: Annotated[
         Duration,
-        Meta(description="How long a removal is told to other orchestrators; away for a third of it, they read all."),
+        Meta(description="How long other orchestrators see a removal; those away for a third of it read all anew."),
     ] = Duration(900)
     server_binary: Annotated[FilePath, Meta(description="The nats-server program; empty finds the installed one.")] = (
         FilePath()
@@ -78,12 +78,14 @@ class Nats(Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class MaxCapacity(Struct, frozen=True, kw_only=True, rename="pascal"):
-    cpu: Annotated[str, Meta(description="Of how many cores of one node use is made, whatever it says it has.")] = (
+    cpu: Annotated[str, Meta(description="How many cores of one node are used at most, whatever it says it has.")] = (
         field(default="1024", name="CPU")
     )
-    memory: Annotated[str, Meta(description="Of how much memory of one node use is made.")] = "64TiB"
-    disk: Annotated[str, Meta(description="Of how much disk space of one node use is made.")] = "1PiB"
-    gpu: Annotated[str, Meta(description="Of how many GPUs of one node use is made.")] = field(default="64", name="GPU")
+    memory: Annotated[str, Meta(description="How much memory of one node is used at most.")] = "64TiB"
+    disk: Annotated[str, Meta(description="How much disk space of one node is used at most.")] = "1PiB"
+    gpu: Annotated[str, Meta(description="How many GPUs of one node are used at most.")] = field(
+        default="64", name="GPU"
+    )
 
 
 class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -98,7 +100,7 @@ class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
         Duration,
         Meta(
             description="How long a node may say nothing of an execution that it accepted and has not begun before it"
-            " goes elsewhere; a pull of an image that goes on is told now and then."
+            " goes elsewhere; a pull of an image that makes progress is reported now and then."
         ),
     ] = Duration(1800)
     return_timeout: Annotated[
@@ -182,9 +184,7 @@ class Env(Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class NodeMetrics(Struct, frozen=True, kw_only=True, rename="pascal"):
-    address: Annotated[
-        str, Meta(description="The host:port at which the node tells Prometheus its numbers; empty is nowhere.")
-    ] = ""
+    address: Annotated[str, Meta(description="The host:port of the node's metrics for Prometheus; empty is none.")] = ""
 
 
 class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -200,7 +200,7 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
         Duration, Meta(description="How long running tasks may go on when the node is told to stop (SIGTERM).")
     ] = Duration(10)
     disk_limit: Annotated[
-        str, Meta(description="Disk space that a task may fill whose job names none, such as 10GB; 0 is no limit.")
+        str, Meta(description="Disk space that a task may fill if its job names none, such as 10GB; 0 is no limit.")
     ] = "10GB"
     env: Env = Env()
     metrics: NodeMetrics = NodeMetrics()
@@ -216,7 +216,7 @@ class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
         str,
         Meta(
             pattern=rf"^({AUTO}|(unix://)?(/.*)?)$",
-            description="Where the container engine listens: unix:// and a path, or nothing where none is to be used."
+            description="Where the container engine listens: unix:// and a path; empty to use none."
             " `auto` is where `docker` would look: DOCKER_HOST, the current docker context, /var/run/docker.sock.",
         ),
     ] = AUTO
@@ -239,7 +239,7 @@ class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
         ),
     ] = Duration(600)
     keep_running: Annotated[
-        bool, Meta(description="Whether containers go on when the node stops, for its next start to go on with.")
+        bool, Meta(description="Whether containers go on when the node stops, and are found again at its next start.")
     ] = True
     bridge_network: Annotated[
         str, Meta(description="The engine's network for tasks that ask for Bridge; operators may make one for them.")
@@ -372,7 +372,7 @@ class Logging(Struct, frozen=True, kw_only=True, rename="pascal"):
 class Tracing(Struct, frozen=True, kw_only=True, rename="pascal"):
     endpoint: Annotated[
         str,
-        Meta(description="The OpenTelemetry collector that gets traces by OTLP over HTTP; empty is nobody."),
+        Meta(description="The OpenTelemetry collector that gets traces by OTLP over HTTP; empty is none."),
     ] = ""
 
 
