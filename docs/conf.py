@@ -6,10 +6,7 @@ author = "the Tarpon authors"
 # The source is the whole checkout, so that links between the README, these pages and the code are the same everywhere.
 root_doc = "docs/index"
 include_patterns = [
-    "README.md",
-    "ARCHITECTURE.md",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
+    "*.md",
     "benchmarks/README.md",
     "deploy/README.md",
     "docs/*.md",

@@ -35,7 +35,8 @@ EXAMPLES = ROOT / "deploy" / "examples"
 
 def commands() -> list[str]:
     """Every command line of ours."""
-    return sorted({line for line in command_lines() if line.startswith("tarpon ")})
+    lines = {part for line in command_lines() for part in (line, *re.findall(r"\$\(([^()]+)\)", line))}
+    return sorted(line for line in lines if line.startswith("tarpon "))
 
 
 def wrong_parts(words: Sequence[str]) -> list[str]:

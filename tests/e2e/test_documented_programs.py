@@ -83,7 +83,7 @@ def table(running: Stack) -> dict[str, str]:
 
 @pytest.mark.skipif(not (which("curl") and which("wget")), reason="curl or wget is not here")
 def test_the_example_of_a_shell_prints_one_file_and_saves_the_archive(table: dict[str, str], tmp_path: Path) -> None:
-    (program,) = (block for block in blocks("bash") if "tarpon job url" in block)
+    (program,) = (block for block in blocks("bash") if "tarpon job url my-job" in block)
     told = subprocess.run(["bash", "-euc", program], capture_output=True, cwd=tmp_path, env=table, check=False)
     assert (told.stdout, told.stderr) == (b"a,b\n1,2\n3,4\n", b"")
     assert [path.name for path in tmp_path.iterdir()] == ["my-job.tar.gz"]
