@@ -222,7 +222,6 @@ class Scheduler:
     async def _place(self) -> None:
         fleet, blocked = self._nodes.fleet(self._unreachable()), dict[Shape, str]()
         planned = plan(wanted(self._model, now_ns(), blocked), fleet, limit=PLACED_AT_ONCE, blocked=blocked)
-        self._model.touched.update(planned.touched)
         reasons = planned.waiting | planned.impossible
         versions = {job: self._model.jobs[job].job.version for job in reasons}
         await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)

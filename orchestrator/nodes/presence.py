@@ -64,6 +64,8 @@ class Nodes:
         self._started = clock()
         self._present: dict[NodeId, Presence] = {}
         self._fleet = Fleet()
+        self._touched = set(model.nodes)
+        model.on_node = self._touched.add
         self._rests = Rests(rest_seconds)
         self.conduct = Conduct()
         self._unreachable: dict[NodeId, dict[str, str]] = {}
@@ -79,7 +81,7 @@ class Nodes:
         for node, record in self._model.nodes.items():
             if record.suspicion is not None:
                 self.conduct.restore(node, record.suspicion, now=self._wall())
-        self._model.touched.update(self._model.nodes)
+        self._touched.update(self._model.nodes)
 
     def presence(self, node: NodeId) -> Presence | None:
         return self._present.get(node)
@@ -262,7 +264,7 @@ class Nodes:
 
     def _touch(self, node: NodeId) -> None:
         """Something changed about what may be placed on it; most heartbeats change nothing."""
-        self._model.touched.add(node)
+        self._touched.add(node)
         self._model.wake.set()
 
     def sweep(self) -> tuple[NodeId, ...]:
@@ -298,18 +300,18 @@ class Nodes:
     def fleet(self, unreachable: dict[NodeId, dict[str, str]]) -> Fleet:
         """Every node that is connected or may be back soon, with what it has left.
 
-        Only nodes that were touched are looked at; who places something touches them.
+        Looked at are those of which something has changed: what they say, what is stored of them, what plans took off.
         """
         if unreachable != self._unreachable:
             self._unreachable = unreachable
-            self._model.touched.update(self._model.nodes)
+            self._touched.update(self._model.nodes)
         if self._clock() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = self._clock()
-            self._model.touched.update(node for node, each in self._fleet.nodes.items() if self._has_aged(each))
+            self._touched.update(node for node, each in self._fleet.nodes.items() if self._has_aged(each))
             self._look_at_suspects()
-        self._model.touched.update(self._rests.over(self._clock()))
-        touched, self._model.touched = self._model.touched, set()
-        for node in touched:
+        self._touched.update(self._rests.over(self._clock()), self._fleet.pop_planned())
+        while self._touched:
+            node = self._touched.pop()
             if self._may_return(node):
                 self._fleet.put(self.candidate(node, unreachable.get(node, {})))
             else:

@@ -209,7 +209,10 @@ class Lane:
 
 
 class Fleet:
-    """All nodes that are there or may be back soon. Who changes a candidate says so by `put`."""
+    """All nodes that are there or may be back soon. Who changes a candidate says so by `put`.
+
+    What plans take off a node is a guess until it is stored, so each of these has to be `put` as it is then.
+    """
 
     def __init__(self, candidates: Iterable[Candidate] = ()) -> None:
         self.nodes: dict[NodeId, Candidate] = {}
@@ -218,6 +221,7 @@ class Fleet:
         self._lanes: dict[Shape, Lane] = {}
         self._changes: list[NodeId] = []
         self._forgotten_changes = 0
+        self._planned: set[NodeId] = set()
         for each in candidates:
             self.put(each)
 
@@ -236,6 +240,25 @@ class Fleet:
         else:
             self._roomy.discard(node)
         self._change(node)
+
+    def take(self, candidate: Candidate, resources: Capacity) -> None:
+        """Plan to place something there."""
+        candidate.take(resources)
+        self._plan(candidate)
+
+    def keep_free(self, candidate: Candidate) -> None:
+        """Plan to place nothing more there."""
+        candidate.free, candidate.queue_left = Capacity(), 0
+        self._plan(candidate)
+
+    def _plan(self, candidate: Candidate) -> None:
+        self._planned.add(candidate.info.node_id)
+        self.put(candidate)
+
+    def pop_planned(self) -> set[NodeId]:
+        """The nodes off which plans have taken something since this was asked last."""
+        planned, self._planned = self._planned, set()
+        return planned
 
     def drop(self, node: NodeId) -> None:
         """Also where it is not there."""

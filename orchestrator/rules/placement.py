@@ -51,15 +51,11 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """`waiting` jobs have to wait for capacity, `impossible` ones no present node can ever run; both say why.
-
-    `touched` are the nodes off which something was taken, for a placement or to keep them free for one.
-    """
+    """`waiting` jobs have to wait for capacity, `impossible` ones no present node can ever run; both say why."""
 
     placements: list[Placement] = []
     waiting: dict[JobId, str] = {}
     impossible: dict[JobId, str] = {}
-    touched: set[NodeId] = set()
 
 
 def plan(wanted: Iterable[Wanted], fleet: Fleet, *, limit: int, blocked: dict[Shape, str] | None = None) -> Plan:
@@ -85,7 +81,7 @@ def plan(wanted: Iterable[Wanted], fleet: Fleet, *, limit: int, blocked: dict[Sh
         elif not _place(each, lane, fleet, result, limit=room):
             blocked[shape] = result.waiting[each.job_id] = _waiting(each.resources, lane)
             if each.waiting_seconds > PATIENCE_SECONDS:
-                _keep_one_free(each, lane, fleet, result)
+                _keep_one_free(each, lane, fleet)
         if not fleet.has_room:
             break
     return result
@@ -111,9 +107,7 @@ def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, *, limit: int
             return False
         node = chosen.info.node_id
         taken[node] = taken.get(node, 0) + 1
-        chosen.take(wanted.resources)
-        fleet.put(chosen)
-        result.touched.add(node)
+        fleet.take(chosen, wanted.resources)
         lane.catch_up()
         result.placements.append(
             Placement(
@@ -128,13 +122,11 @@ def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, *, limit: int
     return True
 
 
-def _keep_one_free(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan) -> None:
+def _keep_one_free(wanted: Wanted, lane: Lane, fleet: Fleet) -> None:
     """Nothing that comes later in this plan is placed on the node that will have room for it first."""
     if lane.open:
         kept = min(lane.open.values(), key=lambda each: (wanted.resources.share_lacking(each.free), each.info.node_id))
-        kept.free, kept.queue_left = Capacity(), 0
-        fleet.put(kept)
-        result.touched.add(kept.info.node_id)
+        fleet.keep_free(kept)
 
 
 def unsuitable(shape: Shape, resources: Capacity, candidate: Candidate) -> str:

@@ -47,11 +47,15 @@ FEW = 64
 _KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 
 
+def _nobody(_: NodeId) -> None:
+    """Who hears of nodes before anybody wants to."""
+
+
 class Model:
     """`pending` and `surplus` are what the leader has to act on; `reasons` why a pending job has to wait.
 
     `waiting` are jobs by the nanosecond at which a part that failed may be tried again; what is due was `released`.
-    `deadlines` are of jobs whose time can run out, `touched` the nodes that have changed for whoever places.
+    `deadlines` are of jobs whose time can run out. `on_node` hears of each node of which a record has changed.
     `changed` are the jobs about which there is something new to tell, while somebody tells it. `job_states` and
     `execution_states` are how many there are in each state, a pending job with a reason to wait being queued, and
     `oldest` is the oldest job of which nothing has been placed. Up to the revision `followed` the model has been fed in
@@ -78,7 +82,7 @@ class Model:
         self.execution_states: Counter[ExecutionState] = Counter()
         self.oldest: Oldest[JobId] = Oldest()
         self.deadlines: Oldest[JobId] = Oldest()
-        self.touched: set[NodeId] = set()
+        self.on_node: Callable[[NodeId], None] = _nobody
         self.endings = Endings()
         self.incarnation = ""
         self.followed = 0
@@ -140,7 +144,7 @@ class Model:
         match record:
             case NodeRecord():
                 self.nodes[record.info.node_id] = record
-                self.touched.add(record.info.node_id)
+                self.on_node(record.info.node_id)
                 self.wake.set()
             case BindingRecord():
                 self._apply_binding(NodeId(key.partition(".")[2]), record)
@@ -157,7 +161,7 @@ class Model:
             self.rejected[node] = record
         else:
             self.rejected.pop(node, None)
-        self.touched.add(node)
+        self.on_node(node)
         self.wake.set()
 
     def revision_of(self, key: str) -> int:
@@ -207,7 +211,7 @@ class Model:
         self._keys[record.id] = entry.id if len(entry.parts.executions) <= FEW else key
         self.endings.note_execution(record)
         self._note_stray(entry, revision)
-        self.touched.add(record.node_id)
+        self.on_node(record.node_id)
         live = self.live.setdefault(record.node_id, {})
         if record.state.is_terminal:
             live.pop(record.id, None)
@@ -340,7 +344,7 @@ class Model:
         """Names are known by their job records."""
         if kind == "node":
             self.nodes.pop(NodeId(rest), None)
-            self.touched.add(NodeId(rest))
+            self.on_node(NodeId(rest))
         elif kind == "binding":
             self.bindings.pop(NodeId(rest), None)
             self.rejected.pop(NodeId(rest), None)
@@ -390,7 +394,7 @@ class Model:
         self.execution_states[record.state] -= 1
         self._keys.pop(record.id, None)
         self.endings.uploads.pop(record.id, None)
-        self.touched.add(record.node_id)
+        self.on_node(record.node_id)
         live = self.live.get(record.node_id, {})
         live.pop(record.id, None)
         if not live:

@@ -329,7 +329,6 @@ class World:
         free = {node: each.free for node, each in fleet.nodes.items()}
         drained = {node for node, each in fleet.nodes.items() if each.draining or each.expected}
         planned = plan(wanted(leader.model, self.now), fleet, limit=20)
-        leader.model.touched.update(planned.touched)
         running, is_late = self.running(), self.is_late(leader)
         taken: dict[NodeId, Capacity] = defaultdict(Capacity)
         for each in planned.placements:
@@ -459,7 +458,6 @@ def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(see
             world.happen(leader, record.id, Told(fact=ENDED, publishes=False))
             world.happen(leader, record.id, Told(fact=PUBLISHED, publishes=True, result=RESULT))
         planned = plan(wanted(leader.model, world.now), leader.nodes.fleet({}), limit=1)
-        leader.model.touched.update(planned.touched)
         for job in planned.impossible:
             world.change(leader, job, GivenUp("no node will run it"))
         world.check()
