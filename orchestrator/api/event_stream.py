@@ -34,10 +34,10 @@ async def stream_events(request: web.Request, model: Model, entry: JobEntry) -> 
     )
     await response.prepare(request)
     reader = _Reader(response, _last_seen(request))
-    with model.watch(entry.job.id) as watch:
+    with model.news.watch(entry.job.id) as watch:
         while True:
             began = time.monotonic()
-            ended = entry.progress.state.is_terminal and views.is_told(entry, model.settled)
+            ended = entry.progress.state.is_terminal and views.is_told(entry, model.news.settled)
             news = reader.news(model, entry)
             rest_seconds = max(GATHER_SECONDS, REST_FACTOR * (time.monotonic() - began))
             await reader.send(news)
@@ -60,12 +60,12 @@ class _Reader:
         self._state = ("", "", "")
 
     def news(self, model: Model, entry: JobEntry) -> bytes:
-        items = views.history(entry, after=self._seen, up_to=model.settled)
+        items = views.history(entry, after=self._seen, up_to=model.news.settled)
         parts = [_event(item.seq_num, rest.EVENT_HISTORY, item) for item in items]
         self._seen = items[-1].seq_num if items else self._seen
         job = views.job_view(model, entry)
         state = _state(job)
-        if _is_news(state, self._state) and views.is_told(entry, model.settled):  # after an end nobody reads on
+        if _is_news(state, self._state) and views.is_told(entry, model.news.settled):  # after an end nobody reads on
             self._state = state
             parts.append(_event(self._seen, rest.EVENT_JOB, job))
         return b"".join(parts)

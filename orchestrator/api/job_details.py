@@ -94,7 +94,7 @@ class JobParts:
     def entry(self, request: web.Request) -> JobEntry:
         """The job that the path names. Raises NotReady, JobNotFound or JobAmbiguous."""
         self._store.check_ready()
-        return self._model.find(request.match_info["job"], query_of(request, InNamespace).namespace)
+        return self._model.names.find(request.match_info["job"], query_of(request, InNamespace).namespace)
 
     async def get_history(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, HistoryQuery)
@@ -118,7 +118,7 @@ class JobParts:
     async def _history_page(self, entry: JobEntry, asked: Asked, part: Window) -> Page[HistoryItem]:
         """A part begins after the item whose number is its offset, so that none moves into another part."""
         await self._store.settle(entry)
-        settled = self._model.settled
+        settled = self._model.news.settled
         found = selected(views.history(entry, up_to=settled), asked)
         begin = bisect_right(found, part.offset, key=_number)
         items = found[begin : begin + part.limit]

@@ -88,13 +88,13 @@ class Offers:
 
     def offer_again(self, node: NodeId) -> None:
         """Offer what this node, which has just registered, has not accepted yet."""
-        for record in list(self._model.live.get(node, {}).values()):
+        for record in list(self._model.executions.live.get(node, {}).values()):
             if self._is_open(record):
                 self.offer(record)
 
     def offer_open(self) -> None:
         """Offer whatever no node has accepted, such as what another leader stored and could not offer any more."""
-        for node in self._model.live:
+        for node in self._model.executions.live:
             if self._nodes.is_registered(node):
                 self.offer_again(node)
 

@@ -32,7 +32,7 @@ class Drains:
             del self._asked[node]
 
     def _ask(self, node: NodeId, now: float) -> None:
-        live = self._model.live.get(node, {})
+        live = self._model.executions.live.get(node, {})
         new = frozenset(each for each, record in live.items() if record.state is ExecutionState.NEW)
         asked_at, asked = self._asked.get(node, (-AGAIN_SECONDS, frozenset()))
         if new and (now - asked_at >= AGAIN_SECONDS or not new <= asked):

@@ -106,7 +106,7 @@ class Scheduler:
                 self._drains.take_back(time.monotonic())
                 await self._take_back_from_leaving()
                 await self._take_from_rejected()
-                self._model.release(now_ns())
+                self._model.backlog.release(now_ns())
                 await self._place()
                 if is_tick:
                     await self._fail_overdue()
@@ -117,7 +117,7 @@ class Scheduler:
                 self._model.wake.set()
 
     def _seconds_to_next_look(self) -> float:
-        due = self._model.waiting.instant
+        due = self._model.backlog.waiting.instant
         return TICK_SECONDS if due is None else max(0.0, min(TICK_SECONDS, (due - now_ns()) / 1e9))
 
     # ---- what time makes of executions --------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Scheduler:
         def end_of(record: ExecutionRecord) -> ExecutionEvent | None:
             return self._made_by_time(record, now, silent=record.node_id in silent)
 
-        for node, live in self._model.live.items():
+        for node, live in self._model.executions.live.items():
             for record in live.values():
                 event = end_of(record)
                 if event is not None:
@@ -169,7 +169,7 @@ class Scheduler:
             event = Lost(FailureReason.NODE_LOST, f"Node {record.node_id} was rejected")
             await self._step(record, lambda _: event)
 
-        live = (each for node in self._model.rejected for each in self._model.live.get(node, {}).values())
+        live = (each for node in self._model.rejected for each in self._model.executions.live.get(node, {}).values())
         await pipelined(list(live), take, at_once=WRITES_AT_ONCE)
 
     async def fail_missing(self, record: ExecutionRecord) -> None:
@@ -200,7 +200,7 @@ class Scheduler:
     # ---- executions that should stop --------------------------------------------------------------------------------
 
     async def _cancel_surplus(self) -> None:
-        surplus = [each for job in list(self._model.surplus) for each in self._model.jobs[job].progress.surplus]
+        surplus = [each for job in list(self._model.backlog.surplus) for each in self._model.jobs[job].progress.surplus]
         await pipelined(surplus, self._cancel_one, at_once=WRITES_AT_ONCE)
 
     async def _cancel_one(self, record: ExecutionRecord) -> None:
@@ -227,10 +227,9 @@ class Scheduler:
         await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)
         for job, reason in reasons.items():
             if self._is_newest(job, versions[job]):
-                self._model.explain(job, reason)
+                self._model.backlog.explain(job, reason)
         for shape, reason in blocked.items():
-            for job in self._model.pending.take_unexplained(shape, EXPLAINED_AT_ONCE):
-                self._model.explain(job, reason)
+            self._model.backlog.explain_next(shape, reason, EXPLAINED_AT_ONCE)
 
         async def fail(job: JobId) -> None:
             await self._fail_job(job, versions[job], planned.impossible[job])
@@ -251,7 +250,7 @@ class Scheduler:
         location = self._locate(placement.job_id, execution) if managed else None
         now = now_ns()
         step = placed(execution, placement, location, incarnation=incarnation, now=now)
-        self._model.unexplain(placement.job_id)  # before it is known that others have to wait for this one
+        self._model.backlog.unexplain(placement.job_id)  # before it is known that others have to wait for this one
         if not await changes.create(self._store, step.record):
             known = about(execution=execution, job=placement.job_id)
             _log.info("Execution %s exists already; it was decided before.", execution, extra=known)
@@ -281,9 +280,9 @@ class Scheduler:
     async def _fail_overdue(self) -> None:
         """Fail the jobs whose time is over, also where their nodes are silent: the queue's, or that for all of it."""
         now = now_ns()
-        due = self._model.deadlines.until(now)
+        due = self._model.backlog.deadlines.until(now)
         overdue = {
-            job: (entry.job.version, f"{late} {self._model.reasons.get(job, '')}".strip())
+            job: (entry.job.version, f"{late} {self._model.backlog.reasons.get(job, '')}".strip())
             for job in due
             if (late := _lateness(entry := self._model.jobs[job], now))
         }
@@ -294,7 +293,7 @@ class Scheduler:
         entry = self._model.jobs.get(job)
         if entry is None or not self._is_newest(job, version):
             return
-        self._model.unexplain(job)
+        self._model.backlog.unexplain(job)
         if entry.progress.state.is_terminal:
             return
         step = job_transition(entry.job, entry.progress.state, GivenUp(message), now=now_ns())
@@ -309,7 +308,7 @@ def wanted(model: Model, now: int, blocked: Container[Shape] = ()) -> Iterator[W
             version=entry.job.version,
             job=entry.spec,
             resources=capacity_of(entry.spec.task.resources),
-            missing=_due(entry.progress, partial(model.is_due, entry)),
+            missing=_due(entry.progress, partial(model.backlog.is_due, entry)),
             refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
             failed_on=frozenset(each.node_id for each in _of_version(entry) if _did_badly(each)),
             waiting_seconds=(now - entry.job.submit_time) / 1e9,

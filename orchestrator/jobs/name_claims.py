@@ -12,7 +12,7 @@ from shared.protocol import subjects
 
 def check_name(model: Model, job: Job) -> None:
     """Raise InvalidJob for a new job whose name could be taken for an id. Jobs that are called so keep their names."""
-    if is_like_id(job.name) and model.named(job.namespace, job.name) is None:
+    if is_like_id(job.name) and model.names.named(job.namespace, job.name) is None:
         raise InvalidJob(
             [f"Name {job.name[:80]!r} could be taken for the id of a job, or the beginning of one."],
             hint=f"Choose another name. There is no job of this name yet in the namespace {job.namespace}; to run one"
@@ -29,7 +29,7 @@ class NameClaims:
         """The id that the job's name belongs to in its namespace, which is `fresh` for a new name or none."""
         if not job.name:
             return fresh
-        known = self._model.named(job.namespace, job.name)
+        known = self._model.names.named(job.namespace, job.name)
         if known is not None:
             return known
         key = subjects.name_record(job.namespace, job.name)
@@ -61,7 +61,7 @@ class NameClaims:
 
     async def release(self, job: Job, fresh: JobId) -> None:
         """Give back a name that was claimed for a job which will not be."""
-        if not job.name or self._model.named(job.namespace, job.name) is not None:
+        if not job.name or self._model.names.named(job.namespace, job.name) is not None:
             return
         key = subjects.name_record(job.namespace, job.name)
         record = await self._store.read(key)

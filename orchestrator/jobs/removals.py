@@ -61,7 +61,7 @@ class Removals:
                 raise JobStillRuns(job, entry.progress.state)
             await self._stop(entry)
         await self._mark(job, results=results)
-        with self._model.watch(job) as watch:
+        with self._model.news.watch(job) as watch:
             return await self._until(watch.changed, lambda: self._is_removed(job))
 
     async def _check_deletion(self, entry: JobEntry) -> None:
@@ -77,7 +77,7 @@ class Removals:
     async def _stop(self, entry: JobEntry) -> None:
         with contextlib.suppress(JobEnded):  # so it did by itself; what is left of it is being stopped
             await self._submissions.stop(entry, "It is to be deleted")
-        with self._model.watch(entry.job.id) as watch:
+        with self._model.news.watch(entry.job.id) as watch:
             if not await self._until(watch.changed, lambda: _has_ended(entry)):
                 raise JobStillRuns(entry.job.id, entry.progress.state)
 

@@ -5,6 +5,7 @@ mark and goes on. Where its results go with it, they go first, and what S3 does 
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -76,14 +77,10 @@ class Retention:
 
     async def run(self) -> None:
         """Until cancelled."""
-        wanted = self._model.endings.wanted
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
-                    await wanted.wait()
-            except TimeoutError:
-                pass
-            wanted.clear()
+                    await self._model.endings.until_wanted()
             try:
                 while await self.sweep():
                     pass
@@ -175,7 +172,7 @@ class Retention:
         bare = [entry for entry in entries if not _old_executions(entry)]
         for entry in bare:
             if not _old_versions(entry):  # all that is there is kept by others
-                self._model.endings.crowded.pop(entry.job.id, None)
+                self._model.endings.clear(entry.job.id)
         specs = [subjects.spec_record(entry.job.id, version) for entry in bare for version in _old_versions(entry)]
         await pipelined(specs, self._delete, at_once=WRITES_AT_ONCE)
 
@@ -238,7 +235,7 @@ class Retention:
         self._note_again([job for job, at in self._postponed.items() if at <= self._clock()])
         self._postponed = {job: at for job, at in self._postponed.items() if at > self._clock()}
         before = self._now() - int(self._results_seconds * 1e9)
-        jobs = self._model.endings.published.take(BATCH, before)
+        jobs = self._model.endings.take_published(BATCH, before)
         known = [self._model.jobs[job].executions.values() for job in jobs]
         records = [each for executions in known for each in executions if each.may_have_objects]
         try:
@@ -305,12 +302,11 @@ class Retention:
 
 def due_jobs(model: Model, settings: JobRetention, *, now: int) -> list[JobId]:
     """Take some out of the ended jobs, the oldest first: those that are too old, then those that are too many."""
-    ended = model.endings.ended
-    due: list[JobId] = []
+    endings, due = model.endings, list[JobId]()
     if settings.max_age > 0:
-        due = ended.take(BATCH, now - int(settings.max_age * 1e9))
-    if settings.max_jobs > 0 and len(ended) > settings.max_jobs:
-        due += ended.take(min(BATCH - len(due), len(ended) - settings.max_jobs), now)
+        due = endings.take_ended(BATCH, now - int(settings.max_age * 1e9))
+    if settings.max_jobs > 0 and len(endings.ended) > settings.max_jobs:
+        due += endings.take_ended(min(BATCH - len(due), len(endings.ended) - settings.max_jobs), now)
     return due
 
 

@@ -157,7 +157,7 @@ class Submissions:
 
     def _begun_before(self, wish: Wish, fresh: JobId) -> tuple[JobId, int] | None:
         """What came of this submission when it came first. Raises IdempotencyTokenUsed, JobBeingDeleted."""
-        entry = self._model.of_token(wish.job.namespace, wish.use.token) if wish.use.token else None
+        entry = self._model.names.of_token(wish.job.namespace, wish.use.token) if wish.use.token else None
         if entry is None:
             return None
         version = version_of_use(entry, wish.use)
@@ -190,7 +190,7 @@ class Submissions:
         wanted = completed(normalised(job), self._defaults)
         check_name(self._model, wanted)
         warnings = warnings_about(job, wanted, self._model)
-        known = self._model.named(wanted.namespace, wanted.name) if wanted.name else None
+        known = self._model.names.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
         if entry is None:
             warnings += ("There is no job of this name yet; submitting it makes a new one.",)
@@ -277,7 +277,7 @@ class Submissions:
             self._check_known(entry)
             if entry.job.removal is not None:
                 raise JobBeingDeleted(entry.job.id)
-            user = self._model.of_token(entry.job.namespace, use.token) if use.token else None
+            user = self._model.names.of_token(entry.job.namespace, use.token) if use.token else None
             if user is not None and (known := version_of_use(user, use)):
                 return known  # the same request, come again
             number = version or entry.job.version

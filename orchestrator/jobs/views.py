@@ -65,7 +65,7 @@ def job_view(model: Model, entry: JobEntry, state: StateView | None = None) -> J
     return JobView(
         **fields,
         id=record.id,
-        state=state or job_state(entry, model.reasons.get(record.id, "")),
+        state=state or job_state(entry, model.backlog.reasons.get(record.id, "")),
         version=record.version,
         revision=entry.revision,
         create_time=record.create_time,
@@ -276,7 +276,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
         ),
         draining=model.nodes[node].draining,
         suspicion=_suspicion(model.nodes[node].suspicion),
-        live_executions=len(model.live.get(node, ())),
+        live_executions=len(model.executions.live.get(node, ())),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
 
@@ -299,7 +299,7 @@ def _rejection(record: BindingRecord) -> str:
 
 
 def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> rest_nodes.ComputeNodeInfo:
-    live = model.live.get(node, {}).values()
+    live = model.executions.live.get(node, {}).values()
     presence = nodes.presence(node)
     beat = presence.heartbeat if presence else None
     used = _sum(each.resources for each in live if each.state.holds_capacity)
@@ -340,8 +340,8 @@ def _sum(capacities: Iterable[Capacity]) -> Capacity:
 def debug_view(model: Model, nodes: Nodes) -> rest_nodes.DebugResponse:
     """What the orchestrator is occupied with, in numbers."""
     model.find_out()
-    jobs = {str(state): count for state, count in model.job_states.items() if count}
-    live = Counter(each.state.value for held in model.live.values() for each in held.values())
+    jobs = {str(state): count for state, count in model.backlog.job_states.items() if count}
+    live = Counter(each.state.value for held in model.executions.live.values() for each in held.values())
     states = Counter(
         rest_nodes.CONNECTED if nodes.is_connected(node) else rest_nodes.DISCONNECTED for node in model.nodes
     )

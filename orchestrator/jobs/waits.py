@@ -93,7 +93,7 @@ class JobWaits:
     async def of(self, entry: JobEntry, most: int) -> WaitsResponse:
         """What the newest version of the job waits for; at most `most` nodes are named."""
         counts = ended_counts(entry) if entry.progress.state.is_terminal else part_counts(entry, now_ns())
-        state = views.job_state(entry, self._model.reasons.get(entry.id, ""))
+        state = views.job_state(entry, self._model.backlog.reasons.get(entry.id, ""))
         told = WaitsResponse(
             job_id=entry.id,
             job_version=entry.job.version,

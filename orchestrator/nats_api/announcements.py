@@ -42,13 +42,10 @@ class Announcements:
             for job, entry in self._model.jobs.items()
             if not entry.progress.state.is_terminal
         }
-        self._model.changed = {}
+        self._model.news.follow()
         try:
             while True:
-                await self._model.any_change.wait()
-                self._model.any_change.clear()
-                due, self._model.changed = self._model.changed, {}
-                for job in due:
+                for job in await self._model.news.next():
                     entry = self._model.jobs.get(job)
                     if entry is not None and self._is_news(job, entry):
                         await self._tell(job, entry)
@@ -56,7 +53,7 @@ class Announcements:
                         self._told.pop(job, None)
                 await asyncio.sleep(GATHER_SECONDS)
         finally:
-            self._model.changed = None
+            self._model.news.unfollow()
 
     def _is_news(self, job: JobId, entry: JobEntry) -> bool:
         """What is cleared away after a job that ended long ago tells nobody anything; all of it was told before."""
@@ -67,7 +64,7 @@ class Announcements:
 
     async def _tell(self, job: JobId, entry: JobEntry) -> None:
         told, state = self._told.get(job, (0, ""))
-        settled = self._model.settled
+        settled = self._model.news.settled
         items, stands = views.announced(entry, after=told, up_to=settled), self._stands(entry)
         now = _state(entry, stands) if views.is_told(entry, settled) else state  # an end is told after what led to it
         try:
@@ -83,7 +80,7 @@ class Announcements:
             del self._told[next(iter(self._told))]
 
     def _last_number(self, entry: JobEntry) -> int:
-        items = views.history(entry, up_to=self._model.settled)
+        items = views.history(entry, up_to=self._model.news.settled)
         return items[-1].seq_num if items else 0
 
     async def _publish(self, entry: JobEntry, what: str, body: msgspec.Struct) -> None:
@@ -91,7 +88,7 @@ class Announcements:
         await self._connection.publish(subject, _encoder.encode(body))
 
     def _stands(self, entry: JobEntry) -> StateView:
-        return views.job_state(entry, self._model.reasons.get(entry.id, ""))
+        return views.job_state(entry, self._model.backlog.reasons.get(entry.id, ""))
 
     def __repr__(self) -> str:
         return f"<Announcements about {len(self._told)} jobs>"

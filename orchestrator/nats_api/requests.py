@@ -203,7 +203,7 @@ class Integrations:
 
     async def _history(self, entry: JobEntry, room: Room, *, after: int = 0) -> rest.Page[rest.HistoryItem]:
         await self._store.settle(entry)
-        items, is_more = room.fill(views.history(entry, after=after, up_to=self._model.settled))
+        items, is_more = room.fill(views.history(entry, after=after, up_to=self._model.news.settled))
         return rest.Page(items=items, next_token=str(items[-1].seq_num) if is_more else "")
 
     async def _results(self, asked: nats_api.ResultsRequest) -> rest.Page[rest.ResultItem]:
@@ -240,7 +240,7 @@ class Integrations:
         return rest_nodes.ListNodesResponse(nodes=nodes, next_token=nodes[-1].info.node_id if is_more else "")
 
     def _entry(self, asked: nats_api.JobRequest) -> JobEntry:
-        return self._model.find(asked.job_id, asked.namespace)
+        return self._model.names.find(asked.job_id, asked.namespace)
 
     def __repr__(self) -> str:
         return f"<Integrations, {self._waiting} requests waiting>"

@@ -96,7 +96,7 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
             raise NodeNotFound(node)
         if nodes.may_be_connected(node):
             raise NodeConnected(node)
-        if live := model.live.get(node):
+        if live := model.executions.live.get(node):
             raise NodeHoldsExecutions(node, len(live))
         stays = node in model.nodes and node in model.rejected
         await store.delete(subjects.node_record(node))
@@ -125,11 +125,11 @@ async def handed_on(model: Model, node: NodeId) -> None:
     """Wait until nothing that was placed on the rejected node goes on. Raises NodeHoldsExecutions after a while."""
     try:
         async with asyncio.timeout(HAND_ON_SECONDS):
-            while live := model.live.get(node):
-                with model.watch(next(iter(live.values())).job_id) as job:
+            while live := model.executions.live.get(node):
+                with model.news.watch(next(iter(live.values())).job_id) as job:
                     await job.changed()
     except TimeoutError:
-        raise NodeHoldsExecutions(node, len(model.live.get(node, ()))) from None
+        raise NodeHoldsExecutions(node, len(model.executions.live.get(node, ()))) from None
 
 
 async def _set_rejected(model: Model, store: Store, node: NodeId, since: int, message: str) -> None:

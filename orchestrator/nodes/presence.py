@@ -65,7 +65,7 @@ class Nodes:
         self._present: dict[NodeId, Presence] = {}
         self._fleet = Fleet()
         self._touched = set(model.nodes)
-        model.on_node = self._touched.add
+        model.news.on_node = self._touched.add
         self._rests = Rests(rest_seconds)
         self.conduct = Conduct()
         self._unreachable: dict[NodeId, dict[str, str]] = {}
@@ -138,7 +138,7 @@ class Nodes:
             self._model.wake.set()  # what it does not hold can begin elsewhere
         self._seen(node, present)
         held = frozenset(registration.held)
-        live = self._model.live.get(node, {})
+        live = self._model.executions.live.get(node, {})
         present.accepted = {each: number for each, number in present.accepted.items() if each in live}
         present.told = {each: told for each, told in present.told.items() if each in live}
         return tuple(
@@ -161,7 +161,7 @@ class Nodes:
             record
             for node, present in self._present.items()
             if present.leaving and present.kept is not None
-            for record in self._model.live.get(node, {}).values()
+            for record in self._model.executions.live.get(node, {}).values()
             if record.state is ExecutionState.NEW and record.id not in present.kept
         ]
 
@@ -278,7 +278,8 @@ class Nodes:
             del self._present[node]  # it was deleted, or never registered
             self.budgets.forget(node)
             self.conduct.forget(node)
-        return tuple(node for node in self._model.live if self._model.live[node] and not self._is_expected(node))
+        held = self._model.executions.live.items()
+        return tuple(node for node, executions in held if executions and not self._is_expected(node))
 
     def _is_expected(self, node: NodeId) -> bool:
         """Connected, or not silent for too long: a node that was known before this one began to lead gets time too."""
@@ -337,14 +338,14 @@ class Nodes:
     def _probes(self, node: NodeId) -> list[ExecutionRecord]:
         """What it was given since something failed there last."""
         at = self.conduct.failed_at(node)
-        live = self._model.live.get(node, {}).values()
+        live = self._model.executions.live.get(node, {}).values()
         return [each for each in live if each.state.holds_capacity and each.create_time > at]
 
     def candidate(self, node: NodeId, unreachable: Mapping[str, str]) -> Candidate:
         known = self._model.nodes[node]
         info, draining = known.info, known.draining
         used, overcommitted = Capacity(), 0
-        holding = [each for each in self._model.live.get(node, {}).values() if each.state.holds_capacity]
+        holding = [each for each in self._model.executions.live.get(node, {}).values() if each.state.holds_capacity]
         for record in sorted(holding, key=lambda each: each.state is not ExecutionState.RUNNING):
             if not overcommitted and used.plus(record.resources).fits_in(info.capacity):
                 used = used.plus(record.resources)

@@ -16,28 +16,34 @@ VERSIONS_KEPT = 100
 
 
 class Endings:
-    """`ended` are jobs of which nothing runs any more, by the nanosecond of their end.
-
-    `published` are those of them that may have objects in the bucket, `crowded` those with many versions. `removals`
-    are jobs that are being removed, `uploads` executions that have left an unfinished upload in parts. `strays` are
-    parts of jobs without a record, by the newest revision of them: of a submit that is under way, or was interrupted.
-    """
+    """What is public is changed here alone, and read by whoever clears away and whoever counts."""
 
     def __init__(self) -> None:
+        #: Jobs of which nothing runs any more, by the nanosecond of their end.
         self.ended: Oldest[JobId] = Oldest()
+        #: Those of them that may have objects in the bucket, by the same.
         self.published: Oldest[JobId] = Oldest()
+        #: Those of them with many versions.
         self.crowded: dict[JobId, None] = {}
+        #: Jobs that are being removed.
         self.removals: dict[JobId, None] = {}
+        #: Executions that have left an unfinished upload in parts.
         self.uploads: dict[ExecutionId, None] = {}
+        #: Jobs of which parts are stored and no record, by the newest revision of these: their submit is under way, or
+        #: was interrupted.
         self.strays: dict[JobId, int] = {}
-        self.wanted = asyncio.Event()
-        """Somebody wants a job to be removed, or an upload has been left."""
+        self._wanted = asyncio.Event()
+
+    async def until_wanted(self) -> None:
+        """Return once somebody has wanted a job to be removed since this returned last."""
+        await self._wanted.wait()
+        self._wanted.clear()
 
     def note_record(self, job: JobRecord) -> None:
         self.strays.pop(job.id, None)
         if job.removal is not None:
             self.removals[job.id] = None
-            self.wanted.set()
+            self._wanted.set()
         else:
             self.removals.pop(job.id, None)
 
@@ -66,6 +72,31 @@ class Endings:
             self.uploads[record.id] = None
         else:
             self.uploads.pop(record.id, None)
+
+    def note_stray(self, job: JobId, revision: int) -> None:
+        """There are parts of a job without a record."""
+        self.strays[job] = revision
+
+    def forget_stray(self, job: JobId) -> None:
+        self.strays.pop(job, None)
+
+    def forget_record(self, job: JobId) -> None:
+        self.removals.pop(job, None)
+
+    def forget_execution(self, execution: ExecutionId) -> None:
+        self.uploads.pop(execution, None)
+
+    def take_ended(self, most: int, before: int) -> list[JobId]:
+        """Take out jobs that ended no later than `before`, the oldest first. The model puts in again what stays."""
+        return self.ended.take(most, before)
+
+    def take_published(self, most: int, before: int) -> list[JobId]:
+        """As `take_ended`, of those with results."""
+        return self.published.take(most, before)
+
+    def clear(self, job: JobId) -> None:
+        """Of its many versions none is left that could be removed."""
+        self.crowded.pop(job, None)
 
     def drop(self, job: JobId) -> None:
         """It is not among the ended jobs, or not any more."""

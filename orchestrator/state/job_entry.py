@@ -18,6 +18,7 @@ from shared.data.plain_data import is_bounded
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import JobState
+from shared.protocol import subjects
 
 UNPACKED = 1024
 """How many jobs that have ended stay unpacked."""
@@ -302,6 +303,17 @@ class JobEntry:
         parts, job = self.parts, self.id
         found = (part for part, at in parts.revisions.items() if at >= revision)
         return [parts.executions[f"{job}.{part}"] for part in found if "." in part]  # else it is a specification's
+
+    def revisions(self) -> Iterator[tuple[str, int]]:
+        """The keys of all records of it, with their revisions."""
+        if self.revision:
+            yield subjects.job_record(self.id), self.revision
+        for part, revision in self.parts.revisions.items():
+            is_spec = part.isdecimal()
+            key = (
+                subjects.spec_record(self.id, int(part)) if is_spec else subjects.execution_record(f"{self.id}.{part}")
+            )
+            yield key, revision
 
     def revision_of(self, record: ExecutionRecord) -> int:
         return self.parts.revisions.get(record.decision.partition(".")[2], 0)

@@ -1,20 +1,28 @@
-"""Which job is meant: by its name, by the beginning of its id, or by the idempotency token of one of its versions."""
+"""Names of jobs: which job is meant by a name, the beginning of an id, or the idempotency token of a version."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from orchestrator.rules.near_names import near_names
 from orchestrator.rules.records import JobRecord
-from shared.ids import LEAST_BEGINNING, JobId
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.job_lists import JobLists
+from shared.errors import JobAmbiguous, JobNotFound
+from shared.ids import LEAST_BEGINNING, JobId, new_job_id
 
 
 class JobNames:
-    """Indexes alone: whether there is such a job, the model knows."""
+    """`jobs` are those that there are, which the model keeps; what is looked for here may belong to others."""
 
-    def __init__(self) -> None:
+    def __init__(self, jobs: Mapping[JobId, JobEntry], lists: JobLists) -> None:
+        self._jobs = jobs
+        self._lists = lists
+        #: But for those of jobs that are called by their ids.
         self._names: dict[tuple[str, str], JobId] = {}
-        """But for those of jobs that are called by their ids."""
         self._beginnings: dict[str, dict[JobId, None]] = {}
+        #: But for those of first versions, which decide their jobs' ids.
         self._tokens: dict[tuple[str, str], JobId] = {}
-        """But for those of first versions, which decide their jobs' ids."""
+
+    # ---- feeding ------------------------------------------------------------------------------------------------
 
     def note(self, record: JobRecord) -> None:
         if record.name != record.id:
@@ -45,15 +53,47 @@ class JobNames:
         if not begun:
             del self._beginnings[job[:LEAST_BEGINNING]]
 
+    # ---- reading ------------------------------------------------------------------------------------------------
+
     def named(self, namespace: str, name: str) -> JobId | None:
-        return self._names.get((namespace, name))
+        known = self._names.get((namespace, name))
+        if known is not None:
+            return known
+        entry = self._jobs.get(JobId(name))
+        return entry.id if entry is not None and (entry.namespace, entry.job.name) == (namespace, name) else None
 
-    def of_token(self, namespace: str, token: str) -> JobId | None:
-        return self._tokens.get((namespace, token))
+    def of_token(self, namespace: str, token: str) -> JobEntry | None:
+        """The job that came of this idempotency token, or a version of it."""
+        known = self._jobs.get(new_job_id(token, namespace))
+        if known is not None:
+            return known
+        job = self._tokens.get((namespace, token))
+        return self._jobs.get(job) if job is not None else None
 
-    def begun_with(self, text: str) -> set[JobId]:
+    def find(self, text: str, namespace: str = "default") -> JobEntry:
+        """A job by id, by name in the namespace, or by the beginning of an id, if only one job is called that.
+
+        No name can take the place of an id. Raises JobNotFound or JobAmbiguous.
+        """
+        if JobId(text) in self._jobs:
+            return self._jobs[JobId(text)]
+        found, named = self._begun_with(text), self._names.get((namespace, text))
+        if named is not None and named in self._jobs:
+            found.add(named)
+        if not found:
+            raise JobNotFound(text, self._near(text, namespace))
+        if len(found) > 1:
+            raise JobAmbiguous(text, len(found))
+        return self._jobs[found.pop()]
+
+    def _begun_with(self, text: str) -> set[JobId]:
         """The jobs whose ids begin so; nothing for a text that is too short to tell."""
         return {job for job in self._beginnings.get(text[:LEAST_BEGINNING], ()) if job.startswith(text)}
+
+    def _near(self, text: str, namespace: str) -> tuple[str, ...]:
+        """Names of jobs that may have been meant; of those that begin alike, the newest."""
+        newest = (entry.name for entry in self._lists.find(namespace))
+        return near_names(text, lambda name: self._names.get((namespace, name)) in self._jobs, newest)
 
     def __len__(self) -> int:
         return len(self._names) + len(self._beginnings) + len(self._tokens)

@@ -1,19 +1,15 @@
-"""What the orchestrator knows: every stored record in memory, with the indexes that decisions and reads need.
+"""The model: what the orchestrator knows. All stored records in memory, with the indexes that decisions and reads need.
 
-The model is fed by the store, with what this process writes and with what others write, and applies each record's
-newest revision once. Nothing here awaits, so that whoever reads sees one consistent state.
+It is fed by the store, with what this process writes and with what others write, and applies each record's newest
+revision once. Nothing here awaits, so that whoever reads sees one consistent state.
 """
 
 import asyncio
-import sys
-from collections import Counter
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
 
-from orchestrator.rules.attempts import NO_BACKOFF, Backoff, waits_until
-from orchestrator.rules.fleet import shape_of
-from orchestrator.rules.near_names import near_names
+from orchestrator.rules.attempts import NO_BACKOFF, Backoff
 from orchestrator.rules.records import (
     BindingRecord,
     ExecutionRecord,
@@ -24,16 +20,15 @@ from orchestrator.rules.records import (
     Record,
     SpecRecord,
 )
-from orchestrator.state.by_instant import Oldest
+from orchestrator.state.backlog import Backlog
 from orchestrator.state.ended_jobs import Endings
 from orchestrator.state.event_numbers import numbered
-from orchestrator.state.job_entry import JobEntry, Shelf, Watch
+from orchestrator.state.execution_index import ExecutionIndex
+from orchestrator.state.job_entry import JobEntry, Shelf
 from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
-from orchestrator.state.waiting_jobs import Pending
-from shared.errors import JobAmbiguous, JobNotFound
-from shared.ids import ExecutionId, JobId, NodeId, new_job_id
-from shared.jobs.states import ExecutionState, JobState
+from orchestrator.state.news import News
+from shared.ids import ExecutionId, JobId, NodeId
 from shared.protocol import subjects
 
 __all__ = ["JobEntry", "Model"]
@@ -47,64 +42,48 @@ FEW = 64
 _KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 
 
-def _nobody(_: NodeId) -> None:
-    """Who hears of nodes before anybody wants to."""
-
-
 class Model:
-    """`pending` and `surplus` are what the leader has to act on; `reasons` why a pending job has to wait.
-
-    `waiting` are jobs by the nanosecond at which a part that failed may be tried again; what is due was `released`.
-    `deadlines` are of jobs whose time can run out. `on_node` hears of each node of which a record has changed.
-    `changed` are the jobs about which there is something new to tell, while somebody tells it. `job_states` and
-    `execution_states` are how many there are in each state, a pending job with a reason to wait being queued, and
-    `oldest` is the oldest job of which nothing has been placed. Up to the revision `followed` the model has been fed in
-    order, so that a record from before it that is not known is one that has been removed. Up to the revision `settled`
-    everything is known that was ever recorded: nothing can come before it any more in anybody's history. `on_end` hears
-    of each job that ends while it is known.
-    """
+    """What is public here is changed here alone, but for what says otherwise, and read by all."""
 
     def __init__(self, *, max_attempts: int, backoff: Backoff = NO_BACKOFF) -> None:
+        #: Every job of which record and newest specification are there and which is not being forgotten.
         self.jobs: dict[JobId, JobEntry] = {}
+        #: What each registered node said of itself last, and what users say about it.
         self.nodes: dict[NodeId, NodeRecord] = {}
+        #: Which public key each node id belongs to.
         self.bindings: dict[NodeId, str] = {}
+        #: The bindings of nodes that an operator has rejected.
         self.rejected: dict[NodeId, BindingRecord] = {}
-        """Of the nodes that an operator has rejected."""
-        self.pending = Pending()
-        self.waiting: Oldest[JobId] = Oldest()
-        self._put_off: dict[JobId, JobEntry] = {}
-        self.released = 0
-        self.lists = JobLists()
-        self.surplus: dict[JobId, None] = {}
-        self.live: dict[NodeId, dict[ExecutionId, ExecutionRecord]] = {}
-        self.reasons: dict[JobId, str] = {}
-        self.job_states: Counter[JobState] = Counter()
-        self.execution_states: Counter[ExecutionState] = Counter()
-        self.oldest: Oldest[JobId] = Oldest()
-        self.deadlines: Oldest[JobId] = Oldest()
-        self.on_node: Callable[[NodeId], None] = _nobody
-        self.endings = Endings()
+        #: Executions by their ids, by the nodes on which they are placed, and by their states.
+        self.executions = ExecutionIndex()
+        #: Which incarnation of the state this is; empty where it was never restored.
         self.incarnation = ""
+        #: The revision up to which all was fed in order: an older record that is not known has been removed.
         self.followed = 0
-        self.settled = 0
+        #: Jobs in the orders in which they are listed.
+        self.lists = JobLists()
+        #: Which job is meant by a name, the beginning of an id, or an idempotency token.
+        self.names = JobNames(self.jobs, self.lists)
+        #: Who waits for changes of jobs.
+        self.news = News()
+        #: What the leader has to do about jobs.
+        self.backlog = Backlog(self.jobs, self.news, backoff=backoff)
+        #: Which jobs have ended, and what of them waits to be cleared away.
+        self.endings = Endings()
+        #: Set by whoever has changed what follows for jobs or nodes; cleared by the scheduler, before it looks.
         self.wake = asyncio.Event()
-        self.changed: dict[JobId, None] | None = None
-        self.any_change = asyncio.Event()
-        self.on_end: Callable[[JobEntry], None] | None = None
+        #: How often a part is tried, where its failure is worth another try.
         self.max_attempts = max_attempts
-        self.backoff = backoff
+        self._backoff = backoff
         self._shelf = Shelf()
+        #: Of all records that belong to no job.
         self._revisions: dict[str, int] = {}
-        """Of all records that belong to no job."""
+        #: Every job of which anything is stored, also where a part of it is missing.
         self._entries: dict[JobId, JobEntry] = {}
-        self._keys: dict[ExecutionId, str] = {}
-        """The job of each, which looks through its executions; of one with many the key, by which it is found."""
-        self._names = JobNames()
+        #: Jobs about which it is to be found out yet what follows from their records.
+        self._put_off: dict[JobId, JobEntry] = {}
+        #: Jobs whose record is there and whose executions may be on their way, while all that is stored is read.
         self._loading: dict[JobId, JobEntry] | None = None
-        """Jobs whose record is there and whose executions may be on their way, while all that is stored is read."""
-        self._watchers: dict[JobId, set[asyncio.Event]] = {}
-        self._unsettled: dict[JobId, None] = {}
-        """Jobs of which there may be news as soon as more is settled."""
 
     # ---- feeding ------------------------------------------------------------------------------------------------
 
@@ -128,7 +107,7 @@ class Model:
                 entry.parts.specs[int(version)] = record.job
                 if record.replaced is not None:
                     entry.parts.replaced[int(version)] = record.replaced
-                    self._names.note_token(entry.id, record.job.namespace, record.replaced.token)
+                    self.names.note_token(entry.id, record.job.namespace, record.replaced.token)
                 if record.keeps:
                     entry.parts.keeps[int(version)] = record.keeps
                 entry.parts.revisions[version] = revision
@@ -144,7 +123,7 @@ class Model:
         match record:
             case NodeRecord():
                 self.nodes[record.info.node_id] = record
-                self.on_node(record.info.node_id)
+                self.news.on_node(record.info.node_id)
                 self.wake.set()
             case BindingRecord():
                 self._apply_binding(NodeId(key.partition(".")[2]), record)
@@ -161,7 +140,7 @@ class Model:
             self.rejected[node] = record
         else:
             self.rejected.pop(node, None)
-        self.on_node(node)
+        self.news.on_node(node)
         self.wake.set()
 
     def revision_of(self, key: str) -> int:
@@ -184,13 +163,12 @@ class Model:
     def _apply_job(self, record: JobRecord, revision: int) -> None:
         entry = self._entry(record.id)
         if entry.record is not None and entry.record.version != record.version:
-            self.reasons.pop(record.id, None)  # why an earlier version had to wait is not why this one does
-            self.pending.renew(record.id)
+            self.backlog.renew(record.id)
         entry.parts.record, entry.revision = record, revision
         if record.first is not None:
             entry.parts.specs[1] = record.first
         self.endings.note_record(record)
-        self._names.note(record)
+        self.names.note(record)
         if self._loading is None:
             self._refresh(entry)
         else:
@@ -203,20 +181,13 @@ class Model:
         entry = self._entry(JobId(job))
         key = f"{job}.{part}"
         known = entry.parts.executions.get(key)
-        if known is not None:
-            self.execution_states[known.state] -= 1
-        self.execution_states[record.state] += 1
         entry.parts.executions[key] = record
         entry.parts.revisions[part] = revision
-        self._keys[record.id] = entry.id if len(entry.parts.executions) <= FEW else key
+        # A job looks through its executions; of many each is found by its key.
+        self.executions.put(record, known, entry.id if len(entry.parts.executions) <= FEW else key)
         self.endings.note_execution(record)
         self._note_stray(entry, revision)
-        self.on_node(record.node_id)
-        live = self.live.setdefault(record.node_id, {})
-        if record.state.is_terminal:
-            live.pop(record.id, None)
-        else:
-            live[record.id] = record
+        self.news.on_node(record.node_id)
         self._refresh_soon(entry, record.modify_time)
 
     def _refresh_soon(self, entry: JobEntry, modified: int) -> None:
@@ -237,6 +208,10 @@ class Model:
             if entry.put_off is not None:
                 entry.put_off()
 
+    def follow(self, revision: int) -> None:
+        """Take in that all was fed up to this revision."""
+        self.followed = revision
+
     def begin_loading(self) -> None:
         """From now on much is read at once, and nobody looks: what follows from a job is found out once, not twice."""
         self.end_loading()
@@ -254,62 +229,15 @@ class Model:
         if self._loading:
             self._loading.pop(entry.id, None)
         job = entry.id
-        entry.refresh(max_attempts=self.max_attempts, backoff=self.backoff)
+        entry.refresh(max_attempts=self.max_attempts, backoff=self._backoff)
         is_new = job not in self.jobs
         if is_new:
             self.jobs[job] = entry
-            self._names.put(job)
+            self.names.put(job)
         self.lists.put(entry, is_new=is_new)
-        if entry.progress.missing:
-            self._queue(entry)
-        else:
-            self.pending.drop(job)
-            self.waiting.drop(job)
-            self.reasons.pop(job, None)
-        if entry.progress.surplus:
-            self.surplus[job] = None
-        else:
-            self.surplus.pop(job, None)
-        self._count(entry)
-        self._limit(entry)
+        self.backlog.note(entry)
         self.note_ending(entry)
         self.wake.set()
-
-    def _queue(self, entry: JobEntry) -> None:
-        """Have it placed as far as its parts wait neither after a failed attempt nor for others to end."""
-        job, progress = entry.id, entry.progress
-        if not progress.missing:  # found out just now, and done what follows from it
-            return
-        later = [at for at in progress.waits.values() if not self.is_due(entry, at)] if progress.waits else ()
-        has_due = len(later) < len(progress.missing)
-        if has_due and progress.room:
-            self.pending.put(job, priority=entry.job.priority, shape=shape_of(entry.spec, entry.refusals))
-        else:
-            self.pending.drop(job)
-            self.reasons[job] = _waits_for_others(entry) if has_due else waits_until(min(later))
-        if later:
-            self.waiting.put(job, min(later))
-        else:
-            self.waiting.drop(job)
-
-    def release(self, now: int) -> None:
-        """Have those parts placed that have waited for long enough after a failed attempt."""
-        was_set_back, self.released = now < self.released or not self.released, now
-        if was_set_back:  # what would wait for too long is not the first in the order of time
-            for job in self.waiting.take(len(self.waiting), before=sys.maxsize):
-                self._queue(self.jobs[job])
-        for job in self.waiting.take(len(self.waiting), before=now):
-            self._queue(self.jobs[job])
-
-    def is_due(self, entry: JobEntry, at: int) -> bool:
-        """Whether what of this job waits until then is placed now.
-
-        Who led before may have had a clock that was ahead: nothing waits for longer than the longest wait.
-        """
-        if at <= self.released:
-            return True
-        longest = self.backoff.longest_seconds(entry.spec.task.retries)
-        return 0 < self.released < at - longest * 1e9
 
     def note_ending(self, entry: JobEntry) -> None:
         """Put the job where it belongs in the order of ends, out of which it may have been taken."""
@@ -320,7 +248,7 @@ class Model:
 
     def _note_stray(self, entry: JobEntry, revision: int) -> None:
         if entry.record is None:
-            self.endings.strays[entry.id] = revision
+            self.endings.note_stray(entry.id, revision)
 
     # ---- forgetting -------------------------------------------------------------------------------------------------
 
@@ -344,7 +272,7 @@ class Model:
         """Names are known by their job records."""
         if kind == "node":
             self.nodes.pop(NodeId(rest), None)
-            self.on_node(NodeId(rest))
+            self.news.on_node(NodeId(rest))
         elif kind == "binding":
             self.bindings.pop(NodeId(rest), None)
             self.rejected.pop(NodeId(rest), None)
@@ -356,12 +284,8 @@ class Model:
 
     def _all_revisions(self) -> Iterator[tuple[str, int]]:
         yield from self._revisions.items()
-        for job, entry in self._entries.items():
-            if entry.revision:
-                yield subjects.job_record(job), entry.revision
-            for part, revision in entry.parts.revisions.items():
-                is_spec = part.isdecimal()
-                yield subjects.spec_record(job, int(part)) if is_spec else f"execution.{job}.{part}", revision
+        for entry in self._entries.values():
+            yield from entry.revisions()
 
     def _forget_job(self, job: JobId) -> None:
         self._withdraw(job)
@@ -370,7 +294,7 @@ class Model:
         parts = entry.parts
         parts.record = None  # that of the first version has gone with the record
         parts.specs = {version: spec for version, spec in parts.specs.items() if str(version) in parts.revisions}
-        self.endings.removals.pop(job, None)
+        self.endings.forget_record(job)
         self._drop_if_empty(entry)
 
     def _forget_spec(self, job: JobId, version: str) -> None:
@@ -383,7 +307,7 @@ class Model:
         entry.parts.keeps.pop(int(version), None)
         replaced = entry.parts.replaced.pop(int(version), None)
         if replaced is not None:
-            self._names.forget_token(job, entry.namespace, replaced.token)
+            self.names.forget_token(job, entry.namespace, replaced.token)
         self._refresh(entry)
         self._drop_if_empty(entry)
 
@@ -391,14 +315,9 @@ class Model:
         entry = self._entries[job]
         record = entry.parts.executions.pop(key)
         entry.parts.revisions.pop(key.partition(".")[2], None)
-        self.execution_states[record.state] -= 1
-        self._keys.pop(record.id, None)
-        self.endings.uploads.pop(record.id, None)
-        self.on_node(record.node_id)
-        live = self.live.get(record.node_id, {})
-        live.pop(record.id, None)
-        if not live:
-            self.live.pop(record.node_id, None)
+        self.executions.drop(record)
+        self.endings.forget_execution(record.id)
+        self.news.on_node(record.node_id)
         self._refresh_soon(entry, 0)
         self._drop_if_empty(entry)
 
@@ -407,28 +326,21 @@ class Model:
         entry = self.jobs.pop(job, None)
         if entry is None:
             return
-        self._names.drop(job, entry.namespace, entry.job.name, [token for _, token, _ in entry.uses()])
-        if entry.counted is not None:
-            self.job_states[entry.counted] -= 1
+        self.names.drop(job, entry.namespace, entry.job.name, [token for _, token, _ in entry.uses()])
         self.lists.drop(entry)
         self._put_off.pop(job, None)
-        self.pending.drop(job)
-        self.waiting.drop(job)
-        self.surplus.pop(job, None)
-        self.reasons.pop(job, None)
-        self.oldest.drop(job)
-        self.deadlines.drop(job)
+        self.backlog.drop(entry)
         self.endings.drop(job)
         self._entries[job] = entry.rest()
-        self._notify(job)
+        self.news.tell(job)
 
     def _drop_if_empty(self, entry: JobEntry) -> None:
         if entry.record is not None:
             return
         if entry.specs or entry.executions:
-            self.endings.strays[entry.id] = self.followed
+            self.endings.note_stray(entry.id, self.followed)
         else:
-            self.endings.strays.pop(entry.id, None)
+            self.endings.forget_stray(entry.id)
             del self._entries[entry.id]
 
     def stored_parts(self, job: JobId) -> tuple[str, ...]:
@@ -446,67 +358,17 @@ class Model:
         """The job, also where a part of it is gone."""
         return self._entries.get(job)
 
-    def _count(self, entry: JobEntry) -> None:
-        job, state = entry.id, entry.progress.state
-        if state is JobState.PENDING and entry.progress.missing:
-            self.oldest.put(job, entry.job.submit_time)
-        else:
-            self.oldest.drop(job)
-        if state is JobState.PENDING and self.reasons.get(job):
-            state = JobState.QUEUED
-        if state is not entry.counted:
-            before, entry.counted = entry.counted, state
-            self.job_states[state] += 1
-            if before is not None:
-                self.job_states[before] -= 1
-                if state.is_terminal and not before.is_terminal and self.on_end is not None:
-                    self.on_end(entry)
-
-    def _limit(self, entry: JobEntry) -> None:
-        deadline = None if entry.progress.state.is_terminal else entry.deadline
-        if deadline is None:
-            self.deadlines.drop(entry.id)
-        else:
-            self.deadlines.put(entry.id, deadline)
-
-    def settle(self, revision: int) -> None:
-        """Take in that everything is known that was ever recorded up to this revision, and tell who waits for it."""
-        self.settled = max(self.settled, revision)
-        if self._unsettled:
-            for job in self._unsettled:
-                self._notify(job)
-            self._unsettled.clear()
-
     def hear(self, key: str, revision: int) -> None:
         """Take in that whoever follows all records has come to this one: its job has news once that is settled."""
-        if revision > self.settled and self._loading is None:
+        if revision > self.news.settled and self._loading is None:
             kind, _, rest = key.partition(".")
             if kind in _KINDS_OF_JOBS:
-                self._unsettled[JobId(rest.partition(".")[0])] = None
-
-    def explain(self, job: JobId, reason: str) -> None:
-        """Remember why this pending job has to wait."""
-        if self.reasons.get(job) != reason and job in self.jobs:
-            self.reasons[job] = reason
-            self._count(self.jobs[job])
-            self._notify(job)
-
-    def unexplain(self, job: JobId) -> None:
-        """Forget why this job had to wait."""
-        if self.reasons.pop(job, None) is not None:
-            self._count(self.jobs[job])
-
-    def _notify(self, job: JobId) -> None:
-        if self.changed is not None:
-            self.changed[job] = None
-            self.any_change.set()
-        for event in self._watchers.get(job, ()):
-            event.set()
+                self.news.hear(JobId(rest.partition(".")[0]), revision)
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
-        known = self._keys.get(execution, "")
+        known = self.executions.place_of(execution)
         job, _, is_key = known.partition(".")
         entry = self._entries.get(JobId(job))
         if entry is None:
@@ -524,52 +386,8 @@ class Model:
         Those whose shape is `blocked` by the time that it is their turn are left out.
         """
         self.find_out()  # now, so that nothing changes its place while this is read
-        for job in self.pending.walk(blocked):
+        for job in self.backlog.pending.walk(blocked):
             yield job, self.jobs[job]
-
-    def named(self, namespace: str, name: str) -> JobId | None:
-        known = self._names.named(namespace, name)
-        if known is not None:
-            return known
-        entry = self.jobs.get(JobId(name))
-        return entry.id if entry is not None and (entry.namespace, entry.job.name) == (namespace, name) else None
-
-    def of_token(self, namespace: str, token: str) -> JobEntry | None:
-        """The job that came of this idempotency token, or a version of it."""
-        known = self.jobs.get(new_job_id(token, namespace))
-        if known is not None:
-            return known
-        job = self._names.of_token(namespace, token)
-        return self.jobs.get(job) if job is not None else None
-
-    def find(self, text: str, namespace: str = "default") -> JobEntry:
-        """A job by id, by name in the namespace, or by the beginning of an id, if only one job is called that.
-
-        No name can take the place of an id. Raises JobNotFound or JobAmbiguous.
-        """
-        if JobId(text) in self.jobs:
-            return self.jobs[JobId(text)]
-        found, named = self._names.begun_with(text), self._names.named(namespace, text)
-        if named is not None and named in self.jobs:
-            found.add(named)
-        if not found:
-            raise JobNotFound(text, self._near(text, namespace))
-        if len(found) > 1:
-            raise JobAmbiguous(text, len(found))
-        return self.jobs[found.pop()]
-
-    def _near(self, text: str, namespace: str) -> tuple[str, ...]:
-        """Names of jobs that may have been meant; of those that begin alike, the newest."""
-        newest = (entry.name for entry in self.lists.find(namespace))
-        return near_names(text, lambda name: self._names.named(namespace, name) in self.jobs, newest)
-
-    def watch(self, job: JobId) -> "Watch":
-        """A context in which `changed()` waits for the next change of this job."""
-        return Watch(self._watchers, job)
 
     def __repr__(self) -> str:
         return f"<Model of {len(self.jobs)} jobs and {len(self.nodes)} nodes>"
-
-
-def _waits_for_others(entry: JobEntry) -> str:
-    return f"Waiting for one of its {entry.spec.max_parallel} parts to end that may run at once (MaxParallel)."

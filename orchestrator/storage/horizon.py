@@ -22,12 +22,12 @@ class Horizon:
         self.seen = revision
         self._model.hear(key, revision)
         if self._is_whole:
-            self._model.settle(revision)
+            self._model.news.settle(revision)
 
     def reach_end(self) -> None:
         """Take in that nothing was stored when the last record was delivered that has not been delivered."""
         self._is_whole = True
-        self._model.settle(self.seen)
+        self._model.news.settle(self.seen)
 
     def __repr__(self) -> str:
-        return f"<Horizon at {self._model.settled}, {self.seen} seen>"
+        return f"<Horizon at {self._model.news.settled}, {self.seen} seen>"

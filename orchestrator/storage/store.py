@@ -245,9 +245,9 @@ class Store:
     async def settle(self, entry: JobEntry) -> None:
         """Return when the history of the job has all that is known of it, or after a while."""
         newest = max((entry.revision, *entry.parts.revisions.values()))
-        with contextlib.suppress(TimeoutError), self.model.watch(entry.id) as watch:
+        with contextlib.suppress(TimeoutError), self.model.news.watch(entry.id) as watch:
             async with asyncio.timeout(SETTLE_SECONDS):
-                while self.model.settled < newest:
+                while self.model.news.settled < newest:
                     await watch.changed()
 
     async def keep_model(self) -> None:
@@ -312,7 +312,7 @@ class Store:
         """Take what is stored, of which `target` is the last, and what comes after it, until the feed breaks off."""
         was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= self._away_seconds
         found: set[str] | None = set() if was_away else None
-        horizon = Horizon(self.model, after=0 if was_away else self.model.settled)
+        horizon = Horizon(self.model, after=0 if was_away else self.model.news.settled)
         doubt = asyncio.Event()
 
         def take(message: Msg, at: Place) -> None:
@@ -387,7 +387,8 @@ class Store:
 
     def _reached(self, revision: int) -> None:
         """Everything up to this revision is in the model."""
-        self._watched = self.model.followed = max(self._watched, revision)
+        self._watched = max(self._watched, revision)
+        self.model.follow(self._watched)
         for reached, sequence in self._awaited.items():
             if revision >= sequence:
                 reached.set()

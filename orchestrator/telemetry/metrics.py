@@ -48,11 +48,11 @@ class Metrics:
     def _state(self) -> tuple[Metric, ...]:
         model = self._model
         model.find_out()
-        jobs: Values = {(state.value,): float(model.job_states[state]) for state in JobState}
-        executions: Values = {(state.value,): float(model.execution_states[state]) for state in ExecutionState}
+        jobs: Values = {(state.value,): float(model.backlog.job_states[state]) for state in JobState}
+        executions: Values = {(state.value,): float(model.executions.states[state]) for state in ExecutionState}
         connections = Counter(self._nodes.is_connected(node) for node in model.nodes)
         nodes: Values = {(CONNECTED,): float(connections[True]), (DISCONNECTED,): float(connections[False])}
-        oldest = model.oldest.instant
+        oldest = model.backlog.oldest.instant
         age = max(0, self._clock() - oldest) / 1e9 if oldest is not None else 0.0
         return (
             Gauge("tarpon_jobs", "Jobs, by state.", jobs, ("state",)),

@@ -23,7 +23,7 @@ class Traces:
         self._model = model
         self._leads = leads
         if tracing.is_on:
-            model.on_end = self._on_end
+            model.news.on_end = self._on_end
 
     def __repr__(self) -> str:
         return f"<Traces to {self._tracing!r}>"

@@ -97,7 +97,7 @@ class FedApi:
         self._revision += 1
         self.model.apply(key, record, self._revision)
         self.model.hear(key, self._revision)
-        self.model.settle(self._revision)
+        self.model.news.settle(self._revision)
 
     def job(self, number: int, *, version: int = 1, namespace: str = "default", count: int = 1, **labels: str) -> JobId:
         job = JobId(f"j-{number:04}")

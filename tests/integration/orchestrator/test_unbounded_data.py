@@ -121,8 +121,8 @@ async def test_jobs_that_earlier_versions_took_in_harm_no_other(bus: Bus) -> Non
         await store_raw(bus, records(number))
     async with other(bus) as connection, following(connection) as store:
         model = store.model
-        assert model.job_states[JobState.COMPLETED] == len(model.jobs) == ODD + OTHERS
-        with model.watch(JobId("j-5")) as watch:
+        assert model.backlog.job_states[JobState.COMPLETED] == len(model.jobs) == ODD + OTHERS
+        with model.news.watch(JobId("j-5")) as watch:
             await store_raw(bus, records(5))
             async with asyncio.timeout(5):
                 await watch.changed()

@@ -122,7 +122,7 @@ async def test_a_version_does_not_fail_for_what_was_decided_about_the_one_before
         await scheduler_of(await opened, bus, store, nodes, locate)._place()
         assert heard.is_set()
         assert (model.jobs[BAD].job.version, model.jobs[BAD].job.failure) == (2, "")
-        assert BAD not in model.reasons
+        assert BAD not in model.backlog.reasons
 
 
 async def test_a_task_that_ends_while_others_are_ended_for_its_time_out_is_not_ended_too(

@@ -73,7 +73,7 @@ async def test_a_name_is_not_taken_by_a_submit_that_was_refused(bus: Bus) -> Non
         await one.submit(job("first"), "t")
         await one.refuses(job("second"), "t")
         assert (await one.submit(job("second"), "u"))[1] == 1
-        assert one.model.named("default", "second") == new_job_id("u", "default")
+        assert one.model.names.named("default", "second") == new_job_id("u", "default")
 
 
 async def test_a_job_that_was_removed_while_somebody_waited_to_change_it_stays_removed(bus: Bus) -> None:
@@ -181,7 +181,7 @@ async def test_the_token_of_a_version_that_is_forgotten_can_be_used_again(bus: B
             await one.submit(job("a", priority=version), f"t{version}")
         await one.store.delete(subjects.spec_record(JobId(name), 3))  # which has what is known of version 2
         assert await one.submit(job("a", priority=9), "t2") == (name, 5)
-        assert one.model.named("default", "a") == name
+        assert one.model.names.named("default", "a") == name
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["released", "left behind"])

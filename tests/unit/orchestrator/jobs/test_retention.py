@@ -165,7 +165,7 @@ class TestAMarkedJob:
         fed.mark(job)
         fed.forget(subjects.execution_record(execution_key(job, 1, 0, 0)))
         assert fed.model.jobs[job].progress.state is JobState.COMPLETED
-        assert len(fed.model.pending) == 0, "it is not placed again"
+        assert len(fed.model.backlog.pending) == 0, "it is not placed again"
 
     def test_is_not_removed_while_something_of_it_runs(self) -> None:
         """A deposed leader may have placed a part of it at the last moment."""
@@ -177,7 +177,7 @@ class TestAMarkedJob:
         assert retention._may_be_removed(job)
         fed.execution(job, ExecutionState.RUNNING, ended_at=5)
         assert not retention._may_be_removed(job)
-        assert fed.model.surplus, "it is stopped"
+        assert fed.model.backlog.surplus, "it is stopped"
 
     def test_is_not_due_once_more(self) -> None:
         fed = Fed()
@@ -195,11 +195,23 @@ class TestForgetting:
         for key in (*fed.model.stored_parts(job), subjects.job_record(job)):
             fed.forget(key)
         model = fed.model
-        kept = model._revisions, model._entries, model._keys, model._names, model.jobs, model.live, model.reasons
+        kept = (
+            model._revisions,
+            model._entries,
+            model.executions._places,
+            model.names,
+            model.jobs,
+            model.executions.live,
+            model.backlog.reasons,
+        )
         assert all(not each for each in kept)
         assert not list(model.lists.find("*"))
-        assert (len(model.pending), len(model.deadlines)) == (0, 0)
-        assert (model.job_states.total(), model.execution_states.total(), len(model.endings.ended)) == (0, 0, 0)
+        assert (len(model.backlog.pending), len(model.backlog.deadlines)) == (0, 0)
+        assert (model.backlog.job_states.total(), model.executions.states.total(), len(model.endings.ended)) == (
+            0,
+            0,
+            0,
+        )
         assert not model.endings.removals
         assert not model.endings.strays
 

@@ -157,7 +157,7 @@ class TestJob:
 
     def test_one_that_waits_is_queued_and_says_why(self) -> None:
         model, entry = made()
-        model.explain(JOB, "Waiting for free CPU on 1 suitable node(s).")
+        model.backlog.explain(JOB, "Waiting for free CPU on 1 suitable node(s).")
         assert on_the_wire(job_view(model, entry))["State"] == {
             "StateType": "Queued",
             "Message": "Waiting for free CPU on 1 suitable node(s).",
@@ -166,7 +166,7 @@ class TestJob:
 
     def test_one_of_which_parts_run_says_why_the_others_wait(self) -> None:
         model, entry = made(execution(S.RUNNING))
-        model.explain(JOB, "Waiting for free CPU on 1 suitable node(s).")
+        model.backlog.explain(JOB, "Waiting for free CPU on 1 suitable node(s).")
         assert on_the_wire(job_view(model, entry))["State"] == {
             "StateType": "Running",
             "Message": "",

@@ -138,7 +138,7 @@ class Orchestrator:
             self.model.apply(each.key, each, revision)
 
     def placeable(self, now: int) -> list[tuple[int, int]]:
-        self.model.release(now)
+        self.model.backlog.release(now)
         return list(self._missing(now))
 
     def _missing(self, now: int) -> Iterator[tuple[int, int]]:
@@ -147,21 +147,21 @@ class Orchestrator:
 
     @property
     def due(self) -> int:
-        assert self.model.waiting.instant is not None
-        return self.model.waiting.instant
+        assert self.model.backlog.waiting.instant is not None
+        return self.model.backlog.waiting.instant
 
 
 def test_what_never_failed_waits_for_nothing() -> None:
     fresh = Orchestrator(count=2)
     assert fresh.placeable(0) == [(0, 0), (1, 0)]
-    assert len(fresh.model.waiting) == 0
+    assert len(fresh.model.backlog.waiting) == 0
 
 
 def test_a_part_that_failed_is_placed_when_its_wait_is_over_and_not_before() -> None:
     leader = Orchestrator(failed())
     assert leader.placeable(leader.due - 1) == []
     assert leader.model.jobs[JOB].progress.state is JobState.PENDING
-    assert leader.model.reasons[JOB].startswith("Waiting until 00:16:4"), "so that people see what it waits for"
+    assert leader.model.backlog.reasons[JOB].startswith("Waiting until 00:16:4"), "so that people see what it waits for"
     assert leader.placeable(leader.due) == [(0, 1)]
 
 
@@ -198,7 +198,7 @@ def test_no_wait_is_longer_than_the_longest_although_who_led_before_had_a_clock_
 def test_nor_where_others_wait_that_failed_by_a_clock_that_is_right() -> None:
     leader, late = Orchestrator(failed()), JobId("j-2")
     leader.add(late, failed(at=FAILED_AT + 3600 * SECOND, job=late))
-    leader.model.release(FAILED_AT)
+    leader.model.backlog.release(FAILED_AT)
     assert [each.job_id for each in wanted(leader.model, FAILED_AT)] == [late]
 
 
@@ -248,7 +248,7 @@ class TestBackoffOfAJob:
     def test_an_orchestrator_waits_for_all_of_it(self) -> None:
         leader = Orchestrator(failed(reason=R.NON_ZERO_EXIT_CODE), retries=self.HALF_AN_HOUR)
         assert leader.placeable(leader.due - 1) == []
-        assert leader.model.reasons[JOB].startswith("Waiting until ")
+        assert leader.model.backlog.reasons[JOB].startswith("Waiting until ")
         assert leader.placeable(leader.due) == [(0, 1)]
 
     def test_and_so_does_the_next_whatever_the_clock_of_the_last_said(self) -> None:
@@ -274,10 +274,10 @@ class TestMaxParallel:
     def test_a_job_of_which_as_many_run_as_may_waits_and_says_so(self) -> None:
         leader = Orchestrator(running(0), running(1), count=3, most=2)
         assert leader.placeable(1) == []
-        assert leader.model.reasons[JOB] == (
+        assert leader.model.backlog.reasons[JOB] == (
             "Waiting for one of its 2 parts to end that may run at once (MaxParallel)."
         )
-        assert JOB not in leader.model.pending, "so that it costs nothing until one of them has ended"
+        assert JOB not in leader.model.backlog.pending, "so that it costs nothing until one of them has ended"
 
     def test_when_one_has_ended_the_next_is_placed_while_its_result_is_published(self) -> None:
         leader = Orchestrator(running(0), running(1), count=3, most=2)
@@ -291,16 +291,16 @@ class TestMaxParallel:
         assert leader.placeable(leader.due) == [(0, 1)], "in the order of parts"
         retried = running(0, attempt=1)
         leader.model.apply(retried.key, retried, 9)
-        assert leader.placeable(leader.model.released) == []
+        assert leader.placeable(leader.model.backlog.released) == []
 
     def test_where_others_wait_for_an_attempt_and_for_room_it_is_told_what_it_waits_for_first(self) -> None:
         leader = Orchestrator(failed(partition=0), running(1), count=2, most=1)
         assert leader.placeable(leader.due - 1) == []
-        assert leader.model.reasons[JOB].startswith("Waiting until ")
+        assert leader.model.backlog.reasons[JOB].startswith("Waiting until ")
         due = leader.due
         assert leader.placeable(due) == []
-        assert leader.model.reasons[JOB].endswith("(MaxParallel).")
-        assert leader.model.waiting.instant is None
+        assert leader.model.backlog.reasons[JOB].endswith("(MaxParallel).")
+        assert leader.model.backlog.waiting.instant is None
 
     def test_whoever_takes_over_comes_to_the_same(self) -> None:
         records = (running(2), running(5), failed(partition=0), running(1, state=S.COMPLETED))
@@ -312,7 +312,7 @@ def test_a_job_that_is_gone_waits_for_nothing() -> None:
     leader = Orchestrator(failed())
     leader.model.forget(subjects.job_record(JOB), 99)
     assert leader.placeable(FAILED_AT + 999 * SECOND) == []
-    assert len(leader.model.waiting) == 0
+    assert len(leader.model.backlog.waiting) == 0
 
 
 def test_what_follows_from_the_ends_of_many_parts_is_found_out_once_for_all_that_came_together() -> None:
@@ -322,7 +322,7 @@ def test_what_follows_from_the_ends_of_many_parts_is_found_out_once_for_all_that
     def on_end(entry: JobEntry) -> None:
         ended.append(entry.id)
 
-    leader.model.on_end = on_end
+    leader.model.news.on_end = on_end
     begun, revision = time.thread_time(), 1
     for state in (S.RUNNING, S.COMPLETED):
         for part in range(many):
@@ -331,7 +331,7 @@ def test_what_follows_from_the_ends_of_many_parts_is_found_out_once_for_all_that
         leader.model.find_out()
     assert time.thread_time() - begun < 2.0
     assert ended == [JOB]
-    assert leader.model.job_states[JobState.COMPLETED] == 1
+    assert leader.model.backlog.job_states[JobState.COMPLETED] == 1
     assert leader.model.endings.ended.instant is not None
 
 
@@ -342,7 +342,7 @@ def test_whoever_asks_for_a_job_of_many_parts_hears_how_it_stands_now() -> None:
     last = running(100)
     leader.model.apply(last.key, last, 999)
     assert list(entry.progress.missing) == []
-    assert JOB not in leader.model.pending
+    assert JOB not in leader.model.backlog.pending
 
 
 def test_of_a_job_of_many_parts_that_is_gone_nothing_is_found_out_any_more() -> None:
@@ -352,15 +352,15 @@ def test_of_a_job_of_many_parts_that_is_gone_nothing_is_found_out_any_more() -> 
     leader.model.forget(subjects.job_record(JOB), 1000)
     leader.model.find_out()
     assert JOB not in leader.model.jobs
-    assert JOB not in leader.model.pending
-    assert not +leader.model.job_states
+    assert JOB not in leader.model.backlog.pending
+    assert not +leader.model.backlog.job_states
 
 
 def test_a_part_that_falls_due_when_its_job_has_just_failed_is_not_placed() -> None:
     leader = Orchestrator(failed(partition=0), *map(running, range(1, 100)), count=100)
     hopeless = failed(partition=1, reason=R.TASK_NOT_STARTED, retryable=False)
     leader.model.apply(hopeless.key, hopeless, 999)
-    leader.model.release(leader.due)
+    leader.model.backlog.release(leader.due)
     assert leader.model.jobs[JOB].progress.state is JobState.FAILED
-    assert JOB not in leader.model.pending
-    assert len(leader.model.waiting) == 0
+    assert JOB not in leader.model.backlog.pending
+    assert len(leader.model.backlog.waiting) == 0

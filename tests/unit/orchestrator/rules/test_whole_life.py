@@ -235,13 +235,13 @@ class World:
 
     def clean_up(self, leader: Leader) -> None:
         leader.model.find_out()
-        for job in list(leader.model.surplus):
+        for job in list(leader.model.backlog.surplus):
             for record in leader.model.jobs[job].progress.surplus:
                 self.happen(leader, record.id, Withdrawn("surplus"))
 
     def something_happens(self, leader: Leader) -> None:
         """Mostly to what is live, as its leader knows it; and often what makes another attempt."""
-        live = [each for of_node in leader.model.live.values() for each in of_node]
+        live = [each for of_node in leader.model.executions.live.values() for each in of_node]
         any_one = [each.id for each in self.executions if leader.model.execution(each.id) is not None]
         known = live if live and self.chance.random() < 0.8 else any_one
         if known:
@@ -251,7 +251,7 @@ class World:
     def be_silent(self, leader: Leader) -> None:
         self.now += self.chance.choice((1, 70)) * SECOND
         for node in leader.nodes.sweep():
-            for record in list(leader.model.live[node].values()):
+            for record in list(leader.model.executions.live[node].values()):
                 self.happen(leader, record.id, Lost(FailureReason.NODE_LOST, "gone"))
 
     def spec(self) -> Job:
@@ -353,7 +353,7 @@ class World:
     def register(self, leader: Leader, node: NodeId) -> None:
         """With some of what it should hold, and some of what it never had."""
         self.inventories += 1
-        live = list(leader.model.live.get(node, {}))
+        live = list(leader.model.executions.live.get(node, {}))
         held = tuple(self.chance.sample(live, self.chance.randint(0, len(live)))) if live else ()
         registration = Registration(
             info=NodeInfo(node_id=node, version="1"),
@@ -367,7 +367,7 @@ class World:
     def drain(self, leader: Leader, node: NodeId) -> None:
         record = leader.model.nodes[node]
         self.write(leader, subjects.node_record(node), replace(record, draining=not record.draining))
-        for each in list(leader.model.live.get(node, {}).values()):
+        for each in list(leader.model.executions.live.get(node, {}).values()):
             if each.state is S.NEW and not record.draining:
                 self.happen(leader, each.id, NotBegun("drained"))
 
@@ -462,7 +462,7 @@ def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(see
             world.change(leader, job, GivenUp("no node will run it"))
         world.check()
         leader.model.find_out()
-        if not leader.model.surplus and not leader.model.pending:
+        if not leader.model.backlog.surplus and not leader.model.backlog.pending:
             break
     states = Counter(world.progress(job).state for job in world.jobs)
     assert not {state for state in states if not state.is_terminal}

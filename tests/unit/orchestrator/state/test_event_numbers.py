@@ -71,10 +71,10 @@ class Orchestrator:
     @property
     def is_ready(self) -> bool:
         """Before it has read all that was stored when it started, an orchestrator answers nobody."""
-        return self.model.settled >= self.target
+        return self.model.news.settled >= self.target
 
     def feed_anew(self) -> None:
-        self.horizon = Horizon(self.model, self.model.settled)
+        self.horizon = Horizon(self.model, self.model.news.settled)
         self.sent: list[tuple[int, str, bytes, bool]] = []
         self.asked = self.horizon.seen
 
@@ -172,7 +172,7 @@ class Reader:
         entry = orchestrator.model.jobs.get(ID)
         if entry is None:
             return
-        items = views.history(entry, after=self.seen, up_to=orchestrator.model.settled)
+        items = views.history(entry, after=self.seen, up_to=orchestrator.model.news.settled)
         self.told += [item.event.message for item in items]
         self.seen = items[-1].seq_num if items else self.seen
 

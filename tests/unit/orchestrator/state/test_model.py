@@ -104,7 +104,7 @@ class Feed:
             self.revision += 1
             self.model.apply(key_of(record), record, self.revision)
             self.model.hear(key_of(record), self.revision)
-            self.model.settle(self.revision)
+            self.model.news.settle(self.revision)
         return self
 
     def put_spec(self, record: SpecRecord, of: str, version: int = 1) -> "Feed":
@@ -168,10 +168,10 @@ class TestFeeding:
 
     def test_a_node_holds_its_live_executions_until_they_end(self) -> None:
         feed = Feed().submit(job()).put(execution(S.RUNNING))
-        (held,) = feed.model.live[NODE].values()
+        (held,) = feed.model.executions.live[NODE].values()
         assert held.state is S.RUNNING
         feed.put(execution(S.COMPLETED))
-        assert feed.model.live[NODE] == {}
+        assert feed.model.executions.live[NODE] == {}
         assert feed.entry().progress.state is JobState.COMPLETED
 
     def test_an_execution_is_found_by_its_id_and_only_then(self) -> None:
@@ -206,8 +206,8 @@ class TestLoading:
             "j-4": JobState.PENDING,
         }
         assert sorted(feed.pending) == ["j-3", "j-4"]
-        assert list(feed.model.surplus) == ["j-2"]
-        assert feed.model.job_states.total() == 4
+        assert list(feed.model.backlog.surplus) == ["j-2"]
+        assert feed.model.backlog.job_states.total() == 4
 
 
 class TestPending:
@@ -233,28 +233,28 @@ class TestPending:
 
     def test_why_a_job_waits_is_forgotten_when_it_need_not_wait(self) -> None:
         feed = Feed().submit(job())
-        feed.model.explain(JobId("j-1"), "no CPU")
-        assert feed.model.reasons == {"j-1": "no CPU"}
+        feed.model.backlog.explain(JobId("j-1"), "no CPU")
+        assert feed.model.backlog.reasons == {"j-1": "no CPU"}
         feed.put(execution())
-        assert feed.model.reasons == {}
+        assert feed.model.backlog.reasons == {}
 
     def test_why_an_earlier_version_had_to_wait_is_not_told_of_the_next(self) -> None:
         feed = Feed().submit(job())
-        feed.model.explain(JobId("j-1"), "Node n-1 refused this job: it has no such engine")
+        feed.model.backlog.explain(JobId("j-1"), "Node n-1 refused this job: it has no such engine")
         feed.submit(job(version=2))
-        assert feed.model.reasons == {}
-        assert feed.model.job_states == {JobState.PENDING: 1, JobState.QUEUED: 0}
+        assert feed.model.backlog.reasons == {}
+        assert feed.model.backlog.job_states == {JobState.PENDING: 1, JobState.QUEUED: 0}
 
     def test_an_unknown_job_is_not_explained(self) -> None:
         feed = Feed()
-        feed.model.explain(JobId("j-9"), "no CPU")
-        assert feed.model.reasons == {}
+        feed.model.backlog.explain(JobId("j-9"), "no CPU")
+        assert feed.model.backlog.reasons == {}
 
     def test_surplus_is_known_until_it_has_stopped(self) -> None:
         feed = Feed().submit(job()).put(execution(S.RUNNING), job(desired=DesiredState.STOPPED))
-        assert list(feed.model.surplus) == ["j-1"]
+        assert list(feed.model.backlog.surplus) == ["j-1"]
         feed.put(execution(S.CANCELLED))
-        assert not feed.model.surplus
+        assert not feed.model.backlog.surplus
 
     def test_after_the_last_attempt_nothing_is_pending(self) -> None:
         feed = Feed(max_attempts=2).submit(job()).put(execution(S.REJECTED))
@@ -305,20 +305,20 @@ class TestFinding:
         ],
     )
     def test_a_job_is_found_by(self, model: Model, text: str, namespace: str, expected: str) -> None:
-        assert model.find(text, namespace).job.id == expected
+        assert model.names.find(text, namespace).job.id == expected
 
     @pytest.mark.parametrize("text", ["blu", "j-zzzz", "j-b", "", "J-BBBB1"])
     def test_what_is_not_there_is_not_found(self, model: Model, text: str) -> None:
         with pytest.raises(JobNotFound):
-            model.find(text)
+            model.names.find(text)
 
     def test_a_beginning_of_several_ids_is_ambiguous(self, model: Model) -> None:
         with pytest.raises(JobAmbiguous, match="'j-aaaa' names 2 jobs"):
-            model.find("j-aaaa")
+            model.names.find("j-aaaa")
 
     def test_a_name_that_is_the_beginning_of_another_id_is_ambiguous(self, model: Model) -> None:
         with pytest.raises(JobAmbiguous, match="'j-bbbb' names 2 jobs"):
-            model.find("j-bbbb", "default")
+            model.names.find("j-bbbb", "default")
 
     def test_the_newest_is_listed_first(self) -> None:
         feed = Feed()
@@ -330,21 +330,21 @@ class TestFinding:
 class TestWatching:
     async def test_a_watcher_is_woken_once_for_changes_that_come_together(self) -> None:
         feed = Feed().submit(job())
-        with feed.model.watch(JobId("j-1")) as watch:
+        with feed.model.news.watch(JobId("j-1")) as watch:
             feed.put(execution(S.RUNNING), execution(S.COMPLETED))
             async with asyncio.timeout(1):
                 await watch.changed()
             assert not watch._event.is_set()
-            feed.model.explain(JobId("j-1"), "no CPU")
+            feed.model.backlog.explain(JobId("j-1"), "no CPU")
             async with asyncio.timeout(1):
                 await watch.changed()
 
     async def test_another_job_wakes_nobody_and_nothing_is_left_behind(self) -> None:
         feed = Feed().submit(job()).submit(job("j-2"))
-        with feed.model.watch(JobId("j-1")) as watch, feed.model.watch(JobId("j-1")):
+        with feed.model.news.watch(JobId("j-1")) as watch, feed.model.news.watch(JobId("j-1")):
             feed.put(execution(of="j-2"))
             assert not watch._event.is_set()
-        assert feed.model._watchers == {}
+        assert feed.model.news._watchers == {}
 
 
 class TestDecoding:
@@ -403,12 +403,12 @@ def test_whatever_the_order_of_arrival_the_model_ends_up_the_same(changes: list[
     for model in (told, heard):
         pending = [name for name, _ in model.pending_jobs()]
         assert pending == [name for name, entry in model.jobs.items() if entry.progress.missing]
-        assert list(model.surplus) == [name for name, entry in model.jobs.items() if entry.progress.surplus]
+        assert list(model.backlog.surplus) == [name for name, entry in model.jobs.items() if entry.progress.surplus]
     assert told.jobs.keys() == heard.jobs.keys()
     for name, entry in told.jobs.items():
         mine, theirs = entry.progress, heard.jobs[name].progress
         assert replace(mine, surplus=(), message="") == replace(theirs, surplus=(), message="")
         assert {each.id for each in mine.surplus} == {each.id for each in theirs.surplus}
-    assert {node: set(live) for node, live in told.live.items() if live} == {
-        node: set(live) for node, live in heard.live.items() if live
+    assert {node: set(live) for node, live in told.executions.live.items() if live} == {
+        node: set(live) for node, live in heard.executions.live.items() if live
     }

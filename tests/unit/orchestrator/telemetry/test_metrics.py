@@ -112,7 +112,7 @@ class TestTheState:
         told.execution(told.job("j-2"), ExecutionState.RUNNING)
         told.execution(JobId("j-2"), ExecutionState.COMPLETED)
         told.job("j-3")
-        told.model.explain(told.job("j-4"), "no node has CPU enough")
+        told.model.backlog.explain(told.job("j-4"), "no node has CPU enough")
         found = told.samples()
         jobs = {state: found[f"tarpon_jobs {state}"] for state in JobState}
         assert {state: count for state, count in jobs.items() if count} == {
@@ -126,9 +126,9 @@ class TestTheState:
 
     def test_a_job_that_need_not_wait_any_more_is_not_queued(self, told: Told) -> None:
         job = told.job("j-1", count=2)
-        told.model.explain(job, "no CPU")
+        told.model.backlog.explain(job, "no CPU")
         assert told.samples()["tarpon_jobs Queued"] == 1
-        told.model.unexplain(job)
+        told.model.backlog.unexplain(job)
         found = told.samples()
         assert (found["tarpon_jobs Queued"], found["tarpon_jobs Pending"]) == (0, 1)
 
@@ -266,16 +266,18 @@ def test_counts_stay_those_of_the_model_whatever_happens(told: Told, seed: int) 
             case 1:
                 told.execution(job, chance.choice(list(ExecutionState)), partition=chance.randrange(3))
             case 2:
-                told.model.explain(job, chance.choice(["no CPU", "no node", ""]))
+                told.model.backlog.explain(job, chance.choice(["no CPU", "no node", ""]))
             case 3:
-                told.model.unexplain(job)
+                told.model.backlog.unexplain(job)
             case _:
                 told.job(job, desired=DesiredState.STOPPED)
     model = told.model
-    shown = [job_state(entry, model.reasons.get(job, "")).state_type for job, entry in model.jobs.items()]
-    assert {state: model.job_states[state] for state in JobState} == {state: shown.count(state) for state in JobState}
+    shown = [job_state(entry, model.backlog.reasons.get(job, "")).state_type for job, entry in model.jobs.items()]
+    assert {state: model.backlog.job_states[state] for state in JobState} == {
+        state: shown.count(state) for state in JobState
+    }
     held = [each.state for entry in model.jobs.values() for each in entry.executions.values()]
-    assert {state: model.execution_states[state] for state in ExecutionState} == {
+    assert {state: model.executions.states[state] for state in ExecutionState} == {
         state: held.count(state) for state in ExecutionState
     }
     waiting = [
@@ -283,4 +285,4 @@ def test_counts_stay_those_of_the_model_whatever_happens(told: Told, seed: int) 
         for entry in model.jobs.values()
         if entry.progress.state is JobState.PENDING and entry.progress.missing
     ]
-    assert model.oldest.instant == min(waiting, default=None)
+    assert model.backlog.oldest.instant == min(waiting, default=None)

@@ -1,0 +1,72 @@
+"""News: who waits for a change of a job, or of any, or of nodes, hears of it here.
+
+What is recorded of a job is told when it is settled: when nothing can come before it any more in anybody's history.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from orchestrator.state.job_entry import JobEntry, Watch
+from shared.ids import JobId, NodeId
+
+
+def _nobody(_: object) -> None:
+    """Who hears of something before anybody wants to."""
+
+
+class News:
+    def __init__(self) -> None:
+        #: Up to this revision everything is known that was ever recorded.
+        self.settled = 0
+        #: Hears of each job that ends while it is known. Set by the traces alone.
+        self.on_end: Callable[[JobEntry], None] = _nobody
+        #: Hears of each node of which a record has changed. Set by the one who keeps what nodes can take.
+        self.on_node: Callable[[NodeId], None] = _nobody
+        self._watchers: dict[JobId, set[asyncio.Event]] = {}
+        #: Jobs of which there may be news as soon as more is settled.
+        self._unsettled: dict[JobId, None] = {}
+        #: Jobs about which there is something new, while somebody follows all of them.
+        self._changed: dict[JobId, None] | None = None
+        self._any_change = asyncio.Event()
+
+    def tell(self, job: JobId) -> None:
+        """There is something new to tell about it."""
+        if self._changed is not None:
+            self._changed[job] = None
+            self._any_change.set()
+        for event in self._watchers.get(job, ()):
+            event.set()
+
+    def hear(self, job: JobId, revision: int) -> None:
+        """Something is recorded of it, which is to be told once that is settled."""
+        if revision > self.settled:
+            self._unsettled[job] = None
+
+    def settle(self, revision: int) -> None:
+        """Take in that everything is known that was ever recorded up to this revision, and tell who waits for it."""
+        self.settled = max(self.settled, revision)
+        if self._unsettled:
+            for job in self._unsettled:
+                self.tell(job)
+            self._unsettled.clear()
+
+    def watch(self, job: JobId) -> Watch:
+        """A context in which `changed()` waits for the next change of this job."""
+        return Watch(self._watchers, job)
+
+    def follow(self) -> None:
+        """Note from now on which jobs change, for the one who asks for that by `next`."""
+        self._changed = {}
+
+    def unfollow(self) -> None:
+        self._changed = None
+
+    async def next(self) -> Iterable[JobId]:
+        """The jobs that have changed since this gave some last, as soon as there are any."""
+        await self._any_change.wait()
+        self._any_change.clear()
+        changed, self._changed = self._changed or {}, {}
+        return changed
+
+    def __repr__(self) -> str:
+        return f"<News up to {self.settled}>"
