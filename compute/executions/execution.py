@@ -46,27 +46,33 @@ class Execution:
 
     def __init__(self, entry: Entry, grants: Grants, slot: Slot | None = None) -> None:
         self.entry = entry
+        #: The right to write its result, renewed when it is asked for.
         self.grants = grants
+        #: What is being done about it.
         self.activity = Activity.QUEUED
+        #: The upload of its result, from when that begins.
         self.upload: Upload | None = None
+        #: Its folder, once it was asked for.
         self.workspace: Workspace | None = None
-        """Once it was asked for."""
+        #: The result, if it is small and waits for being sent.
         self.packed: SmallArchive | None = None
-        """The result, if it is small and waits for being sent."""
+        #: Why it is stopped from outside, and in whose words.
         self.stop: Stop | None = None
         self.stop_reason = ""
+        #: Whether there is an entry in the journal, or a folder, before its end.
         self.is_on_disk = False
-        """Whether there is an entry in the journal, or a folder, before its end."""
+        #: How many of its happenings have been handed on to be reported.
         self.told = 0
-        """How many of its happenings have been handed on to be reported."""
+        #: When its output was read last.
         self.read_at = -READ_SECONDS
-        """When its output was read last."""
+        #: What its task uses while it runs.
         self.usage = TaskUsage()
+        #: When its task was over, where what follows takes time.
         self.over_at: float | None = None
-        """When its task was over, where what follows takes time."""
+        #: Of its task, while an engine has it.
         self.deadline: asyncio.Timeout | None = None
-        """Of its task, while an engine has it."""
         self._slot = slot
+        #: The stretch of work that `request_stop` ends.
         self._scope: asyncio.Timeout | None = None
 
     def __repr__(self) -> str:

@@ -59,6 +59,7 @@ class Executions:
         group: asyncio.TaskGroup,
         on_over: Callable[[Entry], None],
     ) -> None:
+        #: Names this process of the node, so that what another one said is not taken for its word.
         self.session = str(uuid.uuid4())
         self._journal = journal
         self._slots = slots
@@ -67,16 +68,23 @@ class Executions:
         self._ask = ask
         self._group = group
         self._on_over = on_over
+        #: Everything that was taken on and of which the orchestrator does not know yet that it is over.
         self._held: dict[ExecutionId, Execution] = {}
+        #: What is not to be run here any more, in order, the oldest first.
         self._forgotten: deque[ExecutionId] = deque(maxlen=REMEMBERED)
+        #: The same, to look it up.
         self._forgotten_set: set[ExecutionId] = set()
+        #: How many inventories were taken; each has its number.
         self._inventories = 0
+        #: How far the uploads were when that was last told.
         self._told: dict[ExecutionId, tuple[int, int]] = {}
-        """How far the uploads were when that was last told."""
+        #: Whether nothing is taken on any more.
         self._stopping = False
+        #: Notified at each end while the node stops.
         self._changed = asyncio.Condition()
+        #: Those that are forgotten, but for their output, which somebody reads.
         self._read_on: dict[ExecutionId, Execution] = {}
-        """Those that are forgotten, but for their output, which somebody reads."""
+        #: What is forgotten and on disk still.
         self._to_delete: list[ExecutionId] = []
         self._to_delete_any = asyncio.Event()
 
