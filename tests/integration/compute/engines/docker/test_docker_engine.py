@@ -352,7 +352,7 @@ def looked_at_by_a_user_without_rights(path: Path) -> str:
     """Root may use any socket, so it has to give up that right first."""
     script = (
         "import asyncio, logging, sys\n"
-        "from compute.engines import DockerEngine\n"
+        "from compute.engines.docker.engine import DockerEngine\n"
         "from shared.settings.config import DockerEngine as Settings\n"
         "logging.basicConfig(level=logging.INFO)\n"
         "async def look():\n"
