@@ -72,8 +72,8 @@ async def test_a_task_whose_container_is_gone_is_lost(bench: Bench) -> None:
 async def test_output_of_which_the_engine_has_thrown_a_part_away_is_not_published(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("docker_spec", "docker_container", "docker_log"):
-        monkeypatch.setattr(f"compute.engines.{module}.LOG_FILE_BYTES", 100_000)
+    for module in ("spec", "container", "log"):
+        monkeypatch.setattr(f"compute.engines.docker.{module}.LOG_FILE_BYTES", 100_000)
     task = bench.shell("seq 100000")
     await leave_behind(bench, task, ended=True)
     end = await resumed(bench, task)
@@ -83,8 +83,8 @@ async def test_output_of_which_the_engine_has_thrown_a_part_away_is_not_publishe
 
 
 async def test_output_that_just_fits_is_whole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("docker_spec", "docker_container", "docker_log"):
-        monkeypatch.setattr(f"compute.engines.{module}.LOG_FILE_BYTES", 100_000)
+    for module in ("spec", "container", "log"):
+        monkeypatch.setattr(f"compute.engines.docker.{module}.LOG_FILE_BYTES", 100_000)
     task = bench.shell("seq 1300")
     await leave_behind(bench, task, ended=True)
     assert await resumed(bench, task) == Exited(0)
