@@ -16,7 +16,7 @@ REQUIRED = ("3.11", "3.12", "3.13")
 WHERE_FOUND = ("3.14",)
 EXTRA = "orchestrator"
 IMPORTED = (
-    "shared, shared.errors, tarpon, tarpon.client, tarpon.results, compute, compute.service,"
+    "shared, shared.errors, tarpon, tarpon.client, tarpon.errors, tarpon.results, compute, compute.service,"
     " orchestrator, orchestrator.service"
 )
 

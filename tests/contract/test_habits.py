@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+VERSION = PROJECT["project"]["version"]
 
 
 def test_pre_commit_runs_what_make_check_runs() -> None:
@@ -41,3 +42,7 @@ def test_a_release_is_not_made_where_a_python_is_missing_that_it_has_to_run_with
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Python 3.0 is not here, and a release has to be tried with it." in done.stderr
+
+
+def test_an_sdist_leaves_out_the_tests_whose_folders_have_the_names_of_packages() -> None:
+    assert "/tests" in PROJECT["tool"]["hatch"]["build"]["exclude"]
