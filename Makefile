@@ -47,8 +47,8 @@ lowest: ## Run unit and contract tests, or TESTS=..., and the demo with the lowe
 	@$(MAKE) --no-print-directory test demo VENV=.venv-lowest CONSTRAINTS=.venv-lowest/lowest.txt \
 		TESTS="$(if $(filter command line,$(origin TESTS)),$(TESTS),tests/unit tests/contract)"
 
-pythons: ## Run all tests, or TESTS=..., with each of the Pythons 3.11 to 3.13 that is found here
-	@for python in $$(.ci/pythons 3.11 3.12 3.13); do \
+pythons: ## Run all tests, or TESTS=..., with each of the Pythons 3.11 to 3.14 that is found here
+	@for python in $$(.ci/pythons 3.11 3.12 3.13 3.14); do \
 		echo "== $$($$python --version), $$python"; \
 		$(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$${python##*python} || exit 1; \
 	done
