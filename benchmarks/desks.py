@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from orchestrator.s3.bucket import Bucket
-from orchestrator.s3.multipart import Completed, Lost
+from orchestrator.s3.multipart import Completed, UploadGone
 from shared.protocol.messages import (
     BeginUpload,
     CompleteUpload,
@@ -112,7 +112,7 @@ class BucketDesk(Desk):
         match await self._bucket.complete_multipart(self._key, upload_id, etags):
             case Completed():
                 return UploadCompleted()
-            case Lost(why=why):
+            case UploadGone(why=why):
                 return UploadLost(message=why)
 
     async def _sign(self, key: str) -> SignedUrl:

@@ -15,7 +15,7 @@ import uvloop
 
 from benchmarks.meter import OwnCost
 from compute.archive.allocator import keep_freed_memory
-from compute.upload.grants import Grants
+from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import Uploading
 from compute.upload.upload import NotSent, Upload
@@ -42,7 +42,7 @@ class Questions:
 
 
 async def publish(folder: Path, scratch: Path, questions: Questions) -> dict[str, float]:
-    grants = Grants(EXECUTION, questions.ask)
+    grants = ExecutionGrants(EXECUTION, questions.ask)
     await grants.renew()  # the first one comes with the assignment
     async with upload_session() as http:
         with closing(Uploading(http)) as uploading:

@@ -20,7 +20,7 @@ from compute.engines.noop import NoopEngine
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
 from compute.executions.machine import allocated, detect_capacity
-from compute.orders.assignments import Offer
+from compute.orders.assignments import NodeOffer
 from compute.uplink.identity import Identity, load_identity
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo
@@ -39,7 +39,7 @@ class Node:
     """What is known before anything is connected."""
 
     identity: Identity
-    offer: Offer
+    offer: NodeOffer
     lasting_info: NodeInfo
     docker: DockerEngine | None = None
     problems: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Node:
 def prepare(config: Config, folder: Path, strays: Strays) -> Node:
     identity = load_identity(folder, config.name_provider)
     disabled = {name.lower() for name in config.publishers.disabled}
-    offer = Offer(
+    offer = NodeOffer(
         engines=_engines(config, os.environ, strays),
         publishers=tuple(name for name in (MANAGED,) if name not in disabled),
         environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),

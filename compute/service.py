@@ -13,7 +13,7 @@ from typing import Any
 
 from compute.archive.allocator import keep_freed_memory
 from compute.archive.small import SmallArchive
-from compute.disk.result_contents import Contents
+from compute.disk.result_contents import ResultContents
 from compute.disk.workspace import Workspace
 from compute.engines.process.strays import Strays
 from compute.executions.execution import Execution
@@ -26,13 +26,13 @@ from compute.journal.kept_results import sync_results
 from compute.journal.leftovers import problems, sweep
 from compute.node import Node, prepare, with_docker
 from compute.orders.assignments import Orders
-from compute.orders.metrics import Metrics, serve_metrics
+from compute.orders.metrics import ComputeMetrics, serve_metrics
 from compute.orders.registration import Registrar
-from compute.orders.traces import Traces
+from compute.orders.traces import ExecutionTraces
 from compute.processes.mark import boot_id
 from compute.uplink.heartbeats import send_heartbeats
 from compute.uplink.identity import Identity
-from compute.uplink.reports import Reports
+from compute.uplink.reports import ReportSender
 from compute.upload.grants import UploadRequests
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import Uploading
@@ -87,7 +87,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                     journal=journal,
                     uploading=uploading,
                     connection=connection,
-                    traces=Traces(tracing, node.identity.node_id),
+                    traces=ExecutionTraces(tracing, node.identity.node_id),
                     ready=ready or _nobody,
                 )
         finally:
@@ -117,11 +117,11 @@ async def _serve(
     journal: Journal,
     uploading: Uploading,
     connection: Connection,
-    traces: Traces,
+    traces: ExecutionTraces,
     ready: Callable[[], None],
 ) -> None:
     me = node.identity.node_id
-    reports = Reports(connection, subjects.node_reports(me))
+    reports = ReportSender(connection, subjects.node_reports(me))
     async with background(reports=reports.run()) as group:
         slots = Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity)
         executions = Executions(
@@ -141,7 +141,7 @@ async def _serve(
             executions,
             problems=partial(_problems, config.data_dir / "compute", node),
         )
-        metrics = Metrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
+        metrics = ComputeMetrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
         async with (
             serve_metrics(config.compute.metrics.address, metrics),
             connection.subscribe(subjects.node_orders(me)) as orders,
@@ -169,7 +169,9 @@ def _problems(folder: Path, node: Node, held: Collection[ExecutionId]) -> tuple[
     return (*node.problems, *(node.docker.problems if node.docker else ()), *problems(folder, held))
 
 
-def _supervisor(config: Config, node: Node, journal: Journal, uploading: Uploading, reports: Reports) -> Supervisor:
+def _supervisor(
+    config: Config, node: Node, journal: Journal, uploading: Uploading, reports: ReportSender
+) -> Supervisor:
     def new_upload(execution: Execution, workspace: Workspace, on_waiting: Callable[[str], None]) -> Upload:
         return Upload(
             execution.id,
@@ -184,7 +186,7 @@ def _supervisor(config: Config, node: Node, journal: Journal, uploading: Uploadi
             on_waiting=on_waiting,
         )
 
-    def pack(workspace: Workspace, contents: Contents) -> SmallArchive | None:
+    def pack(workspace: Workspace, contents: ResultContents) -> SmallArchive | None:
         return uploading.small.pack(workspace.result, contents)
 
     return Supervisor(
@@ -249,7 +251,7 @@ async def _say_farewell(connection: Connection, subject: str, executions: Execut
             await registrar.say_farewell()
 
 
-async def _stop(executions: Executions, reports: Reports, connection: Connection, tasks_seconds: float) -> None:
+async def _stop(executions: Executions, reports: ReportSender, connection: Connection, tasks_seconds: float) -> None:
     """Cancelling it half-way, which a second signal does not even wait for, leaves all to the journal."""
     await executions.drain(tasks_within=tasks_seconds, within=DRAIN_SECONDS)
     if connection.connected:

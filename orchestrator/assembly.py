@@ -8,7 +8,7 @@ from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotRe
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
-from orchestrator.rules.attempts import Backoff
+from orchestrator.rules.attempts import AttemptBackoff
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
@@ -54,7 +54,9 @@ def assembled(
     budgets: Budgets,
 ) -> Assembly:
     settings = config.orchestrator.scheduler
-    backoff = Backoff(floor_seconds=float(settings.backoff.floor), ceiling_seconds=float(settings.backoff.ceiling))
+    backoff = AttemptBackoff(
+        floor_seconds=float(settings.backoff.floor), ceiling_seconds=float(settings.backoff.ceiling)
+    )
     model = Model(max_attempts=settings.max_attempts, backoff=backoff)
     mark_seconds = float(config.orchestrator.nats.removal_marks)
     store = Store(connection, model, replicas=replicas(config), mark_seconds=mark_seconds)

@@ -10,7 +10,7 @@ from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.node_requests import Requests
 from orchestrator.dispatch.receipts import Receipts
-from orchestrator.dispatch.reports import Reports
+from orchestrator.dispatch.reports import ReportIntake
 from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.dispatch.steps import Steps
 from orchestrator.jobs.retention import Retention
@@ -118,8 +118,8 @@ class Leader:
             leads=lambda: self._lease.is_held,
         )
 
-    def _reports(self, steps: Steps, commands: Commands) -> Reports:
-        return Reports(
+    def _reports(self, steps: Steps, commands: Commands) -> ReportIntake:
+        return ReportIntake(
             connection=self._connection,
             model=self._model,
             store=self._store,

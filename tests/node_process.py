@@ -23,8 +23,8 @@ from shared.settings.config import (
     Engines,
     EngineTypes,
     Env,
-    Heartbeat,
-    ProcessEngine,
+    HeartbeatSettings,
+    ProcessSettings,
 )
 from shared.settings.secret import Secret
 
@@ -41,13 +41,13 @@ def node_config(data_dir: Path, name: str, server: str, token: str, *, drain_sec
         compute=Compute(
             orchestrators=(server,),
             auth=Auth(token=Secret(token)),
-            heartbeat=Heartbeat(interval=Duration(0.2)),
+            heartbeat=HeartbeatSettings(interval=Duration(0.2)),
             allocated_capacity=AllocatedCapacity(cpu="2", memory="2GB", disk="1GB"),
             queue_capacity=1,
             drain_timeout=Duration(drain_seconds),
             env=Env(allow_list=("ALLOWED_*",)),
         ),
-        engines=Engines(types=EngineTypes(process=ProcessEngine(enabled=True))),
+        engines=Engines(types=EngineTypes(process=ProcessSettings(enabled=True))),
     )
 
 

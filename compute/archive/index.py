@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from isal import isal_zlib
 
-from shared.protocol.archive_index import VERSION, BlockLine, EntryLine, IndexEnd, IndexHead, Line
+from shared.protocol.archive_index import VERSION, BlockLine, EntryLine, IndexEnd, IndexHead, IndexLine
 
 IN_MEMORY_BYTES = 4 << 20
 _GZIP = 31  # zlib's number for a gzip member with the largest window
@@ -81,7 +81,7 @@ class ArchiveIndex:
         with suppress(OSError):  # what could not be written is tried again here
             self._file.close()
 
-    def _add(self, lines: Sequence[Line]) -> None:
+    def _add(self, lines: Sequence[IndexLine]) -> None:
         self._write(self._deflate.compress(_encoder.encode_lines(lines)))
 
     def _write(self, data: bytes) -> None:

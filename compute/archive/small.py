@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compute.archive.gzip_blocks import LEVEL, GzipMember, compress_block
 from compute.archive.tar_stream import TarStream
-from compute.disk.result_contents import Contents
+from compute.disk.result_contents import ResultContents
 from shared.protocol.published_facts import PublishedFacts
 
 SMALL_BYTES = 64 << 10
@@ -42,7 +42,7 @@ class SmallArchives:
     def __repr__(self) -> str:
         return f"<SmallArchives level={self._level}>"
 
-    def pack(self, root: Path, contents: Contents) -> SmallArchive | None:
+    def pack(self, root: Path, contents: ResultContents) -> SmallArchive | None:
         """None if it is not small, cannot be read, or there is no room. Blocks."""
         if not self._room.acquire(blocking=False):
             return None
@@ -57,7 +57,7 @@ class SmallArchives:
             weakref.finalize(archive, self._room.release).atexit = False
         return archive
 
-    def _packed(self, root: Path, contents: Contents) -> SmallArchive | None:
+    def _packed(self, root: Path, contents: ResultContents) -> SmallArchive | None:
         begun = time.monotonic()
         tar = TarStream(root, contents)
         blocks = tar.blocks()

@@ -19,7 +19,7 @@ import msgspec
 from compute.archive.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
 from compute.archive.index import ArchiveIndex
 from compute.archive.tar_stream import BLOCK_BYTES, ZEROS, TarStream
-from compute.disk.result_contents import ALL, Contents
+from compute.disk.result_contents import ALL, ResultContents
 from shared.protocol.archive_index import WHOLE, BlockLine, EntryLine
 from shared.protocol.published_facts import PublishedFacts
 from shared.runtime.aio import finish
@@ -87,7 +87,7 @@ class ArchiveStream:
     """
 
     def __init__(
-        self, root: Path, threads: ArchiveThreads, *, part_bytes: int, scratch: Path, contents: Contents = ALL
+        self, root: Path, threads: ArchiveThreads, *, part_bytes: int, scratch: Path, contents: ResultContents = ALL
     ) -> None:
         self._threads = threads
         self._maker = _Maker(TarStream(root, contents), threads, part_bytes, scratch)

@@ -21,7 +21,7 @@ from compute.archive.tar_header import BLOCK, END_OF_ARCHIVE, EntryKind, entry_h
 from compute.disk.file_attributes import MAX_BYTES, Records, TooManyAttributes, attribute_records
 from compute.disk.folder_access import checked_mount, opened_to_read
 from compute.disk.holes import has_more, hole_at
-from compute.disk.result_contents import ALL, Contents, Written, kept_mode, shown, whole_mtime
+from compute.disk.result_contents import ALL, ResultContents, Written, kept_mode, shown, whole_mtime
 from shared.protocol.archive_index import DirectoryLine, EntryLine, FileLine, HardLinkLine, SymlinkLine, spelled
 
 BLOCK_BYTES = 1 << 20
@@ -67,7 +67,7 @@ class TarStream:
     were left out or are not as the task wrote them. Sockets, fifos and devices have no content to lack.
     """
 
-    def __init__(self, root: str | os.PathLike[str], contents: Contents = ALL) -> None:
+    def __init__(self, root: str | os.PathLike[str], contents: ResultContents = ALL) -> None:
         self._root = os.fsencode(root)
         self._contents = contents
         self._written = {each.name: each for each in contents.written}

@@ -25,7 +25,7 @@ class Written(NamedTuple):
     mtime: int
 
 
-class Contents(NamedTuple):
+class ResultContents(NamedTuple):
     """`names` are those of the folder's entries that count, None for all. What is `written` is instead of a file.
 
     `places` are the absolute paths, as the task saw them, that became entries of the folder, with their names there.
@@ -40,7 +40,7 @@ class Contents(NamedTuple):
     def has(self, name: bytes) -> bool:
         return self.names is None or name in self.names
 
-    def read(self, files: tuple[Written, ...]) -> "Contents":
+    def read(self, files: tuple[Written, ...]) -> "ResultContents":
         """The same, where all files that count have been read already."""
         return self._replace(names=frozenset(), written=(*self.written, *files))
 
@@ -72,7 +72,7 @@ def _relative(folder: list[bytes], target: list[bytes]) -> bytes:
     return b"/".join([b".."] * (len(folder) - shared) + target[shared:]) or b"."
 
 
-ALL = Contents()
+ALL = ResultContents()
 
 
 @cache

@@ -27,7 +27,7 @@ from compute.disk.result_contents import (
     FILE_MODE,
     STDERR,
     STDOUT,
-    Contents,
+    ResultContents,
     Written,
     file_mode,
     kept_mode,
@@ -106,10 +106,10 @@ class Workspace:
         """A descriptor to write stdout or stderr from its beginning."""
         return os.open(f"{self.result}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
 
-    def contents(self, exit_code: int, ended_at: float, task: Task | None = None) -> Contents:
+    def contents(self, exit_code: int, ended_at: float, task: Task | None = None) -> ResultContents:
         """What is archived of `result`. Does not block."""
         written = Written(EXIT_CODE.encode("ascii"), b"%d" % exit_code, file_mode(), int(ended_at))
-        return Contents(
+        return ResultContents(
             names=None if self._has_paths else _OUTPUTS,
             written=(written,),
             places=tuple(self._places_of(task)) if task else (),

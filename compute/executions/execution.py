@@ -11,7 +11,7 @@ from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
 from compute.executions.slots import Slot
 from compute.journal.entry import Entry
-from compute.upload.grants import Grants
+from compute.upload.grants import ExecutionGrants
 from compute.upload.upload import Upload
 from shared.ids import ExecutionId
 from shared.runtime.log_lines import about
@@ -44,7 +44,7 @@ class Stop(enum.Enum):
 class Execution:
     """One execution that this node holds, in whatever phase."""
 
-    def __init__(self, entry: Entry, grants: Grants, slot: Slot | None = None) -> None:
+    def __init__(self, entry: Entry, grants: ExecutionGrants, slot: Slot | None = None) -> None:
         self.entry = entry
         #: The right to write its result, renewed when it is asked for.
         self.grants = grants

@@ -15,8 +15,8 @@ from compute.executions.supervisor import NOT_BEGUN, Supervisor
 from compute.executions.task_output import read_output
 from compute.journal.entry import Entry, Happening, Phase, new_entry
 from compute.journal.journal import Journal
-from compute.uplink.reports import Reports
-from compute.upload.grants import Ask, Grants
+from compute.uplink.reports import ReportSender
+from compute.upload.grants import Ask, ExecutionGrants
 from shared.ids import ExecutionId
 from shared.protocol.messages import (
     MAX_UPLOADS,
@@ -54,7 +54,7 @@ class Executions:
         journal: Journal,
         slots: Slots,
         supervisor: Supervisor,
-        reports: Reports,
+        reports: ReportSender,
         ask: Ask,
         group: asyncio.TaskGroup,
         on_over: Callable[[Entry], None],
@@ -172,7 +172,7 @@ class Executions:
         slot = self._slots.admit(assignment.resources)
         if slot is None:
             return Rejected(reason="QueueFull", detail="No more executions may wait on this node.", retryable=True)
-        grants = Grants(assignment.execution_id, self._ask, grant)
+        grants = ExecutionGrants(assignment.execution_id, self._ask, grant)
         execution = Execution(new_entry(assignment), grants, slot)
         self._held[execution.id] = execution
         self._start(execution)
@@ -187,7 +187,7 @@ class Executions:
         """Go on with what an earlier process of this node left, running or ended; what happened is told again."""
         runs = entry.phase is Phase.STARTED
         slot = self._slots.occupy(entry.assignment.resources, entry.devices) if runs else None
-        execution = Execution(entry, Grants(entry.execution_id, self._ask), slot)
+        execution = Execution(entry, ExecutionGrants(entry.execution_id, self._ask), slot)
         execution.is_on_disk = True
         execution.told = len(entry.happenings)
         self._held[execution.id] = execution

@@ -12,7 +12,7 @@ from compute.executions.held import Executions
 from compute.journal.entry import DamagedEntry, Entry, Happening, Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import may_be_torn
-from compute.uplink.reports import Reports
+from compute.uplink.reports import ReportSender
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import ExecutionFailed
 from shared.runtime.log_lines import about
@@ -23,7 +23,9 @@ _RESTARTED = "The node was restarted while the execution was on it."
 _TORN = "The node's machine went down before the result was published, and may have lost a part of it."
 
 
-async def recover(journal: Journal, engines: Mapping[str, Engine], executions: Executions, reports: Reports) -> None:
+async def recover(
+    journal: Journal, engines: Mapping[str, Engine], executions: Executions, reports: ReportSender
+) -> None:
     """Fail what was not finished, publish what was finished, tell again what was told.
 
     A task that was started in an engine that outlives the node goes on.

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from compute.archive.small import SmallArchive
 from compute.disk import disk_room
-from compute.disk.result_contents import Contents
+from compute.disk.result_contents import ResultContents
 from compute.disk.workspace import DISK_SECONDS, Workspace
 from compute.engines.engine import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
@@ -19,7 +19,7 @@ from compute.executions.execution import Activity, Execution, Stop
 from compute.journal.entry import Entry, Happening, Phase
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
-from compute.uplink.reports import Reports
+from compute.uplink.reports import ReportSender
 from compute.upload.upload import NotSent, Sent, Upload
 from shared.errors import TarponError
 from shared.ids import ExecutionId
@@ -63,9 +63,9 @@ class Supervisor:
         journal: Journal,
         engines: Mapping[str, Engine],
         environment: EnvironmentPolicy,
-        reports: Reports,
+        reports: ReportSender,
         new_upload: Callable[[Execution, Workspace, Callable[[str], None]], Upload],
-        pack: Callable[[Workspace, Contents], SmallArchive | None],
+        pack: Callable[[Workspace, ResultContents], SmallArchive | None],
         disk_limit_bytes: int = 0,
         has_gpus: bool = False,
     ) -> None:

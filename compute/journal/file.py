@@ -26,7 +26,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 FORGOTTEN = b"null"
 
 
-class Line(NamedTuple):
+class JournalLine(NamedTuple):
     """As it was read: `name` may be no id, and `content` anything."""
 
     name: str
@@ -59,7 +59,7 @@ class JournalFile:
         """It is time to `rewrite`."""
         return self._size_bytes > self._limit_bytes
 
-    def read(self) -> list[Line]:
+    def read(self) -> list[JournalLine]:
         """All whole lines, damaged ones too, in their order."""
         try:
             content = self._path.read_bytes()
@@ -109,6 +109,6 @@ class JournalFile:
         self._size_bytes = os.fstat(self._descriptor).st_size
 
 
-def _parsed(text: bytes) -> Line:
+def _parsed(text: bytes) -> JournalLine:
     name, _, content = text.partition(b" ")
-    return Line(name.decode("ascii", "replace"), content)
+    return JournalLine(name.decode("ascii", "replace"), content)

@@ -10,7 +10,7 @@ import msgspec
 from compute.disk import private_file
 from compute.disk.removal import remove_tree
 from compute.journal.entry import DamagedEntry, Entry, decode_entry
-from compute.journal.file import FORGOTTEN, Line
+from compute.journal.file import FORGOTTEN, JournalLine
 from shared.ids import ExecutionId, is_safe_id
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class JournalRead:
     def __repr__(self) -> str:
         return f"<JournalRead {len(self.entries)} entries, {len(self.damaged)} damaged>"
 
-    def take(self, line: Line) -> None:
+    def take(self, line: JournalLine) -> None:
         name, content = ExecutionId(line.name), line.content
         if not is_safe_id(name):
             _log.error("A line of %d bytes in the journal names no execution and is dropped.", len(content))
@@ -85,7 +85,7 @@ class JournalRead:
         self.entries[name] = entry
 
 
-def read_journal(lines: Iterable[Line], root: Path) -> JournalRead:
+def read_journal(lines: Iterable[JournalLine], root: Path) -> JournalRead:
     """Damaged entries have been set aside."""
     read = JournalRead(root)
     for line in lines:

@@ -39,7 +39,7 @@ DROPS_PER_LOG_LINE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offer:
+class NodeOffer:
     """What this node can do, which its registration tells too."""
 
     engines: Mapping[str, Engine]
@@ -55,7 +55,7 @@ class Offer:
         )
 
 
-def refusal(assignment: Assignment, offer: Offer) -> Rejected | None:
+def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
     """Why this node cannot run this, for now or ever; None if it can."""
     task = assignment.task
     engine = offer.engines.get(task.engine.type.lower())
@@ -91,7 +91,7 @@ class Orders:
     `register` asks for a registration without waiting for it.
     """
 
-    def __init__(self, executions: Executions, offer: Offer, register: Callable[[], None]) -> None:
+    def __init__(self, executions: Executions, offer: NodeOffer, register: Callable[[], None]) -> None:
         self.dropped = 0
         self._executions = executions
         self._offer = offer

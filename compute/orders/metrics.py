@@ -19,7 +19,7 @@ SHUTDOWN_SECONDS = 1.0
 PATH = "/metrics"
 
 
-class Metrics:
+class ComputeMetrics:
     def __init__(self, *, executions: Executions, slots: Slots, totals: UploadTotals, connection: Connection) -> None:
         self._executions = executions
         self._slots = slots
@@ -51,11 +51,11 @@ class Metrics:
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     def __repr__(self) -> str:
-        return f"<Metrics of {self._executions!r}>"
+        return f"<ComputeMetrics of {self._executions!r}>"
 
 
 @asynccontextmanager
-async def serve_metrics(address: str, metrics: Metrics) -> AsyncIterator[None]:
+async def serve_metrics(address: str, metrics: ComputeMetrics) -> AsyncIterator[None]:
     """Answer at `address`, which may be empty, while the body runs. Raises PortTaken, ConfigurationInvalid."""
     if not address:
         yield

@@ -13,13 +13,13 @@ from shared.protocol.messages import AnyFact, ExecutionFailed, ExecutionStarted,
 from shared.runtime.tracing import Place, Span, Tracing, place_of
 
 
-class Traces:
+class ExecutionTraces:
     def __init__(self, tracing: Tracing, node: NodeId) -> None:
         self._tracing = tracing
         self._node = node
 
     def __repr__(self) -> str:
-        return f"<Traces of {self._node} to {self._tracing!r}>"
+        return f"<ExecutionTraces of {self._node} to {self._tracing!r}>"
 
     def on_over(self, entry: Entry) -> None:
         """The orchestrator has stored its end, or does not want it any more."""

@@ -41,7 +41,7 @@ class _Told(NamedTuple):
     length: int
 
 
-class Reports:
+class ReportSender:
     def __init__(self, connection: Connection, subject: str) -> None:
         self.together = False
         """Whether the orchestrator is known to take reports of several executions in one message."""
@@ -58,7 +58,7 @@ class Reports:
         self._all_sent.set()
 
     def __repr__(self) -> str:
-        return f"<Reports on {self._subject}, {len(self._waiting)} waiting>"
+        return f"<ReportSender on {self._subject}, {len(self._waiting)} waiting>"
 
     def tell(self, execution_id: ExecutionId, *happenings: Happening, urgent: bool) -> None:
         """Send these after all that was told of this execution before; unless `urgent`, with what follows soon."""

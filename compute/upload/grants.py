@@ -98,7 +98,7 @@ class UploadRequests:
             raise NotReady(f"The orchestrator's answer cannot be understood: {error.message}") from None
 
 
-class Grants:
+class ExecutionGrants:
     """The rights of one execution. They are in memory alone: a journal holds no URL. It is the Urls of the archive.
 
     Every question is repeated until the orchestrator answers it, and raises GrantRefused when it says no.
@@ -112,7 +112,7 @@ class Grants:
         self._ask = ask
 
     def __repr__(self) -> str:
-        return f"<Grants of {self._execution_id}: {self.current}>"
+        return f"<ExecutionGrants of {self._execution_id}: {self.current}>"
 
     def offer(self, grant: Grant | None) -> None:
         """Take a grant that came unasked, if it lives longer."""
@@ -207,7 +207,7 @@ class Grants:
 
 
 class _IndexUrls:
-    def __init__(self, grants: Grants) -> None:
+    def __init__(self, grants: ExecutionGrants) -> None:
         self.current: Grant | None = None
         self._grants = grants
 
@@ -219,7 +219,7 @@ class _IndexUrls:
 class PartUrls:
     """The URLs of the parts of one upload. They are asked for some at a time, before they are needed."""
 
-    def __init__(self, grants: Grants, upload_id: str) -> None:
+    def __init__(self, grants: ExecutionGrants, upload_id: str) -> None:
         self._grants = grants
         self._upload_id = upload_id
         self._given: dict[int, Grant] = {}

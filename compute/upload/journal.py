@@ -34,7 +34,7 @@ class StoredPart(msgspec.Struct, frozen=True, kw_only=True):
     etag: str
 
 
-class Begun(NamedTuple):
+class BegunUpload(NamedTuple):
     upload_id: str
     part_bytes: int
     parts: dict[int, StoredPart]
@@ -51,7 +51,7 @@ class UploadJournal:
     def __repr__(self) -> str:
         return f"<UploadJournal {self._path}>"
 
-    def read(self) -> Begun | None:
+    def read(self) -> BegunUpload | None:
         """What an earlier process of this node began. A line that was not written whole does not count."""
         try:
             lines = self._path.read_bytes().splitlines()
@@ -70,7 +70,7 @@ class UploadJournal:
             with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 part = msgspec.json.decode(line, type=StoredPart)
                 parts[part.number] = part
-        return Begun(upload.upload_id, upload.part_bytes, parts)
+        return BegunUpload(upload.upload_id, upload.part_bytes, parts)
 
     def begin(self, upload_id: str, part_bytes: int) -> None:
         line = msgspec.json.encode(_Upload(upload_id=upload_id, part_bytes=part_bytes)) + b"\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from compute.archive.part_size import MAX_PARTS
 from compute.archive.stream import ArchiveStream, Part
-from compute.upload.grants import Grants, PartUrls, UploadIsLost, Urls
+from compute.upload.grants import ExecutionGrants, PartUrls, UploadIsLost, Urls
 from compute.upload.journal import StoredPart, UploadJournal
 from compute.upload.meter import UploadMeter
 from compute.upload.put import Stored
@@ -41,7 +41,7 @@ class MultipartUpload:
     def __init__(
         self,
         archive: ArchiveStream,
-        grants: Grants,
+        grants: ExecutionGrants,
         deliver: Deliver,
         buffers: PartBuffers,
         *,

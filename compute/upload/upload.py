@@ -18,9 +18,9 @@ from compute.archive.index import ArchiveIndex
 from compute.archive.part_size import content_bytes, part_bytes_of
 from compute.archive.small import SmallArchive
 from compute.archive.stream import ArchiveStream, Part
-from compute.disk.result_contents import ALL, Contents
+from compute.disk.result_contents import ALL, ResultContents
 from compute.upload.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
-from compute.upload.grants import Grants, UploadIsLost, Urls
+from compute.upload.grants import ExecutionGrants, UploadIsLost, Urls
 from compute.upload.meter import TOLD_AFTER_SECONDS, UploadMeter
 from compute.upload.multipart import MultipartUpload, PartRefused, TooLarge
 from compute.upload.put import Stored
@@ -84,10 +84,10 @@ class Upload:
         execution_id: ExecutionId,
         root: Path,
         scratch: Path,
-        grants: Grants,
+        grants: ExecutionGrants,
         uploading: Uploading,
         *,
-        contents: Contents = ALL,
+        contents: ResultContents = ALL,
         packed: SmallArchive | None = None,
         must_be_whole: bool = False,
         lacking: int = 0,

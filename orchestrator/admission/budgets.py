@@ -17,7 +17,7 @@ from shared.protocol import subjects
 _MEBI = 1 << 20
 
 
-class Sent(enum.StrEnum):
+class Traffic(enum.StrEnum):
     """What a node sends."""
 
     HEARTBEATS = "heartbeats"
@@ -126,8 +126,8 @@ class Budgets:
         self, *, messages_per_second: float = MESSAGES_PER_SECOND, clock: Callable[[], float] = time.monotonic
     ) -> None:
         reports_per_second = REPORTS_SHARE * messages_per_second
-        self.over: dict[NodeId, Counter[Sent]] = {}
-        self.over_in_all: Counter[Sent] = Counter()
+        self.over: dict[NodeId, Counter[Traffic]] = {}
+        self.over_in_all: Counter[Traffic] = Counter()
         self.flooding: asyncio.Queue[NodeId] = asyncio.Queue()
         self.suspicion = asyncio.Event()
         """Some node is over its budget, or sends what is of no use: whoever can see all that it sends should look."""
@@ -149,15 +149,15 @@ class Budgets:
             return True
         if subject.endswith(_HEARTBEAT):
             node = NodeId(subject[_NODE : -len(_HEARTBEAT)].decode())
-            return self._heartbeats.take(node, 1, self._clock()) or self.note(node, Sent.HEARTBEATS)
+            return self._heartbeats.take(node, 1, self._clock()) or self.note(node, Traffic.HEARTBEATS)
         if subject.endswith(_REQUESTS):
             node, now = NodeId(subject[_NODE : -len(_REQUESTS)].decode()), self._clock()
             is_within = self._requests.take(node, 1, now) and self._request_bytes.take(node, size, now)
-            return is_within or self.note(node, Sent.REQUESTS)
+            return is_within or self.note(node, Traffic.REQUESTS)
         return True
 
     def admits_registration(self, node: NodeId) -> bool:
-        return self._registrations.take(node, 1, self._clock()) or self.note(node, Sent.REGISTRATIONS)
+        return self._registrations.take(node, 1, self._clock()) or self.note(node, Traffic.REGISTRATIONS)
 
     def report_delay(self, node: NodeId, size: int) -> float:
         """After how many seconds this report is to come again; 0 if it can be dealt with now."""
@@ -172,7 +172,7 @@ class Budgets:
         self.suspicion.set()
         self._reports.charge(node, count * SET_ASIDE_COST, self._clock())
 
-    def note(self, node: NodeId, kind: Sent) -> bool:
+    def note(self, node: NodeId, kind: Traffic) -> bool:
         """Count one that was too much; always False."""
         counts = self.over.get(node)
         if counts is None:

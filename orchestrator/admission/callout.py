@@ -21,7 +21,7 @@ class Server(msgspec.Struct):
     id: str
 
 
-class Client(msgspec.Struct):
+class ConnectingClient(msgspec.Struct):
     """What the server knows about the connection."""
 
     host: str = ""
@@ -49,7 +49,7 @@ class AuthRequest(msgspec.Struct):
     type: str
     server_id: Server
     user_nkey: str
-    client_info: Client
+    client_info: ConnectingClient
     connect_opts: ConnectOptions
 
 

@@ -99,10 +99,10 @@ jetstream {{
 
 def render_accounts(*, issuer: str, orchestrator: str) -> str:
     """The part that an external server or cluster needs too, beside JetStream being on."""
-    return render_part(Part.ALL, Neighbours(), issuer=issuer, orchestrator=orchestrator)
+    return render_part(ConfigSection.ALL, Neighbours(), issuer=issuer, orchestrator=orchestrator)
 
 
-class Part(StrEnum):
+class ConfigSection(StrEnum):
     """Where a part is included."""
 
     ALL = "all"
@@ -122,20 +122,20 @@ class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
         return Accounts(system=self.system_account) if self.system_account else Accounts()
 
 
-def render_part(part: Part, beside: Neighbours, *, issuer: str, orchestrator: str) -> str:
+def render_part(part: ConfigSection, beside: Neighbours, *, issuer: str, orchestrator: str) -> str:
     accounts = _accounts(beside, orchestrator)
     authorization = _authorization(beside, issuer, orchestrator)
     system = "" if beside.system_account else f"system_account: {beside.accounts.system}\n"
     outside = f"{system}authorization {{\n{_indented(authorization)}}}\n"
     match part:
-        case Part.ALL:
+        case ConfigSection.ALL:
             limits = f'max_payload: {MAX_PAYLOAD_BYTES}\nping_interval: "{PING_SECONDS}s"\nping_max: 2\n'
             return f"{limits}accounts {{\n{_indented(accounts)}}}\n{outside}"
-        case Part.ACCOUNTS:
+        case ConfigSection.ACCOUNTS:
             return accounts
-        case Part.AUTHORIZATION:
+        case ConfigSection.AUTHORIZATION:
             return authorization
-        case Part.SERVER:
+        case ConfigSection.SERVER:
             return outside
 
 

@@ -12,7 +12,7 @@ from orchestrator.api.settings_view import shown_settings
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.s3.locations import Locations
-from orchestrator.s3.problems import Problem
+from orchestrator.s3.problems import BucketProblem
 from shared.errors import MessagingUnavailable
 from shared.protocol import rest, rest_nodes
 from shared.protocol.rest import BASE_PATH
@@ -134,5 +134,5 @@ def publisher_health(locations: Locations, unfinished_uploads: int) -> rest_node
     )
 
 
-def _problem(found: Problem | None) -> rest_nodes.Problem | None:
+def _problem(found: BucketProblem | None) -> rest_nodes.Problem | None:
     return rest_nodes.Problem(code=found.code, message=found.message, hint=found.hint) if found else None

@@ -16,7 +16,7 @@ from orchestrator.api.queries import ExecutionsQuery, HistoryQuery, InNamespace,
 from orchestrator.api.routes import EVENT_STREAM, JOBS, Route
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
-from orchestrator.jobs.history import Asked, execution_of, is_open, moment, selected
+from orchestrator.jobs.history import HistoryFilter, execution_of, is_open, moment, selected
 from orchestrator.jobs.results import results
 from orchestrator.jobs.versions import version_of, version_view, version_views
 from orchestrator.nodes.upload_progress import upload_of
@@ -103,7 +103,7 @@ class JobParts:
         )
         if query.limit:  # here it counts beside a token, too
             part = replace(part, limit=min(query.limit, MAX_PAGE))
-        asked = Asked(
+        asked = HistoryFilter(
             since=moment(query.since),
             level=query.event_type,
             execution=execution_of(entry, query.execution_id),
@@ -113,9 +113,9 @@ class JobParts:
 
     async def history(self, entry: JobEntry, version: int) -> Page[HistoryItem]:
         """The beginning of one version's history."""
-        return await self._history_page(entry, Asked(version=version), Window())
+        return await self._history_page(entry, HistoryFilter(version=version), Window())
 
-    async def _history_page(self, entry: JobEntry, asked: Asked, part: Window) -> Page[HistoryItem]:
+    async def _history_page(self, entry: JobEntry, asked: HistoryFilter, part: Window) -> Page[HistoryItem]:
         """A part begins after the item whose number is its offset, so that none moves into another part."""
         await self._store.settle(entry)
         settled = self._model.news.settled

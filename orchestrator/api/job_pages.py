@@ -22,7 +22,7 @@ MOST_LOOKED_AT = 5000
 """For one page."""
 
 
-class Place(NamedTuple):
+class ListPlace(NamedTuple):
     """Of a job in an order. Those of different jobs are different."""
 
     at: int
@@ -30,19 +30,19 @@ class Place(NamedTuple):
     id: str
 
 
-def _created(entry: JobEntry) -> Place:
-    return Place(entry.created, 0, entry.id)
+def _created(entry: JobEntry) -> ListPlace:
+    return ListPlace(entry.created, 0, entry.id)
 
 
-def _modified(entry: JobEntry) -> Place:
-    return Place(entry.modified, entry.created, entry.id)
+def _modified(entry: JobEntry) -> ListPlace:
+    return ListPlace(entry.modified, entry.created, entry.id)
 
 
-def _by_id(entry: JobEntry) -> Place:
-    return Place(0, 0, entry.id)
+def _by_id(entry: JobEntry) -> ListPlace:
+    return ListPlace(0, 0, entry.id)
 
 
-_ORDERS: dict[str, Callable[[JobEntry], Place]] = {
+_ORDERS: dict[str, Callable[[JobEntry], ListPlace]] = {
     "": _created,
     "created_at": _created,
     "create_time": _created,
@@ -62,14 +62,14 @@ class JobPart(msgspec.Struct, frozen=True, kw_only=True):
     descending: bool = False
     limit: int = MAX_PAGE
     left: int = 0
-    after: Place | None = None
+    after: ListPlace | None = None
     shown: int = 0
 
     @property
-    def key(self) -> Callable[[JobEntry], Place]:
+    def key(self) -> Callable[[JobEntry], ListPlace]:
         return _ORDERS[self.sort_by]
 
-    def following(self, after: Place, *, left: int = 0) -> str:
+    def following(self, after: ListPlace, *, left: int = 0) -> str:
         """The token that asks for what comes after this place."""
         letter = "D" if self.descending else "A"
         fields = (self.sort_by, letter, self.limit, left, *after)
@@ -102,7 +102,7 @@ def job_part(*, sort_by: str, descending: bool, limit: int, token: str) -> JobPa
         descending=found[2] == "D",
         limit=int(found[3]),
         left=min(int(found[4]), int(found[3])),
-        after=Place(int(found[5]), int(found[6]), found[7]),
+        after=ListPlace(int(found[5]), int(found[6]), found[7]),
     )
 
 

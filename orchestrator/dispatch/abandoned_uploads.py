@@ -40,7 +40,7 @@ MOST_UNRECORDED = 10_000
 REFUSALS = frozenset({"AccessDenied", "AllAccessDisabled"})
 
 
-class Upload(msgspec.Struct, frozen=True):
+class AbandonedUpload(msgspec.Struct, frozen=True):
     """`execution` is empty for one that is in no record."""
 
     location: Location
@@ -62,7 +62,7 @@ class AbandonedUploads:
         self._store = store
         self._locations = locations
         self._clock = clock
-        self._unrecorded: dict[str, Upload] = {}
+        self._unrecorded: dict[str, AbandonedUpload] = {}
         self._aborted: dict[str, tuple[int, float]] = {}
         """By its id, how often an upload was aborted, and when it is again."""
         self._left_alone: dict[tuple[str, str], float] = {}
@@ -73,7 +73,7 @@ class AbandonedUploads:
     def add(self, location: Location, upload_id: str) -> None:
         """One that is in no record: it was begun, and its id could not be stored."""
         if len(self._unrecorded) < MOST_UNRECORDED:
-            self._unrecorded[upload_id] = Upload(location, upload_id)
+            self._unrecorded[upload_id] = AbandonedUpload(location, upload_id)
 
     async def run(self) -> None:
         """Abort until cancelled."""
@@ -85,8 +85,8 @@ class AbandonedUploads:
                 _log.info("That uploads are aborted cannot be stored: %s", error.message)
             await asyncio.sleep(LOOK_SECONDS if self._left_alone else min(TICK_SECONDS, RETRY_SECONDS))
 
-    def _due(self) -> list[Upload]:
-        now, due = self._clock(), list[Upload]()
+    def _due(self) -> list[AbandonedUpload]:
+        now, due = self._clock(), list[AbandonedUpload]()
         self._left_alone = {bucket: until for bucket, until in self._left_alone.items() if until > now}
         for upload in self._known():
             times, again_at = self._aborted.get(upload.id, (0, 0.0))
@@ -96,15 +96,15 @@ class AbandonedUploads:
                 break
         return due
 
-    def _known(self) -> Iterator[Upload]:
+    def _known(self) -> Iterator[AbandonedUpload]:
         yield from self._unrecorded.values()
         for execution in self._model.endings.uploads:
             record = self._model.execution(execution)
             if record is not None and record.location is not None:
                 for upload_id in record.unfinished_uploads:
-                    yield Upload(record.location, upload_id, execution)
+                    yield AbandonedUpload(record.location, upload_id, execution)
 
-    async def _abort(self, upload: Upload) -> None:
+    async def _abort(self, upload: AbandonedUpload) -> None:
         if upload.bucket in self._left_alone:
             return
         try:
@@ -119,7 +119,7 @@ class AbandonedUploads:
             self._unrecorded.pop(upload.id, None)
             self._aborted.pop(upload.id, None)
 
-    def _leave_alone(self, upload: Upload, error: StorageUnavailable) -> None:
+    def _leave_alone(self, upload: AbandonedUpload, error: StorageUnavailable) -> None:
         is_refused = error.details.get(S3_CODE) in REFUSALS
         if upload.bucket not in self._left_alone:
             told = "%d unfinished uploads cannot be aborted, such as that of %s: %s%s"

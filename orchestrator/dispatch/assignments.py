@@ -12,7 +12,7 @@ from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.steps import Steps
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import NO_SUCH_ENGINE, NOT_BEGUN
-from orchestrator.rules.life_events import Refused, Taken
+from orchestrator.rules.life_events import OfferRefused, OfferTaken
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.state.model import Model
@@ -243,7 +243,7 @@ class Offers:
                 self._nodes.on_accepted(record.node_id, record.id, answer)
                 self._traces.on_accepted(record)
                 current = self._model.execution(record.id)
-                if current is None or transition(current, Taken(), now=now_ns()).commands:
+                if current is None or transition(current, OfferTaken(), now=now_ns()).commands:
                     self.cancel(record, "Stopped while it was being offered")
             case Rejected():
                 await self._on_rejected(record, answer)
@@ -252,7 +252,7 @@ class Offers:
         """Nothing is to be done then but to place it elsewhere, of which the scheduler hears by the record."""
         retryable = answer.retryable or answer.reason == NO_SUCH_ENGINE
         excused = answer.reason in NOT_BEGUN and self._nodes.gives_back_unasked(record.node_id)
-        event = Refused(reason=answer.reason, detail=answer.detail, retryable=retryable, excused=excused)
+        event = OfferRefused(reason=answer.reason, detail=answer.detail, retryable=retryable, excused=excused)
         try:
             taken = await self._steps.happen(record.id, lambda _: event)
         except MessagingUnavailable as error:  # it is offered again, and refused again

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.receipts import Receipts
-from orchestrator.rules.life_events import Cancel, Command, Offer, Settle
+from orchestrator.rules.life_events import Cancel, Command, ForgetExecution, OfferExecution
 
 
 class Commands:
@@ -18,11 +18,11 @@ class Commands:
     def carry_out(self, commands: Iterable[Command]) -> None:
         for command in commands:
             match command:
-                case Offer(record):
+                case OfferExecution(record):
                     self._offers.offer(record)
                 case Cancel(record, reason):
                     self._offers.cancel(record, reason)
-                case Settle(node, execution):
+                case ForgetExecution(node, execution):
                     self._receipts.send(node, execution)
                 case _:
                     assert_never(command)

@@ -14,7 +14,7 @@ from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
-from orchestrator.s3.multipart import Completed, Lost
+from orchestrator.s3.multipart import Completed, UploadGone
 from orchestrator.s3.verification import ObjectFacts, md5_of_parts
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
@@ -202,14 +202,14 @@ class Grants:
                     if exists:
                         await self._leave(record)
                     return UploadCompleted()
-                case Lost(why):
+                case UploadGone(why):
                     # It may have been completed, and the answer lost.
                     facts = await (await self._locations.bucket_of(location)).head(location.key)
                     if isinstance(facts, ObjectFacts) and facts.etag == md5_of_parts(request.etags):
                         return UploadCompleted()
                     return UploadLost(message=why)
 
-    async def _completed(self, location: Location, upload_id: str, etags: tuple[str, ...]) -> Completed | Lost:
+    async def _completed(self, location: Location, upload_id: str, etags: tuple[str, ...]) -> Completed | UploadGone:
         """What completing comes to. Raises StorageUnavailable.
 
         Where it fails again and again the upload may be gone: Ceph says of one that was aborted, as by a life-cycle
@@ -222,7 +222,7 @@ class Grants:
         except StorageUnavailable as error:
             if failures + 1 == FAILURES_BEFORE_LOOK:
                 if len(etags) < MAX_PARTS and not await bucket.has_multipart(key, upload_id, len(etags) + 1):
-                    return Lost(f"S3 does not know the upload any more. {error.message}")
+                    return UploadGone(f"S3 does not know the upload any more. {error.message}")
             elif len(self._failures) < MOST_FAILING:
                 self._failures[upload_id] = failures + 1
             raise

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from orchestrator.admission.budgets import Sent
+from orchestrator.admission.budgets import Traffic
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.scheduler import Scheduler
@@ -104,7 +104,7 @@ class Requests:
             async for request in received:
                 sender = subjects.sender(request.subject)
                 if sender is not None and not turns.take(sender, request):
-                    self._budgets.note(sender, Sent.REQUESTS)
+                    self._budgets.note(sender, Traffic.REQUESTS)
 
     async def _answer(self, sender: NodeId, received: Received) -> None:
         try:

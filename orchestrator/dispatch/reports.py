@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Sent
+from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Traffic
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.second_opinion import asks_others
 from orchestrator.dispatch.steps import Steps
@@ -19,9 +19,17 @@ from orchestrator.dispatch.turns import Turns
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.exit_codes import failure_of
-from orchestrator.rules.life_events import Command, ExecutionEvent, NotVerified, Outcome, Settle, Step, Told
+from orchestrator.rules.life_events import (
+    Command,
+    ExecutionEvent,
+    ExecutionStep,
+    FactTold,
+    ForgetExecution,
+    NotVerified,
+    Outcome,
+)
 from orchestrator.rules.lifecycle import transition
-from orchestrator.rules.records import ExecutionRecord, PublishedResult, about_execution
+from orchestrator.rules.records import ExecutionRecord, VerifiedResult, about_execution
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.verification import Absent, Verdict, matches
 from orchestrator.state.job_entry import JobEntry
@@ -74,7 +82,7 @@ LONGEST_SECONDS = 600.0
 _COMES_AGAIN = frozenset({Outcome.EARLY, Outcome.CONTESTED})
 
 
-class Reports:
+class ReportIntake:
     """The leader's intake of reports. While `leads` is false they are another's, and are neither taken nor answered."""
 
     def __init__(
@@ -138,7 +146,7 @@ class Reports:
         if not delay and turns.take(sender, delivery):
             return
         if not shut_out:
-            self._budgets.note(sender, Sent.REPORTS)
+            self._budgets.note(sender, Traffic.REPORTS)
         if self._leads():
             await delivery.respond(_later(delay or LEAST_DELAY_SECONDS))
 
@@ -264,25 +272,27 @@ class Reports:
             told = "A report of node %s is set aside (%d so far): %s."
             _log.warning(told, sender, self.set_aside, why, extra=about(node=sender))
 
-    async def _after(self, record: ExecutionRecord, report: Report) -> Step:
+    async def _after(self, record: ExecutionRecord, report: Report) -> ExecutionStep:
         """EARLY if an earlier report of this execution has to come first: reports are dealt with many at once."""
         entry = self._model.jobs.get(record.job_id)
         if entry is None:  # it has ended and is being removed
-            return Step(record, Outcome.LATE, (Settle(record.node_id, record.id),) if record.state.is_terminal else ())
+            return ExecutionStep(
+                record, Outcome.LATE, (ForgetExecution(record.node_id, record.id),) if record.state.is_terminal else ()
+            )
         job = entry.specs[record.job_version]
         publishes = job.task.publisher.type.lower() not in NO_PUBLISHERS
-        step, commands = Step(record, Outcome.KNOWN), list[Command]()
+        step, commands = ExecutionStep(record, Outcome.KNOWN), list[Command]()
         for fact in report.facts:
             excused = isinstance(fact, ExecutionFailed) and self._is_excused(step.record, fact, entry)
             failure = failure_of(job.task, fact.output.exit_code) if isinstance(fact, TaskEnded) else None
-            told = Told(fact=fact, publishes=publishes, excused=excused, failure=failure)
+            told = FactTold(fact=fact, publishes=publishes, excused=excused, failure=failure)
             step = transition(step.record, told, now=now_ns())
             if step.outcome is Outcome.UNVERIFIED and isinstance(fact, OutputPublished):
                 step = transition(step.record, await self._looked_at(step.record, fact), now=now_ns())
             if step.outcome is Outcome.EARLY:
-                return Step(record, Outcome.EARLY)  # of a report all is stored, or nothing
+                return ExecutionStep(record, Outcome.EARLY)  # of a report all is stored, or nothing
             commands += step.commands
-        return Step(step.record, step.outcome, tuple(commands))
+        return ExecutionStep(step.record, step.outcome, tuple(commands))
 
     def _is_excused(self, record: ExecutionRecord, fact: ExecutionFailed, entry: JobEntry) -> bool:
         reason = FailureReason.parse(fact.reason)
@@ -295,9 +305,9 @@ class Reports:
     async def _looked_at(self, record: ExecutionRecord, fact: OutputPublished) -> ExecutionEvent:
         """Raises StorageUnavailable."""
         found = await self._verified(record, fact)
-        return found if isinstance(found, NotVerified) else Told(fact=fact, publishes=True, result=found)
+        return found if isinstance(found, NotVerified) else FactTold(fact=fact, publishes=True, result=found)
 
-    async def _verified(self, record: ExecutionRecord, fact: OutputPublished) -> PublishedResult | NotVerified:
+    async def _verified(self, record: ExecutionRecord, fact: OutputPublished) -> VerifiedResult | NotVerified:
         """The object as S3 shows it, if it is what the node reported. Raises StorageUnavailable."""
         if record.location is None:
             return NotVerified()
@@ -320,7 +330,7 @@ class Reports:
             is_left = bool(record.upload_id) and record.upload_id in record.left_uploads  # by the end of its parts
             return NotVerified(in_the_way=fact.was_there or is_left)
         kept = fact.told() | {"md5": ""}  # S3's own word, which has just been compared with it, is kept instead
-        return PublishedResult(**kept, etag=facts.etag, verify_seconds=round(time.monotonic() - begun, 6))
+        return VerifiedResult(**kept, etag=facts.etag, verify_seconds=round(time.monotonic() - begun, 6))
 
     def _learn(self, record: ExecutionRecord, report: Report) -> None:
         for fact in report.facts:
@@ -330,7 +340,7 @@ class Reports:
                 self._nodes.on_progress(record.node_id, record.id)
 
     def __repr__(self) -> str:
-        return f"<Reports, {self.set_aside} set aside>"
+        return f"<ReportIntake, {self.set_aside} set aside>"
 
 
 def _later(seconds: float) -> bytes:

@@ -22,7 +22,7 @@ from orchestrator.rules import time_outs
 from orchestrator.rules.attempts import has_failed_by_exit_code, is_refused, may_be_tried_again
 from orchestrator.rules.fleet import Shape
 from orchestrator.rules.job_progress import Progress, job_transition
-from orchestrator.rules.life_events import ExecutionEvent, GivenUp, Lost, NotBegun, Unattended, Withdrawn
+from orchestrator.rules.life_events import ExecutionEvent, ExecutionLost, GivenUp, NotBegun, Unattended, Withdrawn
 from orchestrator.rules.lifecycle import placed
 from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement, Wanted, plan
@@ -166,7 +166,7 @@ class Scheduler:
         """Also what is being published there: nothing counts any more that such a node says."""
 
         async def take(record: ExecutionRecord) -> None:
-            event = Lost(FailureReason.NODE_LOST, f"Node {record.node_id} was rejected")
+            event = ExecutionLost(FailureReason.NODE_LOST, f"Node {record.node_id} was rejected")
             await self._step(record, lambda _: event)
 
         live = (each for node in self._model.rejected for each in self._model.executions.live.get(node, {}).values())
@@ -177,10 +177,10 @@ class Scheduler:
         reason, detail = FailureReason.NODE_RESTARTED, f"Node {record.node_id} does not know this execution any more"
         may_ask = self._model.max_attempts > 1
 
-        def lost(current: ExecutionRecord) -> Lost:
+        def lost(current: ExecutionRecord) -> ExecutionLost:
             entry = self._model.jobs.get(current.job_id)
             excused = may_ask and entry is not None and asks_others(current, reason, entry, self._nodes)
-            return Lost(reason, detail, excused)
+            return ExecutionLost(reason, detail, excused)
 
         taken = await self._step(record, lost)
         if taken is not None and taken.has_moved and taken.before.state.holds_capacity:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from orchestrator.rules.life_events import ExecutionEvent, Outcome, Step
+from orchestrator.rules.life_events import ExecutionEvent, ExecutionStep, Outcome
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.state.model import Model
@@ -28,7 +28,7 @@ class TakenStep(NamedTuple):
     """What became of an execution, and of which record; CONTESTED where nothing could be stored."""
 
     before: ExecutionRecord
-    step: Step
+    step: ExecutionStep
 
     @property
     def has_moved(self) -> bool:
@@ -43,7 +43,7 @@ class Steps:
         self._store = store
 
     async def take(
-        self, execution: ExecutionId, decide: Callable[[ExecutionRecord], Awaitable[Step]]
+        self, execution: ExecutionId, decide: Callable[[ExecutionRecord], Awaitable[ExecutionStep]]
     ) -> TakenStep | None:
         """Store what is decided about the execution as it is now; None if it is gone, as its job is being removed.
 
@@ -58,7 +58,7 @@ class Steps:
             tries += 1
             if tries == TRIES:
                 _log.warning("Execution %s moves too often to take a step.", execution, extra=about_execution(before))
-                return TakenStep(before, Step(before, Outcome.CONTESTED))
+                return TakenStep(before, ExecutionStep(before, Outcome.CONTESTED))
         return None
 
     async def happen(
@@ -66,9 +66,9 @@ class Steps:
     ) -> TakenStep | None:
         """`take`, of the one thing that happens to the execution as it is now, if anything does."""
 
-        async def decide(record: ExecutionRecord) -> Step:
+        async def decide(record: ExecutionRecord) -> ExecutionStep:
             found = event(record)
-            return Step(record, Outcome.KNOWN) if found is None else transition(record, found, now=now_ns())
+            return ExecutionStep(record, Outcome.KNOWN) if found is None else transition(record, found, now=now_ns())
 
         return await self.take(execution, decide)
 

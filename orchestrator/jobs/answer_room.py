@@ -16,22 +16,22 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 
 
-class Room:
+class AnswerRoom:
     """Of one answer."""
 
     def __init__(self, size: int = ROOM_BYTES) -> None:
         self._left = size
 
     def __repr__(self) -> str:
-        return f"<Room of {self._left} bytes>"
+        return f"<AnswerRoom of {self._left} bytes>"
 
     def take(self, *items: Any) -> None:
         """What is in the answer whatever else is."""
         self._left -= sum(len(_encoder.encode(item)) + 1 for item in items)
 
-    def half(self) -> "Room":
+    def half(self) -> "AnswerRoom":
         """Half of what is left, for the one of two lists; the other half stays."""
-        half = Room(self._left // 2)
+        half = AnswerRoom(self._left // 2)
         self._left -= half._left
         return half
 

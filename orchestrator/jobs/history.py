@@ -18,7 +18,7 @@ _LATEST = 253402300799.0
 """The last second of the year 9999, beyond which there is no datetime."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class HistoryFilter(msgspec.Struct, frozen=True, kw_only=True):
     """`level` is job, execution, or anything else for both; `version` 0 is all."""
 
     since: datetime = _BEGINNING
@@ -58,7 +58,7 @@ def execution_of(entry: JobEntry, text: str) -> str:
     return found.id if found is not None else text
 
 
-def selected(items: Iterable[HistoryItem], asked: Asked) -> list[HistoryItem]:
+def selected(items: Iterable[HistoryItem], asked: HistoryFilter) -> list[HistoryItem]:
     level = _LEVELS.get(asked.level)
     return [
         item
@@ -70,7 +70,7 @@ def selected(items: Iterable[HistoryItem], asked: Asked) -> list[HistoryItem]:
     ]
 
 
-def is_open(entry: JobEntry, asked: Asked) -> bool:
+def is_open(entry: JobEntry, asked: HistoryFilter) -> bool:
     """Whether there can be more of what is asked for."""
     if asked.execution:
         found = named_execution(entry.executions.values(), asked.execution)

@@ -17,7 +17,7 @@ _BEGINNINGS = (RUNNING_ON, TASK_ENDED)
 _RUNS = {"NewState": str(JobState.RUNNING)}
 
 
-class Line(NamedTuple):
+class HistoryLine(NamedTuple):
     """It is about an execution, or about a version of the job."""
 
     number: int
@@ -25,7 +25,7 @@ class Line(NamedTuple):
     event: Event
 
 
-def lines(entry: JobEntry, *, after: int = 0) -> list[Line]:
+def lines(entry: JobEntry, *, after: int = 0) -> list[HistoryLine]:
     """Those with a number above `after`, and perhaps others, in no order."""
     found = _numbered(entry, after)
     if found is None:
@@ -35,16 +35,16 @@ def lines(entry: JobEntry, *, after: int = 0) -> list[Line]:
     return found
 
 
-def _numbered(entry: JobEntry, after: int) -> list[Line] | None:
+def _numbered(entry: JobEntry, after: int) -> list[HistoryLine] | None:
     """Those with a number above `after`; None where an event has no number."""
     job, ended_by, ended_at = entry.job, entry.ended_by, entry.modified
     if _is_old(entry) or (entry.progress.state.is_terminal and not ended_by):
         return None
-    found, since = list[Line](), after // A_WRITE
+    found, since = list[HistoryLine](), after // A_WRITE
     if entry.revision >= since:
         for version, event in versioned(job):
             if event.number > after:
-                found.append(Line(event.number, version, event))
+                found.append(HistoryLine(event.number, version, event))
             elif not event.number:
                 return None
             if event.number == ended_by:
@@ -53,17 +53,17 @@ def _numbered(entry: JobEntry, after: int) -> list[Line] | None:
     for execution in entry.written_since(since) if since and len(executions) > 1 else executions.values():
         for event in execution.events:
             if event.number > after:
-                found.append(Line(event.number, execution, event))
+                found.append(HistoryLine(event.number, execution, event))
             elif not event.number:
                 return None
             if event.number == ended_by:
                 ended_at = event.recorded or event.time
     if entry.progress.state.is_terminal and (end := end_number(ended_by)) > after:
-        found.append(Line(end, job.version, _end(entry, ended_at)))
+        found.append(HistoryLine(end, job.version, _end(entry, ended_at)))
     return found
 
 
-def _counted(entry: JobEntry, after: int) -> Iterator[Line]:
+def _counted(entry: JobEntry, after: int) -> Iterator[HistoryLine]:
     """As `lines`, where some events may have no numbers.
 
     What earlier versions of Tarpon recorded has no numbers, and is counted in the order of time, before all that has.
@@ -81,15 +81,15 @@ def _counted(entry: JobEntry, after: int) -> Iterator[Line]:
         if not number:
             old.append((event.recorded or event.time, about, event))
         else:
-            yield Line(number, about, event)
+            yield HistoryLine(number, about, event)
         if number and number == ended_by:
             ended_at = event.recorded or event.time
     old.sort(key=itemgetter(0))
     for number, (_, about, event) in enumerate(old, start=1):
-        yield Line(number, about, event)
+        yield HistoryLine(number, about, event)
     if entry.progress.state.is_terminal:
         end = end_number(ended_by) if ended_by else len(old) + 1
-        yield Line(end, entry.job.version, _end(entry, ended_at))
+        yield HistoryLine(end, entry.job.version, _end(entry, ended_at))
 
 
 def _is_old(entry: JobEntry) -> bool:
@@ -118,11 +118,11 @@ def _recorded(entry: JobEntry, after: int) -> Iterator[tuple[ExecutionRecord | i
                 yield execution, event, late_number(entry.revision_of(execution), place)
 
 
-def _beginnings(entry: JobEntry, begun: Iterable[Line], after: int) -> Iterator[Line]:
+def _beginnings(entry: JobEntry, begun: Iterable[HistoryLine], after: int) -> Iterator[HistoryLine]:
     """That the job runs, in each version of which the first execution has begun after `after`."""
     if _is_old(entry):
         return
-    first: dict[int, Line] = {}
+    first: dict[int, HistoryLine] = {}
     for line in begun:
         about = line.about
         version = about if isinstance(about, int) else about.job_version
@@ -131,10 +131,10 @@ def _beginnings(entry: JobEntry, begun: Iterable[Line], after: int) -> Iterator[
     for version, line in first.items():
         number = beginning_number(line.number)
         if number > after and not _is_begun_before(entry, version, line, after):
-            yield Line(number, version, _beginning(line.event))
+            yield HistoryLine(number, version, _beginning(line.event))
 
 
-def _is_begun_before(entry: JobEntry, version: int, line: Line, after: int) -> bool:
+def _is_begun_before(entry: JobEntry, version: int, line: HistoryLine, after: int) -> bool:
     """Whether the job ran, or had ended, before the execution of this line began."""
     if entry.progress.state.is_terminal and entry.ended_by < line.number and version == entry.job.version:
         return True

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
-from orchestrator.jobs.history_lines import Line, lines
+from orchestrator.jobs.history_lines import HistoryLine, lines
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_text
 from orchestrator.rules.job_progress import Progress
@@ -200,7 +200,7 @@ def announced(entry: JobEntry, *, after: int, up_to: int) -> list[Announced]:
     return told
 
 
-def _recorded(entry: JobEntry, after: int, up_to: int | None) -> list[Line]:
+def _recorded(entry: JobEntry, after: int, up_to: int | None) -> list[HistoryLine]:
     last = sys.maxsize if up_to is None else last_number(up_to)
     found = [line for line in lines(entry, after=after) if after < line[0] <= last]
     if len(found) > 1:
@@ -213,15 +213,15 @@ def is_told(entry: JobEntry, up_to: int) -> bool:
     return entry.ended_by <= last_number(up_to)
 
 
-def _history_item(entry: JobEntry, line: Line) -> HistoryItem:
+def _history_item(entry: JobEntry, line: HistoryLine) -> HistoryItem:
     return HistoryItem(**_told(entry, line))
 
 
-def _announced(entry: JobEntry, line: Line, after: int) -> Announced:
+def _announced(entry: JobEntry, line: HistoryLine, after: int) -> Announced:
     return Announced(**_told(entry, line), previous_seq_num=after)
 
 
-def _told(entry: JobEntry, line: Line) -> dict[str, Any]:
+def _told(entry: JobEntry, line: HistoryLine) -> dict[str, Any]:
     number, about, event = line
     at = instant(event.time)
     fields = {"seq_num": number, "job_id": entry.id, "time": at}

@@ -18,7 +18,7 @@ from nats.micro.request import Request
 from orchestrator.api.errors import status_of
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
-from orchestrator.jobs.answer_room import Room
+from orchestrator.jobs.answer_room import AnswerRoom
 from orchestrator.jobs.results import results
 from orchestrator.nodes.upload_progress import upload_of
 from orchestrator.state.job_entry import JobEntry
@@ -130,7 +130,7 @@ class Integrations:
             case "jobs.list":
                 return self._list(_read(payload, nats_api.ListRequest))
             case "jobs.stop":
-                wanted = _read(payload, nats_api.StopRequest)
+                wanted = _read(payload, nats_api.StopJobRequest)
                 stopping = self._entry(wanted)
                 stopped = await self._submissions.stop(stopping, wanted.reason)
                 return rest.StopResponse(evaluation_id=stopping.job.id if stopped else "")
@@ -144,7 +144,7 @@ class Integrations:
             case "jobs.history":
                 since = _read(payload, nats_api.HistoryRequest)
                 after = max(since.after_seq_num, _number(since.next_token, default=0))
-                return await self._history(self._entry(since), Room(), after=after)
+                return await self._history(self._entry(since), AnswerRoom(), after=after)
             case "jobs.waits":
                 why = _read(payload, nats_api.WaitsRequest)
                 return await self._why(self._entry(why), why.limit)
@@ -171,7 +171,7 @@ class Integrations:
         )
 
     async def _get(self, asked: nats_api.GetRequest) -> rest.JobResponse:
-        entry, room = self._entry(asked), Room()
+        entry, room = self._entry(asked), AnswerRoom()
         include = {part.lower() for part in asked.include}
         job = views.job_view(self._model, entry)
         room.take(job)
@@ -183,7 +183,7 @@ class Integrations:
             executions=self._executions(entry, room, asked.next_token) if "executions" in include else None,
         )
 
-    def _executions(self, entry: JobEntry, room: Room, token: str) -> rest.Page[rest.ExecutionView]:
+    def _executions(self, entry: JobEntry, room: AnswerRoom, token: str) -> rest.Page[rest.ExecutionView]:
         """Of all versions and attempts, the oldest first; a token names the last one that was shown."""
         created, _, last = token.partition(".")
         after = (_number(created, default=-1), last)
@@ -201,7 +201,7 @@ class Integrations:
         token = f"{shown[-1].create_time}.{shown[-1].id}" if is_more else ""
         return rest.Page(items=shown, next_token=token)
 
-    async def _history(self, entry: JobEntry, room: Room, *, after: int = 0) -> rest.Page[rest.HistoryItem]:
+    async def _history(self, entry: JobEntry, room: AnswerRoom, *, after: int = 0) -> rest.Page[rest.HistoryItem]:
         await self._store.settle(entry)
         items, is_more = room.fill(views.history(entry, after=after, up_to=self._model.news.settled))
         return rest.Page(items=items, next_token=str(items[-1].seq_num) if is_more else "")
@@ -217,13 +217,13 @@ class Integrations:
             most=MAX_RESULTS + 1,
             refused=asked.refused,
         )
-        items, is_more = Room().fill(signed, most=MAX_RESULTS)
+        items, is_more = AnswerRoom().fill(signed, most=MAX_RESULTS)
         return rest.Page(items=items, next_token=str(items[-1].params.partition_index) if is_more else "")
 
     async def _why(self, entry: JobEntry, limit: int) -> rest_waits.WaitsResponse:
         """As many nodes as fit."""
         found = await self._waits.of(entry, max(0, limit))
-        room = Room()
+        room = AnswerRoom()
         room.take(msgspec.structs.replace(found, nodes=()))
         return msgspec.structs.replace(found, nodes=room.fill(found.nodes)[0])
 
@@ -231,12 +231,12 @@ class Integrations:
         limit = min(MAX_LIST, asked.limit) if asked.limit > 0 else MAX_LIST
         offset = _number(asked.next_token, default=0)
         found = islice(self._model.lists.find(asked.namespace), offset, None)
-        items, is_more = Room().fill((views.job_view(self._model, entry) for entry in found), most=limit)
+        items, is_more = AnswerRoom().fill((views.job_view(self._model, entry) for entry in found), most=limit)
         return rest.ListJobsResponse(items=items, next_token=str(offset + len(items)) if is_more else "")
 
     def _list_nodes(self, asked: nats_api.NodesRequest) -> rest_nodes.ListNodesResponse:
         left = (node for node in sorted(self._model.nodes) if node > asked.next_token)
-        nodes, is_more = Room().fill(views.node_state(self._model, self._nodes, node) for node in left)
+        nodes, is_more = AnswerRoom().fill(views.node_state(self._model, self._nodes, node) for node in left)
         return rest_nodes.ListNodesResponse(nodes=nodes, next_token=nodes[-1].info.node_id if is_more else "")
 
     def _entry(self, asked: nats_api.JobRequest) -> JobEntry:

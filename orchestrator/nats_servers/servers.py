@@ -20,7 +20,7 @@ NEARLY_FULL = 0.95
 T = TypeVar("T")
 
 
-class Problem(NamedTuple):
+class ServerProblem(NamedTuple):
     message: str
     hint: str
 
@@ -74,20 +74,20 @@ async def ask_servers(system: Connection) -> list[ServerFacts]:
     return sorted((each.data for each in told if each.data is not None), key=lambda each: each.server_name)
 
 
-def problems_of(server: ServerFacts) -> Iterator[Problem]:
+def problems_of(server: ServerFacts) -> Iterator[ServerProblem]:
     name = f"Server {server.server_name[:80]}"
     if is_old(server.version):
-        yield Problem(
+        yield ServerProblem(
             f"{name} is version {server.version[:40]}, and {OLDEST_TEXT} or later is needed.",
             "Install a later nats-server, and start it again.",
         )
     if server.max_payload < MAX_PAYLOAD_BYTES:
-        yield Problem(
+        yield ServerProblem(
             f"{name} takes messages of {server.max_payload:,} bytes at most, not {MAX_PAYLOAD_BYTES:,}.",
             f"Set max_payload: {MAX_PAYLOAD_BYTES} in its configuration, and reload it.",
         )
     if server.max_connections > 0 and server.connections >= NEARLY_FULL * server.max_connections:
-        yield Problem(
+        yield ServerProblem(
             f"{name} has {server.connections} of {server.max_connections} possible connections.",
             "Raise max_connections in its configuration, and reload it.",
         )

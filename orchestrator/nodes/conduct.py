@@ -26,7 +26,7 @@ MAX_DETAIL = 500
 _OWN = frozenset({Cause.NODE, Cause.ENGINE})
 
 
-class Part(NamedTuple):
+class JobPartition(NamedTuple):
     """Of a job."""
 
     job: JobId
@@ -38,9 +38,9 @@ class _Row:
     """What has failed on a node since something went well there. `failures` are parts that failed together."""
 
     def __init__(self) -> None:
-        self.failures: list[set[Part]] = []
+        self.failures: list[set[JobPartition]] = []
         self.last_at = 0
-        self.blamed: set[Part] = set()
+        self.blamed: set[JobPartition] = set()
         """Parts of which it said that they failed by themselves."""
         self.contradicted_at = 0
         """Since when one of these has run elsewhere."""
@@ -70,8 +70,8 @@ class Conduct:
 
     def __init__(self) -> None:
         self._rows: dict[NodeId, _Row] = {}
-        self._failed_on: dict[Part, set[NodeId]] = {}
-        self._ran: dict[Part, None] = {}
+        self._failed_on: dict[JobPartition, set[NodeId]] = {}
+        self._ran: dict[JobPartition, None] = {}
         """Of these, the ones that ran on another node in the end."""
 
     def restore(self, node: NodeId, suspicion: Suspicion, *, now: int) -> None:
@@ -145,22 +145,22 @@ class Conduct:
             if was_held and not self.holds(node) and not self.is_suspect(node):
                 yield node
 
-    def _note(self, part: Part, node: NodeId) -> None:
+    def _note(self, part: JobPartition, node: NodeId) -> None:
         self._failed_on.setdefault(part, set()).add(node)
         if len(self._failed_on) > MOST_PARTS_KNOWN:
             oldest = next(iter(self._failed_on))
             del self._failed_on[oldest]
             self._ran.pop(oldest, None)
 
-    def _is_held(self, part: Part) -> bool:
+    def _is_held(self, part: JobPartition) -> bool:
         return len(self._failed_on.get(part, ())) < 2 or part in self._ran
 
     def __repr__(self) -> str:
         return f"<Conduct of {len(self._rows)} nodes>"
 
 
-def _part(record: ExecutionRecord) -> Part:
-    return Part(record.job_id, record.job_version, record.partition)
+def _part(record: ExecutionRecord) -> JobPartition:
+    return JobPartition(record.job_id, record.job_version, record.partition)
 
 
 def _is_own(record: ExecutionRecord) -> bool:

@@ -17,7 +17,7 @@ from orchestrator.rules import time_outs
 from orchestrator.rules.fleet import Candidate, Fleet
 from orchestrator.rules.life_events import Unattended
 from orchestrator.rules.records import ExecutionRecord, NodeRecord
-from orchestrator.rules.time_outs import SilenceLimits, Told
+from orchestrator.rules.time_outs import LastHeard, SilenceLimits
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import now_ns
 from shared.ids import ExecutionId, NodeId
@@ -170,14 +170,14 @@ class Nodes:
         if present is not None and present.session == answer.session:
             present.accepted[execution] = answer.inventories
             now = self._clock()
-            present.told.setdefault(execution, Told(accepted_at=now, last_at=now))
+            present.told.setdefault(execution, LastHeard(accepted_at=now, last_at=now))
 
     def on_progress(self, node: NodeId, execution: ExecutionId) -> None:
         """It says something of what it accepted."""
         present = self._present.get(node)
         if present is not None and execution in present.told:
             told = present.told[execution]
-            present.told[execution] = Told(accepted_at=told.accepted_at, last_at=self._clock())
+            present.told[execution] = LastHeard(accepted_at=told.accepted_at, last_at=self._clock())
 
     def on_offers(self, node: NodeId, *, answered: bool) -> None:
         """It has answered offers, in whatever way, or has not."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from orchestrator.rules.time_outs import Told
+from orchestrator.rules.time_outs import LastHeard
 from shared.ids import ExecutionId
 from shared.protocol.messages import Heartbeat
 
@@ -20,7 +20,7 @@ class Presence(msgspec.Struct, kw_only=True):
     changed_at: float
     heartbeat: Heartbeat | None = None
     accepted: dict[ExecutionId, int] = {}
-    told: dict[ExecutionId, Told] = {}
+    told: dict[ExecutionId, LastHeard] = {}
     """Of what it has accepted; also over its sessions."""
     silent_since: float | None = None
     """Since when it has left every offer unanswered."""

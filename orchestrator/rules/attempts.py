@@ -29,7 +29,7 @@ _MOST_DOUBLINGS = 32
 NO_RETRIES = Retries()
 
 
-class Backoff(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptBackoff(msgspec.Struct, frozen=True, kw_only=True):
     """Waits double from one failed attempt to the next, between the two bounds; without a floor there are none.
 
     Each is drawn from the upper half of what it may be, by the execution's id, so that what failed together does not
@@ -58,7 +58,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.ceiling_seconds, first_wait(retries) or 0.0)
 
 
-NO_BACKOFF = Backoff()
+NO_BACKOFF = AttemptBackoff()
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import assert_never
 import msgspec
 
 from orchestrator.rules.attempts import (
-    Backoff,
+    AttemptBackoff,
     Budget,
     cost_nothing,
     has_failed_by_exit_code,
@@ -57,7 +57,7 @@ def progress(
     executions: Iterable[ExecutionRecord],
     *,
     budget: Budget,
-    backoff: Backoff,
+    backoff: AttemptBackoff,
     is_later: Callable[[ExecutionRecord], bool],
     most_parallel: int = NO_LIMIT,
     keeps: tuple[int, ...] = (),
@@ -97,7 +97,7 @@ def _by_executions(
     known: tuple[ExecutionRecord, ...],
     budget: Budget,
     *,
-    backoff: Backoff,
+    backoff: AttemptBackoff,
     keeps: tuple[int, ...],
 ) -> Progress:
     if count == len(known) == 1 and known[0].job_version == job.version and known[0].state not in _IN_VAIN:
@@ -234,7 +234,10 @@ def _missing(count: int, latest: Mapping[int, ExecutionRecord]) -> Iterable[tupl
 
 
 def _waits(
-    latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], budget: Budget, backoff: Backoff
+    latest: Mapping[int, ExecutionRecord],
+    of_version: tuple[ExecutionRecord, ...],
+    budget: Budget,
+    backoff: AttemptBackoff,
 ) -> Mapping[int, int]:
     """By the exit code and otherwise is counted apart: the one kind of failure says nothing about the other."""
     failed = Counter(

@@ -9,7 +9,7 @@ import enum
 
 import msgspec
 
-from orchestrator.rules.records import ExecutionRecord, Failure, JobRecord, PublishedResult
+from orchestrator.rules.records import ExecutionRecord, Failure, JobRecord, VerifiedResult
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import AnyFact
@@ -17,7 +17,7 @@ from shared.protocol.messages import AnyFact
 # ---- events -----------------------------------------------------------------------------------------------------
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class FactTold(msgspec.Struct, frozen=True, kw_only=True):
     """Its node told a fact. `result` is the verified object, where that is what the fact is about.
 
     `publishes` tells whether its job has a publisher, `excused` that a failure counts for nothing until another node
@@ -28,7 +28,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     publishes: bool
     excused: bool = False
     failure: Failure | None = None
-    result: PublishedResult | None = None
+    result: VerifiedResult | None = None
 
 
 class NotVerified(msgspec.Struct, frozen=True):
@@ -40,11 +40,11 @@ class NotVerified(msgspec.Struct, frozen=True):
     in_the_way: bool = False
 
 
-class Taken(msgspec.Struct, frozen=True):
+class OfferTaken(msgspec.Struct, frozen=True):
     """Its node answered an offer: it takes it on."""
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
+class OfferRefused(msgspec.Struct, frozen=True, kw_only=True):
     """Its node answered an offer: it does not run this, now or (unless `retryable`) ever.
 
     It is `excused` where it says that it stops, and nobody knows of that yet.
@@ -56,8 +56,8 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     excused: bool = False
 
 
-class Lost(msgspec.Struct, frozen=True):
-    """Its node is gone, or is back and does not know it any more; `excused` as in Told."""
+class ExecutionLost(msgspec.Struct, frozen=True):
+    """Its node is gone, or is back and does not know it any more; `excused` as in FactTold."""
 
     reason: FailureReason
     detail: str
@@ -89,7 +89,9 @@ class Withdrawn(msgspec.Struct, frozen=True):
     why: str
 
 
-ExecutionEvent = Told | NotVerified | Taken | Refused | Lost | TimedOut | NotBegun | Unattended | Withdrawn
+ExecutionEvent = (
+    FactTold | NotVerified | OfferTaken | OfferRefused | ExecutionLost | TimedOut | NotBegun | Unattended | Withdrawn
+)
 
 # ---- what comes of them -----------------------------------------------------------------------------------------
 
@@ -104,7 +106,7 @@ class Outcome(enum.Enum):
     CONTESTED = "others move it each time that this is decided"
 
 
-class Offer(msgspec.Struct, frozen=True):
+class OfferExecution(msgspec.Struct, frozen=True):
     """Offer it to its node until there is an answer."""
 
     record: ExecutionRecord
@@ -117,17 +119,17 @@ class Cancel(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Settle(msgspec.Struct, frozen=True):
+class ForgetExecution(msgspec.Struct, frozen=True):
     """Its node may forget it."""
 
     node_id: NodeId
     execution_id: ExecutionId
 
 
-Command = Offer | Cancel | Settle
+Command = OfferExecution | Cancel | ForgetExecution
 
 
-class Step(msgspec.Struct, frozen=True):
+class ExecutionStep(msgspec.Struct, frozen=True):
     """The record afterwards, the very same where nothing has changed, and what to do once that is stored."""
 
     record: ExecutionRecord

@@ -13,17 +13,17 @@ from orchestrator.rules.life_events import (
     Cancel,
     Command,
     ExecutionEvent,
-    Lost,
+    ExecutionLost,
+    ExecutionStep,
+    FactTold,
+    ForgetExecution,
     NotBegun,
     NotVerified,
-    Offer,
+    OfferExecution,
+    OfferRefused,
+    OfferTaken,
     Outcome,
-    Refused,
-    Settle,
-    Step,
-    Taken,
     TimedOut,
-    Told,
     Unattended,
     Withdrawn,
 )
@@ -67,7 +67,7 @@ MOST_AGE_SECONDS = 7 * 86400.0
 
 def placed(
     execution: ExecutionId, placement: Placement, location: Location | None, *, incarnation: str = "", now: int
-) -> Step:
+) -> ExecutionStep:
     """How it begins: as a record that is to be stored, and then offered."""
     record = ExecutionRecord(
         schema=NEWEST_SCHEMA if incarnation else SCHEMA,
@@ -84,36 +84,36 @@ def placed(
         create_time=now,
         modify_time=now,
     )
-    return Step(record, Outcome.MOVED, (Offer(record),))
+    return ExecutionStep(record, Outcome.MOVED, (OfferExecution(record),))
 
 
-def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> Step:
-    """What becomes of the execution by this event. `Step.record` is `record` itself where nothing changes."""
+def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> ExecutionStep:
+    """What becomes of the execution by this event. `ExecutionStep.record` is `record` itself where nothing changes."""
     if record.state.is_terminal:
-        return Step(record, Outcome.LATE, _when_late(record, event))
+        return ExecutionStep(record, Outcome.LATE, _when_late(record, event))
     match event:
-        case Told():
+        case FactTold():
             return _after_fact(record, event, now)
         case NotVerified(in_the_way):
             reason = FailureReason.OBJECT_IN_THE_WAY if in_the_way else FailureReason.RESULT_NOT_VERIFIED
             return _failed(record, reason, _IN_THE_WAY if in_the_way else _not_verified(record), now, settle=True)
-        case Taken():
-            return Step(record, Outcome.KNOWN)
-        case Refused():
+        case OfferTaken():
+            return ExecutionStep(record, Outcome.KNOWN)
+        case OfferRefused():
             return _refused(record, event, now)
-        case Lost(reason, detail, excused):
+        case ExecutionLost(reason, detail, excused):
             return _failed(record, reason, detail, now, excused=excused)
         case TimedOut(reason, detail):
             return _failed(record, reason, detail, now, cancel=detail)
         case NotBegun(detail) | Unattended(detail):
             if record.state is not ExecutionState.NEW:
-                return Step(record, Outcome.KNOWN)
+                return ExecutionStep(record, Outcome.KNOWN)
             cancel = detail if isinstance(event, Unattended) else ""
             return _failed(record, FailureReason.HANDED_BACK, detail, now, cancel=cancel)
         case Withdrawn(why):
             after = _moved(record, ExecutionState.CANCELLED, now, topic=ENDING, message=why[:MAX_DETAIL])
             after = msgspec.structs.replace(after, failure=None)
-            return Step(after, Outcome.MOVED, (Cancel(record, why),))
+            return ExecutionStep(after, Outcome.MOVED, (Cancel(record, why),))
         case _:
             assert_never(event)
 
@@ -121,11 +121,11 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> S
 def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command, ...]:
     """What its node still has to hear of an execution that has ended."""
     match event:
-        case Told() | NotVerified():
+        case FactTold() | NotVerified():
             return (_settle(record),)
-        case Taken():  # it was stopped while it was being offered
+        case OfferTaken():  # it was stopped while it was being offered
             return (Cancel(record, "Stopped while it was being offered"),)
-        case Refused() | Lost() | TimedOut() | NotBegun() | Unattended() | Withdrawn():
+        case OfferRefused() | ExecutionLost() | TimedOut() | NotBegun() | Unattended() | Withdrawn():
             return ()
         case _:
             assert_never(event)
@@ -134,19 +134,19 @@ def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command,
 # ---- what its node says -----------------------------------------------------------------------------------------
 
 
-def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
+def _after_fact(record: ExecutionRecord, told: FactTold, now: int) -> ExecutionStep:
     fact, state = told.fact, record.state
     at = now - int(max(0.0, min(fact.age_seconds, MOST_AGE_SECONDS)) * 1e9)
     match fact:
         case ExecutionStarted():
             if state in {ExecutionState.RUNNING, ExecutionState.PUBLISHING}:
-                return Step(record, Outcome.KNOWN)
+                return ExecutionStep(record, Outcome.KNOWN)
             message = f"{RUNNING_ON}{record.node_id}"
             after = _moved(record, ExecutionState.RUNNING, now, at=at, topic=RUNNING, message=message)
-            return Step(after, Outcome.MOVED)
+            return ExecutionStep(after, Outcome.MOVED)
         case TaskEnded():
             if state is ExecutionState.PUBLISHING:
-                return Step(record, Outcome.KNOWN)
+                return ExecutionStep(record, Outcome.KNOWN)
             return _after_end(record, fact, told, now, at)
         case OutputPublished():
             return _after_publishing(record, fact, told, now, at)
@@ -162,7 +162,7 @@ def _after_fact(record: ExecutionRecord, told: Told, now: int) -> Step:
             assert_never(fact)
 
 
-def _after_end(record: ExecutionRecord, fact: TaskEnded, told: Told, now: int, at: int) -> Step:
+def _after_end(record: ExecutionRecord, fact: TaskEnded, told: FactTold, now: int, at: int) -> ExecutionStep:
     """A task that has failed by its exit code has its result published like any other; then the execution fails."""
     ended, failure = f"{TASK_ENDED}{fact.output.exit_code}", told.failure
     if told.publishes:
@@ -178,14 +178,16 @@ def _after_end(record: ExecutionRecord, fact: TaskEnded, told: Told, now: int, a
         peak_memory_bytes=fact.peak_memory_bytes,
         failure=failure,
     )
-    return Step(after, Outcome.MOVED) if told.publishes else _ended_by_its_node(after)
+    return ExecutionStep(after, Outcome.MOVED) if told.publishes else _ended_by_its_node(after)
 
 
-def _after_publishing(record: ExecutionRecord, fact: OutputPublished, told: Told, now: int, at: int) -> Step:
+def _after_publishing(
+    record: ExecutionRecord, fact: OutputPublished, told: FactTold, now: int, at: int
+) -> ExecutionStep:
     if record.state is not ExecutionState.PUBLISHING:
-        return Step(record, Outcome.EARLY)
+        return ExecutionStep(record, Outcome.EARLY)
     if told.result is None:
-        return Step(record, Outcome.UNVERIFIED)
+        return ExecutionStep(record, Outcome.UNVERIFIED)
     message = f"{PUBLISHED}, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
     if record.failure is None:
         after = _moved(record, ExecutionState.COMPLETED, now, at=at, topic=PUBLISHING, message=message)
@@ -195,7 +197,9 @@ def _after_publishing(record: ExecutionRecord, fact: OutputPublished, told: Told
     return _ended_by_its_node(msgspec.structs.replace(after, result=told.result))
 
 
-def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, now: int, at: int, *, excused: bool) -> Step:
+def _after_failure(
+    record: ExecutionRecord, fact: ExecutionFailed, now: int, at: int, *, excused: bool
+) -> ExecutionStep:
     reason = FailureReason.parse(fact.reason)
     if reason is FailureReason.NON_ZERO_EXIT_CODE:  # which is for the orchestrator to say
         reason = FailureReason.UNKNOWN
@@ -214,9 +218,9 @@ def _after_failure(record: ExecutionRecord, fact: ExecutionFailed, now: int, at:
     )
 
 
-def _refused(record: ExecutionRecord, event: Refused, now: int) -> Step:
+def _refused(record: ExecutionRecord, event: OfferRefused, now: int) -> ExecutionStep:
     if record.state is not ExecutionState.NEW:  # it was taken when it was offered before
-        return Step(record, Outcome.KNOWN)
+        return ExecutionStep(record, Outcome.KNOWN)
     reason, detail = event.reason[:100], event.detail[:MAX_DETAIL]
     after = _moved(
         record,
@@ -227,21 +231,21 @@ def _refused(record: ExecutionRecord, event: Refused, now: int) -> Step:
         details=_failure_details(reason, retryable=event.retryable),
     )
     failure = Failure(reason=reason, detail=detail, retryable=event.retryable, excused=event.excused)
-    return Step(msgspec.structs.replace(after, failure=failure), Outcome.MOVED)
+    return ExecutionStep(msgspec.structs.replace(after, failure=failure), Outcome.MOVED)
 
 
-def _progressed(record: ExecutionRecord, fact: ExecutionProgressed, now: int, at: int) -> Step:
+def _progressed(record: ExecutionRecord, fact: ExecutionProgressed, now: int, at: int) -> ExecutionStep:
     """In the same state; a line more in the history."""
     publishing = record.state is ExecutionState.PUBLISHING
     topic, most = (PUBLISHING, MAX_WAITING) if publishing else (PREPARING, MAX_PROGRESS)
     told = [event for event in record.events if event.topic in {PREPARING, PUBLISHING}]
     text = _progress_text(fact)
     if text.startswith(PUBLISHED):  # which is for the orchestrator to say
-        return Step(record, Outcome.KNOWN)
+        return ExecutionStep(record, Outcome.KNOWN)
     if sum(event.topic == topic for event in told) >= most or any(event.message == text for event in told):
-        return Step(record, Outcome.KNOWN)
+        return ExecutionStep(record, Outcome.KNOWN)
     events = with_event(record.events, _event(topic, text, now, at))
-    return Step(msgspec.structs.replace(record, modify_time=now, events=events), Outcome.NOTED)
+    return ExecutionStep(msgspec.structs.replace(record, modify_time=now, events=events), Outcome.NOTED)
 
 
 # ---- the steps themselves ---------------------------------------------------------------------------------------
@@ -304,18 +308,18 @@ def _failed(
     excused: bool = False,
     settle: bool = False,
     cancel: str = "",
-) -> Step:
+) -> ExecutionStep:
     after = _with_failure(record, reason, detail, now, topic=ENDING, excused=excused)
     told: tuple[Command, ...] = (_settle(after),) if settle else (Cancel(record, cancel),) if cancel else ()
-    return Step(after, Outcome.MOVED, told)
+    return ExecutionStep(after, Outcome.MOVED, told)
 
 
-def _ended_by_its_node(after: ExecutionRecord) -> Step:
-    return Step(after, Outcome.MOVED, (_settle(after),))
+def _ended_by_its_node(after: ExecutionRecord) -> ExecutionStep:
+    return ExecutionStep(after, Outcome.MOVED, (_settle(after),))
 
 
-def _settle(record: ExecutionRecord) -> Settle:
-    return Settle(record.node_id, record.id)
+def _settle(record: ExecutionRecord) -> ForgetExecution:
+    return ForgetExecution(record.node_id, record.id)
 
 
 def story(record: ExecutionRecord) -> str:

@@ -151,7 +151,7 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.job_record(self.id)
 
 
-class PublishedResult(PublishedFacts, frozen=True, kw_only=True):
+class VerifiedResult(PublishedFacts, frozen=True, kw_only=True):
     """A verified archive: what its node told of it, and what S3 showed, which the `etag` is of."""
 
     etag: str
@@ -185,7 +185,7 @@ class ExecutionRecord(KeyedRecord, frozen=True, kw_only=True):
     run_seconds: float = 0.0
     peak_memory_bytes: int = 0
     """The most memory that its node has seen of its task; 0 where it has seen none, or tells none."""
-    result: PublishedResult | None = None
+    result: VerifiedResult | None = None
     result_deleted: int = 0
     """When its objects were deleted from the bucket; 0 if they were not."""
     failure: Failure | None = None

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from orchestrator.rules.life_events import Lost, TimedOut, Unattended
+from orchestrator.rules.life_events import ExecutionLost, TimedOut, Unattended
 from orchestrator.rules.records import ExecutionRecord, JobRecord
 from shared.jobs.spec import Timeouts
 from shared.jobs.states import ExecutionState, FailureReason
@@ -23,22 +23,22 @@ class SilenceLimits(msgspec.Struct, frozen=True, kw_only=True):
     start_seconds: float
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class LastHeard(msgspec.Struct, frozen=True, kw_only=True):
     """When a node accepted an execution, and when it said something of it last."""
 
     accepted_at: float
     last_at: float
 
 
-def of_silent_node(record: ExecutionRecord, *, publish_seconds: float, now: int) -> Lost | None:
+def of_silent_node(record: ExecutionRecord, *, publish_seconds: float, now: int) -> ExecutionLost | None:
     """A finished result on a silent node is worth waiting for: its task would have to run again."""
     if record.state is ExecutionState.PUBLISHING and now - record.modify_time <= publish_seconds * 1e9:
         return None
-    return Lost(FailureReason.NODE_LOST, f"Node {record.node_id} has disappeared")
+    return ExecutionLost(FailureReason.NODE_LOST, f"Node {record.node_id} has disappeared")
 
 
 def of_silence(
-    record: ExecutionRecord, *, silent_since: float | None, told: Told | None, limits: SilenceLimits, now: float
+    record: ExecutionRecord, *, silent_since: float | None, told: LastHeard | None, limits: SilenceLimits, now: float
 ) -> Unattended | None:
     """What was placed on a node that is connected, and neither answers nor begins it; times are monotonic seconds.
 

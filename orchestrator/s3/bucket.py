@@ -15,9 +15,9 @@ from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
 from orchestrator.s3.deletion import DeletionRefused, delete
 from orchestrator.s3.disposition import named
-from orchestrator.s3.multipart import S3_CODE, Completed, Lost, MultipartUploads
+from orchestrator.s3.multipart import S3_CODE, Completed, MultipartUploads, UploadGone
 from orchestrator.s3.probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
-from orchestrator.s3.problems import Problem, ProblemCode
+from orchestrator.s3.problems import BucketProblem, ProblemCode
 from orchestrator.s3.requests import Answer, send
 from orchestrator.s3.signing import EXPIRATION_SECONDS, LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3.verification import Absent, ObjectFacts, Verifier
@@ -50,7 +50,7 @@ class Bucket:
         probe_interval_seconds: float = PROBE_INTERVAL_SECONDS,
         deletes: bool = False,
     ) -> None:
-        self.deletion_problem: Problem | None = None
+        self.deletion_problem: BucketProblem | None = None
         self.completes_create_only: bool | None = None
         """Whether the service honours `If-None-Match` at the end of an upload in parts; None is not known yet."""
         self.location = location
@@ -107,7 +107,7 @@ class Bucket:
         with self._heeding_refusals():
             return await self._multipart.begin(key, keys=keys)
 
-    async def complete_multipart(self, key: str, upload_id: str, etags: tuple[str, ...]) -> Completed | Lost:
+    async def complete_multipart(self, key: str, upload_id: str, etags: tuple[str, ...]) -> Completed | UploadGone:
         """Make the parts one object, in place of no other one: by the service's own rule, or else by a look before.
 
         Raises StorageUnavailable (retryable).
@@ -176,7 +176,9 @@ class Bucket:
         try:
             await self.delete(deletion_probe_key(self.location.key))
         except DeletionRefused as error:
-            self.deletion_problem = Problem(code=ProblemCode.ACCESS_DENIED, message=error.message, hint=error.hint)
+            self.deletion_problem = BucketProblem(
+                code=ProblemCode.ACCESS_DENIED, message=error.message, hint=error.hint
+            )
             raise
         self.deletion_problem = None
 
@@ -193,7 +195,7 @@ class Bucket:
                 return
             await asyncio.sleep(self._probe_interval_seconds)
 
-    async def problem(self) -> Problem | None:
+    async def problem(self) -> BucketProblem | None:
         """Why objects cannot be written and read now, by a request of our own with keys that are read again.
 
         What S3 refuses to a node, or does not show, may be the fault of our keys or clock.

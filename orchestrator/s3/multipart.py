@@ -38,7 +38,7 @@ class Completed(msgspec.Struct, frozen=True):
     exists: bool = False
 
 
-class Lost(msgspec.Struct, frozen=True):
+class UploadGone(msgspec.Struct, frozen=True):
     """Nothing can come of the upload any more: S3 does not know it, or not all of its parts, or it met another one."""
 
     why: str
@@ -81,7 +81,7 @@ class MultipartUploads:
 
     async def complete(
         self, key: str, upload_id: str, etags: tuple[str, ...], *, create_only: bool, keys: Snapshot
-    ) -> Completed | Lost:
+    ) -> Completed | UploadGone:
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
         condition = {"IfNoneMatch": CREATE_ONLY} if create_only else {}
         try:
@@ -96,7 +96,7 @@ class MultipartUploads:
         except ClientError as error:
             failure = _failure(error)
             if failure.code in _LOST:
-                return Lost(str(failure))
+                return UploadGone(str(failure))
             if failure.status == 412:
                 return Completed(exists=True)
             raise _unavailable("complete an upload", error) from None

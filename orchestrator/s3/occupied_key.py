@@ -1,7 +1,7 @@
 """Whether an object is in the way of everything below Key: where objects are files, it cannot be a folder as well."""
 
 from orchestrator.rules.location import Location
-from orchestrator.s3.problems import Problem, ProblemCode, explain_failure, host_of
+from orchestrator.s3.problems import BucketProblem, ProblemCode, explain_failure, host_of
 from orchestrator.s3.requests import Send, Sign
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 from shared.runtime.aio import pipelined
@@ -13,7 +13,7 @@ _CONFLICTS = frozenset({"OperationAborted", "ConditionalRequestConflict"})
 
 async def explain_unwritten(
     failure: S3Failure, location: Location, skew: float | None, send: Send, sign: Sign
-) -> Problem:
+) -> BucketProblem:
     """Why the probe's object could not be written. Raises as `send` and `sign` do."""
     problem = explain_failure(failure, location, skew)
     names = _above(location.key)
@@ -39,8 +39,8 @@ def _above(key: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)] if key.strip("/") else []
 
 
-def _occupied(name: str, failure: S3Failure, location: Location) -> Problem:
-    return Problem(
+def _occupied(name: str, failure: S3Failure, location: Location) -> BucketProblem:
+    return BucketProblem(
         code=ProblemCode.KEY_OCCUPIED,
         message=f"Nothing can be written below Key: the bucket {location.bucket!r} has an object named {name!r}, which"
         f" cannot be a folder too where objects are kept as files. [S3: {failure}]",
@@ -48,9 +48,9 @@ def _occupied(name: str, failure: S3Failure, location: Location) -> Problem:
     )
 
 
-def _perhaps_occupied(names: list[str], failure: S3Failure, location: Location) -> Problem:
+def _perhaps_occupied(names: list[str], failure: S3Failure, location: Location) -> BucketProblem:
     listed = " or ".join(map(repr, names))
-    return Problem(
+    return BucketProblem(
         code=ProblemCode.KEY_OCCUPIED,
         message=f"{host_of(location)} refuses to write below Key, as services do where objects are files and one is"
         f" in the place of a folder. [S3: {failure}]",

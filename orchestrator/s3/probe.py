@@ -12,7 +12,7 @@ import msgspec
 from orchestrator.rules.location import Location
 from orchestrator.s3.disposition import named
 from orchestrator.s3.occupied_key import explain_unwritten
-from orchestrator.s3.problems import Problem, ProblemCode, clock_words, explain_exception, explain_failure
+from orchestrator.s3.problems import BucketProblem, ProblemCode, clock_words, explain_exception, explain_failure
 from orchestrator.s3.requests import Answer, Send, Sign
 from shared.errors import StorageUnavailable
 from shared.protocol.objects import probe_key
@@ -40,7 +40,7 @@ class ProbeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     create_only: bool = False
     names_downloads: bool = True
-    problem: Problem | None = None
+    problem: BucketProblem | None = None
     clock_skew_seconds: float | None = None
 
 
@@ -49,7 +49,7 @@ PROBE_NAME = "tarpon-probe.txt"
 
 NOT_PROBED = ProbeOutcome(
     ready=False,
-    problem=Problem(
+    problem=BucketProblem(
         code=ProblemCode.NOT_PROBED,
         message="The bucket has not been tried yet.",
         hint="Try again in a few seconds.",
@@ -60,7 +60,7 @@ NOT_PROBED = ProbeOutcome(
 class _Stopped(Exception):
     """Carries the finding out of the steps."""
 
-    def __init__(self, problem: Problem, clock_skew_seconds: float | None) -> None:
+    def __init__(self, problem: BucketProblem, clock_skew_seconds: float | None) -> None:
         super().__init__(problem.code)
         self.outcome = ProbeOutcome(ready=False, problem=problem, clock_skew_seconds=clock_skew_seconds)
 
@@ -142,8 +142,8 @@ def _is_honoured(step: _Step, location: Location) -> bool:
             return False
 
 
-def _not_kept(location: Location) -> Problem:
-    return Problem(
+def _not_kept(location: Location) -> BucketProblem:
+    return BucketProblem(
         code=ProblemCode.NOT_S3,
         message=f"What was written to {location.place} is not what was read back.",
         hint="Endpoint may lead to something that is not an S3 service, or to a cache in front of one.",
@@ -199,7 +199,7 @@ class BucketHealth:
                     self._names_downloads = self._outcome.names_downloads
         return self._outcome
 
-    async def confirm(self) -> Problem | None:
+    async def confirm(self) -> BucketProblem | None:
         """What is wrong with the bucket at this moment. If something is, `run()` tries until it is not.
 
         Nodes ask for it, so it is done at most once in `SPACING_SECONDS`, however many wait for it.

@@ -53,7 +53,7 @@ _BY_CODE = {
 }
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class BucketProblem(msgspec.Struct, frozen=True, kw_only=True):
     code: ProblemCode
     message: str
     hint: str = ""
@@ -82,11 +82,11 @@ def classify(failure: S3Failure, region: str, clock_ahead_seconds: float | None)
     return ProblemCode.REQUEST_REFUSED if failure.code else ProblemCode.NOT_S3
 
 
-def explain_failure(failure: S3Failure, location: Location, clock_ahead_seconds: float | None) -> Problem:
+def explain_failure(failure: S3Failure, location: Location, clock_ahead_seconds: float | None) -> BucketProblem:
     """The problem behind an S3 answer. S3's own words and its request id follow in brackets."""
     code = classify(failure, location.region, clock_ahead_seconds)
     message, hint = _words(code, failure, location, clock_ahead_seconds)
-    return Problem(code=code, message=f"{message} [S3: {failure}]", hint=hint)
+    return BucketProblem(code=code, message=f"{message} [S3: {failure}]", hint=hint)
 
 
 def _words(
@@ -139,26 +139,26 @@ def _words(
     return message, hint
 
 
-def explain_exception(error: Exception, location: Location) -> Problem:
+def explain_exception(error: Exception, location: Location) -> BucketProblem:
     """The problem behind a request that got no answer. Tells the error's kind and never its text, which holds URLs."""
     host = host_of(location)
     if isinstance(error, StorageUnavailable):  # there is nothing to sign with
         expired = isinstance(error, CredentialsExpiring)
         code = ProblemCode.CREDENTIALS_EXPIRED if expired else ProblemCode.CREDENTIALS_MISSING
-        return Problem(code=code, message=error.message, hint=error.hint)
+        return BucketProblem(code=code, message=error.message, hint=error.hint)
     if isinstance(error, TimeoutError):
-        return Problem(
+        return BucketProblem(
             code=ProblemCode.ENDPOINT_TIMEOUT,
             message=f"{host} did not answer in time.",
             hint="Check Endpoint, the network, and a firewall that drops packets.",
         )
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
-        return Problem(
+        return BucketProblem(
             code=ProblemCode.TLS_FAILED,
             message=f"No trusted connection to {host}: {why_unreachable(error)}.",
             hint="Use a certificate that this machine trusts (SSL_CERT_FILE names more), or http:// in Endpoint.",
         )
-    return Problem(
+    return BucketProblem(
         code=ProblemCode.ENDPOINT_UNREACHABLE,
         message=f"{host} cannot be reached: {why_unreachable(error)}.",
         hint="Check Endpoint and Region, that the service runs, and the network.",

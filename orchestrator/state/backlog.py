@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Hashable, Mapping
 
-from orchestrator.rules.attempts import Backoff, waits_until
+from orchestrator.rules.attempts import AttemptBackoff, waits_until
 from orchestrator.rules.fleet import shape_of
 from orchestrator.state.by_instant import Oldest
 from orchestrator.state.job_entry import JobEntry
@@ -20,7 +20,7 @@ from shared.jobs.states import JobState
 class Backlog:
     """`jobs` are those that there are, by their ids, which the model keeps."""
 
-    def __init__(self, jobs: Mapping[JobId, JobEntry], news: News, *, backoff: Backoff) -> None:
+    def __init__(self, jobs: Mapping[JobId, JobEntry], news: News, *, backoff: AttemptBackoff) -> None:
         #: Jobs with parts that can be placed now. Changed here alone, as all that follows; others read it.
         self.pending = Pending()
         #: Jobs by the nanosecond at which a part that failed may be tried again.

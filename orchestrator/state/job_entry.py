@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from orchestrator.rules.attempts import Backoff, Budget, is_refused
+from orchestrator.rules.attempts import AttemptBackoff, Budget, is_refused
 from orchestrator.rules.job_progress import NO_LIMIT, Progress, kept_of, progress
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Replaced
 from shared.data.plain_data import is_bounded
@@ -28,7 +28,7 @@ _PLAIN = {state: Progress(state=state) for state in JobState}
 """One for all jobs of a state about which there is no more to say."""
 
 
-class Parts(msgspec.Struct, kw_only=True):
+class JobRecords(msgspec.Struct, kw_only=True):
     """The records: specifications by version, executions by key. `revisions` are by what follows a key's job.
 
     `replaced` is which version another one took the place of, by the number of that other one; `keeps` are the versions
@@ -44,7 +44,7 @@ class Parts(msgspec.Struct, kw_only=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Parts)
+_decoder = msgspec.msgpack.Decoder(JobRecords)
 
 
 ExitCodes = tuple[tuple[int, int], ...]
@@ -68,7 +68,7 @@ def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
     return tuple(sorted(Counter(codes).items()))
 
 
-def _packed(parts: Parts) -> bytes:
+def _packed(parts: JobRecords) -> bytes:
     """Without the first specification where the job's record has it too. Nothing if a number has more than 64 bits."""
     first = parts.record.first if parts.record is not None else None
     specs = {number: spec for number, spec in parts.specs.items() if spec is not first}
@@ -78,7 +78,7 @@ def _packed(parts: Parts) -> bytes:
         return b""
 
 
-def _is_packable(parts: Parts) -> bool:
+def _is_packable(parts: JobRecords) -> bool:
     """Whether what may be anything is bounded: what is nested deeply can be packed, and perhaps not be unpacked."""
     tasks = (task for spec in parts.specs.values() for task in spec.tasks)
     return all(is_bounded(each.params) for task in tasks for each in _kinds(task) if each.params)
@@ -91,7 +91,7 @@ def _kinds(task: Task) -> Iterator[SpecConfig]:
         yield each.source
 
 
-def _unpacked(packed: bytes) -> Parts:
+def _unpacked(packed: bytes) -> JobRecords:
     parts = _decoder.decode(packed)
     if parts.record is not None and parts.record.first is not None:
         parts.specs[1] = parts.record.first
@@ -138,7 +138,7 @@ class JobEntry:
         self._progress = _PLAIN[JobState.PENDING]
         self.put_off: Callable[[], None] | None = None
         self.counted: JobState | None = None
-        self._parts: Parts | None = Parts()
+        self._parts: JobRecords | None = JobRecords()
         self._packed = b""
         self._shelf = shelf
         self._is_shelved = False
@@ -156,7 +156,7 @@ class JobEntry:
         return self._ended_by
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> JobRecords:
         """To be changed only by the model."""
         if self._parts is None:
             self._parts = _unpacked(self._packed)
@@ -270,7 +270,7 @@ class JobEntry:
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
         return next((each for each in self.parts.executions.values() if each.id == execution), None)
 
-    def refresh(self, *, max_attempts: int, backoff: Backoff) -> None:
+    def refresh(self, *, max_attempts: int, backoff: AttemptBackoff) -> None:
         """Find out anew what follows from the records of a job that is complete."""
         self.put_off = None
         job, spec, executions = self.job, self.spec, self.parts.executions.values()

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
 
-from orchestrator.rules.attempts import NO_BACKOFF, Backoff
+from orchestrator.rules.attempts import NO_BACKOFF, AttemptBackoff
 from orchestrator.rules.records import (
     BindingRecord,
     ExecutionRecord,
@@ -45,7 +45,7 @@ _KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 class Model:
     """What is public here is changed here alone, but for what says otherwise, and read by all."""
 
-    def __init__(self, *, max_attempts: int, backoff: Backoff = NO_BACKOFF) -> None:
+    def __init__(self, *, max_attempts: int, backoff: AttemptBackoff = NO_BACKOFF) -> None:
         #: Every job of which record and newest specification are there and which is not being forgotten.
         self.jobs: dict[JobId, JobEntry] = {}
         #: What each registered node said of itself last, and what users say about it.

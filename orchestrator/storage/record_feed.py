@@ -36,7 +36,7 @@ _SHORT_REPLY = 9
 """So many tokens a reply subject of a delivery has, or at least two more: of the domain and the account (ADR-15)."""
 
 
-class Place(NamedTuple):
+class FeedPlace(NamedTuple):
     """A delivery's numbers in its stream and in its consumer, when it was stored, and how many are still to come.
 
     The time is the server's, in nanoseconds since 1970.
@@ -48,15 +48,15 @@ class Place(NamedTuple):
     pending: int
 
 
-Take = Callable[[Msg, Place], None]
+Take = Callable[[Msg, FeedPlace], None]
 """Is given a message and its place in the stream."""
 
 
-def place(reply: str) -> Place:
+def place(reply: str) -> FeedPlace:
     """What a delivery's reply subject tells, at a tenth of the cost of nats-py's metadata."""
     tokens = reply.split(".")
     at = 5 if len(tokens) == _SHORT_REPLY else 7
-    return Place(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 2]), int(tokens[at + 3]))
+    return FeedPlace(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 2]), int(tokens[at + 3]))
 
 
 def delivered(reply: str) -> int:

@@ -15,7 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from orchestrator.storage.record_feed import Place, RecordFeed
+from orchestrator.storage.record_feed import FeedPlace, RecordFeed
 from shared.errors import MessagingUnavailable
 from shared.messaging.transport import Connection
 from shared.runtime.aio import first_of
@@ -29,7 +29,7 @@ GRACE_SECONDS = 15.0
 SHOWN = 5
 RETRY_SECONDS = 0.5
 
-KeyOf = Callable[[Msg, Place], str]
+KeyOf = Callable[[Msg, FeedPlace], str]
 """The key of a message that should not be there, and nothing of others."""
 
 
@@ -106,7 +106,7 @@ class ReturnedRecords:
         found: list[str] = []
         end = asyncio.Event()
 
-        def take(message: Msg, at: Place) -> None:
+        def take(message: Msg, at: FeedPlace) -> None:
             key = key_of(message, at)
             if key and self.note(key, at.in_stream):
                 found.append(key)

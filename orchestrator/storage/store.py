@@ -22,7 +22,7 @@ from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.horizon import Horizon
 from orchestrator.storage.nats_fitness import check_server
-from orchestrator.storage.record_feed import Place, RecordFeed
+from orchestrator.storage.record_feed import FeedPlace, RecordFeed
 from orchestrator.storage.record_intake import RecordIntake
 from orchestrator.storage.removal_marks import (
     MARK_SECONDS,
@@ -295,13 +295,13 @@ class Store:
         looking = self.returned.look_whenever_wanted(self._connection, _STREAM, f"{_PREFIX}>", self._returned_key)
         await first_of(self._feed(info.state.last_seq), self._connection.lost(number), looking)
 
-    def _returned_key(self, message: Msg, at: Place) -> str:
+    def _returned_key(self, message: Msg, at: FeedPlace) -> str:
         key = message.subject.removeprefix(_PREFIX)
         if self._is_mark(key, message, at):
             return ""
         return key if self._has_returned(key, at.in_stream, at.stored_at / 1e9) else ""
 
-    def _is_mark(self, key: str, message: Msg, at: Place) -> bool:
+    def _is_mark(self, key: str, message: Msg, at: FeedPlace) -> bool:
         headers = message.headers
         if headers is None or not is_removal(headers):
             return False
@@ -315,7 +315,7 @@ class Store:
         horizon = Horizon(self.model, after=0 if was_away else self.model.news.settled)
         doubt = asyncio.Event()
 
-        def take(message: Msg, at: Place) -> None:
+        def take(message: Msg, at: FeedPlace) -> None:
             sequence = at.in_stream
             self._followed_until = max(self._followed_until, at.stored_at / 1e9)
             key = message.subject.removeprefix(_PREFIX)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from orchestrator.rules.records import PublishedResult
+from orchestrator.rules.records import VerifiedResult
 from shared.runtime.metrics import Distribution
 
 PLACEMENT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
@@ -28,7 +28,7 @@ class Measures:
         """The first attempt of a part of a job was placed, so long after the job was submitted."""
         self.placement_seconds.add(max(0, waited_ns) / 1e9)
 
-    def published(self, result: PublishedResult) -> None:
+    def published(self, result: VerifiedResult) -> None:
         self.published_results += 1
         self.published_bytes += result.size_bytes
         self.publish_seconds += _bounded(result.publish_seconds)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from orchestrator.admission.budgets import Sent
+from orchestrator.admission.budgets import Traffic
 from orchestrator.nodes.presence import Nodes
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
@@ -74,7 +74,7 @@ class Metrics:
 
     def _work(self) -> tuple[Metric, ...]:
         counted = self._measures
-        over: Values = {(kind.value,): float(self._nodes.budgets.over_in_all[kind]) for kind in Sent}
+        over: Values = {(kind.value,): float(self._nodes.budgets.over_in_all[kind]) for kind in Traffic}
         requests: Values = {labels: float(count) for labels, count in counted.requests.items()}
         return (
             Histogram(

@@ -30,15 +30,15 @@ MAX_LINE_BYTES = 64 << 10
 """A path has at most 4,096 bytes and so has a target; each byte takes at most six in JSON."""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+class IndexLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
     """Numbers are bytes, `mtime` whole seconds since 1970."""
 
 
-class IndexHead(Line, frozen=True, kw_only=True, tag="index"):
+class IndexHead(IndexLine, frozen=True, kw_only=True, tag="index"):
     version: int
 
 
-class NamedLine(Line, frozen=True, kw_only=True):
+class NamedLine(IndexLine, frozen=True, kw_only=True):
     """An entry of the archive."""
 
     path: str = ""
@@ -82,7 +82,7 @@ class HardLinkLine(LinkLine, frozen=True, kw_only=True, tag="hardlink"):
     """`target` is the path of an entry before it."""
 
 
-class BlockLine(Line, frozen=True, kw_only=True, tag="block"):
+class BlockLine(IndexLine, frozen=True, kw_only=True, tag="block"):
     """`data` bytes of its tar, or a few more, need room on a disk; the others are zeros and may become holes."""
 
     tar_at: int = 0
@@ -93,7 +93,7 @@ class BlockLine(Line, frozen=True, kw_only=True, tag="block"):
     data: int = WHOLE
 
 
-class IndexEnd(Line, frozen=True, kw_only=True, tag="end"):
+class IndexEnd(IndexLine, frozen=True, kw_only=True, tag="end"):
     """`bytes` is the size of the whole .tar.gz."""
 
     entries: int

@@ -30,7 +30,7 @@ class GetRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
     next_token: str = ""
 
 
-class StopRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
+class StopJobRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
     reason: str = ""
 
 
@@ -88,7 +88,7 @@ REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "jobs.submit": (rest.SubmitRequest, rest.SubmitResponse),
     "jobs.get": (GetRequest, rest.JobResponse),
     "jobs.list": (ListRequest, rest.Page[JobView]),
-    "jobs.stop": (StopRequest, rest.StopResponse),
+    "jobs.stop": (StopJobRequest, rest.StopResponse),
     "jobs.delete": (DeleteRequest, rest.DeleteResponse),
     "jobs.results": (ResultsRequest, rest.Page[rest.ResultItem]),
     "jobs.history": (HistoryRequest, rest.Page[rest.HistoryItem]),

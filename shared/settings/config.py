@@ -29,7 +29,7 @@ _MINUTE = Duration(60)
 _HOUR = Duration(3600)
 
 
-class Api(Struct, frozen=True, kw_only=True, rename="pascal"):
+class ApiSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     host: Annotated[
         str,
         Meta(description="Where the HTTP API listens, and where clients look for it: they take several, with commas."),
@@ -121,7 +121,7 @@ class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
     max_capacity: MaxCapacity = MaxCapacity()
 
 
-class Backoff(Struct, frozen=True, kw_only=True, rename="pascal"):
+class BackoffSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     floor: Annotated[
         Duration,
         Meta(
@@ -134,11 +134,11 @@ class Backoff(Struct, frozen=True, kw_only=True, rename="pascal"):
     )
 
 
-class Scheduler(Struct, frozen=True, kw_only=True, rename="pascal"):
+class SchedulerSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     max_attempts: Annotated[
         int, Meta(ge=1, description="How often one part of a job is tried before the job fails.")
     ] = 5
-    backoff: Backoff = Backoff()
+    backoff: BackoffSettings = BackoffSettings()
 
 
 class JobRetention(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -158,11 +158,11 @@ class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     auth: Auth = Auth()
     nats: Nats = field(default=Nats(), name="NATS")
     node_manager: NodeManager = NodeManager()
-    scheduler: Scheduler = Scheduler()
+    scheduler: SchedulerSettings = SchedulerSettings()
     job_retention: JobRetention = JobRetention()
 
 
-class Heartbeat(Struct, frozen=True, kw_only=True, rename="pascal"):
+class HeartbeatSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     interval: Annotated[Duration, Meta(description="How often a node says that it is alive.")] = Duration(15)
 
 
@@ -193,7 +193,7 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
         "nats://127.0.0.1:4222",
     )
     auth: Auth = Auth()
-    heartbeat: Heartbeat = Heartbeat()
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
     allocated_capacity: AllocatedCapacity = AllocatedCapacity()
     queue_capacity: Annotated[int, Meta(ge=0, description="How many executions may wait on the node.")] = 256
     drain_timeout: Annotated[
@@ -206,12 +206,12 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
     metrics: NodeMetrics = NodeMetrics()
 
 
-class ProcessEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
+class ProcessSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     enabled: Annotated[bool, Meta(description="Whether jobs may run commands on the node without a container.")] = False
     pids_limit: Annotated[int, Meta(ge=1, description="How many processes and threads a task may have at once.")] = 1024
 
 
-class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
+class DockerSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     socket: Annotated[
         str,
         Meta(
@@ -251,8 +251,8 @@ class DockerEngine(Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class EngineTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
-    docker: DockerEngine = DockerEngine()
-    process: ProcessEngine = ProcessEngine()
+    docker: DockerSettings = DockerSettings()
+    process: ProcessSettings = ProcessSettings()
 
 
 class Engines(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -369,7 +369,7 @@ class Logging(Struct, frozen=True, kw_only=True, rename="pascal"):
     mode: Annotated[LogMode, Meta(description="How log lines look.")] = "default"
 
 
-class Tracing(Struct, frozen=True, kw_only=True, rename="pascal"):
+class TracingSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     endpoint: Annotated[
         str,
         Meta(description="The OpenTelemetry collector that gets traces by OTLP over HTTP; empty is none."),
@@ -391,11 +391,11 @@ class Config(Struct, frozen=True, kw_only=True, rename="pascal"):
             " puuid (a uuid that stays), or the name itself."
         ),
     ] = "host"
-    api: Api = field(default=Api(), name="API")
+    api: ApiSettings = field(default=ApiSettings(), name="API")
     orchestrator: Orchestrator = Orchestrator()
     compute: Compute = Compute()
     engines: Engines = Engines()
     publishers: Publishers = Publishers()
     job_defaults: JobDefaults = JobDefaults()
     logging: Logging = Logging()
-    tracing: Tracing = Tracing()
+    tracing: TracingSettings = TracingSettings()

@@ -9,7 +9,7 @@ UNANNOUNCED_ENTRIES = 10_000_000
 """What is taken at most where the server does not tell how much a result holds."""
 
 
-class Announced:
+class AnnouncedSize:
     """Counts the members of an archive as they come. Raises UnsafeArchive for the one that is too much."""
 
     def __init__(self, *, max_bytes: int = UNANNOUNCED_BYTES, max_entries: int = UNANNOUNCED_ENTRIES) -> None:
@@ -19,7 +19,7 @@ class Announced:
         self.raw_bytes = 0
 
     def __repr__(self) -> str:
-        return f"<Announced {self.entries} entries and {self.raw_bytes} bytes so far>"
+        return f"<AnnouncedSize {self.entries} entries and {self.raw_bytes} bytes so far>"
 
     def count(self, member: Member) -> None:
         self.entries += 1
@@ -30,8 +30,8 @@ class Announced:
             raise UnsafeArchive(f"The archive has more than the {self.max_bytes:,} bytes that were announced.")
 
 
-def announced(params: ResultParams) -> Announced:
+def announced(params: ResultParams) -> AnnouncedSize:
     """What the server tells of this result; ask anew for each time that it is read."""
     if params.entries > 0:
-        return Announced(max_bytes=params.raw_size, max_entries=params.entries)
-    return Announced()
+        return AnnouncedSize(max_bytes=params.raw_size, max_entries=params.entries)
+    return AnnouncedSize()

@@ -24,7 +24,7 @@ from shared.protocol.archive_index import (
     IndexHead,
     SymlinkLine,
 )
-from tarpon.archive.announced import Announced
+from tarpon.archive.announced import AnnouncedSize
 from tarpon.archive.gunzip import Gunzip
 from tarpon.archive.tar_header import BLOCK
 from tarpon.archive.tar_reader import Member, MemberKind
@@ -92,7 +92,7 @@ class IndexReader:
     has been given before is worth nothing.
     """
 
-    def __init__(self, *, archive_bytes: int, announced: Announced) -> None:
+    def __init__(self, *, archive_bytes: int, announced: AnnouncedSize) -> None:
         self._archive_bytes = archive_bytes
         self._announced = announced
         self._has_begun = False

@@ -10,7 +10,7 @@ from shared.errors import ArchiveDamaged
 from tarpon.archive.archive_index import Block
 from tarpon.archive.selection import TooMuchChosen
 from tarpon.archive.tar_reader import Member
-from tarpon.transfer.byte_ranges import Span
+from tarpon.transfer.byte_ranges import ByteRange
 
 MAX_BLOCKS = 1 << 24
 """Of which chosen files are read: 16 TiB of content, for which 450 MiB of memory are taken."""
@@ -93,16 +93,16 @@ class WantedBlocks:
         return held_bytes
 
 
-def spans_of(needed: Iterable[Block]) -> Iterator[Span]:
+def spans_of(needed: Iterable[Block]) -> Iterator[ByteRange]:
     """What to fetch of the archive for these blocks."""
-    span: Span | None = None
+    span: ByteRange | None = None
     for block in needed:
         if span is None or block.at - span.end > COALESCE_BYTES:
             if span is not None:
                 yield span
-            span = Span(block.at, block.at + block.bytes)
+            span = ByteRange(block.at, block.at + block.bytes)
         else:
-            span = Span(span.start, block.at + block.bytes)
+            span = ByteRange(span.start, block.at + block.bytes)
     if span is not None:
         yield span
 

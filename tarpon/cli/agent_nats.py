@@ -49,15 +49,15 @@ def nats_config(part: str, system_account: str, users: tuple[str, ...]) -> None:
     server again: a reload is not enough. `tarpon agent nats-check` tells whether it is all there.
     """
     secrets = local_secrets(given().config(), make=True)
-    from orchestrator.admission.nats_config import Neighbours, Part, render_part
+    from orchestrator.admission.nats_config import ConfigSection, Neighbours, render_part
 
     text = render_part(
-        Part(part),
+        ConfigSection(part),
         Neighbours(system_account=system_account, users=users),
         issuer=secrets.issuer_public_key,
         orchestrator=secrets.orchestrator_public_key,
     )
-    click.echo(f"{_WHOLE if part == Part.ALL else ''}{text}", nl=False)
+    click.echo(f"{_WHOLE if part == ConfigSection.ALL else ''}{text}", nl=False)
 
 
 @click.command("nats-check", cls=Command)

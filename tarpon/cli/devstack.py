@@ -20,7 +20,7 @@ from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.outcomes import Exit
 
 if TYPE_CHECKING:
-    from tarpon.devstack.processes import Wanted
+    from tarpon.devstack.processes import WantedProcesses
     from tarpon.devstack.stack import Devstack
 
 COMMAND_STOP_SECONDS = 30.0
@@ -41,13 +41,13 @@ def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, comman
     if find_spec("aioboto3") is None:
         raise ExtraMissing("A devstack", "devstack")
 
-    from tarpon.devstack.processes import Wanted
+    from tarpon.devstack.processes import WantedProcesses
     from tarpon.devstack.stack import random_ports as choose_ports
 
     config = given().config()
     api_port, nats_port = choose_ports() if random_ports else (config.api.port, config.orchestrator.port)
     files, settings = _split(given().sets)
-    wanted = Wanted(
+    wanted = WantedProcesses(
         computes=computes,
         api_port=api_port,
         nats_port=nats_port,
@@ -66,7 +66,7 @@ def _split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     return files, {key.strip(): value if equals else "true" for key, equals, value in pairs}
 
 
-async def _run(wanted: "Wanted", command: Sequence[str]) -> int:
+async def _run(wanted: "WantedProcesses", command: Sequence[str]) -> int:
     """The command's exit code; without a command, a signal is the normal end."""
     from shared.runtime.aio import first_leaf
     from tarpon.devstack.ending_signals import ending_signals
@@ -90,7 +90,7 @@ async def _cancel_when(stop: asyncio.Event, work: asyncio.Task[int]) -> None:
     work.cancel()
 
 
-async def _work(wanted: "Wanted", command: Sequence[str], at_once: asyncio.Event) -> int:
+async def _work(wanted: "WantedProcesses", command: Sequence[str], at_once: asyncio.Event) -> int:
     from tarpon.devstack.stack import devstack as run_devstack
 
     async with run_devstack(wanted, _say, at_once) as stack:

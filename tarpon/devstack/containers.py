@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.runtime.aio import pipelined
-from shared.settings.config import DockerEngine
+from shared.settings.config import DockerSettings
 
 REMOVE_SECONDS = 10.0
 REMOVED_AT_ONCE = 4
 
 
-async def remove_containers(nodes: Iterable[Path], settings: DockerEngine) -> None:
+async def remove_containers(nodes: Iterable[Path], settings: DockerSettings) -> None:
     """Those of executions of these nodes, whose data folders have their names. What is out of reach stays.
 
     Another stack on this machine may have nodes of the same names: its executions are others.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.settings.config import DockerEngine
+from shared.settings.config import DockerSettings
 from shared.settings.keys import environment_name
 from tarpon.devstack.child_processes import ChildProcess
 from tarpon.devstack.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, without_aws
@@ -22,7 +22,7 @@ PREFIX = "results"
 ORCHESTRATOR = "orchestrator"
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class WantedProcesses(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `files` are configuration files and `settings` single settings by key, for every process.
 
     `engine` is what these say of the container engine.
@@ -34,10 +34,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path | None = None
     files: tuple[str, ...] = ()
     settings: dict[str, str] = {}
-    engine: DockerEngine = DockerEngine()
+    engine: DockerSettings = DockerSettings()
 
 
-def children_of(wanted: Wanted, folder: Path, s3: SeaweedFS) -> list[ChildProcess]:
+def children_of(wanted: WantedProcesses, folder: Path, s3: SeaweedFS) -> list[ChildProcess]:
     """The orchestrator first."""
     token = secrets.token_urlsafe(32)
     files = [argument for file in wanted.files for argument in ("-c", file)]
@@ -56,7 +56,7 @@ def _variables(settings: Mapping[str, str]) -> dict[str, str]:
     return {environment_name(key): value for key, value in settings.items()}
 
 
-def _orchestrator_variables(wanted: Wanted, data_dir: Path, s3: SeaweedFS, token: str) -> dict[str, str]:
+def _orchestrator_variables(wanted: WantedProcesses, data_dir: Path, s3: SeaweedFS, token: str) -> dict[str, str]:
     publisher = {"Bucket": BUCKET, "Key": PREFIX, "Region": REGION, "Endpoint": s3.endpoint}
     settings = {
         "DataDir": str(data_dir),
@@ -70,7 +70,7 @@ def _orchestrator_variables(wanted: Wanted, data_dir: Path, s3: SeaweedFS, token
     return s3.environment() | _variables(settings)
 
 
-def _compute_variables(wanted: Wanted, data_dir: Path, token: str) -> dict[str, str]:
+def _compute_variables(wanted: WantedProcesses, data_dir: Path, token: str) -> dict[str, str]:
     settings = {
         "DataDir": str(data_dir),
         "NameProvider": data_dir.name,

@@ -11,12 +11,12 @@ from pathlib import Path
 from shared.errors import PortTaken, TarponError, Unavailable
 from shared.protocol.rest_nodes import CONNECTED
 from shared.runtime.aio import background, finish
-from shared.settings.config import DockerEngine
+from shared.settings.config import DockerSettings
 from tarpon.client import Client
 from tarpon.devstack.child_processes import ChildProcess
 from tarpon.devstack.containers import remove_containers
 from tarpon.devstack.keeper import STOP_SECONDS
-from tarpon.devstack.processes import BUCKET, ORCHESTRATOR, PREFIX, Wanted, children_of
+from tarpon.devstack.processes import BUCKET, ORCHESTRATOR, PREFIX, WantedProcesses, children_of
 from tarpon.devstack.seaweedfs import HOST, SeaweedFS, free_ports
 
 READY_SECONDS = 60.0
@@ -35,7 +35,7 @@ class DevstackFailed(Unavailable):
 class Devstack:
     """A stack that is ready. `ended()` waits for the first process that ends, which none should."""
 
-    def __init__(self, wanted: Wanted, folder: Path, children: Sequence[ChildProcess]) -> None:
+    def __init__(self, wanted: WantedProcesses, folder: Path, children: Sequence[ChildProcess]) -> None:
         self.api_port = wanted.api_port
         self.folder = folder
         self._children = tuple(children)
@@ -53,7 +53,7 @@ class Devstack:
 
 
 @asynccontextmanager
-async def devstack(wanted: Wanted, say: Say, at_once: asyncio.Event) -> AsyncIterator[Devstack]:
+async def devstack(wanted: WantedProcesses, say: Say, at_once: asyncio.Event) -> AsyncIterator[Devstack]:
     """Run the stack while the body runs. Raises PortTaken, Missing or DevstackFailed where it does not get ready.
 
     When the body ends, all stop in order, or as soon as `at_once` is set without any.
@@ -141,7 +141,7 @@ def _make_ready(server: SeaweedFS) -> None:
 # ---- the end -----------------------------------------------------------------------------------------------------
 
 
-async def _stop(children: Sequence[ChildProcess], folder: Path, engine: DockerEngine, at_once: asyncio.Event) -> None:
+async def _stop(children: Sequence[ChildProcess], folder: Path, engine: DockerSettings, at_once: asyncio.Event) -> None:
     """The compute nodes first, so that they can still report to the orchestrator."""
     orchestrator, *computes = children
     async with background(at_once=_kill_when(at_once, children)):
@@ -188,7 +188,7 @@ async def _first_end(children: Sequence[ChildProcess]) -> None:
 # ---- readiness --------------------------------------------------------------------------------------------------
 
 
-async def _wait_ready(wanted: Wanted, children: Sequence[ChildProcess], say: Say) -> None:
+async def _wait_ready(wanted: WantedProcesses, children: Sequence[ChildProcess], say: Say) -> None:
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(_first_end(children), name="children")
         try:
@@ -197,7 +197,7 @@ async def _wait_ready(wanted: Wanted, children: Sequence[ChildProcess], say: Say
             watching.cancel()
 
 
-async def _poll_ready(wanted: Wanted, children: Sequence[ChildProcess], say: Say) -> None:
+async def _poll_ready(wanted: WantedProcesses, children: Sequence[ChildProcess], say: Say) -> None:
     missing, deadline = "", time.monotonic() + READY_SECONDS
     async with Client(HOST, wanted.api_port, timeout=5) as client:
         while True:

@@ -11,7 +11,7 @@ import msgspec
 
 from tarpon.archive.gunzip import Gunzip
 from tarpon.archive.tar_reader import Member, TarReader
-from tarpon.extraction.member_placing import Placement
+from tarpon.extraction.member_placing import MemberPlacing
 from tarpon.extraction.oddities import Oddities
 from tarpon.extraction.placement_rules import PlacementRules
 
@@ -38,7 +38,7 @@ class Extraction:
     """
 
     def __init__(self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None) -> None:
-        self._placement = Placement(target, max_bytes=max_bytes, max_entries=max_entries, rules=rules)
+        self._placement = MemberPlacing(target, max_bytes=max_bytes, max_entries=max_entries, rules=rules)
         self._gunzip = Gunzip()
         self._reader = TarReader()
         self._open = True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.errors import CannotExtract, UnsafeArchive
 from shared.runtime.holes import GRANULE_BYTES, data_of
-from tarpon.archive.announced import Announced
+from tarpon.archive.announced import AnnouncedSize
 from tarpon.archive.member_names import Components, components_of
 from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.extraction.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
@@ -22,7 +22,7 @@ from tarpon.extraction.target_folder import TargetFolder, shown
 from tarpon.transfer.room import NO_SPACE, NoSpaceForResult
 
 
-class Placement:
+class MemberPlacing:
     """Takes a member with `begin`, the content of a file with `write`, and so on; `finish` ends it. Blocks.
 
     All methods raise UnsafeArchive where the archive tries what it must not, and CannotExtract where the target cannot
@@ -30,7 +30,7 @@ class Placement:
     """
 
     def __init__(self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None) -> None:
-        self.announced = Announced(max_bytes=max_bytes, max_entries=max_entries)
+        self.announced = AnnouncedSize(max_bytes=max_bytes, max_entries=max_entries)
         self.oddities = Oddities()
         self.files = 0
         """Those that are there, under all their names."""
@@ -48,7 +48,7 @@ class Placement:
         self._known = KnownKept()
 
     def __repr__(self) -> str:
-        return f"<Placement to={self._target!r} {self.announced!r}>"
+        return f"<MemberPlacing to={self._target!r} {self.announced!r}>"
 
     def finish(self) -> None:
         """After the last member: give the directories their modes and times."""

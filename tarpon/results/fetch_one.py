@@ -21,7 +21,7 @@ from tarpon.archive.selection import Chosen, Selection, missing_targets, standin
 from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.extraction.extract import Extracted, Extraction
 from tarpon.extraction.links import files_behind, names_behind
-from tarpon.extraction.member_placing import Placement
+from tarpon.extraction.member_placing import MemberPlacing
 from tarpon.extraction.needed_room import claim_all, claim_files
 from tarpon.extraction.oddities import Oddities
 from tarpon.extraction.placement_rules import PlacementRules
@@ -132,8 +132,10 @@ async def fetch_paths(
         await claim_files(contents, room, members)
         bounds = announced(params)
         placement = await made_in_thread(
-            lambda: Placement(target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules),
-            Placement.abort,
+            lambda: MemberPlacing(
+                target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules
+            ),
+            MemberPlacing.abort,
         )
         try:
             await _place(contents, members, placement, source.on_bytes)
@@ -151,7 +153,7 @@ async def _chosen(contents: Contents, selection: Selection) -> Chosen:
     return chosen
 
 
-async def _place(contents: Contents, members: Sequence[Member], placement: Placement, on_bytes: OnBytes) -> None:
+async def _place(contents: Contents, members: Sequence[Member], placement: MemberPlacing, on_bytes: OnBytes) -> None:
     """Folders, then files in the order of their contents, then links, as standing_alone gives them."""
 
     def take(event: Member | memoryview) -> None:

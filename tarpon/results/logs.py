@@ -5,7 +5,7 @@ from collections.abc import Callable
 import aiohttp
 
 from shared.protocol.rest import ResultParams
-from tarpon.archive.announced import Announced, announced
+from tarpon.archive.announced import AnnouncedSize, announced
 from tarpon.archive.contents import opened, walk
 from tarpon.archive.gunzip import Gunzip
 from tarpon.archive.tar_reader import Member, MemberKind, TarReader
@@ -73,7 +73,7 @@ class _Output:
 class OutputSink:
     """Fed with the compressed bytes of an archive; hands on the files `stdout` and `stderr`, skips all others."""
 
-    def __init__(self, write: Write, bounds: Announced) -> None:
+    def __init__(self, write: Write, bounds: AnnouncedSize) -> None:
         self._output = _Output(write)
         self._bounds = bounds
         self._gunzip = Gunzip()

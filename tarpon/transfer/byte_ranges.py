@@ -17,22 +17,22 @@ Deliver = Callable[[int, bytes], Awaitable[None]]
 """Takes where a portion begins in the object, and the portion."""
 
 
-class Span(msgspec.Struct, frozen=True):
+class ByteRange(msgspec.Struct, frozen=True):
     """The bytes of an object from `start` up to `end`."""
 
     start: int
     end: int
 
 
-def pieces(spans: Iterable[Span], *, range_bytes: int = RANGE_BYTES) -> Iterator[Span]:
+def pieces(spans: Iterable[ByteRange], *, range_bytes: int = RANGE_BYTES) -> Iterator[ByteRange]:
     """The same bytes in spans of at most `range_bytes`."""
     for span in spans:
         for start in range(span.start, span.end, range_bytes):
-            yield Span(start, min(start + range_bytes, span.end))
+            yield ByteRange(start, min(start + range_bytes, span.end))
 
 
 async def fetch_in_order(
-    source: StoredObject, spans: Iterable[Span], deliver: Deliver, *, connections: int = CONNECTIONS
+    source: StoredObject, spans: Iterable[ByteRange], deliver: Deliver, *, connections: int = CONNECTIONS
 ) -> None:
     """Fetch all `spans` and give them to `deliver` one portion after another.
 
@@ -58,7 +58,7 @@ async def fetch_in_order(
 class _Range:
     """One range on its way: `fetch` fills it in a task of its own, `hand_over` empties it."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: ByteRange) -> None:
         self._span = span
         self._portions: asyncio.Queue[bytes] = asyncio.Queue(RANGE_BYTES // PORTION_BYTES)
 

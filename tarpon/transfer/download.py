@@ -11,7 +11,7 @@ import aiohttp
 from shared.errors import Damaged, DigestMismatch
 from shared.protocol.rest import ResultParams
 from shared.runtime.aio import finish
-from tarpon.transfer.byte_ranges import CONNECTIONS, Span, fetch_in_order
+from tarpon.transfer.byte_ranges import CONNECTIONS, ByteRange, fetch_in_order
 from tarpon.transfer.stored_object import RangesIgnored, StoredObject
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Download:
                 await self._take(sink, portion)
 
             try:
-                rest = [Span(self._done_bytes, size_bytes)]
+                rest = [ByteRange(self._done_bytes, size_bytes)]
                 await fetch_in_order(self._source, rest, deliver, connections=self._connections)
             except RangesIgnored:
                 pass

@@ -20,7 +20,7 @@ from orchestrator.nats_api.requests import MAX_LIST
 from orchestrator.s3.probe import BODY
 from shared.jobs import rules as job_rules
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES
-from shared.settings.config import DockerEngine
+from shared.settings.config import DockerSettings
 from shared.settings.keys import settings, unsupported_keys
 from shared.settings.loading import load
 from tarpon.cli.console.outcomes import Exit
@@ -196,9 +196,9 @@ def test_the_s3_server_of_the_tests_allows_what_the_documented_policy_allows_and
         f"| {job_rules.MAX_SECONDS // 86400} days |",
         f"| {OUTPUT_LIMIT_BYTES >> 30} GiB each;",
         f"about {docker_spec.LOG_FILE_BYTES >> 20} MiB in all;",
-        f"| pulling an image | {DockerEngine().pull_timeout / 3600:g} h,",
-        f"of it {DockerEngine().pull_stall_timeout / 60:g} min standing still (`Engines.Types.Docker.PullTimeout`",
-        f"| {DockerEngine().pids_limit:,} (`Engines.Types.Docker.PidsLimit`) |",
+        f"| pulling an image | {DockerSettings().pull_timeout / 3600:g} h,",
+        f"of it {DockerSettings().pull_stall_timeout / 60:g} min standing still (`Engines.Types.Docker.PullTimeout`",
+        f"| {DockerSettings().pids_limit:,} (`Engines.Types.Docker.PidsLimit`) |",
         f"{MAX_PAGE:,} over HTTP, {MAX_LIST} over NATS;",
         f"the first {MAX_RUN_OUTPUT_BYTES:,} bytes each",
         f", {UPLOADS_AT_ONCE} at once on a node, and {SMALL_AT_ONCE} small ones |",

@@ -14,7 +14,7 @@ from compute.engines.engine import Broken, Run, RunEnd
 from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.spec import Network, ResultPath, SpecConfig, Task
-from shared.settings.config import DockerEngine as Settings
+from shared.settings.config import DockerSettings as Settings
 from tests.engine import IMAGE, TestEngine
 from tests.waiting import eventually
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from compute.upload.grants import Grants
+from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import Uploading
 from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
-from orchestrator.dispatch.grants import Grants as OrchestratorGrants
+from orchestrator.dispatch.grants import Grants
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Record, SpecRecord
 from orchestrator.s3.bucket import Bucket
@@ -101,7 +101,7 @@ class Publishing:
         self.model = Model(max_attempts=3)
         self.store = RecordsInMemory(self.model)
         self.abandoned = AbandonedUploads(self.model, self.store, self.locations)
-        self.desk = OrchestratorGrants(self.model, self.store, self.locations, self.abandoned)
+        self.desk = Grants(self.model, self.store, self.locations, self.abandoned)
         self.node = NodeId("n-1")
         self.asked: list[UploadRequest] = []
         self.told: list[str] = []
@@ -167,7 +167,7 @@ class Publishing:
             (self.root / f"file{number}").write_bytes(os.urandom((mebibytes << 20) // files))
 
     def upload(self, first: Grant | None = None, **more: Any) -> Upload:
-        grants = Grants(self.execution, self.ask, first)
+        grants = ExecutionGrants(self.execution, self.ask, first)
         told = self.told.append
         return Upload(self.execution, self.root, self.scratch, grants, self.uploading, on_waiting=told, **more)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compute.engines.docker.credentials import config_file
-from shared.settings.config import AUTO, DockerEngine
+from shared.settings.config import AUTO, DockerSettings
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class EndpointRefused(Exception):
     """The operator's environment names an engine that a node cannot use. The text is a sentence for them."""
 
 
-def find_socket(settings: DockerEngine, environment: Mapping[str, str]) -> str:
+def find_socket(settings: DockerSettings, environment: Mapping[str, str]) -> str:
     """The socket's path; empty if no engine is to be used. Raises EndpointRefused. Blocks."""
     if settings.socket != AUTO:
         return settings.socket_path

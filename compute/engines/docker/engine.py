@@ -38,7 +38,7 @@ from shared.jobs.engine_params import DockerParams, read_params
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import ContainerEngine
 from shared.runtime.aio import background, finish
-from shared.settings.config import DockerEngine as Settings
+from shared.settings.config import DockerSettings as Settings
 
 _log = logging.getLogger(__name__)
 

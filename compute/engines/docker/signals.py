@@ -32,7 +32,7 @@ _ACTIONS = (_DIE, "died", _OOM, _KILL, _CLEANUP, *sorted(_ENDING))
 """Podman tells of the end as `die`, and finds it as `died`."""
 
 
-class Told:
+class ContainerSignals:
     """What the engine has told of one container. It may tell the same event again."""
 
     def __init__(self) -> None:
@@ -45,7 +45,8 @@ class Told:
         self._cleanups: set[int] = set()
 
     def __repr__(self) -> str:
-        return f"<Told {'died' if self.has_died.is_set() else 'runs'}{', stopped' if self.was_stopped else ''}>"
+        state = "died" if self.has_died.is_set() else "runs"
+        return f"<ContainerSignals {state}{', stopped' if self.was_stopped else ''}>"
 
     async def explained(self, within: float) -> None:
         """Return when it is told why the container was killed, or when the engine has had the time to tell."""
@@ -78,7 +79,7 @@ class Signals:
         self.epoch = 0
         self._api = api
         self._node_id = node_id
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, ContainerSignals] = {}
         self._listening = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -92,9 +93,9 @@ class Signals:
         except TimeoutError:
             raise EngineAway("it tells no events") from None
 
-    def told(self, name: str) -> Told:
+    def told(self, name: str) -> ContainerSignals:
         """What is told of a container, kept from the first time that this is asked until `forget`."""
-        return self._told.setdefault(name, Told())
+        return self._told.setdefault(name, ContainerSignals())
 
     def forget(self, name: str) -> None:
         self._told.pop(name, None)

@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from botocore.utils import InstanceMetadataFetcher, resolve_imds_endpoint_mode
 
-from orchestrator.s3.credentials.problems import Asked, CodeAsked, explained, nothing_found
+from orchestrator.s3.credentials.problems import AskedSource, CodeAsked, explained, nothing_found
 from orchestrator.s3.credentials.program import CredentialProgram, ProgramFailed
 
 # At debug level these write canonical requests, signatures and the answers of token services to the log.
@@ -65,14 +65,14 @@ def load_snapshot() -> Snapshot:
     botocore reads files and service models and asks services synchronously: call it in a thread, where it blocks for
     some 20 s at worst. Raises CredentialsMissing.
     """
-    asked = Asked()
+    asked = AskedSource()
     try:
         return _load(asked)
     except _FAILURES as error:
         raise explained(error, asked) from None
 
 
-def _load(asked: Asked) -> Snapshot:
+def _load(asked: AskedSource) -> Snapshot:
     session, machine = _session()
     found = _first_found(session, asked)
     if found is None:
@@ -91,7 +91,7 @@ def _load(asked: Asked) -> Snapshot:
     )
 
 
-def _first_found(session: Session, asked: Asked) -> Credentials | None:
+def _first_found(session: Session, asked: AskedSource) -> Credentials | None:
     """As botocore does, but it is known which source is asked."""
     for provider in session.get_component("credential_provider").providers:
         asked.source = provider.METHOD

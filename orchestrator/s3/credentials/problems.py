@@ -65,7 +65,7 @@ class CodeAsked(Exception):
     """A profile wants a code that a person reads off a device."""
 
 
-class Asked:
+class AskedSource:
     """What is being asked at present, and where it is written down."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Asked:
         self.config = _path("AWS_CONFIG_FILE", "~/.aws/config")
 
     def __repr__(self) -> str:
-        return f"<Asked {self.source!r} for the profile {self.profile!r}>"
+        return f"<AskedSource {self.source!r} for the profile {self.profile!r}>"
 
     def words(self, source: str = "") -> str:
         return {
@@ -100,7 +100,7 @@ def _path(variable: str, default: str) -> Path:
     return Path(os.path.expanduser(os.environ.get(variable) or default))  # noqa: PTH111  # Path's own raises there
 
 
-def nothing_found(asked: Asked, machine: str) -> CredentialsMissing:
+def nothing_found(asked: AskedSource, machine: str) -> CredentialsMissing:
     """All sources were asked. `machine` is what is to be said of the instance metadata service."""
     has_secret = bool(os.environ.get("AWS_SECRET_ACCESS_KEY"))
     found = [
@@ -118,12 +118,12 @@ def _of_file(path: Path, profile: str) -> str:
     return f"{path} has no keys for the profile {profile!r}" if os.access(path, os.R_OK) else f"{path} cannot be read"
 
 
-def explained(error: Exception, asked: Asked) -> CredentialsMissing:
+def explained(error: Exception, asked: AskedSource) -> CredentialsMissing:
     why, hint = _of_profile(error, asked) or _of_service(error, asked) or _of_source(error, asked)
     return CredentialsMissing(f"{why}.", hint=hint)
 
 
-def _of_profile(error: Exception, asked: Asked) -> tuple[str, str] | None:
+def _of_profile(error: Exception, asked: AskedSource) -> tuple[str, str] | None:
     """What is written wrongly, or asks for what nobody here can give."""
     match error:
         case CodeAsked():
@@ -167,7 +167,7 @@ def _of_profile(error: Exception, asked: Asked) -> tuple[str, str] | None:
             return None
 
 
-def _of_service(error: Exception, asked: Asked) -> tuple[str, str] | None:
+def _of_service(error: Exception, asked: AskedSource) -> tuple[str, str] | None:
     """What AWS's services, or those of the machine, say or do not say."""
     match error:
         case SSOError() | TokenRetrievalError():
@@ -187,7 +187,7 @@ def _of_service(error: Exception, asked: Asked) -> tuple[str, str] | None:
             return None
 
 
-def _of_source(error: Exception, asked: Asked) -> tuple[str, str]:
+def _of_source(error: Exception, asked: AskedSource) -> tuple[str, str]:
     match error:
         case ProgramFailed():
             return (

@@ -50,14 +50,14 @@ class EventLines:
         click.echo(click.style(line, fg="red") if item.event.is_error else line, err=True)
 
 
-class Pace:
+class DownloadPace:
     """How fast bytes have come lately; instants are seconds of one clock."""
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()
 
     def __repr__(self) -> str:
-        return f"<Pace of {len(self._marks)} marks>"
+        return f"<DownloadPace of {len(self._marks)} marks>"
 
     def add(self, now: float, done_bytes: int) -> None:
         """What is there at the first call was there before."""
@@ -125,7 +125,7 @@ class DownloadLine:
 
     def __init__(self) -> None:
         self._line = LiveLine()
-        self._pace = Pace()
+        self._pace = DownloadPace()
 
     def __call__(self, done_bytes: int, total_bytes: int) -> None:
         if self._line.is_due() or (done_bytes == total_bytes and self._line.is_terminal):

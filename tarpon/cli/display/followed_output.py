@@ -12,7 +12,7 @@ from shared.ids import short
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ExecutionView, HistoryItem
 from shared.runtime.aio import background
-from tarpon.cli.display.parts import Step, step_of
+from tarpon.cli.display.parts import Stage, step_of
 from tarpon.client import Client
 from tarpon.results.logs import STDERR, STDOUT
 from tarpon.results.part_names import part_name
@@ -24,10 +24,10 @@ AT_ONCE = 32
 LOOK_SECONDS = 1.0
 """Between looks at which parts the executions belong to, which fetch all of them."""
 
-_BEGUN = frozenset({Step.RUNNING, Step.PUBLISHING, Step.WAITING_FOR_S3, Step.COMPLETED})
+_BEGUN = frozenset({Stage.RUNNING, Stage.PUBLISHING, Stage.WAITING_FOR_S3, Stage.COMPLETED})
 
 
-class Sink(Protocol):
+class FollowedSink(Protocol):
     """Where output goes, and what is to be told of it; `part` is the name of the part that wrote it, or empty."""
 
     def write(self, part: str, stream: str, text: str) -> None: ...
@@ -38,7 +38,7 @@ class Sink(Protocol):
 class FollowedOutput:
     """Shows what the executions of one version of a job write. `take` is told what happens to the job."""
 
-    def __init__(self, client: Client, job: str, version: int, count: int, sink: Sink) -> None:
+    def __init__(self, client: Client, job: str, version: int, count: int, sink: FollowedSink) -> None:
         self._client = client
         self._job = job
         self._version = version

@@ -15,7 +15,7 @@ from shared.protocol.rest import HistoryItem
 from shared.runtime.aio import first_of
 from tarpon.cli.console.output import from_nanoseconds, lasting, moment
 from tarpon.cli.console.progress import EventLines, LiveLine
-from tarpon.cli.display.parts import Asked, Parts, why_failed
+from tarpon.cli.display.parts import Answers, JobPartitions, why_failed
 from tarpon.http.watching import is_over
 
 T = TypeVar("T")
@@ -45,9 +45,9 @@ class JobDisplay:
         *,
         verbose: bool,
         is_new: bool = False,
-        ask: Callable[[], Awaitable[Asked]] | None = None,
+        ask: Callable[[], Awaitable[Answers]] | None = None,
     ) -> None:
-        self._parts = Parts(count)
+        self._parts = JobPartitions(count)
         self._live = LiveLine()
         self._sums = _Sums()
         self._events = EventLines() if verbose else None

@@ -17,7 +17,7 @@ _WAITING_FOR = "Waiting for "
 _TO_BE_PLACED = "Waiting to be placed on a node"
 
 
-class Step(enum.IntEnum):
+class Stage(enum.IntEnum):
     """What an execution is at, in the order in which it gets there."""
 
     PLACED = 1
@@ -30,41 +30,41 @@ class Step(enum.IntEnum):
     LOST = 8
 
 
-class Part(NamedTuple):
+class OngoingExecution(NamedTuple):
     """One execution that has not ended, in the words of its history's last line, which came at `since`."""
 
-    step: Step
+    step: Stage
     text: str
     since: datetime
 
 
-class Asked(NamedTuple):
+class Answers(NamedTuple):
     """What the orchestrator has said when it was asked; empty where there is nothing to say."""
 
     nodes: str = ""
     upload: str = ""
 
 
-def step_of(event: EventView) -> Step | None:
+def step_of(event: EventView) -> Stage | None:
     """To which step an execution came by this event; None where it stays where it is."""
     message = event.message
     match event.topic:
         case _ if event.is_error:
-            return Step.LOST
+            return Stage.LOST
         case lines.SCHEDULING:
-            return Step.PLACED
+            return Stage.PLACED
         case lines.PREPARING:
-            return Step.PULLING if message.startswith(lines.PULLING) else Step.STARTING
+            return Stage.PULLING if message.startswith(lines.PULLING) else Stage.STARTING
         case lines.RUNNING if message.startswith(lines.RUNNING_ON):
-            return Step.RUNNING
+            return Stage.RUNNING
         case lines.RUNNING if message.startswith(lines.TASK_ENDED):
-            return Step.PUBLISHING if message.endswith(lines.THEN_PUBLISHES) else Step.COMPLETED
+            return Stage.PUBLISHING if message.endswith(lines.THEN_PUBLISHES) else Stage.COMPLETED
         case lines.PUBLISHING if message.startswith(lines.WAITS_FOR_S3):
-            return Step.WAITING_FOR_S3
+            return Stage.WAITING_FOR_S3
         case lines.PUBLISHING if message.startswith(lines.PUBLISHED):
-            return Step.COMPLETED
+            return Stage.COMPLETED
         case lines.ENDING:
-            return Step.LOST
+            return Stage.LOST
         case _:  # of a later version of Tarpon
             return None
 
@@ -75,7 +75,7 @@ def why_failed(event: EventView) -> str:
     return why if why and published.startswith(lines.PUBLISHED) else event.message
 
 
-class Parts:
+class JobPartitions:
     """Those of the newest version of which anything was told. It costs the same however many there are."""
 
     def __init__(self, count: int) -> None:
@@ -90,12 +90,12 @@ class Parts:
         self.upload = ""
         """How far the results are that are being published, where somebody has asked."""
         self._version = 0
-        self._live: dict[str, Part] = {}
+        self._live: dict[str, OngoingExecution] = {}
         self._ended: set[str] = set()
         self._submissions: set[int] = set()
 
     def __repr__(self) -> str:
-        return f"<Parts {self.done} of {self.count} done, {len(self._live)} live>"
+        return f"<JobPartitions {self.done} of {self.count} done, {len(self._live)} live>"
 
     def take(self, item: HistoryItem, since: datetime) -> bool:
         """Whether an execution came to another step by what happened at `since`, as told by our own clock."""
@@ -107,12 +107,12 @@ class Parts:
         step, known = step_of(item.event), self._live.get(item.execution_id)
         if step is None or (known is not None and step < known.step):
             return False
-        if step < Step.COMPLETED:
-            self._live[item.execution_id] = Part(step, one_line(item.event.message), since)
+        if step < Stage.COMPLETED:
+            self._live[item.execution_id] = OngoingExecution(step, one_line(item.event.message), since)
             return known is None or step is not known.step
         self._live.pop(item.execution_id, None)
         self._ended.add(item.execution_id)
-        self.done += step is Step.COMPLETED
+        self.done += step is Stage.COMPLETED
         self.failed += item.event.is_error
         return True
 
@@ -157,16 +157,16 @@ class Parts:
 
     @property
     def is_publishing(self) -> bool:
-        return any(part.step is Step.PUBLISHING for part in self._live.values())
+        return any(part.step is Stage.PUBLISHING for part in self._live.values())
 
     @property
-    def only(self) -> Part | None:
+    def only(self) -> OngoingExecution | None:
         """What a job with one part is at, if it is on a node."""
         return next(iter(self._live.values()), None)
 
-    def doing(self, part: Part) -> str:
+    def doing(self, part: OngoingExecution) -> str:
         """What the only part is at."""
-        return f"Publishing: {self.upload}" if part.step is Step.PUBLISHING and self.upload else part.text
+        return f"Publishing: {self.upload}" if part.step is Stage.PUBLISHING and self.upload else part.text
 
     def why_waiting(self) -> str:
         """In one line, for a job whose only part waits."""
@@ -195,23 +195,23 @@ class Parts:
 
     def _groups(self, *, is_detailed: bool) -> Iterator[tuple[int, str]]:
         by_step = Counter(part.step for part in self._live.values())
-        if by_step[Step.RUNNING]:
-            yield by_step[Step.RUNNING], "running"
-        if by_step[Step.PUBLISHING]:
+        if by_step[Stage.RUNNING]:
+            yield by_step[Stage.RUNNING], "running"
+        if by_step[Stage.PUBLISHING]:
             yield (
-                by_step[Step.PUBLISHING],
+                by_step[Stage.PUBLISHING],
                 f"publishing ({self.upload})" if is_detailed and self.upload else "publishing",
             )
-        if by_step[Step.WAITING_FOR_S3]:
-            problem = next(part.text for part in self._live.values() if part.step is Step.WAITING_FOR_S3)
+        if by_step[Stage.WAITING_FOR_S3]:
+            problem = next(part.text for part in self._live.values() if part.step is Stage.WAITING_FOR_S3)
             told = f" ({problem.removeprefix(lines.WAITS_FOR_S3)})" if is_detailed else ""
-            yield by_step[Step.WAITING_FOR_S3], f"waiting for S3{told}"
-        if by_step[Step.PULLING]:
+            yield by_step[Stage.WAITING_FOR_S3], f"waiting for S3{told}"
+        if by_step[Stage.PULLING]:
             yield from self._pulls(is_detailed=is_detailed)
-        if by_step[Step.STARTING]:
-            yield by_step[Step.STARTING], "starting"
-        if by_step[Step.PLACED]:
-            yield by_step[Step.PLACED], "queued on nodes"
+        if by_step[Stage.STARTING]:
+            yield by_step[Stage.STARTING], "starting"
+        if by_step[Stage.PLACED]:
+            yield by_step[Stage.PLACED], "queued on nodes"
         if self.waiting:
             yield self.waiting, self._waiting_for()
 
@@ -219,7 +219,7 @@ class Parts:
         """By image, with how far it is on the node that is behind the others."""
         told: dict[str, list[str]] = {}
         for part in self._live.values():
-            if part.step is Step.PULLING:
+            if part.step is Stage.PULLING:
                 image, _, how_far = part.text.removeprefix(lines.PULLING).partition(": ")
                 told.setdefault(image, []).append(how_far)
         for image, progress in sorted(told.items()):

@@ -14,7 +14,7 @@ from shared.protocol.rest import ExecutionView, HistoryItem, UploadView
 from tarpon.cli.console.outcomes import JobFailed, JobStopped
 from tarpon.cli.console.output import size
 from tarpon.cli.display.failed_parts import FailedParts, whose
-from tarpon.cli.display.parts import Asked, why_failed
+from tarpon.cli.display.parts import Answers, why_failed
 from tarpon.client import Client
 
 
@@ -54,15 +54,15 @@ async def watched(
     return Watched(ended, first_error)
 
 
-def asking(client: Client, job_id: str) -> Callable[[], Awaitable[Asked]]:
+def asking(client: Client, job_id: str) -> Callable[[], Awaitable[Answers]]:
     """What tells how the nodes stand to those parts of the job that are on none, and how far its results are."""
 
-    async def ask() -> Asked:
+    async def ask() -> Answers:
         try:
             found = await client.waits(job_id, limit=0)
         except TarponError:  # the orchestrator is away for a moment, or of an earlier version
-            return Asked()
-        return Asked(
+            return Answers()
+        return Answers(
             nodes=printable(found.summary) if found.parts.to_place else "",
             upload=_how_far(found.upload) if found.upload is not None else "",
         )

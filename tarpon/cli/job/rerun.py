@@ -11,7 +11,7 @@ from tarpon.cli.console.outcomes import EXIT_CODES_HELP
 from tarpon.cli.job.run_options import RunOptions, run_options
 
 if TYPE_CHECKING:
-    from tarpon.cli.job.run import Begun
+    from tarpon.cli.job.run import BegunJob
     from tarpon.client import Client
 
 
@@ -41,11 +41,11 @@ def rerun(*, job: str, failed: bool, job_version: int | None, reason: str, names
     api = given().config().api
 
     from shared.protocol.rest import SubmitResponse
-    from tarpon.cli.job.run import Begun, JobRun
+    from tarpon.cli.job.run import BegunJob, JobRun
 
-    async def begin(client: "Client") -> "Begun":
+    async def begin(client: "Client") -> "BegunJob":
         begun = await client.rerun(job, job_version=job_version or 0, failed=failed, reason=reason, namespace=namespace)
         submitted = SubmitResponse(job_id=begun.job_id, job_version=begun.job_version, warnings=begun.warnings)
-        return Begun(submitted, None, f"Job {begun.job_id} runs again as version {begun.job_version}.", job)
+        return BegunJob(submitted, None, f"Job {begun.job_id} runs again as version {begun.job_version}.", job)
 
     return JobRun(begin, options).run(api)

@@ -11,7 +11,7 @@ from shared.errors import NoResults, OrchestratorUnreachable, TarponError
 from shared.jobs.spec import Job, JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, SubmitResponse
-from shared.settings.config import Api
+from shared.settings.config import ApiSettings
 from tarpon.cli.console.odd_entries import GetReport, ResultsNotWhole, not_whole
 from tarpon.cli.console.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.console.output import json_text, show
@@ -22,7 +22,7 @@ from tarpon.cli.display.part_lines import PartLines
 from tarpon.cli.display.run_ends import completed, is_published, lost_output
 from tarpon.cli.display.watching import Watched, advise, asking, goes_on, refuse_failure, watched
 from tarpon.cli.job.run_options import RunOptions
-from tarpon.cli.job.run_report import Submitted, report, task_exit_code
+from tarpon.cli.job.run_report import SubmittedJob, report, task_exit_code
 from tarpon.cli.job_files.written import job_document, job_yaml
 from tarpon.cli.results.get import download
 from tarpon.client import Client
@@ -31,23 +31,23 @@ from tarpon.http.watching import JobNotEnded
 T = TypeVar("T")
 
 
-def run_job(job: Job, options: RunOptions, api: Api) -> int:
+def run_job(job: Job, options: RunOptions, api: ApiSettings) -> int:
     """Do with `job` what the options say; the exit code."""
     if options.dry_run:
         is_json = options.output == "json"
         click.echo(json_text(job_document(job), indent=2) + "\n" if is_json else job_yaml(job), nl=False)
         return Exit.OK
 
-    async def submit(client: Client) -> Begun:
+    async def submit(client: Client) -> BegunJob:
         submitted = await client.submit(job, force=options.force)
         again = f" as version {submitted.job_version}" if submitted.job_version > 1 else ""
         told = f"Job successfully submitted{again}. Job ID: {submitted.job_id}"
-        return Begun(submitted, 1 if job.count is None else job.count, told, job.name.strip())
+        return BegunJob(submitted, 1 if job.count is None else job.count, told, job.name.strip())
 
     return JobRun(submit, options).run(api)
 
 
-class Begun(NamedTuple):
+class BegunJob(NamedTuple):
     """What has come of a submit, of how many parts it is (None: ask), and how that is told.
 
     `called` is how the user calls the job, for the folder of its results; empty where that is its id.
@@ -59,7 +59,7 @@ class Begun(NamedTuple):
     called: str = ""
 
 
-Begin = Callable[[Client], Awaitable[Begun]]
+Begin = Callable[[Client], Awaitable[BegunJob]]
 
 
 class JobRun:
@@ -80,7 +80,7 @@ class JobRun:
     def __repr__(self) -> str:
         return f"<JobRun {self.job_id or 'not submitted'}>"
 
-    def run(self, api: Api) -> int:
+    def run(self, api: ApiSettings) -> int:
         """The exit code. Ctrl-C ends the watching, not the job."""
         try:
             asyncio.run(self._main(api))
@@ -96,7 +96,7 @@ class JobRun:
             show_error(error)
         return self._exit_code
 
-    async def _main(self, api: Api) -> None:
+    async def _main(self, api: ApiSettings) -> None:
         async with Client(api.host, api.port) as client:
             await self._begin_with(client)
             async with outages_told(client, self._tell):
@@ -123,7 +123,7 @@ class JobRun:
         for warning in submitted.warnings:
             click.echo(f"Warning: {printable(warning)}", err=True)
         if self._options.id_only:
-            known = Submitted(job_id=submitted.job_id, job_version=submitted.job_version)
+            known = SubmittedJob(job_id=submitted.job_id, job_version=submitted.job_version)
             show(known, self._options.output, lambda: submitted.job_id)
         else:
             is_elsewhere = self._options.follow or self._options.is_for_programs  # stdout is not for us then

@@ -45,7 +45,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     fetched: GetReport | None = None
 
 
-class Submitted(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+class SubmittedJob(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """What there is to say with --id-only."""
 
     job_id: str = field(name="JobID")

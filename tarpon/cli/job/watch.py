@@ -13,7 +13,7 @@ from tarpon.cli.job.run_options import verbose_option
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView
     from shared.protocol.rest import HistoryItem
-    from shared.settings.config import Api
+    from shared.settings.config import ApiSettings
     from tarpon.cli.display.live import JobDisplay
     from tarpon.cli.display.watching import Watched
     from tarpon.client import Client
@@ -60,7 +60,7 @@ class JobWatch:
     def __repr__(self) -> str:
         return f"<JobWatch {self.job_id or self._job}>"
 
-    def run(self, api: "Api") -> int:
+    def run(self, api: "ApiSettings") -> int:
         """The exit code. Raises JobFailed or JobStopped."""
         import asyncio
 
@@ -76,7 +76,7 @@ class JobWatch:
             return Exit.INTERRUPTED
         return Exit.OK
 
-    async def _main(self, api: "Api") -> None:
+    async def _main(self, api: "ApiSettings") -> None:
         from shared.errors import OrchestratorUnreachable
         from shared.jobs.states import JobState
         from tarpon.cli.display.live import JobDisplay

@@ -8,8 +8,8 @@ from shared.data.decoding import close_match
 from tarpon.cli.job_files.template_functions import FUNCTIONS, is_true, kind_of, text_of, weight
 from tarpon.cli.job_files.template_syntax import (
     Action,
-    Block,
     Call,
+    ControlBlock,
     Dot,
     Fields,
     Jump,
@@ -86,14 +86,14 @@ class Evaluation:
                         found = self._pipe(pipe, dot)
                         if not pipe.names:
                             self._write(text_of(found))
-                case Block():
+                case ControlBlock():
                     self._block(node, dot)
                 case Jump(kind):
                     raise _Jumped(kind)
                 case _:
                     assert_never(node)
 
-    def _block(self, block: Block, dot: Value) -> None:
+    def _block(self, block: ControlBlock, dot: Value) -> None:
         with self._scope(), self._noting(block.action):
             found = self._pipe(block.pipe, dot)
             if block.kind == "range":
@@ -103,7 +103,7 @@ class Evaluation:
             else:
                 self._carry_out(block.otherwise, dot)
 
-    def _range(self, block: Block, turns: Iterable[tuple[Value, Value]], dot: Value) -> None:
+    def _range(self, block: ControlBlock, turns: Iterable[tuple[Value, Value]], dot: Value) -> None:
         names, is_empty = block.pipe.names, True
         for key, value in turns:
             is_empty = False

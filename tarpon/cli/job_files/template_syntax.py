@@ -103,7 +103,7 @@ class Output(NamedTuple):
     pipe: Pipe
 
 
-class Block(NamedTuple):
+class ControlBlock(NamedTuple):
     """If, with or range."""
 
     kind: str
@@ -119,7 +119,7 @@ class Jump(NamedTuple):
     kind: str
 
 
-Node = Text | Output | Block | Jump
+Node = Text | Output | ControlBlock | Jump
 
 
 def parsed(text: str) -> tuple[Node, ...]:
@@ -223,7 +223,7 @@ class _Parser:
                 found.append(Output(piece, _Reader(piece).whole()))
         return tuple(found), None
 
-    def _block(self, action: Action, skip: int, depth: int, *, in_range: bool) -> Block:
+    def _block(self, action: Action, skip: int, depth: int, *, in_range: bool) -> ControlBlock:
         """`skip` is how many words come before the kind of block: the else of `else if`."""
         if depth > MAX_DEPTH:
             raise _problem(action, f"it is nested more than {MAX_DEPTH} deep")
@@ -235,13 +235,13 @@ class _Parser:
             if len(ended_by.tokens) > 1:
                 if ended_by.tokens[1].text != kind or kind == "range":
                     raise _problem(ended_by, "what is after else does not belong to the block")
-                return Block(kind, action, pipe, body, (self._block(ended_by, 1, depth + 1, in_range=in_range),))
+                return ControlBlock(kind, action, pipe, body, (self._block(ended_by, 1, depth + 1, in_range=in_range),))
             otherwise, ended_by = self._nodes(depth, in_range=in_range)
         if ended_by is None:
             raise _problem(action, "it has no {{end}}")
         if ended_by.tokens[0].text != "end" or len(ended_by.tokens) > 1:
             raise _problem(ended_by, f"the block of line {action.line} is to be ended by {{{{end}}}} here")
-        return Block(kind, action, pipe, body, otherwise)
+        return ControlBlock(kind, action, pipe, body, otherwise)
 
 
 class _Reader:

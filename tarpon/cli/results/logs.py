@@ -14,7 +14,7 @@ from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.job_group import job_argument, namespace_option
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
-from tarpon.cli.results.wanted_logs import Wanted, has_ended, latest, named, others, running
+from tarpon.cli.results.wanted_logs import WantedLogs, has_ended, latest, named, others, running
 
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView
@@ -64,7 +64,7 @@ async def logs(
     """
     from tarpon.cli.display.outages import outages_told
 
-    wanted = Wanted(execution_id, partition)
+    wanted = WantedLogs(execution_id, partition)
     tell = partial(click.echo, err=True)
     waiting: AbstractAsyncContextManager[None] = outages_told(client, tell) if follow else nullcontext()
     async with waiting:
@@ -74,7 +74,7 @@ async def logs(
 async def show_logs(
     client: "Client",
     job: str,
-    wanted: Wanted,
+    wanted: WantedLogs,
     *,
     follow: bool = False,
     tail: int | None = None,
@@ -110,7 +110,7 @@ async def _show_ended(
     job: str,
     view: "JobView",
     executions: "Sequence[ExecutionView]",
-    wanted: Wanted,
+    wanted: WantedLogs,
     *,
     tail: int | None,
     namespace: str,
@@ -133,7 +133,7 @@ async def _show_ended(
 
 
 async def _wait_for_task(
-    client: "Client", job: str, known: "Sequence[ExecutionView]", wanted: Wanted, namespace: str
+    client: "Client", job: str, known: "Sequence[ExecutionView]", wanted: WantedLogs, namespace: str
 ) -> None:
     """Return when a task runs that may be meant, or has ended where just that one is meant, or the job is over."""
     from shared.jobs.spec import JobView

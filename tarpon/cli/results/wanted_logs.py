@@ -13,7 +13,7 @@ _COMPLETED = "Completed"
 _ENDED = frozenset({_COMPLETED, "Failed", "Cancelled", "BidRejected", "AskForBidRejected"})
 
 
-class Wanted(NamedTuple):
+class WantedLogs(NamedTuple):
     """Whose logs are meant: those of one execution, by its id or the beginning of it, or of one part, or of all."""
 
     execution: str = ""
@@ -70,6 +70,6 @@ def has_ended(execution: "ExecutionView") -> bool:
     return execution.state_name in _ENDED
 
 
-def others(executions: "Iterable[ExecutionView]", wanted: Wanted) -> set[str]:
+def others(executions: "Iterable[ExecutionView]", wanted: WantedLogs) -> set[str]:
     """Those that are not waited for: they have ended, or are of other parts."""
     return {each.id for each in executions if has_ended(each) or wanted.partition not in {None, each.partition_index}}

@@ -15,7 +15,7 @@ from compute.engines.engine import Broken, Exited
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason
 from shared.runtime.aio import first_of
-from shared.settings.config import DockerEngine as Settings
+from shared.settings.config import DockerSettings as Settings
 from tests.engine import IMAGE, TestEngine
 from tests.integration.docker_bench import Bench, DockerTask
 from tests.podman import PodmanEngine

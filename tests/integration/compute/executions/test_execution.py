@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from compute.disk.result_contents import Contents
+from compute.disk.result_contents import ResultContents
 from compute.disk.workspace import Workspace
 from compute.engines.engine import Exited, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
@@ -22,8 +22,8 @@ from compute.executions.supervisor import Supervisor
 from compute.journal.entry import DamagedEntry, Entry, Phase, new_entry
 from compute.journal.journal import FILE, Journal
 from compute.processes.mark import ProcessMark
-from compute.uplink.reports import Reports
-from compute.upload.grants import Grants
+from compute.uplink.reports import ReportSender
+from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import Uploading
 from compute.upload.upload import Upload
@@ -93,17 +93,17 @@ class Bench:
         async def ask(_: UploadRequest) -> NodeRequestAnswer:
             raise AssertionError("no grant is needed here")
 
-        return Execution(entry, Grants(entry.execution_id, ask), self.slots.admit(Capacity(cpu=1.0)))
+        return Execution(entry, ExecutionGrants(entry.execution_id, ask), self.slots.admit(Capacity(cpu=1.0)))
 
     def supervisor(self, engine: ScriptedEngine, new_upload: NewUpload | None = None) -> Supervisor:
         def no_upload(_: Execution, __: Workspace, ___: Callable[[str], None]) -> Upload:
             raise AssertionError("nothing is published here")
 
-        def no_archive(_: Workspace, __: Contents) -> None:
+        def no_archive(_: Workspace, __: ResultContents) -> None:
             raise AssertionError("nothing is published here")
 
         # Never connected: what is told stays in the journal, where the test reads it.
-        reports = Reports(Connection([]), "subject")
+        reports = ReportSender(Connection([]), "subject")
         policy = EnvironmentPolicy({}, [])
         return Supervisor(
             journal=self.journal,
@@ -196,7 +196,9 @@ async def test_why_a_result_is_not_published_is_in_the_log_of_its_node(
         uploading = Uploading(http, compressing=1)
 
         def new_upload(execution: Execution, workspace: Workspace, _: Callable[[str], None]) -> Upload:
-            return Upload(execution.id, workspace.folder, workspace.folder, Grants(execution.id, refuse), uploading)
+            return Upload(
+                execution.id, workspace.folder, workspace.folder, ExecutionGrants(execution.id, refuse), uploading
+            )
 
         task = Task(name="main", engine=SpecConfig(type="Scripted"), publisher=SpecConfig(type="s3managed"))
         execution = bench.execution(task=task)

@@ -24,7 +24,7 @@ from aiohttp import web
 from compute.archive import tar_stream
 from compute.disk.result_contents import ALL
 from compute.upload.delivery import MAX_ASKED, Trouble
-from compute.upload.grants import Grants
+from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import Uploading
 from compute.upload.upload import NotSent, Sent, Upload
@@ -144,7 +144,7 @@ def result(tmp_path: Path) -> Path:
 class Bench:
     def __init__(self, result: Path, uploading: Uploading, orchestrator: Orchestrator, **more: Any) -> None:
         self.orchestrator = orchestrator
-        self.grants = Grants(EXECUTION, orchestrator.ask, orchestrator.grant())
+        self.grants = ExecutionGrants(EXECUTION, orchestrator.ask, orchestrator.grant())
         self.told: list[str] = []
         self.upload = Upload(
             EXECUTION, result, result.parent, self.grants, uploading, on_waiting=self.told.append, **more

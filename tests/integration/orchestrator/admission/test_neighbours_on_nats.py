@@ -12,7 +12,7 @@ import pytest
 from nats.aio.client import Client
 
 from orchestrator.admission.nats_accounts import EARLIER, Accounts, KnownAccounts, ask_accounts
-from orchestrator.admission.nats_config import Neighbours, Part, render_part
+from orchestrator.admission.nats_config import ConfigSection, Neighbours, render_part
 from orchestrator.admission.secret_files import Secrets, SecretSources, integration_password, load_secrets
 from shared.messaging.transport import connect
 from shared.protocol.messages import Reconciliation
@@ -122,7 +122,7 @@ async def set_up(
     secrets = load_secrets(SecretSources(directory=folder / "data" / "orchestrator" / "secrets"))
     keys = {"issuer": secrets.issuer_public_key, "orchestrator": secrets.orchestrator_public_key}
     neighbours = Neighbours(**beside)  # type: ignore[arg-type]
-    for part in Part:
+    for part in ConfigSection:
         (folder / f"tarpon-{part}.conf").write_text(render_part(part, neighbours, **keys))
     config = config.replace("ISSUER", keys["issuer"]).replace("ORCHESTRATOR", keys["orchestrator"])
     async with own_nats(folder, f'jetstream {{ store_dir: "{folder / "js"}" }}\n{config}') as server:
@@ -167,7 +167,7 @@ async def test_the_names_of_accounts_are_those_of_the_server(tmp_path: Path) -> 
     secrets = load_secrets(SecretSources(directory=tmp_path / "secrets"))
     keys = {"issuer": secrets.issuer_public_key, "orchestrator": secrets.orchestrator_public_key}
     seed = secrets.orchestrator_seed.reveal()
-    named = render_part(Part.ALL, Neighbours(system_account="My $YS"), **keys) + 'system_account: "My $YS"\n'
+    named = render_part(ConfigSection.ALL, Neighbours(system_account="My $YS"), **keys) + 'system_account: "My $YS"\n'
     named = named.replace("accounts {\n", 'accounts {\n  "My $YS" {}\n', 1)
     async with own_nats(tmp_path, named) as server, connect((server.url,), name="o", nkey_seed=seed) as connection:
         known = KnownAccounts()
@@ -183,7 +183,9 @@ async def test_a_mapping_that_was_changed_by_hand_is_told_until_it_is_mended(
     secrets = load_secrets(SecretSources(directory=tmp_path / "secrets"))
     keys = {"issuer": secrets.issuer_public_key, "orchestrator": secrets.orchestrator_public_key}
     seed = secrets.orchestrator_seed.reveal()
-    text = re.sub(r'(mappings: \{.*accounts\.\$1)[^"]*', rf"\1.{told}", render_part(Part.ALL, Neighbours(), **keys))
+    text = re.sub(
+        r'(mappings: \{.*accounts\.\$1)[^"]*', rf"\1.{told}", render_part(ConfigSection.ALL, Neighbours(), **keys)
+    )
     async with own_nats(tmp_path, text) as server, connect((server.url,), name="o", nkey_seed=seed) as connection:
         known = KnownAccounts()
         async with background(follow=known.follow(connection)):

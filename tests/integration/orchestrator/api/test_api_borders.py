@@ -20,8 +20,7 @@ from orchestrator.api.routes import Handler
 from shared.errors import RemoteError
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import BASE_PATH
-from shared.settings.config import Api as ApiSettings
-from shared.settings.config import Auth, Config, Nats, Orchestrator
+from shared.settings.config import ApiSettings, Auth, Config, Nats, Orchestrator
 from shared.settings.secret import Secret
 from tarpon.client import Client
 from tests.integration.fed_api import JOBS, NODES, FedApi

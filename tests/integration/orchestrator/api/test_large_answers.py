@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.rules.location import Location
-from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, PublishedResult, with_event
+from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, VerifiedResult, with_event
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.ids import JobId, NodeId, execution_key, new_execution_id
@@ -26,7 +26,7 @@ from tests.servers import REGION, S3Server
 PARTS = 10_000
 NOW = time.time_ns()  # what ended long ago is removed
 JOB = JobId("j-large")
-RESULT = PublishedResult(etag='"e"', size_bytes=1, sha256="f" * 64, index_bytes=1, index_sha256="f" * 64)
+RESULT = VerifiedResult(etag='"e"', size_bytes=1, sha256="f" * 64, index_bytes=1, index_sha256="f" * 64)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import time
 
 from compute.journal.entry import Happening
-from compute.uplink.reports import Reports
+from compute.uplink.reports import ReportSender
 from shared.ids import ExecutionId, NodeId
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
@@ -28,7 +28,7 @@ def happening(fact: AnyFact) -> Happening:
 
 async def test_progress_travels_apart_from_what_an_older_orchestrator_understands(bus: Bus) -> None:
     """Such a one sets aside the whole report that holds a fact which it does not know."""
-    reports = Reports(bus.connection, subjects.node_reports(NODE))
+    reports = ReportSender(bus.connection, subjects.node_reports(NODE))
     pulling, pulled = ExecutionProgressed(detail="Pulling"), ExecutionProgressed(detail="Pulled")
     for fact in (pulling, pulled, ExecutionStarted(), ExecutionCancelled()):
         reports.tell(EXECUTION, happening(fact), urgent=True)
@@ -51,7 +51,7 @@ def each_report(payload: bytes) -> tuple[Report, ...]:
     return tuple(messages.decode(messages.report, each) for each in message.reports)
 
 
-async def told(bus: Bus, reports: Reports) -> list[tuple[Report, ...]]:
+async def told(bus: Bus, reports: ReportSender) -> list[tuple[Report, ...]]:
     """The reports in each message until all are sent."""
     async with bus.connection.subscribe(subjects.node_reports(NODE)) as received, background(reports=reports.run()):
         heard = [each_report((await anext(received)).payload)]
@@ -61,8 +61,8 @@ async def told(bus: Bus, reports: Reports) -> list[tuple[Report, ...]]:
         return heard
 
 
-def reports_of_many(bus: Bus, detail: str = "") -> Reports:
-    reports = Reports(bus.connection, subjects.node_reports(NODE))
+def reports_of_many(bus: Bus, detail: str = "") -> ReportSender:
+    reports = ReportSender(bus.connection, subjects.node_reports(NODE))
     for number in range(EXECUTIONS):
         reports.tell(ExecutionId(f"e-{number}"), happening(ExecutionFailed(reason="?", detail=detail)), urgent=True)
     return reports
@@ -91,7 +91,7 @@ async def test_reports_that_do_not_fit_into_one_message_travel_in_several(bus: B
 
 
 async def test_what_is_urgent_waits_for_nothing_and_takes_along_what_was_held(bus: Bus) -> None:
-    reports = Reports(bus.connection, subjects.node_reports(NODE))
+    reports = ReportSender(bus.connection, subjects.node_reports(NODE))
     reports.tell(EXECUTION, happening(ExecutionStarted()), urgent=False)
     reports.tell(EXECUTION, happening(ExecutionCancelled()), urgent=True)
     async with bus.connection.subscribe(subjects.node_reports(NODE)) as received, background(reports=reports.run()):
@@ -100,7 +100,7 @@ async def test_what_is_urgent_waits_for_nothing_and_takes_along_what_was_held(bu
 
 
 async def test_what_nothing_follows_is_told_after_a_moment(bus: Bus) -> None:
-    reports = Reports(bus.connection, subjects.node_reports(NODE))
+    reports = ReportSender(bus.connection, subjects.node_reports(NODE))
     for number in range(EXECUTIONS):
         reports.tell(ExecutionId(f"e-{number}"), happening(ExecutionStarted()), urgent=False)
     assert len(await told(bus, reports)) == EXECUTIONS

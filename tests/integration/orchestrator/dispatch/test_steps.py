@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from orchestrator.dispatch.steps import TRIES, Steps
-from orchestrator.rules.life_events import Outcome, Step, Withdrawn
+from orchestrator.rules.life_events import ExecutionStep, Outcome, Withdrawn
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.storage.store import Store
@@ -40,7 +40,7 @@ class Rivals:
         self.seen: list[ExecutionState] = []
         self._theirs = theirs
 
-    async def withdraw(self, found: ExecutionRecord, *states: ExecutionState) -> Step:
+    async def withdraw(self, found: ExecutionRecord, *states: ExecutionState) -> ExecutionStep:
         """Decide that it is not wanted any more; before that is stored the other one moves it to the next state."""
         self.seen.append(found.state)
         if len(self.seen) <= len(states):

@@ -11,7 +11,7 @@ from compute.executions.execution import Activity, Execution
 from compute.executions.held import Executions
 from compute.journal.entry import new_entry
 from compute.uplink.heartbeats import send_heartbeats
-from compute.upload.grants import Grants
+from compute.upload.grants import ExecutionGrants
 from compute.upload.meter import UploadMeter
 from compute.upload.shared_limits import Uploading
 from compute.upload.upload import Upload
@@ -103,7 +103,7 @@ def publishing(executions: Executions, uploading: Uploading, folder: Path) -> Up
         resources=Capacity(cpu=1.0),
     )
     nobody: Any = None
-    execution = Execution(new_entry(assignment), Grants(assignment.execution_id, nobody))
+    execution = Execution(new_entry(assignment), ExecutionGrants(assignment.execution_id, nobody))
     execution.activity = Activity.PUBLISHING
     execution.upload = Upload(execution.id, folder, folder, execution.grants, uploading)
     executions._held[execution.id] = execution

@@ -10,7 +10,7 @@ import pytest
 from compute.archive.small import SMALL_BYTES, SmallArchives
 from compute.archive.stream import ArchiveStream, ArchiveThreads
 from compute.disk.gathering import Gathered
-from compute.disk.result_contents import ALL, Contents
+from compute.disk.result_contents import ALL, ResultContents
 from compute.disk.workspace import Workspace
 from shared.jobs.spec import ResultPath
 
@@ -31,7 +31,7 @@ def a_result(root: Path, *paths: ResultPath) -> Workspace:
     return workspace
 
 
-async def in_its_turn(root: Path, contents: Contents, scratch: Path) -> bytes:
+async def in_its_turn(root: Path, contents: ResultContents, scratch: Path) -> bytes:
     threads = ArchiveThreads(at_once=1, compressing=1)
     try:
         async with ArchiveStream(root, threads, part_bytes=8 << 20, scratch=scratch, contents=contents) as archive:

@@ -15,7 +15,7 @@ import pytest
 from compute.archive import tar_stream
 from compute.archive.tar_header import EntryKind, entry_header
 from compute.archive.tar_stream import BLOCK_BYTES, MAX_WARNINGS, SMALL_BYTES, ZEROS, TarStream
-from compute.disk.result_contents import Contents
+from compute.disk.result_contents import ResultContents
 from shared.protocol.archive_index import DirectoryLine, FileLine, HardLinkLine, SymlinkLine
 
 TIME = 1_700_000_000
@@ -167,7 +167,7 @@ def test_where_links_are_to_be_copied_each_name_is_a_file_with_the_content(tmp_p
     (tmp_path / "z").hardlink_to(tmp_path / "sub" / "first")
     (tmp_path / "large").write_bytes(os.urandom(BLOCK_BYTES + 1))
     (tmp_path / "large-too").hardlink_to(tmp_path / "large")
-    stream = TarStream(tmp_path, Contents(copies_links=True))
+    stream = TarStream(tmp_path, ResultContents(copies_links=True))
     tar = b"".join(stream.blocks())
     assert {name for name, member in members(tar).items() if member.isreg()} == {"sub/first", "z", "large", "large-too"}
     lines = {line.name: line for line in stream.take_lines() if isinstance(line, FileLine)}
@@ -527,14 +527,14 @@ def test_a_link_to_an_absolute_path_of_the_result_leads_there_relatively(
     path: bytes, target: bytes, expected: bytes
 ) -> None:
     places = ((b"/deep/er", b"innermost"), (b"/outputs", b"outputs"), (b"/deep", b"inner"))
-    assert Contents(places=places).link_target(path, target) == expected
+    assert ResultContents(places=places).link_target(path, target) == expected
 
 
 def test_links_in_archive_and_index_lead_to_the_same(tmp_path: Path) -> None:
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "file").write_text("content")
     (tmp_path / "outputs" / "link").symlink_to("/outputs/file")
-    stream = TarStream(tmp_path, Contents(places=((b"/outputs", b"outputs"),)))
+    stream = TarStream(tmp_path, ResultContents(places=((b"/outputs", b"outputs"),)))
     found = members(b"".join(stream.blocks()))
     assert found["outputs/link"].linkname == "file"
     (line,) = [each for each in stream.take_lines() if isinstance(each, SymlinkLine)]

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from compute.journal.entry import Entry, Happening, Phase, new_entry
-from compute.orders.traces import Traces
+from compute.orders.traces import ExecutionTraces
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import SpecConfig, Task
@@ -54,7 +54,7 @@ def entry(*facts: tuple[float, AnyFact], traceparent: str = TRACEPARENT) -> Entr
 
 def told(held: Entry) -> dict[str, Span]:
     kept = Kept()
-    Traces(kept, NodeId("n-1")).on_over(held)
+    ExecutionTraces(kept, NodeId("n-1")).on_over(held)
     return {span.name: span for span in kept.spans}
 
 
@@ -119,7 +119,7 @@ def test_a_failure_is_told_by_its_code_alone() -> None:
 
 def test_an_execution_that_nobody_traces_is_not_told() -> None:
     assert told(entry(traceparent="")) == {}
-    Traces(OFF, NodeId("n-1")).on_over(entry())
+    ExecutionTraces(OFF, NodeId("n-1")).on_over(entry())
 
 
 def test_where_tracing_is_off_nothing_of_it_is_imported() -> None:

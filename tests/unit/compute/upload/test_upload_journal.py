@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.upload.journal import FILE, Begun, StoredPart, UploadJournal
+from compute.upload.journal import FILE, BegunUpload, StoredPart, UploadJournal
 
 ONE, TWO, THREE = (StoredPart(number=number, md5=f"m{number}", etag=f"e{number}") for number in (1, 2, 3))
 
@@ -23,14 +23,14 @@ def test_what_was_written_is_read_in_any_order_of_the_parts(journal: UploadJourn
     journal.begin("u-1", 100)
     for part in (TWO, ONE, THREE):
         journal.add(part)
-    assert UploadJournal(tmp_path).read() == Begun("u-1", 100, {1: ONE, 2: TWO, 3: THREE})
+    assert UploadJournal(tmp_path).read() == BegunUpload("u-1", 100, {1: ONE, 2: TWO, 3: THREE})
 
 
 def test_another_upload_forgets_the_parts_of_the_one_before(journal: UploadJournal) -> None:
     journal.begin("u-1", 100)
     journal.add(ONE)
     journal.begin("u-2", 200)
-    assert journal.read() == Begun("u-2", 200, {})
+    assert journal.read() == BegunUpload("u-2", 200, {})
 
 
 def test_the_last_word_about_a_part_counts(journal: UploadJournal) -> None:
@@ -38,7 +38,7 @@ def test_the_last_word_about_a_part_counts(journal: UploadJournal) -> None:
     again = StoredPart(number=1, md5="other", etag="other")
     for part in (ONE, again):
         journal.add(part)
-    assert journal.read() == Begun("u-1", 100, {1: again})
+    assert journal.read() == BegunUpload("u-1", 100, {1: again})
 
 
 def test_a_line_that_was_being_written_does_not_count_and_spoils_no_more_than_the_next_one(
@@ -49,10 +49,10 @@ def test_a_line_that_was_being_written_does_not_count_and_spoils_no_more_than_th
         journal.add(part)
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole[:-10])
-    assert journal.read() == Begun("u-1", 100, {1: ONE})
+    assert journal.read() == BegunUpload("u-1", 100, {1: ONE})
     journal.add(TWO)
     journal.add(THREE)
-    assert journal.read() == Begun("u-1", 100, {1: ONE, 3: THREE})
+    assert journal.read() == BegunUpload("u-1", 100, {1: ONE, 3: THREE})
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"{", b"\x00" * 100, b"[]\n", b'{"upload_id":"u-1"}\n'])
@@ -95,7 +95,7 @@ def test_what_cannot_be_noted_of_another_upload_is_not_noted_as_one_of_the_uploa
     fill_disk(tmp_path)
     journal.begin("u-2", 100)
     journal.add(TWO)
-    assert journal.read() == Begun("u-1", 100, {1: ONE})
+    assert journal.read() == BegunUpload("u-1", 100, {1: ONE})
 
 
 def test_when_there_is_room_again_the_next_beginning_is_noted(journal: UploadJournal, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_when_there_is_room_again_the_next_beginning_is_noted(journal: UploadJou
     journal.begin("u-1", 100)
     journal.begin("u-2", 100)
     journal.add(ONE)
-    assert journal.read() == Begun("u-2", 100, {1: ONE})
+    assert journal.read() == BegunUpload("u-2", 100, {1: ONE})
 
 
 def test_a_journal_that_cannot_be_read_counts_as_none(journal: UploadJournal, tmp_path: Path) -> None:

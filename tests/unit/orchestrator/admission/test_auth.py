@@ -14,7 +14,7 @@ from orchestrator.admission import nats_jwt
 from orchestrator.admission.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, Claim, RefusalLog, Refuse, decide
 from orchestrator.admission.callout import (
     AuthRequest,
-    Client,
+    ConnectingClient,
     ConnectOptions,
     Server,
     User,
@@ -58,7 +58,7 @@ def request(*, kind: str = "Client", nonce: str = NONCE, **offered: str) -> Auth
         type="authorization_request",
         server_id=Server(id=public(SERVER)),
         user_nkey=public(EPHEMERAL),
-        client_info=Client(host="10.0.0.7", kind=kind, nonce=nonce),
+        client_info=ConnectingClient(host="10.0.0.7", kind=kind, nonce=nonce),
         connect_opts=ConnectOptions(**options),
     )
 
@@ -69,7 +69,7 @@ def claims(**changed: Any) -> dict[str, Any]:
         "version": 2,
         "server_id": {"name": "s", "host": "0.0.0.0", "id": public(SERVER), "version": "2.15.1"},
         "user_nkey": public(EPHEMERAL),
-        "client_info": {"host": "10.0.0.7", "id": 7, "kind": "Client", "type": "nats", "nonce": NONCE},
+        "client_info": {"host": "10.0.0.7", "id": 7, "kind": "ConnectingClient", "type": "nats", "nonce": NONCE},
         "connect_opts": {"name": "node-1", "nkey": public(NODE), "sig": signature(), "protocol": 1, "no_such": [1]},
         "request_nonce": "something newer",
     }

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.admission.nats_config import (
+    ConfigSection,
     Neighbours,
-    Part,
     ServerConfig,
     render_accounts,
     render_part,
@@ -79,8 +79,8 @@ def test_whoever_is_not_the_orchestrator_is_judged_by_it() -> None:
 
 
 def test_a_part_has_nothing_of_the_blocks_into_which_it_is_included() -> None:
-    parts = {part: render_part(part, Neighbours(), issuer=ISSUER, orchestrator=USER) for part in Part}
-    assert re.findall(r"^[\w]+", parts[Part.ALL], re.MULTILINE) == [
+    parts = {part: render_part(part, Neighbours(), issuer=ISSUER, orchestrator=USER) for part in ConfigSection}
+    assert re.findall(r"^[\w]+", parts[ConfigSection.ALL], re.MULTILINE) == [
         "max_payload",
         "ping_interval",
         "ping_max",
@@ -88,19 +88,19 @@ def test_a_part_has_nothing_of_the_blocks_into_which_it_is_included() -> None:
         "system_account",
         "authorization",
     ]
-    assert re.findall(r"^[\w]+", parts[Part.SERVER], re.MULTILINE) == ["system_account", "authorization"]
-    assert re.findall(r"^[\w]+", parts[Part.AUTHORIZATION], re.MULTILINE) == ["timeout", "auth_callout"]
+    assert re.findall(r"^[\w]+", parts[ConfigSection.SERVER], re.MULTILINE) == ["system_account", "authorization"]
+    assert re.findall(r"^[\w]+", parts[ConfigSection.AUTHORIZATION], re.MULTILINE) == ["timeout", "auth_callout"]
     names = ["TARPON", "TARPON_NODES", "TARPON_INTEGRATIONS", "TARPON_SYSTEM"]
-    assert re.findall(r"^[\w]+", parts[Part.ACCOUNTS], re.MULTILINE) == names
+    assert re.findall(r"^[\w]+", parts[ConfigSection.ACCOUNTS], re.MULTILINE) == names
 
 
 def test_beside_others_their_system_account_and_users_stay() -> None:
     beside = Neighbours(system_account="ADMIN", users=("admin", "shop"))
-    for part in Part:
+    for part in ConfigSection:
         text = render_part(part, beside, issuer=ISSUER, orchestrator=USER)
         assert "system_account" not in text
         assert "TARPON_SYSTEM" not in text
-        assert part is Part.ACCOUNTS or f'auth_users: [ {USER}, "admin", "shop" ]' in text
+        assert part is ConfigSection.ACCOUNTS or f'auth_users: [ {USER}, "admin", "shop" ]' in text
 
 
 def test_the_embedded_server_writes_below_its_directory_and_through_to_the_disk() -> None:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from orchestrator.api.logs import _Frames
 from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Piece, _kept
 from orchestrator.rules.location import Location
-from orchestrator.rules.records import ExecutionRecord, PublishedResult
+from orchestrator.rules.records import ExecutionRecord, VerifiedResult
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
@@ -15,10 +15,10 @@ from shared.protocol.rest import LogEnd, LogFrame, LogLine, LogPlace
 
 ID = ExecutionId("e-1")
 FROM_THE_BEGINNING = ReadOutput(execution_id=ID)
-RESULT = PublishedResult(etag="e", size_bytes=1, sha256="")
+RESULT = VerifiedResult(etag="e", size_bytes=1, sha256="")
 
 
-def record(output: RunOutput | None, *, result: PublishedResult | None = None, deleted: int = 0) -> ExecutionRecord:
+def record(output: RunOutput | None, *, result: VerifiedResult | None = None, deleted: int = 0) -> ExecutionRecord:
     return ExecutionRecord(
         id=ID,
         job_id=JobId("j-1"),

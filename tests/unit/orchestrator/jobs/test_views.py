@@ -15,7 +15,7 @@ from orchestrator.rules.records import (
     Failure,
     JobRecord,
     NodeRecord,
-    PublishedResult,
+    VerifiedResult,
     with_event,
 )
 from orchestrator.rules.records import SpecRecord as Spec
@@ -35,7 +35,7 @@ NOW = 1_700_000_000 * SECOND
 JOB, NODE = JobId("j-1"), NodeId("n-1")
 OUTPUT = RunOutput(stdout="out\n", stderr="err\n", stderr_truncated=True, exit_code=3)
 PLACE = Location(bucket="results", key="prefix/j-1/e.tar.gz", region="eu-west-1", endpoint="https://s3.example.com")
-RESULT = PublishedResult(etag='"abc"', size_bytes=10, sha256="f" * 64, entries=4, raw_bytes=100)
+RESULT = VerifiedResult(etag='"abc"', size_bytes=10, sha256="f" * 64, entries=4, raw_bytes=100)
 
 
 def job_record(**more: Any) -> JobRecord:

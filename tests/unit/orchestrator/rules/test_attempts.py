@@ -8,7 +8,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from orchestrator.dispatch.scheduler import wanted
-from orchestrator.rules.attempts import Backoff, Budget
+from orchestrator.rules.attempts import AttemptBackoff, Budget
 from orchestrator.rules.job_progress import progress
 from orchestrator.rules.records import ExecutionRecord, Failure, JobRecord
 from orchestrator.state.job_entry import JobEntry
@@ -24,7 +24,7 @@ SECOND = 10**9
 FAILED_AT = 1_000 * SECOND
 JOB = JobId("j-1")
 NO_RETRIES = Retries()
-BACKOFF = Backoff(floor_seconds=1.0, ceiling_seconds=300.0)
+BACKOFF = AttemptBackoff(floor_seconds=1.0, ceiling_seconds=300.0)
 OUTAGES = [R.IMAGE_NOT_PULLED, R.ENGINE_UNAVAILABLE, R.CONTAINER_LOST]
 
 
@@ -53,7 +53,7 @@ def failed(
     )
 
 
-def seconds(reason: str, failures: int = 1, *, backoff: Backoff = BACKOFF, attempt: int = 0) -> float:
+def seconds(reason: str, failures: int = 1, *, backoff: AttemptBackoff = BACKOFF, attempt: int = 0) -> float:
     record = failed(attempt, reason)
     return (backoff.due(record, failures) - record.modify_time) / SECOND
 
@@ -103,7 +103,7 @@ class TestBackoff:
         assert BACKOFF.due(failed(reason="EngineUnavailable", state=S.REJECTED), 1) >= FAILED_AT + 4 * SECOND
 
     def test_the_ceiling_holds_where_it_is_near_the_floor(self) -> None:
-        near = Backoff(floor_seconds=2.0, ceiling_seconds=2.0)
+        near = AttemptBackoff(floor_seconds=2.0, ceiling_seconds=2.0)
         assert {seconds(R.CONTAINER_LOST, failures, backoff=near) for failures in range(1, 9)} == {2.0}
 
 
@@ -219,7 +219,7 @@ class TestBackoffOfAJob:
 
     HALF_AN_HOUR = Retries(max=9, back_off="30m")
 
-    def wait(self, failures: int, retries: Retries, *, backoff: Backoff = BACKOFF, attempt: int = 0) -> float:
+    def wait(self, failures: int, retries: Retries, *, backoff: AttemptBackoff = BACKOFF, attempt: int = 0) -> float:
         return (backoff.due(failed(attempt, R.NON_ZERO_EXIT_CODE), failures, retries) - FAILED_AT) / SECOND
 
     def test_the_job_s_wait_doubles_up_to_the_ceiling_and_is_drawn_from_its_upper_half(self) -> None:
@@ -235,7 +235,7 @@ class TestBackoffOfAJob:
 
     def test_none_is_shorter_than_the_orchestrator_s_floor_and_without_one_the_job_s_is_kept(self) -> None:
         assert self.wait(1, Retries(max=1, back_off="0s")) == 1.0
-        no_floor = Backoff(ceiling_seconds=300.0)
+        no_floor = AttemptBackoff(ceiling_seconds=300.0)
         assert 5 <= self.wait(1, Retries(max=1, back_off="10s"), backoff=no_floor) <= 10
 
     def test_without_a_wish_of_the_job_it_is_as_after_other_failures(self) -> None:

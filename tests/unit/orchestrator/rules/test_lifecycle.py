@@ -13,19 +13,19 @@ from orchestrator.rules.job_progress import Progress, job_transition, progress
 from orchestrator.rules.life_events import (
     Cancel,
     ExecutionEvent,
+    ExecutionLost,
+    FactTold,
+    ForgetExecution,
     GivenUp,
     JobEvent,
-    Lost,
     NotBegun,
     NotVerified,
-    Offer,
+    OfferExecution,
+    OfferRefused,
+    OfferTaken,
     Outcome,
-    Refused,
-    Settle,
     StopAsked,
-    Taken,
     TimedOut,
-    Told,
     Withdrawn,
 )
 from orchestrator.rules.lifecycle import (
@@ -45,7 +45,7 @@ from orchestrator.rules.records import (
     ExecutionRecord,
     Failure,
     JobRecord,
-    PublishedResult,
+    VerifiedResult,
     with_event,
 )
 from shared.errors import GrantRefused, IllegalTransition
@@ -72,7 +72,7 @@ SECOND = 10**9
 NOW = 1_000_000 * SECOND
 MAX_ATTEMPTS = 3
 NO_RETRIES = Retries()
-RESULT = PublishedResult(etag='"e"', size_bytes=10, sha256="f" * 64)
+RESULT = VerifiedResult(etag='"e"', size_bytes=10, sha256="f" * 64)
 PLACE = Location(bucket="results", key="j-1/e.tar.gz", region="us-east-1")
 
 STARTED = ExecutionStarted()
@@ -137,8 +137,8 @@ def execution(
     )
 
 
-def told(fact: AnyFact, *, publishes: bool = True) -> Told:
-    return Told(fact=fact, publishes=publishes, result=RESULT if isinstance(fact, OutputPublished) else None)
+def told(fact: AnyFact, *, publishes: bool = True) -> FactTold:
+    return FactTold(fact=fact, publishes=publishes, result=RESULT if isinstance(fact, OutputPublished) else None)
 
 
 def after(record: ExecutionRecord, *facts: AnyFact, has_publisher: bool = True, now: int = NOW) -> ExecutionRecord:
@@ -148,7 +148,7 @@ def after(record: ExecutionRecord, *facts: AnyFact, has_publisher: bool = True, 
 
 
 def failed(record: ExecutionRecord, reason: FailureReason, detail: str, *, now: int) -> ExecutionRecord:
-    return transition(record, Lost(reason, detail), now=now).record
+    return transition(record, ExecutionLost(reason, detail), now=now).record
 
 
 def cancelled(record: ExecutionRecord, why: str, *, now: int) -> ExecutionRecord:
@@ -156,7 +156,7 @@ def cancelled(record: ExecutionRecord, why: str, *, now: int) -> ExecutionRecord
 
 
 def rejected(record: ExecutionRecord, reason: str, detail: str, *, retryable: bool, now: int) -> ExecutionRecord:
-    return transition(record, Refused(reason=reason, detail=detail, retryable=retryable), now=now).record
+    return transition(record, OfferRefused(reason=reason, detail=detail, retryable=retryable), now=now).record
 
 
 def of(
@@ -205,7 +205,7 @@ class TestExecution:
     def test_what_has_ended_stays_as_it_is(self, state: ExecutionState, fact: AnyFact) -> None:
         record = execution(state)
         step = transition(record, told(fact), now=NOW)
-        assert (step.record, step.outcome, step.commands) == (record, Outcome.LATE, (Settle(NODE, record.id),))
+        assert (step.record, step.outcome, step.commands) == (record, Outcome.LATE, (ForgetExecution(NODE, record.id),))
         assert step.record is record
 
     def test_that_it_started_is_no_news_once_its_result_is_being_published(self) -> None:
@@ -322,7 +322,7 @@ class TestExecution:
         assert of(1, failed).missing == ((0, 1),)
 
     def test_what_another_node_is_asked_about_uses_no_attempt_up_and_leaves_that_node_out(self) -> None:
-        known = transition(execution(), Told(fact=FAILED_FOR_GOOD, publishes=True, excused=True), now=NOW).record
+        known = transition(execution(), FactTold(fact=FAILED_FOR_GOOD, publishes=True, excused=True), now=NOW).record
         assert known.failure is not None
         assert (known.failure.retryable, known.failure.excused) == (True, True)
         assert (is_refused(known), cost_nothing(known)) == (True, True)
@@ -379,7 +379,7 @@ FAILS = Task(fail_on_exit_code=True, retries=Retries(max=2, on_exit_codes=(3, 75
 
 def ended(record: ExecutionRecord, exit_code: int, task: Task = FAILS, *, publishes: bool = True) -> ExecutionRecord:
     fact = TaskEnded(output=RunOutput(stdout="hello\n", exit_code=exit_code), run_seconds=1.5)
-    event = Told(fact=fact, publishes=publishes, failure=failure_of(task, exit_code))
+    event = FactTold(fact=fact, publishes=publishes, failure=failure_of(task, exit_code))
     return transition(record, event, now=NOW).record
 
 
@@ -432,7 +432,7 @@ class TestAnExitCodeThatIsAFailure:
     @pytest.mark.parametrize(
         "event",
         [
-            Lost(FailureReason.NODE_LOST, "Node n-1 has disappeared"),
+            ExecutionLost(FailureReason.NODE_LOST, "Node n-1 has disappeared"),
             TimedOut(FailureReason.PUBLISH_TIMED_OUT, "too long"),
             NotVerified(),
             told(FAILED_BY_CHANCE),
@@ -506,11 +506,11 @@ def test_a_decision_in_a_restored_state_has_another_key_and_id() -> None:
 
 EVENTS: tuple[ExecutionEvent, ...] = (
     *(told(fact) for fact in FACTS),
-    Told(fact=PUBLISHED, publishes=True),
+    FactTold(fact=PUBLISHED, publishes=True),
     NotVerified(),
-    Taken(),
-    Refused(reason="QueueFull", retryable=True),
-    Lost(FailureReason.NODE_LOST, "gone"),
+    OfferTaken(),
+    OfferRefused(reason="QueueFull", retryable=True),
+    ExecutionLost(FailureReason.NODE_LOST, "gone"),
     TimedOut(FailureReason.EXECUTION_TIMED_OUT, "too long"),
     NotBegun("the node is being drained"),
     Withdrawn("Stopped because the job was stopped"),
@@ -547,7 +547,7 @@ class TestEveryEventInEveryState:
     def test_what_its_node_ended_may_be_forgotten_there(self) -> None:
         for fact in (FAILED_FOR_GOOD, CANCELLED):
             step = transition(execution(S.RUNNING), told(fact), now=NOW)
-            assert step.commands == (Settle(NODE, step.record.id),)
+            assert step.commands == (ForgetExecution(NODE, step.record.id),)
 
     @pytest.mark.parametrize(
         "event", [Withdrawn("no more"), TimedOut(FailureReason.EXECUTION_TIMED_OUT, "no more")], ids=["stop", "time"]
@@ -557,14 +557,14 @@ class TestEveryEventInEveryState:
         assert transition(record, event, now=NOW).commands == (Cancel(record, "no more"),)
 
     def test_a_node_that_takes_on_what_was_stopped_meanwhile_is_told(self) -> None:
-        (command,) = transition(execution(S.CANCELLED), Taken(), now=NOW).commands
+        (command,) = transition(execution(S.CANCELLED), OfferTaken(), now=NOW).commands
         assert isinstance(command, Cancel)
 
     def test_it_begins_with_an_offer(self) -> None:
         placement = Placement(job_id=JOB, version=1, partition=2, attempt=1, node_id=NODE, resources=Capacity(cpu=1.0))
         known = new_execution_id(execution_key(JOB, 1, 2, 1))
         step = placed(known, placement, PLACE, now=NOW)
-        assert step.commands == (Offer(step.record),)
+        assert step.commands == (OfferExecution(step.record),)
         assert (step.record.state, step.record.node_id, step.record.attempt) == (S.NEW, NODE, 1)
         assert story(step.record) == "Placed on node n-1"
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.rules.life_events import Lost, TimedOut, Told
+from orchestrator.rules.life_events import ExecutionLost, FactTold, TimedOut
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import Event, ExecutionRecord
 from orchestrator.rules.time_outs import SLACK_SECONDS, of_execution, of_silent_node
@@ -37,7 +37,7 @@ def execution(*facts: ExecutionStarted | TaskEnded | ExecutionProgressed, at: in
         modify_time=NOW,
     )
     for fact in facts:
-        record = transition(record, Told(fact=fact, publishes=True), now=at).record
+        record = transition(record, FactTold(fact=fact, publishes=True), now=at).record
     return record
 
 
@@ -74,7 +74,7 @@ def test_a_node_cannot_put_it_off_by_what_it_tells() -> None:
     record = execution(STARTED)
     for second in range(300):
         progress = ExecutionProgressed(detail=f"{second} %")
-        record = transition(record, Told(fact=progress, publishes=True), now=NOW + second * SECOND).record
+        record = transition(record, FactTold(fact=progress, publishes=True), now=NOW + second * SECOND).record
     assert late(record, LIMITED, 101 + SLACK) is not None
     lying = execution(ExecutionStarted(age_seconds=-1e9), ENDED)
     assert late(lying, LIMITED, PUBLISH_SECONDS + SLACK + 1) is not None
@@ -98,7 +98,7 @@ def test_a_leader_that_has_just_begun_first_hears_what_was_told_meanwhile() -> N
 @pytest.mark.parametrize("state", [S.NEW, S.ACCEPTED, S.RUNNING])
 def test_what_a_silent_node_ran_is_lost(state: ExecutionState) -> None:
     found = of_silent_node(replace(execution(), state=state), publish_seconds=PUBLISH_SECONDS, now=NOW)
-    assert found == Lost(FailureReason.NODE_LOST, "Node n-1 has disappeared")
+    assert found == ExecutionLost(FailureReason.NODE_LOST, "Node n-1 has disappeared")
 
 
 def test_a_result_on_a_silent_node_is_waited_for() -> None:

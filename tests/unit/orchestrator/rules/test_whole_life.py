@@ -22,17 +22,17 @@ from orchestrator.rules.exit_codes import failure_of
 from orchestrator.rules.job_progress import NO_LIMIT, Progress, job_transition, progress
 from orchestrator.rules.life_events import (
     ExecutionEvent,
+    ExecutionLost,
+    FactTold,
     GivenUp,
     JobEvent,
-    Lost,
     NotBegun,
     NotVerified,
+    OfferRefused,
+    OfferTaken,
     Outcome,
-    Refused,
     StopAsked,
-    Taken,
     TimedOut,
-    Told,
     Withdrawn,
 )
 from orchestrator.rules.lifecycle import placed, transition
@@ -42,9 +42,9 @@ from orchestrator.rules.records import (
     ExecutionRecord,
     JobRecord,
     NodeRecord,
-    PublishedResult,
     Record,
     SpecRecord,
+    VerifiedResult,
 )
 from orchestrator.state import model
 from orchestrator.state.model import Model
@@ -73,7 +73,7 @@ MAX_ATTEMPTS = 3
 CAPACITY = Capacity(cpu=2.0, memory=1 << 30)
 NAMES = tuple(NodeId(f"n-{number}") for number in range(3))
 PUBLISHED = OutputPublished(size_bytes=1, md5="", sha256="", entries=1, raw_bytes=1)
-RESULT = PublishedResult(etag="e", size_bytes=1, sha256="")
+RESULT = VerifiedResult(etag="e", size_bytes=1, sha256="")
 ENDED = TaskEnded(output=RunOutput(), run_seconds=1.0)
 ENDED_BADLY = TaskEnded(output=RunOutput(exit_code=75), run_seconds=1.0)
 FACTS: tuple[AnyFact, ...] = (
@@ -91,24 +91,24 @@ FACTS: tuple[AnyFact, ...] = (
     ExecutionProgressed(detail="pulling"),
 )
 EVENTS: tuple[ExecutionEvent, ...] = (
-    *(Told(fact=fact, publishes=publishes, result=RESULT) for fact in FACTS for publishes in (True, False)),
-    Told(fact=PUBLISHED, publishes=True),
+    *(FactTold(fact=fact, publishes=publishes, result=RESULT) for fact in FACTS for publishes in (True, False)),
+    FactTold(fact=PUBLISHED, publishes=True),
     NotVerified(),
-    Taken(),
-    Refused(reason="VariableRefused"),
-    Refused(reason="QueueFull", retryable=True),
-    Refused(reason="NodeStopping", retryable=True),
-    Lost(FailureReason.NODE_LOST, "gone"),
+    OfferTaken(),
+    OfferRefused(reason="VariableRefused"),
+    OfferRefused(reason="QueueFull", retryable=True),
+    OfferRefused(reason="NodeStopping", retryable=True),
+    ExecutionLost(FailureReason.NODE_LOST, "gone"),
     TimedOut(FailureReason.EXECUTION_TIMED_OUT, "too long"),
     NotBegun("drained"),
 )
 RETRIED: tuple[ExecutionEvent, ...] = (
-    Refused(reason="VariableRefused"),
-    Refused(reason="NodeStopping", retryable=True),
-    Lost(FailureReason.NODE_LOST, "gone"),
+    OfferRefused(reason="VariableRefused"),
+    OfferRefused(reason="NodeStopping", retryable=True),
+    ExecutionLost(FailureReason.NODE_LOST, "gone"),
     NotBegun("drained"),
-    Told(fact=ENDED_BADLY, publishes=True),
-    Told(fact=ENDED_BADLY, publishes=False),
+    FactTold(fact=ENDED_BADLY, publishes=True),
+    FactTold(fact=ENDED_BADLY, publishes=False),
 )
 MOST_JOBS = 3
 STEPS = (
@@ -252,7 +252,7 @@ class World:
         self.now += self.chance.choice((1, 70)) * SECOND
         for node in leader.nodes.sweep():
             for record in list(leader.model.executions.live[node].values()):
-                self.happen(leader, record.id, Lost(FailureReason.NODE_LOST, "gone"))
+                self.happen(leader, record.id, ExecutionLost(FailureReason.NODE_LOST, "gone"))
 
     def spec(self) -> Job:
         task = Task(
@@ -309,7 +309,7 @@ class World:
     def happen(self, leader: Leader, execution: ExecutionId, event: ExecutionEvent) -> None:
         record = leader.model.execution(execution)
         assert record is not None
-        if isinstance(event, Told) and isinstance(event.fact, TaskEnded):
+        if isinstance(event, FactTold) and isinstance(event.fact, TaskEnded):
             event = replace(event, failure=failure_of(self.task_of(record), event.fact.output.exit_code))
         step = transition(record, event, now=self.now)
         if step.record is not record:
@@ -362,7 +362,7 @@ class World:
             held=(*held, ExecutionId("e-unknown")),
         )
         for record in leader.nodes.on_registration(node, registration):
-            self.happen(leader, record.id, Lost(FailureReason.NODE_RESTARTED, "unknown there"))
+            self.happen(leader, record.id, ExecutionLost(FailureReason.NODE_RESTARTED, "unknown there"))
 
     def drain(self, leader: Leader, node: NodeId) -> None:
         record = leader.model.nodes[node]
@@ -455,8 +455,8 @@ def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(see
         world.step("clean up")
         world.place(leader)
         for record in [each for each in world.executions if not each.state.is_terminal]:
-            world.happen(leader, record.id, Told(fact=ENDED, publishes=False))
-            world.happen(leader, record.id, Told(fact=PUBLISHED, publishes=True, result=RESULT))
+            world.happen(leader, record.id, FactTold(fact=ENDED, publishes=False))
+            world.happen(leader, record.id, FactTold(fact=PUBLISHED, publishes=True, result=RESULT))
         planned = plan(wanted(leader.model, world.now), leader.nodes.fleet({}), limit=1)
         for job in planned.impossible:
             world.change(leader, job, GivenUp("no node will run it"))

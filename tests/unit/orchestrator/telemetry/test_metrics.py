@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from compute.upload.delivery import Trouble, UploadTotals
 from orchestrator.jobs.views import job_state
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, PublishedResult, SpecRecord
+from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, SpecRecord, VerifiedResult
 from orchestrator.state.by_instant import LEAST_CLEARED, Oldest
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
@@ -30,7 +30,7 @@ from shared.runtime.metrics import Distribution, Gauge, Histogram, Total, connec
 SECOND = 10**9
 NOW = 1000 * SECOND
 NODE = NodeId("n-1")
-RESULT = PublishedResult(etag='"a"', size_bytes=700, sha256="f" * 64, publish_seconds=1.5, retries=2, renewals=1)
+RESULT = VerifiedResult(etag='"a"', size_bytes=700, sha256="f" * 64, publish_seconds=1.5, retries=2, renewals=1)
 
 
 class Told:

@@ -2,7 +2,7 @@
 
 from msgspec.structs import asdict, fields
 
-from orchestrator.rules.records import PublishedResult
+from orchestrator.rules.records import VerifiedResult
 from shared.protocol.messages import OutputPublished
 from shared.protocol.published_facts import (
     MAX_DIGEST,
@@ -42,7 +42,7 @@ def test_the_example_has_something_to_tell_in_each_field() -> None:
 
 
 def test_the_record_has_all_that_the_report_tells() -> None:
-    record = PublishedResult(**FACT.told(), etag="e")
+    record = VerifiedResult(**FACT.told(), etag="e")
     assert {name: getattr(record, name) for name in PublishedFacts.__struct_fields__} == {
         name: value for name, value in asdict(FACT).items() if name not in {"was_there", "age_seconds"}
     }

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.runtime.holes import GRANULE_BYTES, data_of, is_zero, least_data_bytes
-from tarpon.archive.announced import Announced
+from tarpon.archive.announced import AnnouncedSize
 from tarpon.archive.archive_index import Block, IndexReader
 from tarpon.archive.block_reading import WantedBlocks
 from tests.archives import packed
@@ -74,6 +74,6 @@ async def test_the_index_tells_how_much_of_a_sparse_file_is_data(tmp_path: Path)
     with tempfile.TemporaryFile() as index:
         index.write(made.index)
         index.seek(0)
-        lines = IndexReader(archive_bytes=len(made.archive), announced=Announced()).read(index)
+        lines = IndexReader(archive_bytes=len(made.archive), announced=AnnouncedSize()).read(index)
         data_bytes = sum(line.data_bytes for line in lines if isinstance(line, Block))
     assert 16 * 4096 <= data_bytes <= 16 * 3 * 4096

@@ -8,7 +8,7 @@ from shared.errors import ArchiveDamaged
 from tarpon.archive.archive_index import Block
 from tarpon.archive.block_reading import COALESCE_BYTES, BlockReader, BlockTable, Cutter, WantedBlocks, spans_of
 from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.transfer.byte_ranges import Span, pieces
+from tarpon.transfer.byte_ranges import ByteRange, pieces
 from tests.memory import MIB, peak_below
 
 TAR = bytes(range(256)) * 40
@@ -84,17 +84,17 @@ def test_blocks_near_each_other_are_fetched_in_one_go_and_others_are_not() -> No
     near = Block(tar_at=0, tar_bytes=1, at=10, bytes=5, crc32=0)
     next_one = Block(tar_at=1, tar_bytes=1, at=15 + COALESCE_BYTES, bytes=5, crc32=0)
     far = Block(tar_at=2, tar_bytes=1, at=21 + 2 * COALESCE_BYTES, bytes=5, crc32=0)
-    assert list(spans_of([near, next_one])) == [Span(10, 20 + COALESCE_BYTES)]
-    assert list(spans_of([near, far])) == [Span(10, 15), Span(far.at, far.at + 5)]
+    assert list(spans_of([near, next_one])) == [ByteRange(10, 20 + COALESCE_BYTES)]
+    assert list(spans_of([near, far])) == [ByteRange(10, 15), ByteRange(far.at, far.at + 5)]
     assert list(spans_of([])) == []
 
 
 def test_long_spans_are_asked_for_in_pieces() -> None:
-    assert list(pieces([Span(5, 12), Span(20, 21)], range_bytes=3)) == [
-        Span(5, 8),
-        Span(8, 11),
-        Span(11, 12),
-        Span(20, 21),
+    assert list(pieces([ByteRange(5, 12), ByteRange(20, 21)], range_bytes=3)) == [
+        ByteRange(5, 8),
+        ByteRange(8, 11),
+        ByteRange(11, 12),
+        ByteRange(20, 21),
     ]
 
 

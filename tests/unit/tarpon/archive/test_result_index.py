@@ -11,7 +11,7 @@ import pytest
 from shared.errors import Damaged, UnsafeArchive
 from shared.protocol.archive_index import MAX_LINE_BYTES, IndexEnd
 from tarpon.archive import block_reading
-from tarpon.archive.announced import Announced
+from tarpon.archive.announced import AnnouncedSize
 from tarpon.archive.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader
 from tarpon.archive.block_reading import WantedBlocks
 from tarpon.archive.selection import TooMuchChosen
@@ -34,7 +34,7 @@ def zipped(*lines: object) -> bytes:
 
 
 def read(data: bytes, *, archive_bytes: int = 120, max_entries: int = 10) -> list[Member | Block]:
-    announced = Announced(max_bytes=10**7, max_entries=max_entries)
+    announced = AnnouncedSize(max_bytes=10**7, max_entries=max_entries)
     return list(IndexReader(archive_bytes=archive_bytes, announced=announced).read(io.BytesIO(data)))
 
 
@@ -152,7 +152,7 @@ def image_of(count: int) -> tuple[IndexReader, io.BytesIO, WantedBlocks]:
         mtime_ns=0,
         content_at=512,
     )
-    reader = IndexReader(archive_bytes=packed_bytes + 20, announced=Announced(max_bytes=count * MIB))
+    reader = IndexReader(archive_bytes=packed_bytes + 20, announced=AnnouncedSize(max_bytes=count * MIB))
     return reader, io.BytesIO(index), WantedBlocks([image])
 
 

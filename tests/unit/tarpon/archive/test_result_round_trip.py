@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import CannotExtract, Damaged
-from tarpon.archive.announced import Announced
+from tarpon.archive.announced import AnnouncedSize
 from tarpon.archive.archive_index import Block, IndexDamaged, IndexReader
 from tarpon.archive.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from tarpon.archive.contents import _plain
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
 from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.extraction.extract import extract
-from tarpon.extraction.member_placing import Placement
+from tarpon.extraction.member_placing import MemberPlacing
 from tarpon.extraction.placement_rules import PlacementRules
 from tests.archives import Packed, Plan, packed, plant, tree
 
@@ -31,7 +31,7 @@ def by_index(made: Packed, target: Path, *paths: str) -> None:
     """What `tarpon job get JOB PATH...` does with an index, without the network."""
     blocks: list[Block] = []
     chosen, files = Chosen(Selection(paths)), {}
-    reader = IndexReader(archive_bytes=len(made.archive), announced=Announced(max_entries=made.summary.entries))
+    reader = IndexReader(archive_bytes=len(made.archive), announced=AnnouncedSize(max_entries=made.summary.entries))
     for line in reader.read(io.BytesIO(made.index)):
         if isinstance(line, Block):
             blocks.append(line)
@@ -43,7 +43,7 @@ def by_index(made: Packed, target: Path, *paths: str) -> None:
     members = standing_alone(chosen.members, targets)
     counts = made.summary
     rules = PlacementRules(umask=0)
-    placement = Placement(target, max_bytes=counts.raw_bytes, max_entries=counts.entries, rules=rules)
+    placement = MemberPlacing(target, max_bytes=counts.raw_bytes, max_entries=counts.entries, rules=rules)
     try:
         for member in members:
             if member.kind is MemberKind.DIRECTORY:

@@ -21,7 +21,7 @@ from shared.errors import InvalidJob
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason
-from shared.settings.config import DockerEngine as Settings
+from shared.settings.config import DockerSettings as Settings
 from tests.engine import IMAGE, TestEngine
 from tests.integration.docker_bench import NODE, Bench
 from tests.waiting import eventually
@@ -353,7 +353,7 @@ def looked_at_by_a_user_without_rights(path: Path) -> str:
     script = (
         "import asyncio, logging, sys\n"
         "from compute.engines.docker.engine import DockerEngine\n"
-        "from shared.settings.config import DockerEngine as Settings\n"
+        "from shared.settings.config import DockerSettings as Settings\n"
         "logging.basicConfig(level=logging.INFO)\n"
         "async def look():\n"
         "    async with DockerEngine.open(Settings(socket=sys.argv[1]), 'node') as engine:\n"

@@ -10,7 +10,7 @@ import pytest
 from compute.engines.engine import Exited
 from shared.jobs.durations import Duration
 from shared.jobs.states import FailureReason
-from shared.settings.config import DockerEngine as Settings
+from shared.settings.config import DockerSettings as Settings
 from tests.engine import NewRegistry, TestEngine, publish
 from tests.faulty_registry import Fault, FaultyRegistry, faulty_registry, refusal
 from tests.integration.docker_bench import Bench, DockerTask

@@ -28,10 +28,10 @@ from shared.protocol.rest import (
     Page,
     SubmitResponse,
 )
-from shared.settings.config import Api
+from shared.settings.config import ApiSettings
 from tarpon import Client
 from tarpon.cli.console.outcomes import JobFailed
-from tarpon.cli.job.run import Begun, JobRun
+from tarpon.cli.job.run import BegunJob, JobRun
 from tarpon.cli.job.run_options import RunOptions
 from tarpon.http.watching import JobNotEnded
 from tarpon.results.rest_of_output import OutputNotKept
@@ -104,7 +104,7 @@ def told(body: msgspec.Struct, status: int = 200) -> web.Response:
 
 
 @asynccontextmanager
-async def playing(orchestrator: Orchestrator) -> AsyncIterator[Api]:
+async def playing(orchestrator: Orchestrator) -> AsyncIterator[ApiSettings]:
     application = web.Application()
     application.router.add_get("/{path:.*}", orchestrator.answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -112,7 +112,7 @@ async def playing(orchestrator: Orchestrator) -> AsyncIterator[Api]:
     try:
         (port,) = free_ports(1)
         await web.TCPSite(runner, HOST, port).start()
-        yield Api(host=HOST, port=port)
+        yield ApiSettings(host=HOST, port=port)
     finally:
         await runner.cleanup()
 
@@ -121,10 +121,10 @@ def run(orchestrator: Orchestrator, options: RunOptions, parts: int | None = 2) 
     """A run that refuses from when its job has begun."""
     refusals, orchestrator.refusals = orchestrator.refusals, Counter()
 
-    async def begin(client: Client) -> Begun:
+    async def begin(client: Client) -> BegunJob:
         await client.get("j-1")
         orchestrator.refusals = refusals
-        return Begun(SubmitResponse(job_id="j-1", job_version=1), parts, "Job j-1 runs.")
+        return BegunJob(SubmitResponse(job_id="j-1", job_version=1), parts, "Job j-1 runs.")
 
     return JobRun(begin, options)
 
@@ -150,10 +150,10 @@ async def test_a_run_that_nobody_answers_any_more_says_that_its_job_goes_on(
     orchestrator = Orchestrator(JOB)
     orchestrator.refusals["events"] = 1 << 20
 
-    async def begin(client: Client) -> Begun:
+    async def begin(client: Client) -> BegunJob:
         await client.get("j-1")
         monkeypatch.setattr(client, "_patience", 1.0)
-        return Begun(SubmitResponse(job_id="j-1", job_version=1), 2, "Job j-1 runs.")
+        return BegunJob(SubmitResponse(job_id="j-1", job_version=1), 2, "Job j-1 runs.")
 
     async with playing(orchestrator) as api:
         with pytest.raises(OrchestratorUnreachable, match="it is not ready"):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from compute.engines.docker.endpoint import EndpointRefused, find_socket
-from shared.settings.config import DockerEngine
+from shared.settings.config import DockerSettings
 
 USUAL = "/var/run/docker.sock"
 
 
 def found(setting: str = "auto", **environment: str) -> str:
-    return find_socket(DockerEngine(socket=setting), environment)
+    return find_socket(DockerSettings(socket=setting), environment)
 
 
 @pytest.fixture

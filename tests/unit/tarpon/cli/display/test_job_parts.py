@@ -5,10 +5,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestrator.rules.life_events import ExecutionEvent, Lost, NotBegun, Refused, TimedOut, Told, Withdrawn
+from orchestrator.rules.life_events import (
+    ExecutionEvent,
+    ExecutionLost,
+    FactTold,
+    NotBegun,
+    OfferRefused,
+    TimedOut,
+    Withdrawn,
+)
 from orchestrator.rules.lifecycle import placed, transition
 from orchestrator.rules.placement import Placement
-from orchestrator.rules.records import PublishedResult
+from orchestrator.rules.records import VerifiedResult
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import WAITS_FOR, JobView, StateView
@@ -25,12 +33,12 @@ from shared.protocol.messages import (
 )
 from shared.protocol.rest import EventView, HistoryItem
 from tarpon.cli.display.live import JobDisplay
-from tarpon.cli.display.parts import Parts, Step, step_of
+from tarpon.cli.display.parts import JobPartitions, Stage, step_of
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ENDED = TaskEnded(output=RunOutput(exit_code=0), run_seconds=1.0)
 PUBLISHED = OutputPublished(size_bytes=10, md5="0" * 32, sha256="f" * 64, entries=4, raw_bytes=100)
-RESULT = PublishedResult(etag="e", sha256="f" * 64, size_bytes=10, entries=4, raw_bytes=100)
+RESULT = VerifiedResult(etag="e", sha256="f" * 64, size_bytes=10, entries=4, raw_bytes=100)
 PULLS = ExecutionProgressed(detail="Pulling image busybox:1.37.0: 40 % of 2 MB")
 WAITS = ExecutionProgressed(detail="Publishing, waiting for S3: s3:9000: no answer")
 
@@ -43,11 +51,11 @@ AWAY = ("Publishing Results", "Publishing, waiting for S3: s3:9000: no answer")
 WAITING = "Waiting for free CPU on 2 suitable node(s)."
 
 
-def told(fact: AnyFact, *, publishes: bool = True) -> Told:
-    return Told(fact=fact, publishes=publishes, result=RESULT if fact is PUBLISHED else None)
+def told(fact: AnyFact, *, publishes: bool = True) -> FactTold:
+    return FactTold(fact=fact, publishes=publishes, result=RESULT if fact is PUBLISHED else None)
 
 
-def steps(*happened: ExecutionEvent) -> list[Step | None]:
+def steps(*happened: ExecutionEvent) -> list[Stage | None]:
     """As they follow from what the orchestrator itself writes into a history."""
     where = Placement(
         job_id=JobId("j-1"), version=1, partition=0, attempt=0, node_id=NodeId("n-1"), resources=Capacity()
@@ -62,33 +70,33 @@ def steps(*happened: ExecutionEvent) -> list[Step | None]:
 @pytest.mark.parametrize(
     ("happened", "step"),
     [
-        ([told(PULLS)], Step.PULLING),
-        ([told(PULLS), told(ExecutionProgressed(detail="Pulled image busybox:1.37.0 in 3 s"))], Step.STARTING),
-        ([told(ExecutionStarted())], Step.RUNNING),
-        ([told(ExecutionStarted()), told(ENDED)], Step.PUBLISHING),
-        ([told(ExecutionStarted()), told(ENDED, publishes=False)], Step.COMPLETED),
-        ([told(ENDED), told(WAITS)], Step.WAITING_FOR_S3),
-        ([told(ENDED), told(WAITS), told(PUBLISHED)], Step.COMPLETED),
-        ([told(ExecutionFailed(reason="DiskFull"))], Step.LOST),
-        ([told(ENDED), told(ExecutionFailed(reason="PublishTimedOut"))], Step.LOST),
-        ([told(ExecutionCancelled())], Step.LOST),
-        ([Refused(reason="NoRoom")], Step.LOST),
-        ([Lost(FailureReason.NODE_LOST, "gone")], Step.LOST),
-        ([TimedOut(FailureReason.EXECUTION_TIMED_OUT, "late")], Step.LOST),
-        ([NotBegun("drained")], Step.LOST),
-        ([Withdrawn("stopped")], Step.LOST),
+        ([told(PULLS)], Stage.PULLING),
+        ([told(PULLS), told(ExecutionProgressed(detail="Pulled image busybox:1.37.0 in 3 s"))], Stage.STARTING),
+        ([told(ExecutionStarted())], Stage.RUNNING),
+        ([told(ExecutionStarted()), told(ENDED)], Stage.PUBLISHING),
+        ([told(ExecutionStarted()), told(ENDED, publishes=False)], Stage.COMPLETED),
+        ([told(ENDED), told(WAITS)], Stage.WAITING_FOR_S3),
+        ([told(ENDED), told(WAITS), told(PUBLISHED)], Stage.COMPLETED),
+        ([told(ExecutionFailed(reason="DiskFull"))], Stage.LOST),
+        ([told(ENDED), told(ExecutionFailed(reason="PublishTimedOut"))], Stage.LOST),
+        ([told(ExecutionCancelled())], Stage.LOST),
+        ([OfferRefused(reason="NoRoom")], Stage.LOST),
+        ([ExecutionLost(FailureReason.NODE_LOST, "gone")], Stage.LOST),
+        ([TimedOut(FailureReason.EXECUTION_TIMED_OUT, "late")], Stage.LOST),
+        ([NotBegun("drained")], Stage.LOST),
+        ([Withdrawn("stopped")], Stage.LOST),
     ],
 )
-def test_each_line_that_the_orchestrator_writes_tells_a_step(happened: Sequence[ExecutionEvent], step: Step) -> None:
+def test_each_line_that_the_orchestrator_writes_tells_a_step(happened: Sequence[ExecutionEvent], step: Stage) -> None:
     found = steps(*happened)
-    assert found[0] is Step.PLACED
+    assert found[0] is Stage.PLACED
     assert found[-1] is step
     assert None not in found
 
 
 def test_a_node_cannot_say_that_its_result_was_verified() -> None:
     said = ExecutionProgressed(detail="Result published and verified, 1 bytes, 1 entries")
-    assert steps(told(ENDED), told(said))[-1] is Step.PUBLISHING
+    assert steps(told(ENDED), told(said))[-1] is Stage.PUBLISHING
 
 
 def item(execution: str, line: tuple[str, str], *, version: int = 1, **details: str) -> HistoryItem:
@@ -112,9 +120,9 @@ def view(state: str = "Running", message: str = "", *, count: int = 4, version: 
     )
 
 
-def parts(count: int, *lives: Sequence[tuple[str, str]]) -> Parts:
+def parts(count: int, *lives: Sequence[tuple[str, str]]) -> JobPartitions:
     """Each execution with the lines of its life."""
-    made = Parts(count)
+    made = JobPartitions(count)
     for number, life in enumerate(lives):
         for line in life:
             made.take(item(f"e-{number}", line), NOW)
@@ -197,7 +205,7 @@ def test_how_the_nodes_stand_tells_more_than_the_reason() -> None:
 
 
 def test_another_reason_is_news_and_the_same_is_none() -> None:
-    made = Parts(4)
+    made = JobPartitions(4)
     assert made.take_job(view("Queued", WAITING))
     assert not made.take_job(view("Queued", WAITING))
     assert not made.take_job(view("Pending"))

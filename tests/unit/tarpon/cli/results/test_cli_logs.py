@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, InvalidInput, NotFound
 from shared.protocol.rest import ExecutionView, NumberedState, RunOutputView
-from tarpon.archive.announced import Announced
+from tarpon.archive.announced import AnnouncedSize
 from tarpon.cli.display.task_output import TaskOutput, last_lines
 from tarpon.cli.job.run_report import task_exit_code
-from tarpon.cli.results.wanted_logs import Wanted, latest, named, others
+from tarpon.cli.results.wanted_logs import WantedLogs, latest, named, others
 from tarpon.results.logs import STDERR, STDOUT, OutputSink
 
 
@@ -55,19 +55,19 @@ def test_an_execution_is_named_by_its_id_or_the_beginning_of_it() -> None:
 
 def test_the_logs_of_one_part_are_those_of_its_executions() -> None:
     executions = [execution("e-a"), execution("e-b", part=1), execution("e-c", part=1, created=1)]
-    wanted = Wanted(partition=1)
+    wanted = WantedLogs(partition=1)
     assert [each.id for each in wanted.of_part(executions)] == ["e-b", "e-c"]
     assert others(executions, wanted) == {"e-a"}
-    assert Wanted().of_part(executions) == executions
+    assert WantedLogs().of_part(executions) == executions
 
 
 def test_a_part_is_at_its_end_when_an_attempt_at_it_has_completed() -> None:
     failed, completed = (
         replace(execution("e-a", part=1), compute_state=NumberedState(state_type=state)) for state in (10, 9)
     )
-    assert not Wanted(partition=1).is_at_its_end([failed], "j"), "another attempt may follow"
-    assert Wanted(partition=1).is_at_its_end([failed, completed], "j")
-    assert not Wanted().is_at_its_end([completed], "j")
+    assert not WantedLogs(partition=1).is_at_its_end([failed], "j"), "another attempt may follow"
+    assert WantedLogs(partition=1).is_at_its_end([failed, completed], "j")
+    assert not WantedLogs().is_at_its_end([completed], "j")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def streams(data: bytes, portion: int) -> dict[str, bytes]:
     def write(stream: str, piece: bytes) -> None:
         found[stream] += piece
 
-    sink = OutputSink(write, Announced())
+    sink = OutputSink(write, AnnouncedSize())
     for at in range(0, len(data), portion):
         sink.feed(data[at : at + portion])
     sink.close()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.cli.console.progress import Pace, download_text
+from tarpon.cli.console.progress import DownloadPace, download_text
 from tarpon.cli.results.files import _Writer
 from tarpon.results.files import ResultEntry, _entry
 
@@ -28,7 +28,7 @@ def test_a_download_tells_its_share_its_rate_and_the_time_that_is_left() -> None
 
 
 def test_what_an_earlier_try_has_left_does_not_count_for_the_rate() -> None:
-    pace = Pace()
+    pace = DownloadPace()
     pace.add(100.0, 500 * MIB)
     assert pace.bytes_per_second() == 0
     pace.add(102.0, 504 * MIB)
@@ -36,7 +36,7 @@ def test_what_an_earlier_try_has_left_does_not_count_for_the_rate() -> None:
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
-    pace = Pace()
+    pace = DownloadPace()
     for second in range(20):
         pace.add(float(second), second * 10 * MIB if second < 10 else 90 * MIB + (second - 9) * MIB)
     assert pace.bytes_per_second() == MIB
