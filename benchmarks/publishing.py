@@ -17,7 +17,7 @@ from benchmarks.meter import OwnCost
 from compute.archive.allocator import keep_freed_memory
 from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
-from compute.upload.shared_limits import Uploading
+from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import NotSent, Upload
 from shared.ids import ExecutionId
 from shared.protocol.messages import NodeRequestAnswer, UploadRequest, decode, encode, node_request_answers
@@ -45,7 +45,7 @@ async def publish(folder: Path, scratch: Path, questions: Questions) -> dict[str
     grants = ExecutionGrants(EXECUTION, questions.ask)
     await grants.renew()  # the first one comes with the assignment
     async with upload_session() as http:
-        with closing(Uploading(http)) as uploading:
+        with closing(SharedLimits(http)) as uploading:
             cost = OwnCost()
             ended = await Upload(EXECUTION, folder, scratch, grants, uploading).run()
             measured = cost.so_far()

@@ -35,7 +35,7 @@ from compute.uplink.identity import Identity
 from compute.uplink.reports import ReportSender
 from compute.upload.grants import UploadRequests
 from compute.upload.put import upload_session
-from compute.upload.shared_limits import Uploading
+from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
 from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
 from shared.ids import ExecutionId
@@ -115,7 +115,7 @@ async def _serve(
     node: Node,
     *,
     journal: Journal,
-    uploading: Uploading,
+    uploading: SharedLimits,
     connection: Connection,
     traces: ExecutionTraces,
     ready: Callable[[], None],
@@ -170,7 +170,7 @@ def _problems(folder: Path, node: Node, held: Collection[ExecutionId]) -> tuple[
 
 
 def _supervisor(
-    config: Config, node: Node, journal: Journal, uploading: Uploading, reports: ReportSender
+    config: Config, node: Node, journal: Journal, uploading: SharedLimits, reports: ReportSender
 ) -> Supervisor:
     def new_upload(execution: Execution, workspace: Workspace, on_waiting: Callable[[str], None]) -> Upload:
         return Upload(
@@ -265,10 +265,10 @@ def _nobody() -> None:
 
 
 @asynccontextmanager
-async def _uploading(config: Config) -> AsyncIterator[Uploading]:
+async def _uploading(config: Config) -> AsyncIterator[SharedLimits]:
     settings = config.publishers.archive
     async with upload_session() as http:
-        uploading = Uploading(
+        uploading = SharedLimits(
             http,
             compressing=settings.threads,
             level=settings.level,

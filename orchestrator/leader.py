@@ -8,7 +8,7 @@ from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.grants import Grants
-from orchestrator.dispatch.node_requests import Requests
+from orchestrator.dispatch.node_requests import NodeRequests
 from orchestrator.dispatch.receipts import Receipts
 from orchestrator.dispatch.reports import ReportIntake
 from orchestrator.dispatch.scheduler import Scheduler
@@ -105,8 +105,8 @@ class Leader:
         settings = self._config.orchestrator.node_manager
         return SilenceLimits(answer_seconds=float(settings.answer_timeout), start_seconds=float(settings.start_timeout))
 
-    def _requests(self, grants: Grants, offers: Offers, scheduler: Scheduler) -> Requests:
-        return Requests(
+    def _requests(self, grants: Grants, offers: Offers, scheduler: Scheduler) -> NodeRequests:
+        return NodeRequests(
             connection=self._intake,
             model=self._model,
             store=self._store,

@@ -18,7 +18,7 @@ from orchestrator.admission.auth import serve_auth
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig
-from orchestrator.admission.node_keys import StoredBindings
+from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
 from orchestrator.api.app import Api
 from orchestrator.assembly import assembled
@@ -263,7 +263,7 @@ async def _admission(
         await store.ready.wait()
         await serve_auth(
             connection,
-            StoredBindings(store),
+            StoredNodeKeys(store),
             secrets=secrets,
             budgets=budgets,
             accounts=accounts,

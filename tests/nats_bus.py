@@ -19,7 +19,7 @@ from orchestrator.admission.auth import serve_auth
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig
-from orchestrator.admission.node_keys import StoredBindings
+from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
 from orchestrator.nats_servers.server import NatsServer
 from orchestrator.state.model import Model
@@ -47,7 +47,7 @@ def public_key(seed: str) -> str:
     return str(nkeys.from_seed(bytearray(seed, "ascii")).public_key, "ascii")
 
 
-class CountedBindings(StoredBindings):
+class CountedBindings(StoredNodeKeys):
     """The bindings of production; `binds` counts the questions."""
 
     binds = 0

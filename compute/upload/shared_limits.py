@@ -20,7 +20,7 @@ PARTS_IN_MEMORY = 10
 RESULT_LIMIT_BYTES = 1 << 40
 
 
-class Uploading:
+class SharedLimits:
     """`compressing` threads, 0 for one of each CPU; `level` is ISA-L's. `close()` blocks until the threads have ended.
 
     A result that is larger than `limit_bytes` when it is packed is refused.
@@ -51,7 +51,7 @@ class Uploading:
         self._buffers = asyncio.Semaphore(PARTS_IN_MEMORY)
 
     def __repr__(self) -> str:
-        return f"<Uploading at {self.pace!r} with {self.threads!r}>"
+        return f"<SharedLimits at {self.pace!r} with {self.threads!r}>"
 
     @asynccontextmanager
     async def turn(self, trouble: Trouble, *, is_small: bool = False) -> AsyncIterator[None]:

@@ -24,7 +24,7 @@ from compute.upload.grants import ExecutionGrants, UploadIsLost, Urls
 from compute.upload.meter import TOLD_AFTER_SECONDS, UploadMeter
 from compute.upload.multipart import MultipartUpload, PartRefused, TooLarge
 from compute.upload.put import Stored
-from compute.upload.shared_limits import PartBuffers, Uploading
+from compute.upload.shared_limits import PartBuffers, SharedLimits
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
@@ -85,7 +85,7 @@ class Upload:
         root: Path,
         scratch: Path,
         grants: ExecutionGrants,
-        uploading: Uploading,
+        uploading: SharedLimits,
         *,
         contents: ResultContents = ALL,
         packed: SmallArchive | None = None,

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.transport import Connection
 from shared.protocol import subjects
-from shared.runtime.aio import finish, heeding
+from shared.runtime.aio import finish, raising_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ async def ask_accounts(client: Client) -> Accounts:
         if f"{message.subject}.".startswith(f"{question}.") and not arrived.done():
             arrived.set_result(message.subject)
 
-    subscription = await heeding(client.subscribe(subjects.ALL_ACCOUNT_NAMES, cb=take))
+    subscription = await raising_cancellation(client.subscribe(subjects.ALL_ACCOUNT_NAMES, cb=take))
     try:
         await client.publish(question)
         async with asyncio.timeout(ASK_SECONDS):

@@ -10,7 +10,7 @@ from shared.ids import NodeId
 from shared.protocol import subjects
 
 
-class StoredBindings:
+class StoredNodeKeys:
     """Bindings as create-only records, so that of two that join at once under one id one alone gets it."""
 
     def __init__(self, store: Store) -> None:
@@ -37,4 +37,4 @@ class StoredBindings:
         return node in self._store.model.rejected
 
     def __repr__(self) -> str:
-        return f"<StoredBindings of {len(self._store.model.bindings)} nodes>"
+        return f"<StoredNodeKeys of {len(self._store.model.bindings)} nodes>"

@@ -55,7 +55,7 @@ MOST_QUEUED = 65_536
 WRITES_AT_ONCE = 32
 
 
-class Requests:
+class NodeRequests:
     """The leader's answers to nodes. While `leads` is false another orchestrator answers, and this one is silent.
 
     `most` is of how much of one node use is made, whatever it says it has.

@@ -54,7 +54,7 @@ from shared.protocol.messages import (
     TaskEnded,
     UnknownMessage,
 )
-from shared.runtime.aio import heeding, pipelined
+from shared.runtime.aio import pipelined, raising_cancellation
 from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
@@ -167,9 +167,9 @@ class ReportIntake:
             try:
                 async with asyncio.timeout(SET_UP_SECONDS):
                     stream = self._connection.client.jetstream()
-                    if new != number or not await heeding(has_reports_consumer(stream)):
+                    if new != number or not await raising_cancellation(has_reports_consumer(stream)):
                         self._store.check_may_write()
-                        await heeding(restart_reports_consumer(stream))
+                        await raising_cancellation(restart_reports_consumer(stream))
                 number = new
             except (*NO_ANSWER, MessagingUnavailable) as error:
                 _log.warning("Reports cannot be received at present: %r", error)

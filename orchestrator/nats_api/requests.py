@@ -28,7 +28,7 @@ from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, N
 from shared.messaging.client import taken_in
 from shared.messaging.transport import MAX_PAYLOAD_BYTES
 from shared.protocol import job_problems, nats_api, rest, rest_nodes, rest_waits, subjects
-from shared.runtime.aio import heeding
+from shared.runtime.aio import raising_cancellation
 from shared.runtime.version import version_text
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Integrations:
             else:
                 group.create_task(self._attend(request), name="integration request")
 
-        service = await heeding(
+        service = await raising_cancellation(
             micro.add_service(
                 self._connection.client,
                 name=NAME,
@@ -95,7 +95,7 @@ class Integrations:
         )
         api = service.add_group(name=subjects.API_GROUP)
         for what in nats_api.REQUESTS:
-            await heeding(api.add_endpoint(name=what.replace(".", "-"), subject=what, handler=take))
+            await raising_cancellation(api.add_endpoint(name=what.replace(".", "-"), subject=what, handler=take))
         await taken_in(self._connection.client)
         self.offered.set()
 

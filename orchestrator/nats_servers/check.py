@@ -26,7 +26,7 @@ from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.client import MendedClient
 from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
-from shared.runtime.aio import background, heeding
+from shared.runtime.aio import background, raising_cancellation
 from shared.runtime.network_problems import CLOSED
 
 ME = "nats-check"
@@ -112,7 +112,7 @@ async def _check(place: _Place) -> list[Finding]:
                 )
             ]
         try:
-            await heeding(check_server(own.client))
+            await raising_cancellation(check_server(own.client))
             accounts = await ask_accounts(own.client)
         except MessagingUnfit as error:
             return [place.bad(error.message, error.hint.removesuffix(CHECK_HINT))]
@@ -181,7 +181,7 @@ async def _log_in(place: _Place) -> str:
             connect_timeout=LOGIN_SECONDS,
             error_cb=_ignore,
         )
-        await heeding(client.request(subjects.api_request(ME, "check"), timeout=ANSWER_SECONDS))
+        await raising_cancellation(client.request(subjects.api_request(ME, "check"), timeout=ANSWER_SECONDS))
     except nats.errors.NoRespondersError:
         return "what a program asks does not arrive at the orchestrator."
     except (nats.errors.Error, OSError, TimeoutError) as error:

@@ -13,7 +13,7 @@ from orchestrator.admission.secret_files import Secrets
 from orchestrator.storage.streams import STREAMS
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.transport import connect
-from shared.runtime.aio import heeding
+from shared.runtime.aio import raising_cancellation
 
 ASK_SECONDS = 10.0
 COPY_SECONDS = 120.0
@@ -89,7 +89,7 @@ def _is_copied(info: Mapping[str, Any], count: int) -> bool:
 async def _ask(client: Client, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """JetStream's answer; None about what is not there."""
     payload = msgspec.json.encode(body) if body is not None else b""
-    answer = await heeding(client.request(f"$JS.API.{what}", payload, timeout=ASK_SECONDS))
+    answer = await raising_cancellation(client.request(f"$JS.API.{what}", payload, timeout=ASK_SECONDS))
     told: dict[str, Any] = msgspec.json.decode(answer.data)
     error = told.get("error")
     if error is None:

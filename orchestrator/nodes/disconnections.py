@@ -19,7 +19,7 @@ from shared.ids import NodeId
 from shared.messaging.problems import NO_ANSWER
 from shared.messaging.transport import Connection, Received
 from shared.protocol import subjects
-from shared.runtime.aio import heeding
+from shared.runtime.aio import raising_cancellation
 from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
@@ -111,7 +111,9 @@ class Disconnections:
         try:
             async with asyncio.timeout(PURGE_SECONDS):
                 stream = self._own.client.jetstream()
-                await heeding(stream.purge_stream(subjects.REPORTS_STREAM, subject=subjects.node_reports(node)))
+                await raising_cancellation(
+                    stream.purge_stream(subjects.REPORTS_STREAM, subject=subjects.node_reports(node))
+                )
         except NO_ANSWER as error:
             raise MessagingUnavailable(f"What node {node} told cannot be removed: {error!r}") from error
 
@@ -171,7 +173,7 @@ class Disconnections:
     async def _ask(self, server: str, offset: int, inbox: str) -> None:
         wanted = {"acc": self._accounts.names.nodes, "limit": PAGE, "offset": offset}
         subject = subjects.server_request(server, subjects.CONNECTIONS)
-        await heeding(self._system.client.publish(subject, msgspec.json.encode(wanted), reply=inbox))
+        await raising_cancellation(self._system.client.publish(subject, msgspec.json.encode(wanted), reply=inbox))
 
     def __repr__(self) -> str:
         return f"<Disconnections over {self._system!r}, {len(self._seen)} connections seen>"

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.admission.budgets import Budgets
 from orchestrator.nodes.conduct import Conduct
-from orchestrator.nodes.full_disks import FIRST_SECONDS, Rests, why_resting
 from orchestrator.nodes.process_presence import Presence
+from orchestrator.nodes.resting_nodes import FIRST_SECONDS, RestingNodes, why_resting
 from orchestrator.rules import time_outs
 from orchestrator.rules.fleet import Candidate, Fleet
 from orchestrator.rules.life_events import Unattended
@@ -66,7 +66,7 @@ class Nodes:
         self._fleet = Fleet()
         self._touched = set(model.nodes)
         model.news.on_node = self._touched.add
-        self._rests = Rests(rest_seconds)
+        self._rests = RestingNodes(rest_seconds)
         self.conduct = Conduct()
         self._unreachable: dict[NodeId, dict[str, str]] = {}
         self._looked_at = -math.inf

@@ -9,10 +9,10 @@ from collections.abc import Hashable, Mapping
 
 from orchestrator.rules.attempts import AttemptBackoff, waits_until
 from orchestrator.rules.fleet import shape_of
-from orchestrator.state.by_instant import Oldest
+from orchestrator.state.by_instant import ByInstant
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.news import News
-from orchestrator.state.waiting_jobs import Pending
+from orchestrator.state.waiting_jobs import WaitingJobs
 from shared.ids import JobId
 from shared.jobs.states import JobState
 
@@ -22,9 +22,9 @@ class Backlog:
 
     def __init__(self, jobs: Mapping[JobId, JobEntry], news: News, *, backoff: AttemptBackoff) -> None:
         #: Jobs with parts that can be placed now. Changed here alone, as all that follows; others read it.
-        self.pending = Pending()
+        self.pending = WaitingJobs()
         #: Jobs by the nanosecond at which a part that failed may be tried again.
-        self.waiting: Oldest[JobId] = Oldest()
+        self.waiting: ByInstant[JobId] = ByInstant()
         #: The nanosecond up to which what was due has been let go; 0 while nobody leads.
         self.released = 0
         #: Jobs with executions that should stop.
@@ -32,9 +32,9 @@ class Backlog:
         #: Why a job that waits has to wait.
         self.reasons: dict[JobId, str] = {}
         #: Jobs of which nothing has been placed, by when they were submitted.
-        self.oldest: Oldest[JobId] = Oldest()
+        self.oldest: ByInstant[JobId] = ByInstant()
         #: Jobs by the nanosecond at which the first of their time-outs is over.
-        self.deadlines: Oldest[JobId] = Oldest()
+        self.deadlines: ByInstant[JobId] = ByInstant()
         #: How many jobs are in each state; one that is pending for a reason counts as queued.
         self.job_states: Counter[JobState] = Counter()
         self._jobs = jobs

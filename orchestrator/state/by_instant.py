@@ -8,7 +8,7 @@ T = TypeVar("T", bound=str)
 LEAST_CLEARED = 1024
 
 
-class Oldest(Generic[T]):
+class ByInstant(Generic[T]):
     """Items by an instant each; an item may come again with another one."""
 
     def __init__(self) -> None:
@@ -64,4 +64,4 @@ class Oldest(Generic[T]):
         return len(self._instants)
 
     def __repr__(self) -> str:
-        return f"<Oldest of {len(self)}>"
+        return f"<ByInstant of {len(self)}>"

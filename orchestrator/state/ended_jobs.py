@@ -8,21 +8,21 @@ from collections.abc import Iterable
 
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.records import ExecutionRecord, JobRecord
-from orchestrator.state.by_instant import Oldest
+from orchestrator.state.by_instant import ByInstant
 from shared.ids import ExecutionId, JobId
 
 VERSIONS_KEPT = 100
 """How many versions of a job are known, besides the first; of older ones neither what was run nor how it ended."""
 
 
-class Endings:
+class EndedJobs:
     """What is public is changed here alone, and read by whoever clears away and whoever counts."""
 
     def __init__(self) -> None:
         #: Jobs of which nothing runs any more, by the nanosecond of their end.
-        self.ended: Oldest[JobId] = Oldest()
+        self.ended: ByInstant[JobId] = ByInstant()
         #: Those of them that may have objects in the bucket, by the same.
-        self.published: Oldest[JobId] = Oldest()
+        self.published: ByInstant[JobId] = ByInstant()
         #: Those of them with many versions.
         self.crowded: dict[JobId, None] = {}
         #: Jobs that are being removed.
@@ -105,4 +105,4 @@ class Endings:
         self.crowded.pop(job, None)
 
     def __repr__(self) -> str:
-        return f"<Endings of {len(self.ended)} jobs, {len(self.removals)} being removed>"
+        return f"<EndedJobs: {len(self.ended)} jobs, {len(self.removals)} being removed>"

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from orchestrator.rules.label_selectors import matches
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.sorted_items import Key, Ordered
+from orchestrator.state.sorted_items import Key, SortedItems
 from shared.jobs.spec import Constraint
 
 K = TypeVar("K")
@@ -22,8 +22,8 @@ class JobLists:
 
     def __init__(self) -> None:
         self._all = _no_jobs()
-        self._of_namespace: dict[str, Ordered[JobEntry]] = {}
-        self._of_label: dict[tuple[str, str], Ordered[JobEntry]] = {}
+        self._of_namespace: dict[str, SortedItems[JobEntry]] = {}
+        self._of_label: dict[tuple[str, str], SortedItems[JobEntry]] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
         """Those of each labelled job under which it is found."""
 
@@ -75,7 +75,7 @@ class JobLists:
             return found.before(beyond) if newest_first else found.beyond(beyond)
         return reversed(found) if newest_first else iter(found)
 
-    def _shortest(self, namespace: str, conditions: tuple[Constraint, ...]) -> Ordered[JobEntry]:
+    def _shortest(self, namespace: str, conditions: tuple[Constraint, ...]) -> SortedItems[JobEntry]:
         """The shortest list that has all of them."""
         lists = [self._all if namespace == ALL_NAMESPACES else self._of_namespace.get(namespace, _no_jobs())]
         lists += [
@@ -89,18 +89,18 @@ class JobLists:
         return f"<JobLists of {len(self._all)} jobs>"
 
 
-def _no_jobs() -> Ordered[JobEntry]:
-    return Ordered(_created)
+def _no_jobs() -> SortedItems[JobEntry]:
+    return SortedItems(_created)
 
 
-def _put(lists: dict[K, Ordered[JobEntry]], key: K, entry: JobEntry) -> None:
+def _put(lists: dict[K, SortedItems[JobEntry]], key: K, entry: JobEntry) -> None:
     found = lists.get(key)
     if found is None:
         found = lists[key] = _no_jobs()
     found.add(entry)
 
 
-def _take(lists: dict[K, Ordered[JobEntry]], key: K, entry: JobEntry) -> None:
+def _take(lists: dict[K, SortedItems[JobEntry]], key: K, entry: JobEntry) -> None:
     found = lists[key]
     found.remove(entry)
     if not found:

@@ -21,7 +21,7 @@ from orchestrator.rules.records import (
     SpecRecord,
 )
 from orchestrator.state.backlog import Backlog
-from orchestrator.state.ended_jobs import Endings
+from orchestrator.state.ended_jobs import EndedJobs
 from orchestrator.state.event_numbers import numbered
 from orchestrator.state.execution_index import ExecutionIndex
 from orchestrator.state.job_entry import JobEntry, Shelf
@@ -69,7 +69,7 @@ class Model:
         #: What the leader has to do about jobs.
         self.backlog = Backlog(self.jobs, self.news, backoff=backoff)
         #: Which jobs have ended, and what of them waits to be cleared away.
-        self.endings = Endings()
+        self.endings = EndedJobs()
         #: Set by whoever has changed what follows for jobs or nodes; cleared by the scheduler, before it looks.
         self.wake = asyncio.Event()
         #: How often a part is tried, where its failure is worth another try.

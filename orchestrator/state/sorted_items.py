@@ -11,7 +11,7 @@ Key = tuple[int, str]
 CHUNK = 512
 
 
-class Ordered(Generic[T]):
+class SortedItems(Generic[T]):
     """Items by a key each, no two of which are the same; the key of an item does not change while it is here.
 
     At most twice `chunk` of them are moved in memory when one comes or goes.
@@ -92,4 +92,4 @@ class Ordered(Generic[T]):
         return self._count
 
     def __repr__(self) -> str:
-        return f"<Ordered of {self._count}>"
+        return f"<SortedItems of {self._count}>"

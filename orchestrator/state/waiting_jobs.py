@@ -17,7 +17,7 @@ _Queue = dict[JobId, int]
 """Jobs with their numbers, which count in order of arrival."""
 
 
-class Pending:
+class WaitingJobs:
     def __init__(self) -> None:
         self._queues: dict[int, dict[Shape, _Queue]] = {}
         self._places: dict[JobId, tuple[int, Shape]] = {}
@@ -100,4 +100,4 @@ class Pending:
         return len(self._places)
 
     def __repr__(self) -> str:
-        return f"<Pending {len(self._places)} jobs>"
+        return f"<WaitingJobs: {len(self._places)} jobs>"

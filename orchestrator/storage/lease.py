@@ -20,7 +20,7 @@ from orchestrator.storage.streams import LEASE_SECONDS
 from shared.errors import MessagingUnavailable
 from shared.messaging.transport import Connection
 from shared.protocol import subjects
-from shared.runtime.aio import finish, heeding
+from shared.runtime.aio import finish, raising_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -79,9 +79,11 @@ class Lease:
         sent = _now()
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                bucket = await heeding(self._connection.client.jetstream().key_value(subjects.LEASE_BUCKET))
+                bucket = await raising_cancellation(
+                    self._connection.client.jetstream().key_value(subjects.LEASE_BUCKET)
+                )
                 sent = _now()
-                self._held = bucket, await heeding(self._claim(bucket))
+                self._held = bucket, await raising_cancellation(self._claim(bucket))
         except nats.js.errors.KeyWrongLastSequenceError:
             return False
         except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
@@ -114,7 +116,10 @@ class Lease:
             value = f"{self._holder} {self._session}".encode()
             try:
                 async with asyncio.timeout(self._leads_until - sent):
-                    self._held = bucket, await heeding(bucket.update(subjects.LEASE_KEY, value, last=revision))
+                    self._held = (
+                        bucket,
+                        await raising_cancellation(bucket.update(subjects.LEASE_KEY, value, last=revision)),
+                    )
                 self._leads_until, pause = sent + LEAD_SECONDS, RENEW_SECONDS
             except nats.js.errors.KeyWrongLastSequenceError:
                 self._held = None

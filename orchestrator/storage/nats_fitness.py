@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.protocol import subjects
-from shared.runtime.aio import heeding
+from shared.runtime.aio import raising_cancellation
 
 OLDEST_VERSION = (2, 11, 2)
 """Messages expire one by one since 2.11; its first two releases fail at streams that 2.10 has made."""
@@ -47,7 +47,7 @@ _seats = msgspec.json.Decoder(Seat)
 
 async def ask_seat(client: Client) -> Seat:
     """Raises what nats-py raises, and MessagingUnavailable."""
-    answer = await heeding(client.request(subjects.WHO_AM_I, timeout=ASK_SECONDS))
+    answer = await raising_cancellation(client.request(subjects.WHO_AM_I, timeout=ASK_SECONDS))
     try:
         return _seats.decode(answer.data)
     except msgspec.DecodeError:
@@ -82,7 +82,7 @@ async def check_server(client: Client) -> None:
 
 async def _check_jetstream(client: Client, seat: Seat) -> None:
     try:
-        await heeding(client.jetstream().account_info())
+        await raising_cancellation(client.jetstream().account_info())
     except nats.js.errors.APIError as error:
         if error.err_code == _NOT_FOR_ACCOUNT:
             raise MessagingUnfit(

@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from shared.runtime.aio import finish, heeding
+from shared.runtime.aio import finish, raising_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -106,9 +106,9 @@ class RecordFeed:
     async def run(self) -> None:
         """Until cancelled. Raises FeedBroken, and what nats-py raises when the feed cannot begin."""
         inbox = self._client.new_inbox()
-        subscription = await heeding(self._client.subscribe(inbox, cb=self._on_message))
+        subscription = await raising_cancellation(self._client.subscribe(inbox, cb=self._on_message))
         try:
-            info = await heeding(self._client.jetstream().add_consumer(self._stream, self._config(inbox)))
+            info = await raising_cancellation(self._client.jetstream().add_consumer(self._stream, self._config(inbox)))
             if not info.num_pending:
                 self._on_current()
             await self._until_broken()

@@ -23,7 +23,7 @@ from nats.aio.client import Client
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.messaging.acknowledgements import refusal
 from shared.messaging.transport import Connection
-from shared.runtime.aio import heeding
+from shared.runtime.aio import raising_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -136,13 +136,15 @@ async def let_marks_expire(client: Client, stream: str, *, timeout: float) -> No
     All else of its configuration, which may be its operator's, stays as it is.
     """
     try:
-        answer = json.loads((await heeding(client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=timeout))).data)
+        answer = json.loads(
+            (await raising_cancellation(client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=timeout))).data
+        )
         config = answer["config"]
         if config.get("allow_msg_ttl"):
             return
         changed = json.dumps(config | {"allow_msg_ttl": True}).encode()
         subject = f"$JS.API.STREAM.UPDATE.{stream}"
-        answer = json.loads((await heeding(client.request(subject, changed, timeout=timeout))).data)
+        answer = json.loads((await raising_cancellation(client.request(subject, changed, timeout=timeout))).data)
     except (ValueError, KeyError) as error:
         raise nats.errors.Error(f"the configuration of {stream} cannot be read: {error!r}") from None
     if "error" in answer:

@@ -13,7 +13,7 @@ STEP_NS = 5_000_000_000
 BELIEVED_AFTER_NS = 600_000_000_000
 
 
-class SteadyTime:
+class SteadyClock:
     """Made with what both clocks say now: the one on the wall, and one that only ever runs, in nanoseconds."""
 
     def __init__(self, wall: int, running: int) -> None:
@@ -22,7 +22,7 @@ class SteadyTime:
         self._stepped_at = 0
 
     def __repr__(self) -> str:
-        return f"<SteadyTime, {self._step / 1e9:+.0f} s not believed>"
+        return f"<SteadyClock, {self._step / 1e9:+.0f} s not believed>"
 
     def now(self, wall: int, running: int) -> int:
         """The time on the wall, but for a step that has not lasted for long enough."""

@@ -40,7 +40,7 @@ from orchestrator.storage.streams import set_up_streams
 from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict
 from shared.messaging.transport import Connection
 from shared.protocol import subjects
-from shared.runtime.aio import first_of, heeding
+from shared.runtime.aio import first_of, raising_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ class Store:
         stream = self._connection.client.jetstream()
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                return await heeding(stream.get_last_msg(_STREAM, f"{_PREFIX}{key}"))
+                return await raising_cancellation(stream.get_last_msg(_STREAM, f"{_PREFIX}{key}"))
         except nats.js.errors.NotFoundError:
             return None
         except (nats.errors.Error, OSError, TimeoutError) as error:
@@ -229,7 +229,7 @@ class Store:
     async def _look(self) -> None:
         """Find out what was stored last, for all who have asked by now."""
         looked_for = self._asked
-        info = await heeding(self._connection.client.jetstream().stream_info(_STREAM))
+        info = await raising_cancellation(self._connection.client.jetstream().stream_info(_STREAM))
         self._looked_for, self._last_stored = looked_for, info.state.last_seq
 
     async def _until_watched(self, sequence: int) -> None:
@@ -286,10 +286,10 @@ class Store:
         async with asyncio.timeout(SET_UP_SECONDS):
             if self._set_up_on != number:
                 await check_server(self._connection.client)
-                await heeding(set_up_streams(stream, self._replicas))
+                await raising_cancellation(set_up_streams(stream, self._replicas))
                 await let_marks_expire(self._connection.client, _STREAM, timeout=SET_UP_SECONDS)
                 self._set_up_on = number
-            info = await heeding(stream.stream_info(_STREAM))
+            info = await raising_cancellation(stream.stream_info(_STREAM))
         if self.ready.is_set():  # the server that fed us was away, and may have been killed
             self.returned.wanted.set()
         looking = self.returned.look_whenever_wanted(self._connection, _STREAM, f"{_PREFIX}>", self._returned_key)
@@ -374,7 +374,9 @@ class Store:
         stream = self._connection.client.jetstream()
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                found = await heeding(stream.get_msg(_STREAM, seq=sequence + 1, subject=f"{_PREFIX}>", next=True))
+                found = await raising_cancellation(
+                    stream.get_msg(_STREAM, seq=sequence + 1, subject=f"{_PREFIX}>", next=True)
+                )
         except nats.js.errors.NotFoundError:
             return None
         return found.seq

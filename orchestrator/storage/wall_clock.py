@@ -3,7 +3,7 @@
 import functools
 import time
 
-from orchestrator.storage.steady_clock import SteadyTime
+from orchestrator.storage.steady_clock import SteadyClock
 
 
 def now_ns() -> int:
@@ -12,9 +12,9 @@ def now_ns() -> int:
 
 
 @functools.cache
-def _clock() -> SteadyTime:
+def _clock() -> SteadyClock:
     """One for the process, as there is one clock on its wall."""
-    return SteadyTime(time.time_ns(), _running())
+    return SteadyClock(time.time_ns(), _running())
 
 
 def _running() -> int:

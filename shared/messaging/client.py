@@ -9,7 +9,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from shared.protocol.nats_address import ENCRYPTED
-from shared.runtime.aio import heeding
+from shared.runtime.aio import raising_cancellation
 
 Admits = Callable[[bytes, int], bool]
 """Whether a message on this subject, of so many bytes, is to be looked at; asked before it takes any place."""
@@ -38,8 +38,8 @@ async def taken_in(client: Client) -> None:
     One `flush` is not enough: nats-py writes its PING at once, and what `subscribe` and `publish` have put into its
     buffer only afterwards. By the time of the PONG that is written too, so that a second PING comes after it.
     """
-    await heeding(client.flush())
-    await heeding(client.flush())
+    await raising_cancellation(client.flush())
+    await raising_cancellation(client.flush())
 
 
 class MendedClient(Client):

@@ -24,7 +24,7 @@ from shared.messaging.client import Admits, ChoosyClient, MendedClient, taken_in
 from shared.messaging.problems import check_payload, last_words, why_not
 from shared.messaging.replies import Replies
 from shared.protocol.nats_address import parse_nats_address
-from shared.runtime.aio import background, finish, heeding
+from shared.runtime.aio import background, finish, raising_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -266,7 +266,7 @@ class Connection:
                     skip_subject_validation=True,  # shared/protocol/subjects.py makes them of ids that are checked
                     **self._options,
                 )
-                await heeding(connecting)
+                await raising_cancellation(connecting)
                 if not client.is_connected:  # it took the server's first ping, before it was let in, for a welcome
                     raise nats.errors.Error("The server did not answer in time.")  # noqa: TRY301  # one way to fail
                 check_payload(client.max_payload, MAX_PAYLOAD_BYTES)
@@ -299,7 +299,7 @@ class Connection:
 
         The server's answer is also the proof that it has let this client in.
         """
-        await heeding(client.flush())
+        await raising_cancellation(client.flush())
         while waiting := [each for each in self._subscriptions if each.client is not client]:
             for subscription in waiting:
                 await subscription.attach(client)

@@ -75,7 +75,7 @@ def _retrieve(future: "asyncio.Future[T]") -> None:
         future.exception()
 
 
-async def heeding(awaitable: Awaitable[T]) -> T:
+async def raising_cancellation(awaitable: Awaitable[T]) -> T:
     """Await something of a library that may swallow a cancellation, and raise the cancellation after all.
 
     `asyncio.wait_for` of Python 3.11, which nats-py uses, does so when the answer arrives together with it (CPython

@@ -47,7 +47,7 @@ from tarpon.results.part_names import part_name
 from tarpon.results.staging import staging_in
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import in_thread
-from tarpon.transfer.partial_file import PartFile
+from tarpon.transfer.partial_file import PartialFile
 from tarpon.transfer.room import Room
 from tarpon.transfer.stored_object import object_session
 
@@ -185,7 +185,7 @@ class _Getting:
         check_free(self._folder, places)
         with ExitStack() as stack:
             stack.enter_context(removed_if_empty(self._folder / RAW_FOLDER))
-            files = [PartFile(place, each.params) for each, place in zip(self._sources, places, strict=True)]
+            files = [PartialFile(place, each.params) for each, place in zip(self._sources, places, strict=True)]
             room = await in_thread(lambda: Room(self._folder))
             for file in files:
                 stack.callback(file.release)

@@ -27,7 +27,7 @@ from tarpon.extraction.oddities import Oddities
 from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import Download, Renew, archive_of, in_thread, made_in_thread
-from tarpon.transfer.partial_file import PartFile
+from tarpon.transfer.partial_file import PartialFile
 from tarpon.transfer.room import Room
 
 
@@ -80,7 +80,7 @@ async def _claim_whole(source: Source, room: Room) -> None:
             await claim_all(contents, room, params.raw_size)
 
 
-async def fetch_archive(source: Source, file: PartFile) -> None:
+async def fetch_archive(source: Source, file: PartialFile) -> None:
     """Bring the archive into `file`, which goes on where it ended. What is damaged is discarded there."""
     await in_thread(file.open)
     while await in_thread(file.read_on):
@@ -99,7 +99,7 @@ async def fetch_archive(source: Source, file: PartFile) -> None:
         raise
 
 
-async def _fill(source: Source, file: PartFile) -> None:
+async def _fill(source: Source, file: PartialFile) -> None:
     params = source.params
     download = Download(
         archive_of(source.session, params, renew=source.renew),

@@ -34,17 +34,17 @@ class AlreadyFetching(Conflict):
 
 
 class _Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Which object a part is of."""
+    """Which object a partial file is of."""
 
     etag: str
     sha256: str
     size: int
 
 
-class PartFile:
+class PartialFile:
     """A sink that keeps what it has when it is given up. `open()` it first, `release()` it last; all methods block.
 
-    After `close()` the file is complete and still has the name of a part; `place()` gives it its own. Raises
+    After `close()` the file is complete and still has the name of a partial file; `place()` gives it its own. Raises
     CannotExtract where the disk cannot take it, and AlreadyFetching. Nobody else writes it before `release()`.
     """
 
@@ -52,18 +52,18 @@ class PartFile:
         self.done_bytes = 0
         self.digest: _Hash = hashlib.sha256()
         self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._partial = path.with_name(f"{path.name}.part")
         self._note_path = path.with_name(f"{path.name}.part.json")
         self._note = _Note(etag=params.etag, sha256=params.sha256, size=params.size)
         self._descriptor = -1
 
     def __repr__(self) -> str:
-        return f"<PartFile {self._part}, {self.done_bytes} bytes at first>"
+        return f"<PartialFile {self._partial}, {self.done_bytes} bytes at first>"
 
     def missing_bytes(self) -> int:
         """How much more room it takes at most, as far as is known before it is opened."""
         try:
-            return max(0, self._note.size - self._part.lstat().st_size)
+            return max(0, self._note.size - self._partial.lstat().st_size)
         except OSError:
             return self._note.size
 
@@ -71,7 +71,7 @@ class PartFile:
         """Make the file, or keep what an earlier try has left of the same object; then `read_on()`."""
         try:
             self._path.parent.mkdir(exist_ok=True)
-            self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             self._lock()
             if not self._is_same_object():
                 os.ftruncate(self._descriptor, 0)
@@ -123,7 +123,7 @@ class PartFile:
     def place(self) -> None:
         """Give the complete file its name."""
         try:
-            self._part.rename(self._path)
+            self._partial.rename(self._path)
             self._note_path.unlink(missing_ok=True)
         except OSError as error:
             raise self._cannot_write(error) from error
@@ -139,7 +139,7 @@ class PartFile:
 
     def discard(self) -> None:
         """Remove what is of no use, because it is not what was published."""
-        self._part.unlink(missing_ok=True)
+        self._partial.unlink(missing_ok=True)
         self._note_path.unlink(missing_ok=True)
 
     def _lock(self) -> None:
@@ -147,7 +147,7 @@ class PartFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyFetching(self._path) from None
-        if not os.path.samestat(os.fstat(self._descriptor), self._part.lstat()):
+        if not os.path.samestat(os.fstat(self._descriptor), self._partial.lstat()):
             raise AlreadyFetching(self._path)  # it was completed and given its name in between
 
     def _is_same_object(self) -> bool:

@@ -18,7 +18,7 @@ import pytest
 
 from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
-from compute.upload.shared_limits import Uploading
+from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.dispatch.grants import Grants
@@ -89,7 +89,7 @@ class RecordsInMemory(Store):
 class Publishing:
     """One execution of node n-1 whose task has ended. `publish` does what its node does next."""
 
-    def __init__(self, s3: FaultyS3, server: S3Service, bucket: Bucket, uploading: Uploading, folder: Path) -> None:
+    def __init__(self, s3: FaultyS3, server: S3Service, bucket: Bucket, uploading: SharedLimits, folder: Path) -> None:
         self.s3 = s3
         self.server = server
         self.bucket = bucket
@@ -264,7 +264,7 @@ async def publishing(
     async with FaultyS3(server.endpoint).serving() as s3, upload_session() as http:
         location = Location(bucket=name, key="results", region=REGION, endpoint=s3.endpoint)
         credentials = keys_from([server.orchestrator] if keys is None else keys)
-        uploading = Uploading(http, compressing=1, part_bytes=part_bytes, first_pause_seconds=0.01)
+        uploading = SharedLimits(http, compressing=1, part_bytes=part_bytes, first_pause_seconds=0.01)
         try:
             async with Bucket(location, expiration_seconds=url_seconds, credentials=credentials) as bucket:
                 made = Publishing(s3, server, bucket, uploading, folder)

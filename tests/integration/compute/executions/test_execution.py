@@ -25,7 +25,7 @@ from compute.processes.mark import ProcessMark
 from compute.uplink.reports import ReportSender
 from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
-from compute.upload.shared_limits import Uploading
+from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
@@ -193,7 +193,7 @@ async def test_why_a_result_is_not_published_is_in_the_log_of_its_node(
         return Exited(0)
 
     async with upload_session() as http:
-        uploading = Uploading(http, compressing=1)
+        uploading = SharedLimits(http, compressing=1)
 
         def new_upload(execution: Execution, workspace: Workspace, _: Callable[[str], None]) -> Upload:
             return Upload(

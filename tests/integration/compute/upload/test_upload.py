@@ -26,7 +26,7 @@ from compute.disk.result_contents import ALL
 from compute.upload.delivery import MAX_ASKED, Trouble
 from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
-from compute.upload.shared_limits import Uploading
+from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import NotSent, Sent, Upload
 from shared.errors import NotReady
 from shared.ids import ExecutionId
@@ -125,9 +125,9 @@ async def serving(handler: Callable[[web.BaseRequest], Coroutine[Any, Any, web.S
 
 
 @pytest.fixture
-async def uploading() -> AsyncIterator[Uploading]:
+async def uploading() -> AsyncIterator[SharedLimits]:
     async with upload_session() as http:
-        made = Uploading(http, compressing=1, first_pause_seconds=0.01)
+        made = SharedLimits(http, compressing=1, first_pause_seconds=0.01)
         yield made
         await asyncio.to_thread(made.close)
 
@@ -142,7 +142,7 @@ def result(tmp_path: Path) -> Path:
 
 
 class Bench:
-    def __init__(self, result: Path, uploading: Uploading, orchestrator: Orchestrator, **more: Any) -> None:
+    def __init__(self, result: Path, uploading: SharedLimits, orchestrator: Orchestrator, **more: Any) -> None:
         self.orchestrator = orchestrator
         self.grants = ExecutionGrants(EXECUTION, orchestrator.ask, orchestrator.grant())
         self.told: list[str] = []
@@ -167,7 +167,7 @@ def no_signature_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 async def attempt(
-    result: Path, uploading: Uploading, *answers: Answer, **more: Any
+    result: Path, uploading: SharedLimits, *answers: Answer, **more: Any
 ) -> tuple[PlayedS3, Bench, Sent | NotSent]:
     s3 = PlayedS3(*answers)
     async with serving(s3) as base:
@@ -179,7 +179,7 @@ def error(status: int, body: str = "") -> web.Response:
     return web.Response(status=status, body=body.encode(), headers={"x-amz-request-id": "R-1"})
 
 
-async def test_one_put_carries_the_whole_archive(result: Path, uploading: Uploading) -> None:
+async def test_one_put_carries_the_whole_archive(result: Path, uploading: SharedLimits) -> None:
     s3, bench, end = await attempt(result, uploading)
     assert isinstance(end, Sent)
     (body,) = s3.bodies
@@ -193,7 +193,7 @@ async def test_one_put_carries_the_whole_archive(result: Path, uploading: Upload
 
 
 async def test_a_put_has_a_length_a_digest_and_the_signed_headers_and_is_never_chunked(
-    result: Path, uploading: Uploading
+    result: Path, uploading: SharedLimits
 ) -> None:
     s3, _, _ = await attempt(result, uploading, error(500))
     assert len(s3.requests) == 2
@@ -208,7 +208,7 @@ async def test_a_put_has_a_length_a_digest_and_the_signed_headers_and_is_never_c
 
 @pytest.mark.parametrize("failure", [error(500), error(503), error(429), error(502, "<html>"), None])
 async def test_a_passing_failure_is_tried_again_with_the_same_url_and_bytes(
-    result: Path, uploading: Uploading, failure: Answer, monkeypatch: pytest.MonkeyPatch
+    result: Path, uploading: SharedLimits, failure: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compute.upload.delivery.SLOW_PAUSE_SECONDS", 0.01)
     s3, bench, end = await attempt(result, uploading, failure)
@@ -218,21 +218,23 @@ async def test_a_passing_failure_is_tried_again_with_the_same_url_and_bytes(
     assert bench.counts == (1, 0)
 
 
-async def test_an_expired_url_is_renewed(result: Path, uploading: Uploading) -> None:
+async def test_an_expired_url_is_renewed(result: Path, uploading: SharedLimits) -> None:
     s3, bench, end = await attempt(result, uploading, error(403, EXPIRED))
     assert isinstance(end, Sent)
     assert s3.versions_seen == ["1", "2"]
     assert bench.counts == (1, 1)
 
 
-async def test_a_wrong_signature_is_renewed_a_few_times_and_then_told(result: Path, uploading: Uploading) -> None:
+async def test_a_wrong_signature_is_renewed_a_few_times_and_then_told(result: Path, uploading: SharedLimits) -> None:
     wrong = "<Error><Code>SignatureDoesNotMatch</Code></Error>"
     s3, _, end = await attempt(result, uploading, *[error(403, wrong) for _ in range(MAX_ASKED + 1)])
     assert isinstance(end, NotSent)
     assert s3.versions_seen == [str(version) for version in range(1, MAX_ASKED + 2)]
 
 
-async def test_what_s3_refuses_for_good_is_told_with_its_code_and_request(result: Path, uploading: Uploading) -> None:
+async def test_what_s3_refuses_for_good_is_told_with_its_code_and_request(
+    result: Path, uploading: SharedLimits
+) -> None:
     s3, _, end = await attempt(result, uploading, error(413, TOO_LARGE))
     assert isinstance(end, NotSent)
     assert end.reason is FailureReason.PUBLISH_REFUSED
@@ -242,7 +244,7 @@ async def test_what_s3_refuses_for_good_is_told_with_its_code_and_request(result
     assert len(s3.requests) == 1
 
 
-async def test_a_redirect_is_not_followed(result: Path, uploading: Uploading) -> None:
+async def test_a_redirect_is_not_followed(result: Path, uploading: SharedLimits) -> None:
     s3, _, end = await attempt(
         result, uploading, web.Response(status=307, headers={"Location": "/elsewhere?version=9"})
     )
@@ -250,14 +252,16 @@ async def test_a_redirect_is_not_followed(result: Path, uploading: Uploading) ->
     assert len(s3.requests) == 1
 
 
-async def test_an_object_that_is_there_already_is_left_to_the_orchestrator(result: Path, uploading: Uploading) -> None:
+async def test_an_object_that_is_there_already_is_left_to_the_orchestrator(
+    result: Path, uploading: SharedLimits
+) -> None:
     s3, _, end = await attempt(result, uploading, error(412, "<Error><Code>PreconditionFailed</Code></Error>"))
     assert isinstance(end, Sent)
     assert end.was_there
     assert len(s3.requests) == 1
 
 
-async def test_bytes_that_arrive_damaged_again_and_again_are_told(result: Path, uploading: Uploading) -> None:
+async def test_bytes_that_arrive_damaged_again_and_again_are_told(result: Path, uploading: SharedLimits) -> None:
     damaged = [error(400, "<Error><Code>BadDigest</Code></Error>") for _ in range(9)]
     s3, _, end = await attempt(result, uploading, *damaged)
     assert isinstance(end, NotSent)
@@ -265,7 +269,7 @@ async def test_bytes_that_arrive_damaged_again_and_again_are_told(result: Path, 
     assert len(s3.requests) == 4
 
 
-async def test_a_url_with_too_little_life_left_is_not_used(result: Path, uploading: Uploading) -> None:
+async def test_a_url_with_too_little_life_left_is_not_used(result: Path, uploading: SharedLimits) -> None:
     s3 = PlayedS3()
     async with serving(s3) as base:
         bench = Bench(result, uploading, Orchestrator(base))
@@ -276,7 +280,7 @@ async def test_a_url_with_too_little_life_left_is_not_used(result: Path, uploadi
     assert s3.versions_seen == ["3"]
 
 
-async def test_a_fresh_url_is_tried_however_short_its_life(result: Path, uploading: Uploading) -> None:
+async def test_a_fresh_url_is_tried_however_short_its_life(result: Path, uploading: SharedLimits) -> None:
     s3 = PlayedS3(error(403, EXPIRED))
     async with serving(s3) as base:
         bench = Bench(result, uploading, Orchestrator(base))
@@ -287,7 +291,7 @@ async def test_a_fresh_url_is_tried_however_short_its_life(result: Path, uploadi
 
 
 async def test_an_orchestrator_that_is_away_is_waited_for(
-    result: Path, uploading: Uploading, monkeypatch: pytest.MonkeyPatch
+    result: Path, uploading: SharedLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compute.upload.grants.FIRST_PAUSE_SECONDS", 0.01)
     s3 = PlayedS3(error(403, EXPIRED))
@@ -298,7 +302,7 @@ async def test_an_orchestrator_that_is_away_is_waited_for(
     assert bench.upload.last_problem
 
 
-async def test_an_orchestrator_that_gives_no_url_ends_the_upload(result: Path, uploading: Uploading) -> None:
+async def test_an_orchestrator_that_gives_no_url_ends_the_upload(result: Path, uploading: SharedLimits) -> None:
     s3 = PlayedS3(error(403, EXPIRED))
     async with serving(s3) as base:
         bench = Bench(
@@ -312,14 +316,14 @@ async def test_an_orchestrator_that_gives_no_url_ends_the_upload(result: Path, u
     assert "not yours" in end.detail
 
 
-async def test_a_url_that_never_gets_an_answer_is_replaced(result: Path, uploading: Uploading) -> None:
+async def test_a_url_that_never_gets_an_answer_is_replaced(result: Path, uploading: SharedLimits) -> None:
     s3, _, end = await attempt(result, uploading, None, None, None)
     assert isinstance(end, Sent)
     assert s3.versions_seen[-1] == "2"
 
 
 async def test_a_stalled_upload_is_given_up_and_tried_again(
-    result: Path, uploading: Uploading, monkeypatch: pytest.MonkeyPatch
+    result: Path, uploading: SharedLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compute.upload.put.put.__kwdefaults__", {"idle_seconds": 0.2})
     seen: list[str] = []
@@ -339,7 +343,9 @@ async def test_a_stalled_upload_is_given_up_and_tried_again(
     assert len(seen) == 2
 
 
-async def test_a_result_that_is_larger_than_allowed_is_told_with_the_limit(result: Path, uploading: Uploading) -> None:
+async def test_a_result_that_is_larger_than_allowed_is_told_with_the_limit(
+    result: Path, uploading: SharedLimits
+) -> None:
     uploading.limit_bytes = 1 << 19
     s3, _, end = await attempt(result, uploading)
     assert isinstance(end, NotSent)
@@ -348,7 +354,7 @@ async def test_a_result_that_is_larger_than_allowed_is_told_with_the_limit(resul
     assert s3.requests == []
 
 
-async def test_a_result_that_cannot_be_read_is_told(tmp_path: Path, uploading: Uploading) -> None:
+async def test_a_result_that_cannot_be_read_is_told(tmp_path: Path, uploading: SharedLimits) -> None:
     bench = Bench(tmp_path / "absent", uploading, Orchestrator("http://127.0.0.1:1"))
     end = await bench.run()
     assert isinstance(end, NotSent)
@@ -357,7 +363,7 @@ async def test_a_result_that_cannot_be_read_is_told(tmp_path: Path, uploading: U
 
 class TestOnUnreadable:
     async def test_a_result_that_is_not_whole_is_not_sent_where_the_job_says_so(
-        self, result: Path, uploading: Uploading, monkeypatch: pytest.MonkeyPatch
+        self, result: Path, uploading: SharedLimits, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (result / "1").mkdir()
         (result / "1" / "2").mkdir()
@@ -369,14 +375,14 @@ class TestOnUnreadable:
         assert "'1/2' was archived without its content" in end.detail
         assert s3.requests == []
 
-    async def test_what_was_lost_before_it_was_packed_counts_too(self, result: Path, uploading: Uploading) -> None:
+    async def test_what_was_lost_before_it_was_packed_counts_too(self, result: Path, uploading: SharedLimits) -> None:
         s3, _, end = await attempt(result, uploading, must_be_whole=True, lacking=1)
         assert isinstance(end, NotSent)
         assert end.reason is FailureReason.RESULT_NOT_WHOLE
         assert s3.requests == []
 
     async def test_a_small_one_that_is_packed_already_is_not_sent_either(
-        self, result: Path, uploading: Uploading
+        self, result: Path, uploading: SharedLimits
     ) -> None:
         (result / "small").mkdir()
         packed = uploading.small.pack(result / "small", ALL)
@@ -386,16 +392,16 @@ class TestOnUnreadable:
         assert end.reason is FailureReason.RESULT_NOT_WHOLE
         assert s3.requests == []
 
-    async def test_otherwise_it_is_sent_with_the_number(self, result: Path, uploading: Uploading) -> None:
+    async def test_otherwise_it_is_sent_with_the_number(self, result: Path, uploading: SharedLimits) -> None:
         _, _, end = await attempt(result, uploading, lacking=1)
         assert isinstance(end, Sent)
 
-    async def test_a_whole_one_is_sent(self, result: Path, uploading: Uploading) -> None:
+    async def test_a_whole_one_is_sent(self, result: Path, uploading: SharedLimits) -> None:
         _, _, end = await attempt(result, uploading, must_be_whole=True)
         assert isinstance(end, Sent)
 
 
-async def test_a_cancelled_upload_leaves_no_connection(result: Path, uploading: Uploading) -> None:
+async def test_a_cancelled_upload_leaves_no_connection(result: Path, uploading: SharedLimits) -> None:
     arrived, leave = asyncio.Event(), asyncio.Event()
 
     async def hang(request: web.BaseRequest) -> web.StreamResponse:
@@ -414,7 +420,7 @@ async def test_a_cancelled_upload_leaves_no_connection(result: Path, uploading: 
         leave.set()
 
 
-async def test_the_index_of_a_larger_archive_goes_beside_it(result: Path, uploading: Uploading) -> None:
+async def test_the_index_of_a_larger_archive_goes_beside_it(result: Path, uploading: SharedLimits) -> None:
     (result / "outputs" / "more").write_bytes(os.urandom(900_000))
     s3, bench, end = await attempt(result, uploading)
     assert isinstance(end, Sent)
@@ -424,7 +430,7 @@ async def test_the_index_of_a_larger_archive_goes_beside_it(result: Path, upload
     assert bench.counts == (0, 0)
 
 
-async def test_a_result_whose_index_is_refused_is_published_without_one(result: Path, uploading: Uploading) -> None:
+async def test_a_result_whose_index_is_refused_is_published_without_one(result: Path, uploading: SharedLimits) -> None:
     (result / "outputs" / "more").write_bytes(os.urandom(900_000))
     s3 = PlayedS3()
     s3.index_answer = error(413, TOO_LARGE)
@@ -435,7 +441,7 @@ async def test_a_result_whose_index_is_refused_is_published_without_one(result: 
 
 
 async def test_a_result_for_whose_index_there_is_no_url_is_published_without_one(
-    result: Path, uploading: Uploading
+    result: Path, uploading: SharedLimits
 ) -> None:
     (result / "outputs" / "more").write_bytes(os.urandom(900_000))
     s3 = PlayedS3()

@@ -13,7 +13,7 @@ from compute.journal.entry import new_entry
 from compute.uplink.heartbeats import send_heartbeats
 from compute.upload.grants import ExecutionGrants
 from compute.upload.meter import UploadMeter
-from compute.upload.shared_limits import Uploading
+from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
 from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
@@ -70,7 +70,7 @@ async def test_an_upload_that_stands_still_is_no_progress(tmp_path: Path, monkey
     monkeypatch.setattr("compute.upload.meter.TOLD_AFTER_SECONDS", 0.0)
     nobody: Any = None  # nothing is carried out here
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
-        uploading = Uploading(http)
+        uploading = SharedLimits(http)
         executions = Executions(
             journal=nobody, slots=nobody, supervisor=nobody, reports=nobody, ask=nobody, group=group, on_over=nobody
         )
@@ -90,7 +90,7 @@ async def test_an_upload_that_stands_still_is_no_progress(tmp_path: Path, monkey
         await asyncio.to_thread(uploading.close)
 
 
-def publishing(executions: Executions, uploading: Uploading, folder: Path) -> UploadMeter:
+def publishing(executions: Executions, uploading: SharedLimits, folder: Path) -> UploadMeter:
     """The meter of an execution that is held and whose result is being sent."""
     assignment = Assignment(
         execution_id=ExecutionId("e-1"),

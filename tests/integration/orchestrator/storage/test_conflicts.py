@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.admission.node_keys import StoredBindings
+from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.rules.records import BindingRecord, Record
 from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict
@@ -189,7 +189,7 @@ class TestAConflict:
 
     async def test_over_the_id_of_a_node_is_won_by_one_key(self, any_bus: Bus) -> None:
         async with following(any_bus.connection) as mine:
-            bindings = StoredBindings(mine)
+            bindings = StoredNodeKeys(mine)
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(bindings.bind(NODE, f"U{number}")) for number in range(MANY)]
             assert [task.result() for task in tasks].count(True) == 1

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from nats.js.errors import NotFoundError
 
-from orchestrator.admission.node_keys import StoredBindings
+from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.jobs.retention import Retention
 from orchestrator.rules.records import BindingRecord, JobRecord, NameRecord, NodeRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations
@@ -185,7 +185,7 @@ class TestWhatAnEarlierVersionHasRemoved:
         async with stored(bus, NAME, BINDING) as mine:
             await remove_as_before(bus, NAME, BINDING)
             await kill_server(bus, mine)
-            assert await StoredBindings(mine).bind(NODE, "another")
+            assert await StoredNodeKeys(mine).bind(NODE, "another")
             assert await mine.is_removed(NAME)
             await mine.create_again(NAME, NameRecord(job_id=JobId("j-2")))
             await sweep(mine)

@@ -20,7 +20,7 @@ from tarpon.extraction.extract import Extraction
 from tarpon.results.fetch_one import Source, fetch_archive
 from tarpon.transfer.byte_ranges import CONNECTIONS, RANGE_BYTES
 from tarpon.transfer.download import Download, Sink, archive_of
-from tarpon.transfer.partial_file import AlreadyFetching, PartFile
+from tarpon.transfer.partial_file import AlreadyFetching, PartialFile
 from tarpon.transfer.stored_object import object_session
 from tests.archives import packed
 from tests.integration import stored_results
@@ -65,7 +65,7 @@ async def fetch(params: ResultParams, sink: Sink, *, renew: Callable[[], Awaitab
 async def keep(params: ResultParams, path: Path, *, renew: Callable[[], Awaitable[ResultParams]] = never) -> list[int]:
     """As `tarpon job get --raw` does."""
     seen: list[int] = []
-    file = PartFile(path, params)
+    file = PartialFile(path, params)
     try:
         async with object_session() as session:
             on_bytes = lambda done, _: seen.append(done)  # noqa: E731
@@ -308,7 +308,7 @@ async def test_ranges_with_the_status_of_a_whole_object_are_taken_as_ranges(larg
 
 def half(large: Stored, path: Path, *, content: bytes = b"", **changes: Any) -> None:
     """What a process leaves that was killed in the middle of a download."""
-    file = PartFile(path, replace(large.params(), **changes))
+    file = PartialFile(path, replace(large.params(), **changes))
     file.open()
     file.feed(content or large.archive[: len(large.archive) // 2])
     file.release()
@@ -362,7 +362,7 @@ async def test_an_archive_that_is_wrong_also_when_it_is_fetched_anew_is_refused(
 
 
 async def test_a_file_that_another_process_downloads_is_left_to_it(stored: Stored, tmp_path: Path) -> None:
-    first = PartFile(tmp_path / "result", stored.params())
+    first = PartialFile(tmp_path / "result", stored.params())
     first.open()
     first.feed(b"x")
     with pytest.raises(AlreadyFetching):

@@ -9,7 +9,7 @@ from orchestrator.jobs.retention import BATCH, Retention, _old_versions, due_job
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord, JobRecord, NameRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations
-from orchestrator.state.by_instant import Oldest
+from orchestrator.state.by_instant import ByInstant
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
@@ -260,7 +260,7 @@ class TestForgetting:
 
 @given(st.lists(st.integers(0, 100)), st.integers(0, 100), st.integers(0, 10))
 def test_the_oldest_are_taken_in_their_order(instants: list[int], before: int, most: int) -> None:
-    oldest: Oldest[str] = Oldest()
+    oldest: ByInstant[str] = ByInstant()
     for number, instant in enumerate(instants):
         oldest.put(str(number), instant)
     taken = oldest.take(most, before)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.nodes.full_disks import FIRST_SECONDS, LET_LIE, MOST_FIRSTS
 from orchestrator.nodes.node_changes import MOST_ENGINES_AWAY, engines_away
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.process_presence import QUICK_TASK_SECONDS
+from orchestrator.nodes.resting_nodes import FIRST_SECONDS, LET_LIE, MOST_FIRSTS
 from orchestrator.rules.fleet import Candidate
 from orchestrator.rules.records import ExecutionRecord, Failure, NodeRecord
 from orchestrator.state.model import Model

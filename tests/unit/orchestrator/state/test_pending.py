@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.state.waiting_jobs import Pending
+from orchestrator.state.waiting_jobs import WaitingJobs
 from shared.ids import JobId
 
 JOBS = [JobId(f"j-{number}") for number in range(6)]
@@ -17,7 +17,7 @@ steps = st.lists(
 def test_the_order_is_that_of_priority_and_arrival(
     taken: list[tuple[JobId, tuple[int, str] | None]], blocked: set[str]
 ) -> None:
-    pending, shape_of = Pending(), dict[JobId, str]()
+    pending, shape_of = WaitingJobs(), dict[JobId, str]()
     expected: dict[JobId, tuple[int, int]] = {}
     for number, (job, place) in enumerate(taken):
         if place is None:
@@ -38,7 +38,7 @@ def test_the_order_is_that_of_priority_and_arrival(
 
 
 def test_a_shape_that_becomes_blocked_on_the_way_is_left_out_from_then_on() -> None:
-    pending, blocked, seen = Pending(), set[str](), []
+    pending, blocked, seen = WaitingJobs(), set[str](), []
     for number, shape in enumerate("abab"):
         pending.put(JOBS[number], priority=0, shape=shape)
     for job in pending.walk(blocked):
@@ -48,7 +48,7 @@ def test_a_shape_that_becomes_blocked_on_the_way_is_left_out_from_then_on() -> N
 
 
 def test_a_job_that_gets_another_shape_does_not_lose_its_turn_to_later_shapes() -> None:
-    pending = Pending()
+    pending = WaitingJobs()
     for job in JOBS[:2]:
         pending.put(job, priority=0, shape="a")
     pending.put(JOBS[0], priority=0, shape="b")
@@ -56,7 +56,7 @@ def test_a_job_that_gets_another_shape_does_not_lose_its_turn_to_later_shapes() 
 
 
 def test_each_job_is_explained_once_while_it_waits() -> None:
-    pending = Pending()
+    pending = WaitingJobs()
     for job in JOBS:
         pending.put(job, priority=0, shape="a")
     pending.drop(JOBS[0])
@@ -69,7 +69,7 @@ def test_each_job_is_explained_once_while_it_waits() -> None:
 
 
 def test_a_job_that_is_submitted_anew_is_explained_again_and_keeps_its_place() -> None:
-    pending = Pending()
+    pending = WaitingJobs()
     for job in JOBS[:2]:
         pending.put(job, priority=0, shape="a")
     pending.take_unexplained("a", 9)

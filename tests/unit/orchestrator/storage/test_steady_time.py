@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from orchestrator.storage.steady_clock import BELIEVED_AFTER_NS, STEP_NS, SteadyTime
+from orchestrator.storage.steady_clock import BELIEVED_AFTER_NS, STEP_NS, SteadyClock
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -17,7 +17,7 @@ class Machine:
     def __init__(self) -> None:
         self.running = 77 * SECOND
         self.wrong = 0
-        self.time = SteadyTime(START, self.running)
+        self.time = SteadyClock(START, self.running)
 
     def after(self, nanoseconds: int) -> int:
         """What time it is said to be, as a distance from the right time."""

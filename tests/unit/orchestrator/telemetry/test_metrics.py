@@ -12,7 +12,7 @@ from compute.upload.delivery import Trouble, UploadTotals
 from orchestrator.jobs.views import job_state
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, SpecRecord, VerifiedResult
-from orchestrator.state.by_instant import LEAST_CLEARED, Oldest
+from orchestrator.state.by_instant import LEAST_CLEARED, ByInstant
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
@@ -234,7 +234,7 @@ class TestTheOldest:
     @settings(max_examples=100, deadline=None)
     @given(steps=st.lists(st.tuples(st.sampled_from("abcd"), st.none() | st.integers(0, 9))))
     def test_is_known_whoever_comes_and_goes(self, steps: list[tuple[str, int | None]]) -> None:
-        oldest, there = Oldest[str](), dict[str, int]()
+        oldest, there = ByInstant[str](), dict[str, int]()
         for item, instant in steps:
             if instant is None:
                 oldest.drop(item)
@@ -246,7 +246,7 @@ class TestTheOldest:
             assert len(oldest) == len(there)
 
     def test_what_has_gone_takes_no_room_behind_one_that_stays(self) -> None:
-        oldest = Oldest[str]()
+        oldest = ByInstant[str]()
         oldest.put("stays", 0)
         for number in range(10 * LEAST_CLEARED):
             oldest.put(f"{number}", number)

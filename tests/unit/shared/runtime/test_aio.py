@@ -17,9 +17,9 @@ from shared.runtime.aio import (
     finish,
     first_leaf,
     first_of,
-    heeding,
     pipelined,
     process_ended,
+    raising_cancellation,
     stop_requested,
 )
 
@@ -403,7 +403,7 @@ async def test_a_cancellation_is_heeded_where_an_error_arrives_together_with_it(
     async def for_ever() -> None:
         while True:
             with contextlib.suppress(OSError):
-                await heeding(swallowing())
+                await raising_cancellation(swallowing())
 
     async with asyncio.timeout(5):
         async with background(loop=for_ever()):

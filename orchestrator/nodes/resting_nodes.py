@@ -19,7 +19,7 @@ LONGEST_IDLE_SECONDS = 3600.0
 LET_LIE = ", which let work lie"
 
 
-class Rests:
+class RestingNodes:
     """`now` are monotonic seconds. What is not told as over goes on resting."""
 
     def __init__(self, first_seconds: float = FIRST_SECONDS) -> None:
@@ -74,7 +74,7 @@ class Rests:
         return rested
 
     def __repr__(self) -> str:
-        return f"<Rests of {len(self._until)} nodes>"
+        return f"<RestingNodes: {len(self._until)} nodes>"
 
 
 def why_resting(record: ExecutionRecord) -> str:
