@@ -9,10 +9,10 @@ import msgspec
 
 from shared.errors import InvalidDuration
 from shared.jobs.durations import parse_duration
+from shared.jobs.label_selectors import conditions
 from shared.jobs.not_supported import inputs_problem, network_problems, publisher_problem, type_problem
 from shared.jobs.rules import PUBLISHERS
 from shared.jobs.spec import InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
-from tarpon.cli.job_files.constraints import constraints_of
 
 FORMS = ("table", "json", "yaml")
 """What `--output` means where it is no NAME:PATH."""
@@ -114,7 +114,7 @@ def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
         type="batch",
         priority=flags.priority,
         count=flags.count,
-        constraints=constraints_of(",".join(flags.constraints)),
+        constraints=conditions(flags.constraints),
         labels=_assignments("-l", flags.labels),
         tasks=(task,),
     )

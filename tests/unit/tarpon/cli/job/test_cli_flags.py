@@ -4,7 +4,7 @@ import click
 import pytest
 
 from shared.errors import InvalidInput
-from shared.jobs.spec import Constraint, Job, SpecConfig
+from shared.jobs.spec import Job, SpecConfig
 from tarpon.cli.console.commands import plain_flags
 from tarpon.cli.console.environment import load_settings
 from tarpon.cli.job.flags import JobFlags, job_of
@@ -37,34 +37,6 @@ def test_what_belongs_to_a_task_is_left_alone() -> None:
     assert plain("-e", "A=1", "busybox", "--force=true", stop=True) == ["-e", "A=1", "busybox", "--force=true"]
 
 
-@pytest.mark.parametrize(
-    ("selector", "constraint"),
-    [
-        ("zone=a", Constraint(key="zone", operator="=", values=("a",))),
-        ("zone == a", Constraint(key="zone", operator="==", values=("a",))),
-        ("zone!=a", Constraint(key="zone", operator="!=", values=("a",))),
-        ("zone in (a, b)", Constraint(key="zone", operator="in", values=("a", "b"))),
-        ("zone notin (a)", Constraint(key="zone", operator="notin", values=("a",))),
-        ("gpu", Constraint(key="gpu", operator="exists")),
-        ("!gpu", Constraint(key="gpu", operator="!")),
-        ("memory>8", Constraint(key="memory", operator="gt", values=("8",))),
-        ("favour_zone=a", Constraint(key="favour_zone", operator="=", values=("a",))),
-    ],
-)
-def test_a_selector_is_a_constraint(selector: str, constraint: Constraint) -> None:
-    assert constraints_of(selector) == (constraint,)
-
-
-def test_commas_part_constraints_but_not_within_parentheses() -> None:
-    assert [each.key for each in constraints_of("a in (x,y),b, !c,")] == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize("text", ["zone in", "zone in ()", "=a", "a b", "a=b=c", "zone in (a"])
-def test_what_is_no_selector_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="is not a condition on labels"):
-        constraints_of(text)
-
-
 def job(**flags: object) -> Job:
     return job_of(JobFlags(**flags), ENGINE)  # type: ignore[arg-type]  # the test's own flags
 
@@ -72,6 +44,15 @@ def job(**flags: object) -> Job:
 def test_a_job_of_no_flags_is_a_batch_job_with_one_part() -> None:
     made = job()
     assert (made.type, made.count, made.task.name) == ("batch", 1, "main")
+
+
+def test_each_constraints_flag_is_a_selector_of_its_own() -> None:
+    assert [each.key for each in job(constraints=("a in (x,y),b", "!c")).constraints] == ["a", "b", "c"]
+
+
+def test_a_constraint_that_no_node_can_meet_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="memory> takes a number, and '8GB' is none"):
+        job(constraints=("memory>8GB",))
 
 
 def test_a_time_is_seconds_or_has_its_unit() -> None:
