@@ -35,6 +35,7 @@ from shared.protocol.messages import (
     Rejected,
 )
 from shared.runtime.aio import begin, pipelined
+from shared.runtime.backoff import Backoff
 from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
@@ -143,14 +144,13 @@ class Offers:
 
     async def _deliver(self, node: NodeId) -> None:
         """Offer what waits for this node, one message at a time, until nothing waits or the node is away."""
-        retry_seconds = FIRST_RETRY_SECONDS
+        pauses = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, spread=0.0)
         try:
             while waiting := self._still_open(node):
                 if await self._offer(node, waiting):
-                    retry_seconds = FIRST_RETRY_SECONDS
+                    pauses.reset()
                 else:
-                    await asyncio.sleep(retry_seconds)
-                    retry_seconds = min(LAST_RETRY_SECONDS, retry_seconds * 2)
+                    await pauses.pause()
         finally:
             self._offering.difference_update(record.id for record in self._waiting.pop(node))
 

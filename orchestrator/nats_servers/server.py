@@ -27,6 +27,7 @@ from orchestrator.storage.nats_fitness import OLDEST_TEXT, is_old
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing, TarponError, Unavailable
 from shared.runtime import durable
 from shared.runtime.aio import finish, process_ended
+from shared.runtime.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
@@ -90,16 +91,16 @@ class NatsServer:
 
     async def supervise(self) -> None:
         """Start the server again whenever it ends, until cancelled."""
-        pause = FIRST_PAUSE_SECONDS
+        pauses = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, spread=0.0)
         while True:
             watched_since = time.monotonic()
             if self.pid is not None:
                 await process_ended(self.pid)
             if time.monotonic() - watched_since >= STEADY_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
+                pauses.reset()
+            pause = pauses.next_seconds()
             _log.warning("The NATS server has ended (%s); starting it again in %.1f s.", self._how_ended(), pause)
             await asyncio.sleep(pause)
-            pause = min(LAST_PAUSE_SECONDS, pause * 2)
             self.restarts += 1
             try:
                 await self._start()

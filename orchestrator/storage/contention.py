@@ -7,11 +7,11 @@ machine some lose often though all are served in a second. Who loses for too lon
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Hashable
 
 from shared.errors import RevisionConflict
+from shared.runtime.backoff import Backoff
 
 PATIENCE_SECONDS = 5.0
 """How long one waits for its turn; then it tries out of turn."""
@@ -23,22 +23,22 @@ FIRST_SECONDS, LAST_SECONDS = 0.001, 0.1
 class Losses:
     """How often somebody else was quicker with the same record."""
 
-    __slots__ = ("_count", "_until")
+    __slots__ = ("_count", "_pauses", "_until")
 
     def __init__(self) -> None:
         self._count = 0
+        self._pauses: Backoff | None = None
         self._until = 0.0
 
     async def stand_back(self, conflict: RevisionConflict) -> None:
         """Let others go first; what is known by then has to be read again. Raises the conflict after a while."""
         now = time.monotonic()
-        if not self._count:
-            self._until = now + LOSING_SECONDS
+        if self._pauses is None:
+            self._pauses, self._until = Backoff(FIRST_SECONDS, LAST_SECONDS), now + LOSING_SECONDS
         elif now >= self._until:
             raise conflict
-        most = min(LAST_SECONDS, FIRST_SECONDS * 2 ** min(self._count, 16))
         self._count += 1
-        await asyncio.sleep(random.uniform(0.0, most))  # noqa: S311  # spreads only
+        await self._pauses.pause()
 
     def __repr__(self) -> str:
         return f"<Losses, {self._count}>"

@@ -8,7 +8,6 @@ nothing is buffered: who sends while there is no connection gets MessagingUnavai
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -25,6 +24,7 @@ from shared.messaging.problems import check_payload, last_words, why_not
 from shared.messaging.replies import Replies
 from shared.protocol.nats_address import parse_nats_address
 from shared.runtime.aio import background, finish, raising_cancellation
+from shared.runtime.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
@@ -216,15 +216,14 @@ class Connection:
 
     async def keep(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""
-        retry_seconds = FIRST_RETRY_SECONDS
+        pauses = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, spread=0.5)
         while True:
             lost = asyncio.Event()
             opened = await self._open(lost)
             if opened is None:
-                await asyncio.sleep(retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load only
-                retry_seconds = min(LAST_RETRY_SECONDS, retry_seconds * 2)
+                await pauses.pause()
                 continue
-            retry_seconds = FIRST_RETRY_SECONDS
+            pauses.reset()
             client, replies = opened
             try:
                 await _until_closed(client, lost)

@@ -1,7 +1,5 @@
 """How one call to the HTTP API is made, repeated where that may help, and explained where it failed."""
 
-import asyncio
-import random
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -12,12 +10,13 @@ import msgspec
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Unavailable
 from shared.protocol.rest import BASE_PATH, TARPON_CODE, ErrorBody
+from shared.runtime.backoff import Backoff
 from shared.runtime.network_problems import why_unreachable
 
 T = TypeVar("T")
 
 ATTEMPTS = 4
-FIRST_BACKOFF_SECONDS = 0.2
+FIRST_BACKOFF_SECONDS = 0.4
 CONNECT_SECONDS = 5
 _WORTH_ANOTHER_TRY = frozenset({500, 502, 503, 504})
 _OF_PROXIES = frozenset({502, 503, 504})
@@ -134,6 +133,7 @@ class Calls:
 
         What may pass (a lost connection, a timeout, a 5xx) is tried ATTEMPTS times; refused connections once.
         """
+        pauses = new_pauses()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._of_any(method, path, answer, query=query, body=body)
@@ -150,7 +150,7 @@ class Calls:
             except NotAnOrchestrator as error:
                 if attempt == ATTEMPTS or not error.is_of_proxy:
                     raise
-            await asyncio.sleep(backoff_seconds(attempt))
+            await pauses.pause()
         raise AssertionError("the last attempt returns or raises")
 
     async def _of_any(
@@ -237,7 +237,6 @@ def refusal(url: str, status: int, payload: bytes) -> RemoteError | NotAnOrchest
     return RemoteError(code, body.message, hint=body.hint, status=status, details=details)
 
 
-def backoff_seconds(attempt: int, *, longest: float = 5.0) -> float:
-    """How long to wait after the `attempt`th failure in a row."""
-    spread = random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, keeps no secret
-    return float(spread * min(longest, FIRST_BACKOFF_SECONDS * 2**attempt))
+def new_pauses(*, longest_seconds: float = 5.0) -> Backoff:
+    """Those of a client between the tries of what fails several times in a row."""
+    return Backoff(FIRST_BACKOFF_SECONDS, longest_seconds, spread=0.5)

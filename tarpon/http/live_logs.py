@@ -3,7 +3,6 @@
 It takes as many connections as break off: each goes on with the byte at which the last one was cut.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -14,7 +13,7 @@ import msgspec
 from shared.errors import MessagingUnavailable, OrchestratorUnreachable, Unavailable
 from shared.protocol.rest import LogFrame, LogLine, LogPlace
 from shared.runtime.network_problems import why_unreachable
-from tarpon.http.calls import Calls, backoff_seconds
+from tarpon.http.calls import Calls, new_pauses
 
 MAX_FRAME_BYTES = 4 << 20
 HEARTBEAT_SECONDS = 15.0
@@ -45,7 +44,7 @@ class LiveLogs:
         self._patience = patience
         self._url = calls.url
         self._has_ended = False
-        self._failures = 0
+        self._pauses = new_pauses(longest_seconds=3.0)
         self._heard_at = time.monotonic()
 
     def __repr__(self) -> str:
@@ -72,8 +71,7 @@ class LiveLogs:
                 raise LogsCutOff
             if time.monotonic() - self._heard_at > self._patience:
                 raise OrchestratorUnreachable(self._calls.told)
-            await asyncio.sleep(backoff_seconds(self._failures, longest=3.0))
-            self._failures += 1
+            await self._pauses.pause()
 
     def _heed(self, error: Exception) -> None:
         """Raise OrchestratorUnreachable unless it may help to try again."""
@@ -103,7 +101,8 @@ class LiveLogs:
     def _note(self, frame: LogFrame) -> None:
         if frame.error:
             raise MessagingUnavailable(frame.error, hint="Try again, or wait until the job has ended.")
-        self._failures, self._heard_at = 0, time.monotonic()
+        self._pauses.reset()
+        self._heard_at = time.monotonic()
         self.place = frame.place or self.place
         if frame.end is not None:
             self._has_ended, self.is_whole = True, frame.end.whole

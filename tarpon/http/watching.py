@@ -1,6 +1,5 @@
 """How a job's progress arrives live, also over an orchestrator's restart."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -14,7 +13,7 @@ from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
 from shared.runtime.network_problems import why_unreachable
-from tarpon.http.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, backoff_seconds, refusal
+from tarpon.http.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, new_pauses, refusal
 
 SILENCE_SECONDS = 45.0
 """The server sends a comment every 15 s; after three that are missing the connection counts as dead."""
@@ -53,7 +52,7 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
     Raises OrchestratorUnreachable when there never was one, or when it stays away for `patience` seconds.
     """
     last_id = why = ""
-    failures = 0
+    pauses = new_pauses(longest_seconds=3.0)
     seen_at = time.monotonic()
     while True:
         url = calls.url
@@ -64,7 +63,7 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
                     calls.answered()
                     if event is None:
                         continue
-                    failures = 0
+                    pauses.reset()
                     last_id = event.id or last_id
                     progress = _decoded(event, calls.url)
                     if progress is not None:
@@ -80,15 +79,14 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
                 raise
             calls.missed(why := _not_ready(error))
             calls.turn(url)
-        failures += 1
         if time.monotonic() - seen_at > patience:
             raise OrchestratorUnreachable(calls.told, why)
-        await asyncio.sleep(backoff_seconds(failures, longest=3.0))
+        await pauses.pause()
 
 
 async def patiently(calls: Calls, ask: Callable[[], Awaitable[T]], *, patience: float) -> T:
     """What `ask` gives, asked again while an orchestrator that has answered once is away, for `patience` seconds."""
-    began, failures = time.monotonic(), 0
+    began, pauses = time.monotonic(), new_pauses(longest_seconds=3.0)
     while True:
         try:
             return await ask()
@@ -97,8 +95,7 @@ async def patiently(calls: Calls, ask: Callable[[], Awaitable[T]], *, patience: 
                 raise
             if not isinstance(error, OrchestratorUnreachable):
                 calls.missed(_not_ready(error))
-        failures += 1
-        await asyncio.sleep(backoff_seconds(failures, longest=3.0))
+        await pauses.pause()
 
 
 def _may_pass(error: OrchestratorUnreachable | RemoteError | NotAnOrchestrator, calls: Calls) -> bool:

@@ -15,7 +15,7 @@ from yarl import URL
 from shared.errors import Damaged, DownloadFailed
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, may_be_of_keys, parse_error
 from shared.runtime.network_problems import why_unreachable
-from tarpon.http.calls import backoff_seconds
+from tarpon.http.calls import new_pauses
 
 PORTION_BYTES = 1 << 20
 FRUITLESS_ATTEMPTS = 6
@@ -77,7 +77,7 @@ class StoredObject:
         where the server gives more than what was asked for; otherwise that is passed over. Raises DownloadFailed, and
         Damaged where the object is not the one that was published.
         """
-        at, end, fruitless = start, end or self.size_bytes, 0
+        at, end, fruitless, pauses = start, end or self.size_bytes, 0, new_pauses()
         while not 0 < end <= at:
             before = at
             url = self._url
@@ -90,12 +90,15 @@ class StoredObject:
             except _Refused as refused:
                 await self._renew_url(url, refused)
             except (*_BROKEN, _Passing) as error:
-                fruitless = 0 if at > before else fruitless + 1
+                fruitless += 1
+                if at > before:
+                    fruitless = 0
+                    pauses.reset()
                 if fruitless == FRUITLESS_ATTEMPTS:
                     raise DownloadFailed(
                         f"{self.what} cannot be fetched: {_told(error)}.", hint="Try again later."
                     ) from None
-                await asyncio.sleep(backoff_seconds(fruitless))
+                await pauses.pause()
             else:
                 return
 
