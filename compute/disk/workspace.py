@@ -35,13 +35,12 @@ from compute.disk.result_contents import (
 )
 from compute.disk.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
+from shared.jobs.engine_params import PROCESS
 from shared.jobs.publisher_params import copies_hard_links
 from shared.jobs.spec import ResultPath, Task
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
 
 _OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
-_PROCESS = "process"
-"""The engine whose tasks see the machine's own paths."""
 MAX_NAME_BYTES = 255
 SHORT_BYTES = 16 << 10
 DISK_SECONDS = 600.0
@@ -120,7 +119,7 @@ class Workspace:
         """Where the task saw its result paths, the longest first. Without a container that is in the workspace."""
         for each in sorted(task.result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True):
             name = os.fsencode(each.name)
-            if task.engine.type.lower() == _PROCESS:
+            if task.engine.type.lower() == PROCESS:
                 place = os.fsencode(self.place(each.path))
                 yield place, name
                 executions = os.fsencode(self.root.parent)

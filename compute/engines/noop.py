@@ -6,10 +6,11 @@ from typing import Any
 from compute.engines.engine import Exited, Run, RunEnd
 from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId
+from shared.jobs.engine_params import NOOP
 
 
 class NoopEngine:
-    name = "noop"
+    name = NOOP
 
     def check(self, params: Mapping[str, Any]) -> None:
         pass

@@ -4,12 +4,13 @@ from math import ceil
 
 from msgspec.structs import replace
 
+from shared.jobs.engine_params import NOOP, PROCESS
 from shared.jobs.publisher_params import with_hard_links
 from shared.jobs.rules import MAX_SECONDS, UNSAID_NETWORKS, check, plain_amount
 from shared.jobs.spec import Job, Network, Resources, SpecConfig, Task, Timeouts
 from shared.settings.config import BatchDefaults, DefaultTimeouts
 
-_WITHOUT_OWN_NETWORK = frozenset({"process", "noop"})
+_WITHOUT_OWN_NETWORK = frozenset({PROCESS, NOOP})
 
 
 def completed(job: Job, defaults: BatchDefaults) -> Job:

@@ -17,6 +17,8 @@ from shared.jobs.spec import SpecConfig
 
 P = TypeVar("P", bound="EngineParams")
 
+DOCKER, PROCESS, NOOP = "docker", "process", "noop"
+
 MAX_IMAGE = 512
 MAX_UNKNOWN = 10
 """How many unknown keys are told."""
@@ -86,7 +88,7 @@ class DockerParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
             yield f".WorkingDirectory: {folder[:80]!r} is not an absolute path."
 
 
-ENGINES: dict[str, type[EngineParams]] = {"docker": DockerParams, "process": ProcessParams, "noop": EngineParams}
+ENGINES: dict[str, type[EngineParams]] = {DOCKER: DockerParams, PROCESS: ProcessParams, NOOP: EngineParams}
 ENGINE_NAMES = tuple(ENGINES)
 _KNOWN = {kind: {field.encode_name.lower() for field in msgspec.structs.fields(kind)} for kind in ENGINES.values()}
 """The keys of each, in small letters."""

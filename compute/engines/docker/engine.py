@@ -34,7 +34,7 @@ from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
 from compute.processes.mark import ProcessMark
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
-from shared.jobs.engine_params import DockerParams, read_params
+from shared.jobs.engine_params import DOCKER, DockerParams, read_params
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import ContainerEngine
 from shared.runtime.aio import background, finish
@@ -55,7 +55,7 @@ CLOSE_SECONDS = 10.0
 class DockerEngine(OutlivingEngine):
     """Made by `open`. It is `available` while the engine answers."""
 
-    name = "docker"
+    name = DOCKER
 
     def __init__(
         self, socket: Path, api: DockerApi, confinement: Confinement, limits: Limits, settings: Settings

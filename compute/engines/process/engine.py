@@ -27,7 +27,7 @@ from compute.engines.process.limits import MemoryUsage, broken_limit
 from compute.engines.process.strays import Strays
 from compute.processes.mark import ProcessMark, kill_left_over
 from shared.ids import ExecutionId
-from shared.jobs.engine_params import ProcessParams, read_params
+from shared.jobs.engine_params import PROCESS, ProcessParams, read_params
 from shared.jobs.states import FailureReason
 from shared.runtime.aio import finish, first_of, in_thread, process_ended
 
@@ -50,7 +50,7 @@ AT_ONCE_SECONDS = 0.01
 class ProcessEngine:
     """`strays` have to adopt for tasks to be held to their limits; else a task's group is all that is known of it."""
 
-    name = "process"
+    name = PROCESS
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from shared.jobs.engine_params import DOCKER, PROCESS
 from shared.jobs.spec import SpecConfig
 from tarpon.cli.console.commands import Command, Group, given
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
@@ -47,7 +48,7 @@ def run(
     """  # noqa: D301  # click wants the character
     if workdir and not workdir.startswith("/"):
         raise click.BadParameter(f"{workdir!r} is not an absolute path.", param_hint="-w")
-    engine = _engine("docker", workdir, {"Image": image, "Entrypoint": list(entrypoint), "Parameters": _words(command)})
+    engine = _engine(DOCKER, workdir, {"Image": image, "Entrypoint": list(entrypoint), "Parameters": _words(command)})
     return _run(flags, engine, options)
 
 
@@ -67,7 +68,7 @@ def exec_command(*, command: tuple[str, ...], flags: JobFlags, workdir: str, opt
     words = _words(command)
     if not words:
         raise click.UsageError("Missing argument 'CMD...'.")
-    return _run(flags, _engine("process", workdir, {"Entrypoint": words[:1], "Parameters": words[1:]}), options)
+    return _run(flags, _engine(PROCESS, workdir, {"Entrypoint": words[:1], "Parameters": words[1:]}), options)
 
 
 def _run(flags: JobFlags, engine: SpecConfig, options: RunOptions) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from shared.data.json_schemas import Schema, schemas_of
 from shared.jobs.constraints import OPERATORS
-from shared.jobs.engine_params import ENGINES, DockerParams, EngineParams, ProcessParams
+from shared.jobs.engine_params import ENGINES, EngineParams
 from shared.jobs.publisher_params import MANAGED, ManagedParams
 from shared.jobs.rules import MAX_COUNT
 from shared.jobs.spec import Job
@@ -115,7 +115,7 @@ _SUGGESTED: Mapping[tuple[str, str], tuple[str, ...]] = {
 
 def job_schema() -> Schema:
     """As plain data."""
-    types = (Job, EngineParams, ProcessParams, DockerParams, ManagedParams)
+    types = (Job, *ENGINES.values(), ManagedParams)
     _, found = schemas_of(types, ref_template=_REFERENCE)
     definitions = {name: _object(name, schema) for name, schema in sorted(found.items())}
     definitions["Engine"] = _kinds(
