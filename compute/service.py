@@ -48,7 +48,7 @@ from shared.protocol.messages import encode
 from shared.runtime import durable
 from shared.runtime.aio import background, finish
 from shared.runtime.log_lines import about
-from shared.runtime.tracing import open_tracing
+from shared.runtime.trace_export import open_tracing
 from shared.settings.config import Config
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                 _uploading(config) as uploading,
                 _adopting(config, strays),
                 with_docker(config, node) as node,
-                open_tracing(config, service="tarpon-node", name=node.identity.node_id) as tracing,
+                open_tracing(config.tracing.endpoint, service="tarpon-node", name=node.identity.node_id) as tracing,
                 _connected(config, node.identity) as connection,
             ):
                 await _serve(

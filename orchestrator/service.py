@@ -40,7 +40,7 @@ from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
 from shared.runtime import durable
 from shared.runtime.aio import background
-from shared.runtime.tracing import open_tracing
+from shared.runtime.trace_export import open_tracing
 from shared.settings.config import Config, FilePath
 from shared.settings.publisher import is_configured
 
@@ -67,7 +67,8 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         stack.enter_context(kept_addresses(config.orchestrator, config.data_dir))
         secrets = await asyncio.to_thread(load_secrets, secret_sources(config))
         name = await asyncio.to_thread(_name, directory / "name")
-        tracing = await stack.enter_async_context(open_tracing(config, service="tarpon-orchestrator", name=name))
+        exported = open_tracing(config.tracing.endpoint, service="tarpon-orchestrator", name=name)
+        tracing = await stack.enter_async_context(exported)
         locations = await stack.enter_async_context(_locations(config))
         servers = await stack.enter_async_context(_servers(config, secrets, name))
         budgets = Budgets(messages_per_second=float(config.orchestrator.node_manager.messages_per_second))

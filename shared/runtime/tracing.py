@@ -8,13 +8,9 @@ which the trace hangs then; with an assignment it passes one on. It is off unles
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 
 import msgspec
-
-from shared.errors import ExtraMissing
-from shared.settings.config import Config
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})\Z")
 _SAMPLED = 1
@@ -81,17 +77,3 @@ class Tracing:
 
 
 OFF = Tracing()
-
-
-@asynccontextmanager
-async def open_tracing(config: Config, *, service: str, name: str) -> AsyncIterator[Tracing]:
-    """What takes the spans of the process that is called `name`. Raises ExtraMissing."""
-    if not config.tracing.endpoint:
-        yield OFF
-        return
-    try:
-        from shared.runtime import otlp
-    except ImportError as error:
-        raise ExtraMissing("Tracing (Tracing.Endpoint)", "trace") from error
-    async with otlp.exporting(config.tracing.endpoint, service=service, name=name) as tracing:
-        yield tracing

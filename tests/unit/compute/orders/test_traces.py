@@ -126,10 +126,10 @@ def test_where_tracing_is_off_nothing_of_it_is_imported() -> None:
     program = (
         "import asyncio, sys\n"
         "import compute.service, orchestrator.service, tarpon.__main__\n"
-        "from shared.settings.config import Config\n"
-        "from shared.runtime.tracing import OFF, open_tracing\n"
+        "from shared.runtime.trace_export import open_tracing\n"
+        "from shared.runtime.tracing import OFF\n"
         "async def main():\n"
-        "    async with open_tracing(Config(), service='s', name='n') as tracing:\n"
+        "    async with open_tracing('', service='s', name='n') as tracing:\n"
         "        assert tracing is OFF\n"
         "asyncio.run(main())\n"
         "print('heavy:', sorted({'opentelemetry', 'requests', 'google.protobuf'} & set(sys.modules)))\n"
