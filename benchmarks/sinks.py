@@ -19,7 +19,7 @@ from orchestrator.s3.verification import Absent
 from shared.ids import ExecutionId, JobId
 from shared.protocol.objects import archive_key, index_key
 from tarpon.devstack.seaweedfs import HOST, REGION, SeaweedFS
-from tarpon.devstack.sigv4 import Keys
+from tarpon.devstack.signed_requests import Keys
 
 PREFIX = "results"
 START_SECONDS = 10

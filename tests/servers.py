@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from tarpon.devstack import seaweedfs
 from tarpon.devstack.seaweedfs import HOST, NO_FILE, REGION, SeaweedFS, aws_environment, without_aws
-from tarpon.devstack.sigv4 import Keys
+from tarpon.devstack.signed_requests import Keys
 
 __all__ = [
     "HOST",

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from shared.errors import ProgramMissing, Unavailable
 from tarpon.devstack.dies_with_parent import tied_command
-from tarpon.devstack.sigv4 import Keys, request
+from tarpon.devstack.signed_requests import Keys, request
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
