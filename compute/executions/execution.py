@@ -10,10 +10,11 @@ from compute.archive.small import SmallArchive
 from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
 from compute.executions.slots import Slot
-from compute.journal.entry import Entry
+from compute.journal.entry import Entry, Phase, moved
 from compute.upload.grants import ExecutionGrants
 from compute.upload.upload import Upload
 from shared.ids import ExecutionId
+from shared.protocol.messages import AnyFact
 from shared.runtime.log_lines import about
 
 READ_SECONDS = 2.0
@@ -42,7 +43,10 @@ class Stop(enum.Enum):
 
 
 class Execution:
-    """One execution that this node holds, in whatever phase."""
+    """One execution that this node holds, in whatever phase.
+
+    It is changed on the event loop alone. What is done for it in a thread is taken over from there.
+    """
 
     def __init__(self, entry: Entry, grants: ExecutionGrants, slot: Slot | None = None) -> None:
         self.entry = entry
@@ -104,6 +108,13 @@ class Execution:
     def is_being_read(self) -> bool:
         return time.monotonic() - self.read_at < READ_SECONDS
 
+    def take_over(self, entry: Entry, *, is_on_disk: bool, packed: SmallArchive | None) -> None:
+        """What the thread of its engine has written."""
+        self.entry, self.is_on_disk, self.packed = entry, is_on_disk, packed
+
+    def move(self, phase: Phase, fact: AnyFact) -> None:
+        self.entry = moved(self.entry, phase, fact)
+
     def request_stop(self, stop: Stop, reason: str = "") -> None:
         """Interrupt the work wherever it is; `Supervisor` then decides what the end is. No effect after the end."""
         if self.stop is not Stop.SETTLED:
@@ -132,3 +143,11 @@ class Execution:
     def release_slot(self) -> None:
         if self._slot is not None:
             self._slot.release()
+
+
+def run_seconds(execution: Execution, entry: Entry) -> float:
+    """For how long its task has run that was started, as `entry` says."""
+    if execution.usage.run_seconds is not None:
+        return execution.usage.run_seconds
+    over_at = time.time() if execution.over_at is None else execution.over_at
+    return max(0.0, over_at - entry.happenings[-1].at)

@@ -4,19 +4,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 
 from msgspec.structs import replace
 
-from compute.archive.small import SmallArchive
 from compute.disk import disk_room
-from compute.disk.result_contents import ResultContents
 from compute.disk.workspace import DISK_SECONDS, Workspace
 from compute.engines.engine import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
-from compute.executions.execution import Activity, Execution, Stop
-from compute.journal.entry import Entry, Happening, Phase
+from compute.executions.disk_work import DiskWork, Pack
+from compute.executions.execution import Activity, Execution, Stop, run_seconds
+from compute.journal.entry import Entry, Happening, Phase, moved
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
 from compute.uplink.reports import ReportSender
@@ -30,7 +29,6 @@ from shared.protocol.messages import (
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionProgressed,
-    ExecutionStarted,
     OutputPublished,
     RunOutput,
     TaskEnded,
@@ -65,7 +63,7 @@ class Supervisor:
         environment: EnvironmentPolicy,
         reports: ReportSender,
         new_upload: Callable[[Execution, Workspace, Callable[[str], None]], Upload],
-        pack: Callable[[Workspace, ResultContents], SmallArchive | None],
+        pack: Pack,
         disk_limit_bytes: int = 0,
         has_gpus: bool = False,
     ) -> None:
@@ -103,33 +101,33 @@ class Supervisor:
         if execution.entry.phase in _UNFINISHED:
             await execution.slot_granted()
             execution.activity = Activity.RUNNING
-            with self._left_behind(execution):
-                end = await self._run(execution)
+            with self._left_behind(execution), closing(self._disk_work(execution)) as work:
+                end = await self._run(execution, work)
                 execution.activity = Activity.PUBLISHING
                 execution.release_slot()
                 match end:
                     case Exited(exit_code):
-                        await self._gather(execution, exit_code)
+                        await self._gather(execution, work, exit_code)
                     case Broken(reason, detail):
                         await self._fail(execution, reason, detail)
         if execution.entry.phase is Phase.ENDED and execution.entry.publishes:
             execution.activity = Activity.PUBLISHING
             await self._publish(execution)
 
-    async def _run(self, execution: Execution) -> RunEnd:
+    async def _run(self, execution: Execution, work: DiskWork) -> RunEnd:
         assignment = execution.entry.assignment
         run = Run(
             execution_id=execution.id,
             task=assignment.task,
             workspace=self._workspace(execution),
             environment=self._environment.for_task(assignment),
-            prepare=partial(self._prepare, execution),
-            on_started=partial(self._started, execution, asyncio.get_running_loop()),
+            prepare=work.prepare,
+            on_started=partial(self._started, execution, work, asyncio.get_running_loop()),
             resources=replace(assignment.resources, disk=assignment.resources.disk or self._disk_limit_bytes),
             devices=execution.devices if self._has_gpus else None,
             resumed=execution.entry.phase is Phase.STARTED,
             on_progress=partial(self._progressed, execution),
-            on_exited=partial(self._gather_files, execution),
+            on_exited=work.gather,
             on_over=partial(_count_no_more, execution),
             usage=execution.usage,
         )
@@ -145,6 +143,7 @@ class Supervisor:
             return Broken(FailureReason.EXECUTION_TIMED_OUT, detail)
         finally:
             execution.deadline = None
+            _take_over(execution, work)
 
     @contextmanager
     def _left_behind(self, execution: Execution) -> Iterator[None]:
@@ -161,24 +160,21 @@ class Supervisor:
             execution.workspace = self._journal.workspace(execution.entry)
         return execution.workspace
 
-    def _prepare(self, execution: Execution) -> None:
-        """Blocks. The entry comes first, because from now on something of this execution may have to be ended."""
-        execution.is_on_disk = True
-        if execution.devices:
-            execution.entry = replace(execution.entry, devices=execution.devices)
-        self._journal.put(execution.entry)
-        self._workspace(execution).create(execution.entry.assignment.task.result_paths)
+    def _disk_work(self, execution: Execution) -> DiskWork:
+        return DiskWork(execution, self._journal, self._workspace(execution), self._pack)
 
-    def _started(self, execution: Execution, loop: asyncio.AbstractEventLoop, process: ProcessMark | None) -> None:
-        """In whatever thread the engine is; it may write to the disk only if `_prepare` did."""
-        started = replace(execution.entry, process=process)
-        execution.entry = _moved(started, Phase.STARTED, ExecutionStarted())
-        if execution.is_on_disk:
-            self._journal.put(execution.entry)
-        loop.call_soon_threadsafe(self._begun, execution)
+    def _started(
+        self, execution: Execution, work: DiskWork, loop: asyncio.AbstractEventLoop, process: ProcessMark | None
+    ) -> None:
+        """In whatever thread the engine is."""
+        work.started(process)
+        loop.call_soon_threadsafe(self._begun, execution, work)
 
-    def _begun(self, execution: Execution) -> None:
+    def _begun(self, execution: Execution, work: DiskWork) -> None:
         """The time of a task counts from here on; what comes before, such as the pull of its image, has its own."""
+        if work.is_closed:
+            return
+        _take_over(execution, work)
         limit_seconds = execution.entry.assignment.execution_timeout_seconds
         if limit_seconds and execution.deadline is not None:
             execution.deadline.reschedule(asyncio.get_running_loop().time() + limit_seconds)
@@ -192,40 +188,22 @@ class Supervisor:
     def _waits_for_s3(self, execution: Execution, problem: str) -> None:
         self._progressed(execution, f"{WAITS_FOR_S3}{problem}")
 
-    async def _gather(self, execution: Execution, exit_code: int) -> None:
+    async def _gather(self, execution: Execution, work: DiskWork, exit_code: int) -> None:
         if execution.entry.phase is Phase.ENDED:
             pass  # the engine's thread has done it
         elif execution.is_on_disk or execution.entry.publishes:
-            await in_thread(partial(self._gather_files, execution, exit_code), within=DISK_SECONDS)
+            try:
+                await in_thread(partial(work.gather, exit_code), within=DISK_SECONDS)
+            finally:
+                _take_over(execution, work)
         else:
             output = RunOutput(exit_code=exit_code)
-            fact = TaskEnded(output=output, run_seconds=_run_seconds(execution))
-            ended = _moved(execution.entry, Phase.ENDED, fact)
+            fact = TaskEnded(output=output, run_seconds=run_seconds(execution, execution.entry))
+            ended = moved(execution.entry, Phase.ENDED, fact)
             await self._journal.write(ended)
-            execution.entry = ended
+            work.entry = ended
+            _take_over(execution, work)
         self._tell(execution)
-
-    def _gather_files(self, execution: Execution, exit_code: int) -> None:
-        """Blocks."""
-        run_seconds = _run_seconds(execution)
-        workspace = self._workspace(execution)
-        result_paths = execution.entry.assignment.task.result_paths
-        if not execution.is_on_disk:
-            execution.is_on_disk = True
-            workspace.create(result_paths)
-        else:
-            disk_room.check_room(workspace.root)
-        gathered = workspace.gather(result_paths)
-        files = workspace.short_outputs()
-        output, peak = workspace.read_output(exit_code, files), execution.usage.peak_memory_bytes
-        fact = TaskEnded(output=output, run_seconds=run_seconds, peak_memory_bytes=peak)
-        warned = replace(execution.entry, warnings=gathered.warnings, left_out_count=gathered.left_out_count)
-        ended = _moved(warned, Phase.ENDED, fact)
-        self._journal.put(ended)
-        if ended.publishes:
-            contents = workspace.contents(*ended.ended, ended.assignment.task)
-            execution.packed = self._pack(workspace, contents.read(files) if files else contents)
-        execution.entry = ended
 
     async def _publish(self, execution: Execution) -> None:
         on_waiting = partial(self._waits_for_s3, execution)
@@ -265,14 +243,14 @@ class Supervisor:
 
     async def _fail(self, execution: Execution, reason: FailureReason, detail: str) -> None:
         has_run = execution.is_on_disk and execution.entry.phase is Phase.STARTED
-        run_seconds = _run_seconds(execution) if has_run else 0.0
+        seconds = run_seconds(execution, execution.entry) if has_run else 0.0
         output = await self._output_so_far(execution) if has_run else None
         await self._discard(execution)
         fact = ExecutionFailed(
             reason=reason.value,
             detail=detail[:MAX_TEXT],
             output=output,
-            run_seconds=run_seconds,
+            run_seconds=seconds,
             peak_memory_bytes=execution.usage.peak_memory_bytes if has_run else 0,
         )
         self._conclude(execution, Phase.FAILED, fact)
@@ -298,7 +276,7 @@ class Supervisor:
         Were the node to be killed before the entry is there, it would publish again what is there already, or tell
         another end, and neither changes anything.
         """
-        execution.entry = _moved(execution.entry, phase, fact)
+        execution.move(phase, fact)
         self._journal.note(execution.entry)
         self._tell(execution)
 
@@ -313,16 +291,8 @@ def _engine_name(execution: Execution) -> str:
     return execution.entry.assignment.task.engine.type.lower()
 
 
-def _moved(entry: Entry, phase: Phase, fact: AnyFact) -> Entry:
-    return replace(entry, phase=phase, happenings=(*entry.happenings, Happening(fact=fact, at=time.time())))
-
-
-def _run_seconds(execution: Execution) -> float:
-    """For how long its task has run that was started."""
-    if execution.usage.run_seconds is not None:
-        return execution.usage.run_seconds
-    over_at = time.time() if execution.over_at is None else execution.over_at
-    return max(0.0, over_at - execution.entry.happenings[-1].at)
+def _take_over(execution: Execution, work: DiskWork) -> None:
+    execution.take_over(work.entry, is_on_disk=work.is_on_disk, packed=work.packed)
 
 
 def _count_no_more(execution: Execution) -> None:

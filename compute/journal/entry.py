@@ -82,6 +82,13 @@ def new_entry(assignment: Assignment) -> Entry:
     )
 
 
+def moved(entry: Entry, phase: Phase, fact: AnyFact) -> Entry:
+    """The entry with what happens at this moment."""
+    return msgspec.structs.replace(
+        entry, phase=phase, happenings=(*entry.happenings, Happening(fact=fact, at=time.time()))
+    )
+
+
 encode_entry = msgspec.json.Encoder().encode
 decode_entry = msgspec.json.Decoder(Entry).decode
 

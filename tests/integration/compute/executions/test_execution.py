@@ -268,6 +268,25 @@ async def test_a_task_that_is_over_just_when_its_time_is_has_run_out_of_time(ben
     assert failure(await bench.carried_out(act, execution_timeout_seconds=0.05)).reason == "ExecutionTimedOut"
 
 
+async def test_a_thread_of_the_engine_that_comes_after_the_end_changes_nothing(bench: Bench) -> None:
+    late: list[Run] = []
+
+    async def hang(run: Run) -> None:
+        late.append(run)
+        raise TimeoutError  # the node does not wait for the thread any more
+
+    async def act(run: Run) -> RunEnd:
+        raise AssertionError("it does not run")
+
+    execution = bench.execution()
+    await bench.supervisor(ScriptedEngine(act, hang)).carry_out(execution)
+    ended = execution.entry
+    assert failure(ended).reason == "NodeError"
+    await asyncio.to_thread(late[0].on_started, None)
+    assert execution.entry is ended
+    assert await bench.recovered() == [ended]
+
+
 async def test_a_journal_that_fails_at_the_end_does_not_hide_the_end(bench: Bench) -> None:
     async def act(run: Run) -> RunEnd:
         # From now on the journal cannot grow.

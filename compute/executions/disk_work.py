@@ -1,0 +1,82 @@
+"""Disk work: what is written of one run by the thread of its engine, for the event loop to take over."""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from compute.archive.small import SmallArchive
+from compute.disk import disk_room
+from compute.disk.result_contents import ResultContents
+from compute.disk.workspace import Workspace
+from compute.executions.execution import Execution, run_seconds
+from compute.journal.entry import Entry, Phase, moved
+from compute.journal.journal import Journal
+from compute.processes.mark import ProcessMark
+from shared.protocol.messages import ExecutionStarted, TaskEnded
+
+Pack = Callable[[Workspace, ResultContents], SmallArchive | None]
+
+
+class DiskWork:
+    """The journal entry and the result folder of one run, until its task has ended.
+
+    One thread at a time works here, and changes nothing else: of the execution it reads what lasts as long as the run.
+    The loop takes over what came of it (`Execution.take_over`), and closes it when it does not wait any more.
+    """
+
+    def __init__(self, execution: Execution, journal: Journal, workspace: Workspace, pack: Pack) -> None:
+        self.entry = execution.entry
+        """How far it is."""
+        self.is_on_disk = execution.is_on_disk
+        self.packed: SmallArchive | None = None
+        self._execution = execution
+        self._journal = journal
+        self._workspace = workspace
+        self._pack = pack
+        self.is_closed = False
+        """What a thread that hangs gets done from then on is too late: it is neither written nor taken over."""
+
+    def __repr__(self) -> str:
+        return f"<DiskWork of {self._execution.id}, {self.entry.phase}>"
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def prepare(self) -> None:
+        """Blocks. The entry comes first, because from now on something of this execution may have to be ended."""
+        self.is_on_disk = True
+        if self._execution.devices:
+            self.entry = replace(self.entry, devices=self._execution.devices)
+        self._put(self.entry)
+        self._workspace.create(self.entry.assignment.task.result_paths)
+
+    def started(self, process: ProcessMark | None) -> None:
+        """In whatever thread the engine is, the loop's included; it may write to the disk only if `prepare` did."""
+        self.entry = moved(replace(self.entry, process=process), Phase.STARTED, ExecutionStarted())
+        if self.is_on_disk:
+            self._put(self.entry)
+
+    def gather(self, exit_code: int) -> None:
+        """Blocks. Complete the result folder, and pack it if it is small."""
+        seconds = run_seconds(self._execution, self.entry)
+        result_paths = self.entry.assignment.task.result_paths
+        if not self.is_on_disk:
+            self.is_on_disk = True
+            self._workspace.create(result_paths)
+        else:
+            disk_room.check_room(self._workspace.root)
+        gathered = self._workspace.gather(result_paths)
+        files = self._workspace.short_outputs()
+        output, peak = self._workspace.read_output(exit_code, files), self._execution.usage.peak_memory_bytes
+        fact = TaskEnded(output=output, run_seconds=seconds, peak_memory_bytes=peak)
+        warned = replace(self.entry, warnings=gathered.warnings, left_out_count=gathered.left_out_count)
+        ended = moved(warned, Phase.ENDED, fact)
+        self._put(ended)
+        if ended.publishes:
+            contents = self._workspace.contents(*ended.ended, ended.assignment.task)
+            self.packed = self._pack(self._workspace, contents.read(files) if files else contents)
+        self.entry = ended
+
+    def _put(self, entry: Entry) -> None:
+        if not self.is_closed:
+            self._journal.put(entry)
