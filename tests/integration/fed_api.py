@@ -13,22 +13,22 @@ from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, with_event
+from orchestrator.rules.records import Event, NodeRecord, SpecRecord, with_event
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
 from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
 from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults, Config
+from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.integration.running import Answer, ask
 from tests.servers import HOST, free_ports
 
@@ -101,15 +101,14 @@ class FedApi:
 
     def job(self, number: int, *, version: int = 1, namespace: str = "default", count: int = 1, **labels: str) -> JobId:
         job = JobId(f"j-{number:04}")
-        task = Task(name="main", engine=SpecConfig(type="noop"))
-        spec = Job(name=f"job-{number}", namespace=namespace, type="batch", count=count, labels=labels, tasks=(task,))
-        record = JobRecord(
-            id=job,
+        task = new_task()
+        spec = new_job(f"job-{number}", count=count, tasks=(task,), namespace=namespace, labels=labels)
+        record = new_job_record(
+            job,
             namespace=namespace,
             name=f"job-{number}",
             version=version,
-            create_time=number * 10**9,
-            submit_time=number * 10**9,
+            at=number * 10**9,
             modify_time=(100_000 - number) * 10**9,
         )
         self.feed(subjects.spec_record(job, version), SpecRecord(job=spec))
@@ -127,19 +126,15 @@ class FedApi:
         exit_code: int | None = None,
     ) -> None:
         key = execution_key(job, version, partition, 0)
-        record = ExecutionRecord(
-            id=new_execution_id(key),
-            job_id=job,
-            job_version=version,
+        record = new_execution(
+            state,
+            of=job,
+            version=version,
             partition=partition,
-            attempt=0,
-            node_id=NodeId("n-1"),
-            resources=Capacity(cpu=1.0),
-            state=state,
-            events=with_event((), Event(time=partition * 10**9, topic="Scheduling", message="Placed")) if told else (),
-            output=None if exit_code is None else RunOutput(exit_code=exit_code),
             create_time=partition * 10**9,
             modify_time=(100_000 - partition) * 10**9,
+            events=with_event((), Event(time=partition * 10**9, topic="Scheduling", message="Placed")) if told else (),
+            output=None if exit_code is None else RunOutput(exit_code=exit_code),
         )
         self.feed(subjects.execution_record(key), record)
 

@@ -23,7 +23,7 @@ from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.dispatch.grants import Grants
 from orchestrator.rules.location import Location
-from orchestrator.rules.records import ExecutionRecord, JobRecord, Record, SpecRecord
+from orchestrator.rules.records import ExecutionRecord, Record, SpecRecord
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
@@ -34,7 +34,6 @@ from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
 from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects
@@ -42,6 +41,7 @@ from shared.protocol.messages import GrantRequest, NodeRequestAnswer, RequestRef
 from shared.protocol.objects import index_key
 from shared.protocol.signed_url import Grant
 from shared.runtime.aio import background
+from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.faulty_s3 import FaultyS3
 from tests.servers import REGION, Keys, S3Service
 
@@ -112,23 +112,16 @@ class Publishing:
         self._feed(job)
 
     def _feed(self, job: JobId) -> None:
-        task = Task(name="main", engine=SpecConfig(type="noop"), publisher=SpecConfig(type="s3managed"))
-        spec = SpecRecord(job=Job(name="a-job", type="batch", count=1, tasks=(task,)))
-        record = JobRecord(
-            id=job, namespace="default", name="a-job", version=1, create_time=1, submit_time=1, modify_time=1
-        )
-        execution = ExecutionRecord(
+        task = new_task(publisher="s3managed")
+        spec = SpecRecord(job=new_job(tasks=(task,)))
+        record = new_job_record(job, name="a-job")
+        execution = new_execution(
+            ExecutionState.PUBLISHING,
+            of=job,
+            on=self.node,
             id=self.execution,
-            job_id=job,
-            job_version=1,
-            partition=0,
-            attempt=0,
-            node_id=self.node,
             resources=Capacity(),
-            state=ExecutionState.PUBLISHING,
             location=self.locations.locate(job, self.execution),
-            create_time=1,
-            modify_time=1,
         )
         self.store.feed(subjects.spec_record(job, 1), spec)
         self.store.feed(subjects.job_record(job), record)

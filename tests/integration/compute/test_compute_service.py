@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from compute import service
 from compute.processes.mark import boot_id
 from shared.errors import AlreadyRunning
-from shared.ids import ExecutionId, JobId, NodeId
+from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import ResultPath, SpecConfig, Task
 from shared.protocol import subjects
@@ -61,6 +61,7 @@ from shared.protocol.messages import (
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.aio import background
 from shared.runtime.automatic_labels import with_automatic
+from tests.builders import new_assignment
 from tests.nats_bus import Bus
 from tests.node_process import NodeProcess, node_config
 from tests.private_mounts import private_mounts, without_rights_to_mount
@@ -157,15 +158,10 @@ def assignment(script: str = "", **changes: Any) -> Assignment:
     if script:
         outputs = (ResultPath(name="outputs", path="/outputs"),)
         task = replace(task, publisher=SpecConfig(type="s3managed"), result_paths=outputs)
-    made = Assignment(
-        execution_id=ExecutionId(f"e-{uuid.uuid4()}"),
-        job_id=JobId("j-1"),
-        job_name="a-job",
-        job_type="batch",
-        namespace="default",
-        job_version=1,
-        task=task,
+    made = new_assignment(
+        f"e-{uuid.uuid4()}",
         resources=Capacity(cpu=1.0, memory=100_000_000),
+        task=task,
         archive=SignedUrl(method="PUT", url=UNREACHABLE, lifetime_seconds=3600) if script else None,
     )
     return replace(made, **changes)

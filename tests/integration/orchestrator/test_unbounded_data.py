@@ -8,16 +8,17 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.rules.records import BindingRecord, JobRecord, NodeRecord, Record
+from orchestrator.rules.records import BindingRecord, NodeRecord, Record
 from orchestrator.state.job_entry import UNPACKED
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
-from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.spec import SpecConfig, Task
 from shared.jobs.states import ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, NodeInfo, RunOutput, TaskEnded
 from shared.runtime.aio import background, pipelined
+from tests.builders import new_job, new_job_record
 from tests.integration.fed_api import JOBS, FedApi
 from tests.integration.orchestrator.nats_api.test_integrations import program
 from tests.integration.orchestrator.test_several_orchestrators import following, other
@@ -94,16 +95,7 @@ def records(number: int) -> dict[str, Record]:
     key = execution_key(job, 1, 0, 0)
     params: dict[str, Any] = {"n": 10**30} if number < ODD / 2 else {}
     task = Task(name="main", engine=SpecConfig(type="noop", params=params))
-    record = JobRecord(
-        id=job,
-        namespace="default",
-        name=job,
-        version=1,
-        create_time=1,
-        submit_time=1,
-        modify_time=1,
-        first=Job(name=job, namespace="default", type="batch", count=1, tasks=(task,)),
-    )
+    record = new_job_record(job, first=new_job(job, tasks=(task,), namespace="default"))
     output = RunOutput(exit_code=10**30 if number < ODD else 0)
     ended = replace(execution(ExecutionState.COMPLETED, of=job), id=new_execution_id(key), output=output)
     return {subjects.job_record(job): record, subjects.execution_record(key): ended}

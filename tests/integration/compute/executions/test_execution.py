@@ -27,11 +27,11 @@ from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
-from shared.ids import ExecutionId, JobId
+from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import SpecConfig, Task
 from shared.messaging.transport import Connection
-from shared.protocol.messages import Assignment, ExecutionFailed, NodeRequestAnswer, RequestRefused, UploadRequest
+from shared.protocol.messages import ExecutionFailed, NodeRequestAnswer, RequestRefused, UploadRequest
+from tests.builders import new_assignment, new_task
 
 
 async def nothing(_: Run) -> None:
@@ -77,17 +77,8 @@ class Bench:
         self.slots = Slots(Capacity(cpu=1.0), queue_capacity=0)
 
     def execution(self, **changes: Any) -> Execution:
-        task = Task(name="main", engine=SpecConfig(type="Scripted"))
-        made = Assignment(
-            execution_id=ExecutionId("e-1"),
-            job_id=JobId("j-1"),
-            job_name="a-job",
-            job_type="batch",
-            namespace="default",
-            job_version=1,
-            task=task,
-            resources=Capacity(cpu=1.0),
-        )
+        task = new_task(engine="Scripted")
+        made = new_assignment(task=task)
         entry = new_entry(replace(made, **changes))
 
         async def ask(_: UploadRequest) -> NodeRequestAnswer:
@@ -200,7 +191,7 @@ async def test_why_a_result_is_not_published_is_in_the_log_of_its_node(
                 execution.id, workspace.folder, workspace.folder, ExecutionGrants(execution.id, refuse), uploading
             )
 
-        task = Task(name="main", engine=SpecConfig(type="Scripted"), publisher=SpecConfig(type="s3managed"))
+        task = new_task(engine="Scripted", publisher="s3managed")
         execution = bench.execution(task=task)
         await bench.supervisor(ScriptedEngine(act), new_upload).carry_out(execution)
         await asyncio.to_thread(uploading.close)

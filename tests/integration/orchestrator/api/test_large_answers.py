@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 from orchestrator.rules.location import Location
-from orchestrator.rules.records import Event, ExecutionRecord, JobRecord, VerifiedResult, with_event
+from orchestrator.rules.records import Event, ExecutionRecord, VerifiedResult, with_event
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
+from shared.ids import JobId, execution_key, new_execution_id
 from shared.jobs.states import ExecutionState
 from shared.messaging.transport import MAX_PAYLOAD_BYTES, connect
 from shared.protocol import subjects
 from shared.runtime.aio import pipelined
+from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.integration.orchestrator.nats_api.test_integrations import ask, program
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import REGION, S3Server
@@ -43,20 +42,16 @@ def execution(running: Running, part: int) -> tuple[str, ExecutionRecord]:
     events = with_event(
         events, Event(time=2 + part, topic="Publishing Results", message="Result published and verified")
     )
-    return subjects.execution_record(key), ExecutionRecord(
-        id=own,
-        job_id=JOB,
-        job_version=1,
+    return subjects.execution_record(key), new_execution(
+        ExecutionState.COMPLETED,
+        of=JOB,
         partition=part,
-        attempt=0,
-        node_id=NodeId("n-1"),
-        resources=Capacity(cpu=1.0),
-        state=ExecutionState.COMPLETED,
+        id=own,
+        create_time=NOW + part // 100,
+        modify_time=NOW + part,
         location=Location(bucket=s3.bucket, key=f"results/{JOB}/{own}.tar.gz", region=REGION, endpoint=s3.endpoint),
         result=RESULT,
         events=events,
-        create_time=NOW + part // 100,
-        modify_time=NOW + part,
     )
 
 
@@ -71,17 +66,13 @@ async def store_job(running: Running) -> None:
             await store.create(*execution(running, part))
 
         await pipelined(range(PARTS), create, at_once=256)
-        task = Task(name="main", engine=SpecConfig(type="noop"), publisher=SpecConfig(type="s3managed"))
-        record = JobRecord(
-            id=JOB,
-            namespace="default",
-            name=JOB,
-            version=1,
-            events=with_event((), Event(time=NOW, topic="Submission", message="Job submitted")),
-            create_time=NOW,
-            submit_time=NOW,
+        task = new_task(publisher="s3managed")
+        record = new_job_record(
+            JOB,
+            at=NOW,
             modify_time=NOW + PARTS,
-            first=Job(name=JOB, type="batch", count=PARTS, tasks=(task,)),
+            events=with_event((), Event(time=NOW, topic="Submission", message="Job submitted")),
+            first=new_job(JOB, count=PARTS, tasks=(task,)),
         )
         await store.create(subjects.job_record(JOB), record)
 

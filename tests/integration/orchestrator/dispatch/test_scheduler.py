@@ -23,14 +23,15 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
-from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
+from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task, Timeouts
+from shared.jobs.spec import Timeouts
 from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, Registration
 from shared.runtime.aio import background
 from shared.runtime.tracing import OFF
+from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.nats_bus import Bus
 
 NODE = NodeInfo(
@@ -44,18 +45,8 @@ GOOD, BAD = JobId("j-good"), JobId("j-bad")
 
 
 def record(job: JobId, engine: str, *, priority: int = 0) -> JobRecord:
-    task = Task(name="main", engine=SpecConfig(type=engine), publisher=SpecConfig(type="s3managed"))
-    return JobRecord(
-        id=job,
-        namespace="default",
-        name=job,
-        version=1,
-        priority=priority,
-        create_time=1,
-        submit_time=1,
-        modify_time=1,
-        first=Job(name=job, namespace="default", type="batch", count=1, tasks=(task,)),
-    )
+    task = new_task(engine=engine, publisher="s3managed")
+    return new_job_record(job, priority=priority, first=new_job(job, tasks=(task,), namespace="default"))
 
 
 def scheduler_of(
@@ -159,18 +150,7 @@ async def test_a_task_that_ends_while_others_are_ended_for_its_time_out_is_not_e
 
 def running(partition: int) -> ExecutionRecord:
     """For half a century."""
-    return ExecutionRecord(
-        id=new_execution_id(execution_key(GOOD, 1, partition, 0)),
-        job_id=GOOD,
-        job_version=1,
-        partition=partition,
-        attempt=0,
-        node_id=NODE.node_id,
-        resources=Capacity(),
-        state=ExecutionState.RUNNING,
-        create_time=1,
-        modify_time=1,
-    )
+    return new_execution(ExecutionState.RUNNING, of=GOOD, partition=partition, on=NODE.node_id, resources=Capacity())
 
 
 def nowhere(job: JobId, execution: ExecutionId) -> Location:

@@ -10,25 +10,16 @@ from orchestrator.rules.life_events import ExecutionStep, Outcome, Withdrawn
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.storage.store import Store
-from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
+from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
+from tests.builders import new_execution
 from tests.integration.orchestrator.dispatch.test_scheduler import record
 from tests.integration.orchestrator.test_several_orchestrators import following, other
 from tests.nats_bus import Bus
 
 JOB = JobId("j-1")
-PLACED = ExecutionRecord(
-    id=new_execution_id(execution_key(JOB, 1, 0, 0)),
-    job_id=JOB,
-    job_version=1,
-    partition=0,
-    attempt=0,
-    node_id=NodeId("n-1"),
-    resources=Capacity(),
-    create_time=1,
-    modify_time=1,
-)
+PLACED = new_execution(resources=Capacity())
 
 
 class Rivals:

@@ -8,23 +8,24 @@ from msgspec.structs import replace
 
 from orchestrator.jobs.idempotency import MAX_TOKEN, IdempotencyTokenUsed
 from orchestrator.jobs.submissions import Submissions
-from orchestrator.rules.records import JobRecord, NameRecord
+from orchestrator.rules.records import NameRecord
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.telemetry.traces import Traces
 from shared.errors import InvalidInput, JobDeleted, JobNotFound, JobUnchanged
 from shared.ids import JobId, new_job_id
-from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.spec import Job
 from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.runtime.aio import background
 from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults
+from tests.builders import new_job_record, new_task
 from tests.nats_bus import Bus
 
 
 def job(name: str = "", *, engine: str = "noop", **more: object) -> Job:
-    return replace(Job(name=name, type="batch", tasks=(Task(name="main", engine=SpecConfig(type=engine)),)), **more)
+    return replace(Job(name=name, type="batch", tasks=(new_task(engine=engine),)), **more)
 
 
 class Orchestrator:
@@ -143,17 +144,7 @@ async def test_a_job_that_is_run_again_uses_its_token_for_that_alone(bus: Bus) -
 async def test_what_an_earlier_build_stored_has_no_digest_and_is_taken_for_the_same(bus: Bus) -> None:
     async with orchestrator(bus) as one:
         old = new_job_id("t", "default")
-        record = JobRecord(
-            id=old,
-            namespace="default",
-            name="a",
-            version=1,
-            token="t",
-            create_time=1,
-            submit_time=1,
-            modify_time=1,
-            first=job("a", namespace="default", count=1),
-        )
+        record = new_job_record(old, name="a", token="t", first=job("a", namespace="default", count=1))
         await one.store.create(subjects.name_record("default", "a"), NameRecord(job_id=old))
         await one.store.create(subjects.job_record(old), record)
         assert await one.submit(job("a", priority=3), "t") == (old, 1)

@@ -15,11 +15,9 @@ from compute.upload.grants import ExecutionGrants
 from compute.upload.meter import UploadMeter
 from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
-from shared.ids import ExecutionId, JobId
-from shared.jobs.capacity import Capacity
-from shared.jobs.spec import SpecConfig, Task
-from shared.protocol.messages import Assignment, Heartbeat, decode, heartbeats
+from shared.protocol.messages import Heartbeat, decode, heartbeats
 from shared.runtime.aio import background
+from tests.builders import new_assignment, new_task
 from tests.nats_bus import Bus
 from tests.waiting import eventually
 
@@ -92,16 +90,7 @@ async def test_an_upload_that_stands_still_is_no_progress(tmp_path: Path, monkey
 
 def publishing(executions: Executions, uploading: SharedLimits, folder: Path) -> UploadMeter:
     """The meter of an execution that is held and whose result is being sent."""
-    assignment = Assignment(
-        execution_id=ExecutionId("e-1"),
-        job_id=JobId("j-1"),
-        job_name="a-job",
-        job_type="batch",
-        namespace="default",
-        job_version=1,
-        task=Task(name="main", engine=SpecConfig(type="noop"), publisher=SpecConfig(type="s3managed")),
-        resources=Capacity(cpu=1.0),
-    )
+    assignment = new_assignment(task=new_task(publisher="s3managed"))
     nobody: Any = None
     execution = Execution(new_entry(assignment), ExecutionGrants(assignment.execution_id, nobody))
     execution.activity = Activity.PUBLISHING

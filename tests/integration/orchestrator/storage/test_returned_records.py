@@ -14,16 +14,16 @@ from nats.js.errors import NotFoundError
 
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.jobs.retention import Retention
-from orchestrator.rules.records import BindingRecord, JobRecord, NameRecord, NodeRecord, Record, SpecRecord
+from orchestrator.rules.records import BindingRecord, NameRecord, NodeRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.storage import returned_records
 from orchestrator.storage.removal_marks import is_removal
 from orchestrator.storage.store import Store
 from shared.ids import JobId, NodeId, execution_key
-from shared.jobs.spec import Job, SpecConfig, Task
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
 from shared.settings.config import JobRetention
+from tests.builders import new_job, new_job_record
 from tests.integration.orchestrator.jobs.test_retention import JOBS, another, stopped_job
 from tests.integration.orchestrator.nodes.test_node_deletion import deleted, known, leave
 from tests.integration.orchestrator.storage.test_removed_records import SHORT, STREAM, stored_keys
@@ -44,13 +44,11 @@ OLD_MARK = {"KV-Operation": "DEL", "Nats-TTL": "1s"}
 """As an earlier version of Tarpon writes it, once."""
 BLOCK = b"x" * 500_000
 """A few of these fill one of the blocks in which nats-server keeps what is stored."""
-SPEC = Job(name="daily", type="batch", count=1, tasks=(Task(name="main", engine=SpecConfig(type="noop")),))
+SPEC = new_job("daily")
 
 ALL: dict[str, Record] = {
     NAME: NameRecord(job_id=JOB),
-    subjects.job_record(JOB): JobRecord(
-        id=JOB, namespace="default", name="daily", version=1, create_time=1, submit_time=1, modify_time=1, first=SPEC
-    ),
+    subjects.job_record(JOB): new_job_record(name="daily", first=SPEC),
     subjects.spec_record(JOB, 2): SpecRecord(job=SPEC),
     subjects.execution_record(execution_key(JOB, 1, 0, 0)): execution(of=JOB),
     subjects.node_record(NODE): NodeRecord(info=NodeInfo(node_id=NODE, version="0")),

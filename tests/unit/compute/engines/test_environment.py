@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from compute.engines.environment import EnvironmentPolicy, VariableRefused, basics
-from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import SpecConfig, Task
 from shared.protocol.messages import Assignment
+from tests.builders import new_assignment, new_task
 
 NODE = {
     "PATH": "/opt/bin:/bin",
@@ -21,18 +20,7 @@ NODE = {
 
 
 def assignment(env: Mapping[str, str]) -> Assignment:
-    return Assignment(
-        execution_id=ExecutionId("e-1"),
-        job_id=JobId("j-1"),
-        job_name="a-job",
-        job_type="batch",
-        namespace="default",
-        job_version=1,
-        partition_index=2,
-        partition_count=5,
-        task=Task(name="main", engine=SpecConfig(type="noop"), env=dict(env)),
-        resources=Capacity(),
-    )
+    return new_assignment(resources=Capacity(), task=new_task(env=dict(env)), partition_index=2, partition_count=5)
 
 
 def seen_by_task(env: Mapping[str, str], allow_list: Sequence[str] = ()) -> dict[str, str]:

@@ -14,11 +14,10 @@ from compute.journal.entry import DamagedEntry, Entry, Happening, Phase, encode_
 from compute.journal.file import JournalFile
 from compute.journal.journal import FILE, Journal
 from compute.processes.mark import ProcessMark
-from shared.ids import ExecutionId, JobId
-from shared.jobs.capacity import Capacity
-from shared.jobs.spec import SpecConfig, Task
-from shared.protocol.messages import Assignment, ExecutionStarted, RunOutput, TaskEnded
+from shared.ids import ExecutionId
+from shared.protocol.messages import ExecutionStarted, RunOutput, TaskEnded
 from shared.protocol.signed_url import SignedUrl
+from tests.builders import new_assignment, new_task
 from tests.waiting import eventually
 
 
@@ -40,15 +39,9 @@ async def recovered(folder: Path) -> list[Entry | DamagedEntry]:
 def entry(execution_id: str = "e-1", *, publisher: str = "s3managed") -> Entry:
     url = "https://bucket.example/key?X-Amz-Signature=5ec4e7"
     return new_entry(
-        Assignment(
-            execution_id=ExecutionId(execution_id),
-            job_id=JobId("j-1"),
-            job_name="a-job",
-            job_type="batch",
-            namespace="default",
-            job_version=1,
-            task=Task(name="main", engine=SpecConfig(type="noop"), publisher=SpecConfig(type=publisher)),
-            resources=Capacity(cpu=1.0),
+        new_assignment(
+            execution_id,
+            task=new_task(publisher=publisher),
             archive=SignedUrl(method="PUT", url=url, lifetime_seconds=3600),
         )
     )

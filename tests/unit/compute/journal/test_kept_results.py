@@ -9,24 +9,12 @@ from compute.journal.entry import Entry, Phase, new_entry
 from compute.journal.journal import Journal
 from compute.journal.kept_results import may_be_torn, sync_results
 from compute.processes.mark import boot_id
-from shared.ids import ExecutionId, JobId
-from shared.jobs.capacity import Capacity
-from shared.jobs.spec import SpecConfig, Task
-from shared.protocol.messages import Assignment
+from tests.builders import new_assignment, new_task
 
 
 def ended(publisher: str = "s3managed", execution_id: str = "e-1") -> Entry:
-    task = Task(name="main", engine=SpecConfig(type="noop"), publisher=SpecConfig(type=publisher))
-    assignment = Assignment(
-        execution_id=ExecutionId(execution_id),
-        job_id=JobId("j-1"),
-        job_name="a-job",
-        job_type="batch",
-        namespace="default",
-        job_version=1,
-        task=task,
-        resources=Capacity(cpu=1.0),
-    )
+    task = new_task(publisher=publisher)
+    assignment = new_assignment(execution_id, task=task)
     return replace(new_entry(assignment), phase=Phase.ENDED)
 
 

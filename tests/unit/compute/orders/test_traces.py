@@ -9,12 +9,10 @@ from msgspec.structs import replace
 
 from compute.journal.entry import Entry, Happening, Phase, new_entry
 from compute.orders.traces import ExecutionTraces
-from shared.ids import ExecutionId, JobId, NodeId
+from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import SpecConfig, Task
 from shared.protocol.messages import (
     AnyFact,
-    Assignment,
     ExecutionFailed,
     ExecutionStarted,
     OutputPublished,
@@ -22,6 +20,7 @@ from shared.protocol.messages import (
     TaskEnded,
 )
 from shared.runtime.tracing import OFF, Place, Span, Tracing, place_of, root
+from tests.builders import new_assignment
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -37,17 +36,7 @@ class Kept(Tracing):
 
 
 def entry(*facts: tuple[float, AnyFact], traceparent: str = TRACEPARENT) -> Entry:
-    assignment = Assignment(
-        execution_id=ExecutionId("e-1"),
-        job_id=JobId("j-1"),
-        job_name="a-job",
-        job_type="batch",
-        namespace="default",
-        job_version=1,
-        task=Task(name="main", engine=SpecConfig(type="noop")),
-        resources=Capacity(),
-        traceparent=traceparent,
-    )
+    assignment = new_assignment(resources=Capacity(), traceparent=traceparent)
     happenings = tuple(Happening(fact=fact, at=at) for at, fact in facts)
     return replace(new_entry(assignment), phase=Phase.PUBLISHED, happenings=happenings, accepted_at=10.0)
 

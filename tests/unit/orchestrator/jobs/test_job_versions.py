@@ -4,34 +4,31 @@ from msgspec.structs import replace
 
 from orchestrator.jobs.versions import known_versions, version_view, version_views
 from orchestrator.jobs.views import job_view
-from orchestrator.rules.records import Event, ExecutionRecord, Failure, JobRecord, Record, Replaced, SpecRecord
+from orchestrator.rules.records import Event, ExecutionRecord, Failure, Record, Replaced, SpecRecord
 from orchestrator.state.model import Model
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.ids import JobId, execution_key
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState, JobState
 from shared.protocol import subjects
+from tests.builders import new_execution, new_job, new_job_record
 
 S = ExecutionState
 JOB = JobId("j-1")
-PLAIN = Job(name="a", type="batch", count=2, tasks=(Task(name="main", engine=SpecConfig(type="noop")),))
+PLAIN = new_job("a", count=2)
 
 
 def execution(
     state: ExecutionState, *, version: int, partition: int = 0, attempt: int = 0, why: str = "", at: int = 1
 ) -> ExecutionRecord:
-    return ExecutionRecord(
-        id=new_execution_id(execution_key(JOB, version, partition, attempt)),
-        job_id=JOB,
-        job_version=version,
+    return new_execution(
+        state,
+        version=version,
         partition=partition,
         attempt=attempt,
-        node_id=NodeId("n-1"),
         resources=Capacity(),
-        state=state,
-        failure=Failure(reason="TaskNotStarted", detail=why) if why else None,
         create_time=at,
         modify_time=at + 1,
+        failure=Failure(reason="TaskNotStarted", detail=why) if why else None,
     )
 
 
@@ -41,15 +38,13 @@ def submission(version: int, at: int) -> Event:
 
 def fed(*executions: ExecutionRecord, newest: int, specs: dict[int, Replaced | None], at: dict[int, int]) -> Model:
     model = Model(max_attempts=2)
-    record = JobRecord(
-        id=JOB,
-        namespace="default",
+    record = new_job_record(
         name="a",
         version=newest,
-        events=tuple(submission(version, time) for version, time in at.items()),
         create_time=at[1],
         submit_time=at[newest],
         modify_time=at[newest],
+        events=tuple(submission(version, time) for version, time in at.items()),
         first=PLAIN,
     )
     records: dict[str, Record] = {

@@ -9,32 +9,22 @@ from msgspec.structs import replace
 
 from orchestrator.jobs.waits import MOST_NODES, JobWaits
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.records import BindingRecord, ExecutionRecord, Failure, JobRecord, NodeRecord
+from orchestrator.rules.records import BindingRecord, ExecutionRecord, Failure, NodeRecord
 from orchestrator.state.model import Model
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task
+from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig
 from shared.jobs.states import DesiredState, ExecutionState
 from shared.protocol import subjects
 from shared.protocol.messages import PROTOCOL, Heartbeat, NodeInfo, Registration
 from shared.protocol.rest_waits import PartCounts, WaitsResponse
+from tests.builders import new_execution, new_job, new_job_record, new_task
 
 S = ExecutionState
 GIB = 1 << 30
 JOB = JobId("j-1")
-TASK = Task(
-    name="main",
-    engine=SpecConfig(type="docker"),
-    publisher=SpecConfig(type="s3managed"),
-    resources=Resources(cpu="2", memory="1GiB"),
-)
-SPEC = Job(
-    name="sweep",
-    type="batch",
-    count=3,
-    constraints=(Constraint(key="zone", operator="=", values=("a",)),),
-    tasks=(TASK,),
-)
+TASK = new_task(engine="docker", publisher="s3managed", resources=Resources(cpu="2", memory="1GiB"))
+SPEC = new_job("sweep", count=3, tasks=(TASK,), constraints=(Constraint(key="zone", operator="=", values=("a",)),))
 INFO = NodeInfo(
     node_id=NodeId("n-1"),
     version="0.1.0",
@@ -77,17 +67,7 @@ class Cluster:
         self.model.apply(key, record, self.revision)
 
     def job(self, spec: Job, **more: Any) -> None:
-        record = JobRecord(
-            id=JOB,
-            namespace="default",
-            name="sweep",
-            version=1,
-            create_time=1,
-            submit_time=1,
-            modify_time=1,
-            first=spec,
-            **more,
-        )
+        record = new_job_record(name="sweep", first=spec, **more)
         self.feed(subjects.job_record(JOB), record)
 
     def node(self, name: str, *, there: bool = True, record: NodeRecord | None = None, **more: Any) -> NodeId:
@@ -102,19 +82,7 @@ class Cluster:
         self, part: int, state: ExecutionState, *, on: str = "n-1", cpu: float = 2.0, failure: Failure | None = None
     ) -> ExecutionRecord:
         key = execution_key(JOB, 1, part, 0)
-        record = ExecutionRecord(
-            id=new_execution_id(key),
-            job_id=JOB,
-            job_version=1,
-            partition=part,
-            attempt=0,
-            node_id=NodeId(on),
-            resources=Capacity(cpu=cpu),
-            state=state,
-            failure=failure,
-            create_time=1,
-            modify_time=1,
-        )
+        record = new_execution(state, partition=part, on=on, resources=Capacity(cpu=cpu), failure=failure)
         self.feed(subjects.execution_record(key), record)
         return record
 

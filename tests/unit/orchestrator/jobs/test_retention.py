@@ -7,23 +7,23 @@ from hypothesis import strategies as st
 
 from orchestrator.jobs.retention import BATCH, Retention, _old_versions, due_jobs, marked
 from orchestrator.rules.location import Location
-from orchestrator.rules.records import ExecutionRecord, JobRecord, NameRecord, Record, SpecRecord
+from orchestrator.rules.records import NameRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.state.by_instant import ByInstant
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.ids import JobId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.durations import Duration
-from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.settings.config import JobRetention
+from tests.builders import new_execution, new_job, new_job_record
 
 SECOND = 10**9
-SPEC = Job(name="a-job", type="batch", count=1, tasks=(Task(name="main", engine=SpecConfig(type="noop")),))
+SPEC = new_job()
 
 
 class Fed:
@@ -44,16 +44,7 @@ class Fed:
     def job(self, name: str, *, ended_at: int = 0, state: ExecutionState | None = ExecutionState.COMPLETED) -> JobId:
         """With one execution in this state, which was changed last at `ended_at` seconds."""
         job = JobId(name)
-        record = JobRecord(
-            id=job,
-            namespace="default",
-            name=name,
-            version=1,
-            create_time=1,
-            submit_time=1,
-            modify_time=1,
-            first=SPEC,
-        )
+        record = new_job_record(job, first=SPEC)
         self.feed(subjects.name_record("default", name), NameRecord(job_id=job))
         self.feed(subjects.job_record(job), record)
         if state is not None:
@@ -62,18 +53,12 @@ class Fed:
 
     def execution(self, job: JobId, state: ExecutionState, *, ended_at: int, published: bool = False) -> None:
         key = execution_key(job, 1, 0, 0)
-        record = ExecutionRecord(
-            id=new_execution_id(key),
-            job_id=job,
-            job_version=1,
-            partition=0,
-            attempt=0,
-            node_id=NodeId("n-1"),
+        record = new_execution(
+            state,
+            of=job,
             resources=Capacity(),
-            state=state,
-            location=Location(bucket="b", key="k", region="r") if published else None,
-            create_time=1,
             modify_time=ended_at * SECOND,
+            location=Location(bucket="b", key="k", region="r") if published else None,
         )
         self.feed(subjects.execution_record(key), record)
 

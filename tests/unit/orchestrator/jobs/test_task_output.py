@@ -7,11 +7,12 @@ from orchestrator.api.logs import _Frames
 from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Piece, _kept
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord, VerifiedResult
-from shared.ids import ExecutionId, JobId, NodeId
+from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
 from shared.protocol.messages import ReadOutput, RunOutput
 from shared.protocol.rest import LogEnd, LogFrame, LogLine, LogPlace
+from tests.builders import new_execution
 
 ID = ExecutionId("e-1")
 FROM_THE_BEGINNING = ReadOutput(execution_id=ID)
@@ -19,21 +20,14 @@ RESULT = VerifiedResult(etag="e", size_bytes=1, sha256="")
 
 
 def record(output: RunOutput | None, *, result: VerifiedResult | None = None, deleted: int = 0) -> ExecutionRecord:
-    return ExecutionRecord(
+    return new_execution(
+        ExecutionState.COMPLETED,
         id=ID,
-        job_id=JobId("j-1"),
-        job_version=1,
-        partition=0,
-        attempt=0,
-        node_id=NodeId("n-1"),
         resources=Capacity(),
-        state=ExecutionState.COMPLETED,
         location=Location(bucket="b", key="k", region="r"),
         output=output,
         result=result,
         result_deleted=deleted,
-        create_time=1,
-        modify_time=1,
     )
 
 

@@ -21,13 +21,14 @@ from orchestrator.rules.records import (
 from orchestrator.rules.records import SpecRecord as Spec
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, ResultPath, SpecConfig, Task
+from shared.jobs.spec import ResultPath
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 from shared.protocol.messages import ContainerEngine, Heartbeat, NodeInfo, Registration, RunOutput
+from tests.builders import new_execution, new_job, new_job_record, new_task
 
 S = ExecutionState
 SECOND = 10**9
@@ -39,16 +40,7 @@ RESULT = VerifiedResult(etag='"abc"', size_bytes=10, sha256="f" * 64, entries=4,
 
 
 def job_record(**more: Any) -> JobRecord:
-    record = JobRecord(
-        id=JOB,
-        namespace="default",
-        name="a-job",
-        version=1,
-        events=(event(NOW, "Submission", "Job submitted"),),
-        create_time=NOW,
-        submit_time=NOW,
-        modify_time=NOW,
-    )
+    record = new_job_record(name="a-job", at=NOW, events=(event(NOW, "Submission", "Job submitted"),))
     return replace(record, **more)
 
 
@@ -60,18 +52,13 @@ PULLS, WAITS = "Pulling image x: 34 % of 120 MB", "Publishing, waiting for S3: n
 
 
 def execution(state: ExecutionState = S.NEW, *, partition: int = 0, attempt: int = 0, **more: Any) -> ExecutionRecord:
-    record = ExecutionRecord(
-        id=new_execution_id(execution_key(JOB, 1, partition, attempt)),
-        job_id=JOB,
-        job_version=1,
+    record = new_execution(
+        state,
         partition=partition,
         attempt=attempt,
-        node_id=NODE,
         resources=Capacity(cpu=0.5, memory=512),
-        state=state,
+        at=NOW + SECOND,
         events=(event(NOW + SECOND, "Scheduling", "Placed on node n-1"),),
-        create_time=NOW + SECOND,
-        modify_time=NOW + SECOND,
     )
     return replace(record, **more)
 
@@ -88,15 +75,8 @@ def begun(partition: int) -> ExecutionRecord:
 
 
 def made(*executions: ExecutionRecord, record: JobRecord | None = None) -> tuple[Model, JobEntry]:
-    task = Task(
-        name="main",
-        engine=SpecConfig(type="noop"),
-        publisher=SpecConfig(type="s3managed"),
-        result_paths=(ResultPath(name="outputs", path="/outputs"),),
-    )
-    job = Job(
-        name="a-job", namespace="default", type="batch", priority=3, count=1, labels={"team": "blue"}, tasks=(task,)
-    )
+    task = new_task(publisher="s3managed", result_paths=(ResultPath(name="outputs", path="/outputs"),))
+    job = new_job(tasks=(task,), namespace="default", priority=3, labels={"team": "blue"})
     model = Model(max_attempts=3)
     model.apply(subjects.spec_record(JOB, 1), Spec(job=job), 1)
     model.apply(subjects.job_record(JOB), record or job_record(), 2)

@@ -6,9 +6,9 @@ import pytest
 from orchestrator.dispatch.second_opinion import is_asked_for
 from orchestrator.nodes.conduct import MOST_PARTS_KNOWN, SUSPECT_AFTER, Conduct
 from orchestrator.rules.records import ExecutionRecord, Failure, Suspicion
-from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobs.capacity import Capacity
+from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState, FailureReason
+from tests.builders import new_execution
 
 S, R = ExecutionState, FailureReason
 A, B, C = NodeId("n-a"), NodeId("n-b"), NodeId("n-c")
@@ -24,15 +24,12 @@ class Cluster:
 
     def record(self, node: NodeId, job: int, *, placed: int | None = None, part: int = 0) -> ExecutionRecord:
         self.now += 10
-        return ExecutionRecord(
-            id=ExecutionId(f"e-{self.now}"),
-            job_id=JobId(f"j-{job}"),
-            job_version=1,
+        return new_execution(
+            S.RUNNING,
+            of=f"j-{job}",
             partition=part,
-            attempt=0,
-            node_id=node,
-            resources=Capacity(cpu=1.0),
-            state=S.RUNNING,
+            on=node,
+            id=ExecutionId(f"e-{self.now}"),
             create_time=self.now - 5 if placed is None else placed,
             modify_time=self.now,
         )

@@ -12,11 +12,12 @@ from orchestrator.nodes.resting_nodes import FIRST_SECONDS, LET_LIE, MOST_FIRSTS
 from orchestrator.rules.fleet import Candidate
 from orchestrator.rules.records import ExecutionRecord, Failure, NodeRecord
 from orchestrator.state.model import Model
-from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
+from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import Cause, ExecutionState, FailureReason
 from shared.protocol import subjects
 from shared.protocol.messages import Accepted, Heartbeat, NodeInfo, Registration
+from tests.builders import new_execution
 
 S = ExecutionState
 NODE, OTHER = NodeId("n-1"), NodeId("n-2")
@@ -50,18 +51,7 @@ class Cluster:
 
     def execution(self, number: int, state: ExecutionState = S.NEW, *, cpu: float = 1.0) -> ExecutionId:
         key = execution_key(JobId("j-1"), 1, number, 0)
-        record = ExecutionRecord(
-            id=new_execution_id(key),
-            job_id=JobId("j-1"),
-            job_version=1,
-            partition=number,
-            attempt=0,
-            node_id=NODE,
-            resources=Capacity(cpu=cpu),
-            state=state,
-            create_time=1,
-            modify_time=1,
-        )
+        record = new_execution(state, partition=number, resources=Capacity(cpu=cpu))
         self.revision += 1
         self.model.apply(subjects.execution_record(key), record, self.revision)
         return record.id
@@ -214,18 +204,11 @@ class TestDraining:
 
 
 def failed(reason: str, *, state: ExecutionState = S.FAILED, retryable: bool = True) -> ExecutionRecord:
-    return ExecutionRecord(
+    return new_execution(
+        state,
         id=ExecutionId("e-1"),
-        job_id=JobId("j-1"),
-        job_version=1,
-        partition=0,
-        attempt=0,
-        node_id=NODE,
-        resources=Capacity(cpu=1.0),
-        state=state,
-        failure=Failure(reason=reason, detail="secret words", retryable=retryable),
-        create_time=1,
         modify_time=2,
+        failure=Failure(reason=reason, detail="secret words", retryable=retryable),
     )
 
 

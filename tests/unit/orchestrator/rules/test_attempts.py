@@ -13,11 +13,11 @@ from orchestrator.rules.job_progress import progress
 from orchestrator.rules.records import ExecutionRecord, Failure, JobRecord
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, Retries, SpecConfig, Task
+from shared.ids import JobId
+from shared.jobs.spec import Retries
 from shared.jobs.states import Cause, ExecutionState, FailureReason, JobState
 from shared.protocol import subjects
+from tests.builders import new_execution, new_job, new_job_record, new_task
 
 S, R = ExecutionState, FailureReason
 SECOND = 10**9
@@ -38,18 +38,13 @@ def failed(
     at: int = FAILED_AT,
     job: JobId = JOB,
 ) -> ExecutionRecord:
-    return ExecutionRecord(
-        id=new_execution_id(execution_key(job, 1, partition, attempt)),
-        job_id=job,
-        job_version=1,
+    return new_execution(
+        state,
+        of=job,
         partition=partition,
         attempt=attempt,
-        node_id=NodeId("n-1"),
-        resources=Capacity(cpu=1.0),
-        state=state,
-        failure=Failure(reason=reason, retryable=retryable),
-        create_time=1,
         modify_time=at,
+        failure=Failure(reason=reason, retryable=retryable),
     )
 
 
@@ -108,12 +103,10 @@ class TestBackoff:
 
 
 def submitted(job: JobId, count: int, retries: Retries = NO_RETRIES, most: int = 0) -> JobRecord:
-    task = Task(name="main", engine=SpecConfig(type="noop"), fail_on_exit_code=retries.max > 0, retries=retries)
+    task = new_task(fail_on_exit_code=retries.max > 0, retries=retries)
     parallel = most or UNSET
-    spec = Job(name=job, namespace="default", type="batch", count=count, tasks=(task,), max_parallel=parallel)
-    return JobRecord(
-        id=job, namespace="default", name=job, version=1, first=spec, create_time=1, submit_time=1, modify_time=1
-    )
+    spec = new_job(job, count=count, tasks=(task,), namespace="default", max_parallel=parallel)
+    return new_job_record(job, first=spec)
 
 
 class Orchestrator:

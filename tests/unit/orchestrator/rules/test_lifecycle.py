@@ -64,6 +64,7 @@ from shared.protocol.messages import (
     RunOutput,
     TaskEnded,
 )
+from tests.builders import new_execution, new_job_record
 
 S = ExecutionState
 JOB = JobId("j-1")
@@ -96,17 +97,13 @@ FACTS: tuple[AnyFact, ...] = (
 
 
 def job(*, version: int = 1, desired: DesiredState = DesiredState.RUNNING, failure: str = "") -> JobRecord:
-    return JobRecord(
-        id=JOB,
-        namespace="default",
+    return new_job_record(
         name="a-job",
         version=version,
+        at=NOW,
         desired=desired,
         failure=failure,
         events=(Event(time=NOW, topic="Submission", message="Job submitted"),),
-        create_time=NOW,
-        submit_time=NOW,
-        modify_time=NOW,
     )
 
 
@@ -120,20 +117,15 @@ def execution(
     detail: str = "",
     at: int = NOW,
 ) -> ExecutionRecord:
-    return ExecutionRecord(
-        id=new_execution_id(execution_key(JOB, version, partition, attempt)),
-        job_id=JOB,
-        job_version=version,
+    return new_execution(
+        state,
+        version=version,
         partition=partition,
         attempt=attempt,
-        node_id=NODE,
-        resources=Capacity(cpu=1.0),
-        state=state,
+        at=at,
         location=PLACE,
         failure=Failure(reason=reason, detail=detail, retryable=reason.retryable) if reason else None,
         events=(Event(time=at, topic="Scheduling", message="Placed on node n-1"),),
-        create_time=at,
-        modify_time=at,
     )
 
 

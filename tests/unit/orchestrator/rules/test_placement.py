@@ -18,9 +18,10 @@ from orchestrator.rules.shortfalls import REFUSED
 from orchestrator.s3.bucket import Bucket
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig, Task
+from shared.jobs.spec import Constraint, InputSource, Resources, SpecConfig, Task
 from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
 from shared.runtime.loopback import loopback_id
+from tests.builders import new_job
 
 GIB = 1 << 30
 NO_LIMIT = 1000
@@ -76,7 +77,7 @@ def wanted(
     return Wanted(
         job_id=JobId(name),
         version=1,
-        job=Job(name=name, type="batch", count=count, constraints=constraints, tasks=(task,)),
+        job=new_job(name, count=count, tasks=(task,), constraints=constraints),
         resources=Capacity(cpu=cpu, memory=GIB),
         missing=tuple((partition, 0) for partition in range(count)),
         refused_by={NodeId(each): "it has no such engine" for each in refused_by},

@@ -7,11 +7,10 @@ from orchestrator.rules.life_events import ExecutionLost, FactTold, TimedOut
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import Event, ExecutionRecord
 from orchestrator.rules.time_outs import SLACK_SECONDS, of_execution, of_silent_node
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Timeouts
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.protocol.messages import ExecutionProgressed, ExecutionStarted, RunOutput, TaskEnded
+from tests.builders import new_execution
 
 S = ExecutionState
 SECOND = 10**9
@@ -24,18 +23,7 @@ STARTED, ENDED = ExecutionStarted(), TaskEnded(output=RunOutput(), run_seconds=1
 
 def execution(*facts: ExecutionStarted | TaskEnded | ExecutionProgressed, at: int = NOW) -> ExecutionRecord:
     """Placed at NOW; all facts arrive `at` one time."""
-    record = ExecutionRecord(
-        id=new_execution_id(execution_key(JobId("j-1"), 1, 0, 0)),
-        job_id=JobId("j-1"),
-        job_version=1,
-        partition=0,
-        attempt=0,
-        node_id=NodeId("n-1"),
-        resources=Capacity(cpu=1.0),
-        events=(Event(time=NOW, topic="Scheduling", message="Placed on node n-1"),),
-        create_time=NOW,
-        modify_time=NOW,
-    )
+    record = new_execution(at=NOW, events=(Event(time=NOW, topic="Scheduling", message="Placed on node n-1"),))
     for fact in facts:
         record = transition(record, FactTold(fact=fact, publishes=True), now=at).record
     return record

@@ -51,7 +51,7 @@ from orchestrator.state.model import Model
 from shared.errors import Conflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, Resources, Retries, SpecConfig, Task
+from shared.jobs.spec import Job, Resources, Retries, Task
 from shared.jobs.states import ExecutionState, FailureReason, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import (
@@ -66,6 +66,7 @@ from shared.protocol.messages import (
     RunOutput,
     TaskEnded,
 )
+from tests.builders import new_job, new_job_record, new_task
 
 S = ExecutionState
 SECOND = 10**9
@@ -255,28 +256,21 @@ class World:
                 self.happen(leader, record.id, ExecutionLost(FailureReason.NODE_LOST, "gone"))
 
     def spec(self) -> Job:
-        task = Task(
-            name="main",
-            engine=SpecConfig(type="noop"),
+        task = new_task(
             resources=Resources(cpu=self.chance.choice(("0.5", "1", "2")), memory="1Mb"),
             fail_on_exit_code=self.chance.random() < 0.7,
             retries=Retries(max=self.chance.randint(0, 4), on_exit_codes=self.chance.choice(((), (75,), (1,)))),
         )
         parallel = self.chance.choice((UNSET, 1, 2))
-        return Job(name="a", type="batch", count=self.chance.randint(1, 3), tasks=(task,), max_parallel=parallel)
+        return new_job("a", count=self.chance.randint(1, 3), tasks=(task,), max_parallel=parallel)
 
     def submit(self, job: JobId) -> None:
         self.write(self.leader, subjects.spec_record(job, 1), SpecRecord(job=self.spec()))
-        record = JobRecord(
-            id=job,
-            namespace="default",
-            name=str(job),
-            version=1,
+        record = new_job_record(
+            job,
+            at=self.now,
             priority=self.chance.choice((0, 10)),
             events=(Event(time=self.now, topic="Submission", message="Job submitted"),),
-            create_time=self.now,
-            submit_time=self.now,
-            modify_time=self.now,
         )
         self.write(self.leader, subjects.job_record(job), record)
 

@@ -19,12 +19,12 @@ from orchestrator.rules.records import MAX_EVENTS, Event, ExecutionRecord, JobRe
 from orchestrator.state.event_numbers import A_WRITE, numbered
 from orchestrator.state.model import Model
 from orchestrator.storage.horizon import Horizon
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
+from shared.ids import JobId, execution_key
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.execution_lines import RUNNING, RUNNING_ON
+from tests.builders import new_execution, new_job, new_job_record, new_task
 
 S = ExecutionState
 FOLLOWS = {"Job running", "Job completed"}
@@ -132,35 +132,13 @@ def happened(known: JobRecord | ExecutionRecord | None, text: str, place: int) -
 
 
 def job(events: tuple[Event, ...]) -> JobRecord:
-    task = Task(name="main", engine=SpecConfig(type="noop"))
-    spec = Job(name=ID, type="batch", count=PARTS, tasks=(task,))
-    return JobRecord(
-        id=ID,
-        namespace="default",
-        name=ID,
-        version=1,
-        events=events,
-        create_time=1,
-        submit_time=1,
-        modify_time=1,
-        first=spec,
-    )
+    task = new_task()
+    spec = new_job(ID, count=PARTS, tasks=(task,))
+    return new_job_record(events=events, first=spec)
 
 
 def execution(part: int, events: tuple[Event, ...], state: ExecutionState = S.NEW) -> ExecutionRecord:
-    return ExecutionRecord(
-        id=new_execution_id(execution_key(ID, 1, part, 0)),
-        job_id=ID,
-        job_version=1,
-        partition=part,
-        attempt=0,
-        node_id=NodeId("n-1"),
-        resources=Capacity(),
-        state=state,
-        events=events,
-        create_time=1,
-        modify_time=1,
-    )
+    return new_execution(state, partition=part, resources=Capacity(), events=events)
 
 
 @dataclass

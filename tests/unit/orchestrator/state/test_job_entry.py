@@ -4,15 +4,15 @@ import msgspec
 import pytest
 
 from orchestrator.jobs import views
-from orchestrator.rules.records import ExecutionRecord, JobRecord, SpecRecord
+from orchestrator.rules.records import ExecutionRecord, SpecRecord
 from orchestrator.state.job_entry import UNPACKED, JobEntry, Shelf
 from orchestrator.state.model import Model
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobs.capacity import Capacity
+from shared.ids import JobId, execution_key, new_execution_id
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import RunOutput
+from tests.builders import new_execution, new_job_record
 
 ID = JobId("j-1")
 KEY = execution_key(ID, 1, 0, 0)
@@ -23,24 +23,11 @@ SPEC = Job(
     labels={"team": "a"},
     tasks=(Task(name="main", engine=SpecConfig(type="noop", params={"Seconds": 1.5, "Deep": {"List": [1, None]}})),),
 )
-JOB = JobRecord(
-    id=ID, namespace="default", name="j-1", version=1, first=SPEC, create_time=1, submit_time=1, modify_time=1
-)
+JOB = new_job_record(first=SPEC)
 
 
 def execution(state: ExecutionState) -> ExecutionRecord:
-    return ExecutionRecord(
-        id=new_execution_id(KEY),
-        job_id=ID,
-        job_version=1,
-        partition=0,
-        attempt=0,
-        node_id=NodeId("n-1"),
-        resources=Capacity(cpu=1.0),
-        state=state,
-        create_time=2,
-        modify_time=7,
-    )
+    return new_execution(state, create_time=2, modify_time=7)
 
 
 def told(*states: ExecutionState) -> tuple[Model, JobEntry]:

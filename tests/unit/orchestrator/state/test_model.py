@@ -22,12 +22,11 @@ from orchestrator.rules.records import (
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from shared.errors import JobAmbiguous, JobNotFound
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
+from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
+from tests.builders import new_execution, new_job, new_job_record, new_task
 
 S = ExecutionState
 NODE = NodeId("n-1")
@@ -43,39 +42,26 @@ def job(
     called: str = "",
     at: int = 1,
 ) -> JobRecord:
-    return JobRecord(
-        id=JobId(name),
+    return new_job_record(
+        name,
         namespace=namespace,
         name=called or f"name of {name}",
         version=version,
+        at=at,
         priority=priority,
         desired=desired,
-        create_time=at,
-        submit_time=at,
-        modify_time=at,
     )
 
 
 def spec(count: int = 1, priority: int = 0) -> SpecRecord:
-    task = Task(name="main", engine=SpecConfig(type="noop"))
-    return SpecRecord(job=Job(name="a-job", type="batch", count=count, priority=priority, tasks=(task,)))
+    task = new_task()
+    return SpecRecord(job=new_job(count=count, tasks=(task,), priority=priority))
 
 
 def execution(
     state: ExecutionState = S.NEW, *, of: str = "j-1", version: int = 1, partition: int = 0, attempt: int = 0
 ) -> ExecutionRecord:
-    return ExecutionRecord(
-        id=new_execution_id(execution_key(JobId(of), version, partition, attempt)),
-        job_id=JobId(of),
-        job_version=version,
-        partition=partition,
-        attempt=attempt,
-        node_id=NODE,
-        resources=Capacity(cpu=1.0),
-        state=state,
-        create_time=1,
-        modify_time=1,
-    )
+    return new_execution(state, of=of, version=version, partition=partition, attempt=attempt)
 
 
 def key_of(record: Record, *, spec_of: tuple[str, int] = ("j-1", 1)) -> str:

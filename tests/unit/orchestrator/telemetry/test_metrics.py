@@ -18,14 +18,14 @@ from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.telemetry.measures import MOST_AT_ONCE, Measures
 from orchestrator.telemetry.metrics import Metrics
-from shared.ids import JobId, NodeId, execution_key, new_execution_id
-from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
+from shared.ids import JobId, NodeId, execution_key
+from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.protocol.messages import Heartbeat, NodeInfo
 from shared.runtime.metrics import Distribution, Gauge, Histogram, Total, connection_metrics, exposition, plain
+from tests.builders import new_execution, new_job_record, new_task
 
 SECOND = 10**9
 NOW = 1000 * SECOND
@@ -57,35 +57,16 @@ class Told:
         self.model.apply(key, record, self._revision)
 
     def job(self, name: str, *, at: int = 900, count: int = 1, **more: DesiredState | str) -> JobId:
-        task = Task(name="main", engine=SpecConfig(type="noop"))
+        task = new_task()
         job, instant = JobId(name), at * SECOND
         self.feed(subjects.spec_record(job, 1), SpecRecord(job=Job(type="batch", count=count, tasks=(task,))))
-        record = JobRecord(
-            id=job,
-            namespace="default",
-            name=name,
-            version=1,
-            create_time=instant,
-            submit_time=instant,
-            modify_time=instant,
-        )
+        record = new_job_record(job, at=instant)
         self.feed(subjects.job_record(job), replace(record, **more))
         return job
 
     def execution(self, job: JobId, state: ExecutionState, *, partition: int = 0) -> None:
         key = execution_key(job, 1, partition, 0)
-        record = ExecutionRecord(
-            id=new_execution_id(key),
-            job_id=job,
-            job_version=1,
-            partition=partition,
-            attempt=0,
-            node_id=NODE,
-            resources=Capacity(cpu=1.0),
-            state=state,
-            create_time=NOW,
-            modify_time=NOW,
-        )
+        record = new_execution(state, of=job, partition=partition, at=NOW)
         self.feed(subjects.execution_record(key), record)
 
     def samples(self) -> dict[str, float]:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from shared.errors import InvalidInput
 from shared.jobs.label_selectors import conditions
 from shared.jobs.rules import problems
-from shared.jobs.spec import Constraint, Job, SpecConfig, Task
+from shared.jobs.spec import Constraint, Job
+from tests.builders import new_task
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,6 @@ def test_what_is_taken_is_a_constraint_that_a_job_may_have(text: str) -> None:
         count=1,
         namespace="default",
         type="batch",
-        tasks=(Task(name="main", engine=SpecConfig(type="noop")),),
+        tasks=(new_task(),),
     )
     assert list(problems(job)) == []

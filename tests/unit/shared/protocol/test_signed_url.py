@@ -8,11 +8,11 @@ import pytest
 from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
-from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
-from shared.protocol.messages import Assignment, GrantGiven
+from shared.protocol.messages import GrantGiven
 from shared.protocol.signed_url import Grant, SignedUrl
+from tests.builders import new_assignment
 
 SIGNATURE = "5ec4e75ec4e7"
 ADDRESS = "https://bucket.s3.example.com:9000/prefix/j-1/e-1.tar.gz"
@@ -25,17 +25,7 @@ SIGNED = SignedUrl(
 GRANT = Grant(SIGNED, received_at=0.0)
 MESSAGES = [
     GrantGiven(archive=SIGNED),
-    Assignment(
-        execution_id=ExecutionId("e-1"),
-        job_id=JobId("j-1"),
-        job_name="a-job",
-        job_type="batch",
-        namespace="default",
-        job_version=1,
-        task=Task(),
-        resources=Capacity(),
-        archive=SIGNED,
-    ),
+    new_assignment(resources=Capacity(), task=Task(), archive=SIGNED),
 ]
 
 

@@ -9,7 +9,6 @@ from tarpon.cli.console.commands import plain_flags
 from tarpon.cli.console.environment import load_settings
 from tarpon.cli.job.flags import JobFlags, job_of
 from tarpon.cli.job.run_options import RunOptions
-from tarpon.cli.job_files.constraints import constraints_of
 from tarpon.cli.job_files.file import parse_job
 from tarpon.cli.job_files.written import job_yaml
 from tarpon.http.addresses import addresses, base_url
