@@ -7,7 +7,7 @@ from orchestrator.api.agent import DOCUMENT, AgentRoutes
 from orchestrator.api.auth import AuthRoutes
 from orchestrator.api.bodies import MAX_BODY_BYTES
 from orchestrator.api.errors import errors_as_answers, log_no_requests_less, with_headers
-from orchestrator.api.job_details import JobParts
+from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.jobs import JobRoutes
 from orchestrator.api.logs import LogRoutes
 from orchestrator.api.nodes import Disconnect, NodeRoutes
@@ -27,11 +27,11 @@ class Api:
     """The routes, in the order in which they are described. `disconnect` ends the connections of a node."""
 
     def __init__(self, assembly: Assembly, *, disconnect: Disconnect) -> None:
-        own_node, parts = OwnNode(assembly.name, assembly.config), JobParts(assembly)
+        own_node, details = OwnNode(assembly.name, assembly.config), JobDetailRoutes(assembly)
         self.routes = (
-            *JobRoutes(assembly, parts).routes(),
-            *parts.routes(),
-            *LogRoutes(assembly, parts).routes(),
+            *JobRoutes(assembly, details).routes(),
+            *details.routes(),
+            *LogRoutes(assembly, details).routes(),
             *NodeRoutes(assembly, own_node, disconnect).routes(),
             *AgentRoutes(assembly, own_node).routes(),
             *AuthRoutes().routes(),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from orchestrator.api.bodies import answer, query_of
 from orchestrator.api.event_stream import stream_events
-from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window
+from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window_of
 from orchestrator.api.queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery, WaitsQuery
 from orchestrator.api.routes import EVENT_STREAM, JOBS, Route
 from orchestrator.assembly import Assembly
@@ -35,7 +35,7 @@ Stored = tuple[str, ExecutionRecord]
 """An execution with the key under which it is stored."""
 
 
-class JobParts:
+class JobDetailRoutes:
     """Reads come from the model and cost no round trip, but for results, which are signed when asked for."""
 
     def __init__(self, assembly: Assembly) -> None:
@@ -98,55 +98,55 @@ class JobParts:
 
     async def get_history(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, HistoryQuery)
-        part = window(
+        window = window_of(
             sort_by="", reverse=False, limit=query.limit, token=query.next_token, default_limit=DEFAULT_HISTORY
         )
         if query.limit:  # here it counts beside a token, too
-            part = replace(part, limit=min(query.limit, MAX_PAGE))
+            window = replace(window, limit=min(query.limit, MAX_PAGE))
         asked = HistoryFilter(
             since=moment(query.since),
             level=query.event_type,
             execution=execution_of(entry, query.execution_id),
             version=0 if query.all_job_versions else version_of(entry, query.job_version),
         )
-        return answer(await self._history_page(entry, asked, part))
+        return answer(await self._history_page(entry, asked, window))
 
     async def history(self, entry: JobEntry, version: int) -> Page[HistoryItem]:
         """The beginning of one version's history."""
         return await self._history_page(entry, HistoryFilter(version=version), Window())
 
-    async def _history_page(self, entry: JobEntry, asked: HistoryFilter, part: Window) -> Page[HistoryItem]:
+    async def _history_page(self, entry: JobEntry, asked: HistoryFilter, window: Window) -> Page[HistoryItem]:
         """A part begins after the item whose number is its offset, so that none moves into another part."""
         await self._store.settle(entry)
         settled = self._model.news.settled
         found = selected(views.history(entry, up_to=settled), asked)
-        begin = bisect_right(found, part.offset, key=_number)
-        items = found[begin : begin + part.limit]
-        is_more = len(found) > begin + part.limit or is_open(entry, asked) or not views.is_told(entry, settled)
-        after = items[-1].seq_num if items else part.offset
-        following = Window(sort_by=BY_NUMBER, limit=part.limit, offset=after)
+        begin = bisect_right(found, window.offset, key=_number)
+        items = found[begin : begin + window.limit]
+        is_more = len(found) > begin + window.limit or is_open(entry, asked) or not views.is_told(entry, settled)
+        after = items[-1].seq_num if items else window.offset
+        following = Window(sort_by=BY_NUMBER, limit=window.limit, offset=after)
         return Page(next_token=following.token() if is_more else "", items=tuple(items))
 
     async def get_executions(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, ExecutionsQuery)
-        part = window(
+        window = window_of(
             sort_by=query.order_by,
             reverse=query.reverse,
             limit=query.limit,
             token=query.next_token,
         )
         version = 0 if query.all_job_versions else version_of(entry, query.job_version)
-        return answer(self._executions_page(entry, version, part))
+        return answer(self._executions_page(entry, version, window))
 
     def executions(self, entry: JobEntry, version: int) -> Page[ExecutionView]:
         """The first executions of one version."""
         return self._executions_page(entry, version, Window())
 
-    def _executions_page(self, entry: JobEntry, version: int, part: Window) -> Page[ExecutionView]:
+    def _executions_page(self, entry: JobEntry, version: int, window: Window) -> Page[ExecutionView]:
         """Of all versions if `version` is 0; of one also those that it keeps of earlier ones."""
         wanted = entry.with_kept(version) if version else entry.executions.values()
         found = [(record.decision, record) for record in wanted if record.job_version in entry.specs]
-        items, token = page(found, part, sort_key(part, _ORDERS))
+        items, token = page(found, window, sort_key(window, _ORDERS))
         jobs = self._jobs_of(entry, [record for _, record in items])
         return Page(
             next_token=token,

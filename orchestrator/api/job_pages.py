@@ -52,7 +52,7 @@ _ORDERS: dict[str, Callable[[JobEntry], ListPlace]] = {
 }
 
 
-class JobPart(msgspec.Struct, frozen=True, kw_only=True):
+class JobWindow(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the list: `limit` jobs after a place, of which `left` are still to come where a page was not filled.
 
     `shown` of those after the place have been shown already, by an earlier version of Tarpon.
@@ -85,19 +85,19 @@ _TOKEN = re.compile(
 )
 
 
-def job_part(*, sort_by: str, descending: bool, limit: int, token: str) -> JobPart:
+def job_window(*, sort_by: str, descending: bool, limit: int, token: str) -> JobWindow:
     """What a reader asks for; a token decides alone. Raises InvalidInput for one that was not made here."""
     if not token:
         if sort_by not in _ORDERS:
             known = ", ".join(name for name in _ORDERS if name)
             raise InvalidInput(f"The list cannot be ordered by {sort_by[:80]!r}.", hint=f"Orders are {known}.")
-        return JobPart(sort_by=sort_by, descending=descending, limit=min(limit or MAX_PAGE, MAX_PAGE))
+        return JobWindow(sort_by=sort_by, descending=descending, limit=min(limit or MAX_PAGE, MAX_PAGE))
     found = _TOKEN.match(plain(token[:300]))
     if found is None:
         return _of_earlier_version(token)
     if found[1] not in _ORDERS or not 1 <= int(found[3]) <= MAX_PAGE:
         raise not_a_token(token)
-    return JobPart(
+    return JobWindow(
         sort_by=found[1],
         descending=found[2] == "D",
         limit=int(found[3]),
@@ -106,38 +106,38 @@ def job_part(*, sort_by: str, descending: bool, limit: int, token: str) -> JobPa
     )
 
 
-def _of_earlier_version(token: str) -> JobPart:
+def _of_earlier_version(token: str) -> JobWindow:
     """Its lists began with the newest jobs, and counted what had been shown. Raises InvalidInput."""
     begun = decoded(token)
     if begun.sort_by not in _ORDERS:
         raise not_a_token(token)
-    return JobPart(sort_by=begun.sort_by, descending=not begun.reverse, limit=begun.limit, shown=begun.offset)
+    return JobWindow(sort_by=begun.sort_by, descending=not begun.reverse, limit=begun.limit, shown=begun.offset)
 
 
-def job_page(lists: JobLists, wanted: JobFilter, part: JobPart) -> tuple[list[JobEntry], str]:
+def job_page(lists: JobLists, wanted: JobFilter, window: JobWindow) -> tuple[list[JobEntry], str]:
     """The jobs of this part, and the token for what follows; empty where nothing does."""
     found: list[JobEntry] = []
-    room, last, shown = part.left or part.limit, part.after, 0
-    is_by_age = part.key is _created
-    for number, entry in enumerate(_in_order(lists, wanted, part)):
-        if number >= MOST_LOOKED_AT and last is not None and shown >= part.shown:
-            return found, part.following(last, left=room - len(found))
-        if is_by_age and part.descending and entry.created < wanted.since:
+    room, last, shown = window.left or window.limit, window.after, 0
+    is_by_age = window.key is _created
+    for number, entry in enumerate(_in_order(lists, wanted, window)):
+        if number >= MOST_LOOKED_AT and last is not None and shown >= window.shown:
+            return found, window.following(last, left=room - len(found))
+        if is_by_age and window.descending and entry.created < wanted.since:
             break  # and so are all that follow
-        if wanted.admits(entry) and shown < part.shown:
+        if wanted.admits(entry) and shown < window.shown:
             shown += 1
         elif wanted.admits(entry):
             if len(found) == room and last is not None:
-                return found, part.following(last)
+                return found, window.following(last)
             found.append(entry)
-        last = part.key(entry)
+        last = window.key(entry)
     return found, ""
 
 
-def _in_order(lists: JobLists, wanted: JobFilter, part: JobPart) -> Iterable[JobEntry]:
+def _in_order(lists: JobLists, wanted: JobFilter, window: JobWindow) -> Iterable[JobEntry]:
     """What may be wanted, from where the part begins; more than one page looks at."""
-    after, descending = part.after, part.descending
-    if part.key is _created:
+    after, descending = window.after, window.descending
+    if window.key is _created:
         beyond = (after.at, after.id) if after is not None else None
         if not descending and (beyond is None or beyond[0] < wanted.since):
             beyond = (wanted.since, "")
@@ -145,7 +145,7 @@ def _in_order(lists: JobLists, wanted: JobFilter, part: JobPart) -> Iterable[Job
     left = (
         entry
         for entry in lists.in_order(wanted.namespace, wanted.labels)
-        if after is None or (part.key(entry) < after if descending else part.key(entry) > after)
+        if after is None or (window.key(entry) < after if descending else window.key(entry) > after)
     )
     choose = heapq.nlargest if descending else heapq.nsmallest
-    return choose(part.shown + MOST_LOOKED_AT + 1, left, key=part.key)
+    return choose(window.shown + MOST_LOOKED_AT + 1, left, key=window.key)

@@ -6,9 +6,9 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.api.bodies import answer, body_of, query_of
-from orchestrator.api.job_details import JobParts
+from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.job_filters import job_filter
-from orchestrator.api.job_pages import job_page, job_part
+from orchestrator.api.job_pages import job_page, job_window
 from orchestrator.api.queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
 from orchestrator.api.routes import JOBS, Route
 from orchestrator.assembly import Assembly
@@ -28,12 +28,12 @@ _INCLUDES = frozenset({"history", "executions"})
 class JobRoutes:
     """Reads come from the model and cost no round trip."""
 
-    def __init__(self, assembly: Assembly, parts: JobParts) -> None:
+    def __init__(self, assembly: Assembly, details: JobDetailRoutes) -> None:
         self._model = assembly.model
         self._store = assembly.store
         self._submissions = assembly.submissions
         self._removals = assembly.removals
-        self._parts = parts
+        self._details = details
 
     def routes(self) -> tuple[Route, ...]:
         one, submit = f"{JOBS}/{{job}}", "Run a job, or a new version of the job that has its name."
@@ -92,45 +92,45 @@ class JobRoutes:
             name=query.name,
             now=now_ns(),
         )
-        part = job_part(
+        window = job_window(
             sort_by=query.order_by,
             descending=query.reverse,
             limit=query.limit,
             token=query.next_token,
         )
         self._model.find_out()
-        found, token = job_page(self._model.lists, wanted, part)
+        found, token = job_page(self._model.lists, wanted, window)
         items: list[JobView] = []
         size_bytes = 0
         for entry in found:
             view = views.job_view(self._model, entry)
             size_bytes += len(msgspec.json.encode(view))
             if items and size_bytes > MAX_LIST_BYTES:
-                token = part.after_fewer(found, len(items))
+                token = window.after_fewer(found, len(items))
                 break
             items.append(view)
         return answer(rest.ListJobsResponse(next_token=token, items=tuple(items)))
 
     async def get_job(self, request: web.Request) -> web.Response:
-        entry = self._parts.entry(request)
+        entry = self._details.entry(request)
         query = query_of(request, JobQuery)
         include = {part.strip().lower() for text in query.include for part in text.split(",")} - {""}
         if unknown := include - _INCLUDES:
             raise InvalidInput(
                 f"{min(unknown)[:80]!r} cannot be included.", hint=f"Known are {', '.join(sorted(_INCLUDES))}."
             )
-        job = self._parts.version_view(entry, query.job_version)
+        job = self._details.version_view(entry, query.job_version)
         return answer(
             rest.JobResponse(
                 job=job,
-                history=await self._parts.history(entry, job.version) if "history" in include else None,
-                executions=self._parts.executions(entry, job.version) if "executions" in include else None,
+                history=await self._details.history(entry, job.version) if "history" in include else None,
+                executions=self._details.executions(entry, job.version) if "executions" in include else None,
             )
         )
 
     async def rerun(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.RerunRequest, optional=True)
-        entry = self._parts.entry(request)
+        entry = self._details.entry(request)
         async with asyncio.timeout(STORE_SECONDS):
             version = await self._submissions.rerun(
                 entry, wanted.job_version, wanted.reason, failed=wanted.failed, token=wanted.idempotency_token
@@ -142,14 +142,14 @@ class JobRoutes:
 
     async def stop_job(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest.StopRequest, optional=True)
-        entry = self._parts.entry(request)
+        entry = self._details.entry(request)
         reason = wanted.reason or query_of(request, StopQuery).reason
         async with asyncio.timeout(STORE_SECONDS):
             stopped = await self._submissions.stop(entry, reason)
         return answer(rest.StopResponse(evaluation_id=evaluation(entry.job.id) if stopped else ""))
 
     async def delete_job(self, request: web.Request) -> web.Response:
-        entry, query = self._parts.entry(request), query_of(request, DeleteQuery)
+        entry, query = self._details.entry(request), query_of(request, DeleteQuery)
         job = entry.job.id
         deleted = await self._removals.remove(entry, results=query.results, force=query.force)
         return answer(rest.DeleteResponse(job_id=job, deleted=deleted))

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import WSCloseCode, web
 
 from orchestrator.api.bodies import query_of
-from orchestrator.api.job_details import JobParts
+from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.queries import LogsQuery
 from orchestrator.api.routes import JOBS, Route
 from orchestrator.assembly import Assembly
@@ -27,8 +27,8 @@ GIT_VERSION = "X-Bacalhau-Git-Version"
 
 
 class LogRoutes:
-    def __init__(self, assembly: Assembly, parts: JobParts) -> None:
-        self._parts = parts
+    def __init__(self, assembly: Assembly, details: JobDetailRoutes) -> None:
+        self._details = details
         self._logs = Logs(assembly.connection, assembly.model)
 
     def routes(self) -> tuple[Route, ...]:
@@ -38,7 +38,7 @@ class LogRoutes:
     async def get_logs(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS)
         try:
-            entry = self._parts.entry(request)
+            entry = self._details.entry(request)
             query = query_of(request, LogsQuery)
         except TarponError as error:
             if GIT_VERSION in request.headers and socket.can_prepare(request):

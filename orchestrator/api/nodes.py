@@ -6,7 +6,7 @@ from aiohttp import web
 
 from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.own_node import NodeIsOrchestrator, OwnNode
-from orchestrator.api.paging import page, sort_key, window
+from orchestrator.api.paging import page, sort_key, window_of
 from orchestrator.api.queries import ListNodesQuery
 from orchestrator.api.routes import NODES, Route
 from orchestrator.assembly import Assembly
@@ -63,7 +63,7 @@ class NodeRoutes:
         self._store.check_ready()
         query = query_of(request, ListNodesQuery)
         conditions = selector(query.labels)
-        part = window(
+        window = window_of(
             sort_by=query.order_by,
             reverse=query.reverse,
             limit=query.limit,
@@ -76,7 +76,7 @@ class NodeRoutes:
             and query.filter_approval.upper() in {"", state.membership}
             and query.filter_status.upper() in {"", state.connection}
         ]
-        items, token = page(found, part, sort_key(part, _ORDERS))
+        items, token = page(found, window, sort_key(window, _ORDERS))
         return answer(rest_nodes.ListNodesResponse(next_token=token, nodes=tuple(items)))
 
     async def get_node(self, request: web.Request) -> web.Response:

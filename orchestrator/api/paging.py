@@ -48,7 +48,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, offset=self.end)
 
 
-def window(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit: int = MAX_PAGE) -> Window:
+def window_of(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit: int = MAX_PAGE) -> Window:
     """What a reader asks for; a token decides alone. Raises InvalidInput for one that was not made here."""
     if token:
         return decoded(token)
@@ -58,10 +58,10 @@ def window(*, sort_by: str, reverse: bool, limit: int, token: str, default_limit
 def decoded(token: str) -> Window:
     """Raises InvalidInput for a token that was not made here."""
     found = _TOKEN.match(plain(token[:200]))
-    part = found and Window(sort_by=found[1], reverse=found[2] == "Y", limit=int(found[3]), offset=int(found[4]))
-    if part is None or not 1 <= part.limit <= MAX_PAGE or part.offset > part.most:
+    window = found and Window(sort_by=found[1], reverse=found[2] == "Y", limit=int(found[3]), offset=int(found[4]))
+    if window is None or not 1 <= window.limit <= MAX_PAGE or window.offset > window.most:
         raise not_a_token(token)
-    return part
+    return window
 
 
 def not_a_token(token: str) -> InvalidInput:
@@ -80,23 +80,25 @@ def plain(token: str) -> str:
         return ""
 
 
-def sort_key(part: Window, keys: dict[str, Callable[[T], Any]]) -> Callable[[T], Any]:
+def sort_key(window: Window, keys: dict[str, Callable[[T], Any]]) -> Callable[[T], Any]:
     """By what to sort. Raises InvalidInput for an order that the list does not have."""
-    key = keys.get(part.sort_by)
+    key = keys.get(window.sort_by)
     if key is None:
         raise InvalidInput(
-            f"The list cannot be ordered by {part.sort_by!r}.",
+            f"The list cannot be ordered by {window.sort_by!r}.",
             hint=f"Orders are {', '.join(name for name in keys if name)}.",
         )
     return key
 
 
-def page(found: Sequence[T], part: Window, key: Callable[[T], Any], *, descending: bool = False) -> tuple[list[T], str]:
+def page(
+    found: Sequence[T], window: Window, key: Callable[[T], Any], *, descending: bool = False
+) -> tuple[list[T], str]:
     """The items of this part in order, and the token for what follows, empty at the end.
 
     `descending` is the order of a reader who does not reverse it. Keys have to be different, so that parts of a list
     that does not change neither overlap nor leave anything out.
     """
-    choose = heapq.nlargest if descending != part.reverse else heapq.nsmallest
-    items = choose(part.end, found, key=key)[part.offset :]
-    return items, part.following().token() if part.end < len(found) else ""
+    choose = heapq.nlargest if descending != window.reverse else heapq.nsmallest
+    items = choose(window.end, found, key=key)[window.offset :]
+    return items, window.following().token() if window.end < len(found) else ""

@@ -27,8 +27,8 @@ HasOther = Callable[[Container[NodeId]], bool]
 
 def asks_others(record: ExecutionRecord, reason: FailureReason, entry: JobEntry, nodes: Nodes) -> bool:
     """Whether this execution, of which its node says that it has failed, uses no attempt up."""
-    of_part = [each for each in entry.of_version(record.job_version) if each.partition == record.partition]
-    refused = frozenset(each.node_id for each in of_part if is_refused(each))
+    of_partition = [each for each in entry.of_version(record.job_version) if each.partition == record.partition]
+    refused = frozenset(each.node_id for each in of_partition if is_refused(each))
     shape = shape_of(entry.specs[record.job_version], refused)
 
     def has_other(without: Container[NodeId]) -> bool:
@@ -37,20 +37,20 @@ def asks_others(record: ExecutionRecord, reason: FailureReason, entry: JobEntry,
             for each in nodes.others(without)
         )
 
-    return is_asked_for(record, reason, of_part, nodes.conduct, has_other)
+    return is_asked_for(record, reason, of_partition, nodes.conduct, has_other)
 
 
 def is_asked_for(
     record: ExecutionRecord,
     reason: FailureReason,
-    of_part: Collection[ExecutionRecord],
+    of_partition: Collection[ExecutionRecord],
     conduct: Conduct,
     has_other: HasOther,
 ) -> bool:
     """The same, by all executions of its part."""
     if record.state is ExecutionState.PUBLISHING:
         return False
-    node, failed = record.node_id, [each for each in of_part if _has_failed(each)]
+    node, failed = record.node_id, [each for each in of_partition if _has_failed(each)]
     asked = {node, *(each.node_id for each in failed)}
     if reason.cause is Cause.TASK:
         is_odd = reason in _NOT_BEGUN or conduct.is_doubtful(node)

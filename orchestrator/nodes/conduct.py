@@ -49,13 +49,13 @@ class _Row:
         """By what whoever led before has stored."""
 
     def fail(self, record: ExecutionRecord) -> None:
-        part, together = _part(record), record.create_time <= self.last_at
-        if not any(part in parts for parts in self.failures):
+        partition, together = _partition(record), record.create_time <= self.last_at
+        if not any(partition in partitions for partitions in self.failures):
             if not (together and self.failures):
-                self.failures.append({part})
+                self.failures.append({partition})
                 del self.failures[:-MOST_FAILURES]
             elif len(self.failures[-1]) < MOST_PARTS:
-                self.failures[-1].add(part)
+                self.failures[-1].add(partition)
         self.last_at = max(self.last_at, record.modify_time)
         failure = record.failure
         self.suspicion = Suspicion(
@@ -81,17 +81,17 @@ class Conduct:
 
     def on_failure(self, record: ExecutionRecord) -> bool:
         """Take note; whether it is held against the node."""
-        node, part = record.node_id, _part(record)
+        node, partition = record.node_id, _partition(record)
         if cause_of(record) is Cause.NOT_TRIED and not _is_unasked(record):
             return False
         row = self._rows.setdefault(node, _Row())
-        self._note(part, node)
+        self._note(partition, node)
         if not _is_own(record) and not 0 < row.contradicted_at < record.create_time:
             if len(row.blamed) < MOST_PARTS:
-                row.blamed.add(part)
+                row.blamed.add(partition)
             return False
         row.fail(record)
-        return self._is_held(part)
+        return self._is_held(partition)
 
     def on_success(self, record: ExecutionRecord) -> None:
         """Something went well on the node: what failed there before it was given this is forgotten."""
@@ -100,11 +100,11 @@ class Conduct:
         row = self._rows.get(record.node_id)
         if row is not None and record.create_time > row.last_at:
             del self._rows[record.node_id]
-        part = _part(record)
-        for node in self._failed_on.get(part, set()) - {record.node_id}:
-            self._ran[part] = None
+        partition = _partition(record)
+        for node in self._failed_on.get(partition, set()) - {record.node_id}:
+            self._ran[partition] = None
             failing = self._rows.get(node)
-            if failing is not None and part in failing.blamed:
+            if failing is not None and partition in failing.blamed:
                 failing.contradicted_at = record.modify_time
 
     def forget(self, node: NodeId) -> None:
@@ -113,8 +113,8 @@ class Conduct:
     def holds(self, node: NodeId, *, but_for: JobId | None = None) -> int:
         """How many failures in a row are held against it: of different jobs, or of parts that ran elsewhere."""
         row, count, jobs = self._rows.get(node), 0, {but_for}
-        for parts in row.failures if row is not None else ():
-            held = [each for each in parts if each.job != but_for and self._is_held(each)]
+        for partitions in row.failures if row is not None else ():
+            held = [each for each in partitions if each.job != but_for and self._is_held(each)]
             count += any(each in self._ran or each.job not in jobs for each in held)
             jobs.update(each.job for each in held)
         return count
@@ -138,28 +138,28 @@ class Conduct:
 
     def disputed(self, record: ExecutionRecord) -> Iterator[NodeId]:
         """Other nodes against which this was held, and nothing is any more, because it has failed elsewhere too."""
-        part = _part(record)
-        for node in self._failed_on.get(part, set()) - {record.node_id}:
+        partition = _partition(record)
+        for node in self._failed_on.get(partition, set()) - {record.node_id}:
             row = self._rows.get(node)
-            was_held = row is not None and any(part in parts for parts in row.failures)
+            was_held = row is not None and any(partition in partitions for partitions in row.failures)
             if was_held and not self.holds(node) and not self.is_suspect(node):
                 yield node
 
-    def _note(self, part: JobPartition, node: NodeId) -> None:
-        self._failed_on.setdefault(part, set()).add(node)
+    def _note(self, partition: JobPartition, node: NodeId) -> None:
+        self._failed_on.setdefault(partition, set()).add(node)
         if len(self._failed_on) > MOST_PARTS_KNOWN:
             oldest = next(iter(self._failed_on))
             del self._failed_on[oldest]
             self._ran.pop(oldest, None)
 
-    def _is_held(self, part: JobPartition) -> bool:
-        return len(self._failed_on.get(part, ())) < 2 or part in self._ran
+    def _is_held(self, partition: JobPartition) -> bool:
+        return len(self._failed_on.get(partition, ())) < 2 or partition in self._ran
 
     def __repr__(self) -> str:
         return f"<Conduct of {len(self._rows)} nodes>"
 
 
-def _part(record: ExecutionRecord) -> JobPartition:
+def _partition(record: ExecutionRecord) -> JobPartition:
     return JobPartition(record.job_id, record.job_version, record.partition)
 
 

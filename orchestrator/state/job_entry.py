@@ -68,19 +68,19 @@ def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
     return tuple(sorted(Counter(codes).items()))
 
 
-def _packed(parts: JobRecords) -> bytes:
+def _packed(records: JobRecords) -> bytes:
     """Without the first specification where the job's record has it too. Nothing if a number has more than 64 bits."""
-    first = parts.record.first if parts.record is not None else None
-    specs = {number: spec for number, spec in parts.specs.items() if spec is not first}
+    first = records.record.first if records.record is not None else None
+    specs = {number: spec for number, spec in records.specs.items() if spec is not first}
     try:
-        return _encoder.encode(msgspec.structs.replace(parts, specs=specs))
+        return _encoder.encode(msgspec.structs.replace(records, specs=specs))
     except (OverflowError, RecursionError, ValueError, TypeError):
         return b""
 
 
-def _is_packable(parts: JobRecords) -> bool:
+def _is_packable(records: JobRecords) -> bool:
     """Whether what may be anything is bounded: what is nested deeply can be packed, and perhaps not be unpacked."""
-    tasks = (task for spec in parts.specs.values() for task in spec.tasks)
+    tasks = (task for spec in records.specs.values() for task in spec.tasks)
     return all(is_bounded(each.params) for task in tasks for each in _kinds(task) if each.params)
 
 
@@ -92,10 +92,10 @@ def _kinds(task: Task) -> Iterator[SpecConfig]:
 
 
 def _unpacked(packed: bytes) -> JobRecords:
-    parts = _decoder.decode(packed)
-    if parts.record is not None and parts.record.first is not None:
-        parts.specs[1] = parts.record.first
-    return parts
+    records = _decoder.decode(packed)
+    if records.record is not None and records.record.first is not None:
+        records.specs[1] = records.record.first
+    return records
 
 
 class JobEntry:
@@ -111,8 +111,8 @@ class JobEntry:
         "_exit_codes",
         "_is_shelved",
         "_packed",
-        "_parts",
         "_progress",
+        "_records",
         "_shelf",
         "counted",
         "created",
@@ -138,7 +138,7 @@ class JobEntry:
         self._progress = _PLAIN[JobState.PENDING]
         self.put_off: Callable[[], None] | None = None
         self.counted: JobState | None = None
-        self._parts: JobRecords | None = JobRecords()
+        self._records: JobRecords | None = JobRecords()
         self._packed = b""
         self._shelf = shelf
         self._is_shelved = False
@@ -156,38 +156,38 @@ class JobEntry:
         return self._ended_by
 
     @property
-    def parts(self) -> JobRecords:
+    def records(self) -> JobRecords:
         """To be changed only by the model."""
-        if self._parts is None:
-            self._parts = _unpacked(self._packed)
+        if self._records is None:
+            self._records = _unpacked(self._packed)
             self._packed = b""
             self._shelve()
-        return self._parts
+        return self._records
 
     @property
     def record(self) -> JobRecord | None:
-        return self.parts.record
+        return self.records.record
 
     @property
     def specs(self) -> dict[int, Job]:
-        return self.parts.specs
+        return self.records.specs
 
     @property
     def executions(self) -> dict[str, ExecutionRecord]:
-        return self.parts.executions
+        return self.records.executions
 
     @property
     def job(self) -> JobRecord:
-        record = (self._parts or self.parts).record
+        record = (self._records or self.records).record
         assert record is not None
         return record
 
     @property
     def spec(self) -> Job:
         """The newest version."""
-        parts = self._parts or self.parts
-        assert parts.record is not None
-        return parts.specs[parts.record.version]
+        records = self._records or self.records
+        assert records.record is not None
+        return records.specs[records.record.version]
 
     def replaced(self) -> Replaced:
         """How the newest version stands, for the one that is to take its place."""
@@ -204,11 +204,11 @@ class JobEntry:
 
     def earlier(self) -> Iterator[Replaced]:
         """How earlier versions stood when they were replaced, the newest first, back to where that is not known."""
-        parts = self.parts
-        found = parts.replaced.get(parts.record.version) if parts.record is not None else None
+        records = self.records
+        found = records.replaced.get(records.record.version) if records.record is not None else None
         while found is not None:
             yield found
-            found = parts.replaced.get(found.version)
+            found = records.replaced.get(found.version)
 
     def uses(self) -> Iterator[tuple[int, str, str]]:
         """Versions with their idempotency tokens and the digests of what was asked for with those."""
@@ -220,7 +220,7 @@ class JobEntry:
     def exit_codes(self) -> ExitCodes:
         """Of the tasks of the newest version: each code with the number of parts that ended with it last."""
         if self._exit_codes is None:
-            executions, version = self.parts.executions.values(), self.job.version
+            executions, version = self.records.executions.values(), self.job.version
             is_one = len(executions) == 1 and all(each.job_version == version for each in executions)  # the rule
             self._exit_codes = exit_codes(executions if is_one else self.with_kept())
         return self._exit_codes
@@ -228,12 +228,12 @@ class JobEntry:
     @property
     def is_complete(self) -> bool:
         """Whether record and specification have both arrived."""
-        parts = self.parts
-        return parts.record is not None and parts.record.version in parts.specs
+        records = self.records
+        return records.record is not None and records.record.version in records.specs
 
     @property
     def is_packed(self) -> bool:
-        return self._parts is None
+        return self._records is None
 
     @property
     def refusals(self) -> frozenset[NodeId]:
@@ -252,11 +252,11 @@ class JobEntry:
     def of_version(self, version: int = 0) -> Iterator[ExecutionRecord]:
         """The executions of this version, or of the newest."""
         version = version or self.job.version
-        return (each for each in self.parts.executions.values() if each.job_version == version)
+        return (each for each in self.records.executions.values() if each.job_version == version)
 
     def kept_versions(self, version: int = 0) -> tuple[int, ...]:
         """Those of which this version, or the newest, keeps the parts that have completed."""
-        return self.parts.keeps.get(version or self.job.version, ())
+        return self.records.keeps.get(version or self.job.version, ())
 
     def with_kept(self, version: int = 0) -> list[ExecutionRecord]:
         """The executions of this version, or of the newest, and those that it keeps of earlier ones."""
@@ -268,12 +268,12 @@ class JobEntry:
         return [*(each for each in kept_of(self.executions.values(), kept) if each.partition not in begun), *own]
 
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
-        return next((each for each in self.parts.executions.values() if each.id == execution), None)
+        return next((each for each in self.records.executions.values() if each.id == execution), None)
 
     def refresh(self, *, max_attempts: int, backoff: AttemptBackoff) -> None:
         """Find out anew what follows from the records of a job that is complete."""
         self.put_off = None
-        job, spec, executions = self.job, self.spec, self.parts.executions.values()
+        job, spec, executions = self.job, self.spec, self.records.executions.values()
         found = progress(
             job,
             spec.count or 1,
@@ -300,15 +300,15 @@ class JobEntry:
 
     def written_since(self, revision: int) -> list[ExecutionRecord]:
         """The executions that were written under this revision or a later one."""
-        parts, job = self.parts, self.id
-        found = (part for part, at in parts.revisions.items() if at >= revision)
-        return [parts.executions[f"{job}.{part}"] for part in found if "." in part]  # else it is a specification's
+        records, job = self.records, self.id
+        found = (part for part, at in records.revisions.items() if at >= revision)
+        return [records.executions[f"{job}.{part}"] for part in found if "." in part]  # else it is a specification's
 
     def revisions(self) -> Iterator[tuple[str, int]]:
         """The keys of all records of it, with their revisions."""
         if self.revision:
             yield subjects.job_record(self.id), self.revision
-        for part, revision in self.parts.revisions.items():
+        for part, revision in self.records.revisions.items():
             is_spec = part.isdecimal()
             key = (
                 subjects.spec_record(self.id, int(part)) if is_spec else subjects.execution_record(f"{self.id}.{part}")
@@ -316,7 +316,7 @@ class JobEntry:
             yield key, revision
 
     def revision_of(self, record: ExecutionRecord) -> int:
-        return self.parts.revisions.get(record.decision.partition(".")[2], 0)
+        return self.records.revisions.get(record.decision.partition(".")[2], 0)
 
     def _is_later(self, record: ExecutionRecord) -> bool:
         """Whether it was written after the job's record."""
@@ -324,7 +324,7 @@ class JobEntry:
 
     def _is_quiet(self) -> bool:
         return self.progress.state.is_terminal and all(
-            each.state.is_terminal for each in self.parts.executions.values()
+            each.state.is_terminal for each in self.records.executions.values()
         )
 
     def _shelve(self) -> None:
@@ -335,20 +335,20 @@ class JobEntry:
     def pack(self) -> None:
         """Unless something is to be done about it, or it holds what cannot be packed, as earlier versions took in."""
         self._is_shelved = False
-        if self._parts is None or not self._is_quiet():
+        if self._records is None or not self._is_quiet():
             return
         self._exit_codes = self.exit_codes
-        packed = _packed(self._parts) if _is_packable(self._parts) else b""
+        packed = _packed(self._records) if _is_packable(self._records) else b""
         if packed:
-            self._packed, self._parts = packed, None
+            self._packed, self._records = packed, None
 
     def rest(self) -> "JobEntry":
         """What of the job is stored still, once it is not to be seen any more: who holds this entry may read on."""
-        left, parts = JobEntry(self.id, self._shelf), self.parts
+        left, records = JobEntry(self.id, self._shelf), self.records
         left.revision = self.revision
-        left.parts.record, left.parts.specs = parts.record, dict(parts.specs)
-        left.parts.replaced, left.parts.keeps = dict(parts.replaced), dict(parts.keeps)
-        left.parts.executions, left.parts.revisions = dict(parts.executions), dict(parts.revisions)
+        left.records.record, left.records.specs = records.record, dict(records.specs)
+        left.records.replaced, left.records.keeps = dict(records.replaced), dict(records.keeps)
+        left.records.executions, left.records.revisions = dict(records.executions), dict(records.revisions)
         return left
 
     def __repr__(self) -> str:

@@ -104,13 +104,13 @@ class Model:
             case SpecRecord():
                 _, name, version = key.split(".")
                 entry = self._entry(JobId(name))
-                entry.parts.specs[int(version)] = record.job
+                entry.records.specs[int(version)] = record.job
                 if record.replaced is not None:
-                    entry.parts.replaced[int(version)] = record.replaced
+                    entry.records.replaced[int(version)] = record.replaced
                     self.names.note_token(entry.id, record.job.namespace, record.replaced.token)
                 if record.keeps:
-                    entry.parts.keeps[int(version)] = record.keeps
-                entry.parts.revisions[version] = revision
+                    entry.records.keeps[int(version)] = record.keeps
+                entry.records.revisions[version] = revision
                 self._note_stray(entry, revision)
                 self._refresh(entry)
             case ExecutionRecord():
@@ -152,7 +152,7 @@ class Model:
         entry = self._entries.get(JobId(job))
         if entry is None:
             return 0
-        return entry.parts.revisions.get(part, 0) if part else entry.revision
+        return entry.records.revisions.get(part, 0) if part else entry.revision
 
     def _entry(self, job: JobId) -> JobEntry:
         known = self._entries.get(job)
@@ -164,9 +164,9 @@ class Model:
         entry = self._entry(record.id)
         if entry.record is not None and entry.record.version != record.version:
             self.backlog.renew(record.id)
-        entry.parts.record, entry.revision = record, revision
+        entry.records.record, entry.revision = record, revision
         if record.first is not None:
-            entry.parts.specs[1] = record.first
+            entry.records.specs[1] = record.first
         self.endings.note_record(record)
         self.names.note(record)
         if self._loading is None:
@@ -180,11 +180,11 @@ class Model:
         _, job, part = key.split(".", 2)
         entry = self._entry(JobId(job))
         key = f"{job}.{part}"
-        known = entry.parts.executions.get(key)
-        entry.parts.executions[key] = record
-        entry.parts.revisions[part] = revision
+        known = entry.records.executions.get(key)
+        entry.records.executions[key] = record
+        entry.records.revisions[part] = revision
         # A job looks through its executions; of many each is found by its key.
-        self.executions.put(record, known, entry.id if len(entry.parts.executions) <= FEW else key)
+        self.executions.put(record, known, entry.id if len(entry.records.executions) <= FEW else key)
         self.endings.note_execution(record)
         self._note_stray(entry, revision)
         self.news.on_node(record.node_id)
@@ -291,9 +291,9 @@ class Model:
         self._withdraw(job)
         entry = self._entries[job]
         entry.revision = 0
-        parts = entry.parts
-        parts.record = None  # that of the first version has gone with the record
-        parts.specs = {version: spec for version, spec in parts.specs.items() if str(version) in parts.revisions}
+        records = entry.records
+        records.record = None  # that of the first version has gone with the record
+        records.specs = {version: spec for version, spec in records.specs.items() if str(version) in records.revisions}
         self.endings.forget_record(job)
         self._drop_if_empty(entry)
 
@@ -302,10 +302,10 @@ class Model:
         if known.record is None or known.job.version == int(version):
             self._withdraw(job)
         entry = self._entries[job]
-        entry.parts.revisions.pop(version, None)
-        entry.parts.specs.pop(int(version), None)
-        entry.parts.keeps.pop(int(version), None)
-        replaced = entry.parts.replaced.pop(int(version), None)
+        entry.records.revisions.pop(version, None)
+        entry.records.specs.pop(int(version), None)
+        entry.records.keeps.pop(int(version), None)
+        replaced = entry.records.replaced.pop(int(version), None)
         if replaced is not None:
             self.names.forget_token(job, entry.namespace, replaced.token)
         self._refresh(entry)
@@ -313,8 +313,8 @@ class Model:
 
     def _forget_execution(self, job: JobId, key: str) -> None:
         entry = self._entries[job]
-        record = entry.parts.executions.pop(key)
-        entry.parts.revisions.pop(key.partition(".")[2], None)
+        record = entry.records.executions.pop(key)
+        entry.records.revisions.pop(key.partition(".")[2], None)
         self.executions.drop(record)
         self.endings.forget_execution(record.id)
         self.news.on_node(record.node_id)

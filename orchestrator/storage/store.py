@@ -244,7 +244,7 @@ class Store:
 
     async def settle(self, entry: JobEntry) -> None:
         """Return when the history of the job has all that is known of it, or after a while."""
-        newest = max((entry.revision, *entry.parts.revisions.values()))
+        newest = max((entry.revision, *entry.records.revisions.values()))
         with contextlib.suppress(TimeoutError), self.model.news.watch(entry.id) as watch:
             async with asyncio.timeout(SETTLE_SECONDS):
                 while self.model.news.settled < newest:

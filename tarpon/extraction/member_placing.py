@@ -42,7 +42,7 @@ class MemberPlacing:
         # One file is open at a time. These are no struct of their own, because one more for each file would be felt.
         self._file: Member | None = None
         self._descriptor = -1
-        self._parts: Components = ()
+        self._components: Components = ()
         self._at = 0
         self._data_end = 0
         self._known = KnownKept()
@@ -54,8 +54,8 @@ class MemberPlacing:
         """After the last member: give the directories their modes and times."""
         self._end_file()
         try:
-            for descriptor, parts, made in self._target.directories():
-                self._settle(descriptor, parts, made.permissions, made.mtime_ns, made.xattrs)
+            for descriptor, components, made in self._target.directories():
+                self._settle(descriptor, components, made.permissions, made.mtime_ns, made.xattrs)
         except OSError as error:
             raise _cannot_write((), error) from error
 
@@ -70,34 +70,34 @@ class MemberPlacing:
         if self._file is not None:
             self._end_file()
         self.announced.count(member)
-        parts = components_of(member.name)
+        components = components_of(member.name)
         try:
-            if member.kind is MemberKind.FILE and parts:
-                self._descriptor = self._target.create_file(parts, member.size_bytes)
-                self._file, self._parts = member, parts
+            if member.kind is MemberKind.FILE and components:
+                self._descriptor = self._target.create_file(components, member.size_bytes)
+                self._file, self._components = member, components
                 self._at = self._data_end = 0
             else:
-                self._place(member, parts)
+                self._place(member, components)
         except CannotHave as odd:
-            self.oddities.add(odd.code, parts, odd.detail)
+            self.oddities.add(odd.code, components, odd.detail)
         except OSError as error:
-            raise _cannot_write(parts, error) from error
+            raise _cannot_write(components, error) from error
 
-    def _place(self, member: Member, parts: Components) -> None:
-        if not parts and member.kind is not MemberKind.DIRECTORY:
+    def _place(self, member: Member, components: Components) -> None:
+        if not components and member.kind is not MemberKind.DIRECTORY:
             raise UnsafeArchive(f"The archive has a {member.kind.value} without a name.")
         match member.kind:
             case MemberKind.DIRECTORY:
-                self._target.create_directory(parts, member.mode, member.mtime_ns, member.xattrs)
+                self._target.create_directory(components, member.mode, member.mtime_ns, member.xattrs)
             case MemberKind.SYMLINK:
-                self._target.create_symlink(parts, member.link_target, mtime_ns=member.mtime_ns)
+                self._target.create_symlink(components, member.link_target, mtime_ns=member.mtime_ns)
             case MemberKind.HARD_LINK:
-                self._target.create_hard_link(parts, _link_components(member, parts))
+                self._target.create_hard_link(components, _link_components(member, components))
                 self.files += 1
             case MemberKind.FILE:
                 raise AssertionError("a file has no content of its own to place here")
             case MemberKind.FIFO | MemberKind.CHARACTER_DEVICE | MemberKind.BLOCK_DEVICE:
-                raise UnsafeArchive(f"The archive has a {member.kind.value}, {shown(parts)}.")
+                raise UnsafeArchive(f"The archive has a {member.kind.value}, {shown(components)}.")
 
     def write(self, content: memoryview) -> None:
         """The next bytes of the file that has begun. Zeros become holes."""
@@ -127,9 +127,9 @@ class MemberPlacing:
                 os.ftruncate(self._descriptor, self._at)
             permissions, mtime_ns = self._rules.permissions(member.mode), member.mtime_ns
             if member.xattrs:
-                self._settle(self._descriptor, self._parts, permissions, mtime_ns, member.xattrs)
+                self._settle(self._descriptor, self._components, permissions, mtime_ns, member.xattrs)
             elif not self._known.set(self._descriptor, permissions, mtime_ns) and self._settle(
-                self._descriptor, self._parts, permissions, mtime_ns, ()
+                self._descriptor, self._components, permissions, mtime_ns, ()
             ):
                 self._known.note(permissions, mtime_ns)
         except OSError as error:
@@ -144,36 +144,38 @@ class MemberPlacing:
         self._file = None
         os.close(self._descriptor)
         if error.errno != errno.EFBIG:
-            raise _cannot_write(self._parts, error) from error
-        self._target.remove(self._parts)
-        self.oddities.add(Odd.FILE_TOO_LARGE, self._parts, "the file system has no files of this size")
+            raise _cannot_write(self._components, error) from error
+        self._target.remove(self._components)
+        self.oddities.add(Odd.FILE_TOO_LARGE, self._components, "the file system has no files of this size")
 
     def _settle(
-        self, descriptor: int, parts: Components, permissions: int, mtime_ns: int, attributes: Attributes
+        self, descriptor: int, components: Components, permissions: int, mtime_ns: int, attributes: Attributes
     ) -> bool:
         """Whether the file system keeps the permissions and time."""
         if attributes:
             permissions = without_access_list(permissions, attributes)
         problem = set_metadata(descriptor, permissions, mtime_ns)
         if problem and not self.oddities.counts[Odd.METADATA_NOT_KEPT]:
-            self.oddities.add(Odd.METADATA_NOT_KEPT, parts, f"the file system does not keep the {problem} of files")
+            self.oddities.add(
+                Odd.METADATA_NOT_KEPT, components, f"the file system does not keep the {problem} of files"
+            )
         missing = restore(descriptor, attributes, self._rules) if attributes else ""
         if missing:
             asked = self._rules.xattrs or self._rules.capabilities
-            self.oddities.add(Odd.ATTRIBUTES_NOT_RESTORED if asked else Odd.ATTRIBUTES_IGNORED, parts, missing)
+            self.oddities.add(Odd.ATTRIBUTES_NOT_RESTORED if asked else Odd.ATTRIBUTES_IGNORED, components, missing)
         return not problem
 
 
-def _link_components(member: Member, parts: Components) -> Components:
+def _link_components(member: Member, components: Components) -> Components:
     """The components of a hard link's target, which is a name within the archive."""
     target = components_of(member.link_target)
     if not target:
-        raise UnsafeArchive(f"{shown(parts)} is a hard link to the target itself.")
+        raise UnsafeArchive(f"{shown(components)} is a hard link to the target itself.")
     return target
 
 
-def _cannot_write(parts: Components, error: OSError) -> CannotExtract:
-    what = shown(parts) if parts else "The target"
+def _cannot_write(components: Components, error: OSError) -> CannotExtract:
+    what = shown(components) if components else "The target"
     message = f"{what} cannot be written: {error.strerror or error}."
     if error.errno in NO_SPACE:
         return NoSpaceForResult(message)

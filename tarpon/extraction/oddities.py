@@ -60,10 +60,10 @@ class Oddities(msgspec.Struct, kw_only=True):
     named: list[OddEntry] = []
     counts: Counter[Odd] = field(default_factory=Counter)
 
-    def add(self, code: Odd, parts: tuple[bytes, ...], detail: str = "") -> None:
+    def add(self, code: Odd, components: tuple[bytes, ...], detail: str = "") -> None:
         self.counts[code] += 1
         if len(self.named) < MAX_NAMED:
-            path = b"/".join(parts).decode(errors="backslashreplace")
+            path = b"/".join(components).decode(errors="backslashreplace")
             self.named.append(OddEntry(code=code, path=path, detail=detail))
 
     def extend(self, others: "Oddities", *, execution: str) -> None:

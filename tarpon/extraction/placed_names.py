@@ -20,7 +20,7 @@ _TRIES = 1000
 
 
 class PlacedNames:
-    """Entries are told by the components of their names in the archive, `parts`."""
+    """Entries are told by the components of their names in the archive, `components`."""
 
     def __init__(self, *, may_rename: bool) -> None:
         self._may_rename = may_rename
@@ -35,36 +35,36 @@ class PlacedNames:
     def __repr__(self) -> str:
         return f"<PlacedNames {len(self._renamed)} renamed>"
 
-    def of(self, parts: tuple[bytes, ...]) -> bytes:
-        return self._renamed.get(parts, parts[-1]) if self._renamed else parts[-1]
+    def of(self, components: tuple[bytes, ...]) -> bytes:
+        return self._renamed.get(components, components[-1]) if self._renamed else components[-1]
 
-    def note(self, parts: tuple[bytes, ...]) -> None:
+    def note(self, components: tuple[bytes, ...]) -> None:
         """The entry was made."""
-        self._note(hash(parts))
+        self._note(hash(components))
 
-    def was_made(self, parts: tuple[bytes, ...]) -> bool:
+    def was_made(self, components: tuple[bytes, ...]) -> bool:
         """Whether an entry of these very bytes was made."""
         self._compared += len(self._made)
-        return self._compared <= MAX_COMPARED and hash(parts) in self._made
+        return self._compared <= MAX_COMPARED and hash(components) in self._made
 
-    def has_collided(self, parts: tuple[bytes, ...]) -> bool:
+    def has_collided(self, components: tuple[bytes, ...]) -> bool:
         """Whether what the target has under this name is another entry."""
         self._compared += len(self._collided)
-        return bool(self._collided) and (self._compared > MAX_COMPARED or hash(parts) in self._collided)
+        return bool(self._collided) and (self._compared > MAX_COMPARED or hash(components) in self._collided)
 
-    def renamed(self, parts: tuple[bytes, ...], make: Callable[[bytes], T]) -> T:
+    def renamed(self, components: tuple[bytes, ...], make: Callable[[bytes], T]) -> T:
         """Make the entry under another name, if that is wanted. Raises CannotHave."""
         if self._may_rename and len(self._renamed) < MAX_RENAMED:
-            stem, dot, suffix = parts[-1].rpartition(b".")
+            stem, dot, suffix = components[-1].rpartition(b".")
             if not stem:
-                stem, dot, suffix = parts[-1], b"", b""
+                stem, dot, suffix = components[-1], b"", b""
             for number in range(2, _TRIES):
                 name = b"%s~%d%s%s" % (stem, number, dot, suffix)
                 try:
                     made = make(name)
                 except FileExistsError:
                     continue
-                self._renamed[parts] = name
+                self._renamed[components] = name
                 return made
-        self._collided.append(hash(parts))
+        self._collided.append(hash(components))
         raise CannotHave(Odd.NAME_COLLIDES, "the target has another entry under what it takes for the same name")

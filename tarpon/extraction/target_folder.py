@@ -69,77 +69,77 @@ class TargetFolder:
     def __repr__(self) -> str:
         return f"<TargetFolder {str(self._path)!r}>"
 
-    def create_file(self, parts: Components, size_bytes: int) -> int:
+    def create_file(self, components: Components, size_bytes: int) -> int:
         """An open descriptor of a new file, for writing."""
-        folder = self._open(parts[:-1])
+        folder = self._open(components[:-1])
         if size_bytes >= LARGE_BYTES and size_bytes > (free := free_bytes(self._root)) and not keeps_holes(self._root):
             raise CannotHave(
                 Odd.FILE_TOO_LARGE, f"it has {size_bytes:,} bytes, {free:,} are free, and holes take room there"
             )
         try:
             # In nearly all cases that is all, and there are very many of them.
-            descriptor = os.open(self._names.of(parts), _NEW_FILE, 0o600, dir_fd=folder)
+            descriptor = os.open(self._names.of(components), _NEW_FILE, 0o600, dir_fd=folder)
         except OSError:
-            return self._create(folder, parts, lambda name: os.open(name, _NEW_FILE, 0o600, dir_fd=folder))
-        self._names.note(parts)
+            return self._create(folder, components, lambda name: os.open(name, _NEW_FILE, 0o600, dir_fd=folder))
+        self._names.note(components)
         return descriptor
 
-    def create_directory(self, parts: Components, mode: int, mtime_ns: int, xattrs: Attributes) -> None:
+    def create_directory(self, components: Components, mode: int, mtime_ns: int, xattrs: Attributes) -> None:
         """`directories` gives what its mode and time are to be in the end; before that they could be in the way."""
-        if not parts:
+        if not components:
             return
-        folder = self._open(parts[:-1])
-        if parts not in self._made:
-            self._make_directory(folder, parts, _PRIVATE)
-        if parts in self._made:
-            self._made[parts] = Made(self._rules.permissions(mode), mtime_ns, xattrs)
+        folder = self._open(components[:-1])
+        if components not in self._made:
+            self._make_directory(folder, components, _PRIVATE)
+        if components in self._made:
+            self._made[components] = Made(self._rules.permissions(mode), mtime_ns, xattrs)
 
-    def create_symlink(self, parts: Components, target: bytes, *, mtime_ns: int) -> None:
+    def create_symlink(self, components: Components, target: bytes, *, mtime_ns: int) -> None:
         if b"\x00" in target:
-            raise UnsafeArchive(f"{shown(parts)} is a symbolic link to no name.")
-        if self._rules.links is not LinkRule.KEEP_TEXT and _may_leave(parts, target):
-            self._refuse_link(parts, target)
-        folder = self._open(parts[:-1])
+            raise UnsafeArchive(f"{shown(components)} is a symbolic link to no name.")
+        if self._rules.links is not LinkRule.KEEP_TEXT and _may_leave(components, target):
+            self._refuse_link(components, target)
+        folder = self._open(components[:-1])
 
         def make(name: bytes) -> None:
             os.symlink(target, name, dir_fd=folder)
 
         try:
-            self._create(folder, parts, make)
+            self._create(folder, components, make)
         except OSError as error:
             if error.errno in _NO_SYMLINKS:
                 raise CannotHave(Odd.SYMLINK_IMPOSSIBLE, f"it leads to {_text(target)}") from error
             raise
-        os.utime(self._names.of(parts), ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
+        os.utime(self._names.of(components), ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
 
-    def _refuse_link(self, parts: Components, target: bytes) -> None:
+    def _refuse_link(self, components: Components, target: bytes) -> None:
         if self._rules.links is LinkRule.REFUSE:
             raise UnsafeArchive(
-                f"{shown(parts)} is a symbolic link to {_text(target)}, which leaves the target or could.",
+                f"{shown(components)} is a symbolic link to {_text(target)}, which leaves the target or could.",
                 hint="--links skip leaves such links out, --links keep-text makes them as they stand.",
             )
         raise CannotHave(Odd.LINK_LEAVES_RESULT, f"it leads to {_text(target)}")
 
-    def create_hard_link(self, parts: Components, target: Components) -> None:
+    def create_hard_link(self, components: Components, target: Components) -> None:
         """`target` must be a regular file already; a link to a symbolic link could point out of the target."""
         # Not `self._open`, which would close the first directory when it opens the second.
         source = os.dup(self._open(target[:-1]))
         try:
             name = self._names.of(target)
-            size_bytes = self._linkable(source, name, parts, target)
-            if parts == target:
+            size_bytes = self._linkable(source, name, components, target)
+            if components == target:
                 return
-            folder = self._open(parts[:-1])
+            folder = self._open(components[:-1])
             try:
-                self._create(folder, parts, lambda new: _link(source, name, folder, new))
+                self._create(folder, components, lambda new: _link(source, name, folder, new))
             except OSError as error:
                 if error.errno not in _NO_HARD_LINKS:
                     raise
-                self._copy(source, name, parts, size_bytes)
+                self._copy(source, name, components, size_bytes)
         finally:
             os.close(source)
 
-    def _linkable(self, source: int, name: bytes, parts: Components, target: Components) -> int:
+    def _linkable(self, source: int, name: bytes, components: Components, target: Components) -> int:
         """The size of the file behind a hard link. Raises where it is none, or not what the archive means by it."""
         left_out = CannotHave(Odd.HARD_LINK_LEFT_OUT, f"it is another name of {shown(target)}, which is not there")
         try:
@@ -149,36 +149,36 @@ class TargetFolder:
                 raise left_out from error
             if error.errno == errno.ENOENT:
                 raise ArchiveDamaged(
-                    f"{shown(parts)} is a hard link to {shown(target)}, which has not come before."
+                    f"{shown(components)} is a hard link to {shown(target)}, which has not come before."
                 ) from None
             raise
         if not stat.S_ISREG(status.st_mode):
-            raise UnsafeArchive(f"{shown(parts)} is a hard link to {shown(target)}, which is not a file.")
+            raise UnsafeArchive(f"{shown(components)} is a hard link to {shown(target)}, which is not a file.")
         if self._names.has_collided(target):
             raise left_out
         return status.st_size
 
-    def _copy(self, source: int, name: bytes, parts: Components, size_bytes: int) -> None:
+    def _copy(self, source: int, name: bytes, components: Components, size_bytes: int) -> None:
         if size_bytes > self._copy_bytes_left:
             raise CannotHave(Odd.HARD_LINK_LEFT_OUT, "the copies of linked files would be too large")
         self._copy_bytes_left -= size_bytes
-        descriptor = self.create_file(parts, size_bytes)
+        descriptor = self.create_file(components, size_bytes)
         try:
             copy_file(source, name, descriptor)
         finally:
             os.close(descriptor)
-        self._oddities.add(Odd.HARD_LINK_COPIED, parts, f"another name of {_text(name)}")
+        self._oddities.add(Odd.HARD_LINK_COPIED, components, f"another name of {_text(name)}")
 
     def directories(self) -> Iterator[tuple[int, Components, Made]]:
         """Those that were made and are to get modes and times, the deepest first; each is open until the next one."""
-        for parts in sorted(self._made, reverse=True):
-            made = self._made[parts]
+        for components in sorted(self._made, reverse=True):
+            made = self._made[components]
             if made is not None:
-                yield self._open(parts), parts, made
+                yield self._open(components), components, made
 
-    def remove(self, parts: Components) -> None:
+    def remove(self, components: Components) -> None:
         """Take away what was made of an entry last."""
-        os.unlink(self._names.of(parts), dir_fd=self._open(parts[:-1]))
+        os.unlink(self._names.of(components), dir_fd=self._open(components[:-1]))
 
     def close(self) -> None:
         """Close the directories. May be called again."""
@@ -187,24 +187,24 @@ class TargetFolder:
             os.close(self._root)
             self._root = self._folder = -1
 
-    def _open(self, parts: Components) -> int:
+    def _open(self, components: Components) -> int:
         """The descriptor of a directory, valid until the next call; it is made where it does not exist."""
-        if parts == self._at:
+        if components == self._at:
             return self._folder
-        if parts[: len(self._at)] != self._at:
+        if components[: len(self._at)] != self._at:
             self._leave()
-        for depth in range(len(self._at) + 1, len(parts) + 1):
-            folder = self._step(self._folder, parts[:depth])
+        for depth in range(len(self._at) + 1, len(components) + 1):
+            folder = self._step(self._folder, components[:depth])
             self._leave()
-            self._at, self._folder = parts[:depth], folder
+            self._at, self._folder = components[:depth], folder
         return self._folder
 
-    def _step(self, folder: int, parts: Components) -> int:
-        if parts not in self._made and parts not in self._found:
-            self._make_directory(folder, parts, 0o777)
-        return _open_folder(folder, self._names.of(parts), parts)
+    def _step(self, folder: int, components: Components) -> int:
+        if components not in self._made and components not in self._found:
+            self._make_directory(folder, components, 0o777)
+        return _open_folder(folder, self._names.of(components), components)
 
-    def _make_directory(self, folder: int, parts: Components, mode: int) -> None:
+    def _make_directory(self, folder: int, components: Components, mode: int) -> None:
         """Make a directory of this name; where the target was not empty, one may have been there before."""
 
         def make(name: bytes) -> None:
@@ -212,34 +212,34 @@ class TargetFolder:
 
         with _naming(folder):
             try:
-                make(parts[-1])
+                make(components[-1])
             except FileExistsError:
-                if not self._was_empty or self._names.was_made(parts):
-                    os.close(_open_folder(folder, parts[-1], parts))
-                    self._found.add(parts)
+                if not self._was_empty or self._names.was_made(components):
+                    os.close(_open_folder(folder, components[-1], components))
+                    self._found.add(components)
                     return
-                self._rename(parts, make)
-        self._made[parts] = None
-        self._names.note(parts)
+                self._rename(components, make)
+        self._made[components] = None
+        self._names.note(components)
 
-    def _create(self, folder: int, parts: Components, make: Callable[[bytes], T]) -> T:
+    def _create(self, folder: int, components: Components, make: Callable[[bytes], T]) -> T:
         """Make what is no directory; what the archive had under this very name before is replaced."""
-        name = self._names.of(parts)
+        name = self._names.of(components)
         with _naming(folder):
             try:
                 made = make(name)
             except FileExistsError:
-                if self._was_empty and not self._names.was_made(parts):
-                    made = self._rename(parts, make)
+                if self._was_empty and not self._names.was_made(components):
+                    made = self._rename(components, make)
                 else:
-                    self._make_way(folder, name, parts)
+                    self._make_way(folder, name, components)
                     made = make(name)
-        self._names.note(parts)
+        self._names.note(components)
         return made
 
-    def _rename(self, parts: Components, make: Callable[[bytes], T]) -> T:
-        made = self._names.renamed(parts, make)
-        self._oddities.add(Odd.RENAMED, parts, f"it is called {_text(self._names.of(parts))}")
+    def _rename(self, components: Components, make: Callable[[bytes], T]) -> T:
+        made = self._names.renamed(components, make)
+        self._oddities.add(Odd.RENAMED, components, f"it is called {_text(self._names.of(components))}")
         return made
 
     def _leave(self) -> None:
@@ -247,15 +247,15 @@ class TargetFolder:
             os.close(self._folder)
         self._at, self._folder = (), self._root
 
-    def _make_way(self, folder: int, name: bytes, parts: Components) -> None:
+    def _make_way(self, folder: int, name: bytes, components: Components) -> None:
         if not self._was_empty or stat.S_ISDIR(_mode(folder, name)):
-            raise CannotExtract(f"{shown(parts)} exists already.", hint="Extract into an empty directory.")
+            raise CannotExtract(f"{shown(components)} exists already.", hint="Extract into an empty directory.")
         os.unlink(name, dir_fd=folder)
 
 
-def shown(parts: Components) -> str:
+def shown(components: Components) -> str:
     """A path as it may stand in a message: printable and not too long."""
-    text = repr(os.fsdecode(b"/".join(parts)))
+    text = repr(os.fsdecode(b"/".join(components)))
     return text if len(text) <= 160 else f"...{text[-160:]}"
 
 
@@ -275,14 +275,14 @@ def _naming(folder: int) -> Iterator[None]:
         raise CannotHave(Odd.NAME_IMPOSSIBLE, why) from error
 
 
-def _open_folder(folder: int, name: bytes, parts: Components) -> int:
+def _open_folder(folder: int, name: bytes, components: Components) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=folder)
     except NotADirectoryError:
         pass
     if stat.S_ISLNK(_mode(folder, name)):
-        raise UnsafeArchive(f"The archive tries to write through the symbolic link {shown(parts)}.")
-    raise CannotExtract(f"{shown(parts)} exists already and is not a directory.")
+        raise UnsafeArchive(f"The archive tries to write through the symbolic link {shown(components)}.")
+    raise CannotExtract(f"{shown(components)} exists already and is not a directory.")
 
 
 def _mode(folder: int, name: bytes) -> int:
@@ -293,12 +293,12 @@ def _link(source: int, target: bytes, folder: int, name: bytes) -> None:
     os.link(target, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
 
 
-def _may_leave(parts: Components, target: bytes) -> bool:
-    """Whether the link at `parts` may lead out of the target, judged by its text alone.
+def _may_leave(components: Components, target: bytes) -> bool:
+    """Whether the link at `components` may lead out of the target, judged by its text alone.
 
     That is enough because a link lies in real directories, no directory is ever replaced, and only the first
     components of the text may be `..` here.
     """
     steps = [step for step in target.split(b"/") if step not in {b"", b"."}]
     ups = next((index for index, step in enumerate(steps) if step != b".."), len(steps))
-    return target.startswith(b"/") or ups > len(parts) - 1 or b".." in steps[ups:]
+    return target.startswith(b"/") or ups > len(components) - 1 or b".." in steps[ups:]

@@ -41,9 +41,9 @@ from tarpon.results.folders import (
     removed_if_empty,
 )
 from tarpon.results.layouts import check_layout, note_merged
-from tarpon.results.merged import merge_parts
+from tarpon.results.merged import merge_partitions
 from tarpon.results.offered import chosen_version, is_without_publisher, offered, renewer
-from tarpon.results.part_names import part_name
+from tarpon.results.partition_names import partition_name
 from tarpon.results.staging import staging_in
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import in_thread
@@ -285,9 +285,9 @@ class _Getting:
 
     async def _merged(self, staging: Path, staged: Sequence[Path]) -> Path:
         count = self._view.count or 1
-        parts = {each.params.execution_id: part_name(each.params.partition_index, count) for each in self._sources}
+        parts = {each.params.execution_id: partition_name(each.params.partition_index, count) for each in self._sources}
         merged = staging / ".merged"  # no execution has such an id
-        await _in_thread(merge_parts, [(parts[each.name], each) for each in staged], merged)
+        await _in_thread(merge_partitions, [(parts[each.name], each) for each in staged], merged)
         return merged
 
     def _places(self, *, raw: bool = False) -> list[Path]:

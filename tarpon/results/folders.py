@@ -13,7 +13,7 @@ from shared.errors import CannotExtract, Conflict, InvalidInput
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultParams
 from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.results.part_names import part_name
+from tarpon.results.partition_names import partition_name
 from tarpon.results.staging import is_staging
 
 RAW_FOLDER = "raw"
@@ -97,7 +97,7 @@ def _place_of(folder: Path, view: JobView, params: ResultParams, *, is_only: boo
     earlier = folder / params.execution_id
     if not is_only or os.path.lexists(earlier):
         return earlier
-    return folder / part_name(params.partition_index, view.count or 1)
+    return folder / partition_name(params.partition_index, view.count or 1)
 
 
 def expected_names(view: JobView, merged: Sequence[ResultParams] = ()) -> list[str]:
@@ -105,8 +105,8 @@ def expected_names(view: JobView, merged: Sequence[ResultParams] = ()) -> list[s
 
     `stdout.7` is what earlier versions of Tarpon made.
     """
-    parts = [each.partition_index for each in merged]
-    keys = [*(part_name(part, view.count or 1) for part in parts), *map(str, parts)]
+    partitions = [each.partition_index for each in merged]
+    keys = [*(partition_name(partition, view.count or 1) for partition in partitions), *map(str, partitions)]
     always = [f"{name}.{key}" for key in keys for name in ALWAYS] if keys else ALWAYS
     return [*always, *(path.name for task in view.tasks[:1] for path in task.result_paths)]
 

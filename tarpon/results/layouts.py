@@ -12,7 +12,7 @@ from shared.errors import Conflict
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultParams
 from tarpon.results.folders import ALWAYS, NAMED, RAW_FOLDER, is_empty, is_folder, shown, writable
-from tarpon.results.part_names import part_name
+from tarpon.results.partition_names import partition_name
 from tarpon.results.staging import is_staging
 
 _MERGED = "user.tarpon.merged"
@@ -37,7 +37,7 @@ class ResultsNotMixed(Conflict):
 def check_layout(folder: Path, results: Sequence[ResultParams], view: JobView, *, merge: bool) -> None:
     """Raise ResultsNotMixed where `folder` has results in the other form than these are to get."""
     there = _names_in(folder)
-    parts = {part_name(each.partition_index, view.count or 1) for each in results}
+    parts = {partition_name(each.partition_index, view.count or 1) for each in results}
     own = parts | {each.execution_id for each in results}  # by which earlier versions of Tarpon called them
     by_part = sorted(name for name in there & own if is_folder(folder / name) and not is_empty(folder / name))
     if merge and by_part:

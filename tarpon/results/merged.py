@@ -25,7 +25,7 @@ class ResultsNotMerged(Conflict):
         )
 
 
-def merge_parts(staged: Sequence[tuple[str, Path]], merged: Path) -> None:
+def merge_partitions(staged: Sequence[tuple[str, Path]], merged: Path) -> None:
     """Move all results, each with the name of its part, into the one tree `merged`. Raises ResultsNotMerged.
 
     Of a folder that several have, the first one's mode is kept.
@@ -34,8 +34,8 @@ def merge_parts(staged: Sequence[tuple[str, Path]], merged: Path) -> None:
     try:
         merged.mkdir(mode=0o700)
         taken += map(shown, _set_apart(dict(staged)))
-        for part, source in staged:
-            _keep_links(source, part)
+        for partition, source in staged:
+            _keep_links(source, partition)
             if found := list(collisions(source, merged)):
                 taken += [shown(each.relative_to(merged)) for each in found]
             elif not taken:
@@ -58,13 +58,13 @@ def _set_apart(folders: Mapping[str, Path]) -> Iterator[Path]:
             for folder in folders.values():
                 open_to_owner(folder, opened)
             owners = _owners(folders)
-            for name, parts in sorted(owners.items()):
-                if len(parts) == 1 and not (at == Path() and name in ALWAYS):
+            for name, partitions in sorted(owners.items()):
+                if len(partitions) == 1 and not (at == Path() and name in ALWAYS):
                     continue
-                inner = {part: folders[part] / name for part in parts}
-                for part in [part for part in parts if not is_folder(inner[part])]:
-                    path = inner.pop(part)
-                    if (new := f"{name}.{part}") in owners:
+                inner = {partition: folders[partition] / name for partition in partitions}
+                for partition in [partition for partition in partitions if not is_folder(inner[partition])]:
+                    path = inner.pop(partition)
+                    if (new := f"{name}.{partition}") in owners:
                         yield at / new
                     else:
                         path.rename(path.with_name(new))
@@ -75,13 +75,13 @@ def _set_apart(folders: Mapping[str, Path]) -> Iterator[Path]:
 def _owners(folders: Mapping[str, Path]) -> dict[str, list[str]]:
     """The parts that have each name."""
     found: dict[str, list[str]] = {}
-    for part, folder in folders.items():
+    for partition, folder in folders.items():
         for child in folder.iterdir():
-            found.setdefault(child.name, []).append(part)
+            found.setdefault(child.name, []).append(partition)
     return found
 
 
-def _keep_links(root: Path, part: str) -> None:
+def _keep_links(root: Path, partition: str) -> None:
     """Make links that hang since something was renamed lead there."""
     links: list[Path] = []
     with ExitStack() as opened:
@@ -96,12 +96,12 @@ def _keep_links(root: Path, part: str) -> None:
                     elif entry.is_symlink():
                         links.append(Path(entry.path))
         for link in links:  # when all folders are open, because a link may lead into any of them
-            _keep_link(link, root, part)
+            _keep_link(link, root, partition)
 
 
-def _keep_link(link: Path, root: Path, part: str) -> None:
+def _keep_link(link: Path, root: Path, partition: str) -> None:
     text = str(link.readlink())
-    renamed = f"{text}.{part}"
+    renamed = f"{text}.{partition}"
     target = Path(os.path.normpath(link.parent / renamed))
     if text.startswith("/") or os.path.lexists(link.parent / text) or not target.is_relative_to(root):
         return

@@ -12,10 +12,10 @@ from shared.ids import short
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ExecutionView, HistoryItem
 from shared.runtime.aio import background
-from tarpon.cli.display.parts import Stage, step_of
+from tarpon.cli.display.partitions import Stage, stage_of
 from tarpon.client import Client
 from tarpon.results.logs import STDERR, STDOUT
-from tarpon.results.part_names import part_name
+from tarpon.results.partition_names import partition_name
 
 T = TypeVar("T")
 
@@ -30,8 +30,8 @@ _BEGUN = frozenset({Stage.RUNNING, Stage.PUBLISHING, Stage.WAITING_FOR_S3, Stage
 class FollowedSink(Protocol):
     """Where output goes, and what is to be told of it; `part` is the name of the part that wrote it, or empty."""
 
-    def write(self, part: str, stream: str, text: str) -> None: ...
-    def end(self, part: str) -> None: ...
+    def write(self, partition: str, stream: str, text: str) -> None: ...
+    def end(self, partition: str) -> None: ...
     def tell(self, text: str) -> None: ...
 
 
@@ -56,7 +56,7 @@ class FollowedOutput:
     def take(self, news: HistoryItem | JobView) -> None:
         if isinstance(news, JobView) or (self._version and news.job_version not in {0, self._version}):
             return
-        if news.execution_id and step_of(news.event) in _BEGUN:
+        if news.execution_id and stage_of(news.event) in _BEGUN:
             self._begin(news.execution_id)
 
     def _begin(self, execution: str) -> None:
@@ -95,19 +95,19 @@ class FollowedOutput:
         return found
 
     async def _follow(self, execution: str) -> None:
-        part = ""
+        partition = ""
         if self._count > 1:
             index = self._parts.get(execution)
-            part = short(execution) if index is None else part_name(index, self._count)
+            partition = short(execution) if index is None else partition_name(index, self._count)
         try:
             lines = self._client.logs(self._job, execution_id=execution, follow=True)
             async with aclosing(lines) as pieces:
                 async for piece in pieces:
-                    self._sink.write(part, STDERR if piece.type == 2 else STDOUT, piece.line)
+                    self._sink.write(partition, STDERR if piece.type == 2 else STDOUT, piece.line)
         except TarponError as error:
             self._say(execution, error)
         finally:
-            self._sink.end(part)
+            self._sink.end(partition)
             self._free.release()
 
     def _say(self, execution: str, error: TarponError) -> None:

@@ -15,7 +15,7 @@ from shared.protocol.rest import HistoryItem
 from shared.runtime.aio import first_of
 from tarpon.cli.console.output import from_nanoseconds, lasting, moment
 from tarpon.cli.console.progress import EventLines, LiveLine
-from tarpon.cli.display.parts import Answers, JobPartitions, why_failed
+from tarpon.cli.display.partitions import Answers, JobPartitions, why_failed
 from tarpon.http.watching import is_over
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from shared.protocol.rest import ExecutionView, HistoryItem, UploadView
 from tarpon.cli.console.outcomes import JobFailed, JobStopped
 from tarpon.cli.console.output import size
 from tarpon.cli.display.failed_parts import FailedParts, whose
-from tarpon.cli.display.parts import Answers, why_failed
+from tarpon.cli.display.partitions import Answers, why_failed
 from tarpon.client import Client
 
 

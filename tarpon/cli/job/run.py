@@ -18,7 +18,7 @@ from tarpon.cli.console.output import json_text, show
 from tarpon.cli.display.followed_output import FollowedOutput
 from tarpon.cli.display.live import JobDisplay
 from tarpon.cli.display.outages import outages_told
-from tarpon.cli.display.part_lines import PartLines
+from tarpon.cli.display.partition_lines import PartitionLines
 from tarpon.cli.display.run_ends import completed, is_published, lost_output
 from tarpon.cli.display.watching import Watched, advise, asking, goes_on, refuse_failure, watched
 from tarpon.cli.job.run_options import RunOptions
@@ -165,7 +165,7 @@ class JobRun:
         return await display.showing(watched(client, self.job_id, display.write, only_version=version))
 
     async def _followed(self, client: Client, display: JobDisplay, count: int) -> Watched:
-        lines = PartLines(display, only_stderr=self._options.is_for_programs)
+        lines = PartitionLines(display, only_stderr=self._options.is_for_programs)
         version = self._submitted.job_version
         output = FollowedOutput(client, self.job_id, version, count, lines)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api.job_filters import JobFilter, job_filter
-from orchestrator.api.job_pages import MOST_LOOKED_AT, JobPart, job_page, job_part
+from orchestrator.api.job_pages import MOST_LOOKED_AT, JobWindow, job_page, job_window
 from orchestrator.state.job_entry import JobEntry, Shelf
 from orchestrator.state.job_lists import JobLists
 from shared.errors import InvalidInput
@@ -32,8 +32,8 @@ def listed(*entries: JobEntry) -> JobLists:
     return lists
 
 
-def part(token: str = "", *, sort_by: str = "", descending: bool = False, limit: int = 10) -> JobPart:
-    return job_part(sort_by=sort_by, descending=descending, limit=limit, token=token)
+def part(token: str = "", *, sort_by: str = "", descending: bool = False, limit: int = 10) -> JobWindow:
+    return job_window(sort_by=sort_by, descending=descending, limit=limit, token=token)
 
 
 def numbers(entries: list[JobEntry]) -> list[int]:

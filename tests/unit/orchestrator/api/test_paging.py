@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.api.paging import MAX_PAGE, Window, decoded, page, sort_key, window
+from orchestrator.api.paging import MAX_PAGE, Window, decoded, page, sort_key, window_of
 from shared.errors import InvalidInput
 
 
@@ -73,12 +73,12 @@ def test_anything_else_is_refused(text: str) -> None:
 
 def test_a_token_decides_alone() -> None:
     told = Window(sort_by="id", reverse=True, limit=5, offset=5)
-    assert window(sort_by="", reverse=False, limit=99, token=told.token(), default_limit=10) == told
+    assert window_of(sort_by="", reverse=False, limit=99, token=told.token(), default_limit=10) == told
 
 
 def test_no_limit_is_the_default_and_a_large_one_is_cut() -> None:
-    assert window(sort_by="", reverse=False, limit=0, token="", default_limit=10).limit == 10
-    assert window(sort_by="", reverse=False, limit=10**6, token="", default_limit=10).limit == MAX_PAGE
+    assert window_of(sort_by="", reverse=False, limit=0, token="", default_limit=10).limit == 10
+    assert window_of(sort_by="", reverse=False, limit=10**6, token="", default_limit=10).limit == MAX_PAGE
 
 
 def test_an_unknown_order_is_refused_with_those_that_exist() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tarpon.results.folders import ResultsInTheWay, merge_in_place
-from tarpon.results.merged import ResultsNotMerged, merge_parts
-from tarpon.results.part_names import part_name
+from tarpon.results.merged import ResultsNotMerged, merge_partitions
+from tarpon.results.partition_names import partition_name
 from tarpon.results.staging import staging_in
 
 
@@ -28,8 +28,8 @@ def merged(folder: Path, *parts: dict[str, str | None]) -> dict[str, str]:
                 path.symlink_to(content[2:])
             else:
                 path.write_text(content)
-        staged.append((part_name(index, len(parts)), root))
-    merge_parts(staged, folder / "merged")
+        staged.append((partition_name(index, len(parts)), root))
+    merge_partitions(staged, folder / "merged")
     return read(folder / "merged")
 
 
@@ -90,7 +90,7 @@ def test_a_folder_that_may_not_be_written_to_is_merged_too(tmp_path: Path) -> No
         folder.mkdir(parents=True)
         (folder / "a").write_text(str(index))
         folder.chmod(0o555)
-    merge_parts([(f"000{index}", tmp_path / f"staged-{index}") for index in (0, 1)], tmp_path / "merged")
+    merge_partitions([(f"000{index}", tmp_path / f"staged-{index}") for index in (0, 1)], tmp_path / "merged")
     assert read(tmp_path / "merged") == {"out/a.0000": "0", "out/a.0001": "1"}
     assert (tmp_path / "merged" / "out").stat().st_mode & 0o777 == 0o555
 
@@ -114,7 +114,8 @@ def test_a_folder_that_may_not_be_listed_is_merged_too(tmp_path: Path, mode: int
         (folder.parent / f"link-{index}").symlink_to("out/a")
         folder.chmod(mode)
     with_an_owners_rights(
-        "merge_parts([(f'000{index}', folder / f'staged-{index}') for index in (0, 1)], folder / 'merged')", tmp_path
+        "merge_partitions([(f'000{index}', folder / f'staged-{index}') for index in (0, 1)], folder / 'merged')",
+        tmp_path,
     )
     assert (tmp_path / "merged" / "out").stat().st_mode & 0o777 == mode
     (tmp_path / "merged" / "out").chmod(0o700)
@@ -178,7 +179,7 @@ async def test_however_deep_the_folders_are_they_are_merged_and_removed(tmp_path
         for index, folder in enumerate(both):
             (folder / "a").write_text(str(index))
             (folder / "link").symlink_to("a")
-        merge_parts([(f"000{index}", staging / str(index)) for index in (0, 1)], staging / "merged")
+        merge_partitions([(f"000{index}", staging / str(index)) for index in (0, 1)], staging / "merged")
         lowest = staging / "merged" / both[1].relative_to(staging / "1")
         assert {path.name: path.read_text() for path in lowest.iterdir()} == {
             "a.0000": "0",
@@ -196,4 +197,4 @@ async def test_however_deep_the_folders_are_they_are_merged_and_removed(tmp_path
     ("index", "count", "name"), [(7, 20, "0007"), (0, 1, "0000"), (7, 10_001, "00007"), (9999, 10_000, "9999")]
 )
 def test_a_part_has_as_many_digits_as_the_last_one(index: int, count: int, name: str) -> None:
-    assert part_name(index, count) == name
+    assert partition_name(index, count) == name

@@ -33,7 +33,7 @@ class Stage(enum.IntEnum):
 class OngoingExecution(NamedTuple):
     """One execution that has not ended, in the words of its history's last line, which came at `since`."""
 
-    step: Stage
+    stage: Stage
     text: str
     since: datetime
 
@@ -45,8 +45,8 @@ class Answers(NamedTuple):
     upload: str = ""
 
 
-def step_of(event: EventView) -> Stage | None:
-    """To which step an execution came by this event; None where it stays where it is."""
+def stage_of(event: EventView) -> Stage | None:
+    """To which stage an execution came by this event; None where it stays where it is."""
     message = event.message
     match event.topic:
         case _ if event.is_error:
@@ -98,21 +98,21 @@ class JobPartitions:
         return f"<JobPartitions {self.done} of {self.count} done, {len(self._live)} live>"
 
     def take(self, item: HistoryItem, since: datetime) -> bool:
-        """Whether an execution came to another step by what happened at `since`, as told by our own clock."""
+        """Whether an execution came to another stage by what happened at `since`, as told by our own clock."""
         if item.job_version < self._version or item.execution_id in self._ended:
             return False
         if not item.execution_id:
             return self._take_submission(item)
         self._begin(item.job_version)
-        step, known = step_of(item.event), self._live.get(item.execution_id)
-        if step is None or (known is not None and step < known.step):
+        stage, known = stage_of(item.event), self._live.get(item.execution_id)
+        if stage is None or (known is not None and stage < known.stage):
             return False
-        if step < Stage.COMPLETED:
-            self._live[item.execution_id] = OngoingExecution(step, one_line(item.event.message), since)
-            return known is None or step is not known.step
+        if stage < Stage.COMPLETED:
+            self._live[item.execution_id] = OngoingExecution(stage, one_line(item.event.message), since)
+            return known is None or stage is not known.stage
         self._live.pop(item.execution_id, None)
         self._ended.add(item.execution_id)
-        self.done += step is Stage.COMPLETED
+        self.done += stage is Stage.COMPLETED
         self.failed += item.event.is_error
         return True
 
@@ -157,16 +157,16 @@ class JobPartitions:
 
     @property
     def is_publishing(self) -> bool:
-        return any(part.step is Stage.PUBLISHING for part in self._live.values())
+        return any(execution.stage is Stage.PUBLISHING for execution in self._live.values())
 
     @property
     def only(self) -> OngoingExecution | None:
         """What a job with one part is at, if it is on a node."""
         return next(iter(self._live.values()), None)
 
-    def doing(self, part: OngoingExecution) -> str:
+    def doing(self, execution: OngoingExecution) -> str:
         """What the only part is at."""
-        return f"Publishing: {self.upload}" if part.step is Stage.PUBLISHING and self.upload else part.text
+        return f"Publishing: {self.upload}" if execution.stage is Stage.PUBLISHING and self.upload else execution.text
 
     def why_waiting(self) -> str:
         """In one line, for a job whose only part waits."""
@@ -194,33 +194,35 @@ class JobPartitions:
         return why[0].lower() + why[1:] if why.startswith((_WAITING_FOR, _TO_BE_PLACED)) else f"waiting: {why}"
 
     def _groups(self, *, is_detailed: bool) -> Iterator[tuple[int, str]]:
-        by_step = Counter(part.step for part in self._live.values())
-        if by_step[Stage.RUNNING]:
-            yield by_step[Stage.RUNNING], "running"
-        if by_step[Stage.PUBLISHING]:
+        by_stage = Counter(execution.stage for execution in self._live.values())
+        if by_stage[Stage.RUNNING]:
+            yield by_stage[Stage.RUNNING], "running"
+        if by_stage[Stage.PUBLISHING]:
             yield (
-                by_step[Stage.PUBLISHING],
+                by_stage[Stage.PUBLISHING],
                 f"publishing ({self.upload})" if is_detailed and self.upload else "publishing",
             )
-        if by_step[Stage.WAITING_FOR_S3]:
-            problem = next(part.text for part in self._live.values() if part.step is Stage.WAITING_FOR_S3)
+        if by_stage[Stage.WAITING_FOR_S3]:
+            problem = next(
+                execution.text for execution in self._live.values() if execution.stage is Stage.WAITING_FOR_S3
+            )
             told = f" ({problem.removeprefix(lines.WAITS_FOR_S3)})" if is_detailed else ""
-            yield by_step[Stage.WAITING_FOR_S3], f"waiting for S3{told}"
-        if by_step[Stage.PULLING]:
+            yield by_stage[Stage.WAITING_FOR_S3], f"waiting for S3{told}"
+        if by_stage[Stage.PULLING]:
             yield from self._pulls(is_detailed=is_detailed)
-        if by_step[Stage.STARTING]:
-            yield by_step[Stage.STARTING], "starting"
-        if by_step[Stage.PLACED]:
-            yield by_step[Stage.PLACED], "queued on nodes"
+        if by_stage[Stage.STARTING]:
+            yield by_stage[Stage.STARTING], "starting"
+        if by_stage[Stage.PLACED]:
+            yield by_stage[Stage.PLACED], "queued on nodes"
         if self.waiting:
             yield self.waiting, self._waiting_for()
 
     def _pulls(self, *, is_detailed: bool) -> Iterator[tuple[int, str]]:
         """By image, with how far it is on the node that is behind the others."""
         told: dict[str, list[str]] = {}
-        for part in self._live.values():
-            if part.step is Stage.PULLING:
-                image, _, how_far = part.text.removeprefix(lines.PULLING).partition(": ")
+        for execution in self._live.values():
+            if execution.stage is Stage.PULLING:
+                image, _, how_far = execution.text.removeprefix(lines.PULLING).partition(": ")
                 told.setdefault(image, []).append(how_far)
         for image, progress in sorted(told.items()):
             least = min(progress, key=_percent)

@@ -4,6 +4,6 @@ LEAST_DIGITS = 4
 """So that the names of most jobs do not change with their Count."""
 
 
-def part_name(index: int, count: int) -> str:
+def partition_name(index: int, count: int) -> str:
     """`0007`, with as many digits for each of `count` parts, so that names in order are parts in order."""
     return str(index).zfill(max(LEAST_DIGITS, len(str(count - 1))))

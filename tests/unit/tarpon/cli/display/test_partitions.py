@@ -33,7 +33,7 @@ from shared.protocol.messages import (
 )
 from shared.protocol.rest import EventView, HistoryItem
 from tarpon.cli.display.live import JobDisplay
-from tarpon.cli.display.parts import JobPartitions, Stage, step_of
+from tarpon.cli.display.partitions import JobPartitions, Stage, stage_of
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ENDED = TaskEnded(output=RunOutput(exit_code=0), run_seconds=1.0)
@@ -64,7 +64,7 @@ def steps(*happened: ExecutionEvent) -> list[Stage | None]:
     for event in happened:
         record = transition(record, event, now=1).record
     events = [EventView(message=e.message, topic=e.topic, timestamp=NOW, details=e.details) for e in record.events]
-    return [step_of(event) for event in events]
+    return [stage_of(event) for event in events]
 
 
 @pytest.mark.parametrize(

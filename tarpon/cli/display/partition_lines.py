@@ -8,7 +8,7 @@ MAX_HELD = 1 << 16
 """Characters of a line that is kept back until it ends."""
 
 
-class PartLines:
+class PartitionLines:
     """Each line has its part's name before it: `0007 | Hello`. What has none is written as it comes."""
 
     def __init__(self, display: JobDisplay, *, only_stderr: bool = False) -> None:
@@ -18,23 +18,23 @@ class PartLines:
         self._held: dict[tuple[str, str], str] = {}
 
     def __repr__(self) -> str:
-        return f"<PartLines, {len(self._held)} of them not whole yet>"
+        return f"<PartitionLines, {len(self._held)} of them not whole yet>"
 
-    def write(self, part: str, stream: str, text: str) -> None:
-        if not part:
+    def write(self, partition: str, stream: str, text: str) -> None:
+        if not partition:
             self._write(stream, text)
             return
-        *lines, rest = (self._held.pop((part, stream), "") + text).split("\n")
+        *lines, rest = (self._held.pop((partition, stream), "") + text).split("\n")
         if len(rest) > MAX_HELD:
             lines.append(rest)
         elif rest:
-            self._held[part, stream] = rest
-        self._write(stream, "".join(f"{part} | {line}\n" for line in lines))
+            self._held[partition, stream] = rest
+        self._write(stream, "".join(f"{partition} | {line}\n" for line in lines))
 
-    def end(self, part: str) -> None:
+    def end(self, partition: str) -> None:
         """After the last that an execution of the part wrote."""
-        for key in [each for each in self._held if each[0] == part]:
-            self._write(key[1], f"{part} | {self._held.pop(key)}\n")
+        for key in [each for each in self._held if each[0] == partition]:
+            self._write(key[1], f"{partition} | {self._held.pop(key)}\n")
 
     def tell(self, text: str) -> None:
         """On a line of its own."""
