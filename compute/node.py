@@ -1,4 +1,4 @@
-"""What a node is before it is connected: who it is, what it offers, and which engines it has."""
+"""The node before it is connected: who it is, what it offers, and which engines it has."""
 
 import asyncio
 import logging

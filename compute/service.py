@@ -1,4 +1,4 @@
-"""How a compute node is put together, started and stopped."""
+"""The compute node as a service: put together, started and stopped."""
 
 import asyncio
 import contextlib

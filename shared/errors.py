@@ -1,4 +1,4 @@
-"""What can go wrong, in words a user can act on.
+"""Errors: what can go wrong, in words a user can act on.
 
     TarponError
     |- InvalidInput             the request itself is wrong; repeating it will not help

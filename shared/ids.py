@@ -1,4 +1,4 @@
-"""What names jobs, executions and nodes, and which spellings are safe.
+"""Ids of jobs, executions and nodes, and which spellings are safe.
 
 Every id becomes a token of a NATS subject, a token of a key-value key and a part of an S3 key, so it is validated
 once, at the border, to an alphabet in which it can add no token, no wildcard and no path part.

@@ -1,1 +1,1 @@
-"""How a folder becomes a .tar.gz stream, with an index of its files."""
+"""The archive: a folder becomes a .tar.gz stream, with an index of its files."""

@@ -1,4 +1,4 @@
-"""How the C library is told to keep the memory that packing a result uses again and again.
+"""The allocator of the C library, told to keep the memory that packing a result uses again and again.
 
 By default glibc gives blocks of a MiB back to the system as soon as they are free, so that every one costs page faults
 anew: a twentieth of the time that a large result takes. It also gives each thread a heap of its own.

@@ -1,4 +1,4 @@
-"""How one gzip member is put together from blocks that can be compressed, and decompressed, independently.
+"""Blocks of one gzip member, which can be compressed, and decompressed, independently.
 
 Each block is raw deflate (RFC 1951) from a fresh state and ends with a full flush, so that it stands on a byte boundary
 and refers to nothing before it; the CRCs are joined. What does not compress is stored as it is, which costs a

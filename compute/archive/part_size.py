@@ -1,4 +1,4 @@
-"""How large the parts of an upload are: one size for all, fixed beforehand, so that 10,000 of them suffice."""
+"""The size of the parts of an upload: one for all, fixed beforehand, so that 10,000 of them suffice."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""How a small result is packed by the thread that has just gathered it: another thread's turn costs more than packing.
+"""Small archives, packed by the thread that has just gathered the result: another one's turn costs more.
 
 What is packed so waits in memory for its turn to be sent, so only so many at a time are; all others are packed when it
 is their turn (compute/archive/stream.py), to the same bytes.

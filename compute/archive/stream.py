@@ -1,4 +1,4 @@
-"""How a result directory becomes the parts of a .tar.gz without blocking the event loop, and the index beside them.
+"""The stream of an archive: parts of a .tar.gz, made without blocking the event loop, and the index beside them.
 
 A part is made by one thread that walks, reads and hashes, and by the threads of a pool that compress block after block
 at the same time; the order of the blocks is kept. Nothing is made before a part is asked for, except for the few blocks

@@ -1,4 +1,4 @@
-"""What the header of one tar entry looks like, byte for byte.
+"""The header of one tar entry, byte for byte.
 
 The layout is that of POSIX.1-2008 (`pax`, "ustar Interchange Format" and "pax Extended Header"): one block of 512
 bytes, preceded by an extended header where a name or a number does not fit. Owner and group are always 0 and without a

@@ -1,4 +1,4 @@
-"""How a directory tree becomes the bytes of a tar archive, always the same ones for the same tree.
+"""The bytes of a tar archive of a directory tree, always the same ones for the same tree.
 
 Entries come in the order of their names' bytes within each directory, a directory before what it holds. Permissions,
 whole-second times, symbolic links and hard links are kept; owners are not. Instead of hard links there may be copies.

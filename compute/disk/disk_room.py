@@ -1,4 +1,4 @@
-"""Whether a disk takes no more, by which a task that has ended may have lost what it wrote without saying so.
+"""Room on the disk: whether it is full, so that a task that ended may have lost what it wrote without a word.
 
 Most programs do not look at whether their output was written, and end with exit code 0.
 """

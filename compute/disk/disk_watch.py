@@ -1,4 +1,4 @@
-"""How a task is held to its disk space: its files are measured again and again, and cost no more than they must."""
+"""The watch over a task's disk space: its files are measured again and again, and cost no more than they must."""
 
 import asyncio
 import contextlib

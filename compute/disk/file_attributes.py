@@ -1,4 +1,4 @@
-"""Which extended attributes of a file are kept with it, and how an archive tells them.
+"""Extended attributes of files: which of them are kept, and how an archive tells them.
 
 They are kept as pax records `SCHILY.xattr.<name>` with the raw value, which GNU tar (`--xattrs`) and bsdtar restore.
 Access control lists are attributes too, and told a second time as text, `SCHILY.acl.access` and `SCHILY.acl.default`,

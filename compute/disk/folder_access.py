@@ -1,4 +1,4 @@
-"""How what a task left is opened: whatever mode it was given, and neither through a link nor into a mount."""
+"""Access to what a task left: whatever mode it was given, and neither through a link nor into a mount."""
 
 import errno
 import os

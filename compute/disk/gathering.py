@@ -1,4 +1,4 @@
-"""How the result paths of a task that has ended become the entries of its result folder.
+"""Gathering: the result paths of a task that has ended become the entries of its result folder.
 
 Nothing is copied and no link is followed. What a task has replaced by a file or a link is in the result as that. A
 mount that it has left on a result path is shown in the result until that is published; any other is detached.

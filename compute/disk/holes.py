@@ -1,4 +1,4 @@
-"""Where a sparse file has no data, and whether a file goes on."""
+"""Holes of sparse files: where one has no data, and whether it goes on."""
 
 import errno
 import os

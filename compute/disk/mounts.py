@@ -1,4 +1,4 @@
-"""What is mounted below a folder, and how it is detached, so that what a task has mounted is not taken for its own.
+"""Mounts below a folder, and how they are detached, so that none is taken for the task's own files.
 
 A bind mount may show a folder of the same file system, so that no device number gives it away: only the kernel's table
 of mounts and the mount of an open descriptor tell.

@@ -1,4 +1,4 @@
-"""How the node writes a file that no other user reads and that is never seen half written."""
+"""Private files of the node, which no other user reads and that are never seen half written."""
 
 import os
 from pathlib import Path

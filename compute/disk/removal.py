@@ -1,4 +1,4 @@
-"""How a folder is removed with all in it and nothing else: no link is followed and no mount entered.
+"""Removal of a folder with all in it and nothing else: no link is followed and no mount entered.
 
 What a task has mounted is detached first. What cannot be detached is left, and so are the folders on the way to it.
 """

@@ -1,4 +1,4 @@
-"""What of a folder is in the archive of a result, and what is there without ever having been a file.
+"""The contents of a result: what of a folder is archived, and what is there without ever having been a file.
 
 A file costs more than all else that a short task needs of its node, so what is known without one has none.
 """

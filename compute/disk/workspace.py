@@ -1,4 +1,4 @@
-"""Where one execution works on disk, and how its result folder comes about.
+"""The workspace of one execution on disk, and how its result folder comes about.
 
     <execution>/workspace/   what the task sees; a result path /a/b is the folder a/b in it
     <execution>/result/      stdout, stderr, and one folder per result path, named by its name

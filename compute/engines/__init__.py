@@ -1,1 +1,1 @@
-"""How tasks are run: one engine each for containers, processes and tests."""
+"""Engines, which run tasks: one each for containers, processes and tests."""

@@ -1,4 +1,4 @@
-"""What an engine is asked for and what it answers."""
+"""Engines: what one is asked for and what it answers."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping

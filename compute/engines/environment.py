@@ -1,4 +1,4 @@
-"""Which environment variables a task sees: nothing of the node's own but what its operator allows."""
+"""The environment of a task: nothing of the node's own but what its operator allows."""
 
 import os
 from collections.abc import Mapping, Sequence

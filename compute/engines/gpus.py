@@ -1,4 +1,4 @@
-"""How a task is told which GPUs are its own: by the variables that the libraries of their makers read.
+"""GPUs of a task: told by the variables that the libraries of their makers read.
 
 They hide the others; they do not lock them away.
 """

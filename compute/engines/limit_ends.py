@@ -1,4 +1,4 @@
-"""How it is told that a task broke a limit, or was killed for one."""
+"""Ends of tasks that broke a limit, or were killed for one, in words."""
 
 from compute.engines.engine import Broken
 from shared.jobs.quantities import format_bytes

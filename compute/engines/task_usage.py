@@ -1,4 +1,4 @@
-"""What one task has used of its node, as far as it was seen."""
+"""The usage of one task: what it has used of its node, as far as it was seen."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What the node knows about one execution that it holds, and how the work on it is interrupted."""
+"""An execution that the node holds: what is known of it, and how the work on it is interrupted."""
 
 import asyncio
 import enum

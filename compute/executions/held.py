@@ -1,4 +1,4 @@
-"""Which executions this node holds: it takes them on, stops them, and forgets them when the orchestrator knows."""
+"""Executions of this node: it takes them on, stops them, and forgets them when the orchestrator knows."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""How much the machine has, and how much of it tasks may use."""
+"""The machine: how much it has, and how much of it tasks may use."""
 
 import os
 import shutil

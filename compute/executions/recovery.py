@@ -1,4 +1,4 @@
-"""What a node does at its start with the executions that an earlier process of it left behind."""
+"""Recovery: what a node does at its start with executions that an earlier process of it left behind."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Who may run now: a slot is given in order of arrival, when all resources that it names are free."""
+"""Slots: who may run now, in order of arrival, when all resources that one names are free."""
 
 import asyncio
 from collections import deque

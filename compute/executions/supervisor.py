@@ -1,4 +1,4 @@
-"""How one execution goes from accepted to told: slot, run, publish, with its end as a fact whatever happens."""
+"""The supervisor of an execution, from accepted to told: slot, run, publish, with its end as a fact."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What a task has written so far, read for somebody who watches it while it runs."""
+"""The output of a task so far, read for somebody who watches it while it runs."""
 
 import os
 import stat

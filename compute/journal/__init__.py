@@ -1,1 +1,1 @@
-"""What the node keeps on its disk, so that a restart loses nothing."""
+"""The journal: what the node keeps on its disk, so that a restart loses nothing."""

@@ -1,4 +1,4 @@
-"""What is remembered of one execution: its assignment, how far it is, and what has happened to it."""
+"""Entries of the journal: an execution's assignment, how far it is, and what has happened to it."""
 
 import enum
 import time

@@ -1,4 +1,4 @@
-"""How lines about executions are added to one file, read back whatever happened to it, and kept few.
+"""The file of the journal: lines are added, read back whatever happened to it, and kept few.
 
 A line is an execution's id, a space and JSON, which is null where the execution is forgotten. The last line about an
 execution counts. A last line without its end was being written when the process died, so nobody relied on it.

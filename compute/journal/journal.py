@@ -1,4 +1,4 @@
-"""What the node remembers of unfinished work, so that its own death loses nothing.
+"""The journal: what the node remembers of unfinished work, so that its own death loses nothing.
 
 It is one file, to which an execution's entry is added anew at each phase, from before its task is started until the
 orchestrator's receipt. What is only queued has none: the orchestrator offers it again. A URL is never in it. Whoever

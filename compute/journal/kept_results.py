@@ -1,4 +1,4 @@
-"""Which results that wait on this node may be published after its machine went down: those that were synced.
+"""Results kept on this node: those that were synced may be published after its machine went down.
 
 A task's files are not synced when it ends. While the machine goes on that does not matter, whatever happens to the
 node. After a power cut some may be empty or torn, and nobody can tell which, so the task has to run again. A node that

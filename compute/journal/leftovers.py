@@ -1,4 +1,4 @@
-"""What an earlier process of a node has left in its folder beside the journal, and is removed at the start.
+"""Leftovers of an earlier process of a node in its folder beside the journal, removed at the start.
 
 The folders of executions that the journal does not know are removed by the journal itself, which reads it first.
 """

@@ -1,4 +1,4 @@
-"""What an earlier process of this node wrote into its journal, and what of it cannot be read any more."""
+"""Reading of the journal that an earlier process of this node wrote, and what of it is damaged."""
 
 import contextlib
 import logging

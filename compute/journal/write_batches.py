@@ -1,4 +1,4 @@
-"""How things that come one by one are written many at a time: what comes during a write goes out with the next one."""
+"""Batches of writes: what comes during one write goes out together with the next one."""
 
 import asyncio
 from collections.abc import Callable

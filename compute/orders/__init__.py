@@ -1,1 +1,1 @@
-"""What the orchestrator asks of the node: registration, assignments, stops."""
+"""Orders of the orchestrator to the node: registration, assignments, stops."""

@@ -1,4 +1,4 @@
-"""Which orders the node carries out: assignments, cancellations, receipts."""
+"""Orders that the node carries out: assignments, cancellations, receipts."""
 
 import asyncio
 import logging

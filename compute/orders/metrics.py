@@ -1,4 +1,4 @@
-"""What a compute node tells Prometheus, and where: at an address of its own, if its operator gives it one."""
+"""Metrics of a compute node for Prometheus, at an address of its own, if its operator gives it one."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""How the node tells who it is and what it holds, and does what the orchestrator answers."""
+"""Registration: the node tells who it is and what it holds, and does what the orchestrator answers."""
 
 import asyncio
 import contextlib

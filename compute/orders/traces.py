@@ -1,4 +1,4 @@
-"""What a node tells about an execution in its job's trace, once the orchestrator knows its end: all from the journal.
+"""The node's part of a job's trace, told once the orchestrator knows an end: all from the journal.
 
 Archive and upload begin together, because what is packed is sent at once; `archive` is as long as packing alone would
 have taken. Texts that a task or S3 wrote stay out: attributes are ids, codes and sizes.

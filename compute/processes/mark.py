@@ -1,4 +1,4 @@
-"""How the process of a task is recognised after the node was killed, so that a recycled process id is never touched."""
+"""Marks of processes, by which a task's is recognised later, and a recycled process id never touched."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What /proc tells about processes: who descends from whom, and how whole families of them are surely ended.
+"""The table of processes in /proc: who descends from whom, and how whole families are surely ended.
 
 See proc(5). Every function blocks, for microseconds a process.
 """

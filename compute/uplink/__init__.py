@@ -1,1 +1,1 @@
-"""What the node tells the orchestrator: heartbeats and reports."""
+"""The uplink: what the node tells the orchestrator, in heartbeats and reports."""

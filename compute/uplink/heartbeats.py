@@ -1,4 +1,4 @@
-"""How the node shows that it lives."""
+"""Heartbeats, by which the node shows that it lives."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Who this node is: its id, and the key that proves it."""
+"""The identity of this node: its id, and the key that proves it."""
 
 import os
 import re

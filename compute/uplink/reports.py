@@ -1,4 +1,4 @@
-"""How facts reach the orchestrator: in order per execution, many executions at once, kept until a stream has them.
+"""Reports to the orchestrator: in order per execution, many executions at once, kept until a stream has them.
 
 A fact that does not end its execution waits a moment for the next one, so that a short task costs one report. What is
 due while others are on their way travels together in the next message; nothing waits for that. What was sent stays in

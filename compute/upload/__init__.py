@@ -1,1 +1,1 @@
-"""From a result folder to an object in S3: grants, parts, retries."""
+"""Uploads, from a result folder to an object in S3: grants, parts, retries."""

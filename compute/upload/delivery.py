@@ -1,4 +1,4 @@
-"""How bytes in hand come to S3 however often it takes: tried again, with a fresh URL, slower, or given up.
+"""Delivery of bytes in hand to S3, however often it takes: tried again, with a fresh URL, slower, or given up.
 
 What is done about which answer is in shared/protocol/s3_errors.py.
 """

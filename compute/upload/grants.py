@@ -1,4 +1,4 @@
-"""How the node comes by the right to PUT a result: from the assignment, or by asking the orchestrator.
+"""Grants to PUT a result: they come with the assignment, or the orchestrator is asked.
 
 One PUT needs one URL. An upload in parts is begun and completed by the orchestrator; the node asks for the URLs of its
 parts, some at a time.

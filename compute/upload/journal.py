@@ -1,4 +1,4 @@
-"""What a node remembers of an upload in parts, so that after its death only what was on its way is sent again.
+"""The journal of an upload in parts, so that after the node's death only what was on its way is sent again.
 
 `upload.jsonl` beside the journal of the execution: a line for the upload, and one for each part that S3 has. After a
 restart the archive is made again, byte for byte; a part counts as being there only if it has the digest that is written

@@ -1,4 +1,4 @@
-"""How far the upload of one result is: bytes of the task's output, as far as S3 has them or they are on their way.
+"""The meter of one upload: bytes of the task's output that S3 has or that are on their way.
 
 It is looked at when somebody asks, and counts nothing while bytes travel but what is there anyway.
 """

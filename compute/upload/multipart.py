@@ -1,4 +1,4 @@
-"""How an archive of more than one part goes to S3: several parts on their way while the next one is packed.
+"""Uploads of more than one part: several are on their way while the next one is packed.
 
 The orchestrator begins and completes the upload. Each part that S3 has is written down, so that a node which dies in
 the middle goes on with what is missing.

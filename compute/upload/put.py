@@ -1,4 +1,4 @@
-"""How bytes that are in hand travel to S3 with one PUT through a signed URL, and what came of it.
+"""One PUT of bytes in hand through a signed URL, and what came of it.
 
 Nothing here, nor any error from here, shows the URL's query: it is the signature.
 """

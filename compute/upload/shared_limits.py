@@ -1,4 +1,4 @@
-"""What all uploads of a node share: connections, threads, the measured pace, and a bound on the memory for parts."""
+"""Limits that all uploads of a node share: connections, threads, the measured pace, memory for parts."""
 
 import asyncio
 from collections.abc import AsyncIterator

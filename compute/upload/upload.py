@@ -1,4 +1,4 @@
-"""How a result folder becomes an object in the bucket: packed part by part, sent while the next parts are packed.
+"""The upload of a result folder: packed part by part, sent while the next parts are packed.
 
 An archive that fits in one part goes out with a single PUT, by the URL that came with the assignment; a larger one is
 an S3 multipart upload. No byte of it touches the disk.

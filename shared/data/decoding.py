@@ -1,4 +1,4 @@
-"""How plain data, from YAML or JSON, becomes a Struct, and what a person is told when it cannot.
+"""Decoding: plain data, from YAML or JSON, becomes a Struct, and a person is told when it cannot.
 
 Keys of Structs are matched whatever their case, at every level; keys of maps (labels, environments, parameters) stay
 as they are. Three leniences, each without loss: a number where a text belongs becomes that text (`CPU: 0.5`,

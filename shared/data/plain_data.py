@@ -1,4 +1,4 @@
-"""Which plain data from outside is taken at all: numbers of 64 bits, and no endless nesting.
+"""Bounds of plain data from outside: numbers of 64 bits, and no endless nesting.
 
 JSON knows no bounds. Whatever lies beyond these could be stored and not be packed, told or sent on any more, so it is
 refused where it comes in.

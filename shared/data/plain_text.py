@@ -1,4 +1,4 @@
-"""How text that others wrote is shown: nothing in it steers a terminal, turns its direction or makes lines of its own.
+"""Text of others, as it is shown: nothing in it steers a terminal, turns its direction or makes lines of its own.
 
 Nodes, tasks and the authors of jobs write it, and none of them is trusted. What is not printable by Unicode is shown by
 its number.

@@ -1,4 +1,4 @@
-"""How YAML text becomes plain data: nothing executed, nothing guessed, nothing unbounded.
+"""YAML text as plain data: nothing executed, nothing guessed, nothing unbounded.
 
 PyYAML gives the events and this module gives them meaning, in order to be stricter and more predictable than YAML 1.1:
 - `true`, `false`, `null`, `~` and numbers are what they look like; `yes`, `on`, dates, `012` and `12:30:00` are text.

@@ -1,4 +1,4 @@
-"""How much CPU, memory, disk and GPU there is, is asked for and is left."""
+"""Capacity: how much CPU, memory, disk and GPU there is, is asked for and is left."""
 
 import math
 

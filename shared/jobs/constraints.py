@@ -1,4 +1,4 @@
-"""Whether a node's labels fulfil a job's constraints, with the meaning of Kubernetes' label selectors."""
+"""Constraints: whether a node's labels fulfil those of a job, with the meaning of Kubernetes' label selectors."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How long something takes, written as Go writes it: `1h30m`, `90s`, `100ms`."""
+"""Durations, written as Go writes them: `1h30m`, `90s`, `100ms`."""
 
 import re
 from typing import Self

@@ -1,4 +1,4 @@
-"""What the author of a job may say to its engine: `Engine.Params`, declared once for each engine that there is.
+"""Parameters of engines: what a job may say in `Engine.Params`, declared once for each engine that there is.
 
 Command line and orchestrator look at a job by this before a node hears of it, and the node reads it by the same. Keys
 may be in any case, a number where a text belongs is that text, and null is the same as leaving a key out.

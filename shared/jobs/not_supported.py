@@ -1,4 +1,4 @@
-"""What of Bacalhau's job files Tarpon does not run yet: each in a sentence, with what to write instead.
+"""Unsupported parts of Bacalhau's job files: each told in a sentence, with what to write instead.
 
 The same sentences are told wherever a job comes in. None of it is ever left out silently, because the job would run
 and not do what its author meant.

@@ -1,4 +1,4 @@
-"""What the author of a job may say to its publisher: `Publisher.Params`, of which s3managed knows `HardLinks`.
+"""Parameters of publishers: what a job may say in `Publisher.Params`, of which s3managed knows `HardLinks`.
 
 Command line and orchestrator look at a job by this before a node hears of it, and the node reads it by the same. Keys
 and values may be in any case, and null is the same as leaving a key out.

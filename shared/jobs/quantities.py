@@ -1,4 +1,4 @@
-"""How amounts of CPU, memory, disk space and GPUs are written: `500m`, `512Mb`, `1.5GiB`, `80%`.
+"""Amounts of CPU, memory, disk space and GPUs, as they are written: `500m`, `512Mb`, `1.5GiB`, `80%`.
 
 CPU follows Kubernetes quantities, bytes follow go-humanize: `kB`, `MB` and `M` count in thousands, `KiB`, `MiB` and
 `Mi` in 1024. Case and spaces do not matter.

@@ -1,4 +1,4 @@
-"""How a job is brought into its normal form, and what makes one invalid.
+"""Rules of jobs: how one is brought into its normal form, and what makes one invalid.
 
 Both are pure. `problems` finds everything that is wrong with a normalised job, so that its author sees it at once.
 """

@@ -1,4 +1,4 @@
-"""What a job is: the shapes that people write and that REST and NATS carry, with the names of the reference.
+"""Jobs: the shapes that people write and that REST and NATS carry, with the names of the reference.
 
 Nothing is checked here; shared/jobs/rules.py normalises and validates.
 """

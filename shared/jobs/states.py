@@ -1,4 +1,4 @@
-"""Which states jobs and executions have, which changes are possible, and why executions fail.
+"""States of jobs and executions, which changes are possible, and why executions fail.
 
 The names are those of the field, so that who comes from Bacalhau reads what they know.
 """

@@ -1,4 +1,4 @@
-"""What a stream of JetStream answers to a message that is to be stored, and what its refusals mean."""
+"""Acknowledgements of JetStream: what it answers to a message that is to be stored, and what refusals mean."""
 
 import msgspec
 

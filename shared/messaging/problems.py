@@ -1,4 +1,4 @@
-"""Why a process cannot use a NATS server, in words that say what to change."""
+"""Problems with a NATS server, in words that say what to change."""
 
 import asyncio
 import contextlib

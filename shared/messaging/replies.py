@@ -1,4 +1,4 @@
-"""How answers find the requests that wait for them: one inbox for all requests over one connection.
+"""Replies, which find the requests that wait for them: one inbox for all requests over one connection.
 
 nats-py has requests too, at about three times the cost each: a random inbox and a `wait_for` for every one. These are
 most of what an orchestrator does, so they are numbered instead, and one timer looks after them.

@@ -1,4 +1,4 @@
-"""How this process stays connected to NATS: one connection that comes back for ever, and what can be done over it.
+"""The connection of this process to NATS: one that comes back for ever, and what can be done over it.
 
 nats-py can reconnect by itself, but closes for good on some errors (a refused reconnect is one) and buffers what is
 published meanwhile. Here a lost connection is replaced by a new one, every subscription is made again on it, and

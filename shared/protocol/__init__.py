@@ -1,1 +1,1 @@
-"""What is said between processes: messages over NATS, shapes of the HTTP API, subjects, signed URLs."""
+"""The language between processes: messages over NATS, shapes of the HTTP API, subjects, signed URLs."""

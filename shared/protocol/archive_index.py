@@ -1,4 +1,4 @@
-"""What stands in the index beside an archive, by which one file can be found and read without the rest.
+"""The index beside an archive, by which one file can be found and read without the rest: its format.
 
 `<executionID>.index.json.gz` is JSON Lines in one gzip member, in the order in which things come in the archive:
 

@@ -1,4 +1,4 @@
-"""What else is wrong with a job of which a part cannot be read, so that its author is told all of it at once."""
+"""Problems of a job of which a part cannot be read, so that its author is told all of them at once."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What programs and Tarpon say to each other over NATS: the requests; the answers are those of shared/protocol/rest.py.
+"""Requests of programs to Tarpon over NATS; the answers are those of shared/protocol/rest.py.
 
 A program connects as a user of its own, its principal, and asks on `tarpon.v1.api.<principal>.<what>`. What is wrong
 with a request is answered with a rest.ErrorBody and the headers of a NATS micro service

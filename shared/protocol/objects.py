@@ -1,4 +1,4 @@
-"""Where in the bucket things are: the one place that spells S3 keys."""
+"""Keys of objects in the bucket: the one place that spells them."""
 
 from shared.ids import ExecutionId, JobId
 

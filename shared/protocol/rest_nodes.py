@@ -1,4 +1,4 @@
-"""What the HTTP API says of nodes, and of the orchestrator that answers: shapes, as in shared/protocol/rest.py."""
+"""Shapes of the HTTP API that tell of nodes, and of the orchestrator that answers."""
 
 from datetime import datetime
 from typing import Any

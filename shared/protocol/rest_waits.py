@@ -1,4 +1,4 @@
-"""What the HTTP API says of what a job waits for: shapes, as in shared/protocol/rest.py."""
+"""Shapes of the HTTP API that tell what a job waits for."""
 
 import enum
 

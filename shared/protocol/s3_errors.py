@@ -1,4 +1,4 @@
-"""What S3's error answers mean, and what an upload does about each.
+"""Error answers of S3: what they mean, and what an upload does about each.
 
 Sources: the "Error responses" page of the Amazon S3 API reference, and the observed answers of S3-compatible services.
 """

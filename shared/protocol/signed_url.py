@@ -1,4 +1,4 @@
-"""What a grant to read or write one object is, and how long it lives."""
+"""Signed URLs: the right to read or write one object, and how long it lives."""
 
 import time
 from typing import Any

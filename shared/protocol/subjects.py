@@ -1,4 +1,4 @@
-"""What every NATS subject, stream, bucket and key is called: the one place that spells them."""
+"""Names of every NATS subject, stream, bucket and key: the one place that spells them."""
 
 import base64
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Whether a signed URL lived when it was answered: by what it says itself, and by the clock of who answered.
+"""The life of a signed URL: whether it lived when it was answered, by itself and by the clock of who answered.
 
 Services tell in many words, or in none, that they refuse a URL for its time. Its query says from when and for how long
 it lives ("Authenticating Requests: Using Query Parameters", API reference of Amazon S3), and an answer has a Date.

@@ -1,1 +1,1 @@
-"""What every process needs: tasks, logs, files that last, metrics, traces."""
+"""Needs of every process: tasks, logs, files that last, metrics, traces."""

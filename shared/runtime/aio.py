@@ -1,4 +1,4 @@
-"""How asyncio is used here: named tasks, clean-up that outlives a cancellation, pipelined work.
+"""Use of asyncio: named tasks, clean-up that outlives a cancellation, pipelined work.
 
 This is the one module that may create tasks outside a TaskGroup.
 """

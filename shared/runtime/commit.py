@@ -1,4 +1,4 @@
-"""Of which commit this program is: written into a package when it is built, or read out of the checkout it runs from.
+"""The commit of this program: written into a package when it is built, or read out of its checkout.
 
 `hatch_build.py` loads this file by its path, so it imports nothing of ours.
 """

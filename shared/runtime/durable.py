@@ -1,4 +1,4 @@
-"""How a file or folder is made so that a power cut does not undo it, nor leave it empty under its name.
+"""Durable files and folders: a power cut does not undo one, nor leave it empty under its name.
 
 A file's content is synced before its name is given to it, and then the folder that holds the name; a new folder's own
 name is in its parent. All functions block on the disk and raise OSError.

@@ -1,4 +1,4 @@
-"""How often a process looks for cyclic garbage: rarely, because most of what is dropped here is freed at once."""
+"""Collection of cyclic garbage: rare, because most of what is dropped here is freed at once."""
 
 import gc
 

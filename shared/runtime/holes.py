@@ -1,4 +1,4 @@
-"""Where files may have holes: in the runs of zeros of their content, of which an archive has all bytes."""
+"""Holes of files: the runs of zeros of their content, of which an archive has all bytes."""
 
 from collections.abc import Iterator
 from itertools import groupby, pairwise

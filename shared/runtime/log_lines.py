@@ -1,4 +1,4 @@
-"""How log lines look, and that none holds a credential, or anything that steers a terminal or makes another line."""
+"""Log lines, none of which holds a credential, or anything that steers a terminal or makes another line."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Which loopback interface this process speaks over, so that two processes can tell whether they share it."""
+"""The loopback interface of this process, so that two processes can tell whether they share it."""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How numbers about a process look to Prometheus; what they are is the business of each service.
+"""The format of metrics for Prometheus; which numbers there are is the business of each service.
 
 Services count in plain numbers of their own, and this module alone knows prometheus-client, which is imported when
 somebody asks. The format: https://prometheus.io/docs/instrumenting/exposition_formats/

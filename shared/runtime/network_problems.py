@@ -1,4 +1,4 @@
-"""Why an address could not be reached, in words that tell one reason from another and what to look at.
+"""Problems of networks: why an address could not be reached, in words that tell what to look at.
 
 Each goes on from "HOST cannot be reached: ". None quotes the text of an error, in which a URL may stand.
 """

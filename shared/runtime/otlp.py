@@ -1,4 +1,4 @@
-"""How spans get to a collector: by OpenTelemetry's own SDK and OTLP over HTTP, in batches, from a thread of theirs.
+"""The exporter of spans: OpenTelemetry's own SDK and OTLP over HTTP, in batches, from a thread of theirs.
 
 Whatever the collector does, jobs go on: spans that it does not take are dropped, and one warning tells so. The
 environment variables OTEL_* of the SDK and the exporter hold, but for the endpoint, which is a setting of Tarpon.

@@ -1,4 +1,4 @@
-"""What a trace of a job is: spans whose ids follow from the job, so that each process makes its part by itself.
+"""Traces of jobs: spans whose ids follow from the job, so that each process makes its part by itself.
 
 A trace is made of what is known anyway, when a job or an execution has ended: nothing is measured for it on the way.
 Its ids are digests of the ids of Tarpon, so that orchestrator and nodes agree about them, and a part that is told

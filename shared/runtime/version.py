@@ -1,4 +1,4 @@
-"""Which version this is, since when it is here, and for which machines."""
+"""The version of this program, since when it is here, and for which machines."""
 
 import platform
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Which values of settings make no sense although their type is right."""
+"""Checks of settings: values that make no sense although their type is right."""
 
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit

@@ -1,4 +1,4 @@
-"""Every setting of Tarpon: its key, type, default and meaning, declared once.
+"""Settings: every one of Tarpon with its key, type, default and meaning, declared once.
 
 A key is the path of names from `Config` down, such as `API.Port`; shared/settings/keys.py walks them, and
 shared/settings/loading.py fills them from files, the environment and the command line.

@@ -1,4 +1,4 @@
-"""Which configuration keys exist: ours, and those of Bacalhau's configuration that Tarpon does not have."""
+"""Keys of settings: ours, and those of Bacalhau's configuration that Tarpon does not have."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin

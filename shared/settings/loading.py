@@ -1,4 +1,4 @@
-"""Where settings come from: files, the environment and `-c`, which of them wins, and what is wrong with them."""
+"""Sources of settings: files, the environment and `-c`, which of them wins, and what is wrong with them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

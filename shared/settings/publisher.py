@@ -1,4 +1,4 @@
-"""Whether the settings of the managed publisher can work, as far as that is known without asking S3."""
+"""The settings of the managed publisher: whether they can work, as far as is known without asking S3."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How one configured value, from a file, the environment or the command line, becomes what its setting declares."""
+"""Values of settings: how one from a file, the environment or the command line becomes what is declared."""
 
 from collections.abc import Callable
 from pathlib import Path

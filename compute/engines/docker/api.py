@@ -1,4 +1,4 @@
-"""What is asked of a container engine over its socket, and in which two ways that can fail.
+"""Requests to a container engine over its socket, and the two ways in which they can fail.
 
 This is the one module that knows aiodocker. Docker's engine and Podman's compatible socket answer alike.
 """

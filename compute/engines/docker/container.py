@@ -1,4 +1,4 @@
-"""How one task runs in a container from its creation to its end, whatever dies meanwhile.
+"""The container of one task, from its creation to its end, whatever dies meanwhile.
 
 While the node lives it reads the output as it comes. Where it was away, or the engine was, the output is read again
 from the engine's own log when the container has ended.

@@ -1,4 +1,4 @@
-"""With which of the operator's credentials an image is pulled: those that `docker login` left on this machine.
+"""Credentials for pulls of images: those that `docker login` left on this machine.
 
 The file is that of Docker's command line: `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, with `auths` in it
 or the names of credential programs (`credHelpers`, `credsStore`). It is read for each pull, so that it may change.

@@ -1,4 +1,4 @@
-"""Where the container engine listens, if no setting says so: where Docker's command line would look for it.
+"""The socket of the container engine, if no setting names it: where Docker's command line would look for it.
 
 That is `DOCKER_HOST`, then the context that `DOCKER_CONTEXT` or `docker context use` names, then Docker's usual socket.
 Tasks write to files of the node, so its engine has to be on the same machine, behind a socket there: an address on a

@@ -1,4 +1,4 @@
-"""How the ends that are no exit of the task are told, and how they are recognised."""
+"""Ends of a container that are no exit of the task: how they are recognised and told."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""How a task runs in a container of Docker, or of Podman through its compatible socket.
+"""The engine that runs a task in a container of Docker, or of Podman through its compatible socket.
 
 The task's files are the image's; of the machine it sees its result folders alone. It has no network unless the job asks
 for one, and may not gain rights. On a node that is not run by root it has the node's user, so that its results are the

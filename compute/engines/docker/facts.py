@@ -1,4 +1,4 @@
-"""What is worth knowing about a container engine, read from what it says of itself."""
+"""Facts about a container engine, read from what it says of itself."""
 
 from collections.abc import Mapping
 from typing import Any

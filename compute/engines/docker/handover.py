@@ -1,4 +1,4 @@
-"""How files of other users than the node's, which it may neither read nor remove, become its own when a container ends.
+"""The handover of files of other users, which the node may neither read nor remove, when a container ends.
 
 Behind a rootless engine a container's users are users of the machine that nobody else may act for. The engine may: it
 gives what lies in a folder as a tar archive, and writes one into it. So what has another owner is read and written

@@ -1,4 +1,4 @@
-"""How an image comes to this machine: pulled once, however many tasks want it at the same time."""
+"""Images on this machine: each is pulled once, however many tasks want it at the same time."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""When a container is removed: after the result of its execution is complete, or when nobody knows it any more."""
+"""Containers that are left: removed when the result is complete, or when nobody knows them any more."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""How the output of a container is read again from the engine's own log, where the node has not heard all of it."""
+"""The engine's own log of a container, from which output is read again that the node has not heard."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""How much memory a container uses at most, by looking into its control group.
+"""The peak memory of a container, seen in its control group.
 
 The engine is asked once, for who the container is: its own statistics cost it milliseconds each time. What is counted
 is what the kernel could not take back at once, as Docker and Kubernetes show it: without files that nobody has used

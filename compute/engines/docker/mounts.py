@@ -1,4 +1,4 @@
-"""Whether the container engine sees the node's files, so that what a task writes is written here.
+"""Mounts of the container engine: whether it sees the node's files, so that what a task writes is written here.
 
 An engine in another container or on another machine may have other files under the same path, or none: Podman then
 makes the folder, runs the task, and its output is lost. So the engine has to show a file that this node has just made.

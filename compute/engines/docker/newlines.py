@@ -1,4 +1,4 @@
-"""How newlines come back that the engine's own log of a container has lost.
+"""Newlines that the engine's own log of a container has lost, and how they come back.
 
 Docker's log driver `local` keeps a line in pieces of 16 KiB and, before version 26, forgets the newline of every line
 that has one. Its other driver, `json-file`, keeps newlines and replaces all bytes that are not UTF-8, which nothing

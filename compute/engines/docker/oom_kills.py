@@ -1,4 +1,4 @@
-"""Whether the kernel has killed something of a container for want of memory, where the engine does not tell all of it.
+"""Kills for want of memory in a container, where the engine does not tell all of them.
 
 Podman before 5.0 never tells: its monitor notes the kill where nobody looks. Docker now and then misses the kill of a
 container that ends by it, and may not tell whether the container or the machine had no memory left. The kernel's own

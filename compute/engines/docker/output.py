@@ -1,4 +1,4 @@
-"""How the output of a container, one stream of framed pieces, becomes two files of bounded size."""
+"""The output of a container: one stream of framed pieces becomes two files of bounded size."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""How far the pull of an image is, in a sentence, and how seldom that is told.
+"""The progress of a pull, in a sentence, and how seldom that is told.
 
 The engine tells each layer's progress many times a second; the history of a job is read by people and stored. So the
 first thing is told at once, the next at the earliest after FIRST_PAUSE_SECONDS, and each pause is longer than the one

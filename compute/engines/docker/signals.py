@@ -1,4 +1,4 @@
-"""What happens to this node's containers from outside: told by the engine as it happens, over one connection.
+"""Events of this node's containers, told by the engine as they happen, over one connection.
 
 An engine that is stopped in good order stops its containers first, and what a task answers to that looks like an end of
 its own. The end of the connection tells that the engine has ended.

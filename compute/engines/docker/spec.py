@@ -1,4 +1,4 @@
-"""What a container is made of: the body of the request that creates it, with all that confines the task."""
+"""The specification of a container: the request that creates it, with all that confines the task."""
 
 import os
 from dataclasses import dataclass

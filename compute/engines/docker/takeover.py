@@ -1,4 +1,4 @@
-"""How the result folders of a container become the node's when it ends, whoever its users were."""
+"""The takeover of a container's result folders by the node when it ends, whoever its users were."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""How a command runs on the host itself, in a process group of its own.
+"""The engine that runs a command on the host itself, in a process group of its own.
 
 There is no isolation: the task has the rights of the node's user, so the node's operator has to enable this engine.
 Memory, disk space and the number of processes are limited by looking again and again, which needs no rights and no

@@ -1,4 +1,4 @@
-"""How a group of processes is started and surely ended, without blocking the event loop or forking its memory.
+"""The process group of a task: started and surely ended, without blocking the event loop or forking its memory.
 
 subprocess.Popen uses vfork; the loop's own subprocess support copies the page tables of this process first, which
 blocks for milliseconds. The end is seen through a pidfd.

@@ -1,4 +1,4 @@
-"""Whether the processes of a task are within its limits, without the help of control groups.
+"""Limits of a task's processes, watched without the help of control groups.
 
 What the kernel would do at once is done here by looking again and again, so a task may exceed a limit for a moment.
 """

@@ -1,4 +1,4 @@
-"""Which processes have left their task's group, and how they are ended with their task.
+"""Strays: processes that have left their task's group, and how they are ended with their task.
 
 A process that starts a session of its own and loses its parent, as daemons do, would be init's child and out of
 reach. This process is a child subreaper instead (PR_SET_CHILD_SUBREAPER in prctl(2)): such a process becomes its
