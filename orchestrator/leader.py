@@ -1,4 +1,4 @@
-"""What the one orchestrator that leads does: places jobs, answers nodes, and takes in their reports."""
+"""The leader: the one orchestrator that places jobs, answers nodes, and takes in their reports."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""How an orchestrator is put together: the one place that opens what it needs, in order, and closes it in reverse."""
+"""The orchestrator as a service: the one place that opens what it needs, in order, and closes it in reverse."""
 
 import asyncio
 import errno

@@ -1,1 +1,1 @@
-"""Who may do what: users, nodes, their keys, and how much each may ask for."""
+"""Admission: who may do what. Users, nodes, their keys, and how much each may ask for."""

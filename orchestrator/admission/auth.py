@@ -1,4 +1,4 @@
-"""Who may join over NATS, and as whom.
+"""Authentication over NATS: who may join, and as whom.
 
 A node shows the join secret as its token, its id as its name, and its own key by signing the server's nonce. The id is
 bound to the key at the first join: whoever has the join secret may take an id that is free, and nobody another's. A

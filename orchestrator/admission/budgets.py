@@ -1,4 +1,4 @@
-"""How much one node may send: what is over its budget is dropped or comes later, and is counted.
+"""Budgets of nodes: what one sends beyond its own is dropped or comes later, and is counted.
 
 Whoever has the join secret is a node, and may send whatever it likes. Subscriptions and the stream of reports are
 shared by all nodes, so what is too much is turned away before it takes a place there, by the node that its subject

@@ -1,4 +1,4 @@
-"""What nats-server asks about a connection, and the form of the answers.
+"""The auth callout: what nats-server asks about a connection, and the form of the answers.
 
 The format is that of ADR-26 of NATS (auth callout): a request is signed by the server, an answer by the issuer whose
 public key is in the server's configuration, and a user inside of an answer by the same issuer.

@@ -1,4 +1,4 @@
-"""What the accounts of Tarpon are called on a NATS server, as the configuration of that server tells.
+"""Accounts of Tarpon on a NATS server, by the names that the configuration of that server gives them.
 
 They had shorter names once, which others use too, and servers that were set up then go on as they are. So the
 configuration has the names in a mapping of subjects: what is sent to ask for them arrives on a subject that has them.

@@ -1,4 +1,4 @@
-"""What a NATS server has to know to keep nodes, integrations and the orchestrator apart, beside what else it is for.
+"""The configuration of a NATS server, which keeps nodes, integrations and the orchestrator apart.
 
 Three accounts are joined by services. nats-server does not check reply subjects against permissions, so a node that
 shared an account with JetStream could have the server's acknowledgement of its report overwrite any record. An answer

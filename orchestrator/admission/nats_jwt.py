@@ -1,4 +1,4 @@
-"""How NATS servers and their auth callout sign what they say to each other: JSON web tokens over nkeys.
+"""Signatures between NATS servers and their auth callout: JSON web tokens over nkeys.
 
 The format is that of github.com/nats-io/jwt version 2: base64url without padding, algorithm `ed25519-nkey`. An nkey is
 base32 of a type byte, a public Ed25519 key and a CRC (github.com/nats-io/nkeys).

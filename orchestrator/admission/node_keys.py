@@ -1,4 +1,4 @@
-"""Which public key a node id belongs to: whoever joined under it first, until somebody deletes the node.
+"""Keys of nodes: an id belongs to whoever joined under it first, until somebody deletes the node.
 
 The key of a node that was rejected and then deleted stays shut out, but the name is free for another key.
 """

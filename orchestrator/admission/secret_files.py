@@ -1,4 +1,4 @@
-"""Which secrets an orchestrator holds, and how they are kept: one file each, for its own user's eyes alone.
+"""Secrets of an orchestrator: one file each, for its own user's eyes alone.
 
 What is not given is made once and kept in the directory of secrets. Orchestrators that work together share the files:
 those of the first are given to the others by path.

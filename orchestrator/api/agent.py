@@ -1,4 +1,4 @@
-"""What the HTTP API tells about the orchestrator itself."""
+"""Routes of the HTTP API that tell about the orchestrator itself."""
 
 from itertools import islice
 

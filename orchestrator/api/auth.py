@@ -1,4 +1,4 @@
-"""How the HTTP API answers clients of the reference that want to prove who they are before they ask for anything.
+"""Routes for clients of the reference that want to prove who they are before they ask for anything.
 
 Such a client refuses every command where no method is offered. So one is, the challenge of the reference, and every
 answer to it that has the right form is taken: nobody is told apart by it, and it protects nothing. What proves who

@@ -1,4 +1,4 @@
-"""How a request to the HTTP API is read, within bounds, and how an answer is written."""
+"""Bodies of requests to the HTTP API, read within bounds, and of answers."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable

@@ -1,4 +1,4 @@
-"""What a failed request is answered: the documented body, with an HTTP status by the family of its error."""
+"""Errors of the HTTP API: the documented body, with an HTTP status by the family of the error."""
 
 import asyncio
 import ipaddress

@@ -1,4 +1,4 @@
-"""How users watch a job: its history and its states as server-sent events, until it ends.
+"""The event stream of a job: its history and its states as server-sent events, until it ends.
 
 The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.html; the ids are the sequence numbers
 of the history, so that a reader that comes back with `Last-Event-ID` gets what it has not seen.

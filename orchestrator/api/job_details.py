@@ -1,4 +1,4 @@
-"""What belongs to one job in the HTTP API: its history, executions, versions, results and live progress."""
+"""Details of one job in the HTTP API: its history, executions, versions, results and live progress."""
 
 from bisect import bisect_right
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Which jobs a list is asked for: by namespace, labels, state, exit codes, age and name, all of which have to hold."""
+"""Filters of jobs: namespace, labels, state, exit codes, age and name, all of which have to hold."""
 
 import fnmatch
 import re

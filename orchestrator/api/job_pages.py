@@ -1,4 +1,4 @@
-"""Which jobs one answer lists, and where the next one goes on: after the last job that was looked at.
+"""Pages of jobs: which ones an answer lists, and where the next one goes on, after the last that was looked at.
 
 So jobs that come or go meanwhile neither repeat nor hide others, and no page costs more the further it is. A page looks
 at a bounded number of jobs: it may hold fewer than were asked for, and the next one goes on from there.

@@ -1,4 +1,4 @@
-"""Which part of a list one answer shows, and the token with which a reader asks for the next part."""
+"""Windows of lists: which items one answer shows, and the token with which a reader asks for the next ones."""
 
 import base64
 import binascii

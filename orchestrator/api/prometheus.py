@@ -1,4 +1,4 @@
-"""What the HTTP API tells Prometheus, and how its own requests are counted."""
+"""The route that Prometheus reads, and the counts of requests to the HTTP API."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What can be asked for behind the `?` of a URL: one type for each list of parameters.
+"""Queries: what can be asked for behind the `?` of a URL, one type for each list of parameters.
 
 The types are both how a query is read and how it is documented.
 """

@@ -1,4 +1,4 @@
-"""What a route of the HTTP API is: the one entry that both serves it and documents it."""
+"""Routes of the HTTP API: the one entry that both serves a path and documents it."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple

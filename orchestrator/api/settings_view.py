@@ -1,4 +1,4 @@
-"""How the settings look to whoever may ask for them: one mapping for each part of a key, without any secret."""
+"""The settings as they are shown: one mapping for each part of a key, without any secret."""
 
 import re
 from typing import Any

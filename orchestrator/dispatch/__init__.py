@@ -1,1 +1,1 @@
-"""From a waiting job to a task on a node, and back: scheduling, assignments, grants, reports."""
+"""Dispatch, from a waiting job to a task on a node, and back: scheduling, assignments, grants, reports."""

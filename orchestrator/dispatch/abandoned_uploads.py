@@ -1,4 +1,4 @@
-"""What becomes of an upload in parts that no result came of: it is aborted, so that its parts are not paid for.
+"""Abandoned uploads in parts: no result came of them, so they are aborted and their parts not paid for.
 
 Which these are follows from the records, where each stays until it is aborted, so that the next leader goes on. The
 documented least policy does not allow it (s3:AbortMultipartUpload). Then a life-cycle rule of the bucket does the same

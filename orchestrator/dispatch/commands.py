@@ -1,4 +1,4 @@
-"""How the commands of the life cycle are carried out, once the record that they follow from is stored."""
+"""Commands of the life cycle, carried out once the record that they follow from is stored."""
 
 from collections.abc import Iterable
 from typing import assert_never

@@ -1,4 +1,4 @@
-"""What is taken back from nodes that are being drained: what was placed on them and has not begun there.
+"""Drains of nodes: what was placed on them and has not begun there is taken back.
 
 Only the node knows what it has begun, so it is asked, and answers with reports. What it hands back is placed elsewhere
 at once, and uses none of the job's attempts up.

@@ -1,4 +1,4 @@
-"""Which node may write which object: the rights that travel in assignments, and those that a node asks for.
+"""Grants: which node may write which object, in assignments and when a node asks.
 
 An upload in parts is begun and completed here. Its id is in the execution's record before any URL of a part is given,
 so that another orchestrator goes on with it and what is left of it can be aborted. A node may say that S3 has lost one

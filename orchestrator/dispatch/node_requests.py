@@ -1,4 +1,4 @@
-"""What nodes ask: to be registered, and for fresh URLs. The sender is who the subject says, never who the body says.
+"""Requests of nodes: to be registered, and for fresh URLs. The sender is who the subject says, not the body.
 
 What a node asks beyond its budget is dropped before it comes here (orchestrator/admission/budgets.py). The rest waits
 in a line of its own, so that a node for whose questions S3 takes long, or that asks a lot, holds up itself alone.

@@ -1,4 +1,4 @@
-"""How nodes learn that the end of an execution is stored, so that they may forget it and its result.
+"""Receipts: the end of an execution is stored, so its node may forget it and its result.
 
 Receipts that coincide travel together. One that is lost is made good when the node registers the next time.
 """

@@ -1,4 +1,4 @@
-"""Whether a failure counts, or another node is asked first, because one node alone is not believed.
+"""Second opinions: whether a failure counts, or another node is asked first, as one alone is not believed.
 
 A node may be broken in ways that look like the task's fault, and may lie. Another one is asked at most once whether a
 task can be run at all, and then that is settled.

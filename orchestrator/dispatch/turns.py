@@ -1,4 +1,4 @@
-"""Whose message is dealt with next: each node has a line of its own, and the lines take turns.
+"""Turns of nodes: each has a line of its own for its messages, and the lines take turns.
 
 A node whose messages take long, such as those for which S3 has to be asked, or that sends many, holds up itself alone.
 """

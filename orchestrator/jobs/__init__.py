@@ -1,1 +1,1 @@
-"""What users do with jobs and see of them: submissions, versions, history, results, removal."""
+"""Jobs as users see them: submissions, versions, history, results, removal."""

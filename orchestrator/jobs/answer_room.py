@@ -1,4 +1,4 @@
-"""How many items of a list fit into one message: the others follow when their reader asks for them by a token."""
+"""Room of an answer: how many items of a list fit into one message; for the others its reader has a token."""
 
 import sys
 from collections.abc import Iterable

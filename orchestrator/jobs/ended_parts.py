@@ -1,4 +1,4 @@
-"""How the parts of a job that has ended have ended: how many in which way, and why some have failed."""
+"""Ended parts of a job: how many ended in which way, and why some have failed."""
 
 from collections import Counter
 from collections.abc import Iterator

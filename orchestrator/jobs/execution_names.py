@@ -1,4 +1,4 @@
-"""Which execution of a job is meant, by its id or the beginning of one."""
+"""Names of executions: which one of a job is meant, by its id or the beginning of one."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Which items of a job's history a reader asked for."""
+"""The history of a job: which items a reader asked for."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What an idempotency token stands for: the one submission that it was first used for.
+"""Idempotency tokens: each stands for the one submission that it was first used for.
 
 Who repeats a submit gives the same token again and means the same job. What tells whether it is the same is a digest of
 what was asked for, in its normal form and before the server's defaults, which may change between two tries.

@@ -1,4 +1,4 @@
-"""What the author of a job is told that was taken as it is: what of it has no effect, or may not be meant so."""
+"""Warnings to a job's author, whose job is taken: what of it has no effect, or may not be meant so."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""How a job gets its name: by a record that is created only once in each namespace, before the job itself exists."""
+"""Claims of names: a record that is created only once in each namespace, before the job itself exists."""
 
 from orchestrator.rules.records import NameRecord
 from orchestrator.state.model import Model

@@ -1,4 +1,4 @@
-"""How somebody has a job removed: by a mark in its record, upon which the leader removes all of it."""
+"""Removals: a mark in a job's record, upon which the leader removes all of it."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""How users get at results: a fresh URL for each archive of a job, signed when it is asked for."""
+"""Results for users: a fresh URL for each archive of a job, signed when it is asked for."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""What is forgotten, and when: jobs that ended long ago, or are too many, or that somebody deletes; and old results.
+"""Retention: what is forgotten, and when. Jobs that ended long ago, or are too many, and old results.
 
 A job that is to go is marked in its record; then all else of it goes, and its record last. Whoever leads next finds the
 mark and goes on. Where its results go with it, they go first, and what S3 does not delete keeps the record.

@@ -1,4 +1,4 @@
-"""How jobs come in: completed with the defaults, checked, stored under their name, and stopped again.
+"""Submissions: jobs are completed with the defaults, checked, stored under their name, and stopped again.
 
 The order of writes makes a submit safe to repeat and safe to interrupt: the name is claimed, a later version's
 specification is stored, and the job's record, written last, is what makes it exist.

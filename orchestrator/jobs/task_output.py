@@ -1,4 +1,4 @@
-"""What a task writes, fetched from its node while somebody watches, and from the record once the node has forgotten it.
+"""The output of tasks: from the node while somebody watches, and from the record once the node has forgotten it.
 
 The reader sets the pace: the node is asked for the next bytes when the last ones have been taken.
 """

@@ -1,4 +1,4 @@
-"""How each version of a job looks to users: as it was submitted, when that was, and how it ended."""
+"""Versions of a job, as users see them: as each was submitted, when that was, and how it ended."""
 
 from msgspec.structs import replace
 

@@ -1,4 +1,4 @@
-"""How stored records look to users: the shapes of the HTTP API, made from the model."""
+"""Views of stored records: the shapes of the HTTP API, made from the model."""
 
 import sys
 from collections import Counter

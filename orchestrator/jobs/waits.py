@@ -1,4 +1,4 @@
-"""What a job waits for: found out when somebody asks, for every node, and told shortly and bounded.
+"""Waits of a job: what it waits for, found out when somebody asks, for every node, and told shortly.
 
 The nodes are looked at in chunks with pauses, one question at a time; what was found is told to all jobs of the same
 shape for a moment. So many who ask for many jobs cost little more than one, and slow nothing down.

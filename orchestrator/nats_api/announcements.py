@@ -1,4 +1,4 @@
-"""What programs hear without asking: each new line of a job's history and each of its states, as events over NATS.
+"""Announcements over NATS: each new line of a job's history and each of its states, as events.
 
 The leader tells them, once each, to whoever listens at the moment. Nothing is stored for it: all of it follows from
 the records, and who comes late or has missed something asks for the history after the last number that it has.

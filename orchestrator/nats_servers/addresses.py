@@ -1,4 +1,4 @@
-"""Where others reach the NATS of an orchestrator: by its settings, and as the one that runs keeps it for commands.
+"""Addresses of the NATS of an orchestrator: by its settings, and as the one that runs keeps them for commands.
 
 Commands print secrets beside these addresses. So they ask nobody over the network, where anybody may have taken the
 port of an orchestrator that is down; they read a file that only its user can write.

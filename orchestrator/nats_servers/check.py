@@ -1,4 +1,4 @@
-"""What is missing or in the way on the NATS servers that an orchestrator is to use, found by using them.
+"""The check of NATS servers that an orchestrator is to use: what is missing or in the way, found by using them.
 
 Whether the callout works is found by logging in as a program would. Where no orchestrator runs that could judge it, the
 check answers in its place, for itself alone. What the servers are set up with they tell in the system account.

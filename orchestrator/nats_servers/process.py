@@ -1,4 +1,4 @@
-"""Which process is our nats-server, whether it is well, and how it is ended.
+"""The process of our nats-server: which it is, whether it is well, and how it is ended.
 
 A pid may have been given to another process since it was written down. So a process counts as ours only if its
 command line is exactly the one with which we start the server, the path of our configuration included, and if it

@@ -1,4 +1,4 @@
-"""On how many servers of a NATS cluster the state is: changed for what is there already."""
+"""Replicas: on how many servers of a NATS cluster the state is, changed for what is there already."""
 
 import asyncio
 import time

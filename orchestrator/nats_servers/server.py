@@ -1,4 +1,4 @@
-"""How the embedded nats-server lives: found, started, watched, taken over and stopped.
+"""The embedded nats-server: found, started, watched, taken over and stopped.
 
 The server outlives an orchestrator that was killed: nodes stay connected and what they report is stored. The next
 orchestrator finds it by its pid file and adopts it if it is well, runs the program that would be started now, and was

@@ -1,4 +1,4 @@
-"""What each server of a cluster says of itself in the system account, and what of that is in the way."""
+"""Servers of a cluster: what each says of itself in the system account, and what of that is in the way."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,1 +1,1 @@
-"""Which nodes there are, how they fare, and who can be reached."""
+"""Nodes: which there are, how they fare, and who can be reached."""

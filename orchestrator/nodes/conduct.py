@@ -1,4 +1,4 @@
-"""How nodes do with what they are given: which failures are held against them, and who fails task after task.
+"""The conduct of nodes: which failures are held against them, and who fails task after task.
 
 Held against a node is what it says is its own fault, such as a broken engine. What it says is the task's or the image
 registry's is held against it once such a task has run elsewhere. What fails on several nodes may be the task's, and is

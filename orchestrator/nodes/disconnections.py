@@ -1,4 +1,4 @@
-"""How a node that is connected is seen and cut off by the servers themselves, whatever it sends.
+"""Disconnections: how a node is seen and cut off by the servers themselves, whatever it sends.
 
 Each server tells in the system account who is connected to it and how much came from there, and ends a connection at a
 word. An orchestrator is let in there by its own callout. What a node sends is counted there also where nobody hears it:

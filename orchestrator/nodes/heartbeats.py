@@ -1,4 +1,4 @@
-"""Which nodes are alive: takes their heartbeats, and has those register that the leader does not know."""
+"""Heartbeats of nodes; those that the leader does not know are asked to register."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What users change about a node: whether anything new is placed on it, whether it is let in, and known at all."""
+"""Changes of nodes by users: whether anything new is placed on one, whether it is let in, and known at all."""
 
 import asyncio
 import logging

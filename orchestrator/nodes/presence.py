@@ -1,4 +1,4 @@
-"""Which nodes there are, whether they are alive, and how much they can take.
+"""Presence: which nodes there are, whether they are alive, and how much they can take.
 
 What a node says of itself is stored; whether it lives is known from its heartbeats, and only in memory. Every message
 here is attributed to the node that its subject names.

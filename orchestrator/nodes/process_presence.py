@@ -1,4 +1,4 @@
-"""What an orchestrator knows of a node's process, by what it hears from it."""
+"""The presence of a node's process, by what the orchestrator hears from it."""
 
 import msgspec
 

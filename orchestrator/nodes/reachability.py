@@ -1,4 +1,4 @@
-"""Which nodes cannot reach the store of a publisher, as far as that is known without trying."""
+"""Reachability: which nodes cannot reach the store of a publisher, as far as is known without trying."""
 
 import ipaddress
 from collections.abc import Mapping

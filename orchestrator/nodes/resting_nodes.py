@@ -1,4 +1,4 @@
-"""Which nodes are given nothing for a while, because what they were given failed there, or because they let work lie.
+"""Resting nodes: given nothing for a while, because executions failed there or they let work lie.
 
 A node with a full disk or a broken engine fails in a moment whatever it is given, so it always has room, and would go
 through every attempt of every job while the other nodes are busy or away for some seconds. One that does not answer, or

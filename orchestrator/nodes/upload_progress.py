@@ -1,4 +1,4 @@
-"""How far the uploads of results are: by what nodes told last, which is stored nowhere."""
+"""The progress of uploads, by what nodes told last, which is stored nowhere."""
 
 from collections.abc import Iterable
 

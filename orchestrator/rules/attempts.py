@@ -1,4 +1,4 @@
-"""Which attempts at a part of a job count, and how long the next one waits after them.
+"""Attempts at a part of a job: which count, and how long the next one waits after them.
 
 All of it follows from stored records, so that every orchestrator comes to the same, also after a restart.
 """

@@ -1,4 +1,4 @@
-"""Whether a task has failed by its exit code, and whether its job has it run again for that.
+"""Exit codes: whether a task has failed by its own, and whether its job has it run again for that.
 
 Nodes do not know of it: they publish the result of whatever has ended, and tell its exit code. So what is decided here
 is the same with nodes of any version.

@@ -1,4 +1,4 @@
-"""Which nodes suit which jobs, in the order in which they are to be chosen, kept up to date as nodes change.
+"""The fleet: which nodes suit which jobs, in the order in which they are chosen, kept up to date.
 
 Jobs of one shape suit the same nodes. For each shape that was asked for lately there is a lane: the nodes that suit it,
 best first. A lane learns of the nodes that have changed when it is asked, so that a choice costs by what has changed

@@ -1,4 +1,4 @@
-"""What the server makes of a submitted job: its normal form, completed with the settings of `JobDefaults.Batch`."""
+"""Defaults of jobs: a submitted job in its normal form, completed with the settings of `JobDefaults.Batch`."""
 
 from math import ceil
 

@@ -1,4 +1,4 @@
-"""What would change: the differences between two versions of a job, one line for each value."""
+"""Differences between two versions of a job, one line for each value."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where a job stands: what follows from its record and its executions, and what is to be done about it.
+"""The progress of a job: what follows from its record and its executions, and what is to be done about it.
 
 A job's state is computed, never stored. What users and time do to it is written into its record.
 """

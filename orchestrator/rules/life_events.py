@@ -1,4 +1,4 @@
-"""What can happen to executions and jobs, and what is to be done then: the events and the commands of their lives.
+"""Events and commands in the lives of executions and jobs: what can happen, and what is to be done then.
 
 Out of the one, orchestrator/rules/lifecycle.py and orchestrator/rules/job_progress.py make the other. Facts and
 answers of nodes come in any order, repeatedly and late; for each event in each state there is one named outcome, and

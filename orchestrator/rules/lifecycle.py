@@ -1,4 +1,4 @@
-"""How executions move: a pure, total function from a record and what happened to the record after it and what to do.
+"""The life cycle of executions: a pure, total function from a record and an event to the next record.
 
 It knows no clock, lock or message, and no sequence of events makes it raise: what a node tells, however often, late or
 wrongly, has a named outcome in each state. A retry is a new execution, never a step back; whether there is one is the

@@ -1,4 +1,4 @@
-"""Which names may have been meant by one that nobody has; finding them costs the same however many there are."""
+"""Near names: which may have been meant by one that nobody has, at a cost that does not grow with the names."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice

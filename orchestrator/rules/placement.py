@@ -1,4 +1,4 @@
-"""Which node gets which execution, or why none does: a pure function over jobs, executions and nodes."""
+"""Placement: which node gets which execution, or why none does. A pure function over jobs and nodes."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial

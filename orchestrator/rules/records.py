@@ -1,4 +1,4 @@
-"""What is stored: the records that are the one source of truth, in the state bucket of JetStream.
+"""Records: what is stored, the one source of truth, in the state bucket of JetStream.
 
 | key                                              | record          | written                                       |
 |--------------------------------------------------|-----------------|-----------------------------------------------|

@@ -1,4 +1,4 @@
-"""What a node lacks for a job: for good, or for the time being. Pure functions over what is known of the node."""
+"""Shortfalls: what a node lacks for a job, for good or for the time being. Pure functions."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What time alone makes of executions and jobs, also where their nodes are silent: pure functions of `now`."""
+"""Time-outs: what time alone makes of executions and jobs, also where nodes are silent. Pure functions of `now`."""
 
 import msgspec
 

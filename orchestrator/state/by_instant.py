@@ -1,4 +1,4 @@
-"""Which of many is the oldest, known at any time at little cost while they come and go."""
+"""Items by instant: which of many is the oldest, known at little cost while they come and go."""
 
 import heapq
 from typing import Generic, TypeVar

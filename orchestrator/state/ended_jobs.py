@@ -1,4 +1,4 @@
-"""Which jobs have ended, in the order in which they did, and what of them waits to be cleared away.
+"""Ended jobs, in the order in which they ended, and what of them waits to be cleared away.
 
 The model keeps this as records arrive, so that a look at what is due costs nothing that grows with the jobs.
 """

@@ -1,4 +1,4 @@
-"""In which order jobs are listed: kept up to date as they come, so that a page costs the same beside many others."""
+"""Lists of jobs in their orders, kept up to date as jobs come, so that a page costs the same beside many others."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter

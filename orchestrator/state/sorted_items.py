@@ -1,4 +1,4 @@
-"""Many items in order, of which any comes or goes at a cost that hardly depends on how many there are."""
+"""Sorted items, of which any comes or goes at a cost that hardly depends on how many there are."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which jobs wait to be placed, and in which order: the most urgent first, then those that have waited longest.
+"""Waiting jobs, the most urgent first, then those that have waited longest.
 
 Jobs of one shape suit the same nodes (orchestrator/rules/fleet.py). They stand in a queue of their own, so that where
 one of them has to wait, the others need not be looked at.

@@ -1,1 +1,1 @@
-"""What operators see of the orchestrator: measures, metrics and traces."""
+"""Telemetry: what operators see of the orchestrator. Measures, metrics and traces."""

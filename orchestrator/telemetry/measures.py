@@ -1,4 +1,4 @@
-"""What an orchestrator counts while it runs, whether it leads or not: numbers alone, and nothing of who or which."""
+"""Measures: what an orchestrator counts while it runs, whether it leads or not. Numbers alone."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What an orchestrator tells Prometheus: from the model as it is at that moment, and from what was counted."""
+"""Metrics of an orchestrator for Prometheus: from the model at that moment, and from what was counted."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the orchestrator tells about a job in its trace: the submit, each execution from its placing on, and the end.
+"""The orchestrator's part of a job's trace: the submit, each execution from its placing on, and the end.
 
 All of it follows from records, when a job has ended; only the submit and an assignment are told at once, by who knows
 how long they took. Texts of users and of S3 stay out: attributes are ids, states, codes and sizes.
