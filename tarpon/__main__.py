@@ -1,4 +1,4 @@
-"""Where the command `tarpon` begins."""
+"""The beginning of the command `tarpon`."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""Reading archives and their indexes, entry by entry, within bounds."""
+"""Archives and their indexes, read entry by entry, within bounds."""

@@ -1,4 +1,4 @@
-"""How much may come out of an archive: what was announced of it, and not one entry or byte more."""
+"""The announced size of an archive: as much comes out of it, and not one entry or byte more."""
 
 from shared.errors import UnsafeArchive
 from shared.protocol.rest import ResultParams

@@ -1,4 +1,4 @@
-"""How the index beside an archive is read, line by line and without trusting it.
+"""The index beside an archive, read line by line and without trusting it.
 
 shared/protocol/archive_index.py tells the format. Its writer is the machine that ran somebody's task, so all that
 follows from it is bounded by what was announced of the archive, and a line that contradicts the others is an error.

@@ -1,4 +1,4 @@
-"""How chosen files are cut out of an archive's blocks, each of which is decompressed and checked alone."""
+"""Reading of chosen files out of an archive's blocks, each of which is decompressed and checked alone."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence

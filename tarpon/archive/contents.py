@@ -1,4 +1,4 @@
-"""How the entries of one result are looked through, and chosen files read, with or without an index beside the archive.
+"""The contents of one result: its entries, and chosen files, with or without an index beside the archive.
 
 With one, the index is fetched, and then only those blocks of the archive that are needed. A result without is most
 probably small: its archive is fetched and looked through here.

@@ -1,4 +1,4 @@
-"""How a gzip file of any number of members is decompressed piece by piece, in bounded memory."""
+"""Decompression of a gzip file of any number of members, piece by piece, in bounded memory."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Which entries of a result are meant by the paths that a user gave."""
+"""The selection of entries of a result, by the paths that a user gave."""
 
 import fnmatch
 import os

@@ -1,4 +1,4 @@
-"""What the header of one tar member says, field by field.
+"""The header of one tar member, field by field.
 
 The layouts are POSIX ustar and pax, and GNU's forms of long names and large numbers. Each function raises ValueError
 with a reason where the bytes make no sense.

@@ -1,4 +1,4 @@
-"""What the members of a tar archive are, read from its bytes in whatever portions they come.
+"""Members of a tar archive, read from its bytes in whatever portions they come.
 
 Reads POSIX ustar and pax archives and GNU's long names; names stay bytes. What a member may do is not judged here.
 """

@@ -1,4 +1,4 @@
-"""How the processes of a devstack are started, watched and stopped."""
+"""Child processes of a devstack: started, watched and stopped."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""Which processes a devstack consists of beside its S3 server, and what each of them is given.
+"""Processes of a devstack beside its S3 server, and what each of them is given.
 
 Who holds what is as in production: the orchestrator alone gets S3 credentials, in its environment; a compute node gets
 the join secret there and no AWS variable. No secret is in a command line.

@@ -1,4 +1,4 @@
-"""How a SeaweedFS is run as the S3 server of a devstack, and of the tests.
+"""SeaweedFS as the S3 server of a devstack, and of the tests.
 
 It checks signatures only when it knows identities, so it always gets some, and the start fails if an unsigned request
 is accepted. The orchestrator's identity has no rights of its own: a bucket policy gives it exactly what the

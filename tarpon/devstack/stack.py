@@ -1,4 +1,4 @@
-"""How everything runs on one machine to try it out: SeaweedFS, an orchestrator and compute nodes, each a process."""
+"""The devstack: SeaweedFS, an orchestrator and compute nodes on one machine, each a process."""
 
 import asyncio
 import socket

@@ -1,1 +1,1 @@
-"""How entries of an archive become files, whatever the file system can hold."""
+"""Extraction: entries of an archive become files, whatever the file system can hold."""

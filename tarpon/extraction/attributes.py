@@ -1,4 +1,4 @@
-"""What a file or directory gets beside its content: permissions, time, and those extended attributes that are restored.
+"""Attributes of a file or directory: permissions, time, and those extended ones that are restored.
 
 Restored is what users set, and access control lists. All others are for the kernel of the machine that made them. A
 file capability gives rights to who runs the file, so it is restored only where root asks for that alone.

@@ -1,4 +1,4 @@
-"""How a downloaded .tar.gz becomes files, in one pass and without trusting it.
+"""Extraction of a downloaded .tar.gz, in one pass and without trusting it.
 
 The archive was made on a machine that ran somebody's task. What of it is refused: tarpon/extraction/member_placing.py.
 """

@@ -1,4 +1,4 @@
-"""How a file becomes a second one, where it cannot have a second name."""
+"""Copies of files, where one cannot have a second name."""
 
 import os
 

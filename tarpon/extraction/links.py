@@ -1,4 +1,4 @@
-"""Which file of a result is behind a name that is, or leads through, a link."""
+"""Links: which file of a result is behind a name that is, or leads through, one."""
 
 import os
 import posixpath

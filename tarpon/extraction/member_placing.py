@@ -1,4 +1,4 @@
-"""How members of an archive become files below a folder, within what was announced.
+"""Placing of an archive's members as files below a folder, within what was announced.
 
 Each name, link, type and size may be chosen by an attacker. What is refused: absolute names, `..`, writing through a
 link, devices and fifos, and more bytes or entries than were announced. Special mode bits are dropped; owners are those

@@ -1,4 +1,4 @@
-"""Whether there is room for what is to be fetched, asked before any of its content comes.
+"""Room that is needed for what is to be fetched, asked before any of its content comes.
 
 How large files are is known, and from an index how much of them is no hole. A result that is not known so well is
 fetched, and its disk may turn out to be too small.

@@ -1,4 +1,4 @@
-"""What of a result is not in the target as it is in the archive, entry by entry, with a stable code for each."""
+"""Oddities: what of a result is not in the target as in the archive, with a stable code for each."""
 
 import enum
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Under which name an entry of an archive is in the target, where that takes different bytes for the same name.
+"""Placed names: what an entry is called in a target that takes different bytes for the same name.
 
 Whether a target does, and for which names, is not guessed: it is asked for a new name, and where it has that already,
 what was made so far tells whether it was made from these very bytes. The target's own listing cannot tell, because

@@ -1,4 +1,4 @@
-"""What a user wants of a result's entries when they become files: links, names, attributes, permissions."""
+"""Rules of a user for entries that become files: links, names, attributes, permissions."""
 
 import enum
 import os

@@ -1,4 +1,4 @@
-"""How files are created below one directory and nowhere else, whatever the names and links of an archive say.
+"""The target folder: files are created below it and nowhere else, whatever an archive's names and links say.
 
 Every step goes from an open directory to one of its own entries and never through a symbolic link, so that no sequence
 of members can leave the target, wherever its links lead. What is made never takes the place of something of another

@@ -1,4 +1,4 @@
-"""How one call to the HTTP API is made, repeated where that may help, and explained where it failed."""
+"""Calls to the HTTP API: each is repeated where that may help, and explained where it failed."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a task writes while it runs, as the orchestrator hands it on from the task's node.
+"""Live logs: what a task writes while it runs, as the orchestrator hands it on from the task's node.
 
 It takes as many connections as break off: each goes on with the byte at which the last one was cut.
 """

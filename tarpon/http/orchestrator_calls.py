@@ -1,4 +1,4 @@
-"""What may be asked of an orchestrator over its HTTP API, one request each."""
+"""Calls to an orchestrator over its HTTP API, one request each."""
 
 import os
 import uuid

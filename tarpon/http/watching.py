@@ -1,4 +1,4 @@
-"""How a job's progress arrives live, also over an orchestrator's restart."""
+"""Watching of a job's progress, also over an orchestrator's restart."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""How the results of a job come into a folder: all of them, or what was chosen of them, checked, or none.
+"""The results of a job, fetched into a folder: all of them, or what was chosen of them, checked, or none.
 
 One result: its files directly in the folder. Several: one folder for each part of the job, named by it. They are never
 merged by appending one stdout to another, so it stays known which part of the job wrote what.

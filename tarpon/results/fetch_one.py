@@ -1,4 +1,4 @@
-"""How one result is fetched into a place of its own: all of it, chosen paths of it, or its archive."""
+"""One result, fetched into a place of its own: all of it, chosen paths of it, or its archive."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

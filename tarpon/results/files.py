@@ -1,4 +1,4 @@
-"""What is in the result of a job, and how one file of it is read, without fetching the rest."""
+"""Files of a job's result: which there are, and how one is read without fetching the rest."""
 
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Where results are put in the file system: beside what is there, never over it, and only when all is well."""
+"""Folders of results: beside what is there, never over it, and only when all is well."""
 
 import os
 import stat

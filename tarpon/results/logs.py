@@ -1,4 +1,4 @@
-"""How what a task wrote is read out of its result, as it arrives and without extracting anything."""
+"""Logs out of a result: what a task wrote, as it arrives and without extracting anything."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How the results of several parts become one tree, in which it stays known which part has written what.
+"""Merged results: those of several parts become one tree, in which it stays known which part wrote what.
 
 What only one part has keeps its name, and folders that several have become one. Whatever else several have gets the
 name of its part at its end, as `stdout`, `stderr` and `exitCode` always do: `stdout.0007`. Nothing is appended to

@@ -1,4 +1,4 @@
-"""Which results a job offers, and which of them a user means."""
+"""Offered results: which a job has, and which of them a user means."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a task wrote last, out of its result, where neither its node nor its record has it any more."""
+"""The rest of a task's output, out of its result, where neither its node nor its record has it any more."""
 
 import codecs
 import tempfile

@@ -1,4 +1,4 @@
-"""Where a result is while it is not checked yet, and how what a killed process left there goes away.
+"""Staging: where a result is while it is not checked yet, and how what a killed process left there goes away.
 
 `.tarpon-<id>` lies beside the result's place, on the same file system. Its process holds a lock on it, which ends with
 the process, however that ends. Who makes one removes those that nobody holds. A file system without such locks keeps

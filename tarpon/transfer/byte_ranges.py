@@ -1,4 +1,4 @@
-"""How parts of an object are fetched over several connections at once and handed on in their order."""
+"""Byte ranges of an object, fetched over several connections at once and handed on in their order."""
 
 import asyncio
 from collections import deque

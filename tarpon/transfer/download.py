@@ -1,4 +1,4 @@
-"""How one whole result is fetched, checked, and handed on as it arrives."""
+"""The download of one whole result: fetched, checked, and handed on as it arrives."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""How an archive that is kept comes into a file, also when that takes more than one try of more than one process.
+"""The partial file of an archive that is kept, also over more than one try of more than one process.
 
 `<name>.part` has what has arrived, and `<name>.part.json` beside it tells of which object. A later try goes on where
 that ends, if it is the same object still; the digest of the whole decides at the end.

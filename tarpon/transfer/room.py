@@ -1,4 +1,4 @@
-"""How much a file system has room for, and whether the holes of a file take any."""
+"""Room in a file system, and whether the holes of a file take any."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""How bytes of one object are read by its signed URL, over connections that break and URLs that expire.
+"""A stored object: its bytes, by a signed URL, over connections that break and URLs that expire.
 
 The URL is a credential: no message names it, and errors of the HTTP library, which may, are not shown as causes.
 """

@@ -1,1 +1,1 @@
-"""What all commands share: options, errors, output, progress, completion."""
+"""The console, which all commands share: options, errors, output, progress, completion."""

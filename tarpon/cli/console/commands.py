@@ -1,4 +1,4 @@
-"""What all commands have in common: the global options at any place, flags that take =false, groups that load late."""
+"""Commands: the global options at any place, flags that take =false, groups that load late."""
 
 import functools
 import importlib

@@ -1,4 +1,4 @@
-"""What a shell may complete besides commands and options: jobs and their parts, nodes, settings, paths, files.
+"""Names that a shell completes: jobs and their parts, nodes, settings, paths, files.
 
 The orchestrator is asked, and where it does not answer at once nothing is offered. What others named is offered as it
 is only if it could steer no terminal.

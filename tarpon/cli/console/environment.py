@@ -1,4 +1,4 @@
-"""Under which names the environment may tell where the orchestrator is: Tarpon's own, and those of Bacalhau."""
+"""Environment variables that tell where the orchestrator is: Tarpon's own, and those of Bacalhau."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

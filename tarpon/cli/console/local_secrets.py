@@ -1,4 +1,4 @@
-"""What is known on the orchestrator's own machine: its secrets, and where its NATS server is reached."""
+"""Secrets on the orchestrator's own machine, and where its NATS server is reached."""
 
 from typing import TYPE_CHECKING
 

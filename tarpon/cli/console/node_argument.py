@@ -1,4 +1,4 @@
-"""How a user says which node is meant."""
+"""The argument that says which node is meant."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""How a user is told what of a result is not in the folder, or not in the result itself."""
+"""Odd entries: what of a result is not in the folder, or not in the result itself, told to a user."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the exit codes of the command line are, and how errors look."""
+"""Outcomes of commands: exit codes, and how errors look."""
 
 import enum
 

@@ -1,4 +1,4 @@
-"""How data looks on stdout: as a table for people, or as JSON or YAML for programs."""
+"""Output of commands on stdout: a table for people, or JSON or YAML for programs."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""How live progress looks on stderr: one line for each thing that happens to a job, and how far a download is."""
+"""Progress on stderr: one line for each thing that happens to a job, and how far a download is."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""How bash and zsh ask for completions, and how they are answered so that a name stays one word, whatever is in it.
+"""Completion in bash and zsh, with answers in which a name stays one word, whatever is in it.
 
 The scripts of earlier versions of Tarpon ask as click does, and are answered so.
 """

@@ -1,4 +1,4 @@
-"""How YAML is written: as people would, and without what could steer their terminals."""
+"""Writing of YAML: as people would, and without what could steer their terminals."""
 
 from typing import Any
 

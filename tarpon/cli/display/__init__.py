@@ -1,1 +1,1 @@
-"""How jobs look while they are watched, and in tables."""
+"""The display of jobs while they are watched, and in tables."""

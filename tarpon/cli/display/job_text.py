@@ -1,4 +1,4 @@
-"""How jobs and their executions look in tables and in `tarpon job describe`."""
+"""Text of jobs and their executions in tables and in `tarpon job describe`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta

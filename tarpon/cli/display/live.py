@@ -1,4 +1,4 @@
-"""What a person sees on stderr of a job that is watched: a live line on a terminal, and lines of what lasts."""
+"""The live display of a job that is watched: a line on a terminal, and lines of what lasts."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Where the parts of a job are, as its history and its states tell: counted as they come, without asking for more."""
+"""Partitions of a job: where each is, as its history and its states tell, counted as they come."""
 
 import enum
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How what a task wrote reaches a person's terminal, a file or a pipe: all of it, or its last lines."""
+"""The output of a task on a person's terminal, in a file or a pipe: all of it, or its last lines."""
 
 import codecs
 import sys

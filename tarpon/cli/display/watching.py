@@ -1,4 +1,4 @@
-"""How a job is followed to its end on the command line, and what its end means."""
+"""Watching of a job to its end on the command line, and what its end means."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing

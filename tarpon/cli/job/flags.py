@@ -1,4 +1,4 @@
-"""How the flags of `tarpon docker run` and `tarpon exec` become a job."""
+"""Flags of `tarpon docker run` and `tarpon exec`, which become a job."""
 
 import functools
 from collections.abc import Callable, Iterable

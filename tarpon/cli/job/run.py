@@ -1,4 +1,4 @@
-"""What `tarpon job run` and `job rerun` do: have a job begin, show what happens, tell how it ended."""
+"""Runs, as `tarpon job run` and `job rerun` make them: have a job begin, show what happens, tell how it ended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

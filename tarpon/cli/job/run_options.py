@@ -1,4 +1,4 @@
-"""Which options every command has that submits a job and watches it."""
+"""Options of every command that submits a job and watches it."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is wrong with a job, as far as it is known without asking an orchestrator."""
+"""Checks of a job, as far as they need no orchestrator."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How a job file is read: YAML or JSON, keys in any case, and no key that would silently do nothing."""
+"""Job files: YAML or JSON, keys in any case, and no key that would silently do nothing."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How the variables of a job file are filled in: by a part of Go's templates, which job files of Bacalhau use.
+"""Templates: variables of a job file are filled in by a part of Go's templates, as job files of Bacalhau use it.
 
 It is written here, because the libraries that do it need a compiler for Go when they are installed, or are new and set
 no bounds to a template: tarpon/cli/job_files/template_syntax.py reads it,

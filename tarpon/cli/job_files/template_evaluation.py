@@ -1,4 +1,4 @@
-"""What comes of a template: the text with its actions carried out, within bounds of work and size."""
+"""Evaluation of a template: the text with its actions carried out, within bounds of work and size."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

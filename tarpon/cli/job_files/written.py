@@ -1,4 +1,4 @@
-"""How a job is written as a job file."""
+"""A job, written as a job file."""
 
 from typing import Any
 

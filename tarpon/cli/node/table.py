@@ -1,4 +1,4 @@
-"""How nodes look in the table of `tarpon node list`."""
+"""The table of `tarpon node list`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""How a user says what becomes of links, names and attributes when a result becomes files."""
+"""Options for what becomes of links, names and attributes when a result becomes files."""
 
 import functools
 from collections.abc import Callable

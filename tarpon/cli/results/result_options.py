@@ -1,4 +1,4 @@
-"""How a user says which result of a job is meant, and which paths in it."""
+"""Options that say which result of a job is meant, and which paths in it."""
 
 import functools
 from collections.abc import Callable, Sequence

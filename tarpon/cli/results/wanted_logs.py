@@ -1,4 +1,4 @@
-"""Whose logs `tarpon job logs` is asked for: those of one execution, of one part, or of all."""
+"""Wanted logs, of `tarpon job logs`: those of one execution, of one part, or of all."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple

@@ -1,4 +1,4 @@
-"""How a setting comes into a configuration file: checked before, all else as it was, and whole or not at all."""
+"""The configuration file: a setting is checked before it comes in, all else as it was, whole or not at all."""
 
 import contextlib
 import os

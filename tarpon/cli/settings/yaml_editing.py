@@ -1,4 +1,4 @@
-"""How one value in a YAML text is changed while all else, comments included, stays as a person wrote it.
+"""Editing of one value in a YAML text, while all else, comments included, stays as a person wrote it.
 
 The text is spliced at the places that the parser tells. That is simple for what people write, and for whatever is not
 simple (anchors, merges, odd layouts) the outcome is compared with what was meant: an edit that would change anything
