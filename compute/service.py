@@ -15,6 +15,7 @@ from compute.archive.allocator import keep_freed_memory
 from compute.archive.small import SmallArchive
 from compute.disk.result_contents import ResultContents
 from compute.disk.workspace import Workspace
+from compute.engines.engine import OutlivingEngine
 from compute.engines.process.strays import Strays
 from compute.executions.execution import Execution
 from compute.executions.held import Executions
@@ -224,7 +225,8 @@ def _loops(
         "heartbeats": heartbeats,
         "deletions": executions.delete_forgotten(),
     }
-    return loops | ({"docker": node.docker.watch(registrar.register_soon)} if node.docker else {})
+    may_be_away = [engine for engine in node.offer.engines.values() if isinstance(engine, OutlivingEngine)]
+    return loops | {engine.name: engine.watch(registrar.register_soon) for engine in may_be_away}
 
 
 async def _until_cancelled(

@@ -35,7 +35,7 @@ from compute.disk.result_contents import (
 )
 from compute.disk.spare_folders import WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
-from shared.jobs.engine_params import PROCESS
+from shared.jobs.engine_params import kind_of
 from shared.jobs.publisher_params import copies_hard_links
 from shared.jobs.spec import ResultPath, Task
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
@@ -117,9 +117,10 @@ class Workspace:
 
     def _places_of(self, task: Task) -> Iterator[tuple[bytes, bytes]]:
         """Where the task saw its result paths, the longest first. Without a container that is in the workspace."""
+        engine = kind_of(task.engine)
         for each in sorted(task.result_paths, key=lambda each: len(PurePosixPath(each.path).parts), reverse=True):
             name = os.fsencode(each.name)
-            if task.engine.type.lower() == PROCESS:
+            if engine is not None and engine.on_the_machine:
                 place = os.fsencode(self.place(each.path))
                 yield place, name
                 executions = os.fsencode(self.root.parent)

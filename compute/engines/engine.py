@@ -102,6 +102,10 @@ class OutlivingEngine(Engine):
         """Whether it has been available since this process began, so that it may be so again."""
 
     @abstractmethod
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Keep `available` up to date, until cancelled, and tell each change of it."""
+
+    @abstractmethod
     def keep(self, execution_id: ExecutionId) -> None:
         """This task is going to be resumed: do not clear it away."""
 

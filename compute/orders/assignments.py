@@ -12,7 +12,7 @@ from compute.executions.held import Executions
 from shared.errors import InvalidJob
 from shared.ids import is_safe_id
 from shared.jobs.capacity import Capacity
-from shared.jobs.engine_params import PROCESS
+from shared.jobs.engine_params import kind_of
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.messaging.transport import Received
 from shared.protocol.messages import (
@@ -69,8 +69,11 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
         return Rejected(reason="PublisherNotOffered", detail=f"This node cannot use {task.publisher.type[:80]!r}.")
     if task.input_sources:
         return Rejected(reason="InputsNotOffered", detail="This node cannot fetch inputs.")
-    if task.network.type.lower() == "none" and engine.name == PROCESS:
-        detail = "The process engine cannot keep a task off the network; leave Network out, or use another engine."
+    kind = kind_of(task.engine)
+    if task.network.type.lower() == "none" and kind is not None and kind.on_the_machine:
+        detail = (
+            f"The {engine.name} engine cannot keep a task off the network; leave Network out, or use another engine."
+        )
         return Rejected(reason="NetworkNotOffered", detail=detail)
     lacking = assignment.resources.lacks(offer.capacity)
     if lacking:

@@ -10,8 +10,8 @@ from orchestrator.api.paging import page, sort_key, window_of
 from orchestrator.api.queries import ListNodesQuery
 from orchestrator.api.routes import NODES, Route
 from orchestrator.assembly import Assembly
-from orchestrator.jobs import views
 from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
+from orchestrator.nodes.views import node_state
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.rules.near_names import near_names
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
@@ -145,7 +145,7 @@ class NodeRoutes:
         return None if found[0] == own else NodeId(found[0])
 
     def _state(self, node: NodeId) -> NodeState:
-        return views.node_state(self._model, self._nodes, node)
+        return node_state(self._model, self._nodes, node)
 
 
 def _available(state: NodeState) -> Capacity:

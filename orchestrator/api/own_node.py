@@ -6,7 +6,7 @@ It is stored nowhere and takes no task: placement, draining and deletion know co
 import socket
 from datetime import UTC, datetime
 
-from orchestrator.jobs.views import version_view
+from orchestrator.nodes.views import version_view
 from shared.errors import Conflict
 from shared.protocol import rest_nodes
 from shared.protocol.messages import PROTOCOL

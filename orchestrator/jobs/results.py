@@ -5,7 +5,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
-from orchestrator.jobs import views
 from orchestrator.jobs.execution_names import named_execution
 from orchestrator.jobs.versions import version_of
 from orchestrator.rules.attempts import has_failed_by_exit_code
@@ -13,6 +12,7 @@ from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.s3 import saved_names
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import JobEntry
+from orchestrator.storage.wall_clock import instant
 from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest
@@ -53,7 +53,7 @@ async def results(
     if done and (deleted := max(each.result_deleted for each in done)):
         done = [each for each in done if not each.result_deleted]
         if not done:
-            at = views.instant(deleted).isoformat(" ", "seconds")
+            at = instant(deleted).isoformat(" ", "seconds")
             raise NoResults(
                 f"The results of job {entry.job.id} were deleted from the bucket at {at}.",
                 hint="How long results are kept says Publishers.Types.S3Managed.Retention. Run the job again.",

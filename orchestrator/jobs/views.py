@@ -2,8 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -14,29 +13,20 @@ from orchestrator.jobs.history_lines import HistoryLine, lines
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_text
 from orchestrator.rules.job_progress import Progress
-from orchestrator.rules.records import BindingRecord, ExecutionRecord, Suspicion
+from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.event_numbers import last_number
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from shared.ids import NodeId
-from shared.jobs.capacity import Capacity
+from orchestrator.storage.wall_clock import instant
 from shared.jobs.rules import MANAGED
 from shared.jobs.spec import LEFT_OUT_COUNT, WAITS_FOR, JobView, StateView
-from shared.jobs.states import DesiredState, ExecutionState, JobState
+from shared.jobs.states import DesiredState, JobState
 from shared.protocol import rest, rest_nodes, subjects
 from shared.protocol.execution_lines import PREPARING, WAITS_FOR_S3
-from shared.protocol.messages import ContainerEngine, NodeInfo, RunOutput
+from shared.protocol.messages import RunOutput
 from shared.protocol.nats_api import Announced
 from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import EventView, ExecutionView, HistoryItem
-from shared.protocol.rest_nodes import NodeState
-from shared.runtime.automatic_labels import OS_ARCH, OS_TYPE
-
-MAX_PROBLEMS = 10
-MAX_PROBLEM = 500
-MAX_WORDS = 20
-MAX_WORD = 100
-"""Of what a node says of its container engine."""
 
 
 def job_state(entry: JobEntry, reason: str) -> StateView:
@@ -238,105 +228,6 @@ def _told(entry: JobEntry, line: HistoryLine) -> dict[str, Any]:
     }
 
 
-def instant(time_ns: int) -> datetime:
-    return datetime.fromtimestamp(time_ns / 1e9, UTC)
-
-
-# ---- nodes ------------------------------------------------------------------------------------------------------
-
-
-def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
-    info = model.nodes[node].info
-    connected = nodes.is_connected(node)
-    status = rest_nodes.CONNECTED if connected else rest_nodes.DISCONNECTED
-    seen, since = nodes.last_seen(node), nodes.changed_at(node)
-    rejected = model.rejected.get(node)
-    return NodeState(
-        info=rest_nodes.NodeInfoView(
-            node_id=node,
-            node_type=rest_nodes.COMPUTE,
-            host=info.host[:MAX_WORD],
-            labels=info.labels,
-            supported_protocols=(f"tarpon/v{info.protocol_max}",),
-            compute_node_info=_compute_info(model, nodes, node, info),
-            version=version_view(
-                info.version,
-                operating_system=info.labels.get(OS_TYPE, "linux"),
-                architecture=info.labels.get(OS_ARCH, ""),
-            ),
-        ),
-        membership=rest_nodes.REJECTED if rejected else rest_nodes.APPROVED,
-        connection=status,
-        connection_state=rest_nodes.ConnectionState(
-            status=status,
-            last_heartbeat=seen,
-            connected_since=since if connected else None,
-            disconnected_since=None if connected else since,
-            last_error=_rejection(rejected) if rejected else _shut_out(nodes.budgets.shut_out_seconds(node)),
-        ),
-        draining=model.nodes[node].draining,
-        suspicion=_suspicion(model.nodes[node].suspicion),
-        live_executions=len(model.executions.live.get(node, ())),
-        over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
-    )
-
-
-def _shut_out(seconds: float) -> str:
-    return f"It has sent far too much, and is shut out for {seconds:.0f} s more" if seconds else ""
-
-
-def _suspicion(known: Suspicion | None) -> str:
-    if known is None:
-        return ""
-    last = f"{known.reason}: {known.detail}" if known.detail else known.reason
-    since = instant(known.since).isoformat(timespec="seconds")
-    return f"It has failed different jobs in a row since {since}, and is given one task at a time ({last})"
-
-
-def _rejection(record: BindingRecord) -> str:
-    when = instant(record.rejected).isoformat(timespec="seconds")
-    return f"Rejected by an operator at {when}{f': {record.message}' if record.message else ''}"
-
-
-def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> rest_nodes.ComputeNodeInfo:
-    live = model.executions.live.get(node, {}).values()
-    presence = nodes.presence(node)
-    beat = presence.heartbeat if presence else None
-    used = _sum(each.resources for each in live if each.state.holds_capacity)
-    running = sum(each.state is ExecutionState.RUNNING for each in live)
-    return rest_nodes.ComputeNodeInfo(
-        execution_engines=info.engines,
-        publishers=info.publishers,
-        storage_sources=info.input_sources,
-        max_capacity=info.capacity,
-        available_capacity=info.capacity.minus(used),
-        max_job_requirements=info.capacity,
-        running_executions=beat.running if beat else running,
-        enqueued_executions=beat.queued if beat else 0,
-        publishing_executions=beat.publishing if beat else 0,
-        waiting_executions=beat.waiting_for_s3 if beat else 0,
-        problems=tuple(problem[:MAX_PROBLEM] for problem in info.problems[:MAX_PROBLEMS]),
-        container_engine=_container_engine(info.container_engine) if info.container_engine else None,
-    )
-
-
-def _container_engine(engine: ContainerEngine) -> rest_nodes.ContainerEngineView:
-    return rest_nodes.ContainerEngineView(
-        name=engine.name[:MAX_WORD],
-        version=engine.version[:MAX_WORD],
-        store=engine.store[:MAX_WORD],
-        rootless=engine.rootless,
-        isolation=tuple(each[:MAX_WORD] for each in engine.isolation[:MAX_WORDS]),
-    )
-
-
-def _sum(capacities: Iterable[Capacity]) -> Capacity:
-    total = Capacity()
-    for each in capacities:
-        total = total.plus(each)
-    return total
-
-
 def debug_view(model: Model, nodes: Nodes) -> rest_nodes.DebugResponse:
     """What the orchestrator is occupied with, in numbers."""
     model.find_out()
@@ -346,23 +237,3 @@ def debug_view(model: Model, nodes: Nodes) -> rest_nodes.DebugResponse:
         rest_nodes.CONNECTED if nodes.is_connected(node) else rest_nodes.DISCONNECTED for node in model.nodes
     )
     return rest_nodes.DebugResponse(jobs=jobs, executions=dict(live), nodes=dict(states))
-
-
-def version_view(
-    version: str,
-    *,
-    commit: str = "",
-    built: datetime | None = None,
-    operating_system: str = "linux",
-    architecture: str = "",
-) -> rest_nodes.VersionView:
-    parts = [*version.split("."), "", ""]
-    return rest_nodes.VersionView(
-        major=parts[0],
-        minor=parts[1],
-        git_version=f"v{version}",
-        git_commit=commit,
-        build_date=f"{built:%Y-%m-%dT%H:%M:%SZ}" if built else rest_nodes.UNKNOWN_DATE,
-        goos=operating_system,
-        goarch=architecture,
-    )

@@ -21,6 +21,7 @@ from orchestrator.jobs import views
 from orchestrator.jobs.answer_room import AnswerRoom
 from orchestrator.jobs.results import results
 from orchestrator.nodes.upload_progress import upload_of
+from orchestrator.nodes.views import node_state
 from orchestrator.state.job_entry import JobEntry
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
@@ -236,7 +237,7 @@ class Integrations:
 
     def _list_nodes(self, asked: nats_api.NodesRequest) -> rest_nodes.ListNodesResponse:
         left = (node for node in sorted(self._model.nodes) if node > asked.next_token)
-        nodes, is_more = AnswerRoom().fill(views.node_state(self._model, self._nodes, node) for node in left)
+        nodes, is_more = AnswerRoom().fill(node_state(self._model, self._nodes, node) for node in left)
         return rest_nodes.ListNodesResponse(nodes=nodes, next_token=nodes[-1].info.node_id if is_more else "")
 
     def _entry(self, asked: nats_api.JobRequest) -> JobEntry:

@@ -4,13 +4,11 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from shared.jobs.engine_params import NOOP, PROCESS
+from shared.jobs.engine_params import kind_of
 from shared.jobs.publisher_params import with_hard_links
 from shared.jobs.rules import MAX_SECONDS, UNSAID_NETWORKS, check, plain_amount
 from shared.jobs.spec import Job, Network, Resources, SpecConfig, Task, Timeouts
 from shared.settings.config import BatchDefaults, DefaultTimeouts
-
-_WITHOUT_OWN_NETWORK = frozenset({PROCESS, NOOP})
 
 
 def completed(job: Job, defaults: BatchDefaults) -> Job:
@@ -58,6 +56,7 @@ def _timeouts_with_defaults(said: Timeouts, given: DefaultTimeouts) -> Timeouts:
 
 
 def _network_with_default(task: Task, kind: str) -> Network:
-    """What runs on the node itself has its network."""
-    is_open = task.network.type.lower() in UNSAID_NETWORKS and task.engine.type.lower() not in _WITHOUT_OWN_NETWORK
+    """Only what runs in a container has a network of its own; so may what an unknown engine runs."""
+    engine = kind_of(task.engine)
+    is_open = task.network.type.lower() in UNSAID_NETWORKS and (engine is None or engine.in_containers)
     return replace(task.network, type=kind) if kind and is_open else task.network

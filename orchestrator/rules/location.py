@@ -22,7 +22,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Another object, or place for objects, that is reached in the same way."""
         return msgspec.structs.replace(self, key=key)
 
-    def addressing_style(self, endpoint: str) -> Literal["path", "virtual"]:
+    def finds_bucket_in(self, endpoint: str) -> Literal["path", "virtual"]:
         """Where `endpoint`, which is empty for AWS, finds the bucket: in the path, or in the name of the host.
 
         A name with dots would not match the certificate of AWS's hosts.

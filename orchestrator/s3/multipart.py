@@ -168,7 +168,7 @@ class _Client:
         location = self._location
         config = AioConfig(
             signature_version="s3v4",
-            s3={"addressing_style": location.addressing_style(location.endpoint)},
+            s3={"addressing_style": location.finds_bucket_in(location.endpoint)},
             # Services other than AWS may refuse the checksums that botocore adds by itself.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

@@ -118,7 +118,7 @@ def _base_url(session: botocore.session.Session, location: Location, endpoint: s
     """
     if endpoint and urlsplit(endpoint).scheme not in {"http", "https"}:
         raise ConfigurationInvalid([f"{name} {endpoint!r} is not a URL with http:// or https://."])
-    style = {"addressing_style": location.addressing_style(endpoint), "us_east_1_regional_endpoint": "regional"}
+    style = {"addressing_style": location.finds_bucket_in(endpoint), "us_east_1_regional_endpoint": "regional"}
     try:
         client = session.create_client(
             "s3",

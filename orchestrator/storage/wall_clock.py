@@ -2,6 +2,7 @@
 
 import functools
 import time
+from datetime import UTC, datetime
 
 from orchestrator.storage.steady_clock import SteadyClock
 
@@ -9,6 +10,11 @@ from orchestrator.storage.steady_clock import SteadyClock
 def now_ns() -> int:
     """Nanoseconds since 1970, by a clock that does not follow the machine's where that jumps for some minutes."""
     return _clock().now(time.time_ns(), _running())
+
+
+def instant(time_ns: int) -> datetime:
+    """A time of a record, as users are told it."""
+    return datetime.fromtimestamp(time_ns / 1e9, UTC)
 
 
 @functools.cache

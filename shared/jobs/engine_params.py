@@ -7,7 +7,7 @@ may be in any case, a number where a text belongs is that text, and null is the 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
@@ -32,7 +32,14 @@ _IMAGE = re.compile(
 
 
 class EngineParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", forbid_unknown_fields=True):
-    """Of an engine that needs to be told nothing."""
+    """Of an engine that needs to be told nothing.
+
+    What is asked of an engine by its name stands here too. Tasks in containers have a network and paths of their own;
+    those that run `on_the_machine` see its own. Those of this engine see neither.
+    """
+
+    in_containers: ClassVar[bool] = False
+    on_the_machine: ClassVar[bool] = False
 
     def problems(self) -> Iterator[str]:
         """What is wrong although its types are right; each begins with the path below Params, or with a blank."""
@@ -64,6 +71,8 @@ class CommandParams(EngineParams, frozen=True, kw_only=True, rename="pascal"):
 
 
 class ProcessParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
+    on_the_machine: ClassVar[bool] = True
+
     def problems(self) -> Iterator[str]:
         if not self.command or not self.command[0]:
             yield " names no command; give Entrypoint or Parameters."
@@ -74,6 +83,8 @@ class ProcessParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
 
 class DockerParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
     """Without an entrypoint the image's own is used, without either its own command."""
+
+    in_containers: ClassVar[bool] = True
 
     image: str = ""
 
@@ -104,17 +115,18 @@ class Looked(NamedTuple):
 
 def look(engine: SpecConfig) -> Looked:
     """At an engine that is not known here nothing is looked at but nulls."""
-    kind = _kind(engine)
+    kind = kind_of(engine)
     return Looked(without_nulls(engine.params)) if kind is None else _look(engine.params, kind)
 
 
-def _kind(engine: SpecConfig) -> type[EngineParams] | None:
+def kind_of(engine: SpecConfig) -> type[EngineParams] | None:
+    """What is declared of this engine; None of one that is not known here."""
     return ENGINES.get(engine.type) or ENGINES.get(engine.type.strip().lower())
 
 
 def misspelt(engine: SpecConfig) -> str:
     """The engine that was probably meant by one that is not known here; empty where there is no such one."""
-    return "" if not engine.type or _kind(engine) is not None else close_match(engine.type.strip()[:80], ENGINE_NAMES)
+    return "" if not engine.type or kind_of(engine) is not None else close_match(engine.type.strip()[:80], ENGINE_NAMES)
 
 
 def as_meant(engine: SpecConfig) -> SpecConfig:
@@ -148,7 +160,7 @@ def _told(params: EngineParams) -> tuple[str, ...]:
 
 def unknown_told(engine: SpecConfig, verdict: str) -> Iterator[str]:
     """A sentence for each parameter that the engine does not know, with the one that was probably meant."""
-    kind = _kind(engine)
+    kind = kind_of(engine)
     if kind is None or not engine.params:
         return
     unknown = [key for key, value in engine.params.items() if key.lower() not in _KNOWN[kind] and value is not None]

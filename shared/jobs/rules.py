@@ -17,7 +17,7 @@ from shared.jobs import not_supported, publisher_params
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
 from shared.jobs.durations import parse_duration
-from shared.jobs.engine_params import DOCKER, as_meant, look, misspelt, without_nulls
+from shared.jobs.engine_params import as_meant, kind_of, look, misspelt, without_nulls
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
 from shared.jobs.spec import Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
 
@@ -349,7 +349,8 @@ def capacity_of(resources: Resources) -> Capacity:
 def unsaid(job: Job) -> Iterator[str]:
     """Warnings about what a normalised job leaves open, and its author may take for something else than it is."""
     for task in job.tasks:
-        if task.engine.type.lower() == DOCKER and task.network.type.lower() in UNSAID_NETWORKS:
+        kind = kind_of(task.engine)
+        if kind is not None and kind.in_containers and task.network.type.lower() in UNSAID_NETWORKS:
             yield (
                 "The container has no network, because the job names none (Tasks[0].Network.Type): Bridge gives it one,"
                 " and None says that it needs none."

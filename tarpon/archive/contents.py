@@ -22,7 +22,7 @@ from tarpon.archive.gunzip import Gunzip
 from tarpon.archive.member_names import components_of
 from tarpon.archive.tar_reader import Member, MemberKind, TarReader
 from tarpon.transfer.byte_ranges import CONNECTIONS, fetch_in_order
-from tarpon.transfer.download import Download, Renew, archive_of, in_thread, index_of
+from tarpon.transfer.download import Download, Renew, archive_download, archive_of, in_thread, index_of
 from tarpon.transfer.stored_object import RangesIgnored, StoredObject
 
 IN_MEMORY_BYTES = 4 << 20
@@ -63,16 +63,15 @@ async def opened(
 
     Extended attributes are in no index, so that for them the archive is fetched.
     """
-    archive = archive_of(session, params, renew=renew)
     # Closed at the end of the block; a temporary file has no name that could be left behind.
     spool: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
     try:
         if params.index_url and params.index_size and not with_xattrs:
             index = index_of(session, params, renew=renew)
             await Download(index, sha256=params.index_sha256).into(_Spool(spool))
-            yield _Indexed(spool, archive, params)
+            yield _Indexed(spool, archive_of(session, params, renew=renew), params)
         else:
-            await Download(archive, sha256=params.sha256).into(_Spool(spool))
+            await archive_download(session, params, renew=renew).into(_Spool(spool))
             yield _Whole(spool, params)
     finally:
         spool.close()

@@ -26,7 +26,7 @@ from tarpon.extraction.needed_room import claim_all, claim_files
 from tarpon.extraction.oddities import Oddities
 from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.transfer.byte_ranges import CONNECTIONS
-from tarpon.transfer.download import Download, Renew, archive_of, in_thread, made_in_thread
+from tarpon.transfer.download import Renew, archive_download, in_thread, made_in_thread
 from tarpon.transfer.partial_file import PartialFile
 from tarpon.transfer.room import Room
 
@@ -60,9 +60,10 @@ async def fetch_whole(source: Source, target: Path, room: Room) -> Extracted:
         lambda: Extraction(target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules),
         Extraction.abort,
     )
-    download = Download(
-        archive_of(source.session, params, renew=source.renew),
-        sha256=params.sha256,
+    download = archive_download(
+        source.session,
+        params,
+        renew=source.renew,
         on_progress=lambda done_bytes: source.on_bytes(done_bytes, params.size),
         connections=source.connections,
     )
@@ -101,9 +102,10 @@ async def fetch_archive(source: Source, file: PartialFile) -> None:
 
 async def _fill(source: Source, file: PartialFile) -> None:
     params = source.params
-    download = Download(
-        archive_of(source.session, params, renew=source.renew),
-        sha256=params.sha256,
+    download = archive_download(
+        source.session,
+        params,
+        renew=source.renew,
         on_progress=lambda done_bytes: source.on_bytes(done_bytes, params.size),
         connections=source.connections,
         done_bytes=file.done_bytes,

@@ -11,7 +11,7 @@ from tarpon.archive.gunzip import Gunzip
 from tarpon.archive.tar_reader import Member, MemberKind, TarReader
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.results.offered import renewer
-from tarpon.transfer.download import Download, Renew, archive_of
+from tarpon.transfer.download import Renew, archive_download
 from tarpon.transfer.stored_object import object_session
 
 STDOUT = "stdout"
@@ -37,7 +37,7 @@ async def stream_output(
             await _by_index(session, params, renew, write)
         else:
             sink = OutputSink(write, announced(params))
-            await Download(archive_of(session, params, renew=renew), sha256=params.sha256).into(sink)
+            await archive_download(session, params, renew=renew).into(sink)
 
 
 async def _by_index(session: aiohttp.ClientSession, params: ResultParams, renew: Renew, write: Write) -> None:

@@ -133,6 +133,27 @@ def archive_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: R
     )
 
 
+def archive_download(
+    session: aiohttp.ClientSession,
+    params: ResultParams,
+    *,
+    renew: Renew,
+    on_progress: Callable[[int], None] = lambda _: None,
+    connections: int = CONNECTIONS,
+    done_bytes: int = 0,
+    digest: "_Hash | None" = None,
+) -> Download:
+    """Of the whole archive of a result, held to what was published of it."""
+    return Download(
+        archive_of(session, params, renew=renew),
+        sha256=params.sha256,
+        on_progress=on_progress,
+        connections=connections,
+        done_bytes=done_bytes,
+        digest=digest,
+    )
+
+
 def index_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew) -> StoredObject:
     """The index of a result's archive, as `archive_of`. Only its digest tells whether it was replaced."""
 

@@ -6,15 +6,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.jobs.views import execution_views, history, job_view, node_state, version_view
-from orchestrator.nodes.presence import Nodes
+from orchestrator.jobs.views import execution_views, history, job_view
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import (
     Event,
     ExecutionRecord,
     Failure,
     JobRecord,
-    NodeRecord,
     VerifiedResult,
     with_event,
 )
@@ -27,7 +25,7 @@ from shared.jobs.spec import ResultPath
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
-from shared.protocol.messages import ContainerEngine, Heartbeat, NodeInfo, Registration, RunOutput
+from shared.protocol.messages import RunOutput
 from tests.builders import new_execution, new_job, new_job_record, new_task
 
 S = ExecutionState
@@ -382,112 +380,3 @@ class TestHistory:
     def test_a_job_that_goes_on_has_no_end(self) -> None:
         assert [item.event.message for item in history(made()[1])] == ["Job submitted"]
         assert made()[1].progress.state is JobState.PENDING
-
-
-class TestNode:
-    INFO = NodeInfo(
-        node_id=NODE,
-        version="1.2.3",
-        labels={"zone": "a"},
-        engines=("noop",),
-        publishers=("s3managed",),
-        input_sources=("inline",),
-        capacity=Capacity(cpu=4.0, memory=8192),
-    )
-
-    @pytest.fixture
-    def model(self) -> Model:
-        model, _ = made(execution(S.RUNNING), execution(S.PUBLISHING, attempt=1))
-        model.apply(subjects.node_record(NODE), NodeRecord(info=self.INFO), 100)
-        return model
-
-    def test_its_fields_have_the_names_of_the_reference(self, model: Model) -> None:
-        shown = on_the_wire(node_state(model, Nodes(model, disconnect_seconds=60), NODE))
-        assert shown == {
-            "Info": {
-                "NodeID": "n-1",
-                "NodeType": "Compute",
-                "Host": "",
-                "Labels": {"zone": "a"},
-                "SupportedProtocols": ["tarpon/v1"],
-                "ComputeNodeInfo": {
-                    "ExecutionEngines": ["noop"],
-                    "Publishers": ["s3managed"],
-                    "StorageSources": ["inline"],
-                    "MaxCapacity": {"CPU": 4.0, "Memory": 8192},
-                    "QueueCapacity": {},
-                    "AvailableCapacity": {"CPU": 3.5, "Memory": 7680},
-                    "MaxJobRequirements": {"CPU": 4.0, "Memory": 8192},
-                    "RunningExecutions": 1,
-                    "EnqueuedExecutions": 0,
-                    "PublishingExecutions": 0,
-                    "WaitingExecutions": 0,
-                    "Problems": [],
-                    "ContainerEngine": None,
-                    "address": "",
-                },
-                "BacalhauVersion": {
-                    "Major": "1",
-                    "Minor": "2",
-                    "GitVersion": "v1.2.3",
-                    "GitCommit": "",
-                    "BuildDate": "0001-01-01T00:00:00Z",
-                    "GOOS": "linux",
-                    "GOARCH": "",
-                },
-            },
-            "Membership": "APPROVED",
-            "Connection": "DISCONNECTED",
-            "ConnectionState": {
-                "Status": "DISCONNECTED",
-                "LastHeartbeat": None,
-                "ConnectedSince": None,
-                "DisconnectedSince": None,
-                "LastError": "",
-            },
-            "Draining": False,
-            "LiveExecutions": 2,
-            "Suspicion": "",
-            "OverBudget": {},
-        }
-
-    def test_its_problems_are_told_within_bounds(self, model: Model) -> None:
-        info = replace(self.INFO, problems=("x" * 10_000,) * 1000)
-        model.apply(subjects.node_record(NODE), NodeRecord(info=info), 101)
-        (compute,) = [node_state(model, Nodes(model, disconnect_seconds=60), NODE).info.compute_node_info]
-        assert compute is not None
-        assert compute.problems == ("x" * 500,) * 10
-
-    def test_what_it_says_of_its_container_engine_is_told_within_bounds(self, model: Model) -> None:
-        long = "x" * 10_000
-        said = ContainerEngine(name=long, version="4.3.1", store=long, rootless=True, isolation=(long,) * 1000)
-        info = replace(self.INFO, container_engine=said)
-        model.apply(subjects.node_record(NODE), NodeRecord(info=info), 101)
-        (compute,) = [node_state(model, Nodes(model, disconnect_seconds=60), NODE).info.compute_node_info]
-        assert compute is not None
-        assert on_the_wire(compute.container_engine) == {
-            "Name": "x" * 100,
-            "Version": "4.3.1",
-            "Store": "x" * 100,
-            "Rootless": True,
-            "Isolation": ["x" * 100] * 20,
-        }
-
-    def test_a_connected_one_tells_its_own_numbers_and_since_when(self, model: Model) -> None:
-        nodes = Nodes(model, disconnect_seconds=60)
-        nodes.on_registration(NODE, Registration(info=self.INFO, session="s", inventory=1))
-        nodes.on_heartbeat(NODE, Heartbeat(session="s", running=7, queued=8))
-        shown = node_state(model, nodes, NODE)
-        assert (shown.connection, shown.connection_state.status) == ("CONNECTED", "CONNECTED")
-        assert shown.connection_state.connected_since is not None
-        assert shown.connection_state.disconnected_since is None
-        assert shown.info.compute_node_info is not None
-        assert shown.info.compute_node_info.running_executions == 7
-        assert shown.info.compute_node_info.enqueued_executions == 8
-
-    @pytest.mark.parametrize(
-        ("version", "parts"), [("1.2.3", ("1", "2", "v1.2.3")), ("7", ("7", "", "v7")), ("", ("", "", "v"))]
-    )
-    def test_its_version_is_taken_apart_whatever_it_says(self, version: str, parts: tuple[str, str, str]) -> None:
-        shown = version_view(version)
-        assert (shown.major, shown.minor, shown.git_version) == parts

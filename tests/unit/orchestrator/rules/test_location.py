@@ -44,7 +44,7 @@ def test_another_object_is_reached_in_the_same_way() -> None:
 def test_the_bucket_is_in_the_host_only_where_aws_has_a_certificate_for_it(
     bucket: str, endpoint: str, style: str
 ) -> None:
-    assert Location(bucket=bucket, region="us-east-1").addressing_style(endpoint) == style
+    assert Location(bucket=bucket, region="us-east-1").finds_bucket_in(endpoint) == style
 
 
 @pytest.mark.parametrize(("key", "below"), [("", ""), ("mine", "mine/"), ("mine/", "mine/")])

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from shared.jobs.capacity import Capacity
 from shared.protocol.rest_nodes import REQUESTER, ComputeNodeInfo, NodeInfoView, NodeState
-from tarpon.cli.node.group import _description
+from tarpon.cli.node.describe import description
 from tarpon.cli.node.table import nodes_table
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,22 +33,22 @@ def test_a_suspect_node_is_told_from_the_others() -> None:
 
 
 def test_why_a_node_is_suspect_is_shown_where_it_is() -> None:
-    assert "(GPUNotGiven: driver/library version mismatch)" in _description(SUSPECT, NOW)
-    assert "Suspect" not in _description(NODE, NOW)
+    assert "(GPUNotGiven: driver/library version mismatch)" in description(SUSPECT, NOW)
+    assert "Suspect" not in description(NODE, NOW)
 
 
 def test_an_orchestrator_is_shown_by_its_type_and_without_what_it_never_does() -> None:
     info = NodeInfoView(node_id="o-1", node_type=REQUESTER, compute_node_info=ComputeNodeInfo())
     own = NodeState(info=info, connection="CONNECTED")
     assert nodes_table([own]).splitlines()[-1].split() == ["o-1", "Requester", "CONNECTED"]
-    assert "Running" not in _description(own, NOW)
+    assert "Running" not in description(own, NOW)
 
 
 def test_nodes_are_listed_with_their_hosts_and_the_labels_that_they_were_given() -> None:
     (_, line) = nodes_table([LABELLED]).splitlines()
     assert line.split("  ")[:2] == ["build-01-3f2a9c81", "build-01.example.com"]
     assert line.endswith("  gpu=h100,zone=a")
-    assert "Host          build-01.example.com" in _description(LABELLED, NOW)
+    assert "Host          build-01.example.com" in description(LABELLED, NOW)
 
 
 def test_a_wide_list_has_what_is_free_and_all_labels() -> None:
