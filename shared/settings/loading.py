@@ -25,8 +25,9 @@ from shared.settings.values import expanded, setting_value
 DEFAULT_FILE = "config.yaml"
 COMMAND_LINE = "-c"
 
-# What Tarpon itself puts into the environment of tasks; a tarpon command that runs inside a task sees it.
-TASK_VARIABLES = (
+# What Tarpon itself puts into the environment of tasks and gives to integrations; a tarpon command may run there.
+OWN_VARIABLES = (
+    "TARPON_API_SUBJECT",
     "TARPON_EXECUTION_ID",
     "TARPON_JOB_",
     "TARPON_PARTITION_",
@@ -112,7 +113,7 @@ class _Loading:
             key = names.get(name) or next((foreign[known] for known in foreign if name.startswith(f"{known}_")), None)
             if key is not None:
                 self._take(key, env[name], f"environment {name}")
-            elif not name.startswith(TASK_VARIABLES):
+            elif not name.startswith(OWN_VARIABLES):
                 self._warnings.append(_advised(f"the environment variable {name} belongs to no setting", name, names))
 
     def take_pairs(self, pairs: Sequence[str]) -> None:

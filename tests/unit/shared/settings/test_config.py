@@ -265,8 +265,9 @@ class TestWarnings:
             "the environment variable TARPON_API_PROT belongs to no setting; did you mean TARPON_API_PORT?",
         )
 
-    def test_the_variables_of_tasks_are_not_warned_of(self, home: Path) -> None:
-        names = ("EXECUTION_ID", "JOB_ID", "JOB_NAME", "PARTITION_INDEX", "NODE_ID", "HOST_PORT_web", "PORT_web")
+    def test_the_variables_of_tasks_and_integrations_are_not_warned_of(self, home: Path) -> None:
+        tasks = ("EXECUTION_ID", "JOB_ID", "JOB_NAME", "PARTITION_INDEX", "NODE_ID", "HOST_PORT_web", "PORT_web")
+        names = (*tasks, "API_SUBJECT")
         assert loaded(home, env={f"TARPON_{name}": "1" for name in names}).warnings == ()
 
     def test_a_setting_of_bacalhau_that_changes_nothing_is_warned_of(self, home: Path) -> None:
