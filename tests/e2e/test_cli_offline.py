@@ -177,7 +177,7 @@ def test_a_container_needs_no_job_file() -> None:
         (("--domain", "example.com"), "is not supported yet; leave Domains out"),
         (("-e", "HOME"), '-e HOME="$HOME"'),
         (("-o", "outputs"), "outputs:/outputs"),
-        (("--constraints", "zone in ()"), "zone in (a,b)"),
+        (("--constraints", "zone in ()"), "env in (x,y)"),
         (("--timeout", "soon"), "90s, 15m or 1h30m"),
         (("--memry", "1Gb"), "Did you mean '--memory'?"),
         (("-w", "relative"), "not an absolute path"),
