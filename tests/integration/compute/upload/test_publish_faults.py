@@ -317,7 +317,8 @@ async def test_many_faults_at_once_are_got_over(large: Publishing) -> None:
     large.s3.plan(Kind.INDEX, CUT, EXPIRED)
     upload, end = await large.published()
     assert large.s3.planned == 0
-    assert (end.facts.parts, upload.trouble.renewals) == (3, 3)
+    assert end.facts.parts == 3
+    assert upload.trouble.renewals in {3, 4}  # one more where one part alone met all the answers that were cut off
 
 
 @pytest.mark.parametrize("fault", [NO_SUCH_UPLOAD, answer(412, "PreconditionFailed")], ids=name)
