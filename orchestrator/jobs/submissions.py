@@ -224,12 +224,17 @@ class Submissions:
         _log.debug("Job %s is submitted.", job_id, extra=about(job=job_id))
 
     async def _store_spec(self, entry: JobEntry, spec: SpecRecord) -> int:
-        """Store as the next version that is free: a submit that was interrupted, or lost, may have left one."""
+        """Store as the next version that is free: a submit that was interrupted, or lost, may have left one.
+
+        A number that is taken is not looked at: where many submit at once, a look at each would take all their time.
+        """
         job_id, version = entry.job.id, max((entry.job.version, *entry.specs)) + 1
         for number in range(version, version + SPEC_TRIES):
-            key = subjects.spec_record(job_id, number)
-            if await changes.once(self._store, key, self._store.create(key, spec)):
-                return number
+            try:
+                await self._store.create(subjects.spec_record(job_id, number), spec)
+            except RevisionConflict:
+                continue
+            return number
         raise RevisionConflict(subjects.spec_record(job_id, version))
 
     async def _renew(self, entry: JobEntry, wish: Wish, message: str) -> int:
