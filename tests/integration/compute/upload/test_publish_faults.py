@@ -310,15 +310,16 @@ async def test_a_part_that_is_refused_for_good_ends_the_upload(large: Publishing
     assert large.s3.of(Kind.COMPLETE) == []
 
 
-async def test_many_faults_at_once_are_got_over(large: Publishing) -> None:
+async def test_many_faults_at_once_are_got_over(large: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else one part that happens to meet all the answers that are cut off asks for one more URL.
+    monkeypatch.setattr("compute.upload.delivery.UNANSWERED_PER_URL", 100)
     large.s3.plan(Kind.BEGIN, INTERNAL, INTERNAL)
     large.s3.plan(Kind.PART, CUT, EXPIRED, SLOW_DOWN, LOSE_ANSWER, INTERNAL, CUT_AT_ONCE, TRUNCATE, EXPIRED)
     large.s3.plan(Kind.COMPLETE, INTERNAL, LOSE_ANSWER)
     large.s3.plan(Kind.INDEX, CUT, EXPIRED)
     upload, end = await large.published()
     assert large.s3.planned == 0
-    assert end.facts.parts == 3
-    assert upload.trouble.renewals in {3, 4}  # one more where one part alone met all the answers that were cut off
+    assert (end.facts.parts, upload.trouble.renewals) == (3, 3)
 
 
 @pytest.mark.parametrize("fault", [NO_SUCH_UPLOAD, answer(412, "PreconditionFailed")], ids=name)
