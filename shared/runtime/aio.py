@@ -213,16 +213,24 @@ async def process_ended(pid: int) -> None:
         os.close(descriptor)
 
 
+SAME_SIGNAL_SECONDS = 0.5
+"""timeout(1) signals its command and then its group, which is one request that arrives twice."""
+
+
 @asynccontextmanager
 async def stop_requested() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGTERM or SIGINT sets; a second signal kills the process at once."""
+    """An event that SIGTERM or SIGINT sets; a second signal, half a second later or more, kills the process at once."""
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
+    requested_at = 0.0
 
     def on_signal(number: int) -> None:
-        if event.is_set():
+        nonlocal requested_at
+        if not event.is_set():
+            requested_at = loop.time()
+            event.set()
+        elif loop.time() - requested_at >= SAME_SIGNAL_SECONDS:
             os._exit(128 + number)
-        event.set()
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:

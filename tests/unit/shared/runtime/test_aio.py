@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -389,6 +390,23 @@ async def test_a_signal_to_stop_is_an_event_and_handlers_are_given_back() -> Non
         async with asyncio.timeout(A_MOMENT):
             await event.wait()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("within", "code"), [(60.0, 0), (0.0, 128 + signal.SIGTERM)])
+def test_a_signal_that_arrives_twice_is_one_request_and_a_later_one_kills(within: float, code: int) -> None:
+    program = f"""
+import asyncio, os, signal
+from shared.runtime import aio
+aio.SAME_SIGNAL_SECONDS = {within}
+async def main():
+    async with aio.stop_requested() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.05)
+asyncio.run(main())
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == code
 
 
 async def test_a_cancellation_is_heeded_where_an_error_arrives_together_with_it() -> None:
