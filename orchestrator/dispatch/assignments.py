@@ -1,4 +1,4 @@
-"""How executions get to their nodes: each is offered until it is answered, with the right to publish its result inside.
+"""Assignments: each execution is offered to its node until it is answered, with the right to publish inside.
 
 The execution's record is stored before it is offered. A node is idempotent by execution id, so an offer whose answer
 was lost is simply made again; to a node that is away it is made again when the node has registered.

@@ -1,4 +1,4 @@
-"""What nodes tell about their executions: each report is verified, stored, and only then acknowledged.
+"""Reports of nodes about their executions: each is verified, stored, and only then acknowledged.
 
 A report stays in its stream until this is done, so that a crash at any point repeats it; a repeated or late report
 changes nothing. The node that a report speaks for is the one that its subject names. What a node tells beyond its

@@ -1,4 +1,4 @@
-"""What is done about jobs and nodes: the leader's loop, which wakes at every change and acts on what follows from it.
+"""The scheduler: the leader's loop, which wakes at every change and does what follows from it.
 
 What should happen is decided by pure functions (lifecycle, placement); here it is written down and set in motion.
 """

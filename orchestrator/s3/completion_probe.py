@@ -1,4 +1,4 @@
-"""Whether the completion of an upload in parts may be create-only: not every service that honours it on a PUT does.
+"""The probe of completions: whether that of an upload in parts may be create-only, as a PUT is.
 
 It is found out with the object that the probe has written just now: an upload of one part is begun under its key and
 completed on condition that there is none. It is then completed without a condition where it was not, so that nothing

@@ -1,4 +1,4 @@
-"""How results are deleted from the bucket, which needs a right that the least policy does not grant."""
+"""Deletion of results from the bucket, which needs a right that the least policy does not grant."""
 
 import aiohttp
 

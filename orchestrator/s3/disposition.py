@@ -1,4 +1,4 @@
-"""What S3 is told to say of the name of an object to who saves it: the header `Content-Disposition` of RFC 6266."""
+"""The disposition of an object: the name under which it is saved, in `Content-Disposition` of RFC 6266."""
 
 import re
 from urllib.parse import quote

@@ -1,4 +1,4 @@
-"""Where results are, also those that were published under earlier settings: finds the bucket of a stored location."""
+"""Locations of results, also those of earlier settings: finds the bucket of a stored location."""
 
 from contextlib import AsyncExitStack
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""How an upload in parts is begun, completed and aborted. Nodes only ever PUT parts, by URLs that are signed for them.
+"""Uploads in parts: begun, completed and aborted here. Nodes only ever PUT parts, by URLs signed for them.
 
 Few results are so large, so these calls go through aioboto3; everything that happens for each job is signed directly.
 """

@@ -1,4 +1,4 @@
-"""Whether an object is in the way of everything below Key: where objects are files, it cannot be a folder as well."""
+"""An occupied Key: an object in the way of all below, where objects are files and cannot be folders as well."""
 
 from orchestrator.rules.location import Location
 from orchestrator.s3.problems import BucketProblem, ProblemCode, explain_failure, host_of

@@ -1,4 +1,4 @@
-"""What makes a URL a signed one: version 4 of AWS's signature in the query, for a payload that is not signed.
+"""Presigning: version 4 of AWS's signature in the query, for a payload that is not signed.
 
 The rules are those of "Authenticating Requests: Using Query Parameters" in the API reference of Amazon S3. botocore
 has them too and takes 90 us for a URL; an orchestrator signs two for each job, so they stand here again, in 13 us.

@@ -1,4 +1,4 @@
-"""Whether the bucket can be used, found out by doing what everything else does: a signed PUT and a signed GET."""
+"""The probe of the bucket, which does what everything else does: a signed PUT and a signed GET."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Why the bucket cannot be used, in words that tell a person what to change."""
+"""Problems of the bucket, in words that tell a person what to change."""
 
 from enum import StrEnum
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""How the orchestrator itself makes a request that a signed URL allows."""
+"""Requests of the orchestrator itself, by URLs that it has signed."""
 
 import asyncio
 from email.utils import parsedate_to_datetime

@@ -1,4 +1,4 @@
-"""What a browser calls a result that it saves: `NAME.tar.gz`, out of the job's name, whatever that holds."""
+"""Names under which a browser saves results: `NAME.tar.gz`, out of the job's name, whatever that holds."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""How a URL for one request on one object is signed.
+"""The signing of a URL for one request on one object.
 
 Always signature version 4 with an unsigned payload. botocore's own `generate_presigned_url` evaluates the endpoint
 rules for every URL, which is most of its 350 us, so the rules are asked once per endpoint and only the signature is

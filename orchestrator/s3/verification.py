@@ -1,4 +1,4 @@
-"""Whether an object is in the bucket, and is the one that a node reported."""
+"""Verification: whether an object is in the bucket, and is the one that a node reported."""
 
 import hashlib
 import re

@@ -1,1 +1,1 @@
-"""What is stored of jobs, executions and nodes in NATS, and how it is followed."""
+"""Storage: the records of jobs, executions and nodes in NATS, and how they are followed."""

@@ -1,4 +1,4 @@
-"""How many who change the same thing at once take turns, instead of all trying again whenever one of them was quicker.
+"""Contention: who change the same thing at once take turns, instead of all trying again after each loss.
 
 Only within this process; between orchestrators the revisions of records decide, and who has lost waits for a moment
 before it tries again. How often one may lose is no measure: each loss is another's success, so that of many on a busy

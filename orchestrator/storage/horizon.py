@@ -1,4 +1,4 @@
-"""How far everything is known that was ever recorded, by what a feed of the records delivers.
+"""The horizon: how far everything that was ever recorded is known, by what a feed delivers.
 
 The state bucket keeps the last record of each key alone. One that was replaced before the feed came to it is left out,
 and what it recorded comes with what replaced it: later, and perhaps after what others recorded in between. So a gap in

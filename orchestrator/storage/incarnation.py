@@ -1,4 +1,4 @@
-"""What tells decisions apart that are taken again after the state was restored from a backup.
+"""Incarnations: they tell decisions apart that are taken again after a restore from a backup.
 
 The key of a decision names the job, its version, the part and the attempt, and gives the execution its id. A state that
 is older than what happened takes some decisions a second time. Their results would then go where those of the first

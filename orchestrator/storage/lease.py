@@ -1,4 +1,4 @@
-"""Which orchestrator decides: the one that holds the lease, a key that expires unless it is renewed.
+"""The lease: a key that expires unless it is renewed. The orchestrator that holds it decides.
 
 A leader stops by its own clock half a second before the key can expire, and whatever acts in its name asks before it
 acts, because a process that was paused may go on at any line. What still gets through is fenced by the records

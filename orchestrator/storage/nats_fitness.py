@@ -1,4 +1,4 @@
-"""Whether a NATS server has what an orchestrator needs, in words that say what to change."""
+"""Fitness of a NATS server: whether it has what an orchestrator needs, in words that say what to change."""
 
 import re
 

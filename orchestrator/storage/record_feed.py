@@ -1,4 +1,4 @@
-"""How every message of a stream reaches this process, in order, or the feed breaks off and says so.
+"""The feed of records: every message of a stream reaches this process, in order, or the feed breaks off.
 
 nats-py has ordered consumers too, but takes 10 to 20 s to notice that one is gone with its server, and asks for another
 only once in that time. Meanwhile a leader would not see what others accept, and a follower would show what was.

@@ -1,4 +1,4 @@
-"""How what is stored gets into the model, one record at a time: one that cannot be taken in harms no other.
+"""The intake of records into the model, one at a time: one that cannot be taken in harms no other.
 
 A record that is no such thing, or of a kind that this program does not know, is left alone. One that can be read and
 fails all the same is a fault of this program: it is told in the log, in a metric and in `/readyz`, until a later

@@ -1,4 +1,4 @@
-"""How the removal of a record is told through the stream of records: by a mark in its place, which goes by itself.
+"""Marks of removals: each stands in the stream in place of a record, and goes by itself.
 
 Who follows the stream sees the mark. Who was away for longer than marks are sure to be there reads everything again and
 forgets what is not stored any more; so marks need not be kept, and do not pile up.

@@ -1,4 +1,4 @@
-"""What NATS has brought back: records that were removed, and marks of removals that do not go by themselves.
+"""Returned records: what NATS has brought back that was removed, and marks that do not go by themselves.
 
 It does so when its server was killed (orchestrator/storage/removal_marks.py tells why): as a rule marks, but records of
 what an earlier version of Tarpon has removed. Who was there knows such a record: it is older than what was

@@ -1,4 +1,4 @@
-"""Whether this process has stood still, as one does that is stopped, or whose machine sleeps.
+"""Standstills of this process, as when it is stopped, or its machine sleeps.
 
 What it was asked before may be old: who asked has asked another orchestrator meanwhile, and what came of that may have
 been removed again, so long ago that no mark tells of it any more. To store it now would bring it back.

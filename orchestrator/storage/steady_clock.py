@@ -1,4 +1,4 @@
-"""How the time of records stays right while somebody sets the machine's clock: a step has to last to be believed.
+"""The steady clock, by which records are timed while somebody sets the machine's: a step must last.
 
 Ages decide whether a result, a job or a task has taken too long, and when old jobs are removed. A clock that is wrong
 by hours for a moment, as on a machine that asks a wrong time server, must not end everything.

@@ -1,4 +1,4 @@
-"""Where state is kept: records in a key-value bucket of JetStream.
+"""The store: records in a key-value bucket of JetStream.
 
 Every write is conditional: a record is created only if its key is new, and updated only if it still has the revision
 that was read. What is written is in the model when the write returns; what other orchestrators write arrives by

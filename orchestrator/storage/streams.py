@@ -1,4 +1,4 @@
-"""Which buckets and streams there are in JetStream: records, the lease, and the reports of nodes."""
+"""Buckets and streams in JetStream: records, the lease, and the reports of nodes."""
 
 import logging
 from collections.abc import Awaitable, Callable

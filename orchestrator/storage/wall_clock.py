@@ -1,4 +1,4 @@
-"""What time it is, for records: the one place where the orchestrator reads the wall clock."""
+"""The wall clock: the one place where the orchestrator reads it, for records."""
 
 import functools
 import time

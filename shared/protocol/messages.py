@@ -1,4 +1,4 @@
-"""What orchestrator and compute nodes say to each other.
+"""Messages between the orchestrator and its compute nodes.
 
 Orders go to a node by request and reply: `Assignments`, `CancelExecution`, `HandBack`, `Receipt`, `Register`,
 `ReadOutput`. A node asks with a request: `Registration`, and for an upload `GrantRequest`, `IndexGrantRequest`,

@@ -1,4 +1,4 @@
-"""What the HTTP API says: the shapes of its requests and answers, with the names of the reference on the wire.
+"""Shapes of the HTTP API: its requests and answers, with the names of the reference on the wire.
 
 A reader takes what it knows and ignores the rest, so a new field is no break; a field that an older server does not
 send has a default. Jobs themselves are in shared/jobs/spec.py.

@@ -1,4 +1,4 @@
-"""Which containers the nodes of a devstack leave where they are ended at once, and how these are removed."""
+"""Containers that the nodes of a devstack leave where they are ended at once, and how these are removed."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""In which of two forms several results are in a folder: one folder for each part, or merged into one tree.
+"""Layouts of several results in a folder: one folder for each part, or merged into one tree.
 
 A folder has one of them alone, or nobody could tell any more what belongs together.
 """

@@ -1,4 +1,4 @@
-"""Where S3 credentials come from: the default AWS chain, and the true moment at which they expire."""
+"""The chain of S3 credentials: the default one of AWS, and the true moment at which they expire."""
 
 import logging
 import math

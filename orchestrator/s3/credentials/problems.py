@@ -1,4 +1,4 @@
-"""Why the AWS chain gave no credentials: which source was asked, what is wrong with it, and what to do.
+"""Problems of the AWS chain: which source was asked, what is wrong with it, and what to do.
 
 Errors of botocore may quote an answer, a program's output or a canonical request. What is told here is made of names of
 variables, files, profiles, hosts and codes alone.

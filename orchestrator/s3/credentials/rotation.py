@@ -1,4 +1,4 @@
-"""Which S3 credentials there are now, and until when.
+"""The rotation of S3 credentials: which there are now, and until when.
 
 Signing uses the snapshot that is at hand and waits for nothing, unless that snapshot is (nearly) dead. Renewal loads
 the whole chain again in a thread.

@@ -1,4 +1,4 @@
-"""Which parts of a job that failed have failed, how and where, and which commands go on from there."""
+"""Failed parts of a job: which, how and where they have failed, and which commands go on from there."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

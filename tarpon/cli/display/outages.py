@@ -1,4 +1,4 @@
-"""What a person is told, once each, when nobody answers to a command that waits for a job, and when somebody does."""
+"""Outages, told once each to a person whose command waits for a job: when nobody answers, and when somebody does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""How the end of a run that has completed is told: how long it took, its exit codes, and what of its output is lost."""
+"""The end of a run that has completed: how long it took, its exit codes, and what of its output is lost."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
