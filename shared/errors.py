@@ -175,6 +175,14 @@ class Refused(TarponError):
     """The caller may not do this."""
 
 
+class Forbidden(Refused):
+    """It is known who asks, and that one may not do this."""
+
+
+class Unauthorized(Refused):
+    """Who asks has not shown who that is."""
+
+
 class GrantRefused(Refused):
     """A node asked for a URL that it has no right to."""
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from shared.jobs.durations import Duration
+from shared.settings.api_users import ApiUsers
 from shared.settings.config import FilePath
 from shared.settings.keys import Setting, environment_name, plain_type, settings
 from shared.settings.secret import Secret
@@ -37,6 +38,7 @@ _NAMES: dict[Any, str] = {
     FilePath: "file",
     Path: "folder",
     Secret: "secret",
+    ApiUsers: "list of users",
 }
 
 

@@ -1,5 +1,6 @@
 """Routes of the HTTP API that tell about the orchestrator itself."""
 
+from functools import partial
 from itertools import islice
 
 from aiohttp import web
@@ -7,7 +8,7 @@ from msgspec.structs import asdict
 
 from orchestrator.api.bodies import answer
 from orchestrator.api.own_node import OwnNode
-from orchestrator.api.routes import AGENT, Route
+from orchestrator.api.routes import AGENT, Route, principal_of
 from orchestrator.api.settings_view import shown_settings
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
@@ -15,10 +16,12 @@ from orchestrator.s3.locations import Locations
 from orchestrator.s3.problems import BucketProblem
 from shared.errors import MessagingUnavailable
 from shared.protocol import rest, rest_nodes
+from shared.protocol.capabilities import OPEN, READ_AGENT
 from shared.protocol.rest import BASE_PATH
 
 MAX_UPLOADS = 1000
 DOCUMENT = f"{BASE_PATH}/openapi.json"
+_open = partial(Route, needs=OPEN)
 
 
 class AgentRoutes:
@@ -36,17 +39,18 @@ class AgentRoutes:
         alive, ready = "Whether the orchestrator lives.", "Whether the orchestrator can be used: 503 until then."
         settings = "Every setting; secrets are hidden."
         return (
-            Route("GET", f"{AGENT}/alive", self.get_alive, alive, rest_nodes.AliveResponse),
-            Route("GET", "/livez", self.get_livez, alive, rest_nodes.AliveResponse),
-            Route("GET", f"{BASE_PATH}/livez", self.get_api_livez, alive, rest_nodes.AliveResponse),
-            Route("GET", "/readyz", self.get_readyz, ready, rest_nodes.AliveResponse),
-            Route("GET", f"{AGENT}/version", self.get_version, "The version of Tarpon.", rest_nodes.VersionView),
+            _open("GET", f"{AGENT}/alive", self.get_alive, alive, rest_nodes.AliveResponse),
+            _open("GET", "/livez", self.get_livez, alive, rest_nodes.AliveResponse),
+            _open("GET", f"{BASE_PATH}/livez", self.get_api_livez, alive, rest_nodes.AliveResponse),
+            _open("GET", "/readyz", self.get_readyz, ready, rest_nodes.AliveResponse),
+            _open("GET", f"{AGENT}/version", self.get_version, "The version of Tarpon.", rest_nodes.VersionView),
             Route(
                 "GET",
                 f"{AGENT}/node",
                 self.get_agent_node,
                 "The orchestrator as a node, with the health of its publishers.",
                 rest_nodes.AgentNodeResponse,
+                needs=READ_AGENT,
             ),
             Route(
                 "GET",
@@ -54,9 +58,19 @@ class AgentRoutes:
                 self.get_uploads,
                 "Uploads in parts that no result came of, and that could not be aborted yet; a thousand at most.",
                 rest.Page[rest_nodes.UnfinishedUpload],
+                needs=READ_AGENT,
+                everywhere=True,
             ),
-            Route("GET", f"{AGENT}/config", self.get_config, settings, rest_nodes.AgentConfigResponse),
             Route(
+                "GET",
+                f"{AGENT}/config",
+                self.get_config,
+                settings,
+                rest_nodes.AgentConfigResponse,
+                needs=READ_AGENT,
+                everywhere=True,
+            ),
+            _open(
                 "GET",
                 f"{AGENT}/authconfig",
                 self.get_auth_config,
@@ -64,10 +78,16 @@ class AgentRoutes:
                 rest_nodes.AuthConfigResponse,
             ),
             Route(
-                "GET", f"{AGENT}/debug", self.get_debug, "What there is to do, in numbers.", rest_nodes.DebugResponse
+                "GET",
+                f"{AGENT}/debug",
+                self.get_debug,
+                "What there is to do, in numbers.",
+                rest_nodes.DebugResponse,
+                needs=READ_AGENT,
+                everywhere=True,
             ),
-            Route("GET", "/", self.get_root, "To the description of the API.", redirects=True),
-            Route("GET", "/version", self.get_root_version, "To the version.", redirects=True),
+            _open("GET", "/", self.get_root, "To the description of the API.", redirects=True),
+            _open("GET", "/version", self.get_root_version, "To the version.", redirects=True),
         )
 
     async def get_alive(self, _: web.Request) -> web.Response:
@@ -89,8 +109,8 @@ class AgentRoutes:
     async def get_version(self, _: web.Request) -> web.Response:
         return answer(self._own_node.version)
 
-    async def get_agent_node(self, _: web.Request) -> web.Response:
-        unfinished = len(self._model.endings.uploads)
+    async def get_agent_node(self, request: web.Request) -> web.Response:
+        unfinished = len(self._model.endings.uploads) if principal_of(request).sees_all else 0
         return answer(
             rest_nodes.AgentNodeResponse(
                 **asdict(self._own_node.info()),

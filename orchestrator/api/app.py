@@ -3,8 +3,11 @@
 import msgspec
 from aiohttp import web
 
+from orchestrator.admission.identities import Identities
+from orchestrator.api.access.auth import AuthRoutes
+from orchestrator.api.access.identity import identifying
+from orchestrator.api.access.users import UserRoutes
 from orchestrator.api.agent import DOCUMENT, AgentRoutes
-from orchestrator.api.auth import AuthRoutes
 from orchestrator.api.bodies import MAX_BODY_BYTES
 from orchestrator.api.errors import errors_as_answers, log_no_requests_less, with_headers
 from orchestrator.api.job_details import JobDetailRoutes
@@ -16,6 +19,7 @@ from orchestrator.api.own_node import OwnNode
 from orchestrator.api.prometheus import MetricsRoutes, counting
 from orchestrator.api.routes import Route
 from orchestrator.assembly import Assembly
+from shared.protocol.capabilities import OPEN
 
 IDLE_SECONDS = 75.0
 """How long a connection may be without a whole request: longer than usual clients and proxies keep one."""
@@ -27,6 +31,8 @@ class Api:
     """The routes, in the order in which they are described. `disconnect` ends the connections of a node."""
 
     def __init__(self, assembly: Assembly, *, disconnect: Disconnect) -> None:
+        self._users = assembly.model.users
+        self._identities = Identities(self._users, assembly.config.api.auth)
         own_node, details = OwnNode(assembly.name, assembly.config), JobDetailRoutes(assembly)
         self.routes = (
             *JobRoutes(assembly, details).routes(),
@@ -34,17 +40,19 @@ class Api:
             *LogRoutes(assembly, details).routes(),
             *NodeRoutes(assembly, own_node, disconnect).routes(),
             *AgentRoutes(assembly, own_node).routes(),
-            *AuthRoutes().routes(),
+            *AuthRoutes(anonymous=self._identities.anonymous).routes(),
+            *UserRoutes(assembly).routes(),
             *MetricsRoutes(assembly).routes(),
-            Route("GET", DOCUMENT, self.get_document, "This description."),
+            Route("GET", DOCUMENT, self.get_document, "This description.", needs=OPEN),
         )
         self._counting = counting(assembly.measures)
         self._document = msgspec.json.encode(document(self.routes))
 
     def application(self) -> web.Application:
         log_no_requests_less()
+        identified = identifying(self.routes, self._identities, self._users)
         application = web.Application(
-            middlewares=[self._counting, errors_as_answers],
+            middlewares=[self._counting, errors_as_answers, identified],
             client_max_size=MAX_BODY_BYTES,
             handler_args={"keepalive_timeout": IDLE_SECONDS, "lingering_time": LINGER_SECONDS},
         )

@@ -9,21 +9,25 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from orchestrator.api.access.identity import proof_for
 from orchestrator.api.bodies import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api.routes import Handler
 from orchestrator.nodes.reachability import is_loopback
 from shared.errors import (
     Conflict,
+    Forbidden,
     InvalidInput,
     MessagingUnavailable,
     NotFound,
     PayloadTooLarge,
     Refused,
     TarponError,
+    Unauthorized,
     Unavailable,
 )
 from shared.ids import is_safe_id
 from shared.protocol import rest
+from shared.protocol.request_signature import PROOF
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ _STATUS: tuple[tuple[type[TarponError], int], ...] = (
     (InvalidInput, 400),
     (NotFound, 404),
     (Conflict, 409),
+    (Unauthorized, 401),
     (Refused, 403),
     (Unavailable, 503),
 )
@@ -138,7 +143,7 @@ def _refuse_other_sites(request: web.Request) -> None:
     Programs send no Origin, and whoever reaches loopback by a name of the network's was led there (DNS rebinding).
     """
     here = request.transport.get_extra_info("sockname") if request.transport is not None else None
-    led_here = here is not None and is_loopback(f"http://{_bracketed(here[0])}") and not _is_plain(request.host)
+    led_here = isinstance(here, tuple) and is_loopback(f"http://{_bracketed(here[0])}") and not _is_plain(request.host)
     if led_here or "Origin" in request.headers:
         raise Refused(
             "A web page of another site asked, or this machine was asked for by another's name.",
@@ -164,10 +169,11 @@ def _is_plain(host: str) -> bool:
 
 
 def _error_answer(request: web.Request, error: TarponError) -> web.Response:
-    """What is not there has one code, as in the reference, whatever it is."""
+    """What is not there, or not allowed, has one code each, as in the reference, whatever it is."""
     code, details = error.code, error.details
-    if isinstance(error, NotFound) and code != NotFound.code:
-        code, details = NotFound.code, details | {rest.TARPON_CODE: code}
+    family = next((each.code for each in (NotFound, Forbidden, Unauthorized) if isinstance(error, each)), code)
+    if family != code:
+        code, details = family, details | {rest.TARPON_CODE: code}
     body = rest.ErrorBody(
         status=status_of(error),
         message=error.message,
@@ -177,7 +183,10 @@ def _error_answer(request: web.Request, error: TarponError) -> web.Response:
         hint=error.hint,
         details=details,
     )
-    return answer(body, body.status)
+    response = answer(body, body.status)
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="tarpon", Basic realm="tarpon"'
+    return response
 
 
 def _other_answer(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
@@ -196,5 +205,7 @@ async def with_headers(request: web.Request, response: web.StreamResponse) -> No
     """What every answer carries. None may be kept, as results have URLs that are credentials."""
     request[_started] = True
     response.headers[REQUEST_ID] = request.get(_request_id, "")
+    if proof := proof_for(request):
+        response.headers[PROOF] = proof
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"

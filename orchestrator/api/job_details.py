@@ -13,7 +13,7 @@ from orchestrator.api.bodies import answer, query_of
 from orchestrator.api.event_stream import stream_events
 from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window_of
 from orchestrator.api.queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery, WaitsQuery
-from orchestrator.api.routes import EVENT_STREAM, JOBS, Route
+from orchestrator.api.routes import EVENT_STREAM, JOBS, Route, principal_of
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.history import HistoryFilter, execution_of, is_open, moment, selected
@@ -24,6 +24,7 @@ from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.job_entry import JobEntry
 from shared.jobs.spec import JobView
 from shared.protocol import rest, subjects
+from shared.protocol.capabilities import READ_JOB
 from shared.protocol.rest import ExecutionView, HistoryItem, Page
 from shared.protocol.rest_waits import WaitsResponse
 
@@ -55,6 +56,7 @@ class JobDetailRoutes:
                 "What happened to a job. There is a NextToken until the job has ended and all is told.",
                 Page[HistoryItem],
                 HistoryQuery,
+                needs=READ_JOB,
             ),
             Route(
                 "GET",
@@ -63,8 +65,17 @@ class JobDetailRoutes:
                 "The attempts at the parts of a job.",
                 Page[ExecutionView],
                 ExecutionsQuery,
+                needs=READ_JOB,
             ),
-            Route("GET", f"{one}/versions", self.get_versions, "All versions of a job.", Page[JobView], InNamespace),
+            Route(
+                "GET",
+                f"{one}/versions",
+                self.get_versions,
+                "All versions of a job.",
+                Page[JobView],
+                InNamespace,
+                needs=READ_JOB,
+            ),
             Route(
                 "GET",
                 f"{one}/results",
@@ -72,6 +83,7 @@ class JobDetailRoutes:
                 "A freshly signed URL for each result.",
                 Page[rest.ResultItem],
                 ResultsQuery,
+                needs=READ_JOB,
             ),
             Route(
                 "GET",
@@ -80,6 +92,7 @@ class JobDetailRoutes:
                 "What a job waits for: where its parts are, and what each node lacks for those that are on none.",
                 WaitsResponse,
                 WaitsQuery,
+                needs=READ_JOB,
             ),
             Route(
                 "GET",
@@ -88,13 +101,17 @@ class JobDetailRoutes:
                 "The history and the states of a job as they happen, until it has ended.",
                 query=InNamespace,
                 media=EVENT_STREAM,
+                needs=READ_JOB,
+                streams=True,
             ),
         )
 
     def entry(self, request: web.Request) -> JobEntry:
-        """The job that the path names. Raises NotReady, JobNotFound or JobAmbiguous."""
+        """The job that the path names, if who asks may see it. Raises NotReady, JobNotFound or JobAmbiguous."""
         self._store.check_ready()
-        return self._model.names.find(request.match_info["job"], query_of(request, InNamespace).namespace)
+        principal = principal_of(request)
+        namespace = principal.meant(query_of(request, InNamespace).namespace)
+        return self._model.names.find(request.match_info["job"], namespace, sees=principal.sees)
 
     async def get_history(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, HistoryQuery)

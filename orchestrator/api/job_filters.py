@@ -10,7 +10,6 @@ import msgspec
 from orchestrator.jobs.history import moment
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.job_lists import ALL_NAMESPACES
 from shared.data.decoding import close_match
 from shared.errors import InvalidDuration, InvalidInput
 from shared.jobs.durations import parse_duration
@@ -24,9 +23,14 @@ _CODE = re.compile(r"-?[0-9]{1,10}\Z", re.ASCII)
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is empty rules nothing out. `since` is in nanoseconds since 1970."""
+    """What is empty rules nothing out. `since` is in nanoseconds since 1970.
 
-    namespace: str = ALL_NAMESPACES
+    `namespaces` are those that are looked at, None being all, and `limited` is whether there are others of which the
+    reader must see nothing.
+    """
+
+    namespaces: frozenset[str] | None = None
+    limited: bool = False
     labels: tuple[Constraint, ...] = ()
     states: frozenset[JobState] = frozenset()
     exit_codes: frozenset[int] = frozenset()
@@ -37,7 +41,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     def admits(self, entry: JobEntry) -> bool:
         """All that is looked at is at hand, also of a job that is packed."""
         return (
-            self.namespace in {ALL_NAMESPACES, entry.namespace}
+            (self.namespaces is None or entry.namespace in self.namespaces)
             and entry.created >= self.since
             and (not self.states or (entry.counted or entry.progress.state) in self.states)
             and (self.name is None or self.name.match(entry.name) is not None)
@@ -53,7 +57,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_filter(
     *,
-    namespace: str,
+    namespaces: frozenset[str] | None,
+    limited: bool = False,
     labels: Iterable[str] = (),
     states: Iterable[str] = (),
     exit_codes: Iterable[str] = (),
@@ -64,7 +69,8 @@ def job_filter(
     """As it is asked for in words. Raises InvalidInput."""
     codes = list(_words(exit_codes))
     return JobFilter(
-        namespace=namespace,
+        namespaces=namespaces,
+        limited=limited,
         labels=selector(labels),
         states=frozenset(_state(word) for word in _words(states)),
         exit_codes=frozenset(_code(word) for word in codes if word.lower() != NOT_ZERO),

@@ -16,7 +16,9 @@ from orchestrator.api.job_filters import JobFilter
 from orchestrator.api.paging import MAX_PAGE, decoded, not_a_token, plain
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_lists import JobLists
+from orchestrator.state.sorted_items import Key
 from shared.errors import InvalidInput
+from shared.jobs.namespaces import ALL_NAMESPACES
 
 MOST_LOOKED_AT = 5000
 """For one page."""
@@ -141,11 +143,22 @@ def _in_order(lists: JobLists, wanted: JobFilter, window: JobWindow) -> Iterable
         beyond = (after.at, after.id) if after is not None else None
         if not descending and (beyond is None or beyond[0] < wanted.since):
             beyond = (wanted.since, "")
-        return lists.in_order(wanted.namespace, wanted.labels, newest_first=descending, beyond=beyond)
+        return _listed(lists, wanted, newest_first=descending, beyond=beyond)
     left = (
         entry
-        for entry in lists.in_order(wanted.namespace, wanted.labels)
+        for entry in _listed(lists, wanted)
         if after is None or (window.key(entry) < after if descending else window.key(entry) > after)
     )
     choose = heapq.nlargest if descending else heapq.nsmallest
     return choose(window.shown + MOST_LOOKED_AT + 1, left, key=window.key)
+
+
+def _listed(
+    lists: JobLists, wanted: JobFilter, *, newest_first: bool = False, beyond: Key | None = None
+) -> Iterable[JobEntry]:
+    """Who is limited to some namespaces is shown no other's job, nor told by a token where there is one."""
+    namespaces = wanted.namespaces
+    if namespaces is not None and (wanted.limited or len(namespaces) != 1):
+        return lists.of_namespaces(namespaces, newest_first=newest_first, beyond=beyond)
+    namespace = ALL_NAMESPACES if namespaces is None else next(iter(namespaces))
+    return lists.in_order(namespace, wanted.labels, newest_first=newest_first, beyond=beyond)

@@ -4,19 +4,22 @@ import asyncio
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
+from orchestrator.admission.principals import Principal
 from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.job_filters import job_filter
 from orchestrator.api.job_pages import job_page, job_window
 from orchestrator.api.queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
-from orchestrator.api.routes import JOBS, Route
+from orchestrator.api.routes import JOBS, Route, principal_of
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidInput
-from shared.jobs.spec import JobView
+from shared.jobs.spec import Job, JobView
 from shared.protocol import job_problems, rest
+from shared.protocol.capabilities import READ_JOB, WRITE_JOB
 
 STORE_SECONDS = 15.0
 MAX_LIST_BYTES = 4 << 20
@@ -40,9 +43,9 @@ class JobRoutes:
         delete = "Delete an ended job and, if asked, its results. DELETE of the job itself stops it."
         rerun = "Run a version of a job again, as a new version: all of it, or what it has not completed."
         return (
-            Route("PUT", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest),
-            Route("POST", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest),
-            Route("GET", JOBS, self.list_jobs, "Some jobs.", rest.ListJobsResponse, ListJobsQuery),
+            Route("PUT", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest, needs=WRITE_JOB),
+            Route("POST", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest, needs=WRITE_JOB),
+            Route("GET", JOBS, self.list_jobs, "Some jobs.", rest.ListJobsResponse, ListJobsQuery, needs=READ_JOB),
             Route(
                 "PUT",
                 f"{JOBS}/diff",
@@ -50,18 +53,47 @@ class JobRoutes:
                 "What a submit would change.",
                 rest.DiffResponse,
                 body=rest.DiffRequest,
+                needs=WRITE_JOB,
             ),
-            Route("GET", one, self.get_job, "One job, by name, id or beginning of an id.", rest.JobResponse, JobQuery),
-            Route("DELETE", one, self.stop_job, "Stop a job.", rest.StopResponse, StopQuery, rest.StopRequest),
-            Route("DELETE", f"{one}/record", self.delete_job, delete, rest.DeleteResponse, DeleteQuery),
-            Route("PUT", f"{one}/rerun", self.rerun, rerun, rest.RerunResponse, InNamespace, rest.RerunRequest),
+            Route(
+                "GET",
+                one,
+                self.get_job,
+                "One job, by name, id or beginning of an id.",
+                rest.JobResponse,
+                JobQuery,
+                needs=READ_JOB,
+            ),
+            Route(
+                "DELETE",
+                one,
+                self.stop_job,
+                "Stop a job.",
+                rest.StopResponse,
+                StopQuery,
+                rest.StopRequest,
+                needs=WRITE_JOB,
+            ),
+            Route(
+                "DELETE", f"{one}/record", self.delete_job, delete, rest.DeleteResponse, DeleteQuery, needs=WRITE_JOB
+            ),
+            Route(
+                "PUT",
+                f"{one}/rerun",
+                self.rerun,
+                rerun,
+                rest.RerunResponse,
+                InNamespace,
+                rest.RerunRequest,
+                needs=WRITE_JOB,
+            ),
         )
 
     async def submit(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.SubmitRequest, beside=job_problems.of_request)
         async with asyncio.timeout(STORE_SECONDS):
             done = await self._submissions.submit(
-                wanted.job,
+                in_namespace(wanted.job, principal_of(request)),
                 force=wanted.force,
                 token=wanted.idempotency_token,
                 traceparent=request.headers.get("traceparent", ""),
@@ -77,14 +109,15 @@ class JobRoutes:
 
     async def diff(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.DiffRequest, beside=job_problems.of_request)
-        found = await self._submissions.difference(wanted.job)
+        found = await self._submissions.difference(in_namespace(wanted.job, principal_of(request)))
         return answer(rest.DiffResponse(diff=found.lines, warnings=(*warnings, *found.warnings)))
 
     async def list_jobs(self, request: web.Request) -> web.Response:
         self._store.check_ready()
-        query = query_of(request, ListJobsQuery)
+        query, principal = query_of(request, ListJobsQuery), principal_of(request)
         wanted = job_filter(
-            namespace=query.namespace,
+            namespaces=principal.among(query.namespace),
+            limited=not principal.sees_all,
             labels=query.labels,
             states=query.state,
             exit_codes=query.exit_code,
@@ -153,6 +186,13 @@ class JobRoutes:
         job = entry.job.id
         deleted = await self._removals.remove(entry, results=query.results, force=query.force)
         return answer(rest.DeleteResponse(job_id=job, deleted=deleted))
+
+
+def in_namespace(job: Job, principal: Principal) -> Job:
+    """The job in the namespace that is meant where it names none. Raises NamespaceForbidden."""
+    namespace = principal.meant(job.namespace.strip())
+    principal.check_namespace(namespace)
+    return replace(job, namespace=namespace)
 
 
 def evaluation(job: str) -> str:

@@ -18,6 +18,7 @@ from orchestrator.jobs.versions import version_of
 from orchestrator.state.job_entry import JobEntry
 from shared.errors import InvalidInput, TarponError
 from shared.protocol import rest
+from shared.protocol.capabilities import READ_JOB
 from shared.protocol.messages import ReadOutput
 from shared.runtime.aio import first_of
 
@@ -33,7 +34,18 @@ class LogRoutes:
 
     def routes(self) -> tuple[Route, ...]:
         summary = "What a task writes: a websocket with one LogFrame after the other, closed at the end."
-        return (Route("GET", f"{JOBS}/{{job}}/logs", self.get_logs, summary, rest.LogFrame, LogsQuery),)
+        return (
+            Route(
+                "GET",
+                f"{JOBS}/{{job}}/logs",
+                self.get_logs,
+                summary,
+                rest.LogFrame,
+                LogsQuery,
+                needs=READ_JOB,
+                streams=True,
+            ),
+        )
 
     async def get_logs(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS)

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from orchestrator.admission.principals import Principal
 from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.api.paging import page, sort_key, window_of
 from orchestrator.api.queries import ListNodesQuery
-from orchestrator.api.routes import NODES, Route
+from orchestrator.api.routes import NODES, Route, principal_of
 from orchestrator.assembly import Assembly
 from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes.views import node_state
@@ -18,6 +19,7 @@ from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotF
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.protocol import rest_nodes
+from shared.protocol.capabilities import READ_NODE, WRITE_NODE
 from shared.protocol.rest_nodes import NodeState
 
 
@@ -52,17 +54,32 @@ class NodeRoutes:
                 listed,
                 rest_nodes.ListNodesResponse,
                 ListNodesQuery,
+                needs=READ_NODE,
             ),
-            Route("GET", one, self.get_node, "One node, by id or beginning of an id.", rest_nodes.NodeResponse),
             Route(
-                "PUT", one, self.update_node, update, rest_nodes.UpdateNodeResponse, body=rest_nodes.UpdateNodeRequest
+                "GET",
+                one,
+                self.get_node,
+                "One node, by id or beginning of an id.",
+                rest_nodes.NodeResponse,
+                needs=READ_NODE,
+            ),
+            Route(
+                "PUT",
+                one,
+                self.update_node,
+                update,
+                rest_nodes.UpdateNodeResponse,
+                body=rest_nodes.UpdateNodeRequest,
+                needs=WRITE_NODE,
+                everywhere=True,
             ),
         )
 
     async def list_nodes(self, request: web.Request) -> web.Response:
         self._store.check_ready()
         query = query_of(request, ListNodesQuery)
-        conditions = selector(query.labels)
+        conditions, principal = selector(query.labels), principal_of(request)
         window = window_of(
             sort_by=query.order_by,
             reverse=query.reverse,
@@ -71,7 +88,7 @@ class NodeRoutes:
         )
         found = [
             state
-            for state in (self._own_node.state(), *map(self._state, self._model.nodes))
+            for state in (self._own_node.state(), *(self._state(node, principal) for node in self._model.nodes))
             if matches(state.info.labels, conditions)
             and query.filter_approval.upper() in {"", state.membership}
             and query.filter_status.upper() in {"", state.connection}
@@ -81,7 +98,8 @@ class NodeRoutes:
 
     async def get_node(self, request: web.Request) -> web.Response:
         found = self._found(request)
-        return answer(rest_nodes.NodeResponse(node=self._own_node.state() if found is None else self._state(found)))
+        state = self._own_node.state() if found is None else self._state(found, principal_of(request))
+        return answer(rest_nodes.NodeResponse(node=state))
 
     async def update_node(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest_nodes.UpdateNodeRequest)
@@ -144,8 +162,8 @@ class NodeRoutes:
             raise MultipleNodesFound(text, len(found))
         return None if found[0] == own else NodeId(found[0])
 
-    def _state(self, node: NodeId) -> NodeState:
-        return node_state(self._model, self._nodes, node)
+    def _state(self, node: NodeId, principal: Principal) -> NodeState:
+        return node_state(self._model, self._nodes, node, sees=None if principal.sees_all else principal.sees)
 
 
 def _available(state: NodeState) -> Capacity:

@@ -11,13 +11,23 @@ import msgspec
 
 from orchestrator.api.routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
 from shared.data.json_schemas import schemas_of
+from shared.protocol.capabilities import OPEN
 from shared.protocol.rest import ErrorBody
 from shared.runtime.version import version_text
 
 _SCHEMAS = "#/components/schemas/{name}"
 _IN_PATH = re.compile(r"\{([a-z]+)\}")
-_ABOUT = {"job": "A job's name, its id, or the beginning of its id.", "node": "A node's id, or the beginning of it."}
+_ABOUT = {
+    "job": "A job's name, its id, or the beginning of its id.",
+    "node": "A node's id, or the beginning of it.",
+    "user": "A user's name.",
+}
 _PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}, PLAIN_TEXT: {"type": "string"}}
+_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "basic": {"type": "http", "scheme": "basic", "description": "A user's name with its key, or with its password."},
+}
+_SECURITY: list[dict[str, list[str]]] = [{name: []} for name in _SCHEMES]
 _ABOUT_ALL = (
     "Jobs run on nodes that hold no cloud credentials; their results are in an S3 bucket. Names of fields are matched"
     " whatever their case. Every answer carries X-Request-ID, and every error has the same body."
@@ -36,7 +46,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Tarpon", "version": version_text(), "description": _ABOUT_ALL},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": _SCHEMES},
     }
 
 
@@ -52,12 +62,21 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.operation,
         "summary": route.summary,
+        "description": _needed(route),
+        "security": [] if route.needs == OPEN else _SECURITY,
         "parameters": [*_path_parameters(route.path), *_query_parameters(route.query)],
         "responses": {**_success(route), "default": {"description": "An error.", "content": _content(ErrorBody)}},
     }
     if route.body is not None:
         operation["requestBody"] = {"content": _content(route.body), "required": route.method != "DELETE"}
     return operation
+
+
+def _needed(route: Route) -> str:
+    if route.needs == OPEN:
+        return "It is open to everybody."
+    told = f"It takes the capability `{route.needs}`."
+    return f"{told} A key that is limited to some namespaces does not do." if route.everywhere else told
 
 
 def _success(route: Route) -> dict[str, Any]:

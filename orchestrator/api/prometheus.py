@@ -9,6 +9,7 @@ from orchestrator.api.routes import PLAIN_TEXT, Handler, Route
 from orchestrator.assembly import Assembly
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.metrics import Metrics
+from shared.protocol.capabilities import READ_AGENT
 from shared.runtime.metrics import CONTENT_TYPE, exposition
 
 OTHER = "other"
@@ -28,7 +29,7 @@ class MetricsRoutes:
 
     def routes(self) -> tuple[Route, ...]:
         about = "Numbers about the orchestrator, for Prometheus."
-        return (Route("GET", "/metrics", self.get_metrics, about, media=PLAIN_TEXT),)
+        return (Route("GET", "/metrics", self.get_metrics, about, media=PLAIN_TEXT, needs=READ_AGENT, everywhere=True),)
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         text = await asyncio.to_thread(exposition, self._metrics.collect())

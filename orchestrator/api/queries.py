@@ -9,7 +9,13 @@ from msgspec import Meta, Struct, field
 
 from shared.protocol.messages import MAX_OUTPUT_PLACE
 
-Namespace = Annotated[str, Meta(description="The namespace in which the job is looked for by name.")]
+Namespace = Annotated[
+    str,
+    Meta(
+        description="The namespace in which the job is looked for by name; by default the only one of a key that is"
+        " for one alone, and else `default`."
+    ),
+]
 Reverse = Annotated[bool, Meta(description="The other way round.")]
 Limit = Annotated[
     int, Meta(ge=0, description="How many items the answer holds at most: up to 1,000, as with 0, or 100 of a history.")
@@ -37,7 +43,7 @@ class NoQuery(Struct, frozen=True, kw_only=True):
 
 
 class InNamespace(Struct, frozen=True, kw_only=True):
-    namespace: Namespace = "default"
+    namespace: Namespace = ""
 
 
 class JobQuery(InNamespace, frozen=True, kw_only=True):
@@ -69,7 +75,13 @@ class DeleteQuery(InNamespace, frozen=True, kw_only=True):
 
 
 class ListJobsQuery(Struct, frozen=True, kw_only=True):
-    namespace: Annotated[str, Meta(description="The namespace to list; * is all.")] = "default"
+    namespace: Annotated[
+        str,
+        Meta(
+            description="The namespace to list; * is all that may be seen, and the default as where a job is looked for"
+            " by name."
+        ),
+    ] = ""
     labels: Labels = ()
     state: Annotated[
         tuple[str, ...], Meta(description="Jobs in this state, or in one of several with commas, alone.")

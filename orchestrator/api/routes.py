@@ -5,11 +5,14 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from orchestrator.admission.principals import Principal
 from orchestrator.api.queries import NoQuery
+from shared.protocol.capabilities import EVERYTHING
 from shared.protocol.rest import BASE_PATH
 
 JOBS = f"{BASE_PATH}/orchestrator/jobs"
 NODES = f"{BASE_PATH}/orchestrator/nodes"
+USERS = f"{BASE_PATH}/orchestrator/users"
 AGENT = f"{BASE_PATH}/agent"
 
 JSON = "application/json"
@@ -19,8 +22,21 @@ PLAIN_TEXT = "text/plain"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+principal_key = web.RequestKey("principal", Principal)
+
+
+def principal_of(request: web.Request) -> Principal:
+    """Who asks, as orchestrator/api/access/identity.py has found out. What another may not see is not there."""
+    return request[principal_key]
+
+
 class Route(NamedTuple):
-    """`answer` and `body` are types of the API, `query` is one of queries.py; `redirects` has no answer."""
+    """`answer` and `body` are types of the API, `query` is one of queries.py; `redirects` has no answer.
+
+    `needs` is a capability that whoever asks has to have, and the largest where a route says nothing. What is about
+    things of all namespaces at once is `everywhere`: who is limited to some may not ask for it. One that `streams`
+    answers for long, and ends when the key of its reader does.
+    """
 
     method: str
     path: str
@@ -31,6 +47,9 @@ class Route(NamedTuple):
     body: Any = None
     media: str = JSON
     redirects: bool = False
+    needs: str = EVERYTHING
+    everywhere: bool = False
+    streams: bool = False
 
     @property
     def operation(self) -> str:

@@ -1,17 +1,17 @@
 """Views of nodes: the shapes of the HTTP API, made from what is stored of a node and what it said last."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.records import BindingRecord, Suspicion
+from orchestrator.rules.records import BindingRecord, ExecutionRecord, Suspicion
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import instant
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest_nodes
-from shared.protocol.messages import ContainerEngine, NodeInfo
+from shared.protocol.messages import ContainerEngine, Heartbeat, NodeInfo
 from shared.protocol.rest_nodes import NodeState
 from shared.runtime.automatic_labels import OS_ARCH, OS_TYPE
 
@@ -22,7 +22,10 @@ MAX_WORD = 100
 """Of what a node says of its container engine."""
 
 
-def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
+def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str], bool] | None = None) -> NodeState:
+    """To whom `sees` some namespaces alone nothing is told of what others run there, but for what room they leave."""
+    live = tuple(model.executions.live.get(node, {}).values())
+    told = live if sees is None else tuple(each for each in live if sees(_namespace(model, each)))
     info = model.nodes[node].info
     connected = nodes.is_connected(node)
     status = rest_nodes.CONNECTED if connected else rest_nodes.DISCONNECTED
@@ -35,7 +38,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
             host=info.host[:MAX_WORD],
             labels=info.labels,
             supported_protocols=(f"tarpon/v{info.protocol_max}",),
-            compute_node_info=_compute_info(model, nodes, node, info),
+            compute_node_info=_compute_info(info, live, told, _beat(nodes, node) if sees is None else None),
             version=version_view(
                 info.version,
                 operating_system=info.labels.get(OS_TYPE, "linux"),
@@ -52,8 +55,8 @@ def node_state(model: Model, nodes: Nodes, node: NodeId) -> NodeState:
             last_error=_rejection(rejected) if rejected else _shut_out(nodes.budgets.shut_out_seconds(node)),
         ),
         draining=model.nodes[node].draining,
-        suspicion=_suspicion(model.nodes[node].suspicion),
-        live_executions=len(model.executions.live.get(node, ())),
+        suspicion=_suspicion(model.nodes[node].suspicion, in_full=sees is None),
+        live_executions=len(told),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
 
@@ -62,9 +65,18 @@ def _shut_out(seconds: float) -> str:
     return f"It has sent far too much, and is shut out for {seconds:.0f} s more" if seconds else ""
 
 
-def _suspicion(known: Suspicion | None) -> str:
+def _namespace(model: Model, record: ExecutionRecord) -> str:
+    """That of its job, which may be gone; no namespace has an empty name."""
+    entry = model.jobs.get(record.job_id)
+    return entry.namespace if entry else ""
+
+
+def _suspicion(known: Suspicion | None, *, in_full: bool) -> str:
+    """What a task failed for may be told to those alone who may see its job."""
     if known is None:
         return ""
+    if not in_full:
+        return "It has failed different jobs in a row, and is given one task at a time"
     last = f"{known.reason}: {known.detail}" if known.detail else known.reason
     since = instant(known.since).isoformat(timespec="seconds")
     return f"It has failed different jobs in a row since {since}, and is given one task at a time ({last})"
@@ -75,12 +87,17 @@ def _rejection(record: BindingRecord) -> str:
     return f"Rejected by an operator at {when}{f': {record.message}' if record.message else ''}"
 
 
-def _compute_info(model: Model, nodes: Nodes, node: NodeId, info: NodeInfo) -> rest_nodes.ComputeNodeInfo:
-    live = model.executions.live.get(node, {}).values()
+def _beat(nodes: Nodes, node: NodeId) -> Heartbeat | None:
     presence = nodes.presence(node)
-    beat = presence.heartbeat if presence else None
+    return presence.heartbeat if presence else None
+
+
+def _compute_info(
+    info: NodeInfo, live: Iterable[ExecutionRecord], told: Iterable[ExecutionRecord], beat: Heartbeat | None
+) -> rest_nodes.ComputeNodeInfo:
+    """`told` are those whose reader may see them; `beat` has the node's own numbers, which are of all that it holds."""
     used = _sum(each.resources for each in live if each.state.holds_capacity)
-    running = sum(each.state is ExecutionState.RUNNING for each in live)
+    running = sum(each.state is ExecutionState.RUNNING for each in told)
     return rest_nodes.ComputeNodeInfo(
         execution_engines=info.engines,
         publishers=info.publishers,

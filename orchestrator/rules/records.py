@@ -9,6 +9,7 @@
 | the same and `.<incarnation>`                    | ExecutionRecord | the same, in a state that was restored        |
 | `node.<node>`                                    | NodeRecord      | when what a node says changes; at drain       |
 | `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
+| `user.<name>`                                    | UserRecord      | when a user is made, or revoked               |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
@@ -250,6 +251,28 @@ class BindingRecord(Record, frozen=True, kw_only=True):
     message: str = ""
 
 
+class UserRecord(KeyedRecord, frozen=True, kw_only=True):
+    """A person or a program, who is known by a key: by its id, and the `digest` of its secret, which is nowhere else.
+
+    `capabilities` are some of shared/protocol/capabilities.py. `expires` and `revoked` are in nanoseconds since 1970; 0
+    is never. Who was revoked stays, so that it can be told, until the name is given to another.
+    """
+
+    name: str
+    key_id: str
+    digest: str
+    capabilities: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    create_time: int
+    made_by: str = ""
+    expires: int = 0
+    revoked: int = 0
+
+    @property
+    def key(self) -> str:
+        return subjects.user_record(self.name)
+
+
 class IncarnationRecord(KeyedRecord, frozen=True, kw_only=True):
     incarnation: str
     since: int
@@ -287,6 +310,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "execution": msgspec.json.Decoder(ExecutionRecord),
     "node": msgspec.json.Decoder(NodeRecord),
     "binding": msgspec.json.Decoder(BindingRecord),
+    "user": msgspec.json.Decoder(UserRecord),
     "incarnation": msgspec.json.Decoder(IncarnationRecord),
 }
 

@@ -1,17 +1,18 @@
 """Lists of jobs in their orders, kept up to date as jobs come, so that a page costs the same beside many others."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import TypeVar
 
 from orchestrator.rules.label_selectors import matches
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.sorted_items import Key, SortedItems
+from shared.jobs.namespaces import ALL_NAMESPACES
 from shared.jobs.spec import Constraint
 
 K = TypeVar("K")
 
-ALL_NAMESPACES = "*"
 _EQUALS = frozenset({"=", "=="})
 
 _created = attrgetter("created", "id")
@@ -74,6 +75,17 @@ class JobLists:
         if beyond is not None:
             return found.before(beyond) if newest_first else found.beyond(beyond)
         return reversed(found) if newest_first else iter(found)
+
+    def of_namespaces(
+        self, namespaces: Collection[str], *, newest_first: bool = False, beyond: Key | None = None
+    ) -> Iterator[JobEntry]:
+        """The jobs of these namespaces alone, as `in_order`: nothing of another one is even looked at."""
+        found = [
+            self.in_order(each, newest_first=newest_first, beyond=beyond)
+            for each in sorted(namespaces)
+            if each in self._of_namespace
+        ]
+        return heapq.merge(*found, key=_created, reverse=newest_first)
 
     def _shortest(self, namespace: str, conditions: tuple[Constraint, ...]) -> SortedItems[JobEntry]:
         """The shortest list that has all of them."""

@@ -1,6 +1,6 @@
 """Names of jobs: which job is meant by a name, the beginning of an id, or the idempotency token of a version."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.rules.near_names import near_names
 from orchestrator.rules.records import JobRecord
@@ -8,6 +8,11 @@ from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_lists import JobLists
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import LEAST_BEGINNING, JobId, new_job_id
+from shared.jobs.namespaces import DEFAULT_NAMESPACE
+
+
+def _anything(_namespace: str) -> bool:
+    return True
 
 
 class JobNames:
@@ -70,18 +75,23 @@ class JobNames:
         job = self._tokens.get((namespace, token))
         return self._jobs.get(job) if job is not None else None
 
-    def find(self, text: str, namespace: str = "default") -> JobEntry:
+    def find(
+        self, text: str, namespace: str = DEFAULT_NAMESPACE, *, sees: Callable[[str], bool] = _anything
+    ) -> JobEntry:
         """A job by id, by name in the namespace, or by the beginning of an id, if only one job is called that.
 
-        No name can take the place of an id. Raises JobNotFound or JobAmbiguous.
+        No name can take the place of an id. What is in a namespace that its reader does not see counts nowhere, as if
+        it were not there. Raises JobNotFound or JobAmbiguous.
         """
-        if JobId(text) in self._jobs:
-            return self._jobs[JobId(text)]
-        found, named = self._begun_with(text), self._names.get((namespace, text))
+        whole = self._jobs.get(JobId(text))
+        if whole is not None and sees(whole.namespace):
+            return whole
+        found = {job for job in self._begun_with(text) if sees(self._jobs[job].namespace)}
+        named = self._names.get((namespace, text)) if sees(namespace) else None
         if named is not None and named in self._jobs:
             found.add(named)
         if not found:
-            raise JobNotFound(text, self._near(text, namespace))
+            raise JobNotFound(text, self._near(text, namespace) if sees(namespace) else ())
         if len(found) > 1:
             raise JobAmbiguous(text, len(found))
         return self._jobs[found.pop()]

@@ -19,6 +19,7 @@ from orchestrator.rules.records import (
     NodeRecord,
     Record,
     SpecRecord,
+    UserRecord,
 )
 from orchestrator.state.backlog import Backlog
 from orchestrator.state.ended_jobs import EndedJobs
@@ -28,6 +29,7 @@ from orchestrator.state.job_entry import JobEntry, Shelf
 from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
 from orchestrator.state.news import News
+from orchestrator.state.users import Users
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.protocol import subjects
 
@@ -54,6 +56,8 @@ class Model:
         self.bindings: dict[NodeId, str] = {}
         #: The bindings of nodes that an operator has rejected.
         self.rejected: dict[NodeId, BindingRecord] = {}
+        #: Who may use the APIs, and by which keys they are known.
+        self.users = Users()
         #: Executions by their ids, by the nodes on which they are placed, and by their states.
         self.executions = ExecutionIndex()
         #: Which incarnation of the state this is; empty where it was never restored.
@@ -127,6 +131,8 @@ class Model:
                 self.wake.set()
             case BindingRecord():
                 self._apply_binding(NodeId(key.partition(".")[2]), record)
+            case UserRecord():
+                self.users.put(record)
             case IncarnationRecord():
                 self.incarnation = record.incarnation
             case NameRecord():
@@ -276,6 +282,8 @@ class Model:
         elif kind == "binding":
             self.bindings.pop(NodeId(rest), None)
             self.rejected.pop(NodeId(rest), None)
+        elif kind == "user":
+            self.users.drop(rest)
 
     def keep_only(self, keys: AbstractSet[str], up_to: int) -> None:
         """Take in that of all records up to this revision these alone are left: marks of the others may be gone too."""

@@ -171,3 +171,8 @@ def node_record(node: NodeId) -> str:
 def binding_record(node: NodeId) -> str:
     """Which public key a node id belongs to since its first join."""
     return f"binding.{node}"
+
+
+def user_record(name: str) -> str:
+    """Who is known by which key. A name is a safe id."""
+    return f"user.{name}"

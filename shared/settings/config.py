@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from shared.jobs.durations import Duration
 from shared.jobs.publisher_params import HardLinks
+from shared.settings.api_users import ApiUsers
 from shared.settings.secret import Secret
 
 
@@ -29,12 +30,32 @@ _MINUTE = Duration(60)
 _HOUR = Duration(3600)
 
 
+class ApiAuth(Struct, frozen=True, kw_only=True, rename="pascal"):
+    anonymous: Annotated[
+        bool,
+        Meta(description="Whether whoever reaches the HTTP API may do everything there, without a key."),
+    ] = True
+    users: Annotated[
+        ApiUsers,
+        Meta(
+            description="Users beside those that are made and stored, as a list: an APIKey, or a Username and a"
+            " Password, with Capabilities (a list of Actions such as read:job) and Namespaces. Where there are some, a"
+            " key is asked for."
+        ),
+    ] = ApiUsers()
+
+    @property
+    def lets_anybody_in(self) -> bool:
+        return self.anonymous and not self.users
+
+
 class ApiSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     host: Annotated[
         str,
         Meta(description="Where the HTTP API listens, and where clients look for it: they take several, with commas."),
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="The port of the HTTP API.")] = 1234
+    auth: ApiAuth = ApiAuth()
 
 
 class Auth(Struct, frozen=True, kw_only=True, rename="pascal"):

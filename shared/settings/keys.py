@@ -5,6 +5,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
+from shared.settings.api_users import ApiUsers
 from shared.settings.config import Config
 from shared.settings.secret import Secret
 
@@ -24,12 +25,16 @@ class Setting(NamedTuple):
 def settings() -> Iterator[Setting]:
     """All settings, in the order in which shared/settings/config.py declares them."""
     for path, declared, value in _leaves(Config(), ""):
-        yield Setting(path, declared, value, _description(declared), plain_type(declared) is Secret)
+        yield Setting(path, declared, value, _description(declared), plain_type(declared) in {Secret, ApiUsers})
 
 
 def values(config: Config) -> dict[str, object]:
     """Every setting's value by key, as plain data to show or to write; secrets stay hidden."""
-    return {key: msgspec.to_builtins(value, enc_hook=str) for key, _, value in _leaves(config, "")}
+    return {key: msgspec.to_builtins(value, enc_hook=_shown) for key, _, value in _leaves(config, "")}
+
+
+def _shown(value: object) -> object:
+    return value.shown() if isinstance(value, ApiUsers) else str(value)
 
 
 def plain_type(declared: Any) -> Any:
@@ -97,7 +102,7 @@ _NOTHING: tuple[object, ...] = (None, False, 0, "", "0", "false", [])
 PROTECTIVE: dict[str, tuple[object, ...]] = dict.fromkeys(
     (
         *_spread("API.TLS", "CertFile KeyFile CAFile AutoCert AutoCertCachePath UseTLS Insecure SelfSigned"),
-        *_spread("API.Auth", "AccessPolicyPath Methods Users Oauth2"),
+        *_spread("API.Auth", "AccessPolicyPath Methods Oauth2"),
         *_spread("Orchestrator.TLS", "ServerKey ServerCert CACert"),
         *_spread("Compute.TLS", "CACert RequireTLS"),
         "Compute.AllowListedLocalPaths",

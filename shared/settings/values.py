@@ -10,6 +10,7 @@ from shared.data.decoding import canonical, kind_of, wrong_parts
 from shared.data.plain_data import LEAST, MOST
 from shared.errors import ConfigurationInvalid, InvalidDuration
 from shared.jobs.durations import Duration
+from shared.settings.api_users import ApiUsers
 from shared.settings.config import FilePath
 from shared.settings.keys import plain_type
 from shared.settings.secret import Secret
@@ -29,6 +30,8 @@ def setting_value(key: str, given: object, declared: Any, *, home: Path) -> Any:
     Text is converted as the type demands: lists are separated by commas, maps are `name=value,name=value`.
     """
     kind = plain_type(declared)
+    if kind is ApiUsers:
+        return ApiUsers.read(key, given)
     if kind in _OWN_TYPES and isinstance(given, int | float) and not isinstance(given, bool):
         given = str(given)
     value = _from_text(key, given, kind, home) if isinstance(given, str) else canonical(given, kind)[0]

@@ -9,6 +9,7 @@ from orchestrator.rules.records import (
     NodeRecord,
     SpecRecord,
     Suspicion,
+    UserRecord,
     decode_record,
 )
 from shared.jobs.states import ExecutionState
@@ -118,3 +119,19 @@ def test_results_of_an_earlier_version_are_read_and_stored_with_the_same_names(s
     assert record.result is not None
     assert (record.result.size_bytes, record.result.sha256) == (1, "s")
     assert msgspec.json.decode(msgspec.json.encode(record)) == msgspec.json.decode(stored)
+
+
+USER = (
+    b'{"name":"maria","key_id":"0a1b","digest":"ff","capabilities":["read:job"],"namespaces":["a"],"create_time":1,'
+    b'"made_by":"operator","expires":2,"revoked":3}'
+)
+
+
+def test_a_user_is_stored_with_the_digest_of_its_key_and_no_secret() -> None:
+    record = decode_record("user.maria", USER)
+    assert isinstance(record, UserRecord)
+    assert (record.key, record.capabilities, record.namespaces) == ("user.maria", ("read:job",), ("a",))
+    assert msgspec.json.encode(record) == USER
+    lasting = decode_record("user.maria", USER.replace(b',"made_by":"operator","expires":2,"revoked":3', b""))
+    assert isinstance(lasting, UserRecord)
+    assert (lasting.made_by, lasting.expires, lasting.revoked) == ("", 0, 0)

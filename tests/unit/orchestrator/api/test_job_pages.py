@@ -83,7 +83,7 @@ def test_jobs_that_come_meanwhile_neither_repeat_nor_hide_others(sort_by: str) -
 def test_a_page_looks_at_so_many_jobs_and_the_next_one_goes_on(*, sort_by: str, descending: bool) -> None:
     count = 3 * MOST_LOOKED_AT + 10
     lists = listed(*(entry(number, name="wanted" if number % 2500 == 0 else "") for number in range(count)))
-    wanted = job_filter(namespace="*", name="wan*", now=0)
+    wanted = job_filter(namespaces=None, name="wan*", now=0)
     found, token = job_page(lists, wanted, part(sort_by=sort_by, descending=descending, limit=4))
     pages = 1
     while token and len(found) < 4:
@@ -96,7 +96,7 @@ def test_a_page_looks_at_so_many_jobs_and_the_next_one_goes_on(*, sort_by: str, 
 
 def test_by_state_jobs_are_found_as_they_are_counted() -> None:
     lists = listed(*(entry(number) for number in range(30)))
-    found, token = job_page(lists, job_filter(namespace="*", states=["failed"], now=0), part())
+    found, token = job_page(lists, job_filter(namespaces=None, states=["failed"], now=0), part())
     assert (numbers(found), token) == ([0, 10, 20], "")
 
 

@@ -63,8 +63,12 @@ class TestDeclaration:
     def test_every_setting_says_what_it_means(self) -> None:
         assert [setting.key for setting in settings() if not setting.description.endswith(".")] == []
 
-    def test_only_the_join_secrets_are_secret(self) -> None:
-        assert [s.key for s in settings() if s.is_secret] == ["Orchestrator.Auth.Token", "Compute.Auth.Token"]
+    def test_only_the_join_secrets_and_users_with_their_keys_are_secret(self) -> None:
+        assert [s.key for s in settings() if s.is_secret] == [
+            "API.Auth.Users",
+            "Orchestrator.Auth.Token",
+            "Compute.Auth.Token",
+        ]
 
     def test_the_defaults_are_those_of_the_documentation(self) -> None:
         defaults = {setting.key: setting.default for setting in settings()}
@@ -286,7 +290,7 @@ API:
 Orchestrator: {TLS: {ServerTimeout: 10}, NodeManager: {ManualApproval: false}}
 Compute: {AllowListedLocalPaths: []}
 """
-        assert len(loaded(home, written(home / "a.yaml", text), "Compute.TLS.RequireTLS=False").warnings) == 10
+        assert len(loaded(home, written(home / "a.yaml", text), "Compute.TLS.RequireTLS=False").warnings) == 9
 
 
 class TestProblems:
@@ -516,7 +520,7 @@ class TestProblems:
         file = written(home / "a.yaml", "api: {auth: {users: [{alias: a}], methods: {k: {type: ask}}}}\n")
         env = {"TARPON_API_TLS_USETLS": "true", "TARPON_API_AUTH_OAUTH2_ISSUER": "x"}
         assert [problem.split()[0] for problem in problems(home, file, env=env)] == [
-            "API.Auth.Users",
+            "API.Auth.Users[0]:",
             "API.Auth.Methods",
             "API.Auth.Oauth2",
             "API.TLS.UseTLS",

@@ -1,0 +1,249 @@
+"""Identities: by which key somebody is known, and why one that is shown is not taken.
+
+Users are those that are stored (`tarpon user`), by the digest of their secrets, and those of API.Auth.Users. A secret
+compares in the same time wherever it differs. Of a key that is not right nothing more is told; who has the right one of
+a user that was revoked, or that has expired, is told that.
+"""
+
+import base64
+import binascii
+import hmac
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from orchestrator.admission.principals import ANONYMOUS, Principal
+from orchestrator.rules.records import UserRecord
+from orchestrator.state.users import Users
+from shared.errors import Unauthorized
+from shared.protocol import pasted
+from shared.protocol.pasted import ApiKey, Credential, PastedTextInvalid
+from shared.protocol.request_signature import (
+    VALID_SECONDS,
+    Signed,
+    code_of,
+    digest_of,
+    key_id_of,
+    proof_of,
+    read_signed,
+    same,
+)
+from shared.settings.api_users import ApiUser
+from shared.settings.config import ApiAuth
+
+OPEN_TOKEN = "everybody"  # noqa: S105  # it opens nothing that is not open
+"""What a client of the reference keeps that was let in by the open challenge (orchestrator/api/access/auth.py)."""
+MOST_SEEN = 100_000
+"""So many signatures are remembered at most, so that none is taken twice."""
+_MEANT = f"What should be {ApiKey.WHAT} "
+_HINT = (
+    "On the orchestrator's machine, as its user, `tarpon` needs no key, and `tarpon user create` makes one."
+    " Set it as TARPON_API_KEY."
+)
+
+
+class KeyMissing(Unauthorized):
+    """The message begins as that of the reference, for which programs look."""
+
+    def __init__(self) -> None:
+        super().__init__("Request Unauthorized: this takes a key, and none is shown.", hint=_HINT)
+
+
+class KeyWrong(Unauthorized):
+    def __init__(self, why: str = "it is not known here, or not right") -> None:
+        super().__init__(f"Request Unauthorized: the key that is shown is not taken: {why}.", hint=_HINT)
+
+
+class KeyExpired(Unauthorized):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Request Unauthorized: the key of user {name!r} has expired.",
+            hint=f"`tarpon user create {name} ...` makes another one, once `tarpon user revoke {name}` has ended this.",
+        )
+
+
+class KeyRevoked(Unauthorized):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Request Unauthorized: the key of user {name!r} was revoked.",
+            hint="Ask whoever runs the orchestrator for another one.",
+        )
+
+
+class SignedRequest(NamedTuple):
+    """What a signature has to be of."""
+
+    method: str
+    target: str
+    body: bytes
+
+
+class _Known(NamedTuple):
+    """One way to be known: the digest of the secret, and who that is."""
+
+    digest: str
+    user: UserRecord | Principal
+
+
+class Identities:
+    """`users` are those that are stored; `anonymous` is whether somebody is let in who shows no key."""
+
+    def __init__(self, users: Users, settings: ApiAuth) -> None:
+        self.anonymous = settings.lets_anybody_in
+        self._users = users
+        self._configured = dict(_configured(settings.users.users))
+        self._seen: dict[str, float] = {}
+
+    def of_header(self, header: str | None) -> Principal:
+        """Who shows this as `Authorization`, or nothing. Raises Unauthorized.
+
+        Where nobody has to show anything, what is not known counts as nothing: clients of the reference send what
+        another orchestrator at the same address gave them.
+        """
+        if not header:
+            return self._nobody()
+        try:
+            return self._of_shown(header)
+        except KeyWrong:
+            if self.anonymous:
+                return ANONYMOUS
+            raise
+
+    def _of_shown(self, header: str) -> Principal:
+        scheme, _, shown = header.partition(" ")
+        match scheme.lower():
+            case "bearer":
+                return self._of_bearer(shown.strip())
+            case "basic":
+                return self._of_basic(shown.strip())
+            case _:
+                raise KeyWrong(f"it is to be a Bearer or Basic one, not {scheme[:20]!r}")
+
+    def _nobody(self) -> Principal:
+        if self.anonymous:
+            return ANONYMOUS
+        raise KeyMissing
+
+    def _of_bearer(self, shown: str) -> Principal:
+        if shown == OPEN_TOKEN:
+            return self._nobody()
+        credential = _credential(shown)
+        if credential is not None:
+            return self._of_credential(credential)
+        return self._of_secret(shown)
+
+    def _of_basic(self, shown: str) -> Principal:
+        """The name and the key of a user that is stored, or the name and the password of one in the configuration."""
+        try:
+            name, _, password = base64.b64decode(shown, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            raise KeyWrong("it is no Basic one") from None
+        credential = _credential(password)
+        record = self._users.named(name)
+        if credential is not None and record is not None and same(record.key_id, credential.id):
+            return self._of_credential(credential)
+        return self._of_secret(_with_name(name, password))
+
+    def _of_secret(self, secret: str) -> Principal:
+        known = self._configured.get(key_id_of(secret))
+        if known is None or not same(known.digest, digest_of(secret)):
+            raise KeyWrong
+        return _valid(known)
+
+    def _of_credential(self, credential: Credential) -> Principal:
+        known = self._known(credential.id)
+        if known is None or not same(known.digest, credential.digest):
+            raise KeyWrong
+        return _valid(known)
+
+    def _known(self, key_id: str) -> _Known | None:
+        record = self._users.of_key(key_id)
+        return _Known(record.digest, record) if record is not None else self._configured.get(key_id)
+
+    # ---- signed requests --------------------------------------------------------------------------------------------
+
+    def proof(self, signed: Signed, request: SignedRequest) -> str:
+        """What the answer has to carry. Raises KeyWrong for a signature that is not right, too old, or not the first.
+
+        Of a key that was revoked it is told too, so that its holder can believe that it was.
+        """
+        known = self._known(signed.key_id)
+        if known is None:
+            raise KeyWrong
+        code = code_of(known.digest, signed, method=request.method, target=request.target, body=request.body)
+        if not hmac.compare_digest(code, signed.code):
+            raise KeyWrong("it is not known here, or signs another request")
+        now = time.time()
+        if abs(now - signed.at) > VALID_SECONDS:
+            raise KeyWrong("its signature is of another time; compare the clocks of both machines")
+        self._note(signed.code, now)
+        return proof_of(known.digest, signed)
+
+    def of_signed(self, signed: Signed) -> Principal:
+        """Whose signature it is that was found right. Raises Unauthorized."""
+        known = self._known(signed.key_id)
+        if known is None:
+            raise KeyWrong
+        return _valid(known)
+
+    def _note(self, code: str, now: float) -> None:
+        if code in self._seen:
+            raise KeyWrong("its signature was taken before")
+        while self._seen and (
+            len(self._seen) >= MOST_SEEN or next(iter(self._seen.values())) < now - 2 * VALID_SECONDS
+        ):
+            del self._seen[next(iter(self._seen))]
+        self._seen[code] = now
+
+    def __repr__(self) -> str:
+        return f"<Identities: {len(self._users)} users, {len(self._configured)} configured>"
+
+
+def signed_by(header: str | None) -> Signed | None:
+    """The signature that a request carries; None where it carries none."""
+    return read_signed(header) if header else None
+
+
+def _valid(known: _Known) -> Principal:
+    user = known.user
+    if isinstance(user, Principal):
+        return user
+    if user.revoked:
+        raise KeyRevoked(user.name)
+    if user.expires and user.expires <= time.time_ns():
+        raise KeyExpired(user.name)
+    return Principal(
+        name=user.name,
+        capabilities=frozenset(user.capabilities),
+        namespaces=frozenset(user.namespaces),
+        key_id=user.key_id,
+        expires=user.expires,
+    )
+
+
+def _credential(shown: str) -> Credential | None:
+    """That of a whole key, or of what is sent of one. Raises KeyWrong for a key that is mistyped or cut off."""
+    if not pasted.is_meant(shown, ApiKey):
+        return pasted.read_credential(shown)
+    try:
+        key = pasted.read(shown, ApiKey)
+    except PastedTextInvalid as error:
+        raise KeyWrong(f"it {error.message.removeprefix(_MEANT).rstrip('.')}") from None
+    return Credential(key.id, key.digest)
+
+
+def _configured(users: Iterable[ApiUser]) -> Iterable[tuple[str, _Known]]:
+    for user in users:
+        key = user.api_key.reveal()
+        secret = key or _with_name(user.username, user.password.reveal())
+        principal = Principal(
+            name=user.name, capabilities=frozenset(user.capabilities), namespaces=frozenset(user.namespaces)
+        )
+        credential = pasted.read_credential(key)
+        if credential is not None:
+            yield credential.id, _Known(credential.digest, principal)
+        yield key_id_of(secret), _Known(digest_of(secret), principal)
+
+
+def _with_name(name: str, password: str) -> str:
+    return f"{name.lower()}:{password}"

@@ -1,0 +1,124 @@
+"""Changes of users: who may use the APIs, and who may not any more. A key is told once, and only its digest is kept."""
+
+import logging
+
+from msgspec.structs import replace
+
+from orchestrator.rules.records import UserRecord
+from orchestrator.state.model import Model
+from orchestrator.storage import changes
+from orchestrator.storage.store import Store
+from orchestrator.storage.wall_clock import now_ns
+from shared.errors import Conflict, InvalidInput, NotFound
+from shared.ids import is_safe_id
+from shared.jobs.durations import parse_duration
+from shared.jobs.namespaces import checked_namespaces
+from shared.protocol.capabilities import checked_capabilities
+from shared.protocol.pasted import ApiKey, digest, new_secret
+from shared.protocol.rest_users import CreateUserRequest, UserView
+from shared.settings.secret import Secret
+
+_log = logging.getLogger(__name__)
+
+MOST_USERS = 10_000
+MOST_ADDRESSES = 8
+MOST_SECONDS = 100 * 365 * 86400
+
+
+class UserExists(Conflict):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is a user {name!r} already, whose key is valid.",
+            hint=f"Choose another name, or end that key first: `tarpon user revoke {name}`.",
+        )
+
+
+class UserNotFound(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no user {name[:80]!r}.", hint="`tarpon user list` shows the users.")
+
+
+class UserNameInvalid(InvalidInput):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name[:80]!r} cannot be the name of a user.",
+            hint="A name has 1 to 64 characters out of A-Z a-z 0-9 _ and -.",
+        )
+
+
+async def create_user(
+    model: Model, store: Store, wanted: CreateUserRequest, *, authority: tuple[bytes, ...] = (), made_by: str
+) -> tuple[UserRecord, Secret]:
+    """The user, and the text of its key. A name that was revoked, or has expired, may be given again.
+
+    Raises UserExists, UserNameInvalid, CapabilityUnknown, NamespaceInvalid, InvalidInput.
+    """
+    key_id, secret = new_secret()
+    key = ApiKey(id=key_id, secret=secret, authority=authority, addresses=wanted.addresses[:MOST_ADDRESSES])
+    text, record = Secret(key.text()), _record(wanted, key_id, digest(secret), made_by)
+
+    async def attempt() -> None:
+        known = model.users.named(record.name)
+        if known is not None and not known.revoked and not (known.expires and known.expires <= record.create_time):
+            raise UserExists(record.name)
+        if known is None and len(model.users) >= MOST_USERS:
+            raise Conflict(f"There are {MOST_USERS:,} users, and no more are possible.", hint="Give a name again.")
+        if known is None:
+            await store.create(record.key, record)
+        else:
+            await store.update(record.key, record)
+
+    await changes.insist(store, attempt)
+    may, where = ", ".join(record.capabilities), ", ".join(record.namespaces)
+    _log.info("User %s is made by %s: it may %s in the namespaces %s.", record.name, made_by, may, where)
+    return record, text
+
+
+def _record(wanted: CreateUserRequest, key_id: str, digest_: str, made_by: str) -> UserRecord:
+    name, now = wanted.name.strip(), now_ns()
+    if not is_safe_id(name):
+        raise UserNameInvalid(name)
+    lives_seconds = parse_duration(wanted.expires_in) if wanted.expires_in.strip() else 0.0
+    if not 0 <= lives_seconds <= MOST_SECONDS:
+        raise InvalidInput("A key lives for longer than nothing, and for 100 years at most.", hint="Say 720h.")
+    return UserRecord(
+        name=name,
+        key_id=key_id,
+        digest=digest_,
+        capabilities=checked_capabilities(wanted.capabilities),
+        namespaces=checked_namespaces(wanted.namespaces),
+        create_time=now,
+        made_by=made_by,
+        expires=now + int(lives_seconds * 1e9) if lives_seconds else 0,
+    )
+
+
+async def revoke_user(model: Model, store: Store, name: str, *, revoked_by: str) -> UserRecord:
+    """From now on the key is not taken any more, by any orchestrator. Raises UserNotFound."""
+
+    async def attempt() -> UserRecord:
+        known = model.users.named(name)
+        if known is None:
+            raise UserNotFound(name)
+        if known.revoked:
+            return known
+        after = replace(known, revoked=now_ns())
+        await store.update(after.key, after)
+        _log.info("User %s is revoked by %s.", name, revoked_by)
+        return after
+
+    return await changes.insist(store, attempt)
+
+
+def user_view(record: UserRecord) -> UserView:
+    """Without the digest."""
+    return UserView(
+        name=record.name,
+        key_id=record.key_id,
+        capabilities=record.capabilities,
+        namespaces=record.namespaces,
+        create_time=record.create_time,
+        made_by=record.made_by,
+        expires=record.expires,
+        revoked=record.revoked,
+    )

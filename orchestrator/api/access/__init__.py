@@ -1,0 +1,1 @@
+"""Who asks at the HTTP API, and who may."""

@@ -1,0 +1,132 @@
+"""Identity: who asks is found out before anything is answered, and may do what the route needs, or not.
+
+Over the Unix socket it is the user as whom the other end runs, which the kernel tells. Over TCP it is a key, shown as
+`Authorization`, or signed with.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterable
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from orchestrator.admission.auth import RefusalLog
+from orchestrator.admission.identities import Identities, SignedRequest, signed_by
+from orchestrator.admission.principals import OPERATOR, Principal
+from orchestrator.api.bodies import received
+from orchestrator.api.routes import Handler, Route, principal_key
+from orchestrator.state.users import Users
+from shared.errors import Refused, Unauthorized
+from shared.protocol.capabilities import OPEN
+from shared.runtime.aio import first_of
+
+_log = logging.getLogger(__name__)
+_PEER = struct.Struct("3i")
+_proof = web.RequestKey("proof", str)
+
+
+class PeerRefused(Unauthorized):
+    def __init__(self, uid: int) -> None:
+        super().__init__(
+            f"Request Unauthorized: this socket is for the user {os.geteuid()} as whom the orchestrator runs, and for"
+            f" root, not for the user {uid}.",
+            hint="Run the command as that user, or use a key over TCP.",
+        )
+
+
+def identifying(routes: Iterable[Route], identities: Identities, users: Users) -> Middleware:
+    """Let pass whom the route lets pass; all others are refused before the handler is called."""
+    table = {(route.method, route.path): route for route in routes}
+    refusals = RefusalLog()
+
+    @web.middleware
+    async def identified(request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = _route(table, request)
+        if route is None or route.needs == OPEN:
+            return await handler(request)
+        try:
+            principal = await _principal(request, identities)
+            principal.check(route.needs, everywhere=route.everywhere)
+        except Refused as error:
+            refusals.note(f"{request.method} {route.path} from {_peer(request)}: {error.message}", now=time.monotonic())
+            raise
+        request[principal_key] = principal
+        if route.streams and principal.key_id:
+            return await _while_valid(request, handler, principal, users)
+        return await handler(request)
+
+    return identified
+
+
+def proof_for(request: web.BaseRequest) -> str:
+    """What the answer to a signed request carries; empty where there is none to prove anything to."""
+    return str(request.get(_proof, ""))
+
+
+def _route(table: dict[tuple[str, str], Route], request: web.Request) -> Route | None:
+    """None for what no route answers, which is told to anybody."""
+    resource = request.match_info.route.resource
+    if resource is None:
+        return None
+    return table["GET" if request.method == "HEAD" else request.method, resource.canonical]
+
+
+async def _principal(request: web.Request, identities: Identities) -> Principal:
+    """Raises Unauthorized."""
+    peer = _peer_socket(request)
+    if peer is not None:
+        return _of_peer(peer)
+    header = request.headers.get("Authorization")
+    signed = signed_by(header)
+    if signed is None:
+        return identities.of_header(header)
+    body = await received(request) if request.can_read_body else b""
+    request[_proof] = identities.proof(signed, SignedRequest(request.method, request.raw_path, body))
+    return identities.of_signed(signed)
+
+
+def _peer_socket(request: web.Request) -> socket.socket | None:
+    """The connection, where it came by the Unix socket."""
+    transport = request.transport
+    found = transport.get_extra_info("socket") if transport is not None else None
+    return found if found is not None and found.family == socket.AF_UNIX else None
+
+
+def _of_peer(connection: socket.socket) -> Principal:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    _, uid, _ = _PEER.unpack(raw)
+    if uid not in {0, os.geteuid()}:
+        raise PeerRefused(uid)
+    return OPERATOR
+
+
+def _peer(request: web.Request) -> str:
+    return str(request.remote or "the Unix socket")[:64]
+
+
+async def _while_valid(
+    request: web.Request, handler: Handler, principal: Principal, users: Users
+) -> web.StreamResponse:
+    """The answer, which is broken off when the key is revoked or expires: its reader comes again, and is told."""
+    left = (principal.expires - time.time_ns()) / 1e9 if principal.expires else None
+
+    async def until_it_ends(gone: asyncio.Event) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(left):
+                await gone.wait()
+        except TimeoutError:
+            pass
+        _log.info("A stream of user %s ends, as the key does.", principal.name)
+        raise ConnectionAbortedError("The key has ended.")
+
+    with users.held(principal.key_id) as gone:
+        return await first_of(_answer(request, handler), until_it_ends(gone))
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await handler(request)

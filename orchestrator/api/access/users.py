@@ -1,0 +1,71 @@
+"""Routes of users: make one and be told its key once, list and revoke them. Nobody else may give what they all may."""
+
+import asyncio
+
+from aiohttp import web
+
+from orchestrator.admission.user_changes import create_user, revoke_user, user_view
+from orchestrator.api.bodies import answer, body_of
+from orchestrator.api.routes import USERS, Route, principal_of
+from orchestrator.assembly import Assembly
+from shared.protocol import rest_users
+from shared.protocol.capabilities import EVERYTHING
+
+STORE_SECONDS = 15.0
+
+
+class UserRoutes:
+    def __init__(self, assembly: Assembly) -> None:
+        self._model = assembly.model
+        self._store = assembly.store
+
+    def routes(self) -> tuple[Route, ...]:
+        create, one = "Make a user; the answer has its key, which is told nowhere else.", f"{USERS}/{{user}}"
+        return (
+            Route(
+                "PUT",
+                USERS,
+                self.create_user,
+                create,
+                rest_users.CreateUserResponse,
+                body=rest_users.CreateUserRequest,
+                needs=EVERYTHING,
+                everywhere=True,
+            ),
+            Route(
+                "GET",
+                USERS,
+                self.list_users,
+                "All users, also those that were revoked.",
+                rest_users.ListUsersResponse,
+                needs=EVERYTHING,
+                everywhere=True,
+            ),
+            Route(
+                "DELETE",
+                one,
+                self.revoke_user,
+                "End a user's key, and what is open by it.",
+                rest_users.RevokeUserResponse,
+                needs=EVERYTHING,
+                everywhere=True,
+            ),
+        )
+
+    async def create_user(self, request: web.Request) -> web.Response:
+        wanted, _ = await body_of(request, rest_users.CreateUserRequest)
+        self._store.check_ready()
+        async with asyncio.timeout(STORE_SECONDS):
+            record, key = await create_user(self._model, self._store, wanted, made_by=principal_of(request).name)
+        return answer(rest_users.CreateUserResponse(user=user_view(record), key=key.reveal()))
+
+    async def list_users(self, _: web.Request) -> web.Response:
+        self._store.check_ready()
+        return answer(rest_users.ListUsersResponse(users=tuple(map(user_view, self._model.users.all()))))
+
+    async def revoke_user(self, request: web.Request) -> web.Response:
+        self._store.check_ready()
+        name, by = request.match_info["user"], principal_of(request).name
+        async with asyncio.timeout(STORE_SECONDS):
+            record = await revoke_user(self._model, self._store, name, revoked_by=by)
+        return answer(rest_users.RevokeUserResponse(user=user_view(record)))
