@@ -33,12 +33,14 @@ from compute.orders.traces import ExecutionTraces
 from compute.processes.mark import boot_id
 from compute.uplink.heartbeats import send_heartbeats
 from compute.uplink.identity import Identity
+from compute.uplink.invitation import invitation
+from compute.uplink.refusals import explain_refusals
 from compute.uplink.reports import ReportSender
 from compute.upload.grants import UploadRequests
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
-from shared.errors import AlreadyRunning, ConfigurationInvalid, MessagingUnavailable
+from shared.errors import AlreadyRunning, MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.jobs.durations import format_duration
 from shared.jobs.quantities import parse_bytes
@@ -296,24 +298,18 @@ async def _adopting(config: Config, strays: Strays) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _connected(config: Config, identity: Identity) -> AsyncIterator[Connection]:
-    async with connect(
-        config.compute.orchestrators,
-        name=identity.node_id,
-        nkey_seed=identity.nkey_seed,
-        token=await asyncio.to_thread(_join_secret, config),
-        inbox_prefix=subjects.node_inbox(identity.node_id),
-    ) as connection:
+    invited = await asyncio.to_thread(invitation, config)
+    async with (
+        connect(
+            invited.servers,
+            name=identity.node_id,
+            nkey_seed=identity.nkey_seed,
+            token=invited.shown,
+            inbox_prefix=subjects.node_inbox(identity.node_id),
+        ) as connection,
+        background(refusals=explain_refusals(connection, invited, identity)),
+    ):
         yield connection
-
-
-def _join_secret(config: Config) -> str:
-    auth = config.compute.auth
-    if auth.token or not auth.token_file:
-        return auth.token.reveal()
-    try:
-        return Path(auth.token_file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationInvalid([f"Compute.Auth.TokenFile: {auth.token_file} cannot be read: {error}"]) from None
 
 
 @asynccontextmanager

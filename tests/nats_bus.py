@@ -17,6 +17,7 @@ from nats.js.kv import KeyValue
 
 from orchestrator.admission.auth import serve_auth
 from orchestrator.admission.budgets import Budgets
+from orchestrator.admission.claims import Claim
 from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig
 from orchestrator.admission.node_keys import StoredNodeKeys
@@ -52,9 +53,9 @@ class CountedBindings(StoredNodeKeys):
 
     binds = 0
 
-    async def bind(self, node: NodeId, public_key: str) -> bool:
+    async def bind(self, claim: Claim) -> None:
         self.binds += 1
-        return await super().bind(node, public_key)
+        await super().bind(claim)
 
 
 class Node:

@@ -28,6 +28,10 @@ class Identity:
     node_id: NodeId
     nkey_seed: str = field(repr=False)
 
+    @property
+    def public_key(self) -> str:
+        return str(nkeys.from_seed(bytearray(self.nkey_seed, "ascii")).public_key, "ascii")
+
 
 class _StoredNode(msgspec.Struct, frozen=True, kw_only=True):
     id: str

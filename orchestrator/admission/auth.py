@@ -1,11 +1,13 @@
 """Authentication over NATS: who may join, and as whom.
 
-A node shows the join secret as its token, its id as its name, and its own key by signing the server's nonce. The id is
-bound to the key at the first join: whoever has the join secret may take an id that is free, and nobody another's. A
-program that uses the NATS API, an integration, shows its name as user, and the password that belongs to that name. An
-orchestrator that looks for connections, to end them, shows a key that only orchestrators can compute.
+A node shows its id as its name, its own key by signing the server's nonce, and what entitles it to join. The id is
+bound to the key at the first join: whoever has a join token, or the join secret where there is one, may take an id that
+is free, and nobody another's. After that the key alone counts. A program that uses the NATS API, an integration, shows
+its name as user, and the password that belongs to that name. An orchestrator that looks for connections, to end them,
+shows a key that only orchestrators can compute.
 
-A node that an operator has rejected is let in for a moment, to ask and to be told so, and can do nothing else.
+A node that an operator has rejected is let in for a moment, to ask and to be told so, and can do nothing else. So is
+one whose join token is real and does not let it in any more, under a name that is no node's.
 
 `decide` judges a request without any I/O; `serve_auth` listens, binds and answers.
 """
@@ -22,22 +24,30 @@ import nkeys
 from orchestrator.admission import nats_jwt
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.callout import AuthRequest, User, admission, parse_request, refusal
+from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.nats_accounts import Accounts, KnownAccounts
 from orchestrator.admission.nats_config import AUTH_SECONDS
 from orchestrator.admission.secret_files import Secrets, integration_password
+from orchestrator.rules.join_tokens import JoinRefused, JoinTokenUnknown
 from shared.errors import InvalidId, TarponError
 from shared.ids import NodeId, is_safe_id, node_id
 from shared.messaging.transport import Connection, Received
+from shared.protocol.pasted import Credential, read_credential
 from shared.protocol.subjects import (
     AUTH_REQUESTS,
     SYSTEM_INBOX,
     SYSTEM_REQUESTS,
+    WHO_AM_I,
+    asks_why,
     integration_may_publish,
     integration_may_subscribe,
     node_inbox,
     node_may_publish,
     node_may_subscribe,
     node_requests,
+    reason_subject,
+    refused_inbox,
+    who_asks_why,
 )
 from shared.settings.secret import Secret
 
@@ -58,13 +68,6 @@ LOGGED_REFUSALS = 20
 LOG_WINDOW_SECONDS = 60.0
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """The node id that a key takes, if it is free or this key's already."""
-
-    node: NodeId
-    public_key: str
-
-
 class Admit(msgspec.Struct, frozen=True):
     """Let it in, provided that its claim, where it makes one, is granted."""
 
@@ -81,54 +84,106 @@ class Refuse(msgspec.Struct, frozen=True):
 class Bindings(Protocol):
     """Which node id belongs to which key, until the node is deleted."""
 
-    async def bind(self, node: NodeId, public_key: str) -> bool:
-        """True if the id is bound to this key, now or since earlier; False if it is bound to another.
-
-        Raises Unavailable; the node then tries again.
-        """
+    def knows(self, node: NodeId, public_key: str, credential: Credential | None) -> bool:
+        """Whether the id is this key's already, so that no token has to let it in."""
         ...
 
     def is_rejected(self, node: NodeId) -> bool:
         """Whether an operator has rejected the key to which the id is bound."""
         ...
 
+    def check(self, node: NodeId, public_key: str, credential: Credential) -> None:
+        """Raise JoinRefused if the token of this credential would not let the node in now, or there is none."""
+        ...
+
+    async def bind(self, claim: Claim) -> None:
+        """Have the id be bound to this key, now or since earlier.
+
+        Raises JoinRefused, and Unavailable; the node then tries again.
+        """
+        ...
+
 
 def decide(
     request: AuthRequest,
     *,
+    bindings: Bindings | None,
     join_secret: Secret,
     integration_secret: Secret,
     system_key: str = "",
     accounts: Accounts = Accounts(),  # noqa: B008  # it is immutable
 ) -> Admit | Refuse:
-    """What can be judged without asking anybody."""
+    """What can be judged without asking anybody. Without `bindings` no node is let in."""
     offered = request.connect_opts
     if request.client_info.kind != "Client":
         return Refuse("it is not a client but a leaf node or the like")
-    if system_key and offered.nkey == system_key:
-        return _decide_system(request, accounts)
-    if offered.user:
-        return _decide_integration(offered.user, offered.password, integration_secret, accounts)
-    if not hmac.compare_digest(offered.auth_token.encode(), join_secret.reveal().encode()):
-        return Refuse("its join secret is wrong" if offered.auth_token else "it shows no join secret")
     try:
-        node = node_id(offered.name)
-        _check_key(request)
+        if system_key and offered.nkey == system_key:
+            return _decide_system(request, accounts)
+        if offered.user:
+            return _decide_integration(offered.user, offered.password, integration_secret, accounts)
+        if bindings is None:
+            return Refuse("no node can be let in at present")
+        if node := who_asks_why(offered.name):
+            return _decide_question(request, node_id(node), bindings, accounts)
+        return _decide_node(request, bindings, join_secret, accounts)
     except InvalidId:
         return Refuse("its name is not a node id")
     except nats_jwt.BadSignature:
         return Refuse("it does not prove that it has a key")
+
+
+def _decide_node(request: AuthRequest, bindings: Bindings, join_secret: Secret, accounts: Accounts) -> Admit | Refuse:
+    offered = request.connect_opts
+    credential = read_credential(offered.auth_token)
+    by: Right | Credential
+    if bindings.knows(NodeId(offered.name), offered.nkey, credential):
+        by = Right.KNOWN_KEY
+    elif _is_join_secret(offered.auth_token, join_secret):
+        by = Right.JOIN_SECRET
+    elif credential is not None:
+        by = credential
+    else:
+        return Refuse("its join secret is wrong" if offered.auth_token else "it shows no join token")
+    node = node_id(offered.name)
+    _check_key(request)
     user = User(
         name=node, account=accounts.nodes, may_publish=node_may_publish(node), may_subscribe=node_may_subscribe(node)
     )
-    return Admit(user, Claim(node, offered.nkey))
+    return Admit(user, Claim(node, offered.nkey, by))
 
 
-def _decide_system(request: AuthRequest, accounts: Accounts) -> Admit | Refuse:
+def _is_join_secret(shown: str, join_secret: Secret) -> bool:
+    """Never where there is none."""
+    return bool(join_secret) and hmac.compare_digest(shown.encode(), join_secret.reveal().encode())
+
+
+def _decide_question(request: AuthRequest, node: NodeId, bindings: Bindings, accounts: Accounts) -> Admit | Refuse:
+    """A node that was refused asks why. Who has shown a real token is told, and can do nothing else."""
+    offered = request.connect_opts
+    credential = read_credential(offered.auth_token)
+    if credential is None:
+        return Refuse("it asks why it was refused, and shows no join token")
+    _check_key(request)
     try:
-        _check_key(request)
-    except nats_jwt.BadSignature:
-        return Refuse("it does not prove that it has a key")
+        bindings.check(node, offered.nkey, credential)
+        told = {}
+    except JoinTokenUnknown as error:
+        return Refuse(f"it asks why it was refused: {error.message}")
+    except JoinRefused as error:
+        told = {"code": error.code, "message": error.message, "hint": error.hint}
+    user = User(
+        name=asks_why(node),
+        account=accounts.nodes,
+        may_publish=(WHO_AM_I, reason_subject(msgspec.json.encode(told))),
+        may_subscribe=(f"{refused_inbox(offered.nkey)}.>",),
+        lives_seconds=TOLD_SECONDS,
+    )
+    return Admit(user)
+
+
+def _decide_system(request: AuthRequest, accounts: Accounts) -> Admit:
+    _check_key(request)
     inbox = (f"{SYSTEM_INBOX}.>",)
     return Admit(User(name="orchestrator", account=accounts.system, may_publish=SYSTEM_REQUESTS, may_subscribe=inbox))
 
@@ -231,6 +286,7 @@ class _Desk:
         try:
             decision = decide(
                 request,
+                bindings=self._bindings,
                 join_secret=self._secrets.join_secret,
                 integration_secret=self._secrets.integration_secret,
                 system_key=self._system_key,
@@ -238,6 +294,8 @@ class _Desk:
             )
             if isinstance(decision, Admit) and decision.claim is not None:
                 return await self._judge_claim(decision.user, decision.claim)
+        except JoinRefused as error:
+            return Refuse(f"{error.message} [{error.code}]")
         except (TarponError, TimeoutError) as error:
             return Refuse(f"whether the id is its own cannot be told at present: {error!r}")
         except Exception:  # noqa: BLE001  # a fault at one request must not end the service
@@ -249,8 +307,7 @@ class _Desk:
         if seconds := self._budgets.shut_out_seconds(claim.node):
             return Refuse(f"it has sent far too much, and may come back in {seconds:.0f} s")
         async with asyncio.timeout(BIND_SECONDS):
-            if not await self._bindings.bind(claim.node, claim.public_key):
-                return Refuse("the id belongs to another key")
+            await self._bindings.bind(claim)
         return Admit(_only_to_be_told(user, claim.node) if self._bindings.is_rejected(claim.node) else user, claim)
 
 

@@ -18,7 +18,10 @@ from orchestrator.api.openapi import document
 from orchestrator.api.own_node import OwnNode
 from orchestrator.api.prometheus import MetricsRoutes, counting
 from orchestrator.api.routes import Route
+from orchestrator.api.tokens import TokenRoutes
 from orchestrator.assembly import Assembly
+from orchestrator.nats_servers.addresses import addresses
+from orchestrator.nodes.join_tokens import JoinTokens
 from shared.protocol.capabilities import OPEN
 
 IDLE_SECONDS = 75.0
@@ -33,12 +36,14 @@ class Api:
     def __init__(self, assembly: Assembly, *, disconnect: Disconnect) -> None:
         self._users = assembly.model.users
         self._identities = Identities(self._users, assembly.config.api.auth)
+        tokens = JoinTokens(assembly.model, assembly.store, addresses=addresses(assembly.config.orchestrator))
         own_node, details = OwnNode(assembly.name, assembly.config), JobDetailRoutes(assembly)
         self.routes = (
             *JobRoutes(assembly, details).routes(),
             *details.routes(),
             *LogRoutes(assembly, details).routes(),
             *NodeRoutes(assembly, own_node, disconnect).routes(),
+            *TokenRoutes(assembly, tokens).routes(),
             *AgentRoutes(assembly, own_node).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
             *UserRoutes(assembly).routes(),

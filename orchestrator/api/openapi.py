@@ -21,6 +21,7 @@ _ABOUT = {
     "job": "A job's name, its id, or the beginning of its id.",
     "node": "A node's id, or the beginning of it.",
     "user": "A user's name.",
+    "token": "The id of a join token.",
 }
 _PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}, PLAIN_TEXT: {"type": "string"}}
 _SCHEMES = {

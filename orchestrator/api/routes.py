@@ -13,6 +13,7 @@ from shared.protocol.rest import BASE_PATH
 JOBS = f"{BASE_PATH}/orchestrator/jobs"
 NODES = f"{BASE_PATH}/orchestrator/nodes"
 USERS = f"{BASE_PATH}/orchestrator/users"
+TOKENS = f"{BASE_PATH}/orchestrator/tokens"
 AGENT = f"{BASE_PATH}/agent"
 
 JSON = "application/json"

@@ -149,7 +149,7 @@ class NodeRequests:
         info = msgspec.structs.replace(
             info,
             node_id=sender,
-            labels={**info.labels, NAME: sender},
+            labels={**info.labels, **self._labels_of(sender), NAME: sender},
             capacity=info.capacity.at_most(self._most),
             queue_capacity=min(info.queue_capacity, MOST_QUEUED),
         )
@@ -173,6 +173,11 @@ class NodeRequests:
             await pipelined(missing, self._scheduler.fail_missing, at_once=WRITES_AT_ONCE)
         self._offers.offer_again(sender)
         return Reconciliation(settled=tuple(each for each in registration.held if self._is_settled(sender, each)))
+
+    def _labels_of(self, sender: NodeId) -> dict[str, str]:
+        """Those of the token with which it came, which hold whatever the node says."""
+        binding = self._model.bindings.get(sender)
+        return binding.labels if binding else {}
 
     def _is_settled(self, sender: NodeId, execution: ExecutionId) -> bool:
         """Whether the node may forget this execution: it has ended, or was never this node's."""

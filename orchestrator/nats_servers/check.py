@@ -83,6 +83,7 @@ class StandIn:
         request = parse_request(payload, issuer=str(self._signer.public_key, "ascii"))
         decision = decide(
             request,
+            bindings=None,
             join_secret=self._secrets.join_secret,
             integration_secret=self._secrets.integration_secret,
             system_key=self._secrets.system_public_key,

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from orchestrator.nodes.conduct import Conduct
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.records import BindingRecord, NodeRecord
+from orchestrator.rules.join_tokens import without_claim
+from orchestrator.rules.records import NodeRecord
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
@@ -99,6 +100,7 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
         if live := model.executions.live.get(node):
             raise NodeHoldsExecutions(node, len(live))
         stays = node in model.nodes and node in model.rejected
+        await _drop_claim(model, store, node)
         await store.delete(subjects.node_record(node))
         if not stays:
             await store.delete(subjects.binding_record(node))
@@ -106,6 +108,14 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
     await changes.insist(store, attempt)
     why = _printable(message)
     _log.info("Node %s is deleted%s", node, f": {why}" if why else ".", extra=about(node=node))
+
+
+async def _drop_claim(model: Model, store: Store, node: NodeId) -> None:
+    """Should the node come again with the token by which it came, that is another use of it."""
+    binding = model.bindings.get(node)
+    token = model.tokens.get(binding.token) if binding else None
+    if token is not None and (after := without_claim(token, node)) != token:
+        await store.update(after.key, after)
 
 
 async def reject(model: Model, store: Store, node: NodeId, message: str = "") -> None:
@@ -138,10 +148,10 @@ async def _set_rejected(model: Model, store: Store, node: NodeId, since: int, me
     async def attempt() -> None:
         if (node in model.rejected) == bool(since):
             return
-        public_key = model.bindings.get(node)
-        if public_key is None:
+        known = model.bindings.get(node)
+        if known is None:
             raise NodeNotFound(node)
-        record = BindingRecord(public_key=public_key, rejected=since, message=message)
+        record = replace(known, rejected=since, message=message)
         await store.update(subjects.binding_record(node), record)
         _log.warning("Node %s is %s", node, after, extra=about(node=node))
 

@@ -29,7 +29,7 @@ from orchestrator.rules.life_events import (
 )
 from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement
-from orchestrator.rules.records import NEWEST_SCHEMA, SCHEMA, Event, ExecutionRecord, Failure, with_event
+from orchestrator.rules.records import OF_INCARNATIONS, SCHEMA, Event, ExecutionRecord, Failure, with_event
 from shared.ids import ExecutionId
 from shared.jobs.states import ExecutionState, FailureReason, check_transition
 from shared.protocol.execution_lines import (
@@ -70,7 +70,7 @@ def placed(
 ) -> ExecutionStep:
     """How it begins: as a record that is to be stored, and then offered."""
     record = ExecutionRecord(
-        schema=NEWEST_SCHEMA if incarnation else SCHEMA,
+        schema=OF_INCARNATIONS if incarnation else SCHEMA,
         incarnation=incarnation,
         id=execution,
         job_id=placement.job_id,

@@ -10,6 +10,7 @@
 | `node.<node>`                                    | NodeRecord      | when what a node says changes; at drain       |
 | `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
 | `user.<name>`                                    | UserRecord      | when a user is made, or revoked               |
+| `token.<token>`                                  | TokenRecord     | when it is made, used by a node, revoked      |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
@@ -34,8 +35,13 @@ from shared.runtime.log_lines import about
 SCHEMA = 1
 """Of all records. A program that finds a larger one must not decide anything: it would drop what it does not know."""
 
-NEWEST_SCHEMA = 2
+OF_INCARNATIONS = 2
 """Of records that only a program which knows incarnations may change: it finds their keys by them."""
+
+OF_LIMITED_NODES = 3
+"""Of bindings whose nodes do not get every job: a program that does not know of that must place nothing."""
+
+NEWEST_SCHEMA = OF_LIMITED_NODES
 
 MAX_EVENTS = 64
 """How many events one record keeps; then the oldest but the first go."""
@@ -244,11 +250,56 @@ class NodeRecord(KeyedRecord, frozen=True, kw_only=True):
 
 
 class BindingRecord(Record, frozen=True, kw_only=True):
-    """`rejected` is when an operator shut this key out, 0 if none did; `message` why, in the operator's words."""
+    """`rejected` is when an operator shut this key out, 0 if none did; `message` why, in the operator's words.
+
+    What the join token said holds for as long as the binding does, whatever becomes of the token: the `labels`, and the
+    `namespaces` whose jobs the node may be given, where it is not to be given all. One that is `unapproved` is given
+    nothing until an operator approves it. With the token `rekey`, and no other, another key may take the id.
+    """
 
     public_key: str
     rejected: int = 0
     message: str = ""
+    token: str = ""
+    labels: dict[str, str] = {}
+    namespaces: tuple[str, ...] = ()
+    unapproved: bool = False
+    rekey: str = ""
+
+    def serves(self, namespace: str) -> bool:
+        """Whether the node may be given jobs of this namespace, or learn of them."""
+        return not self.namespaces or namespace in self.namespaces
+
+
+class JoinClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """A use of a token that was counted for this node and this key, which may not be bound yet."""
+
+    node: NodeId
+    public_key: str
+
+
+class TokenRecord(KeyedRecord, frozen=True, kw_only=True):
+    """A join token, of whose secret the SHA-256 alone is kept. 0 `uses` are any number, 0 `expires` is never.
+
+    What was `used` is counted where uses are limited. `node` is the one whose key it may exchange, if it is for that.
+    """
+
+    id: str
+    digest: str
+    create_time: int
+    expires: int = 0
+    uses: int = 1
+    used: int = 0
+    claims: tuple[JoinClaim, ...] = ()
+    revoked: int = 0
+    labels: dict[str, str] = {}
+    namespaces: tuple[str, ...] = ()
+    approval: bool = False
+    node: str = ""
+
+    @property
+    def key(self) -> str:
+        return subjects.token_record(self.id)
 
 
 class UserRecord(KeyedRecord, frozen=True, kw_only=True):
@@ -311,6 +362,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "node": msgspec.json.Decoder(NodeRecord),
     "binding": msgspec.json.Decoder(BindingRecord),
     "user": msgspec.json.Decoder(UserRecord),
+    "token": msgspec.json.Decoder(TokenRecord),
     "incarnation": msgspec.json.Decoder(IncarnationRecord),
 }
 

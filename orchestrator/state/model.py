@@ -19,6 +19,7 @@ from orchestrator.rules.records import (
     NodeRecord,
     Record,
     SpecRecord,
+    TokenRecord,
     UserRecord,
 )
 from orchestrator.state.backlog import Backlog
@@ -52,8 +53,10 @@ class Model:
         self.jobs: dict[JobId, JobEntry] = {}
         #: What each registered node said of itself last, and what users say about it.
         self.nodes: dict[NodeId, NodeRecord] = {}
-        #: Which public key each node id belongs to.
-        self.bindings: dict[NodeId, str] = {}
+        #: Which public key each node id belongs to, and what is allowed to it.
+        self.bindings: dict[NodeId, BindingRecord] = {}
+        #: Join tokens by their ids, also those that let nobody in any more.
+        self.tokens: dict[str, TokenRecord] = {}
         #: The bindings of nodes that an operator has rejected.
         self.rejected: dict[NodeId, BindingRecord] = {}
         #: Who may use the APIs, and by which keys they are known.
@@ -133,6 +136,8 @@ class Model:
                 self._apply_binding(NodeId(key.partition(".")[2]), record)
             case UserRecord():
                 self.users.put(record)
+            case TokenRecord():
+                self.tokens[record.id] = record
             case IncarnationRecord():
                 self.incarnation = record.incarnation
             case NameRecord():
@@ -141,7 +146,7 @@ class Model:
                 raise TypeError(f"{type(record).__name__} is not stored.")
 
     def _apply_binding(self, node: NodeId, record: BindingRecord) -> None:
-        self.bindings[node] = record.public_key
+        self.bindings[node] = record
         if record.rejected:
             self.rejected[node] = record
         else:
@@ -284,6 +289,9 @@ class Model:
             self.rejected.pop(NodeId(rest), None)
         elif kind == "user":
             self.users.drop(rest)
+            self.news.on_node(NodeId(rest))
+        elif kind == "token":
+            self.tokens.pop(rest, None)
 
     def keep_only(self, keys: AbstractSet[str], up_to: int) -> None:
         """Take in that of all records up to this revision these alone are left: marks of the others may be gone too."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 
-from orchestrator.rules.records import NEWEST_SCHEMA, IncarnationRecord
+from orchestrator.rules.records import OF_INCARNATIONS, IncarnationRecord
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
@@ -24,7 +24,7 @@ RETRY_SECONDS = 0.5
 async def begin(store: Store) -> str:
     """Store a new incarnation, however long it takes, and give it."""
     await store.ready.wait()
-    record = IncarnationRecord(schema=NEWEST_SCHEMA, incarnation=os.urandom(4).hex(), since=now_ns())
+    record = IncarnationRecord(schema=OF_INCARNATIONS, incarnation=os.urandom(4).hex(), since=now_ns())
     while True:
         try:
             await store.catch_up()

@@ -24,7 +24,7 @@ _TRUST = (
     "name the file with the certificate of its authority in SSL_CERT_FILE, and the server by a name that is in its"
     " certificate"
 )
-_REFUSED_NODE = "refused: wrong secret, or no orchestrator ready"
+_REFUSED_NODE = "refused: wrong join token or secret, or no orchestrator ready"
 _REFUSED_ORCHESTRATOR = (
     "refused: it does not know the key of this orchestrator (put what `tarpon agent nats-config` prints into its"
     " configuration, and start it again)"
@@ -72,6 +72,11 @@ async def _listen(server: str) -> str:
         writer.transport.abort()
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether the server has refused who it is, which an orchestrator decides."""
+    return "authorization violation" in str(error).lower()
+
+
 def why_not(error: Exception, *, is_node: bool) -> str:
     """Goes on from "NATS at <address> is ..."."""
     said = str(error).lower()
@@ -86,6 +91,6 @@ def why_not(error: Exception, *, is_node: bool) -> str:
         )
     if any(words in said for words in _FULL):
         return "full: it takes no more connections (raise max_connections in its configuration, or of the account)"
-    if "authorization violation" in said:
+    if is_refusal(error):
         return _REFUSED_NODE if is_node else _REFUSED_ORCHESTRATOR
     return f"not reachable: {why_unreachable(error)}"

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.messaging.acknowledgements import EXPECTED, number_in_stream
 from shared.messaging.client import Admits, ChoosyClient, MendedClient, taken_in
-from shared.messaging.problems import check_payload, last_words, why_not
+from shared.messaging.problems import check_payload, is_refusal, last_words, why_not
 from shared.messaging.replies import Replies
 from shared.protocol.nats_address import parse_nats_address
 from shared.runtime.aio import background, finish, raising_cancellation
@@ -123,6 +123,7 @@ class Connection:
         self._said = ""
         self.problem = ""
         """Why there is no connection, in a sentence; empty while there is one."""
+        self._refusals = 0
 
     @property
     def connected(self) -> bool:
@@ -145,6 +146,12 @@ class Connection:
         """Wait until the connection with this number is gone."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._client is None or self.connections != number)
+
+    async def next_refusal(self, after: int) -> int:
+        """Wait until servers have refused this process more than `after` times, and there is no connection."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._client is None and self._refusals > after)
+            return self._refusals
 
     async def wait_connected(self) -> None:
         await self.next_connection(0)
@@ -275,6 +282,8 @@ class Connection:
         except (nats.errors.Error, OSError, TimeoutError) as error:
             await _put_away(_close(client))
             self._explain(await last_words(self.servers, seen[0] if seen else error))
+            async with self._changed:
+                self._changed.notify_all()
             return None
         except BaseException:
             await _put_away(_close(client))
@@ -310,6 +319,7 @@ class Connection:
         why = why_not(error, is_node="token" in self._options)
         self.problem = f"NATS at {', '.join(self.servers)} is {why}"
         self._say(logging.WARNING, f"{self.problem}; trying again until it works.")
+        self._refusals += is_refusal(error)
 
     def _say(self, level: int, message: str) -> None:
         """Log changes of state, not every try."""

@@ -44,6 +44,42 @@ def node_inbox(node: NodeId) -> str:
     return f"_INBOX.{node}"
 
 
+_ASKS_WHY = "why."
+"""What no node's id begins with."""
+
+
+def asks_why(node: NodeId) -> str:
+    """The name under which a node that was refused asks why, and can do nothing else."""
+    return f"{_ASKS_WHY}{node}"
+
+
+def who_asks_why(name: str) -> str:
+    """Which node it is that asks by this name; empty where it is another name."""
+    return name.removeprefix(_ASKS_WHY) if name.startswith(_ASKS_WHY) else ""
+
+
+def refused_inbox(public_key: str) -> str:
+    """The prefix of the inboxes of whoever asks with this key why it was refused. It is too long to be a node's."""
+    return f"_INBOX.not-let-in-{public_key}"
+
+
+_REASON = f"{PREFIX}.refused."
+
+
+def reason_subject(reason: bytes) -> str:
+    """A subject that nobody listens on. That it may be sent on, as a server tells, is how a refused node learns why."""
+    return f"{_REASON}{base64.urlsafe_b64encode(reason).decode().rstrip('=')}"
+
+
+def reason_in(subjects: Iterable[str]) -> bytes:
+    """What `reason_subject` made one of these of; nothing where there is none. Raises ValueError."""
+    for subject in subjects:
+        if subject.startswith(_REASON):
+            token = subject.removeprefix(_REASON)
+            return base64.b64decode(f"{token}{'=' * (-len(token) % 4)}", altchars=b"-_", validate=True)
+    return b""
+
+
 def sender(subject: str) -> NodeId | None:
     """Which node a subject speaks for; None if it is not a node's subject."""
     tokens = subject.split(".")
@@ -176,3 +212,8 @@ def binding_record(node: NodeId) -> str:
 def user_record(name: str) -> str:
     """Who is known by which key. A name is a safe id."""
     return f"user.{name}"
+
+
+def token_record(token: str) -> str:
+    """A join token, by its id."""
+    return f"token.{token}"

@@ -21,8 +21,6 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _secrets("Compute.Auth", config.compute.auth)
     yield from _addresses("Orchestrator.NATS.Servers", config.orchestrator.nats.servers)
     yield from _addresses("Compute.Orchestrators", config.compute.orchestrators)
-    if config.compute.enabled and not config.compute.orchestrators:
-        yield "Compute.Orchestrators is empty, so the node would not know whom to join"
     yield from _advertise(config.orchestrator.advertise)
     yield from _metrics(config.compute.metrics.address)
     yield from _collector(config.tracing.endpoint)

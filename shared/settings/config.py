@@ -59,10 +59,13 @@ class ApiSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class Auth(Struct, frozen=True, kw_only=True, rename="pascal"):
-    token: Annotated[Secret, Meta(description="The join secret with which a node joins; made if none is given.")] = (
-        Secret()
-    )
-    token_file: Annotated[FilePath, Meta(description="A file that holds the join secret.")] = FilePath()
+    token: Annotated[
+        Secret,
+        Meta(
+            description="On a node its join token, or the join secret; on an orchestrator a join secret for all nodes."
+        ),
+    ] = Secret()
+    token_file: Annotated[FilePath, Meta(description="A file that holds that token or secret.")] = FilePath()
 
 
 class Nats(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -210,9 +213,13 @@ class NodeMetrics(Struct, frozen=True, kw_only=True, rename="pascal"):
 
 class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
     enabled: Annotated[bool, Meta(description="Whether `tarpon serve` runs a compute node.")] = False
-    orchestrators: Annotated[tuple[str, ...], Meta(description="Where the node finds its orchestrators.")] = (
-        "nats://127.0.0.1:4222",
-    )
+    orchestrators: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Where the node finds its orchestrators; empty: where its join token says, or else on this"
+            " machine, at nats://127.0.0.1:4222."
+        ),
+    ] = ()
     auth: Auth = Auth()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     allocated_capacity: AllocatedCapacity = AllocatedCapacity()

@@ -35,6 +35,14 @@ from shared.protocol.rest_nodes import (
     UpdateNodeResponse,
     VersionView,
 )
+from shared.protocol.rest_tokens import (
+    DAY_SECONDS,
+    CreateTokenRequest,
+    ListTokensResponse,
+    TokenCreated,
+    TokenResponse,
+    TokenView,
+)
 from shared.protocol.rest_waits import WaitsResponse
 from tarpon.http.addresses import addresses
 from tarpon.http.calls import Calls
@@ -275,6 +283,37 @@ class OrchestratorCalls:
         path = f"/orchestrator/nodes/{quote(node, safe='')}"
         wanted = UpdateNodeRequest(action=action, node_id=node, message=message, force=force)
         return (await self._calls.call("PUT", path, UpdateNodeResponse, body=wanted)).warning
+
+    async def create_join_token(
+        self,
+        *,
+        uses: int = 1,
+        expires_seconds: int = DAY_SECONDS,
+        labels: Mapping[str, str] | None = None,
+        namespaces: Iterable[str] = (),
+        approval: bool = False,
+    ) -> TokenCreated:
+        """A token with which nodes join, and its text, which nobody is told again. With 0 uses it is for any number.
+
+        Its nodes have these labels, whatever they say, and are given jobs of these namespaces alone, if there are any.
+        """
+        wanted = CreateTokenRequest(
+            uses=uses,
+            expires_seconds=expires_seconds,
+            labels=dict(labels or {}),
+            namespaces=tuple(namespaces),
+            approval=approval,
+        )
+        return await self._calls.call("PUT", "/orchestrator/tokens", TokenCreated, body=wanted)
+
+    async def join_tokens(self) -> tuple[TokenView, ...]:
+        """The newest first."""
+        return (await self._calls.call("GET", "/orchestrator/tokens", ListTokensResponse)).tokens
+
+    async def revoke_join_token(self, token: str) -> TokenView:
+        """Let no more nodes in with it. Those that are in stay."""
+        path = f"/orchestrator/tokens/{quote(token, safe='')}"
+        return (await self._calls.call("DELETE", path, TokenResponse)).token
 
     async def alive(self) -> AliveResponse:
         return await self._calls.call("GET", "/agent/alive", AliveResponse)

@@ -16,11 +16,13 @@ from shared.protocol.rest import BASE_PATH
 from tests.documents import text_of
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
+TOKENS = f"{BASE_PATH}/orchestrator/tokens"
 JOB = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
 TEMPLATES = {
     f"{JOBS}/j-none": f"{JOBS}/{{job}}",
     f"{JOBS}/j-0001": f"{JOBS}/{{job}}",
     f"{NODES}/n-1": f"{NODES}/{{node}}",
+    f"{TOKENS}/none": f"{TOKENS}/{{token}}",
 }
 
 EXAMPLES: list[tuple[str, str, Any]] = [
@@ -39,6 +41,10 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("GET", f"{NODES}/n-1", None),
     ("PUT", f"{NODES}/n-1", {"Action": "approve"}),
     ("PUT", f"{NODES}/n-1", {"Action": "delete"}),
+    ("PUT", TOKENS, {"Labels": {"team": "a"}}),
+    ("PUT", TOKENS, {"Labels": {"": "a"}}),
+    ("GET", TOKENS, None),
+    ("DELETE", f"{TOKENS}/none", None),
     ("GET", f"{BASE_PATH}/agent/alive", None),
     ("GET", f"{BASE_PATH}/agent/version", None),
     ("GET", f"{BASE_PATH}/agent/node", None),

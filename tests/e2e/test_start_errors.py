@@ -181,7 +181,7 @@ def test_a_job_for_a_publisher_that_is_not_configured_is_refused_at_submit(stack
 def test_a_node_with_the_wrong_secret_is_refused_and_keeps_trying(stack: Stack) -> None:
     stack.start_orchestrator(publisher={})
     node = stack.start_compute("node-a", token="not-the-secret", connected=False)
-    told = "refused: wrong secret, or no orchestrator ready"
+    told = "refused: wrong join token or secret, or no orchestrator ready"
     wait_until(lambda: told in node.tail(), within=20, what="the node says that it is refused")
     assert node.is_running
     assert stack.nodes() == []

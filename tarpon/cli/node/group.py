@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli.console.commands import Group, given, with_client
-from tarpon.cli.console.local_secrets import local_secrets, nats_addresses
+from tarpon.cli.console.commands import Group, with_client
 from tarpon.cli.console.output import output_option, show
 from tarpon.cli.node.delete import delete
 from tarpon.cli.node.describe import describe
 from tarpon.cli.node.drain import drain, undrain
 from tarpon.cli.node.reject import approve, reject
 from tarpon.cli.node.table import nodes_table
+from tarpon.cli.node.token import token
 
 if TYPE_CHECKING:
     from tarpon.client import Client
@@ -28,6 +28,7 @@ node.add_command(drain)
 node.add_command(undrain)
 node.add_command(reject)
 node.add_command(approve)
+node.add_command(token)
 
 
 @node.command("list")
@@ -38,18 +39,3 @@ async def list_nodes(client: "Client", *, wide: bool, output: str) -> None:
     """List the nodes that the orchestrator knows, with their hosts and labels."""
     nodes = (await client.nodes()).nodes
     show(nodes, output, lambda: nodes_table(nodes, wide=wide))
-
-
-@node.group(cls=Group)
-def token() -> None:
-    """The secret with which nodes join."""
-
-
-@token.command("show")
-def show_token() -> None:
-    """Print the line that starts a node. It holds the join secret; run this where the orchestrator runs."""
-    config = given().config()
-    secrets = local_secrets(config)
-    from orchestrator.admission.secret_files import join_line
-
-    click.echo(join_line(secrets.join_secret, nats_addresses(config)))

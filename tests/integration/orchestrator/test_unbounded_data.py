@@ -152,7 +152,7 @@ async def test_a_record_that_fails_is_told_loudly_and_keeps_no_other_from_being_
             assert [each.levelno for each in logged] == [logging.ERROR]
             model.fails = False
             await writer.update(subjects.binding_record(NodeId("faulty")), BindingRecord(public_key="V"))
-            await eventually(lambda: model.bindings.get(NodeId("faulty")) == "V")
+            await eventually(lambda: model.bindings.get(NodeId("faulty")) == BindingRecord(public_key="V"))
             store.check_whole()
 
 

@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from orchestrator.admission import auth
+from orchestrator.admission.claims import Claim
 from shared.ids import NodeId
 from shared.messaging.client import taken_in
 from shared.protocol import subjects
@@ -492,7 +493,7 @@ async def test_two_hundred_nodes_can_join_at_once(bus: Bus) -> None:
 class HangingBindings(CountedBindings):
     """A state that does not answer."""
 
-    async def bind(self, node: NodeId, public_key: str) -> bool:
+    async def bind(self, claim: Claim) -> None:
         self.binds += 1
         await asyncio.Event().wait()
         raise AssertionError

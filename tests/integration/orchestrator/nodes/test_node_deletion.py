@@ -78,7 +78,7 @@ async def test_a_name_that_is_not_deleted_stays_with_its_key(
 
     async with asyncio.TaskGroup() as group:
         joining = group.create_task(join(), name="join")
-        await eventually(lambda: "the id belongs to another key" in caplog.text)
+        await eventually(lambda: "belongs to another key" in caplog.text)
         joining.cancel()
 
 

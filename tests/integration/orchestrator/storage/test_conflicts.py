@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.node_keys import StoredNodeKeys
+from orchestrator.rules.join_tokens import NodeNameTaken
 from orchestrator.rules.records import BindingRecord, Record
 from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict
@@ -189,10 +191,18 @@ class TestAConflict:
 
     async def test_over_the_id_of_a_node_is_won_by_one_key(self, any_bus: Bus) -> None:
         async with following(any_bus.connection) as mine:
-            bindings = StoredNodeKeys(mine)
+            claims = [Claim(NODE, f"U{number}", Right.JOIN_SECRET) for number in range(MANY)]
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(bindings.bind(NODE, f"U{number}")) for number in range(MANY)]
+                tasks = [group.create_task(is_bound(StoredNodeKeys(mine), claim)) for claim in claims]
             assert [task.result() for task in tasks].count(True) == 1
+
+
+async def is_bound(bindings: StoredNodeKeys, claim: Claim) -> bool:
+    try:
+        await bindings.bind(claim)
+    except NodeNameTaken:
+        return False
+    return True
 
 
 def record(number: int) -> BindingRecord:

@@ -165,7 +165,7 @@ class TestNewsThatComesTooEarly:
             await mine.create(KEY, BindingRecord(public_key="U"))
             monkeypatch.setattr(store, "RecordFeed", HastyFeed)
             async with other(bus) as connection, following(connection) as later:
-                assert later.model.bindings == {NODE: "U"}
+                assert later.model.bindings == {NODE: BindingRecord(public_key="U")}
                 await later.update(KEY, BindingRecord(public_key="U2"))
 
     async def test_nothing_is_forgotten_that_is_on_its_way(self, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from nats.js.errors import NotFoundError
 
+from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.jobs.retention import Retention
 from orchestrator.rules.records import BindingRecord, NameRecord, NodeRecord, Record, SpecRecord
@@ -183,12 +184,12 @@ class TestWhatAnEarlierVersionHasRemoved:
         async with stored(bus, NAME, BINDING) as mine:
             await remove_as_before(bus, NAME, BINDING)
             await kill_server(bus, mine)
-            assert await StoredNodeKeys(mine).bind(NODE, "another")
+            await StoredNodeKeys(mine).bind(Claim(NODE, "another", Right.JOIN_SECRET))
             assert await mine.is_removed(NAME)
             await mine.create_again(NAME, NameRecord(job_id=JobId("j-2")))
             await sweep(mine)
             assert await mine.read(NAME) == NameRecord(job_id=JobId("j-2"))
-            assert mine.model.bindings[NODE] == "another"
+            assert mine.model.bindings[NODE].public_key == "another"
 
     async def test_is_removed_again_by_one_that_was_not_there_where_it_belongs_to_no_job(
         self, bus: Bus, monkeypatch: pytest.MonkeyPatch

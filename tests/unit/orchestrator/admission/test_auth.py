@@ -11,7 +11,7 @@ import nkeys
 import pytest
 
 from orchestrator.admission import nats_jwt
-from orchestrator.admission.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, Claim, RefusalLog, Refuse, decide
+from orchestrator.admission.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, RefusalLog, Refuse, decide
 from orchestrator.admission.callout import (
     AuthRequest,
     ConnectingClient,
@@ -22,9 +22,12 @@ from orchestrator.admission.callout import (
     parse_request,
     refusal,
 )
+from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.secret_files import integration_password
+from orchestrator.rules.join_tokens import JoinTokenRevoked, JoinTokenUnknown
 from shared.ids import NodeId
-from shared.protocol.subjects import SERVICE_REQUESTS
+from shared.protocol.pasted import Credential, JoinToken
+from shared.protocol.subjects import SERVICE_REQUESTS, reason_in
 from shared.settings.secret import Secret
 
 JOIN_SECRET = Secret("join-secret")
@@ -80,10 +83,39 @@ def parsed(token: bytes) -> AuthRequest:
     return parse_request(token, issuer=public(ISSUER))
 
 
+class Bound:
+    """Bindings with one node, and one token that lets nobody in any more."""
+
+    def __init__(self, **keys: str) -> None:
+        self.keys = keys
+
+    def knows(self, node: NodeId, public_key: str, credential: Credential | None) -> bool:
+        return self.keys.get(node) == public_key
+
+    def is_rejected(self, node: NodeId) -> bool:
+        return False
+
+    def check(self, node: NodeId, public_key: str, credential: Credential) -> None:
+        if credential != DEAD:
+            raise JoinTokenUnknown(credential.id)
+        raise JoinTokenRevoked(credential.id, "2026-01-01")
+
+    async def bind(self, claim: Claim) -> None:
+        raise AssertionError(claim)
+
+
+TOKEN = JoinToken(id="t1", secret=bytes(32))
+DEAD = Credential("t1", TOKEN.digest)
+
+
+def decided(asked: AuthRequest, *, bound: Bound | None = None, join_secret: Secret = JOIN_SECRET) -> Admit | Refuse:
+    return decide(asked, bindings=bound or Bound(), join_secret=join_secret, integration_secret=INTEGRATION_SECRET)
+
+
 def test_a_node_with_secret_key_and_id_gets_its_own_subjects() -> None:
-    decision = decide(request(), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET)
+    decision = decided(request())
     assert isinstance(decision, Admit)
-    assert decision.claim == Claim(NodeId("node-1"), public(NODE))
+    assert decision.claim == Claim(NodeId("node-1"), public(NODE), Right.JOIN_SECRET)
     assert decision.user == User(
         name="node-1",
         account="TARPON_NODES",
@@ -117,19 +149,15 @@ def test_a_node_with_secret_key_and_id_gets_its_own_subjects() -> None:
     ],
 )
 def test_whatever_is_wrong_keeps_a_connection_out(wrong: dict[str, str]) -> None:
-    assert isinstance(decide(request(**wrong), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET), Refuse)
+    assert isinstance(decided(request(**wrong)), Refuse)
 
 
 def test_nobody_joins_without_a_secret_by_showing_none() -> None:
-    assert isinstance(
-        decide(request(auth_token=""), join_secret=Secret("x"), integration_secret=INTEGRATION_SECRET), Refuse
-    )
+    assert isinstance(decided(request(auth_token=""), join_secret=Secret("x")), Refuse)
 
 
 def test_a_refusal_does_not_repeat_what_was_shown() -> None:
-    refused = decide(
-        request(auth_token="almost-the-secret"), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET
-    )
+    refused = decided(request(auth_token="almost-the-secret"))
     assert "almost" not in repr(refused)
     assert "join-secret" not in repr(request())
 
@@ -159,7 +187,7 @@ def test_a_request_that_is_not_for_this_callout_is_ignored(content: dict[str, An
 
 
 def test_an_admission_is_a_user_for_this_connection_and_has_no_end() -> None:
-    decision = decide(request(), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET)
+    decision = decided(request())
     assert isinstance(decision, Admit)
     answer = json.loads(
         nats_jwt.decode(admission(request(), decision.user, ISSUER, now=7), issuer_kind=nats_jwt.ACCOUNT)
@@ -206,7 +234,7 @@ def integration(password: str, user: str = "billing") -> AuthRequest:
 
 def test_an_integration_with_its_password_gets_its_own_subjects() -> None:
     password = integration_password(INTEGRATION_SECRET, "billing").reveal()
-    decision = decide(integration(password), join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET)
+    decision = decided(integration(password))
     assert isinstance(decision, Admit)
     assert decision.claim is None
     assert decision.user == User(
@@ -229,4 +257,57 @@ def test_an_integration_with_its_password_gets_its_own_subjects() -> None:
 )
 def test_an_integration_with_anothers_password_or_an_unsafe_name_is_refused(user: str, password: str) -> None:
     offered = integration(password, user)
-    assert isinstance(decide(offered, join_secret=JOIN_SECRET, integration_secret=INTEGRATION_SECRET), Refuse)
+    assert isinstance(decided(offered), Refuse)
+
+
+def test_nobody_joins_by_showing_nothing_where_there_is_no_join_secret() -> None:
+    assert isinstance(decided(request(auth_token=""), join_secret=Secret()), Refuse)
+
+
+def test_a_node_that_is_known_needs_nothing_but_its_key() -> None:
+    bound = Bound(**{"node-1": public(NODE)})
+    for shown in ("", "whatever became of it", TOKEN.credential):
+        decision = decided(request(auth_token=shown), bound=bound, join_secret=Secret())
+        assert isinstance(decision, Admit)
+        assert decision.claim == Claim(NodeId("node-1"), public(NODE), Right.KNOWN_KEY)
+
+
+def test_who_names_a_known_key_has_to_prove_that_it_is_its_own() -> None:
+    bound = Bound(**{"node-1": public(NODE)})
+    assert isinstance(decided(request(auth_token="", sig=signature(EPHEMERAL)), bound=bound), Refuse)
+
+
+def test_a_join_token_is_claimed_by_its_id_and_the_digest_of_its_secret() -> None:
+    decision = decided(request(auth_token=TOKEN.credential))
+    assert isinstance(decision, Admit)
+    assert decision.claim == Claim(NodeId("node-1"), public(NODE), DEAD)
+    assert TOKEN.credential not in repr(decision)
+
+
+def test_a_refused_node_with_a_real_token_is_told_why_and_may_do_nothing_else() -> None:
+    decision = decided(request(name="why.node-1", auth_token=TOKEN.credential))
+    assert isinstance(decision, Admit)
+    who_am_i, reason = decision.user.may_publish
+    assert who_am_i == "$SYS.REQ.USER.INFO"
+    assert msgspec.json.decode(reason_in([reason]))["code"] == "JoinTokenRevoked"
+    assert decision.user.may_subscribe == (f"_INBOX.not-let-in-{public(NODE)}.>",)
+    assert decision.user.lives_seconds == 30
+    assert decision.claim is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"auth_token": ""},
+        {"auth_token": "join-secret"},
+        {"auth_token": JoinToken(id="t1", secret=bytes(31) + b"1").credential},
+        {"auth_token": JoinToken(id="t2", secret=bytes(32)).credential},
+        {"sig": signature(EPHEMERAL)},
+        {"name": "why."},
+        {"name": "why.a.b"},
+        {"name": "why.>"},
+    ],
+)
+def test_nobody_is_told_anything_without_a_real_token(wrong: dict[str, str]) -> None:
+    asked = request(**{"name": "why.node-1", "auth_token": TOKEN.credential} | wrong)
+    assert isinstance(decided(asked), Refuse)

@@ -145,7 +145,7 @@ class TestFeeding:
         model.apply(subjects.binding_record(NODE), BindingRecord(public_key="UABC"), 2)
         model.apply(subjects.name_record("default", "a-job"), NameRecord(job_id=JobId("j-1")), 3)
         assert model.nodes[NODE].info == info
-        assert model.bindings == {"n-1": "UABC"}
+        assert model.bindings == {"n-1": BindingRecord(public_key="UABC")}
         assert not model.jobs
 
     def test_what_is_not_stored_is_not_taken_in(self) -> None:

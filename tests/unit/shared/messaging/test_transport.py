@@ -35,6 +35,8 @@ def test_a_server_that_hangs_up_before_it_is_heard_does_not_take_back_what_it_sa
     connection = transport.Connection(["nats://a"], token="t")  # nobody's
     connection._explain(nats.errors.Error("nats: 'Authorization Violation'"))
     connection._explain(ConnectionResetError())
-    assert connection.problem == "NATS at nats://a:4222 is refused: wrong secret, or no orchestrator ready"
+    assert (
+        connection.problem == "NATS at nats://a:4222 is refused: wrong join token or secret, or no orchestrator ready"
+    )
     connection._explain(ConnectionRefusedError())
     assert connection.problem == f"NATS at nats://a:4222 is not reachable: {REFUSED}"

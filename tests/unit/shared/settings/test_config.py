@@ -75,7 +75,7 @@ class TestDeclaration:
         assert defaults["API.Port"] == 1234
         assert defaults["Orchestrator.NodeManager.DisconnectTimeout"] == 60.0
         assert defaults[f"{S3}.PreSignedURLExpiration"] == 3600.0
-        assert defaults["Compute.Orchestrators"] == ("nats://127.0.0.1:4222",)
+        assert defaults["Compute.Orchestrators"] == ()
         assert defaults["JobDefaults.Batch.Task.Resources.CPU"] == "500m"
 
     def test_every_key_has_an_environment_name_of_its_own(self) -> None:
@@ -91,7 +91,7 @@ class TestDeclaration:
         assert shown["Compute.Auth.TokenFile"] == "/t"
         assert shown["Orchestrator.Auth.Token"] == ""
         assert shown["Publishers.PublishTimeout"] == "2h0m0s"
-        assert msgspec.json.decode(msgspec.json.encode(shown))["Compute.Orchestrators"] == ["nats://127.0.0.1:4222"]
+        assert msgspec.json.decode(msgspec.json.encode(shown))["Compute.Orchestrators"] == []
 
     def test_no_form_of_a_secret_shows_it(self) -> None:
         secret = Secret("hunter2")
@@ -448,11 +448,6 @@ class TestProblems:
         section = "JobDefaults.Batch.Task.Timeouts"
         assert problems(home, f"{section}.ExecutionTimeout=2h", f"{section}.TotalTimeout=1h") == (
             f"{section}.ExecutionTimeout must not be longer than its TotalTimeout",
-        )
-
-    def test_a_compute_node_needs_to_know_an_orchestrator(self, home: Path) -> None:
-        assert problems(home, "Compute.Enabled", "Compute.Orchestrators=") == (
-            "Compute.Orchestrators is empty, so the node would not know whom to join",
         )
 
     def test_a_token_and_a_token_file_at_once_are_refused(self, home: Path) -> None:

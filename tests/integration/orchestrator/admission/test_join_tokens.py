@@ -1,0 +1,247 @@
+"""Nodes join with tokens: as often as a token allows, and who holds a real one that does not is told why."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nats.errors
+import pytest
+from msgspec.structs import replace
+
+from compute.uplink.identity import Identity
+from compute.uplink.invitation import Invitation
+from compute.uplink.refusals import explain_refusals
+from orchestrator.admission.node_keys import StoredNodeKeys
+from orchestrator.nodes.join_tokens import JoinTokens
+from orchestrator.nodes.node_changes import delete, reject
+from orchestrator.nodes.presence import Nodes
+from orchestrator.rules.records import JoinClaim, TokenRecord
+from orchestrator.storage.store import Store
+from shared.ids import NodeId
+from shared.messaging.transport import connect
+from shared.protocol import subjects
+from shared.protocol.pasted import JoinToken
+from shared.protocol.rest_tokens import CreateTokenRequest
+from shared.runtime.aio import background
+from tests.nats_bus import Bus, new_user_seed, public_key
+from tests.waiting import eventually
+
+REFUSED = "Authorization Violation"
+NODE = NodeId("n-1")
+
+
+@dataclass
+class Joining:
+    bus: Bus
+    store: Store
+    tokens: JoinTokens
+
+    async def token(self, **wanted: object) -> JoinToken:
+        _, text = await self.tokens.create(CreateTokenRequest(**wanted))  # type: ignore[arg-type]
+        return text
+
+    async def is_refused(self, node: str, token: JoinToken, *, seed: str = "") -> None:
+        with pytest.raises(nats.errors.Error, match=REFUSED):
+            await self.bus.join(node, token=token.credential, seed=seed)
+
+    def record(self, token: JoinToken) -> TokenRecord:
+        return self.store.model.tokens[token.id]
+
+
+@pytest.fixture
+async def joining(tmp_path: Path) -> AsyncIterator[Joining]:
+    async with Bus(tmp_path).running() as bus:
+        store = stored(bus.bindings)
+        yield Joining(bus, store, JoinTokens(store.model, store, addresses=(bus.server.url,)))
+
+
+def stored(bindings: StoredNodeKeys) -> Store:
+    return bindings._store
+
+
+async def test_a_token_lets_one_node_in_which_then_needs_it_no_more(joining: Joining) -> None:
+    token, seed = await joining.token(labels={"team": "a"}), new_user_seed()
+    await joining.bus.join("n-1", token=token.credential, seed=seed)
+
+    await joining.is_refused("n-2", token)
+    await joining.bus.join("n-1", token=token.credential, seed=seed)
+    await joining.tokens.revoke(token.id)
+    await joining.bus.join("n-1", token=None, seed=seed)
+    binding = joining.store.model.bindings[NODE]
+    assert (binding.public_key, binding.token, binding.labels) == (public_key(seed), token.id, {"team": "a"})
+    assert joining.record(token).used == 1
+
+
+async def test_of_two_nodes_at_once_a_token_for_one_lets_one_in(joining: Joining) -> None:
+    async with joining.bus.orchestrator() as (_, others):
+        for _ in range(10):
+            token = await joining.token()
+            await stored(others).catch_up()
+
+            async def try_it(node: str, token: JoinToken = token) -> bool:
+                try:
+                    await joining.bus.join(node, token=token.credential)
+                except nats.errors.Error:
+                    return False
+                return True
+
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(try_it(f"{token.id}-{number}")) for number in range(4)]
+            assert sum(task.result() for task in tasks) == 1
+            assert sum(each.token == token.id for each in joining.store.model.bindings.values()) == 1
+
+
+async def test_a_token_for_several_nodes_counts_them(joining: Joining) -> None:
+    token = await joining.token(uses=3)
+    for number in range(3):
+        await joining.bus.join(f"n-{number}", token=token.credential)
+    await joining.is_refused("n-3", token)
+    assert joining.record(token).used == 3
+    assert len(joining.record(token).claims) == 1, "those of nodes that are bound are forgotten"
+
+
+async def test_a_token_for_any_number_is_not_written_at_each_join(joining: Joining) -> None:
+    token = await joining.token(uses=0)
+    revision = joining.store.model.revision_of(subjects.token_record(token.id))
+    for number in range(3):
+        await joining.bus.join(f"n-{number}", token=token.credential)
+    assert joining.store.model.revision_of(subjects.token_record(token.id)) == revision
+
+
+async def test_a_node_that_was_cut_off_before_it_was_bound_uses_the_token_no_second_time(joining: Joining) -> None:
+    token, seed = await joining.token(), new_user_seed()
+    before = joining.record(token)
+    claim = JoinClaim(node=NODE, public_key=public_key(seed))
+    await joining.store.update(before.key, replace(before, used=1, claims=(claim,)))
+
+    await joining.is_refused("n-2", token)
+    await joining.is_refused("n-1", token)
+    await joining.bus.join("n-1", token=token.credential, seed=seed)
+    assert joining.record(token).used == 1
+
+
+async def test_a_node_that_was_deleted_needs_another_token(joining: Joining) -> None:
+    token, seed = await joining.token(), new_user_seed()
+    await joining.bus.join("n-1", token=token.credential, seed=seed)
+    nodes = Nodes(joining.store.model, disconnect_seconds=0.0)
+
+    await delete(joining.store.model, joining.store, nodes, NODE)
+    await joining.is_refused("n-1", token, seed=seed)
+
+
+async def test_a_rejected_node_does_not_come_back_by_a_new_token(joining: Joining) -> None:
+    token, seed = await joining.token(), new_user_seed()
+    await joining.bus.join("n-1", token=token.credential, seed=seed)
+    await reject(joining.store.model, joining.store, NODE)
+
+    again = await joining.bus.join("n-1", token=(await joining.token()).credential, seed=seed)
+    await again.client.publish(subjects.node_heartbeat(NODE), b"")
+    await again.is_denied(subjects.node_heartbeat(NODE))
+
+
+# ---- why a node is refused -----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def refused_node(bus: Bus, token: JoinToken, *, node: NodeId = NODE) -> AsyncIterator[None]:
+    """As a node of ours does it that is not let in."""
+    seed = new_user_seed()
+    invited = Invitation(servers=tuple(bus.urls), shown=token.credential, token=token.id)
+    async with (
+        connect(invited.servers, name=node, nkey_seed=seed, token=token.credential) as connection,
+        background(refusals=explain_refusals(connection, invited, Identity(node, seed))),
+    ):
+        yield
+
+
+async def told(bus: Bus, token: JoinToken, caplog: pytest.LogCaptureFixture, *, node: NodeId = NODE) -> str:
+    def said() -> list[str]:
+        return [each.getMessage() for each in caplog.records if each.name == "compute.uplink.refusals"]
+
+    with caplog.at_level(logging.WARNING):
+        async with refused_node(bus, token, node=node):
+            await eventually(said, within=20, what="the node says why")
+    return said()[0]
+
+
+async def test_a_node_with_an_expired_token_is_told(joining: Joining, caplog: pytest.LogCaptureFixture) -> None:
+    token = await joining.token()
+    before = joining.record(token)
+    await joining.store.update(before.key, replace(before, expires=before.create_time))
+    line = await told(joining.bus, token, caplog)
+    assert f"Join token {token.id} expired at 20" in line
+    assert "[JoinTokenExpired] Have another one made: `tarpon node token create`." in line
+
+
+async def test_a_node_with_a_token_that_is_used_up_is_told(joining: Joining, caplog: pytest.LogCaptureFixture) -> None:
+    token = await joining.token()
+    await joining.bus.join("n-0", token=token.credential)
+    line = await told(joining.bus, token, caplog)
+    assert f"Join token {token.id} is used up: it was for one node. [JoinTokenUsedUp]" in line
+
+
+async def test_a_node_with_a_revoked_token_is_told(joining: Joining, caplog: pytest.LogCaptureFixture) -> None:
+    token = await joining.token()
+    await joining.tokens.revoke(token.id)
+    assert "[JoinTokenRevoked]" in await told(joining.bus, token, caplog)
+    seen = [each.getMessage() for each in caplog.records if each.name == "orchestrator.admission.auth"]
+    assert any("node 'n-1' is refused: Join token" in each and "[JoinTokenRevoked]" in each for each in seen)
+
+
+async def test_a_node_whose_name_belongs_to_another_key_is_told(
+    joining: Joining, caplog: pytest.LogCaptureFixture
+) -> None:
+    await joining.bus.join("n-1")
+    line = await told(joining.bus, await joining.token(), caplog)
+    assert "The name n-1 belongs to another key. [NodeNameTaken]" in line
+    assert "tarpon node rekey n-1" in line
+
+
+async def test_a_token_of_another_cluster_is_named_in_the_orchestrators_log(
+    joining: Joining, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = JoinToken(id="another", secret=bytes(32))
+    with caplog.at_level(logging.WARNING):
+        await joining.is_refused("n-1", token)
+    assert "There is no join token 'another' here. [JoinTokenUnknown]" in caplog.text
+
+
+async def test_who_knows_the_id_of_a_token_alone_gets_nothing(joining: Joining) -> None:
+    token = await joining.token()
+    forged = JoinToken(id=token.id, secret=bytes(32))
+    await joining.is_refused("n-1", forged)
+    with pytest.raises(nats.errors.Error, match=REFUSED):
+        await joining.bus.join("n-1", name=subjects.asks_why(NODE), token=forged.credential)
+    assert joining.record(token).used == 0
+    assert not joining.store.model.bindings
+
+
+async def test_a_node_that_asks_why_can_do_nothing_else(joining: Joining) -> None:
+    token, seed = await joining.token(), new_user_seed()
+    await joining.tokens.revoke(token.id)
+    inbox = subjects.refused_inbox(public_key(seed))
+    asking = await joining.bus.join(
+        "n-1", name=subjects.asks_why(NODE), token=token.credential, seed=seed, inbox_prefix=inbox
+    )
+    answer = await asking.client.request(subjects.WHO_AM_I, timeout=5)
+    assert subjects.node_requests(NODE) not in answer.data.decode()
+    for subject in (subjects.node_requests(NODE), subjects.node_reports(NODE), subjects.node_heartbeat(NODE)):
+        await asking.client.publish(subject, b"")
+        await asking.is_denied(subject)
+    for subject in (subjects.node_orders(NODE), f"{subjects.node_inbox(NODE)}.>", "_INBOX.>", ">"):
+        await asking.client.subscribe(subject)
+        await asking.is_denied(f'subscription to "{subject}"')
+
+
+async def test_no_secret_of_a_token_is_logged_or_stored(joining: Joining, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        token = await joining.token()
+        await joining.bus.join("n-0", token=token.credential)
+        await told(joining.bus, token, caplog)
+    secret = token.credential.partition(".")[2]
+    assert secret not in caplog.text
+    assert token.text() not in caplog.text
+    assert all(secret.encode() not in path.read_bytes() for path in joining.bus.directory.rglob("*") if path.is_file())
