@@ -23,7 +23,7 @@ from compute.executions.machine import allocated, detect_capacity
 from compute.orders.assignments import NodeOffer
 from compute.uplink.identity import Identity, load_identity
 from shared.jobs.rules import MANAGED
-from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, TAKES_SECRETS, NodeInfo
 from shared.runtime.automatic_labels import overridden, with_automatic
 from shared.runtime.loopback import loopback_id
 from shared.settings.config import Config
@@ -70,7 +70,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         capacity=offer.capacity,
         queue_capacity=config.compute.queue_capacity,
         loopback_id=loopback_id(),
-        abilities=(COPIES_HARD_LINKS,),
+        abilities=(COPIES_HARD_LINKS, TAKES_SECRETS),
     )
     return Node(identity=identity, offer=offer, lasting_info=info)
 

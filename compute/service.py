@@ -14,14 +14,17 @@ from typing import Any
 from compute.archive.allocator import keep_freed_memory
 from compute.archive.small import SmallArchive
 from compute.disk.result_contents import ResultContents
+from compute.disk.secret_files import SECRETS, SecretFiles
 from compute.disk.workspace import Workspace
 from compute.engines.engine import OutlivingEngine
 from compute.engines.process.strays import Strays
 from compute.executions.execution import Execution
+from compute.executions.given_secrets import SecretsOpener
 from compute.executions.held import Executions
 from compute.executions.recovery import recover
 from compute.executions.slots import Slots
 from compute.executions.supervisor import Supervisor
+from compute.journal.entry import Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
 from compute.journal.leftovers import problems, sweep
@@ -135,8 +138,11 @@ async def _serve(
             ask=UploadRequests(connection, subjects.node_requests(me)).ask,
             group=group,
             on_over=traces.on_over,
+            opener=SecretsOpener(node.identity.nkey_seed),
         )
         await recover(journal, node.offer.engines, executions, reports)
+        running = [each.execution_id for each in journal.entries() if each.phase is Phase.STARTED]
+        await asyncio.to_thread(_secret_files(config).sweep, running)
         registrar = Registrar(
             connection,
             subjects.node_requests(me),
@@ -172,6 +178,10 @@ def _problems(folder: Path, node: Node, held: Collection[ExecutionId]) -> tuple[
     return (*node.problems, *(node.docker.problems if node.docker else ()), *problems(folder, held))
 
 
+def _secret_files(config: Config) -> SecretFiles:
+    return SecretFiles(config.data_dir / "compute" / SECRETS)
+
+
 def _supervisor(
     config: Config, node: Node, journal: Journal, uploading: SharedLimits, reports: ReportSender
 ) -> Supervisor:
@@ -199,6 +209,7 @@ def _supervisor(
         reports=reports,
         new_upload=new_upload,
         pack=pack,
+        secret_files=_secret_files(config),
         disk_limit_bytes=parse_bytes(config.compute.disk_limit),
         has_gpus=node.offer.capacity.gpu > 0,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.admission.budgets import Budgets
+from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.jobs.waits import JobWaits
@@ -18,6 +19,7 @@ from orchestrator.telemetry.traces import Traces
 from shared.messaging.transport import Connection
 from shared.runtime.tracing import Tracing
 from shared.settings.config import Config
+from shared.settings.secret import Secret
 
 MOST_REPLICAS = 3
 
@@ -41,6 +43,7 @@ class Assembly:
     measures: Measures
     submissions: Submissions
     removals: Removals
+    secrets: TaskSecrets
 
 
 def assembled(
@@ -52,6 +55,7 @@ def assembled(
     locations: Locations,
     tracing: Tracing,
     budgets: Budgets,
+    secrets_key: Secret,
 ) -> Assembly:
     settings = config.orchestrator.scheduler
     backoff = AttemptBackoff(
@@ -62,12 +66,14 @@ def assembled(
     store = Store(connection, model, replicas=replicas(config), mark_seconds=mark_seconds)
     lease = Lease(connection, name)
     traces = Traces(tracing, model, leads=lambda: lease.is_held)
+    secrets = TaskSecrets(model, store, secrets_key)
     submissions = Submissions(
         model,
         store,
         defaults=config.job_defaults.batch,
         check_publisher=lambda: check_publisher(locations),
         traces=traces,
+        secrets=secrets,
     )
     nodes = Nodes(
         model,
@@ -97,6 +103,7 @@ def assembled(
         measures=Measures(),
         submissions=submissions,
         removals=Removals(model, store, submissions, locations, with_results=with_results),
+        secrets=secrets,
     )
 
 

@@ -41,6 +41,7 @@ class Leader:
         self._traces = assembly.traces
         self._nodes = assembly.nodes
         self._locations = assembly.locations
+        self._secrets = assembly.secrets
         self._offers: Offers | None = None
 
     async def decide(self) -> None:
@@ -83,6 +84,7 @@ class Leader:
             publish_seconds=self._publish_seconds,
             check=self._lease.check,
             traces=self._traces,
+            secrets=self._secrets,
         )
 
     def _scheduler(self, offers: Offers, steps: Steps, commands: Commands) -> Scheduler:

@@ -75,7 +75,14 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         connection = await stack.enter_async_context(_connected(servers, name, secrets))
         intake = await stack.enter_async_context(_intake(servers, name, secrets, budgets))
         assembly = assembled(
-            config, name, connection=connection, intake=intake, locations=locations, tracing=tracing, budgets=budgets
+            config,
+            name,
+            connection=connection,
+            intake=intake,
+            locations=locations,
+            tracing=tracing,
+            budgets=budgets,
+            secrets_key=secrets.task_secrets_key,
         )
         gc.disable()  # all that is read now stays
         stack.callback(gc.enable)
@@ -105,6 +112,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again
         gc.enable()
         _say_ready(config, locations)
+        assembly.secrets.warn_of_unreadable()
         if ready is not None:
             ready()
         await asyncio.Event().wait()
@@ -147,6 +155,7 @@ def secret_sources(config: Config) -> SecretSources:
         integration_secret_file=_path(nats.integration_secret_file),
         join_secret_file=_path(auth.token_file),
         join_secret=auth.token,
+        task_secrets_key_file=_path(config.orchestrator.task_secrets.key_file),
     )
 
 

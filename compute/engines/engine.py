@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from compute.disk.secret_files import MountedSecret
 from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
 from compute.processes.mark import ProcessMark
@@ -41,6 +42,10 @@ class Run:
     """What the task may use, where the engine can enforce it; zero is no limit."""
     devices: tuple[str, ...] | None = None
     """The ids of the GPUs that are the task's own while it runs; None on a node that gives none."""
+    secrets: tuple[MountedSecret, ...] = ()
+    """Files that `prepare` makes, and which the task is to see under their paths."""
+    mask: Callable[[str], str] = field(default=str, repr=False)
+    """Of words that are to be shortened: leaves out the secrets that the task was given."""
     resumed: bool = False
     usage: TaskUsage = field(default_factory=TaskUsage)
     """What the engine has seen of it; complete before `on_exited`."""

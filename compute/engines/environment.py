@@ -14,6 +14,7 @@ DEFAULT_LANG = "C.UTF-8"
 _PREFIXES = ("BACALHAU_", "TARPON_")
 _NEVER = ("AWS_", *_PREFIXES)
 """Credentials and the node's own settings: no allow-list opens these."""
+_NO_SECRETS: Mapping[str, str] = {}
 
 
 class VariableRefused(Refused):
@@ -40,9 +41,9 @@ class EnvironmentPolicy:
         """`env` with each `env:NAME` replaced by the node's value. Raises VariableRefused."""
         return {name: self._value(value) for name, value in env.items()}
 
-    def for_task(self, assignment: Assignment) -> dict[str, str]:
-        """The job's variables, and the system's own over them, so that no job can set those."""
-        return self.resolve(assignment.task.env) | about(assignment)
+    def for_task(self, assignment: Assignment, secrets: Mapping[str, str] = _NO_SECRETS) -> dict[str, str]:
+        """The job's variables, `secrets` among them, and the system's own over them, so that no job can set those."""
+        return {**self.resolve(assignment.task.env), **secrets, **about(assignment)}
 
     def _value(self, value: str) -> str:
         if not value.startswith(FROM_NODE):

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from compute.archive.small import SmallArchive
 from compute.disk import disk_room
 from compute.disk.result_contents import ResultContents
+from compute.disk.secret_files import SecretFiles
 from compute.disk.workspace import Workspace
 from compute.executions.execution import Execution, run_seconds
 from compute.journal.entry import Entry, Phase, moved
@@ -24,7 +25,9 @@ class DiskWork:
     The loop takes over what came of it (`Execution.take_over`), and closes it when it does not wait any more.
     """
 
-    def __init__(self, execution: Execution, journal: Journal, workspace: Workspace, pack: Pack) -> None:
+    def __init__(
+        self, execution: Execution, journal: Journal, workspace: Workspace, pack: Pack, secret_files: SecretFiles
+    ) -> None:
         self.entry = execution.entry
         """How far it is."""
         self.is_on_disk = execution.is_on_disk
@@ -33,6 +36,7 @@ class DiskWork:
         self._journal = journal
         self._workspace = workspace
         self._pack = pack
+        self._secret_files = secret_files
         self.is_closed = False
         """What a thread that hangs gets done from then on is too late: it is neither written nor taken over."""
 
@@ -48,7 +52,10 @@ class DiskWork:
         if self._execution.devices:
             self.entry = replace(self.entry, devices=self._execution.devices)
         self._put(self.entry)
-        self._workspace.create(self.entry.assignment.task.result_paths)
+        task = self.entry.assignment.task
+        self._workspace.create(task.result_paths)
+        if task.secrets:
+            self._secret_files.write(self.entry.execution_id, self._execution.secrets.files(task))
 
     def started(self, process: ProcessMark | None) -> None:
         """In whatever thread the engine is, the loop's included; it may write to the disk only if `prepare` did."""
@@ -67,9 +74,11 @@ class DiskWork:
             disk_room.check_room(self._workspace.root)
         gathered = self._workspace.gather(result_paths)
         files = self._workspace.short_outputs()
-        output, peak = self._workspace.read_output(exit_code, files), self._execution.usage.peak_memory_bytes
+        secrets, peak = self._execution.secrets, self._execution.usage.peak_memory_bytes
+        output = secrets.told(self._workspace.read_output(exit_code, files))
         fact = TaskEnded(output=output, run_seconds=seconds, peak_memory_bytes=peak)
-        warned = replace(self.entry, warnings=gathered.warnings, left_out_count=gathered.left_out_count)
+        warnings = tuple(map(secrets.masked, gathered.warnings))
+        warned = replace(self.entry, warnings=warnings, left_out_count=gathered.left_out_count)
         ended = moved(warned, Phase.ENDED, fact)
         self._put(ended)
         if ended.publishes:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from compute.archive.small import SmallArchive
 from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
+from compute.executions.given_secrets import NO_SECRETS
 from compute.executions.slots import Slot
 from compute.journal.entry import Entry, Phase, moved
 from compute.upload.grants import ExecutionGrants
@@ -52,6 +53,8 @@ class Execution:
         self.entry = entry
         #: The right to write its result, renewed when it is asked for.
         self.grants = grants
+        #: What its task was given, which is in no journal.
+        self.secrets = NO_SECRETS
         #: What is being done about it.
         self.activity = Activity.QUEUED
         #: The upload of its result, from when that begins.

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 
 from compute.executions.execution import READ_SECONDS, Activity, Execution, Stop
+from compute.executions.given_secrets import SecretsNotOpened, SecretsOpener, secrets_of_resumed
 from compute.executions.slots import Slots
 from compute.executions.supervisor import NOT_BEGUN, Supervisor
 from compute.executions.task_output import read_output
@@ -58,6 +59,7 @@ class Executions:
         ask: Ask,
         group: asyncio.TaskGroup,
         on_over: Callable[[Entry], None],
+        opener: SecretsOpener,
     ) -> None:
         #: Names this process of the node, so that what another one said is not taken for its word.
         self.session = str(uuid.uuid4())
@@ -68,6 +70,7 @@ class Executions:
         self._ask = ask
         self._group = group
         self._on_over = on_over
+        self._opener = opener
         #: Everything that was taken on and of which the orchestrator does not know yet that it is over.
         self._held: dict[ExecutionId, Execution] = {}
         #: What is not to be run here any more, in order, the oldest first.
@@ -169,11 +172,16 @@ class Executions:
     def _take_on(self, assignment: Assignment, grant: Grant | None) -> Accepted | Rejected:
         if self._stopping:
             return Rejected(reason="NodeStopping", detail="The node is being stopped.", retryable=True)
+        try:
+            secrets = self._opener.opened(assignment)
+        except SecretsNotOpened as error:  # what was sealed may be sealed to the right key the next time
+            return Rejected(reason=error.code, detail=error.message, retryable=bool(assignment.secrets))
         slot = self._slots.admit(assignment.resources)
         if slot is None:
             return Rejected(reason="QueueFull", detail="No more executions may wait on this node.", retryable=True)
         grants = ExecutionGrants(assignment.execution_id, self._ask, grant)
         execution = Execution(new_entry(assignment), grants, slot)
+        execution.secrets = secrets
         self._held[execution.id] = execution
         self._start(execution)
         _log.debug("Execution %s is taken on.", execution.id)
@@ -189,6 +197,7 @@ class Executions:
         slot = self._slots.occupy(entry.assignment.resources, entry.devices) if runs else None
         execution = Execution(entry, ExecutionGrants(entry.execution_id, self._ask), slot)
         execution.is_on_disk = True
+        execution.secrets = secrets_of_resumed(entry.assignment.task)
         execution.told = len(entry.happenings)
         self._held[execution.id] = execution
         self._reports.tell(execution.id, *entry.happenings, urgent=True)

@@ -10,11 +10,13 @@ from functools import partial
 from msgspec.structs import replace
 
 from compute.disk import disk_room
+from compute.disk.secret_files import SecretFiles
 from compute.disk.workspace import DISK_SECONDS, Workspace
 from compute.engines.engine import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
 from compute.executions.disk_work import DiskWork, Pack
 from compute.executions.execution import Activity, Execution, Stop, run_seconds
+from compute.executions.given_secrets import NO_SECRETS
 from compute.journal.entry import Entry, Happening, Phase, moved
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
@@ -33,7 +35,7 @@ from shared.protocol.messages import (
     RunOutput,
     TaskEnded,
 )
-from shared.runtime.aio import in_thread
+from shared.runtime.aio import finish, in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Supervisor:
         reports: ReportSender,
         new_upload: Callable[[Execution, Workspace, Callable[[str], None]], Upload],
         pack: Pack,
+        secret_files: SecretFiles,
         disk_limit_bytes: int = 0,
         has_gpus: bool = False,
     ) -> None:
@@ -74,6 +77,7 @@ class Supervisor:
         self._reports = reports
         self._new_upload = new_upload
         self._pack = pack
+        self._secret_files = secret_files
         self._disk_limit_bytes = disk_limit_bytes
         self._has_gpus = has_gpus
 
@@ -90,6 +94,7 @@ class Supervisor:
         finally:
             execution.release_slot()
             execution.packed = None
+            execution.secrets = NO_SECRETS
             execution.activity = Activity.OVER
 
     def leaves(self, execution: Execution) -> bool:
@@ -102,7 +107,10 @@ class Supervisor:
             await execution.slot_granted()
             execution.activity = Activity.RUNNING
             with self._left_behind(execution), closing(self._disk_work(execution)) as work:
-                end = await self._run(execution, work)
+                try:
+                    end = await self._run(execution, work)
+                finally:
+                    await self._remove_secrets(execution)
                 execution.activity = Activity.PUBLISHING
                 execution.release_slot()
                 match end:
@@ -115,12 +123,14 @@ class Supervisor:
             await self._publish(execution)
 
     async def _run(self, execution: Execution, work: DiskWork) -> RunEnd:
-        assignment = execution.entry.assignment
+        assignment, secrets = execution.entry.assignment, execution.secrets
         run = Run(
             execution_id=execution.id,
             task=assignment.task,
             workspace=self._workspace(execution),
-            environment=self._environment.for_task(assignment),
+            environment=self._environment.for_task(assignment, secrets.variables(assignment.task.env)),
+            secrets=self._secret_files.places(execution.id, (each.path for each in assignment.task.secrets)),
+            mask=secrets.masked,
             prepare=work.prepare,
             on_started=partial(self._started, execution, work, asyncio.get_running_loop()),
             resources=replace(assignment.resources, disk=assignment.resources.disk or self._disk_limit_bytes),
@@ -155,13 +165,18 @@ class Supervisor:
             if engine is not None:
                 engine.release(execution.id)
 
+    async def _remove_secrets(self, execution: Execution) -> None:
+        """Once nothing of the task runs any more."""
+        if execution.entry.assignment.task.secrets and execution.stop is not Stop.LEFT:
+            await finish(asyncio.to_thread(self._secret_files.remove, execution.id), within=DISK_SECONDS)
+
     def _workspace(self, execution: Execution) -> Workspace:
         if execution.workspace is None:
             execution.workspace = self._journal.workspace(execution.entry)
         return execution.workspace
 
     def _disk_work(self, execution: Execution) -> DiskWork:
-        return DiskWork(execution, self._journal, self._workspace(execution), self._pack)
+        return DiskWork(execution, self._journal, self._workspace(execution), self._pack, self._secret_files)
 
     def _started(
         self, execution: Execution, work: DiskWork, loop: asyncio.AbstractEventLoop, process: ProcessMark | None
@@ -182,7 +197,8 @@ class Supervisor:
 
     def _progressed(self, execution: Execution, detail: str) -> None:
         """Not in the journal: after a restart of the node nobody needs it."""
-        happening = Happening(fact=ExecutionProgressed(detail=detail[:MAX_TEXT]), at=time.time())
+        told = execution.secrets.masked(detail)[:MAX_TEXT]
+        happening = Happening(fact=ExecutionProgressed(detail=told), at=time.time())
         self._reports.tell(execution.id, happening, urgent=True)
 
     def _waits_for_s3(self, execution: Execution, problem: str) -> None:
@@ -220,12 +236,13 @@ class Supervisor:
             detail = f"The result could not be published within {limit_seconds:g} s. {upload.last_problem}".rstrip()
             end = NotSent(reason=FailureReason.PUBLISH_TIMED_OUT, detail=detail)
         match end:
-            case NotSent(reason=reason, detail=detail):
+            case NotSent(reason=reason, detail=why):
+                detail = execution.secrets.masked(why)
                 told = "Execution %s: its result is not published, %s: %s"
                 _log.warning(told, execution.id, reason, detail, extra=execution.about)
                 await self._fail(execution, reason, detail)
             case Sent():
-                fact = _published(execution.entry, end, upload, time.monotonic() - begun)
+                fact = _published(execution, end, upload, time.monotonic() - begun)
                 self._conclude(execution, Phase.PUBLISHED, fact)
 
     async def _stopped(self, execution: Execution) -> None:
@@ -248,7 +265,7 @@ class Supervisor:
         await self._discard(execution)
         fact = ExecutionFailed(
             reason=reason.value,
-            detail=detail[:MAX_TEXT],
+            detail=execution.secrets.masked(detail)[:MAX_TEXT],
             output=output,
             run_seconds=seconds,
             peak_memory_bytes=execution.usage.peak_memory_bytes if has_run else 0,
@@ -257,7 +274,8 @@ class Supervisor:
 
     async def _output_so_far(self, execution: Execution) -> RunOutput | None:
         try:
-            return await asyncio.to_thread(self._workspace(execution).read_output, NO_EXIT_CODE)
+            output = await asyncio.to_thread(self._workspace(execution).read_output, NO_EXIT_CODE)
+            return execution.secrets.told(output)
         except OSError:
             return None
 
@@ -309,10 +327,11 @@ def _left_seconds(entry: Entry) -> float | None:
     return max(RESUMED_SECONDS, limit_seconds - (time.time() - entry.happenings[-1].at))
 
 
-def _published(entry: Entry, sent: Sent, upload: Upload, seconds: float) -> OutputPublished:
+def _published(execution: Execution, sent: Sent, upload: Upload, seconds: float) -> OutputPublished:
+    entry = execution.entry
     facts = replace(
         sent.facts,
-        warnings=(*entry.warnings, *sent.facts.warnings),
+        warnings=(*entry.warnings, *map(execution.secrets.masked, sent.facts.warnings)),
         warnings_count=len(entry.warnings) + sent.facts.warnings_count,
         publish_seconds=seconds,
         retries=upload.trouble.retries,

@@ -68,12 +68,12 @@ def decode(token: bytes, *, issuer_kind: int) -> bytes:
 def verify(message: bytes, signature: bytes, public_key: str, *, kind: int) -> None:
     """Raise BadSignature unless `public_key` is an nkey of this kind and has signed `message`."""
     try:
-        VerifyKey(_raw_key(public_key, kind)).verify(message, signature)
+        VerifyKey(raw_key(public_key, kind)).verify(message, signature)
     except (BadSignatureError, ValueError):
         raise BadSignature("A signature does not belong to its key.") from None
 
 
-def _raw_key(public_key: str, kind: int) -> bytes:
+def raw_key(public_key: str, kind: int) -> bytes:
     try:
         raw = base64.b32decode(public_key[: _NKEY_LENGTH + 1])
     except ValueError:

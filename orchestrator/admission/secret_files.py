@@ -43,16 +43,21 @@ class SecretSources(msgspec.Struct, frozen=True, kw_only=True):
     orchestrator_seed_file: Path | None = None
     integration_secret_file: Path | None = None
     join_secret_file: Path | None = None
+    task_secrets_key_file: Path | None = None
     join_secret: Secret = Secret()
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """The issuer signs who may do what on NATS; the two public keys are in the configuration of its servers."""
+    """The issuer signs who may do what on NATS; the two public keys are in the configuration of its servers.
+
+    `task_secrets_key` is what secrets of tasks are stored under.
+    """
 
     issuer_seed: Secret
     orchestrator_seed: Secret
     join_secret: Secret
     integration_secret: Secret
+    task_secrets_key: Secret
 
     @property
     def system_seed(self) -> Secret:
@@ -84,6 +89,7 @@ def load_secrets(sources: SecretSources) -> Secrets:
         orchestrator_seed=_seed(sources, sources.orchestrator_seed_file, "orchestrator.nkey", nkeys.PREFIX_BYTE_USER),
         join_secret=_join_secret(sources),
         integration_secret=_load(sources, sources.integration_secret_file, "integration.secret", _new_secret),
+        task_secrets_key=_load(sources, sources.task_secrets_key_file, "task-secrets.key", _new_secret),
     )
 
 

@@ -18,6 +18,7 @@ from orchestrator.api.openapi import document
 from orchestrator.api.own_node import OwnNode
 from orchestrator.api.prometheus import MetricsRoutes, counting
 from orchestrator.api.routes import Route
+from orchestrator.api.secrets import SecretRoutes
 from orchestrator.api.tokens import TokenRoutes
 from orchestrator.assembly import Assembly
 from orchestrator.nats_servers.addresses import addresses
@@ -44,6 +45,7 @@ class Api:
             *LogRoutes(assembly, details).routes(),
             *NodeRoutes(assembly, own_node, disconnect).routes(),
             *TokenRoutes(assembly, tokens).routes(),
+            *SecretRoutes(assembly).routes(),
             *AgentRoutes(assembly, own_node).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
             *UserRoutes(assembly).routes(),

@@ -22,6 +22,7 @@ _ABOUT = {
     "node": "A node's id, or the beginning of it.",
     "user": "A user's name.",
     "token": "The id of a join token.",
+    "secret": "The name of a secret.",
 }
 _PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}, PLAIN_TEXT: {"type": "string"}}
 _SCHEMES = {

@@ -46,6 +46,10 @@ class InNamespace(Struct, frozen=True, kw_only=True):
     namespace: Namespace = ""
 
 
+class SecretsQuery(Struct, frozen=True, kw_only=True):
+    namespace: Annotated[str, Meta(description="The namespace whose tasks are given the secret.")] = ""
+
+
 class JobQuery(InNamespace, frozen=True, kw_only=True):
     include: Annotated[
         tuple[str, ...], Meta(description="What to add to the answer: history, executions, or both with a comma.")

@@ -8,19 +8,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
+from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.steps import Steps
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.attempts import NO_SUCH_ENGINE, NOT_BEGUN
-from orchestrator.rules.life_events import OfferRefused, OfferTaken
+from orchestrator.rules.life_events import NotOffered, OfferRefused, OfferTaken
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.traces import Traces
-from shared.errors import MessagingUnavailable, StorageUnavailable
+from shared.errors import MessagingUnavailable, StorageUnavailable, TarponError
 from shared.ids import ExecutionId, NodeId
-from shared.jobs.states import ExecutionState
+from shared.jobs.spec import Job
+from shared.jobs.states import ExecutionState, FailureReason
 from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
@@ -46,6 +48,10 @@ FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 10.0
 
 
+class _NotGiven(Exception):
+    """The task cannot have a secret that it asks for, and why."""
+
+
 class Offers:
     """Offers and cancels executions; its tasks live in `group`. `check` raises MessagingUnavailable unless we lead."""
 
@@ -61,6 +67,7 @@ class Offers:
         publish_seconds: float,
         check: Callable[[], None],
         traces: Traces,
+        secrets: TaskSecrets,
     ) -> None:
         self._group = group
         self._connection = connection
@@ -71,6 +78,7 @@ class Offers:
         self._publish_seconds = publish_seconds
         self._check = check
         self._traces = traces
+        self._secrets = secrets
         self._offering: set[ExecutionId] = set()
         self._asked_to_register: set[NodeId] = set()
         self._waiting: dict[NodeId, list[ExecutionRecord]] = {}
@@ -208,6 +216,8 @@ class Offers:
             try:
                 if self._is_open(record):
                     made.append((record, await self._assignment(record)))
+            except _NotGiven as error:
+                await self._withhold(record, str(error))
             except StorageUnavailable as error:
                 problem = error
                 self._waiting[node].remove(record)
@@ -235,7 +245,21 @@ class Offers:
             publish_timeout_seconds=self._publish_seconds,
             archive=await self._grants.archive(record.location) if record.location else None,
             traceparent=self._traces.traceparent(record),
+            secrets=self._sealed(record, job),
         )
+
+    def _sealed(self, record: ExecutionRecord, job: Job) -> bytes:
+        try:
+            return self._secrets.sealed(job.namespace, job.task, record.id, record.node_id)
+        except TarponError as error:
+            raise _NotGiven(error.message) from error
+
+    async def _withhold(self, record: ExecutionRecord, why: str) -> None:
+        """Nobody but a person can put the secret where it is missing, so that no attempt would go better."""
+        event = NotOffered(FailureReason.SECRET_UNAVAILABLE, why)
+        taken = await self._steps.happen(record.id, lambda _: event)
+        if taken is not None and taken.has_moved:
+            _log.info("Execution %s is not offered: %s", record.id, why, extra=about_execution(record))
 
     async def _on_answer(self, record: ExecutionRecord, answer: OrderAnswer) -> None:
         match answer:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.jobs.idempotency import (
     IdempotencyTokenUsed,
     Use,
@@ -108,17 +109,19 @@ class Submissions:
         defaults: BatchDefaults,
         check_publisher: Callable[[], None],
         traces: Traces,
+        secrets: TaskSecrets,
     ) -> None:
         self._model = model
         self._store = store
         self._defaults = defaults
         self._check_publisher = check_publisher
         self._traces = traces
+        self._secrets = secrets
         self._names = NameClaims(model, store)
         self._contention = Contention()
 
     async def submit(self, job: Job, *, force: bool = False, token: str = "", traceparent: str = "") -> Submitted:
-        """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady.
+        """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady, SecretUnknown.
 
         And where the token was used before, JobDeleted and IdempotencyTokenUsed.
         """
@@ -171,6 +174,7 @@ class Submissions:
 
     async def _begin(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         check_name(self._model, wish.job)
+        await self._secrets.check(wish.job.namespace, wish.job.task)
         job_id = await self._names.claim(wish.job, fresh)
         entry = self._model.jobs.get(job_id)
         if entry is None:
@@ -189,6 +193,7 @@ class Submissions:
         self._store.check_ready()
         wanted = completed(normalised(job), self._defaults)
         check_name(self._model, wanted)
+        await self._secrets.check(wanted.namespace, wanted.task)
         warnings = warnings_about(job, wanted, self._model)
         known = self._model.names.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
@@ -295,6 +300,7 @@ class Submissions:
                 )
             keeps = kept_to_rerun(entry, number) if failed else ()
             self._check_publisher_of(entry.specs[number])
+            await self._secrets.check(entry.job.namespace, entry.specs[number].task)
             what = f"what version {number} has not completed" if failed else f"the same as version {number}"
             message = f"Job run again as version {{}}, {what}{_because(reason)}"
             return await self._renew(entry, Wish(entry.specs[number], use, keeps), message)

@@ -15,8 +15,9 @@ import msgspec
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.publisher_params import copies_hard_links
-from shared.jobs.spec import Constraint, Job, Resources
-from shared.protocol.messages import COPIES_HARD_LINKS, NodeInfo
+from shared.jobs.secrets import uses_secrets
+from shared.jobs.spec import Constraint, Job, Resources, Task
+from shared.protocol.messages import COPIES_HARD_LINKS, TAKES_SECRETS, NodeInfo
 
 LANES = 256
 """How many shapes are remembered."""
@@ -48,8 +49,13 @@ def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
         job.constraints,
         tuple(source.source.type for source in task.input_sources),
         refused_by,
-        (COPIES_HARD_LINKS,) if copies_hard_links(task.publisher) else (),
+        _abilities_for(task),
     )
+
+
+def _abilities_for(task: Task) -> tuple[str, ...]:
+    abilities = (COPIES_HARD_LINKS,) if copies_hard_links(task.publisher) else ()
+    return (*abilities, TAKES_SECRETS) if uses_secrets(task) else abilities
 
 
 class Candidate(msgspec.Struct, kw_only=True):

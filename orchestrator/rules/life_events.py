@@ -64,6 +64,13 @@ class ExecutionLost(msgspec.Struct, frozen=True):
     excused: bool = False
 
 
+class NotOffered(msgspec.Struct, frozen=True):
+    """Its node is not offered it, because it lacks what only the orchestrator could give."""
+
+    reason: FailureReason
+    detail: str
+
+
 class TimedOut(msgspec.Struct, frozen=True):
     """Its node should have ended it by itself and has not."""
 
@@ -90,7 +97,16 @@ class Withdrawn(msgspec.Struct, frozen=True):
 
 
 ExecutionEvent = (
-    FactTold | NotVerified | OfferTaken | OfferRefused | ExecutionLost | TimedOut | NotBegun | Unattended | Withdrawn
+    FactTold
+    | NotVerified
+    | OfferTaken
+    | OfferRefused
+    | NotOffered
+    | ExecutionLost
+    | TimedOut
+    | NotBegun
+    | Unattended
+    | Withdrawn
 )
 
 # ---- what comes of them -----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from orchestrator.rules.life_events import (
     FactTold,
     ForgetExecution,
     NotBegun,
+    NotOffered,
     NotVerified,
     OfferExecution,
     OfferRefused,
@@ -105,17 +106,22 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> E
             return _failed(record, reason, detail, now, excused=excused)
         case TimedOut(reason, detail):
             return _failed(record, reason, detail, now, cancel=detail)
-        case NotBegun(detail) | Unattended(detail):
-            if record.state is not ExecutionState.NEW:
-                return ExecutionStep(record, Outcome.KNOWN)
-            cancel = detail if isinstance(event, Unattended) else ""
-            return _failed(record, FailureReason.HANDED_BACK, detail, now, cancel=cancel)
+        case NotBegun() | Unattended() | NotOffered():
+            return _not_begun(record, event, now)
         case Withdrawn(why):
             after = _moved(record, ExecutionState.CANCELLED, now, topic=ENDING, message=why[:MAX_DETAIL])
             after = msgspec.structs.replace(after, failure=None)
             return ExecutionStep(after, Outcome.MOVED, (Cancel(record, why),))
         case _:
             assert_never(event)
+
+
+def _not_begun(record: ExecutionRecord, event: NotBegun | Unattended | NotOffered, now: int) -> ExecutionStep:
+    if record.state is not ExecutionState.NEW:
+        return ExecutionStep(record, Outcome.KNOWN)
+    reason = event.reason if isinstance(event, NotOffered) else FailureReason.HANDED_BACK
+    cancel = "" if isinstance(event, NotBegun) else event.detail
+    return _failed(record, reason, event.detail, now, cancel=cancel)
 
 
 def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command, ...]:
@@ -125,7 +131,7 @@ def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command,
             return (_settle(record),)
         case OfferTaken():  # it was stopped while it was being offered
             return (Cancel(record, "Stopped while it was being offered"),)
-        case OfferRefused() | ExecutionLost() | TimedOut() | NotBegun() | Unattended() | Withdrawn():
+        case OfferRefused() | NotOffered() | ExecutionLost() | TimedOut() | NotBegun() | Unattended() | Withdrawn():
             return ()
         case _:
             assert_never(event)

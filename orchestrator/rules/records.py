@@ -11,6 +11,7 @@
 | `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
 | `user.<name>`                                    | UserRecord      | when a user is made, or revoked               |
 | `token.<token>`                                  | TokenRecord     | when it is made, used by a node, revoked      |
+| `secret.<namespace>.<name>`                      | SecretRecord    | each time that somebody puts it               |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
@@ -324,6 +325,26 @@ class UserRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.user_record(self.name)
 
 
+class SecretRecord(KeyedRecord, frozen=True, kw_only=True):
+    """A secret of tasks, `sealed` by the key that `key_id` names, for this namespace and name alone.
+
+    `is_text` tells whether the value can be an environment variable.
+    """
+
+    namespace: str
+    name: str
+    sealed: bytes
+    key_id: str
+    size_bytes: int
+    is_text: bool = False
+    create_time: int
+    modify_time: int
+
+    @property
+    def key(self) -> str:
+        return subjects.secret_record(self.namespace, self.name)
+
+
 class IncarnationRecord(KeyedRecord, frozen=True, kw_only=True):
     incarnation: str
     since: int
@@ -363,6 +384,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "binding": msgspec.json.Decoder(BindingRecord),
     "user": msgspec.json.Decoder(UserRecord),
     "token": msgspec.json.Decoder(TokenRecord),
+    "secret": msgspec.json.Decoder(SecretRecord),
     "incarnation": msgspec.json.Decoder(IncarnationRecord),
 }
 

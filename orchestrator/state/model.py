@@ -18,6 +18,7 @@ from orchestrator.rules.records import (
     NameRecord,
     NodeRecord,
     Record,
+    SecretRecord,
     SpecRecord,
     TokenRecord,
     UserRecord,
@@ -30,6 +31,7 @@ from orchestrator.state.job_entry import JobEntry, Shelf
 from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
 from orchestrator.state.news import News
+from orchestrator.state.stored_secrets import StoredSecrets
 from orchestrator.state.users import Users
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.protocol import subjects
@@ -63,6 +65,8 @@ class Model:
         self.users = Users()
         #: Executions by their ids, by the nodes on which they are placed, and by their states.
         self.executions = ExecutionIndex()
+        #: Secrets of tasks, as they are stored.
+        self.secrets = StoredSecrets()
         #: Which incarnation of the state this is; empty where it was never restored.
         self.incarnation = ""
         #: The revision up to which all was fed in order: an older record that is not known has been removed.
@@ -138,6 +142,8 @@ class Model:
                 self.users.put(record)
             case TokenRecord():
                 self.tokens[record.id] = record
+            case SecretRecord():
+                self.secrets.put(key, record)
             case IncarnationRecord():
                 self.incarnation = record.incarnation
             case NameRecord():
@@ -287,11 +293,13 @@ class Model:
         elif kind == "binding":
             self.bindings.pop(NodeId(rest), None)
             self.rejected.pop(NodeId(rest), None)
+            self.news.on_node(NodeId(rest))
         elif kind == "user":
             self.users.drop(rest)
-            self.news.on_node(NodeId(rest))
         elif kind == "token":
             self.tokens.pop(rest, None)
+        elif kind == "secret":
+            self.secrets.drop(f"{kind}.{rest}")
 
     def keep_only(self, keys: AbstractSet[str], up_to: int) -> None:
         """Take in that of all records up to this revision these alone are left: marks of the others may be gone too."""

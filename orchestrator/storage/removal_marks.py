@@ -7,7 +7,8 @@ One mark alone is not a removal that lasts. nats-server notes on disk that a mes
 one has taken its place. When the mark has gone and the server rebuilds its index, as after a kill, it finds what was
 there before (nats-server issue 8505). So each mark is written twice, first as one that stays: that is then found.
 Where its block on disk has gone, because nothing else was left in it, an older value is found nevertheless. So what is
-written once and decides whose a name or a node's id is, is purged before: of a purge there is a note on disk.
+written once and decides whose a name or a node's id is, is purged before: of a purge there is a note on disk. So is a
+secret, of which nothing is to come back.
 Executions that go together with their job get one mark: nobody takes one for anything whose job's record is not there.
 """
 
@@ -32,7 +33,7 @@ MARK_SECONDS = 900.0
 _OPERATION, _REASON = "KV-Operation", "Nats-Marker-Reason"
 _REMOVALS = frozenset({"DEL", "PURGE"})
 _LAST = "Tarpon-Last-Mark"
-_WRITTEN_ONCE = ("name.", "binding.", "spec.")
+_WRITTEN_ONCE = ("name.", "binding.", "spec.", "secret.")
 
 
 FIRST_MARK = {_OPERATION: "DEL"}

@@ -18,7 +18,9 @@ from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
 from shared.jobs.durations import parse_duration
 from shared.jobs.engine_params import as_meant, kind_of, look, misspelt, without_nulls
+from shared.jobs.paths import parts_of, path_problem
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
+from shared.jobs.secrets import secrets_problems, uses_secrets
 from shared.jobs.spec import Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
 
 MAX_JOB_BYTES = 256 * 1024
@@ -32,9 +34,6 @@ MAX_BACK_OFF_SECONDS = 86400.0
 MAX_EXIT_CODE = 255
 MAX_QUANTITY = 64
 """How many characters a quantity may have; what was found out about one is remembered."""
-MAX_PATH_BYTES = 1024
-MAX_PART_BYTES = 255
-"""What usual file systems take for the name of one folder."""
 
 MANAGED = publisher_params.MANAGED
 UNSAID_NETWORKS = frozenset({"", "default"})
@@ -50,7 +49,6 @@ BATCH = "batch"
 NO_PUBLISHERS = frozenset({"", "noop"})
 PUBLISHERS = NO_PUBLISHERS | {MANAGED}
 
-_KERNEL_FOLDERS = frozenset({"proc", "sys"})
 _RESERVED_NAMES = frozenset({"stdout", "stderr", "exitcode"})
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -200,6 +198,8 @@ def _task_problems(task: Task) -> Iterator[str]:
     if task.on_unreadable not in ON_UNREADABLE:
         yield f"Tasks[0].OnUnreadable {task.on_unreadable[:80]!r} is neither warn nor fail."
     yield from _env_problems(task.env)
+    if uses_secrets(task):
+        yield from secrets_problems(task)
     yield from _network_problems(task.network)
     yield from _timeout_problems(task.timeouts)
     if task.retries != Retries():
@@ -299,7 +299,7 @@ def _found_in(resources: Resources) -> Iterator[str]:
 
 def _result_path_problems(paths: tuple[ResultPath, ...]) -> Iterator[str]:
     names: set[str] = set()
-    folders: set[str] = set()
+    folders: set[tuple[str, ...]] = set()
     for number, each in enumerate(paths):
         where = f"Tasks[0].ResultPaths[{number}]"
         name, path = f"{where}.Name {each.name[:80]!r}", f"{where}.Path {each.path[:80]!r}"
@@ -307,32 +307,15 @@ def _result_path_problems(paths: tuple[ResultPath, ...]) -> Iterator[str]:
             yield f"{name} may have letters, digits, _ - and inner dots alone."
         if each.name.lower() in _RESERVED_NAMES:
             yield f"{name} is one of those that Tarpon itself writes."
-        parts = [part for part in each.path.split("/") if part not in {"", "."}]
-        if problem := _path_problem(each.path, parts):
+        parts = parts_of(each.path)
+        if problem := path_problem(each.path):
             yield f"{path} {problem}"
         if each.name.lower() in names:
             yield f"{name} is there twice."
-        if "/".join(parts) in folders:
+        if parts in folders:
             yield f"{path} is there twice."
         names.add(each.name.lower())
-        folders.add("/".join(parts))
-
-
-def _path_problem(path: str, parts: list[str]) -> str:
-    if not path.startswith("/") or ".." in parts or "\0" in path:
-        return "must be absolute and without `..`."
-    if not parts:
-        return "is the whole file system; name a folder."
-    if parts[0] in _KERNEL_FOLDERS or parts == ["dev"]:
-        return "is the kernel's; name a folder of the task's own."
-    if _is_too_long(path, parts):
-        return f"is too long; {MAX_PATH_BYTES:,} bytes are possible, and {MAX_PART_BYTES} for each folder in it."
-    return ""
-
-
-def _is_too_long(path: str, parts: list[str]) -> bool:
-    sizes = [len(text.encode(errors="surrogatepass")) for text in (path, *parts)]
-    return sizes[0] > MAX_PATH_BYTES or max(sizes[1:]) > MAX_PART_BYTES
+        folders.add(parts)
 
 
 @lru_cache(maxsize=4096)

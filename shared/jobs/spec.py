@@ -31,6 +31,13 @@ class ResultPath(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     path: str = ""
 
 
+class SecretFile(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A file that holds the secret `name` while the task runs."""
+
+    name: str = ""
+    path: str = ""
+
+
 class Resources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one execution asks for, as text: CPU "500m", Memory "512Mb", Disk "1Gb", GPU "1"."""
 
@@ -92,6 +99,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defa
     fail_on_exit_code: bool = False
     """Whether an exit code other than 0 makes the execution a failed one; its result is published all the same."""
     retries: Retries = Retries()
+    secrets: tuple[SecretFile, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -106,6 +106,7 @@ class FailureReason(enum.StrEnum):
     PUBLISH_TIMED_OUT = "PublishTimedOut"
     RESULT_NOT_VERIFIED = "ResultNotVerified"
     OBJECT_IN_THE_WAY = "ObjectInTheWay"
+    SECRET_UNAVAILABLE = "SecretUnavailable"  # noqa: S105  # a reason's name
     DISK_FULL = "DiskFull"
     NODE_RESTARTED = "NodeRestarted"
     HANDED_BACK = "HandedBack"

@@ -27,6 +27,9 @@ PROTOCOL = 1
 COPIES_HARD_LINKS = "copies-hard-links"
 """The ability to archive each further name of a file as a file, where the job says `HardLinks: copy`."""
 
+TAKES_SECRETS = "takes-secrets"
+"""The ability to give a task the secrets that its job names; others would give it what the job says instead."""
+
 MAX_RUN_OUTPUT_BYTES = 2048
 """How much of stdout and of stderr travels in a report, beside the whole of it in the result."""
 
@@ -59,6 +62,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_
 class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     """Run this execution. Offered until it is answered; idempotent by execution id.
 
+    `secrets` is a SecretsGiven, sealed to the key of this node; empty where the task asks for none.
     `execution_timeout_seconds` 0 means none. `archive` is the right to PUT the result, absent where the job has no
     publisher. `traceparent` is the execution's place in the trace of its job, empty where nobody traces.
     """
@@ -77,6 +81,17 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     publish_timeout_seconds: float = 3600.0
     archive: SignedUrl | None = None
     traceparent: str = ""
+    secrets: bytes = b""
+
+
+class SecretsGiven(msgspec.Struct, frozen=True, kw_only=True):
+    """The values of secrets, by their names, for the task of one execution."""
+
+    execution_id: ExecutionId
+    values: dict[str, bytes]
+
+    def __repr__(self) -> str:
+        return f"<SecretsGiven to {self.execution_id}>"
 
 
 class Assignments(Message, frozen=True, kw_only=True, tag="Assignments"):
@@ -436,11 +451,17 @@ node_requests: msgspec.json.Decoder[NodeRequest] = msgspec.json.Decoder(NodeRequ
 node_request_answers: msgspec.json.Decoder[NodeRequestAnswer] = msgspec.json.Decoder(NodeRequestAnswer)
 report: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 reports: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
+secrets_given: msgspec.json.Decoder[SecretsGiven] = msgspec.json.Decoder(SecretsGiven)
 heartbeats: msgspec.json.Decoder[Heartbeat] = msgspec.json.Decoder(Heartbeat)
 
 
 def encode(message: Message) -> bytes:
     return _encoder.encode(message)
+
+
+def encode_secrets(given: SecretsGiven) -> bytes:
+    """What is to be sealed."""
+    return _encoder.encode(given)
 
 
 def decode(decoder: "msgspec.json.Decoder[M]", payload: bytes | msgspec.Raw) -> M:

@@ -200,6 +200,11 @@ INCARNATION_RECORD = "incarnation.current"
 """Which incarnation of the state this is, where it was ever restored from a backup."""
 
 
+def secret_record(namespace: str, name: str) -> str:
+    """A secret of tasks, as it is stored."""
+    return f"secret.{_token(namespace)}.{_token(name)}"
+
+
 def node_record(node: NodeId) -> str:
     return f"node.{node}"
 

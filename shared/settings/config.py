@@ -174,6 +174,12 @@ class JobRetention(Struct, frozen=True, kw_only=True, rename="pascal"):
     ] = 100_000
 
 
+class TaskSecretsSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
+    key_file: Annotated[
+        FilePath, Meta(description="The key under which secrets of tasks are stored; made in DataDir if empty.")
+    ] = FilePath()
+
+
 class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     enabled: Annotated[bool, Meta(description="Whether `tarpon serve` runs an orchestrator.")] = False
     host: Annotated[str, Meta(description="Where our own NATS server listens for nodes.")] = "0.0.0.0"  # noqa: S104 - nodes are elsewhere
@@ -184,6 +190,7 @@ class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     node_manager: NodeManager = NodeManager()
     scheduler: SchedulerSettings = SchedulerSettings()
     job_retention: JobRetention = JobRetention()
+    task_secrets: TaskSecretsSettings = TaskSecretsSettings()
 
 
 class HeartbeatSettings(Struct, frozen=True, kw_only=True, rename="pascal"):

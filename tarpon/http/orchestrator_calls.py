@@ -1,5 +1,6 @@
 """Calls to an orchestrator over its HTTP API, one request each."""
 
+import base64
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +10,13 @@ from urllib.parse import quote
 
 from shared.errors import InvalidInput
 from shared.jobs.spec import Job, JobView
+from shared.protocol.namespaces.rest_secrets import (
+    DeleteSecretResponse,
+    ListSecretsResponse,
+    PutSecretRequest,
+    PutSecretResponse,
+    SecretView,
+)
 from shared.protocol.rest import (
     DeleteResponse,
     ExecutionView,
@@ -242,6 +250,25 @@ class OrchestratorCalls:
             page = await self._calls.call("GET", path, page_type, query=query | {"next_token": page.next_token})
             items += page.items
         return items
+
+    # ---- secrets of tasks ---------------------------------------------------------------------------------------
+
+    async def put_secret(self, name: str, value: str | bytes, *, namespace: str = "") -> SecretView:
+        """Store a secret for the tasks of a namespace, or another value of it."""
+        content = value.encode() if isinstance(value, str) else value
+        body = PutSecretRequest(value=base64.b64encode(content).decode(), encoding="base64")
+        path, query = f"/orchestrator/secrets/{quote(name, safe='')}", query_of(namespace=namespace)
+        return (await self._calls.call("PUT", path, PutSecretResponse, query=query, body=body)).secret
+
+    async def secrets(self, *, namespace: str = "") -> tuple[SecretView, ...]:
+        """The secrets of a namespace, without their values."""
+        query = query_of(namespace=namespace)
+        return (await self._calls.call("GET", "/orchestrator/secrets", ListSecretsResponse, query=query)).secrets
+
+    async def delete_secret(self, name: str, *, namespace: str = "") -> None:
+        """Tasks that have it keep it; executions that are offered from now on fail for it."""
+        path, query = f"/orchestrator/secrets/{quote(name, safe='')}", query_of(namespace=namespace)
+        await self._calls.call("DELETE", path, DeleteSecretResponse, query=query)
 
     # ---- nodes and the orchestrator itself ------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from shared.jobs.spec import (
     Resources,
     ResultPath,
     Retries,
+    SecretFile,
     SpecConfig,
     Task,
     Timeouts,
@@ -165,6 +166,29 @@ GOLDEN: list[tuple[Message, str]] = [
             '{"type":"Assignment","execution_id":"e-1","job_id":"j-1","job_name":"a-job","job_type":"batch",'
             '"namespace":"default","job_version":1,"task":{"Name":"main","Engine":{"Type":"noop"},"Publisher":{}},'
             '"resources":{},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}'
+        ),
+    ),
+    (
+        Assignment(
+            execution_id=EXECUTION,
+            job_id=JOB,
+            job_name="a-job",
+            job_type="batch",
+            namespace="default",
+            job_version=1,
+            task=Task(
+                name="main",
+                engine=SpecConfig(type="noop"),
+                env={"A": "secret:b"},
+                secrets=(SecretFile(name="b", path="/run/b"),),
+            ),
+            resources=Capacity(),
+            secrets=b"sealed",
+        ),
+        (
+            '{"type":"Assignment","execution_id":"e-1","job_id":"j-1","job_name":"a-job","job_type":"batch",'
+            '"namespace":"default","job_version":1,"task":{"Name":"main","Engine":{"Type":"noop"},"Publisher":{},'
+            '"Env":{"A":"secret:b"},"Secrets":[{"Name":"b","Path":"/run/b"}]},"resources":{},"secrets":"c2VhbGVk"}'
         ),
     ),
     (

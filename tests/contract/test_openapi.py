@@ -18,11 +18,13 @@ from tests.integration.fed_api import JOBS, NODES, FedApi
 
 TOKENS = f"{BASE_PATH}/orchestrator/tokens"
 JOB = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
+SECRETS = f"{BASE_PATH}/orchestrator/secrets"
 TEMPLATES = {
     f"{JOBS}/j-none": f"{JOBS}/{{job}}",
     f"{JOBS}/j-0001": f"{JOBS}/{{job}}",
     f"{NODES}/n-1": f"{NODES}/{{node}}",
     f"{TOKENS}/none": f"{TOKENS}/{{token}}",
+    f"{SECRETS}/none": f"{SECRETS}/{{secret}}",
 }
 
 EXAMPLES: list[tuple[str, str, Any]] = [
@@ -45,6 +47,9 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("PUT", TOKENS, {"Labels": {"": "a"}}),
     ("GET", TOKENS, None),
     ("DELETE", f"{TOKENS}/none", None),
+    ("GET", f"{SECRETS}?namespace=a", None),
+    ("PUT", f"{SECRETS}/none", {"Value": ""}),
+    ("DELETE", f"{SECRETS}/none", None),
     ("GET", f"{BASE_PATH}/agent/alive", None),
     ("GET", f"{BASE_PATH}/agent/version", None),
     ("GET", f"{BASE_PATH}/agent/node", None),

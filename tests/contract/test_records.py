@@ -7,6 +7,7 @@ from orchestrator.rules.records import (
     ExecutionRecord,
     Failure,
     NodeRecord,
+    SecretRecord,
     SpecRecord,
     Suspicion,
     UserRecord,
@@ -135,3 +136,16 @@ def test_a_user_is_stored_with_the_digest_of_its_key_and_no_secret() -> None:
     lasting = decode_record("user.maria", USER.replace(b',"made_by":"operator","expires":2,"revoked":3', b""))
     assert isinstance(lasting, UserRecord)
     assert (lasting.made_by, lasting.expires, lasting.revoked) == ("", 0, 0)
+
+
+SECRET = (
+    b'{"namespace":"default","name":"db","sealed":"c2VhbGVk","key_id":"0a","size_bytes":3,"is_text":true,'
+    b'"create_time":1,"modify_time":2}'
+)
+
+
+def test_a_secret_is_stored_under_its_namespace_and_name_whatever_characters_they_have() -> None:
+    record = decode_record("secret.ZGVmYXVsdA.ZGI", SECRET)
+    assert isinstance(record, SecretRecord)
+    assert (record.key, record.sealed, record.is_text) == ("secret.ZGVmYXVsdA.ZGI", b"sealed", True)
+    assert msgspec.json.encode(record) == SECRET

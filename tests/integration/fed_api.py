@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly
 from orchestrator.jobs.removals import Removals
@@ -28,6 +29,7 @@ from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
 from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults, Config
+from shared.settings.secret import Secret
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.integration.running import Answer, ask
 from tests.servers import HOST, free_ports
@@ -54,8 +56,14 @@ class FedApi:
         self.store = Store(connection, self.model)
         self.store.ready.set()
         traces = Traces(OFF, self.model, leads=lambda: True)
+        secrets = TaskSecrets(self.model, self.store, Secret("of-the-tests"))
         submissions = Submissions(
-            self.model, self.store, defaults=BatchDefaults(), check_publisher=lambda: None, traces=traces
+            self.model,
+            self.store,
+            defaults=BatchDefaults(),
+            check_publisher=lambda: None,
+            traces=traces,
+            secrets=secrets,
         )
         assembly = Assembly(
             config=config or Config(),
@@ -72,6 +80,7 @@ class FedApi:
             measures=Measures(),
             submissions=submissions,
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
+            secrets=secrets,
         )
         self.api = Api(assembly, disconnect=_nobody)
         self.port = 0

@@ -15,6 +15,7 @@ from typing import Any
 
 from compute.disk.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.disk.result_contents import STDERR
+from compute.disk.secret_files import FOR_ANY_USER
 from compute.disk.workspace import DISK_SECONDS
 from compute.engines.docker.api import ContainerState, DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker.ends import (
@@ -40,6 +41,7 @@ from compute.engines.docker.spec import (
     Confinement,
     container_name,
     container_spec,
+    has_the_node_s_user,
     hosts_file,
     memory_limit,
 )
@@ -404,6 +406,9 @@ class ContainerRun:
         hosts_file(self._run).write_text(HOSTS, encoding="ascii")
         for each in self._run.task.result_paths:
             self._run.workspace.place(each.path).chmod(RESULT_FOLDER_MODE)
+        if not has_the_node_s_user(self._facts):
+            for secret in self._run.secrets:
+                secret.file.chmod(FOR_ANY_USER)
 
     def _close_folders(self) -> None:
         for each in self._run.task.result_paths:

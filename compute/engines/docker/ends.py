@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from compute.engines.docker.api import ContainerState, EngineRefusal
@@ -74,8 +75,8 @@ def _shortened(message: str) -> str:
     return f"{message[: MAX_WORDS // 3]} ... {message[-(2 * MAX_WORDS // 3) :]}"
 
 
-def refused(error: EngineRefusal) -> Broken:
-    message = error.message.removesuffix(": unknown")
+def refused(error: EngineRefusal, mask: Callable[[str], str] = str) -> Broken:
+    message = mask(error.message.removesuffix(": unknown"))
     own = _NO_SUCH_USER.split(_QUOTED.sub('""', message))[0]
     before_paths, last = _PATH.split(own.lower())[0], own.lower().rpartition(": ")[2]
     for words, reason, sentence in _REFUSALS:

@@ -146,7 +146,7 @@ class DockerEngine(OutlivingEngine):
         except ImageMissing as error:
             return Broken(error.reason, error.detail)
         except EngineRefusal as error:
-            return refused(error)
+            return refused(error, run.mask)
         except EngineAway as error:
             self._is_blind.set()  # so that nothing more is placed here
             detail = f"The node's container engine does not answer: {str(error)[:200]}"

@@ -66,12 +66,17 @@ def container_spec(run: Run, params: DockerParams, confinement: Confinement, fac
         spec["Cmd"] = list(params.parameters)
     if params.working_directory:
         spec["WorkingDir"] = params.working_directory
-    if os.geteuid() != 0 and not facts.rootless:
+    if has_the_node_s_user(facts):
         # What the task leaves has to be the node's to read and to remove.
         spec["User"] = f"{os.geteuid()}:{os.getegid()}"
         if facts.remaps_users:  # to users whose files the node could neither read nor remove
             spec["HostConfig"]["UsernsMode"] = "host"
     return spec
+
+
+def has_the_node_s_user(facts: EngineFacts) -> bool:
+    """Whether containers run as this node's own user, and not as root or whomever their images name."""
+    return os.geteuid() != 0 and not facts.rootless
 
 
 def network_of(run: Run, confinement: Confinement) -> str:
@@ -100,9 +105,16 @@ def hosts_file(run: Run) -> Path:
 
 
 def _mounts(run: Run) -> list[dict[str, Any]]:
-    return [
+    results: list[dict[str, Any]] = [
         {"Type": "bind", "Source": os.fspath(run.workspace.place(each.path)), "Target": each.path}
         for each in run.task.result_paths
+    ]
+    return [
+        *results,
+        *(
+            {"Type": "bind", "Source": os.fspath(each.file), "Target": each.path, "ReadOnly": True}
+            for each in run.secrets
+        ),
     ]
 
 

@@ -118,6 +118,7 @@ class ProcessEngine:
         folder = run.workspace.place(params.working_directory)
         if params.working_directory:
             folder.mkdir(parents=True, exist_ok=True)
+        _link_secrets(run)
         with _opened(run.workspace, STDOUT) as stdout, _opened(run.workspace, STDERR) as stderr:
             own = basics(self._node_environment, run.workspace.folder)
             group.start(
@@ -167,6 +168,14 @@ class ProcessEngine:
 def _end(group: ProcessGroup) -> RunEnd:
     """Whoever is killed has not done what it was to do, whatever its exit code would be."""
     return task_killed(group.killed_by) if group.killed_by else Exited(group.exit_code)
+
+
+def _link_secrets(run: Run) -> None:
+    """As there are no paths of its own for the task, they are below its folder, as its result paths are."""
+    for each in run.secrets:
+        link = run.workspace.place(each.path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(each.file)
 
 
 @contextmanager

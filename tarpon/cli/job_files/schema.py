@@ -42,7 +42,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Name": "The name of the task, such as `main`.",
         "Engine": "What runs the task.",
         "Publisher": "What publishes the result. Without one only the beginning of the output is kept.",
-        "Env": "Environment variables. `env:NAME` is the node's own NAME, if the node permits that.",
+        "Env": "Environment variables. `secret:NAME` is a secret, `env:NAME` the node's own NAME, if it permits that.",
         "Meta": "Texts of your own that are kept with the task.",
         "InputSources": "Not supported yet.",
         "ResultPaths": "Folders of the task that are published.",
@@ -51,6 +51,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Timeouts": "How long things may take, in whole seconds; 0 is without a limit.",
         "FailOnExitCode": "Whether an exit code other than 0 makes the execution a failed one.",
         "Retries": "How often a task that has failed by its exit code is run again.",
+        "Secrets": "Files that hold secrets while the task runs.",
         "OnUnreadable": "What becomes of a result that lacks what the task wrote: `warn`, as without it, or `fail`.",
     },
     "SpecConfig": {"Type": "Which one.", "Params": "What it is told."},
@@ -83,6 +84,10 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Max": "How often at most, of each part.",
         "OnExitCodes": "After which exit codes; without them after any but 0.",
         "BackOff": "The first wait, such as `30s`; it doubles from one to the next.",
+    },
+    "SecretFile": {
+        "Name": "The name of the secret, as `tarpon secret put NAME` stored it.",
+        "Path": "In a container this path, else one below the task's own folder, which is its HOME.",
     },
     "ProcessParams": {
         "Entrypoint": "The first words of the command.",

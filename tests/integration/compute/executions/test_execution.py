@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from compute.disk.result_contents import ResultContents
+from compute.disk.secret_files import SecretFiles
 from compute.disk.workspace import Workspace
 from compute.engines.engine import Exited, Run, RunEnd
 from compute.engines.environment import EnvironmentPolicy
@@ -103,6 +104,7 @@ class Bench:
             reports=reports,
             new_upload=new_upload or no_upload,
             pack=(lambda *_: None) if new_upload else no_archive,
+            secret_files=SecretFiles(self.folder.with_name("secrets")),
         )
 
     async def carried_out(

@@ -59,7 +59,13 @@ async def test_who_shows_no_key_is_let_in_nowhere_but_where_all_are(api: FedApi)
     assert {path: (await api.ask(path)).status for path in OPEN} == dict.fromkeys(OPEN, 200)
     for route in api.api.routes:
         if route.path not in {*OPEN, "/", "/version", "/api/v1/livez"} and "auth" not in route.path:
-            path = route.path.replace("{job}", "j-0001").replace("{node}", "n-1").replace("{user}", "maria")
+            path = (
+                route.path.replace("{job}", "j-0001")
+                .replace("{node}", "n-1")
+                .replace("{user}", "maria")
+                .replace("{secret}", "s")
+                .replace("{token}", "t")
+            )
             assert await code(api, path, route.method) == (401, "KeyMissing"), route
 
 
@@ -121,7 +127,13 @@ MAY = {
 async def test_a_capability_opens_what_it_names_on_every_route_and_nothing_else(api: FedApi, capability: str) -> None:
     user = known(api, capability)
     for route in (each for each in api.api.routes if each.needs and not each.streams):
-        path = route.path.replace("{job}", "j-none").replace("{node}", "n-none").replace("{user}", "none")
+        path = (
+            route.path.replace("{job}", "j-none")
+            .replace("{node}", "n-none")
+            .replace("{user}", "none")
+            .replace("{secret}", "none")
+            .replace("{token}", "none")
+        )
         status, _ = await code(api, path, route.method, headers=user.bearer, body={"Name": ""})
         assert (status == 403) is (route.needs not in MAY[capability]), route
 

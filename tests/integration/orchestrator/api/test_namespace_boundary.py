@@ -13,6 +13,7 @@ from orchestrator.api.bodies import answer
 from orchestrator.api.routes import JOBS as JOBS_PATH
 from orchestrator.api.routes import Route
 from orchestrator.jobs import views
+from orchestrator.rules.records import SecretRecord
 from shared.jobs.states import ExecutionState
 from shared.protocol.capabilities import READ_JOB
 from shared.settings.config import ApiAuth, ApiSettings, Config
@@ -21,9 +22,10 @@ from tests.integration.fed_api import JOBS, NODES, FedApi
 
 OWN, FOREIGN = "a", "b"
 ID, NAME, LABEL = "j-7777", "job-7777", "hush-label"
-HIDDEN = (ID, NAME, LABEL, "hush-words")
+SECRET = "hush-key"
+HIDDEN = (ID, NAME, LABEL, SECRET, "hush-words")
 """What must stand in no answer, unless the question had it."""
-ABSENT = {ID: "j-9999", NAME: "job-9999", FOREIGN: "z", "j-777": "j-999"}
+ABSENT = {ID: "j-9999", NAME: "job-9999", FOREIGN: "z", "j-777": "j-999", SECRET: "none-key"}
 """For each thing of the other namespace one that is not there at all: both have to be answered alike."""
 READ_SECONDS = 0.3
 
@@ -39,6 +41,10 @@ def filled() -> FedApi:
     fed.job(1, namespace=OWN, team="mine")
     fed.job(7777, namespace=FOREIGN, team=LABEL)
     fed.node("n-1")
+    secret = SecretRecord(
+        namespace=FOREIGN, name=SECRET, sealed=b"", key_id="", size_bytes=1, create_time=1, modify_time=1
+    )
+    fed.feed(secret.key, secret)
     fed.execution(fed_id(1), 0, ExecutionState.RUNNING, told=True)
     fed.execution(fed_id(7777), 0, ExecutionState.RUNNING, told=True)
     return fed
@@ -84,7 +90,7 @@ def _absent_body(body: Any) -> Any:
 
 def questions(route: Route) -> Iterator[Question]:
     """All ways to ask a route about the other namespace. A parameter that is new in a path needs its line here."""
-    fill = {"job": (ID, NAME, "j-777"), "node": ("n-1",), "user": ("of-a",)}
+    fill = {"job": (ID, NAME, "j-777"), "node": ("n-1",), "user": ("of-a",), "secret": (SECRET,), "token": ("none",)}
     (parameter,) = re.findall(r"\{(\w+)\}", route.path) or [""]
     paths = [route.path.replace(f"{{{parameter}}}", each) for each in fill[parameter]] if parameter else [route.path]
     task = {"Name": "main", "Engine": {"Type": "noop"}}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.commands import Commands
@@ -31,6 +32,7 @@ from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, Registration
 from shared.runtime.aio import background
 from shared.runtime.tracing import OFF
+from shared.settings.secret import Secret
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.nats_bus import Bus
 
@@ -64,6 +66,7 @@ def scheduler_of(
         publish_seconds=60.0,
         check=lambda: None,
         traces=Traces(OFF, model, leads=lambda: True),
+        secrets=TaskSecrets(model, store, Secret("of-the-tests")),
     )
     return Scheduler(
         model,

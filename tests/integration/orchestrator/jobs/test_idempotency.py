@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
+from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.jobs.idempotency import MAX_TOKEN, IdempotencyTokenUsed
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.rules.records import NameRecord
@@ -20,6 +21,7 @@ from shared.protocol import subjects
 from shared.runtime.aio import background
 from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults
+from shared.settings.secret import Secret
 from tests.builders import new_job_record, new_task
 from tests.nats_bus import Bus
 
@@ -40,6 +42,7 @@ class Orchestrator:
             defaults=defaults,
             check_publisher=lambda: None,
             traces=Traces(OFF, self.model, leads=lambda: True),
+            secrets=TaskSecrets(self.model, self.store, Secret("of-the-tests")),
         )
 
     async def submit(self, wanted: Job, token: str = "", *, force: bool = False) -> tuple[str, int]:

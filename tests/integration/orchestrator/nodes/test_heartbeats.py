@@ -70,7 +70,14 @@ async def test_an_upload_that_stands_still_is_no_progress(tmp_path: Path, monkey
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
         uploading = SharedLimits(http)
         executions = Executions(
-            journal=nobody, slots=nobody, supervisor=nobody, reports=nobody, ask=nobody, group=group, on_over=nobody
+            journal=nobody,
+            slots=nobody,
+            supervisor=nobody,
+            reports=nobody,
+            ask=nobody,
+            group=group,
+            on_over=nobody,
+            opener=nobody,
         )
         meter = publishing(executions, uploading, tmp_path)
         meter.begin(lambda: (2000, 1000), 4000)

@@ -104,7 +104,14 @@ async def test_what_cannot_be_forgotten_is_forgotten_later(journal: Journal, mon
     nobody: Any = None  # only what deletes is at work here
     async with asyncio.TaskGroup() as group:
         executions = Executions(
-            journal=journal, slots=nobody, supervisor=nobody, reports=nobody, ask=nobody, group=group, on_over=nobody
+            journal=journal,
+            slots=nobody,
+            supervisor=nobody,
+            reports=nobody,
+            ask=nobody,
+            group=group,
+            on_over=nobody,
+            opener=nobody,
         )
         task = group.create_task(executions.delete_forgotten(), name="deletions")
         executions._to_delete.append(ExecutionId("e-1"))

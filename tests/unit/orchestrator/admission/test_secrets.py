@@ -12,7 +12,7 @@ import pytest
 from orchestrator.admission.secret_files import SecretInvalid, Secrets, SecretSources, join_line, load_secrets
 from shared.settings.secret import Secret
 
-NAMES = ("issuer.nkey", "orchestrator.nkey", "join.secret", "integration.secret")
+NAMES = ("issuer.nkey", "orchestrator.nkey", "join.secret", "integration.secret", "task-secrets.key")
 
 
 @pytest.fixture
@@ -29,7 +29,13 @@ def private_file(path: Path, text: str) -> Path:
 def revealed(found: Secrets) -> list[str]:
     return [
         secret.reveal()
-        for secret in (found.issuer_seed, found.orchestrator_seed, found.join_secret, found.integration_secret)
+        for secret in (
+            found.issuer_seed,
+            found.orchestrator_seed,
+            found.join_secret,
+            found.integration_secret,
+            found.task_secrets_key,
+        )
     ]
 
 
@@ -53,7 +59,7 @@ def test_every_orchestrator_makes_its_own(tmp_path: Path) -> None:
     first = load_secrets(SecretSources(directory=tmp_path / "a"))
     second = load_secrets(SecretSources(directory=tmp_path / "b"))
     assert not set(revealed(first)) & set(revealed(second))
-    assert len(set(revealed(first))) == 4
+    assert len(set(revealed(first))) == 5
 
 
 def test_the_secrets_are_of_the_kinds_that_nats_knows(directory: Path) -> None:
@@ -98,6 +104,7 @@ def test_orchestrators_share_the_files_that_settings_name(tmp_path: Path) -> Non
             orchestrator_seed_file=shared[1],
             join_secret_file=shared[2],
             integration_secret_file=shared[3],
+            task_secrets_key_file=shared[4],
         )
     )
     assert revealed(second) == revealed(first)
@@ -105,7 +112,14 @@ def test_orchestrators_share_the_files_that_settings_name(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "setting", ["issuer_seed_file", "orchestrator_seed_file", "join_secret_file", "integration_secret_file"]
+    "setting",
+    [
+        "issuer_seed_file",
+        "orchestrator_seed_file",
+        "join_secret_file",
+        "integration_secret_file",
+        "task_secrets_key_file",
+    ],
 )
 def test_a_file_that_a_setting_names_must_exist(directory: Path, setting: str) -> None:
     sources = msgspec.structs.replace(SecretSources(directory=directory), **{setting: directory / "absent"})

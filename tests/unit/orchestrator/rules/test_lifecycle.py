@@ -19,6 +19,7 @@ from orchestrator.rules.life_events import (
     GivenUp,
     JobEvent,
     NotBegun,
+    NotOffered,
     NotVerified,
     OfferExecution,
     OfferRefused,
@@ -505,6 +506,7 @@ EVENTS: tuple[ExecutionEvent, ...] = (
     ExecutionLost(FailureReason.NODE_LOST, "gone"),
     TimedOut(FailureReason.EXECUTION_TIMED_OUT, "too long"),
     NotBegun("the node is being drained"),
+    NotOffered(FailureReason.SECRET_UNAVAILABLE, "no such secret"),
     Withdrawn("Stopped because the job was stopped"),
 )
 M, NOTED, KNOWN, EARLY, UNVERIFIED = Outcome.MOVED, Outcome.NOTED, Outcome.KNOWN, Outcome.EARLY, Outcome.UNVERIFIED
@@ -512,10 +514,10 @@ M, NOTED, KNOWN, EARLY, UNVERIFIED = Outcome.MOVED, Outcome.NOTED, Outcome.KNOWN
 # What comes of each event, in the order of EVENTS.
 OUTCOMES = {
     #          start  end    publ.  fails  fails  cancel progr. waits  unverified, not verified, taken ... withdrawn
-    S.NEW:        (M, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, M, M, M, M, M),
-    S.ACCEPTED:   (M, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, KNOWN, M, M, KNOWN, M),
-    S.RUNNING:    (KNOWN, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, KNOWN, M, M, KNOWN, M),
-    S.PUBLISHING: (KNOWN, KNOWN, M, M, M, M, NOTED, NOTED, UNVERIFIED, M, KNOWN, KNOWN, M, M, KNOWN, M),
+    S.NEW:        (M, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, M, M, M, M, M, M),
+    S.ACCEPTED:   (M, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, KNOWN, M, M, KNOWN, KNOWN, M),
+    S.RUNNING:    (KNOWN, M, EARLY, M, M, M, NOTED, NOTED, EARLY, M, KNOWN, KNOWN, M, M, KNOWN, KNOWN, M),
+    S.PUBLISHING: (KNOWN, KNOWN, M, M, M, M, NOTED, NOTED, UNVERIFIED, M, KNOWN, KNOWN, M, M, KNOWN, KNOWN, M),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from orchestrator.s3.bucket import Bucket
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Resources, SpecConfig, Task
-from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, TAKES_SECRETS, NodeInfo
 from shared.runtime.loopback import loopback_id
 from tests.builders import new_job
 
@@ -63,6 +63,7 @@ def wanted(
     engine: str = "noop",
     publisher: str = "",
     publisher_params: dict[str, str] | None = None,
+    env: dict[str, str] | None = None,
     inputs: tuple[str, ...] = (),
     refused_by: Iterable[str] = (),
     failed_on: Iterable[str] = (),
@@ -71,6 +72,7 @@ def wanted(
         name="main",
         engine=SpecConfig(type=engine),
         publisher=SpecConfig(type=publisher, params=publisher_params or {}),
+        env=env or {},
         input_sources=tuple(InputSource(source=SpecConfig(type=kind)) for kind in inputs),
         resources=Resources(cpu=str(cpu), memory="1GiB"),
     )
@@ -131,6 +133,12 @@ class TestSuitability:
                 "",
             ),
             (wanted(publisher="s3managed"), candidate(publishers=("s3managed",)), ""),
+            (
+                wanted(env={"A": "secret:b"}),
+                candidate(),
+                "cannot give tasks secrets, because it runs version 0.1.0 of Tarpon; upgrade it",
+            ),
+            (wanted(env={"A": "secret:b"}), candidate(abilities=(TAKES_SECRETS,)), ""),
         ],
     )
     def test_a_node_is_unsuitable_for_a_reason(self, job: Wanted, on: Candidate, reason: str) -> None:

@@ -27,6 +27,7 @@ from orchestrator.rules.life_events import (
     GivenUp,
     JobEvent,
     NotBegun,
+    NotOffered,
     NotVerified,
     OfferRefused,
     OfferTaken,
@@ -102,6 +103,7 @@ EVENTS: tuple[ExecutionEvent, ...] = (
     ExecutionLost(FailureReason.NODE_LOST, "gone"),
     TimedOut(FailureReason.EXECUTION_TIMED_OUT, "too long"),
     NotBegun("drained"),
+    NotOffered(FailureReason.SECRET_UNAVAILABLE, "no such secret"),
 )
 RETRIED: tuple[ExecutionEvent, ...] = (
     OfferRefused(reason="VariableRefused"),
