@@ -20,6 +20,7 @@ from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
+from orchestrator.api.access.local_listener import local_listener
 from orchestrator.api.app import Api
 from orchestrator.assembly import assembled
 from orchestrator.leader import Leader
@@ -64,6 +65,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(directory / "lock", config.data_dir))
         listening = stack.enter_context(_listening(config.api.host, config.api.port))
+        local = stack.enter_context(local_listener(config.data_dir))
         stack.enter_context(kept_addresses(config.orchestrator, config.data_dir))
         secrets = await asyncio.to_thread(load_secrets, secret_sources(config))
         name = await asyncio.to_thread(_name, directory / "name")
@@ -105,7 +107,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         leading = assembly.lease.lead(leader.decide, may=lambda: assembly.store.may_decide and begun.is_set())
         await stack.enter_async_context(background(lease=leading))
         api = Api(assembly, disconnect=disconnections.end)
-        await stack.enter_async_context(_serving(api.application(), listening))
+        await stack.enter_async_context(_serving(api.application(), listening, local))
         await assembly.store.ready.wait()
         await begun.wait()
         await integrations.offered.wait()
@@ -297,11 +299,12 @@ async def _in_system_account(
 
 
 @asynccontextmanager
-async def _serving(application: web.Application, listening: socket.socket) -> AsyncIterator[None]:
+async def _serving(application: web.Application, listening: socket.socket, local: socket.socket) -> AsyncIterator[None]:
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()
+        await web.SockSite(runner, local).start()
         yield
     finally:
         await runner.cleanup()

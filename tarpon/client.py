@@ -28,10 +28,16 @@ class Client(OrchestratorCalls):
 
     `host` may also be a URL, such as that of a reverse proxy; `port` is ignored then. Of several hosts, in a list or
     parted by commas, the next one is asked where one does not answer or is not ready. Without them the environment
-    names them: TARPON_API_HOST and TARPON_API_PORT, or the same with BACALHAU_. `timeout` bounds each try of a call;
-    `patience` is how long a watch waits for an orchestrator that went away. Every call is safe to repeat and is
-    repeated a few times where that may help. All raise OrchestratorUnreachable where nobody answers, and RemoteError
-    with the server's own code, message and hint.
+    names them: TARPON_API_HOST and TARPON_API_PORT, or the same with BACALHAU_.
+
+    `api_key`, or else TARPON_API_KEY, is what `tarpon user create` gave; it may hold the addresses. Without a key and
+    an address the orchestrator is asked whose DataDir is on this machine, over a Unix socket that needs no key. Over
+    http:// a key is never sent: requests are signed with it, and KeyNotKnownThere is raised where an answer does not
+    prove that its sender knows the key; KeyNotSent where http:// would leave this machine.
+
+    `timeout` bounds each try of a call; `patience` is how long a watch waits for an orchestrator that went away. Every
+    call is safe to repeat and is repeated a few times where that may help. All raise OrchestratorUnreachable where
+    nobody answers, and RemoteError with the server's own code, message and hint.
     """
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:

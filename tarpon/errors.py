@@ -8,6 +8,8 @@
     |- Conflict                   the present state forbids it
     |  '- JobNotEnded, AlreadyFetching, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, CannotExtract,
     |     NoSpaceForResult
+    |- Refused                    whoever asks may not do this
+    |  '- KeyNotSent, KeyNotKnownThere
     |- Unavailable                something that is needed is away; it may come back
     |  '- OrchestratorUnreachable, NotAnOrchestrator, MessagingUnavailable, LogsCutOff, DownloadFailed
     |- Damaged                    bytes are not what was promised
@@ -30,6 +32,7 @@ from shared.errors import (
     NoResults,
     NotFound,
     OrchestratorUnreachable,
+    Refused,
     RemoteError,
     TarponError,
     Unavailable,
@@ -39,6 +42,7 @@ from tarpon.archive.archive_index import IndexDamaged
 from tarpon.archive.selection import FileNotInResult, TooMuchChosen
 from tarpon.extraction.links import NotAFile
 from tarpon.http.calls import NotAnOrchestrator
+from tarpon.http.credentials import KeyNotKnownThere, KeyNotSent
 from tarpon.http.live_logs import LogsCutOff
 from tarpon.http.watching import JobNotEnded
 from tarpon.results.folders import ResultsInTheWay
@@ -61,6 +65,8 @@ __all__ = [
     "InvalidDocument",
     "InvalidInput",
     "JobNotEnded",
+    "KeyNotKnownThere",
+    "KeyNotSent",
     "LogsCutOff",
     "MessagingUnavailable",
     "NoResults",
@@ -70,6 +76,7 @@ __all__ = [
     "NotFound",
     "OrchestratorUnreachable",
     "OutputNotKept",
+    "Refused",
     "RemoteError",
     "ResultsInTheWay",
     "ResultsNotMerged",

@@ -27,6 +27,10 @@ COMMAND_LINE = "-c"
 
 # What Tarpon itself puts into the environment of tasks and gives to integrations; a tarpon command may run there.
 OWN_VARIABLES = (
+    "TARPON_API_KEY",
+    "TARPON_API_USERNAME",
+    "TARPON_API_PASSWORD",
+    "TARPON_API_TLS_PLAINTEXT",
     "TARPON_API_SUBJECT",
     "TARPON_EXECUTION_ID",
     "TARPON_JOB_",

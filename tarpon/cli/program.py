@@ -23,6 +23,7 @@ _LAZY = {
     "exec": ("tarpon.cli.job.direct_runs:exec_command", "Run a command on a node itself as a job, without a job file."),
     "node": ("tarpon.cli.node.group:node", "Show nodes, and how a new one joins."),
     "secret": ("tarpon.cli.secret:secret", "Store secrets that tasks are given by name."),
+    "user": ("tarpon.cli.user:user", "Make, list and revoke users, who are known by API keys."),
     "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),
     "config": ("tarpon.cli.settings.show:config", "Show settings and where they come from; change them."),
     "completion": ("tarpon.cli.completion:completion", "Print what makes a shell complete commands and options."),

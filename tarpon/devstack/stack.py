@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from shared.errors import PortTaken, TarponError, Unavailable
+from shared.errors import PortTaken, RemoteError, TarponError, Unavailable
+from shared.protocol.capabilities import EVERYTHING
 from shared.protocol.rest_nodes import CONNECTED
 from shared.runtime.aio import background, finish
+from shared.runtime.local_socket import SCHEME, socket_path
 from shared.settings.config import DockerSettings
 from tarpon.client import Client
 from tarpon.devstack.child_processes import ChildProcess
@@ -21,6 +23,7 @@ from tarpon.devstack.seaweedfs import HOST, SeaweedFS, free_ports
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.1
+USER = "devstack"
 STOP_ALL_SECONDS = 3 * STOP_SECONDS
 
 Say = Callable[[str], None]
@@ -35,9 +38,10 @@ class DevstackFailed(Unavailable):
 class Devstack:
     """A stack that is ready. `ended()` waits for the first process that ends, which none should."""
 
-    def __init__(self, wanted: WantedProcesses, folder: Path, children: Sequence[ChildProcess]) -> None:
+    def __init__(self, wanted: WantedProcesses, folder: Path, children: Sequence[ChildProcess], key: str) -> None:
         self.api_port = wanted.api_port
         self.folder = folder
+        self._key = key
         self._children = tuple(children)
 
     def __repr__(self) -> str:
@@ -45,7 +49,7 @@ class Devstack:
 
     def environment(self) -> dict[str, str]:
         """The variables with which a command finds this stack."""
-        return {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(self.api_port)}
+        return {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(self.api_port), "TARPON_API_KEY": self._key}
 
     async def ended(self) -> None:
         """Raise DevstackFailed with the log of the first process that ends."""
@@ -69,8 +73,9 @@ async def devstack(wanted: WantedProcesses, say: Say, at_once: asyncio.Event) ->
                 for child in children:
                     say(f"Starting {child.name} ...")
                     child.start()
-                await _wait_ready(wanted, children, say)
-                yield Devstack(wanted, folder, children)
+                local = f"{SCHEME}{socket_path(folder / ORCHESTRATOR).absolute()}"
+                await _wait_ready(wanted, children, say, local)
+                yield Devstack(wanted, folder, children, await _new_key(local))
             finally:
                 say(
                     "Stopping the nodes, then the orchestrator and the S3 server, within"
@@ -188,38 +193,46 @@ async def _first_end(children: Sequence[ChildProcess]) -> None:
 # ---- readiness --------------------------------------------------------------------------------------------------
 
 
-async def _wait_ready(wanted: WantedProcesses, children: Sequence[ChildProcess], say: Say) -> None:
+async def _wait_ready(wanted: WantedProcesses, children: Sequence[ChildProcess], say: Say, local: str) -> None:
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(_first_end(children), name="children")
         try:
-            await _poll_ready(wanted, children, say)
+            await _poll_ready(wanted, children, say, local)
         finally:
             watching.cancel()
 
 
-async def _poll_ready(wanted: WantedProcesses, children: Sequence[ChildProcess], say: Say) -> None:
+async def _poll_ready(wanted: WantedProcesses, children: Sequence[ChildProcess], say: Say, local: str) -> None:
     missing, deadline = "", time.monotonic() + READY_SECONDS
-    async with Client(HOST, wanted.api_port, timeout=5) as client:
-        while True:
-            before, missing = missing, await _missing(client, wanted.computes)
-            if not missing:
-                return
-            if missing != before:
-                say(f"Waiting for {missing} ...")
-            if time.monotonic() > deadline:
-                logs = "\n".join(f"--- {child.name}\n{child.log_tail()}" for child in children)
-                raise DevstackFailed(f"After {READY_SECONDS:.0f} s there is still no {missing}.\n{logs}")
-            await asyncio.sleep(POLL_SECONDS)
+    while True:
+        before, missing = missing, await _missing(local, wanted.computes)
+        if not missing:
+            return
+        if missing != before:
+            say(f"Waiting for {missing} ...")
+        if time.monotonic() > deadline:
+            logs = "\n".join(f"--- {child.name}\n{child.log_tail()}" for child in children)
+            raise DevstackFailed(f"After {READY_SECONDS:.0f} s there is still no {missing}.\n{logs}")
+        await asyncio.sleep(POLL_SECONDS)
 
 
-async def _missing(client: Client, computes: int) -> str:
+async def _new_key(local: str) -> str:
+    """Of a user of the stack's own, whose key of an earlier run with the same data ends."""
+    async with Client(local) as client:
+        with suppress(RemoteError):
+            await client.revoke_user(USER)
+        return (await client.create_user(USER, (EVERYTHING,))).key
+
+
+async def _missing(local: str, computes: int) -> str:
     """What the stack still lacks; empty when it is ready."""
     try:
-        await client.alive()
-        health = (await client.agent_node()).publishers.s3managed
-        if health is None or not health.ready:
-            return "publisher"
-        nodes = (await client.nodes()).nodes
+        async with Client(local, timeout=5) as client:
+            await client.alive()
+            health = (await client.agent_node()).publishers.s3managed
+            if health is None or not health.ready:
+                return "publisher"
+            nodes = (await client.nodes()).nodes
     except TarponError:
         return "orchestrator"
     connected = sum(node.is_compute and node.connection == CONNECTED for node in nodes)

@@ -29,6 +29,11 @@ def addresses(host: str | Sequence[str] | None, port: int | None, env: Mapping[s
     return found
 
 
+def is_named(env: Mapping[str, str]) -> bool:
+    """Whether the environment tells where an orchestrator is."""
+    return bool(_set(HOST_VARIABLE, env) or _set(PORT_VARIABLE, env))
+
+
 def base_urls(hosts: str, port: int) -> tuple[str, ...]:
     return tuple(base_url(host.strip(), port) for host in hosts.split(",") if host.strip())
 

@@ -2,16 +2,22 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Unavailable
+from shared.protocol.request_signature import Signed
 from shared.protocol.rest import BASE_PATH, TARPON_CODE, ErrorBody
 from shared.runtime.backoff import Backoff
+from shared.runtime.local_socket import SCHEME as LOCAL
+from shared.runtime.local_socket import addressable, path_in
 from shared.runtime.network_problems import why_unreachable
+from tarpon.http.credentials import Credentials, KeyNotKnownThere
 
 T = TypeVar("T")
 
@@ -53,8 +59,10 @@ class Absence(NamedTuple):
 class Calls:
     """The connections to an orchestrator, or to several with the same jobs. Every call is safe to repeat, so it is."""
 
-    def __init__(self, urls: Sequence[str], *, timeout: float) -> None:
+    def __init__(self, urls: Sequence[str], *, timeout: float, credentials: Credentials | None = None) -> None:
         self.url = urls[0]
+        self._credentials = credentials
+        self._opened = ExitStack()
         self.reached = False
         self._urls = tuple(urls)
         self._silent: set[str] = set()
@@ -104,8 +112,18 @@ class Calls:
 
     async def __aenter__(self) -> Self:
         limits = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=limits)
+        self._session = aiohttp.ClientSession(timeout=limits, connector=self._local_connector())
         return self
+
+    def _local_connector(self) -> aiohttp.BaseConnector | None:
+        """None where the address is not that of a local socket, of which there is one alone."""
+        path = path_in(self.url)
+        if path is None:
+            return None
+        try:
+            return aiohttp.UnixConnector(path=self._opened.enter_context(addressable(path)))
+        except OSError as error:
+            raise OrchestratorUnreachable(self.told, why_unreachable(error)) from error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -113,6 +131,7 @@ class Calls:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        self._opened.close()
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -198,10 +217,10 @@ class Calls:
         data = None if body is None else msgspec.json.encode(body)
         headers = {} if data is None else {"Content-Type": "application/json"}
         try:
-            async with self.session.request(
-                method, _address(url, path), params=query, data=data, headers=headers
-            ) as response:
+            asked = self.asking(url, method, path, query=query, body=data or b"")
+            async with self.session.request(method, asked.url, data=data, headers=headers | asked.headers) as response:
                 payload = await response.read()
+                asked.check(response.headers, response.status)
                 if response.status >= 400:
                     refused = refusal(url, response.status, payload)
                     self.reached |= isinstance(refused, RemoteError)
@@ -210,13 +229,43 @@ class Calls:
         except aiohttp.InvalidURL as error:
             raise InvalidInput(f"{url!r} is not the address of an orchestrator.") from error
 
-    def address(self, path: str) -> str:
-        """At the orchestrator that is asked at present."""
-        return _address(self.url, path)
+    def asking(
+        self, url: str, method: str, path: str, *, query: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> "Asking":
+        """One request to the orchestrator at `url`. Raises KeyNotSent, InvalidInput."""
+        try:
+            whole = URL(_address(url, path))
+        except ValueError as error:
+            raise InvalidInput(f"{url!r} is not the address of an orchestrator.") from error
+        if query:
+            whole = whole.update_query(query)
+        if self._credentials is None:
+            return Asking(url, whole, {})
+        headers, signed = self._credentials.shown(url, method=method, target=whole.raw_path_qs, body=body)
+        return Asking(url, whole, headers, self._credentials, signed)
+
+
+class Asking(NamedTuple):
+    """A request: where it goes, and how it shows who asks."""
+
+    base: str
+    url: URL
+    headers: dict[str, str]
+    credentials: Credentials | None = None
+    signed: Signed | None = None
+
+    def check(self, headers: Mapping[str, str], status: int) -> None:
+        """Raise KeyNotKnownThere for an answer of who does not know the key; of a proxy's own, NotAnOrchestrator."""
+        if self.credentials is None or self.signed is None or self.credentials.is_proven(self.signed, headers):
+            return
+        if status in _OF_PROXIES:
+            raise NotAnOrchestrator(self.base, status)
+        raise KeyNotKnownThere(self.base)
 
 
 def _address(url: str, path: str) -> str:
-    return f"{url}{BASE_PATH}{path}"
+    base = "http://localhost" if url.startswith(LOCAL) else url
+    return f"{base}{BASE_PATH}{path}"
 
 
 def _decoded(url: str, status: int, payload: bytes, answer: type[T]) -> T:

@@ -83,9 +83,10 @@ class LiveLogs:
             raise OrchestratorUnreachable(self._calls.told, why) from error
 
     async def _connection(self) -> AsyncGenerator[LogLine, None]:
-        self._url, address = self._calls.url, self._calls.address(self._path)
+        self._url = self._calls.url
+        asked = self._calls.asking(self._url, "GET", self._path, query=self._asked())
         async with self._calls.session.ws_connect(
-            address, params=self._asked(), max_msg_size=MAX_FRAME_BYTES, heartbeat=HEARTBEAT_SECONDS
+            asked.url, headers=asked.headers, max_msg_size=MAX_FRAME_BYTES, heartbeat=HEARTBEAT_SECONDS
         ) as socket:
             self._calls.answered()
             async for message in socket:

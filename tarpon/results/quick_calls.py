@@ -5,18 +5,45 @@ Without aiohttp, the import of which alone takes longer than such an answer.
 
 import http.client
 import json
+import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from shared.protocol.rest import BASE_PATH
+from shared.runtime.local_socket import addressable, path_in
+from tarpon.http.credentials import Credentials
 
 T = TypeVar("T")
 
 CONNECT_SECONDS = 0.25
 MAX_BYTES = 4 << 20
+
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class _LocalConnection(http.client.HTTPConnection):
+    """Over the Unix socket at this path."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=CONNECT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(CONNECT_SECONDS)
+        with addressable(self._path) as name:
+            self.sock.connect(name)
+
+
+def _connection(parts: SplitResult) -> http.client.HTTPConnection:
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
 
 
 def within(seconds: float, act: Callable[[], T]) -> T | None:
@@ -36,8 +63,9 @@ def within(seconds: float, act: Callable[[], T]) -> T | None:
 class QuickCalls:
     """Asks the first of some orchestrators that answers."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], credentials: Credentials | None = None) -> None:
         self._urls = urls
+        self._credentials = credentials
 
     def __repr__(self) -> str:
         return f"<QuickCalls to {', '.join(self._urls)}>"
@@ -48,21 +76,34 @@ class QuickCalls:
         wanted = {name: value for name, value in query.items() if value}
         for url in self._urls:
             try:
-                return json.loads(fetched(f"{url}{BASE_PATH}{path}?{urlencode(wanted)}"))
+                return json.loads(self._asked(url, f"{BASE_PATH}{path}?{urlencode(wanted)}"))
             except OSError as error:
                 failure = error
         raise failure or LookupError("no address")
 
+    def _asked(self, url: str, target: str) -> bytes:
+        """Raises LookupError also where what answers has not proven that it knows the key."""
+        if self._credentials is None:
+            return fetched(f"{url}{target}")
+        headers, signed = self._credentials.shown(url, method="GET", target=target)
+        return fetched(
+            f"{url}{target}",
+            headers,
+            lambda told: signed is None or self._credentials is None or self._credentials.is_proven(signed, told),
+        )
 
-def fetched(url: str) -> bytes:
+
+def fetched(
+    url: str, headers: Mapping[str, str] = _NONE, believes: Callable[[Mapping[str, str]], bool] = lambda _: True
+) -> bytes:
     """What is there. Raises ValueError where it is too much, and LookupError for any answer but 200."""
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
+    path = path_in(url)
+    parts = urlsplit(url if path is None else f"http://localhost{BASE_PATH}{url.partition(BASE_PATH)[2]}")
+    connection = _connection(parts) if path is None else _LocalConnection(Path(str(path).partition(BASE_PATH)[0]))
     try:
-        connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path)
+        connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path, headers=dict(headers))
         response = connection.getresponse()
-        if response.status != http.client.OK:
+        if response.status != http.client.OK or not believes(dict(response.headers.items())):
             raise LookupError(response.status)
         content = response.read(MAX_BYTES + 1)
     finally:

@@ -68,6 +68,8 @@ RETRYABLE = {
     "JoinTokenUsedUp": False,
     "KeyExpired": False,
     "KeyMissing": False,
+    "KeyNotKnownThere": False,
+    "KeyNotSent": False,
     "KeyRevoked": False,
     "KeyWrong": False,
     "LogsCutOff": True,

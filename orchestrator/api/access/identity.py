@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import socket
-import struct
 import time
 from collections.abc import Iterable
 
@@ -24,9 +23,9 @@ from orchestrator.state.users import Users
 from shared.errors import Refused, Unauthorized
 from shared.protocol.capabilities import OPEN
 from shared.runtime.aio import first_of
+from shared.runtime.local_socket import peer_uid
 
 _log = logging.getLogger(__name__)
-_PEER = struct.Struct("3i")
 _proof = web.RequestKey("proof", str)
 
 
@@ -98,8 +97,7 @@ def _peer_socket(request: web.Request) -> socket.socket | None:
 
 
 def _of_peer(connection: socket.socket) -> Principal:
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    _, uid, _ = _PEER.unpack(raw)
+    uid = peer_uid(connection)
     if uid not in {0, os.geteuid()}:
         raise PeerRefused(uid)
     return OPERATOR

@@ -2,7 +2,7 @@
 
 import functools
 import importlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ class Given:
     def __init__(self) -> None:
         self.sets: list[str] = []
         self.debug = False
+        self.origins: Mapping[str, str] = {}
+        """Where each setting came from that was loaded last, as LoadedConfig has it."""
 
     def __repr__(self) -> str:
         return f"<Given {len(self.sets)} settings, debug={self.debug}>"
@@ -35,6 +37,7 @@ class Given:
         from tarpon.cli.console.environment import load_settings
 
         loaded = load_settings([*self.sets, *extra], os.environ, check_publisher=check_publisher)
+        self.origins = loaded.origins
         for warning in loaded.warnings:
             click.echo(f"Warning: {warning}", err=True)
         return loaded
@@ -236,12 +239,12 @@ def with_client(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
     def command(*args: Any, **kwargs: Any) -> Any:
         import asyncio
 
-        from tarpon.client import Client
+        from tarpon.cli.console.clients import client_of
 
-        api = given().config().api
+        config = given().config()
 
         async def main() -> Any:
-            async with Client(api.host, api.port) as client:
+            async with client_of(config) as client:
                 return await function(client, *args, **kwargs)
 
         return asyncio.run(main())

@@ -142,15 +142,16 @@ def _step(name: str, folder: str) -> str:
 def _asked(context: click.Context, ask: "Callable[[QuickCalls], list[T]]") -> list[T]:
     """What the orchestrator of the command's own settings says, or nothing."""
     from shared.errors import TarponError
+    from tarpon.cli.console.clients import orchestrators
     from tarpon.cli.console.commands import Given
-    from tarpon.http.addresses import base_urls
     from tarpon.results.quick_calls import QuickCalls, within
 
     try:
-        api = context.find_root().ensure_object(Given).config().api
+        options = context.find_root().ensure_object(Given)
+        urls, credentials = orchestrators(options.config(), options)
     except TarponError:
         return []
-    calls = QuickCalls(base_urls(api.host, api.port))
+    calls = QuickCalls(urls, credentials)
     return within(ANSWER_SECONDS, lambda: ask(calls)) or []
 
 

@@ -73,11 +73,11 @@ def exec_command(*, command: tuple[str, ...], flags: JobFlags, workdir: str, opt
 
 def _run(flags: JobFlags, engine: SpecConfig, options: RunOptions) -> int:
     job = job_of(flags, engine)
-    api = given().config().api
+    config = given().config()
 
     from tarpon.cli.job.run import run_job
 
-    return run_job(job, options._replace(output=flags.form), api)
+    return run_job(job, options._replace(output=flags.form), config)
 
 
 def _engine(kind: str, workdir: str, params: dict[str, Any]) -> SpecConfig:

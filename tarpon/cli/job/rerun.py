@@ -38,7 +38,7 @@ def rerun(*, job: str, failed: bool, job_version: int | None, reason: str, names
     With --failed it has to have ended: then `tarpon job get` has, of the new version, the results of the parts that had
     completed before, and of those that are run now.
     """
-    api = given().config().api
+    config = given().config()
 
     from shared.protocol.rest import SubmitResponse
     from tarpon.cli.job.run import BegunJob, JobRun
@@ -48,4 +48,4 @@ def rerun(*, job: str, failed: bool, job_version: int | None, reason: str, names
         submitted = SubmitResponse(job_id=begun.job_id, job_version=begun.job_version, warnings=begun.warnings)
         return BegunJob(submitted, None, f"Job {begun.job_id} runs again as version {begun.job_version}.", job)
 
-    return JobRun(begin, options).run(api)
+    return JobRun(begin, options).run(config)

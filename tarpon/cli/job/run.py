@@ -11,7 +11,8 @@ from shared.errors import NoResults, OrchestratorUnreachable, TarponError
 from shared.jobs.spec import Job, JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, SubmitResponse
-from shared.settings.config import ApiSettings
+from shared.settings.config import Config
+from tarpon.cli.console.clients import client_of
 from tarpon.cli.console.odd_entries import GetReport, ResultsNotWhole, not_whole
 from tarpon.cli.console.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.console.output import json_text, show
@@ -31,7 +32,7 @@ from tarpon.http.watching import JobNotEnded
 T = TypeVar("T")
 
 
-def run_job(job: Job, options: RunOptions, api: ApiSettings) -> int:
+def run_job(job: Job, options: RunOptions, config: Config) -> int:
     """Do with `job` what the options say; the exit code."""
     if options.dry_run:
         is_json = options.output == "json"
@@ -44,7 +45,7 @@ def run_job(job: Job, options: RunOptions, api: ApiSettings) -> int:
         told = f"Job successfully submitted{again}. Job ID: {submitted.job_id}"
         return BegunJob(submitted, 1 if job.count is None else job.count, told, job.name.strip())
 
-    return JobRun(submit, options).run(api)
+    return JobRun(submit, options).run(config)
 
 
 class BegunJob(NamedTuple):
@@ -80,10 +81,10 @@ class JobRun:
     def __repr__(self) -> str:
         return f"<JobRun {self.job_id or 'not submitted'}>"
 
-    def run(self, api: ApiSettings) -> int:
+    def run(self, config: Config) -> int:
         """The exit code. Ctrl-C ends the watching, not the job."""
         try:
-            asyncio.run(self._main(api))
+            asyncio.run(self._main(config))
         except KeyboardInterrupt:
             if not self.job_id:
                 raise
@@ -96,8 +97,8 @@ class JobRun:
             show_error(error)
         return self._exit_code
 
-    async def _main(self, api: ApiSettings) -> None:
-        async with Client(api.host, api.port) as client:
+    async def _main(self, config: Config) -> None:
+        async with client_of(config) as client:
             await self._begin_with(client)
             async with outages_told(client, self._tell):
                 await self._end_with(client)

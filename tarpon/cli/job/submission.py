@@ -26,11 +26,11 @@ def run(*, file: str, options: RunOptions, template: Template) -> int:
 
     document = read_document(file, template)
     job = check_document(document.content, what=document.what, known=document.problems)
-    api = given().config().api
+    config = given().config()
 
     from tarpon.cli.job.run import run_job
 
-    return run_job(job, options, api)
+    return run_job(job, options, config)
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)

@@ -13,7 +13,7 @@ from tarpon.cli.job.run_options import verbose_option
 if TYPE_CHECKING:
     from shared.jobs.spec import JobView
     from shared.protocol.rest import HistoryItem
-    from shared.settings.config import ApiSettings
+    from shared.settings.config import Config
     from tarpon.cli.display.live import JobDisplay
     from tarpon.cli.display.watching import Watched
     from tarpon.client import Client
@@ -39,7 +39,7 @@ def watch(*, job: str, namespace: str, exit_zero: bool, output: str, verbose: bo
     from tarpon.cli.console.outcomes import Exit, JobFailed, JobStopped, show_error
 
     try:
-        return JobWatch(job, namespace, output, verbose=verbose).run(given().config().api)
+        return JobWatch(job, namespace, output, verbose=verbose).run(given().config())
     except (JobFailed, JobStopped) as error:
         if not exit_zero:
             raise
@@ -60,7 +60,7 @@ class JobWatch:
     def __repr__(self) -> str:
         return f"<JobWatch {self.job_id or self._job}>"
 
-    def run(self, api: "ApiSettings") -> int:
+    def run(self, config: "Config") -> int:
         """The exit code. Raises JobFailed or JobStopped."""
         import asyncio
 
@@ -68,7 +68,7 @@ class JobWatch:
         from tarpon.cli.display.watching import goes_on
 
         try:
-            asyncio.run(self._main(api))
+            asyncio.run(self._main(config))
         except KeyboardInterrupt:
             if not self.job_id:
                 raise
@@ -76,15 +76,15 @@ class JobWatch:
             return Exit.INTERRUPTED
         return Exit.OK
 
-    async def _main(self, api: "ApiSettings") -> None:
+    async def _main(self, config: "Config") -> None:
         from shared.errors import OrchestratorUnreachable
         from shared.jobs.states import JobState
+        from tarpon.cli.console.clients import client_of
         from tarpon.cli.display.live import JobDisplay
         from tarpon.cli.display.outages import outages_told
         from tarpon.cli.display.watching import asking, goes_on, known_executions, refuse_failure
-        from tarpon.client import Client
 
-        async with Client(api.host, api.port) as client:
+        async with client_of(config) as client:
             job = await client.get(self._job, namespace=self._namespace)
             self.job_id = job.id
             display = JobDisplay(job.count or 1, verbose=self._verbose, ask=asking(client, job.id))

@@ -28,7 +28,7 @@ from shared.protocol.rest import (
     Page,
     SubmitResponse,
 )
-from shared.settings.config import ApiSettings
+from shared.settings.config import ApiSettings, Config
 from tarpon import Client
 from tarpon.cli.console.outcomes import JobFailed
 from tarpon.cli.job.run import BegunJob, JobRun
@@ -137,7 +137,7 @@ async def test_what_parts_write_is_followed_over_a_restart_of_the_orchestrator(
     orchestrator.is_behind_proxy = is_behind_proxy
     orchestrator.refusals.update(dict.fromkeys(("events", "logs", "executions", "j-1"), 6))
     async with playing(orchestrator) as api:
-        await run(orchestrator, RunOptions(follow=True))._main(api)
+        await run(orchestrator, RunOptions(follow=True))._main(Config(api=api))
     shown = capsys.readouterr()
     assert shown.out == "0001 | written\n"
     assert "Not all is shown" not in shown.err
@@ -157,7 +157,7 @@ async def test_a_run_that_nobody_answers_any_more_says_that_its_job_goes_on(
 
     async with playing(orchestrator) as api:
         with pytest.raises(OrchestratorUnreachable, match="it is not ready"):
-            await JobRun(begin, RunOptions(output="json"))._main(api)
+            await JobRun(begin, RunOptions(output="json"))._main(Config(api=api))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.count("it is not ready (Not now). Waiting for it; the job goes on meanwhile.") == 1
@@ -172,7 +172,7 @@ async def test_an_outage_is_told_on_stderr_alone_and_once_when_it_is_over(
     orchestrator = Orchestrator(JOB)
     orchestrator.refusals["events"] = 6
     async with playing(orchestrator) as api:
-        await run(orchestrator, RunOptions(output="json"))._main(api)
+        await run(orchestrator, RunOptions(output="json"))._main(Config(api=api))
     shown = capsys.readouterr()
     assert json.loads(shown.out)["JobID"] == "j-1"
     told = [line for line in shown.err.splitlines() if "answers" in line]
@@ -187,7 +187,7 @@ async def test_that_the_job_failed_counts_also_where_the_document_cannot_be_made
     orchestrator.refusals["j-1"] = 1
     async with playing(orchestrator) as api:
         with pytest.raises(JobFailed, match="went wrong"):
-            await run(orchestrator, RunOptions(output="json"))._main(api)
+            await run(orchestrator, RunOptions(output="json"))._main(Config(api=api))
     assert "Not now." in capsys.readouterr().err
 
 
@@ -200,7 +200,7 @@ async def test_the_id_of_what_has_begun_is_told_although_nothing_else_can_be_ask
     async with playing(orchestrator) as api:
         made = run(orchestrator, RunOptions(), parts=None)
         with pytest.raises(RemoteError, match="Not now"):
-            await made._main(api)
+            await made._main(Config(api=api))
     assert made.job_id == "j-1"
     assert capsys.readouterr().out == "Job j-1 runs.\n"
 
@@ -213,7 +213,7 @@ async def test_a_run_that_may_wait_no_longer_waits_no_longer_for_the_orchestrato
     orchestrator.refusals["j-1"] = sys.maxsize
     async with playing(orchestrator) as api, asyncio.timeout(30):  # the client is patient for 120 s
         with pytest.raises(JobNotEnded, match=r"within 0\.2 s; it goes on"):
-            await run(orchestrator, RunOptions(wait_seconds=0.2, output="json"), parts=None)._main(api)
+            await run(orchestrator, RunOptions(wait_seconds=0.2, output="json"), parts=None)._main(Config(api=api))
     assert "Not now." in capsys.readouterr().err
 
 

@@ -1,0 +1,156 @@
+"""Calls of those who run an orchestrator: about nodes, users, join tokens, and the orchestrator itself."""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+from shared.protocol.rest import Page
+from shared.protocol.rest_nodes import (
+    AgentConfigResponse,
+    AgentNodeResponse,
+    AliveResponse,
+    ListNodesResponse,
+    NodeResponse,
+    NodeState,
+    UnfinishedUpload,
+    UpdateNodeRequest,
+    UpdateNodeResponse,
+    VersionView,
+)
+from shared.protocol.rest_tokens import (
+    DAY_SECONDS,
+    CreateTokenRequest,
+    ListTokensResponse,
+    TokenCreated,
+    TokenResponse,
+    TokenView,
+)
+from shared.protocol.rest_users import (
+    CreateUserRequest,
+    CreateUserResponse,
+    ListUsersResponse,
+    RevokeUserResponse,
+    UserView,
+)
+from tarpon.http.calls import Calls
+
+
+class OperatorCalls:
+    """The part of `tarpon.Client` that is about no job: each of them one request and its answer."""
+
+    _calls: Calls
+
+    async def nodes(self) -> ListNodesResponse:
+        return await self._calls.call("GET", "/orchestrator/nodes", ListNodesResponse)
+
+    async def node(self, node: str) -> NodeState:
+        """The node of this id or of this unambiguous beginning of an id."""
+        path = f"/orchestrator/nodes/{quote(node, safe='')}"
+        return (await self._calls.call("GET", path, NodeResponse)).node
+
+    async def drain(self, node: str) -> None:
+        """Place nothing new on this node, and take back what it has not begun. What runs there goes on to its end."""
+        await self._update_node(node, "drain")
+
+    async def undrain(self, node: str) -> None:
+        """Place work on this node again."""
+        await self._update_node(node, "undrain")
+
+    async def reject(self, node: str, *, message: str = "") -> str:
+        """Cut this node off at once, and let its key in no more; what was placed on it goes elsewhere.
+
+        Gives what could not be done, if anything: then its connection stands, and nothing that it says counts.
+        """
+        return await self._update_node(node, "reject", message)
+
+    async def approve(self, node: str) -> None:
+        """Let a rejected node in again."""
+        await self._update_node(node, "approve")
+
+    async def delete_node(self, node: str, *, message: str = "", force: bool = False) -> str:
+        """Forget a node that has stopped and holds nothing any more, and its key; `message` goes to the log.
+
+        With `force` it is rejected first, so that neither matters. Gives what could not be done, as `reject` does.
+        """
+        return await self._update_node(node, "delete", message, force=force)
+
+    async def _update_node(self, node: str, action: str, message: str = "", *, force: bool = False) -> str:
+        path = f"/orchestrator/nodes/{quote(node, safe='')}"
+        wanted = UpdateNodeRequest(action=action, node_id=node, message=message, force=force)
+        return (await self._calls.call("PUT", path, UpdateNodeResponse, body=wanted)).warning
+
+    async def create_join_token(
+        self,
+        *,
+        uses: int = 1,
+        expires_seconds: int = DAY_SECONDS,
+        labels: Mapping[str, str] | None = None,
+        namespaces: Iterable[str] = (),
+        approval: bool = False,
+    ) -> TokenCreated:
+        """A token with which nodes join, and its text, which nobody is told again. With 0 uses it is for any number.
+
+        Its nodes have these labels, whatever they say, and are given jobs of these namespaces alone, if there are any.
+        """
+        wanted = CreateTokenRequest(
+            uses=uses,
+            expires_seconds=expires_seconds,
+            labels=dict(labels or {}),
+            namespaces=tuple(namespaces),
+            approval=approval,
+        )
+        return await self._calls.call("PUT", "/orchestrator/tokens", TokenCreated, body=wanted)
+
+    async def join_tokens(self) -> tuple[TokenView, ...]:
+        """The newest first."""
+        return (await self._calls.call("GET", "/orchestrator/tokens", ListTokensResponse)).tokens
+
+    async def revoke_join_token(self, token: str) -> TokenView:
+        """Let no more nodes in with it. Those that are in stay."""
+        path = f"/orchestrator/tokens/{quote(token, safe='')}"
+        return (await self._calls.call("DELETE", path, TokenResponse)).token
+
+    async def users(self) -> tuple[UserView, ...]:
+        """All users, also those that were revoked."""
+        return (await self._calls.call("GET", "/orchestrator/users", ListUsersResponse)).users
+
+    async def create_user(
+        self,
+        name: str,
+        capabilities: Iterable[str],
+        *,
+        namespaces: Iterable[str] = (),
+        expires_in: str = "",
+        addresses: Iterable[str] = (),
+    ) -> CreateUserResponse:
+        """Make a user; the answer has its key, which is told nowhere else. No namespaces are all of them."""
+        body = CreateUserRequest(
+            name=name,
+            capabilities=tuple(capabilities),
+            namespaces=tuple(namespaces),
+            expires_in=expires_in,
+            addresses=tuple(addresses),
+        )
+        return await self._calls.call("PUT", "/orchestrator/users", CreateUserResponse, body=body)
+
+    async def revoke_user(self, name: str) -> UserView:
+        """End a user's key, and what is open by it."""
+        path = f"/orchestrator/users/{quote(name, safe='')}"
+        return (await self._calls.call("DELETE", path, RevokeUserResponse)).user
+
+    async def alive(self) -> AliveResponse:
+        return await self._calls.call("GET", "/agent/alive", AliveResponse)
+
+    async def version(self) -> VersionView:
+        return await self._calls.call("GET", "/agent/version", VersionView)
+
+    async def unfinished_uploads(self) -> Page[UnfinishedUpload]:
+        """Uploads in parts that no result came of, and that could not be aborted yet."""
+        return await self._calls.call("GET", "/agent/uploads", Page[UnfinishedUpload])
+
+    async def agent_config(self) -> AgentConfigResponse:
+        """The settings of the orchestrator as it runs; secrets are hidden."""
+        return await self._calls.call("GET", "/agent/config", AgentConfigResponse)
+
+    async def agent_node(self) -> AgentNodeResponse:
+        """The orchestrator as a node, with the health of its publishers."""
+        return await self._calls.call("GET", "/agent/node", AgentNodeResponse)
