@@ -55,8 +55,11 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_configure() -> None:
-    """How long an example takes depends on what else the machine does; pytest bounds each test."""
-    settings.register_profile("tarpon", deadline=None)
+    """How long an example takes depends on what else the machine does; pytest bounds each test.
+
+    Examples are the same at each run, unless TESTS_RANDOM asks for others: nobody lands or fails by luck.
+    """
+    settings.register_profile("tarpon", deadline=None, derandomize="TESTS_RANDOM" not in os.environ)
     settings.load_profile("tarpon")
 
 
