@@ -1,6 +1,6 @@
 """The nodes of the HTTP API."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import web
 
@@ -88,7 +88,7 @@ class NodeRoutes:
         )
         found = [
             state
-            for state in (self._own_node.state(), *(self._state(node, principal) for node in self._model.nodes))
+            for state in (self._own_node.state(), *(self._state(node, principal) for node in self._seen_by(principal)))
             if matches(state.info.labels, conditions)
             and query.filter_approval.upper() in {"", state.membership}
             and query.filter_status.upper() in {"", state.connection}
@@ -149,18 +149,29 @@ class NodeRoutes:
         itself any name, and is meant by it where it has the orchestrator's.
         """
         self._store.check_ready()
-        text, own = request.match_info["node"], self._own_node.name
-        if text in self._model.nodes or (bound and text in self._model.bindings):
+        text, own, known = request.match_info["node"], self._own_node.name, self._seen_by(principal_of(request))
+        if text in known or (bound and text in self._model.bindings):
             return NodeId(text)
         if text == own:
             return None
-        found = [node for node in (own, *self._model.nodes) if node.startswith(text)]
+        found = [node for node in (own, *known) if node.startswith(text)]
         if not found:
-            known = self._model.nodes
             raise NodeNotFound(text, near_names(text, known.__contains__, known))
         if len(found) > 1:
             raise MultipleNodesFound(text, len(found))
         return None if found[0] == own else NodeId(found[0])
+
+    def _seen_by(self, principal: Principal) -> Collection[NodeId]:
+        """Of nodes that serve other namespaces alone nobody hears who may not see these."""
+        if principal.sees_all:
+            return self._model.nodes
+        return {
+            node: None
+            for node in self._model.nodes
+            if (binding := self._model.bindings.get(node)) is None
+            or not binding.namespaces
+            or any(principal.sees(each) for each in binding.namespaces)
+        }
 
     def _state(self, node: NodeId, principal: Principal) -> NodeState:
         return node_state(self._model, self._nodes, node, sees=None if principal.sees_all else principal.sees)

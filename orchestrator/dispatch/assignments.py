@@ -147,6 +147,7 @@ class Offers:
             current is not None
             and record.job_id in self._model.jobs
             and current.state is ExecutionState.NEW
+            and self._model.may_hold(current)
             and not self._nodes.has_accepted(record.node_id, record.id)
         )
 

@@ -115,6 +115,8 @@ class Grants:
         record = self._model.execution(execution)
         location = entitled(sender, execution, record)
         assert record is not None
+        if not self._model.may_hold(record):
+            raise GrantRefused(f"Execution {record.id} is not this node's any more.")
         if self._model.is_surplus(record):
             raise GrantRefused(f"Execution {record.id} is being stopped.")
         return record, location

@@ -101,6 +101,7 @@ class Scheduler:
                     ticked_at = time.monotonic()
                     self._offers.offer_open()
                     await self._end_overdue()
+                    await self._take_from_limited()
                     await tell_suspicions(self._model, self._store, self._nodes.conduct)
                 await self._cancel_surplus()
                 self._drains.take_back(time.monotonic())
@@ -171,6 +172,23 @@ class Scheduler:
 
         live = (each for node in self._model.rejected for each in self._model.executions.live.get(node, {}).values())
         await pipelined(list(live), take, at_once=WRITES_AT_ONCE)
+
+    async def _take_from_limited(self) -> None:
+        """What a node holds that it may not hold by what is allowed to it now, as a new token may say less."""
+
+        async def take(record: ExecutionRecord) -> None:
+            event = ExecutionLost(
+                FailureReason.NODE_LOST, f"Node {record.node_id} may not serve its namespace any more"
+            )
+            await self._step(record, lambda _: event)
+
+        held = (
+            record
+            for node, binding in self._model.bindings.items()
+            if binding.namespaces or binding.unapproved
+            for record in self._model.executions.live.get(node, {}).values()
+        )
+        await pipelined([each for each in held if not self._model.may_hold(each)], take, at_once=WRITES_AT_ONCE)
 
     async def fail_missing(self, record: ExecutionRecord) -> None:
         """The node has registered and does not hold this execution any more: as if it had said that it failed."""

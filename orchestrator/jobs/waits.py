@@ -18,7 +18,7 @@ from orchestrator.nodes.upload_progress import together, upload_of
 from orchestrator.rules.attempts import is_refused
 from orchestrator.rules.fleet import Shape, shape_of
 from orchestrator.rules.records import ExecutionRecord
-from orchestrator.rules.shortfalls import REFUSED, Attendance, asked_for, at_present, for_good
+from orchestrator.rules.shortfalls import REFUSED, Attendance, asked_for, at_present, for_good, no_node_serves
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import now_ns
@@ -55,9 +55,11 @@ _PHRASES: Mapping[Standing, str] = {
     Standing.TOO_OLD: "too old",
     Standing.NO_INPUT: "without its kind of input",
     Standing.STORE_UNREACHABLE: "that cannot reach S3",
+    Standing.UNAPPROVED: "not approved yet",
     Standing.REFUSED: "that refused it",
     Standing.REJECTED: "rejected",
     Standing.OTHER_PROTOCOL: "of another version",
+    Standing.OTHER_NAMESPACE: "of another namespace",
 }
 """After a number of nodes."""
 
@@ -113,7 +115,7 @@ class JobWaits:
         own = _own_words(entry)
         return msgspec.structs.replace(
             told,
-            summary=summary(look.counts),
+            summary=summary(look.counts) if look.counts or not self._model.nodes else no_node_serves(shape.namespace),
             asks=asked_for(shape, resources),
             notes=(*told.notes, *self._notes(look)),
             standings=tuple(
@@ -142,7 +144,7 @@ class JobWaits:
 
     async def _anew(self, shape: Shape, resources: Capacity) -> Look:
         unreachable, found = self._unreachable(), list[NodeWait]()
-        known = list(self._model.nodes)
+        known = [node for node in self._model.nodes if self._model.serves(node, shape.namespace)]
         for first in range(0, len(known), CHUNK):
             began = time.monotonic()
             found += [

@@ -12,7 +12,7 @@ from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import instant, now_ns
 from shared.errors import Conflict, InvalidInput, NotFound
-from shared.ids import is_safe_id
+from shared.jobs.namespaces import ALL_NAMESPACES, checked_namespaces
 from shared.protocol import rest_tokens
 from shared.protocol.pasted import JoinToken, new_secret
 from shared.protocol.rest_tokens import CreateTokenRequest, TokenView
@@ -65,7 +65,11 @@ class JoinTokens:
         self._authority = authority
 
     async def create(self, wanted: CreateTokenRequest, *, rekeys: str = "") -> tuple[TokenRecord, JoinToken]:
-        """The record, and what is shown once. Raises JoinTokenInvalid, TooManyJoinTokens, MessagingUnavailable."""
+        """The record, and what is shown once.
+
+        Raises JoinTokenInvalid, NamespaceInvalid, TooManyJoinTokens, MessagingUnavailable.
+        """
+        namespaces = tuple(each for each in checked_namespaces(wanted.namespaces) if each != ALL_NAMESPACES)
         if problems := list(_problems(wanted)):
             raise JoinTokenInvalid(problems)
         now = now_ns()
@@ -81,7 +85,7 @@ class JoinTokens:
             expires=now + wanted.expires_seconds * 10**9 if wanted.expires_seconds else 0,
             uses=wanted.uses,
             labels=wanted.labels,
-            namespaces=tuple(sorted(set(wanted.namespaces))),
+            namespaces=namespaces,
             approval=wanted.approval,
             node=rekeys,
         )
@@ -165,9 +169,6 @@ def _ended(token: TokenRecord) -> int:
 def _problems(wanted: CreateTokenRequest) -> Iterator[str]:
     if len(wanted.namespaces) > MOST_NAMESPACES:
         yield f"it names {len(wanted.namespaces):,} namespaces, and {MOST_NAMESPACES} are possible"
-    for namespace in wanted.namespaces[:MOST_NAMESPACES]:
-        if not is_safe_id(namespace):
-            yield f"the namespace {namespace[:80]!r} may have 1 to 64 characters out of A-Z a-z 0-9 _ and -"
     yield from _label_problems(wanted.labels)
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from orchestrator.nodes.conduct import Conduct
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.join_tokens import without_claim
-from orchestrator.rules.records import NodeRecord
+from orchestrator.rules.join_tokens import approved, without_claim
+from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
@@ -123,12 +124,36 @@ async def reject(model: Model, store: Store, node: NodeId, message: str = "") ->
 
     From then on nothing counts that it says, also where its connection still stands, which is for the caller to end.
     """
-    await _set_rejected(model, store, node, now_ns(), _printable(message))
+    why = _printable(message)
+
+    def rejected(known: BindingRecord) -> BindingRecord:
+        return known if known.rejected else replace(known, rejected=now_ns(), message=why)
+
+    await change_binding(model, store, node, rejected, f"rejected{f': {why}' if why else '.'}")
 
 
 async def approve(model: Model, store: Store, node: NodeId) -> None:
-    """Let a rejected node in again; nothing is done about another. Raises NodeNotFound."""
-    await _set_rejected(model, store, node, 0, "")
+    """Let a rejected node in again, and give work to one that awaits approval. Raises NodeNotFound."""
+    await change_binding(model, store, node, approved, "approved.")
+
+
+async def change_binding(
+    model: Model, store: Store, node: NodeId, change: Callable[[BindingRecord], BindingRecord], after: str
+) -> None:
+    """Store what `change` makes of the binding, if that is another, and log what the node is `after` that.
+
+    Raises NodeNotFound.
+    """
+
+    async def attempt() -> None:
+        known = model.bindings.get(node)
+        if known is None:
+            raise NodeNotFound(node)
+        if (record := change(known)) != known:
+            await store.update(subjects.binding_record(node), record)
+            _log.warning("Node %s is %s", node, after, extra=about(node=node))
+
+    await changes.insist(store, attempt)
 
 
 async def handed_on(model: Model, node: NodeId) -> None:
@@ -140,22 +165,6 @@ async def handed_on(model: Model, node: NodeId) -> None:
                     await job.changed()
     except TimeoutError:
         raise NodeHoldsExecutions(node, len(model.executions.live.get(node, ()))) from None
-
-
-async def _set_rejected(model: Model, store: Store, node: NodeId, since: int, message: str) -> None:
-    after = f"rejected{f': {message}' if message else '.'}" if since else "approved again."
-
-    async def attempt() -> None:
-        if (node in model.rejected) == bool(since):
-            return
-        known = model.bindings.get(node)
-        if known is None:
-            raise NodeNotFound(node)
-        record = replace(known, rejected=since, message=message)
-        await store.update(subjects.binding_record(node), record)
-        _log.warning("Node %s is %s", node, after, extra=about(node=node))
-
-    await changes.insist(store, attempt)
 
 
 def _printable(message: str) -> str:

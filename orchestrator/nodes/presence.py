@@ -352,6 +352,7 @@ class Nodes:
             else:
                 overcommitted += 1
         is_suspect = self.conduct.is_suspect(node)
+        binding = self._model.bindings.get(node)
         resting = self._rests.why(node) or (WAITED_FOR if self.is_on_trial(node) else "")
         return Candidate(
             info=info,
@@ -363,6 +364,8 @@ class Nodes:
             takes_one=is_suspect,
             unreachable=unreachable,
             away=self._away(known),
+            namespaces=binding.namespaces if binding else (),
+            unapproved=bool(binding and binding.unapproved),
         )
 
     def rests_until(self, node: NodeId) -> int:

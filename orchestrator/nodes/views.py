@@ -30,7 +30,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
     connected = nodes.is_connected(node)
     status = rest_nodes.CONNECTED if connected else rest_nodes.DISCONNECTED
     seen, since = nodes.last_seen(node), nodes.changed_at(node)
-    rejected = model.rejected.get(node)
+    rejected, binding = model.rejected.get(node), model.bindings.get(node)
     return NodeState(
         info=rest_nodes.NodeInfoView(
             node_id=node,
@@ -45,7 +45,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
                 architecture=info.labels.get(OS_ARCH, ""),
             ),
         ),
-        membership=rest_nodes.REJECTED if rejected else rest_nodes.APPROVED,
+        membership=_membership(binding),
         connection=status,
         connection_state=rest_nodes.ConnectionState(
             status=status,
@@ -57,8 +57,16 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
         draining=model.nodes[node].draining,
         suspicion=_suspicion(model.nodes[node].suspicion, in_full=sees is None),
         live_executions=len(told),
+        namespaces=tuple(each for each in binding.namespaces if sees is None or sees(each)) if binding else (),
+        join_token=binding.token if binding and sees is None else "",
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
+
+
+def _membership(binding: BindingRecord | None) -> str:
+    if binding is not None and binding.rejected:
+        return rest_nodes.REJECTED
+    return rest_nodes.PENDING if binding is not None and binding.unapproved else rest_nodes.APPROVED
 
 
 def _shut_out(seconds: float) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
+from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.jobs.publisher_params import copies_hard_links
 from shared.jobs.secrets import uses_secrets
 from shared.jobs.spec import Constraint, Job, Resources, Task
@@ -28,7 +29,8 @@ class Shape(NamedTuple):
     """What of a job decides which nodes suit it, in the words of its author.
 
     What is known of one shape is told to every job of that shape, so nothing else of a job may come into it: of the
-    nodes that refused the job this is who they are, and not what they said.
+    nodes that refused the job this is who they are, and not what they said. Jobs of two namespaces never share one, as
+    a node that does not serve a namespace is not there for its jobs.
     """
 
     engine: str
@@ -38,6 +40,7 @@ class Shape(NamedTuple):
     input_sources: tuple[str, ...]
     refused_by: frozenset[NodeId]
     abilities: tuple[str, ...] = ()
+    namespace: str = DEFAULT_NAMESPACE
 
 
 def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
@@ -50,6 +53,7 @@ def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
         tuple(source.source.type for source in task.input_sources),
         refused_by,
         _abilities_for(task),
+        job.namespace,
     )
 
 
@@ -65,6 +69,8 @@ class Candidate(msgspec.Struct, kw_only=True):
     reason that is told: nothing is placed on it, and what only it could run waits. `unreachable` are publishers that
     the node knows and whose store it cannot reach, with the reason; `away` are engines
     that it offered before, and whether they are waited for still. One that `takes_one` is given no more than that.
+    Where it serves some `namespaces` alone, it is as if it were not there for the jobs of others; while it is
+    `unapproved`, it is given nothing.
     """
 
     info: NodeInfo
@@ -76,6 +82,11 @@ class Candidate(msgspec.Struct, kw_only=True):
     unreachable: Mapping[str, str] = {}
     away: Mapping[str, bool] = {}
     takes_one: bool = False
+    namespaces: tuple[str, ...] = ()
+    unapproved: bool = False
+
+    def serves(self, namespace: str) -> bool:
+        return not self.namespaces or namespace in self.namespaces
 
     @property
     def has_room(self) -> bool:
@@ -83,7 +94,12 @@ class Candidate(msgspec.Struct, kw_only=True):
 
     def is_as(self, other: "Candidate") -> bool:
         """Whether the same jobs can ever run there."""
-        return self.info is other.info and self.unreachable == other.unreachable and self.away == other.away
+        return (
+            self.info is other.info
+            and self.unreachable == other.unreachable
+            and self.away == other.away
+            and (self.namespaces, self.unapproved) == (other.namespaces, other.unapproved)
+        )
 
     def take(self, resources: Capacity) -> None:
         """Place something on it, beside what runs or behind it."""
@@ -106,13 +122,20 @@ _Rank = tuple[bool, int, float, int, int]
 
 
 class Lane:
-    """The nodes for jobs of one shape. `reasons` are why the others are not suitable.
+    """The nodes for jobs of one shape. `reasons` are why others that serve its namespace are not suitable.
 
     Those that are `open` may be given something, if they have room; the others of them may be open again one day.
     """
 
     def __init__(
-        self, fleet: "Fleet", resources: Capacity, unsuitable: Unsuitable, favour: Favour, *, engine: str = ""
+        self,
+        fleet: "Fleet",
+        resources: Capacity,
+        unsuitable: Unsuitable,
+        favour: Favour,
+        *,
+        engine: str = "",
+        namespace: str = DEFAULT_NAMESPACE,
     ) -> None:
         self.suitable: dict[NodeId, Candidate] = {}
         self.open: dict[NodeId, Candidate] = {}
@@ -122,6 +145,7 @@ class Lane:
         self._unsuitable = unsuitable
         self._favour = favour
         self._engine = engine
+        self._namespace = namespace
         self._heap: list[tuple[_Rank, NodeId]] = []
         self._ranks: dict[NodeId, _Rank] = {}
         self._seen = -1
@@ -141,7 +165,7 @@ class Lane:
     def _learn(self, node: NodeId) -> None:
         candidate = self._fleet.nodes.get(node)
         known = self.suitable.get(node)
-        if candidate is None:
+        if candidate is None or not candidate.serves(self._namespace):
             self._leave_out(node)
             self.reasons.pop(node, None)
             return

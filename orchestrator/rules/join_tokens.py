@@ -116,6 +116,12 @@ def binding_by(token: TokenRecord, public_key: str) -> BindingRecord:
     )
 
 
+def approved(binding: BindingRecord) -> BindingRecord:
+    """With nothing more in its way, but for its namespaces."""
+    schema = OF_LIMITED_NODES if binding.namespaces else SCHEMA
+    return replace(binding, schema=schema, rejected=0, message="", unapproved=False, rekey="")
+
+
 def _claim(node: NodeId, public_key: str) -> JoinClaim:
     return JoinClaim(node=node, public_key=public_key)
 

@@ -7,7 +7,7 @@ from itertools import islice
 import msgspec
 
 from orchestrator.rules.fleet import Candidate, Fleet, Lane, Shape, shape_of
-from orchestrator.rules.shortfalls import REFUSED, for_good
+from orchestrator.rules.shortfalls import REFUSED, for_good, no_node_serves
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import PREFERENCE_PREFIX, fulfils
@@ -77,7 +77,7 @@ def plan(wanted: Iterable[Wanted], fleet: Fleet, *, limit: int, blocked: dict[Sh
             continue
         lane = fleet.lane(shape, partial(_lane, each, shape, fleet))
         if not lane.suitable:
-            result.impossible[each.job_id] = _impossible(each, lane.reasons)
+            result.impossible[each.job_id] = _impossible(each, lane.reasons, are_others=bool(fleet.nodes))
         elif not _place(each, lane, fleet, result, limit=room):
             blocked[shape] = result.waiting[each.job_id] = _waiting(each.resources, lane)
             if each.waiting_seconds > PATIENCE_SECONDS:
@@ -95,6 +95,7 @@ def _lane(wanted: Wanted, shape: Shape, fleet: Fleet) -> Lane:
         partial(unsuitable, shape, wanted.resources),
         favour,
         engine=shape.engine.lower(),
+        namespace=shape.namespace,
     )
 
 
@@ -142,8 +143,11 @@ def _favour(constraints: tuple[Constraint, ...], labels: Mapping[str, str]) -> i
     )
 
 
-def _impossible(wanted: Wanted, why: Mapping[NodeId, str]) -> str:
+def _impossible(wanted: Wanted, why: Mapping[NodeId, str], *, are_others: bool) -> str:
+    """`are_others` is whether there are nodes at all, of which none serves the job's namespace where `why` is empty."""
     head = f"not enough nodes to run job. requested: {len(wanted.missing)}, available: {len(why)}, suitable: 0."
+    if not why and are_others:
+        return f"{head} {no_node_serves(wanted.job.namespace)}"
     if not why:
         return f"{head} No compute node is connected; start one with `tarpon serve --compute`."
     reasons = [f"Node {node}: {_own(wanted, node, reason)}" for node, reason in islice(why.items(), MAX_REASONS)]

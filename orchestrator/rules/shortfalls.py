@@ -50,6 +50,7 @@ def for_good(shape: Shape, resources: Capacity, candidate: Candidate) -> Iterato
     It is told to all of them, so REFUSED stands for what the node said to one.
     """
     info, publisher = candidate.info, shape.publisher.lower()
+    yield from _not_allowed(shape.namespace, candidate)
     if not info.protocol_min <= PROTOCOL <= info.protocol_max:
         spoken = f"speaks protocol {info.protocol_min} to {info.protocol_max}, this orchestrator {PROTOCOL}"
         yield Shortfall(Standing.OTHER_PROTOCOL, spoken)
@@ -74,6 +75,15 @@ def for_good(shape: Shape, resources: Capacity, candidate: Candidate) -> Iterato
     if lacking:
         there = ", ".join(f"{_amount(name, info.capacity)} {name} in all" for name in lacking)
         yield Shortfall(Standing.TOO_SMALL, f"has too little {' and '.join(lacking)} for this job at all: {there}")
+
+
+def _not_allowed(namespace: str, candidate: Candidate) -> Iterator[Shortfall]:
+    """What operators have not allowed the node."""
+    if not candidate.serves(namespace):
+        yield Shortfall(Standing.OTHER_NAMESPACE, f"does not serve namespace {namespace}")
+    if candidate.unapproved:
+        told = f"has not been approved by an operator: `tarpon node approve {candidate.info.node_id}`"
+        yield Shortfall(Standing.UNAPPROVED, told)
 
 
 def at_present(shape: Shape, resources: Capacity, candidate: Candidate, attendance: Attendance) -> Iterator[Shortfall]:
@@ -115,6 +125,14 @@ def asked_for(shape: Shape, resources: Capacity) -> str:
     needs = [describe(each) for each in shape.constraints if not each.key.startswith(PREFERENCE_PREFIX)]
     kinds = [f"engine {shape.engine}", *([] if publisher in NO_PUBLISHERS else [f"publisher {shape.publisher}"])]
     return ", ".join([*amounts, *kinds, *(f"input source {each}" for each in shape.input_sources), *needs])
+
+
+def no_node_serves(namespace: str) -> str:
+    """Of a job, where every node that there is serves other namespaces."""
+    return (
+        f"No node may serve namespace {namespace}; one that joins with a token of"
+        f" `tarpon node token create --namespace {namespace}` may."
+    )
 
 
 def _why_no_engine(engine: str, candidate: Candidate) -> str:

@@ -399,6 +399,18 @@ class Model:
             return None
         return entry.executions.get(known) if is_key else entry.execution(execution)
 
+    def serves(self, node: NodeId, namespace: str) -> bool:
+        """Whether the node may be given jobs of this namespace, or be known to whoever sees that alone."""
+        binding = self.bindings.get(node)
+        return binding is None or binding.serves(namespace)
+
+    def may_hold(self, record: ExecutionRecord) -> bool:
+        """Whether the node of this execution may know of it, by what is allowed to the node now."""
+        binding, entry = self.bindings.get(record.node_id), self._entries.get(record.job_id)
+        if binding is None or not (binding.namespaces or binding.unapproved):
+            return True
+        return not binding.unapproved and entry is not None and binding.serves(entry.namespace)
+
     def is_surplus(self, record: ExecutionRecord) -> bool:
         """Whether it is to be stopped, though its record may not say so yet."""
         entry = self._entries.get(record.job_id)

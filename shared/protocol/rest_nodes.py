@@ -73,6 +73,7 @@ class NodeInfoView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 CONNECTED = "CONNECTED"
 DISCONNECTED = "DISCONNECTED"
 APPROVED = "APPROVED"
+PENDING = "PENDING"
 REJECTED = "REJECTED"
 
 
@@ -95,6 +96,10 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """How many that are placed on it have not ended yet."""
     suspicion: str = ""
     """Why it is given one task at a time: it has failed task after task, until one goes well. Empty if it is not."""
+    namespaces: tuple[str, ...] = ()
+    """Those whose jobs it may be given, where it is not to be given all."""
+    join_token: str = ""
+    """The id of the token with which it joined, if it was one."""
     over_budget: dict[str, int] = {}
     """How much more it sent than a node may, by kind, as this orchestrator counted since it was started."""
 

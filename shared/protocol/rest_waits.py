@@ -31,9 +31,13 @@ class Standing(enum.StrEnum):
     TOO_OLD = "too-old"
     NO_INPUT = "no-input"
     STORE_UNREACHABLE = "store-unreachable"
+    UNAPPROVED = "unapproved"
+    """An operator has to approve it first."""
     REFUSED = "refused"
     REJECTED = "rejected"
     OTHER_PROTOCOL = "other-protocol"
+    OTHER_NAMESPACE = "other-namespace"
+    """Told to nobody: for the jobs of a namespace that it does not serve the node is not there."""
 
 
 class NodeWait(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

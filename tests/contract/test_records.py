@@ -3,16 +3,21 @@
 import msgspec
 import pytest
 
+from orchestrator.rules.join_tokens import approved, binding_by
 from orchestrator.rules.records import (
+    BindingRecord,
     ExecutionRecord,
     Failure,
+    JoinClaim,
     NodeRecord,
     SecretRecord,
     SpecRecord,
     Suspicion,
+    TokenRecord,
     UserRecord,
     decode_record,
 )
+from shared.ids import NodeId
 from shared.jobs.states import ExecutionState
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
@@ -149,3 +154,51 @@ def test_a_secret_is_stored_under_its_namespace_and_name_whatever_characters_the
     assert isinstance(record, SecretRecord)
     assert (record.key, record.sealed, record.is_text) == ("secret.ZGVmYXVsdA.ZGI", b"sealed", True)
     assert msgspec.json.encode(record) == SECRET
+
+
+BINDING = b'{"public_key":"UABC","rejected":7,"message":"m"}'
+TEAM_BINDING = (
+    b'{"schema":3,"public_key":"UABC","token":"t1","labels":{"team":"a"},"namespaces":["a"],"unapproved":true,'
+    b'"rekey":"t2"}'
+)
+TOKEN = (
+    b'{"id":"t1","digest":"ff","create_time":1,"expires":2,"uses":3,"used":2,'
+    b'"claims":[{"node":"n-1","public_key":"UABC"}],"revoked":4,"labels":{"team":"a"},"namespaces":["a"],'
+    b'"approval":true,"node":"n-1"}'
+)
+
+
+def test_a_binding_of_an_earlier_version_serves_all_namespaces_and_needs_no_approval() -> None:
+    record = decode_record("binding.n-1", BINDING)
+    assert isinstance(record, BindingRecord)
+    assert (record.public_key, record.rejected, record.message) == ("UABC", 7, "m")
+    assert (record.token, record.labels, record.unapproved, record.serves("any")) == ("", {}, False, True)
+    assert msgspec.json.encode(record) == BINDING
+
+
+def test_what_is_allowed_to_a_node_is_stored_with_its_key() -> None:
+    record = decode_record("binding.n-1", TEAM_BINDING)
+    assert isinstance(record, BindingRecord)
+    assert (record.token, record.labels, record.namespaces) == ("t1", {"team": "a"}, ("a",))
+    assert (record.unapproved, record.rekey, record.serves("a"), record.serves("b")) == (True, "t2", True, False)
+    assert msgspec.json.encode(record) == TEAM_BINDING
+
+
+def test_a_program_that_knows_no_limits_of_nodes_decides_nothing_where_there_are_some() -> None:
+    """It would give a team's node any job, and drop the limits from the record with the next change."""
+    token = decode_record("token.t1", TOKEN)
+    assert isinstance(token, TokenRecord)
+    assert binding_by(token, "UABC").schema == 3
+    assert binding_by(msgspec.structs.replace(token, namespaces=(), approval=False), "UABC").schema == 1
+    team = decode_record("binding.n-1", TEAM_BINDING)
+    assert isinstance(team, BindingRecord)
+    assert approved(team).schema == 3
+    assert approved(msgspec.structs.replace(team, namespaces=())).schema == 1
+
+
+def test_a_join_token_is_stored_with_the_digest_of_its_secret_and_no_secret() -> None:
+    record = decode_record("token.t1", TOKEN)
+    assert isinstance(record, TokenRecord)
+    assert (record.key, record.uses, record.used, record.node) == ("token.t1", 3, 2, "n-1")
+    assert record.claims == (JoinClaim(node=NodeId("n-1"), public_key="UABC"),)
+    assert msgspec.json.encode(record) == TOKEN

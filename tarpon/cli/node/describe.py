@@ -31,6 +31,8 @@ def description(node: "NodeState", now: datetime) -> str:
         "Host": node.info.host,
         "Type": node.info.node_type,
         "Approval": node.membership,
+        "Namespaces": ", ".join(node.namespaces) or "all",
+        "Joined with": f"join token {node.join_token}" if node.join_token else "",
         "Status": node.connection,
         "Drained": "yes: nothing new is placed on it" if node.draining else "no",
         "Suspect": node.suspicion,

@@ -28,16 +28,32 @@ def token() -> None:
 )
 @click.option("--expires", default="24h", show_default=True, metavar="DURATION", help="After how long, or never.")
 @click.option("-l", "--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label that its nodes have.")
+@click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Its nodes get jobs of this one alone.")
+@click.option("--approval", is_flag=True, help="Its nodes get nothing until `tarpon node approve NODE`.")
 @output_option
 @with_client
-async def create(client: "Client", *, uses: int, expires: str, labels: tuple[str, ...], output: str) -> None:
+async def create(
+    client: "Client",
+    *,
+    uses: int,
+    expires: str,
+    labels: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    approval: bool,
+    output: str,
+) -> None:
     """Make a join token, and print the line that starts a node with it.
 
     Run the line on the machine that is to be the node. The token in it is shown this once. A node that has joined
-    comes back by its own key, whatever becomes of the token. A label holds whatever the node says of itself.
+    comes back by its own key, whatever becomes of the token. A label holds whatever the node says of itself. With
+    --namespace, given once or several times, a node is given no job of another, and hears of none.
     """
     made = await client.create_join_token(
-        uses=uses, expires_seconds=_seconds(expires), labels=dict(_pair(each) for each in labels)
+        uses=uses,
+        expires_seconds=_seconds(expires),
+        labels=dict(_pair(each) for each in labels),
+        namespaces=namespaces,
+        approval=approval,
     )
     show_created(made, output)
 
@@ -97,12 +113,14 @@ def _table(tokens: "Sequence[TokenView]", now: datetime) -> str:
             each.state,
             f"{each.used} of {each.uses}" if each.uses else "any number",
             moment(each.expires, now) if each.expires else "never",
+            ",".join(each.namespaces) or "all",
+            "needed" if each.approval else "",
             ",".join(f"{name}={value}" for name, value in sorted(each.labels.items())),
             ",".join(each.nodes),
         ]
         for each in tokens
     ]
-    return table(["ID", "STATE", "USED", "EXPIRES", "LABELS", "NODES"], rows)
+    return table(["ID", "STATE", "USED", "EXPIRES", "NAMESPACES", "APPROVAL", "LABELS", "NODES"], rows)
 
 
 def _seconds(text: str) -> int:

@@ -93,6 +93,8 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
         "Draining": False,
         "LiveExecutions": 2,
         "Suspicion": "",
+        "Namespaces": [],
+        "JoinToken": "",
         "OverBudget": {},
     }
 

@@ -550,3 +550,47 @@ def test_small_jobs_without_end_never_keep_a_large_one_waiting_for_ever(sizes: l
             bigs.pop(str(each.job_id), None)
             running.append((now + chance.randint(1, longest), each.node_id, each.resources))
     assert not bigs
+
+
+def of(namespace: str, name: str = "j-1") -> Wanted:
+    job = wanted(name)
+    return replace(job, job=replace(job.job, namespace=namespace))
+
+
+class TestNamespaces:
+    def test_a_node_gets_jobs_of_its_namespaces_alone(self) -> None:
+        candidates = [
+            replace(candidate("of-a", cpu=9), namespaces=("a",)),
+            replace(candidate("of-b"), namespaces=("b",)),
+        ]
+        found = plan([of("b", "j-1"), of("a", "j-2"), of("b", "j-3")], candidates, limit=NO_LIMIT)
+        assert where(found) == ["of-b", "of-a", "of-b"]
+
+    def test_no_job_hears_of_a_node_that_does_not_serve_its_namespace(self) -> None:
+        others = [replace(candidate(f"of-{name}"), namespaces=(name,)) for name in "bcd"]
+        full = replace(candidate("full", free=0), namespaces=("a",))
+        assert plan([of("a")], [*others, full], limit=NO_LIMIT).waiting[JobId("j-1")].endswith("on 1 suitable node(s).")
+        impossible = plan([of("a")], others, limit=NO_LIMIT).impossible[JobId("j-1")]
+        assert "available: 0, suitable: 0. No node may serve namespace a" in impossible
+        assert "of-" not in impossible
+
+    def test_what_is_found_for_one_namespace_is_not_told_to_another(self) -> None:
+        fleet = Fleet([replace(candidate("of-a", free=0), namespaces=("a",))])
+        found = placement.plan([of("a", "j-1"), of("b", "j-2")], fleet, limit=NO_LIMIT)
+        fleet.put(replace(candidate("of-a"), namespaces=("a",)))
+        found = placement.plan([of("a", "j-1"), of("b", "j-2")], fleet, limit=NO_LIMIT)
+        assert where(found) == ["of-a"]
+        assert "No node may serve namespace b" in found.impossible[JobId("j-2")]
+
+    def test_a_node_that_serves_other_namespaces_from_now_on_leaves_the_lane(self) -> None:
+        fleet = Fleet([candidate()])
+        placement.plan([of("a")], fleet, limit=NO_LIMIT)
+        fleet.put(replace(candidate(), namespaces=("b",)))
+        assert "No node may serve" in placement.plan([of("a")], fleet, limit=NO_LIMIT).impossible[JobId("j-1")]
+
+    def test_a_node_that_is_not_approved_is_told_as_such(self) -> None:
+        fleet = Fleet([replace(candidate(), unapproved=True)])
+        told = placement.plan([of("a")], fleet, limit=NO_LIMIT).impossible[JobId("j-1")]
+        assert "Node n-1: has not been approved by an operator: `tarpon node approve n-1`" in told
+        fleet.put(candidate())
+        assert where(placement.plan([of("a")], fleet, limit=NO_LIMIT)) == ["n-1"]
