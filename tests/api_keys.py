@@ -6,6 +6,7 @@ from typing import NamedTuple
 from orchestrator.rules.records import UserRecord
 from orchestrator.state.model import Model
 from shared.protocol.pasted import ApiKey, new_secret
+from shared.protocol.request_signature import verify_key_of
 
 
 class Keyed(NamedTuple):
@@ -37,6 +38,7 @@ def keyed(
         name=name,
         key_id=key_id,
         digest=key.digest,
+        verify_key=verify_key_of(secret),
         capabilities=capabilities,
         namespaces=namespaces,
         create_time=1,

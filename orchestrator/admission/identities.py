@@ -7,7 +7,6 @@ a user that was revoked, or that has expired, is told that.
 
 import base64
 import binascii
-import hmac
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -21,12 +20,13 @@ from shared.protocol.pasted import ApiKey, Credential, PastedTextInvalid
 from shared.protocol.request_signature import (
     VALID_SECONDS,
     Signed,
-    code_of,
     digest_of,
+    is_signed,
     key_id_of,
     proof_of,
     read_signed,
     same,
+    verify_key_of,
 )
 from shared.settings.api_users import ApiUser
 from shared.settings.config import ApiAuth
@@ -79,9 +79,10 @@ class SignedRequest(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """One way to be known: the digest of the secret, and who that is."""
+    """One way to be known: the digest of the secret, what recognises its signatures, and who that is."""
 
     digest: str
+    verify_key: str
     user: UserRecord | Principal
 
 
@@ -158,7 +159,9 @@ class Identities:
 
     def _known(self, key_id: str) -> _Known | None:
         record = self._users.of_key(key_id)
-        return _Known(record.digest, record) if record is not None else self._configured.get(key_id)
+        if record is not None:
+            return _Known(record.digest, record.verify_key, record)
+        return self._configured.get(key_id)
 
     # ---- signed requests --------------------------------------------------------------------------------------------
 
@@ -170,8 +173,8 @@ class Identities:
         known = self._known(signed.key_id)
         if known is None:
             raise KeyWrong
-        code = code_of(known.digest, signed, method=request.method, target=request.target, body=request.body)
-        if not hmac.compare_digest(code, signed.code):
+        method, target, body = request
+        if not is_signed(signed, known.verify_key, method=method, target=target, body=body):
             raise KeyWrong("it is not known here, or signs another request")
         now = time.time()
         if abs(now - signed.at) > VALID_SECONDS:
@@ -239,10 +242,10 @@ def _configured(users: Iterable[ApiUser]) -> Iterable[tuple[str, _Known]]:
         principal = Principal(
             name=user.name, capabilities=frozenset(user.capabilities), namespaces=frozenset(user.namespaces)
         )
-        credential = pasted.read_credential(key)
-        if credential is not None:
-            yield credential.id, _Known(credential.digest, principal)
-        yield key_id_of(secret), _Known(digest_of(secret), principal)
+        shown = pasted.read_secret(key)
+        if shown is not None:
+            yield shown.id, _Known(pasted.digest(shown.secret), verify_key_of(shown.secret), principal)
+        yield key_id_of(secret), _Known(digest_of(secret), verify_key_of(secret.encode()), principal)
 
 
 def _with_name(name: str, password: str) -> str:

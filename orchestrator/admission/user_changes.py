@@ -15,6 +15,7 @@ from shared.jobs.durations import parse_duration
 from shared.jobs.namespaces import checked_namespaces
 from shared.protocol.capabilities import checked_capabilities
 from shared.protocol.pasted import ApiKey, digest, new_secret
+from shared.protocol.request_signature import verify_key_of
 from shared.protocol.rest_users import CreateUserRequest, UserView
 from shared.settings.secret import Secret
 
@@ -55,7 +56,7 @@ async def create_user(
     """
     key_id, secret = new_secret()
     key = ApiKey(id=key_id, secret=secret, authority=authority, addresses=wanted.addresses[:MOST_ADDRESSES])
-    text, record = Secret(key.text()), _record(wanted, key_id, digest(secret), made_by)
+    text, record = Secret(key.text()), _record(wanted, key_id, secret, made_by)
 
     async def attempt() -> None:
         known = model.users.named(record.name)
@@ -74,7 +75,7 @@ async def create_user(
     return record, text
 
 
-def _record(wanted: CreateUserRequest, key_id: str, digest_: str, made_by: str) -> UserRecord:
+def _record(wanted: CreateUserRequest, key_id: str, secret: bytes, made_by: str) -> UserRecord:
     name, now = wanted.name.strip(), now_ns()
     if not is_safe_id(name):
         raise UserNameInvalid(name)
@@ -84,7 +85,8 @@ def _record(wanted: CreateUserRequest, key_id: str, digest_: str, made_by: str) 
     return UserRecord(
         name=name,
         key_id=key_id,
-        digest=digest_,
+        digest=digest(secret),
+        verify_key=verify_key_of(secret),
         capabilities=checked_capabilities(wanted.capabilities),
         namespaces=checked_namespaces(wanted.namespaces),
         create_time=now,

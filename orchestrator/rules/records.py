@@ -306,13 +306,15 @@ class TokenRecord(KeyedRecord, frozen=True, kw_only=True):
 class UserRecord(KeyedRecord, frozen=True, kw_only=True):
     """A person or a program, who is known by a key: by its id, and the `digest` of its secret, which is nowhere else.
 
-    `capabilities` are some of shared/protocol/capabilities.py. `expires` and `revoked` are in nanoseconds since 1970; 0
-    is never. Who was revoked stays, so that it can be told, until the name is given to another.
+    `verify_key` recognises what is signed with the secret (shared/protocol/request_signature.py); without one nothing
+    is. `capabilities` are some of shared/protocol/capabilities.py. `expires` and `revoked` are in nanoseconds since
+    1970; 0 is never. Who was revoked stays, so that it can be told, until the name is given to another.
     """
 
     name: str
     key_id: str
     digest: str
+    verify_key: str = ""
     capabilities: tuple[str, ...]
     namespaces: tuple[str, ...]
     create_time: int

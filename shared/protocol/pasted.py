@@ -123,6 +123,16 @@ class Credential(NamedTuple):
     digest: str
 
 
+class ShownSecret(NamedTuple):
+    """What a credential is made of."""
+
+    id: str
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"<ShownSecret {self.id}>"
+
+
 def new_secret() -> tuple[str, bytes]:
     """The id and the secret of a new text. An id is no secret, and names it in lists and logs."""
     return secrets.token_hex(_ID_BYTES), secrets.token_bytes(SECRET_BYTES)
@@ -156,9 +166,15 @@ def read(text: str, kind: type[_P]) -> _P:
 
 def read_credential(text: str) -> Credential | None:
     """What `credential` of a text holds; None where this is no such thing, such as a password."""
+    shown = read_secret(text)
+    return Credential(shown.id, digest(shown.secret)) if shown is not None else None
+
+
+def read_secret(text: str) -> ShownSecret | None:
+    """As `read_credential`, with the secret itself, for whoever has to sign with it."""
     id_, _, secret = text.partition(".")
     raw = _from_base64(secret)
-    return Credential(id_, digest(raw)) if is_safe_id(id_) and raw is not None and len(raw) == SECRET_BYTES else None
+    return ShownSecret(id_, raw) if is_safe_id(id_) and raw is not None and len(raw) == SECRET_BYTES else None
 
 
 def _body(text: str, kind: type[JoinToken] | type[ApiKey]) -> bytes:

@@ -15,7 +15,7 @@ import msgspec
 from shared.errors import InvalidInput, Refused
 from shared.protocol import pasted
 from shared.protocol.pasted import ApiKey, JoinToken
-from shared.protocol.request_signature import PROOF, Signed, digest_of, key_id_of, proof_of, same, sign
+from shared.protocol.request_signature import PROOF, Signed, Signer, digest_of, key_id_of, proof_of, same
 from shared.runtime.local_socket import SCHEME as LOCAL
 from shared.settings.secret import Secret
 
@@ -50,7 +50,7 @@ class KeyNotKnownThere(Refused):
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """`digest` is that of the secret, `header` what is sent as `Authorization` where that is encrypted.
+    """`digest` is that of the secret, with which `signer` signs; `header` is `Authorization` where that is encrypted.
 
     `authority` are the certificates by which the orchestrator is known, and `addresses` the URLs at which it was when
     the key was made; both may be empty.
@@ -58,6 +58,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
     key_id: str
     digest: str
+    signer: Signer
     header: Secret
     authority: tuple[bytes, ...] = ()
     addresses: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
             return {"Authorization": self.header.reveal()}, None
         if not self.plain_text and not is_here(url):
             raise KeyNotSent(url)
-        signed = sign(self.digest, self.key_id, method=method, target=target, body=body, now=time.time())
+        signed = self.signer.sign(self.key_id, method=method, target=target, body=body, now=time.time())
         return {"Authorization": signed.header}, signed
 
     def is_proven(self, signed: Signed, headers: Mapping[str, str]) -> bool:
@@ -106,22 +107,34 @@ def _of_key(text: str, *, plain_text: bool) -> Credentials:
         return Credentials(
             key_id=key.id,
             digest=key.digest,
+            signer=Signer(key.secret),
             header=Secret(f"Bearer {key.credential}"),
             authority=key.authority,
             addresses=key.addresses,
             plain_text=plain_text,
         )
-    credential = pasted.read_credential(text)
-    if credential is not None:
-        header = Secret(f"Bearer {text}")
-        return Credentials(key_id=credential.id, digest=credential.digest, header=header, plain_text=plain_text)
+    shown = pasted.read_secret(text)
+    if shown is not None:
+        return Credentials(
+            key_id=shown.id,
+            digest=pasted.digest(shown.secret),
+            signer=Signer(shown.secret),
+            header=Secret(f"Bearer {text}"),
+            plain_text=plain_text,
+        )
     if not text.isascii() or not text.isprintable():
         raise InvalidInput("The API key has characters that no key has.", hint="Copy it again, in one line.")
     return _of_secret(text, f"Bearer {text}", plain_text=plain_text)
 
 
 def _of_secret(secret: str, header: str, *, plain_text: bool) -> Credentials:
-    return Credentials(key_id=key_id_of(secret), digest=digest_of(secret), header=Secret(header), plain_text=plain_text)
+    return Credentials(
+        key_id=key_id_of(secret),
+        digest=digest_of(secret),
+        signer=Signer(secret.encode()),
+        header=Secret(header),
+        plain_text=plain_text,
+    )
 
 
 def _first(names: tuple[str, ...], env: Mapping[str, str]) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import ConfigurationInvalid
 from shared.protocol.pasted import ApiKey
-from shared.protocol.request_signature import PROOF, digest_of, key_id_of, proof_of, read_signed, sign
+from shared.protocol.request_signature import PROOF, Signer, key_id_of, proof_of, read_signed
 from shared.settings.api_users import ApiUsers
 from shared.settings.config import ApiAuth, ApiSettings, Config
 from tests.api_keys import Keyed, basic, keyed
@@ -180,7 +181,7 @@ def test_two_users_of_the_configuration_cannot_have_the_same_key() -> None:
 
 
 def signed_for(user: Keyed, path: str, *, method: str = "GET", body: bytes = b"", now: float = 0.0) -> dict[str, str]:
-    signed = sign(user.key.digest, user.key.id, method=method, target=path, body=body, now=now or time.time())
+    signed = Signer(user.key.secret).sign(user.key.id, method=method, target=path, body=body, now=now or time.time())
     return {"Authorization": signed.header}
 
 
@@ -229,9 +230,24 @@ async def test_the_answer_that_a_key_was_revoked_is_proven_too(api: FedApi) -> N
     assert PROOF in answer.headers
 
 
+async def test_who_has_read_what_is_stored_of_a_key_cannot_sign_with_it(api: FedApi) -> None:
+    user = known(api, "read:job")
+    for stored in (user.record.digest, user.record.verify_key):
+        for secret in (stored.encode(), bytes.fromhex(stored)):
+            signed = Signer(secret).sign(user.key.id, method="GET", target=JOBS, body=b"", now=time.time())
+            assert await code(api, JOBS, headers={"Authorization": signed.header}) == (401, "KeyWrong")
+
+
+async def test_a_user_that_is_stored_without_a_key_for_signatures_is_known_by_its_secret_alone(api: FedApi) -> None:
+    user = keyed("maria", "read:job")
+    api.feed(user.record.key, replace(user.record, verify_key=""))
+    assert await code(api, JOBS, headers=user.bearer) == (200, "")
+    assert await code(api, JOBS, headers=signed_for(user, JOBS)) == (401, "KeyWrong")
+
+
 async def test_a_key_of_the_configuration_signs_as_well(api: FedApi) -> None:
     key = "0123456789abcdefghij"
-    signed = sign(digest_of(key), key_id_of(key), method="GET", target=JOBS, body=b"", now=time.time())
+    signed = Signer(key.encode()).sign(key_id_of(key), method="GET", target=JOBS, body=b"", now=time.time())
     assert await code(api, JOBS, headers={"Authorization": signed.header}) == (200, "")
 
 
