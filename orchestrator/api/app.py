@@ -43,7 +43,7 @@ class Api:
             *JobRoutes(assembly, details).routes(),
             *details.routes(),
             *LogRoutes(assembly, details).routes(),
-            *NodeRoutes(assembly, own_node, disconnect).routes(),
+            *NodeRoutes(assembly, own_node, tokens, disconnect).routes(),
             *TokenRoutes(assembly, tokens).routes(),
             *SecretRoutes(assembly).routes(),
             *AgentRoutes(assembly, own_node).routes(),

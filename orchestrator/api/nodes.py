@@ -10,15 +10,18 @@ from orchestrator.api.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.api.paging import page, sort_key, window_of
 from orchestrator.api.queries import ListNodesQuery
 from orchestrator.api.routes import NODES, Route, principal_of
+from orchestrator.api.tokens import created
 from orchestrator.assembly import Assembly
+from orchestrator.nodes.join_tokens import JoinTokens
 from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
+from orchestrator.nodes.rekeying import rekey
 from orchestrator.nodes.views import node_state
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.rules.near_names import near_names
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
-from shared.protocol import rest_nodes
+from shared.protocol import rest_nodes, rest_tokens
 from shared.protocol.capabilities import READ_NODE, WRITE_NODE
 from shared.protocol.rest_nodes import NodeState
 
@@ -35,11 +38,12 @@ Disconnect = Callable[[NodeId], Awaitable[object]]
 class NodeRoutes:
     """Reads come from the model and from what the nodes said last."""
 
-    def __init__(self, assembly: Assembly, own_node: OwnNode, disconnect: Disconnect) -> None:
+    def __init__(self, assembly: Assembly, own_node: OwnNode, tokens: JoinTokens, disconnect: Disconnect) -> None:
         self._model = assembly.model
         self._store = assembly.store
         self._nodes = assembly.nodes
         self._own_node = own_node
+        self._tokens = tokens
         self._disconnect = disconnect
 
     def routes(self) -> tuple[Route, ...]:
@@ -74,6 +78,16 @@ class NodeRoutes:
                 needs=WRITE_NODE,
                 everywhere=True,
             ),
+            Route(
+                "PUT",
+                f"{one}/key",
+                self.rekey_node,
+                "Cut a node off, and make the join token with which it may come back under a new key.",
+                rest_tokens.TokenCreated,
+                body=rest_tokens.RekeyRequest,
+                needs=WRITE_NODE,
+                everywhere=True,
+            ),
         )
 
     async def list_nodes(self, request: web.Request) -> web.Response:
@@ -105,17 +119,17 @@ class NodeRoutes:
         wanted, _ = await body_of(request, rest_nodes.UpdateNodeRequest)
         action = wanted.action.lower()
         node = self._named(request, bound=action in {"approve", "reject", "delete"})
-        warning = ""
+        done = rest_nodes.UpdateNodeResponse(success=True)
         match action:
             case "approve":
                 await approve(self._model, self._store, node)
             case "drain" | "undrain":
                 await set_draining(self._model, self._store, node, draining=action == "drain")
             case "reject":
-                warning = await self._reject(node, wanted.message)
+                done = await self._reject(node, wanted)
             case "delete":
                 if wanted.force and node in self._model.nodes:
-                    warning = await self._reject(node, wanted.message)
+                    done = await self._reject(node, wanted)
                     await handed_on(self._model, node)
                 await delete(self._model, self._store, self._nodes, node, wanted.message)
             case _:
@@ -123,11 +137,30 @@ class NodeRoutes:
                     f"{wanted.action[:80]!r} is not an action.",
                     hint="Actions are drain, undrain, approve, reject and delete.",
                 )
-        return answer(rest_nodes.UpdateNodeResponse(success=True, warning=warning))
+        return answer(done)
 
-    async def _reject(self, node: NodeId, message: str) -> str:
-        """What could not be done about it. Its key goes first, so that it does not come back once it is cut off."""
-        await reject(self._model, self._store, node, message)
+    async def rekey_node(self, request: web.Request) -> web.Response:
+        wanted, _ = await body_of(request, rest_tokens.RekeyRequest, optional=True)
+        node = self._named(request, bound=True)
+        token, text = await rekey(self._model, self._store, self._tokens, node, wanted.expires_seconds)
+        return created(token, text, await self._cut_off(node))
+
+    async def _reject(self, node: NodeId, wanted: rest_nodes.UpdateNodeRequest) -> rest_nodes.UpdateNodeResponse:
+        """Its key goes first, so that it does not come back once it is cut off."""
+        await reject(self._model, self._store, node, wanted.message)
+        binding = self._model.bindings.get(node)
+        token = binding.token if binding else ""
+        if wanted.revoke_token and token in self._model.tokens:
+            await self._tokens.revoke(token)
+        return rest_nodes.UpdateNodeResponse(
+            success=True,
+            warning=await self._cut_off(node),
+            join_token=token,
+            token_is_usable=self._tokens.is_usable(token),
+        )
+
+    async def _cut_off(self, node: NodeId) -> str:
+        """What could not be done about it, if anything."""
         try:
             if await self._disconnect(node):  # it may be back already, by one who had not heard of it yet
                 await self._disconnect(node)

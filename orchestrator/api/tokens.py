@@ -66,8 +66,8 @@ class TokenRoutes:
         return answer(rest_tokens.TokenResponse(token=view(token, (), now_ns())))
 
 
-def created(token: TokenRecord, text: JoinToken) -> web.Response:
-    """The one answer that has a secret in it."""
-    response = answer(rest_tokens.TokenCreated(token=view(token, (), now_ns()), text=text.text()))
+def created(token: TokenRecord, text: JoinToken, warning: str = "") -> web.Response:
+    """The one answer that has the token's secret in it."""
+    response = answer(rest_tokens.TokenCreated(token=view(token, (), now_ns()), text=text.text(), warning=warning))
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -123,21 +123,29 @@ class NodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 class UpdateNodeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Actions are approve, reject and delete, as in the reference, and drain and undrain.
 
-    To delete with `force` is to reject the node first, so that it may be connected and hold executions.
+    To delete with `force` is to reject the node first, so that it may be connected and hold executions. Whoever rejects
+    one may have the join token revoked with which it came.
     """
 
     action: str = ""
     message: str = ""
     force: bool = False
+    revoke_token: bool = False
     node_id: str = field(name="NodeID", default="")
 
 
 class UpdateNodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """`warning` is what could not be done beside what was asked for."""
+    """`warning` is what could not be done beside what was asked for.
+
+    Of a node that is rejected, `join_token` is the id of the one with which it came, and `token_is_usable` whether more
+    can come with that.
+    """
 
     success: bool
     error: str = ""
     warning: str = ""
+    join_token: str = ""
+    token_is_usable: bool = False
 
 
 class AliveResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -25,6 +25,12 @@ class CreateTokenRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
     approval: bool = False
 
 
+class RekeyRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How long the token is good with which the node comes under a new key; 0 is for ever."""
+
+    expires_seconds: Annotated[int, Meta(ge=0, le=MOST_SECONDS)] = DAY_SECONDS
+
+
 USABLE, EXPIRED, USED_UP, REVOKED = "Usable", "Expired", "UsedUp", "Revoked"
 
 
@@ -47,10 +53,11 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class TokenCreated(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """`text` is the join token itself, with its secret. It is told this once."""
+    """`text` is the join token itself, with its secret. It is told this once. `warning` is what could not be done."""
 
     token: TokenView
     text: str
+    warning: str = ""
 
     def __repr__(self) -> str:
         return f"<TokenCreated {self.token.id}>"

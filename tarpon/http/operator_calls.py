@@ -20,6 +20,7 @@ from shared.protocol.rest_tokens import (
     DAY_SECONDS,
     CreateTokenRequest,
     ListTokensResponse,
+    RekeyRequest,
     TokenCreated,
     TokenResponse,
     TokenView,
@@ -55,28 +56,37 @@ class OperatorCalls:
         """Place work on this node again."""
         await self._update_node(node, "undrain")
 
-    async def reject(self, node: str, *, message: str = "") -> str:
+    async def reject(self, node: str, *, message: str = "", revoke_token: bool = False) -> UpdateNodeResponse:
         """Cut this node off at once, and let its key in no more; what was placed on it goes elsewhere.
 
-        Gives what could not be done, if anything: then its connection stands, and nothing that it says counts.
+        The answer names the join token with which it came, which is revoked too if that is asked for. A warning in it
+        says what could not be done: then the node's connection stands, and nothing that it says counts.
         """
-        return await self._update_node(node, "reject", message)
+        return await self._update_node(node, "reject", message, revoke_token=revoke_token)
 
     async def approve(self, node: str) -> None:
-        """Let a rejected node in again."""
+        """Let a rejected node in again, or give work to one that awaits approval."""
         await self._update_node(node, "approve")
+
+    async def rekey(self, node: str, *, expires_seconds: int = DAY_SECONDS) -> TokenCreated:
+        """Cut this node off, and make the join token with which it comes back under its name with a new key."""
+        path = f"/orchestrator/nodes/{quote(node, safe='')}/key"
+        wanted = RekeyRequest(expires_seconds=expires_seconds)
+        return await self._calls.call("PUT", path, TokenCreated, body=wanted)
 
     async def delete_node(self, node: str, *, message: str = "", force: bool = False) -> str:
         """Forget a node that has stopped and holds nothing any more, and its key; `message` goes to the log.
 
         With `force` it is rejected first, so that neither matters. Gives what could not be done, as `reject` does.
         """
-        return await self._update_node(node, "delete", message, force=force)
+        return (await self._update_node(node, "delete", message, force=force)).warning
 
-    async def _update_node(self, node: str, action: str, message: str = "", *, force: bool = False) -> str:
+    async def _update_node(
+        self, node: str, action: str, message: str = "", *, force: bool = False, revoke_token: bool = False
+    ) -> UpdateNodeResponse:
         path = f"/orchestrator/nodes/{quote(node, safe='')}"
-        wanted = UpdateNodeRequest(action=action, node_id=node, message=message, force=force)
-        return (await self._calls.call("PUT", path, UpdateNodeResponse, body=wanted)).warning
+        wanted = UpdateNodeRequest(action=action, node_id=node, message=message, force=force, revoke_token=revoke_token)
+        return await self._calls.call("PUT", path, UpdateNodeResponse, body=wanted)
 
     async def create_join_token(
         self,

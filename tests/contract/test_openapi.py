@@ -23,6 +23,7 @@ TEMPLATES = {
     f"{JOBS}/j-none": f"{JOBS}/{{job}}",
     f"{JOBS}/j-0001": f"{JOBS}/{{job}}",
     f"{NODES}/n-1": f"{NODES}/{{node}}",
+    f"{NODES}/n-1/key": f"{NODES}/{{node}}/key",
     f"{TOKENS}/none": f"{TOKENS}/{{token}}",
     f"{SECRETS}/none": f"{SECRETS}/{{secret}}",
 }
@@ -43,6 +44,7 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("GET", f"{NODES}/n-1", None),
     ("PUT", f"{NODES}/n-1", {"Action": "approve"}),
     ("PUT", f"{NODES}/n-1", {"Action": "delete"}),
+    ("PUT", f"{NODES}/n-1/key", {}),
     ("PUT", TOKENS, {"Labels": {"team": "a"}}),
     ("PUT", TOKENS, {"Labels": {"": "a"}}),
     ("GET", TOKENS, None),

@@ -74,3 +74,34 @@ def test_what_a_token_cannot_have_is_told(stack: Stack) -> None:
         done = stack.cli("node", "token", *command, check=False)
         assert (done.returncode, told in done.stderr) == (1, True)
     assert tokens(stack) == []
+
+
+def test_a_node_that_is_rejected_is_told_with_its_token_and_comes_back_with_a_new_key(stack: Stack) -> None:
+    stack.start_orchestrator(publisher={})
+    token = pasted(stack.cli("node", "token", "create", "--uses", "2", "--namespace", "a").stdout)
+    node = stack.start_compute("node-a", token=token)
+    told = stack.cli("node", "describe", "node-a").stdout
+    (listed,) = tokens(stack)
+    assert listed["ID"] in told
+
+    told = stack.cli("node", "reject", "node-a").stdout
+    assert f"It came with join token {listed['ID']}, which lets more in: `tarpon node token revoke" in told
+    assert "which is revoked." in stack.cli("node", "reject", "node-a", "--revoke-token").stdout
+
+    made = stack.cli("node", "rekey", "node-a")
+    assert "is for a new key of node node-a until " in made.stderr
+    assert node.stop() == 0
+    (stack.root / "node-a" / "compute" / "node.nkey").unlink()
+    stack.start_compute("node-a", token=pasted(made.stdout))
+    (found,) = stack.nodes()
+    assert (found["Membership"], found["Namespaces"]) == ("APPROVED", ["a"])
+
+
+def test_a_node_that_waits_for_approval_is_listed_as_pending(stack: Stack) -> None:
+    stack.start_orchestrator(publisher={})
+    stack.start_compute("node-a", token=pasted(stack.cli("node", "token", "create", "--approval").stdout))
+    assert " PENDING " in stack.cli("node", "list").stdout
+    stack.cli("node", "approve", "node-a")
+    assert " CONNECTED " in stack.cli("node", "list").stdout
+    unknown = stack.cli("node", "approve", "node-b", check=False)
+    assert (unknown.returncode, "[NodeNotFound]" in unknown.stderr) == (1, True)

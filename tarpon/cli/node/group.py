@@ -11,7 +11,7 @@ from tarpon.cli.node.describe import describe
 from tarpon.cli.node.drain import drain, undrain
 from tarpon.cli.node.reject import approve, reject
 from tarpon.cli.node.table import nodes_table
-from tarpon.cli.node.token import token
+from tarpon.cli.node.token import rekey, token
 
 if TYPE_CHECKING:
     from tarpon.client import Client
@@ -28,6 +28,7 @@ node.add_command(drain)
 node.add_command(undrain)
 node.add_command(reject)
 node.add_command(approve)
+node.add_command(rekey)
 node.add_command(token)
 
 

@@ -1,4 +1,4 @@
-"""The commands `tarpon node token ...`: what nodes join with."""
+"""The commands `tarpon node token ...` and `tarpon node rekey`: what nodes join with."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,7 +8,9 @@ import click
 
 from tarpon.cli.console.commands import Command, Group, given, with_client
 from tarpon.cli.console.local_secrets import local_secrets, nats_addresses
+from tarpon.cli.console.node_argument import node_argument
 from tarpon.cli.console.output import moment, output_option, show, table
+from tarpon.cli.node.delete import whole_id
 
 if TYPE_CHECKING:
     from shared.protocol.rest_tokens import TokenCreated, TokenView
@@ -91,6 +93,25 @@ def show_token() -> None:
     from orchestrator.admission.secret_files import join_line
 
     click.echo(join_line(secrets.join_secret, nats_addresses(config)))
+
+
+@click.command(cls=Command)
+@node_argument
+@click.option("--expires", default="24h", show_default=True, metavar="DURATION", help="Of the token: when, or never.")
+@output_option
+@with_client
+async def rekey(client: "Client", *, node_id: str, expires: str, output: str) -> None:
+    """Give a node a new key under its name, where its old one is lost or known to others.
+
+    It is cut off at once, and what was placed on it goes to other nodes. It comes back with the line that is printed,
+    and keeps its labels and namespaces. To make a new key, remove `compute/node.nkey` in the node's DataDir before.
+    `tarpon node approve NODE` lets the old key in again instead.
+    """
+    node = await whole_id(client, node_id)
+    made = await client.rekey(node, expires_seconds=_seconds(expires))
+    if made.warning:
+        click.echo(f"Warning: {made.warning}", err=True)
+    show_created(made, output)
 
 
 def show_created(made: "TokenCreated", output: str) -> None:
