@@ -39,6 +39,7 @@ from compute.uplink.identity import Identity
 from compute.uplink.invitation import invitation
 from compute.uplink.refusals import explain_refusals
 from compute.uplink.reports import ReportSender
+from compute.uplink.trust import trust_of
 from compute.upload.grants import UploadRequests
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
@@ -54,6 +55,7 @@ from shared.protocol.messages import encode
 from shared.runtime import durable
 from shared.runtime.aio import background, finish
 from shared.runtime.log_lines import about
+from shared.runtime.tls.trust import trusting_store
 from shared.runtime.trace_export import open_tracing
 from shared.settings.config import Config
 
@@ -282,7 +284,8 @@ def _nobody() -> None:
 @asynccontextmanager
 async def _uploading(config: Config) -> AsyncIterator[SharedLimits]:
     settings = config.publishers.archive
-    async with upload_session() as http:
+    trust = await asyncio.to_thread(trusting_store, config.publishers.types.s3managed.ca_file)
+    async with upload_session(trust) as http:
         uploading = SharedLimits(
             http,
             compressing=settings.threads,
@@ -310,6 +313,7 @@ async def _adopting(config: Config, strays: Strays) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _connected(config: Config, identity: Identity) -> AsyncIterator[Connection]:
     invited = await asyncio.to_thread(invitation, config)
+    trust = await asyncio.to_thread(trust_of, config.compute.tls, invited.authority)
     async with (
         connect(
             invited.servers,
@@ -317,6 +321,7 @@ async def _connected(config: Config, identity: Identity) -> AsyncIterator[Connec
             nkey_seed=identity.nkey_seed,
             token=invited.shown,
             inbox_prefix=subjects.node_inbox(identity.node_id),
+            trust=trust,
         ) as connection,
         background(refusals=explain_refusals(connection, invited, identity)),
     ):

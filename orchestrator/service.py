@@ -7,43 +7,51 @@ import gc
 import logging
 import os
 import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from orchestrator.admission.auth import serve_auth
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.nats_accounts import KnownAccounts
-from orchestrator.admission.nats_config import ServerConfig
+from orchestrator.admission.nats_config import ServerConfig, ServerTls
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
+from orchestrator.admission.tls.encryption import Encryption, prepare, remember_earlier_version
 from orchestrator.api.access.local_listener import local_listener
 from orchestrator.api.app import Api
 from orchestrator.assembly import assembled
 from orchestrator.leader import Leader
 from orchestrator.nats_api.requests import Integrations
 from orchestrator.nats_servers.addresses import kept_addresses
+from orchestrator.nats_servers.renewal import ApiRenewal, NatsRenewal, keep_current
 from orchestrator.nats_servers.server import STOP_SECONDS, NatsServer
 from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.heartbeats import take_heartbeats
-from orchestrator.nodes.reachability import is_loopback
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.locations import Locations, location_of
+from orchestrator.state.model import Model
 from orchestrator.storage import incarnation
 from orchestrator.storage.lease import CALL_SECONDS
 from orchestrator.storage.store import Store
+from shared.data.loopback_hosts import is_loopback_host
 from shared.errors import AlreadyRunning, ConfigurationInvalid, Damaged, PortTaken
 from shared.ids import is_safe_id
+from shared.jobs.states import ExecutionState
 from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
 from shared.runtime import durable
 from shared.runtime.aio import background
 from shared.runtime.trace_export import open_tracing
-from shared.settings.config import Config, FilePath
+from shared.settings.config import Config
 from shared.settings.publisher import is_configured
+from shared.settings.tls.declared import FilePath
 
 _log = logging.getLogger(__name__)
 
@@ -66,16 +74,16 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         stack.enter_context(_locked(directory / "lock", config.data_dir))
         listening = stack.enter_context(_listening(config.api.host, config.api.port))
         local = stack.enter_context(local_listener(config.data_dir))
+        secrets, encryption = await asyncio.to_thread(_prepared, config)
         stack.enter_context(kept_addresses(config.orchestrator, config.data_dir))
-        secrets = await asyncio.to_thread(load_secrets, secret_sources(config))
         name = await asyncio.to_thread(_name, directory / "name")
         exported = open_tracing(config.tracing.endpoint, service="tarpon-orchestrator", name=name)
         tracing = await stack.enter_async_context(exported)
         locations = await stack.enter_async_context(_locations(config))
-        servers = await stack.enter_async_context(_servers(config, secrets, name))
+        nats = await stack.enter_async_context(_nats(config, secrets, name, encryption))
         budgets = Budgets(messages_per_second=float(config.orchestrator.node_manager.messages_per_second))
-        connection = await stack.enter_async_context(_connected(servers, name, secrets))
-        intake = await stack.enter_async_context(_intake(servers, name, secrets, budgets))
+        connection = await stack.enter_async_context(_connected(nats, name, secrets))
+        intake = await stack.enter_async_context(_intake(nats, name, secrets, budgets))
         assembly = assembled(
             config,
             name,
@@ -97,7 +105,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         await stack.enter_async_context(
             _admission(connection, assembly.store, secrets, budgets=budgets, accounts=accounts, ready=admitting)
         )
-        system = await stack.enter_async_context(_in_system_account(servers, secrets, admitting))
+        system = await stack.enter_async_context(_in_system_account(nats, secrets, admitting))
         disconnections = Disconnections(system, connection, budgets, accounts)
         await stack.enter_async_context(background(disconnections=disconnections.run()))
         integrations = Integrations(assembly)
@@ -106,37 +114,49 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         begun = await stack.enter_async_context(_incarnation(assembly.store, restored=restored))
         leading = assembly.lease.lead(leader.decide, may=lambda: assembly.store.may_decide and begun.is_set())
         await stack.enter_async_context(background(lease=leading))
-        api = Api(assembly, disconnect=disconnections.end)
-        await stack.enter_async_context(_serving(api.application(), listening, local))
+        api = Api(assembly, disconnect=disconnections.end, authority=encryption.authorities)
+        await stack.enter_async_context(_serving(api.application(), listening, local, encryption.api_context))
+        await stack.enter_async_context(background(**_renewals(encryption, nats, assembly.model)))
         await assembly.store.ready.wait()
         await begun.wait()
         await integrations.offered.wait()
         gc.freeze()  # what was stored before stays for long, and need not be searched for garbage again and again
         gc.enable()
-        _say_ready(config, locations)
+        _say_ready(config, locations, encryption)
         assembly.secrets.warn_of_unreadable()
         if ready is not None:
             ready()
         await asyncio.Event().wait()
 
 
-def _connected(servers: Sequence[str], name: str, secrets: Secrets) -> AbstractAsyncContextManager[Connection]:
-    return connect(servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal())
+class _Nats(NamedTuple):
+    """Where it is, for this process; `server` is our own, if it has one."""
+
+    servers: tuple[str, ...]
+    trust: ssl.SSLContext | None
+    server: NatsServer | None = None
 
 
-def _intake(
-    servers: Sequence[str], name: str, secrets: Secrets, budgets: Budgets
-) -> AbstractAsyncContextManager[Connection]:
+def _connected(nats: _Nats, name: str, secrets: Secrets) -> AbstractAsyncContextManager[Connection]:
+    return connect(nats.servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal(), trust=nats.trust)
+
+
+def _intake(nats: _Nats, name: str, secrets: Secrets, budgets: Budgets) -> AbstractAsyncContextManager[Connection]:
     """A connection of its own for what nodes send: a server ends one over which more comes than can be read."""
     seed = secrets.orchestrator_seed.reveal()
-    return connect(servers, name=f"{name}-intake", nkey_seed=seed, admits=budgets.admits, quiet=True)
+    return connect(
+        nats.servers, name=f"{name}-intake", nkey_seed=seed, trust=nats.trust, admits=budgets.admits, quiet=True
+    )
 
 
-def _say_ready(config: Config, locations: Locations) -> None:
-    _log.info("Serving the API on http://%s:%d.", config.api.host, config.api.port)
+def _say_ready(config: Config, locations: Locations, encryption: Encryption) -> None:
+    scheme = "https" if encryption.api else "http"
+    _log.info("Serving the API on %s://%s:%d.", scheme, config.api.host, config.api.port)
+    for warning in encryption.warnings:
+        _log.warning("%s", warning)
     if locations.current is None:
         _log.info("No bucket is configured: jobs that publish by s3managed are refused.")
-    if not is_loopback(f"http://{config.api.host}"):
+    if not is_loopback_host(config.api.host):
         _log.warning("Whoever reaches this address may run jobs: the API asks nobody who they are.")
 
 
@@ -158,6 +178,7 @@ def secret_sources(config: Config) -> SecretSources:
         join_secret_file=_path(auth.token_file),
         join_secret=auth.token,
         task_secrets_key_file=_path(config.orchestrator.task_secrets.key_file),
+        authority_file=_path(config.orchestrator.tls.authority_file),
     )
 
 
@@ -217,17 +238,18 @@ async def _locations(config: Config) -> AsyncIterator[Locations]:
         expiration_seconds=float(settings.presigned_url_expiration),
         probe_interval_seconds=float(settings.probe_interval),
         deletes=settings.retention > 0,
+        ca_file=settings.ca_file,
     )
     async with bucket, background(bucket=bucket.run()), Locations(bucket) as locations:
         yield locations
 
 
 @asynccontextmanager
-async def _servers(config: Config, secrets: Secrets, name: str) -> AsyncIterator[tuple[str, ...]]:
-    """The addresses of NATS: those of the settings, or of a server of our own that runs meanwhile."""
+async def _nats(config: Config, secrets: Secrets, name: str, encryption: Encryption) -> AsyncIterator[_Nats]:
+    """That of the settings, or a server of our own that runs meanwhile."""
     settings = config.orchestrator
     if settings.nats.servers:
-        yield settings.nats.servers
+        yield _Nats(settings.nats.servers, encryption.trust)
         return
     server = NatsServer(
         ServerConfig(
@@ -238,11 +260,13 @@ async def _servers(config: Config, secrets: Secrets, name: str) -> AsyncIterator
             issuer=secrets.issuer_public_key,
             orchestrator=secrets.orchestrator_public_key,
             sync_interval=settings.nats.sync_interval,
+            tls=_server_tls(config, encryption),
         ),
+        trust=encryption.trust,
         binary=settings.nats.server_binary,
     )
     async with server, background(nats_server=server.supervise()):
-        yield (server.url,)
+        yield _Nats((server.url,), encryption.trust, server)
 
 
 @asynccontextmanager
@@ -287,24 +311,63 @@ async def _admission(
 
 
 @asynccontextmanager
-async def _in_system_account(
-    servers: Sequence[str], secrets: Secrets, admitting: asyncio.Event
-) -> AsyncIterator[Connection]:
+async def _in_system_account(nats: _Nats, secrets: Secrets, admitting: asyncio.Event) -> AsyncIterator[Connection]:
     """A connection that is made once there is somebody to let it in; where servers have no such account it never is."""
     seed, inbox = secrets.system_seed.reveal(), subjects.SYSTEM_INBOX
     async with connect(
-        servers, name="orchestrator", nkey_seed=seed, inbox_prefix=inbox, after=admitting, quiet=True
+        nats.servers,
+        name="orchestrator",
+        nkey_seed=seed,
+        inbox_prefix=inbox,
+        trust=nats.trust,
+        after=admitting,
+        quiet=True,
     ) as connection:
         yield connection
 
 
 @asynccontextmanager
-async def _serving(application: web.Application, listening: socket.socket, local: socket.socket) -> AsyncIterator[None]:
+async def _serving(
+    application: web.Application, listening: socket.socket, local: socket.socket, tls: ssl.SSLContext | None
+) -> AsyncIterator[None]:
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        await web.SockSite(runner, listening).start()
+        await web.SockSite(runner, listening, ssl_context=tls).start()
         await web.SockSite(runner, local).start()
         yield
     finally:
         await runner.cleanup()
+
+
+def _prepared(config: Config) -> tuple[Secrets, Encryption]:
+    secrets = load_secrets(secret_sources(config))
+    remember_earlier_version(config.data_dir)
+    return secrets, prepare(config, secrets.authority, now=time.time())
+
+
+def _server_tls(config: Config, encryption: Encryption) -> ServerTls | None:
+    if (served := encryption.nats) is None:
+        return None
+    return ServerTls(
+        certificate=served.certificate.certificate.absolute(),
+        key=served.certificate.key.absolute(),
+        timeout=config.orchestrator.tls.server_timeout,
+        plain_too=encryption.nats_plain_too,
+    )
+
+
+def _renewals(encryption: Encryption, nats: _Nats, model: Model) -> dict[str, Coroutine[Any, Any, None]]:
+    """What goes on all the time, by name."""
+
+    def is_quiet() -> bool:
+        return not any(model.executions.states[state] for state in ExecutionState if not state.is_terminal)
+
+    renewals: dict[str, Coroutine[Any, Any, None]] = {}
+    if (served := encryption.api) is not None and (context := encryption.api_context) is not None:
+        taken = ApiRenewal(served.certificate, context)
+        renewals["api_certificate"] = keep_current(served.certificate, served.shown, taken.take)
+    if (served := encryption.nats) is not None and nats.server is not None and nats.trust is not None:
+        exchanged = NatsRenewal(nats.server, nats.trust, is_quiet=is_quiet)
+        renewals["nats_certificate"] = keep_current(served.certificate, served.shown, exchanged.take)
+    return renewals

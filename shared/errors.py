@@ -196,12 +196,13 @@ class Unavailable(TarponError):
 class OrchestratorUnreachable(Unavailable):
     """`why` goes on from "at URL: ", as shared/runtime/network_problems.py has it."""
 
+    advice = (
+        "Start one with `tarpon serve` or `tarpon devstack`, or name another with -c API.Host=... -c API.Port=... (or"
+        " TARPON_API_HOST and TARPON_API_PORT)."
+    )
+
     def __init__(self, url: str, why: str = "") -> None:
-        super().__init__(
-            f"No orchestrator answers at {url}{': ' if why else ''}{why}.",
-            hint="Start one with `tarpon serve` or `tarpon devstack`, or name another with"
-            " -c API.Host=... -c API.Port=... (or TARPON_API_HOST and TARPON_API_PORT).",
-        )
+        super().__init__(f"No orchestrator answers at {url}{': ' if why else ''}{why}.", hint=self.advice)
 
 
 class NotReady(Unavailable):

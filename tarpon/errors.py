@@ -11,7 +11,9 @@
     |- Refused                    whoever asks may not do this
     |  '- KeyNotSent, KeyNotKnownThere
     |- Unavailable                something that is needed is away; it may come back
-    |  '- OrchestratorUnreachable, NotAnOrchestrator, MessagingUnavailable, LogsCutOff, DownloadFailed
+    |  |- OrchestratorUnreachable
+    |  |  '- OrchestratorNotTrusted, OneSideEncrypts
+    |  '- NotAnOrchestrator, MessagingUnavailable, LogsCutOff, DownloadFailed
     |- Damaged                    bytes are not what was promised
     |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, UnsafeArchive
     '- RemoteError                the orchestrator refused: `remote_code`, `message` and `hint` are its own
@@ -44,6 +46,7 @@ from tarpon.extraction.links import NotAFile
 from tarpon.http.calls import NotAnOrchestrator
 from tarpon.http.credentials import KeyNotKnownThere, KeyNotSent
 from tarpon.http.live_logs import LogsCutOff
+from tarpon.http.trust import OneSideEncrypts, OrchestratorNotTrusted
 from tarpon.http.watching import JobNotEnded
 from tarpon.results.folders import ResultsInTheWay
 from tarpon.results.layouts import ResultsNotMixed
@@ -74,6 +77,8 @@ __all__ = [
     "NotAFile",
     "NotAnOrchestrator",
     "NotFound",
+    "OneSideEncrypts",
+    "OrchestratorNotTrusted",
     "OrchestratorUnreachable",
     "OutputNotKept",
     "Refused",

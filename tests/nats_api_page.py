@@ -61,8 +61,11 @@ JetStream.
 - A submit with an `IdempotencyToken` can be repeated safely: the same token names the same job. With another job it is
   refused (`IdempotencyTokenUsed`).
 - A `traceparent` that comes with a submit as a header, its name in any case, becomes the parent of the job's trace.
-- If the address begins with `tls://`, make sure that your library insists on it: nats-py 2.16 sends the password in the
-  clear to a server without TLS.
+- If the address begins with `tls://`, the server begins with TLS, before it says anything: nats-py wants
+  `tls_handshake_first=True`, `nats` `--tlsfirst`. The lines then hold the certificate of the authority as
+  `TARPON_AUTHORITY` (`ssl.create_default_context(cadata=os.environ["TARPON_AUTHORITY"])`); the server's has the name
+  `orchestrator.tarpon` beside the addresses. Make sure that your library insists: nats-py 2.16 otherwise sends
+  the password in the clear to a server without TLS.
 
 **The `nats` command** takes address, user and password from the variables that `integration show` prints, but not the
 prefix of the inboxes, without which it is refused (`Permissions Violation for Subscription to "_INBOX...."`):

@@ -7,9 +7,9 @@ import msgspec
 
 from shared.jobs.durations import Duration
 from shared.settings.api_users import ApiUsers
-from shared.settings.config import FilePath
 from shared.settings.keys import Setting, environment_name, plain_type, settings
 from shared.settings.secret import Secret
+from shared.settings.tls.declared import FilePath
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 

@@ -4,6 +4,7 @@ Nothing here, nor any error from here, shows the URL's query: it is the signatur
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
@@ -51,10 +52,14 @@ class PartBody:
             self.sent_bytes += len(piece)
 
 
-def upload_session() -> aiohttp.ClientSession:
-    """Takes no proxy and no credentials from the environment, which would break signatures."""
+def upload_session(trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+    """Takes no proxy and no credentials from the environment, which would break signatures.
+
+    Without `trust` the certificate has to be of somebody whom this machine trusts.
+    """
+    connector = aiohttp.TCPConnector(ssl=True if trust is None else trust)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-    return aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
 
 
 async def put(

@@ -53,6 +53,15 @@ FOR_INTEGRATIONS = (("service", ALL_API_REQUESTS), ("stream", ALL_EVENTS))
 """What they cannot do without; servers that were set up earlier have no more."""
 
 
+class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
+    """`timeout` is in seconds. With `plain_too`, who does not begin with TLS is served without it."""
+
+    certificate: Path
+    key: Path
+    timeout: int = 10
+    plain_too: bool = False
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`issuer` is the public key that signs the callout's answers, `orchestrator` the public key of its user.
 
@@ -67,6 +76,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str
     orchestrator: str
     sync_interval: str = "always"
+    tls: ServerTls | None = None
 
     @property
     def pid_file(self) -> Path:
@@ -94,7 +104,21 @@ jetstream {{
   store_dir: {_quoted(str(config.directory))}
   sync_interval: {_quoted(config.sync_interval)}
 }}
-{render_accounts(issuer=config.issuer, orchestrator=config.orchestrator)}"""
+{_tls(config.tls) if config.tls else ""}{render_accounts(issuer=config.issuer, orchestrator=config.orchestrator)}"""
+
+
+def _tls(tls: ServerTls) -> str:
+    """TLS begins before the server says anything. Where some come without, it waits for 50 ms before it greets."""
+    first, also = ("auto", "allow_non_tls: true\n") if tls.plain_too else ("true", "")
+    return f"""\
+tls {{
+  cert_file: {_quoted(str(tls.certificate))}
+  key_file: {_quoted(str(tls.key))}
+  min_version: "1.2"
+  timeout: {tls.timeout}
+  handshake_first: {first}
+}}
+{also}"""
 
 
 def render_accounts(*, issuer: str, orchestrator: str) -> str:

@@ -13,15 +13,18 @@ import re
 import secrets
 import shlex
 import stat
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import nkeys
 
+from orchestrator.admission.tls.authority import SECRET_BYTES, Authority, new_secret, read_secret
 from shared.errors import InvalidInput
 from shared.protocol.subjects import api_request, integration_inbox
 from shared.runtime import durable
+from shared.runtime.tls.trust import authorities_as_pem, authorities_as_text
 from shared.settings.secret import Secret
 
 _log = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ class SecretSources(msgspec.Struct, frozen=True, kw_only=True):
     integration_secret_file: Path | None = None
     join_secret_file: Path | None = None
     task_secrets_key_file: Path | None = None
+    authority_file: Path | None = None
     join_secret: Secret = Secret()
 
 
@@ -58,6 +62,12 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     join_secret: Secret
     integration_secret: Secret
     task_secrets_key: Secret
+    authority_secret: Secret = Secret()
+
+    @property
+    def authority(self) -> Authority:
+        """That of certificates. Raises AuthorityInvalid."""
+        return read_secret(self.authority_secret)
 
     @property
     def system_seed(self) -> Secret:
@@ -90,6 +100,7 @@ def load_secrets(sources: SecretSources) -> Secrets:
         join_secret=_join_secret(sources),
         integration_secret=_load(sources, sources.integration_secret_file, "integration.secret", _new_secret),
         task_secrets_key=_load(sources, sources.task_secrets_key_file, "task-secrets.key", _new_secret),
+        authority_secret=_load(sources, sources.authority_file, "authority.secret", _new_authority),
     )
 
 
@@ -99,8 +110,11 @@ def integration_password(secret: Secret, principal: str) -> Secret:
     return Secret(base64.urlsafe_b64encode(digest).decode().rstrip("="))
 
 
-def integration_lines(secret: Secret, principal: str, servers: Sequence[str]) -> str:
-    """What connects a program as this integration, as shell variables that its environment can take."""
+def integration_lines(secret: Secret, principal: str, servers: Sequence[str], authorities: Sequence[bytes] = ()) -> str:
+    """What connects a program as this integration, as shell variables that its environment can take.
+
+    `authorities` are the certificates, as DER, of those who vouch for the servers, where that is nobody public.
+    """
     values = {
         "NATS_URL": ",".join(servers),
         "NATS_USER": principal,
@@ -108,15 +122,18 @@ def integration_lines(secret: Secret, principal: str, servers: Sequence[str]) ->
         "NATS_INBOX_PREFIX": integration_inbox(principal),
         "TARPON_API_SUBJECT": api_request(principal, ""),
     }
+    if authorities:
+        values["TARPON_AUTHORITY"] = authorities_as_pem(authorities).rstrip()
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())
 
 
-def join_line(join_secret: Secret, servers: Sequence[str]) -> str:
+def join_line(join_secret: Secret, servers: Sequence[str], authorities: Sequence[bytes] = ()) -> str:
     """The line that starts a node. The secret is in the environment, since every user sees command lines."""
     addresses = f"Compute.Orchestrators={','.join(servers)}"
+    trusts = f" -c Compute.TLS.Authority={authorities_as_text(authorities)}" if authorities else ""
     return (
         f"TARPON_COMPUTE_AUTH_TOKEN={shlex.quote(join_secret.reveal())}"
-        f" tarpon serve --compute -c {shlex.quote(addresses)}"
+        f" tarpon serve --compute -c {shlex.quote(addresses)}{trusts}"
     )
 
 
@@ -155,6 +172,10 @@ def _is_seed(text: str, kind: int) -> bool:
 
 def _new_secret() -> str:
     return secrets.token_urlsafe(RANDOM_BYTES)
+
+
+def _new_authority() -> str:
+    return new_secret(os.urandom(SECRET_BYTES), now=time.time())
 
 
 def _load(sources: SecretSources, given: Path | None, name: str, make: Callable[[], str]) -> Secret:

@@ -34,10 +34,15 @@ LINGER_SECONDS = 5.0
 class Api:
     """The routes, in the order in which they are described. `disconnect` ends the connections of a node."""
 
-    def __init__(self, assembly: Assembly, *, disconnect: Disconnect) -> None:
+    def __init__(self, assembly: Assembly, *, disconnect: Disconnect, authority: tuple[bytes, ...] = ()) -> None:
         self._users = assembly.model.users
         self._identities = Identities(self._users, assembly.config.api.auth)
-        tokens = JoinTokens(assembly.model, assembly.store, addresses=addresses(assembly.config.orchestrator))
+        tokens = JoinTokens(
+            assembly.model,
+            assembly.store,
+            addresses=addresses(assembly.config.orchestrator),
+            authority=authority,
+        )
         own_node, details = OwnNode(assembly.name, assembly.config), JobDetailRoutes(assembly)
         self.routes = (
             *JobRoutes(assembly, details).routes(),

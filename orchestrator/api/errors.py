@@ -12,7 +12,7 @@ from aiohttp.http import HttpProcessingError
 from orchestrator.api.access.identity import proof_for
 from orchestrator.api.bodies import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api.routes import Handler
-from orchestrator.nodes.reachability import is_loopback
+from shared.data.loopback_hosts import is_loopback
 from shared.errors import (
     Conflict,
     Forbidden,

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from orchestrator.admission.tls.encryption import has_tls
+from shared.protocol.nats_address import ENCRYPTED, PLAIN, NatsAddress
 from shared.settings.config import Orchestrator
 
 _log = logging.getLogger(__name__)
@@ -26,7 +28,16 @@ def addresses(settings: Orchestrator) -> tuple[str, ...]:
     given = urlsplit(f"//{settings.advertise}")
     everywhere = settings.host in {"0.0.0.0", "::"}  # noqa: S104  # only compared
     host = given.hostname or (socket.gethostname() if everywhere else settings.host)
-    return (f"nats://{f'[{host}]' if ':' in host else host}:{given.port or settings.port}",)
+    scheme = ENCRYPTED if has_tls(settings) else PLAIN
+    return (NatsAddress(scheme, host, given.port or settings.port).url,)
+
+
+def own_address(settings: Orchestrator) -> str:
+    """Where a node of the same process reaches our own server; by its name where the certificate is one's own."""
+    if settings.tls.server_cert:
+        return addresses(settings)[0]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)  # noqa: S104
+    return NatsAddress(ENCRYPTED if has_tls(settings) else PLAIN, host, settings.port).url
 
 
 @contextmanager

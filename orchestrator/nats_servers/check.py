@@ -6,6 +6,7 @@ check answers in its place, for itself alone. What the servers are set up with t
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -26,6 +27,7 @@ from shared.errors import MessagingUnavailable, MessagingUnfit
 from shared.messaging.client import MendedClient
 from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
+from shared.protocol.nats_address import ENCRYPTED, parse_nats_address
 from shared.runtime.aio import background, raising_cancellation
 from shared.runtime.network_problems import CLOSED
 
@@ -51,6 +53,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
 class _Place(NamedTuple):
     server: str
     secrets: Secrets
+    trust: ssl.SSLContext | None = None
 
     def good(self, message: str) -> Finding:
         return Finding(server=self.server, good=True, message=message)
@@ -97,14 +100,18 @@ class StandIn:
         return f"<StandIn, {'asked' if self.asked else 'not asked yet'}>"
 
 
-async def check_nats(servers: Sequence[str], secrets: Secrets) -> list[Finding]:
-    """Everything that was found, of each server."""
-    return [finding for server in servers for finding in await _check(_Place(server, secrets))]
+async def check_nats(servers: Sequence[str], secrets: Secrets, trust: ssl.SSLContext | None = None) -> list[Finding]:
+    """Everything that was found, of each server. `trust` is for addresses with tls://."""
+    found: list[Finding] = []
+    for server in servers:
+        is_encrypted = parse_nats_address(server).scheme == ENCRYPTED
+        found += await _check(_Place(server, secrets, trust if is_encrypted else None))
+    return found
 
 
 async def _check(place: _Place) -> list[Finding]:
     seed = place.secrets.orchestrator_seed.reveal()
-    async with connect((place.server,), name=ME, nkey_seed=seed, quiet=True) as own:
+    async with connect((place.server,), name=ME, nkey_seed=seed, trust=place.trust, quiet=True) as own:
         if not await _is_connected(own):
             why = own.problem.partition(f"{own.servers[0]} is ")[2] or "not reachable"
             return [
@@ -174,6 +181,7 @@ async def _log_in(place: _Place) -> str:
     try:
         await client.connect(
             servers=[place.server],
+            tls=place.trust,
             name=ME,
             user=ME,
             password=integration_password(place.secrets.integration_secret, ME).reveal(),
@@ -200,7 +208,9 @@ async def _ignore(_: Exception) -> None:
 
 async def _check_system(place: _Place, accounts: Accounts) -> list[Finding]:
     seed, inbox = place.secrets.system_seed.reveal(), subjects.SYSTEM_INBOX
-    async with connect((place.server,), name=ME, nkey_seed=seed, inbox_prefix=inbox, quiet=True) as system:
+    async with connect(
+        (place.server,), name=ME, nkey_seed=seed, inbox_prefix=inbox, trust=place.trust, quiet=True
+    ) as system:
         if not await _is_connected(system):
             what = f"The orchestrator is not let into the account {accounts.system}, so that it cannot end connections."
             return [place.bad(what, f"That has to be the server's system account. {CONFIG_HINT}")]

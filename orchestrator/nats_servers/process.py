@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,12 +99,17 @@ def _send(pid: int, number: signal.Signals, still_ours: Callable[[], bool]) -> b
     return True
 
 
-async def read_info(host: str, port: int) -> ServerInfo | None:
-    """What answers there says, None if no NATS server answers in time."""
+async def reload(pid: int, still_ours: Callable[[], bool]) -> None:
+    """Have the server read its files again. It ends the connections of all whom an orchestrator has let in."""
+    await asyncio.to_thread(_send, pid, signal.SIGHUP, still_ours)
+
+
+async def read_info(host: str, port: int, trust: ssl.SSLContext | None = None) -> ServerInfo | None:
+    """What answers there says, None if no NATS server answers in time, or none that `trust` takes."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(INFO_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=trust)
             line = await reader.readline()
     except (OSError, TimeoutError, ValueError):
         return None

@@ -1,6 +1,7 @@
 """Replicas: on how many servers of a NATS cluster the state is, changed for what is there already."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,10 +55,12 @@ async def set_replicas(client: Client, count: int) -> list[Kept]:
     return kept
 
 
-async def connected_set_replicas(servers: Sequence[str], secrets: Secrets, count: int) -> list[Kept]:
+async def connected_set_replicas(
+    servers: Sequence[str], secrets: Secrets, count: int, trust: ssl.SSLContext | None = None
+) -> list[Kept]:
     """As `set_replicas`, over a connection of its own. Raises MessagingUnavailable."""
     seed = secrets.orchestrator_seed.reveal()
-    async with connect(servers, name="nats-replicas", nkey_seed=seed, quiet=True) as connection:
+    async with connect(servers, name="nats-replicas", nkey_seed=seed, trust=trust, quiet=True) as connection:
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 await connection.wait_connected()

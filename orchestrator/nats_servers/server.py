@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -25,6 +26,7 @@ from orchestrator.admission.nats_config import ServerConfig, render_server
 from orchestrator.nats_servers import process as nats_process
 from orchestrator.storage.nats_fitness import OLDEST_TEXT, is_old
 from shared.errors import ConfigurationInvalid, PortTaken, ProgramMissing, TarponError, Unavailable
+from shared.protocol.nats_address import ENCRYPTED, PLAIN, NatsAddress
 from shared.runtime import durable
 from shared.runtime.aio import finish, process_ended
 from shared.runtime.backoff import Backoff
@@ -57,11 +59,13 @@ class ServerNotReady(Unavailable):
 class NatsServer:
     """An async context manager in which the server runs. Run `supervise()` meanwhile, and it is kept running."""
 
-    def __init__(self, config: ServerConfig, *, binary: str = "") -> None:
+    def __init__(self, config: ServerConfig, *, trust: ssl.SSLContext | None = None, binary: str = "") -> None:
+        """`trust` has to take the certificate of `config`, and is needed where that has one."""
         self.pid: int | None = None
         self.adopted = False
         self.restarts = 0
         self._config = config
+        self._trust = trust
         self._named_binary = binary
         self._binary = ""
         self._child: subprocess.Popen[bytes] | None = None
@@ -72,7 +76,7 @@ class NatsServer:
     def url(self) -> str:
         """Where processes on this machine reach the server."""
         host = self._local_host
-        return f"nats://[{host}]:{self._config.port}" if ":" in host else f"nats://{host}:{self._config.port}"
+        return NatsAddress(ENCRYPTED if self._config.tls else PLAIN, host, self._config.port).url
 
     async def __aenter__(self) -> Self:
         """Raises ProgramMissing, PortTaken, ConfigurationInvalid or ServerNotReady, and then nothing runs."""
@@ -107,6 +111,16 @@ class NatsServer:
             except TarponError as error:
                 _log.error("%s %s", error, error.hint)
 
+    async def reload(self) -> None:
+        """Have it take the certificate that is in its file now. All but orchestrators lose their connections."""
+        pid, child = self.pid, self._child
+        if pid is None:
+            return
+        if child is not None:
+            await nats_process.reload(pid, lambda: child.poll() is None)
+        else:
+            await nats_process.reload(pid, partial(nats_process.is_ours, pid, self._config_file))
+
     async def _adopt_or_start(self) -> None:
         config = render_server(self._config)
         pid = await asyncio.to_thread(nats_process.left_over, self._config.pid_file, self._config_file)
@@ -129,7 +143,7 @@ class NatsServer:
         return await asyncio.to_thread(compare)
 
     async def _is_well(self) -> bool:
-        info = await nats_process.read_info(self._local_host, self._config.port)
+        info = await nats_process.read_info(self._local_host, self._config.port, self._trust)
         if info is not None and info.server_name == self._config.server_name and is_old(info.version):
             raise self._not_ready(f"is version {info.version[:40]}, which is too old")
         return info is not None and info.jetstream and info.server_name == self._config.server_name

@@ -1,27 +1,13 @@
 """Reachability: which nodes cannot reach the store of a publisher, as far as is known without trying."""
 
-import ipaddress
 from collections.abc import Mapping
-from functools import lru_cache
-from urllib.parse import urlsplit
 
 from orchestrator.rules.records import NodeRecord
 from orchestrator.s3.bucket import Bucket
+from shared.data.loopback_hosts import is_loopback
 from shared.ids import NodeId
 from shared.jobs.rules import MANAGED
 from shared.runtime.loopback import loopback_id
-
-
-@lru_cache(maxsize=64)
-def is_loopback(endpoint: str) -> bool:
-    """Whether a URL names the machine that it is used on."""
-    host = urlsplit(endpoint).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def unreachable_publishers(nodes: Mapping[NodeId, NodeRecord], bucket: Bucket | None) -> dict[NodeId, dict[str, str]]:

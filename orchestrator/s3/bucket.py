@@ -25,6 +25,7 @@ from shared.errors import StorageUnavailable
 from shared.protocol.objects import deletion_probe_key, index_key
 from shared.protocol.s3_errors import is_of_keys, may_be_of_keys
 from shared.protocol.signed_url import SignedUrl
+from shared.runtime.tls.trust import trusting_store
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class Bucket:
     Use as an async context manager, and let `run()` run in a task while it is open.
 
     Entering opens no connection and needs no credentials, so that an orchestrator starts while S3 is away. It raises
-    ConfigurationInvalid where no S3 host can be made from the location. `deletes` is whether results are deleted here.
+    ConfigurationInvalid where no S3 host can be made from the location, and AuthorityUnreadable. `deletes` is whether
+    results are deleted here. `ca_file` has the authorities of the service, where this machine does not trust them.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Bucket:
         credentials: CredentialSource | None = None,
         probe_interval_seconds: float = PROBE_INTERVAL_SECONDS,
         deletes: bool = False,
+        ca_file: str = "",
     ) -> None:
         self.deletion_problem: BucketProblem | None = None
         self.completes_create_only: bool | None = None
@@ -59,7 +62,8 @@ class Bucket:
         self.health = BucketHealth(self._probe, location.place, interval_seconds=probe_interval_seconds)
         self._deletes = deletes
         self._probe_interval_seconds = probe_interval_seconds
-        self._multipart = MultipartUploads(location)
+        self.ca_file = ca_file
+        self._multipart = MultipartUploads(location, ca_file=ca_file)
         self._signers: Signers
         self._session: aiohttp.ClientSession
 
@@ -68,7 +72,8 @@ class Bucket:
 
     async def __aenter__(self) -> Self:
         self._signers = await asyncio.to_thread(signers, self.location, expiration_seconds=self.expiration_seconds)
-        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
+        trust = await asyncio.to_thread(trusting_store, self.ca_file)
+        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=True if trust is None else trust)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self
 

@@ -51,6 +51,7 @@ class Locations:
                 location.at(prefix_of(location.key)),
                 expiration_seconds=self._expiration_seconds,
                 credentials=self._credentials,
+                ca_file=self.current.ca_file if self.current else "",
             )
             bucket = self._opened[reached] = await self._stack.enter_async_context(opened)
         return bucket

@@ -47,8 +47,9 @@ class UploadGone(msgspec.Struct, frozen=True):
 class MultipartUploads:
     """For one bucket. Use as an async context manager. All methods raise StorageUnavailable."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, *, ca_file: str = "") -> None:
         self._location = location
+        self._ca_file = ca_file
         self._session: aioboto3.Session | None = None
         self._loading = asyncio.Lock()
         self._current: _Client | None = None
@@ -121,7 +122,7 @@ class MultipartUploads:
         session = await self._loaded()
         client = self._current
         if client is None or client.keys is not keys:
-            replaced, client = client, _Client(session, self._location, keys)
+            replaced, client = client, _Client(session, self._location, keys, self._ca_file)
             self._current = client
             if replaced is not None and not replaced.users:
                 await replaced.close()
@@ -143,11 +144,12 @@ class MultipartUploads:
 class _Client:
     """botocore's client for one set of keys, made when it is first needed. `users` is the number of its requests."""
 
-    def __init__(self, session: aioboto3.Session, location: Location, keys: Snapshot) -> None:
+    def __init__(self, session: aioboto3.Session, location: Location, keys: Snapshot, ca_file: str) -> None:
         self.keys = keys
         self.users = 0
         self._session = session
         self._location = location
+        self._ca_file = ca_file
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._opened: Any = None
@@ -185,6 +187,7 @@ class _Client:
             aws_secret_access_key=self.keys.secret_key,
             aws_session_token=self.keys.token,
             config=config,
+            verify=self._ca_file or None,
         )
 
 

@@ -1,15 +1,22 @@
 """The client of nats-py as it is used here: mended where it would hang, and with a word about what it takes in."""
 
 import asyncio
+import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import ParseResult
 
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
+from nats.aio.transport import TcpTransport
 
 from shared.protocol.nats_address import ENCRYPTED
 from shared.runtime.aio import raising_cancellation
+
+_NOT_OF_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "RECORD_LAYER_FAILURE", "BAD_RECORD_TYPE"})
+"""By which OpenSSL, in several versions, says that what comes is plain text."""
 
 Admits = Callable[[bytes, int], bool]
 """Whether a message on this subject, of so many bytes, is to be looked at; asked before it takes any place."""
@@ -51,6 +58,20 @@ class MendedClient(Client):
         if server is not None and server.uri.scheme == ENCRYPTED and not _is_encrypted(transport):
             raise NotEncrypted
         return bytes(super()._connect_command())
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        """Begin with TLS where it is promised. An ordinary server speaks first, in the clear, and then encrypts too."""
+        if s.uri.scheme == ENCRYPTED:
+            s.last_attempt = time.monotonic()
+            try:
+                self._transport = await _encrypted(s.uri, self.ssl_context, self.options["connect_timeout"])
+            except ssl.SSLError as error:
+                if error.reason not in _NOT_OF_TLS:
+                    raise
+            else:
+                return
+        self._transport = None
+        await super()._connect_to_server(s)
 
     async def _process_connect_init(self) -> None:
         with _told_as_gone():
@@ -108,6 +129,22 @@ class ChoosyClient(MendedClient):
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         if self._admits(subject, len(data)):
             await super()._process_msg(sid, subject, reply, data, headers)
+
+
+class _EncryptedTransport(TcpTransport):
+    """A connection that is encrypted from its first byte, so that nothing said before can be taken for more."""
+
+    async def connect_tls(self, *_: Any, **__: Any) -> None:
+        """What nats-py calls once it has read that the server encrypts."""
+
+
+async def _encrypted(uri: ParseResult, context: ssl.SSLContext, within: float) -> _EncryptedTransport:
+    made = _EncryptedTransport()  # type: ignore[no-untyped-call]  # of nats-py
+    async with asyncio.timeout(within):
+        made._io_reader, made._io_writer = await asyncio.open_connection(  # noqa: SLF001  # as its `connect` does
+            uri.hostname, uri.port, limit=DEFAULT_BUFFER_SIZE, ssl=context
+        )
+    return made
 
 
 def _is_encrypted(transport: Any) -> bool:

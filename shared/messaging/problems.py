@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import nats.errors
 
 from shared.messaging.client import NotEncrypted
-from shared.protocol.nats_address import parse_nats_address
-from shared.runtime.network_problems import why_unreachable
+from shared.protocol.nats_address import ENCRYPTED, PLAIN, parse_nats_address
+from shared.runtime.network_problems import is_out_of_date, why_unreachable
+from shared.runtime.tls.probe import speaks_tls
 
 NO_ANSWER = (nats.errors.Error, OSError)
 """What a call over NATS raises where the server or the connection fails it, or an answer does not come in time."""
@@ -20,9 +22,13 @@ _NOT_ENCRYPTED = (
     "not used: it does not encrypt, though its address begins with tls://, so no secret was sent to it (give the server"
     " a `tls` block, or write nats:// where the network is yours alone)"
 )
+_ENCRYPTED = (
+    "not used: it speaks TLS, and its address begins with nats:// (write tls://, and name the authority of its"
+    " certificate: `tarpon node token show`, where the orchestrator runs, prints all that a node needs)"
+)
 _TRUST = (
-    "name the file with the certificate of its authority in SSL_CERT_FILE, and the server by a name that is in its"
-    " certificate"
+    "name the file with the certificate of its authority in Compute.TLS.CACert or Orchestrator.TLS.CACert, or in"
+    " SSL_CERT_FILE, and the server by a name that is in its certificate"
 )
 _REFUSED_NODE = "refused: wrong join token or secret, or no orchestrator ready"
 _REFUSED_ORCHESTRATOR = (
@@ -46,25 +52,44 @@ def check_payload(largest: int, needed: int) -> None:
         raise PayloadsTooSmall(largest, needed)
 
 
-async def last_words(servers: Iterable[str], error: Exception) -> Exception:
+class PlainTextUnwanted(nats.errors.Error):
+    """A server that begins with TLS was spoken to without."""
+
+
+async def last_words(servers: Iterable[str], error: Exception, trust: ssl.SSLContext | None = None) -> Exception:
     """Why a server hung up, as it says at once to whoever only listens; else the error.
 
     nats-py is sending by then, and gets an error of the connection instead of what was said.
     """
+    if _is_silence(error):
+        for server in servers:
+            address = parse_nats_address(server)
+            if address.scheme == PLAIN and await speaks_tls(address.host, address.port):
+                return PlainTextUnwanted()
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         for server in servers:
             with contextlib.suppress(OSError, TimeoutError, ValueError):
                 async with asyncio.timeout(LISTEN_SECONDS):
-                    said = await _listen(server)
+                    said = await _listen(server, trust)
                     if said.startswith("-ERR"):
                         return nats.errors.Error(said)
     return error
 
 
-async def _listen(server: str) -> str:
+def _of_clock(error: ssl.SSLCertVerificationError) -> str:
+    """Where a wrong clock would explain it, what the clock says."""
+    return f"; this machine's clock says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC" if is_out_of_date(error) else ""
+
+
+def _is_silence(error: Exception) -> bool:
+    return isinstance(error, TimeoutError | ConnectionResetError) or "empty response" in str(error)
+
+
+async def _listen(server: str, trust: ssl.SSLContext | None) -> str:
     """The second line, which comes only where there is something wrong."""
     address = parse_nats_address(server)
-    reader, writer = await asyncio.open_connection(address.host, address.port)
+    context = trust if address.scheme == ENCRYPTED else None
+    reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
     try:
         await reader.readline()
         return (await reader.readline()).decode(errors="replace")
@@ -82,8 +107,10 @@ def why_not(error: Exception, *, is_node: bool) -> str:
     said = str(error).lower()
     if isinstance(error, NotEncrypted):
         return _NOT_ENCRYPTED
+    if isinstance(error, PlainTextUnwanted):
+        return _ENCRYPTED
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"not trusted: {error.verify_message.rstrip('.')} ({_TRUST})"
+        return f"not trusted: {error.verify_message.rstrip('.')}{_of_clock(error)} ({_TRUST})"
     if isinstance(error, PayloadsTooSmall):
         return (
             f"not used: it takes messages of {error.largest:,} bytes at most, and Tarpon needs {error.needed:,}"

@@ -8,6 +8,7 @@ nothing is buffered: who sends while there is no connection gets MessagingUnavai
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -22,9 +23,10 @@ from shared.messaging.acknowledgements import EXPECTED, number_in_stream
 from shared.messaging.client import Admits, ChoosyClient, MendedClient, taken_in
 from shared.messaging.problems import check_payload, is_refusal, last_words, why_not
 from shared.messaging.replies import Replies
-from shared.protocol.nats_address import parse_nats_address
+from shared.protocol.nats_address import ENCRYPTED, parse_nats_address
 from shared.runtime.aio import background, finish, raising_cancellation
 from shared.runtime.backoff import Backoff
+from shared.runtime.tls.trust import trusting_system
 
 _log = logging.getLogger(__name__)
 
@@ -109,9 +111,19 @@ class Connection:
     """The one connection of a process. Make it with `connect`."""
 
     def __init__(
-        self, servers: Sequence[str], *, admits: Admits | None = None, quiet: bool = False, **options: Any
+        self,
+        servers: Sequence[str],
+        *,
+        trust: ssl.SSLContext | None = None,
+        admits: Admits | None = None,
+        quiet: bool = False,
+        **options: Any,
     ) -> None:
-        self.servers = tuple(parse_nats_address(each).url for each in servers)
+        addresses = [parse_nats_address(each) for each in servers]
+        self.servers = tuple((each.encrypted if trust else each).url for each in addresses)
+        if trust is None and any(each.scheme == ENCRYPTED for each in addresses):
+            trust = trusting_system()
+        self._trust = trust
         self._quiet = quiet
         self._admits = admits
         self.connections = 0
@@ -270,6 +282,7 @@ class Connection:
                     closed_cb=on_closed,
                     error_cb=on_error,
                     skip_subject_validation=True,  # shared/protocol/subjects.py makes them of ids that are checked
+                    tls=self._trust,
                     **self._options,
                 )
                 await raising_cancellation(connecting)
@@ -281,7 +294,7 @@ class Connection:
                 await self._attach_all(client)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             await _put_away(_close(client))
-            self._explain(await last_words(self.servers, seen[0] if seen else error))
+            self._explain(await last_words(self.servers, seen[0] if seen else error, self._trust))
             async with self._changed:
                 self._changed.notify_all()
             return None
@@ -340,19 +353,22 @@ async def connect(
     nkey_seed: str,
     token: str = "",
     inbox_prefix: str = "_INBOX",
+    trust: ssl.SSLContext | None = None,
     admits: Admits | None = None,
     after: asyncio.Event | None = None,
     quiet: bool = False,
 ) -> AsyncIterator[Connection]:
     """Give a connection at once; it may stand only later. Leaving closes it.
 
-    `nkey_seed` proves who this process is, `token` is the join secret of a node, `name` its id. What `admits` turns
-    away is dropped unseen. The first try is made once `after` is set. A `quiet` one logs for who debugs alone.
+    `nkey_seed` proves who this process is, `token` is the join secret of a node, `name` its id. With `trust` all goes
+    by TLS, whatever the addresses begin with, to servers whose certificate it takes; without, those with tls:// are
+    trusted as this machine does. What `admits` turns away is dropped unseen. The first try is made once `after` is set.
+    A `quiet` one logs for who debugs alone.
     """
     options: dict[str, Any] = {"name": name, "nkeys_seed_str": nkey_seed, "inbox_prefix": inbox_prefix}
     if token:
         options["token"] = token
-    connection = Connection(servers, admits=admits, quiet=quiet, **options)
+    connection = Connection(servers, trust=trust, admits=admits, quiet=quiet, **options)
 
     async def keep() -> None:
         if after is not None:

@@ -29,6 +29,10 @@ class NatsAddress(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
+    @property
+    def encrypted(self) -> "NatsAddress":
+        return self._replace(scheme=ENCRYPTED)
+
 
 def parse_nats_address(text: str) -> NatsAddress:
     """Raises InvalidInput, which does not show what may be a password.

@@ -18,6 +18,8 @@ UNREACHABLE = "there is no way to it from this machine: its network is down or n
 FORBIDDEN = "this machine does not let connections out to it"
 CLOSED = "the connection was closed at the other end"
 NO_TLS = "what listens there speaks no TLS, or there is a proxy between"
+SPEAKS_TLS = "what listens there speaks TLS, and this address begins with http://"
+REFUSED_CERTIFICATE = "its certificate is refused"
 OTHER_NAME = "its certificate is for another name"
 NOT_TRUSTED = "its certificate is signed by nobody whom this machine trusts"
 OUT_OF_DATE = "its certificate has expired, or this machine's clock is wrong"
@@ -73,12 +75,17 @@ def _told(error: BaseException) -> str:
             return ""
 
 
+def is_out_of_date(error: ssl.SSLCertVerificationError) -> bool:
+    """Whether its time has passed or not come, by this machine's clock."""
+    return error.verify_code in _OUT_OF_DATE
+
+
 def _of_certificate(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _OTHER_NAME:
         return OTHER_NAME
     if error.verify_code in _OUT_OF_DATE:
         return OUT_OF_DATE
-    return NOT_TRUSTED if error.verify_code in _NOT_TRUSTED else f"its certificate is refused ({error.verify_message})"
+    return NOT_TRUSTED if error.verify_code in _NOT_TRUSTED else f"{REFUSED_CERTIFICATE} ({error.verify_message})"
 
 
 def _of_number(error: OSError) -> str:

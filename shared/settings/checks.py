@@ -9,6 +9,7 @@ from shared.jobs.durations import parse_duration
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
 from shared.protocol.nats_address import parse_nats_address
 from shared.settings.config import Auth, Config, JobDefaults, TaskDefaults
+from shared.settings.tls.checks import tls_problems
 
 _CLOUD_NAMES = {"aws", "gcp"}
 
@@ -21,6 +22,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _secrets("Compute.Auth", config.compute.auth)
     yield from _addresses("Orchestrator.NATS.Servers", config.orchestrator.nats.servers)
     yield from _addresses("Compute.Orchestrators", config.compute.orchestrators)
+    yield from tls_problems(config)
     yield from _advertise(config.orchestrator.advertise)
     yield from _metrics(config.compute.metrics.address)
     yield from _collector(config.tracing.endpoint)

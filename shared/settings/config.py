@@ -13,13 +13,7 @@ from shared.jobs.durations import Duration
 from shared.jobs.publisher_params import HardLinks
 from shared.settings.api_users import ApiUsers
 from shared.settings.secret import Secret
-
-
-class FilePath(str):
-    """The name of a file, `~` being the home directory; empty means that none is set."""
-
-    __slots__ = ()
-
+from shared.settings.tls.declared import ApiTls, ComputeTls, FilePath, OrchestratorTls
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 LogLevel = Literal["trace", "debug", "info", "warn", "error"]
@@ -56,6 +50,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="The port of the HTTP API.")] = 1234
     auth: ApiAuth = ApiAuth()
+    tls: ApiTls = field(default=ApiTls(), name="TLS")
 
 
 class Auth(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -186,6 +181,7 @@ class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     port: Annotated[Port, Meta(description="The port on which our own NATS server listens for nodes.")] = 4222
     advertise: Annotated[str, Meta(description="The host:port that nodes are told to connect to, if not Host.")] = ""
     auth: Auth = Auth()
+    tls: OrchestratorTls = field(default=OrchestratorTls(), name="TLS")
     nats: Nats = field(default=Nats(), name="NATS")
     node_manager: NodeManager = NodeManager()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -228,6 +224,7 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
         ),
     ] = ()
     auth: Auth = Auth()
+    tls: ComputeTls = field(default=ComputeTls(), name="TLS")
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     allocated_capacity: AllocatedCapacity = AllocatedCapacity()
     queue_capacity: Annotated[int, Meta(ge=0, description="How many executions may wait on the node.")] = 256
@@ -303,6 +300,14 @@ class S3Managed(Struct, frozen=True, kw_only=True, rename="pascal"):
     public_endpoint: Annotated[
         str, Meta(description="The URL under which nodes and users reach that service, if it is another.")
     ] = ""
+    ca_file: Annotated[
+        FilePath,
+        Meta(description="The authorities, as PEM, of that service, for orchestrators, nodes and clients."),
+    ] = field(default=FilePath(), name="CAFile")
+    plain_text: Annotated[
+        bool,
+        Meta(description="Whether that service may be reached by http:// where it is not on loopback."),
+    ] = False
     presigned_url_expiration: Annotated[
         Duration, Meta(description="How long a signed URL is valid; more than zero and at most 168h.")
     ] = field(default=_HOUR, name="PreSignedURLExpiration")

@@ -101,16 +101,14 @@ _NOTHING: tuple[object, ...] = (None, False, 0, "", "0", "false", [])
 
 PROTECTIVE: dict[str, tuple[object, ...]] = dict.fromkeys(
     (
-        *_spread("API.TLS", "CertFile KeyFile CAFile AutoCert AutoCertCachePath UseTLS Insecure SelfSigned"),
+        *_spread("API.TLS", "AutoCert AutoCertCachePath"),
         *_spread("API.Auth", "AccessPolicyPath Methods Oauth2"),
-        *_spread("Orchestrator.TLS", "ServerKey ServerCert CACert"),
-        *_spread("Compute.TLS", "CACert RequireTLS"),
         "Compute.AllowListedLocalPaths",
         "Orchestrator.NodeManager.ManualApproval",
         *_spread("JobAdmissionControl", "RejectStatelessJobs RejectNetworkedJobs"),
     ),
     _NOTHING,
-) | {"Orchestrator.TLS.ServerTimeout": (*_NOTHING, 10, "10")}
+)
 """Bacalhau's keys that promise protection, with the values at which they promise none."""
 
 _METHODS_BY_DEFAULT = {"ClientKey": {"Type": "challenge"}}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from shared.data.loopback_hosts import is_loopback
 from shared.settings.config import Config
 
 SECTION = "Publishers.Types.S3Managed"
@@ -37,6 +38,9 @@ def _problems(config: Config) -> Iterator[str]:
         yield f"{SECTION}.Region: {settings.region[:80]!r} is not the name of a region, such as us-east-1"
     yield from _url(f"{SECTION}.Endpoint", settings.endpoint)
     yield from _url(f"{SECTION}.PublicEndpoint", settings.public_endpoint)
+    if not settings.plain_text:
+        yield from _plain(f"{SECTION}.Endpoint", settings.endpoint)
+        yield from _plain(f"{SECTION}.PublicEndpoint", settings.public_endpoint)
     if not 0 < settings.presigned_url_expiration <= LONGEST_EXPIRATION_SECONDS:
         yield f"{SECTION}.PreSignedURLExpiration must be greater than zero and at most 7 days (168h)"
 
@@ -67,6 +71,14 @@ def _prefix(prefix: str) -> Iterator[str]:
 def _url(key: str, url: str) -> Iterator[str]:
     if url and not _is_service_url(url):
         yield f"{key} must be a URL such as https://s3.example.com, without user, path or query"
+
+
+def _plain(key: str, url: str) -> Iterator[str]:
+    if _is_service_url(url) and urlsplit(url).scheme == "http" and not is_loopback(url):
+        yield (
+            f"{key}: {url[:80]!r} has no TLS, so that whoever is on the way reads results and the URLs that they are"
+            f" written and read with; use https://, or set {SECTION}.PlainText=true where the network is yours alone"
+        )
 
 
 def _is_service_url(url: str) -> bool:

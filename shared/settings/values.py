@@ -11,9 +11,9 @@ from shared.data.plain_data import LEAST, MOST
 from shared.errors import ConfigurationInvalid, InvalidDuration
 from shared.jobs.durations import Duration
 from shared.settings.api_users import ApiUsers
-from shared.settings.config import FilePath
 from shared.settings.keys import plain_type
 from shared.settings.secret import Secret
+from shared.settings.tls.declared import FilePath
 
 _TRUTH = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 _OWN_TYPES = {

@@ -8,7 +8,7 @@ from shared.errors import InvalidId
 from shared.ids import is_safe_id
 from tarpon.cli.agent_nats import nats_check, nats_config, nats_replicas
 from tarpon.cli.console.commands import Group, given, with_client
-from tarpon.cli.console.local_secrets import local_secrets, nats_addresses
+from tarpon.cli.console.local_secrets import local_secrets, nats_addresses, nats_trust
 from tarpon.cli.console.output import output_option, pairs, show, table
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def show_integration(name: str) -> None:
     secrets = local_secrets(config)
     from orchestrator.admission.secret_files import integration_lines
 
-    click.echo(integration_lines(secrets.integration_secret, name, nats_addresses(config)))
+    trusted = nats_trust(config, secrets)
+    click.echo(integration_lines(secrets.integration_secret, name, nats_addresses(config), trusted))
 
 
 for command in (nats_config, nats_check, nats_replicas):

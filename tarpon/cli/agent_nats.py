@@ -7,10 +7,11 @@ import click
 
 from shared.data.plain_text import printable
 from tarpon.cli.console.commands import Command, given
-from tarpon.cli.console.local_secrets import local_secrets, nats_addresses
+from tarpon.cli.console.local_secrets import local_secrets, nats_addresses, own_trust
 from tarpon.cli.console.output import output_option, show, table
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from orchestrator.admission.secret_files import Secrets
@@ -73,23 +74,25 @@ def nats_check(urls: tuple[str, ...], output: str) -> None:
     secrets = local_secrets(config)
     from orchestrator.nats_servers.addresses import addresses
 
-    servers = _checked(urls) or addresses(config.orchestrator)
-    found = asyncio.run(_check(servers, secrets))
+    trust = own_trust(config, secrets)
+    servers = _checked(urls) or _checked(addresses(config.orchestrator), encrypted=trust is not None)
+    found = asyncio.run(_check(servers, secrets, trust))
     show(found, output, lambda: "\n".join(_line(each) for each in found))
     if not all(each.good for each in found):
         click.get_current_context().exit(1)
 
 
-def _checked(urls: tuple[str, ...]) -> tuple[str, ...]:
+def _checked(urls: tuple[str, ...], *, encrypted: bool = False) -> tuple[str, ...]:
     from shared.protocol.nats_address import parse_nats_address
 
-    return tuple(parse_nats_address(url).url for url in urls)
+    found = [parse_nats_address(url) for url in urls]
+    return tuple((each.encrypted if encrypted else each).url for each in found)
 
 
-async def _check(servers: "Sequence[str]", secrets: "Secrets") -> "list[Finding]":
+async def _check(servers: "Sequence[str]", secrets: "Secrets", trust: "ssl.SSLContext | None") -> "list[Finding]":
     from orchestrator.nats_servers.check import check_nats
 
-    return await check_nats(servers, secrets)
+    return await check_nats(servers, secrets, trust)
 
 
 def _line(finding: "Finding") -> str:
@@ -109,12 +112,14 @@ def nats_replicas(count: int, output: str) -> None:
     """
     config = given().config()
     secrets = local_secrets(config)
-    kept = asyncio.run(_set_replicas(nats_addresses(config), secrets, count))
+    kept = asyncio.run(_set_replicas(nats_addresses(config), secrets, count, own_trust(config, secrets)))
     rows = [[each.stream, str(each.before), str(each.now), "yes" if each.complete else "not yet"] for each in kept]
     show(kept, output, lambda: table(["STREAM", "BEFORE", "NOW", "ALL COPIED"], rows))
 
 
-async def _set_replicas(servers: "Sequence[str]", secrets: "Secrets", count: int) -> "list[Kept]":
+async def _set_replicas(
+    servers: "Sequence[str]", secrets: "Secrets", count: int, trust: "ssl.SSLContext | None"
+) -> "list[Kept]":
     from orchestrator.nats_servers.replicas import connected_set_replicas
 
-    return await connected_set_replicas(servers, secrets, count)
+    return await connected_set_replicas(servers, secrets, count, trust)

@@ -63,15 +63,20 @@ def _joined(loaded: "LoadedConfig") -> "Config":
     from msgspec.structs import replace
 
     from orchestrator.admission.secret_files import load_secrets
+    from orchestrator.admission.tls.encryption import nats_authorities
+    from orchestrator.nats_servers.addresses import own_address
     from orchestrator.service import secret_sources
+    from shared.runtime.tls.trust import authorities_as_text
 
     config, compute = loaded.config, loaded.config.compute
+    secrets = load_secrets(secret_sources(config))
     if not (compute.auth.token or compute.auth.token_file):
-        compute = replace(compute, auth=replace(compute.auth, token=load_secrets(secret_sources(config)).join_secret))
+        compute = replace(compute, auth=replace(compute.auth, token=secrets.join_secret))
     if loaded.origins["Compute.Orchestrators"] == "default":
-        host = config.orchestrator.host
-        address = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104  # compared
-        compute = replace(compute, orchestrators=(f"nats://{address}:{config.orchestrator.port}",))
+        compute = replace(compute, orchestrators=(own_address(config.orchestrator),))
+        trusted = nats_authorities(config.orchestrator, secrets.authority, now=time.time())
+        if trusted and not (compute.tls.ca_cert or compute.tls.authority):
+            compute = replace(compute, tls=replace(compute.tls, authority=authorities_as_text(trusted)))
     return replace(config, compute=compute)
 
 

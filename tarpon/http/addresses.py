@@ -15,15 +15,19 @@ _HOST_AND_PORT = re.compile(r"[^:\[\]]+:\d{1,5}")
 _LAST_PORT = 65535
 
 
-def addresses(host: str | Sequence[str] | None, port: int | None, env: Mapping[str, str]) -> tuple[str, ...]:
+def addresses(
+    host: str | Sequence[str] | None, port: int | None, env: Mapping[str, str], *, scheme: str = "http"
+) -> tuple[str, ...]:
     """The URLs of one orchestrator or several. What is None is as the environment has it, or a default.
+
+    Those that have no scheme get this one.
 
     Raises InvalidInput.
     """
     hosts = (_set(HOST_VARIABLE, env) or DEFAULT_HOST) if host is None else host
     number = _port(_set(PORT_VARIABLE, env)) if port is None else port
     texts = [hosts] if isinstance(hosts, str) else hosts
-    found = tuple(dict.fromkeys(url for text in texts for url in base_urls(text, number)))
+    found = tuple(dict.fromkeys(url for text in texts for url in base_urls(text, number, scheme=scheme)))
     if not found:
         raise InvalidInput("No orchestrator is named.", hint=f"Give its host, or set {HOST_VARIABLE}.")
     return found
@@ -34,17 +38,17 @@ def is_named(env: Mapping[str, str]) -> bool:
     return bool(_set(HOST_VARIABLE, env) or _set(PORT_VARIABLE, env))
 
 
-def base_urls(hosts: str, port: int) -> tuple[str, ...]:
-    return tuple(base_url(host.strip(), port) for host in hosts.split(",") if host.strip())
+def base_urls(hosts: str, port: int, *, scheme: str = "http") -> tuple[str, ...]:
+    return tuple(base_url(host.strip(), port, scheme=scheme) for host in hosts.split(",") if host.strip())
 
 
-def base_url(host: str, port: int) -> str:
+def base_url(host: str, port: int, *, scheme: str = "http") -> str:
     """Of a host, of a host with its port, or of a URL as it is."""
     if "://" in host:
         return host.rstrip("/")
     if _HOST_AND_PORT.fullmatch(host):
-        return f"http://{host}"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://{host}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _set(name: str, env: Mapping[str, str]) -> str:

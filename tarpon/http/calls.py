@@ -1,10 +1,12 @@
 """Calls to the HTTP API: each is repeated where that may help, and explained where it failed."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -16,14 +18,26 @@ from shared.protocol.rest import BASE_PATH, TARPON_CODE, ErrorBody
 from shared.runtime.backoff import Backoff
 from shared.runtime.local_socket import SCHEME as LOCAL
 from shared.runtime.local_socket import addressable, path_in
-from shared.runtime.network_problems import why_unreachable
+from shared.runtime.network_problems import (
+    NO_TLS,
+    NOT_TRUSTED,
+    OTHER_NAME,
+    OUT_OF_DATE,
+    REFUSED_CERTIFICATE,
+    SPEAKS_TLS,
+    why_unreachable,
+)
+from shared.runtime.tls.probe import speaks_tls
 from tarpon.http.credentials import Credentials, KeyNotKnownThere
+from tarpon.http.sessions import new_session
+from tarpon.http.trust import ClientTrust, OneSideEncrypts, OrchestratorNotTrusted
 
 T = TypeVar("T")
 
 ATTEMPTS = 4
 FIRST_BACKOFF_SECONDS = 0.4
 CONNECT_SECONDS = 5
+HTTP_PORT = 80
 _WORTH_ANOTHER_TRY = frozenset({500, 502, 503, 504})
 _OF_PROXIES = frozenset({502, 503, 504})
 """By which a proxy says that what it stands before is away."""
@@ -59,7 +73,14 @@ class Absence(NamedTuple):
 class Calls:
     """The connections to an orchestrator, or to several with the same jobs. Every call is safe to repeat, so it is."""
 
-    def __init__(self, urls: Sequence[str], *, timeout: float, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        timeout: float,
+        credentials: Credentials | None = None,
+        trust: ClientTrust | None = None,
+    ) -> None:
         self.url = urls[0]
         self._credentials = credentials
         self._opened = ExitStack()
@@ -69,6 +90,7 @@ class Calls:
         self._missed_at: float | None = None
         self._missed_why = ""
         self._timeout = timeout
+        self._trust = trust or ClientTrust()
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -112,7 +134,9 @@ class Calls:
 
     async def __aenter__(self) -> Self:
         limits = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=limits, connector=self._local_connector())
+        local = self._local_connector()
+        context = None if local else await asyncio.to_thread(self._trust.api_context, self._urls)
+        self._session = new_session(context, timeout=limits, connector=local)
         return self
 
     def _local_connector(self) -> aiohttp.BaseConnector | None:
@@ -158,11 +182,13 @@ class Calls:
                 return await self._of_any(method, path, answer, query=query, body=body)
             except _Refused as error:
                 self.missed(why := why_unreachable(error.args[0]))
-                raise OrchestratorUnreachable(self.told, why) from error
+                raise _unreachable(self.told, why) from error
             except _BROKEN as error:
                 self.missed(why := why_unreachable(error))
+                if not self.reached and (encrypting := await self._encrypting()):
+                    raise OneSideEncrypts(encrypting, SPEAKS_TLS) from error
                 if attempt == ATTEMPTS:
-                    raise OrchestratorUnreachable(self.told, why) from error
+                    raise _unreachable(self.told, why) from error
             except RemoteError as error:
                 if attempt == ATTEMPTS or error.status not in _WORTH_ANOTHER_TRY:
                     raise
@@ -229,6 +255,14 @@ class Calls:
         except aiohttp.InvalidURL as error:
             raise InvalidInput(f"{url!r} is not the address of an orchestrator.") from error
 
+    async def _encrypting(self) -> str:
+        """Of the addresses with http:// one where what listens speaks TLS, and hangs up on who does not."""
+        for url in self._urls:
+            parts = urlsplit(url)
+            if parts.scheme == "http" and parts.hostname and await speaks_tls(parts.hostname, parts.port or HTTP_PORT):
+                return url
+        return ""
+
     def asking(
         self, url: str, method: str, path: str, *, query: Mapping[str, str] | None = None, body: bytes = b""
     ) -> "Asking":
@@ -241,7 +275,9 @@ class Calls:
             whole = whole.update_query(query)
         if self._credentials is None:
             return Asking(url, whole, {})
-        headers, signed = self._credentials.shown(url, method=method, target=whole.raw_path_qs, body=body)
+        headers, signed = self._credentials.shown(
+            url, method=method, target=whole.raw_path_qs, body=body, is_known=not self._trust.insecure
+        )
         return Asking(url, whole, headers, self._credentials, signed)
 
 
@@ -261,6 +297,14 @@ class Asking(NamedTuple):
         if status in _OF_PROXIES:
             raise NotAnOrchestrator(self.base, status)
         raise KeyNotKnownThere(self.base)
+
+
+def _unreachable(told: str, why: str) -> OrchestratorUnreachable:
+    if why == NO_TLS:
+        return OneSideEncrypts(told, why)
+    if why in {OTHER_NAME, NOT_TRUSTED, OUT_OF_DATE} or why.startswith(REFUSED_CERTIFICATE):
+        return OrchestratorNotTrusted(told, why)
+    return OrchestratorUnreachable(told, why)
 
 
 def _address(url: str, path: str) -> str:

@@ -31,7 +31,7 @@ class KeyNotSent(Refused):
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"Nothing was sent to {url}: it is not on this machine, and http:// is not encrypted.",
+            f"Nothing was sent to {url}: it is not on this machine, and nobody knows who is on the way.",
             hint=f"Use https://, or an SSH tunnel. {PLAIN_TEXT_VARIABLE}=true shows a key there all the same; others on"
             " the way can then read all but the key.",
         )
@@ -64,11 +64,16 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     plain_text: bool = False
 
-    def shown(self, url: str, *, method: str, target: str, body: bytes = b"") -> tuple[dict[str, str], Signed | None]:
-        """The headers of a request to this address, and the signature that is among them. Raises KeyNotSent."""
+    def shown(
+        self, url: str, *, method: str, target: str, body: bytes = b"", is_known: bool = True
+    ) -> tuple[dict[str, str], Signed | None]:
+        """The headers of a request to this address, and the signature that is among them. Raises KeyNotSent.
+
+        `is_known` is whether a server's certificate is looked at: who shows any may be a stranger, and gets no key.
+        """
         if url.startswith(LOCAL):
             return {}, None
-        if url.lower().startswith("https://"):
+        if url.lower().startswith("https://") and is_known:
             return {"Authorization": self.header.reveal()}, None
         if not self.plain_text and not is_here(url):
             raise KeyNotSent(url)

@@ -38,6 +38,7 @@ from tarpon.http.calls import Calls
 from tarpon.http.credentials import Credentials, credentials_from
 from tarpon.http.given_job import as_job
 from tarpon.http.operator_calls import OperatorCalls
+from tarpon.http.trust import ClientTrust, known_by, trust_from
 
 T = TypeVar("T")
 
@@ -53,12 +54,15 @@ class OrchestratorCalls(OperatorCalls):
         port: int | None = None,
         *,
         api_key: str | None = None,
+        trust: ClientTrust | None = None,
         timeout: float = 30.0,
         patience: float = 120.0,
     ) -> None:
         credentials = credentials_from(api_key, os.environ)
+        self.trust = known_by(trust_from(os.environ) if trust is None else trust, credentials)
         urls = () if host is not None or port is not None else _unnamed(credentials, os.environ)
-        self._calls = Calls(urls or addresses(host, port, os.environ), timeout=timeout, credentials=credentials)
+        urls = urls or addresses(host, port, os.environ, scheme=self.trust.scheme)
+        self._calls = Calls(urls, timeout=timeout, credentials=credentials, trust=self.trust)
         self._patience = patience
 
     def __repr__(self) -> str:

@@ -120,7 +120,7 @@ async def get_results(
     if is_without_publisher(view):
         return Fetched(folder=None)
     results = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution_id)
-    async with receiving(called or job, view, output_dir) as folder, object_session() as session:
+    async with receiving(called or job, view, output_dir) as folder, object_session(client.trust) as session:
         progress = _Progress(results, on_progress)
         sources = [
             Source(

@@ -104,7 +104,7 @@ async def _contents(
     found = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution)
     params = only(found, job)
     async with (
-        object_session() as session,
+        object_session(client.trust) as session,
         opened(session, params, renew=renewer(client, job, params, namespace=namespace)) as contents,
     ):
         yield contents

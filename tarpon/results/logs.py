@@ -32,7 +32,7 @@ async def stream_output(
     of the whole archive tells whether it is damaged.
     """
     renew = renewer(client, job, params, namespace=namespace)
-    async with object_session() as session:
+    async with object_session(client.trust) as session:
         if params.index_url:
             await _by_index(session, params, renew, write)
         else:

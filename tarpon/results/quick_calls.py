@@ -6,6 +6,7 @@ Without aiohttp, the import of which alone takes longer than such an answer.
 import http.client
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from shared.protocol.rest import BASE_PATH
 from shared.runtime.local_socket import addressable, path_in
 from tarpon.http.credentials import Credentials
+from tarpon.http.trust import ClientTrust
 
 T = TypeVar("T")
 
@@ -41,9 +43,11 @@ class _LocalConnection(http.client.HTTPConnection):
             self.sock.connect(name)
 
 
-def _connection(parts: SplitResult) -> http.client.HTTPConnection:
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
+def _connection(parts: SplitResult, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=context)
+    return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
 
 
 def within(seconds: float, act: Callable[[], T]) -> T | None:
@@ -63,8 +67,9 @@ def within(seconds: float, act: Callable[[], T]) -> T | None:
 class QuickCalls:
     """Asks the first of some orchestrators that answers."""
 
-    def __init__(self, urls: Sequence[str], credentials: Credentials | None = None) -> None:
-        self._urls = urls
+    def __init__(self, urls: Sequence[str], trust: ClientTrust, credentials: Credentials | None = None) -> None:
+        self.trust = trust
+        self._urls = tuple(urls)
         self._credentials = credentials
 
     def __repr__(self) -> str:
@@ -73,33 +78,41 @@ class QuickCalls:
     def get(self, path: str, **query: str) -> Any:
         """The answer, as plain data. Raises OSError, ValueError, LookupError or HTTPException where there is none."""
         failure: OSError | None = None
+        context = self.trust.api_context(self._urls)
         wanted = {name: value for name, value in query.items() if value}
         for url in self._urls:
             try:
-                return json.loads(self._asked(url, f"{BASE_PATH}{path}?{urlencode(wanted)}"))
+                return json.loads(self._asked(url, f"{BASE_PATH}{path}?{urlencode(wanted)}", context))
             except OSError as error:
                 failure = error
         raise failure or LookupError("no address")
 
-    def _asked(self, url: str, target: str) -> bytes:
+    def _asked(self, url: str, target: str, context: ssl.SSLContext | None) -> bytes:
         """Raises LookupError also where what answers has not proven that it knows the key."""
         if self._credentials is None:
-            return fetched(f"{url}{target}")
-        headers, signed = self._credentials.shown(url, method="GET", target=target)
+            return fetched(f"{url}{target}", context)
+        known = not self.trust.insecure
+        headers, signed = self._credentials.shown(url, method="GET", target=target, is_known=known)
         return fetched(
             f"{url}{target}",
+            context,
             headers,
             lambda told: signed is None or self._credentials is None or self._credentials.is_proven(signed, told),
         )
 
 
 def fetched(
-    url: str, headers: Mapping[str, str] = _NONE, believes: Callable[[Mapping[str, str]], bool] = lambda _: True
+    url: str,
+    context: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] = _NONE,
+    believes: Callable[[Mapping[str, str]], bool] = lambda _: True,
 ) -> bytes:
     """What is there. Raises ValueError where it is too much, and LookupError for any answer but 200."""
     path = path_in(url)
     parts = urlsplit(url if path is None else f"http://localhost{BASE_PATH}{url.partition(BASE_PATH)[2]}")
-    connection = _connection(parts) if path is None else _LocalConnection(Path(str(path).partition(BASE_PATH)[0]))
+    connection = (
+        _connection(parts, context) if path is None else _LocalConnection(Path(str(path).partition(BASE_PATH)[0]))
+    )
     try:
         connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path, headers=dict(headers))
         response = connection.getresponse()

@@ -4,6 +4,7 @@ Nothing is checked against a digest, because nothing comes of it but a name that
 """
 
 import json
+import ssl
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +19,7 @@ _GZIP = 31
 _NAMED_KINDS = frozenset({"file", "directory", "symlink", "hardlink"})
 
 
-def listed(params: Mapping[str, Any]) -> list[str]:
+def listed(params: Mapping[str, Any], context: ssl.SSLContext | None = None) -> list[str]:
     """Names as they are in the archive, those of folders with a slash at the end; no more than MAX_NAMES.
 
     `params` are those of a result as the API tells them. Raises OSError, ValueError, LookupError.
@@ -26,7 +27,8 @@ def listed(params: Mapping[str, Any]) -> list[str]:
     url = params.get("IndexURL") or ""
     found: list[str] = []
     try:
-        for name in _of_index(_raw(fetched(url))) if url else _of_archive(_raw(fetched(params["PreSignedURL"]))):
+        raw = _raw(fetched(url or params["PreSignedURL"], context))
+        for name in _of_index(raw) if url else _of_archive(raw):
             found.append(name.removeprefix("./"))
             if len(found) == MAX_NAMES:
                 break

@@ -16,6 +16,8 @@ from shared.errors import Damaged, DownloadFailed
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, UploadAction, action_for, may_be_of_keys, parse_error
 from shared.runtime.network_problems import why_unreachable
 from tarpon.http.calls import new_pauses
+from tarpon.http.sessions import new_session
+from tarpon.http.trust import ClientTrust
 
 PORTION_BYTES = 1 << 20
 FRUITLESS_ATTEMPTS = 6
@@ -33,10 +35,11 @@ class RangesIgnored(Exception):
 
 
 @asynccontextmanager
-async def object_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Connections to the object store, which give bytes as they are stored."""
+async def object_session(trust: ClientTrust | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+    """Connections to the object store, which give bytes as they are stored. Raises AuthorityUnreadable."""
+    context = await asyncio.to_thread((trust or ClientTrust()).store_context)
     limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-    async with aiohttp.ClientSession(timeout=limits, auto_decompress=False, read_bufsize=PORTION_BYTES) as session:
+    async with new_session(context, timeout=limits, auto_decompress=False, read_bufsize=PORTION_BYTES) as session:
         yield session
 
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 def client_of(config: "Config") -> "Client":
     """Not connected yet. Raises PastedTextInvalid for a key that is mistyped or cut off."""
     from tarpon.client import Client
+    from tarpon.http.trust import trust_of
 
     urls, _ = orchestrators(config)
-    return Client(urls)
+    return Client(urls, trust=trust_of(config))
 
 
 def orchestrators(config: "Config", options: "Given | None" = None) -> "tuple[tuple[str, ...], Credentials | None]":
@@ -28,13 +29,15 @@ def orchestrators(config: "Config", options: "Given | None" = None) -> "tuple[tu
     is_named = _is_named(options)
     from tarpon.http.addresses import base_urls
     from tarpon.http.credentials import credentials_from
+    from tarpon.http.trust import known_by, trust_of
 
     credentials = credentials_from(None, os.environ)
     if credentials is None and not is_named and (local := local_orchestrator(config)):
         return (local,), None
     if credentials is not None and credentials.addresses and not is_named:
         return credentials.addresses, credentials
-    return base_urls(config.api.host, config.api.port), credentials
+    scheme = known_by(trust_of(config), credentials).scheme
+    return base_urls(config.api.host, config.api.port, scheme=scheme), credentials
 
 
 def local_orchestrator(config: "Config") -> str:

@@ -125,7 +125,8 @@ def _paths(context: click.Context, job: str, incomplete: str) -> "list[Completio
         execution = given.get("execution_id") or ""
         query = {"namespace": given.get("namespace") or "", "job_version": str(version), "execution_id": execution}
         results = [each["Params"] for each in calls.get(f"{_job(job)}/results", **query)["Items"] or ()]
-        return listed(next(each for each in results if partition is None or each.get("PartitionIndex", 0) == partition))
+        found = next(each for each in results if partition is None or each.get("PartitionIndex", 0) == partition)
+        return listed(found, calls.trust.store_context())
 
     folder = incomplete[: incomplete.rfind("/") + 1]
     steps = dict.fromkeys(_step(name, folder) for name in _asked(context, ask) if name.startswith(incomplete))
@@ -144,14 +145,16 @@ def _asked(context: click.Context, ask: "Callable[[QuickCalls], list[T]]") -> li
     from shared.errors import TarponError
     from tarpon.cli.console.clients import orchestrators
     from tarpon.cli.console.commands import Given
+    from tarpon.http.trust import known_by, trust_of
     from tarpon.results.quick_calls import QuickCalls, within
 
     try:
         options = context.find_root().ensure_object(Given)
-        urls, credentials = orchestrators(options.config(), options)
+        config = options.config()
+        urls, credentials = orchestrators(config, options)
+        calls = QuickCalls(urls, known_by(trust_of(config), credentials), credentials)
     except TarponError:
         return []
-    calls = QuickCalls(urls, credentials)
     return within(ANSWER_SECONDS, lambda: ask(calls)) or []
 
 

@@ -1,5 +1,6 @@
 """Secrets on the orchestrator's own machine, and where its NATS server is reached."""
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -8,6 +9,8 @@ from shared.errors import ExtraMissing, NotFound
 from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
+    import ssl
+
     from orchestrator.admission.secret_files import Secrets
     from shared.settings.config import Config
 
@@ -42,3 +45,19 @@ def nats_addresses(config: "Config") -> tuple[str, ...]:
         err=True,
     )
     return addresses(config.orchestrator)
+
+
+def nats_trust(config: "Config", secrets: "Secrets") -> tuple[bytes, ...]:
+    """The certificates of those who vouch for NATS, which others have to be told; none where machines know them."""
+    from orchestrator.admission.tls.encryption import nats_authorities
+
+    return nats_authorities(config.orchestrator, secrets.authority, now=time.time())
+
+
+def own_trust(config: "Config", secrets: "Secrets") -> "ssl.SSLContext | None":
+    """Of commands that connect to NATS as the orchestrator does."""
+    from orchestrator.admission.tls.encryption import nats_authorities
+    from shared.runtime.tls.trust import trusting
+
+    authorities = nats_authorities(config.orchestrator, secrets.authority, now=time.time())
+    return trusting(authorities) if authorities else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tarpon.cli.console.commands import Command, Group, given, with_client
-from tarpon.cli.console.local_secrets import local_secrets, nats_addresses
+from tarpon.cli.console.local_secrets import local_secrets, nats_addresses, nats_trust
 from tarpon.cli.console.node_argument import node_argument
 from tarpon.cli.console.output import moment, output_option, show, table
 from tarpon.cli.node.delete import whole_id
@@ -92,7 +92,7 @@ def show_token() -> None:
     secrets = local_secrets(config)
     from orchestrator.admission.secret_files import join_line
 
-    click.echo(join_line(secrets.join_secret, nats_addresses(config)))
+    click.echo(join_line(secrets.join_secret, nats_addresses(config), nats_trust(config, secrets)))
 
 
 @click.command(cls=Command)

@@ -7,8 +7,9 @@ import pytest
 from compute.uplink.invitation import LOCAL, invitation
 from shared.errors import ConfigurationInvalid
 from shared.protocol.pasted import ApiKey, JoinToken, PastedTextMistyped, PastedTextOfOtherKind, PastedTextTruncated
-from shared.settings.config import Auth, Compute, Config, FilePath
+from shared.settings.config import Auth, Compute, Config
 from shared.settings.secret import Secret
+from shared.settings.tls.declared import FilePath
 
 TOKEN = JoinToken(id="t1", secret=bytes(32), addresses=("nats://tarpon.example:4222",), authority=(b"certificate",))
 

@@ -12,7 +12,14 @@ import pytest
 from orchestrator.admission.secret_files import SecretInvalid, Secrets, SecretSources, join_line, load_secrets
 from shared.settings.secret import Secret
 
-NAMES = ("issuer.nkey", "orchestrator.nkey", "join.secret", "integration.secret", "task-secrets.key")
+NAMES = (
+    "issuer.nkey",
+    "orchestrator.nkey",
+    "join.secret",
+    "integration.secret",
+    "task-secrets.key",
+    "authority.secret",
+)
 
 
 @pytest.fixture
@@ -35,6 +42,7 @@ def revealed(found: Secrets) -> list[str]:
             found.join_secret,
             found.integration_secret,
             found.task_secrets_key,
+            found.authority_secret,
         )
     ]
 
@@ -59,7 +67,7 @@ def test_every_orchestrator_makes_its_own(tmp_path: Path) -> None:
     first = load_secrets(SecretSources(directory=tmp_path / "a"))
     second = load_secrets(SecretSources(directory=tmp_path / "b"))
     assert not set(revealed(first)) & set(revealed(second))
-    assert len(set(revealed(first))) == 5
+    assert len(set(revealed(first))) == 6
 
 
 def test_the_secrets_are_of_the_kinds_that_nats_knows(directory: Path) -> None:
@@ -105,6 +113,7 @@ def test_orchestrators_share_the_files_that_settings_name(tmp_path: Path) -> Non
             join_secret_file=shared[2],
             integration_secret_file=shared[3],
             task_secrets_key_file=shared[4],
+            authority_file=shared[5],
         )
     )
     assert revealed(second) == revealed(first)

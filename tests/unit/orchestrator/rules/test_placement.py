@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.nodes.reachability import is_loopback, unreachable_publishers
+from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules import placement
 from orchestrator.rules.fleet import Candidate, Fleet
 from orchestrator.rules.location import Location
@@ -16,6 +16,7 @@ from orchestrator.rules.placement import MAX_REASONS, PATIENCE_SECONDS, Plan, Wa
 from orchestrator.rules.records import NodeRecord
 from orchestrator.rules.shortfalls import REFUSED
 from orchestrator.s3.bucket import Bucket
+from shared.data.loopback_hosts import is_loopback
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Resources, SpecConfig, Task

@@ -8,11 +8,12 @@ import pytest
 
 from shared.errors import ConfigurationInvalid
 from shared.jobs.durations import Duration
-from shared.settings.config import AllocatedCapacity, Auth, Compute, Config, FilePath, S3Managed
+from shared.settings.config import AllocatedCapacity, Auth, Compute, Config, S3Managed
 from shared.settings.keys import environment_name, settings, unsupported_keys, values
 from shared.settings.loading import LoadedConfig, load
 from shared.settings.publisher import is_configured, validate_publisher
 from shared.settings.secret import Secret
+from shared.settings.tls.declared import FilePath
 
 DOCUMENTED_FILE = """\
 Publishers:
@@ -290,7 +291,7 @@ API:
 Orchestrator: {TLS: {ServerTimeout: 10}, NodeManager: {ManualApproval: false}}
 Compute: {AllowListedLocalPaths: []}
 """
-        assert len(loaded(home, written(home / "a.yaml", text), "Compute.TLS.RequireTLS=False").warnings) == 9
+        assert len(loaded(home, written(home / "a.yaml", text), "Compute.TLS.RequireTLS=False").warnings) == 5
 
 
 class TestProblems:
@@ -493,12 +494,9 @@ class TestProblems:
     @pytest.mark.parametrize(
         "flag",
         [
-            "API.TLS.UseTLS=true",
-            "API.TLS.CertFile=/c",
+            "API.TLS.AutoCert=example.com",
             "API.Auth.Methods=x",
             "API.Auth.Oauth2.Issuer=x",
-            "Orchestrator.TLS.ServerCert=/c",
-            "Compute.TLS.RequireTLS=true",
             "Compute.AllowListedLocalPaths=/data",
             "Orchestrator.NodeManager.ManualApproval=true",
             "JobAdmissionControl.RejectStatelessJobs=true",
@@ -513,13 +511,47 @@ class TestProblems:
 
     def test_such_a_protection_stops_the_start_from_the_environment_and_a_file_too(self, home: Path) -> None:
         file = written(home / "a.yaml", "api: {auth: {users: [{alias: a}], methods: {k: {type: ask}}}}\n")
-        env = {"TARPON_API_TLS_USETLS": "true", "TARPON_API_AUTH_OAUTH2_ISSUER": "x"}
+        env = {"TARPON_API_TLS_AUTOCERT": "example.com", "TARPON_API_AUTH_OAUTH2_ISSUER": "x"}
         assert [problem.split()[0] for problem in problems(home, file, env=env)] == [
             "API.Auth.Users[0]:",
             "API.Auth.Methods",
             "API.Auth.Oauth2",
-            "API.TLS.UseTLS",
+            "API.TLS.AutoCert",
         ]
+
+
+class TestTls:
+    @pytest.mark.parametrize(
+        ("flags", "expected"),
+        [
+            (("API.TLS.CertFile=/c",), "API.TLS.KeyFile is missing, which API.TLS.CertFile needs"),
+            (
+                ("Orchestrator.TLS.ServerKey=/k",),
+                "Orchestrator.TLS.ServerCert is missing, which Orchestrator.TLS.ServerKey needs",
+            ),
+            (
+                ("API.TLS.SelfSigned", "API.TLS.PlainText"),
+                "API.TLS.PlainText contradicts API.TLS.CertFile and API.TLS.SelfSigned; set one of them",
+            ),
+            (
+                ("API.TLS.Insecure", "API.TLS.CAFile=/c"),
+                "API.TLS.Insecure takes any certificate, so that API.TLS.CAFile has no effect; set one of them",
+            ),
+            (
+                ("Compute.TLS.CACert=/c", "Compute.TLS.Authority=x"),
+                "Compute.TLS.CACert and Compute.TLS.Authority are both set; keep one of them",
+            ),
+            (
+                ("Compute.Orchestrators=tls://a:4222,b:4222",),
+                "Compute.Orchestrators mixes addresses with and without tls://; the same secrets go to both",
+            ),
+        ],
+        ids=["half of a pair", "other half", "plain and not", "any and one", "twice", "mixed addresses"],
+    )
+    def test_wishes_that_contradict_each_other_are_told(
+        self, home: Path, flags: tuple[str, ...], expected: str
+    ) -> None:
+        assert list(problems(home, *flags)) == [expected]
 
 
 class TestManagedPublisher:
@@ -534,7 +566,7 @@ class TestManagedPublisher:
         assert not is_configured(Config())
         assert validate_publisher(Config()) == []
 
-    @pytest.mark.parametrize("flag", ["Bucket=my-bucket", "Key=k", "Region=eu-west-1", "Endpoint=http://a"])
+    @pytest.mark.parametrize("flag", ["Bucket=my-bucket", "Key=k", "Region=eu-west-1", "Endpoint=https://a"])
     def test_any_of_four_settings_means_that_it_is_configured(self, home: Path, flag: str) -> None:
         assert all(problem.endswith("is missing") for problem in problems(home, f"{S3}.{flag}"))
 

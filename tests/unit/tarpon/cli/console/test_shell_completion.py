@@ -79,7 +79,7 @@ def test_a_name_with_a_line_break_or_a_control_character_is_never_offered(monkey
 
 
 def listed(monkeypatch: pytest.MonkeyPatch, content: bytes, **params: Any) -> list[str]:
-    monkeypatch.setattr(quick_listing, "fetched", lambda _: content)
+    monkeypatch.setattr(quick_listing, "fetched", lambda _url, _context: content)
     return quick_listing.listed(params)
 
 

@@ -1,0 +1,104 @@
+"""The certificate that an orchestrator shows to those who connect: one of its operator's own, or one that it makes.
+
+One that is made is in one file with its key, so that it is replaced whole or not at all. All methods block.
+"""
+
+import logging
+import os
+import shlex
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.admission.tls.authority import Authority, CertificateUse, signing
+from orchestrator.admission.tls.certificates import CertificateInvalid, Pair, check_pair, is_due, issue
+from shared.runtime import durable
+
+_log = logging.getLogger(__name__)
+
+MAX_PEM_BYTES = 1 << 20
+
+
+class ServedCertificate(Protocol):
+    """Where it is, and what it is at present. `key` is the file of `certificate` where both are in one."""
+
+    certificate: Path
+    key: Path
+
+    def load(self, *, now: float) -> Pair:
+        """Raises CertificateInvalid, which never shows a key."""
+        ...
+
+
+class GivenCertificate:
+    """One of the operator's own, who renews it. `settings` name the two settings, for errors."""
+
+    def __init__(self, certificate: Path, key: Path, *, settings: tuple[str, str]) -> None:
+        self.certificate = certificate
+        self.key = key
+        self._settings = settings
+
+    def load(self, *, now: float) -> Pair:
+        certificate, key = self._settings
+        pair = Pair(_read(self.certificate, certificate), _read(self.key, key, closed=True))
+        check_pair(pair, f"in {self.certificate} ({certificate})", now=now)
+        return pair
+
+    def __repr__(self) -> str:
+        return f"<GivenCertificate {self.certificate}>"
+
+
+class MadeCertificate:
+    """One of Tarpon's own authority, made anew whenever it is due."""
+
+    def __init__(self, folder: Path, authority: Authority, hosts: Sequence[str]) -> None:
+        self.certificate = self.key = folder / "server.pem"
+        self._authority = authority
+        self._hosts = tuple(hosts)
+
+    def load(self, *, now: float) -> Pair:
+        """Raises AuthorityInvalid."""
+        signer = signing(self._authority, CertificateUse.SERVERS, now=now)
+        pair = self._kept(now)
+        if pair is None or is_due(pair, signer, self._hosts, now=now):
+            durable.make_folder(self.certificate.parent)
+            pair = issue(signer, self._hosts, now=now)
+            durable.write(self.certificate, pair.certificate + pair.key)
+            _log.info("Made a new certificate for servers of this orchestrator: %s.", self.certificate)
+        return pair
+
+    def _kept(self, now: float) -> Pair | None:
+        """Nothing where it is absent or cannot be used any more: it is ours to make again."""
+        try:
+            content = self.certificate.read_bytes()
+            pair = Pair(*_parted(content))
+            check_pair(pair, f"in {self.certificate}", now=now)
+        except (OSError, CertificateInvalid):
+            return None
+        return pair
+
+    def __repr__(self) -> str:
+        return f"<MadeCertificate {self.certificate}>"
+
+
+def _parted(content: bytes) -> tuple[bytes, bytes]:
+    certificate, mark, key = content.partition(b"-----BEGIN PRIVATE KEY-----")
+    return certificate, mark + key
+
+
+def _read(path: Path, setting: str, *, closed: bool = False) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(MAX_PEM_BYTES)
+    except OSError as error:
+        raise CertificateInvalid(
+            f"{setting}: {path} cannot be read: {error.strerror}.", hint="Give a file that this user can read."
+        ) from error
+    if closed and mode & 0o077:
+        raise CertificateInvalid(
+            f"{setting}: the key in {path} is open to other users (mode {mode:04o}).",
+            hint=f"chmod 600 {shlex.quote(str(path))}",
+        )
+    return content
