@@ -13,12 +13,13 @@ from orchestrator.api.errors import errors_as_answers, log_no_requests_less, wit
 from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.jobs import JobRoutes
 from orchestrator.api.logs import LogRoutes
+from orchestrator.api.namespaces.secrets import SecretRoutes
+from orchestrator.api.namespaces.weights import NamespaceRoutes
 from orchestrator.api.nodes import Disconnect, NodeRoutes
 from orchestrator.api.openapi import document
 from orchestrator.api.own_node import OwnNode
 from orchestrator.api.prometheus import MetricsRoutes, counting
 from orchestrator.api.routes import Route
-from orchestrator.api.secrets import SecretRoutes
 from orchestrator.api.tokens import TokenRoutes
 from orchestrator.assembly import Assembly
 from orchestrator.nats_servers.addresses import addresses
@@ -51,6 +52,7 @@ class Api:
             *NodeRoutes(assembly, own_node, tokens, disconnect).routes(),
             *TokenRoutes(assembly, tokens).routes(),
             *SecretRoutes(assembly).routes(),
+            *NamespaceRoutes(assembly).routes(),
             *AgentRoutes(assembly, own_node).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
             *UserRoutes(assembly).routes(),

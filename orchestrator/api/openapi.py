@@ -23,6 +23,7 @@ _ABOUT = {
     "user": "A user's name.",
     "token": "The id of a join token.",
     "secret": "The name of a secret.",
+    "namespace": "The name of a namespace.",
 }
 _PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}, PLAIN_TEXT: {"type": "string"}}
 _SCHEMES = {

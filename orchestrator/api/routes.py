@@ -14,6 +14,7 @@ JOBS = f"{BASE_PATH}/orchestrator/jobs"
 NODES = f"{BASE_PATH}/orchestrator/nodes"
 USERS = f"{BASE_PATH}/orchestrator/users"
 TOKENS = f"{BASE_PATH}/orchestrator/tokens"
+NAMESPACES = f"{BASE_PATH}/orchestrator/namespaces"
 SECRETS = f"{BASE_PATH}/orchestrator/secrets"
 AGENT = f"{BASE_PATH}/agent"
 

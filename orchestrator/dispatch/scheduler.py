@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Container, Iterator
 from functools import partial
+from itertools import chain
 
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.commands import Commands
@@ -20,12 +21,13 @@ from orchestrator.nodes.node_changes import tell_suspicions
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules import time_outs
 from orchestrator.rules.attempts import has_failed_by_exit_code, is_refused, may_be_tried_again
+from orchestrator.rules.fair_share import Lately, Shares, in_turn
 from orchestrator.rules.fleet import Shape
 from orchestrator.rules.job_progress import Progress, job_transition
 from orchestrator.rules.life_events import ExecutionEvent, ExecutionLost, GivenUp, NotBegun, Unattended, Withdrawn
 from orchestrator.rules.lifecycle import placed
 from orchestrator.rules.location import Location
-from orchestrator.rules.placement import Placement, Wanted, plan
+from orchestrator.rules.placement import Placement, Wanted, plan, unshared
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.state.job_entry import JobEntry
@@ -36,6 +38,7 @@ from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
+from shared.jobs.capacity import Capacity
 from shared.jobs.rules import MANAGED, capacity_of
 from shared.jobs.states import DesiredState, ExecutionState, FailureReason
 from shared.runtime.aio import pipelined
@@ -85,6 +88,7 @@ class Scheduler:
         self._heard_since = now_ns()
         self._drains = Drains(model, nodes, offers)
         self._measures = measures
+        self._lately = Lately()
 
     async def run(self) -> None:
         """Decide and act until cancelled: at each change about what it may have changed, and by the clock."""
@@ -99,6 +103,7 @@ class Scheduler:
             try:
                 if is_tick:
                     ticked_at = time.monotonic()
+                    self._look_at_shares()
                     self._offers.offer_open()
                     await self._end_overdue()
                     await self._take_from_limited()
@@ -239,7 +244,10 @@ class Scheduler:
 
     async def _place(self) -> None:
         fleet, blocked = self._nodes.fleet(self._unreachable()), dict[Shape, str]()
-        planned = plan(wanted(self._model, now_ns(), blocked), fleet, limit=PLACED_AT_ONCE, blocked=blocked)
+        shares = self._shares(fleet.total) if self._model.backlog.pending.is_shared else None
+        ordered = wanted(self._model, now_ns(), blocked, shares)
+        charge = shares.charge if shares is not None else unshared
+        planned = plan(ordered, fleet, limit=PLACED_AT_ONCE, blocked=blocked, charge=charge)
         reasons = planned.waiting | planned.impossible
         versions = {job: self._model.jobs[job].job.version for job in reasons}
         await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)
@@ -256,6 +264,14 @@ class Scheduler:
         await pipelined(hopeless, fail, at_once=WRITES_AT_ONCE)
         if len(planned.placements) >= PLACED_AT_ONCE:
             self._model.wake.set()
+
+    def _shares(self, total: Capacity) -> Shares:
+        return Shares(self._model.namespaces.held, total, self._model.namespaces.weights, self._lately.of)
+
+    def _look_at_shares(self) -> None:
+        total = self._nodes.fleet(self._unreachable()).total
+        shares = {namespace: held.share(total) for namespace, held in self._model.namespaces.held.items()}
+        self._lately.look(time.monotonic(), shares)
 
     async def _start(self, placement: Placement) -> None:
         incarnation = self._model.incarnation
@@ -318,19 +334,29 @@ class Scheduler:
         await changes.update(self._store, step.record)  # where it has changed, it is looked at again in a second
 
 
-def wanted(model: Model, now: int, blocked: Container[Shape] = ()) -> Iterator[Wanted]:
-    """What is not executed yet, but for the shapes that are blocked: the most urgent first, then the oldest."""
-    for job, entry in model.pending_jobs(blocked):
-        yield Wanted(
-            job_id=job,
-            version=entry.job.version,
-            job=entry.spec,
-            resources=capacity_of(entry.spec.task.resources),
-            missing=_due(entry.progress, partial(model.backlog.is_due, entry)),
-            refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
-            failed_on=frozenset(each.node_id for each in _of_version(entry) if _did_badly(each)),
-            waiting_seconds=(now - entry.job.submit_time) / 1e9,
-        )
+def wanted(model: Model, now: int, blocked: Container[Shape] = (), shares: Shares | None = None) -> Iterator[Wanted]:
+    """What is not executed yet, but for the shapes that are blocked: each namespace in its turn, by `shares` if given.
+
+    Of one namespace it is the most urgent first, then the oldest.
+    """
+    lines = {
+        namespace: map(partial(_wanted, model, now), entries)
+        for namespace, entries in model.pending_jobs(blocked).items()
+    }
+    return chain.from_iterable(lines.values()) if shares is None or len(lines) < 2 else in_turn(lines, shares)
+
+
+def _wanted(model: Model, now: int, entry: JobEntry) -> Wanted:
+    return Wanted(
+        job_id=entry.id,
+        version=entry.job.version,
+        job=entry.spec,
+        resources=capacity_of(entry.spec.task.resources),
+        missing=_due(entry.progress, partial(model.backlog.is_due, entry)),
+        refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
+        failed_on=frozenset(each.node_id for each in _of_version(entry) if _did_badly(each)),
+        waiting_seconds=(now - entry.job.submit_time) / 1e9,
+    )
 
 
 def _due(progress: Progress, is_due: Callable[[int], bool]) -> tuple[tuple[int, int], ...]:

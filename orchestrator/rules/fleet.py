@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared.ids import NodeId
-from shared.jobs.capacity import Capacity
+from shared.jobs.capacity import Capacity, sum_of
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.jobs.publisher_params import copies_hard_links
 from shared.jobs.secrets import uses_secrets
@@ -252,8 +252,16 @@ class Fleet:
         self._changes: list[NodeId] = []
         self._forgotten_changes = 0
         self._planned: set[NodeId] = set()
+        self._total: Capacity | None = Capacity()
         for each in candidates:
             self.put(each)
+
+    @property
+    def total(self) -> Capacity:
+        """What all nodes have together, whatever of it is free."""
+        if self._total is None:
+            self._total = sum_of(each.info.capacity for each in self.nodes.values())
+        return self._total
 
     @property
     def has_room(self) -> bool:
@@ -263,6 +271,9 @@ class Fleet:
     def put(self, candidate: Candidate) -> None:
         """It is new, or has changed."""
         node = candidate.info.node_id
+        known = self.nodes.get(node)
+        if known is None or known.info.capacity != candidate.info.capacity:
+            self._total = None
         self._order.setdefault(node, len(self._order))
         self.nodes[node] = candidate
         if candidate.has_room:
@@ -294,6 +305,7 @@ class Fleet:
         """Also where it is not there."""
         if self.nodes.pop(node, None) is not None:
             self._roomy.discard(node)
+            self._total = None
             self._change(node)
 
     def _change(self, node: NodeId) -> None:

@@ -1,6 +1,7 @@
 """Placement: which node gets which execution, or why none does. A pure function over jobs and nodes."""
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
 
@@ -24,7 +25,8 @@ PATIENCE_SECONDS = 60.0
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A job with (partition, attempt) to place. `refused_by` will not run it, and why; `failed_on` did not do well.
 
-    `waiting_seconds` are since this version was submitted.
+    Of `missing`, at most `most` are placed this time, as others are next then. `waiting_seconds` are since this version
+    was submitted.
     """
 
     job_id: JobId
@@ -35,6 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     refused_by: Mapping[NodeId, str] = {}
     failed_on: frozenset[NodeId] = frozenset()
     waiting_seconds: float = 0.0
+    most: int = sys.maxsize
 
     @property
     def shape(self) -> Shape:
@@ -50,6 +53,10 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     resources: Capacity
 
 
+def unshared(_: Wanted, __: int) -> None:
+    """Nothing is shared."""
+
+
 class Plan(msgspec.Struct, kw_only=True):
     """`waiting` jobs have to wait for capacity, `impossible` ones no present node can ever run; both say why."""
 
@@ -58,10 +65,18 @@ class Plan(msgspec.Struct, kw_only=True):
     impossible: dict[JobId, str] = {}
 
 
-def plan(wanted: Iterable[Wanted], fleet: Fleet, *, limit: int, blocked: dict[Shape, str] | None = None) -> Plan:
+def plan(
+    wanted: Iterable[Wanted],
+    fleet: Fleet,
+    *,
+    limit: int,
+    blocked: dict[Shape, str] | None = None,
+    charge: Callable[[Wanted, int], None] = unshared,
+) -> Plan:
     """Place what fits, in the order given, at most `limit` executions. Takes what it places off the fleet.
 
-    `blocked` are shapes of which one has to wait, and why: what shares its shape need not be given. What comes later
+    `charge` hears how many parts of a job are placed, before the next one is asked for. `blocked` are shapes of which
+    one has to wait, and why: what shares its shape need not be given. What comes later
     may overtake what does not fit, but not what has waited for PATIENCE_SECONDS: the node on which least has to become
     free for it is kept for it. So the least that is lacking never grows, and its turn comes.
     """
@@ -78,10 +93,14 @@ def plan(wanted: Iterable[Wanted], fleet: Fleet, *, limit: int, blocked: dict[Sh
         lane = fleet.lane(shape, partial(_lane, each, shape, fleet))
         if not lane.suitable:
             result.impossible[each.job_id] = _impossible(each, lane.reasons, are_others=bool(fleet.nodes))
-        elif not _place(each, lane, fleet, result, limit=room):
-            blocked[shape] = result.waiting[each.job_id] = _waiting(each.resources, lane)
-            if each.waiting_seconds > PATIENCE_SECONDS:
-                _keep_one_free(each, lane, fleet)
+        else:
+            count = min(room, each.most, len(each.missing))
+            placed = _place(each, lane, fleet, result, count)
+            charge(each, placed)
+            if placed < count:
+                blocked[shape] = result.waiting[each.job_id] = _waiting(each.resources, lane)
+                if each.waiting_seconds > PATIENCE_SECONDS:
+                    _keep_one_free(each, lane, fleet)
         if not fleet.has_room:
             break
     return result
@@ -99,13 +118,13 @@ def _lane(wanted: Wanted, shape: Shape, fleet: Fleet) -> Lane:
     )
 
 
-def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, *, limit: int) -> bool:
-    """Place the job's partitions, at most `limit` of them; False when one has to wait."""
+def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, count: int) -> int:
+    """Place the first `count` of the job's partitions; how many of them found a node."""
     taken: dict[NodeId, int] = {}
-    for partition, attempt in wanted.missing[:limit]:
+    for number, (partition, attempt) in enumerate(wanted.missing[:count]):
         chosen = lane.choose(wanted.failed_on, taken)
         if chosen is None:
-            return False
+            return number
         node = chosen.info.node_id
         taken[node] = taken.get(node, 0) + 1
         fleet.take(chosen, wanted.resources)
@@ -120,7 +139,7 @@ def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, *, limit: int
                 resources=wanted.resources,
             )
         )
-    return True
+    return count
 
 
 def _keep_one_free(wanted: Wanted, lane: Lane, fleet: Fleet) -> None:

@@ -11,6 +11,7 @@
 | `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
 | `user.<name>`                                    | UserRecord      | when a user is made, or revoked               |
 | `token.<token>`                                  | TokenRecord     | when it is made, used by a node, revoked      |
+| `namespace.<namespace>`                          | NamespaceRecord | when its weight is set                        |
 | `secret.<namespace>.<name>`                      | SecretRecord    | each time that somebody puts it               |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
@@ -327,6 +328,18 @@ class UserRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.user_record(self.name)
 
 
+class NamespaceRecord(KeyedRecord, frozen=True, kw_only=True):
+    """What was set for a namespace. It need not have any jobs; one that has no record is like any other."""
+
+    namespace: str
+    weight: int
+    modify_time: int
+
+    @property
+    def key(self) -> str:
+        return subjects.namespace_record(self.namespace)
+
+
 class SecretRecord(KeyedRecord, frozen=True, kw_only=True):
     """A secret of tasks, `sealed` by the key that `key_id` names, for this namespace and name alone.
 
@@ -386,6 +399,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "binding": msgspec.json.Decoder(BindingRecord),
     "user": msgspec.json.Decoder(UserRecord),
     "token": msgspec.json.Decoder(TokenRecord),
+    "namespace": msgspec.json.Decoder(NamespaceRecord),
     "secret": msgspec.json.Decoder(SecretRecord),
     "incarnation": msgspec.json.Decoder(IncarnationRecord),
 }

@@ -82,7 +82,8 @@ class Backlog:
         later = [at for at in progress.waits.values() if not self.is_due(entry, at)] if progress.waits else ()
         has_due = len(later) < len(progress.missing)
         if has_due and progress.room:
-            self.pending.put(job, priority=entry.job.priority, shape=shape_of(entry.spec, entry.refusals))
+            shape = shape_of(entry.spec, entry.refusals)
+            self.pending.put(job, priority=entry.job.priority, shape=shape, namespace=entry.namespace)
         else:
             self.pending.drop(job)
             self.reasons[job] = _waits_for_others(entry) if has_due else waits_until(min(later))

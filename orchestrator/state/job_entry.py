@@ -6,7 +6,7 @@ were looked at last stay unpacked for a while.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Self
 
 import msgspec
@@ -16,6 +16,7 @@ from orchestrator.rules.job_progress import NO_LIMIT, Progress, kept_of, progres
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Replaced
 from shared.data.plain_data import is_bounded
 from shared.ids import ExecutionId, JobId, NodeId
+from shared.jobs.capacity import Capacity, sum_of
 from shared.jobs.spec import Job, SpecConfig, Task
 from shared.jobs.states import JobState
 from shared.protocol import subjects
@@ -68,6 +69,19 @@ def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
     return tuple(sorted(Counter(codes).items()))
 
 
+NOTHING_HELD: tuple[Capacity, int] = (Capacity(), 0)
+
+
+def _held_by(executions: Collection[ExecutionRecord]) -> tuple[Capacity, int]:
+    if len(executions) == 1:  # the rule
+        (only,) = executions
+        return (only.resources, 1) if only.state.holds_capacity else NOTHING_HELD
+    held = [each.resources for each in executions if each.state.holds_capacity]
+    if not held:
+        return NOTHING_HELD
+    return sum_of(held), len(held)
+
+
 def _packed(records: JobRecords) -> bytes:
     """Without the first specification where the job's record has it too. Nothing if a number has more than 64 bits."""
     first = records.record.first if records.record is not None else None
@@ -101,9 +115,10 @@ def _unpacked(packed: bytes) -> JobRecords:
 class JobEntry:
     """What lists and counters need is at hand; everything else is in its parts.
 
-    `counted` is as which state it is in `Model.job_states`; `modified` is when anything about it changed last, and
-    `ended_by` the number of the event by which it ended. What follows from a job of many parts may have to be found out
-    yet: then `put_off` does it, as soon as somebody asks.
+    `held` is what its executions hold of their nodes, and how many do; `counted` is as which state it is in
+    `Model.job_states`; `modified` is when anything about it changed last, and `ended_by` the number of the event by
+    which it ended. What follows from a job of many parts may have to be found out yet: then `put_off` does it, as soon
+    as somebody asks.
     """
 
     __slots__ = (
@@ -116,6 +131,7 @@ class JobEntry:
         "_shelf",
         "counted",
         "created",
+        "held",
         "id",
         "labels",
         "modified",
@@ -133,6 +149,7 @@ class JobEntry:
         self.modified = 0
         self._ended_by = 0
         self.labels = _NO_LABELS
+        self.held = NOTHING_HELD
         self._exit_codes: ExitCodes | None = ()
         self.revision = 0
         self._progress = _PLAIN[JobState.PENDING]
@@ -290,6 +307,7 @@ class JobEntry:
         elif found.ended_by:
             found = msgspec.structs.replace(found, ended_by=0)
         self._progress = found
+        self.held = _held_by(executions)
         self._exit_codes = None
         self.name = job.name
         self.namespace, self.created = job.namespace, job.create_time

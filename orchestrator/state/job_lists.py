@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import TypeVar
 
@@ -48,6 +49,14 @@ class JobLists:
     def _take_labels(self, entry: JobEntry, labels: Mapping[str, str]) -> None:
         for label in labels.items():
             _take(self._of_label, label, entry)
+
+    @property
+    def namespaces(self) -> AbstractSet[str]:
+        """Those that have jobs."""
+        return self._of_namespace.keys()
+
+    def count_of(self, namespace: str) -> int:
+        return len(self._of_namespace.get(namespace, ()))
 
     def find(
         self, namespace: str, conditions: Iterable[Constraint] = (), *, newest_first: bool = True

@@ -16,6 +16,7 @@ from orchestrator.rules.records import (
     IncarnationRecord,
     JobRecord,
     NameRecord,
+    NamespaceRecord,
     NodeRecord,
     Record,
     SecretRecord,
@@ -30,6 +31,7 @@ from orchestrator.state.execution_index import ExecutionIndex
 from orchestrator.state.job_entry import JobEntry, Shelf
 from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
+from orchestrator.state.namespaces import Namespaces
 from orchestrator.state.news import News
 from orchestrator.state.stored_secrets import StoredSecrets
 from orchestrator.state.users import Users
@@ -65,6 +67,8 @@ class Model:
         self.users = Users()
         #: Executions by their ids, by the nodes on which they are placed, and by their states.
         self.executions = ExecutionIndex()
+        #: What the executions of each namespace hold, and what it has a right to.
+        self.namespaces = Namespaces()
         #: Secrets of tasks, as they are stored.
         self.secrets = StoredSecrets()
         #: Which incarnation of the state this is; empty where it was never restored.
@@ -142,6 +146,8 @@ class Model:
                 self.users.put(record)
             case TokenRecord():
                 self.tokens[record.id] = record
+            case NamespaceRecord():
+                self.namespaces.put(record)
             case SecretRecord():
                 self.secrets.put(key, record)
             case IncarnationRecord():
@@ -252,6 +258,7 @@ class Model:
             self.jobs[job] = entry
             self.names.put(job)
         self.lists.put(entry, is_new=is_new)
+        self.namespaces.note(entry)
         self.backlog.note(entry)
         self.note_ending(entry)
         self.wake.set()
@@ -298,6 +305,8 @@ class Model:
             self.users.drop(rest)
         elif kind == "token":
             self.tokens.pop(rest, None)
+        elif kind == "namespace":
+            self.namespaces.forget(subjects.namespace_of(rest))
         elif kind == "secret":
             self.secrets.drop(f"{kind}.{rest}")
 
@@ -353,6 +362,7 @@ class Model:
         self.names.drop(job, entry.namespace, entry.job.name, [token for _, token, _ in entry.uses()])
         self.lists.drop(entry)
         self._put_off.pop(job, None)
+        self.namespaces.drop(entry)
         self.backlog.drop(entry)
         self.endings.drop(job)
         self._entries[job] = entry.rest()
@@ -416,14 +426,14 @@ class Model:
         entry = self._entries.get(record.job_id)
         return entry is not None and any(each.id == record.id for each in entry.progress.surplus)
 
-    def pending_jobs(self, blocked: Container[object] = ()) -> Iterator[tuple[JobId, JobEntry]]:
-        """Jobs with partitions that are not executed yet: the most urgent first, then the oldest.
+    def pending_jobs(self, blocked: Container[object] = ()) -> dict[str, Iterator[JobEntry]]:
+        """Of each namespace the jobs with partitions that are not executed yet: the most urgent first, then the oldest.
 
         Those whose shape is `blocked` by the time that it is their turn are left out.
         """
         self.find_out()  # now, so that nothing changes its place while this is read
-        for job in self.backlog.pending.walk(blocked):
-            yield job, self.jobs[job]
+        lines = self.backlog.pending.lines(blocked)
+        return {namespace: map(self.jobs.__getitem__, line) for namespace, line in lines.items()}
 
     def __repr__(self) -> str:
         return f"<Model of {len(self.jobs)} jobs and {len(self.nodes)} nodes>"

@@ -1,15 +1,18 @@
-"""Waiting jobs, the most urgent first, then those that have waited longest.
+"""Waiting jobs, by their namespaces; in each the most urgent first, then those that have waited longest.
 
 Jobs of one shape suit the same nodes (orchestrator/rules/fleet.py). They stand in a queue of their own, so that where
-one of them has to wait, the others need not be looked at.
+one of them has to wait, the others need not be looked at. Whose turn it is among namespaces is decided elsewhere
+(orchestrator/rules/fair_share.py).
 """
 
 import heapq
 import itertools
 from collections.abc import Container, Hashable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 from shared.ids import JobId
+from shared.jobs.namespaces import DEFAULT_NAMESPACE
 
 Shape = Hashable
 
@@ -17,52 +20,36 @@ _Queue = dict[JobId, int]
 """Jobs with their numbers, which count in order of arrival."""
 
 
-class WaitingJobs:
+class _Place(NamedTuple):
+    namespace: str
+    priority: int
+    shape: Shape
+
+
+class _Line:
+    """The jobs of one namespace."""
+
     def __init__(self) -> None:
-        self._queues: dict[int, dict[Shape, _Queue]] = {}
-        self._places: dict[JobId, tuple[int, Shape]] = {}
-        self._unexplained: dict[Shape, dict[JobId, None]] = {}
-        self._numbers = itertools.count()
+        self.queues: dict[int, dict[Shape, _Queue]] = {}
 
-    def put(self, job: JobId, *, priority: int, shape: Shape) -> None:
-        """A job that waits already keeps its place, unless its priority is another."""
-        before = self._places.get(job)
-        if before == (priority, shape):
-            return
-        number = next(self._numbers)
-        if before is not None:
-            known = self._queues[before[0]][before[1]][job]
-            number = known if before[0] == priority else number
-            self.drop(job)
-        self._places[job] = priority, shape
-        self._queues.setdefault(priority, {}).setdefault(shape, {})[job] = number
-        self._unexplained.setdefault(shape, {})[job] = None
+    def put(self, job: JobId, number: int, place: _Place) -> None:
+        self.queues.setdefault(place.priority, {}).setdefault(place.shape, {})[job] = number
 
-    def renew(self, job: JobId) -> None:
-        """It has to be told anew why it waits; also where it does not wait."""
-        place = self._places.get(job)
-        if place is not None:
-            self._unexplained.setdefault(place[1], {})[job] = None
+    def number_of(self, job: JobId, place: _Place) -> int:
+        return self.queues[place.priority][place.shape][job]
 
-    def drop(self, job: JobId) -> None:
-        """Also where it does not wait."""
-        place = self._places.pop(job, None)
-        if place is None:
-            return
-        priority, shape = place
-        queue = self._queues[priority][shape]
-        del queue[job]
-        if not queue:
-            del self._queues[priority][shape]
-        if not self._queues[priority]:
-            del self._queues[priority]
-        self._forget_unexplained(shape, job)
+    def drop(self, job: JobId, place: _Place) -> None:
+        shapes = self.queues[place.priority]
+        del shapes[place.shape][job]
+        if not shapes[place.shape]:
+            del shapes[place.shape]
+        if not shapes:
+            del self.queues[place.priority]
 
-    def walk(self, blocked: Container[Shape] = ()) -> Iterator[JobId]:
-        """In order, without those whose shape is `blocked` by the time that it is their turn. To be read at once."""
-        for priority in sorted(self._queues, reverse=True):
+    def walk(self, blocked: Container[Shape]) -> Iterator[JobId]:
+        for priority in sorted(self.queues, reverse=True):
             heads: list[tuple[int, JobId, int, Shape, Iterator[tuple[JobId, int]]]] = []
-            for tie, (shape, queue) in enumerate(self._queues[priority].items()):
+            for tie, (shape, queue) in enumerate(self.queues[priority].items()):
                 rest = iter(queue.items())
                 job, number = next(rest)
                 heads.append((number, job, tie, shape, rest))
@@ -78,6 +65,65 @@ class WaitingJobs:
                     heapq.heappop(heads)
                 else:
                     heapq.heapreplace(heads, (following[1], following[0], tie, shape, rest))
+
+
+class WaitingJobs:
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+        self._places: dict[JobId, _Place] = {}
+        self._unexplained: dict[Shape, dict[JobId, None]] = {}
+        self._numbers = itertools.count()
+
+    def put(self, job: JobId, *, priority: int, shape: Shape, namespace: str = DEFAULT_NAMESPACE) -> None:
+        """A job that waits already keeps its place, unless its priority is another."""
+        before, place = self._places.get(job), _Place(namespace, priority, shape)
+        if before == place:
+            return
+        number = next(self._numbers)
+        if before is not None:
+            known = self._lines[before.namespace].number_of(job, before)
+            number = known if before.priority == priority else number
+            self.drop(job)
+        self._places[job] = place
+        line = self._lines.get(namespace)
+        if line is None:
+            line = self._lines[namespace] = _Line()
+        line.put(job, number, place)
+        self._unexplained.setdefault(shape, {})[job] = None
+
+    def renew(self, job: JobId) -> None:
+        """It has to be told anew why it waits; also where it does not wait."""
+        place = self._places.get(job)
+        if place is not None:
+            self._unexplained.setdefault(place.shape, {})[job] = None
+
+    def drop(self, job: JobId) -> None:
+        """Also where it does not wait."""
+        place = self._places.pop(job, None)
+        if place is None:
+            return
+        line = self._lines[place.namespace]
+        line.drop(job, place)
+        if not line.queues:
+            del self._lines[place.namespace]
+        self._forget_unexplained(place.shape, job)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether jobs of several namespaces wait."""
+        return len(self._lines) > 1
+
+    def count_of(self, namespace: str) -> int:
+        """How many jobs of a namespace wait."""
+        line = self._lines.get(namespace)
+        return sum(len(queue) for shapes in line.queues.values() for queue in shapes.values()) if line else 0
+
+    def lines(self, blocked: Container[Shape] = ()) -> dict[str, Iterator[JobId]]:
+        """For each namespace its jobs in order, without those whose shape is `blocked` by the time of their turn.
+
+        To be read at once.
+        """
+        return {namespace: line.walk(blocked) for namespace, line in self._lines.items()}
 
     def take_unexplained(self, shape: Shape, most: int) -> list[JobId]:
         """Some jobs of this shape that nobody was told about why they wait, each of them once."""

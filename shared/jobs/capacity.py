@@ -1,6 +1,7 @@
 """Capacity: how much CPU, memory, disk and GPU there is, is asked for and is left."""
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 
@@ -67,3 +68,14 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             ("GPU", self.gpu > other.gpu),
         )
         return tuple(name for name, lacking in pairs if lacking)
+
+
+def sum_of(amounts: Iterable[Capacity]) -> Capacity:
+    """All of them together."""
+    found = tuple(amounts)
+    return Capacity(
+        cpu=math.fsum(each.cpu for each in found),
+        memory=sum(each.memory for each in found),
+        disk=sum(each.disk for each in found),
+        gpu=sum(each.gpu for each in found),
+    )

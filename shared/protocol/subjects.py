@@ -200,6 +200,16 @@ INCARNATION_RECORD = "incarnation.current"
 """Which incarnation of the state this is, where it was ever restored from a backup."""
 
 
+def namespace_record(namespace: str) -> str:
+    """What was set for a namespace."""
+    return f"namespace.{_token(namespace)}"
+
+
+def namespace_of(token: str) -> str:
+    """The namespace whose record has this at the end of its key. Raises ValueError."""
+    return _text(token)
+
+
 def secret_record(namespace: str, name: str) -> str:
     """A secret of tasks, as it is stored."""
     return f"secret.{_token(namespace)}.{_token(name)}"

@@ -22,6 +22,7 @@ _LAZY = {
     "docker": ("tarpon.cli.job.direct_runs:docker", "Run a container image as a job, without a job file."),
     "exec": ("tarpon.cli.job.direct_runs:exec_command", "Run a command on a node itself as a job, without a job file."),
     "node": ("tarpon.cli.node.group:node", "Show nodes, and how a new one joins."),
+    "namespace": ("tarpon.cli.namespace:namespace", "Show what namespaces run; set how they share the nodes."),
     "secret": ("tarpon.cli.secret:secret", "Store secrets that tasks are given by name."),
     "user": ("tarpon.cli.user:user", "Make, list and revoke users, who are known by API keys."),
     "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),
@@ -128,7 +129,12 @@ def _exit_code(error: TarponError) -> int:
 
 
 _ABOUT_RESULTS = {"ResultsIncomplete": Exit.INCOMPLETE, "ResultsNotWhole": Exit.NOT_WHOLE}
-_WRONG_USAGE = frozenset({"InvalidInput", "InvalidJob", "InvalidDocument"})
+_WRONG_USAGE = frozenset(
+    {
+        *("InvalidInput", "InvalidJob", "InvalidDocument", "InvalidId", "WeightInvalid", "NamespaceInvalid"),
+        *("SecretUnknown", "SecretNotText", "SecretEmpty", "SecretTooLarge", "TaskSecretsTooLarge"),
+    }
+)
 """Of what an orchestrator says: what was asked for, or the job file, is wrong itself."""
 
 

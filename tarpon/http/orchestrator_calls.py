@@ -10,6 +10,12 @@ from urllib.parse import quote
 
 from shared.errors import InvalidInput
 from shared.jobs.spec import Job, JobView
+from shared.protocol.namespaces.rest_namespaces import (
+    ListNamespacesResponse,
+    NamespaceResponse,
+    NamespaceView,
+    SetNamespaceRequest,
+)
 from shared.protocol.namespaces.rest_secrets import (
     DeleteSecretResponse,
     ListSecretsResponse,
@@ -240,6 +246,17 @@ class OrchestratorCalls(OperatorCalls):
             page = await self._calls.call("GET", path, page_type, query=query | {"next_token": page.next_token})
             items += page.items
         return items
+
+    # ---- namespaces ---------------------------------------------------------------------------------------------
+
+    async def namespaces(self) -> tuple[NamespaceView, ...]:
+        """Those that have jobs or a weight, with what their executions hold."""
+        return (await self._calls.call("GET", "/orchestrator/namespaces", ListNamespacesResponse)).namespaces
+
+    async def set_namespace(self, name: str, *, weight: int) -> NamespaceView:
+        """Set how much of the fleet a namespace has a right to, compared with others."""
+        path, body = f"/orchestrator/namespaces/{quote(name, safe='')}", SetNamespaceRequest(weight=weight)
+        return (await self._calls.call("PUT", path, NamespaceResponse, body=body)).namespace
 
     # ---- secrets of tasks ---------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from tests.integration.fed_api import JOBS, NODES, FedApi
 
 TOKENS = f"{BASE_PATH}/orchestrator/tokens"
 JOB = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
+NAMESPACES = f"{BASE_PATH}/orchestrator/namespaces"
 SECRETS = f"{BASE_PATH}/orchestrator/secrets"
 TEMPLATES = {
     f"{JOBS}/j-none": f"{JOBS}/{{job}}",
@@ -25,6 +26,7 @@ TEMPLATES = {
     f"{NODES}/n-1": f"{NODES}/{{node}}",
     f"{NODES}/n-1/key": f"{NODES}/{{node}}/key",
     f"{TOKENS}/none": f"{TOKENS}/{{token}}",
+    f"{NAMESPACES}/a.b": f"{NAMESPACES}/{{namespace}}",
     f"{SECRETS}/none": f"{SECRETS}/{{secret}}",
 }
 
@@ -49,6 +51,8 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("PUT", TOKENS, {"Labels": {"": "a"}}),
     ("GET", TOKENS, None),
     ("DELETE", f"{TOKENS}/none", None),
+    ("GET", NAMESPACES, None),
+    ("PUT", f"{NAMESPACES}/a.b", {"Weight": 2}),
     ("GET", f"{SECRETS}?namespace=a", None),
     ("PUT", f"{SECRETS}/none", {"Value": ""}),
     ("DELETE", f"{SECRETS}/none", None),

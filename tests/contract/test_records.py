@@ -9,6 +9,7 @@ from orchestrator.rules.records import (
     ExecutionRecord,
     Failure,
     JoinClaim,
+    NamespaceRecord,
     NodeRecord,
     SecretRecord,
     SpecRecord,
@@ -202,3 +203,13 @@ def test_a_join_token_is_stored_with_the_digest_of_its_secret_and_no_secret() ->
     assert (record.key, record.uses, record.used, record.node) == ("token.t1", 3, 2, "n-1")
     assert record.claims == (JoinClaim(node=NodeId("n-1"), public_key="UABC"),)
     assert msgspec.json.encode(record) == TOKEN
+
+
+NAMESPACE = b'{"namespace":"team-a","weight":3,"modify_time":1}'
+
+
+def test_the_weight_of_a_namespace_is_stored_under_its_name() -> None:
+    record = decode_record("namespace.dGVhbS1h", NAMESPACE)
+    assert isinstance(record, NamespaceRecord)
+    assert (record.key, record.weight) == ("namespace.dGVhbS1h", 3)
+    assert msgspec.json.encode(record) == NAMESPACE

@@ -25,7 +25,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Name": "A job that is submitted again under the same name becomes a new version of it.",
         "Namespace": "Names are unique within one; `default` if it is left out.",
         "Type": "`batch`, also if it is left out.",
-        "Priority": "Jobs with a higher one are started first.",
+        "Priority": "Of the jobs of a namespace, those with a higher one are started first.",
         "Count": "How many parts the job has, each with a result of its own; 1 if it is left out.",
         "Constraints": "What the labels of nodes must be like on which it may run.",
         "Meta": "Texts of your own that are kept with the job.",

@@ -90,7 +90,14 @@ def _absent_body(body: Any) -> Any:
 
 def questions(route: Route) -> Iterator[Question]:
     """All ways to ask a route about the other namespace. A parameter that is new in a path needs its line here."""
-    fill = {"job": (ID, NAME, "j-777"), "node": ("n-1",), "user": ("of-a",), "secret": (SECRET,), "token": ("none",)}
+    fill = {
+        "job": (ID, NAME, "j-777"),
+        "node": ("n-1",),
+        "user": ("of-a",),
+        "secret": (SECRET,),
+        "namespace": (FOREIGN,),
+        "token": ("none",),
+    }
     (parameter,) = re.findall(r"\{(\w+)\}", route.path) or [""]
     paths = [route.path.replace(f"{{{parameter}}}", each) for each in fill[parameter]] if parameter else [route.path]
     task = {"Name": "main", "Engine": {"Type": "noop"}}

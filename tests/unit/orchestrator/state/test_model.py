@@ -103,7 +103,7 @@ class Feed:
 
     @property
     def pending(self) -> list[str]:
-        return [name for name, _ in self.model.pending_jobs()]
+        return [entry.id for line in self.model.pending_jobs().values() for entry in line]
 
     def entry(self, name: str = "j-1") -> JobEntry:
         return self.model.jobs[JobId(name)]
@@ -387,7 +387,7 @@ def test_whatever_the_order_of_arrival_the_model_ends_up_the_same(changes: list[
     for key, record, revision in writes:
         heard.apply(key, record, revision)
     for model in (told, heard):
-        pending = [name for name, _ in model.pending_jobs()]
+        pending = [entry.id for line in model.pending_jobs().values() for entry in line]
         assert pending == [name for name, entry in model.jobs.items() if entry.progress.missing]
         assert list(model.backlog.surplus) == [name for name, entry in model.jobs.items() if entry.progress.surplus]
     assert told.jobs.keys() == heard.jobs.keys()
