@@ -25,7 +25,7 @@ from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
 from orchestrator.admission.tls.encryption import Encryption, prepare, remember_earlier_version
 from orchestrator.api.access.local_listener import local_listener
-from orchestrator.api.app import Api
+from orchestrator.api.app import Api, Trusted
 from orchestrator.assembly import assembled
 from orchestrator.leader import Leader
 from orchestrator.nats_api.requests import Integrations
@@ -114,7 +114,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         begun = await stack.enter_async_context(_incarnation(assembly.store, restored=restored))
         leading = assembly.lease.lead(leader.decide, may=lambda: assembly.store.may_decide and begun.is_set())
         await stack.enter_async_context(background(lease=leading))
-        api = Api(assembly, disconnect=disconnections.end, authority=encryption.authorities)
+        api = Api(assembly, disconnect=disconnections.end, trusted=_trusted(encryption))
         await stack.enter_async_context(_serving(api.application(), listening, local, encryption.api_context))
         await stack.enter_async_context(background(**_renewals(encryption, nats, assembly.model)))
         await assembly.store.ready.wait()
@@ -344,6 +344,10 @@ def _prepared(config: Config) -> tuple[Secrets, Encryption]:
     secrets = load_secrets(secret_sources(config))
     remember_earlier_version(config.data_dir)
     return secrets, prepare(config, secrets.authority, now=time.time())
+
+
+def _trusted(encryption: Encryption) -> Trusted:
+    return Trusted(nats=encryption.authorities, api=encryption.api_authorities)
 
 
 def _server_tls(config: Config, encryption: Encryption) -> ServerTls | None:

@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp import web
 
 from orchestrator.admission.task_secrets import TaskSecrets
-from orchestrator.api.app import Api
+from orchestrator.api.app import Api, Trusted
 from orchestrator.assembly import Assembly
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
@@ -82,7 +82,7 @@ class FedApi:
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
             secrets=secrets,
         )
-        self.api = Api(assembly, disconnect=_nobody)
+        self.api = Api(assembly, disconnect=_nobody, trusted=Trusted())
         self.port = 0
         self.connections: Callable[[], int] = int
         self._http: aiohttp.ClientSession | None = None

@@ -15,7 +15,10 @@ STORE_SECONDS = 15.0
 
 
 class UserRoutes:
-    def __init__(self, assembly: Assembly) -> None:
+    """`authority` are the certificates, as DER, by which the API is known: keys tell them."""
+
+    def __init__(self, assembly: Assembly, authority: tuple[bytes, ...] = ()) -> None:
+        self._authority = authority
         self._model = assembly.model
         self._store = assembly.store
 
@@ -56,7 +59,8 @@ class UserRoutes:
         wanted, _ = await body_of(request, rest_users.CreateUserRequest)
         self._store.check_ready()
         async with asyncio.timeout(STORE_SECONDS):
-            record, key = await create_user(self._model, self._store, wanted, made_by=principal_of(request).name)
+            by, authority = principal_of(request).name, self._authority
+            record, key = await create_user(self._model, self._store, wanted, authority=authority, made_by=by)
         return answer(rest_users.CreateUserResponse(user=user_view(record), key=key.reveal()))
 
     async def list_users(self, _: web.Request) -> web.Response:
