@@ -156,7 +156,8 @@ def explain_exception(error: Exception, location: Location) -> BucketProblem:
         return BucketProblem(
             code=ProblemCode.TLS_FAILED,
             message=f"No trusted connection to {host}: {why_unreachable(error)}.",
-            hint="Use a certificate that this machine trusts (SSL_CERT_FILE names more), or http:// in Endpoint.",
+            hint="Name the authority of its certificate in Publishers.Types.S3Managed.CAFile, or use a certificate that"
+            " this machine trusts.",
         )
     return BucketProblem(
         code=ProblemCode.ENDPOINT_UNREACHABLE,

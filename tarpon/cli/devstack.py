@@ -32,8 +32,9 @@ _EXAMPLE = "deploy/examples/hello-process.yaml"
 @click.option("--computes", default=3, show_default=True, type=click.IntRange(0, 64), help="How many compute nodes.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Keep data and logs there; otherwise they go.")
 @click.option("--random-ports", is_flag=True, help="Use any free ports instead of API.Port and Orchestrator.Port.")
+@click.option("--tls", is_flag=True, help="Encrypt NATS, the API and S3, each by an authority of the stack's own.")
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
-def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, command: tuple[str, ...]) -> int:
+def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, tls: bool, command: tuple[str, ...]) -> int:
     """Run an S3 server, an orchestrator and compute nodes, to try Tarpon out.
 
     With COMMAND, run it with TARPON_API_HOST and TARPON_API_PORT set, and exit with its code when it ends.
@@ -55,6 +56,7 @@ def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, comman
         files=files,
         settings=settings,
         engine=config.engines.types.docker,
+        tls=tls,
     )
     return asyncio.run(_run(wanted, command))
 

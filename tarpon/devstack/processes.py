@@ -16,16 +16,18 @@ from shared.settings.config import DockerSettings
 from shared.settings.keys import environment_name
 from tarpon.devstack.child_processes import ChildProcess
 from tarpon.devstack.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, without_aws
+from tarpon.devstack.tls_files import TlsFiles
 
 BUCKET = "tarpon-results"
 PREFIX = "results"
 ORCHESTRATOR = "orchestrator"
+STORE_CA_FILE = "Publishers.Types.S3Managed.CAFile"
 
 
 class WantedProcesses(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `files` are configuration files and `settings` single settings by key, for every process.
 
-    `engine` is what these say of the container engine.
+    `engine` is what these say of the container engine. With `tls`, NATS, the API and S3 are encrypted.
     """
 
     computes: int
@@ -35,19 +37,22 @@ class WantedProcesses(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     settings: dict[str, str] = {}
     engine: DockerSettings = DockerSettings()
+    tls: bool = False
 
 
-def children_of(wanted: WantedProcesses, folder: Path, s3: SeaweedFS) -> list[ChildProcess]:
-    """The orchestrator first."""
+def children_of(
+    wanted: WantedProcesses, folder: Path, s3: SeaweedFS, tls: TlsFiles | None = None
+) -> list[ChildProcess]:
+    """The orchestrator first. `tls` are the files of TLS, if there is any."""
     token = secrets.token_urlsafe(32)
     files = [argument for file in wanted.files for argument in ("-c", file)]
     serve = [sys.executable, "-P", "-m", "tarpon", "serve", *files]
     found = without_aws(dict(os.environ)) | _variables(wanted.settings)
-    orchestrator = found | _orchestrator_variables(wanted, folder / ORCHESTRATOR, s3, token)
+    orchestrator = found | _orchestrator_variables(wanted, folder / ORCHESTRATOR, s3, token, tls)
     children = [ChildProcess(ORCHESTRATOR, [*serve, "--orchestrator"], orchestrator, folder / "orchestrator.log")]
     for number in range(1, wanted.computes + 1):
         name = f"compute-{number}"
-        variables = found | _compute_variables(wanted, folder / name, token)
+        variables = found | _compute_variables(wanted, folder / name, token, tls)
         children.append(ChildProcess(name, [*serve, "--compute"], variables, folder / f"{name}.log"))
     return children
 
@@ -56,7 +61,9 @@ def _variables(settings: Mapping[str, str]) -> dict[str, str]:
     return {environment_name(key): value for key, value in settings.items()}
 
 
-def _orchestrator_variables(wanted: WantedProcesses, data_dir: Path, s3: SeaweedFS, token: str) -> dict[str, str]:
+def _orchestrator_variables(
+    wanted: WantedProcesses, data_dir: Path, s3: SeaweedFS, token: str, tls: TlsFiles | None
+) -> dict[str, str]:
     publisher = {"Bucket": BUCKET, "Key": PREFIX, "Region": REGION, "Endpoint": s3.endpoint}
     settings = {
         "DataDir": str(data_dir),
@@ -67,17 +74,27 @@ def _orchestrator_variables(wanted: WantedProcesses, data_dir: Path, s3: Seaweed
         "Orchestrator.Auth.Token": token,
         **{f"Publishers.Types.S3Managed.{name}": value for name, value in publisher.items()},
     }
+    if tls is not None:
+        settings |= {
+            "API.TLS.SelfSigned": "true",
+            "Orchestrator.TLS.PlainText": "never",
+            "Orchestrator.TLS.AuthorityFile": str(tls.authority_secret),
+            STORE_CA_FILE: str(tls.store_authority),
+        }
     return s3.environment() | _variables(settings)
 
 
-def _compute_variables(wanted: WantedProcesses, data_dir: Path, token: str) -> dict[str, str]:
+def _compute_variables(wanted: WantedProcesses, data_dir: Path, token: str, tls: TlsFiles | None) -> dict[str, str]:
+    scheme = "tls" if tls else "nats"
     settings = {
         "DataDir": str(data_dir),
         "NameProvider": data_dir.name,
-        "Compute.Orchestrators": f"nats://{HOST}:{wanted.nats_port}",
+        "Compute.Orchestrators": f"{scheme}://{HOST}:{wanted.nats_port}",
         "Compute.Auth.Token": token,
         "Compute.DrainTimeout": "0s",
         "Engines.Types.Docker.KeepRunning": "false",  # there is no next start
         "Engines.Types.Process.Enabled": "true",
     }
+    if tls is not None:
+        settings |= {"Compute.TLS.CACert": str(tls.authority), STORE_CA_FILE: str(tls.store_authority)}
     return aws_environment() | _variables(settings)

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.errors import ProgramMissing, Unavailable
+from shared.runtime.tls.trust import trusting_store
 from tarpon.devstack.dies_with_parent import tied_command
 from tarpon.devstack.signed_requests import Keys, request
 
@@ -49,8 +50,13 @@ class SeaweedFS:
     All methods block. It dies with the process, and with the thread, that called `start()` or `begin()`.
     """
 
-    def __init__(self, folder: Path, *, among: Sequence[int] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, among: Sequence[int] = (), certificate: Path | None = None, ca_file: str = ""
+    ) -> None:
+        """With a `certificate`, which has its key in the same file, it is https://, and `ca_file` tells by whom."""
         self.host = HOST
+        self._certificate = certificate
+        self._trust = trusting_store(ca_file)
         self.folder = folder
         self.admin = Keys("AKADMIN" + uuid.uuid4().hex[:9].upper(), uuid.uuid4().hex)
         self.orchestrator = Keys("AKORCHESTRATOR" + uuid.uuid4().hex[:6].upper(), uuid.uuid4().hex)
@@ -58,7 +64,7 @@ class SeaweedFS:
         ports = free_ports(2 * len(names), among=among)
         self._ports = dict(zip(names, zip(ports[::2], ports[1::2], strict=True), strict=True))
         self.port = self._ports["s3"][0]
-        self.endpoint = f"http://{self.host}:{self.port}"
+        self.endpoint = f"{'https' if certificate else 'http'}://{self.host}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -121,7 +127,7 @@ class SeaweedFS:
         probe = f"{self.endpoint}/{name}/{quote(f'{prefix}/' if prefix else '')}.none"
 
         def is_in_force() -> bool:
-            _, body = request("GET", probe, keys=self.orchestrator, region=REGION)
+            _, body = request("GET", probe, keys=self.orchestrator, region=REGION, trust=self._trust)
             return b"NoSuchKey" in body  # AccessDenied until it is
 
         self._wait(is_in_force, f"the policy of {name} is in force")
@@ -149,6 +155,8 @@ class SeaweedFS:
             command += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc_port}"]
         # Each bucket takes volumes of its own; by itself the limit shrinks with the free disk space, to very few.
         command.append(f"-volume.max={MAX_VOLUMES}")
+        if self._certificate is not None:
+            command += [f"-s3.cert.file={self._certificate}", f"-s3.key.file={self._certificate}"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"]
         return [*command, "-master.telemetry=false", "-s3.autoCreateBucket=false"]
 
@@ -158,8 +166,8 @@ class SeaweedFS:
 
     def _accepts_a_put(self) -> bool:
         try:
-            request("PUT", f"{self.endpoint}/{_READY_BUCKET}", keys=self.admin, region=REGION)
-            status, _ = request("PUT", self._probe(), keys=self.admin, region=REGION, body=b"ready")
+            request("PUT", f"{self.endpoint}/{_READY_BUCKET}", keys=self.admin, region=REGION, trust=self._trust)
+            status, _ = request("PUT", self._probe(), keys=self.admin, region=REGION, body=b"ready", trust=self._trust)
         except OSError:
             return False
         return status == 200
@@ -168,12 +176,14 @@ class SeaweedFS:
         return f"{self.endpoint}/{_READY_BUCKET}/probe"
 
     def _check_unsigned_is_refused(self) -> None:
-        status, _ = request("PUT", self._probe(), keys=None, region=REGION, body=b"unsigned")
+        status, _ = request("PUT", self._probe(), keys=None, region=REGION, body=b"unsigned", trust=self._trust)
         if status != 403:
             raise S3ServerFailed(f"The S3 server answered {status} to an unsigned PUT, so it checks no signatures.")
 
     def _administer(self, method: str, path: str, body: bytes = b"", *, accepted: Collection[int] = (200, 204)) -> None:
-        status, answer = request(method, self.endpoint + path, keys=self.admin, region=REGION, body=body)
+        status, answer = request(
+            method, self.endpoint + path, keys=self.admin, region=REGION, body=body, trust=self._trust
+        )
         if status not in accepted:
             raise S3ServerFailed(f"The S3 server answered {status} to {method} {path}: {answer[:300]!r}")
 

@@ -14,12 +14,14 @@ from shared.protocol.rest_nodes import CONNECTED
 from shared.runtime.aio import background, finish
 from shared.runtime.local_socket import SCHEME, socket_path
 from shared.settings.config import DockerSettings
+from shared.settings.keys import environment_name
 from tarpon.client import Client
 from tarpon.devstack.child_processes import ChildProcess
 from tarpon.devstack.containers import remove_containers
 from tarpon.devstack.keeper import STOP_SECONDS
-from tarpon.devstack.processes import BUCKET, ORCHESTRATOR, PREFIX, WantedProcesses, children_of
+from tarpon.devstack.processes import BUCKET, ORCHESTRATOR, PREFIX, STORE_CA_FILE, WantedProcesses, children_of
 from tarpon.devstack.seaweedfs import HOST, SeaweedFS, free_ports
+from tarpon.devstack.tls_files import TlsFiles, made_in
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.1
@@ -38,18 +40,24 @@ class DevstackFailed(Unavailable):
 class Devstack:
     """A stack that is ready. `ended()` waits for the first process that ends, which none should."""
 
-    def __init__(self, wanted: WantedProcesses, folder: Path, children: Sequence[ChildProcess], key: str) -> None:
+    def __init__(
+        self, wanted: WantedProcesses, folder: Path, children: Sequence[ChildProcess], key: str, files: TlsFiles | None
+    ) -> None:
         self.api_port = wanted.api_port
         self.folder = folder
         self._key = key
+        self._files = files
         self._children = tuple(children)
 
     def __repr__(self) -> str:
         return f"<Devstack at {HOST}:{self.api_port} in {self.folder}>"
 
     def environment(self) -> dict[str, str]:
-        """The variables with which a command finds this stack."""
-        return {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(self.api_port), "TARPON_API_KEY": self._key}
+        """The variables with which a command finds this stack. The key tells whose certificate the API has."""
+        found = {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(self.api_port), "TARPON_API_KEY": self._key}
+        if self._files is not None:
+            found[environment_name(STORE_CA_FILE)] = str(self._files.store_authority)
+        return found
 
     async def ended(self) -> None:
         """Raise DevstackFailed with the log of the first process that ends."""
@@ -66,16 +74,17 @@ async def devstack(wanted: WantedProcesses, say: Say, at_once: asyncio.Event) ->
     check_free("The NATS server", wanted.nats_port, "Orchestrator.Port")
     with _data_folder(wanted.data_dir, say) as folder:
         say(f"Data and logs: {folder}")
+        files = await asyncio.to_thread(made_in, folder / "tls", HOST) if wanted.tls else None
         say("Starting the S3 server ...")
-        async with _s3_server(folder / "s3") as s3:
-            children = children_of(wanted, folder, s3)
+        async with _s3_server(folder / "s3", files) as s3:
+            children = children_of(wanted, folder, s3, files)
             try:
                 for child in children:
                     say(f"Starting {child.name} ...")
                     child.start()
                 local = f"{SCHEME}{socket_path(folder / ORCHESTRATOR).absolute()}"
                 await _wait_ready(wanted, children, say, local)
-                yield Devstack(wanted, folder, children, await _new_key(local))
+                yield Devstack(wanted, folder, children, await _new_key(local), files)
             finally:
                 say(
                     "Stopping the nodes, then the orchestrator and the S3 server, within"
@@ -127,9 +136,11 @@ def _remove(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _s3_server(folder: Path) -> AsyncIterator[SeaweedFS]:
+async def _s3_server(folder: Path, files: TlsFiles | None) -> AsyncIterator[SeaweedFS]:
     """It starts in this thread, because it dies with the thread that started it. Signals are heard meanwhile."""
-    server = SeaweedFS(folder)
+    server = (
+        SeaweedFS(folder, certificate=files.store, ca_file=str(files.store_authority)) if files else SeaweedFS(folder)
+    )
     server.begin()
     try:
         await asyncio.to_thread(_make_ready, server)

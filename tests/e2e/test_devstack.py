@@ -289,3 +289,22 @@ def test_a_taken_port_is_named_with_the_setting_that_changes_it() -> None:
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
     assert "API.Port" in done.stderr
+
+
+def test_with_tls_a_job_is_run_and_fetched_and_nothing_listens_in_plain_text(tmp_path: Path) -> None:
+    told = """
+    set -e
+    tarpon job run --id-only deploy/examples/hello-process.yaml > "$0/job"
+    tarpon job get "$(cat "$0/job")" --output-dir "$0/fetched"
+    env > "$0/env"
+    """
+    command = [*COMMAND, "--tls", "--random-ports", "--data-dir", str(tmp_path / "data"), "--", "sh", "-c", told]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "fetched" / "stdout").read_text().startswith("Hello")
+    log = (tmp_path / "data" / "orchestrator.log").read_text()
+    assert "Serving the API on https://" in log
+    assert "Results are stored in s3://tarpon-results/results (us-east-1, https://" in log
+    assert "handshake_first: true" in next((tmp_path / "data").rglob("nats-server.conf")).read_text()
+    for secret in (tmp_path / "data" / "tls").iterdir():
+        assert secret.stat().st_mode & 0o777 == 0o600
