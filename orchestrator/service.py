@@ -25,7 +25,7 @@ from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
 from orchestrator.admission.tls.encryption import Encryption, prepare, remember_earlier_version
 from orchestrator.api.access.local_listener import local_listener
-from orchestrator.api.app import Api, Trusted
+from orchestrator.api.app import Api
 from orchestrator.assembly import assembled
 from orchestrator.leader import Leader
 from orchestrator.nats_api.requests import Integrations
@@ -114,7 +114,12 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         begun = await stack.enter_async_context(_incarnation(assembly.store, restored=restored))
         leading = assembly.lease.lead(leader.decide, may=lambda: assembly.store.may_decide and begun.is_set())
         await stack.enter_async_context(background(lease=leading))
-        api = Api(assembly, disconnect=disconnections.end, trusted=_trusted(encryption))
+        api = Api(
+            assembly,
+            disconnect=disconnections.end,
+            authority=encryption.authorities,
+            api_authority=encryption.api_authorities,
+        )
         await stack.enter_async_context(_serving(api.application(), listening, local, encryption.api_context))
         await stack.enter_async_context(background(**_renewals(encryption, nats, assembly.model)))
         await assembly.store.ready.wait()
@@ -156,8 +161,8 @@ def _say_ready(config: Config, locations: Locations, encryption: Encryption) -> 
         _log.warning("%s", warning)
     if locations.current is None:
         _log.info("No bucket is configured: jobs that publish by s3managed are refused.")
-    if not is_loopback_host(config.api.host):
-        _log.warning("Whoever reaches this address may run jobs: the API asks nobody who they are.")
+    if config.api.auth.anonymous:
+        _log.warning("Whoever reaches this address may do everything, without a key: API.Auth.Anonymous is set.")
 
 
 def at_stop(config: Config) -> str:
@@ -184,6 +189,14 @@ def secret_sources(config: Config) -> SecretSources:
 
 def _path(text: FilePath) -> Path | None:
     return Path(text) if text else None
+
+
+def _check_anonymity(config: Config) -> None:
+    if config.api.auth.anonymous and not is_loopback_host(config.api.host):
+        raise ConfigurationInvalid(
+            [f"API.Auth.Anonymous: everybody who reaches API.Host {config.api.host} would be let in without a key"],
+            hint="Make a key with `tarpon user create`, or leave API.Host on loopback.",
+        )
 
 
 @contextmanager
@@ -341,13 +354,10 @@ async def _serving(
 
 
 def _prepared(config: Config) -> tuple[Secrets, Encryption]:
+    _check_anonymity(config)
     secrets = load_secrets(secret_sources(config))
     remember_earlier_version(config.data_dir)
     return secrets, prepare(config, secrets.authority, now=time.time())
-
-
-def _trusted(encryption: Encryption) -> Trusted:
-    return Trusted(nats=encryption.authorities, api=encryption.api_authorities)
 
 
 def _server_tls(config: Config, encryption: Encryption) -> ServerTls | None:

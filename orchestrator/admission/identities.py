@@ -90,7 +90,7 @@ class Identities:
     """`users` are those that are stored; `anonymous` is whether somebody is let in who shows no key."""
 
     def __init__(self, users: Users, settings: ApiAuth) -> None:
-        self.anonymous = settings.lets_anybody_in
+        self.anonymous = settings.anonymous
         self._users = users
         self._configured = dict(_configured(settings.users.users))
         self._seen: dict[str, float] = {}

@@ -1,7 +1,5 @@
 """The HTTP API: one table of routes, which is both what is served and what is described."""
 
-from typing import NamedTuple
-
 import msgspec
 from aiohttp import web
 
@@ -34,24 +32,27 @@ LINGER_SECONDS = 5.0
 """How long what a client still sends is read after the answer, so that it can read that."""
 
 
-class Trusted(NamedTuple):
-    """The certificates, as DER, by which this orchestrator is known: in join tokens, and in keys."""
-
-    nats: tuple[bytes, ...] = ()
-    api: tuple[bytes, ...] = ()
-
-
 class Api:
-    """The routes, in the order in which they are described. `disconnect` ends the connections of a node."""
+    """The routes, in the order in which they are described. `disconnect` ends the connections of a node.
 
-    def __init__(self, assembly: Assembly, *, disconnect: Disconnect, trusted: Trusted) -> None:
+    `authority` are the certificates by which nodes know NATS, `api_authority` those by which clients know the API.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        *,
+        disconnect: Disconnect,
+        authority: tuple[bytes, ...] = (),
+        api_authority: tuple[bytes, ...] = (),
+    ) -> None:
         self._users = assembly.model.users
         self._identities = Identities(self._users, assembly.config.api.auth)
         tokens = JoinTokens(
             assembly.model,
             assembly.store,
             addresses=addresses(assembly.config.orchestrator),
-            authority=trusted.nats,
+            authority=authority,
         )
         own_node, details = OwnNode(assembly.name, assembly.config), JobDetailRoutes(assembly)
         self.routes = (
@@ -64,7 +65,7 @@ class Api:
             *NamespaceRoutes(assembly).routes(),
             *AgentRoutes(assembly, own_node).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
-            *UserRoutes(assembly, trusted.api).routes(),
+            *UserRoutes(assembly, api_authority).routes(),
             *MetricsRoutes(assembly).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description.", needs=OPEN),
         )

@@ -25,7 +25,8 @@ class ListUsersResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pasca
 class CreateUserRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """No namespace means all; `expires_in` is a length such as 720h, and empty for ever.
 
-    `addresses` are the URLs of the API at which the key is to be used; without any it is used where its holder says.
+    `addresses` are the URLs of the API at which the key is to be used, where its holder says nothing else; without any
+    it is the one where the orchestrator listens.
     """
 
     name: str

@@ -27,20 +27,18 @@ _HOUR = Duration(3600)
 class ApiAuth(Struct, frozen=True, kw_only=True, rename="pascal"):
     anonymous: Annotated[
         bool,
-        Meta(description="Whether whoever reaches the HTTP API may do everything there, without a key."),
-    ] = True
+        Meta(
+            description="Whether whoever reaches the HTTP API may do everything there, without a key; only where"
+            " API.Host is loopback."
+        ),
+    ] = False
     users: Annotated[
         ApiUsers,
         Meta(
             description="Users beside those that are made and stored, as a list: an APIKey, or a Username and a"
-            " Password, with Capabilities (a list of Actions such as read:job) and Namespaces. Where there are some, a"
-            " key is asked for."
+            " Password, with Capabilities (a list of Actions such as read:job) and Namespaces."
         ),
     ] = ApiUsers()
-
-    @property
-    def lets_anybody_in(self) -> bool:
-        return self.anonymous and not self.users
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -46,7 +46,8 @@ def user() -> None:
     "addresses",
     multiple=True,
     metavar="URL",
-    help="Where the key is used, such as https://example.com:1234: then its holder needs nothing but the key.",
+    help="Where the key is used, such as https://example.com:1234, if that is not where the orchestrator listens."
+    " Its holder needs nothing but the key.",
 )
 @output_option
 @with_client

@@ -93,6 +93,8 @@ class Stack:
         self.orchestrator: Service | None = None
         self.computes: dict[str, Service] = {}
         self.environments: list[Mapping[str, str]] = []
+        self.key = ""
+        """What is shown over TCP, where the orchestrator asks for a key."""
 
     # ---- processes ----------------------------------------------------------------------------------------------
 
@@ -127,6 +129,20 @@ class Stack:
         if ready:
             self.wait_ready()
         return self.orchestrator
+
+    def start_asking_orchestrator(self, **settings: Any) -> Service:
+        """One that asks for a key, which everybody here shows from then on."""
+        service = self.start_orchestrator(ready=False, API_Auth_Anonymous="false", **settings)
+        environment = _plain_environment() | {"TARPON_DIR": str(self.root / "orchestrator")}
+        command = [sys.executable, "-m", "tarpon", "user", "bootstrap", "--output", "json"]
+
+        def bootstrapped() -> str:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+            return str(json.loads(done.stdout)["Key"]) if done.returncode == 0 else ""
+
+        self.key = wait_until(bootstrapped, within=START_SECONDS, what="the first user is made")
+        self.wait_ready()
+        return service
 
     def wait_ready(self, *, within: float = START_SECONDS) -> None:
         def is_ready() -> bool:
@@ -204,6 +220,7 @@ class Stack:
     def secrets(self) -> set[str]:
         """What must be nowhere but in the files of secrets."""
         found = {self.s3.orchestrator.secret, self.s3.admin.secret, "X-Amz-Signature", "X-Amz-Credential"}
+        found |= {self.key} - {""}
         for path in self.root.glob("*/orchestrator/secrets/*"):
             found.add(path.read_text().strip())
         for path in self.root.glob("*/compute/*nkey*"):
@@ -217,12 +234,14 @@ class Stack:
     def api(self, path: str, body: Any = None, method: str = "GET", headers: Mapping[str, str] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         url = f"http://{HOST}:{self.api_port}/api/v1{path}"
-        request = urllib.request.Request(url, data=data, method=method, headers=dict(headers or {}))
+        shown = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        request = urllib.request.Request(url, data=data, method=method, headers={**shown, **(headers or {})})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
     def cli(self, *arguments: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         environment = _plain_environment() | {"TARPON_API_PORT": str(self.api_port), "TARPON_API_HOST": HOST}
+        environment |= {"TARPON_API_KEY": self.key} if self.key else {}
         done = subprocess.run(
             [sys.executable, "-m", "tarpon", *arguments],
             env=environment,
@@ -292,7 +311,8 @@ def _is_secret_file(path: Path) -> bool:
 def _plain_environment() -> dict[str, str]:
     names = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
     environment = {name: os.environ[name] for name in names if name in os.environ}
-    return without_aws(environment) | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": WARNINGS}
+    ours = {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": WARNINGS}
+    return without_aws(environment) | ours | {"TARPON_API_AUTH_ANONYMOUS": "true"}  # most are not about who asks
 
 
 def _flags(values: Mapping[str, str]) -> list[str]:

@@ -132,15 +132,16 @@ def test_a_signal_of_another_kind_does_too(running: Running, number: signal.Sign
     assert not processes_of(folder)
 
 
-def api_port(stack: Running) -> str:
-    found = re.search(r"TARPON_API_PORT=(\d+)", stack.out)
-    assert found is not None
-    return found[1]
+def exported(stack: Running) -> dict[str, str]:
+    """What it prints to be pasted into another terminal."""
+    found = dict(re.findall(r"^export (\w+)=(\S+)$", stack.out, re.MULTILINE))
+    assert set(found) == {"TARPON_API_HOST", "TARPON_API_PORT", "TARPON_API_KEY"}
+    return found
 
 
 def begin(stack: Running, *command: str) -> None:
-    line = [sys.executable, "-m", "tarpon", "--api-port", api_port(stack), *command]
-    subprocess.run(line, check=True, capture_output=True, timeout=60)
+    line = [sys.executable, "-m", "tarpon", *command]
+    subprocess.run(line, check=True, capture_output=True, timeout=60, env={**os.environ, **exported(stack)})
 
 
 def begin_a_task_that_does_not_stop(stack: Running) -> None:
@@ -200,8 +201,9 @@ def test_containers_of_nodes_that_are_ended_at_once_are_removed_and_no_others(
 @contextlib.contextmanager
 def request_that_never_ends(running: Running) -> Iterator[None]:
     """An orchestrator that stops waits for it for 2 s before it stops its NATS server."""
-    with socket.create_connection((HOST, int(api_port(running)))) as connection:
-        head = "PUT /api/v1/orchestrator/jobs HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((HOST, int(exported(running)["TARPON_API_PORT"]))) as connection:
+        key = f"Authorization: Bearer {exported(running)['TARPON_API_KEY']}"
+        head = f"PUT /api/v1/orchestrator/jobs HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n{key}\r\n"
         connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
         yield
 

@@ -1,5 +1,6 @@
 """The example programs of the documents run as they are written."""
 
+import json
 import os
 import re
 import subprocess
@@ -26,6 +27,10 @@ def _program(needle: str) -> str:
     return found
 
 
+def _at(running: Stack) -> dict[str, str]:
+    return {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(running.api_port)}
+
+
 def _run(program: str, folder: Path, *, python: Path | str = sys.executable, **environment: str) -> str:
     done = subprocess.run(
         [python, "-c", program],
@@ -47,26 +52,24 @@ def test_every_program_in_python_is_run_by_a_test() -> None:
 
 
 def test_the_python_example_runs(running: Stack, tmp_path: Path) -> None:
-    program = _program("import get_results")
-    assert program.count(PORT) == 1, "the port is all that differs here"
-    assert _run(program.replace(PORT, str(running.api_port)), tmp_path) == "Completed\nHello\n\n"
+    assert _run(_program("import get_results"), tmp_path, **_at(running)) == "Completed\nHello\n\n"
     (folder,) = tmp_path.glob("job-*")
     assert (folder / "exitCode").read_text() == "0"
 
 
 def test_the_example_of_single_files_runs(running: Stack, tmp_path: Path) -> None:
-    program = _program("import list_files")
-    assert program.count(PORT) == 1, "the port is all that differs here"
     job = process_job("echo done > outputs/report.txt", ResultPaths=[{"Name": "outputs", "Path": "/outputs"}])
     running.wait_ended(running.submit(job | {"Name": "my-job"}))
-    told = _run(program.replace(PORT, str(running.api_port)), tmp_path).splitlines()
+    told = _run(_program("import list_files"), tmp_path, **_at(running)).splitlines()
     assert [line.split()[0] for line in told] == ["exitCode", "outputs", "outputs/report.txt", "stderr", "stdout"]
     assert (tmp_path / "report.txt").read_text() == "done\n"
 
 
 def test_the_http_example_runs_with_the_standard_library_alone(running: Stack, tmp_path: Path) -> None:
     program = _program("Hello over HTTP")
-    told = _run(program.replace(PORT, str(running.api_port)), tmp_path).split("\n")
+    assert program.count(PORT) == 1, "the port is all that differs here"
+    key = json.loads(running.cli("user", "create", "reader", "--output", "json").stdout)["Key"]
+    told = _run(program.replace(PORT, str(running.api_port)), tmp_path, TARPON_API_KEY=key).split("\n")
     assert "Completed" in told
     assert "Hello over HTTP" in told
 

@@ -26,6 +26,7 @@ def test_an_orchestrator_and_a_node_in_one_process_find_each_other(tmp_path: Pat
         "Engines.Types.Process.Enabled": "true",
     }
     flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    here = ("-c", f"DataDir={tmp_path / 'data'}")  # as its own user, who needs no key
     job = tmp_path / "job.yaml"
     job.write_text("Type: batch\nTasks: [{Name: main, Engine: {Type: process, Params: {Entrypoint: [hostname]}}}]")
     log = tmp_path / "log"
@@ -39,11 +40,11 @@ def test_an_orchestrator_and_a_node_in_one_process_find_each_other(tmp_path: Pat
 
         def is_connected() -> bool:
             assert serving.poll() is None, log.read_text()
-            lines = tarpon("node", "list", f"--api-port={api}").stdout.splitlines()
+            lines = tarpon("node", "list", *here).stdout.splitlines()
             return any({"Compute", "CONNECTED"} <= set(line.split()) for line in lines)
 
         wait_until(is_connected, within=40, what="the node is connected to its own orchestrator")
-        done = tarpon("job", "run", str(job), f"--api-port={api}")
+        done = tarpon("job", "run", str(job), *here)
         assert done.returncode == 0, done.stderr
         line = tarpon("node", "token", "show", *flags).stdout
         assert line.startswith("TARPON_COMPUTE_AUTH_TOKEN=")

@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp import web
 
 from orchestrator.admission.task_secrets import TaskSecrets
-from orchestrator.api.app import Api, Trusted
+from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
@@ -28,7 +28,7 @@ from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
 from shared.runtime.tracing import OFF
-from shared.settings.config import BatchDefaults, Config
+from shared.settings.config import ApiAuth, ApiSettings, BatchDefaults, Config
 from shared.settings.secret import Secret
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.integration.running import Answer, ask
@@ -36,6 +36,8 @@ from tests.servers import HOST, free_ports
 
 JOBS = "/api/v1/orchestrator/jobs"
 NODES = "/api/v1/orchestrator/nodes"
+ANONYMOUS = Config(api=ApiSettings(auth=ApiAuth(anonymous=True)))
+"""Most tests are not about who asks."""
 
 
 class UnusedConnection(Connection):
@@ -66,7 +68,7 @@ class FedApi:
             secrets=secrets,
         )
         assembly = Assembly(
-            config=config or Config(),
+            config=config or ANONYMOUS,
             name="o-test",
             connection=connection,
             intake=connection,
@@ -82,7 +84,7 @@ class FedApi:
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
             secrets=secrets,
         )
-        self.api = Api(assembly, disconnect=_nobody, trusted=Trusted())
+        self.api = Api(assembly, disconnect=_nobody)
         self.port = 0
         self.connections: Callable[[], int] = int
         self._http: aiohttp.ClientSession | None = None

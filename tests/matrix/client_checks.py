@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ _CAPITALS = re.compile(r"\b[A-Z][A-Z_]{3,}\b|\bJOB\b")
 
 
 class ClientBench:
-    """The client in a home of its own, in which nothing is set but where the server is."""
+    """The client in a home of its own, in which nothing is set but where the server is, and what lets it in there."""
 
-    def __init__(self, program: str, folder: Path, port: int) -> None:
+    def __init__(self, program: str, folder: Path, port: int, variables: Mapping[str, str]) -> None:
         self._program = program
         self._folder = folder
         data = folder / "client"
@@ -43,6 +43,7 @@ class ClientBench:
             "BACALHAU_API_PORT": str(port),
             "BACALHAU_UPDATE_CHECKER_ENDPOINT": f"http://{HOST}:1/",
             **VARIABLES,
+            **variables,
         }
         for words in (("config", "list"), ("node", "list"), ("config", "list")):
             self.run(*words)  # the first ones tell that they make and change its home

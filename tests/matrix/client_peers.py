@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from shared.runtime.version import version_text
 from tests.e2e.conftest import ended
@@ -24,6 +26,13 @@ PROGRAM = "MATRIX_BACALHAU"
 NODE = "node-a"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+
+
+class Served(NamedTuple):
+    """The port of a server's API, and the variables with which a client is let in."""
+
+    port: int
+    variables: Mapping[str, str] = MappingProxyType({})
 
 
 def peers() -> Sequence[Peer[ClientBench]]:
@@ -49,16 +58,15 @@ def _client_version() -> str:
 
 
 @contextmanager
-def _bench(start: Callable[[Path, S3Server, TestEngine], AbstractContextManager[int]]) -> Iterator[ClientBench]:
-    """`start` gives the port of the server's API."""
+def _bench(start: Callable[[Path, S3Server, TestEngine], AbstractContextManager[Served]]) -> Iterator[ClientBench]:
     program = _program()
     folder = Path(tempfile.mkdtemp(prefix="tarpon-matrix-"))
     try:
         with _engine(folder) as engine:
             s3 = start_weed(folder / "s3")
             try:
-                with start(folder, s3, engine) as port:
-                    yield ClientBench(program, folder / "client", port)
+                with start(folder, s3, engine) as served:
+                    yield ClientBench(program, folder / "client", served.port, served.variables)
             finally:
                 s3.stop()
     except CannotStart as error:
@@ -86,20 +94,21 @@ def _engine(folder: Path) -> Iterator[TestEngine]:
 
 
 @contextmanager
-def tarpon(folder: Path, s3: S3Server, engine: TestEngine) -> Iterator[int]:
+def tarpon(folder: Path, s3: S3Server, engine: TestEngine) -> Iterator[Served]:
+    """It asks for a key."""
     root = folder / "stack"
     root.mkdir()
     stack = Stack(root, s3)
     try:
-        stack.start_orchestrator()
+        stack.start_asking_orchestrator()
         stack.start_compute(NODE, Engines_Types_Docker_Socket=engine.url)
-        yield stack.api_port
+        yield Served(stack.api_port, {"BACALHAU_API_KEY": stack.key})
     finally:
         ended(stack)
 
 
 @contextmanager
-def bacalhau(folder: Path, s3: S3Server, engine: TestEngine) -> Iterator[int]:
+def bacalhau(folder: Path, s3: S3Server, engine: TestEngine) -> Iterator[Served]:
     """On loopback alone, in a folder of its own, without telemetry and without a search for updates."""
     api, nats = free_ports(2)
     bucket = {"Bucket": s3.create_bucket(), "Key": "results", "Region": REGION, "Endpoint": s3.endpoint}
@@ -133,7 +142,7 @@ def bacalhau(folder: Path, s3: S3Server, engine: TestEngine) -> Iterator[int]:
     try:
         asks = {**environment, "BACALHAU_API_HOST": HOST, "BACALHAU_API_PORT": str(api)}
         _wait_node(process, _program(), asks, log)
-        yield api
+        yield Served(api)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -19,18 +19,10 @@ from orchestrator.admission.tls.served_certificate import GivenCertificate, Made
 from shared.data.loopback_hosts import is_loopback, is_loopback_host
 from shared.errors import ExtraMissing
 from shared.runtime import durable
-from shared.runtime.tls.trust import (
-    AuthorityUnreadable,
-    authorities_as_pem,
-    authorities_in,
-    trusting_file,
-    trusting_nobody_else,
-)
+from shared.runtime.tls.trust import authorities_as_pem, authorities_in, trusting_file, trusting_nobody_else
 from shared.settings.config import ApiSettings, Config, Orchestrator
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-MOST_TOLD = 4
-"""Certificates that are in each join token and key."""
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  # names what is no address of a machine
 _WITHOUT_TLS = "plain-text-too"
 
@@ -54,7 +46,7 @@ class Encryption(msgspec.Struct, frozen=True, kw_only=True):
     """What this orchestrator serves by TLS, and whom it trusts when it connects to NATS itself.
 
     Of a server of our own that is its very certificate, whatever name that has. `authorities` are those whom nodes have
-    to trust, `api_authorities` those for clients of the API.
+    to trust, `api_authorities` those whom clients of the API have to.
     """
 
     nats: Served | None = None
@@ -218,30 +210,17 @@ def nats_authorities(settings: Orchestrator, authority: Authority, *, now: float
     Raises AuthorityUnreadable, AuthorityInvalid. Blocks.
     """
     if settings.tls.ca_cert:
-        given = authorities_in(settings.tls.ca_cert)
-        if len(given) > MOST_TOLD:
-            raise AuthorityUnreadable(
-                f"{settings.tls.ca_cert} holds {len(given):,} certificates, and nodes are told all of them:"
-                f" {MOST_TOLD} at most.",
-                hint="Name in Orchestrator.TLS.CACert a file with only the authority of your NATS servers.",
-            )
-        return given
+        return authorities_in(settings.tls.ca_cert)
     if settings.nats.servers or settings.tls.server_cert or not has_tls(settings):
         return ()
     return told(authority, CertificateUse.SERVERS, now=now)
 
 
 def api_authorities(settings: ApiSettings, authority: Authority, *, now: float) -> tuple[bytes, ...]:
-    """Whom clients of the API have to trust, as DER; none: whom their machines trust, or there is no TLS.
-
-    Raises AuthorityUnreadable, AuthorityInvalid. Blocks.
-    """
-    if not api_has_tls(settings):
-        return ()
-    if not settings.tls.cert_file:
-        return told(authority, CertificateUse.SERVERS, now=now)
-    given = authorities_in(settings.tls.ca_file) if settings.tls.ca_file else ()
-    return given if len(given) <= MOST_TOLD else ()  # a list of all the world is on their machines too
+    """Whom clients of the API have to trust, as DER; none: whom their machines trust, or there is no TLS."""
+    if not api_has_tls(settings) or settings.tls.cert_file:
+        return authorities_in(settings.tls.ca_file) if settings.tls.ca_file else ()
+    return told(authority, CertificateUse.SERVERS, now=now)
 
 
 def _made(config: Config, authority: Authority) -> ServedCertificate:

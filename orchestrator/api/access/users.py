@@ -1,24 +1,30 @@
 """Routes of users: make one and be told its key once, list and revoke them. Nobody else may give what they all may."""
 
 import asyncio
+import socket
 
 from aiohttp import web
+from msgspec.structs import replace
 
+from orchestrator.admission.tls.encryption import api_has_tls
 from orchestrator.admission.user_changes import create_user, revoke_user, user_view
 from orchestrator.api.bodies import answer, body_of
 from orchestrator.api.routes import USERS, Route, principal_of
 from orchestrator.assembly import Assembly
 from shared.protocol import rest_users
 from shared.protocol.capabilities import EVERYTHING
+from shared.settings.config import ApiSettings
 
 STORE_SECONDS = 15.0
+_EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # it is not listened on
 
 
 class UserRoutes:
-    """`authority` are the certificates, as DER, by which the API is known: keys tell them."""
+    """A key has the `authority` by which its holder knows the API, and where that is, if nobody says otherwise."""
 
-    def __init__(self, assembly: Assembly, authority: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, assembly: Assembly, authority: tuple[bytes, ...]) -> None:
         self._authority = authority
+        self._address = _address(assembly.config.api)
         self._model = assembly.model
         self._store = assembly.store
 
@@ -58,9 +64,11 @@ class UserRoutes:
     async def create_user(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest_users.CreateUserRequest)
         self._store.check_ready()
+        if not wanted.addresses:
+            wanted = replace(wanted, addresses=(self._address,))
+        by = principal_of(request).name
         async with asyncio.timeout(STORE_SECONDS):
-            by, authority = principal_of(request).name, self._authority
-            record, key = await create_user(self._model, self._store, wanted, authority=authority, made_by=by)
+            record, key = await create_user(self._model, self._store, wanted, authority=self._authority, made_by=by)
         return answer(rest_users.CreateUserResponse(user=user_view(record), key=key.reveal()))
 
     async def list_users(self, _: web.Request) -> web.Response:
@@ -73,3 +81,10 @@ class UserRoutes:
         async with asyncio.timeout(STORE_SECONDS):
             record = await revoke_user(self._model, self._store, name, revoked_by=by)
         return answer(rest_users.RevokeUserResponse(user=user_view(record)))
+
+
+def _address(api: ApiSettings) -> str:
+    """Where the API is for others, as far as this machine knows."""
+    host = socket.gethostname() if api.host in _EVERYWHERE else api.host
+    scheme = "https" if api_has_tls(api) else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{api.port}"

@@ -20,7 +20,7 @@ from orchestrator.api.routes import Handler
 from shared.errors import RemoteError
 from shared.jobs.states import ExecutionState
 from shared.protocol.rest import BASE_PATH
-from shared.settings.config import ApiSettings, Auth, Config, Nats, Orchestrator
+from shared.settings.config import ApiAuth, ApiSettings, Auth, Config, Nats, Orchestrator
 from shared.settings.secret import Secret
 from tarpon.client import Client
 from tests.integration.fed_api import JOBS, NODES, FedApi
@@ -160,7 +160,7 @@ async def test_a_head_request_has_the_headers_of_the_answer_alone(fed: FedApi) -
 async def test_the_settings_are_shown_without_their_secrets() -> None:
     config = Config(
         data_dir=Path("/data"),
-        api=ApiSettings(host="0.0.0.0"),
+        api=ApiSettings(host="0.0.0.0", auth=ApiAuth(anonymous=True)),
         orchestrator=Orchestrator(
             auth=Auth(token=Secret("hush")), nats=Nats(servers=("nats://user:hush@n-1:4222", "nats://n-2:4222"))
         ),

@@ -130,6 +130,22 @@ def test_where_no_socket_can_be_made_the_setting_is_named(tmp_path: Path) -> Non
         pass
 
 
+async def test_a_key_has_the_address_and_the_authority_of_an_api_with_tls(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TARPON_API_HOST", "TARPON_API_PORT", "TARPON_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    tls = (*ASKS, "API.TLS.SelfSigned=true")
+    async with running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False, sets=tls) as running:
+        async with operator(running) as client:
+            made = await client.create_user("maria", ["read:job"])
+        key = read(made.key, ApiKey)
+        assert key.addresses == (f"https://127.0.0.1:{running.config.api.port}",)
+        assert key.authority
+        async with tarpon.Client(api_key=made.key) as holding:
+            assert (await holding.list()).items == ()
+
+
 # ---- users ----------------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from tests.waiting import answered
 def configured(folder: Path) -> Config:
     api, nats = free_ports(2)
     sets = [f"DataDir={folder / 'data'}", f"API.Port={api}", f"Orchestrator.NATS.Servers=nats://{HOST}:{nats}"]
+    sets += ["API.Auth.Anonymous=true"]
     return load(sets=sets, env={}).config
 
 
