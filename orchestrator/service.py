@@ -19,6 +19,7 @@ from aiohttp import web
 
 from orchestrator.admission.auth import serve_auth
 from orchestrator.admission.budgets import Budgets
+from orchestrator.admission.identities import Identities
 from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig, ServerTls
 from orchestrator.admission.node_keys import StoredNodeKeys
@@ -103,10 +104,18 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         admitting, accounts = asyncio.Event(), KnownAccounts()
         await stack.enter_async_context(background(accounts=accounts.follow(connection)))
         await stack.enter_async_context(
-            _admission(connection, assembly.store, secrets, budgets=budgets, accounts=accounts, ready=admitting)
+            _admission(
+                connection,
+                assembly.store,
+                secrets,
+                budgets=budgets,
+                accounts=accounts,
+                identities=Identities(assembly.model.users, config.api.auth),
+                ready=admitting,
+            )
         )
         system = await stack.enter_async_context(_in_system_account(nats, secrets, admitting))
-        disconnections = Disconnections(system, connection, budgets, accounts)
+        disconnections = Disconnections(system, connection, budgets, accounts, assembly.model.users.ended)
         await stack.enter_async_context(background(disconnections=disconnections.run()))
         integrations = Integrations(assembly)
         await stack.enter_async_context(background(integrations=integrations.run()))
@@ -304,6 +313,7 @@ async def _admission(
     *,
     budgets: Budgets,
     accounts: KnownAccounts,
+    identities: Identities,
     ready: asyncio.Event,
 ) -> AsyncIterator[None]:
     """Admit nodes to NATS, once their bindings are known."""
@@ -316,6 +326,7 @@ async def _admission(
             secrets=secrets,
             budgets=budgets,
             accounts=accounts,
+            identities=identities,
             ready=ready,
         )
 

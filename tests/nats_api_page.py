@@ -47,6 +47,11 @@ integration is a user of its own. It may ask on its own subjects, receive answer
 events, and look at the service as `nats micro` does. It sees nothing of nodes, of other integrations' answers, or of
 JetStream.
 
+Better is a user with a key of its own (`tarpon user create NAME --capability ... --namespace ...`), which can be
+limited and revoked alone. Its name and its key are user and password, the prefix of its inboxes is `_INBOX.@NAME`, and
+it asks on `{subjects.api_request(subjects.keyed_principal("NAME"), "WHAT")}`. It hears the events of its namespaces,
+asks about them alone, and is cut off when the key is revoked or expires.
+
 - **Requests** go to `{subjects.api_request("NAME", "WHAT")}` as JSON and are answered with JSON. An error is answered
   with `Status`, `Message`, `Code` and `Hint`, and with the headers `Nats-Service-Error-Code` and `Nats-Service-Error`
   of a NATS micro service. Keys are read in any case; unknown ones are ignored.

@@ -25,13 +25,15 @@ from orchestrator.admission import nats_jwt
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.callout import AuthRequest, User, admission, parse_request, refusal
 from orchestrator.admission.claims import Claim, Right
+from orchestrator.admission.identities import Identities, is_key
 from orchestrator.admission.nats_accounts import Accounts, KnownAccounts
 from orchestrator.admission.nats_config import AUTH_SECONDS
 from orchestrator.admission.secret_files import Secrets, integration_password
 from orchestrator.rules.join_tokens import JoinRefused, JoinTokenUnknown
-from shared.errors import InvalidId, TarponError
+from shared.errors import InvalidId, TarponError, Unauthorized
 from shared.ids import NodeId, is_safe_id, node_id
 from shared.messaging.transport import Connection, Received
+from shared.protocol.capabilities import READ_JOB
 from shared.protocol.pasted import Credential, read_credential
 from shared.protocol.subjects import (
     AUTH_REQUESTS,
@@ -41,6 +43,7 @@ from shared.protocol.subjects import (
     asks_why,
     integration_may_publish,
     integration_may_subscribe,
+    keyed_principal,
     node_inbox,
     node_may_publish,
     node_may_subscribe,
@@ -64,6 +67,11 @@ Otherwise, when more nodes come back at once than can be judged in time, all wou
 BIND_SECONDS = AUTH_SECONDS / 2
 TOLD_SECONDS = 30
 """How long a rejected node may stay to be told why; then it comes again."""
+MOST_WARNED = 100
+OLD_WAY = (
+    "Integration %s shows a password that follows from the integration secret: it may do everything, and cannot be"
+    " revoked alone. `tarpon user create` makes a key for it."
+)
 LOGGED_REFUSALS = 20
 LOG_WINDOW_SECONDS = 60.0
 
@@ -112,14 +120,17 @@ def decide(
     integration_secret: Secret,
     system_key: str = "",
     accounts: Accounts = Accounts(),  # noqa: B008  # it is immutable
+    identities: Identities | None = None,
 ) -> Admit | Refuse:
-    """What can be judged without asking anybody. Without `bindings` no node is let in."""
+    """What can be judged without asking anybody. Without `bindings` no node is let in, without `identities` no user."""
     offered = request.connect_opts
     if request.client_info.kind != "Client":
         return Refuse("it is not a client but a leaf node or the like")
     try:
         if system_key and offered.nkey == system_key:
             return _decide_system(request, accounts)
+        if offered.user and identities is not None and is_key(offered.password):
+            return _decide_user(offered.user, offered.password, identities, accounts)
         if offered.user:
             return _decide_integration(offered.user, offered.password, integration_secret, accounts)
         if bindings is None:
@@ -212,6 +223,26 @@ def _decide_integration(principal: str, password: str, secret: Secret, accounts:
     return Admit(user)
 
 
+def _decide_user(name: str, key: str, identities: Identities, accounts: Accounts) -> Admit | Refuse:
+    """A program that shows the key of a user: it hears and asks about that one's namespaces alone."""
+    try:
+        principal = identities.of_user(name, key)
+    except Unauthorized as error:
+        return Refuse(error.message)
+    namespaces = principal.namespaces if principal.may(READ_JOB) else frozenset()
+    in_all = principal.sees_all and principal.may(READ_JOB)
+    subject = keyed_principal(name)
+    left = (principal.expires - time.time_ns()) // 10**9 if principal.expires else 0
+    user = User(
+        name=subject,
+        account=accounts.integrations,
+        may_publish=integration_may_publish(subject),
+        may_subscribe=integration_may_subscribe(subject, None if in_all else namespaces),
+        lives_seconds=max(1, left) if principal.expires else 0,
+    )
+    return Admit(user)
+
+
 def _check_key(request: AuthRequest) -> None:
     """The nonce is fresh and the server's, so a signature of it cannot be a repeated one."""
     offered, nonce = request.connect_opts, request.client_info.nonce
@@ -227,10 +258,11 @@ async def serve_auth(
     secrets: Secrets,
     budgets: Budgets,
     accounts: KnownAccounts,
+    identities: Identities | None = None,
     ready: asyncio.Event | None = None,
 ) -> None:
     """Answer the servers' questions until cancelled; several orchestrators share them. Sets `ready` when listening."""
-    desk = _Desk(bindings, secrets, budgets, accounts)
+    desk = _Desk(bindings, secrets, budgets, accounts, identities)
     await accounts.known.wait()
     async with connection.subscribe(AUTH_REQUESTS, queue=QUEUE) as requests, asyncio.TaskGroup() as group:
         if ready is not None:
@@ -244,7 +276,16 @@ async def serve_auth(
 class _Desk:
     """Judges requests, many at once and the rest in the order of their arrival."""
 
-    def __init__(self, bindings: Bindings, secrets: Secrets, budgets: Budgets, accounts: KnownAccounts) -> None:
+    def __init__(
+        self,
+        bindings: Bindings,
+        secrets: Secrets,
+        budgets: Budgets,
+        accounts: KnownAccounts,
+        identities: Identities | None,
+    ) -> None:
+        self._identities = identities
+        self._warned: set[str] = set()
         self._bindings = bindings
         self._secrets = secrets
         self._budgets = budgets
@@ -291,7 +332,9 @@ class _Desk:
                 integration_secret=self._secrets.integration_secret,
                 system_key=self._system_key,
                 accounts=self._accounts.names,
+                identities=self._identities,
             )
+            self._warn_of_old(request, decision)
             if isinstance(decision, Admit) and decision.claim is not None:
                 return await self._judge_claim(decision.user, decision.claim)
         except JoinRefused as error:
@@ -302,6 +345,14 @@ class _Desk:
             _log.exception("A connection could not be judged.")
             return Refuse("the orchestrator has a fault")
         return decision
+
+    def _warn_of_old(self, request: AuthRequest, decision: Admit | Refuse) -> None:
+        """Once for each of the first ones that come so."""
+        name = request.connect_opts.user
+        is_old = isinstance(decision, Admit) and name == decision.user.name
+        if is_old and name not in self._warned and len(self._warned) < MOST_WARNED:
+            self._warned.add(name)
+            _log.warning(OLD_WAY, name)
 
     async def _judge_claim(self, user: User, claim: Claim) -> Admit | Refuse:
         if seconds := self._budgets.shut_out_seconds(claim.node):

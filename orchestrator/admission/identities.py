@@ -163,6 +163,13 @@ class Identities:
             return _Known(record.digest, record.verify_key, record)
         return self._configured.get(key_id)
 
+    def of_user(self, name: str, shown: str) -> Principal:
+        """The user of this name, whose key is shown as the password. Raises Unauthorized."""
+        credential, record = _credential(shown), self._users.named(name)
+        if credential is None or record is None or not same(record.key_id, credential.id):
+            raise KeyWrong
+        return self._of_credential(credential)
+
     # ---- signed requests --------------------------------------------------------------------------------------------
 
     def proof(self, signed: Signed, request: SignedRequest) -> str:
@@ -202,15 +209,29 @@ class Identities:
         return f"<Identities: {len(self._users)} users, {len(self._configured)} configured>"
 
 
+def principal_named(users: Users, name: str) -> Principal:
+    """A user that has been let in by its key earlier. Raises KeyWrong, KeyRevoked, KeyExpired."""
+    record = users.named(name)
+    if record is None:
+        raise KeyWrong
+    return _valid_user(record)
+
+
+def is_key(shown: str) -> bool:
+    """Whether this is meant to be a key of a user, and not another password."""
+    return pasted.is_meant(shown, ApiKey) or pasted.read_credential(shown) is not None
+
+
 def signed_by(header: str | None) -> Signed | None:
     """The signature that a request carries; None where it carries none."""
     return read_signed(header) if header else None
 
 
 def _valid(known: _Known) -> Principal:
-    user = known.user
-    if isinstance(user, Principal):
-        return user
+    return known.user if isinstance(known.user, Principal) else _valid_user(known.user)
+
+
+def _valid_user(user: UserRecord) -> Principal:
     if user.revoked:
         raise KeyRevoked(user.name)
     if user.expires and user.expires <= time.time_ns():

@@ -15,7 +15,10 @@ import nats.errors
 from nats import micro
 from nats.micro.request import Request
 
+from orchestrator.admission.identities import principal_named
+from orchestrator.admission.principals import ALL_CAPABILITIES, Principal
 from orchestrator.api.errors import status_of
+from orchestrator.api.jobs import in_namespace
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.answer_room import AnswerRoom
@@ -29,12 +32,19 @@ from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, N
 from shared.messaging.client import taken_in
 from shared.messaging.transport import MAX_PAYLOAD_BYTES
 from shared.protocol import job_problems, nats_api, rest, rest_nodes, rest_waits, subjects
+from shared.protocol.capabilities import EVERYTHING, READ_JOB, READ_NODE, WRITE_JOB
 from shared.runtime.aio import raising_cancellation
 from shared.runtime.version import version_text
 
 _log = logging.getLogger(__name__)
 
 NAME = "tarpon"
+_NEEDS = {
+    **dict.fromkeys(("jobs.submit", "jobs.stop", "jobs.delete"), WRITE_JOB),
+    **dict.fromkeys(("jobs.get", "jobs.list", "jobs.results", "jobs.history", "jobs.waits"), READ_JOB),
+    "nodes.list": READ_NODE,
+}
+"""Which capability each request takes; one that is not named here takes all."""
 AT_ONCE = 64
 WAITING = 4096
 ANSWER_SECONDS = 15.0
@@ -115,51 +125,60 @@ class Integrations:
             self._waiting -= 1
 
     async def _answer(self, request: Request) -> None:
-        what = request.subject.split(".", 4)[-1]
-        answer = msgspec.json.encode(await self._dispatch(what, request.data, request.headers or {}))
+        *_, name, what = request.subject.split(".", 4)
+        principal = self._principal(name)
+        principal.check(_NEEDS.get(what, EVERYTHING))
+        answer = msgspec.json.encode(await self._dispatch(what, request.data, request.headers or {}, principal))
         if len(answer) > MAX_PAYLOAD_BYTES:
             raise PayloadTooLarge("The answer", len(answer), MAX_PAYLOAD_BYTES)
         await _respond(request, answer)
 
-    async def _dispatch(self, what: str, payload: bytes, headers: Mapping[str, str]) -> msgspec.Struct:
+    def _principal(self, name: str) -> Principal:
+        """Who asks, as the server has let only that one ask. Raises Unauthorized for a user whose key has ended."""
+        user = subjects.keyed_user(name)
+        return principal_named(self._model.users, user) if user else Principal(name=name, capabilities=ALL_CAPABILITIES)
+
+    async def _dispatch(
+        self, what: str, payload: bytes, headers: Mapping[str, str], principal: Principal
+    ) -> msgspec.Struct:
         self._store.check_ready()
         match what:
             case "jobs.submit":
-                return await self._submit(payload, _traceparent(headers))
+                return await self._submit(payload, _traceparent(headers), principal)
             case "jobs.get":
-                return await self._get(_read(payload, nats_api.GetRequest))
+                return await self._get(_read(payload, nats_api.GetRequest), principal)
             case "jobs.list":
-                return self._list(_read(payload, nats_api.ListRequest))
+                return self._list(_read(payload, nats_api.ListRequest), principal)
             case "jobs.stop":
                 wanted = _read(payload, nats_api.StopJobRequest)
-                stopping = self._entry(wanted)
+                stopping = self._entry(wanted, principal)
                 stopped = await self._submissions.stop(stopping, wanted.reason)
                 return rest.StopResponse(evaluation_id=stopping.job.id if stopped else "")
             case "jobs.delete":
                 asked = _read(payload, nats_api.DeleteRequest)
-                entry = self._entry(asked)
+                entry = self._entry(asked, principal)
                 deleted = await self._removals.remove(entry, results=asked.results, force=asked.force)
                 return rest.DeleteResponse(job_id=entry.job.id, deleted=deleted)
             case "jobs.results":
-                return await self._results(_read(payload, nats_api.ResultsRequest))
+                return await self._results(_read(payload, nats_api.ResultsRequest), principal)
             case "jobs.history":
                 since = _read(payload, nats_api.HistoryRequest)
                 after = max(since.after_seq_num, _number(since.next_token, default=0))
-                return await self._history(self._entry(since), AnswerRoom(), after=after)
+                return await self._history(self._entry(since, principal), AnswerRoom(), after=after)
             case "jobs.waits":
                 why = _read(payload, nats_api.WaitsRequest)
-                return await self._why(self._entry(why), why.limit)
+                return await self._why(self._entry(why, principal), why.limit)
             case "nodes.list":
-                return self._list_nodes(_read(payload, nats_api.NodesRequest))
+                return self._list_nodes(_read(payload, nats_api.NodesRequest), principal)
             case _:
                 raise InvalidDocument(f"Nothing is known about {what[:80]!r}.")
 
-    async def _submit(self, payload: bytes, traceparent: str) -> rest.SubmitResponse:
+    async def _submit(self, payload: bytes, traceparent: str, principal: Principal) -> rest.SubmitResponse:
         data = _object(payload)
         beside = job_problems.of_request
         wanted, warnings = decode(data, rest.SubmitRequest, what="The request", unknown="report", beside=beside)
         done = await self._submissions.submit(
-            wanted.job,
+            in_namespace(wanted.job, principal),
             force=wanted.force,
             token=wanted.idempotency_token,
             traceparent=traceparent,
@@ -171,8 +190,8 @@ class Integrations:
             warnings=(*warnings, *done.warnings),
         )
 
-    async def _get(self, asked: nats_api.GetRequest) -> rest.JobResponse:
-        entry, room = self._entry(asked), AnswerRoom()
+    async def _get(self, asked: nats_api.GetRequest, principal: Principal) -> rest.JobResponse:
+        entry, room = self._entry(asked, principal), AnswerRoom()
         include = {part.lower() for part in asked.include}
         job = views.job_view(self._model, entry)
         room.take(job)
@@ -207,8 +226,8 @@ class Integrations:
         items, is_more = room.fill(views.history(entry, after=after, up_to=self._model.news.settled))
         return rest.Page(items=items, next_token=str(items[-1].seq_num) if is_more else "")
 
-    async def _results(self, asked: nats_api.ResultsRequest) -> rest.Page[rest.ResultItem]:
-        entry = self._entry(asked)
+    async def _results(self, asked: nats_api.ResultsRequest, principal: Principal) -> rest.Page[rest.ResultItem]:
+        entry = self._entry(asked, principal)
         signed = await results(
             entry,
             self._locations,
@@ -228,20 +247,24 @@ class Integrations:
         room.take(msgspec.structs.replace(found, nodes=()))
         return msgspec.structs.replace(found, nodes=room.fill(found.nodes)[0])
 
-    def _list(self, asked: nats_api.ListRequest) -> rest.ListJobsResponse:
+    def _list(self, asked: nats_api.ListRequest, principal: Principal) -> rest.ListJobsResponse:
         limit = min(MAX_LIST, asked.limit) if asked.limit > 0 else MAX_LIST
         offset = _number(asked.next_token, default=0)
-        found = islice(self._model.lists.find(asked.namespace), offset, None)
+        namespaces, lists = principal.among(asked.namespace), self._model.lists
+        listed = lists.find("*") if namespaces is None else lists.of_namespaces(namespaces, newest_first=True)
+        found = islice(listed, offset, None)
         items, is_more = AnswerRoom().fill((views.job_view(self._model, entry) for entry in found), most=limit)
         return rest.ListJobsResponse(items=items, next_token=str(offset + len(items)) if is_more else "")
 
-    def _list_nodes(self, asked: nats_api.NodesRequest) -> rest_nodes.ListNodesResponse:
+    def _list_nodes(self, asked: nats_api.NodesRequest, principal: Principal) -> rest_nodes.ListNodesResponse:
+        sees = None if principal.sees_all else principal.sees
         left = (node for node in sorted(self._model.nodes) if node > asked.next_token)
-        nodes, is_more = AnswerRoom().fill(node_state(self._model, self._nodes, node) for node in left)
+        nodes, is_more = AnswerRoom().fill(node_state(self._model, self._nodes, node, sees=sees) for node in left)
         return rest_nodes.ListNodesResponse(nodes=nodes, next_token=nodes[-1].info.node_id if is_more else "")
 
-    def _entry(self, asked: nats_api.JobRequest) -> JobEntry:
-        return self._model.names.find(asked.job_id, asked.namespace)
+    def _entry(self, asked: nats_api.JobRequest, principal: Principal) -> JobEntry:
+        """If who asks may see it."""
+        return self._model.names.find(asked.job_id, principal.meant(asked.namespace), sees=principal.sees)
 
     def __repr__(self) -> str:
         return f"<Integrations, {self._waiting} requests waiting>"

@@ -35,6 +35,8 @@ LOOK_ANSWER_SECONDS = 0.15
 KICK_SECONDS = 5.0
 PURGE_SECONDS = 5.0
 PAGE = 1024
+AGAIN_SECONDS = 3.0
+MOST_NAMED = 10
 
 
 class _Server(msgspec.Struct):
@@ -44,6 +46,7 @@ class _Server(msgspec.Struct):
 class _Connection(msgspec.Struct):
     cid: int
     name: str = ""
+    authorized_user: str = ""
     in_msgs: int = 0
     in_bytes: int = 0
 
@@ -65,9 +68,20 @@ _answers = msgspec.json.Decoder(_Answer)
 
 
 class Disconnections:
-    """`system` is a connection of the system user, `own` one of an orchestrator."""
+    """`system` is a connection of the system user, `own` one of an orchestrator.
 
-    def __init__(self, system: Connection, own: Connection, budgets: Budgets, accounts: KnownAccounts) -> None:
+    `users_ended` tells of users whose keys were revoked: programs that are connected as those are cut off.
+    """
+
+    def __init__(
+        self,
+        system: Connection,
+        own: Connection,
+        budgets: Budgets,
+        accounts: KnownAccounts,
+        users_ended: "asyncio.Queue[str] | None" = None,
+    ) -> None:
+        self._users_ended: asyncio.Queue[str] = users_ended or asyncio.Queue()
         self._system = system
         self._own = own
         self._budgets = budgets
@@ -79,6 +93,7 @@ class Disconnections:
         """Shut out each node that floods, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="traffic")
+            group.create_task(self._end_users(), name="users")
             while True:
                 await self._shut_out(await self._budgets.flooding.get())
 
@@ -86,14 +101,37 @@ class Disconnections:
         """How many connections of the node there were, on all servers. Raises MessagingUnavailable."""
         ended = 0
         await self._let_in()
-        async for server, each in self._connections():
+        async for server, each in self._connections(self._accounts.names.nodes):
             if each.name == node:
-                payload = msgspec.json.encode({"cid": each.cid})
-                await self._system.request(
-                    subjects.server_request(server, subjects.KICK), payload, timeout=KICK_SECONDS
-                )
+                await self._kick(server, each)
                 ended += 1
         return ended
+
+    async def _kick(self, server: str, connection: _Connection) -> None:
+        payload = msgspec.json.encode({"cid": connection.cid})
+        await self._system.request(subjects.server_request(server, subjects.KICK), payload, timeout=KICK_SECONDS)
+
+    async def _end_users(self) -> None:
+        """Those that end meanwhile are cut off together. Each orchestrator does it, as any may be cut off itself."""
+        while True:
+            names = {await self._users_ended.get()}
+            while not self._users_ended.empty():
+                names.add(self._users_ended.get_nowait())
+            try:
+                await self._let_in()
+                async for server, each in self._connections(self._accounts.names.integrations):
+                    if subjects.keyed_user(each.authorized_user) in names:
+                        await self._kick(server, each)
+                        _log.info("A connection of user %s is ended, as its key is.", each.authorized_user)
+            except MessagingUnavailable as error:
+                _log.warning(
+                    "Users %s may be connected to NATS still, and hear events: %s",
+                    ", ".join(sorted(names)[:MOST_NAMED]),
+                    error.message,
+                )
+                await asyncio.sleep(AGAIN_SECONDS)
+                for name in names:
+                    self._users_ended.put_nowait(name)
 
     async def _shut_out(self, node: NodeId) -> None:
         """What it has told and nobody has read goes too: a node of ours tells it again when it connects again."""
@@ -133,7 +171,7 @@ class Disconnections:
     async def _look(self) -> None:
         seen: dict[tuple[str, int], tuple[int, int]] = {}
         servers = {server for server, _ in self._seen}
-        async for server, each in self._connections(patience=LOOK_ANSWER_SECONDS):
+        async for server, each in self._connections(self._accounts.names.nodes, patience=LOOK_ANSWER_SECONDS):
             key = server, each.cid
             messages, size = self._seen.get(key, (0, 0))
             seen[key] = each.in_msgs, each.in_bytes
@@ -151,12 +189,14 @@ class Disconnections:
                 hint="`tarpon agent nats-check` tells what their configuration lacks.",
             ) from None
 
-    async def _connections(self, patience: float = ANSWER_SECONDS) -> AsyncIterator[tuple[str, _Connection]]:
-        """All of nodes, each with its server. Raises MessagingUnavailable where no server answers."""
+    async def _connections(
+        self, account: str, *, patience: float = ANSWER_SECONDS
+    ) -> AsyncIterator[tuple[str, _Connection]]:
+        """All of the account, each with its server. Raises MessagingUnavailable where no server answers."""
         try:
             inbox, heard = self._system.client.new_inbox(), False
             async with self._system.subscribe(inbox) as answers:
-                await self._ask("PING", 0, inbox)
+                await self._ask("PING", account, 0, inbox)
                 while (received := await _next(answers, patience)) is not None:
                     heard = True
                     answer = _read(received)
@@ -164,14 +204,14 @@ class Disconnections:
                     for each in page.connections:
                         yield server, each
                     if page.connections and page.offset + len(page.connections) < page.total:
-                        await self._ask(server, page.offset + len(page.connections), inbox)
+                        await self._ask(server, account, page.offset + len(page.connections), inbox)
         except NO_ANSWER as error:
             raise MessagingUnavailable(f"The servers do not tell who is connected: {error!r}") from error
         if not heard:
             raise MessagingUnavailable("No server tells who is connected to it.")
 
-    async def _ask(self, server: str, offset: int, inbox: str) -> None:
-        wanted = {"acc": self._accounts.names.nodes, "limit": PAGE, "offset": offset}
+    async def _ask(self, server: str, account: str, offset: int, inbox: str) -> None:
+        wanted = {"acc": account, "auth": True, "limit": PAGE, "offset": offset}
         subject = subjects.server_request(server, subjects.CONNECTIONS)
         await raising_cancellation(self._system.client.publish(subject, msgspec.json.encode(wanted), reply=inbox))
 

@@ -12,6 +12,8 @@ class Users:
         self._by_name: dict[str, UserRecord] = {}
         self._by_key: dict[str, UserRecord] = {}
         self._held: dict[str, dict[asyncio.Event, None]] = {}
+        #: Users whose keys have ended, for who ends their connections over NATS; also those of long ago, at the start.
+        self.ended: asyncio.Queue[str] = asyncio.Queue()
 
     # ---- feeding ------------------------------------------------------------------------------------------------
 
@@ -20,19 +22,20 @@ class Users:
         self._by_name[record.name] = record
         if before is not None and before.key_id != record.key_id:
             self._by_key.pop(before.key_id, None)
-            self._end(before.key_id)
+            self._end(before)
         self._by_key[record.key_id] = record
         if record.revoked:
-            self._end(record.key_id)
+            self._end(record)
 
     def drop(self, name: str) -> None:
         record = self._by_name.pop(name, None)
         if record is not None:
             self._by_key.pop(record.key_id, None)
-            self._end(record.key_id)
+            self._end(record)
 
-    def _end(self, key_id: str) -> None:
-        for event in self._held.get(key_id, ()):
+    def _end(self, record: UserRecord) -> None:
+        self.ended.put_nowait(record.name)
+        for event in self._held.get(record.key_id, ()):
             event.set()
 
     # ---- reading ------------------------------------------------------------------------------------------------

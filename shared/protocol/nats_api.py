@@ -13,10 +13,13 @@ from shared.protocol import rest, rest_nodes, rest_waits
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Names a job by its id, the beginning of an id, or its name in the namespace."""
+    """Names a job by its id, the beginning of an id, or its name in the namespace.
+
+    Without a namespace it is the only one of a key that is for one alone, and else `default`.
+    """
 
     job_id: str = field(name="JobID")
-    namespace: str = "default"
+    namespace: str = ""
 
 
 class GetRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
@@ -61,9 +64,9 @@ class ResultsRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
 
 
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """The newest jobs first; `limit` is at most 500. A namespace of `*` means all."""
+    """The newest jobs first; `limit` is at most 500. A namespace of `*` means all that may be seen."""
 
-    namespace: str = "default"
+    namespace: str = ""
     limit: int = 100
     next_token: str = ""
 

@@ -105,6 +105,16 @@ def event(namespace: str, job: JobId, what: str) -> str:
     return f"{PREFIX}.events.{namespace}.{job}.{what}"
 
 
+def keyed_principal(user: str) -> str:
+    """The principal of a user with a key: none of those has it whose password is computed, as `@` is in no safe id."""
+    return f"@{user}"
+
+
+def keyed_user(principal: str) -> str:
+    """The user of such a principal; empty for any other."""
+    return principal[1:] if principal.startswith("@") else ""
+
+
 def integration_inbox(principal: str) -> str:
     """The prefix of the inboxes in which this principal alone receives answers."""
     return f"_INBOX.{principal}"
@@ -119,8 +129,10 @@ def integration_may_publish(principal: str) -> tuple[str, ...]:
     return (f"{PREFIX}.api.{principal}.>", *SERVICE_REQUESTS)
 
 
-def integration_may_subscribe(principal: str) -> tuple[str, ...]:
-    return (ALL_EVENTS, f"{integration_inbox(principal)}.>")
+def integration_may_subscribe(principal: str, namespaces: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The events of these namespaces alone, where they are given."""
+    events = (ALL_EVENTS,) if namespaces is None else tuple(f"{PREFIX}.events.{each}.>" for each in sorted(namespaces))
+    return (*events, f"{integration_inbox(principal)}.>")
 
 
 # ---- inside the orchestrator's account --------------------------------------------------------------------------
