@@ -323,7 +323,7 @@ async def _connected(config: Config, identity: Identity) -> AsyncIterator[Connec
             inbox_prefix=subjects.node_inbox(identity.node_id),
             trust=trust,
         ) as connection,
-        background(refusals=explain_refusals(connection, invited, identity)),
+        background(refusals=explain_refusals(connection, invited, identity, trust)),
     ):
         yield connection
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from orchestrator.admission.auth import serve_auth
 from orchestrator.admission.budgets import Budgets
@@ -23,7 +24,7 @@ from orchestrator.admission.identities import Identities
 from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig, ServerTls
 from orchestrator.admission.node_keys import StoredNodeKeys
-from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
+from orchestrator.admission.secret_files import Secrets, SecretSources, left_join_secret, load_secrets
 from orchestrator.admission.tls.encryption import Encryption, prepare, remember_earlier_version
 from orchestrator.api.access.local_listener import local_listener
 from orchestrator.api.app import Api
@@ -52,6 +53,7 @@ from shared.runtime.aio import background
 from shared.runtime.trace_export import open_tracing
 from shared.settings.config import Config
 from shared.settings.publisher import is_configured
+from shared.settings.secret import Secret
 from shared.settings.tls.declared import FilePath
 
 _log = logging.getLogger(__name__)
@@ -61,10 +63,17 @@ DEEPEST_STACK = 4000
 """Jobs that earlier versions took in may be nested as deeply as Python allows by itself, and are told of below it."""
 
 
-async def run(config: Config, *, ready: Callable[[], None] | None = None, restored: bool = False) -> None:
+async def run(
+    config: Config,
+    *,
+    ready: Callable[[], None] | None = None,
+    restored: bool = False,
+    own_node: Secret = Secret(),  # noqa: B008  # it is immutable
+) -> None:
     """Serve until cancelled. `ready` is called when both APIs answer and the state is read.
 
-    `restored` is whether the state has been restored from a backup since anything was decided last.
+    `restored` is whether the state has been restored from a backup since anything was decided last. `own_node` is what
+    the compute node of the same process shows at its first join, where there is no join secret.
 
     Raises, before anything is started: AlreadyRunning, ConfigurationInvalid, PortTaken, ProgramMissing, SecretInvalid.
     """
@@ -75,7 +84,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None, restor
         stack.enter_context(_locked(directory / "lock", config.data_dir))
         listening = stack.enter_context(_listening(config.api.host, config.api.port))
         local = stack.enter_context(local_listener(config.data_dir))
-        secrets, encryption = await asyncio.to_thread(_prepared, config)
+        secrets, encryption = await asyncio.to_thread(_prepared, config, own_node)
         stack.enter_context(kept_addresses(config.orchestrator, config.data_dir))
         name = await asyncio.to_thread(_name, directory / "name")
         exported = open_tracing(config.tracing.endpoint, service="tarpon-orchestrator", name=name)
@@ -194,6 +203,19 @@ def secret_sources(config: Config) -> SecretSources:
         task_secrets_key_file=_path(config.orchestrator.task_secrets.key_file),
         authority_file=_path(config.orchestrator.tls.authority_file),
     )
+
+
+def _secrets(config: Config, own_node: Secret) -> Secrets:
+    sources = secret_sources(config)
+    secrets = load_secrets(sources)
+    if left := left_join_secret(sources):
+        _log.warning(
+            "Whoever has the join secret in %s can add nodes, as long as it is there. An earlier version has made it."
+            " Nodes join with the tokens of `tarpon node token create` now, and those that have joined need nothing but"
+            " their own keys: remove the file, and start the orchestrator again.",
+            left,
+        )
+    return secrets if secrets.join_secret else replace(secrets, join_secret=own_node)
 
 
 def _path(text: FilePath) -> Path | None:
@@ -364,9 +386,9 @@ async def _serving(
         await runner.cleanup()
 
 
-def _prepared(config: Config) -> tuple[Secrets, Encryption]:
+def _prepared(config: Config, own_node: Secret) -> tuple[Secrets, Encryption]:
     _check_anonymity(config)
-    secrets = load_secrets(secret_sources(config))
+    secrets = _secrets(config, own_node)
     remember_earlier_version(config.data_dir)
     return secrets, prepare(config, secrets.authority, now=time.time())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,6 +31,7 @@ from shared.messaging.client import taken_in
 from shared.messaging.transport import Connection, connect
 from shared.protocol.subjects import STATE_BUCKET, node_inbox
 from shared.runtime.aio import background
+from shared.settings.secret import Secret
 from tests.servers import HOST, free_ports
 from tests.waiting import eventually
 
@@ -83,7 +85,9 @@ class Bus:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.secrets: Secrets = load_secrets(SecretSources(directory=directory / "secrets"))
+        self.secrets: Secrets = load_secrets(
+            SecretSources(directory=directory / "secrets", join_secret=Secret(secrets.token_urlsafe(32)))
+        )
         self.config = ServerConfig(
             directory=directory / "nats",
             host=HOST,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 
 import msgspec
 
@@ -45,12 +46,14 @@ class _WhoAmI(msgspec.Struct):
     data: _User = msgspec.field(default_factory=_User)
 
 
-async def explain_refusals(connection: Connection, invitation: Invitation, identity: Identity) -> None:
+async def explain_refusals(
+    connection: Connection, invitation: Invitation, identity: Identity, trust: ssl.SSLContext | None
+) -> None:
     """Until cancelled, say in the log why this node is refused. Who has no join token cannot be told."""
     number, said = 0, ""
     while True:
         number = await connection.next_refusal(number)
-        told = await _ask(invitation, identity) if invitation.token else None
+        told = await _ask(invitation, identity, trust) if invitation.token else None
         if told is not None and told.message != said:
             said = told.message
             text = "This node is not let in: %s [%s] %s"
@@ -58,7 +61,7 @@ async def explain_refusals(connection: Connection, invitation: Invitation, ident
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _ask(invitation: Invitation, identity: Identity) -> _Told | None:
+async def _ask(invitation: Invitation, identity: Identity, trust: ssl.SSLContext | None) -> _Told | None:
     """Over a connection under a name by which nothing else can be done. None where nobody tells it anything."""
     try:
         async with (
@@ -69,6 +72,7 @@ async def _ask(invitation: Invitation, identity: Identity) -> _Told | None:
                 nkey_seed=identity.nkey_seed,
                 token=invitation.shown,
                 inbox_prefix=subjects.refused_inbox(identity.public_key),
+                trust=trust,
                 quiet=True,
             ) as asking,
         ):

@@ -1,6 +1,6 @@
 """Budgets of nodes: what one sends beyond its own is dropped or comes later, and is counted.
 
-Whoever has the join secret is a node, and may send whatever it likes. Subscriptions and the stream of reports are
+Whoever has a join token is a node, and may send whatever it likes. Subscriptions and the stream of reports are
 shared by all nodes, so what is too much is turned away before it takes a place there, by the node that its subject
 names. Budgets are far above what a node of ours sends. A report is never dropped for one, it is only put off.
 """

@@ -54,7 +54,8 @@ class SecretSources(msgspec.Struct, frozen=True, kw_only=True):
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """The issuer signs who may do what on NATS; the two public keys are in the configuration of its servers.
 
-    `task_secrets_key` is what secrets of tasks are stored under.
+    `task_secrets_key` is what secrets of tasks are stored under. There is a `join_secret`, which lets any node in for
+    ever, only where it is set, or is left of an earlier version.
     """
 
     issuer_seed: Secret
@@ -137,9 +138,18 @@ def join_line(join_secret: Secret, servers: Sequence[str], authorities: Sequence
     )
 
 
+def left_join_secret(sources: SecretSources) -> Path | None:
+    """The file of a join secret that an earlier version has made, where no setting gives one."""
+    path = sources.directory / "join.secret"
+    is_set = bool(sources.join_secret) or sources.join_secret_file is not None
+    return path if not is_set and path.exists() else None
+
+
 def _join_secret(sources: SecretSources) -> Secret:
+    """None is made: nodes join with tokens."""
     if not sources.join_secret:
-        return _load(sources, sources.join_secret_file, "join.secret", _new_secret)
+        file = sources.join_secret_file or left_join_secret(sources)
+        return Secret(_read(file)) if file else Secret()
     if sources.join_secret_file is not None:
         raise SecretInvalid(
             "The join secret is given twice, as a text and as a file.",

@@ -87,7 +87,7 @@ async def set_draining(model: Model, store: Store, node: NodeId, *, draining: bo
 
 
 async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message: str = "") -> None:
-    """Forget the node and its key, so that another one may take the name; it may come back with the join secret.
+    """Forget the node and its key, so that another one may take the name; it may come back with a token.
 
     Raises NodeNotFound, NodeConnected, NodeHoldsExecutions. The key goes last: what was interrupted is done again. That
     of a rejected node stays shut out, until it is deleted by itself.

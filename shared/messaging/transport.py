@@ -360,7 +360,7 @@ async def connect(
 ) -> AsyncIterator[Connection]:
     """Give a connection at once; it may stand only later. Leaving closes it.
 
-    `nkey_seed` proves who this process is, `token` is the join secret of a node, `name` its id. With `trust` all goes
+    `nkey_seed` proves who this process is, `token` is what a node shows to join, `name` its id. With `trust` all goes
     by TLS, whatever the addresses begin with, to servers whose certificate it takes; without, those with tls:// are
     trusted as this machine does. What `admits` turns away is dropped unseen. The first try is made once `after` is set.
     A `quiet` one logs for who debugs alone.

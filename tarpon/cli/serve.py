@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -16,6 +17,7 @@ from tarpon.import_names import shadowed
 if TYPE_CHECKING:
     from shared.settings.config import Config
     from shared.settings.loading import LoadedConfig
+    from shared.settings.secret import Secret
 
 _log = logging.getLogger(__name__)
 
@@ -54,12 +56,16 @@ def serve(*, orchestrator: bool, compute: bool, restored: bool, data_dir: str | 
     if config.compute.enabled:
         services["compute"] = _compute()
     if len(services) > 1:
-        config = _joined(loaded)
+        config, own_node = _joined(loaded)
+        services["orchestrator"] = partial(_orchestrator(), restored=restored, own_node=own_node)
     uvloop.run(_run(services, config))
 
 
-def _joined(loaded: "LoadedConfig") -> "Config":
-    """The configuration in which the compute node joins the orchestrator of its own process, if told of no other."""
+def _joined(loaded: "LoadedConfig") -> tuple["Config", "Secret"]:
+    """The configuration in which the compute node joins the orchestrator of its own process, if told of no other.
+
+    And what it shows at its first join, which both have in memory alone, where there is no join secret.
+    """
     from msgspec.structs import replace
 
     from orchestrator.admission.secret_files import load_secrets
@@ -67,17 +73,19 @@ def _joined(loaded: "LoadedConfig") -> "Config":
     from orchestrator.nats_servers.addresses import own_address
     from orchestrator.service import secret_sources
     from shared.runtime.tls.trust import authorities_as_text
+    from shared.settings.secret import Secret
 
     config, compute = loaded.config, loaded.config.compute
-    secrets = load_secrets(secret_sources(config))
+    kept, own_node = load_secrets(secret_sources(config)), Secret()
     if not (compute.auth.token or compute.auth.token_file):
-        compute = replace(compute, auth=replace(compute.auth, token=secrets.join_secret))
+        own_node = kept.join_secret or Secret(secrets.token_urlsafe(32))
+        compute = replace(compute, auth=replace(compute.auth, token=own_node))
     if loaded.origins["Compute.Orchestrators"] == "default":
         compute = replace(compute, orchestrators=(own_address(config.orchestrator),))
-        trusted = nats_authorities(config.orchestrator, secrets.authority, now=time.time())
+        trusted = nats_authorities(config.orchestrator, kept.authority, now=time.time())
         if trusted and not (compute.tls.ca_cert or compute.tls.authority):
             compute = replace(compute, tls=replace(compute.tls, authority=authorities_as_text(trusted)))
-    return replace(config, compute=compute)
+    return replace(config, compute=compute), own_node
 
 
 async def _run(services: dict[str, Service], config: "Config") -> None:

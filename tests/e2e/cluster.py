@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 from orchestrator.admission.nats_config import render_accounts
@@ -86,6 +87,9 @@ class Cluster:
         """The `cluster` block of each server; and the accounts that all of them include."""
         folder = self.root / "shared" / "secrets"
         secrets = load_secrets(SecretSources(directory=folder))
+        join_secret = folder / "join.secret"
+        join_secret.touch(mode=0o600)
+        join_secret.write_text(token_urlsafe(32))
         accounts = render_accounts(issuer=secrets.issuer_public_key, orchestrator=secrets.orchestrator_public_key)
         (self.root / "tarpon-accounts.conf").write_text(accounts)
         ports = free_ports(SIZE)

@@ -8,6 +8,7 @@ command line is searched for credentials.
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -95,6 +96,7 @@ class Stack:
         self.environments: list[Mapping[str, str]] = []
         self.key = ""
         """What is shown over TCP, where the orchestrator asks for a key."""
+        self.secret = secrets.token_urlsafe(32)
 
     # ---- processes ----------------------------------------------------------------------------------------------
 
@@ -110,9 +112,13 @@ class Stack:
         ready: bool = True,
         flags: Sequence[str] = (),
         role: Sequence[str] = ("--orchestrator",),
+        join_secret: bool = True,
         **settings: str,
     ) -> Service:
-        """`aws` are the variables with its credentials; `settings` have `_` for `.` in their names."""
+        """`aws` are the variables with its credentials; `settings` have `_` for `.` in their names.
+
+        It has a join secret, so that nodes can be started without a token for each, unless that is not wanted.
+        """
         values = {
             "DataDir": str(self.root / "orchestrator"),
             "API.Port": str(self.api_port),
@@ -122,6 +128,8 @@ class Stack:
             **{key.replace("_", "."): value for key, value in settings.items()},
         }
         environment = _plain_environment() | dict(self.s3.environment() if aws is None else aws)
+        if join_secret and "Orchestrator_Auth_TokenFile" not in settings:
+            environment |= {"TARPON_ORCHESTRATOR_AUTH_TOKEN": self.secret}
         self.environments.append(environment)
         command = [sys.executable, "-m", "tarpon", "serve", *role, *flags, *_flags(values)]
         self.orchestrator = Service(command, environment, self.root / "orchestrator.log")
@@ -205,7 +213,7 @@ class Stack:
         return int((self.root / "orchestrator" / "orchestrator" / "nats" / "nats-server.pid").read_text())
 
     def join_secret(self) -> str:
-        return (self.root / "orchestrator" / "orchestrator" / "secrets" / "join.secret").read_text().strip()
+        return self.secret
 
     def stop(self) -> None:
         """Stop all in good order, and check that nobody left a credential anywhere."""

@@ -219,8 +219,12 @@ def test_jobs_of_all_namespaces_are_listed_with_theirs(running: Stack) -> None:
 
 
 def test_the_line_that_starts_a_node_has_the_address_of_the_running_orchestrator(running: Stack) -> None:
+    file = running.root / "secrets" / "join"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text(running.secret)
     own = ("-c", f"DataDir={running.root / 'orchestrator'}", "-c", "Orchestrator.Port=4299")
-    done = running.cli("node", "token", "show", *own)
+    done = running.cli("node", "token", "show", *own, "-c", f"Orchestrator.Auth.TokenFile={file}")
     assert f" Compute.Orchestrators=nats://{HOST}:{running.nats_port}" in done.stdout
     assert done.stderr == ""
 
@@ -228,7 +232,10 @@ def test_the_line_that_starts_a_node_has_the_address_of_the_running_orchestrator
 def test_the_join_secret_goes_to_no_address_that_is_told_by_whoever_has_the_port(running: Stack) -> None:
     """The orchestrator whose secrets are here is down; another program answers in its place."""
     data = running.root / "down"
-    load_secrets(SecretSources(directory=data / "orchestrator" / "secrets"))
+    secrets = data / "orchestrator" / "secrets"
+    load_secrets(SecretSources(directory=secrets))
+    (secrets / "join.secret").touch(mode=0o600)
+    (secrets / "join.secret").write_text("of-an-earlier-version")
     told = {"Host": HOST, "Port": 4222, "Advertise": "elsewhere.example:4222", "NATS": {"Servers": []}}
     with answering({"config": {"DataDir": str(data), "Orchestrator": told}}) as port:
         settings = ("-c", f"DataDir={data}", "-c", "Orchestrator.Port=4299", "-c", f"Orchestrator.Host={HOST}")

@@ -41,6 +41,27 @@ def test_one_pasted_line_starts_a_node_which_comes_back_by_its_key(stack: Stack)
     wait_until(lambda: "[JoinTokenRevoked]" in other.tail(), within=40, what="the refused node says why")
 
 
+def test_a_node_of_an_earlier_version_goes_on_with_the_join_secret_that_there_is(stack: Stack) -> None:
+    secret = "made-by-an-earlier-version"
+    folder = stack.root / "orchestrator" / "orchestrator" / "secrets"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "join.secret").touch(mode=0o600)
+    (folder / "join.secret").write_text(f"{secret}\n")
+    orchestrator = stack.start_orchestrator(publisher={}, join_secret=False)
+    assert f"Whoever has the join secret in {folder / 'join.secret'} can add nodes" in orchestrator.tail()
+    node = stack.start_compute("node-a", token=secret)
+
+    (folder / "join.secret").unlink()
+    orchestrator.stop()
+    orchestrator.start()
+    stack.wait_ready()
+    stack.wait_connected("node-a")
+    new = stack.start_compute("node-b", token=secret, connected=False)
+    wait_until(lambda: "refused: wrong join token or secret" in new.tail(), within=20, what="a new node is refused")
+    assert "Whoever has the join secret" not in orchestrator.tail().rpartition("Stopped, after")[2]
+    assert node.is_running
+
+
 def test_a_node_does_not_start_with_a_token_that_was_not_pasted_whole(stack: Stack) -> None:
     stack.start_orchestrator(publisher={})
     token = json.loads(stack.cli("node", "token", "create", "--output", "json").stdout)["Text"]

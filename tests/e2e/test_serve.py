@@ -46,9 +46,11 @@ def test_an_orchestrator_and_a_node_in_one_process_find_each_other(tmp_path: Pat
         wait_until(is_connected, within=40, what="the node is connected to its own orchestrator")
         done = tarpon("job", "run", str(job), *here)
         assert done.returncode == 0, done.stderr
-        line = tarpon("node", "token", "show", *flags).stdout
-        assert line.startswith("TARPON_COMPUTE_AUTH_TOKEN=")
-        assert f":{nats}" in line
+        line = tarpon("node", "token", "create", *here).stdout
+        assert line.startswith("TARPON_COMPUTE_AUTH_TOKEN=tj1_")
+        shown = tarpon("node", "token", "show", *flags)
+        assert (shown.returncode, "nodes join with tokens. [NotFound]" in shown.stderr) == (1, True)
+        assert not (tmp_path / "data" / "orchestrator" / "secrets" / "join.secret").exists()
     finally:
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(40) == 0, log.read_text()

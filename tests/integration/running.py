@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from shared.settings.loading import load
 from tests.integration.played_node import PlayedNode, played_node
 from tests.servers import HOST, REGION, S3Server, free_ports
 from tests.waiting import answered
+
+JOIN_SECRET = "TARPON_ORCHESTRATOR_AUTH_TOKEN"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ class Running:
         self.config = config
         self.http = http
         self.server = f"nats://{HOST}:{config.orchestrator.port}"
-        self.secret = (config.data_dir / "orchestrator" / "secrets" / "join.secret").read_text().strip()
+        self.secret = config.orchestrator.auth.token.reveal()
 
     async def api(self, path: str, body: Any = None, method: str = "GET") -> Any:
         url = f"http://{HOST}:{self.config.api.port}/api/v1/orchestrator{path}"
@@ -108,7 +111,9 @@ async def running_orchestrator(
     settings += ["API.Auth.Anonymous=true"]  # most tests are not about who asks
     if publisher:
         settings += [f"Publishers.Types.S3Managed.{key}={value}" for key, value in s3.items()]
-    config = load(sets=[*settings, f"Orchestrator.Host={HOST}", *sets], env={}).config
+    config = load(
+        sets=[*settings, f"Orchestrator.Host={HOST}", *sets], env={JOIN_SECRET: secrets.token_urlsafe(32)}
+    ).config
     ready = asyncio.Event()
     async with (
         aiohttp.ClientSession() as http,

@@ -21,7 +21,7 @@ async def delete(client: "Client", *, node_id: str, message: str, force: bool) -
     """Forget a node that is gone.
 
     It has to be stopped, and nothing that was placed on it may go on: see `tarpon node drain`. Its name is free then. A
-    node with the join secret that comes back under it is a new one; but the key of a rejected node stays shut out,
+    node that comes under it with a join token is a new one; but the key of a rejected node stays shut out,
     until `tarpon node approve` or until it is deleted once more by its whole name.
     """
     node = await whole_id(client, node_id)

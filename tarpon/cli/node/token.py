@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shared.errors import NotFound
 from tarpon.cli.console.commands import Command, Group, given, with_client
 from tarpon.cli.console.local_secrets import local_secrets, nats_addresses, nats_trust
 from tarpon.cli.console.node_argument import node_argument
@@ -92,6 +93,11 @@ def show_token() -> None:
     secrets = local_secrets(config)
     from orchestrator.admission.secret_files import join_line
 
+    if not secrets.join_secret:
+        raise NotFound(
+            "There is no join secret that every node could have: nodes join with tokens.",
+            hint="`tarpon node token create` prints the line that starts a node.",
+        )
     click.echo(join_line(secrets.join_secret, nats_addresses(config), nats_trust(config, secrets)))
 
 

@@ -152,7 +152,7 @@ async def refused_node(bus: Bus, token: JoinToken, *, node: NodeId = NODE) -> As
     invited = Invitation(servers=tuple(bus.urls), shown=token.credential, token=token.id)
     async with (
         connect(invited.servers, name=node, nkey_seed=seed, token=token.credential) as connection,
-        background(refusals=explain_refusals(connection, invited, Identity(node, seed))),
+        background(refusals=explain_refusals(connection, invited, Identity(node, seed), None)),
     ):
         yield
 

@@ -96,7 +96,7 @@ class Setting:
         self._secrets = secrets
 
     def node(self) -> AbstractAsyncContextManager[PlayedNode]:
-        return played_node("n-1", server=self.server.url, secret=self._secrets.join_secret.reveal())
+        return played_node("n-1", server=self.server.url, secret=self.running.secret)
 
     async def log_in(self, user: str, password: str) -> Client:
         client = Client()

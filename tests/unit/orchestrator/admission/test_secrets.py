@@ -9,13 +9,19 @@ import msgspec
 import nkeys
 import pytest
 
-from orchestrator.admission.secret_files import SecretInvalid, Secrets, SecretSources, join_line, load_secrets
+from orchestrator.admission.secret_files import (
+    SecretInvalid,
+    Secrets,
+    SecretSources,
+    join_line,
+    left_join_secret,
+    load_secrets,
+)
 from shared.settings.secret import Secret
 
 NAMES = (
     "issuer.nkey",
     "orchestrator.nkey",
-    "join.secret",
     "integration.secret",
     "task-secrets.key",
     "authority.secret",
@@ -39,7 +45,6 @@ def revealed(found: Secrets) -> list[str]:
         for secret in (
             found.issuer_seed,
             found.orchestrator_seed,
-            found.join_secret,
             found.integration_secret,
             found.task_secrets_key,
             found.authority_secret,
@@ -67,14 +72,13 @@ def test_every_orchestrator_makes_its_own(tmp_path: Path) -> None:
     first = load_secrets(SecretSources(directory=tmp_path / "a"))
     second = load_secrets(SecretSources(directory=tmp_path / "b"))
     assert not set(revealed(first)) & set(revealed(second))
-    assert len(set(revealed(first))) == 6
+    assert len(set(revealed(first))) == 5
 
 
 def test_the_secrets_are_of_the_kinds_that_nats_knows(directory: Path) -> None:
     found = load_secrets(SecretSources(directory=directory))
     assert re.fullmatch(r"A[A-Z2-7]{55}", found.issuer_public_key)
     assert re.fullmatch(r"U[A-Z2-7]{55}", found.orchestrator_public_key)
-    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", found.join_secret.reveal())
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", found.integration_secret.reveal())
 
 
@@ -110,10 +114,9 @@ def test_orchestrators_share_the_files_that_settings_name(tmp_path: Path) -> Non
             directory=tmp_path / "b",
             issuer_seed_file=shared[0],
             orchestrator_seed_file=shared[1],
-            join_secret_file=shared[2],
-            integration_secret_file=shared[3],
-            task_secrets_key_file=shared[4],
-            authority_file=shared[5],
+            integration_secret_file=shared[2],
+            task_secrets_key_file=shared[3],
+            authority_file=shared[4],
         )
     )
     assert revealed(second) == revealed(first)
@@ -135,6 +138,26 @@ def test_a_file_that_a_setting_names_must_exist(directory: Path, setting: str) -
     with pytest.raises(SecretInvalid, match="absent"):
         load_secrets(sources)
     assert not (directory / "absent").exists()
+
+
+def test_no_join_secret_is_made(directory: Path) -> None:
+    found = load_secrets(SecretSources(directory=directory))
+    assert not found.join_secret
+    assert left_join_secret(SecretSources(directory=directory)) is None
+
+
+def test_a_join_secret_that_an_earlier_version_has_made_goes_on(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    file = private_file(directory / "join.secret", "of-an-earlier-version\n")
+    sources = SecretSources(directory=directory)
+    assert load_secrets(sources).join_secret.reveal() == "of-an-earlier-version"
+    assert left_join_secret(sources) == file
+    set_by_name = SecretSources(directory=directory, join_secret=Secret("set"))
+    assert load_secrets(set_by_name).join_secret.reveal() == "set"
+    assert left_join_secret(set_by_name) is None
+    file.chmod(0o644)
+    with pytest.raises(SecretInvalid, match="open to other users"):
+        load_secrets(sources)
 
 
 def test_a_join_secret_may_be_given_as_text(directory: Path) -> None:
