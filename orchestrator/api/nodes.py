@@ -1,6 +1,6 @@
 """The nodes of the HTTP API."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -15,7 +15,7 @@ from orchestrator.assembly import Assembly
 from orchestrator.nodes.join_tokens import JoinTokens
 from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes.rekeying import rekey
-from orchestrator.nodes.views import node_state
+from orchestrator.nodes.views import node_state, nodes_seen
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.rules.near_names import near_names
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
@@ -102,7 +102,10 @@ class NodeRoutes:
         )
         found = [
             state
-            for state in (self._own_node.state(), *(self._state(node, principal) for node in self._seen_by(principal)))
+            for state in (
+                self._own_node.state(),
+                *(self._state(node, principal) for node in nodes_seen(self._model, principal)),
+            )
             if matches(state.info.labels, conditions)
             and query.filter_approval.upper() in {"", state.membership}
             and query.filter_status.upper() in {"", state.connection}
@@ -182,7 +185,11 @@ class NodeRoutes:
         itself any name, and is meant by it where it has the orchestrator's.
         """
         self._store.check_ready()
-        text, own, known = request.match_info["node"], self._own_node.name, self._seen_by(principal_of(request))
+        text, own, known = (
+            request.match_info["node"],
+            self._own_node.name,
+            nodes_seen(self._model, principal_of(request)),
+        )
         if text in known or (bound and text in self._model.bindings):
             return NodeId(text)
         if text == own:
@@ -193,18 +200,6 @@ class NodeRoutes:
         if len(found) > 1:
             raise MultipleNodesFound(text, len(found))
         return None if found[0] == own else NodeId(found[0])
-
-    def _seen_by(self, principal: Principal) -> Collection[NodeId]:
-        """Of nodes that serve other namespaces alone nobody hears who may not see these."""
-        if principal.sees_all:
-            return self._model.nodes
-        return {
-            node: None
-            for node in self._model.nodes
-            if (binding := self._model.bindings.get(node)) is None
-            or not binding.namespaces
-            or any(principal.sees(each) for each in binding.namespaces)
-        }
 
     def _state(self, node: NodeId, principal: Principal) -> NodeState:
         return node_state(self._model, self._nodes, node, sees=None if principal.sees_all else principal.sees)

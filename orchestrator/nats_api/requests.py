@@ -24,7 +24,7 @@ from orchestrator.jobs import views
 from orchestrator.jobs.answer_room import AnswerRoom
 from orchestrator.jobs.results import results
 from orchestrator.nodes.upload_progress import upload_of
-from orchestrator.nodes.views import node_state
+from orchestrator.nodes.views import node_state, nodes_seen
 from orchestrator.state.job_entry import JobEntry
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
@@ -258,7 +258,7 @@ class Integrations:
 
     def _list_nodes(self, asked: nats_api.NodesRequest, principal: Principal) -> rest_nodes.ListNodesResponse:
         sees = None if principal.sees_all else principal.sees
-        left = (node for node in sorted(self._model.nodes) if node > asked.next_token)
+        left = (node for node in sorted(nodes_seen(self._model, principal)) if node > asked.next_token)
         nodes, is_more = AnswerRoom().fill(node_state(self._model, self._nodes, node, sees=sees) for node in left)
         return rest_nodes.ListNodesResponse(nodes=nodes, next_token=nodes[-1].info.node_id if is_more else "")
 

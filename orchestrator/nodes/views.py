@@ -1,8 +1,9 @@
 """Views of nodes: the shapes of the HTTP API, made from what is stored of a node and what it said last."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
+from orchestrator.admission.principals import Principal
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, ExecutionRecord, Suspicion
 from orchestrator.state.model import Model
@@ -61,6 +62,19 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
         join_token=binding.token if binding and sees is None else "",
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
+
+
+def nodes_seen(model: Model, principal: Principal) -> Collection[NodeId]:
+    """Of nodes that serve other namespaces alone nobody hears who may not see these."""
+    if principal.sees_all:
+        return model.nodes
+    return {
+        node: None
+        for node in model.nodes
+        if (binding := model.bindings.get(node)) is None
+        or not binding.namespaces
+        or any(principal.sees(each) for each in binding.namespaces)
+    }
 
 
 def _membership(binding: BindingRecord | None) -> str:

@@ -13,8 +13,9 @@ import pytest
 from nats.aio.client import Client
 
 import tarpon
-from shared.protocol.pasted import ApiKey, read
+from shared.protocol.pasted import ApiKey, JoinToken, read
 from shared.runtime.local_socket import local_url
+from tests.integration.played_node import played_node
 from tests.integration.running import Running
 from tests.waiting import eventually
 
@@ -117,6 +118,19 @@ async def test_a_key_without_the_capability_is_told_which_one_it_takes(running: 
             told = await reader.ask(what)
             assert (told["Status"], told["Code"]) == (403, "CapabilityMissing")
             assert needs in told["Message"]
+
+
+async def test_a_node_of_other_namespaces_is_not_listed(running: Running) -> None:
+    async with operator(running) as client:
+        token = read((await client.create_join_token(namespaces=["b"])).text, JoinToken).credential
+    async with played_node("foreign", server=running.server, secret=token) as foreign, running.node("shared") as shared:
+        await foreign.register()
+        await shared.register()
+        for name, namespaces, seen in (("of-a", ("a",), ["shared"]), ("of-b", ("b",), ["foreign", "shared"])):
+            key = await key_for(running, name, "read:node", namespaces=namespaces)
+            async with program(running, name, key) as asking:
+                listed = await asking.ask("nodes.list")
+                assert [node["Info"]["NodeID"] for node in listed["Nodes"]] == seen
 
 
 async def test_events_of_other_namespaces_are_not_heard(running: Running) -> None:
