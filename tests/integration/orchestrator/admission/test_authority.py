@@ -189,7 +189,11 @@ async def test_those_who_joined_years_ago_know_the_successor_when_it_signs(tmp_p
         assert await why_refused(port, trusting(joined[:1])) == NOT_TRUSTED
 
 
-@pytest.mark.parametrize("text", ["", "x", "1.", f"{int(NOW)}.{'A' * 42}", f"{int(NOW)}.{'A' * 44}", f".{'A' * 43}"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "1.", f"{int(NOW)}.{'A' * 42}", f"{int(NOW)}.{'A' * 44}", f".{'A' * 43}"],
+    ids=["nothing", "x", "a time alone", "too short", "too long", "no time"],  # the same in every process
+)
 def test_what_is_no_secret_of_an_authority_is_told_and_not_shown(text: str) -> None:
     with pytest.raises(AuthorityInvalid) as caught:
         read_secret(Secret(text))
