@@ -24,10 +24,13 @@ class RecordingProxy:
 
     @contextmanager
     def running(self) -> Iterator["RecordingProxy"]:
-        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+        accepting = threading.Thread(target=self._accept, name="proxy", daemon=True)
+        accepting.start()
         try:
             yield self
         finally:
+            self._listening.shutdown(socket.SHUT_RDWR)
+            accepting.join()
             for each in (self._listening, *self._open):
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
@@ -37,8 +40,13 @@ class RecordingProxy:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listening.accept()
-                far = socket.create_connection((HOST, self._to))
-                self._open += [near, far]
+                self._open.append(near)
+                try:
+                    far = socket.create_connection((HOST, self._to))
+                except OSError:
+                    near.close()
+                    continue
+                self._open.append(far)
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._pass_on, args=(one, other), name="proxy", daemon=True).start()
 

@@ -15,7 +15,7 @@ from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import Conflict, InvalidId, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidId, InvalidInput, NotFound, Unavailable
 from shared.ids import ExecutionId, NodeId, is_safe_id
 from shared.jobs.secrets import (
     MAX_SECRET_BYTES,
@@ -70,6 +70,16 @@ class TaskSecretsTooLarge(InvalidInput):
         super().__init__(
             f"The task's secrets have {size_bytes:,} bytes together; at most {MAX_TASK_SECRET_BYTES:,} are possible.",
             hint="Keep what is large in the image or in a bucket, encrypted, and only its key as a secret.",
+        )
+
+
+class NodeKeyUnknown(Unavailable):
+    """This orchestrator has not heard yet of the key with which another one has let the node in."""
+
+    def __init__(self, node: NodeId) -> None:
+        super().__init__(
+            f"The key of node {node}, to which secrets are sealed, is not known here yet.",
+            hint="It comes by itself, in a moment.",
         )
 
 
@@ -192,15 +202,17 @@ class TaskSecrets:
     def sealed(self, namespace: str, task: Task, execution: ExecutionId, node: NodeId) -> bytes:
         """What the task asks for, for this node alone to open; empty where it asks for none.
 
-        Raises SecretUnknown, SecretUnreadable, SecretNotText, TaskSecretsTooLarge, and BadSignature where the node's
-        key is none to which anything can be sealed.
+        Raises SecretUnknown, SecretUnreadable, SecretNotText, TaskSecretsTooLarge, NodeKeyUnknown, and BadSignature
+        where the node's key is none to which anything can be sealed.
         """
         if not uses_secrets(task):
             return b""
+        binding = self._model.bindings.get(node)
+        if binding is None:
+            raise NodeKeyUnknown(node)
         values = {record.name: self._open(record) for record in self._records(namespace, task)}
         given = SecretsGiven(execution_id=execution, values=values)
-        binding = self._model.bindings.get(node)
-        return sealed_to(binding.public_key if binding is not None else "", encode_secrets(given))
+        return sealed_to(binding.public_key, encode_secrets(given))
 
     def _records(self, namespace: str, task: Task) -> list[SecretRecord]:
         known = self._model.secrets.of(namespace)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from orchestrator.admission.task_secrets import TaskSecrets
+from orchestrator.admission.task_secrets import NodeKeyUnknown, TaskSecrets
 from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.steps import Steps
 from orchestrator.nodes.presence import Nodes
@@ -180,7 +180,7 @@ class Offers:
             records, payload = _fitting(made)
             self._check()
             answers = await self._answered(node, payload, len(records))
-        except (MessagingUnavailable, StorageUnavailable, messages.UnknownMessage) as error:
+        except (MessagingUnavailable, StorageUnavailable, NodeKeyUnknown, messages.UnknownMessage) as error:
             _log.info(
                 "%d executions are not with node %s yet: %s", len(waiting), node, error.message, extra=about(node=node)
             )
@@ -209,20 +209,22 @@ class Offers:
     async def _made(self, node: NodeId, records: list[ExecutionRecord]) -> list[tuple[ExecutionRecord, Assignment]]:
         """The assignments that can be made now; the others wait behind the rest, so that they hold nothing up.
 
-        Raises StorageUnavailable if that is why there is none.
+        Raises StorageUnavailable or NodeKeyUnknown if that is why there is none.
         """
         made: list[tuple[ExecutionRecord, Assignment]] = []
-        problem: StorageUnavailable | None = None
+        withheld: list[tuple[ExecutionRecord, str]] = []
+        problem: StorageUnavailable | NodeKeyUnknown | None = None
         for record in records:
             try:
                 if self._is_open(record):
                     made.append((record, await self._assignment(record)))
             except _NotGiven as error:
-                await self._withhold(record, str(error))
-            except StorageUnavailable as error:
+                withheld.append((record, str(error)))
+            except (StorageUnavailable, NodeKeyUnknown) as error:
                 problem = error
                 self._waiting[node].remove(record)
                 self._waiting[node].append(record)
+        await pipelined(withheld, lambda each: self._withhold(*each), at_once=OFFERED_AT_ONCE)
         if problem is not None and not made:
             raise problem
         return made
@@ -252,6 +254,8 @@ class Offers:
     def _sealed(self, record: ExecutionRecord, job: Job) -> bytes:
         try:
             return self._secrets.sealed(job.namespace, job.task, record.id, record.node_id)
+        except NodeKeyUnknown:
+            raise
         except TarponError as error:
             raise _NotGiven(error.message) from error
 

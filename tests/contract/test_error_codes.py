@@ -90,6 +90,7 @@ RETRYABLE = {
     "NodeHoldsExecutions": False,
     "NodeIsOrchestrator": False,
     "NodeNameTaken": False,
+    "NodeKeyUnknown": True,
     "NodeNotFound": False,
     "NotAFile": False,
     "NotAnOrchestrator": False,

@@ -140,6 +140,7 @@ class Cluster:
             "Orchestrator.NATS.NKeyFile": str(secrets / "orchestrator.nkey"),
             "Orchestrator.NATS.IntegrationSecretFile": str(secrets / "integration.secret"),
             "Orchestrator.Auth.TokenFile": str(secrets / "join.secret"),
+            "Orchestrator.TaskSecrets.KeyFile": str(secrets / "task-secrets.key"),
             "Publishers.Types.S3Managed.Bucket": self.bucket,
             "Publishers.Types.S3Managed.Key": "results",
             "Publishers.Types.S3Managed.Region": REGION,

@@ -20,14 +20,14 @@ KEY = b"-----BEGIN KEY-----\nqwertzuiop\n\xff\x00-----END KEY-----\n"
 NODE = "node-a"
 PATH = "/run/secrets/deep/db-key"
 OUTPUTS = {"Name": "outputs", "Path": "/outputs"}
-ENGINES = ("process", "docker", "podman")
+ENGINES = ("process", "docker_engine", "podman_engine")
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, TestEngine | None]]:
-    """The type of an engine, and the one that runs its containers."""
+    """The kind of an engine, and the one that runs its containers."""
     kind = str(request.param)
-    found = None if kind == "process" else request.getfixturevalue(f"{kind}_engine")
+    found = None if kind == "process" else request.getfixturevalue(kind)
     yield kind, found
     if found is not None:
         for name in found.containers(f"tarpon.node={NODE}"):
@@ -189,7 +189,8 @@ def alone(stack: Stack) -> Stack:
 def refused(stack: Stack, wanted: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     with pytest.raises(urllib.error.HTTPError) as caught:
         stack.submit(wanted)
-    return caught.value.code, json.load(caught.value)
+    with caught.value as answer:
+        return answer.code, json.load(answer)
 
 
 def test_a_secret_that_is_not_there_is_told_at_submit_with_the_one_that_was_meant(alone: Stack) -> None:
@@ -221,6 +222,16 @@ def test_an_execution_whose_secret_was_deleted_fails_for_that_and_a_rerun_has_th
     assert alone.wait_ended(made)["Job"]["State"]["StateType"] == "Completed"
 
 
+def test_a_job_that_has_its_secret_and_its_working_directory_in_one_place_is_its_own_fault(alone: Stack) -> None:
+    wanted = job("process", "true")
+    for folder in (PATH[1:], f"{PATH[1:]}/below"):
+        wanted["Tasks"][0]["Engine"]["Params"]["WorkingDirectory"] = folder
+        ended = alone.wait_ended(alone.submit(wanted))
+        assert ended["Job"]["State"]["StateType"] == "Failed"
+        assert f"in the place of the secret {PATH}" in ended["Job"]["State"]["Message"]
+    assert not secret_folders(alone)
+
+
 def test_without_the_key_secrets_are_refused_and_said_to_be_until_they_are_put_again(alone: Stack) -> None:
     orchestrator = alone.orchestrator
     assert orchestrator is not None
@@ -243,7 +254,8 @@ def test_no_route_gives_a_value_back(alone: Stack) -> None:
     assert PASSWORD not in json.dumps(listed)
     with pytest.raises(urllib.error.HTTPError) as caught:
         alone.api("/orchestrator/secrets/db-password")
-    assert caught.value.code == 405
+    with caught.value as answer:
+        assert answer.code == 405
 
 
 @pytest.mark.parametrize(
@@ -264,7 +276,8 @@ def test_what_cannot_be_stored_is_told_without_repeating_it(
 ) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         running.api(f"/orchestrator/secrets/{name}", body, "PUT")
-    told = json.load(caught.value)
+    with caught.value as answer:
+        told = json.load(answer)
     assert told["Code"] == code
     assert "correct-horse" not in json.dumps(told)
 

@@ -171,11 +171,17 @@ def _end(group: ProcessGroup) -> RunEnd:
 
 
 def _link_secrets(run: Run) -> None:
-    """As there are no paths of its own for the task, they are below its folder, as its result paths are."""
+    """As there are no paths of its own for the task, they are below its folder, as its result paths are.
+
+    Raises ValueError where the job itself is in the way.
+    """
     for each in run.secrets:
         link = run.workspace.place(each.path)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(each.file)
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(each.file)
+        except (FileExistsError, NotADirectoryError):
+            raise ValueError(f"its working directory is in the place of the secret {each.path[:200]}") from None
 
 
 @contextmanager
