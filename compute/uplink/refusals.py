@@ -11,11 +11,13 @@ from compute.uplink.invitation import Invitation
 from shared.errors import MessagingUnavailable
 from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
+from shared.runtime.aio import first_of
 from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
 
-ASK_SECONDS = 10.0
+ASK_SECONDS = 20.0
+REFUSALS = 3
 PAUSE_SECONDS = 60.0
 """Between two questions; what was found out once is mostly so for good."""
 
@@ -26,6 +28,17 @@ class _Told(msgspec.Struct):
     code: str = ""
     message: str = ""
     hint: str = ""
+
+
+def _unknown(invitation: Invitation) -> _Told:
+    """Nobody tells more to who shows no token that is known there."""
+    where = ", ".join(invitation.servers)
+    return _Told(
+        code="JoinTokenUnknown",
+        message=f"No orchestrator at {where} knows join token {invitation.token}, or none is ready.",
+        hint="A token is of the cluster that has made it, and is forgotten a week after its end."
+        " `tarpon node token list` shows those that there are, and `tarpon node token create` makes another.",
+    )
 
 
 class _Permission(msgspec.Struct):
@@ -61,6 +74,21 @@ async def explain_refusals(
         await asyncio.sleep(PAUSE_SECONDS)
 
 
+async def _is_let_in(asking: Connection) -> bool:
+    """False after a few refusals; one alone may be due to an orchestrator that starts."""
+    return await first_of(_let_in(asking), _refused(asking))
+
+
+async def _let_in(asking: Connection) -> bool:
+    await asking.wait_connected()
+    return True
+
+
+async def _refused(asking: Connection) -> bool:
+    await asking.next_refusal(REFUSALS - 1)
+    return False
+
+
 async def _ask(invitation: Invitation, identity: Identity, trust: ssl.SSLContext | None) -> _Told | None:
     """Over a connection under a name by which nothing else can be done. None where nobody tells it anything."""
     try:
@@ -76,7 +104,8 @@ async def _ask(invitation: Invitation, identity: Identity, trust: ssl.SSLContext
                 quiet=True,
             ) as asking,
         ):
-            await asking.wait_connected()
+            if not await _is_let_in(asking):
+                return _unknown(invitation)
             answer = await asking.request(subjects.WHO_AM_I, b"", timeout=ASK_SECONDS)
         allowed = msgspec.json.decode(answer, type=_WhoAmI).data.permissions.publish.allow
         return msgspec.json.decode(subjects.reason_in(allowed), type=_Told)

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nats.errors
 import pytest
@@ -15,11 +17,13 @@ from compute.uplink.identity import Identity
 from compute.uplink.invitation import Invitation
 from compute.uplink.refusals import explain_refusals
 from orchestrator.admission.node_keys import StoredNodeKeys
-from orchestrator.nodes.join_tokens import JoinTokens
+from orchestrator.nodes import join_tokens
+from orchestrator.nodes.join_tokens import JoinTokenNotFound, JoinTokens, TooManyJoinTokens
 from orchestrator.nodes.node_changes import delete, reject
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import JoinClaim, TokenRecord
 from orchestrator.storage.store import Store
+from shared.errors import InvalidInput
 from shared.ids import NodeId
 from shared.messaging.transport import connect
 from shared.protocol import subjects
@@ -245,3 +249,62 @@ async def test_no_secret_of_a_token_is_logged_or_stored(joining: Joining, caplog
     assert secret not in caplog.text
     assert token.text() not in caplog.text
     assert all(secret.encode() not in path.read_bytes() for path in joining.bus.directory.rglob("*") if path.is_file())
+
+
+async def test_a_node_with_a_token_of_another_cluster_says_so(
+    joining: Joining, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = await told(joining.bus, JoinToken(id="elsewhere", secret=bytes(32)), caplog)
+    assert f"No orchestrator at {joining.bus.server.url} knows join token elsewhere, or none is ready." in line
+    assert "[JoinTokenUnknown] A token is of the cluster that has made it" in line
+
+
+# ---- what there can be ---------------------------------------------------------------------------------------------
+
+
+async def test_what_ended_a_week_ago_is_cleared_away_when_another_is_made(joining: Joining) -> None:
+    tokens = [await joining.token() for _ in range(3)]
+    for ended in tokens[:2]:
+        await joining.tokens.revoke(ended.id)
+    old = replace(joining.record(tokens[0]), revoked=1)
+    await joining.store.update(old.key, old)
+    last = await joining.token()
+    assert set(joining.store.model.tokens) == {tokens[1].id, tokens[2].id, last.id}
+
+
+async def test_there_are_only_so_many_tokens(joining: Joining, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join_tokens, "MOST_TOKENS", 2)
+    for _ in range(2):
+        await joining.token()
+    with pytest.raises(TooManyJoinTokens, match="There are 2 join tokens already"):
+        await joining.token()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        ({"namespaces": ("a b",)}, "'a b' cannot be the name of a namespace"),
+        ({"namespaces": tuple(f"n{number}" for number in range(65))}, "it names 65 namespaces, and 64 are possible"),
+        ({"labels": {"": "x"}}, "a label has no name"),
+        ({"labels": {"x": "y" * 257}}, "have at most 256 characters"),
+        ({"labels": {"os_type": "x"}}, "every node has the label os_type by itself"),
+        ({"labels": {f"l{number}": "" for number in range(65)}}, "it has 65 labels, and 64 are possible"),
+    ],
+)
+async def test_what_a_token_cannot_allow_is_told(joining: Joining, wanted: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(problem)):
+        await joining.token(**wanted)
+    assert not joining.store.model.tokens
+
+
+async def test_all_namespaces_are_none_in_particular(joining: Joining) -> None:
+    assert joining.record(await joining.token(namespaces=("*",))).namespaces == ()
+    assert joining.record(await joining.token(namespaces=("b", "a", "b"))).namespaces == ("a", "b")
+
+
+async def test_a_token_is_revoked_once(joining: Joining) -> None:
+    token = await joining.token()
+    first = await joining.tokens.revoke(token.id)
+    assert (await joining.tokens.revoke(token.id)).revoked == first.revoked
+    with pytest.raises(JoinTokenNotFound):
+        await joining.tokens.revoke("none")
