@@ -129,13 +129,14 @@ def integration_lines(secret: Secret, principal: str, servers: Sequence[str], au
 
 
 def join_line(join_secret: Secret, servers: Sequence[str], authorities: Sequence[bytes] = ()) -> str:
-    """The line that starts a node. The secret is in the environment, since every user sees command lines."""
+    """The line that starts a node, without a secret one that has joined before.
+
+    The secret is in the environment, since every user sees command lines.
+    """
     addresses = f"Compute.Orchestrators={','.join(servers)}"
     trusts = f" -c Compute.TLS.Authority={authorities_as_text(authorities)}" if authorities else ""
-    return (
-        f"TARPON_COMPUTE_AUTH_TOKEN={shlex.quote(join_secret.reveal())}"
-        f" tarpon serve --compute -c {shlex.quote(addresses)}{trusts}"
-    )
+    variable = f"TARPON_COMPUTE_AUTH_TOKEN={shlex.quote(join_secret.reveal())} " if join_secret else ""
+    return f"{variable}tarpon serve --compute -c {shlex.quote(addresses)}{trusts}"
 
 
 def left_join_secret(sources: SecretSources) -> Path | None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.errors import NotFound
 from tarpon.cli.console.commands import Command, Group, given, with_client
 from tarpon.cli.console.local_secrets import local_secrets, nats_addresses, nats_trust
 from tarpon.cli.console.node_argument import node_argument
@@ -84,20 +83,18 @@ async def revoke(client: "Client", *, token_id: str) -> None:
 
 @token.command("show")
 def show_token() -> None:
-    """Print the line that starts a node with the join secret.
+    """Print the line that starts a node which has joined, with where to go and whom to trust.
 
-    There is one where Orchestrator.Auth.Token or TokenFile sets it, or an earlier version has made it. Run this where
-    the orchestrator runs.
+    Where there is a join secret, because Orchestrator.Auth.Token or TokenFile sets one or an earlier version has made
+    it, the line has it and starts any node. Run this where the orchestrator runs.
     """
     config = given().config()
     secrets = local_secrets(config)
     from orchestrator.admission.secret_files import join_line
 
     if not secrets.join_secret:
-        raise NotFound(
-            "There is no join secret that every node could have: nodes join with tokens.",
-            hint="`tarpon node token create` prints the line that starts a node.",
-        )
+        told = "There is no join secret, so this line starts a node again that has joined before."
+        click.echo(f"{told} `tarpon node token create` prints the one for a new node.", err=True)
     click.echo(join_line(secrets.join_secret, nats_addresses(config), nats_trust(config, secrets)))
 
 

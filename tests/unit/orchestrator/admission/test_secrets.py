@@ -203,6 +203,11 @@ def test_a_seed_with_a_mistyped_letter_is_refused(directory: Path, tmp_path: Pat
         load_secrets(SecretSources(directory=directory, orchestrator_seed_file=file))
 
 
+def test_the_line_for_a_node_that_has_joined_needs_no_secret() -> None:
+    line = join_line(Secret(), ["tls://a:4222"])
+    assert shlex.split(line) == ["tarpon", "serve", "--compute", "-c", "Compute.Orchestrators=tls://a:4222"]
+
+
 def test_the_line_that_starts_a_node_has_the_secret_in_the_environment() -> None:
     words = shlex.split(join_line(Secret("a b'c$d"), ["nats://a:4222", "nats://[::1]:4222"]))
     assert words == [
