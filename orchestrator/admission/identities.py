@@ -172,6 +172,11 @@ class Identities:
 
     # ---- signed requests --------------------------------------------------------------------------------------------
 
+    def check_known(self, signed: Signed) -> None:
+        """Raise KeyWrong where no key has this id."""
+        if self._known(signed.key_id) is None:
+            raise KeyWrong
+
     def proof(self, signed: Signed, request: SignedRequest) -> str:
         """What the answer has to carry. Raises KeyWrong for a signature that is not right, too old, or not the first.
 

@@ -84,6 +84,7 @@ async def _principal(request: web.Request, identities: Identities) -> Principal:
     signed = signed_by(header)
     if signed is None:
         return identities.of_header(header)
+    identities.check_known(signed)  # before anything of a stranger's is read
     body = await received(request) if request.can_read_body else b""
     request[_proof] = identities.proof(signed, SignedRequest(request.method, request.raw_path, body))
     return identities.of_signed(signed)

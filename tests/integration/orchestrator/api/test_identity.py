@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
+from orchestrator.api.bodies import READ_SECONDS
 from shared.errors import ConfigurationInvalid
 from shared.protocol.pasted import ApiKey
 from shared.protocol.request_signature import PROOF, Signer, key_id_of, proof_of, read_signed
@@ -213,6 +214,17 @@ async def test_a_signature_is_taken_once_and_not_of_another_time(api: FedApi) ->
     assert await code(api, JOBS, headers=headers) == (401, "KeyWrong")
     for now in (time.time() - 3600, time.time() + 3600):
         assert await code(api, JOBS, headers=signed_for(user, JOBS, now=now)) == (401, "KeyWrong")
+
+
+async def test_nothing_is_read_of_a_body_that_no_known_key_has_signed(api: FedApi) -> None:
+    headers = signed_for(keyed("maria", "*"), JOBS, method="PUT")
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    head = f"PUT {JOBS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {headers['Authorization']}\r\n"
+    writer.write(f"{head}Content-Length: 1000000\r\n\r\n".encode())
+    async with asyncio.timeout(READ_SECONDS / 2):  # the body never comes
+        assert b" 401 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_body_is_signed_too(api: FedApi) -> None:
