@@ -14,11 +14,13 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 import tarpon
 from orchestrator.api.access.local_listener import local_listener
 from shared.errors import ConfigurationInvalid, RemoteError
+from shared.protocol.messages import ExecutionStarted
 from shared.protocol.pasted import ApiKey, read
 from shared.runtime.local_socket import local_url, socket_path
 from tarpon.errors import OrchestratorUnreachable
@@ -243,6 +245,23 @@ async def test_a_revoked_key_ends_at_once_on_every_orchestrator(
                     async for _ in events:
                         pass
                 assert time.monotonic() - began < 10  # what is aimed at is two seconds; a loaded machine takes longer
+
+
+async def test_the_logs_of_who_is_revoked_end_at_once(asking: Running) -> None:
+    async with asking.node("a") as node, operator(asking) as client:
+        await node.register()
+        job = (await client.submit(NOOP)).job_id
+        await node.report((await node.accept_assignment()).execution_id, ExecutionStarted())
+        made = await client.create_user("maria", ["read:job"])
+        url = f"http://{HOST}:{asking.config.api.port}{JOBS}/{job}/logs?follow=true"
+        shown = {"Authorization": f"Bearer {made.key}"}
+        async with aiohttp.ClientSession() as http, http.ws_connect(url, headers=shown) as logs:
+            await client.revoke_user("maria")
+            async with asyncio.timeout(10):  # of the node, which says nothing, it is waited for longer
+                assert (await logs.receive()).type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE}
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(url, headers=shown)
+            assert refused.value.status == 401
 
 
 async def test_an_orchestrator_that_has_ended_is_not_taken_for_one(asking: Running) -> None:
