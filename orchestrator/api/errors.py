@@ -1,18 +1,16 @@
 """Errors of the HTTP API: the documented body, with an HTTP status by the family of the error."""
 
 import asyncio
-import ipaddress
 import logging
 import uuid
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from orchestrator.api.access.identity import proof_for
+from orchestrator.api.access.other_sites import refuse_pages
 from orchestrator.api.bodies import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api.routes import Handler
-from shared.data.loopback_hosts import is_loopback
 from shared.errors import (
     Conflict,
     Forbidden,
@@ -95,7 +93,7 @@ async def errors_as_answers(request: web.Request, handler: Handler) -> web.Strea
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        _refuse_other_sites(request)
+        refuse_pages(request)
         return await handler(request)
     except TarponError as error:
         return _error_answer(request, error)
@@ -135,37 +133,6 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
             raise  # the answer has begun; closing the connection is all that is left
         text = "The orchestrator failed to answer; its log tells how."
         return _other_answer(request, 500, "InternalError", text)
-
-
-def _refuse_other_sites(request: web.Request) -> None:
-    """Keep out pages that a person's browser shows, also of a site whose name is made to lead to this machine.
-
-    Programs send no Origin, and whoever reaches loopback by a name of the network's was led there (DNS rebinding).
-    """
-    here = request.transport.get_extra_info("sockname") if request.transport is not None else None
-    led_here = isinstance(here, tuple) and is_loopback(f"http://{_bracketed(here[0])}") and not _is_plain(request.host)
-    if led_here or "Origin" in request.headers:
-        raise Refused(
-            "A web page of another site asked, or this machine was asked for by another's name.",
-            hint="Use the API from a program, by localhost or an address.",
-        )
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
-
-
-def _is_plain(host: str) -> bool:
-    """An address, or a name that always means the machine itself."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:  # this is no host at all
-        return False
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return is_loopback(f"http://{host}")
-    return True
 
 
 def _error_answer(request: web.Request, error: TarponError) -> web.Response:

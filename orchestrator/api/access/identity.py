@@ -16,7 +16,8 @@ from aiohttp.typedefs import Middleware
 
 from orchestrator.admission.auth import RefusalLog
 from orchestrator.admission.identities import Identities, SignedRequest, signed_by
-from orchestrator.admission.principals import OPERATOR, Principal
+from orchestrator.admission.principals import ANONYMOUS, OPERATOR, Principal
+from orchestrator.api.access.other_sites import refuse_led_here
 from orchestrator.api.bodies import received
 from orchestrator.api.routes import Handler, Route, principal_key
 from orchestrator.state.users import Users
@@ -47,9 +48,13 @@ def identifying(routes: Iterable[Route], identities: Identities, users: Users) -
     async def identified(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = _route(table, request)
         if route is None or route.needs == OPEN:
+            if "Authorization" not in request.headers:
+                refuse_led_here(request)
             return await handler(request)
         try:
             principal = await _principal(request, identities)
+            if principal is ANONYMOUS:
+                refuse_led_here(request)
             principal.check(route.needs, everywhere=route.everywhere)
         except Refused as error:
             refusals.note(f"{request.method} {route.path} from {_peer(request)}: {error.message}", now=time.monotonic())

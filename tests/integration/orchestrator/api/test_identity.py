@@ -180,6 +180,15 @@ def test_two_users_of_the_configuration_cannot_have_the_same_key() -> None:
         ApiUsers.read("API.Auth.Users", [CONFIGURED[0], {**CONFIGURED[0], "Alias": "other"}])
 
 
+async def test_who_shows_a_key_may_have_been_led_here_by_the_name_of_the_machine(api: FedApi) -> None:
+    """As `myhost` means 127.0.1.1 on many machines. A page that a browser shows knows no key."""
+    user, led = known(api, "read:job"), {"Host": "myhost:1234"}
+    for path in (JOBS, "/api/v1/agent/version"):
+        assert await code(api, path, headers=user.bearer | led) == (200, "")
+    assert await code(api, JOBS, headers=user.bearer | {"Origin": "http://evil.example"}) == (403, "Refused")
+    assert await code(api, JOBS, headers=led) == (401, "KeyMissing")
+
+
 # ---- signatures -----------------------------------------------------------------------------------------------------
 
 
