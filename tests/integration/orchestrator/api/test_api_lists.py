@@ -12,8 +12,10 @@ import pytest
 
 from orchestrator.api.paging import MAX_PAGE
 from orchestrator.jobs import views
+from orchestrator.rules.records import BindingRecord
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
+from shared.protocol import subjects
 from shared.protocol.messages import Heartbeat, Registration, UploadProgress
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
@@ -332,6 +334,7 @@ async def test_the_beginning_of_a_nodes_id_names_it(fed: FedApi) -> None:
     fed.node("alpha-1")
     fed.node("alpha-2")
     fed.node("beta")
+    fed.feed(subjects.binding_record(NodeId("beta")), BindingRecord(public_key="U"))
     assert (await fed.ask(f"{NODES}/be")).json["Node"]["Info"]["NodeID"] == "beta"
     several = await fed.ask(f"{NODES}/alpha")
     assert (several.status, several.json["Code"]) == (409, "MultipleNodesFound")

@@ -54,7 +54,8 @@ async def test_a_node_that_has_left_is_deleted_and_its_name_is_free_for_another_
         await running.api("/nodes/a", {"Action": "drain"}, "PUT")
         await leave(node)
     answer = await delete(running, "a", "its machine\nis gone")
-    assert (answer.status, answer.json) == (200, {"Success": True, "Error": "", "Warning": ""})
+    told = {"Success": True, "Error": "", "Warning": "", "JoinToken": "", "TokenIsUsable": False}
+    assert (answer.status, answer.json) == (200, told)
     assert await known(running) == {}
     assert "Node a is deleted: its machine is gone" in caplog.text
     async with asyncio.timeout(10), running.node("a") as another:  # of another key
