@@ -1,6 +1,7 @@
 """Secrets of tasks, from the command line to the task and nowhere else, with each engine there is."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import urllib.error
@@ -94,6 +95,15 @@ def secret_folders(stack: Stack) -> list[str]:
     return sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
 
 
+def command_lines() -> list[bytes]:
+    """Of all processes of the machine, as every user sees them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            found.append(process.read_bytes())
+    return found
+
+
 def output_of(stack: Stack, of: str) -> dict[str, Any]:
     (execution,) = stack.describe(of)["Executions"]["Items"]
     found: dict[str, Any] = execution["RunOutput"]
@@ -154,6 +164,7 @@ def test_neither_the_journal_of_a_killed_node_nor_its_next_start_keeps_a_secret(
     with_node.wait_state(made, "Running")
     (execution,) = with_node.describe(made)["Executions"]["Items"]
     assert secret_folders(with_node) == [execution["ID"]]
+    assert not [line for line in command_lines() if PASSWORD.encode() in line]
     with_node.computes[NODE].kill()
     journal = (with_node.root / NODE / "compute" / "journal.jsonl").read_bytes()
     assert b"secret:db-password" in journal
