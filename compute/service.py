@@ -39,7 +39,7 @@ from compute.uplink.identity import Identity
 from compute.uplink.invitation import invitation
 from compute.uplink.refusals import explain_refusals
 from compute.uplink.reports import ReportSender
-from compute.uplink.trust import trust_of
+from compute.uplink.trust import in_the_clear, trust_of
 from compute.upload.grants import UploadRequests
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
@@ -310,10 +310,18 @@ async def _adopting(config: Config, strays: Strays) -> AsyncIterator[None]:
         strays.release()
 
 
+_IN_THE_CLEAR = (
+    "What is sent to %s has no TLS: whoever is on the way reads what this node joins with, and all that it sends. Write"
+    " tls:// before the address, and name the authority: a join token does, or Compute.TLS.CACert."
+)
+
+
 @asynccontextmanager
 async def _connected(config: Config, identity: Identity) -> AsyncIterator[Connection]:
     invited = await asyncio.to_thread(invitation, config)
     trust = await asyncio.to_thread(trust_of, config.compute.tls, invited.authority)
+    if plain := in_the_clear(invited.servers, trust):
+        _log.warning(_IN_THE_CLEAR, ", ".join(plain))
     async with (
         connect(
             invited.servers,

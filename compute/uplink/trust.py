@@ -3,6 +3,8 @@
 import ssl
 from collections.abc import Sequence
 
+from shared.data.loopback_hosts import is_loopback_host
+from shared.protocol.nats_address import PLAIN, parse_nats_address
 from shared.runtime.tls.trust import authorities_from_text, authorities_in, trusting, trusting_system
 from shared.settings.tls.declared import ComputeTls
 
@@ -20,3 +22,9 @@ def trust_of(settings: ComputeTls, told: Sequence[bytes] = ()) -> ssl.SSLContext
     if told:
         return trusting(told)
     return trusting_system() if settings.require_tls else None
+
+
+def in_the_clear(servers: Sequence[str], trust: ssl.SSLContext | None) -> tuple[str, ...]:
+    """Addresses on other machines to which all is sent without TLS."""
+    found = [parse_nats_address(each) for each in servers] if trust is None else []
+    return tuple(each.url for each in found if each.scheme == PLAIN and not is_loopback_host(each.host))

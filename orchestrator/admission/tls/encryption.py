@@ -18,6 +18,7 @@ from orchestrator.admission.tls.certificates import CertificateInvalid, Pair
 from orchestrator.admission.tls.served_certificate import GivenCertificate, MadeCertificate, ServedCertificate
 from shared.data.loopback_hosts import is_loopback, is_loopback_host
 from shared.errors import ExtraMissing
+from shared.protocol.nats_address import PLAIN, parse_nats_address
 from shared.runtime import durable
 from shared.runtime.tls.trust import authorities_as_pem, authorities_in, trusting_file, trusting_nobody_else
 from shared.settings.config import ApiSettings, Config, Orchestrator
@@ -124,6 +125,11 @@ def _warnings(config: Config, mode: NatsEncryption) -> Iterator[str]:
             f"NATS has no TLS on {host}, since Orchestrator.TLS.PlainText is `only`: whoever is on the way reads the"
             " secrets with which nodes join, and all that they send."
         )
+    elif plain := _in_the_clear(config.orchestrator):
+        yield (
+            f"What is sent to {', '.join(plain)} has no TLS: whoever is on the way reads all that is stored and asked."
+            " Write tls:// before these addresses, and name their authority in Orchestrator.TLS.CACert."
+        )
     if mode is NatsEncryption.BOTH:
         yield (
             "Nodes and programs may still join NATS without TLS, as with an earlier version. Give each the line that"
@@ -141,6 +147,12 @@ def _warnings(config: Config, mode: NatsEncryption) -> Iterator[str]:
             "Results go over the network without TLS, since Publishers.Types.S3Managed.PlainText is set: whoever is on"
             " the way reads them, and the URLs that they are written and read with."
         )
+
+
+def _in_the_clear(settings: Orchestrator) -> list[str]:
+    """The servers of others that are on other machines and reached without TLS."""
+    found = [] if settings.tls.ca_cert else [parse_nats_address(each) for each in settings.nats.servers]
+    return [each.url for each in found if each.scheme == PLAIN and not is_loopback_host(each.host)]
 
 
 def nats_encryption(settings: Orchestrator, data_dir: Path) -> NatsEncryption:

@@ -13,6 +13,7 @@ from pathlib import Path
 import nats
 import pytest
 
+from compute.uplink.trust import in_the_clear, trust_of
 from orchestrator.admission.nats_config import ServerConfig, ServerTls, render_accounts
 from orchestrator.admission.secret_files import Secrets, SecretSources, integration_lines, load_secrets
 from orchestrator.admission.tls.authority import CertificateUse, new_secret, read_secret, signing, told
@@ -31,9 +32,9 @@ from shared.messaging.transport import Connection, connect
 from shared.protocol.subjects import node_inbox
 from shared.runtime.aio import background
 from shared.runtime.tls.trust import authorities_as_pem, trusting, trusting_nobody_else
-from shared.settings.config import Config, Orchestrator
+from shared.settings.config import Config, Nats, Orchestrator
 from shared.settings.secret import Secret
-from shared.settings.tls.declared import NatsPlainText, OrchestratorTls
+from shared.settings.tls.declared import ComputeTls, NatsPlainText, OrchestratorTls
 from tests.integration.running import Running, running_orchestrator
 from tests.nats_bus import new_account_seed, new_user_seed, public_key
 from tests.own_nats import own_nats
@@ -185,6 +186,44 @@ def test_plain_text_off_loopback_is_warned_of(tmp_path: Path) -> None:
     assert "NATS has no TLS on 0.0.0.0" in warning
     assert prepare(Config(data_dir=tmp_path), authority, now=time.time()).warnings == ()
     assert tls_folder(tmp_path).joinpath("authority.pem").exists()
+
+
+def test_servers_of_others_that_are_reached_in_plain_text_are_warned_of(tmp_path: Path) -> None:
+    authority = read_secret(Secret(new_secret(os.urandom(32), now=time.time())))
+
+    def warned(*servers: str) -> tuple[str, ...]:
+        settings = Orchestrator(nats=Nats(servers=servers))
+        return prepare(Config(orchestrator=settings, data_dir=tmp_path), authority, now=time.time()).warnings
+
+    (warning,) = warned("nats://nats.example.com:4222", "nats://127.0.0.1:4222")
+    assert "What is sent to nats://nats.example.com:4222 has no TLS" in warning
+    assert warned("tls://nats.example.com:4222") == warned("nats://localhost") == ()
+
+
+def test_a_node_that_sends_in_plain_text_to_another_machine_is_warned() -> None:
+    servers = ("nats://10.1.2.3:4222", "nats://127.0.0.1:4222")
+    assert in_the_clear(servers, None) == ("nats://10.1.2.3:4222",)
+    assert in_the_clear(("tls://10.1.2.3:4222",), None) == ()
+    assert in_the_clear(servers, trust_of(ComputeTls(require_tls=True))) == ()
+
+
+async def test_a_node_whose_clock_is_a_year_off_is_told_what_it_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The certificate begins in a year, as it seems to on a machine whose clock is a year behind."""
+    made = time.time() + 365 * 86400
+    authority = read_secret(Secret(new_secret(os.urandom(32), now=made)))
+    pair = issue(signing(authority, CertificateUse.SERVERS, now=made), (HOST,), now=made)
+    (tmp_path / "server.pem").write_bytes(pair.certificate + pair.key)
+    tls = f'tls {{ cert_file: "{tmp_path / "server.pem"}", key_file: "{tmp_path / "server.pem"}" }}\n'
+    trust = trusting(told(authority, CertificateUse.SERVERS, now=made))
+    async with (
+        own_nats(tmp_path, tls) as server,
+        connect((server.tls_url,), name="node-1", nkey_seed=SEED, token="t", trust=trust) as connection,
+    ):
+        await eventually(lambda: "is not trusted: certificate is not yet valid" in caplog.text)
+        assert not connection.connected
+    assert "this machine's clock says 20" in caplog.text
 
 
 async def test_a_renewed_certificate_is_shown_and_nodes_are_back_at_once(
