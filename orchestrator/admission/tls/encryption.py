@@ -20,10 +20,18 @@ from shared.data.loopback_hosts import is_loopback, is_loopback_host
 from shared.errors import ExtraMissing
 from shared.protocol.nats_address import PLAIN, parse_nats_address
 from shared.runtime import durable
-from shared.runtime.tls.trust import authorities_as_pem, authorities_in, trusting_file, trusting_nobody_else
+from shared.runtime.tls.trust import (
+    AuthorityUnreadable,
+    authorities_as_pem,
+    authorities_in,
+    trusting_file,
+    trusting_nobody_else,
+)
 from shared.settings.config import ApiSettings, Config, Orchestrator
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+MOST_TOLD = 4
+"""Certificates that are in each join token and key."""
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  # names what is no address of a machine
 _WITHOUT_TLS = "plain-text-too"
 
@@ -222,17 +230,30 @@ def nats_authorities(settings: Orchestrator, authority: Authority, *, now: float
     Raises AuthorityUnreadable, AuthorityInvalid. Blocks.
     """
     if settings.tls.ca_cert:
-        return authorities_in(settings.tls.ca_cert)
+        given = authorities_in(settings.tls.ca_cert)
+        if len(given) > MOST_TOLD:
+            raise AuthorityUnreadable(
+                f"{settings.tls.ca_cert} holds {len(given):,} certificates, and nodes are told all of them:"
+                f" {MOST_TOLD} at most.",
+                hint="Name in Orchestrator.TLS.CACert a file with only the authority of your NATS servers.",
+            )
+        return given
     if settings.nats.servers or settings.tls.server_cert or not has_tls(settings):
         return ()
     return told(authority, CertificateUse.SERVERS, now=now)
 
 
 def api_authorities(settings: ApiSettings, authority: Authority, *, now: float) -> tuple[bytes, ...]:
-    """Whom clients of the API have to trust, as DER; none: whom their machines trust, or there is no TLS."""
-    if not api_has_tls(settings) or settings.tls.cert_file:
-        return authorities_in(settings.tls.ca_file) if settings.tls.ca_file else ()
-    return told(authority, CertificateUse.SERVERS, now=now)
+    """Whom clients of the API have to trust, as DER; none: whom their machines trust, or there is no TLS.
+
+    Raises AuthorityUnreadable, AuthorityInvalid. Blocks.
+    """
+    if not api_has_tls(settings):
+        return ()
+    if not settings.tls.cert_file:
+        return told(authority, CertificateUse.SERVERS, now=now)
+    given = authorities_in(settings.tls.ca_file) if settings.tls.ca_file else ()
+    return given if len(given) <= MOST_TOLD else ()  # a list of all the world is on their machines too
 
 
 def _made(config: Config, authority: Authority) -> ServedCertificate:
