@@ -36,6 +36,12 @@ def test_honest_jobs_are_measured_beside_a_node_that_floods() -> None:
     assert all(measured[flood]["sent"] > 0 for flood in ("heartbeats", "registrations"))
 
 
+def test_who_is_not_trusted_any_more_is_cut_off() -> None:
+    measured = _run("benchmarks.cut_off", "--rounds", "1")
+    assert measured["gains"] == dict.fromkeys(("node", "key", "program", "token"), 0)
+    assert measured["honest_jobs"]["count"] > 0
+
+
 def _run(module: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=100, check=False)
