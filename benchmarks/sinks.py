@@ -17,6 +17,7 @@ from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
 from orchestrator.s3.verification import Absent
 from shared.ids import ExecutionId, JobId
+from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.protocol.objects import archive_key, index_key
 from tarpon.devstack.seaweedfs import HOST, REGION, SeaweedFS
 from tarpon.devstack.signed_requests import Keys
@@ -139,7 +140,7 @@ SINKS = {"discard": discard_sink, "s3": s3_sink}
 
 
 def key_of(execution: ExecutionId) -> str:
-    return archive_key(PREFIX, JobId("benchmark"), execution)
+    return archive_key(PREFIX, DEFAULT_NAMESPACE, JobId("benchmark"), execution)
 
 
 def _rclone(endpoint: str, keys: Keys) -> dict[str, str]:

@@ -68,7 +68,7 @@ class Scheduler:
         offers: Offers,
         steps: Steps,
         *,
-        locate: Callable[[JobId, ExecutionId], Location],
+        locate: Callable[[str, JobId, ExecutionId], Location],
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
         publish_seconds: float,
         silence: SilenceLimits,
@@ -281,7 +281,7 @@ class Scheduler:
             return
         spec = entry.specs[placement.version]
         managed = spec.task.publisher.type.lower() == MANAGED
-        location = self._locate(placement.job_id, execution) if managed else None
+        location = self._locate(spec.namespace, placement.job_id, execution) if managed else None
         now = now_ns()
         step = placed(execution, placement, location, incarnation=incarnation, now=now)
         self._model.backlog.unexplain(placement.job_id)  # before it is known that others have to wait for this one

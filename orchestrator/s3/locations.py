@@ -36,11 +36,11 @@ class Locations:
     ) -> None:
         await self._stack.aclose()
 
-    def locate(self, job: JobId, execution: ExecutionId) -> Location:
+    def locate(self, namespace: str, job: JobId, execution: ExecutionId) -> Location:
         """Where the result of a new execution goes."""
         assert self.current is not None, "jobs for the managed publisher are refused where it is not configured"
         location = self.current.location
-        return location.at(archive_key(location.key, job, execution))
+        return location.at(archive_key(location.key, namespace, job, execution))
 
     async def bucket_of(self, location: Location) -> Bucket:
         """In which the archive is that has this location."""

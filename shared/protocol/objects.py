@@ -1,6 +1,13 @@
-"""Keys of objects in the bucket: the one place that spells them."""
+"""Keys of objects in the bucket: the one place that spells them.
+
+Results of the namespace `default` are where the reference has those of all. Each other namespace has a folder of its
+own, which no job's id can be the name of, so that a policy can open one and nothing of another.
+"""
 
 from shared.ids import ExecutionId, JobId
+from shared.jobs.namespaces import DEFAULT_NAMESPACE
+
+_NAMESPACES = "namespaces"
 
 
 def _prefix(key: str) -> str:
@@ -8,14 +15,19 @@ def _prefix(key: str) -> str:
     return f"{stripped}/" if stripped else ""
 
 
-def archive_key(prefix: str, job: JobId, execution: ExecutionId) -> str:
-    """`[<prefix>/]<jobID>/<executionID>.tar.gz`, where a trailing slash of the prefix does not count."""
-    return f"{_prefix(prefix)}{job}/{execution}.tar.gz"
+def archive_key(prefix: str, namespace: str, job: JobId, execution: ExecutionId) -> str:
+    """`[<prefix>/][namespaces/<namespace>/]<jobID>/<executionID>.tar.gz`.
+
+    A trailing slash of the prefix does not count, and the namespace `default` has no folder.
+    """
+    folder = "" if namespace == DEFAULT_NAMESPACE else f"{_NAMESPACES}/{namespace}/"
+    return f"{_prefix(prefix)}{folder}{job}/{execution}.tar.gz"
 
 
 def prefix_of(archive_key: str) -> str:
     """The prefix with which `archive_key` was made."""
-    return "/".join(archive_key.split("/")[:-2])
+    above = archive_key.split("/")[:-2]
+    return "/".join(above[:-2] if above[-2:-1] == [_NAMESPACES] else above)
 
 
 def index_key(archive_key: str) -> str:

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,8 +19,10 @@ from compute.upload.shared_limits import SMALL_AT_ONCE, UPLOADS_AT_ONCE
 from orchestrator.api.paging import MAX_PAGE
 from orchestrator.nats_api.requests import MAX_LIST
 from orchestrator.s3.probe import BODY
+from shared.ids import ExecutionId, new_job_id
 from shared.jobs import rules as job_rules
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES
+from shared.protocol.objects import archive_key
 from shared.settings.config import DockerSettings
 from shared.settings.keys import settings, unsupported_keys
 from shared.settings.loading import load
@@ -184,6 +187,16 @@ def test_the_s3_server_of_the_tests_allows_what_the_documented_policy_allows_and
     (statement,) = documented["Statement"]
     assert statement["Action"] == allowed["Action"]
     assert [statement["Resource"]] == allowed["Resource"]
+
+
+def test_the_policy_of_a_namespace_opens_its_results_and_no_others() -> None:
+    policy = json.loads((ROOT / "deploy" / "iam-policy-namespace.json").read_text())
+    read, listed = policy["Statement"]
+    (prefix,) = listed["Condition"]["StringLike"]["s3:prefix"]
+    for namespace in ("team-a", "team-a-b", "team", "default", "namespaces"):
+        key = archive_key("tarpon", namespace, new_job_id(), ExecutionId("e-1"))
+        is_open = fnmatchcase(f"{listed['Resource']}/{key}", read["Resource"]) and fnmatchcase(key, prefix)
+        assert is_open is (namespace == "team-a")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Namespaces share one node's slots, whoever came first and however urgent their jobs are said to be."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,20 @@ def test_the_weight_of_a_namespace_is_set_and_shown_with_what_it_runs(with_two_s
     assert "team-c  3" in stack.cli("namespace", "list").stdout
     stack.cli("namespace", "set", "team-c", "--weight", "1")
     assert "team-c" not in listed()
+
+
+def test_results_of_a_namespace_are_in_a_folder_of_its_own_and_are_fetched_like_any(
+    running: Stack, tmp_path: Path
+) -> None:
+    own = running.submit({**process_job("echo of the team"), "Namespace": "team-a"})
+    plain = running.submit(process_job("echo of all"))
+    for job in (own, plain):
+        assert running.wait_ended(job)["Job"]["State"]["StateType"] == "Completed"
+    keys = {key.split("/")[-2]: key for key in running.objects()}
+    assert keys[own].startswith(f"results/namespaces/team-a/{own}/")
+    assert keys[plain].startswith(f"results/{plain}/")
+    running.cli("job", "get", own, "--output-dir", str(tmp_path))
+    assert (tmp_path / "stdout").read_text() == "of the team\n"
 
 
 @pytest.mark.parametrize("weight", [0, -1, 1001])

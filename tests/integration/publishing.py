@@ -34,6 +34,7 @@ from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
+from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.jobs.states import ExecutionState
 from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects
@@ -121,7 +122,7 @@ class Publishing:
             on=self.node,
             id=self.execution,
             resources=Capacity(),
-            location=self.locations.locate(job, self.execution),
+            location=self.locations.locate(DEFAULT_NAMESPACE, job, self.execution),
         )
         self.store.feed(subjects.spec_record(job, 1), spec)
         self.store.feed(subjects.job_record(job), record)

@@ -111,6 +111,24 @@ def test_people_read_the_beginning_of_a_generated_id(identifier: str, expected: 
 
 @pytest.mark.parametrize(("prefix", "begins"), [("", ""), ("a/b", "a/b/"), ("a/b/", "a/b/"), ("/", "")])
 def test_a_result_lies_under_its_prefix_by_job_and_execution(prefix: str, begins: str) -> None:
-    assert archive_key(prefix, JobId("j-1"), ExecutionId("e-1")) == f"{begins}j-1/e-1.tar.gz"
-    assert prefix_of(f"{begins}j-1/e-1.tar.gz") == prefix.removesuffix("/")
+    key = archive_key(prefix, "default", JobId("j-1"), ExecutionId("e-1"))
+    assert key == f"{begins}j-1/e-1.tar.gz"
+    assert prefix_of(key) == prefix.removesuffix("/")
     assert probe_key(prefix) == f"{begins}.tarpon-probe"
+
+
+@pytest.mark.parametrize(("prefix", "begins"), [("", ""), ("a/b/", "a/b/")])
+def test_a_result_of_another_namespace_lies_in_a_folder_of_that(prefix: str, begins: str) -> None:
+    key = archive_key(prefix, "team-a", JobId("j-1"), ExecutionId("e-1"))
+    assert key == f"{begins}namespaces/team-a/j-1/e-1.tar.gz"
+    assert prefix_of(key) == prefix.removesuffix("/")
+
+
+def test_what_begins_with_the_folder_of_a_namespace_is_of_no_other() -> None:
+    """A policy by prefix opens all that begins with it."""
+    names = ["a", "a-b", "namespaces", "j-1"]
+    folders = [archive_key("k", name, JobId(""), ExecutionId("")).removesuffix("/.tar.gz") for name in names]
+    for folder in folders:
+        others = [other for other in folders if other is not folder]
+        assert not any(other.startswith(f"{folder}/") for other in others)
+    assert not archive_key("k", "default", new_job_id(), ExecutionId("e-1")).startswith("k/namespaces/")

@@ -17,6 +17,7 @@ from compute.upload.shared_limits import PARTS_IN_MEMORY
 from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.abandoned_uploads import TIMES, AbandonedUploads
 from shared.ids import NodeId
+from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.protocol.messages import (
     BeginUpload,
@@ -524,7 +525,7 @@ async def test_where_aborting_is_not_allowed_this_is_logged_once_and_all_are_lis
     s3_server: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with publishing(s3_server, tmp_path) as made:
-        location = made.locations.locate(made.record.job_id, made.execution)
+        location = made.locations.locate(DEFAULT_NAMESPACE, made.record.job_id, made.execution)
         left = tuple([await made.bucket.begin_multipart(location.key) for _ in range(3)])
         made.store.feed(made.key, replace(made.record, state=ExecutionState.FAILED, left_uploads=left))
         await eventually(lambda: "cannot be aborted" in caplog.text and made.s3.in_flight == 0)
@@ -545,7 +546,7 @@ async def test_keys_that_were_exchanged_are_read_again_when_an_upload_cannot_be_
     monkeypatch.setattr("orchestrator.dispatch.abandoned_uploads.LOOK_SECONDS", 0.01)
     keys = [s3_server.admin]
     async with publishing(s3_server, tmp_path, keys=keys) as made:
-        location = made.locations.locate(made.record.job_id, made.execution)
+        location = made.locations.locate(DEFAULT_NAMESPACE, made.record.job_id, made.execution)
         left = await made.bucket.begin_multipart(location.key)
         keys[:] = [Keys("AKGONE", "gone"), s3_server.admin]
         made.bucket.credentials.invalidate()

@@ -52,7 +52,11 @@ def record(job: JobId, engine: str, *, priority: int = 0) -> JobRecord:
 
 
 def scheduler_of(
-    group: asyncio.TaskGroup, bus: Bus, store: Store, nodes: Nodes, locate: Callable[[JobId, ExecutionId], Location]
+    group: asyncio.TaskGroup,
+    bus: Bus,
+    store: Store,
+    nodes: Nodes,
+    locate: Callable[[str, JobId, ExecutionId], Location],
 ) -> Scheduler:
     model, locations, steps = store.model, Locations(None), Steps(store.model, store)
     grants = Grants(model, store, locations, AbandonedUploads(model, store, locations))
@@ -94,7 +98,7 @@ async def test_a_version_does_not_fail_for_what_was_decided_about_the_one_before
     store, other = (Store(bus.connection, Model(max_attempts=1)) for _ in range(2))
     model, key, heard = store.model, subjects.job_record(BAD), asyncio.Event()
 
-    def locate(job: JobId, execution: ExecutionId) -> Location:
+    def locate(_: str, job: JobId, execution: ExecutionId) -> Location:
         """While the first is being placed, it is heard that the other was submitted anew."""
         spec, submitted = other.model.jobs[BAD].spec, other.model.jobs[BAD].job
         spec_key = subjects.spec_record(BAD, 2)
@@ -156,5 +160,5 @@ def running(partition: int) -> ExecutionRecord:
     return new_execution(ExecutionState.RUNNING, of=GOOD, partition=partition, on=NODE.node_id, resources=Capacity())
 
 
-def nowhere(job: JobId, execution: ExecutionId) -> Location:
+def nowhere(_: str, job: JobId, execution: ExecutionId) -> Location:
     return Location(bucket="b", key=f"{job}/{execution}", region="r")

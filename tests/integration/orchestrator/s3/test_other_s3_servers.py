@@ -13,6 +13,7 @@ from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.grants import FAILURES_BEFORE_LOOK
 from orchestrator.s3.probe import BODY, BucketHealth
 from orchestrator.s3.problems import ProblemCode
+from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.protocol.messages import BeginUpload
 from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, SLOW_DOWN, Dialect, Fault, Kind, answer
 from tests.integration.publishing import Publishing, publishing
@@ -297,7 +298,7 @@ async def test_a_wrong_clock_with_which_requests_go_well_is_logged(
 async def test_keys_for_a_bucket_of_earlier_settings_are_proved_there(s3_server: S3Server, tmp_path: Path) -> None:
     """The orchestrator may write below the earlier Key alone."""
     async with publishing(s3_server, tmp_path) as made:
-        location = made.locations.locate(made.record.job_id, made.execution)
+        location = made.locations.locate(DEFAULT_NAMESPACE, made.record.job_id, made.execution)
         earlier = replace(location, public_endpoint=made.s3.endpoint)
         before = len(made.s3.of(Kind.OTHER))
         assert await (await made.locations.bucket_of(earlier)).problem() is None
