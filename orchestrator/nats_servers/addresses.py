@@ -7,13 +7,13 @@ port of an orchestrator that is down; they read a file that only its user can wr
 import fcntl
 import logging
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from orchestrator.admission.own_hosts import own_hosts
 from orchestrator.admission.tls.encryption import has_tls
 from shared.protocol.nats_address import ENCRYPTED, PLAIN, NatsAddress
 from shared.settings.config import Orchestrator
@@ -27,9 +27,11 @@ def addresses(settings: Orchestrator) -> tuple[str, ...]:
         return settings.nats.servers
     given = urlsplit(f"//{settings.advertise}")
     everywhere = settings.host in {"0.0.0.0", "::"}  # noqa: S104  # only compared
-    host = given.hostname or (socket.gethostname() if everywhere else settings.host)
-    scheme = ENCRYPTED if has_tls(settings) else PLAIN
-    return (NatsAddress(scheme, host, given.port or settings.port).url,)
+    scheme, port = ENCRYPTED if has_tls(settings) else PLAIN, given.port or settings.port
+    if given.hostname or not everywhere:
+        return (NatsAddress(scheme, given.hostname or settings.host, port).url,)
+    is_known_by_authority = scheme == ENCRYPTED and not settings.tls.server_cert
+    return tuple(NatsAddress(scheme, host, port).url for host in own_hosts(with_addresses=is_known_by_authority))
 
 
 def own_address(settings: Orchestrator) -> str:

@@ -1,11 +1,11 @@
 """Routes of users: make one and be told its key once, list and revoke them. Nobody else may give what they all may."""
 
 import asyncio
-import socket
 
 from aiohttp import web
 from msgspec.structs import replace
 
+from orchestrator.admission.own_hosts import own_hosts
 from orchestrator.admission.tls.encryption import api_has_tls
 from orchestrator.admission.user_changes import create_user, revoke_user, user_view
 from orchestrator.api.bodies import answer, body_of
@@ -24,7 +24,7 @@ class UserRoutes:
 
     def __init__(self, assembly: Assembly, authority: tuple[bytes, ...]) -> None:
         self._authority = authority
-        self._address = _address(assembly.config.api)
+        self._addresses = _addresses(assembly.config.api)
         self._model = assembly.model
         self._store = assembly.store
 
@@ -65,7 +65,7 @@ class UserRoutes:
         wanted, _ = await body_of(request, rest_users.CreateUserRequest)
         self._store.check_ready()
         if not wanted.addresses:
-            wanted = replace(wanted, addresses=(self._address,))
+            wanted = replace(wanted, addresses=self._addresses)
         by = principal_of(request).name
         async with asyncio.timeout(STORE_SECONDS):
             record, key = await create_user(self._model, self._store, wanted, authority=self._authority, made_by=by)
@@ -83,8 +83,9 @@ class UserRoutes:
         return answer(rest_users.RevokeUserResponse(user=user_view(record)))
 
 
-def _address(api: ApiSettings) -> str:
+def _addresses(api: ApiSettings) -> tuple[str, ...]:
     """Where the API is for others, as far as this machine knows."""
-    host = socket.gethostname() if api.host in _EVERYWHERE else api.host
     scheme = "https" if api_has_tls(api) else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{api.port}"
+    is_known_by_authority = scheme == "https" and not api.tls.cert_file
+    hosts = own_hosts(with_addresses=is_known_by_authority) if api.host in _EVERYWHERE else (api.host,)
+    return tuple(f"{scheme}://{f'[{host}]' if ':' in host else host}:{api.port}" for host in hosts)
