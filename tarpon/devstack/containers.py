@@ -44,7 +44,10 @@ async def remove_containers(nodes: Iterable[Path], settings: DockerSettings) -> 
 
 
 def _executions(node: Path) -> frozenset[str]:
+    """Those that have a folder, and who asks whether the engine sees that."""
+    from compute.engines.docker.mounts import execution_of
+
     try:
-        return frozenset(each.name for each in (node / "compute" / "executions").iterdir())
+        return frozenset(execution_of(each.name) for each in (node / "compute" / "executions").iterdir())
     except OSError:
         return frozenset()

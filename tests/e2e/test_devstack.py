@@ -185,10 +185,13 @@ def test_containers_of_nodes_that_are_ended_at_once_are_removed_and_no_others(
     labels = {"tarpon.node": "compute-1", "tarpon.execution": "e-of-another-stack"}
     anothers = {"Image": IMAGE, "Cmd": ["true"], "Labels": labels}
     docker_engine.post("/containers/create?name=of-another-stack", anothers)
+    asks = anothers | {"Labels": labels | {"tarpon.execution": "mounts-0"}}
+    docker_engine.post("/containers/create?name=asks-what-is-mounted", asks)
+    (with_docker.folder() / "compute-1" / "compute" / "executions" / ".mark-0").touch()
     begin(
         with_docker, "docker", "run", "--no-wait", IMAGE, "sh", "-c", "trap '' TERM INT; while :; do sleep 0.05; done"
     )
-    wait_until(lambda: len(docker_engine.containers(label)) == 2, within=60, what="the container is there")
+    wait_until(lambda: len(docker_engine.containers(label)) >= 3, within=60, what="the container is there")
     for number in (signal.SIGINT, signal.SIGTERM):
         with_docker.process.send_signal(number)
     assert with_docker.process.wait(60) == 0

@@ -22,7 +22,8 @@ NOT_SEEN = Broken(
     FailureReason.DATA_DIR_NOT_SEEN,
     "The node's container engine does not see the node's data directory; both must see it under the same path.",
 )
-_MARK = ".mark-{}"
+_MARK_PREFIX = ".mark-"
+_MARK = f"{_MARK_PREFIX}{{}}"
 _TARGET = "/tarpon-{}"
 _NO_SOURCE = "bind source path does not exist"
 
@@ -70,7 +71,7 @@ class Mounts:
 
     async def _sees(self, folder: Path, image: str) -> bool:
         number = uuid.uuid4().hex
-        mine, mark, target = ExecutionId(f"mounts-{number}"), folder / _MARK.format(number), _TARGET.format(number)
+        mine, mark, target = _asker(number), folder / _MARK.format(number), _TARGET.format(number)
         spec = _spec(folder, target, image) | {"Labels": {EXECUTION_LABEL: mine, NODE_LABEL: self._node_id}}
         self._leftovers.keep(mine)
         await asyncio.to_thread(mark.touch)
@@ -84,6 +85,16 @@ class Mounts:
         finally:
             self._leftovers.release(mine)
             await asyncio.to_thread(mark.unlink, missing_ok=True)
+
+
+def execution_of(entry: str) -> ExecutionId:
+    """As whose containers are labelled what an entry of the folder of executions stands for, which may be a mark."""
+    number = entry.removeprefix(_MARK_PREFIX)
+    return ExecutionId(entry) if number == entry else _asker(number)
+
+
+def _asker(number: str) -> ExecutionId:
+    return ExecutionId(f"mounts-{number}")
 
 
 def is_missing_source(error: EngineRefusal) -> bool:
