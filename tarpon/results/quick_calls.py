@@ -22,7 +22,7 @@ from tarpon.http.trust import ClientTrust
 
 T = TypeVar("T")
 
-CONNECT_SECONDS = 0.25
+CONNECT_SECONDS = 0.9
 MAX_BYTES = 4 << 20
 
 

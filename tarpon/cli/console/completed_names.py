@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 0.3
+ANSWER_SECONDS = 1.0
+"""TLS to another continent takes three ways there and back."""
 NEWEST_JOBS = 200
 MOST_PARTS = 100
 FILE = "file"
