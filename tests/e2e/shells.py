@@ -23,19 +23,27 @@ KILL_LINE = "\x15"
 TAB = "\t"
 PROMPT = "> "
 ANSWER_SECONDS = 60.0
+WORDS_SECONDS = 10.0
 
 _START = {
     "bash": "bind 'set enable-bracketed-paste off'; bind 'set bell-style none'",
     "zsh": "unsetopt beep zle_bracketed_paste; bindkey -e; autoload -Uz compinit; compinit -u",
 }
 _MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\b]")
+_GIVE_UP = {"bash": "\x03", "zsh": "\x07"}
+"""What makes it throw away a line of which it waits for more."""
 _COMMANDS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
+
+
+class NotShown(AssertionError):
+    """What has to come did not."""
 
 
 class Shell:
     """One session, in which `tarpon` is this checkout's and its completion is on."""
 
-    def __init__(self, terminal: int) -> None:
+    def __init__(self, kind: str, terminal: int) -> None:
+        self._kind = kind
         self._terminal = terminal
         self.seen = ""
 
@@ -45,26 +53,36 @@ class Shell:
     def press(self, keys: str) -> None:
         os.write(self._terminal, keys.encode())
 
-    def until(self, text: str) -> str:
+    def until(self, text: str, *, within: float = ANSWER_SECONDS) -> str:
         """What was shown up to `text`, which has to come."""
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + within
         while text not in self.seen:
-            assert time.monotonic() < deadline, f"{text!r} did not come: {self.seen[-2000:]!r}"
+            if time.monotonic() > deadline:
+                raise NotShown(f"{text!r} did not come: {self.seen[-2000:]!r}")
             if select.select([self._terminal], [], [], 1.0)[0]:
                 with contextlib.suppress(BlockingIOError):
                     self.seen += os.read(self._terminal, 1 << 16).decode(errors="replace")
         shown, _, self.seen = self.seen.partition(text)
         return shown
 
-    def run(self, line: str) -> str:
+    def run(self, line: str, *, within: float = ANSWER_SECONDS) -> str:
         """What a command shows; its end is told by words that the line itself does not have."""
         self.press(f"{line}; echo DO''NE\r")
-        return self.until("DONE")
+        return self.until("DONE", within=within)
 
     def words(self, typed: str) -> list[str]:
-        """The words that the shell takes from what was typed, and completed by TAB."""
+        """The words that the shell takes from what was typed, and completed by TAB.
+
+        None where a quote is left open because nothing was offered: then the shell waits for more of it.
+        """
         self.press(f"{typed}{TAB}{BEGIN_OF_LINE}printf '[[%s]]\\n' \r")
-        shown = self.run(":")
+        try:
+            shown = self.run(":", within=WORDS_SECONDS)
+        except NotShown:
+            self.seen = ""
+            self.press(_GIVE_UP[self._kind])
+            self.until(PROMPT)  # what is typed before would be thrown away with the line
+            return []
         return re.findall(r"^\[\[(.*)\]\]\r?$", shown, re.MULTILINE)
 
     def at_tab(self, typed: str) -> str:
@@ -97,7 +115,7 @@ def shell(kind: str, home: Path, variables: Mapping[str, str]) -> Iterator[Shell
             start_new_session=True,
         ) as process:
             try:
-                made = Shell(ours)
+                made = Shell(kind, ours)
                 made.run(f'{_START[kind]}; eval "$(tarpon completion {kind})"')
                 yield made
             finally:
