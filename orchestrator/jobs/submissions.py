@@ -28,7 +28,7 @@ from orchestrator.rules.job_defaults import completed
 from orchestrator.rules.job_diff import difference
 from orchestrator.rules.job_progress import job_transition, kept_of
 from orchestrator.rules.life_events import Outcome, StopAsked
-from orchestrator.rules.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, with_event
+from orchestrator.rules.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, schema_of, with_event
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
@@ -210,6 +210,7 @@ class Submissions:
         named = replace(wish.job, name=wish.job.name or job_id)
         now = now_ns()
         record = JobRecord(
+            schema=schema_of(wish.job),
             id=job_id,
             namespace=named.namespace,
             name=named.name,
@@ -246,7 +247,7 @@ class Submissions:
         """Store a new version and have it run; `message` has {} for its number. Raises RevisionConflict."""
         before = entry.job
         revision = self._model.revision_of(before.key)
-        spec = SpecRecord(job=wish.job, replaced=entry.replaced(), keeps=wish.keeps)
+        spec = SpecRecord(schema=schema_of(wish.job), job=wish.job, replaced=entry.replaced(), keeps=wish.keeps)
         version = await self._store_spec(entry, spec)
         if self._model.revision_of(before.key) != revision:
             raise RevisionConflict(before.id)

@@ -27,6 +27,7 @@ import msgspec
 from orchestrator.rules.location import Location
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
+from shared.jobs.secrets import uses_secrets
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
@@ -43,7 +44,16 @@ OF_INCARNATIONS = 2
 OF_LIMITED_NODES = 3
 """Of bindings whose nodes do not get every job: a program that does not know of that must place nothing."""
 
-NEWEST_SCHEMA = OF_LIMITED_NODES
+OF_TASK_SECRETS = 4
+"""Of jobs whose tasks are given secrets: a program that does not know of these would drop what names them."""
+
+NEWEST_SCHEMA = OF_TASK_SECRETS
+
+
+def schema_of(job: Job) -> int:
+    """That of a record which has this specification."""
+    return OF_TASK_SECRETS if uses_secrets(job.task) else SCHEMA
+
 
 MAX_EVENTS = 64
 """How many events one record keeps; then the oldest but the first go."""

@@ -1,5 +1,7 @@
 """What an earlier version of Tarpon has stored is read, and what is new is left out where it says nothing."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -17,8 +19,10 @@ from orchestrator.rules.records import (
     TokenRecord,
     UserRecord,
     decode_record,
+    schema_of,
 )
 from shared.ids import NodeId
+from shared.jobs.spec import Job
 from shared.jobs.states import ExecutionState
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
@@ -213,3 +217,10 @@ def test_the_weight_of_a_namespace_is_stored_under_its_name() -> None:
     assert isinstance(record, NamespaceRecord)
     assert (record.key, record.weight) == ("namespace.dGVhbS1h", 3)
     assert msgspec.json.encode(record) == NAMESPACE
+
+
+@pytest.mark.parametrize("given", [{"Secrets": [{"Name": "db", "Path": "/run/db"}]}, {"Env": {"DB": "secret:db"}}])
+def test_a_job_that_is_given_secrets_is_left_alone_by_programs_that_would_drop_them(given: dict[str, Any]) -> None:
+    task = {"Name": "main", "Engine": {"Type": "noop"}}
+    plain, secret = (msgspec.convert({"Tasks": [task | more]}, Job) for more in ({}, given))
+    assert (schema_of(plain), schema_of(secret)) == (1, 4)
