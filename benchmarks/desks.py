@@ -25,6 +25,7 @@ from shared.protocol.messages import (
     encode,
     node_requests,
 )
+from shared.protocol.nodes.inputs import InputsRequest
 from shared.protocol.objects import index_key
 from shared.protocol.signed_url import SignedUrl
 
@@ -47,8 +48,8 @@ class Desk(ABC):
                 return PartsGiven(parts=await self.parts(upload_id, first, count))
             case CompleteUpload(upload_id=upload_id, etags=etags):
                 return await self.complete(upload_id, etags)
-            case Registration():
-                raise ValueError("An upload does not register.")
+            case Registration() | InputsRequest():
+                raise ValueError("An upload asks for nothing else.")
 
     @abstractmethod
     async def archive(self) -> SignedUrl: ...

@@ -32,7 +32,6 @@ from shared.protocol.messages import (
     Assignment,
     Assignments,
     ExecutionFailed,
-    Message,
     OutputPublished,
     Receipt,
     Reconciliation,
@@ -44,6 +43,7 @@ from shared.protocol.messages import (
     report,
     reports,
 )
+from shared.protocol.nodes.message import Message
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.aio import background
 from tests.nats_bus import Bus

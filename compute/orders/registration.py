@@ -12,18 +12,12 @@ from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.messaging.transport import Connection
 from shared.protocol.messages import (
-    GrantGiven,
-    IndexGrantGiven,
     NodeInfo,
     NodeRequestAnswer,
-    PartsGiven,
     Reconciliation,
     Registration,
     RequestRefused,
     UnknownMessage,
-    UploadBegun,
-    UploadCompleted,
-    UploadLost,
     decode,
     encode,
     node_request_answers,
@@ -139,7 +133,7 @@ class Registrar:
             case RequestRefused(message=message, retryable=retryable):
                 self._say(logging.WARNING, f"The orchestrator refuses this node: {message}")
                 return not retryable
-            case GrantGiven() | IndexGrantGiven() | UploadBegun() | PartsGiven() | UploadCompleted() | UploadLost():
+            case _:
                 self._say(logging.WARNING, "The orchestrator answered another question than the registration.")
                 return True
 

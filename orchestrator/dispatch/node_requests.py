@@ -39,6 +39,7 @@ from shared.protocol.messages import (
     RequestRefused,
     UnknownMessage,
 )
+from shared.protocol.nodes.inputs import InputsRequest
 from shared.runtime.aio import pipelined
 from shared.runtime.automatic_labels import NAME
 from shared.runtime.log_lines import about
@@ -136,6 +137,8 @@ class NodeRequests:
             case GrantRequest() | IndexGrantRequest() | BeginUpload() | PartsRequest() | CompleteUpload():
                 await self._know((request.execution_id,))
                 return await self._grants.answer(sender, request)
+            case InputsRequest(execution_id=execution):
+                return RequestRefused(code="GrantRefused", message=f"Execution {execution} has no inputs to be read.")
 
     async def _know(self, executions: Iterable[ExecutionId]) -> None:
         """An execution that is unknown may be one that another leader stored last, and this one is yet to hear of."""

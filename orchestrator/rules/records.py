@@ -24,6 +24,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.location import Location
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
@@ -47,11 +48,16 @@ OF_LIMITED_NODES = 3
 OF_TASK_SECRETS = 4
 """Of jobs whose tasks are given secrets: a program that does not know of these would drop what names them."""
 
-NEWEST_SCHEMA = OF_TASK_SECRETS
+OF_INPUTS = 5
+"""Of jobs with inputs: a program that does not know of these would drop which objects they are."""
+
+NEWEST_SCHEMA = OF_INPUTS
 
 
 def schema_of(job: Job) -> int:
     """That of a record which has this specification."""
+    if job.task.input_sources:
+        return OF_INPUTS
     return OF_TASK_SECRETS if uses_secrets(job.task) else SCHEMA
 
 
@@ -123,6 +129,7 @@ class SpecRecord(Record, frozen=True, kw_only=True):
     job: Job
     replaced: Replaced | None = None
     keeps: tuple[int, ...] = ()
+    inputs: FrozenInputs = ()
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -144,8 +151,8 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
 
     `digest` tells what was asked for with that token (orchestrator/jobs/idempotency.py).
 
-    `first` is the specification of version 1, so that most jobs are one record. `traceparent` is that of who submitted
-    this version, where jobs are traced.
+    `first` is the specification of version 1, and `inputs` are its inputs, so that most jobs are one record.
+    `traceparent` is that of who submitted this version, where jobs are traced.
     """
 
     id: JobId
@@ -163,6 +170,7 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
     submit_time: int
     modify_time: int
     first: Job | None = None
+    inputs: FrozenInputs = ()
     traceparent: str = ""
 
     @property

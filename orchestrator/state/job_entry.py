@@ -12,6 +12,7 @@ from typing import Self
 import msgspec
 
 from orchestrator.rules.attempts import AttemptBackoff, Budget, is_refused
+from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_progress import NO_LIMIT, Progress, kept_of, progress
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Replaced
 from shared.data.plain_data import is_bounded
@@ -33,13 +34,14 @@ class JobRecords(msgspec.Struct, kw_only=True):
     """The records: specifications by version, executions by key. `revisions` are by what follows a key's job.
 
     `replaced` is which version another one took the place of, by the number of that other one; `keeps` are the versions
-    of which it keeps the parts that have completed.
+    of which it keeps the parts that have completed. `inputs` are those of versions after the first.
     """
 
     record: JobRecord | None = None
     specs: dict[int, Job] = {}
     replaced: dict[int, Replaced] = {}
     keeps: dict[int, tuple[int, ...]] = {}
+    inputs: dict[int, FrozenInputs] = {}
     executions: dict[str, ExecutionRecord] = {}
     revisions: dict[str, int] = {}
 
@@ -188,6 +190,10 @@ class JobEntry:
     @property
     def specs(self) -> dict[int, Job]:
         return self.records.specs
+
+    def inputs(self, version: int) -> FrozenInputs:
+        """Which objects the inputs of a version are."""
+        return self.job.inputs if version == 1 else self.records.inputs.get(version, ())
 
     @property
     def executions(self) -> dict[str, ExecutionRecord]:

@@ -125,6 +125,8 @@ class Model:
                     self.names.note_token(entry.id, record.job.namespace, record.replaced.token)
                 if record.keeps:
                     entry.records.keeps[int(version)] = record.keeps
+                if record.inputs:
+                    entry.records.inputs[int(version)] = record.inputs
                 entry.records.revisions[version] = revision
                 self._note_stray(entry, revision)
                 self._refresh(entry)
@@ -338,6 +340,7 @@ class Model:
         entry.records.revisions.pop(version, None)
         entry.records.specs.pop(int(version), None)
         entry.records.keeps.pop(int(version), None)
+        entry.records.inputs.pop(int(version), None)
         replaced = entry.records.replaced.pop(int(version), None)
         if replaced is not None:
             self.names.forget_token(job, entry.namespace, replaced.token)

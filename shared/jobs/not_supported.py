@@ -53,15 +53,17 @@ def engine_problem(kind: str) -> str:
     return "wasm is not supported yet; write `Engine: {Type: docker}`, with an image that has the program."
 
 
+_INPUTS = frozenset({"s3", "s3managed", "upload", "result", "inline", "urldownload", "localdirectory", "local", "ipfs"})
+
+
 def inputs_problem(sources: tuple[InputSource, ...], *, bridge: str = BRIDGE_AS_YAML) -> str:
     """`bridge` is how their author writes that a container has the engine's network."""
-    if not sources:
+    kinds = sorted({source.source.type[:40] for source in sources if source.source.type.strip().lower() in _INPUTS})
+    if not kinds:
         return ""
-    kinds = sorted({source.source.type[:40] for source in sources} - {""})
-    named = f" ({', '.join(kinds[:5])})" if kinds else ""
     return (
-        f"inputs{named} are not supported yet; let the task fetch what it needs. A container reaches the network with"
-        f" {bridge}."
+        f"inputs ({', '.join(kinds[:5])}) are not supported yet; let the task fetch what it needs. A container reaches"
+        f" the network with {bridge}."
     )
 
 

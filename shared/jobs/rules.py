@@ -17,7 +17,8 @@ from shared.jobs import not_supported, publisher_params
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
 from shared.jobs.durations import parse_duration
-from shared.jobs.engine_params import as_meant, kind_of, look, misspelt, without_nulls
+from shared.jobs.engine_params import as_meant, kind_of, look, misspelt
+from shared.jobs.inputs.rules import inputs_problems, normalised_input
 from shared.jobs.paths import parts_of, path_problem
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
 from shared.jobs.secrets import secrets_problems, uses_secrets
@@ -77,7 +78,7 @@ def _normalised_task(task: Task) -> Task:
         on_unreadable=task.on_unreadable.strip().lower(),
         resources=_normalised_resources(task.resources),
         retries=_normalised_retries(task.retries),
-        input_sources=tuple(replace(each, source=_normalised_input(each.source)) for each in task.input_sources),
+        input_sources=tuple(map(normalised_input, task.input_sources)),
     )
 
 
@@ -89,10 +90,6 @@ def _normalised_retries(retries: Retries) -> Retries:
 
 def _normalised_engine(engine: SpecConfig) -> SpecConfig:
     return replace(engine, type=engine.type.strip(), params=look(engine).params)
-
-
-def _normalised_input(source: SpecConfig) -> SpecConfig:
-    return replace(source, params=without_nulls(source.params))
 
 
 def _normalised_publisher(publisher: SpecConfig) -> SpecConfig:
@@ -207,6 +204,8 @@ def _task_problems(task: Task) -> Iterator[str]:
     yield from _resource_problems(task.resources)
     if known := not_supported.inputs_problem(task.input_sources):
         yield f"Tasks[0].InputSources: {known}"
+    elif task.input_sources:
+        yield from inputs_problems(task)
     yield from _result_path_problems(task.result_paths)
 
 

@@ -2,8 +2,9 @@
 
 Orders go to a node by request and reply: `Assignments`, `CancelExecution`, `HandBack`, `Receipt`, `Register`,
 `ReadOutput`. A node asks with a request: `Registration`, and for an upload `GrantRequest`, `IndexGrantRequest`,
-`BeginUpload`, `PartsRequest`, `CompleteUpload`. It tells facts in a `Report`, which a stream keeps until the
-orchestrator has dealt with it, and shows that it lives by a `Heartbeat`.
+`BeginUpload`, `PartsRequest`, `CompleteUpload`; for inputs `InputsRequest` (shared/protocol/nodes/inputs.py). It
+tells facts in a `Report`, which a stream keeps until the orchestrator has dealt with it, and shows that it lives by a
+`Heartbeat`.
 
 Evolution is additive: a new field has a default. What a program does not know is a named outcome, never a crash:
 `decode` raises `UnknownMessage`, which the receiver counts and sets aside.
@@ -18,6 +19,8 @@ from shared.errors import InvalidInput
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
+from shared.protocol.nodes.inputs import InputsGiven, InputsRequest
+from shared.protocol.nodes.message import Message
 from shared.protocol.published_facts import Count, PublishedFacts
 from shared.protocol.signed_url import SignedUrl
 
@@ -50,10 +53,6 @@ MAX_UPLOADS = 64
 """How far so many uploads are one heartbeat tells."""
 
 M = TypeVar("M")
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
-    """Whatever travels over NATS between our own processes."""
 
 
 # ---- orders to a node and its answers ---------------------------------------------------------------------------
@@ -271,7 +270,7 @@ class CompleteUpload(Message, frozen=True, kw_only=True, tag="CompleteUpload"):
 
 
 UploadRequest = GrantRequest | IndexGrantRequest | BeginUpload | PartsRequest | CompleteUpload
-NodeRequest = Registration | UploadRequest
+NodeRequest = Registration | UploadRequest | InputsRequest
 
 
 class Reconciliation(Message, frozen=True, kw_only=True, tag="Reconciliation"):
@@ -315,7 +314,7 @@ class RequestRefused(Message, frozen=True, kw_only=True, tag="RequestRefused"):
 
 
 UploadAnswer = GrantGiven | IndexGrantGiven | UploadBegun | PartsGiven | UploadCompleted | UploadLost | RequestRefused
-NodeRequestAnswer = Reconciliation | UploadAnswer
+NodeRequestAnswer = Reconciliation | UploadAnswer | InputsGiven
 
 # ---- facts ------------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,6 @@ from shared.protocol.messages import (
     Heartbeat,
     IndexGrantGiven,
     IndexGrantRequest,
-    Message,
     NodeInfo,
     NodeRequest,
     NodeRequestAnswer,
@@ -80,6 +79,8 @@ from shared.protocol.messages import (
     decode,
     encode,
 )
+from shared.protocol.nodes.inputs import InputFile, InputsGiven, InputsRequest
+from shared.protocol.nodes.message import Message
 from shared.protocol.signed_url import SignedUrl
 
 EXECUTION, JOB, NODE = ExecutionId("e-1"), JobId("j-1"), NodeId("n-1")
@@ -89,6 +90,7 @@ SIGNED = SignedUrl(
     headers={"if-none-match": "*"},
     lifetime_seconds=3600,
 )
+GET = SignedUrl(method="GET", url="https://s3.example.com/b/k?X-Amz-Signature=0", lifetime_seconds=60)
 TASK = Task(
     name="main",
     engine=SpecConfig(type="process", params={"Command": ["true"]}),
@@ -471,6 +473,40 @@ GOLDEN: list[tuple[Message, str]] = [
     (
         CompleteUpload(execution_id=EXECUTION, upload_id="u-1", etags=("a", "b")),
         '{"type":"CompleteUpload","execution_id":"e-1","upload_id":"u-1","etags":["a","b"]}',
+    ),
+    (InputsRequest(execution_id=EXECUTION), '{"type":"InputsRequest","execution_id":"e-1"}'),
+    (
+        InputsRequest(execution_id=EXECUTION, first=64, count=1, s3_code="ExpiredToken"),
+        '{"type":"InputsRequest","execution_id":"e-1","first":64,"count":1,"s3_code":"ExpiredToken"}',
+    ),
+    (InputsGiven(), '{"type":"InputsGiven"}'),
+    (
+        InputsGiven(
+            files=(
+                InputFile(
+                    source=0,
+                    path="a/b",
+                    size=5,
+                    etag='"0"',
+                    sha256="00",
+                    content="c",
+                    executable=True,
+                    archive=True,
+                    members=("out",),
+                    url=GET,
+                ),
+                InputFile(source=1, size=0, url=GET),
+            ),
+            total=2,
+            total_bytes=5,
+        ),
+        (
+            '{"type":"InputsGiven","files":[{"source":0,"path":"a/b","size":5,"etag":"\\"0\\"","sha256":"00",'
+            '"content":"c","executable":true,"archive":true,"members":["out"],"url":{"method":"GET",'
+            '"url":"https://s3.example.com/b/k?X-Amz-Signature=0","headers":{},"lifetime_seconds":60}},'
+            '{"source":1,"size":0,"url":{"method":"GET","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
+            '"headers":{},"lifetime_seconds":60}}],"total":2,"total_bytes":5}'
+        ),
     ),
     (
         IndexGrantGiven(index=SIGNED),

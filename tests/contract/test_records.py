@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenSource
 from orchestrator.rules.join_tokens import approved, binding_by
 from orchestrator.rules.records import (
     BindingRecord,
@@ -224,3 +225,25 @@ def test_a_job_that_is_given_secrets_is_left_alone_by_programs_that_would_drop_t
     task = {"Name": "main", "Engine": {"Type": "noop"}}
     plain, secret = (msgspec.convert({"Tasks": [task | more]}, Job) for more in ({}, given))
     assert (schema_of(plain), schema_of(secret)) == (1, 4)
+
+
+FROZEN_SPEC = SPEC[:-1] + (
+    b',"inputs":[{"location":{"bucket":"b","region":"us-east-1"},"objects":[{"key":"data/a","path":"a","size":3,'
+    b'"etag":"\\"0\\"","version":"v","sha256":"00","executable":true,"part":1},{"key":"data/b","size":4}],'
+    b'"count":2,"size_bytes":7},{"listing":"inputs/x","count":9,"size_bytes":9},{"job":"j-2","job_version":1},{}]}'
+)
+
+
+def test_which_objects_the_inputs_of_a_version_are_is_stored_with_it() -> None:
+    record = decode_record("spec.j-1.2", FROZEN_SPEC)
+    assert isinstance(record, SpecRecord)
+    objects, listed, result, unmanaged = record.inputs
+    assert [(each.path, each.part) for each in objects.objects] == [("a", 1), ("", EVERY_PART)]
+    assert (listed.listing, result.job, unmanaged) == ("inputs/x", "j-2", FrozenSource())
+    assert msgspec.json.encode(record) == FROZEN_SPEC
+
+
+def test_a_job_with_inputs_is_left_alone_by_programs_that_would_drop_them() -> None:
+    source = {"Source": {"Type": "inline", "Params": {"Content": "a"}}, "Target": "/in"}
+    task = {"Name": "main", "Engine": {"Type": "noop"}, "InputSources": [source]}
+    assert schema_of(msgspec.convert({"Tasks": [task]}, Job)) == 5

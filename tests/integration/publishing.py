@@ -39,6 +39,7 @@ from shared.jobs.states import ExecutionState
 from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import GrantRequest, NodeRequestAnswer, RequestRefused, UploadRequest
+from shared.protocol.nodes.inputs import InputsRequest
 from shared.protocol.objects import index_key
 from shared.protocol.signed_url import Grant
 from shared.runtime.aio import background
@@ -145,7 +146,7 @@ class Publishing:
         """As a question and its answer travel, and as orchestrator.dispatch.node_requests answers what has moved."""
         self.asked.append(request)
         heard = messages.decode(messages.node_requests, messages.encode(request))
-        assert not isinstance(heard, messages.Registration)
+        assert not isinstance(heard, messages.Registration | InputsRequest)
         answer: NodeRequestAnswer
         try:
             answer = await self.desk.answer(self.node, heard)

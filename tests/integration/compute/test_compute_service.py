@@ -39,7 +39,6 @@ from shared.protocol.messages import (
     GrantRequest,
     HandBack,
     Heartbeat,
-    Message,
     NodeRequest,
     OrderAnswer,
     OutputPublished,
@@ -58,6 +57,7 @@ from shared.protocol.messages import (
     order_answers,
     report,
 )
+from shared.protocol.nodes.message import Message
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.aio import background
 from shared.runtime.automatic_labels import with_automatic

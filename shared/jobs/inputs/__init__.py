@@ -1,0 +1,1 @@
+"""Inputs: what a job may say that its task works on."""

@@ -1,0 +1,1 @@
+"""Messages between the orchestrator and its nodes."""

@@ -1,0 +1,61 @@
+"""Inputs on the wire: a node asks which objects an execution reads, and for the URLs to read them by.
+
+Which they are was found out when the job was submitted, and never changes: a node may ask again for any of them, also
+after it was started anew, and is given fresh URLs for the same objects. Kinds of inputs that a node reads by itself,
+such as what a job has inline, are not among them.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from shared.ids import ExecutionId
+from shared.protocol.nodes.message import Message
+from shared.protocol.signed_url import SignedUrl
+
+MAX_FILES_AT_ONCE = 64
+"""In one answer, which has to fit into a message."""
+
+Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+
+
+class InputsRequest(Message, frozen=True, kw_only=True, tag="InputsRequest"):
+    """The files of this execution's inputs from number `first` on, which may be fewer than `count`.
+
+    `s3_code` is what S3 said to the last URL, where it said something.
+    """
+
+    execution_id: ExecutionId
+    first: int = 0
+    count: int = MAX_FILES_AT_ONCE
+    s3_code: str = ""
+
+
+class InputFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One object that a task reads, and where it sees it.
+
+    `source` is which of the task's InputSources it belongs to, and `path` where it is below that one's target: empty
+    where the target is the file itself. A `sha256`, in hex, is that of its bytes; without one `etag` is what S3 must
+    still call it, quotes included. `content` is the same for the same bytes, whatever they are called, and a node may
+    keep them by it; without one it must not. An `archive` is a result as its node published it, and is unpacked at
+    `path`: all of it, or what is at these `members`.
+    """
+
+    source: int
+    path: str = ""
+    size: Size
+    etag: str = ""
+    sha256: str = ""
+    content: str = ""
+    executable: bool = False
+    archive: bool = False
+    members: tuple[str, ...] = ()
+    url: SignedUrl
+
+
+class InputsGiven(Message, frozen=True, kw_only=True, tag="InputsGiven"):
+    """Some of them, in order, and how many and how large all are together. None after the last one."""
+
+    files: tuple[InputFile, ...] = ()
+    total: Size = 0
+    total_bytes: Size = 0
