@@ -261,8 +261,11 @@ class ReportIntake:
         if after.result is not None and before.result is None:
             self._measures.published(after.result)
         if after.state is not before.state:
-            level = logging.INFO if after.state.is_terminal else logging.DEBUG
-            _log.log(level, "Execution %s is %s.", after.id, after.state, extra=about_execution(after))
+            # One line for each that went well would be most of the log, and a cost to each job.
+            is_bad = after.state.is_terminal and after.state is not ExecutionState.COMPLETED
+            level = logging.INFO if is_bad else logging.DEBUG
+            if _log.isEnabledFor(level):
+                _log.log(level, "Execution %s is %s.", after.id, after.state, extra=about_execution(after))
 
     def _put_aside(self, sender: NodeId, why: str) -> None:
         self.set_aside += 1

@@ -84,7 +84,7 @@ class Announcements:
         return items[-1].seq_num if items else 0
 
     async def _publish(self, entry: JobEntry, what: str, body: msgspec.Struct) -> None:
-        subject = subjects.event(entry.job.namespace, entry.job.id, what)
+        subject = subjects.event(entry.namespace, entry.id, what)
         await self._connection.publish(subject, _encoder.encode(body))
 
     def _stands(self, entry: JobEntry) -> StateView:

@@ -291,7 +291,10 @@ class JobEntry:
         return [*(each for each in kept_of(self.executions.values(), kept) if each.partition not in begun), *own]
 
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
-        return next((each for each in self.records.executions.values() if each.id == execution), None)
+        for each in self.records.executions.values():  # most have one, and this is asked for each report
+            if each.id == execution:
+                return each
+        return None
 
     def refresh(self, *, max_attempts: int, backoff: AttemptBackoff) -> None:
         """Find out anew what follows from the records of a job that is complete."""

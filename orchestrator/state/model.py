@@ -204,12 +204,12 @@ class Model:
     def _apply_execution(self, key: str, record: ExecutionRecord, revision: int) -> None:
         _, job, part = key.split(".", 2)
         entry = self._entry(JobId(job))
-        key = f"{job}.{part}"
-        known = entry.records.executions.get(key)
-        entry.records.executions[key] = record
-        entry.records.revisions[part] = revision
+        key, records = f"{job}.{part}", entry.records
+        known = records.executions.get(key)
+        records.executions[key] = record
+        records.revisions[part] = revision
         # A job looks through its executions; of many each is found by its key.
-        self.executions.put(record, known, entry.id if len(entry.records.executions) <= FEW else key)
+        self.executions.put(record, known, entry.id if len(records.executions) <= FEW else key)
         self.endings.note_execution(record)
         self._note_stray(entry, revision)
         self.news.on_node(record.node_id)
