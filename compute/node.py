@@ -20,6 +20,8 @@ from compute.engines.noop import NoopEngine
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
 from compute.executions.machine import allocated, detect_capacity
+from compute.inputs.fetching import OwnInputs
+from compute.inputs.inline import InlineInputs
 from compute.orders.assignments import NodeOffer
 from compute.uplink.identity import Identity, load_identity
 from shared.jobs.rules import MANAGED
@@ -41,6 +43,8 @@ class Node:
     identity: Identity
     offer: NodeOffer
     lasting_info: NodeInfo
+    own_inputs: Mapping[str, OwnInputs]
+    """Kinds of inputs that it reads by itself, in lower case."""
     docker: DockerEngine | None = None
     problems: tuple[str, ...] = ()
     """Of what the operator has set up, for as long as this process lives."""
@@ -53,9 +57,11 @@ class Node:
 def prepare(config: Config, folder: Path, strays: Strays) -> Node:
     identity = load_identity(folder, config.name_provider)
     disabled = {name.lower() for name in config.publishers.disabled}
+    own_inputs: dict[str, OwnInputs] = {"inline": InlineInputs()}
     offer = NodeOffer(
         engines=_engines(config, os.environ, strays),
         publishers=tuple(name for name in (MANAGED,) if name not in disabled),
+        input_sources=tuple(own_inputs),
         environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
         capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
     )
@@ -67,12 +73,13 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         version=_version(),
         labels=with_automatic(config.labels, identity.node_id),
         publishers=tuple(offer.publishers),
+        input_sources=tuple(offer.input_sources),
         capacity=offer.capacity,
         queue_capacity=config.compute.queue_capacity,
         loopback_id=loopback_id(),
         abilities=(COPIES_HARD_LINKS, TAKES_SECRETS),
     )
-    return Node(identity=identity, offer=offer, lasting_info=info)
+    return Node(identity=identity, offer=offer, lasting_info=info, own_inputs=own_inputs)
 
 
 def _engines(config: Config, environment: Mapping[str, str], strays: Strays) -> dict[str, Engine]:

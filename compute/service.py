@@ -24,6 +24,7 @@ from compute.executions.held import Executions
 from compute.executions.recovery import recover
 from compute.executions.slots import Slots
 from compute.executions.supervisor import Supervisor
+from compute.inputs.fetching import Inputs
 from compute.journal.entry import Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
@@ -212,6 +213,7 @@ def _supervisor(
         new_upload=new_upload,
         pack=pack,
         secret_files=_secret_files(config),
+        inputs=Inputs(node.own_inputs, timeout_seconds=float(config.compute.inputs.fetch_timeout)),
         disk_limit_bytes=parse_bytes(config.compute.disk_limit),
         has_gpus=node.offer.capacity.gpu > 0,
     )

@@ -2,6 +2,7 @@
 
     <execution>/workspace/   what the task sees; a result path /a/b is the folder a/b in it
     <execution>/result/      stdout, stderr, and one folder per result path, named by its name
+    <execution>/inputs/      what a container mounts to read, where there is any
 
 Without result paths there is no folder for the result, and stdout and stderr are beside the workspace. The exit code is
 in the journal, and becomes a file in the archive only.
@@ -20,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from compute.disk import private_file
 from compute.disk.file_attributes import attribute_names
 from compute.disk.gathering import RESULT_FOLDER_MODE, Gathered, Gathering
+from compute.disk.input_files import INPUTS
 from compute.disk.mounts import mounts_in, real_path
 from compute.disk.removal import remove_tree
 from compute.disk.result_contents import (
@@ -68,10 +70,14 @@ class Workspace:
         """Where stdout and stderr are, and what the result paths become."""
         return self.root / "result" if self._has_paths else self.root
 
+    @cached_property
+    def inputs(self) -> Path:
+        return self.root / INPUTS
+
     @property
     def places(self) -> tuple[Path, ...]:
-        """All that the task may fill."""
-        return (self.folder, self.result) if self._has_paths else (self.root,)
+        """All that is there for the task: what it may fill, and what it reads."""
+        return (self.folder, self.result, self.inputs) if self._has_paths else (self.root,)
 
     def __repr__(self) -> str:
         return f"<Workspace {self.folder}>"

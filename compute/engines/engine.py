@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from compute.disk.input_files import MountedInput
 from compute.disk.secret_files import MountedSecret
 from compute.disk.workspace import Workspace
 from compute.engines.task_usage import TaskUsage
@@ -44,6 +45,9 @@ class Run:
     """The ids of the GPUs that are the task's own while it runs; None on a node that gives none."""
     secrets: tuple[MountedSecret, ...] = ()
     """Files that `prepare` makes, and which the task is to see under their paths."""
+    inputs: tuple[MountedInput, ...] = ()
+    """What a container shows the task, to be read only. Tasks without one have theirs in the workspace. A task that is
+    resumed has them already."""
     mask: Callable[[str], str] = field(default=str, repr=False)
     """Of words that are to be shortened: leaves out the secrets that the task was given."""
     resumed: bool = False

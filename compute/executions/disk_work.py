@@ -32,6 +32,7 @@ class DiskWork:
         """How far it is."""
         self.is_on_disk = execution.is_on_disk
         self.packed: SmallArchive | None = None
+        self._has_begun = False
         self._execution = execution
         self._journal = journal
         self._workspace = workspace
@@ -46,14 +47,20 @@ class DiskWork:
     def close(self) -> None:
         self.is_closed = True
 
-    def prepare(self) -> None:
-        """Blocks. The entry comes first, because from now on something of this execution may have to be ended."""
+    def begin(self) -> None:
+        """Blocks. The entry comes first, because from now on something of this execution may have to be removed."""
         self.is_on_disk = True
         if self._execution.devices:
             self.entry = replace(self.entry, devices=self._execution.devices)
         self._put(self.entry)
+        self._workspace.create(self.entry.assignment.task.result_paths)
+        self._has_begun = True
+
+    def prepare(self) -> None:
+        """Blocks. From now on something of this execution may have to be ended."""
+        if not self._has_begun:
+            self.begin()
         task = self.entry.assignment.task
-        self._workspace.create(task.result_paths)
         if task.secrets:
             self._secret_files.write(self.entry.execution_id, self._execution.secrets.files(task))
 

@@ -1,4 +1,4 @@
-"""The supervisor of an execution, from accepted to told: slot, run, publish, with its end as a fact."""
+"""The supervisor of an execution, from accepted to told: slot, inputs, run, publish, with its end as a fact."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from compute.disk import disk_room
+from compute.disk.input_files import MountedInput
 from compute.disk.secret_files import SecretFiles
 from compute.disk.workspace import DISK_SECONDS, Workspace
 from compute.engines.engine import Broken, Engine, Exited, OutlivingEngine, Run, RunEnd
@@ -17,6 +18,8 @@ from compute.engines.environment import EnvironmentPolicy
 from compute.executions.disk_work import DiskWork, Pack
 from compute.executions.execution import Activity, Execution, Stop, run_seconds
 from compute.executions.given_secrets import NO_SECRETS
+from compute.inputs.failures import InputFailed
+from compute.inputs.fetching import InputOrder, Inputs
 from compute.journal.entry import Entry, Happening, Phase, moved
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
@@ -67,6 +70,7 @@ class Supervisor:
         new_upload: Callable[[Execution, Workspace, Callable[[str], None]], Upload],
         pack: Pack,
         secret_files: SecretFiles,
+        inputs: Inputs,
         disk_limit_bytes: int = 0,
         has_gpus: bool = False,
     ) -> None:
@@ -78,6 +82,7 @@ class Supervisor:
         self._new_upload = new_upload
         self._pack = pack
         self._secret_files = secret_files
+        self._inputs = inputs
         self._disk_limit_bytes = disk_limit_bytes
         self._has_gpus = has_gpus
 
@@ -124,6 +129,10 @@ class Supervisor:
 
     async def _run(self, execution: Execution, work: DiskWork) -> RunEnd:
         assignment, secrets = execution.entry.assignment, execution.secrets
+        try:
+            inputs = await self._fetch(execution, work) if assignment.task.input_sources else ()
+        except InputFailed as error:
+            return Broken(error.reason, error.detail)
         run = Run(
             execution_id=execution.id,
             task=assignment.task,
@@ -133,7 +142,8 @@ class Supervisor:
             mask=secrets.masked,
             prepare=work.prepare,
             on_started=partial(self._started, execution, work, asyncio.get_running_loop()),
-            resources=replace(assignment.resources, disk=assignment.resources.disk or self._disk_limit_bytes),
+            inputs=inputs,
+            resources=replace(assignment.resources, disk=self._disk_bytes(execution)),
             devices=execution.devices if self._has_gpus else None,
             resumed=execution.entry.phase is Phase.STARTED,
             on_progress=partial(self._progressed, execution),
@@ -154,6 +164,26 @@ class Supervisor:
         finally:
             execution.deadline = None
             _take_over(execution, work)
+
+    async def _fetch(self, execution: Execution, work: DiskWork) -> tuple[MountedInput, ...]:
+        """Raises InputFailed. The time of a task does not count yet; inputs have a limit of their own."""
+        if execution.entry.phase is not Phase.ACCEPTED:
+            return ()
+        try:
+            await in_thread(work.begin, within=DISK_SECONDS)
+        finally:
+            _take_over(execution, work)
+        order = InputOrder(
+            execution_id=execution.id,
+            task=execution.entry.assignment.task,
+            workspace=self._workspace(execution),
+            disk_bytes=self._disk_bytes(execution),
+            on_progress=partial(self._progressed, execution),
+        )
+        return await self._inputs.fetch(order)
+
+    def _disk_bytes(self, execution: Execution) -> int:
+        return execution.entry.assignment.resources.disk or self._disk_limit_bytes
 
     @contextmanager
     def _left_behind(self, execution: Execution) -> Iterator[None]:

@@ -45,6 +45,8 @@ class NodeOffer:
 
     engines: Mapping[str, Engine]
     publishers: Sequence[str]
+    input_sources: Sequence[str] = ()
+    """Kinds of inputs, in lower case."""
     environment: EnvironmentPolicy
     capacity: Capacity
 
@@ -67,8 +69,9 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
         return Rejected(reason="EngineUnavailable", detail=detail, retryable=True)
     if task.publisher.type.lower() not in NO_PUBLISHERS | set(offer.publishers):
         return Rejected(reason="PublisherNotOffered", detail=f"This node cannot use {task.publisher.type[:80]!r}.")
-    if task.input_sources:
-        return Rejected(reason="InputsNotOffered", detail="This node cannot fetch inputs.")
+    if unknown := sorted({each.source.type.lower() for each in task.input_sources} - set(offer.input_sources)):
+        detail = f"This node cannot fetch inputs of the kind {unknown[0][:80]!r}."
+        return Rejected(reason="InputsNotOffered", detail=detail)
     kind = kind_of(task.engine)
     if task.network.type.lower() == "none" and kind is not None and kind.on_the_machine:
         detail = (

@@ -21,7 +21,7 @@ MOST_FREE = 50
 NOT_BEGUN = frozenset({FailureReason.HANDED_BACK.value, "NodeStopping"})
 """Reasons of those that were not begun because the node stops or is drained: another one may be asked at once."""
 _NO_ENGINE = frozenset({FailureReason.ENGINE_UNAVAILABLE.value, NO_SUCH_ENGINE})
-_FIRST_WAITS = {Cause.ENGINE: 8, Cause.REGISTRY: 8}
+_FIRST_WAITS = {Cause.ENGINE: 8, Cause.REGISTRY: 8, Cause.SOURCE: 8}
 """Of the floor. What is away takes some seconds to come back: 4 waits outlast 60 floors at least."""
 _FIRST_WAIT = 2
 _MOST_DOUBLINGS = 32

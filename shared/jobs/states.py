@@ -77,6 +77,7 @@ class Cause(enum.Enum):
     ENGINE = "the node's container engine is away, or was restarted"
     REGISTRY = "the image registry is away"
     NODE = "something else about the node"
+    SOURCE = "what an input comes from is away"
     INTERRUPTED = "what happened once, and is not expected to happen again"
     NOT_TRIED = "the node had not begun it"
 
@@ -107,6 +108,13 @@ class FailureReason(enum.StrEnum):
     RESULT_NOT_VERIFIED = "ResultNotVerified"
     OBJECT_IN_THE_WAY = "ObjectInTheWay"
     SECRET_UNAVAILABLE = "SecretUnavailable"  # noqa: S105  # a reason's name
+    INPUT_NOT_FOUND = "InputNotFound"
+    INPUT_ACCESS_DENIED = "InputAccessDenied"
+    INPUT_TOO_LARGE = "InputTooLarge"
+    INPUT_CHANGED = "InputChanged"
+    INPUT_DAMAGED = "InputDamaged"
+    INPUT_NOT_PLACED = "InputNotPlaced"
+    INPUT_UNAVAILABLE = "InputUnavailable"
     DISK_FULL = "DiskFull"
     NODE_RESTARTED = "NodeRestarted"
     HANDED_BACK = "HandedBack"
@@ -140,6 +148,7 @@ _CAUSES = {
     FailureReason.IMAGE_NOT_PULLED: Cause.REGISTRY,
     FailureReason.DATA_DIR_NOT_SEEN: Cause.NODE,
     FailureReason.GPU_NOT_GIVEN: Cause.NODE,
+    FailureReason.INPUT_UNAVAILABLE: Cause.SOURCE,
     FailureReason.DISK_FULL: Cause.NODE,
     FailureReason.NODE_ERROR: Cause.NODE,
     FailureReason.REJECTED_BY_NODE: Cause.NODE,

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 from shared.jobs.durations import Duration
 from shared.jobs.publisher_params import HardLinks
 from shared.settings.api_users import ApiUsers
+from shared.settings.inputs import InputSettings
 from shared.settings.secret import Secret
 from shared.settings.tls.declared import ApiTls, ComputeTls, FilePath, OrchestratorTls
 
@@ -233,6 +234,7 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
         str, Meta(description="Disk space that a task may fill if its job names none, such as 10GB; 0 is no limit.")
     ] = "10GB"
     env: Env = Env()
+    inputs: InputSettings = InputSettings()
     metrics: NodeMetrics = NodeMetrics()
 
 

@@ -1,10 +1,12 @@
 """Ends of a container that are no exit of the task: how they are recognised and told."""
 
+import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from compute.disk.input_files import MountedInput
 from compute.engines.docker.api import ContainerState, EngineRefusal
 from compute.engines.engine import Broken
 from shared.jobs.engine_params import DockerParams
@@ -88,6 +90,19 @@ def refused(error: EngineRefusal, mask: Callable[[str], str] = str) -> Broken:
     if is_the_task_s and not is_the_node_s:
         return Broken(FailureReason.TASK_NOT_STARTED, f"The container could not be started: {told}")
     return Broken(FailureReason.NODE_ERROR, f"The node's container engine failed: {told}")
+
+
+def in_the_way(error: EngineRefusal, inputs: Iterable[MountedInput]) -> Broken | None:
+    """Whether the image has something that no input can be mounted on."""
+    for each in inputs:
+        if re.search(rf"{re.escape(os.path.normpath(each.target))}(?![\w./-]).*: not a directory", error.message):
+            target = each.target[:200]
+            return Broken(
+                FailureReason.INPUT_NOT_PLACED,
+                f"The image is in the way of the input at {target}: it has a file where there has to be a folder, or a"
+                " folder where the input is a file.",
+            )
+    return None
 
 
 def not_started(stderr: Path, params: DockerParams) -> Broken | None:

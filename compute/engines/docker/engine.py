@@ -23,7 +23,7 @@ from compute.disk.disk_watch import LEAST_PAUSE_SECONDS
 from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker.container import ContainerRun, Limits
 from compute.engines.docker.credentials import config_file
-from compute.engines.docker.ends import refused
+from compute.engines.docker.ends import in_the_way, refused
 from compute.engines.docker.facts import EngineFacts
 from compute.engines.docker.images import ImageMissing, Images, PullLimits
 from compute.engines.docker.leftovers import Leftovers
@@ -146,7 +146,7 @@ class DockerEngine(OutlivingEngine):
         except ImageMissing as error:
             return Broken(error.reason, error.detail)
         except EngineRefusal as error:
-            return refused(error, run.mask)
+            return in_the_way(error, run.inputs) or refused(error, run.mask)
         except EngineAway as error:
             self._is_blind.set()  # so that nothing more is placed here
             detail = f"The node's container engine does not answer: {str(error)[:200]}"

@@ -57,9 +57,7 @@ def container_spec(run: Run, params: DockerParams, confinement: Confinement, fac
         # An engine that sets up a network, even one without a way out, takes twice as long to start a container. The
         # loopback interface is there all the same; its names, which the engine would have written, come from us.
         spec["NetworkDisabled"] = True
-        spec["HostConfig"]["Mounts"].append(
-            {"Type": "bind", "Source": os.fspath(hosts_file(run)), "Target": "/etc/hosts", "ReadOnly": True}
-        )
+        spec["HostConfig"]["Mounts"].append(_to_read(hosts_file(run), "/etc/hosts"))
     if params.entrypoint:
         spec["Entrypoint"] = list(params.entrypoint)
     if params.parameters:
@@ -111,11 +109,13 @@ def _mounts(run: Run) -> list[dict[str, Any]]:
     ]
     return [
         *results,
-        *(
-            {"Type": "bind", "Source": os.fspath(each.file), "Target": each.path, "ReadOnly": True}
-            for each in run.secrets
-        ),
+        *(_to_read(each.path, each.target) for each in run.inputs),
+        *(_to_read(each.file, each.path) for each in run.secrets),
     ]
+
+
+def _to_read(source: Path, target: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": os.fspath(source), "Target": target, "ReadOnly": True}
 
 
 def _log_config(facts: EngineFacts) -> dict[str, Any]:

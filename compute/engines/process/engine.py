@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from compute.disk.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
@@ -117,7 +118,7 @@ class ProcessEngine:
     def _start(self, group: ProcessGroup, params: ProcessParams, run: Run) -> None:
         folder = run.workspace.place(params.working_directory)
         if params.working_directory:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_working_directory(folder)
         _link_secrets(run)
         with _opened(run.workspace, STDOUT) as stdout, _opened(run.workspace, STDERR) as stderr:
             own = basics(self._node_environment, run.workspace.folder)
@@ -168,6 +169,16 @@ class ProcessEngine:
 def _end(group: ProcessGroup) -> RunEnd:
     """Whoever is killed has not done what it was to do, whatever its exit code would be."""
     return task_killed(group.killed_by) if group.killed_by else Exited(group.exit_code)
+
+
+def _make_working_directory(folder: Path) -> None:
+    """Raises ValueError where an input of the job is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError("its working directory is in the place of an input, which is a file") from None
+    except PermissionError:
+        raise ValueError("its working directory is in an input, which has no such folder and is read only") from None
 
 
 def _link_secrets(run: Run) -> None:

@@ -20,6 +20,8 @@ from compute.engines.environment import EnvironmentPolicy
 from compute.executions.execution import Activity, Execution, Stop
 from compute.executions.slots import Slots
 from compute.executions.supervisor import Supervisor
+from compute.inputs.fetching import Inputs
+from compute.inputs.inline import InlineInputs
 from compute.journal.entry import DamagedEntry, Entry, Phase, new_entry
 from compute.journal.journal import FILE, Journal
 from compute.processes.mark import ProcessMark
@@ -105,6 +107,7 @@ class Bench:
             new_upload=new_upload or no_upload,
             pack=(lambda *_: None) if new_upload else no_archive,
             secret_files=SecretFiles(self.folder.with_name("secrets")),
+            inputs=Inputs({"inline": InlineInputs()}),
         )
 
     async def carried_out(

@@ -1,0 +1,1 @@
+"""Inputs of tasks: what a node fetches for them before they run."""

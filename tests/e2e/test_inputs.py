@@ -1,0 +1,153 @@
+"""Inputs of tasks, from the job to what the task reads, with each engine there is."""
+
+import base64
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.e2e.stack import Stack, wait_until
+from tests.engine import IMAGE, TestEngine
+
+NODE = "node-a"
+ENGINES = ("process", "docker_engine", "podman_engine")
+CONTAINERS = ENGINES[1:]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, TestEngine | None]]:
+    """The kind of an engine, and the one that runs its containers."""
+    kind = str(request.param)
+    found = None if kind == "process" else request.getfixturevalue(kind)
+    yield kind, found
+    if found is not None:
+        for name in found.containers(f"tarpon.node={NODE}"):
+            found.request("DELETE", f"/containers/{name}?force=1")
+
+
+@pytest.fixture
+def kind(engine: tuple[str, TestEngine | None]) -> str:
+    return engine[0]
+
+
+@pytest.fixture
+def with_node(stack: Stack, engine: tuple[str, TestEngine | None]) -> Stack:
+    stack.start_orchestrator()
+    stack.start_compute(NODE, Engines_Types_Docker_Socket="" if engine[1] is None else engine[1].url)
+    return stack
+
+
+def job(kind: str, script: str, *inputs: Mapping[str, Any], **task: Any) -> dict[str, Any]:
+    """The script sees all paths below `$R`."""
+    params = {"Entrypoint": ["/bin/sh", "-c"], "Parameters": [script]}
+    engine = {"Type": "process", "Params": params}
+    if kind != "process":
+        engine = {"Type": "docker", "Params": {"Image": IMAGE, **params}}
+    params["Parameters"] = [f"R={'$HOME' if kind == 'process' else ''}; {script}"]
+    main = {"Name": "main", "Engine": engine, "InputSources": list(inputs), **task}
+    return {"Type": "batch", "Tasks": [main]}
+
+
+def inline(target: str, **params: Any) -> dict[str, Any]:
+    return {"Source": {"Type": "inline", "Params": params}, "Target": target}
+
+
+def tree_url(files: Mapping[str, bytes], *, mode: int = 0o644) -> str:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), mode
+            archive.addfile(member, io.BytesIO(content))
+    return "data:application/gzip;base64," + base64.b64encode(packed.getvalue()).decode()
+
+
+def ended(stack: Stack, made: str) -> dict[str, Any]:
+    stack.wait_ended(made)
+    (execution,) = stack.describe(made)["Executions"]["Items"]
+    found: dict[str, Any] = execution
+    return found
+
+
+def folders(stack: Stack) -> list[str]:
+    return [each.name for each in (stack.root / NODE / "compute" / "executions").iterdir() if each.name[0] != "."]
+
+
+def test_a_task_reads_the_text_that_is_in_its_job(with_node: Stack, kind: str) -> None:
+    made = with_node.submit(
+        job(kind, "cat $R/data/in/greeting.txt", inline("/data/in/greeting.txt", Content="hello\n"))
+    )
+    assert ended(with_node, made)["RunOutput"]["Stdout"] == "hello\n"
+
+
+def test_a_task_reads_the_tree_that_is_in_its_job(with_node: Stack, kind: str) -> None:
+    url = tree_url({"a.txt": b"one", "deep/run": b"#!/bin/sh\necho two\n"}, mode=0o755)
+    script = "cd $R/in; cat a.txt; echo; deep/run; find . | sort; stat -c %a . deep a.txt"
+    made = with_node.submit(job(kind, script, inline("/in", URL=url)))
+    output = ended(with_node, made)["RunOutput"]["Stdout"]
+    assert output.splitlines() == ["one", "two", ".", "./a.txt", "./deep", "./deep/run", "555", "555", "555"]
+    wait_until(lambda: not folders(with_node), within=10, what="the node removes what is read only too")
+
+
+def test_no_container_writes_to_its_inputs(with_node: Stack, kind: str) -> None:
+    script = "(echo x >> /in/a || rm /in/a || touch /in/b) 2> /dev/null || echo refused"
+    made = with_node.submit(job(kind, script, inline("/in", URL=tree_url({"a": b"one"}))))
+    if kind != "process":
+        assert ended(with_node, made)["RunOutput"]["Stdout"] == "refused\n"
+
+
+def test_an_input_does_not_become_a_part_of_the_result(with_node: Stack, kind: str) -> None:
+    task = {"Publisher": {"Type": "s3managed"}, "ResultPaths": [{"Name": "outputs", "Path": "/outputs"}]}
+    made = with_node.submit(job(kind, "cp $R/in $R/outputs/copy", inline("/in", Content="one"), **task))
+    assert with_node.wait_ended(made)["Job"]["State"]["StateType"] == "Completed"
+    listed = with_node.cli("job", "files", made).stdout
+    assert "outputs/copy" in listed
+    assert "inputs" not in listed
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (tree_url({"../out": b"x"}), "'../out': files and folders alone are possible, below the target"),
+        (tree_url({"/out": b"x"}), "'/out': files and folders alone are possible, below the target"),
+        (tree_url({"a": b"x", "a/b": b"x"}), "has a file where it needs a folder"),
+        ("data:application/gzip;base64,bm8gYXJjaGl2ZQ==", "is no tar archive compressed by gzip"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["process"], indirect=True)
+def test_an_inline_archive_that_makes_no_folder_fails_the_job_with_a_sentence(
+    with_node: Stack, kind: str, url: str, told: str
+) -> None:
+    made = with_node.submit(job(kind, "true", inline("/in", URL=url)))
+    state = with_node.wait_ended(made)["Job"]["State"]
+    assert state["StateType"] == "Failed"
+    assert told in str(with_node.describe(made)["Executions"])
+    assert "InputNotPlaced" in str(with_node.describe(made))
+    assert len(with_node.describe(made)["Executions"]["Items"]) == 1
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd/in.txt", "/bin"])
+@pytest.mark.parametrize("engine", CONTAINERS, indirect=True)
+def test_what_is_in_the_image_in_the_way_of_an_input_is_told(with_node: Stack, kind: str, target: str) -> None:
+    made = with_node.submit(job(kind, "true", inline(target, Content="x")))
+    assert with_node.wait_ended(made)["Job"]["State"]["StateType"] == "Failed"
+    told = str(with_node.describe(made))
+    assert f"The image is in the way of the input at {target}: it has a file where there has to be a folder" in told
+    assert "InputNotPlaced" in told
+
+
+@pytest.mark.parametrize(
+    ("working_directory", "told"),
+    [("/in", "is in the place of an input, which is a file"), ("/in/deep", "is in the place of an input")],
+)
+@pytest.mark.parametrize("engine", ["process"], indirect=True)
+def test_a_working_directory_in_the_place_of_an_input_is_told(
+    with_node: Stack, kind: str, working_directory: str, told: str
+) -> None:
+    wanted = job(kind, "true", inline("/in", Content="x"))
+    wanted["Tasks"][0]["Engine"]["Params"]["WorkingDirectory"] = working_directory
+    made = with_node.submit(wanted)
+    assert with_node.wait_ended(made)["Job"]["State"]["StateType"] == "Failed"
+    assert told in str(with_node.describe(made)["Executions"])
