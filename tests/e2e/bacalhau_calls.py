@@ -1,6 +1,7 @@
 """Calls of Bacalhau's generated client, made by the interpreter that has it: a program, no tests in here.
 
-It reads `{"host": ..., "calls": [[name, arguments], ...]}` from stdin and writes what each call returned to stdout.
+It reads `{"host": ..., "headers": ..., "calls": [[name, arguments], ...]}` from stdin, and writes to stdout what each
+call returned.
 """
 
 import json
@@ -16,6 +17,7 @@ def main() -> None:
     configuration = bacalhau_apiclient.Configuration()
     configuration.host = asked["host"]
     client = bacalhau_apiclient.ApiClient(configuration)
+    client.default_headers |= asked["headers"]
     answers = [_answer(client, name, arguments) for name, arguments in asked["calls"]]
     json.dump(client.sanitize_for_serialization(answers), sys.stdout)
 

@@ -18,7 +18,8 @@ COMPLETED, STOPPED = 9, 2
 
 def call(stack: Stack, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
     """What the client returned for each of these calls."""
-    asked = {"host": f"http://{HOST}:{stack.api_port}", "calls": calls}
+    headers = {"Authorization": f"Bearer {stack.key}"} if stack.key else {}
+    asked = {"host": f"http://{HOST}:{stack.api_port}", "headers": headers, "calls": calls}
     command = [str(bacalhau_python()), PROGRAM]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -115,3 +116,13 @@ def test_nodes_arrive_and_the_client_looks_for_them_by_another_name(running: Sta
     )
     assert one == {"node": None}
     assert some == {"next_token": "", "nodes": None}
+
+
+def test_a_key_is_shown_as_a_header_that_the_client_sends_with_each_call(stack: Stack) -> None:
+    stack.start_asking_orchestrator()
+    job = submit(stack, "echo hello", "keyed")
+    (listed,) = call(stack, ("orchestratorlist_jobs", {}))
+    assert [each["id"] for each in listed["items"]] == [job]
+    stack.key = ""
+    (refused,) = call(stack, ("orchestratorlist_jobs", {}))
+    assert (refused["status"], refused["body"]["Code"]) == (401, "Unauthorized")
