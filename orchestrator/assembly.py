@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.task_secrets import TaskSecrets
+from orchestrator.inputs.allowed import Allowed
+from orchestrator.inputs.listings import Listings
+from orchestrator.inputs.resolvers import InputResolvers, Resolver
+from orchestrator.inputs.s3_objects import S3Objects
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.jobs.waits import JobWaits
@@ -16,6 +20,7 @@ from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
+from shared.jobs.inputs.kinds import ManagedInputParams, S3InputParams
 from shared.messaging.transport import Connection
 from shared.runtime.tracing import Tracing
 from shared.settings.config import Config
@@ -44,6 +49,7 @@ class Assembly:
     submissions: Submissions
     removals: Removals
     secrets: TaskSecrets
+    listings: Listings
 
 
 def assembled(
@@ -67,6 +73,7 @@ def assembled(
     lease = Lease(connection, name)
     traces = Traces(tracing, model, leads=lambda: lease.is_held)
     secrets = TaskSecrets(model, store, secrets_key)
+    listings = Listings(locations)
     submissions = Submissions(
         model,
         store,
@@ -74,6 +81,7 @@ def assembled(
         check_publisher=lambda: check_publisher(locations),
         traces=traces,
         secrets=secrets,
+        inputs=input_resolvers(config, locations, listings),
     )
     nodes = Nodes(
         model,
@@ -104,7 +112,19 @@ def assembled(
         submissions=submissions,
         removals=Removals(model, store, submissions, locations, with_results=with_results),
         secrets=secrets,
+        listings=listings,
     )
+
+
+def input_resolvers(config: Config, locations: Locations, listings: Listings) -> InputResolvers:
+    """One for each kind of input that is looked up when a job is submitted."""
+    managed = locations.current.location if locations.current is not None else None
+    allowed = Allowed(config.input_sources.types.s3.allow, managed)
+    resolvers: dict[str, Resolver] = {
+        "s3": S3Objects(S3InputParams, allowed, locations),
+        "s3managed": S3Objects(ManagedInputParams, allowed, locations),
+    }
+    return InputResolvers(resolvers, listings, size_limit=config.input_sources.size_limit)
 
 
 def replicas(config: Config) -> int:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from orchestrator.admission.task_secrets import TaskSecrets
+from orchestrator.inputs.resolvers import InputResolvers
 from orchestrator.jobs.idempotency import (
     IdempotencyTokenUsed,
     Use,
@@ -24,6 +25,7 @@ from orchestrator.jobs.idempotency import (
 )
 from orchestrator.jobs.job_warnings import warnings_about
 from orchestrator.jobs.name_claims import NameClaims, check_name
+from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_defaults import completed
 from orchestrator.rules.job_diff import difference
 from orchestrator.rules.job_progress import job_transition, kept_of
@@ -89,6 +91,7 @@ class Wish(NamedTuple):
     keeps: tuple[int, ...] = ()
     force: bool = False
     traceparent: str = ""
+    inputs: FrozenInputs = ()
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +113,7 @@ class Submissions:
         check_publisher: Callable[[], None],
         traces: Traces,
         secrets: TaskSecrets,
+        inputs: InputResolvers,
     ) -> None:
         self._model = model
         self._store = store
@@ -117,13 +121,15 @@ class Submissions:
         self._check_publisher = check_publisher
         self._traces = traces
         self._secrets = secrets
+        self._inputs = inputs
         self._names = NameClaims(model, store)
         self._contention = Contention()
 
     async def submit(self, job: Job, *, force: bool = False, token: str = "", traceparent: str = "") -> Submitted:
         """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady, SecretUnknown.
 
-        And where the token was used before, JobDeleted and IdempotencyTokenUsed.
+        And what is wrong with its inputs (orchestrator/inputs/problems.py), which are looked up before anything waits;
+        where the token was used before, JobDeleted and IdempotencyTokenUsed.
         """
         self._store.check_ready()
         plain = normalised(job)
@@ -132,6 +138,9 @@ class Submissions:
         use, kept = use_to_submit(checked_token(token), plain), self._traces.kept(traceparent)
         wish = Wish(wanted, use, force=force, traceparent=kept)
         fresh = new_job_id(token or None, wanted.namespace)
+        if wanted.task.input_sources and self._begun_before(wish, fresh) is None:
+            check_name(self._model, wanted)
+            wish = wish._replace(inputs=await self._inputs.freeze(wanted))
         async with self._contention.over((wanted.namespace, wanted.name or fresh)):
             job_id, version = await self._submitted(wish, fresh)
         return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, wanted, self._model))
@@ -194,6 +203,7 @@ class Submissions:
         wanted = completed(normalised(job), self._defaults)
         check_name(self._model, wanted)
         await self._secrets.check(wanted.namespace, wanted.task)
+        await self._inputs.look_up(wanted)
         warnings = warnings_about(job, wanted, self._model)
         known = self._model.names.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
@@ -223,6 +233,7 @@ class Submissions:
             submit_time=now,
             modify_time=now,
             first=named,
+            inputs=wish.inputs,
             traceparent=wish.traceparent,
         )
         await self._store.create(record.key, record)
@@ -247,7 +258,13 @@ class Submissions:
         """Store a new version and have it run; `message` has {} for its number. Raises RevisionConflict."""
         before = entry.job
         revision = self._model.revision_of(before.key)
-        spec = SpecRecord(schema=schema_of(wish.job), job=wish.job, replaced=entry.replaced(), keeps=wish.keeps)
+        spec = SpecRecord(
+            schema=schema_of(wish.job),
+            job=wish.job,
+            replaced=entry.replaced(),
+            keeps=wish.keeps,
+            inputs=wish.inputs,
+        )
         version = await self._store_spec(entry, spec)
         if self._model.revision_of(before.key) != revision:
             raise RevisionConflict(before.id)
@@ -304,7 +321,8 @@ class Submissions:
             await self._secrets.check(entry.job.namespace, entry.specs[number].task)
             what = f"what version {number} has not completed" if failed else f"the same as version {number}"
             message = f"Job run again as version {{}}, {what}{_because(reason)}"
-            return await self._renew(entry, Wish(entry.specs[number], use, keeps), message)
+            wish = Wish(entry.specs[number], use, keeps, inputs=entry.inputs(number))
+            return await self._renew(entry, wish, message)
 
         return await changes.insist(self._store, attempt)
 

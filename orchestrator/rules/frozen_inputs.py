@@ -32,13 +32,14 @@ class FrozenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What one InputSource is: objects at a location, or the results of a version of a job.
 
     `location` is how the bucket is reached. The objects are here where they are few; those that are many are in an
-    object of their own in the bucket of the managed publisher, whose key is `listing`. `count` and `size_bytes` are of
-    all of them, before they are divided. A kind that nodes read by themselves has nothing of this.
+    object of their own, whose key is `listing`, in a bucket that is reached by `listed_in`. `count` and `size_bytes`
+    are of all of them, before they are divided. A kind that nodes read by themselves has nothing of this.
     """
 
     location: Location | None = None
     objects: tuple[FrozenObject, ...] = ()
     listing: str = ""
+    listed_in: Location | None = None
     count: int = 0
     size_bytes: int = 0
     job: JobId = JobId("")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -15,15 +15,17 @@ from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
 from orchestrator.s3.deletion import DeletionRefused, delete
 from orchestrator.s3.disposition import named
+from orchestrator.s3.listing import ListedPage
+from orchestrator.s3.lookups import FoundObject, list_page, look
 from orchestrator.s3.multipart import S3_CODE, Completed, MultipartUploads, UploadGone
 from orchestrator.s3.probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
-from orchestrator.s3.problems import BucketProblem, ProblemCode
+from orchestrator.s3.problems import BucketProblem, ProblemCode, explain_exception
 from orchestrator.s3.requests import Answer, send
 from orchestrator.s3.signing import EXPIRATION_SECONDS, LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3.verification import Absent, ObjectFacts, Verifier
 from shared.errors import StorageUnavailable
 from shared.protocol.objects import deletion_probe_key, index_key
-from shared.protocol.s3_errors import is_of_keys, may_be_of_keys
+from shared.protocol.s3_errors import MAX_ERROR_BYTES, is_of_keys, may_be_of_keys
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.tls.trust import trusting_store
 
@@ -163,6 +165,48 @@ class Bucket:
         query = named(saved_as) if saved_as and self.health.names_downloads else None
         return await self._sign(self._signers.public, "GET", key, query=query)
 
+    async def sign_reads(self, objects: Iterable[tuple[str, str]]) -> tuple[SignedUrl, ...]:
+        """URLs for nodes to read objects, each by its key and, if it has one, its version. Raises as sign_put does."""
+        keys, sign = await self._usable_keys(), self._signers.public.sign
+        return tuple(
+            sign("GET", key, keys=keys, query={"versionId": version} if version else None) for key, version in objects
+        )
+
+    async def look(self, key: str, *, version: str = "") -> FoundObject:
+        """An object that may be read. Raises NotShown, and StorageUnavailable (retryable)."""
+        with self._reached():
+            return await look(self._ask, self._sign_internal, key, version=version)
+
+    async def list_page(self, prefix: str, token: str = "") -> ListedPage:
+        """Objects whose keys begin so; needs a right that the least policy does not grant. Raises as `look` does."""
+        with self._reached():
+            return await list_page(self._ask, self._sign_internal, prefix, token)
+
+    async def get(self, key: str, *, most_bytes: int) -> bytes | None:
+        """The object, of which there are at most so many bytes; None where it is not. Raises StorageUnavailable."""
+        with self._reached():
+            answer = await self._ask(await self._sign_internal("GET", key), most_bytes=most_bytes)
+        if answer.failure is not None and answer.status != 404:
+            raise StorageUnavailable(f"S3 does not give {key}: {answer.failure}.")
+        return answer.body if answer.failure is None else None
+
+    async def put_new(self, key: str, content: bytes) -> None:
+        """Write an object whose key tells what is in it, unless it is there. Raises StorageUnavailable."""
+        condition = CREATE_ONLY if self.health.create_only else None
+        with self._reached():
+            answer = await self._ask(await self._sign_internal("PUT", key, headers=condition), body=content)
+        if answer.failure is not None and answer.status != 412:
+            raise StorageUnavailable(f"S3 does not take {key}: {answer.failure}.")
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Raise StorageUnavailable where there is no answer."""
+        try:
+            yield
+        except (aiohttp.ClientError, OSError) as error:
+            problem = explain_exception(error, self.location)
+            raise StorageUnavailable(problem.message, hint=problem.hint) from None
+
     async def head(self, key: str) -> ObjectFacts | Absent:
         """What is in the bucket under `key`. Raises StorageUnavailable (retryable)."""
         return await Verifier(self._ask).head(await self._sign_internal("HEAD", key))
@@ -219,9 +263,16 @@ class Bucket:
     ) -> SignedUrl:
         return signer.sign(method, key, keys=await self._usable_keys(), headers=headers, query=query)
 
-    async def _ask(self, url: SignedUrl, *, body: bytes | None = None) -> Answer:
+    async def _ask(
+        self,
+        url: SignedUrl,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        most_bytes: int = MAX_ERROR_BYTES,
+    ) -> Answer:
         """Make a request of our own. Where it may be refused for its keys, they are read again before the next one."""
-        answer = await send(self._session, url, body=body)
+        answer = await send(self._session, url, body=body, headers=headers, most_bytes=most_bytes)
         if answer.failure is not None and may_be_of_keys(answer.failure):
             self.credentials.invalidate()
         return answer

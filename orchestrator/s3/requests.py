@@ -15,7 +15,7 @@ REQUEST_SECONDS = 15.0
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What S3 answered, with at most 64 KiB of its body and header names in lower case."""
+    """What S3 answered, with the beginning of its body, 64 KiB as a rule, and header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -34,7 +34,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Send(Protocol):
     """Makes the request that a URL allows, as `send` does."""
 
-    async def __call__(self, url: SignedUrl, *, body: bytes | None = None) -> Answer: ...
+    async def __call__(
+        self,
+        url: SignedUrl,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        most_bytes: int = MAX_ERROR_BYTES,
+    ) -> Answer: ...
 
 
 class Sign(Protocol):
@@ -45,19 +52,28 @@ class Sign(Protocol):
     ) -> SignedUrl: ...
 
 
-async def send(session: aiohttp.ClientSession, url: SignedUrl, *, body: bytes | None = None) -> Answer:
+async def send(
+    session: aiohttp.ClientSession,
+    url: SignedUrl,
+    *,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    most_bytes: int = MAX_ERROR_BYTES,
+) -> Answer:
     """Make the request, following no redirect. Raises aiohttp.ClientError, OSError, or TimeoutError after 15 s.
+
+    Of the answer `most_bytes` are read. The `headers` are those that are not signed.
 
     The text of what it raises may hold the signed URL, so callers tell its kind alone.
     """
-    headers = url.headers | {"accept-encoding": "identity"}
+    sent = url.headers | (headers or {}) | {"accept-encoding": "identity"}
     async with (
         asyncio.timeout(REQUEST_SECONDS),
         session.request(
-            url.method, URL(url.url, encoded=True), headers=headers, data=body, allow_redirects=False
+            url.method, URL(url.url, encoded=True), headers=sent, data=body, allow_redirects=False
         ) as response,
     ):
-        content = await _at_most(response.content, MAX_ERROR_BYTES)
+        content = await _at_most(response.content, most_bytes)
         lowered = {name.lower(): value for name, value in response.headers.items()}
         is_good = 200 <= response.status < 300
         failure = None if is_good else parse_error(response.status, content, lowered, url=url.url)

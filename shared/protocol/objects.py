@@ -8,6 +8,7 @@ from shared.ids import ExecutionId, JobId
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
 
 _NAMESPACES = "namespaces"
+_INPUTS = "inputs"
 
 
 def _prefix(key: str) -> str:
@@ -43,3 +44,18 @@ def deletion_probe_key(prefix: str) -> str:
 def probe_key(prefix: str) -> str:
     """The small object by which the orchestrator learns at its start whether the bucket can be used."""
     return f"{_prefix(prefix)}.tarpon-probe"
+
+
+def root_of(prefix: str) -> str:
+    """What the keys of all that is Tarpon's begin with; empty where the bucket is its own."""
+    return _prefix(prefix)
+
+
+def inputs_folder(prefix: str, namespace: str) -> str:
+    """Under which everything is that jobs of this namespace are sent: `[<prefix>/]inputs/<namespace>/`."""
+    return f"{_prefix(prefix)}{_INPUTS}/{namespace}/"
+
+
+def listing_key(prefix: str, namespace: str, sha256: str) -> str:
+    """A frozen list of many objects, by the digest of its text before it is compressed."""
+    return f"{inputs_folder(prefix, namespace)}listings/{sha256}"

@@ -9,6 +9,7 @@ from shared.jobs.durations import parse_duration
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
 from shared.protocol.nats_address import parse_nats_address
 from shared.settings.config import Auth, Config, JobDefaults, TaskDefaults
+from shared.settings.input_sources import input_problems
 from shared.settings.tls.checks import tls_problems
 
 _CLOUD_NAMES = {"aws", "gcp"}
@@ -27,6 +28,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _metrics(config.compute.metrics.address)
     yield from _collector(config.tracing.endpoint)
     yield from _amounts(config)
+    yield from input_problems(config.input_sources)
     if config.job_defaults != JobDefaults():
         yield from _job_defaults(config.job_defaults.batch.task)
 
@@ -174,6 +176,7 @@ def _amounts(config: Config) -> Iterator[str]:
     yield from _amount(f"{key}.Disk", most.disk, parse_bytes)
     yield from _amount(f"{key}.GPU", most.gpu, parse_gpu)
     yield from _amount("Compute.DiskLimit", config.compute.disk_limit, parse_bytes)
+    yield from _amount("InputSources.SizeLimit", config.input_sources.size_limit, parse_bytes)
     yield from _amount(f"{asked}.CPU", resources.cpu or "0", parse_cpu)
     yield from _amount(f"{asked}.Memory", resources.memory or "0", parse_bytes)
     yield from _amount(f"{asked}.Disk", resources.disk or "0", parse_bytes)

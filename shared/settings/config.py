@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 from shared.jobs.durations import Duration
 from shared.jobs.publisher_params import HardLinks
 from shared.settings.api_users import ApiUsers
+from shared.settings.input_sources import InputSources
 from shared.settings.inputs import InputSettings
 from shared.settings.secret import Secret
 from shared.settings.tls.declared import ApiTls, ComputeTls, FilePath, OrchestratorTls
@@ -436,6 +437,7 @@ class Config(Struct, frozen=True, kw_only=True, rename="pascal"):
     compute: Compute = Compute()
     engines: Engines = Engines()
     publishers: Publishers = Publishers()
+    input_sources: InputSources = InputSources()
     job_defaults: JobDefaults = JobDefaults()
     logging: Logging = Logging()
     tracing: TracingSettings = TracingSettings()

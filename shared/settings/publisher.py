@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from shared.data.loopback_hosts import is_loopback
 from shared.settings.config import Config
+from shared.settings.service_urls import is_service_url
 
 SECTION = "Publishers.Types.S3Managed"
 LONGEST_EXPIRATION_SECONDS = 7 * 24 * 3600  # what Signature Version 4 permits
@@ -69,31 +70,13 @@ def _prefix(prefix: str) -> Iterator[str]:
 
 
 def _url(key: str, url: str) -> Iterator[str]:
-    if url and not _is_service_url(url):
+    if url and not is_service_url(url):
         yield f"{key} must be a URL such as https://s3.example.com, without user, path or query"
 
 
 def _plain(key: str, url: str) -> Iterator[str]:
-    if _is_service_url(url) and urlsplit(url).scheme == "http" and not is_loopback(url):
+    if is_service_url(url) and urlsplit(url).scheme == "http" and not is_loopback(url):
         yield (
             f"{key}: {url[:80]!r} has no TLS, so that whoever is on the way reads results and the URLs that they are"
             f" written and read with; use https://, or set {SECTION}.PlainText=true where the network is yours alone"
         )
-
-
-def _is_service_url(url: str) -> bool:
-    """The URL is never shown when it is wrong, because its user part may be a secret."""
-    try:
-        parts = urlsplit(url)
-        return (
-            parts.scheme in {"http", "https"}
-            and bool(parts.hostname)
-            and parts.port != 0
-            and "@" not in parts.netloc
-            and parts.path in {"", "/"}
-            and not (set(url) & set("?#"))
-            and url.isprintable()
-            and " " not in url
-        )
-    except ValueError:
-        return False

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
-from orchestrator.assembly import Assembly
+from orchestrator.assembly import Assembly, input_resolvers
+from orchestrator.inputs.listings import Listings
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.jobs.waits import JobWaits
@@ -59,6 +60,7 @@ class FedApi:
         self.store.ready.set()
         traces = Traces(OFF, self.model, leads=lambda: True)
         secrets = TaskSecrets(self.model, self.store, Secret("of-the-tests"))
+        listings = Listings(locations)
         submissions = Submissions(
             self.model,
             self.store,
@@ -66,6 +68,7 @@ class FedApi:
             check_publisher=lambda: None,
             traces=traces,
             secrets=secrets,
+            inputs=input_resolvers(Config(), locations, listings),
         )
         assembly = Assembly(
             config=config or ANONYMOUS,
@@ -83,6 +86,7 @@ class FedApi:
             submissions=submissions,
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
             secrets=secrets,
+            listings=listings,
         )
         self.api = Api(assembly, disconnect=_nobody)
         self.port = 0

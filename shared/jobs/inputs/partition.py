@@ -1,6 +1,6 @@
 """Partitions: by what an input is divided between the parts of a job. The rules are the reference's.
 
-Which part has which object is computed where the job is submitted (orchestrator/rules/input_partitions.py).
+Which part has which object is computed where the job is submitted (orchestrator/rules/inputs/partitions.py).
 """
 
 from collections.abc import Iterator

@@ -7,9 +7,12 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.admission.task_secrets import TaskSecrets
+from orchestrator.assembly import input_resolvers
+from orchestrator.inputs.listings import Listings
 from orchestrator.jobs.idempotency import MAX_TOKEN, IdempotencyTokenUsed
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.rules.records import NameRecord
+from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.telemetry.traces import Traces
@@ -20,7 +23,7 @@ from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.runtime.aio import background
 from shared.runtime.tracing import OFF
-from shared.settings.config import BatchDefaults
+from shared.settings.config import BatchDefaults, Config
 from shared.settings.secret import Secret
 from tests.builders import new_job_record, new_task
 from tests.nats_bus import Bus
@@ -34,7 +37,7 @@ class Orchestrator:
     """What takes jobs in, over a model of its own."""
 
     def __init__(self, connection: Connection, defaults: BatchDefaults) -> None:
-        self.model = Model(max_attempts=1)
+        self.model, locations = Model(max_attempts=1), Locations(None)
         self.store = Store(connection, self.model)
         self.submissions = Submissions(
             self.model,
@@ -43,6 +46,7 @@ class Orchestrator:
             check_publisher=lambda: None,
             traces=Traces(OFF, self.model, leads=lambda: True),
             secrets=TaskSecrets(self.model, self.store, Secret("of-the-tests")),
+            inputs=input_resolvers(Config(), locations, Listings(locations)),
         )
 
     async def submit(self, wanted: Job, token: str = "", *, force: bool = False) -> tuple[str, int]:

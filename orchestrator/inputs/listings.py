@@ -1,0 +1,153 @@
+"""Listings: which objects the inputs of a job are, where these are too many for its record.
+
+They are in the bucket of the managed publisher, by the digest of what they say, and are never changed: jobs with the
+same inputs have one listing. Those that were read last stay here for a while.
+"""
+
+import asyncio
+import gzip
+import hashlib
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from orchestrator.inputs.problems import InputListingNotKept
+from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenInputs, FrozenObject, FrozenSource
+from orchestrator.s3.locations import Locations
+from shared.errors import Damaged
+from shared.protocol.objects import listing_key
+from shared.runtime.aio import pipelined
+
+MOST_IN_RECORD = 32
+"""Objects of one job that its record holds."""
+MOST_BYTES_IN_RECORD = 32 * 1024
+MOST_HELD = 50_000
+"""Objects of listings that stay in memory, which takes some 20 MB."""
+MAX_LISTING_BYTES = 64 << 20
+"""Of one that is read."""
+WRITES_AT_ONCE = 4
+
+_decoder = msgspec.json.Decoder(tuple[FrozenObject, ...])
+_encoder = msgspec.json.Encoder()
+
+
+class ListingDamaged(Damaged):
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(
+            f"The list of a job's inputs, {key}, {why}.",
+            hint="It was deleted or changed in the bucket. Submit the job again, by which its inputs are listed anew.",
+        )
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What one part of a job reads of one source, in the order of keys."""
+
+    objects: tuple[FrozenObject, ...]
+    size_bytes: int
+
+
+_NOTHING = Share((), 0)
+
+
+class Listing:
+    """All objects of a source, and those of each part."""
+
+    def __init__(self, objects: tuple[FrozenObject, ...]) -> None:
+        self.count = len(objects)
+        parts: dict[int, list[FrozenObject]] = {}
+        for each in objects:
+            parts.setdefault(each.part, []).append(each)
+        self._shares = {part: Share(tuple(share), sum(each.size for each in share)) for part, share in parts.items()}
+
+    def __repr__(self) -> str:
+        return f"<Listing of {self.count} objects>"
+
+    def share_of(self, part: int) -> Share:
+        """An input is divided between the parts, or it is not."""
+        return self._shares.get(part) or self._shares.get(EVERY_PART, _NOTHING)
+
+
+class Listings:
+    def __init__(self, locations: Locations) -> None:
+        self._locations = locations
+        self._held: OrderedDict[str, Listing] = OrderedDict()
+        self._reading: dict[str, asyncio.Lock] = {}
+
+    def __repr__(self) -> str:
+        return f"<Listings, {len(self._held)} held>"
+
+    async def keep(self, namespace: str, inputs: FrozenInputs) -> FrozenInputs:
+        """Store the lists that are too long for a record. Raises InputListingNotKept, StorageUnavailable."""
+        kept, room, room_bytes = list(inputs), MOST_IN_RECORD, MOST_BYTES_IN_RECORD
+        long: list[int] = []
+        for number, source in enumerate(inputs):
+            size = len(_encoder.encode(source.objects)) if len(source.objects) <= room else room_bytes + 1
+            if size > room_bytes:
+                long.append(number)
+            else:
+                room, room_bytes = room - len(source.objects), room_bytes - size
+
+        async def store(number: int) -> None:
+            kept[number] = await self._stored(namespace, kept[number])
+
+        await pipelined(long, store, at_once=WRITES_AT_ONCE)
+        return tuple(kept)
+
+    async def _stored(self, namespace: str, source: FrozenSource) -> FrozenSource:
+        bucket = self._locations.current
+        if bucket is None:
+            raise InputListingNotKept(len(source.objects), MOST_IN_RECORD)
+        digest, packed = await asyncio.to_thread(_packed, source.objects)
+        key = listing_key(bucket.location.key, namespace, digest)
+        await bucket.put_new(key, packed)
+        self._hold(key, await asyncio.to_thread(Listing, source.objects))
+        return replace(source, objects=(), listing=key, listed_in=bucket.location.at(""))
+
+    async def of(self, source: FrozenSource) -> Listing:
+        """Raises ListingDamaged, StorageUnavailable."""
+        if not source.listing:
+            return Listing(source.objects)
+        if (held := self._held.get(source.listing)) is not None:
+            self._held.move_to_end(source.listing)
+            return held
+        async with self._reading.setdefault(source.listing, asyncio.Lock()):
+            try:
+                return self._held.get(source.listing) or await self._read(source)
+            finally:
+                self._reading.pop(source.listing, None)
+
+    async def _read(self, source: FrozenSource) -> Listing:
+        assert source.listed_in is not None
+        key, bucket = source.listing, await self._locations.bucket_of(source.listed_in)
+        packed = await bucket.get(key, most_bytes=MAX_LISTING_BYTES)
+        if packed is None:
+            raise ListingDamaged(key, "is not there any more")
+        listing = await asyncio.to_thread(_unpacked, key, packed)
+        self._hold(key, listing)
+        return listing
+
+    def _hold(self, key: str, listing: Listing) -> None:
+        self._held[key] = listing
+        self._held.move_to_end(key)
+        while len(self._held) > 1 and sum(each.count for each in self._held.values()) > MOST_HELD:
+            self._held.popitem(last=False)
+
+
+def _packed(objects: Iterable[FrozenObject]) -> tuple[str, bytes]:
+    plain = _encoder.encode(tuple(objects))
+    return hashlib.sha256(plain).hexdigest(), gzip.compress(plain, mtime=0)
+
+
+def _unpacked(key: str, packed: bytes) -> Listing:
+    """Raises ListingDamaged. It is by its digest that it is known to be what was stored."""
+    try:
+        unpacking = zlib.decompressobj(wbits=31)
+        plain = unpacking.decompress(packed, MAX_LISTING_BYTES)
+        if not unpacking.eof or hashlib.sha256(plain).hexdigest() != key.rpartition("/")[2]:
+            raise ListingDamaged(key, "is not what was stored")
+        return Listing(_decoder.decode(plain))
+    except (zlib.error, msgspec.MsgspecError) as error:
+        raise ListingDamaged(key, "cannot be read") from error

@@ -1,0 +1,212 @@
+"""What inputs of the kinds s3 and s3managed are, asked of a real S3 server when a job is submitted."""
+
+import asyncio
+import base64
+import hashlib
+
+import pytest
+
+from orchestrator.inputs import s3_objects
+from orchestrator.inputs.problems import (
+    InputEmpty,
+    InputForbidden,
+    InputListForbidden,
+    InputNotAllowed,
+    InputNotFound,
+    InputsNotReady,
+    InputTooLarge,
+    TooManyObjects,
+)
+from orchestrator.rules.inputs.patterns import PatternInvalid
+from shared.jobs.spec import Resources, SpecConfig
+from tests.integration.input_places import RIGHTS, input_places, job_of, new_bucket, put_objects, s3_source
+from tests.servers import S3Server, free_ports
+
+TREE = {
+    "set/a.csv": b"a",
+    "set/b.csv": b"bb",
+    "set/deep/c.csv": b"ccc",
+    "set/empty": b"",
+    "set/sp ace+plus.csv": b"d",
+    "set/ümläut-日本.csv": b"e",
+    "other/x.txt": b"x",
+}
+
+
+@pytest.fixture(scope="module")
+def data(s3_server: S3Server) -> str:
+    return new_bucket(s3_server, TREE)
+
+
+@pytest.fixture(scope="module")
+def single(s3_server: S3Server) -> str:
+    """Of which the orchestrator may read objects, and not list any."""
+    return new_bucket(s3_server, TREE, rights=RIGHTS[:2])
+
+
+@pytest.fixture(scope="module")
+def results(s3_server: S3Server) -> str:
+    name = s3_server.create_bucket(prefix="results")
+    put_objects(s3_server, name, {"results/x": b"1", "data/y": b"2"})
+    return name
+
+
+async def test_an_object_is_a_file_of_its_own_name_in_the_target(s3_server: S3Server, data: str) -> None:
+    async with input_places(s3_server, f"s3://{data}") as places:
+        found = await places.found(s3_source(data, "set/deep/c.csv"))
+    (only,) = found.objects
+    assert (only.key, only.path, only.size, only.version) == ("set/deep/c.csv", "c.csv", 3, "")
+    assert only.etag == f'"{hashlib.md5(b"ccc", usedforsecurity=False).hexdigest()}"'
+    assert (found.count, found.size_bytes) == (1, 3)
+
+
+async def test_a_prefix_is_all_below_it_by_what_follows_its_last_slash(s3_server: S3Server, data: str) -> None:
+    async with input_places(s3_server, f"s3://{data}") as places:
+        assert sorted(await places.paths(s3_source(data, "set/"))) == sorted(
+            ["a.csv", "b.csv", "deep/c.csv", "empty", "sp ace+plus.csv", "ümläut-日本.csv"]
+        )
+        assert await places.paths(s3_source(data, "set/de*")) == ["deep/c.csv"]
+        assert await places.paths(s3_source(data, "set/*", Filter=r"^[ab]\.csv$")) == ["a.csv", "b.csv"]
+        assert await places.paths(s3_source(data, "", Filter="x[.]txt")) == ["other/x.txt"]
+
+
+async def test_folder_markers_are_left_out_and_empty_objects_are_not(s3_server: S3Server) -> None:
+    bucket = await asyncio.to_thread(new_bucket, s3_server, {"m/sub/f": b"f", "m/none": b""})
+    async with input_places(s3_server, f"s3://{bucket}") as places:
+        assert await places.paths(s3_source(bucket, "m/")) == ["none", "sub/f"]
+
+
+async def test_lists_of_several_pages_are_whole(s3_server: S3Server) -> None:
+    bucket = await asyncio.to_thread(new_bucket, s3_server, {f"many/{number:04}": b"x" for number in range(1203)})
+    async with input_places(s3_server, f"s3://{bucket}") as places:
+        found = await places.found(s3_source(bucket, "many/"))
+        assert [each.path for each in found.objects] == [f"{number:04}" for number in range(1203)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(s3_objects, "MAX_OBJECTS", 1200)
+            with pytest.raises(TooManyObjects, match="more than 1,200 objects") as caught:
+                await places.found(s3_source(bucket, "many/"))
+            assert "Filter" in caught.value.hint
+            assert len(await places.objects(s3_source(bucket, "many/", Filter="^00"))) == 100
+            patch.setattr(s3_objects, "MAX_PAGES", 1)
+            with pytest.raises(TooManyObjects, match="have to be looked at"):
+                await places.found(s3_source(bucket, "many/", Filter="^00"))
+
+
+async def test_what_is_not_there_is_told(s3_server: S3Server, data: str) -> None:
+    async with input_places(s3_server, f"s3://{data}", "s3://no-such-bucket-here") as places:
+        with pytest.raises(InputNotFound, match="no such object"):
+            await places.found(s3_source(data, "set/gone.csv"))
+        with pytest.raises(InputEmpty, match="there is no object"):
+            await places.found(s3_source(data, "set/gone/"))
+        with pytest.raises(InputEmpty, match="none of the 6 objects"):
+            await places.found(s3_source(data, "set/", Filter="nothing"))
+        with pytest.raises((InputNotFound, InputForbidden)):
+            await places.found(s3_source("no-such-bucket-here", "a"))
+
+
+async def test_without_the_right_to_list_one_object_is_read_and_a_prefix_told_what_is_missing(
+    s3_server: S3Server, single: str
+) -> None:
+    async with input_places(s3_server, f"s3://{single}") as places:
+        assert await places.paths(s3_source(single, "set/a.csv")) == ["a.csv"]
+        with pytest.raises(InputListForbidden) as caught:
+            await places.found(s3_source(single, "set/"))
+    assert f"s3:ListBucket on arn:aws:s3:::{single} for what begins with 'set/'" in caught.value.message
+
+
+async def test_without_any_right_the_right_that_is_missing_is_told(s3_server: S3Server) -> None:
+    bucket = await asyncio.to_thread(new_bucket, s3_server, {"a": b"a"}, RIGHTS[2:])
+    async with input_places(s3_server, f"s3://{bucket}") as places:
+        with pytest.raises(InputForbidden) as caught:
+            await places.found(s3_source(bucket, "a"))
+    assert f"s3:GetObject on arn:aws:s3:::{bucket}/a" in caught.value.hint
+
+
+async def test_a_digest_that_s3_does_not_know_is_for_the_node_to_compare(s3_server: S3Server, data: str) -> None:
+    digest = hashlib.sha256(b"a").hexdigest()
+    async with input_places(s3_server, f"s3://{data}") as places:
+        for written in (digest, base64.b64encode(bytes.fromhex(digest)).decode()):
+            (only,) = await places.objects(s3_source(data, "set/a.csv", ChecksumSHA256=written))
+            assert only.sha256 == digest
+
+
+async def test_a_version_is_the_one_that_is_named(s3_server: S3Server) -> None:
+    bucket = await asyncio.to_thread(new_bucket, s3_server)
+    client = s3_server.client()
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old = client.put_object(Bucket=bucket, Key="v", Body=b"first")["VersionId"]
+    client.put_object(Bucket=bucket, Key="v", Body=b"the second")
+    async with input_places(s3_server, f"s3://{bucket}") as places:
+        (only,) = await places.objects(s3_source(bucket, "v", VersionID=old))
+        assert (only.version, only.size) == (old, 5)
+        (newest,) = await places.objects(s3_source(bucket, "v"))
+        assert (newest.version, newest.size) == ("", 10)
+        with pytest.raises((InputNotFound, InputForbidden, InputsNotReady)):
+            await places.found(s3_source(bucket, "v", VersionID="there-is-none"))
+
+
+async def test_the_limit_of_bytes_and_the_task_s_disk_hold_for_each_part(s3_server: S3Server) -> None:
+    bucket = await asyncio.to_thread(new_bucket, s3_server, {f"p/{number}": bytes(1000) for number in range(8)})
+    source = s3_source(bucket, "p/", Partition={"Type": "object"})
+    async with input_places(s3_server, f"s3://{bucket}", size_limit="7kB") as places:
+        assert (await places.found(source, count=4)).size_bytes == 8000
+        with pytest.raises(InputTooLarge, match=r"8,000 bytes of inputs; InputSources\.SizeLimit=7kB allows 7,000"):
+            await places.found(source)
+        with pytest.raises(InputTooLarge, match=r"Resources\.Disk=1kB"):
+            await places.resolvers.look_up(job_of(source, count=4, resources=Resources(disk="1kB")))
+
+
+async def test_patterns_that_re2_does_not_take_are_refused(s3_server: S3Server, data: str) -> None:
+    async with input_places(s3_server, f"s3://{data}") as places:
+        for pattern in ("(", r"(a)\1", "(?=a)"):
+            with pytest.raises(PatternInvalid, match="none that can be searched for"):
+                await places.found(s3_source(data, "set/", Filter=pattern))
+            with pytest.raises(PatternInvalid):
+                await places.found(s3_source(data, "set/", Partition={"Type": "regex", "Pattern": pattern}), count=2)
+
+
+async def test_a_place_that_nobody_allows_is_not_asked_for(s3_server: S3Server, data: str, results: str) -> None:
+    """Each would be found."""
+    entries = (f"team=s3://{data}", f"s3://{data}/set/deep", f"s3://{results}")
+    async with input_places(s3_server, *entries, managed=results) as places:
+        with pytest.raises(InputNotAllowed, match=r"InputSources.Types.S3.Allow"):
+            await places.found(s3_source(data, "set/a.csv"))
+        with pytest.raises(InputNotAllowed):
+            await places.found(s3_source(data, "set/"))
+        assert await places.paths(s3_source(data, "set/deep/")) == ["c.csv"]
+        assert len(await places.objects(s3_source(data, "set/"), namespace="team")) == 6
+        with pytest.raises(InputNotAllowed, match="Endpoint is not the one"):
+            await places.found(s3_source(data, "set/deep/", Endpoint=f"http://127.0.0.1:{free_ports(1)[0]}"))
+        assert await places.paths(s3_source(data, "set/deep/", Endpoint=f"{s3_server.endpoint}/")) == ["c.csv"]
+
+
+@pytest.mark.parametrize("key", ["results/x", "results/", "res*", "", "results/inputs/other/x"])
+async def test_results_and_what_others_sent_are_no_inputs_whatever_is_allowed(
+    s3_server: S3Server, results: str, key: str
+) -> None:
+    async with input_places(s3_server, f"s3://{results}", managed=results) as places:
+        for source in (s3_source(results, key), SpecConfig(type="s3managed", params={"Key": key})):
+            with pytest.raises(InputNotAllowed, match="results of jobs"):
+                await places.found(source)
+
+
+async def test_what_a_bucket_that_holds_results_everywhere_lists_of_them_is_no_input(s3_server: S3Server) -> None:
+    job = "j-00000000-0000-4000-8000-000000000001"
+    result = f"{job}/e-00000000-0000-4000-8000-000000000002.tar.gz"
+    objects = {result: b"r", "data/y": b"2", "inputs/other/z": b"3", f"old/{result}": b"r"}
+    bucket = await asyncio.to_thread(new_bucket, s3_server, objects)
+    async with input_places(s3_server, f"s3://{bucket}", managed=bucket, key="") as places:
+        assert await places.paths(SpecConfig(type="s3managed", params={"Key": "data/"})) == ["y"]
+        for key in ("", "*", f"{job}/", result, "j-*", "inputs/other/z", "inp*", "old/", f"old/{result}"):
+            with pytest.raises(InputNotAllowed, match="results of jobs") as caught:
+                await places.found(s3_source(bucket, key))
+            assert "e-0000" not in caught.value.message or key.endswith(result)
+
+
+async def test_a_service_that_is_away_is_told_and_may_be_asked_again(s3_server: S3Server, data: str) -> None:
+    nowhere = f"http://127.0.0.1:{free_ports(1)[0]}"
+    async with input_places(s3_server, f"s3://{data}", endpoint=nowhere) as places:
+        for key in ("set/a.csv", "set/"):
+            with pytest.raises(InputsNotReady) as caught:
+                await places.found(s3_source(data, key))
+            assert caught.value.retryable
