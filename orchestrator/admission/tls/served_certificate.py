@@ -1,17 +1,20 @@
 """The certificate that an orchestrator shows to those who connect: one of its operator's own, or one that it makes.
 
-One that is made is in one file with its key, so that it is replaced whole or not at all. All methods block.
+One that is made is in one file with its key, so that it is replaced whole or not at all, by one at a time. All methods
+block.
 """
 
+import fcntl
 import logging
 import os
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.admission.tls.authority import Authority, CertificateUse, signing
+from orchestrator.admission.tls.authority import Authority, CertificateSigner, CertificateUse, signing
 from orchestrator.admission.tls.certificates import CertificateInvalid, Pair, check_pair, is_due, issue
 from shared.runtime import durable
 
@@ -60,13 +63,29 @@ class MadeCertificate:
     def load(self, *, now: float) -> Pair:
         """Raises AuthorityInvalid."""
         signer = signing(self._authority, CertificateUse.SERVERS, now=now)
-        pair = self._kept(now)
-        if pair is None or is_due(pair, signer, self._hosts, now=now):
-            durable.make_folder(self.certificate.parent)
-            pair = issue(signer, self._hosts, now=now)
-            durable.write(self.certificate, pair.certificate + pair.key)
-            _log.info("Made a new certificate for servers of this orchestrator: %s.", self.certificate)
+        pair = self._current(signer, now)
+        if pair is None:
+            with self._alone():  # NATS and the API, which both show it, look whether it is due at the same moment
+                pair = self._current(signer, now) or self._made(signer, now)
         return pair
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        folder = self.certificate.parent
+        durable.make_folder(folder)
+        with (folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _made(self, signer: CertificateSigner, now: float) -> Pair:
+        pair = issue(signer, self._hosts, now=now)
+        durable.write(self.certificate, pair.certificate + pair.key)
+        _log.info("Made a new certificate for servers of this orchestrator: %s.", self.certificate)
+        return pair
+
+    def _current(self, signer: CertificateSigner, now: float) -> Pair | None:
+        pair = self._kept(now)
+        return None if pair is None or is_due(pair, signer, self._hosts, now=now) else pair
 
     def _kept(self, now: float) -> Pair | None:
         """Nothing where it is absent or cannot be used any more: it is ours to make again."""

@@ -6,8 +6,10 @@ import os
 import shutil
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -215,6 +217,21 @@ def test_a_certificate_is_made_once_and_again_when_it_is_due(tmp_path: Path) -> 
     second = made.load(now=NOW + 305 * 86400)
     assert second != first, "two months early"
     assert MadeCertificate(tmp_path / "tls", authority, (HOST,)).load(now=NOW + 305 * 86400) == second
+
+
+def test_all_who_find_it_due_at_the_same_moment_get_the_one_that_is_kept(tmp_path: Path) -> None:
+    """As NATS and the API of one orchestrator do."""
+    authority, at_once = an_authority(), threading.Barrier(8)
+
+    def load(number: int) -> Pair:
+        made = MadeCertificate(tmp_path, authority, (HOST,))
+        at_once.wait(timeout=30)
+        return made.load(now=NOW + number // 8 * 305 * 86400)
+
+    with ThreadPoolExecutor(8) as threads:
+        for first in (0, 8):
+            shown = set(threads.map(load, range(first, first + 8)))
+            assert {(tmp_path / "server.pem").read_bytes()} == {pair.certificate + pair.key for pair in shown}
 
 
 def test_a_certificate_is_made_anew_for_another_name_or_authority_and_where_it_is_damaged(tmp_path: Path) -> None:
