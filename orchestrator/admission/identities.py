@@ -6,7 +6,6 @@ a user that was revoked, or that has expired, is told that.
 """
 
 import base64
-import binascii
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -111,6 +110,8 @@ class Identities:
             raise
 
     def _of_shown(self, header: str) -> Principal:
+        if not _is_text(header):
+            raise KeyWrong("it is no text")
         scheme, _, shown = header.partition(" ")
         match scheme.lower():
             case "bearer":
@@ -137,7 +138,7 @@ class Identities:
         """The name and the key of a user that is stored, or the name and the password of one in the configuration."""
         try:
             name, _, password = base64.b64decode(shown, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # of its letters, its padding, or what they stand for
             raise KeyWrong("it is no Basic one") from None
         credential = _credential(password)
         record = self._users.named(name)
@@ -272,6 +273,15 @@ def _configured(users: Iterable[ApiUser]) -> Iterable[tuple[str, _Known]]:
         if shown is not None:
             yield shown.id, _Known(pasted.digest(shown.secret), verify_key_of(shown.secret), principal)
         yield key_id_of(secret), _Known(digest_of(secret), verify_key_of(secret.encode()), principal)
+
+
+def _is_text(header: str) -> bool:
+    """False where it came with bytes that are no UTF-8."""
+    try:
+        header.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _with_name(name: str, password: str) -> str:

@@ -95,6 +95,17 @@ async def test_a_key_that_is_not_right_is_told_nothing(api: FedApi) -> None:
         assert await code(api, JOBS, headers={"Authorization": header}) == (401, "KeyWrong"), header
 
 
+@pytest.mark.parametrize("shown", [b"Bearer \xff\xfe", b"Basic \xc3\xbc", b"Basic \xff", b"Tarpon a.1.b.\xff", b"\xff"])
+async def test_a_key_that_is_no_text_is_not_taken(api: FedApi, shown: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n\r\n" % (JOBS.encode(), shown))
+    async with asyncio.timeout(READ_SECONDS):
+        assert b" 401 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    assert not [each for each in caplog.records if each.exc_info]
+
+
 @pytest.mark.parametrize("cut", [slice(0, -1), slice(0, 20), slice(1, None)])
 async def test_a_key_that_is_mistyped_or_cut_off_is_not_taken(api: FedApi, cut: slice) -> None:
     text = known(api, "*").key.text()[cut]
