@@ -27,7 +27,8 @@ PROOF = "X-Tarpon-Proof"
 VALID_SECONDS = 300
 _NONCE_BYTES = 16
 _MAX_LENGTH = 300
-_CODE = re.compile(r"[A-Za-z0-9_-]{86}\Z")
+_CODE = re.compile(r"[A-Za-z0-9_-]{85}[AQgw]\Z")
+"""Of 64 bytes; the last character has four bits that mean nothing, and one signature is to have one text alone."""
 
 
 class Signed(NamedTuple):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from string import ascii_letters, digits
 from typing import Any
 
 import aiohttp
@@ -234,6 +235,14 @@ async def test_a_signature_is_taken_once_and_not_of_another_time(api: FedApi) ->
     assert await code(api, JOBS, headers=headers) == (401, "KeyWrong")
     for now in (time.time() - 3600, time.time() + 3600):
         assert await code(api, JOBS, headers=signed_for(user, JOBS, now=now)) == (401, "KeyWrong")
+
+
+async def test_a_signature_is_not_taken_again_in_other_letters(api: FedApi) -> None:
+    """In base64 the last character of 64 bytes has four bits that mean nothing."""
+    signed = signed_for(known(api, "read:job"), JOBS)["Authorization"]
+    assert await code(api, JOBS, headers={"Authorization": signed}) == (200, "")
+    spellings = [f"{signed[:-1]}{letter}" for letter in f"{ascii_letters}{digits}-_"]
+    assert {await code(api, JOBS, headers={"Authorization": each}) for each in spellings} == {(401, "KeyWrong")}
 
 
 async def test_nothing_is_read_of_a_body_that_no_known_key_has_signed(api: FedApi) -> None:
