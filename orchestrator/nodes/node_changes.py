@@ -101,7 +101,7 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
         if live := model.executions.live.get(node):
             raise NodeHoldsExecutions(node, len(live))
         stays = node in model.nodes and node in model.rejected
-        await _drop_claim(model, store, node)
+        await drop_claim(model, store, node)
         await store.delete(subjects.node_record(node))
         if not stays:
             await store.delete(subjects.binding_record(node))
@@ -111,8 +111,8 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
     _log.info("Node %s is deleted%s", node, f": {why}" if why else ".", extra=about(node=node))
 
 
-async def _drop_claim(model: Model, store: Store, node: NodeId) -> None:
-    """Should the node come again with the token by which it came, that is another use of it."""
+async def drop_claim(model: Model, store: Store, node: NodeId) -> None:
+    """Should the node come again with the token by which it came, that is another use. Raises RevisionConflict."""
     binding = model.bindings.get(node)
     token = model.tokens.get(binding.token) if binding else None
     if token is not None and (after := without_claim(token, node)) != token:
@@ -127,7 +127,9 @@ async def reject(model: Model, store: Store, node: NodeId, message: str = "") ->
     why = _printable(message)
 
     def rejected(known: BindingRecord) -> BindingRecord:
-        return known if known.rejected else replace(known, rejected=now_ns(), message=why)
+        if known.rejected and not known.rekey:
+            return known
+        return replace(known, rejected=now_ns(), message=why, rekey="")  # and no token brings it another key
 
     await change_binding(model, store, node, rejected, f"rejected{f': {why}' if why else '.'}")
 

@@ -1,11 +1,14 @@
 """Rekeying: a node keeps its name, and gets another key by a join token that is for nothing else."""
 
+from functools import partial
+
 from msgspec.structs import replace
 
 from orchestrator.nodes.join_tokens import JoinTokens
-from orchestrator.nodes.node_changes import change_binding
+from orchestrator.nodes.node_changes import change_binding, drop_claim
 from orchestrator.rules.records import BindingRecord, TokenRecord
 from orchestrator.state.model import Model
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import NodeNotFound
@@ -33,6 +36,9 @@ async def rekey(
         approval=binding.unapproved,
     )
     token, text = await tokens.create(wanted, rekeys=node)
+    await changes.insist(
+        store, partial(drop_claim, model, store, node)
+    )  # the old key has no right to that use any more
 
     def awaiting(known: BindingRecord) -> BindingRecord:
         return replace(known, rejected=now_ns(), message=BEING_REPLACED, rekey=token.id)

@@ -18,10 +18,10 @@ NOOP = {"Name": "main", "Engine": {"Type": "noop"}}
 NODE = "/api/v1/orchestrator/nodes/n-1"
 
 
-async def is_refused(running: Running, node: str, secret: str) -> None:
-    inbox = subjects.node_inbox(NodeId(node))
-    async with connect([running.server], name=node, nkey_seed=new_user_seed(), token=secret, inbox_prefix=inbox) as new:
-        async with asyncio.timeout(10):
+async def is_refused(running: Running, node: str, secret: str, *, seed: str = "") -> None:
+    key, inbox = seed or new_user_seed(), subjects.node_inbox(NodeId(node))
+    async with connect([running.server], name=node, nkey_seed=key, token=secret, inbox_prefix=inbox) as new:
+        async with asyncio.timeout(60):  # under load the server may hang up before its refusal is read
             await new.next_refusal(0)
 
 
@@ -92,6 +92,26 @@ async def test_the_old_key_may_be_let_in_again_instead(running: Running) -> None
 
         await answered(is_back, within=20, what="the old key is in again")
     await is_refused(running, "n-1", text.credential)
+
+
+async def test_a_node_that_is_rejected_then_does_not_come_back_by_the_token_of_its_new_key(running: Running) -> None:
+    async with joined(running, "n-1"):
+        text = await rekeyed(running)
+    await act(running, Action="reject", Message="Found on a page")
+    assert "Found on a page" in (await state(running))["ConnectionState"]["LastError"]
+    await is_refused(running, "n-1", text.credential)
+
+
+async def test_the_old_key_does_not_come_back_by_its_old_token_once_the_name_is_free(running: Running) -> None:
+    seed, old = new_user_seed(), await token(running)
+    async with played_node("n-1", server=running.server, secret=old.credential, seed=seed) as node:
+        await node.register()
+    text = await rekeyed(running)
+    async with played_node("n-1", server=running.server, secret=text.credential, seed=new_user_seed()) as node:
+        await node.register()
+    await act(running, Action="delete", Force=True)
+    await act(running, Action="delete")
+    await is_refused(running, "n-1", old.credential, seed=seed)
 
 
 async def test_a_node_that_is_not_known_has_no_key_to_exchange(running: Running) -> None:
