@@ -179,9 +179,10 @@ class Identities:
             raise KeyWrong
 
     def proof(self, signed: Signed, request: SignedRequest) -> str:
-        """What the answer has to carry. Raises KeyWrong for a signature that is not right, too old, or not the first.
+        """What the answer has to carry. Raises KeyWrong for a signature that is not right.
 
-        Of a key that was revoked it is told too, so that its holder can believe that it was.
+        Of a key that was revoked, and of a signature that comes too late, it is told too, so that its holder can
+        believe what is said about that.
         """
         known = self._known(signed.key_id)
         if known is None:
@@ -189,11 +190,14 @@ class Identities:
         method, target, body = request
         if not is_signed(signed, known.verify_key, method=method, target=target, body=body):
             raise KeyWrong("it is not known here, or signs another request")
+        return proof_of(known.digest, signed)
+
+    def take(self, signed: Signed) -> None:
+        """Raise KeyWrong for a signature that was found right, and is too old, or not the first."""
         now = time.time()
         if abs(now - signed.at) > VALID_SECONDS:
             raise KeyWrong("its signature is of another time; compare the clocks of both machines")
         self._note(signed.code, now)
-        return proof_of(known.digest, signed)
 
     def of_signed(self, signed: Signed) -> Principal:
         """Whose signature it is that was found right. Raises Unauthorized."""

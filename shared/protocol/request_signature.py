@@ -3,8 +3,8 @@
 Whoever happens to listen on a port of one's own machine gets no key, and nothing that could be shown elsewhere: the
 client signs each request with an Ed25519 key that follows from its secret, of which the orchestrator keeps the public
 half. So nobody can sign who has read what is stored. A signature is of one method, path, query and body, holds for a
-few minutes, and is taken once. The answer carries a proof that its sender knows the digest of the secret, so that a
-stranger's is not believed.
+few minutes, and is taken once by an orchestrator. The answer carries a proof that its sender knows the digest of the
+secret, so that a stranger's is not believed.
 
     Authorization: Tarpon <key id>.<seconds since 1970>.<nonce>.<Ed25519 signature, base64url>
     X-Tarpon-Proof: <HMAC-SHA-256>

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -23,6 +24,7 @@ from orchestrator.api.routes import Handler, Route, principal_key
 from orchestrator.state.users import Users
 from shared.errors import Refused, Unauthorized
 from shared.protocol.capabilities import OPEN
+from shared.protocol.request_signature import Signed
 from shared.runtime.aio import first_of
 from shared.runtime.local_socket import peer_uid
 
@@ -50,6 +52,7 @@ def identifying(routes: Iterable[Route], identities: Identities, users: Users) -
         if route is None or route.needs == OPEN:
             if "Authorization" not in request.headers:
                 refuse_led_here(request)
+            await _prove(request, identities)
             return await handler(request)
         try:
             principal = await _principal(request, identities)
@@ -89,10 +92,24 @@ async def _principal(request: web.Request, identities: Identities) -> Principal:
     signed = signed_by(header)
     if signed is None:
         return identities.of_header(header)
+    request[_proof] = await _proof_of(signed, request, identities)
+    identities.take(signed)
+    return identities.of_signed(signed)
+
+
+async def _proof_of(signed: Signed, request: web.Request, identities: Identities) -> str:
+    """Raises KeyWrong."""
     identities.check_known(signed)  # before anything of a stranger's is read
     body = await received(request) if request.can_read_body else b""
-    request[_proof] = identities.proof(signed, SignedRequest(request.method, request.raw_path, body))
-    return identities.of_signed(signed)
+    return identities.proof(signed, SignedRequest(request.method, request.raw_path, body))
+
+
+async def _prove(request: web.Request, identities: Identities) -> None:
+    """Who signs also where no key is asked for believes no other answer there either."""
+    signed = signed_by(request.headers.get("Authorization"))
+    if signed is not None:
+        with suppress(Unauthorized):
+            request[_proof] = await _proof_of(signed, request, identities)
 
 
 def _peer_socket(request: web.Request) -> socket.socket | None:

@@ -245,6 +245,16 @@ async def test_a_signature_is_not_taken_again_in_other_letters(api: FedApi) -> N
     assert {await code(api, JOBS, headers={"Authorization": each}) for each in spellings} == {(401, "KeyWrong")}
 
 
+async def test_a_signature_proves_the_answer_also_where_no_key_is_asked_for(api: FedApi) -> None:
+    user = known(api, "read:job")
+    for path in ("/api/v1/agent/version", "/api/v1/of-a-later-version"):
+        headers = signed_for(user, path)
+        signed = read_signed(headers["Authorization"])
+        assert signed is not None
+        assert (await api.ask(path, headers=headers)).headers[PROOF] == proof_of(user.key.digest, signed)
+        assert PROOF not in (await api.ask(path, headers=signed_for(keyed("maria", "*"), path))).headers
+
+
 async def test_nothing_is_read_of_a_body_that_no_known_key_has_signed(api: FedApi) -> None:
     headers = signed_for(keyed("maria", "*"), JOBS, method="PUT")
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -17,6 +18,7 @@ from shared.protocol.request_signature import PROOF
 from shared.settings.api_users import ApiUsers
 from shared.settings.config import ApiAuth, ApiSettings, Config
 from tarpon.errors import KeyNotKnownThere, KeyNotSent, NotAnOrchestrator, OrchestratorUnreachable
+from tarpon.http import credentials
 from tarpon.http.credentials import credentials_from
 from tests.api_keys import Keyed, keyed
 from tests.integration.fed_api import FedApi
@@ -72,6 +74,20 @@ async def test_a_key_is_shown_by_every_call_and_the_answers_are_proven(api: FedA
         assert (await client.waits("j-0001")).job_id == "j-0001"
         async with aclosing(client.watch("j-0001")) as events:
             assert await anext(events) is not None
+
+
+async def test_what_needs_no_key_is_told_to_who_has_one(api: FedApi) -> None:
+    async with tarpon.Client(HOST, api.port, api_key=known(api, "read:job").key.text()) as client:
+        assert (await client.alive()).status == "OK"
+        assert (await client.version()).git_version.startswith("v")
+
+
+async def test_whose_clock_is_wrong_is_told(api: FedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    user, now = known(api, "read:job"), time.time
+    monkeypatch.setattr(credentials, "time", SimpleNamespace(time=lambda: now() - 3600))
+    async with tarpon.Client(HOST, api.port, api_key=user.key.text()) as client:
+        with pytest.raises(RemoteError, match="compare the clocks of both machines"):
+            await client.get("j-0001")
 
 
 @pytest.mark.parametrize(
