@@ -17,9 +17,17 @@ from shared.ids import NodeId
 from shared.jobs.states import Cause, ExecutionState, FailureReason
 
 _NOT_BEGUN = frozenset(
-    {FailureReason.TASK_NOT_STARTED, FailureReason.IMAGE_NOT_FOUND, FailureReason.IMAGE_ACCESS_DENIED}
+    {
+        FailureReason.TASK_NOT_STARTED,
+        FailureReason.IMAGE_NOT_FOUND,
+        FailureReason.IMAGE_ACCESS_DENIED,
+        FailureReason.INPUT_NOT_FOUND,
+        FailureReason.INPUT_ACCESS_DENIED,
+        FailureReason.INPUT_NOT_ALLOWED,
+    }
 )
-"""Elsewhere that repeats nothing, and it may be the node's fault: a broken hook, or credentials that it lacks."""
+"""Elsewhere that repeats nothing, and it may be the node's: a broken hook, credentials that it lacks, a folder that it
+does not have, an address that its operator does not allow."""
 
 HasOther = Callable[[Container[NodeId]], bool]
 """Whether a node could run the task, without these."""

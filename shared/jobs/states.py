@@ -110,10 +110,11 @@ class FailureReason(enum.StrEnum):
     SECRET_UNAVAILABLE = "SecretUnavailable"  # noqa: S105  # a reason's name
     INPUT_NOT_FOUND = "InputNotFound"
     INPUT_ACCESS_DENIED = "InputAccessDenied"
+    INPUT_NOT_ALLOWED = "InputNotAllowed"
+    INPUT_NOT_PLACED = "InputNotPlaced"
     INPUT_TOO_LARGE = "InputTooLarge"
     INPUT_CHANGED = "InputChanged"
     INPUT_DAMAGED = "InputDamaged"
-    INPUT_NOT_PLACED = "InputNotPlaced"
     INPUT_UNAVAILABLE = "InputUnavailable"
     DISK_FULL = "DiskFull"
     NODE_RESTARTED = "NodeRestarted"

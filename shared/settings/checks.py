@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
+from shared.data.addresses import allowed_networks
 from shared.errors import InvalidInput
 from shared.ids import is_safe_id
 from shared.jobs.durations import parse_duration
@@ -10,6 +11,7 @@ from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_a
 from shared.protocol.nats_address import parse_nats_address
 from shared.settings.config import Auth, Config, JobDefaults, TaskDefaults
 from shared.settings.input_sources import input_problems
+from shared.settings.inputs import InputSettings
 from shared.settings.tls.checks import tls_problems
 
 _CLOUD_NAMES = {"aws", "gcp"}
@@ -29,6 +31,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _collector(config.tracing.endpoint)
     yield from _amounts(config)
     yield from input_problems(config.input_sources)
+    yield from _inputs(config.compute.inputs)
     if config.job_defaults != JobDefaults():
         yield from _job_defaults(config.job_defaults.batch.task)
 
@@ -124,6 +127,17 @@ def _addresses(key: str, addresses: tuple[str, ...]) -> Iterator[str]:
             yield f"{key}: {error.message}"
 
 
+def _inputs(settings: InputSettings) -> Iterator[str]:
+    for entry in settings.allowed_addresses:
+        try:
+            tuple(allowed_networks((entry,)))
+        except ValueError:
+            yield (
+                f"Compute.Inputs.AllowedAddresses: {entry[:80]!r} is neither an address, nor a network such as"
+                " 10.1.0.0/16, nor `private`"
+            )
+
+
 def _split(text: str) -> SplitResult:
     """With no host, where brackets hold no IPv6 address or are not closed."""
     try:
@@ -177,6 +191,9 @@ def _amounts(config: Config) -> Iterator[str]:
     yield from _amount(f"{key}.GPU", most.gpu, parse_gpu)
     yield from _amount("Compute.DiskLimit", config.compute.disk_limit, parse_bytes)
     yield from _amount("InputSources.SizeLimit", config.input_sources.size_limit, parse_bytes)
+    yield from _amount(
+        "Compute.Inputs.URLDownload.SizeLimit", config.compute.inputs.url_download.size_limit, parse_bytes
+    )
     yield from _amount(f"{asked}.CPU", resources.cpu or "0", parse_cpu)
     yield from _amount(f"{asked}.Memory", resources.memory or "0", parse_bytes)
     yield from _amount(f"{asked}.Disk", resources.disk or "0", parse_bytes)

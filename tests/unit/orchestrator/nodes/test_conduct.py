@@ -203,7 +203,13 @@ class TestSecondOpinion:
     def failed(self, cluster: Cluster, node: NodeId, reason: str) -> ExecutionRecord:
         return _ended(cluster.record(node, 99), Failure(reason=reason, retryable=True))
 
-    @pytest.mark.parametrize("reason", [R.TASK_NOT_STARTED, R.IMAGE_NOT_FOUND, R.IMAGE_ACCESS_DENIED])
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            *(R.TASK_NOT_STARTED, R.IMAGE_NOT_FOUND, R.IMAGE_ACCESS_DENIED),
+            *(R.INPUT_NOT_FOUND, R.INPUT_ACCESS_DENIED, R.INPUT_NOT_ALLOWED),
+        ],
+    )
     def test_whether_a_task_can_be_begun_at_all_is_asked_of_two_nodes(
         self, cluster: Cluster, reason: FailureReason
     ) -> None:

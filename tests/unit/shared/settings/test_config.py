@@ -362,6 +362,13 @@ class TestProblems:
                 "Tracing.Endpoint holds a password; give it in OTEL_EXPORTER_OTLP_HEADERS instead",
             ),
             (
+                "Compute.Inputs.AllowedAddresses=private,10.1.2.3/8",
+                (
+                    "Compute.Inputs.AllowedAddresses: '10.1.2.3/8' is neither an address, nor a network such as"
+                    " 10.1.0.0/16, nor `private`"
+                ),
+            ),
+            (
                 "Compute.Metrics.Address=9464",
                 "Compute.Metrics.Address: '9464' is not a host and port, such as 127.0.0.1:9464",
             ),

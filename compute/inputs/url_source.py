@@ -1,0 +1,78 @@
+"""URLs as a source of inputs: what all downloads of a node share."""
+
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from compute.inputs.guarded_http import guarded_session
+from compute.inputs.url_answers import address_refused
+from compute.inputs.url_download import DownloadBounds, FetchedFile, OnBytes, UrlDownload
+from shared.data.addresses import NO_ADDRESS, AllowedAddresses, allowed_networks
+from shared.jobs.quantities import parse_bytes
+from shared.settings.inputs import InputSettings
+
+
+class UrlSource:
+    """`by_proxy` is used for what the node's environment names a proxy for; None uses none."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        allowed: AllowedAddresses,
+        bounds: DownloadBounds,
+        *,
+        by_proxy: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self._http = http
+        self._allowed = allowed
+        self._bounds = bounds
+        self._by_proxy = by_proxy
+
+    def __repr__(self) -> str:
+        return f"<UrlSource at {self._allowed!r}>"
+
+    async def fetch(
+        self, url: str, to: Path, *, task_bytes: int = 0, on_bytes: OnBytes = lambda _done, _of: None
+    ) -> FetchedFile:
+        """Write the file to the path `to`, where nothing is yet. What has come of it is left there when it fails.
+
+        `task_bytes` is what the task may still fill of the disk; 0 is no limit. Raises InputFailed, and OSError of the
+        disk.
+        """
+        bounds = replace(self._bounds, task_bytes=task_bytes)
+        parsed = URL(url, encoded=url.isascii())
+        return await UrlDownload(self._requested, parsed, to, bounds, on_bytes).run()
+
+    @asynccontextmanager
+    async def _requested(self, url: URL, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, whatever it is. Raises what aiohttp does, and NotServed."""
+        http, proxy = self._http, None
+        if self._by_proxy is not None and (proxy := proxy_of(url)):
+            http = self._by_proxy
+            why = self._allowed.why_refused(url.host or "")
+            if why not in {"", NO_ADDRESS}:  # a name is for the proxy to judge
+                raise address_refused(why)
+        async with http.get(url, headers=headers, allow_redirects=False, proxy=proxy) as response:
+            yield response
+
+
+@asynccontextmanager
+async def url_source(settings: InputSettings) -> AsyncIterator[UrlSource]:
+    allowed = AllowedAddresses(allowed_networks(settings.allowed_addresses))
+    bounds = DownloadBounds(size_bytes=parse_bytes(settings.url_download.size_limit))
+    async with AsyncExitStack() as opened:
+        http = await opened.enter_async_context(guarded_session(allowed))
+        by_proxy = await opened.enter_async_context(guarded_session(None)) if settings.url_download.use_proxy else None
+        yield UrlSource(http, allowed, bounds, by_proxy=by_proxy)
+
+
+def proxy_of(url: URL) -> str | None:
+    """By the environment of this process."""
+    if urllib.request.proxy_bypass(url.host_port_subcomponent or ""):
+        return None
+    return urllib.request.getproxies().get(url.scheme)
