@@ -56,6 +56,7 @@ class PlayedNode:
         capacity: Capacity = CAPACITY,
         engines: tuple[str, ...] = ENGINES,
         labels: Mapping[str, str] = MappingProxyType({}),
+        abilities: tuple[str, ...] = (),
     ) -> NodeRequestAnswer:
         self._inventory += 1
         info = NodeInfo(
@@ -66,6 +67,7 @@ class PlayedNode:
             publishers=("s3managed",),
             capacity=capacity,
             loopback_id=loopback_id() if loopback is None else loopback,
+            abilities=abilities,
         )
         request = Registration(info=info, session=self.session, inventory=self._inventory, held=held, leaving=leaving)
         return await self.ask(request)
@@ -98,15 +100,18 @@ class PlayedNode:
     async def accept_assignment(self) -> Assignment:
         """Wait for an assignment and accept it; other orders on the way are accepted too."""
         while not self._accepted:
-            order, received = await self.next_order()
-            accepted = Accepted(session=self.session, inventories=self._inventory)
-            if isinstance(order, Assignments):
-                self._accepted.extend(order.assignments)
-                answers = AssignmentsAnswered(answers=(accepted,) * len(order.assignments))
-                await received.respond(messages.encode(answers))
-            else:
-                await received.respond(messages.encode(accepted))
+            self._accepted.extend(await self.accept(*await self.next_order()))
         return self._accepted.popleft()
+
+    async def accept(self, order: Order, received: Received) -> tuple[Assignment, ...]:
+        """The assignments that were ordered."""
+        accepted = Accepted(session=self.session, inventories=self._inventory)
+        if not isinstance(order, Assignments):
+            await received.respond(messages.encode(accepted))
+            return ()
+        answers = AssignmentsAnswered(answers=(accepted,) * len(order.assignments))
+        await received.respond(messages.encode(answers))
+        return order.assignments
 
     async def report(self, execution: ExecutionId, *facts: AnyFact) -> None:
         await self.tell(messages.encode(Report(execution_id=execution, facts=facts)))

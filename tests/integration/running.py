@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -47,15 +48,18 @@ async def ask(http: aiohttp.ClientSession, url: str, method: str = "GET", body: 
 class Running:
     """The orchestrator under test, and how to ask it."""
 
-    def __init__(self, config: Config, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, config: Config, http: aiohttp.ClientSession, shown: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.config = config
         self.http = http
+        self._shown = shown
         self.server = f"nats://{HOST}:{config.orchestrator.port}"
         self.secret = config.orchestrator.auth.token.reveal()
 
     async def api(self, path: str, body: Any = None, method: str = "GET") -> Any:
         url = f"http://{HOST}:{self.config.api.port}/api/v1/orchestrator{path}"
-        async with self.http.request(method, url, json=body) as answer:
+        async with self.http.request(method, url, json=body, headers=self._shown) as answer:
             return json.loads(await answer.read())
 
     async def compute_nodes(self) -> list[Any]:
@@ -65,6 +69,7 @@ class Running:
 
     async def ask(self, path: str, method: str = "GET", body: Any = None, **more: Any) -> Answer:
         """A request to any path, with its status and headers."""
+        more["headers"] = {**self._shown, **more.get("headers", {})}
         return await ask(self.http, f"http://{HOST}:{self.config.api.port}{path}", method, body, **more)
 
     async def submit(self, **job: Any) -> str:
@@ -100,8 +105,12 @@ async def running_orchestrator(
     publisher: bool = True,
     sets: tuple[str, ...] = (),
     restored: bool = False,
+    shown: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Running]:
-    """Yields when the API is up and, where there is a `publisher`, its bucket can be used."""
+    """Yields when the API is up and, where there is a `publisher`, its bucket can be used.
+
+    `shown` are the headers of whoever asks through it, where a key is asked for.
+    """
     for name, value in s3_server.environment().items():
         patch.setenv(name, value)
     bucket = await asyncio.to_thread(s3_server.create_bucket)
@@ -120,17 +129,14 @@ async def running_orchestrator(
         background(orchestrator=run(config, ready=ready.set, restored=restored)),
     ):
         await ready.wait()
-        made = Running(config, http)
+        made = Running(config, http, shown)
         if publisher:
             await _wait_publisher(made)
         yield made
 
 
 async def _wait_publisher(running: Running) -> None:
-    url = f"http://{HOST}:{running.config.api.port}/api/v1/agent/node"
-
     async def is_ready() -> bool:
-        async with running.http.get(url) as answer:
-            return bool(json.loads(await answer.read())["Publishers"]["S3Managed"]["Ready"])
+        return bool((await running.ask("/api/v1/agent/node")).json["Publishers"]["S3Managed"]["Ready"])
 
     await answered(is_ready, within=20, what="the publisher is ready")
