@@ -8,6 +8,7 @@ from orchestrator.inputs.allowed import Allowed
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.resolvers import InputResolvers, Resolver
 from orchestrator.inputs.s3_objects import S3Objects
+from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.jobs.waits import JobWaits
@@ -47,6 +48,7 @@ class Assembly:
     traces: Traces
     measures: Measures
     submissions: Submissions
+    joint_submissions: JointSubmissions
     removals: Removals
     secrets: TaskSecrets
     listings: Listings
@@ -110,6 +112,7 @@ def assembled(
         traces=traces,
         measures=Measures(),
         submissions=submissions,
+        joint_submissions=JointSubmissions(model, store, submissions),
         removals=Removals(model, store, submissions, locations, with_results=with_results),
         secrets=secrets,
         listings=listings,

@@ -76,12 +76,13 @@ class InvalidDocument(InvalidInput):
 class InvalidJob(InvalidInput):
     """A job that breaks one or more rules; every problem is in the one message."""
 
-    def __init__(self, problems: Iterable[str], *, hint: str = "") -> None:
+    def __init__(self, problems: Iterable[str], *, hint: str = "", many: bool = False) -> None:
         self.problems = tuple(problems)
+        what = "The jobs are" if many else "The job is"
         if len(self.problems) == 1:
-            message = f"The job is not valid: {self.problems[0]}"
+            message = f"{what} not valid: {self.problems[0]}"
         else:
-            message = "The job is not valid:" + "".join(f"\n  - {problem}" for problem in self.problems)
+            message = f"{what} not valid:" + "".join(f"\n  - {problem}" for problem in self.problems)
         super().__init__(message, hint=hint)
 
 

@@ -24,6 +24,13 @@ _TASK = {
 
 EXAMPLES: dict[str, Any] = {
     "jobs.submit": {"Job": {"Type": "batch", "Tasks": [_TASK]}, "IdempotencyToken": "order-4711"},
+    "jobs.submit-all": {
+        "Jobs": [
+            {"Name": "prepare", "Type": "batch", "Tasks": [_TASK]},
+            {"Name": "train", "Type": "batch", "Tasks": [_TASK], "Needs": [{"Job": "prepare"}]},
+        ],
+        "IdempotencyToken": "order-4712",
+    },
     "jobs.get": {"JobID": _JOB, "Include": ["history", "executions"]},
     "jobs.list": {"Namespace": "default", "Limit": 20},
     "jobs.stop": {"JobID": _JOB, "Reason": "no longer needed"},

@@ -105,14 +105,19 @@ _NOTHING: tuple[Any, ...] = (None, "", 0, "Undefined", {}, [])
 
 def _without_owned(data: dict[str, Any]) -> tuple[str, ...]:
     """Take what the server owns out of the job. A warning for each that is not empty, as Go programs send them all."""
-    job = next((value for key, value in data.items() if key.lower() == "job"), None)
-    if not isinstance(job, dict):
-        return ()
+    given = {key.lower(): value for key, value in data.items()}
+    jobs, many = {"Job": given.get("job")}, given.get("jobs")
+    if isinstance(many, list):
+        jobs |= {f"Jobs[{number}]": job for number, job in enumerate(many)}
+    return tuple(told for path, job in jobs.items() if isinstance(job, dict) for told in _taken_out(job, path))
+
+
+def _taken_out(job: dict[str, Any], path: str) -> tuple[str, ...]:
     owned = [key for key in job if key.lower() in _OWNED]
     told = [key for key in owned if not _is_nothing(job[key])]
     for key in owned:
         del job[key]
-    return tuple(f"Job.{_OWNED[key.lower()]} is the server's to set and was ignored" for key in told)
+    return tuple(f"{path}.{_OWNED[key.lower()]} is the server's to set and was ignored" for key in told)
 
 
 def _is_nothing(value: Any) -> bool:

@@ -12,9 +12,10 @@ from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.job_filters import job_filter
 from orchestrator.api.job_pages import job_page, job_window
 from orchestrator.api.queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
-from orchestrator.api.routes import JOBS, Route, principal_of
+from orchestrator.api.routes import JOBS, SUBMISSIONS, Route, principal_of
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
+from orchestrator.jobs.submissions import Submitted
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidInput
 from shared.jobs.spec import Job, JobView
@@ -35,6 +36,7 @@ class JobRoutes:
         self._model = assembly.model
         self._store = assembly.store
         self._submissions = assembly.submissions
+        self._joint_submissions = assembly.joint_submissions
         self._removals = assembly.removals
         self._details = details
 
@@ -45,6 +47,15 @@ class JobRoutes:
         return (
             Route("PUT", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest, needs=WRITE_JOB),
             Route("POST", JOBS, self.submit, submit, rest.SubmitResponse, body=rest.SubmitRequest, needs=WRITE_JOB),
+            Route(
+                "PUT",
+                SUBMISSIONS,
+                self.submit_all,
+                "Run several jobs, which may need each other: all of them or none.",
+                rest.SubmitAllResponse,
+                body=rest.SubmitAllRequest,
+                needs=WRITE_JOB,
+            ),
             Route("GET", JOBS, self.list_jobs, "Some jobs.", rest.ListJobsResponse, ListJobsQuery, needs=READ_JOB),
             Route(
                 "PUT",
@@ -98,14 +109,20 @@ class JobRoutes:
                 token=wanted.idempotency_token,
                 traceparent=request.headers.get("traceparent", ""),
             )
-        return answer(
-            rest.SubmitResponse(
-                job_id=done.job_id,
-                evaluation_id=evaluation(done.job_id),
-                job_version=done.version,
-                warnings=(*warnings, *done.warnings),
+        told = submitted(done)
+        return answer(replace(told, warnings=(*warnings, *told.warnings)))
+
+    async def submit_all(self, request: web.Request) -> web.Response:
+        wanted, warnings = await body_of(request, rest.SubmitAllRequest, beside=job_problems.of_requests)
+        principal = principal_of(request)
+        async with asyncio.timeout(STORE_SECONDS):
+            done = await self._joint_submissions.submit(
+                [in_namespace(job, principal) for job in wanted.jobs],
+                force=wanted.force,
+                token=wanted.idempotency_token,
+                traceparent=request.headers.get("traceparent", ""),
             )
-        )
+        return answer(rest.SubmitAllResponse(jobs=tuple(map(submitted, done)), warnings=warnings))
 
     async def diff(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.DiffRequest, beside=job_problems.of_request)
@@ -193,6 +210,15 @@ def in_namespace(job: Job, principal: Principal) -> Job:
     namespace = principal.meant(job.namespace.strip())
     principal.check_namespace(namespace)
     return replace(job, namespace=namespace)
+
+
+def submitted(done: Submitted) -> rest.SubmitResponse:
+    return rest.SubmitResponse(
+        job_id=done.job_id,
+        evaluation_id=evaluation(done.job_id),
+        job_version=done.version,
+        warnings=done.warnings,
+    )
 
 
 def evaluation(job: str) -> str:

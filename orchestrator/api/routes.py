@@ -11,6 +11,7 @@ from shared.protocol.capabilities import EVERYTHING
 from shared.protocol.rest import BASE_PATH
 
 JOBS = f"{BASE_PATH}/orchestrator/jobs"
+SUBMISSIONS = f"{BASE_PATH}/orchestrator/submissions"
 NODES = f"{BASE_PATH}/orchestrator/nodes"
 USERS = f"{BASE_PATH}/orchestrator/users"
 TOKENS = f"{BASE_PATH}/orchestrator/tokens"

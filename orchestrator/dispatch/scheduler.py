@@ -15,6 +15,7 @@ from itertools import chain
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.drains import Drains
+from orchestrator.dispatch.ends_in_vain import end_in_vain
 from orchestrator.dispatch.second_opinion import asks_others
 from orchestrator.dispatch.steps import Steps, TakenStep
 from orchestrator.nodes.node_changes import tell_suspicions
@@ -24,7 +25,14 @@ from orchestrator.rules.attempts import has_failed_by_exit_code, is_refused, may
 from orchestrator.rules.fair_share import Lately, Shares, in_turn
 from orchestrator.rules.fleet import Shape
 from orchestrator.rules.job_progress import Progress, job_transition
-from orchestrator.rules.life_events import ExecutionEvent, ExecutionLost, GivenUp, NotBegun, Unattended, Withdrawn
+from orchestrator.rules.life_events import (
+    ExecutionEvent,
+    ExecutionLost,
+    GivenUp,
+    NotBegun,
+    Unattended,
+    Withdrawn,
+)
 from orchestrator.rules.lifecycle import placed
 from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement, Wanted, plan, unshared
@@ -113,6 +121,7 @@ class Scheduler:
                 await self._take_back_from_leaving()
                 await self._take_from_rejected()
                 self._model.backlog.release(now_ns())
+                await end_in_vain(self._model, self._store)
                 await self._place()
                 if is_tick:
                     await self._fail_overdue()
@@ -291,7 +300,7 @@ class Scheduler:
             return
         self._commands.carry_out(step.commands)
         if placement.attempt == 0:
-            self._measures.placed(now - entry.job.submit_time)
+            self._measures.placed(now - (entry.waits_since or now))
         about_it = about(execution=execution, job=placement.job_id, node=placement.node_id)
         _log.debug("Execution %s is placed on node %s.", execution, placement.node_id, extra=about_it)
 
@@ -355,7 +364,7 @@ def _wanted(model: Model, now: int, entry: JobEntry) -> Wanted:
         missing=_due(entry.progress, partial(model.backlog.is_due, entry)),
         refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
         failed_on=frozenset(each.node_id for each in _of_version(entry) if _did_badly(each)),
-        waiting_seconds=(now - entry.job.submit_time) / 1e9,
+        waiting_seconds=(now - (entry.waits_since or now)) / 1e9,
     )
 
 
@@ -371,7 +380,10 @@ def _due(progress: Progress, is_due: Callable[[int], bool]) -> tuple[tuple[int, 
 
 
 def _lateness(entry: JobEntry, now: int) -> str:
-    return time_outs.of_job(entry.job, entry.spec.task.timeouts, is_placed=any(_of_version(entry)), now=now)
+    since = entry.waits_since
+    if since is None:
+        return ""
+    return time_outs.of_job(since, entry.spec.task.timeouts, is_placed=any(_of_version(entry)), now=now)
 
 
 def _of_version(entry: JobEntry) -> Iterator[ExecutionRecord]:

@@ -5,6 +5,7 @@ what was asked for, in its normal form and before the server's defaults, which m
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -56,6 +57,14 @@ def checked_token(token: str) -> str:
 def use_to_submit(token: str, job: Job) -> Use:
     """Of a job in its normal form."""
     return Use(token=token, digest=_digest(_encoder.encode(job)) if token else "")
+
+
+def uses_together(token: str, jobs: Sequence[Job]) -> tuple[Use, ...]:
+    """Of jobs that are submitted together: each is asked for with all the others."""
+    if not token:
+        return (Use(),) * len(jobs)
+    digest = _digest(_encoder.encode(jobs))
+    return tuple(Use(token=f"{token}/{number}", digest=digest) for number in range(len(jobs)))
 
 
 def use_to_rerun(token: str, job: JobId, version: int, *, failed: bool = False) -> Use:

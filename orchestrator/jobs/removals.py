@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+from orchestrator.jobs.chains import JobNeeded
 from orchestrator.jobs.retention import marked
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.s3.locations import Locations
@@ -50,8 +51,8 @@ class Removals:
     async def remove(self, entry: JobEntry, *, results: bool = False, force: bool = False) -> bool:
         """Have the job removed; False if that goes on still.
 
-        Raises JobStillRuns unless `force` is given, DeletionRefused and StorageUnavailable before anything is done, and
-        ResultsNotDeleted.
+        Raises JobStillRuns unless `force` is given, JobNeeded, DeletionRefused and StorageUnavailable before anything
+        is done, and ResultsNotDeleted.
         """
         job, results = entry.job.id, results or (self._with_results and entry.job.removal is None)
         if results:
@@ -60,6 +61,7 @@ class Removals:
             if not force:
                 raise JobStillRuns(job, entry.progress.state)
             await self._stop(entry)
+        self._check_not_needed(entry)
         await self._mark(job, results=results)
         with self._model.news.watch(job) as watch:
             return await self._until(watch.changed, lambda: self._is_removed(job))
@@ -80,6 +82,15 @@ class Removals:
         with self._model.news.watch(entry.job.id) as watch:
             if not await self._until(watch.changed, lambda: _has_ended(entry)):
                 raise JobStillRuns(entry.job.id, entry.progress.state)
+            await self._until(watch.changed, lambda: self._follower(entry) is None)  # what needs it is stopped with it
+
+    def _follower(self, entry: JobEntry) -> JobEntry | None:
+        return self._model.backlog.chains.live_follower(entry.id)
+
+    def _check_not_needed(self, entry: JobEntry) -> None:
+        follower = self._follower(entry)
+        if follower is not None:
+            raise JobNeeded(entry.job.name, follower.job.name)
 
     async def _mark(self, job: JobId, *, results: bool) -> None:
         async def attempt() -> None:
@@ -90,6 +101,7 @@ class Removals:
                 return
             if not _has_ended(entry):
                 raise JobStillRuns(job, entry.progress.state)
+            self._check_not_needed(entry)
             record = marked(entry, results=results)
             await self._store.update(record.key, record)
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -90,6 +91,7 @@ class Retention:
 
     async def sweep(self) -> bool:
         """Remove some of what is due; whether there may be more."""
+        self._return_postponed()
         marked = await self._mark_due()
         removed = await self._remove_marked()
         deleted = await self._delete_old_results()
@@ -107,14 +109,28 @@ class Retention:
         try:
             await pipelined(due, self._mark, at_once=WRITES_AT_ONCE)
         finally:
-            self._note_again(due)
+            self._note_again(job for job in due if job not in self._postponed)
         return len(due) == BATCH
 
     async def _mark(self, job: JobId) -> None:
         entry = self._model.jobs.get(job)
-        if entry is None or entry.job.removal is not None:
+        if entry is None or entry.job.removal is not None or self._is_needed(job):
             return
         await changes.update(self._store, marked(entry, results=self._results_seconds > 0))
+
+    def _is_needed(self, job: JobId) -> bool:
+        """Whether nothing of it may go yet, as a job that goes on needs it; then it is looked at again later."""
+        is_needed = self._model.backlog.chains.live_follower(job) is not None
+        if is_needed:
+            self._postponed[job] = self._clock() + AGAIN_SECONDS
+        return is_needed
+
+    def _return_postponed(self) -> None:
+        now = self._clock()
+        due = [job for job, at in self._postponed.items() if at <= now]
+        for job in due:
+            del self._postponed[job]
+        self._note_again(due)
 
     def _note_again(self, jobs: Iterable[JobId]) -> None:
         """They were taken out of the order of their ends; those that are not marked go back into it."""
@@ -162,7 +178,9 @@ class Retention:
         """Of jobs that are run again and again, and so are never old: what was run long before, when they rest."""
         if self._results_seconds and not await self._deletion_is_allowed():
             return
-        entries = [self._model.jobs[job] for job in list(self._model.endings.crowded)[:BATCH]]
+        chains = self._model.backlog.chains
+        crowded = (job for job in list(self._model.endings.crowded) if chains.live_follower(job) is None)
+        entries = [self._model.jobs[job] for job in islice(crowded, BATCH)]
         executions = [each for entry in entries for each in _old_executions(entry)]
         if self._results_seconds:
             published = [each for each in executions if each.may_have_objects]
@@ -232,8 +250,6 @@ class Retention:
     async def _delete_old_results(self) -> bool:
         if not self._results_seconds or not await self._deletion_is_allowed():
             return False
-        self._note_again([job for job, at in self._postponed.items() if at <= self._clock()])
-        self._postponed = {job: at for job, at in self._postponed.items() if at > self._clock()}
         before = self._now() - int(self._results_seconds * 1e9)
         jobs = self._model.endings.take_published(BATCH, before)
         known = [self._model.jobs[job].executions.values() for job in jobs]
@@ -249,6 +265,8 @@ class Retention:
         entry = self._model.jobs.get(record.job_id)
         if entry is not None and not entry.progress.state.is_terminal:
             return  # it runs again since these were looked for, and may keep this one
+        if self._is_needed(record.job_id):
+            return
         try:
             bucket = await self._locations.bucket_of(record.location)
             await bucket.delete_result(record.location.key)

@@ -6,15 +6,14 @@ specification is stored, and the job's record, written last, is what makes it ex
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.inputs.resolvers import InputResolvers
+from orchestrator.jobs.chains import pinned
 from orchestrator.jobs.idempotency import (
     IdempotencyTokenUsed,
     Use,
@@ -23,14 +22,16 @@ from orchestrator.jobs.idempotency import (
     use_to_submit,
     version_of_use,
 )
+from orchestrator.jobs.job_records import Wish, first_record, renewed_record, spec_record
 from orchestrator.jobs.job_warnings import warnings_about
 from orchestrator.jobs.name_claims import NameClaims, check_name
 from orchestrator.rules.frozen_inputs import FrozenInputs
-from orchestrator.rules.job_defaults import completed
+from orchestrator.rules.job_defaults import completed, with_defaults
 from orchestrator.rules.job_diff import difference
-from orchestrator.rules.job_progress import job_transition, kept_of
+from orchestrator.rules.job_progress import job_transition
 from orchestrator.rules.life_events import Outcome, StopAsked
-from orchestrator.rules.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, schema_of, with_event
+from orchestrator.rules.pinned_needs import PinnedNeed
+from orchestrator.rules.records import SpecRecord
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
@@ -41,6 +42,7 @@ from orchestrator.telemetry.traces import Traces
 from shared.errors import (
     Conflict,
     InvalidInput,
+    InvalidJob,
     JobBeingDeleted,
     JobDeleted,
     JobEnded,
@@ -53,16 +55,14 @@ from shared.errors import (
 from shared.ids import JobId, new_job_id
 from shared.jobs.rules import MANAGED, normalised
 from shared.jobs.spec import Job
-from shared.jobs.states import DesiredState, ExecutionState, JobState
+from shared.jobs.states import ExecutionState, JobState
 from shared.protocol import subjects
-from shared.protocol.rest import KEPT_PARTS
 from shared.runtime.log_lines import about
 from shared.settings.config import BatchDefaults
 
 _log = logging.getLogger(__name__)
 
 SPEC_TRIES = 16
-_NO_DETAILS: Mapping[str, str] = {}
 
 
 class PublisherNotConfigured(InvalidInput):
@@ -81,17 +81,6 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     job_id: JobId
     version: int
     warnings: tuple[str, ...] = ()
-
-
-class Wish(NamedTuple):
-    """A job as it is to be stored, and what came with it."""
-
-    job: Job
-    use: Use
-    keeps: tuple[int, ...] = ()
-    force: bool = False
-    traceparent: str = ""
-    inputs: FrozenInputs = ()
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,11 +108,11 @@ class Submissions:
         self._store = store
         self._defaults = defaults
         self._check_publisher = check_publisher
-        self._traces = traces
+        self.traces = traces
         self._secrets = secrets
         self._inputs = inputs
-        self._names = NameClaims(model, store)
-        self._contention = Contention()
+        self.names = NameClaims(model, store)
+        self.contention = Contention()
 
     async def submit(self, job: Job, *, force: bool = False, token: str = "", traceparent: str = "") -> Submitted:
         """Raises InvalidJob, PayloadTooLarge, JobUnchanged, PublisherNotConfigured, PublisherNotReady, SecretUnknown.
@@ -133,15 +122,15 @@ class Submissions:
         """
         self._store.check_ready()
         plain = normalised(job)
-        wanted = completed(plain, self._defaults)
-        self._check_publisher_of(wanted)
-        use, kept = use_to_submit(checked_token(token), plain), self._traces.kept(traceparent)
+        wanted = self.completed(plain)
+        self.check_publisher_of(wanted)
+        use, kept = use_to_submit(checked_token(token), plain), self.traces.kept(traceparent)
         wish = Wish(wanted, use, force=force, traceparent=kept)
         fresh = new_job_id(token or None, wanted.namespace)
-        if wanted.task.input_sources and self._begun_before(wish, fresh) is None:
+        if wanted.task.input_sources and self.begun_before(wish, fresh) is None:
             check_name(self._model, wanted)
-            wish = wish._replace(inputs=await self._inputs.freeze(wanted))
-        async with self._contention.over((wanted.namespace, wanted.name or fresh)):
+            wish = wish._replace(inputs=await self.freeze(wanted))
+        async with self.contention.over((wanted.namespace, wanted.name or fresh)):
             job_id, version = await self._submitted(wish, fresh)
         return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, wanted, self._model))
 
@@ -153,21 +142,21 @@ class Submissions:
         )
 
     async def _submitted_once(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
-        return self._begun_before(wish, fresh) or await self._begin(wish, fresh)
+        return self.begun_before(wish, fresh) or await self._begin(wish, fresh)
 
     async def _submitted_again(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         """After somebody else was quicker: what that was is known by now, and a name may have been claimed before."""
         is_unknown = bool(wish.use.token) and fresh not in self._model.jobs
         if is_unknown and await self._store.is_removed(subjects.job_record(fresh)):
-            await self._names.release(wish.job, fresh)
+            await self.names.release(wish.job, fresh)
             raise JobDeleted(fresh)
         try:
             return await self._submitted_once(wish, fresh)
         except IdempotencyTokenUsed:
-            await self._names.release(wish.job, fresh)
+            await self.names.release(wish.job, fresh)
             raise
 
-    def _begun_before(self, wish: Wish, fresh: JobId) -> tuple[JobId, int] | None:
+    def begun_before(self, wish: Wish, fresh: JobId) -> tuple[JobId, int] | None:
         """What came of this submission when it came first. Raises IdempotencyTokenUsed, JobBeingDeleted."""
         entry = self._model.names.of_token(wish.job.namespace, wish.use.token) if wish.use.token else None
         if entry is None:
@@ -183,8 +172,9 @@ class Submissions:
 
     async def _begin(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         check_name(self._model, wish.job)
-        await self._secrets.check(wish.job.namespace, wish.job.task)
-        job_id = await self._names.claim(wish.job, fresh)
+        await self.check_secrets(wish.job)
+        wish = wish._replace(needs=await self._pinned(wish.job))
+        job_id = await self.names.claim(wish.job, fresh)
         entry = self._model.jobs.get(job_id)
         if entry is None:
             await self._create(job_id, wish)
@@ -204,6 +194,7 @@ class Submissions:
         check_name(self._model, wanted)
         await self._secrets.check(wanted.namespace, wanted.task)
         await self._inputs.look_up(wanted)
+        await self._pinned(wanted)
         warnings = warnings_about(job, wanted, self._model)
         known = self._model.names.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
@@ -212,35 +203,40 @@ class Submissions:
         lines = await asyncio.to_thread(difference, entry.spec if entry else None, wanted)
         return Difference(lines=lines, warnings=warnings)
 
-    def _check_publisher_of(self, job: Job) -> None:
+    def completed(self, plain: Job) -> Job:
+        """A job in its normal form as it is stored. Raises InvalidJob, PayloadTooLarge."""
+        return completed(plain, self._defaults)
+
+    async def freeze(self, job: Job) -> FrozenInputs:
+        """What its inputs are now, as it is submitted."""
+        return await self._inputs.freeze(job)
+
+    def warnings_about(self, job: Job, plain: Job) -> tuple[str, ...]:
+        """Of a valid job as it was submitted and in its normal form."""
+        return warnings_about(job, with_defaults(plain, self._defaults), self._model)
+
+    async def check_secrets(self, job: Job) -> None:
+        await self._secrets.check(job.namespace, job.task)
+
+    async def _pinned(self, job: Job) -> tuple[PinnedNeed, ...]:
+        """The needs of a job. Raises InvalidJob, NeedNeverMet."""
+        try:
+            return pinned(self._model, job)
+        except InvalidJob:  # a needed job may just have been submitted elsewhere
+            await self._store.catch_up()
+            return pinned(self._model, job)
+
+    def check_publisher_of(self, job: Job) -> None:
         if job.task.publisher.type.lower() == MANAGED:
             self._check_publisher()
 
     async def _create(self, job_id: JobId, wish: Wish) -> None:
-        named = replace(wish.job, name=wish.job.name or job_id)
-        now = now_ns()
-        record = JobRecord(
-            schema=schema_of(wish.job),
-            id=job_id,
-            namespace=named.namespace,
-            name=named.name,
-            version=1,
-            priority=named.priority,
-            token=wish.use.token,
-            digest=wish.use.digest,
-            events=with_event((), _submission(now, "Job submitted", 1)),
-            create_time=now,
-            submit_time=now,
-            modify_time=now,
-            first=named,
-            inputs=wish.inputs,
-            traceparent=wish.traceparent,
-        )
+        record = first_record(job_id, wish, now=now_ns())
         await self._store.create(record.key, record)
-        self._traces.on_submit(record)
+        self.traces.on_submit(record)
         _log.debug("Job %s is submitted.", job_id, extra=about(job=job_id))
 
-    async def _store_spec(self, entry: JobEntry, spec: SpecRecord) -> int:
+    async def store_spec(self, entry: JobEntry, spec: SpecRecord) -> int:
         """Store as the next version that is free: a submit that was interrupted, or lost, may have left one.
 
         A number that is taken is not looked at: where many submit at once, a look at each would take all their time.
@@ -258,33 +254,12 @@ class Submissions:
         """Store a new version and have it run; `message` has {} for its number. Raises RevisionConflict."""
         before = entry.job
         revision = self._model.revision_of(before.key)
-        spec = SpecRecord(
-            schema=schema_of(wish.job),
-            job=wish.job,
-            replaced=entry.replaced(),
-            keeps=wish.keeps,
-            inputs=wish.inputs,
-        )
-        version = await self._store_spec(entry, spec)
+        version = await self.store_spec(entry, spec_record(entry, wish))
         if self._model.revision_of(before.key) != revision:
             raise RevisionConflict(before.id)
-        now = now_ns()
-        event = _submission(now, message.replace("{}", str(version), 1), version, _kept_details(entry, wish.keeps))
-        after = replace(
-            before,
-            version=version,
-            priority=wish.job.priority,
-            token=wish.use.token,
-            digest=wish.use.digest,
-            desired=DesiredState.RUNNING,
-            failure="",
-            events=with_event(before.events, event),
-            submit_time=now,
-            modify_time=now,
-            traceparent=wish.traceparent,
-        )
+        after = renewed_record(entry, wish, version, message, now=now_ns())
         await self._store.update(after.key, after)
-        self._traces.on_submit(after)
+        self.traces.on_submit(after)
         _log.info("Job %s has version %d.", before.id, version, extra=about(job=before.id))
         return version
 
@@ -297,7 +272,7 @@ class Submissions:
         PublisherNotConfigured, PublisherNotReady and IdempotencyTokenUsed.
         """
         use = use_to_rerun(checked_token(token), entry.job.id, version, failed=failed)
-        async with self._contention.over((entry.job.namespace, entry.job.name)):
+        async with self.contention.over((entry.job.namespace, entry.job.name)):
             return await self._run_again(entry, version, reason, use, failed=failed)
 
     async def _run_again(self, entry: JobEntry, version: int, reason: str, use: Use, *, failed: bool) -> int:
@@ -317,11 +292,12 @@ class Submissions:
                     hint="Wait until it runs, or stop it first.",
                 )
             keeps = kept_to_rerun(entry, number) if failed else ()
-            self._check_publisher_of(entry.specs[number])
+            self.check_publisher_of(entry.specs[number])
             await self._secrets.check(entry.job.namespace, entry.specs[number].task)
             what = f"what version {number} has not completed" if failed else f"the same as version {number}"
             message = f"Job run again as version {{}}, {what}{_because(reason)}"
-            wish = Wish(entry.specs[number], use, keeps, inputs=entry.inputs(number))
+            needs = await self._pinned(entry.specs[number])
+            wish = Wish(entry.specs[number], use, keeps, needs=needs, inputs=entry.inputs(number))
             return await self._renew(entry, wish, message)
 
         return await changes.insist(self._store, attempt)
@@ -333,7 +309,7 @@ class Submissions:
 
     async def stop(self, entry: JobEntry, reason: str) -> bool:
         """Have the job stopped; False if it was already. Raises JobNotFound, and JobEnded for one that has ended."""
-        async with self._contention.over((entry.job.namespace, entry.job.name)):
+        async with self.contention.over((entry.job.namespace, entry.job.name)):
             return await self._stop(entry, reason)
 
     async def _stop(self, entry: JobEntry, reason: str) -> bool:
@@ -371,16 +347,6 @@ def kept_to_rerun(entry: JobEntry, version: int) -> tuple[int, ...]:
         )
     deleted = {each.job_version for each in known if each.result_deleted}
     return tuple(sorted({each.job_version for each in completed} - deleted))
-
-
-def _kept_details(entry: JobEntry, keeps: tuple[int, ...]) -> dict[str, str]:
-    kept = {each.partition for each in kept_of(entry.executions.values(), keeps)} if keeps else ()
-    return {KEPT_PARTS: str(len(kept))} if kept else {}
-
-
-def _submission(now: int, message: str, version: int, details: Mapping[str, str] = _NO_DETAILS) -> Event:
-    told = {VERSION_DETAIL: str(version), **details}
-    return Event(time=now, topic="Submission", message=message, details=told)
 
 
 def _because(reason: str) -> str:

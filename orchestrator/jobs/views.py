@@ -14,12 +14,13 @@ from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_text
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.records import ExecutionRecord
+from orchestrator.state.chains import standing_of
 from orchestrator.state.event_numbers import last_number
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import instant
 from shared.jobs.rules import MANAGED
-from shared.jobs.spec import LEFT_OUT_COUNT, WAITS_FOR, JobView, StateView
+from shared.jobs.spec import LEFT_OUT_COUNT, WAITS_FOR, ChainLink, ChainView, JobView, StateView
 from shared.jobs.states import DesiredState, JobState
 from shared.protocol import rest, rest_nodes, subjects
 from shared.protocol.execution_lines import PREPARING, WAITS_FOR_S3
@@ -27,6 +28,9 @@ from shared.protocol.messages import RunOutput
 from shared.protocol.nats_api import Announced
 from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import EventView, ExecutionView, HistoryItem
+
+MOST_FOLLOWERS = 100
+"""How many of the jobs that need one are told with it."""
 
 
 def job_state(entry: JobEntry, reason: str) -> StateView:
@@ -62,7 +66,41 @@ def job_view(model: Model, entry: JobEntry, state: StateView | None = None) -> J
         modify_time=modified(entry),
         submit_time=record.submit_time,
         exit_codes=dict(entry.exit_codes),
+        chain=chain_view(model, entry) if model.backlog.chains.has(entry.id) else UNSET,
     )
+
+
+def chain_view(model: Model, entry: JobEntry) -> ChainView:
+    """The jobs on both sides of this one. What was needed and is gone has no state."""
+    followers = list(model.backlog.chains.followers(entry.id))
+    needs = ((each, model.jobs.get(each.job)) for each in entry.needs)
+    return ChainView(
+        needs=tuple(
+            ChainLink(
+                job_id=need.job,
+                name=need.called,
+                state=_state_of(model, known, need.version),
+                job_version=need.version,
+                any_code=need.any_code,
+            )
+            for need, known in needs
+        ),
+        needed_by=tuple(
+            ChainLink(job_id=each.id, name=each.job.name, state=_state_of(model, each, each.job.version))
+            for each in followers[:MOST_FOLLOWERS]
+        ),
+        needed_by_total=len(followers),
+    )
+
+
+def _state_of(model: Model, entry: JobEntry | None, version: int) -> str:
+    """Empty where it is not known any more."""
+    standing = standing_of(entry, version) if entry is not None else None
+    if entry is None or standing is None:
+        return ""
+    if version == entry.job.version:
+        return job_state(entry, model.backlog.reasons.get(entry.id, "")).state_type
+    return standing.state
 
 
 def modified(entry: JobEntry) -> int:

@@ -18,7 +18,7 @@ from nats.micro.request import Request
 from orchestrator.admission.identities import principal_named
 from orchestrator.admission.principals import ALL_CAPABILITIES, Principal
 from orchestrator.api.errors import status_of
-from orchestrator.api.jobs import in_namespace
+from orchestrator.api.jobs import in_namespace, submitted
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.answer_room import AnswerRoom
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 NAME = "tarpon"
 _NEEDS = {
-    **dict.fromkeys(("jobs.submit", "jobs.stop", "jobs.delete"), WRITE_JOB),
+    **dict.fromkeys(("jobs.submit", "jobs.submit-all", "jobs.stop", "jobs.delete"), WRITE_JOB),
     **dict.fromkeys(("jobs.get", "jobs.list", "jobs.results", "jobs.history", "jobs.waits"), READ_JOB),
     "nodes.list": READ_NODE,
 }
@@ -67,6 +67,7 @@ class Integrations:
         self._nodes = assembly.nodes
         self._waits = assembly.waits
         self._submissions = assembly.submissions
+        self._joint_submissions = assembly.joint_submissions
         self._removals = assembly.removals
         self._locations = assembly.locations
         self._free = asyncio.Semaphore(AT_ONCE)
@@ -145,6 +146,8 @@ class Integrations:
         match what:
             case "jobs.submit":
                 return await self._submit(payload, _traceparent(headers), principal)
+            case "jobs.submit-all":
+                return await self._submit_all(payload, _traceparent(headers), principal)
             case "jobs.get":
                 return await self._get(_read(payload, nats_api.GetRequest), principal)
             case "jobs.list":
@@ -189,6 +192,17 @@ class Integrations:
             job_version=done.version,
             warnings=(*warnings, *done.warnings),
         )
+
+    async def _submit_all(self, payload: bytes, traceparent: str, principal: Principal) -> rest.SubmitAllResponse:
+        data, beside = _object(payload), job_problems.of_requests
+        wanted, warnings = decode(data, rest.SubmitAllRequest, what="The request", unknown="report", beside=beside)
+        done = await self._joint_submissions.submit(
+            [in_namespace(job, principal) for job in wanted.jobs],
+            force=wanted.force,
+            token=wanted.idempotency_token,
+            traceparent=traceparent,
+        )
+        return rest.SubmitAllResponse(jobs=tuple(map(submitted, done)), warnings=warnings)
 
     async def _get(self, asked: nats_api.GetRequest, principal: Principal) -> rest.JobResponse:
         entry, room = self._entry(asked, principal), AnswerRoom()

@@ -26,6 +26,7 @@ import msgspec
 
 from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.location import Location
+from orchestrator.rules.pinned_needs import PinnedNeed
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
 from shared.jobs.secrets import uses_secrets
@@ -51,11 +52,16 @@ OF_TASK_SECRETS = 4
 OF_INPUTS = 5
 """Of jobs with inputs: a program that does not know of these would drop which objects they are."""
 
-NEWEST_SCHEMA = OF_INPUTS
+OF_NEEDS = 6
+"""Of jobs that wait for others: a program that does not know of these would run them at once."""
+
+NEWEST_SCHEMA = OF_NEEDS
 
 
 def schema_of(job: Job) -> int:
     """That of a record which has this specification."""
+    if job.needs:
+        return OF_NEEDS
     if job.task.input_sources:
         return OF_INPUTS
     return OF_TASK_SECRETS if uses_secrets(job.task) else SCHEMA
@@ -130,6 +136,7 @@ class SpecRecord(Record, frozen=True, kw_only=True):
     replaced: Replaced | None = None
     keeps: tuple[int, ...] = ()
     inputs: FrozenInputs = ()
+    needs: tuple[PinnedNeed, ...] = ()
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -151,7 +158,8 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
 
     `digest` tells what was asked for with that token (orchestrator/jobs/idempotency.py).
 
-    `first` is the specification of version 1, and `inputs` are its inputs, so that most jobs are one record.
+    `first` is the specification of version 1, `inputs` are its inputs and `needs` what it waits for, so that most jobs
+    are one record.
     `traceparent` is that of who submitted this version, where jobs are traced.
     """
 
@@ -171,6 +179,7 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
     modify_time: int
     first: Job | None = None
     inputs: FrozenInputs = ()
+    needs: tuple[PinnedNeed, ...] = ()
     traceparent: str = ""
 
     @property

@@ -3,7 +3,7 @@
 import msgspec
 
 from orchestrator.rules.life_events import ExecutionLost, TimedOut, Unattended
-from orchestrator.rules.records import ExecutionRecord, JobRecord
+from orchestrator.rules.records import ExecutionRecord
 from shared.jobs.spec import Timeouts
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.protocol.execution_lines import RUNNING
@@ -86,9 +86,9 @@ def _running_or_ended_since(record: ExecutionRecord) -> int:
     return record.modify_time
 
 
-def of_job(job: JobRecord, timeouts: Timeouts, *, is_placed: bool, now: int) -> str:
-    """Which of the job's time-outs is over, in words; empty if none is."""
-    age = now - job.submit_time
+def of_job(since: int, timeouts: Timeouts, *, is_placed: bool, now: int) -> str:
+    """Which time-out is over of a job that waits for a node `since` then, in words; empty if none is."""
+    age = now - since
     if 0 < timeouts.total_timeout * 1e9 < age:
         return f"Not ended within its total time-out of {timeouts.total_timeout} s."
     if 0 < timeouts.queue_timeout * 1e9 < age and not is_placed:

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping
 from orchestrator.rules.attempts import AttemptBackoff, waits_until
 from orchestrator.rules.fleet import shape_of
 from orchestrator.state.by_instant import ByInstant
+from orchestrator.state.chains import Chains
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.news import News
 from orchestrator.state.waiting_jobs import WaitingJobs
@@ -37,6 +38,8 @@ class Backlog:
         self.deadlines: ByInstant[JobId] = ByInstant()
         #: How many jobs are in each state; one that is pending for a reason counts as queued.
         self.job_states: Counter[JobState] = Counter()
+        #: Which jobs need which.
+        self.chains = Chains(jobs)
         self._jobs = jobs
         self._news = news
         self._backoff = backoff
@@ -44,18 +47,42 @@ class Backlog:
     def note(self, entry: JobEntry) -> None:
         """Take in that what follows from a job's records was found out anew."""
         job = entry.id
-        if entry.progress.missing:
-            self._queue(entry)
-        else:
-            self.pending.drop(job)
-            self.waiting.drop(job)
-            self.reasons.pop(job, None)
+        in_chain = entry.needs or self.chains.has(job)
+        if in_chain:
+            self.chains.note(entry)
+        self._place(entry)
         if entry.progress.surplus:
             self.surplus[job] = None
         else:
             self.surplus.pop(job, None)
         self._count(entry)
         self._limit(entry)
+        if in_chain:
+            self._look_at_followers(entry.id)
+            if entry.progress.state.is_terminal:
+                for need in entry.needs:  # whoever waits until nothing needs it any more
+                    self._news.tell(need.job)
+
+    def _look_at_followers(self, job: JobId) -> None:
+        """What waits for this job may have to wait no more, or in vain."""
+        for entry in self.chains.followers(job):
+            if not entry.progress.state.is_terminal:
+                self._place(entry)
+                self._count(entry)
+                self._limit(entry)
+                self._news.tell(entry.id)
+
+    def _place(self, entry: JobEntry) -> None:
+        """Have it placed, as far as there is anything of it to be placed."""
+        job = entry.id
+        if entry.needs and not entry.progress.state.is_terminal and self._waits_for_jobs(entry):
+            return
+        if entry.progress.missing:
+            self._queue(entry)
+        else:
+            self.pending.drop(job)
+            self.waiting.drop(job)
+            self.reasons.pop(job, None)
 
     def renew(self, job: JobId) -> None:
         """Take in that a job has another version: why the earlier one had to wait is not why this one does."""
@@ -73,6 +100,9 @@ class Backlog:
         self.reasons.pop(job, None)
         self.oldest.drop(job)
         self.deadlines.drop(job)
+        if self.chains.has(job):
+            self.chains.drop(job)
+            self._look_at_followers(job)
 
     def _queue(self, entry: JobEntry) -> None:
         """Have it placed as far as its parts wait neither after a failed attempt nor for others to end."""
@@ -91,6 +121,18 @@ class Backlog:
             self.waiting.put(job, min(later))
         else:
             self.waiting.drop(job)
+
+    def _waits_for_jobs(self, entry: JobEntry) -> bool:
+        """Whether it has to wait for jobs that it needs; why is then said."""
+        job, had_to = entry.id, entry.ready_at is None
+        reason = self.chains.look(entry)
+        if reason:
+            self.pending.drop(job)
+            self.waiting.drop(job)
+            self.reasons[job] = reason
+        elif had_to:
+            self.reasons.pop(job, None)
+        return bool(reason)
 
     def release(self, now: int) -> None:
         """Have those parts placed that have waited for long enough after a failed attempt."""
@@ -113,8 +155,9 @@ class Backlog:
 
     def _count(self, entry: JobEntry) -> None:
         job, state = entry.id, entry.progress.state
-        if state is JobState.PENDING and entry.progress.missing:
-            self.oldest.put(job, entry.job.submit_time)
+        since = entry.waits_since if state is JobState.PENDING and entry.progress.missing else None
+        if since is not None:
+            self.oldest.put(job, since)
         else:
             self.oldest.drop(job)
         if state is JobState.PENDING and self.reasons.get(job):

@@ -14,6 +14,7 @@ import msgspec
 from orchestrator.rules.attempts import AttemptBackoff, Budget, is_refused
 from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_progress import NO_LIMIT, Progress, kept_of, progress
+from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Replaced
 from shared.data.plain_data import is_bounded
 from shared.ids import ExecutionId, JobId, NodeId
@@ -34,7 +35,8 @@ class JobRecords(msgspec.Struct, kw_only=True):
     """The records: specifications by version, executions by key. `revisions` are by what follows a key's job.
 
     `replaced` is which version another one took the place of, by the number of that other one; `keeps` are the versions
-    of which it keeps the parts that have completed. `inputs` are those of versions after the first.
+    of which it keeps the parts that have completed. `inputs` and `needs` are those of versions after the
+    first.
     """
 
     record: JobRecord | None = None
@@ -42,6 +44,7 @@ class JobRecords(msgspec.Struct, kw_only=True):
     replaced: dict[int, Replaced] = {}
     keeps: dict[int, tuple[int, ...]] = {}
     inputs: dict[int, FrozenInputs] = {}
+    needs: dict[int, tuple[PinnedNeed, ...]] = {}
     executions: dict[str, ExecutionRecord] = {}
     revisions: dict[str, int] = {}
 
@@ -119,8 +122,9 @@ class JobEntry:
 
     `held` is what its executions hold of their nodes, and how many do; `counted` is as which state it is in
     `Model.job_states`; `modified` is when anything about it changed last, and `ended_by` the number of the event by
-    which it ended. What follows from a job of many parts may have to be found out yet: then `put_off` does it, as soon
-    as somebody asks.
+    which it ended. `needs` are the jobs that its newest version needs; `ready_at` is since when these have ended as
+    they have to, 0 where it needs none, and None while it waits for them. What follows from a job of many parts may
+    have to be found out yet: then `put_off` does it, as soon as somebody asks.
     """
 
     __slots__ = (
@@ -139,7 +143,9 @@ class JobEntry:
         "modified",
         "name",
         "namespace",
+        "needs",
         "put_off",
+        "ready_at",
         "revision",
     )
 
@@ -152,6 +158,8 @@ class JobEntry:
         self._ended_by = 0
         self.labels = _NO_LABELS
         self.held = NOTHING_HELD
+        self.needs: tuple[PinnedNeed, ...] = ()
+        self.ready_at: int | None = 0
         self._exit_codes: ExitCodes | None = ()
         self.revision = 0
         self._progress = _PLAIN[JobState.PENDING]
@@ -194,6 +202,9 @@ class JobEntry:
     def inputs(self, version: int) -> FrozenInputs:
         """Which objects the inputs of a version are."""
         return self.job.inputs if version == 1 else self.records.inputs.get(version, ())
+
+    def needs_of(self, version: int) -> tuple[PinnedNeed, ...]:
+        return self.job.needs if version == 1 else self.records.needs.get(version, ())
 
     @property
     def executions(self) -> dict[str, ExecutionRecord]:
@@ -264,9 +275,19 @@ class JobEntry:
         return frozenset(each.node_id for each in self.of_version() if is_refused(each))
 
     @property
+    def waits_since(self) -> int | None:
+        """Since when it waits for a node, or has waited; None while it waits for jobs that it needs."""
+        return None if self.ready_at is None else max(self.job.submit_time, self.ready_at)
+
+    @property
     def deadline(self) -> int | None:
-        """The first instant at which a time-out of the job is over, in nanoseconds since 1970."""
-        timeouts, begun = self.spec.task.timeouts, self.job.submit_time
+        """The first instant at which a time-out of the job is over, in nanoseconds since 1970.
+
+        None is while it waits for jobs that it needs.
+        """
+        timeouts, begun = self.spec.task.timeouts, self.waits_since
+        if begun is None:
+            return None
         limits = [timeouts.total_timeout] if timeouts.total_timeout > 0 else []
         if timeouts.queue_timeout > 0 and not any(self.of_version()):
             limits.append(timeouts.queue_timeout)
@@ -317,6 +338,7 @@ class JobEntry:
             found = msgspec.structs.replace(found, ended_by=0)
         self._progress = found
         self.held = _held_by(executions)
+        self.needs = self.needs_of(job.version)
         self._exit_codes = None
         self.name = job.name
         self.namespace, self.created = job.namespace, job.create_time
@@ -375,6 +397,7 @@ class JobEntry:
         left.revision = self.revision
         left.records.record, left.records.specs = records.record, dict(records.specs)
         left.records.replaced, left.records.keeps = dict(records.replaced), dict(records.keeps)
+        left.records.inputs, left.records.needs = dict(records.inputs), dict(records.needs)
         left.records.executions, left.records.revisions = dict(records.executions), dict(records.revisions)
         return left
 

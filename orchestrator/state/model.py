@@ -127,6 +127,8 @@ class Model:
                     entry.records.keeps[int(version)] = record.keeps
                 if record.inputs:
                     entry.records.inputs[int(version)] = record.inputs
+                if record.needs:
+                    entry.records.needs[int(version)] = record.needs
                 entry.records.revisions[version] = revision
                 self._note_stray(entry, revision)
                 self._refresh(entry)
@@ -341,6 +343,7 @@ class Model:
         entry.records.specs.pop(int(version), None)
         entry.records.keeps.pop(int(version), None)
         entry.records.inputs.pop(int(version), None)
+        entry.records.needs.pop(int(version), None)
         replaced = entry.records.replaced.pop(int(version), None)
         if replaced is not None:
             self.names.forget_token(job, entry.namespace, replaced.token)
@@ -370,6 +373,7 @@ class Model:
         self.endings.drop(job)
         self._entries[job] = entry.rest()
         self.news.tell(job)
+        self.wake.set()  # others may have waited for it
 
     def _drop_if_empty(self, entry: JobEntry) -> None:
         if entry.record is not None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -20,6 +21,7 @@ from nats.js.api import RawStreamMsg
 from orchestrator.rules.records import Record, decode_record
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
+from orchestrator.storage.atomic_writes import AtomicWrite, AtomicWrites
 from orchestrator.storage.horizon import Horizon
 from orchestrator.storage.nats_fitness import check_server
 from orchestrator.storage.record_feed import FeedPlace, RecordFeed
@@ -74,6 +76,7 @@ class Store:
         self._connection = connection
         self._replicas = replicas
         self._removing = Removing(connection, _STREAM, seconds=mark_seconds, timeout=WRITE_SECONDS)
+        self._atomic = AtomicWrites(connection, _STREAM, timeout=WRITE_SECONDS)
         self._away_seconds = away_seconds(mark_seconds)
         self._standstill = Standstill(mark_seconds)
         self._intake = RecordIntake(model)
@@ -145,6 +148,19 @@ class Store:
         finally:
             self._intake.writing.pop(key, None)
         self.model.apply(key, record, stored)
+
+    async def write_together(self, records: Sequence[tuple[str, Record, int]]) -> None:
+        """Store records under their keys, each in place of a revision, 0 being none: all or, where one changed, none.
+
+        Raises RevisionConflict, MessagingUnfit where the server is too old for that, and MessagingUnavailable: all
+        are stored, or none is.
+        """
+        self._standstill.check()
+        self.check_may_write()
+        writes = [AtomicWrite(f"{_PREFIX}{key}", _encoder.encode(each), after) for key, each, after in records]
+        first = await self._atomic.write(writes) - len(writes) + 1
+        for number, (key, record, _) in enumerate(records, first):
+            self.model.apply(key, record, number)
 
     async def delete(self, key: str) -> None:
         """Remove the record that the model holds; nothing where it holds none.

@@ -19,6 +19,7 @@ from shared.jobs.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, N
 from shared.jobs.durations import parse_duration
 from shared.jobs.engine_params import as_meant, kind_of, look, misspelt
 from shared.jobs.inputs.rules import inputs_problems, normalised_input
+from shared.jobs.needs import needs_problems, normalised_needs
 from shared.jobs.paths import parts_of, path_problem
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
 from shared.jobs.secrets import secrets_problems, uses_secrets
@@ -65,6 +66,7 @@ def normalised(job: Job) -> Job:
         type=job.type.strip() or BATCH,
         count=1 if job.count is None else job.count,
         max_parallel=job.max_parallel or msgspec.UNSET,
+        needs=normalised_needs(job) if job.needs else msgspec.UNSET,
         tasks=tuple(_normalised_task(task) for task in job.tasks[:1]),
     )
 
@@ -129,6 +131,8 @@ def check(job: Job) -> None:
 def problems(job: Job) -> Iterator[str]:
     """Each in a sentence that begins with the path of what is wrong."""
     yield from _job_problems(job)
+    if job.needs:
+        yield from needs_problems(job)
     for number, constraint in enumerate(job.constraints):
         yield from _constraint_problems(constraint, f"Constraints[{number}]")
     if not job.tasks:

@@ -102,6 +102,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defa
     secrets: tuple[SecretFile, ...] = ()
 
 
+class Need(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """A job that has to have ended before this one begins: with exit code 0 in every part, unless `on` says more."""
+
+    job: str = ""
+    on: str = ""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """What the author of a job decides. The fields that the server owns are added by `JobView`."""
 
@@ -116,6 +123,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     tasks: tuple[Task, ...] = ()
     max_parallel: int | UnsetType = UNSET
     """How many of its parts may run at once; absent where that is not limited."""
+    needs: tuple[str | Need, ...] | UnsetType = UNSET
+    """The jobs that it waits for; absent where it waits for none. In their normal form all are of the long kind."""
 
     @property
     def task(self) -> Task:
@@ -136,6 +145,25 @@ class StateView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     details: dict[str, str] = {}
 
 
+class ChainLink(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """Another job of a chain, how it stands, and which version of it is needed; 0 where it is the one that needs."""
+
+    job_id: str = field(name="JobID")
+    name: str = ""
+    state: str = ""
+    job_version: int = 0
+    any_code: bool = False
+    """Whether it may end with any exit codes."""
+
+
+class ChainView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """What a job needs, and jobs that need it: as many as fit, of `needed_by_total`."""
+
+    needs: tuple[ChainLink, ...] = ()
+    needed_by: tuple[ChainLink, ...] = ()
+    needed_by_total: int = 0
+
+
 class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     """A job as the server shows it: times in nanoseconds since 1970."""
 
@@ -149,6 +177,8 @@ class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     """When this version was submitted; of the first one, when the job was created."""
     exit_codes: dict[int, int] = {}
     """With which codes tasks have ended, and how many parts with each; of a part with several attempts, the last."""
+    chain: ChainView | UnsetType = UNSET
+    """Absent where it needs no job, and no job needs it."""
 
     @property
     def status(self) -> JobState | str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shared.jobs.rules import normalised, problems
 
 if TYPE_CHECKING:
-    from shared.protocol.rest import DiffRequest, SubmitRequest
+    from shared.protocol.rest import DiffRequest, SubmitAllRequest, SubmitRequest
 
 _PATH = re.compile(r"[A-Za-z]+(?:\[[0-9]+\])?(?:\.[A-Za-z]+(?:\[[0-9]+\])?)*")
 _NEEDS = {"Tasks[0].ResultPaths": "Tasks[0].Publisher", "Tasks[0].Retries": "Tasks[0].FailOnExitCode"}
@@ -20,6 +20,15 @@ def of_request(request: "SubmitRequest | DiffRequest", wrong: Collection[str]) -
     """Of the job in a request, where the parts of the request at the paths `wrong` cannot be read."""
     within = {each.removeprefix("Job.") for each in wrong}
     return (f"Job.{each}" for each in independent(problems(normalised(request.job)), within))
+
+
+def of_requests(request: "SubmitAllRequest", wrong: Collection[str]) -> Iterator[str]:
+    """As `of_request`, of several jobs."""
+    for number, job in enumerate(request.jobs):
+        begin = f"Jobs[{number}]"
+        within = {each.removeprefix(f"{begin}.") for each in wrong if each.startswith(f"{begin}.")}
+        if begin not in wrong:
+            yield from (f"{begin}.{each}" for each in independent(problems(normalised(job)), within))
 
 
 def independent(found: Iterable[str], wrong: Collection[str]) -> Iterator[str]:

@@ -89,6 +89,7 @@ class Announced(rest.HistoryItem, frozen=True, kw_only=True, rename="pascal"):
 
 REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "jobs.submit": (rest.SubmitRequest, rest.SubmitResponse),
+    "jobs.submit-all": (rest.SubmitAllRequest, rest.SubmitAllResponse),
     "jobs.get": (GetRequest, rest.JobResponse),
     "jobs.list": (ListRequest, rest.Page[JobView]),
     "jobs.stop": (StopJobRequest, rest.StopResponse),

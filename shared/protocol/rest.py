@@ -49,6 +49,24 @@ class SubmitResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal")
     warnings: tuple[str, ...] = ()
 
 
+class SubmitAllRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Run these jobs, all of them or, where one cannot be taken, none. What they need may be others of them, by name.
+
+    The same idempotency token always names the same jobs.
+    """
+
+    jobs: tuple[Job, ...]
+    force: bool = False
+    idempotency_token: str = ""
+
+
+class SubmitAllResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What came of each job, in their order; the warnings are about the request itself."""
+
+    jobs: tuple[SubmitResponse, ...]
+    warnings: tuple[str, ...] = ()
+
+
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 

@@ -11,6 +11,7 @@ from orchestrator.rules.records import (
     BindingRecord,
     ExecutionRecord,
     Failure,
+    JobRecord,
     JoinClaim,
     NamespaceRecord,
     NodeRecord,
@@ -23,7 +24,7 @@ from orchestrator.rules.records import (
     schema_of,
 )
 from shared.ids import NodeId
-from shared.jobs.spec import Job
+from shared.jobs.spec import Job, Need
 from shared.jobs.states import ExecutionState
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
@@ -241,6 +242,41 @@ def test_which_objects_the_inputs_of_a_version_are_is_stored_with_it() -> None:
     assert [(each.path, each.part) for each in objects.objects] == [("a", 1), ("", EVERY_PART)]
     assert (listed.listing, result.job, unmanaged) == ("inputs/x", "j-2", FrozenSource())
     assert msgspec.json.encode(record) == FROZEN_SPEC
+
+
+NEEDY_JOB = (
+    b'{"schema":6,"id":"j-1","namespace":"default","name":"train","version":1,"create_time":1,"submit_time":1,'
+    b'"modify_time":1,"first":{"Name":"train","Namespace":"default","Type":"batch","Priority":0,"Count":1,'
+    b'"Constraints":[],"Meta":{},"Labels":{},"Tasks":[{"Name":"main","Engine":{"Type":"noop"},"Publisher":{}}],'
+    b'"Needs":[{"Job":"prepare"}]},"needs":[{"job":"j-2","version":3,"called":"prepare"}]}'
+)
+NEEDY_SPEC = (
+    SPEC[:-1]
+    + b',"needs":[{"job":"j-2","version":3,"called":"prepare"},'
+    + (b'{"job":"j-3","version":1,"called":"j-3","any_code":true}]}')
+)
+
+
+def test_which_versions_of_which_jobs_a_version_needs_is_stored_with_it() -> None:
+    record = decode_record("spec.j-1.2", NEEDY_SPEC)
+    assert isinstance(record, SpecRecord)
+    assert [(each.job, each.version, each.called, each.any_code) for each in record.needs] == [
+        ("j-2", 3, "prepare", False),
+        ("j-3", 1, "j-3", True),
+    ]
+    assert msgspec.json.encode(record) == NEEDY_SPEC
+    first = decode_record("job.j-1", NEEDY_JOB)
+    assert isinstance(first, JobRecord)
+    assert first.first is not None
+    assert (first.schema, first.first.needs) == (6, (Need(job="prepare"),))
+    assert msgspec.json.encode(first) == NEEDY_JOB
+
+
+def test_a_job_that_needs_others_is_left_alone_by_programs_that_would_not_wait() -> None:
+    task = {"Name": "main", "Engine": {"Type": "noop"}}
+    needs: tuple[list[str], ...] = ([], ["prepare"])
+    jobs = [msgspec.convert({"Tasks": [task], "Needs": each}, Job) for each in needs]
+    assert [schema_of(each) for each in jobs] == [1, 6]
 
 
 def test_a_job_with_inputs_is_left_alone_by_programs_that_would_drop_them() -> None:

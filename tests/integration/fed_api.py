@@ -11,6 +11,7 @@ from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, input_resolvers
 from orchestrator.inputs.listings import Listings
+from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.jobs.waits import JobWaits
@@ -84,6 +85,7 @@ class FedApi:
             traces=traces,
             measures=Measures(),
             submissions=submissions,
+            joint_submissions=JointSubmissions(self.model, self.store, submissions),
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
             secrets=secrets,
             listings=listings,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from shared.data.plain_text import printable
 from shared.ids import short
-from shared.jobs.spec import WAITS_FOR, JobView
+from shared.jobs.spec import WAITS_FOR, ChainLink, ChainView, JobView
 from shared.jobs.states import DesiredState
 from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import (
@@ -21,6 +21,7 @@ from tarpon.cli.display.shown_executions import ShownExecutions
 
 SHOWN_WARNINGS = 3
 SHOWN_CODES = 4
+SHOWN_FOLLOWERS = 10
 RUNNING = desired_state_number(DesiredState.RUNNING)
 
 
@@ -136,6 +137,8 @@ def description(described: JobResponse, now: datetime, waiting: str = "") -> str
         "Parts wait": job.state.details.get(WAITS_FOR, ""),
         "Count": "" if job.count is None else str(job.count),
         "Version": str(job.version),
+        "Needs": "; ".join(map(_link, job.chain.needs)) if job.chain else "",
+        "Needed by": _needed_by(job.chain) if job.chain else "",
         "Labels": ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items())),
         "Created": moment(from_nanoseconds(job.create_time), now),
         "Submitted": moment(from_nanoseconds(job.submit_time), now) if 0 < job.create_time < job.submit_time else "",
@@ -155,6 +158,19 @@ def description(described: JobResponse, now: datetime, waiting: str = "") -> str
         if len(items) < len(described.history.items):
             sections.append(f"What happened to the other executions: tarpon job history {job.id}")
     return "\n\n".join(sections)
+
+
+def _link(link: ChainLink) -> str:
+    """Such as `prepare (j-0a1b2c3d version 1, Completed)`."""
+    called = "" if link.name in {"", link.job_id} else f"{link.name} "
+    version = f" version {link.job_version}" if link.job_version else ""
+    return f"{called}({short(link.job_id)}{version}, {link.state or 'not known any more'})"
+
+
+def _needed_by(chain: ChainView) -> str:
+    told = [_link(each) for each in chain.needed_by[:SHOWN_FOLLOWERS]]
+    more = chain.needed_by_total - len(told)
+    return "; ".join([*told, *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def _published(executions: Sequence[ExecutionView]) -> Iterator[str]:

@@ -32,6 +32,11 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Labels": "Labels of the job, by which `tarpon job list -l` finds it.",
         "Tasks": "What is run: one task.",
         "MaxParallel": "How many of the parts may run at once; without it as many as there is room for.",
+        "Needs": "Jobs that have to have ended, with exit code 0 in every part, before this one begins: their names.",
+    },
+    "Need": {
+        "Job": "The name of another job of the same file, or the name or id of one that there is.",
+        "On": "`completed`: it may end with any exit code.",
     },
     "Constraint": {
         "Key": "The name of a label. One that begins with `favour_` rules no node out; who fulfils it comes first.",
@@ -111,6 +116,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
 
 _SUGGESTED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("Constraint", "Operator"): tuple(sorted(OPERATORS)),
+    ("Need", "On"): ("success", "completed"),
     ("Network", "Type"): ("None", "Bridge", "Host"),
     ("Task", "OnUnreadable"): ("warn", "fail"),
     ("ManagedParams", "HardLinks"): ("keep", "copy"),

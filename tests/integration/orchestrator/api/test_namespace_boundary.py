@@ -103,6 +103,9 @@ def questions(route: Route) -> Iterator[Question]:
     task = {"Name": "main", "Engine": {"Type": "noop"}}
     job = {"Name": NAME, "Namespace": FOREIGN, "Tasks": [task]}
     bodies: list[Any] = [None] if route.body is None else [None, {"Job": job, "Namespace": FOREIGN}]
+    if route.path.endswith("/submissions"):
+        needy = {"Name": "needy", "Tasks": [task], "Needs": [ID, {"Job": NAME}]}
+        bodies = [None, {"Jobs": [job], "Namespace": FOREIGN}, {"Jobs": [needy]}]
     ask = ("", f"?namespace={FOREIGN}", "?namespace=*", f"?execution_id={ID}", f"?name={NAME}&namespace=*")
     for path in paths:
         for query in ask:
