@@ -7,8 +7,8 @@ One mark alone is not a removal that lasts. nats-server notes on disk that a mes
 one has taken its place. When the mark has gone and the server rebuilds its index, as after a kill, it finds what was
 there before (nats-server issue 8505). So each mark is written twice, first as one that stays: that is then found.
 Where its block on disk has gone, because nothing else was left in it, an older value is found nevertheless. So what is
-written once and decides whose a name or a node's id is, is purged before: of a purge there is a note on disk. So is a
-secret, of which nothing is to come back.
+written once and decides whose a name or a node's id is, is purged before: of a purge there is a note on disk. So are a
+secret, of which nothing is to come back, and a join token, of which an older value would let nodes in again.
 Executions that go together with their job get one mark: nobody takes one for anything whose job's record is not there.
 """
 
@@ -33,7 +33,7 @@ MARK_SECONDS = 900.0
 _OPERATION, _REASON = "KV-Operation", "Nats-Marker-Reason"
 _REMOVALS = frozenset({"DEL", "PURGE"})
 _LAST = "Tarpon-Last-Mark"
-_WRITTEN_ONCE = ("name.", "binding.", "spec.", "secret.")
+_PURGED = ("name.", "binding.", "spec.", "secret.", "token.")
 
 
 FIRST_MARK = {_OPERATION: "DEL"}
@@ -60,8 +60,8 @@ def is_last(headers: Mapping[str, str]) -> bool:
     return _LAST in headers or _REASON in headers
 
 
-def is_written_once(key: str) -> bool:
-    return key.startswith(_WRITTEN_ONCE)
+def is_purged(key: str) -> bool:
+    return key.startswith(_PURGED)
 
 
 class _Refusal(msgspec.Struct):
@@ -100,14 +100,14 @@ class Removing:
         self._last_mark = last_mark(seconds)
         self._timeout = timeout
 
-    async def remove(self, subject: str, revision: int, *, once: bool, on_gone: Callable[[int], None]) -> None:
-        """Remove what has this revision, a mark too. `once` is whether it was written once.
+    async def remove(self, subject: str, revision: int, *, purged: bool, on_gone: Callable[[int], None]) -> None:
+        """Remove what has this revision, a mark too. `purged` is whether nothing older may return.
 
         Where it is not known what came of it, it may be done again. Raises MessagingUnavailable, RevisionConflict.
         """
-        if once:
+        if purged:
             await purge(self._connection, self._stream, subject, up_to=revision, timeout=self._timeout)
-        first = await self._mark(subject, 0 if once else revision, FIRST_MARK)
+        first = await self._mark(subject, 0 if purged else revision, FIRST_MARK)
         on_gone(first)
         try:
             await self._mark(subject, first, self._last_mark)

@@ -31,8 +31,8 @@ from orchestrator.storage.removal_marks import (
     Removing,
     away_seconds,
     is_last,
+    is_purged,
     is_removal,
-    is_written_once,
     let_marks_expire,
     told_of,
 )
@@ -196,7 +196,7 @@ class Store:
         self.check_may_write()
         on_gone = partial(self.model.forget, key)
         with told_of(key):
-            await self._removing.remove(f"{_PREFIX}{key}", revision, once=is_written_once(key), on_gone=on_gone)
+            await self._removing.remove(f"{_PREFIX}{key}", revision, purged=is_purged(key), on_gone=on_gone)
 
     def check_may_write(self) -> None:
         """Raise MessagingUnavailable if nothing may be written; a leader's store knows of such a time."""

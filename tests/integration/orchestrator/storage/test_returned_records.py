@@ -15,7 +15,7 @@ from nats.js.errors import NotFoundError
 from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.jobs.retention import Retention
-from orchestrator.rules.records import BindingRecord, NameRecord, NodeRecord, Record, SpecRecord
+from orchestrator.rules.records import BindingRecord, NameRecord, NodeRecord, Record, SpecRecord, TokenRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.storage import returned_records
 from orchestrator.storage.removal_marks import is_removal
@@ -40,6 +40,7 @@ KEPT = subjects.binding_record(NodeId("kept"))
 BINDING = subjects.binding_record(NODE)
 JOB = JobId("j-1")
 NAME = subjects.name_record("default", "daily")
+TOKEN = subjects.token_record("t-1")
 FILLER = "$KV.tarpon_state.filler."
 OLD_MARK = {"KV-Operation": "DEL", "Nats-TTL": "1s"}
 """As an earlier version of Tarpon writes it, once."""
@@ -54,6 +55,7 @@ ALL: dict[str, Record] = {
     subjects.execution_record(execution_key(JOB, 1, 0, 0)): execution(of=JOB),
     subjects.node_record(NODE): NodeRecord(info=NodeInfo(node_id=NODE, version="0")),
     BINDING: BindingRecord(public_key="U"),
+    TOKEN: TokenRecord(id="t-1", digest="0" * 64, create_time=1),
 }
 
 
@@ -138,7 +140,9 @@ class TestWhatIsRemoved:
             await fill_blocks(bus, "dead", count=30, keep=False)
             await until_marks_are_gone(bus, *ALL)
             await kill_server(bus, mine)
-            assert not {key for key in await stored_records(bus) if key.startswith(("name", "binding", "spec"))}
+            assert not {
+                key for key in await stored_records(bus) if key.startswith(("name", "binding", "spec", "token"))
+            }
 
     async def test_leaves_no_mark_for_ever_also_where_the_server_has_brought_one_back(self, bus: Bus) -> None:
         async with stored(bus, *ALL) as mine:
@@ -171,7 +175,7 @@ class TestWhatAnEarlierVersionHasRemoved:
             await kill_server(bus, mine)
             assert await stored_records(bus) == set(ALL), "the server does not do that any more"
             await eventually(lambda: mine.returned.total == len(ALL))
-            await eventually(lambda: "NATS has brought back 6 records that were removed" in caplog.text)
+            await eventually(lambda: f"NATS has brought back {len(ALL)} records that were removed" in caplog.text)
             assert (set(mine.model.bindings), mine.model.nodes) == ({"kept"}, {})
             await sweep(mine)
             await until_marks_are_gone(bus, *ALL)
