@@ -22,6 +22,7 @@ from compute.engines.process.strays import Strays
 from compute.executions.machine import allocated, detect_capacity
 from compute.inputs.fetching import OwnInputs
 from compute.inputs.inline import InlineInputs
+from compute.inputs.objects.managed import MANAGED_KINDS
 from compute.orders.assignments import NodeOffer
 from compute.uplink.identity import Identity, load_identity
 from shared.jobs.rules import MANAGED
@@ -61,7 +62,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
     offer = NodeOffer(
         engines=_engines(config, os.environ, strays),
         publishers=tuple(name for name in (MANAGED,) if name not in disabled),
-        input_sources=tuple(own_inputs),
+        input_sources=(*own_inputs, *MANAGED_KINDS),
         environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
         capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
     )

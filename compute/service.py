@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,6 +26,11 @@ from compute.executions.recovery import recover
 from compute.executions.slots import Slots
 from compute.executions.supervisor import Supervisor
 from compute.inputs.fetching import Inputs
+from compute.inputs.objects.cache import FOLDER as CACHE
+from compute.inputs.objects.cache import InputCache
+from compute.inputs.objects.downloads import Downloads
+from compute.inputs.objects.get import input_session
+from compute.inputs.objects.managed import ManagedInputs
 from compute.journal.entry import Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
@@ -48,7 +54,7 @@ from compute.upload.upload import Upload
 from shared.errors import AlreadyRunning, MessagingUnavailable
 from shared.ids import ExecutionId
 from shared.jobs.durations import format_duration
-from shared.jobs.quantities import parse_bytes
+from shared.jobs.quantities import parse_bytes, share_or_amount
 from shared.jobs.rules import FAIL
 from shared.messaging.transport import Connection, Received, connect
 from shared.protocol import subjects
@@ -85,6 +91,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
         try:
             async with (
                 _uploading(config) as uploading,
+                _downloading(config, folder) as downloads,
                 _adopting(config, strays),
                 with_docker(config, node) as node,
                 open_tracing(config.tracing.endpoint, service="tarpon-node", name=node.identity.node_id) as tracing,
@@ -95,6 +102,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                     node,
                     journal=journal,
                     uploading=uploading,
+                    downloads=downloads,
                     connection=connection,
                     traces=ExecutionTraces(tracing, node.identity.node_id),
                     ready=ready or _nobody,
@@ -125,20 +133,27 @@ async def _serve(
     *,
     journal: Journal,
     uploading: SharedLimits,
+    downloads: Downloads,
     connection: Connection,
     traces: ExecutionTraces,
     ready: Callable[[], None],
 ) -> None:
     me = node.identity.node_id
     reports = ReportSender(connection, subjects.node_reports(me))
+    ask = UploadRequests(connection, subjects.node_requests(me)).ask
+    inputs = Inputs(
+        node.own_inputs,
+        ManagedInputs(downloads, ask),
+        timeout_seconds=float(config.compute.inputs.fetch_timeout),
+    )
     async with background(reports=reports.run()) as group:
         slots = Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity)
         executions = Executions(
             journal=journal,
             slots=slots,
-            supervisor=_supervisor(config, node, journal, uploading, reports),
+            supervisor=_supervisor(config, node, journal=journal, uploading=uploading, reports=reports, inputs=inputs),
             reports=reports,
-            ask=UploadRequests(connection, subjects.node_requests(me)).ask,
+            ask=ask,
             group=group,
             on_over=traces.on_over,
             opener=SecretsOpener(node.identity.nkey_seed),
@@ -186,7 +201,13 @@ def _secret_files(config: Config) -> SecretFiles:
 
 
 def _supervisor(
-    config: Config, node: Node, journal: Journal, uploading: SharedLimits, reports: ReportSender
+    config: Config,
+    node: Node,
+    *,
+    journal: Journal,
+    uploading: SharedLimits,
+    reports: ReportSender,
+    inputs: Inputs,
 ) -> Supervisor:
     def new_upload(execution: Execution, workspace: Workspace, on_waiting: Callable[[str], None]) -> Upload:
         return Upload(
@@ -213,7 +234,7 @@ def _supervisor(
         new_upload=new_upload,
         pack=pack,
         secret_files=_secret_files(config),
-        inputs=Inputs(node.own_inputs, timeout_seconds=float(config.compute.inputs.fetch_timeout)),
+        inputs=inputs,
         disk_limit_bytes=parse_bytes(config.compute.disk_limit),
         has_gpus=node.offer.capacity.gpu > 0,
     )
@@ -298,6 +319,24 @@ async def _uploading(config: Config) -> AsyncIterator[SharedLimits]:
             yield uploading
         finally:
             await finish(asyncio.to_thread(uploading.close), within=DRAIN_SECONDS)
+
+
+@asynccontextmanager
+async def _downloading(config: Config, folder: Path) -> AsyncIterator[Downloads]:
+    cache = await asyncio.to_thread(_cache, config, folder)
+    trust = await asyncio.to_thread(trusting_store, config.publishers.types.s3managed.ca_file)
+    async with input_session(trust) as http, background(trimming=cache.keep_within_limit()):
+        downloads = Downloads(http, cache)
+        try:
+            yield downloads
+        finally:
+            await finish(asyncio.to_thread(downloads.close), within=DRAIN_SECONDS)
+
+
+def _cache(config: Config, folder: Path) -> InputCache:
+    """Blocks."""
+    limit = share_or_amount(config.compute.inputs.cache_size, shutil.disk_usage(folder).total, parse_bytes)
+    return InputCache.open(folder / CACHE, limit)
 
 
 @asynccontextmanager

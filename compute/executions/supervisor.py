@@ -19,7 +19,8 @@ from compute.executions.disk_work import DiskWork, Pack
 from compute.executions.execution import Activity, Execution, Stop, run_seconds
 from compute.executions.given_secrets import NO_SECRETS
 from compute.inputs.failures import InputFailed
-from compute.inputs.fetching import InputOrder, Inputs
+from compute.inputs.fetching import Inputs
+from compute.inputs.order import InputOrder
 from compute.journal.entry import Entry, Happening, Phase, moved
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark

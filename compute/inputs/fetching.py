@@ -1,34 +1,20 @@
 """Fetching of inputs: all that a task is to read is where it looks for it, before it is started."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from compute.disk.input_files import MountedInput, seal
-from compute.disk.workspace import DISK_SECONDS, Workspace
+from compute.disk.workspace import DISK_SECONDS
 from compute.inputs.failures import InputFailed
+from compute.inputs.objects.managed import ManagedInputs
+from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace, make_way, mounted, places_of
-from shared.ids import ExecutionId
 from shared.jobs.durations import format_duration
-from shared.jobs.spec import Task
+from shared.jobs.inputs.kinds import is_managed
 from shared.jobs.states import FailureReason
 from shared.runtime.aio import in_thread
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputOrder:
-    """What is to be fetched for an execution whose folder is there. `disk_bytes` is what it may fill; 0 is no limit.
-
-    `on_progress` is told in a sentence how far it is.
-    """
-
-    execution_id: ExecutionId
-    task: Task
-    workspace: Workspace
-    disk_bytes: int = 0
-    on_progress: Callable[[str], None] = field(default=lambda _: None, repr=False)
 
 
 class OwnInputs(Protocol):
@@ -45,17 +31,15 @@ class OwnInputs(Protocol):
 class Inputs:
     """Of a node. `own` are the kinds that it reads by itself, by their names in lower case."""
 
-    def __init__(self, own: Mapping[str, OwnInputs], *, timeout_seconds: float = 0.0) -> None:
+    def __init__(
+        self, own: Mapping[str, OwnInputs], managed: ManagedInputs | None = None, *, timeout_seconds: float = 0.0
+    ) -> None:
         self._own = own
+        self._managed = managed
         self._timeout_seconds = timeout_seconds
 
     def __repr__(self) -> str:
-        return f"<Inputs {', '.join(self.kinds)}>"
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """What this node can fetch, in lower case."""
-        return tuple(sorted(self._own))
+        return f"<Inputs {', '.join(self._own)} and {self._managed!r}>"
 
     async def fetch(self, order: InputOrder) -> tuple[MountedInput, ...]:
         """Where all of the task's inputs are. Raises InputFailed, OSError. When cancelled nothing goes on."""
@@ -73,7 +57,13 @@ class Inputs:
     async def _fetch(self, order: InputOrder) -> tuple[MountedInput, ...]:
         places = places_of(order.task, order.workspace)
         await in_thread(lambda: make_way(places, order.workspace), within=DISK_SECONDS)
-        return tuple([await self._provide(place) for place in places])
+        managed = [place if is_managed(place.source.source) else None for place in places]
+        if any(managed):
+            assert self._managed is not None, "an assignment is refused that has a kind which the node does not offer"
+            await self._managed.fetch(order, managed)
+        return tuple(
+            [mounted(place) if managed[number] else await self._provide(place) for number, place in enumerate(places)]
+        )
 
     async def _provide(self, place: InputPlace) -> MountedInput:
         path = await self._own[place.source.source.type.lower()].provide(place)

@@ -7,7 +7,7 @@ parts, some at a time.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from shared.errors import GrantRefused, NotReady, Unavailable
 from shared.ids import ExecutionId
@@ -32,6 +32,7 @@ from shared.protocol.messages import (
     encode,
     node_request_answers,
 )
+from shared.protocol.nodes.inputs import InputsRequest
 from shared.protocol.signed_url import Grant
 from shared.runtime.backoff import Backoff
 
@@ -47,6 +48,8 @@ PARTS_AT_ONCE = 16
 """How many URLs of parts are asked for together."""
 URLS_AHEAD = 6
 """How many parts before the last URL more of them are asked for."""
+
+R = TypeVar("R")
 
 Ask = Callable[[UploadRequest], Awaitable[NodeRequestAnswer]]
 
@@ -88,7 +91,7 @@ class UploadRequests:
         self._connection = connection
         self._subject = subject
 
-    async def ask(self, request: UploadRequest) -> NodeRequestAnswer:
+    async def ask(self, request: UploadRequest | InputsRequest) -> NodeRequestAnswer:
         """Raises Unavailable, where asking again may help."""
         seconds = COMPLETE_SECONDS if isinstance(request, CompleteUpload) else REQUEST_SECONDS
         payload = await self._connection.request(self._subject, encode(request), timeout=seconds)
@@ -185,25 +188,44 @@ class ExecutionGrants:
                 raise _misunderstood(answer)
 
     async def _answer(self, request: UploadRequest) -> tuple[float, NodeRequestAnswer]:
-        """With the time of the question: a lifetime began when the orchestrator signed, which was after it."""
-        pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-        while True:
-            asked_at = time.monotonic()
-            try:
-                answer = await self._ask(request)
-            except Unavailable as error:
-                self.last_problem = error.message
-            else:
-                match answer:
-                    case RequestRefused(message=message, retryable=True):
-                        self.last_problem = message
-                        if self.watcher is not None:
-                            self.watcher.failed(message)
-                    case RequestRefused(message=message):
-                        raise GrantRefused(message)
-                    case _:
-                        return asked_at, answer
-            await pauses.pause()
+        return await answered(self._ask, request, self._refused, self._unanswered)
+
+    def _refused(self, problem: str) -> None:
+        self.last_problem = problem
+        if self.watcher is not None:
+            self.watcher.failed(problem)
+
+    def _unanswered(self, problem: str) -> None:
+        self.last_problem = problem
+
+
+async def answered(
+    ask: Callable[[R], Awaitable[NodeRequestAnswer]],
+    request: R,
+    on_refused: Callable[[str], None],
+    on_unanswered: Callable[[str], None] = lambda _: None,
+) -> tuple[float, NodeRequestAnswer]:
+    """The answer, however long it takes, with the time of its question. Raises GrantRefused where that is the answer.
+
+    A lifetime began when the orchestrator signed, which was after the question. `on_refused` hears of each refusal that
+    is for now alone.
+    """
+    pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+    while True:
+        asked_at = time.monotonic()
+        try:
+            answer = await ask(request)
+        except Unavailable as error:
+            on_unanswered(error.message)
+        else:
+            match answer:
+                case RequestRefused(message=message, retryable=True):
+                    on_refused(message)
+                case RequestRefused(message=message):
+                    raise GrantRefused(message)
+                case _:
+                    return asked_at, answer
+        await pauses.pause()
 
 
 class _IndexUrls:

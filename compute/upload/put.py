@@ -92,13 +92,13 @@ async def put(
                 ) as response,
             ):
                 deadline.reschedule(loop.time() + idle_seconds)
-                answer = await _bounded(response.content)
+                answer = await bounded(response.content)
                 if 200 <= response.status < 300:
                     return Stored(response.headers.get("ETag", "").removeprefix("W/").strip('"'))
                 return parse_error(response.status, answer, response.headers, url=url.url)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Not chained: aiohttp puts the whole URL into some of its messages.
-        raise NotAnswered(f"{_host(url)}: {_why(error, idle_seconds)}") from None
+        raise NotAnswered(f"{host_of(url)}: {why_not_answered(error, idle_seconds)}") from None
 
 
 @asynccontextmanager
@@ -112,18 +112,18 @@ def _payload(body: PartBody) -> AsyncIterablePayload:
     return AsyncIterablePayload(body)  # type: ignore[arg-type]
 
 
-async def _bounded(stream: aiohttp.StreamReader) -> bytes:
+async def bounded(stream: aiohttp.StreamReader) -> bytes:
     answer = b""
     while len(answer) <= MAX_ERROR_BYTES and (chunk := await stream.readany()):
         answer += chunk
     return answer
 
 
-def _host(url: SignedUrl) -> str:
+def host_of(url: SignedUrl) -> str:
     return URL(url.url, encoded=True).authority
 
 
-def _why(error: Exception, idle_seconds: float) -> str:
+def why_not_answered(error: Exception, idle_seconds: float) -> str:
     number = getattr(error, "errno", None)
     if isinstance(error, TimeoutError) and number is None:
         return f"no progress for {idle_seconds:.0f} s, or no connection within {CONNECT_SECONDS:.0f} s"

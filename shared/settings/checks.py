@@ -194,6 +194,8 @@ def _amounts(config: Config) -> Iterator[str]:
     yield from _amount(
         "Compute.Inputs.URLDownload.SizeLimit", config.compute.inputs.url_download.size_limit, parse_bytes
     )
+    kept = config.compute.inputs.cache_size
+    yield from _amount("Compute.Inputs.CacheSize", kept, lambda text: share_or_amount(text, 1, parse_bytes))
     yield from _amount(f"{asked}.CPU", resources.cpu or "0", parse_cpu)
     yield from _amount(f"{asked}.Memory", resources.memory or "0", parse_bytes)
     yield from _amount(f"{asked}.Disk", resources.disk or "0", parse_bytes)

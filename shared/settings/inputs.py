@@ -21,6 +21,13 @@ class UrlDownloadSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class InputSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
+    cache_size: Annotated[
+        str,
+        Meta(
+            description="How much of what tasks read is kept for the next ones: a share of the disk, or an amount such"
+            " as 10GB. What a task reads now is kept in any case; 0 keeps nothing else."
+        ),
+    ] = "10GB"
     fetch_timeout: Annotated[
         Duration,
         Meta(description="How long fetching the inputs of one task may take, beside its own time; 0s is no limit."),

@@ -1,0 +1,224 @@
+"""The cache of inputs: what tasks have read, by its content, so that the same bytes come to a node once.
+
+    <DataDir>/compute/inputs/files/<ab>/<name>      whole files, read only; the name is that of the content
+    <DataDir>/compute/inputs/partial/<name>         what is being fetched (compute/inputs/objects/partial_input.py)
+    <DataDir>/compute/inputs/boot                   in which boot of the machine they were written
+
+A container mounts further names of the same files, so a file with more than one name is in use, also after a restart
+of the node. Nothing is synced while tasks wait. So what was written before the machine went down is not trusted, unless
+the node was stopped in order and has synced it then.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from compute.disk import private_file
+from compute.disk.removal import remove_tree
+from compute.processes.mark import boot_id
+
+_log = logging.getLogger(__name__)
+
+FOLDER = "inputs"
+SYNCED = "synced"
+TRIM_EVERY_SECONDS = 30.0
+PARTIAL_KEPT_SECONDS = 24 * 3600.0
+"""What is not whole and was not gone on with for so long is removed."""
+_FORGOTTEN = frozenset({"files", "partial"})
+
+
+def name_of(content: str) -> str:
+    """Of the file with this content, whatever the orchestrator calls it."""
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
+
+
+class _Found(NamedTuple):
+    used_at: float
+    name: str
+    size_bytes: int
+
+
+class InputCache:
+    """Below `root`; made by `open`. All is for the event loop, but for the methods that say that they block.
+
+    It holds at most `limit_bytes`, beside what is in use.
+    """
+
+    def __init__(self, root: Path, limit_bytes: int) -> None:
+        self.root = root
+        self.total_bytes = 0
+        self._limit_bytes = limit_bytes
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        """Of the files that are whole; the one that was used last is last."""
+        self._pins: Counter[str] = Counter()
+        self._turns: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<InputCache {self.root}: {len(self._sizes)} files, {self.total_bytes} bytes>"
+
+    @classmethod
+    def open(cls, root: Path, limit_bytes: int) -> "InputCache":
+        """With what an earlier process left. Blocks."""
+        made = cls(root, limit_bytes)
+        made._open()
+        return made
+
+    def place(self, name: str) -> Path:
+        return self.root / "files" / name[:2] / name
+
+    def partial(self, name: str) -> Path:
+        return self.root / "partial" / name
+
+    def has(self, name: str, size_bytes: int) -> bool:
+        """Whether the whole file is there, as far as is known. A file of another size is not trusted."""
+        return self._sizes.get(name) == size_bytes
+
+    def add(self, name: str, size_bytes: int) -> None:
+        """The file is whole and in its place."""
+        self.total_bytes += size_bytes - self._sizes.get(name, 0)
+        self._sizes[name] = size_bytes
+        self._sizes.move_to_end(name)
+
+    def use(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self._sizes:
+                self._sizes.move_to_end(name)
+
+    def forget(self, name: str) -> None:
+        """It is not what it should be, or is gone."""
+        self.total_bytes -= self._sizes.pop(name, 0)
+
+    @contextmanager
+    def pinned(self, names: Collection[str]) -> Iterator[None]:
+        """Nothing of this is removed meanwhile."""
+        self._pins.update(names)
+        try:
+            yield
+        finally:
+            self._pins.subtract(names)
+            for name in set(names):
+                if not self._pins[name]:
+                    del self._pins[name]
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """One at a time fetches a content; who comes later finds it, or goes on with it."""
+        lock, waiting = self._turns.setdefault(name, (asyncio.Lock(), []))
+        waiting.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            waiting.pop()
+            if not waiting:
+                del self._turns[name]
+
+    async def trim(self, *, wanted_bytes: int = 0) -> None:
+        """Remove what was not used for the longest time, until it is within its limit and the disk has so much left."""
+        free = await asyncio.to_thread(free_bytes, self.root) if wanted_bytes else 0
+        excess = max(self.total_bytes - self._limit_bytes, wanted_bytes - free)
+        if excess <= 0:
+            return
+        chosen, names = 0, []
+        for name, size_bytes in self._sizes.items():
+            if name not in self._pins:
+                names.append(name)
+                chosen += size_bytes
+            if chosen >= excess and len(names) % 256 == 0:
+                break
+        for name in await asyncio.to_thread(self._remove_unused, names, excess):
+            if name not in self._pins:  # else somebody fetches it again
+                self.forget(name)
+
+    async def keep_within_limit(self) -> None:
+        """Until cancelled: what a task had in use may go once it is over."""
+        while True:
+            await asyncio.sleep(TRIM_EVERY_SECONDS)
+            try:
+                await self.trim()
+                await asyncio.to_thread(self.sweep)
+            except OSError as error:
+                _log.warning("The node's cache of inputs cannot be tidied, which is tried again: %s", error)
+
+    async def drop(self, names: Sequence[str]) -> None:
+        """Remove what is not to be kept. Containers that mount it have it still."""
+        for name in names:
+            self.forget(name)
+        await asyncio.to_thread(self._drop, names)
+
+    def sweep(self) -> None:
+        """Remove what is not whole and nobody goes on with. Blocks."""
+        oldest = time.time() - PARTIAL_KEPT_SECONDS
+        for path in (self.root / "partial").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.lstat().st_mtime < oldest:
+                    path.unlink()
+
+    def close(self) -> None:
+        """Sync it, so that it is trusted after a restart of the machine. Blocks."""
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if (sync := getattr(ctypes.CDLL(None), "syncfs", None)) is not None and not sync(descriptor):
+                private_file.replace(self.root / "boot", SYNCED.encode())
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> None:
+        private_file.make_folder(self.root)
+        boot = self.root / "boot"
+        with contextlib.suppress(FileNotFoundError):
+            if boot.read_text() not in {SYNCED, boot_id()}:
+                _log.warning("The machine went down while the node ran: the inputs that it kept are removed.")
+                for name in _FORGOTTEN:
+                    remove_tree(self.root / name)
+        private_file.replace(boot, boot_id().encode())
+        for name in _FORGOTTEN:
+            private_file.make_folder(self.root / name)
+        for draft in (self.root / "partial").glob("*.new"):
+            draft.unlink()
+        self.sweep()
+        for found in sorted(self._found()):
+            self.add(found.name, found.size_bytes)
+
+    def _found(self) -> Iterator[_Found]:
+        for folder in (self.root / "files").iterdir():
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    yield _Found(status.st_atime, entry.name, status.st_size)
+
+    def _drop(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.place(name).unlink(missing_ok=True)
+
+    def _remove_unused(self, names: Iterable[str], excess: int) -> list[str]:
+        """Which of these are gone now. Those with another name are in use by a container."""
+        removed = []
+        for name in names:
+            if excess <= 0:
+                break
+            path = self.place(name)
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if status.st_nlink == 1 and name not in self._pins:
+                    path.unlink()
+                    excess -= status.st_size
+                    removed.append(name)
+                continue
+            removed.append(name)
+        return removed
+
+
+def free_bytes(folder: Path) -> int:
+    """Blocks."""
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,279 @@
+"""Downloads of inputs into the cache: small objects many at a time, large ones in pieces at once.
+
+What all downloads of a node share bounds its memory: connections, and what is read and not written yet.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import aiohttp
+
+from compute.disk.input_files import FILE_MODE
+from compute.disk.workspace import DISK_SECONDS
+from compute.inputs.failures import InputFailed
+from compute.inputs.objects.cache import InputCache
+from compute.inputs.objects.get import Changed, ObjectPart, Take, get
+from compute.inputs.objects.given import GivenFile
+from compute.inputs.objects.partial_input import Becomes, PartialInput
+from compute.inputs.objects.patience import Patience, changed, damaged
+from compute.inputs.objects.stoppable import stoppable
+from compute.journal.write_batches import WriteBatches
+from compute.upload.delivery import FIRST_PAUSE_SECONDS
+from compute.upload.put import NotAnswered
+from shared.runtime.aio import in_thread, pipelined, settled
+
+SMALL_BYTES = 256 << 10
+"""So much is read into memory and written at once."""
+SMALL_AT_ONCE = 48
+STREAMS = 16
+STREAMS_OF_ONE = 8
+WRITE_BYTES = 512 << 10
+WRITE_CHUNKS = 256
+THREADS = 4
+COPIES = 2
+DAMAGED_TRIES = 2
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+T = TypeVar("T")
+
+OnBytes = Callable[[int], None]
+
+
+class SmallFile(NamedTuple):
+    draft: str
+    place: str
+    content: bytes
+
+
+class Downloads:
+    """`close()` blocks until the threads have ended."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, cache: InputCache, *, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    ) -> None:
+        self.http = http
+        self.cache = cache
+        self.first_pause_seconds = first_pause_seconds
+        self.threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="inputs")
+        self.copying = ThreadPoolExecutor(max_workers=COPIES, thread_name_prefix="copies of inputs")
+        """For what may take long, so that nothing that was read waits for it."""
+        self.streams = asyncio.Semaphore(STREAMS)
+        self._small = asyncio.Semaphore(SMALL_AT_ONCE)
+        self._writes: WriteBatches[SmallFile] = WriteBatches(self.threads, _Shards(cache).write)
+
+    def __repr__(self) -> str:
+        return f"<Downloads into {self.cache!r}>"
+
+    async def fetch(self, given: GivenFile, name: str, on_bytes: OnBytes) -> None:
+        """Have the file in the cache under this name. Raises InputFailed, OSError. When cancelled nothing goes on."""
+        async with self.cache.turn(name):
+            size_bytes = given.file.size
+            if self.cache.has(name, size_bytes):
+                on_bytes(size_bytes)  # another task has fetched it meanwhile
+                return
+            if size_bytes <= SMALL_BYTES:
+                async with self._small:
+                    await self._fetch_small(given, name)
+                on_bytes(size_bytes)
+            else:
+                await _LargeDownload(self, given, name, on_bytes).run()
+            self.cache.add(name, size_bytes)
+
+    def close(self) -> None:
+        self.threads.shutdown()
+        self.copying.shutdown()
+        self.cache.close()
+
+    async def _fetch_small(self, given: GivenFile, name: str) -> None:
+        file = given.file
+        for _ in range(DAMAGED_TRIES):
+            content = await self._small_content(given)
+            if not file.sha256 or hashlib.sha256(content).hexdigest() == file.sha256.lower():
+                draft = self.cache.partial(name).with_suffix(".new")
+                written = self._writes.add(SmallFile(str(draft), str(self.cache.place(name)), content))
+                await settled(written, within=DISK_SECONDS)
+                return
+        raise damaged(given)
+
+    async def _small_content(self, given: GivenFile) -> bytes:
+        if not given.file.size:
+            return b""
+        chunks: list[bytes] = []
+        part = ObjectPart(given.file.size, given.file.etag, 0, given.file.size)
+        await read(self, given, part, chunks.append, chunks.clear)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def read(
+    downloads: Downloads, given: GivenFile, part: ObjectPart, take: Take, again: Callable[[], object]
+) -> None:
+    """Read the part, however often it takes; each time from its beginning, before which `again` is called."""
+    patience = Patience(given, first_pause_seconds=downloads.first_pause_seconds)
+    while True:
+        again()
+        url = await patience.url()
+        try:
+            failure = await get(downloads.http, url, part, take)
+        except NotAnswered as error:
+            await patience.after_no_answer(str(error), has_come=False)
+        except Changed:
+            raise changed(given) from None
+        else:
+            if failure is None:
+                given.trouble.went_well()
+                return
+            await patience.after_refusal(failure)
+
+
+class _LargeDownload:
+    """Of one object, in pieces."""
+
+    def __init__(self, downloads: Downloads, given: GivenFile, name: str, on_bytes: OnBytes) -> None:
+        self._downloads = downloads
+        self._given = given
+        self._name = name
+        self._on_bytes = on_bytes
+        self._told_bytes = 0
+
+    async def run(self) -> None:
+        file, cache = self._given.file, self._downloads.cache
+        becomes = Becomes(size=file.size, etag=file.etag, sha256=file.sha256)
+        for _ in range(DAMAGED_TRIES):
+            async with self._opened(becomes) as written:
+                missing = await self._in_thread(lambda: written.missing)
+                self._tell(file.size - sum(self._size(written, number) for number in missing))
+                await pipelined(missing, partial(self._fetch_piece, written), at_once=STREAMS_OF_ONE)
+                if await self._is_right(written):
+                    await self._in_thread(partial(written.become, cache.place(self._name)))
+                    return
+                await self._in_thread(written.discard)
+                self._tell(-self._told_bytes)
+        raise damaged(self._given)
+
+    @asynccontextmanager
+    async def _opened(self, becomes: Becomes) -> AsyncIterator[PartialInput]:
+        path = self._downloads.cache.partial(self._name)
+        written = await self._in_thread(lambda: PartialInput(path, becomes))
+        try:
+            yield written
+        except InputFailed:  # what is there is of no use
+            await self._in_thread(written.discard)
+            raise
+        finally:
+            written.close()
+
+    async def _fetch_piece(self, written: PartialInput, number: int) -> None:
+        async with self._downloads.streams:
+            at, end = written.bounds(number)
+            patience = Patience(self._given, first_pause_seconds=self._downloads.first_pause_seconds)
+            while at < end:
+                url = await patience.url()
+                sink = _Sink(written, at, self._downloads.threads, self._tell)
+                part = ObjectPart(self._given.file.size, self._given.file.etag, at, end)
+                failure, problem = None, ""
+                try:
+                    failure = await get(self._downloads.http, url, part, sink.take)
+                except NotAnswered as error:
+                    problem = str(error)
+                except Changed:
+                    raise changed(self._given) from None
+                finally:
+                    await sink.written()
+                has_come, at = sink.at > at, sink.at
+                if problem:
+                    await patience.after_no_answer(problem, has_come=has_come)
+                elif failure is not None:
+                    await patience.after_refusal(failure)
+                else:
+                    self._given.trouble.went_well()
+            await self._in_thread(partial(written.note, number))
+
+    async def _is_right(self, written: PartialInput) -> bool:
+        return await stoppable(written.is_right, pool=self._downloads.copying)
+
+    async def _in_thread(self, act: Callable[[], T]) -> T:
+        return await in_thread(act, within=DISK_SECONDS, pool=self._downloads.threads)
+
+    def _tell(self, count: int) -> None:
+        self._told_bytes += count
+        self._on_bytes(count)
+
+    @staticmethod
+    def _size(written: PartialInput, number: int) -> int:
+        first, end = written.bounds(number)
+        return end - first
+
+
+class _Sink:
+    """Writes what comes, as one thing is read while another is written. `at` is up to where it is on the disk."""
+
+    def __init__(self, file: PartialInput, at: int, threads: ThreadPoolExecutor, on_bytes: OnBytes) -> None:
+        self.at = at
+        self._file = file
+        self._threads = threads
+        self._on_bytes = on_bytes
+        self._chunks: list[bytes] = []
+        self._bytes = 0
+        self._writing: asyncio.Future[None] | None = None
+        self._writing_bytes = 0
+
+    def take(self, chunk: bytes) -> Awaitable[None] | None:
+        self._chunks.append(chunk)
+        self._bytes += len(chunk)
+        if self._bytes < WRITE_BYTES and len(self._chunks) < WRITE_CHUNKS:
+            return None
+        return self._write()
+
+    async def written(self) -> None:
+        """All that was taken."""
+        await self._write()
+        await self._settle()
+
+    async def _write(self) -> None:
+        await self._settle()
+        if self._chunks:
+            write = partial(self._file.write, self._chunks, self.at)
+            self._writing = asyncio.get_running_loop().run_in_executor(self._threads, write)
+            self._writing_bytes, self._chunks, self._bytes = self._bytes, [], 0
+
+    async def _settle(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await settled(writing, within=DISK_SECONDS)
+            self.at += self._writing_bytes
+            self._on_bytes(self._writing_bytes)
+
+
+class _Shards:
+    """Writes small files into their places; it remembers which folders there are."""
+
+    def __init__(self, cache: InputCache) -> None:
+        self._cache = cache
+        self._made: set[str] = set()
+
+    def write(self, *files: SmallFile) -> None:
+        """Blocks. Raises OSError."""
+        for file in files:
+            folder = file.place.rpartition("/")[0]
+            if folder not in self._made:
+                Path(folder).mkdir(mode=0o700, exist_ok=True)
+                self._made.add(folder)
+            descriptor = os.open(file.draft, _FLAGS, FILE_MODE)
+            try:
+                _write_all(descriptor, file.content)
+            finally:
+                os.close(descriptor)
+            os.rename(file.draft, file.place)  # noqa: PTH104  # a third of the cost, and there are very many
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    written = 0
+    while written < len(content):
+        written += os.write(descriptor, content[written:])

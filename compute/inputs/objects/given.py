@@ -1,0 +1,133 @@
+"""Given inputs: the files of an execution, some at a time, with URLs that are signed again when they die."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote, urlsplit
+
+from compute.inputs.failures import InputFailed
+from compute.upload.delivery import Trouble
+from compute.upload.grants import answered
+from shared.errors import GrantRefused
+from shared.ids import ExecutionId
+from shared.jobs.states import FailureReason
+from shared.protocol.messages import NodeRequestAnswer
+from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputsGiven, InputsRequest
+from shared.protocol.signed_url import SignedUrl
+
+LEAST_SECONDS = 10.0
+"""A URL that lives no longer is renewed before it is used."""
+
+AskInputs = Callable[[InputsRequest], Awaitable[NodeRequestAnswer]]
+
+
+class GivenInputs:
+    """Of one execution. Every question is repeated until the orchestrator answers it."""
+
+    def __init__(self, execution_id: ExecutionId, ask: AskInputs, trouble: Trouble) -> None:
+        self.total = 0
+        self.total_bytes = 0
+        self.trouble = trouble
+        self._execution_id = execution_id
+        self._ask = ask
+
+    def __repr__(self) -> str:
+        return f"<GivenInputs of {self._execution_id}: {self.total} files, {self.total_bytes} bytes>"
+
+    async def batch(self, first: int) -> "GivenBatch":
+        """The files from this number on, at most MAX_FILES_AT_ONCE. Raises InputFailed."""
+        asked_at, files = await self.ask(first, MAX_FILES_AT_ONCE)
+        return GivenBatch(self, first, files, asked_at)
+
+    async def ask(self, first: int, count: int, s3_code: str = "") -> tuple[float, tuple[InputFile, ...]]:
+        """With the time of the question. Fewer only where there are no more."""
+        asked_at, files = time.monotonic(), list[InputFile]()
+        while len(files) < count:
+            request = InputsRequest(
+                execution_id=self._execution_id, first=first + len(files), count=count - len(files), s3_code=s3_code
+            )
+            try:
+                _, answer = await answered(self._ask, request, self.trouble.failed)
+            except GrantRefused as error:
+                detail = f"The orchestrator does not give the inputs of the task: {error.message}"
+                raise InputFailed(FailureReason.INPUT_ACCESS_DENIED, detail) from None
+            if not isinstance(answer, InputsGiven):
+                detail = f"The orchestrator answered the question for inputs with {type(answer).__name__}."
+                raise InputFailed(FailureReason.INPUT_ACCESS_DENIED, detail)
+            self.total, self.total_bytes = answer.total, answer.total_bytes
+            files += answer.files
+            if not answer.files or first + len(files) >= answer.total:
+                break
+        return asked_at, tuple(files[:count])
+
+
+class GivenBatch:
+    """Some files that follow each other. Their URLs are renewed together, once for all that ask at the same time."""
+
+    def __init__(self, given: GivenInputs, first: int, files: tuple[InputFile, ...], asked_at: float) -> None:
+        self.first = first
+        self.files = files
+        self._given = given
+        self._asked_at = asked_at
+        self._renewing = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<GivenBatch of {len(self.files)} files from number {self.first} on>"
+
+    @property
+    def asked_at(self) -> float:
+        return self._asked_at
+
+    @property
+    def trouble(self) -> Trouble:
+        return self._given.trouble
+
+    def __getitem__(self, index: int) -> "GivenFile":
+        return GivenFile(self, index)
+
+    async def renew(self, asked_at: float, s3_code: str) -> None:
+        """Have URLs that are younger than those of then. Raises InputFailed."""
+        async with self._renewing:
+            if self._asked_at > asked_at:
+                return
+            when, files = await self._given.ask(self.first, len(self.files), s3_code)
+            if tuple(map(_identity, files)) != tuple(map(_identity, self.files)):
+                detail = "The orchestrator gave other inputs when it was asked again."
+                raise InputFailed(FailureReason.INPUT_CHANGED, detail)
+            self.files, self._asked_at = files, when
+            self.trouble.renewed()
+
+
+class GivenFile:
+    """One of a batch."""
+
+    def __init__(self, batch: GivenBatch, index: int) -> None:
+        self.index = index
+        self.batch = batch
+
+    def __repr__(self) -> str:
+        return f"<GivenFile number {self.batch.first + self.index}>"
+
+    @property
+    def file(self) -> InputFile:
+        return self.batch.files[self.index]
+
+    @property
+    def trouble(self) -> Trouble:
+        return self.batch.trouble
+
+    async def url(self) -> tuple[float, SignedUrl]:
+        """One that lives, and when it was asked for. A fresh one is always tried."""
+        url = self.file.url
+        if self.batch.asked_at + url.lifetime_seconds - time.monotonic() < min(LEAST_SECONDS, url.lifetime_seconds / 2):
+            await self.batch.renew(self.batch.asked_at, "")
+        return self.batch.asked_at, self.file.url
+
+    @property
+    def told(self) -> str:
+        """The object, for people: without what signs it."""
+        return unquote(urlsplit(self.file.url.address).path).lstrip("/")[-200:]
+
+
+def _identity(file: InputFile) -> tuple[object, ...]:
+    return file.source, file.path, file.size, file.etag, file.sha256, file.content

@@ -1,0 +1,22 @@
+"""The order of inputs: what is to be fetched for one execution."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from compute.disk.workspace import Workspace
+from shared.ids import ExecutionId
+from shared.jobs.spec import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOrder:
+    """What is to be fetched for an execution whose folder is there. `disk_bytes` is what it may fill; 0 is no limit.
+
+    `on_progress` is told in a sentence how far it is.
+    """
+
+    execution_id: ExecutionId
+    task: Task
+    workspace: Workspace
+    disk_bytes: int = 0
+    on_progress: Callable[[str], None] = field(default=lambda _: None, repr=False)
