@@ -37,8 +37,8 @@ class Pair(msgspec.Struct, frozen=True):
 
     @property
     def der(self) -> bytes:
-        """Of the first certificate, which is the server's own."""
-        return next(iter(certificates_in(self.certificate.decode("ascii"))))
+        """Of the first certificate, which is the server's own; there may be any words around it."""
+        return next(iter(certificates_in(self.certificate.decode("ascii", errors="replace"))))
 
 
 def issue(signer: CertificateSigner, hosts: Sequence[str], *, now: float) -> Pair:

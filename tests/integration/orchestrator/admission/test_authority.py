@@ -267,6 +267,13 @@ class TestGivenCertificates:
         given = GivenCertificate(*files, settings=("API.TLS.CertFile", "API.TLS.KeyFile"))
         assert given.load(now=NOW).certificate == files[0].read_bytes()
 
+    def test_words_of_any_language_may_stand_around_a_certificate(self, files: tuple[Path, Path]) -> None:
+        """As `openssl pkcs12` writes them."""
+        given = GivenCertificate(*files, settings=("API.TLS.CertFile", "API.TLS.KeyFile"))
+        plain = given.load(now=NOW)
+        files[0].write_bytes("Bag Attributes\n    friendlyName: Büro\n".encode() + plain.certificate)
+        assert given.load(now=NOW).der == plain.der
+
     def test_a_file_that_cannot_be_read_is_told(self, files: tuple[Path, Path]) -> None:
         files[0].unlink()
         assert self.problem(files) == f"API.TLS.CertFile: {files[0]} cannot be read: No such file or directory."
