@@ -53,6 +53,7 @@ class StoredNodeKeys:
         if credential is None:
             await self._bind(node, BindingRecord(public_key=claim.public_key), rekey="")
             return
+        self._token(credential)  # so that who shows one that nobody knows costs no look at what is stored
         if node not in self._store.model.bindings:  # another orchestrator may have bound it a moment ago
             await self._store.read(subjects.binding_record(node))
             if self.knows(node, claim.public_key, credential):

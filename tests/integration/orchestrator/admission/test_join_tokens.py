@@ -16,20 +16,23 @@ from msgspec.structs import replace
 from compute.uplink.identity import Identity
 from compute.uplink.invitation import Invitation
 from compute.uplink.refusals import explain_refusals
+from orchestrator.admission.claims import Claim
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.nodes import join_tokens
 from orchestrator.nodes.join_tokens import JoinTokenNotFound, JoinTokens, TooManyJoinTokens
 from orchestrator.nodes.node_changes import delete, reject
 from orchestrator.nodes.presence import Nodes
+from orchestrator.rules.join_tokens import JoinTokenUnknown
 from orchestrator.rules.records import JoinClaim, TokenRecord
 from orchestrator.storage.store import Store
 from shared.errors import InvalidInput
 from shared.ids import NodeId
 from shared.messaging.transport import connect
 from shared.protocol import subjects
-from shared.protocol.pasted import JoinToken
+from shared.protocol.pasted import Credential, JoinToken
 from shared.protocol.rest_tokens import CreateTokenRequest
 from shared.runtime.aio import background
+from tests.integration.fed_api import FedApi
 from tests.nats_bus import Bus, new_user_seed, public_key
 from tests.waiting import eventually
 
@@ -144,6 +147,13 @@ async def test_a_rejected_node_does_not_come_back_by_a_new_token(joining: Joinin
     again = await joining.bus.join("n-1", token=(await joining.token()).credential, seed=seed)
     await again.client.publish(subjects.node_heartbeat(NODE), b"")
     await again.is_denied(subjects.node_heartbeat(NODE))
+
+
+async def test_nothing_is_looked_up_for_who_shows_a_token_that_nobody_knows() -> None:
+    unknown = Credential(id="t-1", digest="0" * 64)
+    api = FedApi()
+    with pytest.raises(JoinTokenUnknown):
+        await StoredNodeKeys(api.store).bind(Claim(NODE, public_key(new_user_seed()), unknown))
 
 
 # ---- why a node is refused -----------------------------------------------------------------------------------------
