@@ -113,25 +113,31 @@ class Disconnections:
 
     async def _end_users(self) -> None:
         """Those that end meanwhile are cut off together. Each orchestrator does it, as any may be cut off itself."""
+        said = ""
         while True:
             names = {await self._users_ended.get()}
             while not self._users_ended.empty():
                 names.add(self._users_ended.get_nowait())
             try:
-                await self._let_in()
-                async for server, each in self._connections(self._accounts.names.integrations):
-                    if subjects.keyed_user(each.authorized_user) in names:
-                        await self._kick(server, each)
-                        _log.info("A connection of user %s is ended, as its key is.", each.authorized_user)
+                await self._end_all(names)
             except MessagingUnavailable as error:
-                _log.warning(
-                    "Users %s may be connected to NATS still, and hear events: %s",
-                    ", ".join(sorted(names)[:MOST_NAMED]),
-                    error.message,
-                )
+                shown = ", ".join(sorted(names)[:MOST_NAMED])
+                told = f"Users {shown} may be connected to NATS still, and hear events: {error.message} {error.hint}"
+                _log.log(logging.DEBUG if told == said else logging.WARNING, "%s", told)
+                said = told
                 await asyncio.sleep(AGAIN_SECONDS)
                 for name in names:
                     self._users_ended.put_nowait(name)
+            else:
+                said = ""
+
+    async def _end_all(self, names: set[str]) -> None:
+        """Raises MessagingUnavailable."""
+        await self._let_in()
+        async for server, each in self._connections(self._accounts.names.integrations):
+            if subjects.keyed_user(each.authorized_user) in names:
+                await self._kick(server, each)
+                _log.info("A connection of user %s is ended, as its key is.", each.authorized_user)
 
     async def _shut_out(self, node: NodeId) -> None:
         """What it has told and nobody has read goes too: a node of ours tells it again when it connects again."""
