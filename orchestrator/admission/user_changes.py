@@ -1,6 +1,8 @@
 """Changes of users: who may use the APIs, and who may not any more. A key is told once, and only its digest is kept."""
 
 import logging
+from collections.abc import Iterable
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec.structs import replace
 
@@ -14,7 +16,7 @@ from shared.ids import is_safe_id
 from shared.jobs.durations import parse_duration
 from shared.jobs.namespaces import checked_namespaces
 from shared.protocol.capabilities import checked_capabilities
-from shared.protocol.pasted import ApiKey, digest, new_secret
+from shared.protocol.pasted import MAX_ADDRESS, ApiKey, digest, new_secret
 from shared.protocol.request_signature import verify_key_of
 from shared.protocol.rest_users import CreateUserRequest, UserView
 from shared.settings.secret import Secret
@@ -23,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 MOST_USERS = 10_000
 MOST_ADDRESSES = 8
-MOST_SECONDS = 100 * 365 * 86400
+LEAST_SECONDS, MOST_SECONDS = 1, 100 * 365 * 86400
 
 
 class UserExists(Conflict):
@@ -47,15 +49,23 @@ class UserNameInvalid(InvalidInput):
         )
 
 
+class UserAddressInvalid(InvalidInput):
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address[:80]!r} cannot be the address of the API in a key.",
+            hint="Give the whole URL, such as https://example.com:1234.",
+        )
+
+
 async def create_user(
     model: Model, store: Store, wanted: CreateUserRequest, *, authority: tuple[bytes, ...] = (), made_by: str
 ) -> tuple[UserRecord, Secret]:
     """The user, and the text of its key. A name that was revoked, or has expired, may be given again.
 
-    Raises UserExists, UserNameInvalid, CapabilityUnknown, NamespaceInvalid, InvalidInput.
+    Raises UserExists, UserNameInvalid, UserAddressInvalid, CapabilityUnknown, NamespaceInvalid, InvalidInput.
     """
     key_id, secret = new_secret()
-    key = ApiKey(id=key_id, secret=secret, authority=authority, addresses=wanted.addresses[:MOST_ADDRESSES])
+    key = ApiKey(id=key_id, secret=secret, authority=authority, addresses=_addresses(wanted.addresses))
     text, record = Secret(key.text()), _record(wanted, key_id, secret, made_by)
 
     async def attempt() -> None:
@@ -79,9 +89,7 @@ def _record(wanted: CreateUserRequest, key_id: str, secret: bytes, made_by: str)
     name, now = wanted.name.strip(), now_ns()
     if not is_safe_id(name):
         raise UserNameInvalid(name)
-    lives_seconds = parse_duration(wanted.expires_in) if wanted.expires_in.strip() else 0.0
-    if not 0 <= lives_seconds <= MOST_SECONDS:
-        raise InvalidInput("A key lives for longer than nothing, and for 100 years at most.", hint="Say 720h.")
+    expires = now + int(_lives_seconds(wanted.expires_in) * 1e9) if wanted.expires_in.strip() else 0
     return UserRecord(
         name=name,
         key_id=key_id,
@@ -91,8 +99,43 @@ def _record(wanted: CreateUserRequest, key_id: str, secret: bytes, made_by: str)
         namespaces=checked_namespaces(wanted.namespaces),
         create_time=now,
         made_by=made_by,
-        expires=now + int(lives_seconds * 1e9) if lives_seconds else 0,
+        expires=expires,
     )
+
+
+def _lives_seconds(text: str) -> float:
+    seconds = parse_duration(text)
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        told = "A key lives for a second at least, and for 100 years at most."
+        raise InvalidInput(told, hint="Say 720h, or nothing for a key that does not expire.")
+    return seconds
+
+
+def _addresses(texts: Iterable[str]) -> tuple[str, ...]:
+    """As clients take them. Raises InvalidInput, UserAddressInvalid."""
+    found = tuple(dict.fromkeys(text.strip().rstrip("/") for text in texts))
+    if len(found) > MOST_ADDRESSES:
+        told = f"A key holds {MOST_ADDRESSES} addresses at most, not {len(found):,}."
+        raise InvalidInput(told, hint="Its holder can name others in TARPON_API_HOST.")
+    for each in found:
+        if not _is_address(each):
+            raise UserAddressInvalid(each)
+    return found
+
+
+def _is_address(text: str) -> bool:
+    if not (text.isascii() and text.isprintable() and " " not in text and len(text) <= MAX_ADDRESS):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and not _more(parts)
+    except ValueError:  # what should be its port is none, or its brackets do not close
+        return False
+
+
+def _more(parts: SplitResult) -> bool:
+    """Whether it holds what belongs to no address."""
+    return bool(parts.username or parts.password or parts.query or parts.fragment)
 
 
 async def revoke_user(model: Model, store: Store, name: str, *, revoked_by: str) -> UserRecord:

@@ -25,13 +25,14 @@ from shared.ids import is_safe_id
 MAX_CHARACTERS = 8000
 """Of a whole text, so that it fits into a header of HTTP (8,190 bytes) and into a variable of the environment."""
 SECRET_BYTES = 32
+MAX_ADDRESS = 512
 _ID_BYTES = 8
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*\Z")
 _LENGTH, _CHECKSUM = struct.Struct(">H"), struct.Struct(">I")
 _AGAIN = "Copy all of it again, in one line, without spaces or line breaks inside."
 
 _Certificate = Annotated[bytes, msgspec.Meta(max_length=4096)]
-_Address = Annotated[str, msgspec.Meta(max_length=512)]
+_Address = Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS)]
 _SecretBytes = Annotated[bytes, msgspec.Meta(min_length=SECRET_BYTES, max_length=SECRET_BYTES)]
 
 

@@ -163,6 +163,7 @@ RETRYABLE = {
     "UnknownMessage": False,
     "UnsafeArchive": False,
     "WeightInvalid": False,
+    "UserAddressInvalid": False,
     "UserExists": False,
     "UserNameInvalid": False,
     "UserNotFound": False,

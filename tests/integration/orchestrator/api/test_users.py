@@ -154,7 +154,7 @@ async def test_a_key_has_the_address_and_the_authority_of_an_api_with_tls(
 async def test_a_user_is_made_known_and_revoked(asking: Running) -> None:
     async with operator(asking) as client:
         made = await client.create_user(
-            "maria", ["read:job"], namespaces=["a"], expires_in="1h", addresses=["http://x"]
+            "maria", ["read:job"], namespaces=["a"], expires_in="1h", addresses=["http://x/"]
         )
         assert (made.user.name, made.user.capabilities, made.user.namespaces) == ("maria", ("read:job",), ("a",))
         assert read(made.key, ApiKey).addresses == ("http://x",)
@@ -179,9 +179,14 @@ async def test_a_user_is_made_known_and_revoked(asking: Running) -> None:
         ({"name": "a b"}, "UserNameInvalid"),
         ({"expires_in": "soon"}, "InvalidDuration"),
         ({"expires_in": "-1h"}, "InvalidInput"),
+        ({"expires_in": "0s"}, "InvalidInput"),
+        ({"addresses": ["example.com:1234"]}, "UserAddressInvalid"),
+        ({"addresses": ["https://example.com:port"]}, "UserAddressInvalid"),
+        ({"addresses": [f"https://{'x' * 600}"]}, "UserAddressInvalid"),
+        ({"addresses": [f"https://h{number}" for number in range(9)]}, "InvalidInput"),
         ({"capabilities": []}, "InvalidInput"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 async def test_a_user_that_cannot_be_is_refused(asking: Running, wanted: dict[str, Any], code: str) -> None:
     async with operator(asking) as client:
