@@ -15,6 +15,7 @@ from yarl import URL
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, Unavailable
 from shared.protocol.request_signature import Signed
 from shared.protocol.rest import BASE_PATH, TARPON_CODE, ErrorBody
+from shared.protocol.rest_nodes import AliveResponse
 from shared.runtime.backoff import Backoff
 from shared.runtime.local_socket import SCHEME as LOCAL
 from shared.runtime.local_socket import addressable, path_in
@@ -87,6 +88,7 @@ class Calls:
         self.reached = False
         self._urls = tuple(urls)
         self._silent: set[str] = set()
+        self._proven: set[str] = set()
         self._missed_at: float | None = None
         self._missed_why = ""
         self._timeout = timeout
@@ -244,9 +246,12 @@ class Calls:
         headers = {} if data is None else {"Content-Type": "application/json"}
         try:
             asked = self.asking(url, method, path, query=query, body=data or b"")
+            if data is not None and asked.signed is not None and url not in self._proven:
+                await self._prove(url)
             async with self.session.request(method, asked.url, data=data, headers=headers | asked.headers) as response:
-                payload = await response.read()
                 asked.check(response.headers, response.status)
+                self._proven.add(url)
+                payload = await response.read()
                 if response.status >= 400:
                     refused = refusal(url, response.status, payload)
                     self.reached |= isinstance(refused, RemoteError)
@@ -254,6 +259,10 @@ class Calls:
                 return _decoded(url, response.status, payload, answer)
         except aiohttp.InvalidURL as error:
             raise InvalidInput(f"{url!r} is not the address of an orchestrator.") from error
+
+    async def _prove(self, url: str) -> None:
+        """Have what listens prove that it knows the key, before it is told what is in a body, such as a secret."""
+        await self._once(url, "GET", "/agent/alive", AliveResponse, query=None, body=None)
 
     async def _encrypting(self) -> str:
         """Of the addresses with http:// one where what listens speaks TLS, and hangs up on who does not."""

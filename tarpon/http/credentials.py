@@ -1,7 +1,8 @@
 """Credentials: the key by which the user's side is known to an orchestrator, and how it is shown.
 
 Over https:// it is sent. Over http:// it never is: each request is signed with it, and the answer has to prove that its
-sender knows the key (shared/protocol/request_signature.py), so that whoever happens to listen there gains nothing.
+sender knows the key (shared/protocol/request_signature.py), so that whoever happens to listen there gains nothing. What
+has a body, such as a job or a secret of tasks, is sent only to who has proven it before.
 """
 
 import base64

@@ -151,6 +151,29 @@ async def test_a_stranger_on_the_port_gets_no_key_and_is_not_believed(
     assert not [secret for secret in secrets for each in told if secret in each]
 
 
+async def test_a_stranger_on_the_port_is_told_no_secret_and_no_job() -> None:
+    key = keyed("maria", "*").key.text()
+    async with (
+        stranger(lambda _: web.json_response({"Status": "OK"})) as (port, told),
+        tarpon.Client(HOST, port, api_key=key) as client,
+    ):
+        with pytest.raises(KeyNotKnownThere):
+            await client.put_secret("db", "hunter2")
+        with pytest.raises(KeyNotKnownThere):
+            await client.submit({"Type": "batch", "Name": "hunter2", "Tasks": []})
+    assert [each for each in told if each.endswith(" b''")] == told != []
+    assert "hunter2" not in str(told)
+
+
+async def test_what_has_a_body_is_sent_once_what_listens_has_proven_itself(api: FedApi) -> None:
+    user = known(api, "*")
+    async with tarpon.Client(HOST, api.port, api_key=user.key.text()) as client:
+        for _ in range(2):
+            with pytest.raises(RemoteError) as refused:
+                await client.put_secret("no.name", "hunter2")
+            assert refused.value.remote_code == "InvalidId"
+
+
 async def test_what_a_stranger_was_told_opens_nothing_else(api: FedApi) -> None:
     """It hands on what it got, for another path: the orchestrator does not take it."""
     user = known(api, "*")
