@@ -4,21 +4,25 @@ Real processes on this machine: an orchestrator, its NATS server, compute nodes,
 over the NATS API and keeps a fixed number of jobs in flight. Measured after a warm-up: jobs per second, the time from
 submit to the event that says Completed, and the processor time of each process for a job. At the end the API has to
 say that every job is Completed.
+
+With `--tls` all that goes over NATS is encrypted. `--turns 5` has two such systems, one without TLS and one with it,
+each of which is measured so many times in turn: `ratio` is what TLS leaves of the jobs per second.
 """
 
 import argparse
 import json
 import os
+import statistics
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.process_meter import ProcessMeter
 from benchmarks.rig import Load, Rig, rig
-from benchmarks.running import end_on_sigterm, warn_of_load
+from benchmarks.running import end_on_sigterm, tell, warn_of_load
 
 ENGINES = ("noop", "process")
 WARM_UP = 300
@@ -29,20 +33,57 @@ def main() -> None:
     end_on_sigterm()
     wanted = arguments().parse_args()
     warn_of_load()
+    answer = _in_turn(wanted) if wanted.turns else _once(wanted)
+    about = {name: getattr(wanted, name) for name in ("engine", "sink", "sync", "nodes", "stored", "in_flight", "jobs")}
+    show(about | answer, as_json=wanted.json)
+
+
+def _once(wanted: argparse.Namespace) -> dict[str, Any]:
+    with _started(wanted, tls=wanted.tls) as made:
+        return _measured(made, wanted) | {"tls": wanted.tls}
+
+
+def _in_turn(wanted: argparse.Namespace) -> dict[str, Any]:
+    """Which is measured first changes from turn to turn, so that what others do on the machine meets both alike."""
+    found: dict[str, list[dict[str, Any]]] = {"plain": [], "tls": []}
+    with ExitStack() as stack:
+        rigs = {name: stack.enter_context(_started(wanted, tls=name == "tls")) for name in found}
+        for turn in range(wanted.turns):
+            for name in sorted(rigs, reverse=bool(turn % 2)):
+                found[name].append(_measured(rigs[name], wanted))
+                tell(f"{name}: {found[name][-1]['jobs_per_s']:.0f} jobs/s, load {os.getloadavg()[0]:.1f}")
+    rates = {name: [each["jobs_per_s"] for each in answers] for name, answers in found.items()}
+    ratios = [tls / plain for plain, tls in zip(rates["plain"], rates["tls"], strict=True)]
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(each, 3) for each in ratios],
+        "jobs_per_s": rates,
+        "cpu_us_per_job": {name: _medians([each["cpu_us_per_job"] for each in found[name]]) for name in found},
+        "p50_ms": {name: statistics.median(each["p50_ms"] for each in found[name]) for name in found},
+        "failed": sum(each["failed"] for answers in found.values() for each in answers),
+    }
+
+
+def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+
+
+@contextmanager
+def _started(wanted: argparse.Namespace, *, tls: bool) -> Iterator[Rig]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        rig(Path(folder), sink=wanted.sink, sync=wanted.sync, most_jobs=wanted.most_jobs) as made,
+        rig(Path(folder), sink=wanted.sink, sync=wanted.sync, most_jobs=wanted.most_jobs, tls=tls) as made,
     ):
         made.start_orchestrator()
         if wanted.stored:
             made.store_jobs(wanted.stored, job_of("process"))
         start_nodes = made.simulate_nodes if wanted.simulated else made.start_nodes
         start_nodes(wanted.nodes)
-        answer = measure(
-            made, engine=wanted.engine, jobs=wanted.jobs, in_flight=wanted.in_flight, warm_up=wanted.warm_up
-        )
-    about = {name: getattr(wanted, name) for name in ("engine", "sink", "sync", "nodes", "stored", "in_flight", "jobs")}
-    show(about | answer, as_json=wanted.json)
+        yield made
+
+
+def _measured(made: Rig, wanted: argparse.Namespace) -> dict[str, Any]:
+    return measure(made, engine=wanted.engine, jobs=wanted.jobs, in_flight=wanted.in_flight, warm_up=wanted.warm_up)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -57,6 +98,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--in-flight", type=int, default=128)
     parser.add_argument("--warm-up", type=int, default=WARM_UP, help="jobs that are not counted")
     parser.add_argument("--most-jobs", type=int, default=0, help="how many ended jobs are kept")
+    parser.add_argument("--tls", action="store_true", help="whether NATS and the API are encrypted")
+    parser.add_argument("--turns", type=int, default=0, help="measure without and with TLS, so often in turn")
     parser.add_argument("--json", action="store_true")
     return parser
 

@@ -15,13 +15,13 @@ import os
 import sys
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
 
 from benchmarks.nats_wire import NatsWire, connect
 from shared.protocol import subjects
+from shared.runtime.tls.trust import trusting_file
 
 LOOK_SECONDS = 1.0
 UNHEARD_SECONDS = 10.0
@@ -66,10 +66,13 @@ class Client:
         self._wire: NatsWire | None = None
 
     async def open(self) -> NatsWire:
-        where = urlsplit(os.environ["NATS_URL"])
-        password = os.environ["NATS_PASSWORD"]
+        authority = os.environ["NATS_CA"]
         self._wire = await connect(
-            where.hostname or "", where.port or 0, user=self.principal, password=password, deliver=self._take
+            os.environ["NATS_URL"],
+            user=self.principal,
+            password=os.environ["NATS_PASSWORD"],
+            deliver=self._take,
+            trust=trusting_file(authority) if authority else None,
         )
         self._wire.subscribe(f"{self._inbox}.*")
         return self._wire

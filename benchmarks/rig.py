@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.process_meter import ProcessMeter
@@ -19,7 +20,7 @@ from shared.protocol.subjects import integration_inbox
 from shared.settings.secret import Secret
 from tarpon.devstack.dies_with_parent import tied_command
 from tests.e2e.stack import Service, Stack, wait_until
-from tests.servers import HOST, S3Server, start_weed
+from tests.servers import S3Server, start_weed
 
 ROOT = Path(__file__).parents[1]
 SYNC = {"always": "always", "default": "2m"}
@@ -50,11 +51,20 @@ class DiscardingS3(S3Server):
 class Rig:
     """Started by `rig`; `root` is where its processes keep their files and logs."""
 
-    def __init__(self, root: Path, s3: S3Server, sync: str, most_jobs: int = 0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        s3: S3Server,
+        sync: str,
+        most_jobs: int = 0,
+        *,
+        tls: bool = False,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.s3 = s3
-        self.stack = Stack(root, s3)
+        self.stack = Stack(root, s3, encrypted=tls)
         self.forgets = most_jobs > 0
-        self._settings: dict[str, Any] = {"Orchestrator_NATS_SyncInterval": SYNC[sync]}
+        self._settings: dict[str, Any] = {"Orchestrator_NATS_SyncInterval": SYNC[sync], **settings}
         if most_jobs:
             self._settings["Orchestrator_JobRetention_MaxJobs"] = str(most_jobs)
         self._simulated: list[subprocess.Popen[str]] = []
@@ -80,9 +90,11 @@ class Rig:
     def simulate_nodes(self, count: int) -> None:
         """Whole nodes, but for their engine, which does nothing; they share a few processes."""
         environment = {"PATH": os.environ["PATH"], "TARPON_COMPUTE_AUTH_TOKEN": self.stack.join_secret()}
+        if self.stack.encrypted:
+            environment["TARPON_COMPUTE_TLS_CACERT"] = str(self.stack.authority_file)
         shares = [len(range(number, count, SIMULATED_PROCESSES)) for number in range(SIMULATED_PROCESSES)]
         for number, share in enumerate(shares):
-            arguments = [f"sim-{number}", str(share), str(self.stack.root), f"nats://{HOST}:{self.stack.nats_port}"]
+            arguments = [f"sim-{number}", str(share), str(self.stack.root), self.stack.nats_url]
             command = tied_command([sys.executable, "-m", "benchmarks.simulated_nodes", *arguments], signal.SIGKILL)
             log = (self.stack.root / f"sim-{number}.log").open("w")
             with log:
@@ -100,7 +112,8 @@ class Rig:
 
     def connected_nodes(self) -> int:
         """By the metrics, which cost the orchestrator little."""
-        with urllib.request.urlopen(f"http://{HOST}:{self.stack.api_port}/metrics", timeout=30) as answer:
+        url = f"{self.stack.api_url}/metrics"
+        with urllib.request.urlopen(url, timeout=30, context=self.stack.trust()) as answer:
             lines = answer.read().decode().splitlines()
         return next(int(float(line.split()[1])) for line in lines if line.startswith(CONNECTED_NODES))
 
@@ -113,9 +126,9 @@ class Rig:
         stack.wait_ended(original)
         stack.computes.pop("original").stop()
         seed_file = stack.root / "orchestrator" / "orchestrator" / "secrets" / "orchestrator.nkey"
-        copied = read_original(seed_file, stack.nats_port, original)
+        copied = read_original(seed_file, stack.nats_url, original, stack.trust())
         stack.orchestrator.kill()  # its NATS server goes on
-        store(seed_file, stack.nats_port, copied, count)
+        store(seed_file, stack.nats_url, copied, count, stack.trust())
         self.start_orchestrator()
 
     def meter(self, **others: list[int]) -> ProcessMeter:
@@ -131,7 +144,8 @@ class Rig:
         password = integration_password(Secret(secret.read_text().strip()), PRINCIPAL).reveal()
         return {
             "PATH": os.environ["PATH"],
-            "NATS_URL": f"nats://{HOST}:{self.stack.nats_port}",
+            "NATS_URL": self.stack.nats_url,
+            "NATS_CA": str(self.stack.authority_file) if self.stack.encrypted else "",
             "NATS_USER": PRINCIPAL,
             "NATS_PASSWORD": password,
             "NATS_INBOX_PREFIX": integration_inbox(PRINCIPAL),
@@ -158,15 +172,18 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, *, sink: str, sync: str, most_jobs: int = 0) -> Iterator[Rig]:
-    """Nothing runs yet but S3. `most_jobs` is how many ended jobs are kept, 0 the default number."""
+def rig(folder: Path, *, sink: str, sync: str, most_jobs: int = 0, tls: bool = False, **settings: str) -> Iterator[Rig]:
+    """Nothing runs yet but S3. `most_jobs` is how many ended jobs are kept, 0 the default number.
+
+    `settings` are the orchestrator's, with `_` for `.` in their names.
+    """
     s3 = start_weed(folder / "s3") if sink == "s3" else DiscardingS3(folder / "s3")
     if sink != "s3":
         s3.start()
     root = folder / "stack"
     root.mkdir()
     try:
-        made = Rig(root, s3, sync, most_jobs)
+        made = Rig(root, s3, sync, most_jobs, tls=tls, settings=settings)
         try:
             yield made
         except BaseException:

@@ -9,29 +9,23 @@ and while the oldest one is removed for each one that ends, as it is where Tarpo
 """
 
 import argparse
-import http.client
 import json
-import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.control_plane import job_of, measure
 from benchmarks.load import percentile
 from benchmarks.process_meter import ProcessMeter
+from benchmarks.returns import API, after_nats, after_restart, get, http_client, seconds
 from benchmarks.rig import Rig, rig
 from benchmarks.running import end_on_sigterm, tell, warn_of_load
-from tests.e2e.stack import wait_until
-from tests.servers import HOST
 
 IDLE_SECONDS = 30.0
 READS_PER_SECOND = 10
-API = "/api/v1/orchestrator"
 READS = {
     "list": f"{API}/jobs?namespace=*",
     "list_100": f"{API}/jobs?namespace=*&limit=100",
@@ -44,9 +38,6 @@ ALL_JOBS = 10**9
 """How many ended jobs are kept where none is to go while jobs are measured."""
 TRIES = 40
 PLACED = 300
-BACK_SECONDS = 60.0
-LOOK_SECONDS = 0.3
-"""How often it is asked who is back: the list of all nodes costs the orchestrator something."""
 
 
 def main() -> None:
@@ -98,8 +89,8 @@ def _scale(nodes: int, stored: int, jobs: int) -> dict[str, Any]:
             "reads_p95_ms": lambda: _reads(made),
             "placed": lambda: _placed(made),
             "jobs": lambda: measure(made, engine="noop", jobs=jobs, in_flight=128, warm_up=300),
-            "back_after_nats_s": lambda: _back(made, nodes),
-            "restart": lambda: _restart(made, nodes),
+            "back_after_nats_s": lambda: after_nats(made, nodes),
+            "restart": lambda: after_restart(made, nodes),
         }
         for name, step in steps.items():
             answer[name] = step()
@@ -118,15 +109,15 @@ def _idle(made: Rig) -> dict[str, float]:
 def _reading(made: Rig) -> dict[str, float]:
     """The same with reads: a page of jobs and one job ten times a second each, and all nodes once a second."""
     meter = made.meter()
-    with _http(made) as client:
-        some = [item["ID"] for item in json.loads(_get(client, READS["list_100"]))["Items"]]
+    with http_client(made) as client:
+        some = [item["ID"] for item in json.loads(get(client, READS["list_100"]))["Items"]]
         meter.begin()
         begun = time.monotonic()
         for number in range(int(IDLE_SECONDS * READS_PER_SECOND)):
-            _get(client, READS["list"])
-            _get(client, f"{API}/jobs/{some[number % len(some)]}?include=executions,history")
+            get(client, READS["list"])
+            get(client, f"{API}/jobs/{some[number % len(some)]}?include=executions,history")
             if number % READS_PER_SECOND == 0:
-                _get(client, f"{API}/nodes")
+                get(client, f"{API}/nodes")
             time.sleep(max(0.0, begun + (number + 1) / READS_PER_SECOND - time.monotonic()))
         return _percent(meter, time.monotonic() - begun)
 
@@ -138,12 +129,12 @@ def _percent(meter: ProcessMeter, seconds: float) -> dict[str, float]:
 def _reads(made: Rig) -> dict[str, float]:
     """By an idle client on the same machine, so with the way there and back."""
     found = {}
-    with _http(made) as client:
+    with http_client(made) as client:
         for name, path in (READS | {"nodes": f"{API}/nodes"}).items():
             taken = []
             for _ in range(TRIES):
                 begun = time.perf_counter()
-                _get(client, path)
+                get(client, path)
                 taken.append(time.perf_counter() - begun)
             found[name] = round(percentile(sorted(taken), 0.95) * 1e3, 1)
     return found
@@ -153,11 +144,11 @@ def _placed(made: Rig) -> dict[str, float]:
     """Of jobs of which eight are in flight: from submit to placement and to the start on the node, by their history."""
     measure(made, engine="noop", jobs=PLACED, in_flight=8, warm_up=0)
     placed, started = [], []
-    with _http(made) as client:
-        jobs = json.loads(_get(client, f"{API}/jobs?namespace=*&limit={PLACED}"))["Items"]
+    with http_client(made) as client:
+        jobs = json.loads(get(client, f"{API}/jobs?namespace=*&limit={PLACED}"))["Items"]
         for job in jobs:
-            items = json.loads(_get(client, f"{API}/jobs/{job['ID']}/history"))["Items"]
-            times = {item["Event"]["Topic"]: _seconds(item["Event"]["Timestamp"]) for item in reversed(items)}
+            items = json.loads(get(client, f"{API}/jobs/{job['ID']}/history"))["Items"]
+            times = {item["Event"]["Topic"]: seconds(item["Event"]["Timestamp"]) for item in reversed(items)}
             placed.append(times["Scheduling"] - times["Submission"])
             started.append(times["Running Execution"] - times["Submission"])
     return {
@@ -165,78 +156,6 @@ def _placed(made: Rig) -> dict[str, float]:
         "placed_p95_ms": round(percentile(sorted(placed), 0.95) * 1e3, 1),
         "started_p95_ms": round(percentile(sorted(started), 0.95) * 1e3, 1),
     }
-
-
-def _back(made: Rig, nodes: int) -> float:
-    """Seconds from the death of the NATS server until the orchestrator has heard of every node again."""
-
-    begun = time.time()
-    os.kill(made.stack.nats_pid(), signal.SIGKILL)
-    _wait_heard(made, nodes, begun)
-    return round(time.time() - begun, 1)
-
-
-def _restart(made: Rig, nodes: int) -> dict[str, float]:
-    """Seconds from the start of an orchestrator that was stopped in order until it answers, and until all are back."""
-    assert made.stack.orchestrator is not None
-    begun = time.time()
-    made.stack.orchestrator.stop()
-    stopped = time.time()
-    made.start_orchestrator()
-    ready = time.time()
-    _wait_heard(made, nodes, stopped)
-    return {
-        "stopped_s": round(stopped - begun, 1),
-        "ready_s": round(ready - stopped, 1),
-        "all_nodes_s": round(time.time() - stopped, 1),
-        "rss_mib": made.meter().memory_mib()["orchestrator"],
-    }
-
-
-def _wait_heard(made: Rig, nodes: int, since: float) -> None:
-    def are_heard() -> bool:
-        time.sleep(LOOK_SECONDS)
-        try:
-            with _http(made) as client:
-                found = _all_nodes(client)
-        except OSError:
-            return False
-        seen = [each["ConnectionState"]["LastHeartbeat"] for each in found]
-        return sum(at is not None and _seconds(at) > since for at in seen) >= nodes
-
-    wait_until(are_heard, within=BACK_SECONDS, what=f"{nodes} nodes are heard again")
-
-
-def _all_nodes(client: http.client.HTTPConnection) -> list[dict[str, Any]]:
-    found, token = [], ""
-    while True:
-        page = json.loads(_get(client, f"{API}/nodes?next_token={token}"))
-        found += page["Nodes"]
-        token = page.get("NextToken", "")
-        if not token:
-            return found
-
-
-@contextmanager
-def _http(made: Rig) -> Iterator[http.client.HTTPConnection]:
-    client = http.client.HTTPConnection(HOST, made.stack.api_port, timeout=30)
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def _get(client: http.client.HTTPConnection, path: str) -> bytes:
-    client.request("GET", path)
-    answer = client.getresponse()
-    body = answer.read()
-    if answer.status != 200:
-        raise AssertionError(f"{path}: {answer.status} {body[:300]!r}")
-    return body
-
-
-def _seconds(timestamp: str) -> float:
-    return datetime.fromisoformat(timestamp).timestamp()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Ids and times differ from copy to copy; all else is as the orchestrator wrote it
 
 import asyncio
 import re
+import ssl
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,6 @@ import nkeys
 from benchmarks.nats_wire import connect
 from shared.ids import JobId, new_execution_id
 from shared.protocol import subjects
-from tests.servers import HOST
 
 AT_ONCE = 2000
 APART_NS = 1_000_000
@@ -54,17 +54,17 @@ class Original:
             yield key.replace(self._job, job), copied
 
 
-def read_original(seed_file: Path, port: int, job: str) -> Original:
-    return asyncio.run(_read(seed_file.read_text().strip(), port, job))
+def read_original(seed_file: Path, server: str, job: str, trust: ssl.SSLContext | None) -> Original:
+    return asyncio.run(_read(seed_file.read_text().strip(), server, job, trust))
 
 
-def store(seed_file: Path, port: int, original: Original, count: int) -> None:
+def store(seed_file: Path, server: str, original: Original, count: int, trust: ssl.SSLContext | None) -> None:
     """Return when JetStream has stored them all."""
-    asyncio.run(_store(seed_file.read_text().strip(), port, original, count))
+    asyncio.run(_store(seed_file.read_text().strip(), server, original, count, trust))
 
 
-async def _read(seed: str, port: int, job: str) -> Original:
-    client = await nats.connect(f"nats://{HOST}:{port}", nkeys_seed_str=seed)
+async def _read(seed: str, server: str, job: str, trust: ssl.SSLContext | None) -> Original:
+    client = await nats.connect(server, nkeys_seed_str=seed, tls=trust, tls_handshake_first=trust is not None)
     try:
         bucket = await client.jetstream().key_value(subjects.STATE_BUCKET)
         keys = [key for key in await bucket.keys() if job in key.split(".")]
@@ -73,7 +73,7 @@ async def _read(seed: str, port: int, job: str) -> Original:
         await client.close()
 
 
-async def _store(seed: str, port: int, original: Original, count: int) -> None:
+async def _store(seed: str, server: str, original: Original, count: int, trust: ssl.SSLContext | None) -> None:
     free = asyncio.Semaphore(AT_ONCE)
     refused: list[bytes] = []
 
@@ -83,7 +83,7 @@ async def _store(seed: str, port: int, original: Original, count: int) -> None:
         free.release()
 
     inbox = f"_INBOX.{uuid.uuid4().hex}"
-    wire = await connect(HOST, port, key=nkeys.from_seed(seed.encode()), deliver=on_answer)
+    wire = await connect(server, key=nkeys.from_seed(seed.encode()), deliver=on_answer, trust=trust)
     wire.subscribe(inbox)
     for key, payload in original.copies(count):
         await free.acquire()

@@ -62,6 +62,8 @@ SHUTDOWN_SECONDS = 2.0
 DEEPEST_STACK = 4000
 """Jobs that earlier versions took in may be nested as deeply as Python allows by itself, and are told of below it."""
 
+Renewing = Coroutine[Any, Any, None]
+
 
 async def run(
     config: Config,
@@ -139,7 +141,7 @@ async def run(
             api_authority=encryption.api_authorities,
         )
         await stack.enter_async_context(_serving(api.application(), listening, local, encryption.api_context))
-        await stack.enter_async_context(background(**_renewals(encryption, nats, assembly.model)))
+        await stack.enter_async_context(background(**_renewals(config, encryption, nats, assembly.model)))
         await assembly.store.ready.wait()
         await begun.wait()
         await integrations.offered.wait()
@@ -404,17 +406,18 @@ def _server_tls(config: Config, encryption: Encryption) -> ServerTls | None:
     )
 
 
-def _renewals(encryption: Encryption, nats: _Nats, model: Model) -> dict[str, Coroutine[Any, Any, None]]:
+def _renewals(config: Config, encryption: Encryption, nats: _Nats, model: Model) -> dict[str, Renewing]:
     """What goes on all the time, by name."""
 
     def is_quiet() -> bool:
         return not any(model.executions.states[state] for state in ExecutionState if not state.is_terminal)
 
-    renewals: dict[str, Coroutine[Any, Any, None]] = {}
+    renewals: dict[str, Renewing] = {}
     if (served := encryption.api) is not None and (context := encryption.api_context) is not None:
         taken = ApiRenewal(served.certificate, context)
         renewals["api_certificate"] = keep_current(served.certificate, served.shown, taken.take)
     if (served := encryption.nats) is not None and nats.server is not None and nats.trust is not None:
-        exchanged = NatsRenewal(nats.server, nats.trust, is_quiet=is_quiet)
+        patience = float(config.orchestrator.tls.renewal_patience)
+        exchanged = NatsRenewal(nats.server, nats.trust, is_quiet=is_quiet, within_seconds=patience)
         renewals["nats_certificate"] = keep_current(served.certificate, served.shown, exchanged.take)
     return renewals

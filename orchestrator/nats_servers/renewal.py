@@ -16,9 +16,7 @@ from shared.errors import TarponError
 
 _log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 60.0
-QUIET_WITHIN_SECONDS = 3600.0
-"""So long a moment is awaited at which nothing runs; then it has to be without."""
+LOOK_SECONDS = 10.0
 
 Take = Callable[[Pair], Awaitable[None]]
 
@@ -60,7 +58,8 @@ class ApiRenewal:
 class NatsRenewal:
     """The server ends the connections of nodes and programs when it reads its files again, so this is done once.
 
-    They are back within seconds, and what runs goes on. `trust` is that of our own connections.
+    They are back within seconds, and what runs goes on. A moment at which nothing runs is awaited for `within_seconds`;
+    then it has to be without. `trust` is that of our own connections.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class NatsRenewal:
         trust: ssl.SSLContext,
         *,
         is_quiet: Callable[[], bool],
-        within_seconds: float = QUIET_WITHIN_SECONDS,
+        within_seconds: float,
         poll_seconds: float = 1.0,
     ) -> None:
         self._server = server

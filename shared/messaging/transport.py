@@ -34,6 +34,12 @@ MAX_PAYLOAD_BYTES = 1 << 20
 """The largest message that the server takes; everything that is sent is bounded below it."""
 
 CONNECT_SECONDS = 5
+ENCRYPTED_CONNECT_SECONDS = 10
+"""As long as a server gives TLS to begin.
+
+Where very many come back at once, on machines that have much else to do, those who give up sooner begin again and
+again, and all work on what nobody waits for any more.
+"""
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
 PING_SECONDS = 10
@@ -124,6 +130,7 @@ class Connection:
         if trust is None and any(each.scheme == ENCRYPTED for each in addresses):
             trust = trusting_system()
         self._trust = trust
+        self._connect_seconds = ENCRYPTED_CONNECT_SECONDS if trust else CONNECT_SECONDS
         self._quiet = quiet
         self._admits = admits
         self.connections = 0
@@ -269,14 +276,14 @@ class Connection:
                 _log.warning("Messages on %s came faster than they were handled, and some are lost.", error.subject)
 
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(self._connect_seconds):
                 connecting = client.connect(
                     servers=list(self.servers),
                     # One round over the servers without a pause: pauses between rounds are ours.
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
-                    connect_timeout=CONNECT_SECONDS,
+                    connect_timeout=self._connect_seconds,
                     ping_interval=PING_SECONDS,
                     max_outstanding_pings=2,
                     closed_cb=on_closed,

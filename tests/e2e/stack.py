@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shared.runtime.tls.trust import AuthorityUnreadable, trusting_file
 from tests.node_environment import node_python
 from tests.servers import HOST, REGION, S3Service, free_ports, without_aws
 
@@ -85,9 +87,11 @@ class Service:
 class Stack:
     """Starts nothing by itself: call `start_orchestrator` and `start_compute`."""
 
-    def __init__(self, root: Path, s3: S3Service, *, prefix: str = "results") -> None:
+    def __init__(self, root: Path, s3: S3Service, *, prefix: str = "results", encrypted: bool = False) -> None:
+        """`encrypted` has NATS and the API speak TLS, although all is on loopback."""
         self.root = root
         self.s3 = s3
+        self.encrypted = encrypted
         self.bucket = s3.create_bucket(prefix=prefix)
         self.prefix = prefix
         self.api_port, self.nats_port = free_ports(2)
@@ -124,6 +128,7 @@ class Stack:
             "API.Port": str(self.api_port),
             "Orchestrator.Port": str(self.nats_port),
             "Orchestrator.Host": HOST,
+            **({"API.TLS.SelfSigned": "true", "Orchestrator.TLS.PlainText": "never"} if self.encrypted else {}),
             **(self.publisher_settings() if publisher is None else publisher),
             **{key.replace("_", "."): value for key, value in settings.items()},
         }
@@ -159,7 +164,7 @@ class Stack:
             try:
                 health = self.api("/agent/node")["Publishers"]["S3Managed"]
                 self.api("/orchestrator/nodes")
-            except (urllib.error.URLError, ConnectionError):
+            except (urllib.error.URLError, ConnectionError, AuthorityUnreadable):
                 return False
             return health is None or bool(health["Ready"])
 
@@ -180,7 +185,8 @@ class Stack:
         values = {
             "DataDir": str(self.root / name),
             "NameProvider": name,
-            "Compute.Orchestrators": f"nats://{HOST}:{self.nats_port}",
+            "Compute.Orchestrators": self.nats_url,
+            **({"Compute.TLS.CACert": str(self.authority_file)} if self.encrypted else {}),
             "Compute.Heartbeat.Interval": "1s",
             "Compute.DrainTimeout": "0s",
             "Engines.Types.Process.Enabled": "true",
@@ -208,6 +214,22 @@ class Stack:
         """Those of compute."""
         listed = self.api("/orchestrator/nodes")["Nodes"]
         return [node for node in listed if node["Info"]["NodeType"] == "Compute"]
+
+    @property
+    def api_url(self) -> str:
+        return f"{'https' if self.encrypted else 'http'}://{HOST}:{self.api_port}"
+
+    @property
+    def nats_url(self) -> str:
+        return f"{'tls' if self.encrypted else 'nats'}://{HOST}:{self.nats_port}"
+
+    @property
+    def authority_file(self) -> Path:
+        """That of the orchestrator's own authority, once it has started."""
+        return self.root / "orchestrator" / "orchestrator" / "tls" / "authority.pem"
+
+    def trust(self) -> ssl.SSLContext | None:
+        return trusting_file(self.authority_file) if self.encrypted else None
 
     def nats_pid(self) -> int:
         return int((self.root / "orchestrator" / "orchestrator" / "nats" / "nats-server.pid").read_text())
@@ -241,15 +263,16 @@ class Stack:
 
     def api(self, path: str, body: Any = None, method: str = "GET", headers: Mapping[str, str] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        url = f"http://{HOST}:{self.api_port}/api/v1{path}"
+        url = f"{self.api_url}/api/v1{path}"
         shown = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         request = urllib.request.Request(url, data=data, method=method, headers={**shown, **(headers or {})})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30, context=self.trust()) as answer:
             return json.load(answer)
 
     def cli(self, *arguments: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         environment = _plain_environment() | {"TARPON_API_PORT": str(self.api_port), "TARPON_API_HOST": HOST}
         environment |= {"TARPON_API_KEY": self.key} if self.key else {}
+        environment |= {"TARPON_API_TLS_CAFILE": str(self.authority_file)} if self.encrypted else {}
         done = subprocess.run(
             [sys.executable, "-m", "tarpon", *arguments],
             env=environment,

@@ -23,6 +23,25 @@ def test_the_control_plane_is_measured_with_jobs_that_all_complete(engine: str) 
     assert (measured["failed"], measured["refused"]) == (0, 0)
 
 
+def test_what_tls_leaves_of_the_control_plane_is_measured_in_turn_with_plain_text() -> None:
+    measured = _run("benchmarks.control_plane", "--jobs", "20", "--warm-up", "5", "--turns", "2", "--json")
+    assert measured["ratio"] > 0
+    assert [len(measured["jobs_per_s"][name]) for name in ("plain", "tls")] == [2, 2]
+    assert measured["failed"] == 0
+
+
+def test_encrypted_nodes_come_back_and_a_renewal_ends_each_connection_once_and_no_stream() -> None:
+    measured = _run("benchmarks.tls_nodes", "--nodes", "6", "--in-flight", "2", "--streams", "2")
+    assert len(measured["floor"]) == 3
+    assert measured["killed"] > 0
+    assert measured["restart"]["all_nodes_s"] > 0
+    renewal = measured["renewal"]
+    assert renewal["renewed"]
+    assert renewal["times_ended"] == {"1": 7}
+    assert renewal["streams_whole"] == {"events": 2, "logs": 2}
+    assert (set(renewal["jobs"]), renewal["streams_dropped"]) == ({"Completed"}, [])
+
+
 def test_jobs_are_measured_on_many_nodes_beside_many_stored_jobs() -> None:
     many = ("--nodes", "20", "--simulated", "--stored", "100")
     measured = _run("benchmarks.control_plane", "--jobs", "20", "--warm-up", "5", *many, "--json")

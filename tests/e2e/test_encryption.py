@@ -44,10 +44,6 @@ def data_dir(stack: Stack) -> Path:
     return stack.root / "orchestrator"
 
 
-def authority(stack: Stack) -> str:
-    return str(data_dir(stack) / "orchestrator" / "tls" / "authority.pem")
-
-
 def operated(stack: Stack, *arguments: str) -> str:
     """What an operator is told on the orchestrator's machine, where nothing has to be named but DataDir."""
     return asked_elsewhere(stack, *arguments, "-c", f"DataDir={data_dir(stack)}")
@@ -121,7 +117,7 @@ def test_a_person_without_the_authority_is_told_what_to_name(stack: Stack) -> No
     assert "[OrchestratorNotTrusted]" in told
     assert "API.TLS.CAFile" in told
     assert "Traceback" not in told
-    asked_elsewhere(stack, "agent", "alive", "-c", f"API.TLS.CAFile={authority(stack)}", variables=where)
+    asked_elsewhere(stack, "agent", "alive", "-c", f"API.TLS.CAFile={stack.authority_file}", variables=where)
 
 
 def test_off_loopback_all_is_encrypted_without_a_word_said(stack: Stack) -> None:
@@ -178,7 +174,7 @@ def test_nodes_of_an_earlier_version_go_on_until_its_operator_has_taken_the_step
     stack.start_compute(
         "node-a",
         Compute_Orchestrators=f"tls://{HOST}:{stack.nats_port}",
-        Compute_TLS_CACert=authority(stack),
+        Compute_TLS_CACert=str(stack.authority_file),
     )
 
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from shared.jobs.durations import Duration
+
 
 class FilePath(str):
     """The name of a file, `~` being the home directory; empty means that none is set."""
@@ -71,6 +73,13 @@ class OrchestratorTls(Struct, frozen=True, kw_only=True, rename="pascal"):
             " earlier version without TLS ran, else `never`."
         ),
     ] = "auto"
+    renewal_patience: Annotated[
+        Duration,
+        Meta(
+            description="How long our own NATS server waits with a renewed certificate for a moment at which no job"
+            " runs: nodes and programs connect again then. 0 is not at all."
+        ),
+    ] = Duration(3600)
 
 
 class ComputeTls(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -6,9 +6,10 @@ import os
 import shlex
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import nats
 import pytest
@@ -20,6 +21,7 @@ from orchestrator.admission.tls.authority import CertificateUse, new_secret, rea
 from orchestrator.admission.tls.certificates import issue
 from orchestrator.admission.tls.encryption import (
     NatsEncryption,
+    Served,
     nats_encryption,
     prepare,
     remember_earlier_version,
@@ -257,15 +259,30 @@ async def renewed(running: Running, before: bytes) -> None:
     assert pair.der != before
 
 
-async def test_the_server_takes_a_new_certificate_at_a_quiet_moment_and_not_before(tmp_path: Path) -> None:
+class Renewing(NamedTuple):
+    server: NatsServer
+    served: Served
+    port: int
+    trusted: Sequence[bytes]
+
+    async def shows_another(self) -> None:
+        deadline = time.monotonic() + 10
+        while await presented(self.port, self.trusted) == self.served.shown.der:
+            assert time.monotonic() < deadline, "the new one is shown"
+            await asyncio.sleep(0.02)
+        assert await self.server._is_well()
+
+
+@asynccontextmanager
+async def renewing_server(folder: Path, is_quiet: Callable[[], bool], *, patience: float) -> AsyncIterator[Renewing]:
     authority = read_secret(Secret(new_secret(os.urandom(32), now=time.time())))
-    config = Config(data_dir=tmp_path, orchestrator=Orchestrator(host=HOST, tls=OrchestratorTls(plain_text="never")))
+    config = Config(data_dir=folder, orchestrator=Orchestrator(host=HOST, tls=OrchestratorTls(plain_text="never")))
     served = prepare(config, authority, now=time.time()).nats
     assert served is not None
     trust, port = trusting_nobody_else(served.shown.der), free_ports(1)[0]
     server = NatsServer(
         ServerConfig(
-            directory=tmp_path / "nats",
+            directory=folder / "nats",
             host=HOST,
             port=port,
             server_name="renewing",
@@ -275,7 +292,17 @@ async def test_the_server_takes_a_new_certificate_at_a_quiet_moment_and_not_befo
         ),
         trust=trust,
     )
-    trusted, quiet = told(authority, CertificateUse.SERVERS, now=time.time()), asyncio.Event()
+    renewal = NatsRenewal(server, trust, is_quiet=is_quiet, within_seconds=patience, poll_seconds=0.02)
+    trusted = told(authority, CertificateUse.SERVERS, now=time.time())
+    async with (
+        server,
+        background(renewal=keep_current(served.certificate, served.shown, renewal.take, every_seconds=0.05)),
+    ):
+        yield Renewing(server, served, port, trusted)
+
+
+async def test_the_server_takes_a_new_certificate_at_a_quiet_moment_and_not_before(tmp_path: Path) -> None:
+    quiet = asyncio.Event()
     asked = 0
 
     def is_quiet() -> bool:
@@ -283,21 +310,19 @@ async def test_the_server_takes_a_new_certificate_at_a_quiet_moment_and_not_befo
         asked += 1
         return quiet.is_set()
 
-    renewal = NatsRenewal(server, trust, is_quiet=is_quiet, poll_seconds=0.02)
-    async with (
-        server,
-        background(renewal=keep_current(served.certificate, served.shown, renewal.take, every_seconds=0.05)),
-    ):
-        assert await presented(port, trusted) == served.shown.der
-        served.certificate.certificate.unlink()  # so that it is made anew
+    async with renewing_server(tmp_path, is_quiet, patience=3600) as made:
+        assert await presented(made.port, made.trusted) == made.served.shown.der
+        made.served.certificate.certificate.unlink()  # so that it is made anew
         await eventually(lambda: asked > 5, what="it waits")
-        assert await presented(port, trusted) == served.shown.der
+        assert await presented(made.port, made.trusted) == made.served.shown.der
         quiet.set()
-        deadline = time.monotonic() + 10
-        while await presented(port, trusted) == served.shown.der:
-            assert time.monotonic() < deadline, "the new one is shown"
-            await asyncio.sleep(0.02)
-        assert await server._is_well()
+        await made.shows_another()
+
+
+async def test_a_server_without_patience_takes_a_new_certificate_while_jobs_run(tmp_path: Path) -> None:
+    async with renewing_server(tmp_path, lambda: False, patience=0) as made:
+        made.served.certificate.certificate.unlink()
+        await made.shows_another()
 
 
 async def test_a_cluster_with_an_authority_of_its_own_is_joined_over_tls(
