@@ -22,9 +22,13 @@ from compute.engines.process.strays import Strays
 from compute.executions.machine import allocated, detect_capacity
 from compute.inputs.fetching import OwnInputs
 from compute.inputs.inline import InlineInputs
+from compute.inputs.local.allowed_paths import AllowedPaths
+from compute.inputs.local.source import LocalInputs
 from compute.inputs.objects.managed import MANAGED_KINDS
+from compute.inputs.web.source import UrlInputs
 from compute.orders.assignments import NodeOffer
 from compute.uplink.identity import Identity, load_identity
+from shared.jobs.inputs.kinds import LOCAL
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, TAKES_SECRETS, NodeInfo
 from shared.runtime.automatic_labels import overridden, with_automatic
@@ -58,13 +62,15 @@ class Node:
 def prepare(config: Config, folder: Path, strays: Strays) -> Node:
     identity = load_identity(folder, config.name_provider)
     disabled = {name.lower() for name in config.publishers.disabled}
-    own_inputs: dict[str, OwnInputs] = {"inline": InlineInputs()}
+    local_paths = AllowedPaths(config.compute.allow_listed_local_paths)
+    own_inputs = _own_inputs(config, local_paths)
     offer = NodeOffer(
         engines=_engines(config, os.environ, strays),
         publishers=tuple(name for name in (MANAGED,) if name not in disabled),
         input_sources=(*own_inputs, *MANAGED_KINDS),
         environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
         capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
+        local_paths=local_paths,
     )
     if labels := overridden(config.labels):
         _log.warning("A node names itself and its machine: the setting Labels has no say in %s.", ", ".join(labels))
@@ -81,6 +87,12 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         abilities=(COPIES_HARD_LINKS, TAKES_SECRETS),
     )
     return Node(identity=identity, offer=offer, lasting_info=info, own_inputs=own_inputs)
+
+
+def _own_inputs(config: Config, local_paths: AllowedPaths) -> dict[str, OwnInputs]:
+    """Of local paths none is offered where none is allowed, so that such jobs are placed elsewhere."""
+    kinds: dict[str, OwnInputs] = {"inline": InlineInputs(), "urldownload": UrlInputs(config.compute.inputs)}
+    return {**kinds, LOCAL.lower(): LocalInputs(local_paths)} if local_paths else kinds
 
 
 def _engines(config: Config, environment: Mapping[str, str], strays: Strays) -> dict[str, Engine]:

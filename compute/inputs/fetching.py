@@ -20,7 +20,7 @@ from shared.runtime.aio import in_thread
 class OwnInputs(Protocol):
     """A kind of input that nodes read by themselves, without the orchestrator."""
 
-    async def provide(self, place: InputPlace) -> Path:
+    async def provide(self, place: InputPlace, order: InputOrder) -> Path:
         """The path of what the task is to see: that of the place, where it is made, or another one to be mounted.
 
         What is made is sealed afterwards. Raises InputFailed, and OSError where the node itself is to blame. When it is
@@ -62,11 +62,14 @@ class Inputs:
             assert self._managed is not None, "an assignment is refused that has a kind which the node does not offer"
             await self._managed.fetch(order, managed)
         return tuple(
-            [mounted(place) if managed[number] else await self._provide(place) for number, place in enumerate(places)]
+            [
+                mounted(place) if managed[number] else await self._provide(place, order)
+                for number, place in enumerate(places)
+            ]
         )
 
-    async def _provide(self, place: InputPlace) -> MountedInput:
-        path = await self._own[place.source.source.type.lower()].provide(place)
+    async def _provide(self, place: InputPlace, order: InputOrder) -> MountedInput:
+        path = await self._own[place.source.source.type.lower()].provide(place, order)
         if path == place.path:
             await in_thread(lambda: seal(path), within=DISK_SECONDS)
         return mounted(place, path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from compute.disk.input_files import FILE_MODE, PROGRAM_MODE
 from compute.inputs.failures import not_placed
+from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace, told_of
 from shared.jobs.inputs.kinds import GZIP_TYPES, InlineInputParams, read_params
 from shared.jobs.paths import parts_of
@@ -27,7 +28,7 @@ class InlineInputs:
     def __repr__(self) -> str:
         return "<InlineInputs>"
 
-    async def provide(self, place: InputPlace) -> Path:
+    async def provide(self, place: InputPlace, order: InputOrder) -> Path:  # noqa: ARG002  # what it holds is little
         await asyncio.to_thread(_write, place)
         return place.path
 

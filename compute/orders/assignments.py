@@ -9,11 +9,15 @@ from compute.disk.workspace import check_result_paths
 from compute.engines.engine import Engine, OutlivingEngine
 from compute.engines.environment import EnvironmentPolicy, VariableRefused
 from compute.executions.held import Executions
+from compute.inputs.local.allowed_paths import NO_PATHS, AllowedPaths
 from shared.errors import InvalidJob
 from shared.ids import is_safe_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.engine_params import kind_of
+from shared.jobs.inputs.kinds import LOCAL, LocalInputParams, read_params
+from shared.jobs.inputs.kinds import kind_of as kind_of_input
 from shared.jobs.rules import NO_PUBLISHERS
+from shared.jobs.spec import Task
 from shared.messaging.transport import Received
 from shared.protocol.messages import (
     Accepted,
@@ -49,6 +53,7 @@ class NodeOffer:
     """Kinds of inputs, in lower case."""
     environment: EnvironmentPolicy
     capacity: Capacity
+    local_paths: AllowedPaths = NO_PATHS
 
     @property
     def available_engines(self) -> tuple[str, ...]:
@@ -72,6 +77,8 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
     if unknown := sorted({each.source.type.lower() for each in task.input_sources} - set(offer.input_sources)):
         detail = f"This node cannot fetch inputs of the kind {unknown[0][:80]!r}."
         return Rejected(reason="InputsNotOffered", detail=detail)
+    if why := _local_path_refused(task, offer.local_paths):
+        return Rejected(reason="LocalPathNotAllowed", detail=why)
     kind = kind_of(task.engine)
     if task.network.type.lower() == "none" and kind is not None and kind.on_the_machine:
         detail = (
@@ -90,6 +97,15 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
     except VariableRefused as error:
         return Rejected(reason="VariableRefused", detail=f"{error.message} {error.hint}")
     return None
+
+
+def _local_path_refused(task: Task, allowed: AllowedPaths) -> str:
+    paths = (
+        read_params(each.source, LocalInputParams).source_path
+        for each in task.input_sources
+        if kind_of_input(each.source) == LOCAL
+    )
+    return next((why for path in paths if (why := allowed.why_refused(path))), "")
 
 
 class Orders:

@@ -12,6 +12,7 @@ from shared.protocol.nats_address import parse_nats_address
 from shared.settings.config import Auth, Config, JobDefaults, TaskDefaults
 from shared.settings.input_sources import input_problems
 from shared.settings.inputs import InputSettings
+from shared.settings.local_paths import local_path_problems
 from shared.settings.tls.checks import tls_problems
 
 _CLOUD_NAMES = {"aws", "gcp"}
@@ -32,6 +33,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _amounts(config)
     yield from input_problems(config.input_sources)
     yield from _inputs(config.compute.inputs)
+    yield from local_path_problems(config.compute.allow_listed_local_paths)
     if config.job_defaults != JobDefaults():
         yield from _job_defaults(config.job_defaults.batch.task)
 

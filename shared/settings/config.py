@@ -234,6 +234,13 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
     disk_limit: Annotated[
         str, Meta(description="Disk space that a task may fill if its job names none, such as 10GB; 0 is no limit.")
     ] = "10GB"
+    allow_listed_local_paths: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Files and folders of the node that tasks may read as inputs of kind localDirectory: whole"
+            " paths, or patterns such as /data/**. docs/inputs.md says what to look out for."
+        ),
+    ] = ()
     env: Env = Env()
     inputs: InputSettings = InputSettings()
     metrics: NodeMetrics = NodeMetrics()

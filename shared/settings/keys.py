@@ -103,7 +103,6 @@ PROTECTIVE: dict[str, tuple[object, ...]] = dict.fromkeys(
     (
         *_spread("API.TLS", "AutoCert AutoCertCachePath"),
         *_spread("API.Auth", "AccessPolicyPath Methods Oauth2"),
-        "Compute.AllowListedLocalPaths",
         "Orchestrator.NodeManager.ManualApproval",
         *_spread("JobAdmissionControl", "RejectStatelessJobs RejectNetworkedJobs"),
     ),

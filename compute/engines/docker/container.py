@@ -171,8 +171,8 @@ class ContainerRun:
                 await self._images.pull(image, self._run.on_progress)
                 await finish(self._api.create(self._name, spec), within=START_SECONDS)
         except EngineRefusal as error:
-            if is_missing_source(error):
-                return await self._mounts.are_shared(folder, image)
+            if is_missing_source(error) and not await self._mounts.are_shared(folder, image):
+                return False
             raise
         return await self._mounts.are_shared(folder, image)
 

@@ -93,8 +93,11 @@ def refused(error: EngineRefusal, mask: Callable[[str], str] = str) -> Broken:
 
 
 def in_the_way(error: EngineRefusal, inputs: Iterable[MountedInput]) -> Broken | None:
-    """Whether the image has something that no input can be mounted on."""
+    """Whether the image has something that no input can be mounted on, or there is nothing to be mounted."""
     for each in inputs:
+        if error.message.strip().endswith(f"bind source path does not exist: {each.path}"):
+            detail = f"The node's container engine sees nothing at what the input at {each.target[:200]} is to show."
+            return Broken(FailureReason.INPUT_NOT_FOUND, detail)
         if re.search(rf"{re.escape(os.path.normpath(each.target))}(?![\w./-]).*: not a directory", error.message):
             target = each.target[:200]
             return Broken(

@@ -115,7 +115,15 @@ def _mounts(run: Run) -> list[dict[str, Any]]:
 
 
 def _to_read(source: Path, target: str) -> dict[str, Any]:
-    return {"Type": "bind", "Source": os.fspath(source), "Target": target, "ReadOnly": True}
+    """Without what is mounted in it, which some engines would let the task write to."""
+    options = {"NonRecursive": True}
+    return {
+        "Type": "bind",
+        "Source": os.fspath(source),
+        "Target": target,
+        "ReadOnly": True,
+        "BindOptions": options,
+    }
 
 
 def _log_config(facts: EngineFacts) -> dict[str, Any]:

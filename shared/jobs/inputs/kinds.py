@@ -189,6 +189,7 @@ class LocalInputParams(InputParams, frozen=True, kw_only=True, rename="pascal", 
             yield f".CreateAs {self.create_as[:20]!r} is not possible: what is not there is not made. Leave it out."
 
 
+LOCAL = "localDirectory"
 INPUTS: dict[str, type[InputParams]] = {
     "s3": S3InputParams,
     "s3managed": ManagedInputParams,
@@ -196,9 +197,9 @@ INPUTS: dict[str, type[InputParams]] = {
     "result": ResultInputParams,
     "inline": InlineInputParams,
     "urlDownload": UrlInputParams,
-    "localDirectory": LocalInputParams,
+    LOCAL: LocalInputParams,
 }
-_BY_LOWER = {name.lower(): name for name in INPUTS} | {"local": "localDirectory"}
+_BY_LOWER = {name.lower(): name for name in INPUTS} | {"local": LOCAL}
 _KNOWN = {kind: {field.encode_name.lower() for field in msgspec.structs.fields(kind)} for kind in INPUTS.values()}
 _PATH = "Source.Params"
 

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from compute.inputs.failures import InputFailed
-from compute.inputs.guarded_http import guarded_session, is_own
-from compute.inputs.url_answers import address_refused
-from compute.inputs.url_download import DownloadBounds, FetchedFile
-from compute.inputs.url_source import UrlSource, url_source
+from compute.inputs.web.answers import address_refused
+from compute.inputs.web.download import DownloadBounds, FetchedFile
+from compute.inputs.web.guarded_http import guarded_session, is_own
+from compute.inputs.web.source import UrlSource, url_source
 from shared.data.addresses import AllowedAddresses, allowed_networks
 from shared.jobs.states import FailureReason as R
 from shared.settings.inputs import InputSettings, UrlDownloadSettings
@@ -211,7 +211,9 @@ class TestAddresses:
         self, server: OddServer, to: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What the resolver let through is judged again by the address that the socket is for."""
-        monkeypatch.setattr("compute.inputs.guarded_http._GuardedResolver.resolve", aiohttp.ThreadedResolver().resolve)
+        monkeypatch.setattr(
+            "compute.inputs.web.guarded_http._GuardedResolver.resolve", aiohttp.ThreadedResolver().resolve
+        )
         async with url_source(InputSettings()) as source:
             told = await failure(source, f"http://localhost:{server.port}/x", to)
         assert told.reason is R.INPUT_NOT_ALLOWED
@@ -271,7 +273,7 @@ class TestBounds:
             await asyncio.sleep(3600)
 
         server.answer(slow)
-        monkeypatch.setattr("compute.inputs.guarded_http.IDLE_SECONDS", 0.02)
+        monkeypatch.setattr("compute.inputs.web.guarded_http.IDLE_SECONDS", 0.02)
         allowed = AllowedAddresses(allowed_networks(LOOPBACK))
         async with guarded_session(allowed) as http:
             quick = UrlSource(http, allowed, DownloadBounds(size_bytes=0, first_pause_seconds=0.001))

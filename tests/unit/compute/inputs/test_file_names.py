@@ -2,7 +2,7 @@
 
 import pytest
 
-from compute.inputs.file_names import FALLBACK, MAX_BYTES, name_of
+from compute.inputs.web.file_names import FALLBACK, MAX_BYTES, name_of
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from yarl import URL
 
-from compute.inputs.url_answers import (
+from compute.inputs.web.answers import (
     MAX_WAIT_SECONDS,
     NotServed,
     begins_at,

@@ -291,7 +291,7 @@ API:
 Orchestrator: {TLS: {ServerTimeout: 10}, NodeManager: {ManualApproval: false}}
 Compute: {AllowListedLocalPaths: []}
 """
-        assert len(loaded(home, written(home / "a.yaml", text), "Compute.TLS.RequireTLS=False").warnings) == 5
+        assert len(loaded(home, written(home / "a.yaml", text), "Compute.TLS.RequireTLS=False").warnings) == 4
 
 
 class TestProblems:
@@ -360,6 +360,13 @@ class TestProblems:
             (
                 "Tracing.Endpoint=http://me:secret@collector:4318",
                 "Tracing.Endpoint holds a password; give it in OTEL_EXPORTER_OTLP_HEADERS instead",
+            ),
+            (
+                "Compute.AllowListedLocalPaths=/data/**:ro,data",
+                (
+                    "Compute.AllowListedLocalPaths: 'data' does not begin with a slash, or is too long; write the whole"
+                    " path of a folder, or a pattern such as /data/**"
+                ),
             ),
             (
                 "Compute.Inputs.AllowedAddresses=private,10.1.2.3/8",
@@ -504,7 +511,6 @@ class TestProblems:
             "API.TLS.AutoCert=example.com",
             "API.Auth.Methods=x",
             "API.Auth.Oauth2.Issuer=x",
-            "Compute.AllowListedLocalPaths=/data",
             "Orchestrator.NodeManager.ManualApproval=true",
             "JobAdmissionControl.RejectStatelessJobs=true",
             "JobAdmissionControl.RejectNetworkedJobs=true",

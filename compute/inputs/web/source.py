@@ -1,7 +1,7 @@
 """URLs as a source of inputs: what all downloads of a node share."""
 
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +9,59 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from compute.inputs.guarded_http import guarded_session
-from compute.inputs.url_answers import address_refused
-from compute.inputs.url_download import DownloadBounds, FetchedFile, OnBytes, UrlDownload
+from compute.inputs.disk_left import left_bytes
+from compute.inputs.objects.progress import FetchProgress
+from compute.inputs.order import InputOrder
+from compute.inputs.places import InputPlace, told_of
+from compute.inputs.web.answers import address_refused
+from compute.inputs.web.download import DownloadBounds, FetchedFile, OnBytes, UrlDownload
+from compute.inputs.web.guarded_http import guarded_session
 from shared.data.addresses import NO_ADDRESS, AllowedAddresses, allowed_networks
+from shared.jobs.inputs.kinds import UrlInputParams, read_params
 from shared.jobs.quantities import parse_bytes
 from shared.settings.inputs import InputSettings
+
+PART = ".part"
+"""What is not complete yet is called so."""
+
+
+class UrlInputs:
+    """Of a node. Each download has connections of its own."""
+
+    def __init__(self, settings: InputSettings) -> None:
+        self._settings = settings
+
+    def __repr__(self) -> str:
+        return f"<UrlInputs {self._settings}>"
+
+    async def provide(self, place: InputPlace, order: InputOrder) -> Path:
+        """A folder with the file. Raises InputFailed, OSError."""
+        url = read_params(place.source.source, UrlInputParams).url
+        progress = UrlProgress(order.on_progress)
+        with told_of(place.target):
+            place.path.mkdir(0o700)
+        part = place.path / PART
+        async with url_source(self._settings) as source:
+            fetched = await source.fetch(url, part, task_bytes=await left_bytes(order), on_bytes=progress.on_bytes)
+        with told_of(place.target):
+            part.rename(place.path / fetched.name)
+        return place.path
+
+
+class UrlProgress:
+    """Tells of one download in the words of all fetching."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._progress: FetchProgress | None = None
+        self._done = 0
+
+    def on_bytes(self, done: int, total: int | None) -> None:
+        if self._progress is None or done < self._done:
+            self._progress = FetchProgress(1, total or 0, self._tell)
+            self._done = 0
+        self._progress.came(done - self._done)
+        self._done = done
 
 
 class UrlSource:

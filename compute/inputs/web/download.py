@@ -20,8 +20,7 @@ from yarl import URL
 
 from compute.disk.workspace import DISK_SECONDS
 from compute.inputs.failures import InputFailed
-from compute.inputs.file_names import name_of
-from compute.inputs.url_answers import (
+from compute.inputs.web.answers import (
     PARTIAL,
     RANGE_REFUSED,
     REDIRECTS,
@@ -35,6 +34,7 @@ from compute.inputs.url_answers import (
     shown,
     validator_of,
 )
+from compute.inputs.web.file_names import name_of
 from shared.data.plain_text import printable
 from shared.jobs.quantities import format_bytes
 from shared.jobs.states import FailureReason

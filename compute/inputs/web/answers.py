@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
-from compute.inputs.guarded_http import IDLE_SECONDS, AddressRefused
+from compute.inputs.web.guarded_http import IDLE_SECONDS, AddressRefused
 from shared.data.plain_text import printable
 from shared.jobs.inputs.kinds import url_problem
 from shared.jobs.states import FailureReason
