@@ -307,7 +307,7 @@ async def _others(stage: Stage, stack: AsyncExitStack) -> None:
     ):
         stage.keys[name] = await key_of(running, name, *capabilities, namespaces=namespaces)
     assert (await running.ask(f"{USERS}/own-gone", "DELETE")).status == 200
-    for name in ("hush-all", "own-all", "own-submits"):
+    for name in ("hush-all", "own-all", "own-submits", "own-reader"):
         client = await stack.enter_async_context(
             stage.connected(user=name, password=stage.keys[name], inbox_prefix=f"_INBOX.@{name}")
         )

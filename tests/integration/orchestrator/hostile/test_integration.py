@@ -15,6 +15,7 @@ from tests.integration.orchestrator.hostile.stage import Program, Stage
 from tests.integration.orchestrator.hostile.ways import (
     asks_service,
     connects,
+    is_refused_service,
     is_unanswered,
     listens,
     of_program,
@@ -27,6 +28,8 @@ ATTEMPTS = Attempts("a program")
 STATE = f"KV_{subjects.STATE_BUCKET}"
 OWN = "tarpon.v1.api.@own-all"
 TASK = {"Name": "main", "Engine": {"Type": "noop"}}
+JOB = {"Type": "batch", "Tasks": [TASK]}
+OWN_DONE = {"JobID": "{own_done}"}
 
 
 ATTEMPTS.add(
@@ -153,9 +156,14 @@ ATTEMPTS.add(
         "submits a job that takes a secret of another namespace",
         asks_service("jobs.submit", {"Job": {"Type": "batch", "Tasks": [TASK | {"Env": {"K": "secret:{secret}"}}]}}),
     ),
-    ("asks for what it has no capability for", asks_service("jobs.list", {}, by="own-submits")),
-    ("lists nodes without the capability", asks_service("nodes.list", {}, by="own-submits")),
-    ("gets its own job without the capability", asks_service("jobs.get", {"JobID": "{own_done}"}, by="own-submits")),
+    ("lists jobs without the capability", is_refused_service("jobs.list", {}, by="own-submits")),
+    ("lists nodes without the capability", is_refused_service("nodes.list", {}, by="own-submits")),
+    ("gets its own job without the capability", is_refused_service("jobs.get", OWN_DONE, by="own-submits")),
+    ("gets its own results without the capability", is_refused_service("jobs.results", OWN_DONE, by="own-submits")),
+    ("follows its own job without the capability", is_refused_service("jobs.history", OWN_DONE, by="own-submits")),
+    ("submits a job without the capability", is_refused_service("jobs.submit", {"Job": JOB}, by="own-reader")),
+    ("stops its own job without the capability", is_refused_service("jobs.stop", OWN_DONE, by="own-reader")),
+    ("deletes its own job without the capability", is_refused_service("jobs.delete", OWN_DONE, by="own-reader")),
 )
 
 ATTEMPTS.add(

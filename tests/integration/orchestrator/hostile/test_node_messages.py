@@ -1,5 +1,6 @@
 """A team's node that says what is not so: requests and reports about another's work, forged, repeated and mixed."""
 
+import base64
 import json
 from typing import Any
 
@@ -225,11 +226,12 @@ async def _(stage: Stage, loot: Loot) -> None:
     loot.gain(f"secrets: {given!r}")
 
 
-@ATTEMPTS.named("finds another's secret in what it was given itself")
+@ATTEMPTS.named("reads the secrets of another without opening them")
 async def _(stage: Stage, loot: Loot) -> None:
-    for given in (stage.own.result, stage.own.execution):
-        loot.get(messages.encode(given).replace(b"X-Amz-Signature", b""))
-        loot.gain("a secret in the clear", b"own-value" in messages.encode(given))
+    """As somebody on the way may, who sees all that goes to the other node."""
+    for given in (stage.hush.result, stage.hush.execution):
+        for value in (b"hush-value", base64.b64encode(b"hush-value").rstrip(b"=")):
+            loot.gain("a secret in the clear", value in given.secrets or value in messages.encode(given))
 
 
 @ATTEMPTS.named("puts secrets of another execution into its own assignment")

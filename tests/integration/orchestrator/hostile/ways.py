@@ -164,6 +164,18 @@ def asks_service(what: str, body: Any, *, by: str = "own-all") -> Act:
     return act
 
 
+def is_refused_service(what: str, body: Any, *, by: str) -> Act:
+    """That it is done is the gain."""
+
+    async def act(stage: Stage, loot: Loot) -> None:
+        told = json.loads(await stage.programs[by].ask(what, filled(body, stage.words)))
+        loot.say(filled(body, stage.words))
+        loot.get(told)
+        loot.gain("it is done", told.get("Status") not in REFUSED)
+
+    return act
+
+
 def _shape(told: Any, stage: Stage) -> str:
     return _leveled({key: value for key, value in told.items() if key not in FRESH}, stage)
 
