@@ -55,7 +55,7 @@ SETS = (
     "Orchestrator.NodeManager.StartTimeout=2h",
     "Orchestrator.NodeManager.MessagesPerSecond=1000000",
 )
-WITHIN = 10.0
+WITHIN = 30.0
 SILENT = 0.25
 """How long an answer is waited for that is not to come."""
 
@@ -113,7 +113,8 @@ class Stage:
         job = await self.running.submit(Tasks=[noop(HUSH)], Namespace=HUSH, Name=name)
         self._stirred.append(job)
         victim = self.hush.member
-        given = await victim.next()
+        while (given := await victim.next()).job_id != job:
+            victim.forged.append(f"job {given.job_name}")
         await victim.node.ask(GrantRequest(execution_id=self.hush.execution.execution_id))
         beat = messages.encode(Heartbeat(session=victim.node.session))
         await victim.node.connection.publish(subjects.node_heartbeat(victim.node.id), beat)
@@ -183,7 +184,7 @@ class Stage:
         await self.settled_messages()
         after = await self._watched()
         changed = [f"{what} of others is changed" for what in before if before[what] != after.get(what, before[what])]
-        forged = [f"a forgery on {subject}" for subject in self.hush.member.forged]
+        forged = [f"what the other team takes for genuine: {what}" for what in self.hush.member.forged]
         self.hush.member.forged.clear()
         return [*loot.gains(), *changed, *forged]
 
@@ -197,7 +198,7 @@ class Stage:
         async def left() -> int:
             return int((await reports.stream_info(subjects.REPORTS_STREAM)).state.messages)
 
-        await answered(left, lambda count: not count, within=20, what="all reports have been dealt with")
+        await answered(left, lambda count: not count, within=60, what="all reports have been dealt with")
 
     async def _watched(self) -> dict[str, Any]:
         objects = await asyncio.to_thread(self._objects)

@@ -86,7 +86,7 @@ class Member:
                     await self.accepted.put(each)
 
     async def next(self) -> Assignment:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.accepted.get()
 
 

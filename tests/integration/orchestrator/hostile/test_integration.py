@@ -199,6 +199,17 @@ async def _(stage: Stage, loot: Loot) -> None:
         await subscription.unsubscribe()
 
 
+@ATTEMPTS.named("steers its answers into the inbox of another user, who awaits some")
+async def _(stage: Stage, loot: Loot) -> None:
+    """Each answer has a subject that nobody guesses, beside the prefix that is known."""
+    own, victim = stage.programs["own-all"], stage.programs["hush-all"]
+    for number in range(20):
+        reply = f"_INBOX.@hush-all.{victim.client._nuid.next().decode()}.{number}"
+        await own.client.publish(f"{OWN}.jobs.list", b"{}", reply=reply)
+        told = json.loads(await victim.ask("jobs.get", {"JobID": stage.words["done"]}))
+        loot.gain("another's answer is taken for its own", told.get("Job", {}).get("ID") != stage.words["done"])
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
 async def billing(stage: Stage) -> AsyncIterator[None]:
     """A program with a password that follows from the integration secret."""

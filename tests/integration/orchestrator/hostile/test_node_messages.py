@@ -12,7 +12,7 @@ from compute.executions.given_secrets import SecretsNotOpened, SecretsOpener
 from shared.ids import ExecutionId
 from shared.protocol import messages, subjects
 from tests.integration.orchestrator.hostile.attempts import Attempt, Attempts, Loot
-from tests.integration.orchestrator.hostile.stage import Stage
+from tests.integration.orchestrator.hostile.stage import WITHIN, Stage
 from tests.integration.orchestrator.hostile.ways import asks_node, reports, tells
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -171,11 +171,11 @@ async def _(stage: Stage, loot: Loot) -> None:
     told = registration(info={"labels": {"zone": "nowhere", "kind": "hush-label"}, "publishers": ["s3managed"]})
     told["held"] = [stage.own.execution.execution_id]
     subject = subjects.node_requests(member.node.id)
-    loot.get((await member.client.request(subject, json.dumps(told).encode(), timeout=10)).data)
+    loot.get((await member.client.request(subject, json.dumps(told).encode(), timeout=WITHIN)).data)
     await stage.stir()
     loot.gain("an assignment", not member.accepted.empty())
     told["info"] = registration()["info"]
-    await member.client.request(subject, json.dumps(told).encode(), timeout=10)
+    await member.client.request(subject, json.dumps(told).encode(), timeout=WITHIN)
 
 
 @ATTEMPTS.named("beats with the session of another")
@@ -206,6 +206,19 @@ async def _(stage: Stage, loot: Loot) -> None:
         answer = await stage.own.member.node.ask_for_grant(guess)
         loot.get(messages.encode(answer))
         loot.gain("a grant", not isinstance(answer, messages.RequestRefused))
+
+
+@ATTEMPTS.named("steers its answers into the inbox of another, which awaits some")
+async def _(stage: Stage, loot: Loot) -> None:
+    victim = stage.hush.member
+    subject = subjects.node_requests(stage.own.member.node.id)
+    asked = messages.encode(messages.GrantRequest(execution_id=stage.own.execution.execution_id))
+    for number in range(20):
+        reply = f"_INBOX.hush-node.{victim.client._nuid.next().decode()}.{number}"
+        await stage.own.member.client.publish(subject, asked, reply=reply)
+        answer = await victim.node.ask_for_grant(stage.hush.execution.execution_id)
+        is_its_own = isinstance(answer, messages.GrantGiven) and stage.words["execution"] in answer.archive.address
+        loot.gain("another's answer is taken for its own", not is_its_own)
 
 
 @ATTEMPTS.named("repeats what another has reported, byte by byte")

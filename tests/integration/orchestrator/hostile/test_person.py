@@ -250,7 +250,8 @@ def signed(
         loot.say(sent)
         loot.get(answer.body, dict(answer.headers))
         loot.gain(f"it is answered with {answer.status}", answer.status not in REFUSED)
-        loot.gain("a proof", PROOF in answer.headers and answer.status == 401 and "revoked" not in answer.body.decode())
+        is_right = not sends and not key  # then it is proven that the answer is of who knows the key, a refusal too
+        loot.gain("a proof for what is not signed so", PROOF in answer.headers and not is_right)
 
     return act
 

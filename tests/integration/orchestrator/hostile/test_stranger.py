@@ -8,7 +8,7 @@ import pytest
 
 from shared.messaging.client import taken_in
 from tests.integration.orchestrator.hostile.attempts import Act, Attempt, Attempts, Loot, filled
-from tests.integration.orchestrator.hostile.stage import API, JOBS, ORCHESTRATOR, Stage
+from tests.integration.orchestrator.hostile.stage import API, JOBS, ORCHESTRATOR, WITHIN, Stage
 from tests.integration.orchestrator.hostile.teams import SECRETS, TOKENS, USERS
 from tests.integration.orchestrator.hostile.ways import asks, connects, is_refused
 from tests.servers import HOST
@@ -87,7 +87,7 @@ def before_connecting(*lines: str) -> Act:
                 writer.write(filled(line, stage.words).encode() + b"\r\n")
             await stage.stir()
             writer.write(b"PING\r\n")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WITHIN):
                 said = await reader.read()
             loot.gain("a message", b"MSG " in said)
             loot.get(said)
