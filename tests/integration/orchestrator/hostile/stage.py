@@ -109,9 +109,7 @@ class Stage:
 
     async def stir(self) -> None:
         """The team that is attacked does all that it ever does, so that who listens has something to hear."""
-        name = f"hush-{len(self._stirred)}"
-        job = await self.running.submit(Tasks=[noop(HUSH)], Namespace=HUSH, Name=name)
-        self._stirred.append(job)
+        job = await self.submit_for_hush()
         victim = self.hush.member
         while (given := await victim.next()).job_id != job:
             victim.forged.append(f"job {given.job_name}")
@@ -121,6 +119,13 @@ class Stage:
         await ended(victim, given)
         await self.programs["hush-all"].ask("jobs.list", {})
         await self.running.wait_state(job, "Completed")
+
+    async def submit_for_hush(self, **more: Any) -> str:
+        """A job of the team that is attacked, of which nothing is a gain."""
+        name = f"hush-{len(self._stirred)}"
+        job = await self.running.submit(Tasks=[noop(HUSH)], Namespace=HUSH, Name=name, **more)
+        self._stirred.append(job)
+        return job
 
     async def hear(self, client: Client, subject: str, queue: str = "") -> tuple[Subscription, list[Msg]]:
         heard: list[Msg] = []

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import nats.errors
@@ -196,16 +197,45 @@ ATTEMPTS.add(*((f"awaits approval and {way}", unapproved(way)) for way in WAYS))
 ATTEMPTS.add(*((f"may ask why it was refused and {way}", told_why(way)) for way in WAYS))
 
 
-@ATTEMPTS.named("awaits approval and is given the next job")
+@ATTEMPTS.named("awaits approval and is given a job that wants it alone")
 async def _(stage: Stage, loot: Loot) -> None:
     name, seed = "new-node", stage.seeds["new_seed"]
     async with stage.connected(name=name, nkeys_seed_str=seed, inbox_prefix=f"_INBOX.{name}") as client:
         subscription, heard = await stage.hear(client, f"tarpon.v1.node.{name}.in.>")
         await _register(client, name)
-        await stage.stir()
-        await taken_in(client)
-        loot.gain("an assignment", any(b"Assignment" in each.data for each in heard))
+
+        def is_given() -> bool:
+            return any(b"Assignment" in each.data for each in heard)
+
+        async def state() -> str:
+            return str((await stage.running.api(f"/jobs/{job}"))["Job"]["State"]["StateType"])
+
+        job = await stage.submit_for_hush(Constraints=[{"Key": "name", "Operator": "=", "Values": [name]}])
+        await answered(state, lambda it: it == "Failed" or is_given(), within=WITHIN, what="it has failed")
+        loot.gain("an assignment", is_given())
         await subscription.unsubscribe()
+
+
+def is_heard(shown: Callable[[Stage], dict[str, Any]], node: str) -> Act:
+    """That a report is taken into the stream is the gain."""
+
+    async def act(stage: Stage, loot: Loot) -> None:
+        report = json.dumps({"type": "Report", "execution_id": "e-none", "facts": [FAILED]}).encode()
+        async with stage.connected(**shown(stage)) as client:
+            try:
+                taken = await client.request(f"tarpon.v1.node.{node}.out.reports", report, timeout=SILENT)
+            except (nats.errors.Error, TimeoutError):
+                return
+            loot.gain("it is taken", b"seq" in taken.data)
+
+    return act
+
+
+def _gone(stage: Stage) -> dict[str, Any]:
+    return {"name": "gone-node", "nkeys_seed_str": stage.seeds["gone_seed"], "inbox_prefix": "_INBOX.gone-node"}
+
+
+ATTEMPTS.add(("was rejected and goes on to report about itself", is_heard(_gone, "gone-node")))
 
 
 @ATTEMPTS.named("was rejected and registers under other labels")
