@@ -6,6 +6,7 @@ It takes as many connections as break off: each goes on with the byte at which t
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from http import HTTPStatus
 
 import aiohttp
 import msgspec
@@ -54,7 +55,7 @@ class LiveLogs:
         """Ends when there is no more.
 
         Raises MessagingUnavailable with what the orchestrator says went wrong, OrchestratorUnreachable where it stays
-        away, and LogsCutOff.
+        away, LogsCutOff, and KeyNotKnownThere.
         """
         while True:
             told = False
@@ -88,6 +89,8 @@ class LiveLogs:
         async with self._calls.session.ws_connect(
             asked.url, headers=asked.headers, max_msg_size=MAX_FRAME_BYTES, heartbeat=HEARTBEAT_SECONDS
         ) as socket:
+            told = socket._response.headers  # noqa: SLF001  # aiohttp tells them nowhere else
+            asked.check(told, HTTPStatus.SWITCHING_PROTOCOLS)
             self._calls.answered()
             async for message in socket:
                 if message.type is not aiohttp.WSMsgType.TEXT:

@@ -12,14 +12,16 @@ import pytest
 from aiohttp import web
 
 import tarpon
-from shared.errors import RemoteError
+from shared.errors import MessagingUnavailable, RemoteError
 from shared.protocol.pasted import PastedTextInvalid, PastedTextMistyped, PastedTextOfOtherKind, PastedTextTruncated
 from shared.protocol.request_signature import PROOF
 from shared.settings.api_users import ApiUsers
 from shared.settings.config import ApiAuth, ApiSettings, Config
 from tarpon.errors import KeyNotKnownThere, KeyNotSent, NotAnOrchestrator, OrchestratorUnreachable
 from tarpon.http import credentials
+from tarpon.http.calls import Calls
 from tarpon.http.credentials import credentials_from
+from tarpon.http.live_logs import LiveLogs
 from tests.api_keys import Keyed, keyed
 from tests.integration.fed_api import FedApi
 from tests.servers import HOST, free_ports
@@ -56,12 +58,18 @@ async def stranger(answer: Callable[[web.Request], web.StreamResponse]) -> Async
 
     application = web.Application()
     application.router.add_route("*", "/{rest:.*}", take)
+    async with serving(application) as port:
+        yield port, told
+
+
+@asynccontextmanager
+async def serving(application: web.Application) -> AsyncIterator[int]:
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     (port,) = free_ports(1)
     try:
         await web.TCPSite(runner, HOST, port).start()
-        yield port, told
+        yield port
     finally:
         await runner.cleanup()
 
@@ -149,6 +157,28 @@ async def test_a_stranger_on_the_port_gets_no_key_and_is_not_believed(
     assert told
     secrets = (user.key.text(), user.key.credential, user.key.credential.partition(".")[2], user.key.digest)
     assert not [secret for secret in secrets for each in told if secret in each]
+
+
+async def test_no_log_is_believed_of_a_stranger_on_the_port() -> None:
+    async def tell(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str('{"value": {"Type": 1, "Line": "made up"}}')
+        await socket.close()
+        return socket
+
+    application, key = web.Application(), credentials_from(keyed("maria", "*").key.text(), {})
+    application.router.add_get("/{rest:.*}", tell)
+    async with serving(application) as port, Calls([f"http://{HOST}:{port}"], timeout=10, credentials=key) as calls:
+        with pytest.raises(KeyNotKnownThere):
+            await anext(LiveLogs(calls, "/orchestrator/jobs/j-1/logs", {}, patience=0).lines())
+
+
+async def test_logs_are_believed_of_who_knows_the_key(api: FedApi) -> None:
+    key = credentials_from(known(api, "*").key.text(), {})
+    async with Calls([f"http://{HOST}:{api.port}"], timeout=10, credentials=key) as calls:
+        with pytest.raises(MessagingUnavailable, match="has no execution"):  # as its answer says, which is believed
+            await anext(LiveLogs(calls, "/orchestrator/jobs/j-0001/logs", {}, patience=0).lines())
 
 
 async def test_a_stranger_on_the_port_is_told_no_secret_and_no_job() -> None:
