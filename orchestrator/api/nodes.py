@@ -125,6 +125,7 @@ class NodeRoutes:
         done = rest_nodes.UpdateNodeResponse(success=True)
         match action:
             case "approve":
+                await self._end_rekeying(node)
                 await approve(self._model, self._store, node)
             case "drain" | "undrain":
                 await set_draining(self._model, self._store, node, draining=action == "drain")
@@ -145,11 +146,13 @@ class NodeRoutes:
     async def rekey_node(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest_tokens.RekeyRequest, optional=True)
         node = self._named(request, bound=True)
+        await self._end_rekeying(node)
         token, text = await rekey(self._model, self._store, self._tokens, node, wanted.expires_seconds)
         return created(token, text, await self._cut_off(node))
 
     async def _reject(self, node: NodeId, wanted: rest_nodes.UpdateNodeRequest) -> rest_nodes.UpdateNodeResponse:
         """Its key goes first, so that it does not come back once it is cut off."""
+        await self._end_rekeying(node)
         await reject(self._model, self._store, node, wanted.message)
         binding = self._model.bindings.get(node)
         token = binding.token if binding else ""
@@ -161,6 +164,12 @@ class NodeRoutes:
             join_token=token,
             token_is_usable=self._tokens.is_usable(token),
         )
+
+    async def _end_rekeying(self, node: NodeId) -> None:
+        """The token that was to bring the node's next key, if there is one, is good for nothing any more."""
+        binding = self._model.bindings.get(node)
+        if binding is not None and binding.rekey in self._model.tokens:
+            await self._tokens.revoke(binding.rekey)
 
     async def _cut_off(self, node: NodeId) -> str:
         """What could not be done about it, if anything."""

@@ -100,6 +100,20 @@ async def test_a_node_that_is_rejected_then_does_not_come_back_by_the_token_of_i
     await act(running, Action="reject", Message="Found on a page")
     assert "Found on a page" in (await state(running))["ConnectionState"]["LastError"]
     await is_refused(running, "n-1", text.credential)
+    await act(running, Action="delete", Force=True)
+    await act(running, Action="delete")
+    await is_refused(running, "n-1", text.credential)
+
+
+async def test_of_two_tokens_for_a_new_key_the_later_one_is_good(running: Running) -> None:
+    async with joined(running, "n-1"):
+        first, second = await rekeyed(running), await rekeyed(running)
+    listed = (await running.ask("/api/v1/orchestrator/tokens")).json["Tokens"]
+    states = {each["ID"]: each["State"] for each in listed}
+    assert (states[first.id], states[second.id]) == ("Revoked", "Usable")
+    await act(running, Action="approve")
+    listed = (await running.ask("/api/v1/orchestrator/tokens")).json["Tokens"]
+    assert {each["State"] for each in listed if each["Rekeys"]} == {"Revoked"}
 
 
 async def test_the_old_key_does_not_come_back_by_its_old_token_once_the_name_is_free(running: Running) -> None:
