@@ -6,7 +6,7 @@ What all downloads of a node share bounds its memory: connections, and what is r
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +19,7 @@ from compute.disk.input_files import FILE_MODE
 from compute.disk.workspace import DISK_SECONDS
 from compute.inputs.failures import InputFailed
 from compute.inputs.objects.cache import InputCache
-from compute.inputs.objects.get import Changed, ObjectPart, Take, get
+from compute.inputs.objects.get import Changed, ObjectPart, get, receive
 from compute.inputs.objects.given import GivenFile
 from compute.inputs.objects.partial_input import Becomes, PartialInput
 from compute.inputs.objects.patience import Patience, changed, damaged
@@ -34,8 +34,6 @@ SMALL_BYTES = 256 << 10
 SMALL_AT_ONCE = 48
 STREAMS = 16
 STREAMS_OF_ONE = 8
-WRITE_BYTES = 512 << 10
-WRITE_CHUNKS = 256
 THREADS = 4
 COPIES = 2
 DAMAGED_TRIES = 2
@@ -103,33 +101,23 @@ class Downloads:
         raise damaged(given)
 
     async def _small_content(self, given: GivenFile) -> bytes:
-        if not given.file.size:
+        file = given.file
+        if not file.size:
             return b""
-        chunks: list[bytes] = []
-        part = ObjectPart(given.file.size, given.file.etag, 0, given.file.size)
-        await read(self, given, part, chunks.append, chunks.clear)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-async def read(
-    downloads: Downloads, given: GivenFile, part: ObjectPart, take: Take, again: Callable[[], object]
-) -> None:
-    """Read the part, however often it takes; each time from its beginning, before which `again` is called."""
-    patience = Patience(given, first_pause_seconds=downloads.first_pause_seconds)
-    while True:
-        again()
-        url = await patience.url()
-        try:
-            failure = await get(downloads.http, url, part, take)
-        except NotAnswered as error:
-            await patience.after_no_answer(str(error), has_come=False)
-        except Changed:
-            raise changed(given) from None
-        else:
-            if failure is None:
-                given.trouble.went_well()
-                return
-            await patience.after_refusal(failure)
+        patience = Patience(given, first_pause_seconds=self.first_pause_seconds)
+        while True:
+            url = await patience.url()
+            try:
+                answer = await get(self.http, url, ObjectPart(file.size, file.etag, 0, file.size))
+            except NotAnswered as error:
+                await patience.after_no_answer(str(error), has_come=False)
+            except Changed:
+                raise changed(given) from None
+            else:
+                if isinstance(answer, bytes):
+                    given.trouble.went_well()
+                    return answer
+                await patience.after_refusal(answer)
 
 
 class _LargeDownload:
@@ -147,9 +135,9 @@ class _LargeDownload:
         becomes = Becomes(size=file.size, etag=file.etag, sha256=file.sha256)
         for _ in range(DAMAGED_TRIES):
             async with self._opened(becomes) as written:
-                missing = await self._in_thread(lambda: written.missing)
-                self._tell(file.size - sum(self._size(written, number) for number in missing))
-                await pipelined(missing, partial(self._fetch_piece, written), at_once=STREAMS_OF_ONE)
+                runs = await self._in_thread(lambda: written.runs)
+                self._tell(file.size - sum(end - at for at, end in runs))
+                await pipelined(runs, partial(self._fetch_run, written), at_once=STREAMS_OF_ONE)
                 if await self._is_right(written):
                     await self._in_thread(partial(written.become, cache.place(self._name)))
                     return
@@ -169,17 +157,18 @@ class _LargeDownload:
         finally:
             written.close()
 
-    async def _fetch_piece(self, written: PartialInput, number: int) -> None:
+    async def _fetch_run(self, written: PartialInput, bounds: tuple[int, int]) -> None:
+        file, (at, end) = self._given.file, bounds
         async with self._downloads.streams:
-            at, end = written.bounds(number)
             patience = Patience(self._given, first_pause_seconds=self._downloads.first_pause_seconds)
             while at < end:
                 url = await patience.url()
                 sink = _Sink(written, at, self._downloads.threads, self._tell)
-                part = ObjectPart(self._given.file.size, self._given.file.etag, at, end)
                 failure, problem = None, ""
                 try:
-                    failure = await get(self._downloads.http, url, part, sink.take)
+                    failure = await receive(
+                        self._downloads.http, url, ObjectPart(file.size, file.etag, at, end), sink.write
+                    )
                 except NotAnswered as error:
                     problem = str(error)
                 except Changed:
@@ -193,7 +182,6 @@ class _LargeDownload:
                     await patience.after_refusal(failure)
                 else:
                     self._given.trouble.went_well()
-            await self._in_thread(partial(written.note, number))
 
     async def _is_right(self, written: PartialInput) -> bool:
         return await stoppable(written.is_right, pool=self._downloads.copying)
@@ -205,45 +193,27 @@ class _LargeDownload:
         self._told_bytes += count
         self._on_bytes(count)
 
-    @staticmethod
-    def _size(written: PartialInput, number: int) -> int:
-        first, end = written.bounds(number)
-        return end - first
-
 
 class _Sink:
-    """Writes what comes, as one thing is read while another is written. `at` is up to where it is on the disk."""
+    """Writes what comes, while the next is read. `at` is up to where it is on the disk."""
 
     def __init__(self, file: PartialInput, at: int, threads: ThreadPoolExecutor, on_bytes: OnBytes) -> None:
         self.at = at
         self._file = file
         self._threads = threads
         self._on_bytes = on_bytes
-        self._chunks: list[bytes] = []
-        self._bytes = 0
         self._writing: asyncio.Future[None] | None = None
         self._writing_bytes = 0
 
-    def take(self, chunk: bytes) -> Awaitable[None] | None:
-        self._chunks.append(chunk)
-        self._bytes += len(chunk)
-        if self._bytes < WRITE_BYTES and len(self._chunks) < WRITE_CHUNKS:
-            return None
-        return self._write()
+    async def write(self, content: memoryview) -> None:
+        await self.written()
+        self._writing_bytes = len(content)
+        self._writing = asyncio.get_running_loop().run_in_executor(
+            self._threads, partial(self._file.write, content, self.at)
+        )
 
     async def written(self) -> None:
-        """All that was taken."""
-        await self._write()
-        await self._settle()
-
-    async def _write(self) -> None:
-        await self._settle()
-        if self._chunks:
-            write = partial(self._file.write, self._chunks, self.at)
-            self._writing = asyncio.get_running_loop().run_in_executor(self._threads, write)
-            self._writing_bytes, self._chunks, self._bytes = self._bytes, [], 0
-
-    async def _settle(self) -> None:
+        """All that was begun."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             await settled(writing, within=DISK_SECONDS)

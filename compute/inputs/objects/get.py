@@ -8,20 +8,22 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import TypeVar
 
 import aiohttp
 from yarl import URL
 
+from compute.inputs.objects.body_buffers import taken_over
 from compute.upload.put import CONNECT_SECONDS, IDLE_SECONDS, NotAnswered, bounded, host_of, why_not_answered
 from shared.protocol.s3_errors import S3Failure, parse_error
 from shared.protocol.signed_url import SignedUrl
 
-READ_BYTES = 256 << 10
-"""So much of each answer is held before it is taken, twice."""
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 
-Take = Callable[[bytes], Awaitable[None] | None]
-"""Takes what has come. Where it has to be waited for, nothing more is read until then."""
+T = TypeVar("T")
+
+Write = Callable[[memoryview], Awaitable[None]]
+"""Takes what has come. It returns once what it was given the time before is written, and may be replaced."""
 
 
 class Changed(Exception):
@@ -41,8 +43,12 @@ class ObjectPart:
         return f"<ObjectPart {self.first}-{self.end} of {self.size}>"
 
     @property
+    def size_bytes(self) -> int:
+        return self.end - self.first
+
+    @property
     def is_all(self) -> bool:
-        return self.end - self.first == self.size
+        return self.size_bytes == self.size
 
     def headers(self, url: SignedUrl) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity", **url.headers}
@@ -70,11 +76,53 @@ class ObjectPart:
 
 
 async def get(
-    http: aiohttp.ClientSession, url: SignedUrl, part: ObjectPart, take: Take, *, idle_seconds: float = IDLE_SECONDS
+    http: aiohttp.ClientSession, url: SignedUrl, part: ObjectPart, *, idle_seconds: float = IDLE_SECONDS
+) -> S3Failure | bytes:
+    """What S3 refused, or all of the part. Raises NotAnswered, Changed."""
+
+    async def read(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> bytes:
+        content = await response.content.read(part.size_bytes + 1)
+        while len(content) <= part.size_bytes and (more := await response.content.readany()):
+            content += more
+        if len(content) > part.size_bytes:
+            raise Changed
+        if len(content) < part.size_bytes:
+            raise ConnectionResetError
+        return content
+
+    return await _answer(http, url, part, read, idle_seconds)
+
+
+async def receive(
+    http: aiohttp.ClientSession, url: SignedUrl, part: ObjectPart, write: Write, *, idle_seconds: float = IDLE_SECONDS
 ) -> S3Failure | None:
-    """What S3 refused, or None when all of the part was taken. Raises NotAnswered, Changed, what `take` raises."""
+    """What S3 refused, or None when all of the part was given to `write`. Raises NotAnswered, Changed, OSError of that.
+
+    For what is large. The connection is of no more use afterwards.
+    """
     loop = asyncio.get_running_loop()
-    left = part.end - part.first
+
+    async def read(response: aiohttp.ClientResponse, deadline: asyncio.Timeout) -> None:
+        left = part.size_bytes
+        with taken_over(response, left) as body:
+            while left:
+                view = await body.next()
+                left -= len(view)
+                deadline.reschedule(None)  # of the disk, not of S3
+                await write(view)
+                body.go_on()
+                deadline.reschedule(loop.time() + idle_seconds)
+
+    return await _answer(http, url, part, read, idle_seconds)
+
+
+async def _answer(
+    http: aiohttp.ClientSession,
+    url: SignedUrl,
+    part: ObjectPart,
+    read: Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[T]],
+    idle_seconds: float,
+) -> S3Failure | T:
     try:
         async with (
             asyncio.timeout(idle_seconds) as deadline,
@@ -86,20 +134,12 @@ async def get(
                 answer = await bounded(response.content)
                 return parse_error(response.status, answer, response.headers, url=url.url)
             part.check(response)
-            while chunk := await response.content.readany():
-                left -= len(chunk)
-                if left < 0:
-                    raise Changed
-                if (taking := take(chunk)) is not None:
-                    deadline.reschedule(None)  # of the disk, not of S3
-                    await taking
-                deadline.reschedule(loop.time() + idle_seconds)
+            return await read(response, deadline)
+    except ConnectionResetError:
+        raise NotAnswered(f"{host_of(url)}: the connection ended too early") from None
     except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:
         # Not chained: aiohttp puts the whole URL into some of its messages.
         raise NotAnswered(f"{host_of(url)}: {why_not_answered(error, idle_seconds)}") from None
-    if left:
-        raise NotAnswered(f"{host_of(url)}: the connection ended too early")
-    return None
 
 
 def input_session(trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
@@ -112,5 +152,4 @@ def input_session(trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        read_bufsize=READ_BYTES,
     )

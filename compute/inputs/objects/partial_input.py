@@ -6,7 +6,7 @@ of its pieces that is there. A last line that is not whole does not count.
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,10 @@ import msgspec
 from compute.disk.input_files import FILE_MODE
 
 PIECE_BYTES = 8 << 20
+RUN_PIECES = 8
+"""So many pieces that follow each other are read with one request."""
+RUNS_AT_LEAST = 8
+"""So many requests are made, where there are as many pieces, that some go on at once."""
 _HASHED_BYTES = 1 << 20
 
 
@@ -51,24 +55,32 @@ class PartialInput:
 
     @property
     def missing(self) -> list[int]:
-        """The numbers of pieces that are not there."""
+        """The numbers of pieces that were not there when it was opened."""
         count = -(-self._becomes.size // PIECE_BYTES)
         return [number for number in range(count) if number not in self._done]
 
-    def bounds(self, number: int) -> tuple[int, int]:
-        """Of this piece: from which byte on, and before which one."""
-        return number * PIECE_BYTES, min(self._becomes.size, (number + 1) * PIECE_BYTES)
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """What is missing, from which byte on, and before which one; never more than RUN_PIECES together."""
+        missing = self.missing
+        most = max(1, min(RUN_PIECES, -(-len(missing) // RUNS_AT_LEAST)))
+        runs: list[list[int]] = []
+        for number in missing:
+            if runs and runs[-1][-1] == number - 1 and len(runs[-1]) < most:
+                runs[-1].append(number)
+            else:
+                runs.append([number])
+        return [(run[0] * PIECE_BYTES, min(self._becomes.size, (run[-1] + 1) * PIECE_BYTES)) for run in runs]
 
-    def write(self, chunks: Sequence[bytes], at: int) -> None:
-        written = os.pwritev(self._file, chunks, at)
-        if written < sum(map(len, chunks)):
-            rest = memoryview(b"".join(chunks))
-            while written < len(rest):
-                written += os.pwrite(self._file, rest[written:], at + written)
-
-    def note(self, number: int) -> None:
-        """The piece is there."""
-        os.write(self._noting, b"%d\n" % number)
+    def write(self, content: memoryview, at: int) -> None:
+        """What comes after that which was written there before. Each piece that is there with it is noted."""
+        written = 0
+        while written < len(content):
+            written += os.pwrite(self._file, content[written:], at + written)
+        end = at + len(content)
+        last = end // PIECE_BYTES if end < self._becomes.size else -(-end // PIECE_BYTES)
+        for number in range(at // PIECE_BYTES, last):
+            os.write(self._noting, b"%d\n" % number)
 
     def is_right(self, is_unwanted: Callable[[], bool]) -> bool:
         """Whether it is what it was to become, as far as that can be told; not when it `is_unwanted` meanwhile."""
