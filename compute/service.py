@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import shutil
+import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -46,7 +47,7 @@ from compute.uplink.identity import Identity
 from compute.uplink.invitation import invitation
 from compute.uplink.refusals import explain_refusals
 from compute.uplink.reports import ReportSender
-from compute.uplink.trust import in_the_clear, trust_of
+from compute.uplink.trust import certificate_of, in_the_clear, trust_of
 from compute.upload.grants import UploadRequests
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
@@ -62,6 +63,7 @@ from shared.protocol.messages import encode
 from shared.runtime import durable
 from shared.runtime.aio import background, finish
 from shared.runtime.log_lines import about
+from shared.runtime.tls.client_certificate import keep_shown
 from shared.runtime.tls.trust import trusting_store
 from shared.runtime.trace_export import open_tracing
 from shared.settings.config import Config
@@ -372,9 +374,15 @@ async def _connected(config: Config, identity: Identity) -> AsyncIterator[Connec
             inbox_prefix=subjects.node_inbox(identity.node_id),
             trust=trust,
         ) as connection,
-        background(refusals=explain_refusals(connection, invited, identity, trust)),
+        background(refusals=explain_refusals(connection, invited, identity, trust), **_shown(config, trust)),
     ):
         yield connection
+
+
+def _shown(config: Config, trust: ssl.SSLContext | None) -> dict[str, Coroutine[Any, Any, None]]:
+    """What keeps the certificate current that the node shows, if it does."""
+    shown = certificate_of(config.compute.tls)
+    return {"client_certificate": keep_shown(shown, trust)} if shown and trust else {}
 
 
 @asynccontextmanager

@@ -10,10 +10,11 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -32,7 +33,7 @@ from orchestrator.assembly import assembled
 from orchestrator.leader import Leader
 from orchestrator.nats_api.requests import Integrations
 from orchestrator.nats_servers.addresses import kept_addresses
-from orchestrator.nats_servers.renewal import ApiRenewal, NatsRenewal, keep_current
+from orchestrator.nats_servers.renewal import renewing
 from orchestrator.nats_servers.server import STOP_SECONDS, NatsServer
 from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.heartbeats import take_heartbeats
@@ -61,8 +62,6 @@ _log = logging.getLogger(__name__)
 SHUTDOWN_SECONDS = 2.0
 DEEPEST_STACK = 4000
 """Jobs that earlier versions took in may be nested as deeply as Python allows by itself, and are told of below it."""
-
-Renewing = Coroutine[Any, Any, None]
 
 
 async def run(
@@ -141,7 +140,9 @@ async def run(
             api_authority=encryption.api_authorities,
         )
         await stack.enter_async_context(_serving(api.application(), listening, local, encryption.api_context))
-        await stack.enter_async_context(background(**_renewals(config, encryption, nats, assembly.model)))
+        await stack.enter_async_context(
+            renewing(config, encryption, nats.trust, nats.server, is_quiet=partial(_is_quiet, assembly.model))
+        )
         await assembly.store.ready.wait()
         await begun.wait()
         await integrations.offered.wait()
@@ -401,23 +402,12 @@ def _server_tls(config: Config, encryption: Encryption) -> ServerTls | None:
     return ServerTls(
         certificate=served.certificate.certificate.absolute(),
         key=served.certificate.key.absolute(),
+        clients=encryption.nats_clients.taken.absolute() if encryption.nats_clients else None,
         timeout=config.orchestrator.tls.server_timeout,
         plain_too=encryption.nats_plain_too,
     )
 
 
-def _renewals(config: Config, encryption: Encryption, nats: _Nats, model: Model) -> dict[str, Renewing]:
-    """What goes on all the time, by name."""
-
-    def is_quiet() -> bool:
-        return not any(model.executions.states[state] for state in ExecutionState if not state.is_terminal)
-
-    renewals: dict[str, Renewing] = {}
-    if (served := encryption.api) is not None and (context := encryption.api_context) is not None:
-        taken = ApiRenewal(served.certificate, context)
-        renewals["api_certificate"] = keep_current(served.certificate, served.shown, taken.take)
-    if (served := encryption.nats) is not None and nats.server is not None and nats.trust is not None:
-        patience = float(config.orchestrator.tls.renewal_patience)
-        exchanged = NatsRenewal(nats.server, nats.trust, is_quiet=is_quiet, within_seconds=patience)
-        renewals["nats_certificate"] = keep_current(served.certificate, served.shown, exchanged.take)
-    return renewals
+def _is_quiet(model: Model) -> bool:
+    """Whether no task is anywhere between its placement and its end."""
+    return not any(model.executions.states[state] for state in ExecutionState if not state.is_terminal)

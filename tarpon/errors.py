@@ -12,7 +12,7 @@
     |  '- KeyNotSent, KeyNotKnownThere
     |- Unavailable                something that is needed is away; it may come back
     |  |- OrchestratorUnreachable
-    |  |  '- OrchestratorNotTrusted, OneSideEncrypts
+    |  |  '- OrchestratorNotTrusted, ClientCertificateRefused, OneSideEncrypts
     |  '- NotAnOrchestrator, MessagingUnavailable, LogsCutOff, DownloadFailed
     |- Damaged                    bytes are not what was promised
     |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, UnsafeArchive
@@ -46,7 +46,7 @@ from tarpon.extraction.links import NotAFile
 from tarpon.http.calls import NotAnOrchestrator
 from tarpon.http.credentials import KeyNotKnownThere, KeyNotSent
 from tarpon.http.live_logs import LogsCutOff
-from tarpon.http.trust import OneSideEncrypts, OrchestratorNotTrusted
+from tarpon.http.trust import ClientCertificateRefused, OneSideEncrypts, OrchestratorNotTrusted
 from tarpon.http.watching import JobNotEnded
 from tarpon.results.folders import ResultsInTheWay
 from tarpon.results.layouts import ResultsNotMixed
@@ -59,6 +59,7 @@ __all__ = [
     "AlreadyFetching",
     "ArchiveDamaged",
     "CannotExtract",
+    "ClientCertificateRefused",
     "Conflict",
     "Damaged",
     "DigestMismatch",

@@ -54,10 +54,14 @@ FOR_INTEGRATIONS = (("service", ALL_API_REQUESTS), ("stream", ALL_EVENTS))
 
 
 class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
-    """`timeout` is in seconds. With `plain_too`, who does not begin with TLS is served without it."""
+    """`timeout` is in seconds. With `plain_too`, who does not begin with TLS is served without it.
+
+    `clients` is a file with the authorities of one of which everybody has to show a certificate; None asks for none.
+    """
 
     certificate: Path
     key: Path
+    clients: Path | None = None
     timeout: int = 10
     plain_too: bool = False
 
@@ -110,6 +114,7 @@ jetstream {{
 def _tls(tls: ServerTls) -> str:
     """TLS begins before the server says anything. Where some come without, it waits for 50 ms before it greets."""
     first, also = ("auto", "allow_non_tls: true\n") if tls.plain_too else ("true", "")
+    lock = f"  ca_file: {_quoted(str(tls.clients))}\n  verify: true\n" if tls.clients else ""
     return f"""\
 tls {{
   cert_file: {_quoted(str(tls.certificate))}
@@ -117,7 +122,7 @@ tls {{
   min_version: "1.2"
   timeout: {tls.timeout}
   handshake_first: {first}
-}}
+{lock}}}
 {also}"""
 
 

@@ -1,4 +1,4 @@
-"""The renewal of a certificate that is served: whoever shows it takes the new one, at a moment that suits.
+"""The renewal of certificates that an orchestrator shows: whoever shows one takes the new one, at a moment that suits.
 
 A new one is in its file as soon as it is made, or as its operator puts it there; so this looks at the file.
 """
@@ -7,12 +7,18 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from orchestrator.admission.tls.certificates import Pair
+from orchestrator.admission.tls.encryption import Encryption, nats_client_certificate
 from orchestrator.admission.tls.served_certificate import ServedCertificate
 from orchestrator.nats_servers.server import NatsServer
 from shared.errors import TarponError
+from shared.runtime.aio import background
+from shared.runtime.tls.client_certificate import keep_shown
+from shared.settings.config import Config
 
 _log = logging.getLogger(__name__)
 
@@ -40,19 +46,20 @@ async def keep_current(
         shown, told = found, ""
 
 
-class ApiRenewal:
-    """Connections that stand are left alone; the next ones are shown the new certificate."""
+class ContextRenewal:
+    """Of what shows its certificate by a context: connections that stand are left alone, and the next ones get it."""
 
-    def __init__(self, certificate: ServedCertificate, context: ssl.SSLContext) -> None:
+    def __init__(self, certificate: ServedCertificate, context: ssl.SSLContext, *, said: str) -> None:
         self._certificate = certificate
         self._context = context
+        self._said = said
 
     async def take(self, _: Pair) -> None:
         self._context.load_cert_chain(self._certificate.certificate, self._certificate.key)
-        _log.info("The API shows a new certificate.")
+        _log.info("%s", self._said)
 
     def __repr__(self) -> str:
-        return f"<ApiRenewal of {self._certificate!r}>"
+        return f"<ContextRenewal of {self._certificate!r}>"
 
 
 class NatsRenewal:
@@ -89,3 +96,31 @@ class NatsRenewal:
 
     def __repr__(self) -> str:
         return f"<NatsRenewal of {self._server!r}>"
+
+
+def renewing(
+    config: Config,
+    encryption: Encryption,
+    trust: ssl.SSLContext | None,
+    server: NatsServer | None,
+    *,
+    is_quiet: Callable[[], bool],
+) -> AbstractAsyncContextManager[object]:
+    """In which all certificates are kept current that this orchestrator shows.
+
+    `trust` is that of our own connections to NATS, of `server` if it is ours.
+    """
+    found: dict[str, Coroutine[Any, Any, None]] = {}
+    if (served := encryption.api) is not None and (context := encryption.api_context) is not None:
+        taken = ContextRenewal(served.certificate, context, said="The API shows a new certificate.")
+        found["api_certificate"] = keep_current(served.certificate, served.shown, taken.take)
+    if (served := encryption.nats) is not None and server is not None and trust is not None:
+        patience = float(config.orchestrator.tls.renewal_patience)
+        exchanged = NatsRenewal(server, trust, is_quiet=is_quiet, within_seconds=patience)
+        found["nats_certificate"] = keep_current(served.certificate, served.shown, exchanged.take)
+    if (asked := encryption.nats_clients) is not None and trust is not None:
+        shown = ContextRenewal(asked.own.certificate, trust, said="NATS is shown a new certificate of ours.")
+        found["own_certificate"] = keep_current(asked.own.certificate, asked.own.shown, shown.take)
+    elif (given := nats_client_certificate(config)) is not None and trust is not None:
+        found["own_certificate"] = keep_shown(given, trust)
+    return background(**found)

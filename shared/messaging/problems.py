@@ -10,7 +10,7 @@ import nats.errors
 
 from shared.messaging.client import NotEncrypted
 from shared.protocol.nats_address import ENCRYPTED, PLAIN, parse_nats_address
-from shared.runtime.network_problems import is_out_of_date, why_unreachable
+from shared.runtime.network_problems import is_out_of_date, of_own_certificate, why_unreachable
 from shared.runtime.tls.probe import speaks_tls
 
 NO_ANSWER = (nats.errors.Error, OSError)
@@ -111,6 +111,9 @@ def why_not(error: Exception, *, is_node: bool) -> str:
         return _ENCRYPTED
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"not trusted: {error.verify_message.rstrip('.')}{_of_clock(error)} ({_TRUST})"
+    if refused := of_own_certificate(error):
+        where = "Compute.TLS.ClientCert and ClientKey" if is_node else "Orchestrator.TLS.ClientCert and ClientKey"
+        return f"not letting this in: {refused} (name the files of one that it takes in {where})"
     if isinstance(error, PayloadsTooSmall):
         return (
             f"not used: it takes messages of {error.largest:,} bytes at most, and Tarpon needs {error.needed:,}"

@@ -24,6 +24,24 @@ OTHER_NAME = "its certificate is for another name"
 NOT_TRUSTED = "its certificate is signed by nobody whom this machine trusts"
 OUT_OF_DATE = "its certificate has expired, or this machine's clock is wrong"
 
+WANTS_CERTIFICATE = "it lets nobody in without a certificate of its operator's authority, and was shown none"
+OF_A_STRANGER = "it refuses the certificate that was shown to it, which is of an authority that it does not trust"
+SHOWN_EXPIRED = "it refuses the certificate that was shown to it, which has expired by its clock or has not begun"
+SHOWN_UNFIT = "it refuses the certificate that was shown to it, which is not one for clients"
+SHOWN_REFUSED = (
+    "it refuses the certificate that was shown to it: of an authority that it does not trust, out of date by its clock,"
+    " or not one for clients"
+)
+_BY_ALERT = {
+    "CERTIFICATE_REQUIRED": WANTS_CERTIFICATE,
+    "UNKNOWN_CA": OF_A_STRANGER,
+    "CERTIFICATE_EXPIRED": SHOWN_EXPIRED,
+    "BAD_CERTIFICATE": SHOWN_UNFIT,
+    "UNSUPPORTED_CERTIFICATE": SHOWN_UNFIT,
+}
+"""How the other end refuses what it was shown (RFC 8446, section 6.2), by what follows _ALERT_ in OpenSSL's reasons."""
+OF_OWN_CERTIFICATE = frozenset({*_BY_ALERT.values(), SHOWN_REFUSED})
+
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
 _BY_NUMBER = {
     errno.ECONNREFUSED: REFUSED,
@@ -59,6 +77,8 @@ def _told(error: BaseException) -> str:
     match error:
         case ssl.SSLCertVerificationError():
             return _of_certificate(error)
+        case ssl.SSLError() if told := of_own_certificate(error):
+            return told
         case ssl.SSLError():
             return NO_TLS if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"} else f"TLS fails ({error.reason})"
         case socket.gaierror():
@@ -73,6 +93,12 @@ def _told(error: BaseException) -> str:
             return _of_number(error)
         case _:
             return ""
+
+
+def of_own_certificate(error: BaseException) -> str:
+    """What the other end has against the certificate that it was shown, or was not; empty for any other error."""
+    reason = error.reason if isinstance(error, ssl.SSLError) else ""
+    return _BY_ALERT.get((reason or "").partition("_ALERT_")[2], "")
 
 
 def is_out_of_date(error: ssl.SSLCertVerificationError) -> bool:

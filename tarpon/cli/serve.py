@@ -15,9 +15,11 @@ from tarpon.cli.console.commands import Command, given
 from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
+    from orchestrator.admission.secret_files import Secrets
     from shared.settings.config import Config
     from shared.settings.loading import LoadedConfig
     from shared.settings.secret import Secret
+    from shared.settings.tls.declared import FilePath
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +87,22 @@ def _joined(loaded: "LoadedConfig") -> tuple["Config", "Secret"]:
         trusted = nats_authorities(config.orchestrator, kept.authority, now=time.time())
         if trusted and not (compute.tls.ca_cert or compute.tls.authority):
             compute = replace(compute, tls=replace(compute.tls, authority=authorities_as_text(trusted)))
+        if config.orchestrator.tls.client_ca and not compute.tls.client_cert:
+            own = _own_certificate(config, kept)
+            compute = replace(compute, tls=replace(compute.tls, client_cert=own, client_key=own))
     return replace(config, compute=compute), own_node
+
+
+def _own_certificate(config: "Config", kept: "Secrets") -> "FilePath":
+    """The file of the one that the orchestrator shows to its NATS server, which the node of its process shows too."""
+    from orchestrator.admission.tls.client_certificates import asked_of_clients
+    from orchestrator.admission.tls.encryption import remember_earlier_version, tls_folder
+    from shared.settings.tls.declared import FilePath
+
+    remember_earlier_version(config.data_dir)
+    asked = asked_of_clients(config.orchestrator, kept.authority, tls_folder(config.data_dir), now=time.time())
+    assert asked is not None
+    return FilePath(asked.own.certificate.certificate)
 
 
 async def _run(services: dict[str, Service], config: "Config") -> None:

@@ -1,6 +1,7 @@
 """Calls to the HTTP API: each is repeated where that may help, and explained where it failed."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,23 +23,24 @@ from shared.runtime.local_socket import addressable, path_in
 from shared.runtime.network_problems import (
     NO_TLS,
     NOT_TRUSTED,
+    OF_OWN_CERTIFICATE,
     OTHER_NAME,
     OUT_OF_DATE,
     REFUSED_CERTIFICATE,
     SPEAKS_TLS,
     why_unreachable,
 )
-from shared.runtime.tls.probe import speaks_tls
+from shared.runtime.tls.probe import refused_certificate, speaks_tls
 from tarpon.http.credentials import Credentials, KeyNotKnownThere
 from tarpon.http.sessions import new_session
-from tarpon.http.trust import ClientTrust, OneSideEncrypts, OrchestratorNotTrusted
+from tarpon.http.trust import ClientCertificateRefused, ClientTrust, OneSideEncrypts, OrchestratorNotTrusted
 
 T = TypeVar("T")
 
 ATTEMPTS = 4
 FIRST_BACKOFF_SECONDS = 0.4
 CONNECT_SECONDS = 5
-HTTP_PORT = 80
+HTTP_PORT, HTTPS_PORT = 80, 443
 _WORTH_ANOTHER_TRY = frozenset({500, 502, 503, 504})
 _OF_PROXIES = frozenset({502, 503, 504})
 """By which a proxy says that what it stands before is away."""
@@ -93,6 +95,7 @@ class Calls:
         self._missed_why = ""
         self._timeout = timeout
         self._trust = trust or ClientTrust()
+        self._context: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -137,8 +140,8 @@ class Calls:
     async def __aenter__(self) -> Self:
         limits = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_SECONDS)
         local = self._local_connector()
-        context = None if local else await asyncio.to_thread(self._trust.api_context, self._urls)
-        self._session = new_session(context, timeout=limits, connector=local)
+        self._context = None if local else await asyncio.to_thread(self._trust.api_context, self._urls)
+        self._session = new_session(self._context, timeout=limits, connector=local)
         return self
 
     def _local_connector(self) -> aiohttp.BaseConnector | None:
@@ -189,6 +192,8 @@ class Calls:
                 self.missed(why := why_unreachable(error))
                 if not self.reached and (encrypting := await self._encrypting()):
                     raise OneSideEncrypts(encrypting, SPEAKS_TLS) from error
+                if (not self.reached or attempt == ATTEMPTS) and (refused := await self._refused_certificate()):
+                    raise ClientCertificateRefused(self.told, refused) from error
                 if attempt == ATTEMPTS:
                     raise _unreachable(self.told, why) from error
             except RemoteError as error:
@@ -272,6 +277,17 @@ class Calls:
                 return url
         return ""
 
+    async def _refused_certificate(self) -> str:
+        """What one of the addresses with https:// has against the certificate that it is shown, or is not."""
+        for url in self._urls:
+            parts = urlsplit(url)
+            if parts.scheme == "https" and parts.hostname and self._context is not None:
+                port = parts.port or HTTPS_PORT
+                shows = self._trust.shows
+                if refused := await refused_certificate(parts.hostname, port, self._context, shows=shows):
+                    return refused
+        return ""
+
     def asking(
         self, url: str, method: str, path: str, *, query: Mapping[str, str] | None = None, body: bytes = b""
     ) -> "Asking":
@@ -311,6 +327,8 @@ class Asking(NamedTuple):
 def _unreachable(told: str, why: str) -> OrchestratorUnreachable:
     if why == NO_TLS:
         return OneSideEncrypts(told, why)
+    if why in OF_OWN_CERTIFICATE:
+        return ClientCertificateRefused(told, why)
     if why in {OTHER_NAME, NOT_TRUSTED, OUT_OF_DATE} or why.startswith(REFUSED_CERTIFICATE):
         return OrchestratorNotTrusted(told, why)
     return OrchestratorUnreachable(told, why)

@@ -28,6 +28,8 @@ RETRYABLE = {
     "CapabilityUnknown": False,
     "ConfigurationInvalid": False,
     "CertificateInvalid": False,
+    "ClientCertificateInvalid": False,
+    "ClientCertificateRefused": False,
     "Conflict": False,
     "CredentialsExpiring": True,
     "CredentialsMissing": True,

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from shared.protocol import pasted
 from shared.protocol.pasted import JoinToken
+from tests.client_certificates import ClientAuthority
 from tests.e2e.stack import Service, Stack, _plain_environment, process_job, wait_until
 from tests.servers import HOST
 
@@ -142,6 +144,32 @@ def test_off_loopback_all_is_encrypted_without_a_word_said(stack: Stack) -> None
     token = pasted.read(text, JoinToken)
     assert token.authority
     assert all(each.startswith("tls://") for each in token.addresses)
+
+
+def test_where_certificates_are_asked_for_all_who_show_one_are_let_in_and_nobody_else(stack: Stack) -> None:
+    """The node of the orchestrator's own process needs none of its operator's."""
+    operators = ClientAuthority(stack.root)
+    asked: dict[str, Any] = {"Orchestrator_TLS_ClientCA": str(operators.file), "API_TLS_ClientCA": str(operators.file)}
+    roles = ("--orchestrator", "--compute")
+    stack.start_orchestrator(publisher={}, ready=False, role=roles, NameProvider="here", **asked)
+    ready(stack)
+    wait_until(lambda: is_connected(stack, "here"), within=40, what="the node of the same process is connected")
+
+    line = operated(stack, "node", "token", "create")
+    shown = operators.sign("node")
+    service = started_by(line, stack, "bare")
+    wait_until(lambda: "it lets nobody in without a certificate" in service.tail(), within=40, what="it is told")
+    service.stop()
+    assert "Traceback" not in service.tail()
+    started_by(f"{line} -c Compute.TLS.ClientCert={shown} -c Compute.TLS.ClientKey={shown}", stack, "node-a")
+    wait_until(lambda: is_connected(stack, "node-a"), within=40, what="the node is connected")
+
+    where = {"TARPON_API_HOST": f"https://{HOST}:{stack.api_port}", "TARPON_API_TLS_CAFILE": str(stack.authority_file)}
+    told = asked_elsewhere(stack, "node", "list", check=False, variables=where)
+    assert "[ClientCertificateRefused]" in told
+    assert "Traceback" not in told
+    mine = {"TARPON_API_TLS_CLIENTCERT": shown, "TARPON_API_TLS_CLIENTKEY": shown}
+    assert "node-a" in asked_elsewhere(stack, "node", "list", variables=where | mine)
 
 
 def test_nodes_of_an_earlier_version_go_on_until_its_operator_has_taken_the_step(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""Certificates: what the one of an orchestrator says, and when it is due for renewal.
+"""Certificates: what those of an orchestrator say, and when one is due for renewal.
 
 Everything here is a function of its arguments; `now` is in seconds since 1970.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orchestrator.admission.tls.authority import BACKDATED, CertificateSigner
+from orchestrator.admission.tls.authority import BACKDATED, CertificateSigner, CertificateUse
 from shared.errors import InvalidInput
 from shared.runtime.tls.trust import ORCHESTRATOR_NAME, ORGANIZATION, certificates_in
 
@@ -41,8 +41,14 @@ class Pair(msgspec.Struct, frozen=True):
         return next(iter(certificates_in(self.certificate.decode("ascii", errors="replace"))))
 
 
-def issue(signer: CertificateSigner, hosts: Sequence[str], *, now: float) -> Pair:
-    """A server's certificate for the fixed name and these names and addresses, with a new key."""
+def issue(
+    signer: CertificateSigner,
+    hosts: Sequence[str],
+    *,
+    now: float,
+    use: CertificateUse = CertificateUse.SERVERS,
+) -> Pair:
+    """An orchestrator's certificate for the fixed name and these names and addresses, with a new key."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -51,6 +57,7 @@ def issue(signer: CertificateSigner, hosts: Sequence[str], *, now: float) -> Pai
 
     key, made = ec.generate_private_key(ec.SECP256R1()), datetime.fromtimestamp(int(now), tz=UTC)
     name = [(NameOID.ORGANIZATION_NAME, ORGANIZATION), (NameOID.COMMON_NAME, ORCHESTRATOR_NAME)]
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH if use is CertificateUse.SERVERS else ExtendedKeyUsageOID.CLIENT_AUTH
     signers_id = signer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
         x509.CertificateBuilder()
@@ -62,7 +69,7 @@ def issue(signer: CertificateSigner, hosts: Sequence[str], *, now: float) -> Pai
         .not_valid_after(made + LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_may_agree_on_keys(), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signers_id), critical=False)
         .add_extension(x509.SubjectAlternativeName(_alternative_names(hosts)), critical=False)

@@ -14,18 +14,26 @@ from urllib.parse import urlsplit
 import msgspec
 
 from orchestrator.admission.tls.authority import Authority, CertificateUse, told
-from orchestrator.admission.tls.certificates import CertificateInvalid, Pair
-from orchestrator.admission.tls.served_certificate import GivenCertificate, MadeCertificate, ServedCertificate
+from orchestrator.admission.tls.certificates import CertificateInvalid
+from orchestrator.admission.tls.client_certificates import (
+    AskedOfClients,
+    ask_for_certificates,
+    asked_of_clients,
+    shown_to_nats,
+)
+from orchestrator.admission.tls.served_certificate import GivenCertificate, MadeCertificate, Served, ServedCertificate
 from shared.data.loopback_hosts import is_loopback, is_loopback_host
 from shared.errors import ExtraMissing
 from shared.protocol.nats_address import PLAIN, parse_nats_address
 from shared.runtime import durable
+from shared.runtime.tls.client_certificate import ClientCertificate
 from shared.runtime.tls.trust import (
     AuthorityUnreadable,
     authorities_as_pem,
     authorities_in,
     trusting_file,
     trusting_nobody_else,
+    trusting_system,
 )
 from shared.settings.config import ApiSettings, Config, Orchestrator
 
@@ -44,13 +52,6 @@ class NatsEncryption(StrEnum):
     ALWAYS = "always"
 
 
-class Served(msgspec.Struct, frozen=True):
-    """A certificate and what it is at present."""
-
-    certificate: ServedCertificate
-    shown: Pair
-
-
 class Encryption(msgspec.Struct, frozen=True, kw_only=True):
     """What this orchestrator serves by TLS, and whom it trusts when it connects to NATS itself.
 
@@ -59,6 +60,7 @@ class Encryption(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     nats: Served | None = None
+    nats_clients: AskedOfClients | None = None
     nats_plain_too: bool = False
     api: Served | None = None
     api_context: ssl.SSLContext | None = None
@@ -71,10 +73,10 @@ class Encryption(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(config: Config, authority: Authority, *, now: float) -> Encryption:
     """Make what is missing, and check what is given. Blocks.
 
-    Raises CertificateInvalid, AuthorityInvalid, AuthorityUnreadable, ExtraMissing.
+    Raises CertificateInvalid, AuthorityInvalid, AuthorityUnreadable, ClientCertificateInvalid, ExtraMissing.
     """
     settings, trust = config.orchestrator, None
-    nats = api = None
+    nats = api = clients = None
     mode = NatsEncryption.NONE if settings.nats.servers else nats_encryption(settings, config.data_dir)
     if (mode is not NatsEncryption.NONE or api_has_tls(config.api)) and find_spec("cryptography") is None:
         raise ExtraMissing("TLS", "orchestrator")
@@ -82,8 +84,11 @@ def prepare(config: Config, authority: Authority, *, now: float) -> Encryption:
         given = nats_certificate(config, authority)
         nats = Served(given, given.load(now=now))
         trust = trusting_nobody_else(nats.shown.der)
-    elif settings.nats.servers and settings.tls.ca_cert:
-        trust = trusting_file(settings.tls.ca_cert)
+        clients = asked_of_clients(settings, authority, tls_folder(config.data_dir), now=now)
+    elif settings.nats.servers and (settings.tls.ca_cert or settings.tls.client_cert):
+        trust = trusting_file(settings.tls.ca_cert) if settings.tls.ca_cert else trusting_system()
+    if trust is not None and (shown := nats_client_certificate(config)):
+        shown.show_by(trust)
     if api_has_tls(config.api):
         given = api_certificate(config, authority)
         api = Served(given, given.load(now=now))
@@ -91,9 +96,10 @@ def prepare(config: Config, authority: Authority, *, now: float) -> Encryption:
         _publish(config.data_dir, authority, now)
     return Encryption(
         nats=nats,
+        nats_clients=clients,
         nats_plain_too=mode is NatsEncryption.BOTH,
         api=api,
-        api_context=_server_context(api) if api else None,
+        api_context=_server_context(api, config.api.tls.client_ca) if api else None,
         trust=trust,
         authorities=nats_authorities(settings, authority, now=now),
         api_authorities=api_authorities(config.api, authority, now=now),
@@ -101,7 +107,12 @@ def prepare(config: Config, authority: Authority, *, now: float) -> Encryption:
     )
 
 
-def _server_context(served: Served) -> ssl.SSLContext:
+def nats_client_certificate(config: Config) -> ClientCertificate | None:
+    """What this orchestrator, and the commands of its operator, show to NATS where that asks for it."""
+    return shown_to_nats(config.orchestrator, tls_folder(config.data_dir))
+
+
+def _server_context(served: Served, client_ca: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -111,6 +122,8 @@ def _server_context(served: Served) -> ssl.SSLContext:
             f"The certificate in {served.certificate.certificate} cannot be served ({type(error).__name__}).",
             hint="Give a certificate and its key as PEM, both of the same pair.",
         ) from error
+    if client_ca:
+        ask_for_certificates(context, client_ca)
     return context
 
 
@@ -175,13 +188,14 @@ def nats_encryption(settings: Orchestrator, data_dir: Path) -> NatsEncryption:
         case "auto":
             if not has_tls(settings):
                 return NatsEncryption.NONE
-            return NatsEncryption.BOTH if _mark(data_dir).exists() else NatsEncryption.ALWAYS
+            is_earlier = _mark(data_dir).exists() and not settings.tls.client_ca
+            return NatsEncryption.BOTH if is_earlier else NatsEncryption.ALWAYS
 
 
 def has_tls(settings: Orchestrator) -> bool:
     """Whether those who join the embedded server can do it by TLS, and are told so."""
     asked = settings.tls.plain_text
-    is_given = bool(settings.tls.server_cert)
+    is_given = bool(settings.tls.server_cert or settings.tls.client_ca)
     return asked in {"never", "also"} or (asked == "auto" and (is_given or not is_loopback_host(settings.host)))
 
 
@@ -201,7 +215,9 @@ def remember_earlier_version(data_dir: Path) -> None:
 
 def api_has_tls(settings: ApiSettings) -> bool:
     tls = settings.tls
-    return bool(tls.cert_file or tls.self_signed) or not (tls.plain_text or is_loopback_host(settings.host))
+    return bool(tls.cert_file or tls.self_signed or tls.client_ca) or not (
+        tls.plain_text or is_loopback_host(settings.host)
+    )
 
 
 def tls_folder(data_dir: Path) -> Path:

@@ -1,5 +1,7 @@
 """The certificate that an orchestrator shows to those who connect: one of its operator's own, or one that it makes.
 
+One of the latter kind it also shows itself, as a client of its own NATS server, where that asks for one.
+
 One that is made is in one file with its key, so that it is replaced whole or not at all, by one at a time. All methods
 block.
 """
@@ -14,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from orchestrator.admission.tls.authority import Authority, CertificateSigner, CertificateUse, signing
 from orchestrator.admission.tls.certificates import CertificateInvalid, Pair, check_pair, is_due, issue
 from shared.runtime import durable
@@ -21,6 +25,7 @@ from shared.runtime import durable
 _log = logging.getLogger(__name__)
 
 MAX_PEM_BYTES = 1 << 20
+_FILES = {CertificateUse.SERVERS: "server.pem", CertificateUse.CLIENTS: "client.pem"}
 
 
 class ServedCertificate(Protocol):
@@ -32,6 +37,13 @@ class ServedCertificate(Protocol):
     def load(self, *, now: float) -> Pair:
         """Raises CertificateInvalid, which never shows a key."""
         ...
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A certificate and what it is at present."""
+
+    certificate: ServedCertificate
+    shown: Pair
 
 
 class GivenCertificate:
@@ -53,16 +65,29 @@ class GivenCertificate:
 
 
 class MadeCertificate:
-    """One of Tarpon's own authority, made anew whenever it is due."""
+    """One of Tarpon's own authority for this use, made anew whenever it is due."""
 
-    def __init__(self, folder: Path, authority: Authority, hosts: Sequence[str]) -> None:
-        self.certificate = self.key = folder / "server.pem"
+    def __init__(
+        self,
+        folder: Path,
+        authority: Authority,
+        hosts: Sequence[str],
+        *,
+        use: CertificateUse = CertificateUse.SERVERS,
+    ) -> None:
+        self.certificate = self.key = self.file(folder, use)
         self._authority = authority
         self._hosts = tuple(hosts)
+        self._use = use
+
+    @staticmethod
+    def file(folder: Path, use: CertificateUse) -> Path:
+        """Where it is, with its key."""
+        return folder / _FILES[use]
 
     def load(self, *, now: float) -> Pair:
         """Raises AuthorityInvalid."""
-        signer = signing(self._authority, CertificateUse.SERVERS, now=now)
+        signer = signing(self._authority, self._use, now=now)
         pair = self._current(signer, now)
         if pair is None:
             with self._alone():  # NATS and the API, which both show it, look whether it is due at the same moment
@@ -78,9 +103,9 @@ class MadeCertificate:
             yield
 
     def _made(self, signer: CertificateSigner, now: float) -> Pair:
-        pair = issue(signer, self._hosts, now=now)
+        pair = issue(signer, self._hosts, now=now, use=self._use)
         durable.write(self.certificate, pair.certificate + pair.key)
-        _log.info("Made a new certificate for servers of this orchestrator: %s.", self.certificate)
+        _log.info("Made a new certificate of this orchestrator: %s.", self.certificate)
         return pair
 
     def _current(self, signer: CertificateSigner, now: float) -> Pair | None:

@@ -29,6 +29,17 @@ class ApiTls(Struct, frozen=True, kw_only=True, rename="pascal"):
             " trusts. Hosts without a scheme are https:// then."
         ),
     ] = field(default=FilePath(), name="CAFile")
+    client_ca: Annotated[
+        FilePath,
+        Meta(
+            description="The authorities, as PEM, of one of which all who call the API have to show a certificate,"
+            " beside a key; empty asks for none. The Unix socket asks for none."
+        ),
+    ] = field(default=FilePath(), name="ClientCA")
+    client_cert: Annotated[
+        FilePath, Meta(description="The certificate that a client shows, as PEM, where the API asks for one.")
+    ] = FilePath()
+    client_key: Annotated[FilePath, Meta(description="Its key, as PEM.")] = FilePath()
     self_signed: Annotated[
         bool, Meta(description="Whether the API has TLS by Tarpon's own authority where API.Host is loopback, too.")
     ] = False
@@ -57,6 +68,21 @@ class OrchestratorTls(Struct, frozen=True, kw_only=True, rename="pascal"):
             " nodes are told."
         ),
     ] = field(default=FilePath(), name="CACert")
+    client_ca: Annotated[
+        FilePath,
+        Meta(
+            description="The authorities, as PEM, of one of which all who join our own NATS server have to show a"
+            " certificate, beside a token or key; empty asks for none. With it nobody joins without TLS."
+        ),
+    ] = field(default=FilePath(), name="ClientCA")
+    client_cert: Annotated[
+        FilePath,
+        Meta(
+            description="The certificate that the orchestrator shows, as PEM, where the servers of"
+            " Orchestrator.NATS.Servers ask for one."
+        ),
+    ] = FilePath()
+    client_key: Annotated[FilePath, Meta(description="Its key, as PEM.")] = FilePath()
     server_timeout: Annotated[
         int,
         Meta(ge=1, le=60, description="How many seconds TLS may take to begin on our own NATS server."),
@@ -90,6 +116,13 @@ class ComputeTls(Struct, frozen=True, kw_only=True, rename="pascal"):
         ),
     ] = field(default=FilePath(), name="CACert")
     authority: Annotated[str, Meta(description="The same as a text, as `tarpon node token show` prints it.")] = ""
+    client_cert: Annotated[
+        FilePath,
+        Meta(
+            description="The certificate that the node shows, as PEM, where NATS servers ask for one. It implies TLS."
+        ),
+    ] = FilePath()
+    client_key: Annotated[FilePath, Meta(description="Its key, as PEM.")] = FilePath()
     require_tls: Annotated[bool, Meta(description="Whether the node uses TLS, whatever its addresses begin with.")] = (
         field(default=False, name="RequireTLS")
     )

@@ -56,8 +56,12 @@ def nats_trust(config: "Config", secrets: "Secrets") -> tuple[bytes, ...]:
 
 def own_trust(config: "Config", secrets: "Secrets") -> "ssl.SSLContext | None":
     """Of commands that connect to NATS as the orchestrator does."""
-    from orchestrator.admission.tls.encryption import nats_authorities
-    from shared.runtime.tls.trust import trusting
+    from orchestrator.admission.tls.encryption import nats_authorities, nats_client_certificate
+    from shared.runtime.tls.trust import trusting, trusting_system
 
     authorities = nats_authorities(config.orchestrator, secrets.authority, now=time.time())
-    return trusting(authorities) if authorities else None
+    context, shown = trusting(authorities) if authorities else None, nats_client_certificate(config)
+    if shown is not None:
+        context = context or trusting_system()
+        shown.show_by(context)
+    return context

@@ -14,7 +14,7 @@ from orchestrator.admission.tls.authority import CertificateUse, new_secret, rea
 from orchestrator.admission.tls.certificates import issue
 from orchestrator.admission.tls.encryption import authority_file
 from orchestrator.admission.tls.served_certificate import MadeCertificate
-from orchestrator.nats_servers.renewal import ApiRenewal, keep_current
+from orchestrator.nats_servers.renewal import ContextRenewal, keep_current
 from shared.jobs.spec import JobView
 from shared.runtime.aio import background
 from shared.runtime.network_problems import NO_TLS, NOT_TRUSTED, OTHER_NAME, OUT_OF_DATE, SPEAKS_TLS
@@ -141,7 +141,8 @@ async def test_a_new_certificate_is_shown_without_a_connection_lost(tmp_path: Pa
             (f"https://{HOST}",)
         )
         reader, writer = await asyncio.open_connection(HOST, port, ssl=trust)
-        async with background(renewal=keep_current(made, shown, ApiRenewal(made, context).take, every_seconds=0.05)):
+        renewal = ContextRenewal(made, context, said="A new one is shown.")
+        async with background(renewal=keep_current(made, shown, renewal.take, every_seconds=0.05)):
             made.certificate.unlink()  # so that it is made anew
             before = shown.der
 

@@ -21,12 +21,12 @@ from orchestrator.admission.tls.authority import CertificateUse, new_secret, rea
 from orchestrator.admission.tls.certificates import issue
 from orchestrator.admission.tls.encryption import (
     NatsEncryption,
-    Served,
     nats_encryption,
     prepare,
     remember_earlier_version,
     tls_folder,
 )
+from orchestrator.admission.tls.served_certificate import Served
 from orchestrator.nats_servers.renewal import NatsRenewal, keep_current
 from orchestrator.nats_servers.server import NatsServer
 from orchestrator.service import secret_sources

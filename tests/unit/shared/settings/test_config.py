@@ -558,8 +558,46 @@ class TestTls:
                 ("Compute.Orchestrators=tls://a:4222,b:4222",),
                 "Compute.Orchestrators mixes addresses with and without tls://; the same secrets go to both",
             ),
+            (("Compute.TLS.ClientCert=/c",), "Compute.TLS.ClientKey is missing, which Compute.TLS.ClientCert needs"),
+            (
+                ("API.TLS.ClientCA=/c", "API.TLS.PlainText"),
+                "API.TLS.PlainText contradicts API.TLS.ClientCA, since a certificate is shown by TLS; set one of them",
+            ),
+            (
+                ("Orchestrator.TLS.ClientCA=/c", "Orchestrator.TLS.PlainText=also"),
+                (
+                    "Orchestrator.TLS.PlainText is `also`, so that nobody would have to show a certificate of"
+                    " Orchestrator.TLS.ClientCA; set one of them"
+                ),
+            ),
+            (
+                ("Orchestrator.TLS.ClientCA=/c", "Orchestrator.NATS.Servers=tls://a"),
+                (
+                    "Orchestrator.TLS.ClientCA is of our own NATS server, and Orchestrator.NATS.Servers names others,"
+                    " which have settings of their own; set one of them"
+                ),
+            ),
+            (
+                ("Orchestrator.TLS.ClientCert=/c", "Orchestrator.TLS.ClientKey=/c"),
+                (
+                    "Orchestrator.TLS.ClientCert is for Orchestrator.NATS.Servers, of which there are none: our own"
+                    " NATS server takes a certificate that the orchestrator makes for itself"
+                ),
+            ),
         ],
-        ids=["half of a pair", "other half", "plain and not", "any and one", "twice", "mixed addresses"],
+        ids=[
+            "half of a pair",
+            "other half",
+            "plain and not",
+            "any and one",
+            "twice",
+            "mixed addresses",
+            "half of what a node shows",
+            "asked for in plain text",
+            "not asked of all",
+            "asked by servers of others",
+            "shown to nobody",
+        ],
     )
     def test_wishes_that_contradict_each_other_are_told(
         self, home: Path, flags: tuple[str, ...], expected: str
