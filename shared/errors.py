@@ -70,7 +70,14 @@ class InvalidQuantity(InvalidInput):
 
 
 class InvalidDocument(InvalidInput):
-    """A configuration or job file whose text cannot be read as what it should be."""
+    """A configuration or job file whose text cannot be read as what it should be.
+
+    `problems` are the sentences of the message, where it is made of several.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", problems: Iterable[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
 
 
 class InvalidJob(InvalidInput):

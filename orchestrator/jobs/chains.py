@@ -1,7 +1,6 @@
 """Chains of jobs, as they are submitted: which jobs are meant by what each needs, and what makes them impossible."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Container, Iterator, Mapping
 
 from orchestrator.rules.pinned_needs import InVain, PinnedNeed, verdict
 from orchestrator.state.chains import standing_of
@@ -82,23 +81,3 @@ def wrong_needs(model: Model, job: Job, together: Container[str]) -> Iterator[st
         else:
             if entry.id == own:
                 yield f"Needs[{number}]: the job cannot need itself."
-
-
-def in_order(jobs: Sequence[Job]) -> list[int]:
-    """The numbers of the jobs, those that are needed before those that need them. Raises CycleError."""
-    numbers = {(job.namespace, job.name): number for number, job in enumerate(jobs) if job.name}
-    needed = {
-        number: {numbers[key] for need in needs_of(job) if (key := (job.namespace, need.job)) in numbers}
-        for number, job in enumerate(jobs)
-    }
-    return list(TopologicalSorter(needed).static_order())
-
-
-def loop_of(jobs: Sequence[Job]) -> str:
-    """The names of jobs each of which needs the next one, the last one being the first; empty where there is none."""
-    try:
-        in_order(jobs)
-    except CycleError as error:
-        # The library tells them the other way round: each is needed by the next.
-        return " -> ".join(jobs[number].name[:80] for number in reversed(error.args[1]))
-    return ""

@@ -5,12 +5,12 @@ of its jobs or none. What is needed is stored before what needs it.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import NamedTuple
 
-from orchestrator.jobs.chains import in_order, loop_of, pinned, wrong_needs
+from orchestrator.jobs.chains import pinned, wrong_needs
 from orchestrator.jobs.idempotency import checked_token, uses_together
 from orchestrator.jobs.job_records import Wish, first_record, renewed_record, spec_record
 from orchestrator.jobs.name_claims import check_name
@@ -25,7 +25,7 @@ from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidJob, JobBeingDeleted, JobDeleted, JobUnchanged, PayloadTooLarge
 from shared.ids import JobId, new_job_id
 from shared.jobs.rules import normalised
-from shared.jobs.several import MAX_JOBS, called
+from shared.jobs.several import MAX_JOBS, called, in_order, wrong_together
 from shared.jobs.spec import Job
 from shared.protocol import subjects
 from shared.runtime.aio import pipelined
@@ -88,9 +88,9 @@ class JointSubmissions:
         """With the defaults, and with what their inputs are now. Raises InvalidJob with all that is wrong with each."""
         plain = [wish.job for wish in wishes]
         if not 1 <= len(plain) <= MAX_JOBS:
-            raise InvalidJob([f"There are {len(plain):,}; between 1 and {MAX_JOBS} are possible together."], many=True)
+            raise InvalidJob(wrong_together(plain), many=True)
         wanted, problems = self._completed(plain)
-        problems += _wrong_together(plain)
+        problems += wrong_together(plain)
         if any(self._wrong_needs(plain)):
             await self._store.catch_up()  # a needed job may just have been submitted elsewhere
             problems += self._wrong_needs(plain)
@@ -214,15 +214,3 @@ def _changes(wish: Wish, entry: JobEntry) -> bool:
 
 def _names(jobs: Sequence[Job], namespace: str) -> frozenset[str]:
     return frozenset(job.name for job in jobs if job.name and job.namespace == namespace)
-
-
-def _wrong_together(jobs: Sequence[Job]) -> Iterator[str]:
-    known: dict[tuple[str, str], int] = {}
-    for number, job in enumerate(jobs):
-        if not job.name:
-            continue
-        first = known.setdefault((job.namespace, job.name), number)
-        if first != number:
-            yield f"{called(number, job)}: job {first + 1} has the same name."
-    if loop := loop_of(jobs):
-        yield f"They need each other in a loop, so that none could begin: {loop}."

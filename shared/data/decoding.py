@@ -55,6 +55,15 @@ def load_yaml(text: str, *, what: str, twice: list[str] | None = None) -> dict[s
     return data
 
 
+def load_yaml_documents(text: str, *, what: str, twice: list[str] | None = None) -> list[dict[str, Any]]:
+    """As `load_yaml`, of one or several documents."""
+    from shared.data.yaml_documents import read_mappings  # as above
+
+    documents = read_mappings(text, what=what, twice=twice)
+    plain_data.check(documents, what=what)
+    return documents
+
+
 def canonical(data: Any, type_: Any) -> tuple[Any, list[UnknownKey]]:
     """A copy of `data` with the keys spelled as `type_` spells them and without those that it does not have.
 
@@ -337,5 +346,6 @@ def _below(path: str, key: Any) -> str:
 
 def invalid_document(what: str, problems: Sequence[str]) -> InvalidDocument:
     if len(problems) == 1:
-        return InvalidDocument(f"{what} is not valid: {problems[0]}")
-    return InvalidDocument(f"{what} is not valid:" + "".join(f"\n  - {problem}" for problem in problems))
+        return InvalidDocument(f"{what} is not valid: {problems[0]}", problems=problems)
+    listed = "".join(f"\n  - {problem}" for problem in problems)
+    return InvalidDocument(f"{what} is not valid:{listed}", problems=problems)

@@ -38,6 +38,15 @@ def read_mapping(text: str, *, what: str, twice: list[str] | None = None) -> dic
 
     With `twice` a key that is given twice is told there instead, with its place, and what it said last counts.
     """
+    return _built(text, what, twice).mapping()
+
+
+def read_mappings(text: str, *, what: str, twice: list[str] | None = None) -> list[dict[str, Any]]:
+    """As `read_mapping`, of one or several documents with `---` between them. Those that are empty do not count."""
+    return _built(text, what, twice).mappings()
+
+
+def _built(text: str, what: str, twice: list[str] | None) -> "_Builder":
     text = text.removeprefix("\ufeff")
     try:
         return _read(text, what, _LOADER, twice)
@@ -49,11 +58,11 @@ def read_mapping(text: str, *, what: str, twice: list[str] | None = None) -> dic
         raise InvalidDocument(f"{what} cannot be read as text: {reason}.") from error
 
 
-def _read(text: str, what: str, loader: Any, twice: list[str] | None) -> dict[str, Any]:
+def _read(text: str, what: str, loader: Any, twice: list[str] | None) -> "_Builder":
     builder = _Builder(what, twice)
     for event in yaml.parse(text, Loader=loader):
         builder.take(event)
-    return builder.mapping()
+    return builder
 
 
 def _refuse_what_goes_too_deep(text: str, what: str) -> None:
@@ -92,7 +101,7 @@ class _Open:
 
 
 class _Builder:
-    """Takes the events of one document in order and holds what they mean; without recursion, so depth costs nothing."""
+    """Takes the events of a text in order and holds what they mean; without recursion, so depth costs nothing."""
 
     def __init__(self, what: str, twice: list[str] | None) -> None:
         self._what = what
@@ -116,8 +125,20 @@ class _Builder:
                 raise InvalidDocument(f"{self._what} holds more than one document; keep one and no `---` after it.")
         raise InvalidDocument(f"{self._what} is {kind}, not a mapping of names to values.")
 
+    def mappings(self) -> list[dict[str, Any]]:
+        found = [each for each in self._documents if each is not None]
+        if len(found) < 2:
+            self._documents = found
+            return [self.mapping()]
+        for number, each in enumerate(found, 1):
+            if not isinstance(each, dict):
+                raise InvalidDocument(f"Document {number} of {self._what} is not a mapping of names to values.")
+        return found
+
     def take(self, event: yaml.Event) -> None:
         match event:
+            case yaml.DocumentStartEvent():
+                self._anchors.clear()
             case yaml.ScalarEvent():
                 self._scalar(event)
             case yaml.AliasEvent():
@@ -129,7 +150,7 @@ class _Builder:
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 done = self._open.pop()
                 self._put(done.finished(), done.weight, done.anchor, event)
-            case _:  # the beginning and the end of the stream and of a document carry nothing
+            case _:  # the beginning and the end of the stream, and the end of a document, carry nothing
                 return
 
     def _scalar(self, event: Any) -> None:

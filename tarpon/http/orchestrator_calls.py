@@ -34,6 +34,8 @@ from shared.protocol.rest import (
     ResultItem,
     StopRequest,
     StopResponse,
+    SubmitAllRequest,
+    SubmitAllResponse,
     SubmitRequest,
     SubmitResponse,
 )
@@ -100,6 +102,14 @@ class OrchestratorCalls(OperatorCalls):
         token = idempotency_token or str(uuid.uuid4())
         request = SubmitRequest(job=as_job(job), force=force, idempotency_token=token)
         return await self._calls.call("PUT", "/orchestrator/jobs", SubmitResponse, body=request)
+
+    async def submit_all(
+        self, jobs: Iterable[Job | Mapping[str, Any]], *, force: bool = False, idempotency_token: str | None = None
+    ) -> tuple[SubmitResponse, ...]:
+        """Run jobs that may need each other, all of them or none; what came of each, in their order."""
+        token = idempotency_token or str(uuid.uuid4())
+        request = SubmitAllRequest(jobs=tuple(map(as_job, jobs)), force=force, idempotency_token=token)
+        return (await self._calls.call("PUT", "/orchestrator/submissions", SubmitAllResponse, body=request)).jobs
 
     async def get(self, job: str, *, namespace: str = "", job_version: int = 0) -> JobView:
         """The job of this id, of this name, or of this unambiguous beginning of an id; version 0 is the newest."""

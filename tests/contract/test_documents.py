@@ -27,7 +27,8 @@ from shared.settings.config import DockerSettings
 from shared.settings.keys import settings, unsupported_keys
 from shared.settings.loading import load
 from tarpon.cli.console.outcomes import Exit
-from tarpon.cli.job_files.file import read_job
+from tarpon.cli.job_files.checks import check_file
+from tarpon.cli.job_files.file import read_job_file
 from tarpon.cli.program import tarpon
 from tarpon.devstack import seaweedfs
 from tests import settings_page
@@ -158,7 +159,8 @@ def test_the_job_files_of_the_documents_and_of_the_examples_are_valid(tmp_path: 
         files[-1].write_text(text)
     assert len(files) > 4
     for path in files:
-        job_rules.check(job_rules.normalised(read_job(str(path))))
+        for job in check_file(read_job_file(str(path), lambda text, _: text)):
+            job_rules.check(job_rules.normalised(job))
 
 
 def test_the_docker_job_of_the_documents_is_that_of_the_examples() -> None:

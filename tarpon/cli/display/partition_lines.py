@@ -2,10 +2,8 @@
 
 from tarpon.cli.display.live import JobDisplay
 from tarpon.cli.display.task_output import TaskOutput
+from tarpon.cli.display.whole_lines import WholeLines
 from tarpon.results.logs import STDERR
-
-MAX_HELD = 1 << 16
-"""Characters of a line that is kept back until it ends."""
 
 
 class PartitionLines:
@@ -15,26 +13,22 @@ class PartitionLines:
         self._display = display
         self._only_stderr = only_stderr
         self._output = TaskOutput(None)
-        self._held: dict[tuple[str, str], str] = {}
+        self._whole = WholeLines()
 
     def __repr__(self) -> str:
-        return f"<PartitionLines, {len(self._held)} of them not whole yet>"
+        return f"<PartitionLines, {self._whole!r}>"
 
     def write(self, partition: str, stream: str, text: str) -> None:
         if not partition:
             self._write(stream, text)
             return
-        *lines, rest = (self._held.pop((partition, stream), "") + text).split("\n")
-        if len(rest) > MAX_HELD:
-            lines.append(rest)
-        elif rest:
-            self._held[partition, stream] = rest
+        lines = self._whole.take(partition, stream, text)
         self._write(stream, "".join(f"{partition} | {line}\n" for line in lines))
 
     def end(self, partition: str) -> None:
         """After the last that an execution of the part wrote."""
-        for key in [each for each in self._held if each[0] == partition]:
-            self._write(key[1], f"{partition} | {self._held.pop(key)}\n")
+        for stream, rest in self._whole.end(partition):
+            self._write(stream, f"{partition} | {rest}\n")
 
     def tell(self, text: str) -> None:
         """On a line of its own."""

@@ -18,35 +18,41 @@ file_argument = click.argument("file", metavar="FILE", shell_complete=completed_
 def run(*, file: str, options: RunOptions, template: Template) -> int:
     """Submit the job in FILE (YAML or JSON; - is stdin) and watch it.
 
+    Several jobs, as documents with --- between them or as a list under Jobs, are submitted together: all or none.
+
     {{.Name}} in FILE is replaced by the value that -V Name=... or the environment (-E) gives. More of Go's templates is
     known: functions such as or, index, eq and printf, and the blocks if, with and range.
     """
-    from tarpon.cli.job_files.checks import check_document
-    from tarpon.cli.job_files.file import read_document
+    from tarpon.cli.job_files.checks import check_file
+    from tarpon.cli.job_files.file import read_job_file
 
-    document = read_document(file, template)
-    job = check_document(document.content, what=document.what, known=document.problems)
+    jobs = check_file(read_job_file(file, template))
     config = given().config()
+    if len(jobs) > 1:
+        from tarpon.cli.job.chain import run_jobs
+
+        return run_jobs(jobs, options, config)
 
     from tarpon.cli.job.run import run_job
 
-    return run_job(job, options, config)
+    return run_job(jobs[0], options, config)
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
 @file_argument
 @template_options
 def validate(*, file: str, template: Template) -> None:
-    """Tell whether the job in FILE (YAML or JSON; - is stdin) is valid: print OK, or every problem.
+    """Tell whether the job or jobs in FILE (YAML or JSON; - is stdin) are valid: print OK, or every problem.
 
     No orchestrator is asked, so what only it can know (defaults, publishers, nodes) is not looked at.
     """
-    from shared.jobs.rules import dropped, normalised, unsaid
-    from tarpon.cli.job_files.checks import check_document, name_warnings, publisher_warnings
-    from tarpon.cli.job_files.file import read_document
+    from shared.jobs.several import called
+    from tarpon.cli.job_files.checks import check_file, warnings
+    from tarpon.cli.job_files.file import read_job_file
 
-    document = read_document(file, template)
-    job = check_document(document.content, what=document.what, known=document.problems)
-    for warning in (*dropped(job), *unsaid(normalised(job)), *name_warnings(job), *publisher_warnings(job)):
-        click.echo(f"Warning: {warning}", err=True)
-    click.echo("OK")
+    jobs = check_file(read_job_file(file, template))
+    for number, job in enumerate(jobs):
+        whose = f"{called(number, job)}: " if len(jobs) > 1 else ""
+        for warning in warnings(job):
+            click.echo(f"Warning: {whose}{warning}", err=True)
+    click.echo("OK" if len(jobs) == 1 else f"OK, {len(jobs)} jobs")

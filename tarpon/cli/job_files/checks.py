@@ -6,14 +6,16 @@ from typing import Any
 import msgspec
 
 from shared.data.decoding import decode, invalid_document
-from shared.errors import PayloadTooLarge
+from shared.errors import InvalidDocument, PayloadTooLarge
 from shared.ids import is_like_id
 from shared.jobs import publisher_params
 from shared.jobs.engine_params import ENGINE_NAMES, as_meant, misspelt, unknown_told
 from shared.jobs.not_supported import engine_problem
-from shared.jobs.rules import MAX_JOB_BYTES, normalised, problems
+from shared.jobs.rules import MAX_JOB_BYTES, dropped, normalised, problems, unsaid
+from shared.jobs.several import called, wrong_together
 from shared.jobs.spec import Job, SpecConfig
 from shared.protocol.job_problems import independent
+from tarpon.cli.job_files.file import JobFile
 
 
 def check_document(document: Mapping[str, Any], *, what: str, known: Sequence[str] = ()) -> Job:
@@ -25,6 +27,36 @@ def check_document(document: Mapping[str, Any], *, what: str, known: Sequence[st
     if found := list(job_problems(job)):
         raise invalid_document(what, found)
     return job
+
+
+def check_file(file: JobFile) -> list[Job]:
+    """The jobs of a file, as their author wrote them. Raises InvalidDocument with every problem, and whose it is."""
+    if len(file.jobs) == 1:
+        return [check_document(file.jobs[0], what=file.what, known=file.problems)]
+    jobs, problems = list[Job](), [*file.problems]
+    for number, document in enumerate(file.jobs):
+        try:
+            jobs.append(check_document(document, what=file.what))
+        except InvalidDocument as error:
+            whose = called(number, Job(name=_name_in(document)))
+            problems += (f"{whose}: {each}" for each in error.problems or (error.message,))
+    if len(jobs) == len(file.jobs):
+        problems += wrong_together([normalised(job) for job in jobs])
+    if problems:
+        raise invalid_document(file.what, problems)
+    return jobs
+
+
+def _name_in(document: Mapping[str, Any]) -> str:
+    return next((str(value).strip() for key, value in document.items() if key.lower() == "name"), "")
+
+
+def warnings(job: Job) -> Iterator[str]:
+    """Of a valid job, what no orchestrator is needed for to tell."""
+    yield from dropped(job)
+    yield from unsaid(normalised(job))
+    yield from name_warnings(job)
+    yield from publisher_warnings(job)
 
 
 def job_problems(job: Job, wrong: Collection[str] = ()) -> Iterator[str]:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared.data.decoding import decode, load_yaml
+from shared.data.decoding import decode, load_yaml, load_yaml_documents
 from shared.errors import InvalidDocument
 from shared.jobs.spec import Job
 from tarpon.cli.job_files.template import Template
@@ -14,25 +14,42 @@ MAX_BYTES = 10 << 20
 
 
 def read_job(name: str, template: Template = lambda text, _: text) -> Job:
-    """The job in the file `name`, or on stdin if it is "-". Raises InvalidDocument with every problem in it."""
-    document = read_document(name, template)
-    return decode(document.content, Job, what=document.what, unknown="refuse", known=document.problems)[0]
+    """The one job in the file `name`, or on stdin if it is "-". Raises InvalidDocument with every problem in it."""
+    file = read_job_file(name, template)
+    if len(file.jobs) > 1:
+        raise InvalidDocument(f"{file.what} holds {len(file.jobs)} jobs; one is possible here.")
+    return decode(file.jobs[0], Job, what=file.what, unknown="refuse", known=file.problems)[0]
 
 
-class JobDocument(NamedTuple):
-    """The mapping in a job file, what the file is called in errors, and what is wrong with it as a file."""
+class JobFile(NamedTuple):
+    """The mappings in a job file, one for each job, what the file is called, and what is wrong with it as a file."""
 
-    content: dict[str, Any]
+    jobs: list[dict[str, Any]]
     what: str
     problems: tuple[str, ...] = ()
 
 
-def read_document(name: str, template: Template) -> JobDocument:
-    """Raises InvalidDocument where the file holds no mapping."""
+def read_job_file(name: str, template: Template) -> JobFile:
+    """One job, or several: documents with `---` between them, or a list `Jobs`.
+
+    Raises InvalidDocument where the file holds no mapping.
+    """
     what = "The job on stdin" if name == STDIN else f"The job file {name}"
     twice: list[str] = []
-    content = load_yaml(template(_text(name, what), what), what=what, twice=twice)
-    return JobDocument(content, what, tuple(twice))
+    documents = load_yaml_documents(template(_text(name, what), what), what=what, twice=twice)
+    return JobFile([job for document in documents for job in _jobs_in(document, what)], what, tuple(twice))
+
+
+def _jobs_in(document: dict[str, Any], what: str) -> list[dict[str, Any]]:
+    listed = next((key for key in document if key.lower() == "jobs"), None)
+    if listed is None:
+        return [document]
+    jobs = document[listed]
+    if others := [key for key in document if key != listed]:
+        raise InvalidDocument(f"{what} is not valid: beside Jobs there may be nothing else, and {others[0][:80]!r} is.")
+    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs) or not jobs:
+        raise InvalidDocument(f"{what} is not valid: Jobs: expected a list of jobs.")
+    return jobs
 
 
 def parse_job(text: str, *, what: str = "The job") -> Job:

@@ -13,6 +13,7 @@ from shared.jobs.constraints import OPERATORS
 from shared.jobs.engine_params import ENGINES, EngineParams
 from shared.jobs.publisher_params import MANAGED, ManagedParams
 from shared.jobs.rules import MAX_COUNT
+from shared.jobs.several import MAX_JOBS
 from shared.jobs.spec import Job
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -141,7 +142,17 @@ def job_schema() -> Schema:
     count = {"type": "integer", "minimum": 1, "maximum": MAX_COUNT}
     number = {"type": "string", "pattern": _NUMBER}
     _set("Job", definitions["Job"], "Count", _described(_any(count, number), DESCRIPTIONS["Job"]["Count"]))
-    return {"$schema": DRAFT, "title": "A job of Tarpon", "$ref": "#/definitions/Job", "definitions": definitions}
+    definitions["JobFile"] = _several()
+    has_none = {"type": "object", "patternProperties": {f"^{_any_case('Jobs')}$": False}}
+    either = {"if": has_none, "then": {"$ref": "#/definitions/Job"}, "else": {"$ref": "#/definitions/JobFile"}}
+    return {"$schema": DRAFT, "title": "A job of Tarpon, or several", **either, "definitions": definitions}
+
+
+def _several() -> Schema:
+    made: Schema = {"type": "object", "properties": {}, "patternProperties": {}, "additionalProperties": False}
+    jobs = {"type": "array", "items": {"$ref": "#/definitions/Job"}, "minItems": 1, "maxItems": MAX_JOBS}
+    _set("JobFile", made, "Jobs", _described(jobs, "Jobs that are submitted together, all of them or none."))
+    return made
 
 
 def _name(params: type[EngineParams]) -> str:

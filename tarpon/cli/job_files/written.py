@@ -1,5 +1,6 @@
 """A job, written as a job file."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -11,6 +12,11 @@ from tarpon.cli.console.yaml_writing import written
 def job_yaml(job: Job) -> str:
     """YAML that reads back as the same job."""
     return written(job_document(job), blocks=True, width=100)
+
+
+def jobs_yaml(jobs: Iterable[Job]) -> str:
+    """As `job_yaml`, of one or several jobs, each in a document of its own."""
+    return "---\n".join(map(job_yaml, jobs))
 
 
 def job_document(job: Job) -> dict[str, Any]:

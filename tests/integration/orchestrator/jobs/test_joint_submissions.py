@@ -207,6 +207,6 @@ async def test_all_that_is_wrong_is_told_with_the_job_that_has_it(desk: Desk) ->
 
 
 async def test_no_more_jobs_are_taken_together_than_are_stored_together(desk: Desk) -> None:
-    assert await desk.problems() == ("There are 0; between 1 and 256 are possible together.",)
+    assert await desk.problems() == ("There are 0 jobs; between 1 and 256 are possible together.",)
     assert await desk.problems(*(job() for _ in range(MAX_JOBS + 1)))
     assert len(await desk.submit(*(job(f"n{number}") for number in range(MAX_JOBS)))) == MAX_JOBS

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidDocument
-from shared.jobs.spec import Constraint, Job
-from tarpon.cli.job_files.file import parse_job, read_job
+from shared.jobs.needs import needs_of
+from shared.jobs.spec import Constraint, Job, Need
+from tarpon.cli.job_files.checks import check_file
+from tarpon.cli.job_files.file import JobFile, parse_job, read_job, read_job_file
 
 MANAGED = """
 name: managed-publisher-job
@@ -128,3 +130,55 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"Name: \xff\xfe")
     with pytest.raises(InvalidDocument, match="not UTF-8"):
         read_job(str(path))
+
+
+# ---- several jobs ---------------------------------------------------------------------------------------------------
+
+
+def in_file(folder: Path, text: str) -> JobFile:
+    path = folder / "jobs.yaml"
+    path.write_text(text)
+    return read_job_file(str(path), lambda text, _: text.replace("{{.Name}}", "filled"))
+
+
+JOB = "Tasks: [{Name: main, Engine: {Type: noop}}]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"---\nName: a\n{JOB}\n---\nName: '{{{{.Name}}}}'\nNeeds: [a]\n{JOB}\n---\n",
+        f"Jobs:\n- {{Name: a, {JOB}}}\n- {{Name: '{{{{.Name}}}}', Needs: [a], {JOB}}}",
+        f"jobs: [{{name: a, {JOB}}}]\n---\nNAME: '{{{{.Name}}}}'\nneeds: [{{JOB: a}}]\n{JOB}",
+    ],
+    ids=["documents", "a list", "both"],
+)
+def test_a_file_may_hold_several_jobs(tmp_path: Path, text: str) -> None:
+    first, second = check_file(in_file(tmp_path, text))
+    assert (first.name, second.name) == ("a", "filled")
+    assert needs_of(second) == (Need(job="a"),)
+
+
+def test_anchors_are_those_of_their_own_document(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDocument, match="refers to nothing that ends before it"):
+        in_file(tmp_path, "Meta: &all {a: b}\n---\nMeta: *all")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Name: a\n---\n- b\n", "Document 2 of The job file"),
+        ("Jobs: [a]", "Jobs: expected a list of jobs."),
+        ("Jobs: []", "Jobs: expected a list of jobs."),
+        ("Jobs: [{Name: a}]\nName: b", "beside Jobs there may be nothing else, and 'Name' is."),
+        (f"Name: a\n{JOB}\n---\nName: a\n{JOB}", "job 2 (a): job 1 has the same name."),
+        (f"Name: a\nNeeds: [b]\n{JOB}\n---\nName: b\nNeeds: [a]\n{JOB}", "They need each other in a loop"),
+        (f"Name: a\nNeeds: [a]\n{JOB}\n---\nName: b\n{JOB}", "job 1 (a): Needs[0]: the job cannot need itself."),
+        (f"Name: a\nNeeds: [{{Job: b, On: complete}}]\n{JOB}", "Needs[0].On 'complete' is not known; did you mean"),
+        (f"Name: a\nNeeds: {['b' + str(n) for n in range(257)]}\n{JOB}", "Needs has 257 entries; at most 256"),
+    ],
+)
+def test_what_is_wrong_with_several_jobs_is_told(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        check_file(in_file(tmp_path, text))
+    assert told in caught.value.message

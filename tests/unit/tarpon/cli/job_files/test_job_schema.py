@@ -102,5 +102,12 @@ def test_what_the_parser_refuses_is_marked(document: dict[str, Any]) -> None:
     assert not SCHEMA.is_valid(document)
 
 
+def test_several_jobs_are_valid_where_each_of_them_is() -> None:
+    SCHEMA.validate({"Jobs": [job(Name="a"), job(Name="b", Needs=["a"]), job(needs=[{"job": "b", "ON": "Completed"}])]})
+    assert not SCHEMA.is_valid({"jobs": [job(), job(Typ="batch")]})
+    assert not SCHEMA.is_valid({"Jobs": [job()], "Name": "a"})
+    assert not SCHEMA.is_valid({"Jobs": []})
+
+
 def test_a_count_of_a_template_is_not_marked() -> None:
     SCHEMA.validate(job(Count="{{.Count}}"))
