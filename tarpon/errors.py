@@ -40,9 +40,10 @@ from shared.errors import (
     Unavailable,
     UnsafeArchive,
 )
+from shared.extraction.room import NoSpaceForResult
 from tarpon.archive.archive_index import IndexDamaged
+from tarpon.archive.links import NotAFile
 from tarpon.archive.selection import FileNotInResult, TooMuchChosen
-from tarpon.extraction.links import NotAFile
 from tarpon.http.calls import NotAnOrchestrator
 from tarpon.http.credentials import KeyNotKnownThere, KeyNotSent
 from tarpon.http.live_logs import LogsCutOff
@@ -53,7 +54,6 @@ from tarpon.results.layouts import ResultsNotMixed
 from tarpon.results.merged import ResultsNotMerged
 from tarpon.results.rest_of_output import OutputNotKept
 from tarpon.transfer.partial_file import AlreadyFetching
-from tarpon.transfer.room import NoSpaceForResult
 
 __all__ = [
     "AlreadyFetching",

@@ -1,5 +1,5 @@
 """The name by which programs import what places results; it is in tarpon.results."""
 
-from tarpon.extraction.placement_rules import PlacementRules
+from shared.extraction.placement_rules import PlacementRules
 
 __all__ = ["PlacementRules"]

@@ -12,6 +12,10 @@ import msgspec
 from isal import isal_zlib
 
 from shared.errors import ArchiveDamaged, Damaged, UnsafeArchive
+from shared.extraction.announced import AnnouncedSize
+from shared.extraction.gunzip import Gunzip
+from shared.extraction.tar_header import BLOCK
+from shared.extraction.tar_reader import Member, MemberKind
 from shared.protocol.archive_index import (
     MAX_LINE_BYTES,
     VERSION,
@@ -24,10 +28,6 @@ from shared.protocol.archive_index import (
     IndexHead,
     SymlinkLine,
 )
-from tarpon.archive.announced import AnnouncedSize
-from tarpon.archive.gunzip import Gunzip
-from tarpon.archive.tar_header import BLOCK
-from tarpon.archive.tar_reader import Member, MemberKind
 
 MAX_BLOCK_BYTES = 16 << 20
 """What one block holds at most; the writer's have 1 MiB. A block is decompressed in memory."""

@@ -7,9 +7,9 @@ from typing import overload
 from isal import igzip_lib, isal_zlib
 
 from shared.errors import ArchiveDamaged
+from shared.extraction.tar_reader import Member
 from tarpon.archive.archive_index import Block
 from tarpon.archive.selection import TooMuchChosen
-from tarpon.archive.tar_reader import Member
 from tarpon.transfer.byte_ranges import ByteRange
 
 MAX_BLOCKS = 1 << 24
@@ -150,7 +150,7 @@ def _unpacked(block: Block, packed: bytes) -> bytes:
 class Cutter:
     """Fed with portions of tar, in order and with gaps; gives each file of `files`, followed by its content.
 
-    As tarpon.archive.tar_reader.TarReader does; `files` are in the order of their contents. Raises ArchiveDamaged.
+    As shared.extraction.tar_reader.TarReader does; `files` are in the order of their contents. Raises ArchiveDamaged.
     """
 
     def __init__(self, files: Sequence[Member]) -> None:

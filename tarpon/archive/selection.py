@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from msgspec.structs import replace
 
 from shared.errors import InvalidInput, NotFound
-from tarpon.archive.tar_reader import Member, MemberKind
+from shared.extraction.tar_reader import Member, MemberKind
 
 NEAR_MATCHES = 5
 MAX_CHOSEN = 1_000_000

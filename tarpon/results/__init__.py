@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tarpon.extraction.placement_rules import PlacementRules
+    from shared.extraction.placement_rules import PlacementRules
     from tarpon.results.fetch_job import Fetched, get_results
     from tarpon.results.files import ResultEntry, list_files, read_file
 
@@ -12,7 +12,7 @@ __all__ = ["Fetched", "PlacementRules", "ResultEntry", "get_results", "list_file
 
 _MODULES = {
     "Fetched": "tarpon.results.fetch_job",
-    "PlacementRules": "tarpon.extraction.placement_rules",
+    "PlacementRules": "shared.extraction.placement_rules",
     "ResultEntry": "tarpon.results.files",
     "get_results": "tarpon.results.fetch_job",
     "list_files": "tarpon.results.files",

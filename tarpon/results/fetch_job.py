@@ -13,16 +13,18 @@ from typing import Protocol
 import msgspec
 
 from shared.errors import InvalidInput
+from shared.extraction.extract import Extracted
+from shared.extraction.oddities import Oddities
+from shared.extraction.placement_rules import PlacementRules
+from shared.extraction.room import Room
+from shared.extraction.tar_reader import Member
+from shared.jobs.partition_names import partition_name
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ResultParams
 from shared.runtime.aio import finish, pipelined
 from tarpon.archive.contents import OnBytes
 from tarpon.archive.selection import Selection
-from tarpon.archive.tar_reader import Member
-from tarpon.extraction.extract import Extracted
-from tarpon.extraction.oddities import Oddities
-from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.results.fetch_one import Picked, Source, fetch_archive, fetch_paths, fetch_whole
 from tarpon.results.folders import (
@@ -43,12 +45,10 @@ from tarpon.results.folders import (
 from tarpon.results.layouts import check_layout, note_merged
 from tarpon.results.merged import merge_partitions
 from tarpon.results.offered import chosen_version, is_without_publisher, offered, renewer
-from tarpon.results.partition_names import partition_name
 from tarpon.results.staging import staging_in
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import in_thread
 from tarpon.transfer.partial_file import PartialFile
-from tarpon.transfer.room import Room
 from tarpon.transfer.stored_object import object_session
 
 AT_ONCE = 4

@@ -8,8 +8,14 @@ import aiohttp
 import msgspec
 
 from shared.errors import Damaged, DigestMismatch
+from shared.extraction.announced import announced
+from shared.extraction.extract import Extracted, Extraction
+from shared.extraction.member_placing import MemberPlacing
+from shared.extraction.oddities import Oddities
+from shared.extraction.placement_rules import PlacementRules
+from shared.extraction.room import Room
+from shared.extraction.tar_reader import Member, MemberKind
 from shared.protocol.rest import ResultParams
-from tarpon.archive.announced import announced
 from tarpon.archive.contents import (
     ENTRIES_AT_ONCE,
     Contents,
@@ -17,18 +23,12 @@ from tarpon.archive.contents import (
     opened,
     walk,
 )
+from tarpon.archive.links import files_behind, names_behind
+from tarpon.archive.needed_room import claim_all, claim_files
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
-from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.extraction.extract import Extracted, Extraction
-from tarpon.extraction.links import files_behind, names_behind
-from tarpon.extraction.member_placing import MemberPlacing
-from tarpon.extraction.needed_room import claim_all, claim_files
-from tarpon.extraction.oddities import Oddities
-from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import Renew, archive_download, in_thread, made_in_thread
 from tarpon.transfer.partial_file import PartialFile
-from tarpon.transfer.room import Room
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,9 @@ from itertools import islice
 
 import msgspec
 
+from shared.extraction.tar_reader import Member, MemberKind
 from tarpon.archive.contents import ENTRIES_AT_ONCE, Contents, opened
-from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.extraction.links import file_at
+from tarpon.archive.links import file_at
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.results.offered import chosen_version, offered, only, renewer
 from tarpon.transfer.download import in_thread

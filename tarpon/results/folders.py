@@ -10,10 +10,10 @@ from pathlib import Path
 
 from shared import ids
 from shared.errors import CannotExtract, Conflict, InvalidInput
+from shared.extraction.tar_reader import Member, MemberKind
+from shared.jobs.partition_names import partition_name
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultParams
-from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.results.partition_names import partition_name
 from tarpon.results.staging import is_staging
 
 RAW_FOLDER = "raw"

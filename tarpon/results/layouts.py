@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.errors import Conflict
+from shared.jobs.partition_names import partition_name
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultParams
 from tarpon.results.folders import ALWAYS, NAMED, RAW_FOLDER, is_empty, is_folder, shown, writable
-from tarpon.results.partition_names import partition_name
 from tarpon.results.staging import is_staging
 
 _MERGED = "user.tarpon.merged"

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import aiohttp
 
+from shared.extraction.announced import AnnouncedSize, announced
+from shared.extraction.gunzip import Gunzip
+from shared.extraction.tar_reader import Member, MemberKind, TarReader
 from shared.protocol.rest import ResultParams
-from tarpon.archive.announced import AnnouncedSize, announced
 from tarpon.archive.contents import opened, walk
-from tarpon.archive.gunzip import Gunzip
-from tarpon.archive.tar_reader import Member, MemberKind, TarReader
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.results.offered import renewer
 from tarpon.transfer.download import Renew, archive_download

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.errors import TarponError
-from tarpon.archive.tar_reader import Member, MemberKind, TarReader
+from shared.extraction.tar_reader import Member, MemberKind, TarReader
 from tarpon.results.quick_calls import fetched
 
 MAX_RAW_BYTES = 16 << 20

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shared.errors import CannotExtract, Conflict
+from shared.extraction.room import NO_SPACE, NoSpaceForResult
 from shared.protocol.rest import ResultParams
-from tarpon.transfer.room import NO_SPACE, NoSpaceForResult
 
 if TYPE_CHECKING:
     from hashlib import _Hash

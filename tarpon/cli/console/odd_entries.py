@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from shared.errors import TarponError
-from tarpon.extraction.oddities import Odd, OddEntry, Oddities
+from shared.extraction.oddities import Odd, OddEntry, Oddities
 from tarpon.results.fetch_job import Fetched
 
 NAMED = 5

@@ -9,13 +9,13 @@ from typing import Any, Protocol, TypeVar
 from shared.data.plain_text import indented
 from shared.errors import TarponError
 from shared.ids import short
+from shared.jobs.partition_names import partition_name
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ExecutionView, HistoryItem
 from shared.runtime.aio import background
 from tarpon.cli.display.partitions import Stage, stage_of
 from tarpon.client import Client
 from tarpon.results.logs import STDERR, STDOUT
-from tarpon.results.partition_names import partition_name
 
 T = TypeVar("T")
 

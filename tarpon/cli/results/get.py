@@ -16,9 +16,9 @@ from tarpon.cli.results.placement_options import placement_options
 from tarpon.cli.results.result_options import Choice, job_and_paths, result_options, strict_option
 
 if TYPE_CHECKING:
+    from shared.extraction.placement_rules import PlacementRules
     from tarpon.cli.console.odd_entries import GetReport
     from tarpon.client import Client
-    from tarpon.extraction.placement_rules import PlacementRules
     from tarpon.results.fetch_job import Fetched
 
 

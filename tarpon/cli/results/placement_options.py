@@ -29,7 +29,7 @@ def placement_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:
-        from tarpon.extraction.placement_rules import LinkRule, PlacementRules
+        from shared.extraction.placement_rules import LinkRule, PlacementRules
 
         rules = PlacementRules(
             links=LinkRule(values.pop("links")),

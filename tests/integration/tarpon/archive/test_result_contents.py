@@ -11,16 +11,16 @@ import pytest
 from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, UnsafeArchive
+from shared.extraction.announced import announced
+from shared.extraction.room import Room
+from shared.extraction.tar_reader import Member
 from shared.protocol.rest import ResultParams
-from tarpon.archive.announced import announced
 from tarpon.archive.archive_index import IndexDamaged
 from tarpon.archive.contents import opened, walk
+from tarpon.archive.links import NotAFile, file_at
 from tarpon.archive.selection import FileNotInResult, Selection
-from tarpon.archive.tar_reader import Member
-from tarpon.extraction.links import NotAFile, file_at
 from tarpon.results.fetch_one import Picked, Source, fetch_paths
 from tarpon.results.logs import OutputSink
-from tarpon.transfer.room import Room
 from tarpon.transfer.stored_object import object_session
 from tests.archives import Packed, packed, tree
 from tests.integration import stored_results

@@ -29,13 +29,13 @@ from shared.errors import (
     InvalidInput,
     NoResults,
 )
+from shared.extraction.placement_rules import PlacementRules
 from shared.jobs.spec import LEFT_OUT_COUNT, JobView, ResultPath, SpecConfig, StateView, Task
 from shared.protocol.rest import ErrorBody, JobResponse, Page, ResultItem, ResultParams
 from tarpon.archive.selection import FileNotInResult
 from tarpon.cli.console.outcomes import Exit
 from tarpon.cli.results.get import download
 from tarpon.cli.results.result_options import job_and_paths
-from tarpon.extraction.placement_rules import PlacementRules
 from tarpon.results.fetch_job import Fetched, get_results
 from tarpon.results.files import list_files, read_file
 from tarpon.results.folders import ResultsInTheWay

@@ -15,8 +15,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed
+from shared.extraction.extract import Extraction
 from shared.protocol.rest import ResultParams
-from tarpon.extraction.extract import Extraction
 from tarpon.results.fetch_one import Source, fetch_archive
 from tarpon.transfer.byte_ranges import CONNECTIONS, RANGE_BYTES
 from tarpon.transfer.download import Download, Sink, archive_of

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.extraction.announced import AnnouncedSize
 from shared.runtime.holes import GRANULE_BYTES, data_of, is_zero, least_data_bytes
-from tarpon.archive.announced import AnnouncedSize
 from tarpon.archive.archive_index import Block, IndexReader
 from tarpon.archive.block_reading import WantedBlocks
 from tests.archives import packed

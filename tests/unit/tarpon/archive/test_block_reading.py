@@ -5,9 +5,9 @@ from isal import isal_zlib
 
 from compute.archive.gzip_blocks import compress_block
 from shared.errors import ArchiveDamaged
+from shared.extraction.tar_reader import Member, MemberKind
 from tarpon.archive.archive_index import Block
 from tarpon.archive.block_reading import COALESCE_BYTES, BlockReader, BlockTable, Cutter, WantedBlocks, spans_of
-from tarpon.archive.tar_reader import Member, MemberKind
 from tarpon.transfer.byte_ranges import ByteRange, pieces
 from tests.memory import MIB, peak_below
 

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from shared.errors import Damaged, UnsafeArchive
+from shared.extraction.announced import AnnouncedSize
+from shared.extraction.tar_reader import Member, MemberKind
 from shared.protocol.archive_index import MAX_LINE_BYTES, IndexEnd
 from tarpon.archive import block_reading
-from tarpon.archive.announced import AnnouncedSize
 from tarpon.archive.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader
 from tarpon.archive.block_reading import WantedBlocks
 from tarpon.archive.selection import TooMuchChosen
-from tarpon.archive.tar_reader import Member, MemberKind
 from tests.archives import packed
 from tests.memory import MIB, peak_below
 

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import CannotExtract, Damaged
-from tarpon.archive.announced import AnnouncedSize
+from shared.extraction.announced import AnnouncedSize
+from shared.extraction.extract import extract
+from shared.extraction.member_placing import MemberPlacing
+from shared.extraction.placement_rules import PlacementRules
+from shared.extraction.tar_reader import Member, MemberKind
 from tarpon.archive.archive_index import Block, IndexDamaged, IndexReader
 from tarpon.archive.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from tarpon.archive.contents import _plain
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
-from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.extraction.extract import extract
-from tarpon.extraction.member_placing import MemberPlacing
-from tarpon.extraction.placement_rules import PlacementRules
 from tests.archives import Packed, Plan, packed, plant, tree
 
 MUTATIONS = 300

@@ -3,8 +3,8 @@
 import pytest
 
 from shared.errors import InvalidInput
+from shared.extraction.tar_reader import Member, MemberKind
 from tarpon.archive.selection import Chosen, FileNotInResult, Selection, missing_targets, normal_path, standing_alone
-from tarpon.archive.tar_reader import Member, MemberKind
 
 NAMES = ["exitCode", "outputs/", "outputs/a.csv", "outputs/deep/", "outputs/deep/b.csv", "outputs/[x].txt", "stdout"]
 

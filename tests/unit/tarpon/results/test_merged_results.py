@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.jobs.partition_names import partition_name
 from tarpon.results.folders import ResultsInTheWay, merge_in_place
 from tarpon.results.merged import ResultsNotMerged, merge_partitions
-from tarpon.results.partition_names import partition_name
 from tarpon.results.staging import staging_in
 
 

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, InvalidInput, NotFound
+from shared.extraction.announced import AnnouncedSize
 from shared.protocol.rest import ExecutionView, NumberedState, RunOutputView
-from tarpon.archive.announced import AnnouncedSize
 from tarpon.cli.display.task_output import TaskOutput, last_lines
 from tarpon.cli.job.run_report import task_exit_code
 from tarpon.cli.results.wanted_logs import WantedLogs, latest, named, others

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
-from tarpon.archive.tar_reader import Member, MemberKind
+from shared.extraction.tar_reader import Member, MemberKind
 from tarpon.cli.console.progress import DownloadPace, download_text
 from tarpon.cli.results.files import _Writer
 from tarpon.results.files import ResultEntry, _entry

@@ -2,7 +2,7 @@
 
 Every step goes from an open directory to one of its own entries and never through a symbolic link, so that no sequence
 of members can leave the target, wherever its links lead. What is made never takes the place of something of another
-name; see tarpon/extraction/placed_names.py.
+name; see shared/extraction/placed_names.py.
 """
 
 import errno
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
-from tarpon.archive.member_names import Components
-from tarpon.extraction.attributes import Attributes
-from tarpon.extraction.file_copy import copy_file
-from tarpon.extraction.oddities import CannotHave, Odd, Oddities
-from tarpon.extraction.placed_names import PlacedNames
-from tarpon.extraction.placement_rules import LinkRule, PlacementRules
-from tarpon.transfer.room import free_bytes, keeps_holes
+from shared.extraction.attributes import Attributes
+from shared.extraction.file_copy import copy_file
+from shared.extraction.member_names import Components
+from shared.extraction.oddities import CannotHave, Odd, Oddities
+from shared.extraction.placed_names import PlacedNames
+from shared.extraction.placement_rules import LinkRule, PlacementRules
+from shared.extraction.room import free_bytes, keeps_holes
 
 T = TypeVar("T")
 LARGE_BYTES = 64 << 20

@@ -6,10 +6,10 @@ fetched, and its disk may turn out to be too small.
 
 from collections.abc import Sequence
 
+from shared.extraction.room import Room
+from shared.extraction.tar_reader import Member
 from tarpon.archive.contents import Contents, walk
-from tarpon.archive.tar_reader import Member
 from tarpon.transfer.download import in_thread
-from tarpon.transfer.room import Room
 
 
 async def claim_all(contents: Contents, room: Room, total_bytes: int) -> None:

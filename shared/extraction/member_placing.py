@@ -10,16 +10,16 @@ import os
 from pathlib import Path
 
 from shared.errors import CannotExtract, UnsafeArchive
+from shared.extraction.announced import AnnouncedSize
+from shared.extraction.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
+from shared.extraction.file_copy import write_all
+from shared.extraction.member_names import Components, components_of
+from shared.extraction.oddities import CannotHave, Odd, Oddities
+from shared.extraction.placement_rules import PlacementRules
+from shared.extraction.room import NO_SPACE, NoSpaceForResult
+from shared.extraction.tar_reader import Member, MemberKind
+from shared.extraction.target_folder import TargetFolder, shown
 from shared.runtime.holes import GRANULE_BYTES, data_of
-from tarpon.archive.announced import AnnouncedSize
-from tarpon.archive.member_names import Components, components_of
-from tarpon.archive.tar_reader import Member, MemberKind
-from tarpon.extraction.attributes import Attributes, KnownKept, restore, set_metadata, without_access_list
-from tarpon.extraction.file_copy import write_all
-from tarpon.extraction.oddities import CannotHave, Odd, Oddities
-from tarpon.extraction.placement_rules import PlacementRules
-from tarpon.extraction.target_folder import TargetFolder, shown
-from tarpon.transfer.room import NO_SPACE, NoSpaceForResult
 
 
 class MemberPlacing:

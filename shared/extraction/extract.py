@@ -1,6 +1,6 @@
 """Extraction of a downloaded .tar.gz, in one pass and without trusting it.
 
-The archive was made on a machine that ran somebody's task. What of it is refused: tarpon/extraction/member_placing.py.
+The archive was made on a machine that ran somebody's task. What of it is refused: shared/extraction/member_placing.py.
 """
 
 from pathlib import Path
@@ -9,11 +9,11 @@ from typing import BinaryIO, Self
 
 import msgspec
 
-from tarpon.archive.gunzip import Gunzip
-from tarpon.archive.tar_reader import Member, TarReader
-from tarpon.extraction.member_placing import MemberPlacing
-from tarpon.extraction.oddities import Oddities
-from tarpon.extraction.placement_rules import PlacementRules
+from shared.extraction.gunzip import Gunzip
+from shared.extraction.member_placing import MemberPlacing
+from shared.extraction.oddities import Oddities
+from shared.extraction.placement_rules import PlacementRules
+from shared.extraction.tar_reader import Member, TarReader
 
 READ_BYTES = 1 << 20
 

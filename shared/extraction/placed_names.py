@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable
 from typing import TypeVar
 
-from tarpon.extraction.oddities import CannotHave, Odd
+from shared.extraction.oddities import CannotHave, Odd
 
 T = TypeVar("T")
 

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
-from tarpon.extraction.extract import Extracted, Extraction, extract
-from tarpon.extraction.oddities import MAX_NAMED, Odd, Oddities
-from tarpon.extraction.placement_rules import LinkRule, PlacementRules, own_umask
-from tarpon.transfer.room import NoSpaceForResult
+from shared.extraction.extract import Extracted, Extraction, extract
+from shared.extraction.oddities import MAX_NAMED, Odd, Oddities
+from shared.extraction.placement_rules import LinkRule, PlacementRules, own_umask
+from shared.extraction.room import NoSpaceForResult
 from tests.archives import TIME, packed, plant, tree
 
 Entry = tuple[str, dict[str, Any], bytes]

@@ -2,8 +2,8 @@
 
 import os
 
+from shared.extraction.attributes import set_metadata
 from shared.runtime.holes import data_of
-from tarpon.extraction.attributes import set_metadata
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE_BYTES = 1 << 20

@@ -5,9 +5,9 @@ import posixpath
 from collections.abc import Sequence
 
 from shared.errors import InvalidInput
+from shared.extraction.tar_reader import Member, MemberKind
 from tarpon.archive.contents import Contents, walk
 from tarpon.archive.selection import FileNotInResult, Selection, normal_path
-from tarpon.archive.tar_reader import Member, MemberKind
 
 MAX_HOPS = 16
 

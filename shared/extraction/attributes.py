@@ -8,7 +8,7 @@ import errno
 import os
 import struct
 
-from tarpon.extraction.placement_rules import PERMISSIONS, PlacementRules
+from shared.extraction.placement_rules import PERMISSIONS, PlacementRules
 
 Attributes = tuple[tuple[bytes, bytes], ...]
 

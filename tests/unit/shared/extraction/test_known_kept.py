@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from shared.extraction.attributes import KnownKept
 from shared.runtime.holes import is_zero
-from tarpon.extraction.attributes import KnownKept
 from tests.memory import MIB
 
 NOON = 1_700_000_000_000_000_000

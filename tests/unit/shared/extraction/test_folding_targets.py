@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tarpon.extraction.extract import Extracted, extract
-from tarpon.extraction.oddities import Odd
-from tarpon.extraction.placement_rules import PlacementRules
-from tests.unit.tarpon.extraction.test_extract import Entry, file, folder, gzipped, hard_link
+from shared.extraction.extract import Extracted, extract
+from shared.extraction.oddities import Odd
+from shared.extraction.placement_rules import PlacementRules
+from tests.unit.shared.extraction.test_extract import Entry, file, folder, gzipped, hard_link
 
 Fold = Callable[[str], str]
 FOLDS: dict[str, Fold] = {
@@ -130,7 +130,7 @@ def test_a_folder_of_which_the_target_changes_the_name_is_filled(
 def test_after_many_names_the_hard_links_to_what_is_there_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tarpon.extraction.placed_names.MAX_COMPARED", 40)
+    monkeypatch.setattr("shared.extraction.placed_names.MAX_COMPARED", 40)
     entries = [file("A", b"A"), file("a", b"a"), *(file(f"f{number}", b"f") for number in range(20))]
     links = [hard_link("to-lost", "a"), *(hard_link(f"l{number}", "A") for number in range(10))]
     extracted = unpack([*entries, *links], tmp_path, str.casefold, rename_collisions=False)

@@ -9,7 +9,7 @@ from enum import Enum
 import msgspec
 
 from shared.errors import ArchiveDamaged, UnsafeArchive
-from tarpon.archive.tar_header import BLOCK, ZEROS, Header, nanoseconds, parse, records, text, whole, xattrs_of
+from shared.extraction.tar_header import BLOCK, ZEROS, Header, nanoseconds, parse, records, text, whole, xattrs_of
 
 MAX_METADATA_BYTES = 4 << 20
 """Of one extended header: nodes keep a mebibyte of extended attributes of a file, and tell access lists twice."""

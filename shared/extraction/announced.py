@@ -1,8 +1,8 @@
 """The announced size of an archive: as much comes out of it, and not one entry or byte more."""
 
 from shared.errors import UnsafeArchive
+from shared.extraction.tar_reader import Member
 from shared.protocol.rest import ResultParams
-from tarpon.archive.tar_reader import Member
 
 UNANNOUNCED_BYTES = 1 << 50
 UNANNOUNCED_ENTRIES = 10_000_000

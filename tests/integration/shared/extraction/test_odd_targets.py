@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tarpon.extraction.extract import Extracted, extract
-from tarpon.extraction.oddities import Odd
-from tarpon.extraction.placement_rules import LinkRule, PlacementRules
+from shared.extraction.extract import Extracted, extract
+from shared.extraction.oddities import Odd
+from shared.extraction.placement_rules import LinkRule, PlacementRules
+from shared.extraction.room import NoSpaceForResult
 from tarpon.results.fetch_job import get_results
-from tarpon.transfer.room import NoSpaceForResult
 from tests.archives import packed
 from tests.file_systems import mounted
 from tests.integration import stored_results
