@@ -32,6 +32,7 @@ from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.get import input_session
 from compute.inputs.objects.managed import ManagedInputs
+from compute.inputs.objects.unpacking import unpack_result
 from compute.journal.entry import Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
@@ -145,7 +146,7 @@ async def _serve(
     ask = UploadRequests(connection, subjects.node_requests(me)).ask
     inputs = Inputs(
         node.own_inputs,
-        ManagedInputs(downloads, ask),
+        ManagedInputs(downloads, ask, unpack_result),
         timeout_seconds=float(config.compute.inputs.fetch_timeout),
     )
     async with background(reports=reports.run()) as group:

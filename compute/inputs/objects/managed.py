@@ -22,7 +22,7 @@ from shared.runtime.aio import pipelined
 BATCHES_AT_ONCE = 3
 """While the files of some are fetched, the next are asked for."""
 PLACE_TRIES = 3
-MANAGED_KINDS = ("s3", "s3managed", "upload")
+MANAGED_KINDS = ("result", "s3", "s3managed", "upload")
 
 
 class ManagedInputs:

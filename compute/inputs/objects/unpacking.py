@@ -1,0 +1,164 @@
+"""Unpacking of results that tasks read: archives that another node has made of what somebody's task left.
+
+Nothing of an archive is trusted (shared/extraction/member_placing.py). No more comes out of it than the execution may
+fill, and than the disk had room for when it began.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from compute.inputs.failures import InputFailed, not_placed
+from compute.inputs.objects.cache import free_bytes
+from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
+from shared.extraction.announced import AnnouncedSize
+from shared.extraction.gunzip import Gunzip
+from shared.extraction.member_names import components_of
+from shared.extraction.member_placing import MemberPlacing
+from shared.extraction.placement_rules import PlacementRules
+from shared.extraction.room import NoSpaceForResult
+from shared.extraction.tar_reader import Member, MemberKind, TarReader
+from shared.jobs.states import FailureReason
+
+READ_BYTES = 1 << 20
+MAX_ENTRIES = 1_000_000
+MAX_LINKS = 20_000
+"""Of what is held in memory while an archive is unpacked."""
+
+
+def unpack_result(archive: Path, members: Sequence[str], target: Path, limit_bytes: int) -> None:
+    """Unpack the archive, or what is at these paths in it, into an empty folder, of at most so many bytes.
+
+    0 is no limit. Blocks. Raises InputFailed, OSError.
+    """
+    room = free_bytes(target)
+    most = min(limit_bytes or room, room)
+    wanted = WantedMembers(members)
+    rules = PlacementRules(umask=0o022)
+    with _told(), _closing(MemberPlacing(target, max_bytes=most, max_entries=MAX_ENTRIES, rules=rules)) as placing:
+        try:
+            if members:  # hard links come after what they are other names of, and that may not be wanted
+                wanted.look_through(archive)
+            _unpack(archive, wanted, placing)
+        except UnsafeArchive:
+            if placing.announced.raw_bytes > most:
+                raise _too_large(most, limit_bytes) from None
+            raise
+    if missing := wanted.missing():
+        told = f"The result that the task reads has no {', '.join(missing[:5])[:500]}."
+        raise InputFailed(FailureReason.INPUT_NOT_FOUND, told)
+
+
+def _unpack(archive: Path, wanted: "WantedMembers", placing: MemberPlacing) -> None:
+    for event in _events(archive):
+        if not isinstance(event, Member):
+            if wanted.is_on:
+                placing.write(event)
+        elif (member := wanted.take(event)) is not None:
+            placing.begin(member)
+    placing.finish()
+
+
+@contextmanager
+def _closing(placing: MemberPlacing) -> Iterator[MemberPlacing]:
+    try:
+        yield placing
+    finally:
+        placing.abort()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong with an archive, or with the disk, as the end of an execution."""
+    try:
+        yield
+    except UnsafeArchive as error:
+        raise not_placed(f"A result that the task reads is not unpacked: {error.message}") from None
+    except ArchiveDamaged as error:
+        detail = f"A result that the task reads is damaged: {error.message}"
+        raise InputFailed(FailureReason.INPUT_DAMAGED, detail) from None
+    except NoSpaceForResult as error:
+        raise InputFailed(FailureReason.NODE_ERROR, f"A result that the task reads: {error.message}") from None
+    except CannotExtract as error:
+        raise not_placed(f"A result that the task reads: {error.message}") from None
+
+
+def _too_large(most: int, limit_bytes: int) -> InputFailed:
+    why = "Resources.Disk of the task allows" if limit_bytes == most else "the node's disk has room for"
+    detail = f"A result that the task reads is larger than {most:,} bytes when it is unpacked, which is what {why}."
+    return InputFailed(FailureReason.INPUT_TOO_LARGE, detail)
+
+
+def _events(archive: Path) -> Iterator[Member | memoryview]:
+    """Of all of it. Raises ArchiveDamaged, UnsafeArchive."""
+    gunzip, reader = Gunzip(), TarReader()
+    with archive.open("rb") as file:
+        while data := file.read(READ_BYTES):
+            for tar in gunzip.feed(data):
+                yield from reader.feed(tar)
+    gunzip.close()
+    reader.close()
+
+
+class WantedMembers:
+    """Which members of an archive are unpacked: all, or those at some paths and below them.
+
+    A file that is wanted under another of its names alone is made under that one.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.is_on = False
+        """Whether the content that comes now is of a member that is unpacked."""
+        self._paths = {components_of(path.strip("/").encode(errors="surrogateescape")): path for path in paths}
+        self._longest = max(map(len, self._paths), default=0)
+        self._found: set[tuple[bytes, ...]] = set()
+        self._instead: dict[bytes, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"<WantedMembers, {len(self._paths)} paths>"
+
+    def look_through(self, archive: Path) -> None:
+        """Before any member is taken."""
+        counted = AnnouncedSize(max_entries=MAX_ENTRIES)
+        for event in _events(archive):
+            if isinstance(event, Member):
+                counted.count(event)
+                self._look(event)
+
+    def _look(self, member: Member) -> None:
+        if member.kind is MemberKind.HARD_LINK and self._has(member.name) and not self._has(member.link_target):
+            self._instead.setdefault(member.link_target, member.name)
+            if len(self._instead) > MAX_LINKS:
+                raise UnsafeArchive(f"More than {MAX_LINKS:,} of its files are wanted under other names alone.")
+
+    def take(self, member: Member) -> Member | None:
+        """As it is made; None where it is not."""
+        taken = self._taken(member)
+        self.is_on = taken is not None and taken.kind is MemberKind.FILE
+        return taken
+
+    def _taken(self, member: Member) -> Member | None:
+        if not self._paths or (self._has(member.name) and member.kind is not MemberKind.HARD_LINK):
+            return member
+        if member.kind is MemberKind.FILE and member.name in self._instead:
+            return replace(member, name=self._instead[member.name])
+        if member.kind is not MemberKind.HARD_LINK or not self._has(member.name):
+            return None
+        made = self._instead.get(member.link_target)
+        if made is None:
+            return member
+        return None if made == member.name else replace(member, link_target=made)
+
+    def _has(self, name: bytes) -> bool:
+        components = components_of(name)
+        for length in range(1, min(len(components), self._longest) + 1):
+            if components[:length] in self._paths:
+                self._found.add(components[:length])
+                return True
+        return False
+
+    def missing(self) -> list[str]:
+        """The paths at which there was nothing."""
+        return [path for components, path in self._paths.items() if components not in self._found]
