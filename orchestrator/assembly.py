@@ -8,6 +8,7 @@ from orchestrator.inputs.allowed import Allowed
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.resolvers import InputResolvers, Resolver
 from orchestrator.inputs.s3_objects import S3Objects
+from orchestrator.inputs.sent_data import DataService, data_service
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
@@ -52,6 +53,7 @@ class Assembly:
     removals: Removals
     secrets: TaskSecrets
     listings: Listings
+    data: DataService
 
 
 def assembled(
@@ -116,6 +118,7 @@ def assembled(
         removals=Removals(model, store, submissions, locations, with_results=with_results),
         secrets=secrets,
         listings=listings,
+        data=data_service(model, store, locations, config.orchestrator.sent_data),
     )
 
 

@@ -13,6 +13,7 @@ from orchestrator.dispatch.receipts import Receipts
 from orchestrator.dispatch.reports import ReportIntake
 from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.dispatch.steps import Steps
+from orchestrator.inputs.data_sweep import DataSweep
 from orchestrator.jobs.retention import Retention
 from orchestrator.nats_api.announcements import Announcements
 from orchestrator.nodes.reachability import unreachable_publishers
@@ -42,6 +43,7 @@ class Leader:
         self._nodes = assembly.nodes
         self._locations = assembly.locations
         self._secrets = assembly.secrets
+        self._data = assembly.data
         self._offers: Offers | None = None
 
     async def decide(self) -> None:
@@ -67,6 +69,7 @@ class Leader:
             group.create_task(self._requests(grants, offers, scheduler).run(), name="requests")
             group.create_task(self._reports(steps, commands).run(), name="reports")
             group.create_task(self._retention().run(), name="retention")
+            group.create_task(self._data_sweep().run(), name="data sweep")
             group.create_task(scheduler.run(), name="scheduler")
 
     @property
@@ -141,6 +144,10 @@ class Leader:
             settings=self._config.orchestrator.job_retention,
             results_seconds=float(self._config.publishers.types.s3managed.retention),
         )
+
+    def _data_sweep(self) -> DataSweep:
+        records, manifests = self._data.records, self._data.manifests
+        return DataSweep(self._model, self._store, self._locations, manifests, max_age_ns=records.max_age_ns)
 
     async def _catch_up(self) -> None:
         """Know all that was decided before: what a lagging model does not know would be taken for what never was."""

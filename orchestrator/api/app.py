@@ -13,6 +13,7 @@ from orchestrator.api.errors import errors_as_answers, log_no_requests_less, wit
 from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.jobs import JobRoutes
 from orchestrator.api.logs import LogRoutes
+from orchestrator.api.namespaces.data import DataRoutes
 from orchestrator.api.namespaces.secrets import SecretRoutes
 from orchestrator.api.namespaces.weights import NamespaceRoutes
 from orchestrator.api.nodes import Disconnect, NodeRoutes
@@ -62,6 +63,7 @@ class Api:
             *NodeRoutes(assembly, own_node, tokens, disconnect).routes(),
             *TokenRoutes(assembly, tokens).routes(),
             *SecretRoutes(assembly).routes(),
+            *DataRoutes(assembly).routes(),
             *NamespaceRoutes(assembly).routes(),
             *AgentRoutes(assembly, own_node).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),

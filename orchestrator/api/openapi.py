@@ -24,6 +24,7 @@ _ABOUT = {
     "token": "The id of a join token.",
     "secret": "The name of a secret.",
     "namespace": "The name of a namespace.",
+    "data": "The name of data, its digest, or the beginning of that.",
 }
 _PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}, PLAIN_TEXT: {"type": "string"}}
 _SCHEMES = {

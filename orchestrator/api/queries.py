@@ -50,6 +50,15 @@ class SecretsQuery(Struct, frozen=True, kw_only=True):
     namespace: Annotated[str, Meta(description="The namespace whose tasks are given the secret.")] = ""
 
 
+class DataQuery(Struct, frozen=True, kw_only=True):
+    namespace: Annotated[str, Meta(description="The namespace to whose jobs the data is sent.")] = ""
+
+
+class DataFilesQuery(DataQuery, frozen=True, kw_only=True):
+    first: Annotated[int, Meta(ge=0, description="The Next of the last answer; 0 is where the files begin.")] = 0
+    limit: Annotated[int, Meta(ge=0, description="How many files the answer holds at most: up to 500, as with 0.")] = 0
+
+
 class JobQuery(InNamespace, frozen=True, kw_only=True):
     include: Annotated[
         tuple[str, ...], Meta(description="What to add to the answer: history, executions, or both with a comma.")

@@ -17,6 +17,7 @@ USERS = f"{BASE_PATH}/orchestrator/users"
 TOKENS = f"{BASE_PATH}/orchestrator/tokens"
 NAMESPACES = f"{BASE_PATH}/orchestrator/namespaces"
 SECRETS = f"{BASE_PATH}/orchestrator/secrets"
+DATA = f"{BASE_PATH}/orchestrator/data"
 AGENT = f"{BASE_PATH}/agent"
 
 JSON = "application/json"

@@ -44,6 +44,7 @@ class FrozenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     size_bytes: int = 0
     job: JobId = JobId("")
     job_version: int = 0
+    data: str = ""
 
 
 FrozenInputs = tuple[FrozenSource, ...]

@@ -13,6 +13,8 @@
 | `token.<token>`                                  | TokenRecord     | when it is made, used by a node, revoked      |
 | `namespace.<namespace>`                          | NamespaceRecord | when its weight is set                        |
 | `secret.<namespace>.<name>`                      | SecretRecord    | each time that somebody puts it               |
+| `data.<namespace>.<digest>`                      | DataRecord      | when data is sent, named, used, deleted       |
+| `sweep.data`                                     | SweepRecord     | when a sweep of deleted data begins and ends  |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
@@ -387,6 +389,48 @@ class SecretRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.secret_record(self.namespace, self.name)
 
 
+class DataRecord(KeyedRecord, frozen=True, kw_only=True):
+    """Data that was sent, or is being sent: a tree of files, by the `digest` of its manifest, which is at `location`.
+
+    `names` are what it is called, each with when it was called so last: the newest data of a name is what it means.
+    It is `ready` since its files were all seen in the bucket; 0 is not yet. What was `deleted` is swept some time after
+    that, files that no other data of the namespace has among it, and then the record goes. `uploads` are those in parts
+    that have begun: the id of each by the digest of its file.
+    """
+
+    namespace: str
+    digest: str
+    location: Location
+    manifest_bytes: int
+    files: int
+    size_bytes: int
+    names: dict[str, int] = {}
+    ready: int = 0
+    deleted: int = 0
+    uploads: dict[str, str] = {}
+    create_time: int
+    last_use: int
+
+    @property
+    def key(self) -> str:
+        return subjects.data_record(self.namespace, self.digest)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.ready) and not self.deleted
+
+
+class SweepRecord(KeyedRecord, frozen=True, kw_only=True):
+    """Which sweep of deleted data was the last, and whether it goes on: what is seen in the bucket may go meanwhile."""
+
+    number: int
+    is_on: bool = False
+
+    @property
+    def key(self) -> str:
+        return subjects.SWEEP_RECORD
+
+
 class IncarnationRecord(KeyedRecord, frozen=True, kw_only=True):
     incarnation: str
     since: int
@@ -428,6 +472,8 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "token": msgspec.json.Decoder(TokenRecord),
     "namespace": msgspec.json.Decoder(NamespaceRecord),
     "secret": msgspec.json.Decoder(SecretRecord),
+    "data": msgspec.json.Decoder(DataRecord),
+    "sweep": msgspec.json.Decoder(SweepRecord),
     "incarnation": msgspec.json.Decoder(IncarnationRecord),
 }
 

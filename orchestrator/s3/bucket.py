@@ -1,6 +1,7 @@
 """The bucket, as the rest of the orchestrator uses it: it signs URLs, looks at objects and knows its own health."""
 
 import asyncio
+import base64
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from orchestrator.s3.deletion import DeletionRefused, delete
 from orchestrator.s3.disposition import named
 from orchestrator.s3.listing import ListedPage
 from orchestrator.s3.lookups import FoundObject, list_page, look
-from orchestrator.s3.multipart import S3_CODE, Completed, MultipartUploads, UploadGone
+from orchestrator.s3.multipart import ARCHIVES, S3_CODE, Completed, MultipartUploads, UploadGone
+from orchestrator.s3.part_listing import PartsThere, list_parts, part_query
 from orchestrator.s3.probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
 from orchestrator.s3.problems import BucketProblem, ProblemCode, explain_exception
 from orchestrator.s3.requests import Answer, send
@@ -108,11 +110,51 @@ class Bucket:
             for number in range(first, first + count)
         )
 
-    async def begin_multipart(self, key: str) -> str:
+    async def sign_content(self, key: str, *, size_bytes: int, sha256: str, create_only: bool) -> SignedUrl:
+        """A URL for users to write these bytes and no others, as far as S3 looks at them.
+
+        It counts them, and compares their SHA-256 where it knows that header. Their type is not signed, as many clients
+        send one of their own. Raises as sign_put does.
+        """
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers = {"content-length": str(size_bytes), "x-amz-checksum-sha256": checksum}
+        if create_only and self.health.create_only:
+            headers |= CREATE_ONLY
+        return await self._sign(self._signers.public, "PUT", key, headers=headers)
+
+    async def sign_sized_parts(self, key: str, upload_id: str, sizes: dict[int, int]) -> tuple[SignedUrl, ...]:
+        """URLs for users to write parts, each by its number of so many bytes."""
+        keys = await self._usable_keys()
+        sign = self._signers.public.sign
+        return tuple(
+            sign(
+                *("PUT", key),
+                keys=keys,
+                headers={"content-length": str(size)},
+                query={"partNumber": str(number), "uploadId": upload_id},
+            )
+            for number, size in sizes.items()
+        )
+
+    async def read(self, key: str, *, most_bytes: int) -> bytes | Absent:
+        """The object, for ourselves. Raises StorageUnavailable, also where it has more than so many bytes."""
+        with self._reached():
+            answer = await self._ask(await self._sign_internal("GET", key), most_bytes=most_bytes + 1)
+        if answer.status in {403, 404}:
+            return Absent()
+        if answer.failure is not None or len(answer.body) > most_bytes:
+            raise StorageUnavailable(f"S3 does not give {key}: {answer.failure or 'it is too large'}.")
+        return answer.body
+
+    async def parts(self, key: str, upload_id: str) -> PartsThere:
+        """Which parts of an upload are there; none where these credentials may not list them."""
+        return await list_parts(self._ask, await self._sign_internal("GET", key, query=part_query(upload_id)))
+
+    async def begin_multipart(self, key: str, *, media_type: str = ARCHIVES) -> str:
         """The id of a new upload in parts. Raises StorageUnavailable (retryable)."""
         keys = await self._usable_keys()
         with self._heeding_refusals():
-            return await self._multipart.begin(key, keys=keys)
+            return await self._multipart.begin(key, keys=keys, media_type=media_type)
 
     async def complete_multipart(self, key: str, upload_id: str, etags: tuple[str, ...]) -> Completed | UploadGone:
         """Make the parts one object, in place of no other one: by the service's own rule, or else by a look before.

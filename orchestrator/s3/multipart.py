@@ -21,6 +21,7 @@ from shared.errors import StorageUnavailable
 from shared.protocol.s3_errors import S3Failure
 
 CREATE_ONLY = "*"
+ARCHIVES, OCTETS = "application/gzip", "application/octet-stream"
 S3_CODE = "S3Code"
 """Under which name the details of a StorageUnavailable from here tell what S3 said."""
 # After a conflict the whole upload has to be made again (Amazon S3 API reference, "CompleteMultipartUpload").
@@ -67,12 +68,12 @@ class MultipartUploads:
         if current is not None:
             await current.close()
 
-    async def begin(self, key: str, *, keys: Snapshot) -> str:
+    async def begin(self, key: str, *, keys: Snapshot, media_type: str = ARCHIVES) -> str:
         """The id of a new upload."""
         try:
             async with asyncio.timeout(_BEGIN_SECONDS), self._client(keys) as client:
                 answer = await client.create_multipart_upload(
-                    Bucket=self._location.bucket, Key=key, ContentType="application/gzip"
+                    Bucket=self._location.bucket, Key=key, ContentType=media_type
                 )
         except (ClientError, BotoCoreError, TimeoutError) as error:
             raise _unavailable("begin an upload", error) from None

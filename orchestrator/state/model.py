@@ -12,6 +12,7 @@ from functools import partial
 from orchestrator.rules.attempts import NO_BACKOFF, AttemptBackoff
 from orchestrator.rules.records import (
     BindingRecord,
+    DataRecord,
     ExecutionRecord,
     IncarnationRecord,
     JobRecord,
@@ -21,6 +22,7 @@ from orchestrator.rules.records import (
     Record,
     SecretRecord,
     SpecRecord,
+    SweepRecord,
     TokenRecord,
     UserRecord,
 )
@@ -33,6 +35,7 @@ from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
 from orchestrator.state.namespaces import Namespaces
 from orchestrator.state.news import News
+from orchestrator.state.sent_data import SentData
 from orchestrator.state.stored_secrets import StoredSecrets
 from orchestrator.state.users import Users
 from shared.ids import ExecutionId, JobId, NodeId
@@ -71,6 +74,8 @@ class Model:
         self.namespaces = Namespaces()
         #: Secrets of tasks, as they are stored.
         self.secrets = StoredSecrets()
+        #: Data that people have sent for the inputs of jobs.
+        self.data = SentData()
         #: Which incarnation of the state this is; empty where it was never restored.
         self.incarnation = ""
         #: The revision up to which all was fed in order: an older record that is not known has been removed.
@@ -154,10 +159,12 @@ class Model:
                 self.namespaces.put(record)
             case SecretRecord():
                 self.secrets.put(key, record)
+            case DataRecord():
+                self.data.put(record)
             case IncarnationRecord():
                 self.incarnation = record.incarnation
-            case NameRecord():
-                pass  # names are known by their job records
+            case NameRecord() | SweepRecord():
+                pass  # the latter is read where it is stored; names are known by their job records
             case _:
                 raise TypeError(f"{type(record).__name__} is not stored.")
 
@@ -313,6 +320,9 @@ class Model:
             self.namespaces.forget(subjects.namespace_of(rest))
         elif kind == "secret":
             self.secrets.drop(f"{kind}.{rest}")
+        elif kind == "data":
+            namespace, digest = rest.split(".")
+            self.data.drop(subjects.namespace_of(namespace), digest)
 
     def keep_only(self, keys: AbstractSet[str], up_to: int) -> None:
         """Take in that of all records up to this revision these alone are left: marks of the others may be gone too."""

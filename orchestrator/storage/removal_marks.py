@@ -8,7 +8,8 @@ one has taken its place. When the mark has gone and the server rebuilds its inde
 there before (nats-server issue 8505). So each mark is written twice, first as one that stays: that is then found.
 Where its block on disk has gone, because nothing else was left in it, an older value is found nevertheless. So what is
 written once and decides whose a name or a node's id is, is purged before: of a purge there is a note on disk. So are a
-secret, of which nothing is to come back, and a join token, of which an older value would let nodes in again.
+secret, of which nothing is to come back, a join token, of which an older value would let nodes in again, and sent data,
+whose files are gone.
 Executions that go together with their job get one mark: nobody takes one for anything whose job's record is not there.
 """
 
@@ -33,7 +34,7 @@ MARK_SECONDS = 900.0
 _OPERATION, _REASON = "KV-Operation", "Nats-Marker-Reason"
 _REMOVALS = frozenset({"DEL", "PURGE"})
 _LAST = "Tarpon-Last-Mark"
-_PURGED = ("name.", "binding.", "spec.", "secret.", "token.")
+_PURGED = ("name.", "binding.", "spec.", "secret.", "token.", "data.")
 
 
 FIRST_MARK = {_OPERATION: "DEL"}

@@ -8,12 +8,14 @@ from shared.errors import InvalidInput
 READ_JOB, WRITE_JOB = "read:job", "write:job"
 READ_NODE, WRITE_NODE = "read:node", "write:node"
 READ_AGENT, WRITE_AGENT = "read:agent", "write:agent"
+READ_DATA, WRITE_DATA = "read:data", "write:data"
 EVERYTHING = "*"
 OPEN = ""
 """What takes no capability, and no key either."""
 
 CAPABILITIES = (
     *(READ_JOB, WRITE_JOB, READ_NODE, WRITE_NODE, READ_AGENT, WRITE_AGENT),
+    *(READ_DATA, WRITE_DATA),
     *("read:*", "write:*", EVERYTHING),
 )
 

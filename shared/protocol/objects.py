@@ -8,7 +8,7 @@ from shared.ids import ExecutionId, JobId
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
 
 _NAMESPACES = "namespaces"
-_INPUTS = "inputs"
+_INPUTS, _MANIFESTS = "inputs", "manifests"
 
 
 def _prefix(key: str) -> str:
@@ -26,14 +26,25 @@ def archive_key(prefix: str, namespace: str, job: JobId, execution: ExecutionId)
 
 
 def prefix_of(archive_key: str) -> str:
-    """The prefix with which `archive_key` was made."""
-    above = archive_key.split("/")[:-2]
-    return "/".join(above[:-2] if above[-2:-1] == [_NAMESPACES] else above)
+    """The prefix with which `archive_key` was made, or the key of a manifest."""
+    *above, last_folder, _ = archive_key.split("/")
+    is_deeper = above[-2:-1] == [_NAMESPACES] or (last_folder == _MANIFESTS and above[-2:-1] == [_INPUTS])
+    return "/".join(above[:-2] if is_deeper else above)
 
 
 def index_key(archive_key: str) -> str:
     """`<executionID>.index.json.gz`, beside the archive of this key."""
     return f"{archive_key.removesuffix('.tar.gz')}.index.json.gz"
+
+
+def manifest_key(prefix: str, namespace: str, sha256: str) -> str:
+    """`[<prefix>/]inputs/<namespace>/manifests/<sha256>`: which files sent data has, by the manifest's digest."""
+    return f"{_prefix(prefix)}{_INPUTS}/{namespace}/{_MANIFESTS}/{sha256}"
+
+
+def content_key(manifest_key: str, sha256: str) -> str:
+    """`[<prefix>/]inputs/<namespace>/<sha256>`: bytes of that digest, which the manifest of this key may name."""
+    return f"{manifest_key.rsplit('/', 2)[0]}/{sha256}"
 
 
 def deletion_probe_key(prefix: str) -> str:

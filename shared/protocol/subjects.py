@@ -227,6 +227,15 @@ def secret_record(namespace: str, name: str) -> str:
     return f"secret.{_token(namespace)}.{_token(name)}"
 
 
+def data_record(namespace: str, digest: str) -> str:
+    """Data that was sent, by the digest of its manifest in hex."""
+    return f"data.{_token(namespace)}.{digest}"
+
+
+SWEEP_RECORD = "sweep.data"
+"""Which sweep of deleted data was the last one."""
+
+
 def node_record(node: NodeId) -> str:
     return f"node.{node}"
 

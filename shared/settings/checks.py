@@ -202,6 +202,9 @@ def _amounts(config: Config) -> Iterator[str]:
     yield from _amount(f"{asked}.Memory", resources.memory or "0", parse_bytes)
     yield from _amount(f"{asked}.Disk", resources.disk or "0", parse_bytes)
     yield from _amount(f"{asked}.GPU", resources.gpu or "0", parse_gpu)
+    sent = config.orchestrator.sent_data
+    yield from _amount("Orchestrator.SentData.Quota", sent.quota, parse_bytes)
+    yield from _amount("Orchestrator.SentData.MaxFileSize", sent.max_file_size, parse_bytes)
 
 
 def _amount(key: str, text: str, parse: Callable[[str], float]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from shared.settings.api_users import ApiUsers
 from shared.settings.input_sources import InputSources
 from shared.settings.inputs import InputSettings
 from shared.settings.secret import Secret
+from shared.settings.sent_data import SentDataSettings
 from shared.settings.tls.declared import ApiTls, ComputeTls, FilePath, OrchestratorTls
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -187,6 +188,7 @@ class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     scheduler: SchedulerSettings = SchedulerSettings()
     job_retention: JobRetention = JobRetention()
     task_secrets: TaskSecretsSettings = TaskSecretsSettings()
+    sent_data: SentDataSettings = SentDataSettings()
 
 
 class HeartbeatSettings(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -19,6 +19,7 @@ from tests.integration.fed_api import JOBS, NODES, FedApi
 TOKENS = f"{BASE_PATH}/orchestrator/tokens"
 JOB = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
 NAMESPACES = f"{BASE_PATH}/orchestrator/namespaces"
+DATA = f"{BASE_PATH}/orchestrator/data"
 SECRETS = f"{BASE_PATH}/orchestrator/secrets"
 TEMPLATES = {
     f"{JOBS}/j-none": f"{JOBS}/{{job}}",

@@ -9,6 +9,7 @@ from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenSource
 from orchestrator.rules.join_tokens import approved, binding_by
 from orchestrator.rules.records import (
     BindingRecord,
+    DataRecord,
     ExecutionRecord,
     Failure,
     JobRecord,
@@ -18,6 +19,7 @@ from orchestrator.rules.records import (
     SecretRecord,
     SpecRecord,
     Suspicion,
+    SweepRecord,
     TokenRecord,
     UserRecord,
     decode_record,
@@ -161,6 +163,23 @@ def test_a_secret_is_stored_under_its_namespace_and_name_whatever_characters_the
     assert isinstance(record, SecretRecord)
     assert (record.key, record.sealed, record.is_text) == ("secret.ZGVmYXVsdA.ZGI", b"sealed", True)
     assert msgspec.json.encode(record) == SECRET
+
+
+SENT_DATA = (
+    b'{"namespace":"default","digest":"ab12","location":{"bucket":"b","key":"inputs/default/manifests/ab12",'
+    b'"region":"r"},"manifest_bytes":90,"files":1,"size_bytes":3,"names":{"train":7},"ready":6,"deleted":8,'
+    b'"uploads":{"cd34":"u-1"},"create_time":1,"last_use":5}'
+)
+
+
+def test_sent_data_is_stored_under_its_namespace_and_digest() -> None:
+    record = decode_record("data.ZGVmYXVsdA.ab12", SENT_DATA)
+    assert isinstance(record, DataRecord)
+    assert (record.key, record.names, record.is_ready) == ("data.ZGVmYXVsdA.ab12", {"train": 7}, False)
+    assert msgspec.json.encode(record) == SENT_DATA
+    sweep = decode_record("sweep.data", b'{"number":3,"is_on":true}')
+    assert isinstance(sweep, SweepRecord)
+    assert (sweep.key, msgspec.json.encode(sweep)) == ("sweep.data", b'{"number":3,"is_on":true}')
 
 
 BINDING = b'{"public_key":"UABC","rejected":7,"message":"m"}'

@@ -11,6 +11,7 @@ from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, input_resolvers
 from orchestrator.inputs.listings import Listings
+from orchestrator.inputs.sent_data import data_service
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
@@ -32,6 +33,7 @@ from shared.protocol.messages import NodeInfo, RunOutput
 from shared.runtime.tracing import OFF
 from shared.settings.config import ApiAuth, ApiSettings, BatchDefaults, Config
 from shared.settings.secret import Secret
+from shared.settings.sent_data import SentDataSettings
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.integration.running import Answer, ask
 from tests.servers import HOST, free_ports
@@ -89,6 +91,7 @@ class FedApi:
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
             secrets=secrets,
             listings=listings,
+            data=data_service(self.model, self.store, locations, SentDataSettings()),
         )
         self.api = Api(assembly, disconnect=_nobody)
         self.port = 0

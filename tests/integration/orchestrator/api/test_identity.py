@@ -67,6 +67,7 @@ async def test_who_shows_no_key_is_let_in_nowhere_but_where_all_are(api: FedApi)
                 .replace("{node}", "n-1")
                 .replace("{user}", "maria")
                 .replace("{secret}", "s")
+                .replace("{data}", "d")
                 .replace("{namespace}", "a")
                 .replace("{token}", "t")
             )
@@ -132,9 +133,9 @@ async def test_a_key_without_the_capability_is_told_which_one_it_takes(api: FedA
 MAY = {
     "read:job": {"read:job"},
     "write:job": {"write:job"},
-    "read:*": {"read:job", "read:node", "read:agent"},
-    "write:*": {"write:job", "write:node", "write:agent"},
-    "*": {"read:job", "read:node", "read:agent", "write:job", "write:node", "write:agent", "*"},
+    "read:*": {"read:job", "read:node", "read:agent", "read:data"},
+    "write:*": {"write:job", "write:node", "write:agent", "write:data"},
+    "*": {f"{kind}:{what}" for kind in ("read", "write") for what in ("job", "node", "agent", "data")} | {"*"},
 }
 
 
@@ -147,6 +148,7 @@ async def test_a_capability_opens_what_it_names_on_every_route_and_nothing_else(
             .replace("{node}", "n-none")
             .replace("{user}", "none")
             .replace("{secret}", "none")
+            .replace("{data}", "none")
             .replace("{namespace}", "a")
             .replace("{token}", "none")
         )

@@ -13,7 +13,8 @@ from orchestrator.api.bodies import answer
 from orchestrator.api.routes import JOBS as JOBS_PATH
 from orchestrator.api.routes import Route
 from orchestrator.jobs import views
-from orchestrator.rules.records import SecretRecord
+from orchestrator.rules.location import Location
+from orchestrator.rules.records import DataRecord, SecretRecord
 from shared.jobs.states import ExecutionState
 from shared.protocol.capabilities import READ_JOB
 from shared.settings.config import ApiAuth, ApiSettings, Config
@@ -23,9 +24,13 @@ from tests.integration.fed_api import JOBS, NODES, FedApi
 OWN, FOREIGN = "a", "b"
 ID, NAME, LABEL = "j-7777", "job-7777", "hush-label"
 SECRET = "hush-key"
-HIDDEN = (ID, NAME, LABEL, SECRET, "hush-words")
+DATA, DIGEST = "hush-data", "ab" * 32
+HIDDEN = (ID, NAME, LABEL, SECRET, DATA, DIGEST, "hush-words")
 """What must stand in no answer, unless the question had it."""
-ABSENT = {ID: "j-9999", NAME: "job-9999", FOREIGN: "z", "j-777": "j-999", SECRET: "none-key"}
+ABSENT = {ID: "j-9999", NAME: "job-9999", FOREIGN: "z", "j-777": "j-999", SECRET: "none-key", DATA: "none-data"} | {
+    DIGEST: "cd" * 32,
+    DIGEST[:8]: "cd" * 4,
+}
 """For each thing of the other namespace one that is not there at all: both have to be answered alike."""
 READ_SECONDS = 0.3
 
@@ -45,6 +50,19 @@ def filled() -> FedApi:
         namespace=FOREIGN, name=SECRET, sealed=b"", key_id="", size_bytes=1, create_time=1, modify_time=1
     )
     fed.feed(secret.key, secret)
+    data = DataRecord(
+        namespace=FOREIGN,
+        digest=DIGEST,
+        location=Location(bucket="bucket", key=f"inputs/{FOREIGN}/manifests/{DIGEST}", region="us-east-1"),
+        manifest_bytes=9,
+        files=1,
+        size_bytes=1,
+        names={DATA: 1},
+        ready=1,
+        create_time=1,
+        last_use=1,
+    )
+    fed.feed(data.key, data)
     fed.execution(fed_id(1), 0, ExecutionState.RUNNING, told=True)
     fed.execution(fed_id(7777), 0, ExecutionState.RUNNING, told=True)
     return fed
@@ -95,6 +113,7 @@ def questions(route: Route) -> Iterator[Question]:
         "node": ("n-1",),
         "user": ("of-a",),
         "secret": (SECRET,),
+        "data": (DATA, DIGEST, DIGEST[:8]),
         "namespace": (FOREIGN,),
         "token": ("none",),
     }
