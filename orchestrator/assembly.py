@@ -9,6 +9,7 @@ from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.resolvers import InputResolvers, Resolver
 from orchestrator.inputs.s3_objects import S3Objects
 from orchestrator.inputs.sent_data import DataService, data_service
+from orchestrator.inputs.sent_data_inputs import SentDataInputs
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
@@ -78,6 +79,7 @@ def assembled(
     traces = Traces(tracing, model, leads=lambda: lease.is_held)
     secrets = TaskSecrets(model, store, secrets_key)
     listings = Listings(locations)
+    data = data_service(model, store, locations, config.orchestrator.sent_data)
     submissions = Submissions(
         model,
         store,
@@ -85,7 +87,7 @@ def assembled(
         check_publisher=lambda: check_publisher(locations),
         traces=traces,
         secrets=secrets,
-        inputs=input_resolvers(config, locations, listings),
+        inputs=input_resolvers(config, locations, listings, data),
     )
     nodes = Nodes(
         model,
@@ -118,17 +120,18 @@ def assembled(
         removals=Removals(model, store, submissions, locations, with_results=with_results),
         secrets=secrets,
         listings=listings,
-        data=data_service(model, store, locations, config.orchestrator.sent_data),
+        data=data,
     )
 
 
-def input_resolvers(config: Config, locations: Locations, listings: Listings) -> InputResolvers:
+def input_resolvers(config: Config, locations: Locations, listings: Listings, data: DataService) -> InputResolvers:
     """One for each kind of input that is looked up when a job is submitted."""
     managed = locations.current.location if locations.current is not None else None
     allowed = Allowed(config.input_sources.types.s3.allow, managed)
     resolvers: dict[str, Resolver] = {
         "s3": S3Objects(S3InputParams, allowed, locations),
         "s3managed": S3Objects(ManagedInputParams, allowed, locations),
+        "upload": SentDataInputs(data.records, data.contents),
     }
     return InputResolvers(resolvers, listings, size_limit=config.input_sources.size_limit)
 

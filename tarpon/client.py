@@ -5,10 +5,11 @@ async with tarpon.Client() as client:
     ended = await client.wait(submitted.job_id)
 """
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shared.errors import NoResults, OrchestratorUnreachable
 from shared.jobs.spec import JobView
@@ -17,6 +18,10 @@ from tarpon.http.calls import Absence
 from tarpon.http.live_logs import LiveLogs
 from tarpon.http.orchestrator_calls import OrchestratorCalls, job_path, query_of
 from tarpon.http.watching import Progress, is_over, patiently, watch
+
+if TYPE_CHECKING:
+    from tarpon.sending.fetch import FetchedData
+    from tarpon.sending.send import OnProgress, SendReport
 
 T = TypeVar("T")
 
@@ -94,6 +99,47 @@ class Client(OrchestratorCalls):
             async with aclosing(rest) as lines:
                 async for line in lines:
                     yield line
+
+    async def put_data(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str = "",
+        namespace: str = "",
+        skip_special: bool = False,
+        on_progress: "OnProgress" = lambda *_: None,
+    ) -> "SendReport":
+        """Send a file or a tree for the inputs of jobs: what of it is not there yet, as the same content is sent once.
+
+        A job reads it by `Source: {Type: upload, Params: {Data: ...}}`, with its name or its digest. A link within the
+        tree is sent as the file that it leads to. Links out of it, and what is neither file nor folder, are refused, or
+        left out with `skip_special`. `on_progress` is told what is done, of how many bytes, and of how many in all.
+
+        Raises NothingToSend, CannotBeSent, FileChanged where something was written meanwhile, FileUnreadable, and
+        UploadFailed; what was sent before an error or a cancellation is not sent again.
+        """
+        from tarpon.sending.send import send_data  # most never need it
+
+        return await send_data(
+            self, path, name=name, namespace=namespace, skip_special=skip_special, on_progress=on_progress
+        )
+
+    async def get_data(
+        self,
+        data: str,
+        *,
+        output_dir: str | os.PathLike[str] = "",
+        namespace: str = "",
+        on_progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> "FetchedData":
+        """Download sent data, by its name or digest, into a folder of its name, or into `output_dir`.
+
+        Each file is there only when its digest is right; those that are there already are not fetched. Raises
+        TargetInTheWay, DownloadFailed and Damaged.
+        """
+        from tarpon.sending.fetch import fetch_data
+
+        return await fetch_data(self, data, output_dir=output_dir, namespace=namespace, on_progress=on_progress)
 
     async def _begun(self, job: str, namespace: str) -> None:
         """Return when a task of the job has begun. Raises NoResults if none has before the job's end."""

@@ -2,18 +2,19 @@
 
     TarponError
     |- InvalidInput               the request itself is wrong; repeating it will not help
-    |  '- InvalidDocument, NotAFile, TooMuchChosen
+    |  |- InvalidDocument, NotAFile, TooMuchChosen
+    |  '- NothingToSend, CannotBeSent, FileUnreadable, TreeTooLarge
     |- NotFound                   what was asked for does not exist
-    |  '- NoResults, FileNotInResult, OutputNotKept
+    |  '- NoResults, FileNotInResult, OutputNotKept, PathNotFound
     |- Conflict                   the present state forbids it
     |  '- JobNotEnded, AlreadyFetching, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, CannotExtract,
-    |     NoSpaceForResult
+    |     NoSpaceForResult, FileChanged, TargetInTheWay
     |- Refused                    whoever asks may not do this
     |  '- KeyNotSent, KeyNotKnownThere
     |- Unavailable                something that is needed is away; it may come back
     |  |- OrchestratorUnreachable
     |  |  '- OrchestratorNotTrusted, ClientCertificateRefused, OneSideEncrypts
-    |  '- NotAnOrchestrator, MessagingUnavailable, LogsCutOff, DownloadFailed
+    |  '- NotAnOrchestrator, MessagingUnavailable, LogsCutOff, DownloadFailed, UploadFailed
     |- Damaged                    bytes are not what was promised
     |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, UnsafeArchive
     '- RemoteError                the orchestrator refused: `remote_code`, `message` and `hint` are its own
@@ -53,18 +54,31 @@ from tarpon.results.folders import ResultsInTheWay
 from tarpon.results.layouts import ResultsNotMixed
 from tarpon.results.merged import ResultsNotMerged
 from tarpon.results.rest_of_output import OutputNotKept
+from tarpon.sending.problems import (
+    CannotBeSent,
+    FileChanged,
+    FileUnreadable,
+    NothingToSend,
+    PathNotFound,
+    TargetInTheWay,
+    TreeTooLarge,
+    UploadFailed,
+)
 from tarpon.transfer.partial_file import AlreadyFetching
 
 __all__ = [
     "AlreadyFetching",
     "ArchiveDamaged",
+    "CannotBeSent",
     "CannotExtract",
     "ClientCertificateRefused",
     "Conflict",
     "Damaged",
     "DigestMismatch",
     "DownloadFailed",
+    "FileChanged",
     "FileNotInResult",
+    "FileUnreadable",
     "IndexDamaged",
     "InvalidDocument",
     "InvalidInput",
@@ -78,17 +92,22 @@ __all__ = [
     "NotAFile",
     "NotAnOrchestrator",
     "NotFound",
+    "NothingToSend",
     "OneSideEncrypts",
     "OrchestratorNotTrusted",
     "OrchestratorUnreachable",
     "OutputNotKept",
+    "PathNotFound",
     "Refused",
     "RemoteError",
     "ResultsInTheWay",
     "ResultsNotMerged",
     "ResultsNotMixed",
+    "TargetInTheWay",
     "TarponError",
     "TooMuchChosen",
+    "TreeTooLarge",
     "Unavailable",
     "UnsafeArchive",
+    "UploadFailed",
 ]

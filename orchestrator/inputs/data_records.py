@@ -38,10 +38,11 @@ from shared.settings.sent_data import SentDataSettings
 
 MOST_IN_NAMESPACE = 1000
 MOST_NAMES = 64
-LEAST_BEGINNING = 8
-"""So many digits of a digest name what it belongs to, if no other one begins so."""
+NOTED_AGAIN_NS = 60 * 10**9
+"""A use is noted that comes so much after the last one: many jobs may read the same data."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _BEGINNING = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})\Z")
+"""So many digits of a digest name what it belongs to, if no other one begins so."""
 
 
 class DataRecords:
@@ -174,6 +175,17 @@ class DataRecords:
             return after
 
         return await changes.insist(self._store, attempt)
+
+    async def catch_up(self) -> None:
+        """Return when all is known that was recorded before. Raises MessagingUnavailable."""
+        await self._store.catch_up()
+
+    async def used(self, record: DataRecord) -> DataRecord:
+        """The record, in which is noted that it is used now. Raises DataNotFound."""
+        now = self._now()
+        if now - record.last_use < NOTED_AGAIN_NS:
+            return record
+        return await self.change(record, lambda known: replace(known, last_use=now))
 
     async def delete(self, namespace: str, text: str) -> tuple[DataRecord, bool]:
         """Delete it, or, where it was named and has other names, this name alone; whether it is deleted."""

@@ -26,9 +26,9 @@ class SentData:
         return self._by_namespace.get(namespace, _NONE)
 
     def named(self, namespace: str, name: str) -> DataRecord | None:
-        """What was called so last, of what is ready."""
-        found = [each for each in self.of(namespace).values() if each.is_ready and name in each.names]
-        return max(found, key=lambda each: (each.names[name], each.digest), default=None)
+        """What was called so last, of what is ready; what is being sent where nothing is."""
+        found = [each for each in self.of(namespace).values() if not each.deleted and name in each.names]
+        return max(found, key=lambda each: (each.is_ready, each.names[name], each.digest), default=None)
 
     def size_bytes(self, namespace: str, *, without: str = "") -> int:
         """Of all data that counts: ready or being sent, but for that of one digest."""

@@ -23,6 +23,7 @@ _LAZY = {
     "exec": ("tarpon.cli.job.direct_runs:exec_command", "Run a command on a node itself as a job, without a job file."),
     "node": ("tarpon.cli.node.group:node", "Show nodes, and how a new one joins."),
     "namespace": ("tarpon.cli.namespace:namespace", "Show what namespaces run; set how they share the nodes."),
+    "data": ("tarpon.cli.data:data", "Send files and trees for the inputs of jobs."),
     "secret": ("tarpon.cli.secret:secret", "Store secrets that tasks are given by name."),
     "user": ("tarpon.cli.user:user", "Make, list and revoke users, who are known by API keys."),
     "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),

@@ -44,6 +44,7 @@ from shared.runtime.local_socket import data_dir_of, local_url
 from tarpon.http.addresses import addresses, is_named
 from tarpon.http.calls import Calls
 from tarpon.http.credentials import Credentials, credentials_from
+from tarpon.http.data_calls import DataCalls
 from tarpon.http.given_job import as_job
 from tarpon.http.operator_calls import OperatorCalls
 from tarpon.http.trust import ClientTrust, known_by, trust_from
@@ -53,7 +54,7 @@ T = TypeVar("T")
 NOT_BEGUN = frozenset({"Pending", "Queued"})
 
 
-class OrchestratorCalls(OperatorCalls):
+class OrchestratorCalls(OperatorCalls, DataCalls):
     """The calls of `tarpon.Client`, which tells more of them: each of them one request and its answer."""
 
     def __init__(

@@ -64,6 +64,7 @@ class FedApi:
         traces = Traces(OFF, self.model, leads=lambda: True)
         secrets = TaskSecrets(self.model, self.store, Secret("of-the-tests"))
         listings = Listings(locations)
+        data = data_service(self.model, self.store, locations, SentDataSettings())
         submissions = Submissions(
             self.model,
             self.store,
@@ -71,7 +72,7 @@ class FedApi:
             check_publisher=lambda: None,
             traces=traces,
             secrets=secrets,
-            inputs=input_resolvers(Config(), locations, listings),
+            inputs=input_resolvers(Config(), locations, listings, data),
         )
         assembly = Assembly(
             config=config or ANONYMOUS,
@@ -91,7 +92,7 @@ class FedApi:
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
             secrets=secrets,
             listings=listings,
-            data=data_service(self.model, self.store, locations, SentDataSettings()),
+            data=data,
         )
         self.api = Api(assembly, disconnect=_nobody)
         self.port = 0

@@ -10,7 +10,7 @@ from shared.jobs.engine_params import DOCKER, PROCESS
 from shared.jobs.spec import SpecConfig
 from tarpon.cli.console.commands import Command, Group, given
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
-from tarpon.cli.job.flags import JobFlags, job_flags, job_of
+from tarpon.cli.job.flags import JobFlags, inputs_of, job_flags, job_of
 from tarpon.cli.job.run_options import RunOptions, run_options
 
 _REST_IS_THE_TASKS = {"allow_interspersed_args": False}
@@ -77,7 +77,8 @@ def _run(flags: JobFlags, engine: SpecConfig, options: RunOptions) -> int:
 
     from tarpon.cli.job.run import run_job
 
-    return run_job(job, options._replace(output=flags.form), config)
+    _, sends = inputs_of("-i", flags.input)
+    return run_job(job, options._replace(output=flags.form), config, sends)
 
 
 def _engine(kind: str, workdir: str, params: dict[str, Any]) -> SpecConfig:

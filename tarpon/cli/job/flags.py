@@ -13,6 +13,7 @@ from shared.jobs.label_selectors import conditions
 from shared.jobs.not_supported import inputs_problem, network_problems, publisher_problem, type_problem
 from shared.jobs.rules import PUBLISHERS
 from shared.jobs.spec import InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
+from tarpon.cli.job.input_flags import LocalInput, input_option, read_inputs
 
 FORMS = ("table", "json", "yaml")
 """What `--output` means where it is no NAME:PATH."""
@@ -59,7 +60,7 @@ _OPTIONS = (
     click.option("--constraints", multiple=True, metavar="SELECTOR", help="What nodes must have, such as zone=a,gpu."),
     click.option("--task-name", default="main", show_default=True, help="The task's name."),
     click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="An environment variable of the task."),
-    click.option("-i", "--input", multiple=True, metavar="URI:PATH", help="Not supported yet."),
+    input_option("-i", "--input"),
     click.option(
         "-o",
         "--output",
@@ -94,12 +95,14 @@ def job_flags(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
     """Raise click.UsageError, which names the flag, or InvalidInput."""
-    _refuse_unsupported(flags)
+    sources, _ = inputs_of("-i", flags.input)
+    _refuse_unsupported(flags, sources)
     task = Task(
         name=flags.task_name,
         engine=engine,
         publisher=_publisher(flags.publisher),
         env=_assignments("-e", flags.env),
+        input_sources=sources,
         result_paths=tuple(_result_path(text) for text in flags.output if text not in FORMS),
         resources=Resources(cpu=flags.cpu, memory=flags.memory, disk=flags.disk, gpu=flags.gpu),
         network=Network(type=flags.network or ""),
@@ -120,8 +123,23 @@ def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
     )
 
 
-def _refuse_unsupported(flags: JobFlags) -> None:
-    inputs = tuple(InputSource(source=SpecConfig(type=_scheme(text))) for text in flags.input)
+def inputs_of(flag: str, texts: Iterable[str]) -> tuple[tuple[InputSource, ...], tuple[LocalInput, ...]]:
+    """What the task reads, and what has to be sent for that. Raise click.UsageError, which names the flag."""
+    try:
+        return read_inputs(texts)
+    except ValueError as error:
+        raise _bad(flag, str(error)) from error
+
+
+def with_inputs(job: Job, sources: tuple[InputSource, ...]) -> Job:
+    """The job, whose task reads these too."""
+    if not sources:
+        return job
+    task = msgspec.structs.replace(job.task, input_sources=(*job.task.input_sources, *sources))
+    return msgspec.structs.replace(job, tasks=(task,))
+
+
+def _refuse_unsupported(flags: JobFlags, inputs: tuple[InputSource, ...]) -> None:
     if known := inputs_problem(inputs, bridge="--network Bridge"):
         raise click.UsageError(f"-i: {known}")
     for known in network_problems(Network(type=flags.network or "", domains=flags.domain)):

@@ -22,8 +22,10 @@ from tarpon.cli.display.outages import outages_told
 from tarpon.cli.display.partition_lines import PartitionLines
 from tarpon.cli.display.run_ends import completed, is_published, lost_output
 from tarpon.cli.display.watching import Watched, advise, asking, goes_on, refuse_failure, watched
+from tarpon.cli.job.input_flags import LocalInput
 from tarpon.cli.job.run_options import RunOptions
 from tarpon.cli.job.run_report import SubmittedJob, report, task_exit_code
+from tarpon.cli.job.sent_inputs import with_digests, with_sent
 from tarpon.cli.job_files.written import job_document, job_yaml
 from tarpon.cli.results.get import download
 from tarpon.client import Client
@@ -32,15 +34,16 @@ from tarpon.http.watching import JobNotEnded
 T = TypeVar("T")
 
 
-def run_job(job: Job, options: RunOptions, config: Config) -> int:
-    """Do with `job` what the options say; the exit code."""
+def run_job(job: Job, options: RunOptions, config: Config, sends: Sequence[LocalInput] = ()) -> int:
+    """Do with `job` what the options say, after what it reads of this machine has been sent; the exit code."""
     if options.dry_run:
+        job = asyncio.run(with_digests(job, sends))
         is_json = options.output == "json"
         click.echo(json_text(job_document(job), indent=2) + "\n" if is_json else job_yaml(job), nl=False)
         return Exit.OK
 
     async def submit(client: Client) -> BegunJob:
-        submitted = await client.submit(job, force=options.force)
+        submitted = await client.submit(await with_sent(client, job, sends), force=options.force)
         again = f" as version {submitted.job_version}" if submitted.job_version > 1 else ""
         told = f"Job successfully submitted{again}. Job ID: {submitted.job_id}"
         return BegunJob(submitted, 1 if job.count is None else job.count, told, job.name.strip())

@@ -5,6 +5,8 @@ import click
 from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
+from tarpon.cli.job.flags import inputs_of, with_inputs
+from tarpon.cli.job.input_flags import input_option
 from tarpon.cli.job.run_options import RunOptions, run_options
 from tarpon.cli.job_files.template import Template, template_options
 
@@ -13,9 +15,10 @@ file_argument = click.argument("file", metavar="FILE", shell_complete=completed_
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)
 @file_argument
+@input_option("-i", "--input")
 @run_options
 @template_options
-def run(*, file: str, options: RunOptions, template: Template) -> int:
+def run(*, file: str, input: tuple[str, ...], options: RunOptions, template: Template) -> int:  # noqa: A002  # the flag
     """Submit the job in FILE (YAML or JSON; - is stdin) and watch it.
 
     Several jobs, as documents with --- between them or as a list under Jobs, are submitted together: all or none.
@@ -26,16 +29,19 @@ def run(*, file: str, options: RunOptions, template: Template) -> int:
     from tarpon.cli.job_files.checks import check_file
     from tarpon.cli.job_files.file import read_job_file
 
+    sources, sends = inputs_of("--input", input)
     jobs = check_file(read_job_file(file, template))
     config = given().config()
     if len(jobs) > 1:
+        if input:
+            raise click.UsageError("--input is for a file with one job; in this one say which job reads it.")
         from tarpon.cli.job.chain import run_jobs
 
         return run_jobs(jobs, options, config)
 
     from tarpon.cli.job.run import run_job
 
-    return run_job(jobs[0], options, config)
+    return run_job(with_inputs(jobs[0], sources), options, config, sends)
 
 
 @click.command(cls=Command, epilog=EXIT_CODES_HELP)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.assembly import input_resolvers
 from orchestrator.inputs.listings import Listings
+from orchestrator.inputs.sent_data import data_service
 from orchestrator.jobs.idempotency import MAX_TOKEN, IdempotencyTokenUsed
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.rules.records import NameRecord
@@ -25,6 +26,7 @@ from shared.runtime.aio import background
 from shared.runtime.tracing import OFF
 from shared.settings.config import BatchDefaults, Config
 from shared.settings.secret import Secret
+from shared.settings.sent_data import SentDataSettings
 from tests.builders import new_job_record, new_task
 from tests.nats_bus import Bus
 
@@ -46,7 +48,12 @@ class Orchestrator:
             check_publisher=lambda: None,
             traces=Traces(OFF, self.model, leads=lambda: True),
             secrets=TaskSecrets(self.model, self.store, Secret("of-the-tests")),
-            inputs=input_resolvers(Config(), locations, Listings(locations)),
+            inputs=input_resolvers(
+                Config(),
+                locations,
+                Listings(locations),
+                data_service(self.model, self.store, locations, SentDataSettings()),
+            ),
         )
 
     async def submit(self, wanted: Job, token: str = "", *, force: bool = False) -> tuple[str, int]:

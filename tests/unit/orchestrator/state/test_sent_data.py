@@ -22,6 +22,10 @@ def test_a_name_means_the_newest_data_that_is_ready() -> None:
     assert found is not None
     assert found.digest == "2"
     data.drop("a", "2")
+    data.drop("a", "1")
+    being_sent = data.named("a", "n")
+    assert being_sent is not None
+    assert being_sent.digest == "3"
     assert data.named("a", "m") is None
 
 
