@@ -164,7 +164,10 @@ def test_a_container_needs_no_job_file() -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("-i", "https://x:/in"), "-i: inputs (https) are not supported yet"),
+        (("-i", "ipfs://x:/in"), "-i: inputs (ipfs"),
+        (("-i", "git://x:/in"), "git:// is not a source of inputs; there are s3, http"),
+        (("-i", "s3://x,dst=/in,opt=a=b"), "opt=a is not known; there are endpoint"),
+        (("-i", "no-such-folder:/in"), "'no-such-folder' cannot be sent: No such file or directory."),
         (("--target", "all"), "--target all: Type ops is not supported yet"),
         (
             ("-p", "s3://bucket/key"),

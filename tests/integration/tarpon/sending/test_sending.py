@@ -4,19 +4,22 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import tarpon
 from shared.errors import DigestMismatch, RemoteError
+from shared.runtime.aio import background
 from tarpon.sending.local_tree import LocalFile, opened
 from tarpon.sending.problems import FileChanged, TargetInTheWay, UploadFailed
 from tests.faulty_s3 import INTERNAL, SLOW_DOWN, Fault, FaultyS3, Kind, answer
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import HOST, S3Server
+from tests.waiting import eventually
 
 PART = 5 << 20
 
@@ -247,6 +250,11 @@ async def test_a_large_file_goes_in_parts_and_comes_back(
     assert Path(got.path).read_bytes() == large.read_bytes()
 
 
+async def _set_when(event: asyncio.Event, is_so: Callable[[], bool]) -> None:
+    await eventually(is_so, within=60, what="the other parts are there")
+    event.set()
+
+
 def allow_listing(s3_server: S3Server, bucket: str) -> None:
     """Of parts, which the documented policy does not."""
     policy = json.loads(s3_server.client().get_bucket_policy(Bucket=bucket)["Policy"])
@@ -259,12 +267,16 @@ async def test_of_a_large_file_the_parts_are_not_sent_again_that_are_there(
     client: tarpon.Client, s3: FaultyS3, s3_server: S3Server, running: Running, large: Path
 ) -> None:
     allow_listing(s3_server, running.config.publishers.types.s3managed.bucket)
-    s3.plan(Kind.PART, *[answer(400, "EntityTooLarge")] * 9, part=4)
-    with suppress(UploadFailed):
-        await client.put_data(large)
-    before = {each.part for each in s3.of(Kind.PART) if each.status == 200}
-    assert before
-    s3.forget_plans()
+    others_are_there = asyncio.Event()
+    s3.plan(Kind.PART, replace(answer(400, "EntityTooLarge"), hold=others_are_there), part=4)
+
+    def stored() -> set[int]:
+        return {each.part for each in s3.of(Kind.PART) if each.status == 200}
+
+    async with background(waiting=_set_when(others_are_there, lambda: len(stored()) >= 3)):
+        with pytest.raises(UploadFailed):
+            await client.put_data(large)
+    before = stored()
     s3.seen.clear()
     assert (await client.put_data(large)).data.ready
     assert not before & {each.part for each in s3.of(Kind.PART)}, before
