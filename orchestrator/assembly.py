@@ -10,6 +10,7 @@ from orchestrator.inputs.resolvers import InputResolvers, Resolver
 from orchestrator.inputs.s3_objects import S3Objects
 from orchestrator.inputs.sent_data import DataService, data_service
 from orchestrator.inputs.sent_data_inputs import SentDataInputs
+from orchestrator.inputs.shares import Shares
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
@@ -55,6 +56,7 @@ class Assembly:
     secrets: TaskSecrets
     listings: Listings
     data: DataService
+    shares: Shares
 
 
 def assembled(
@@ -121,6 +123,7 @@ def assembled(
         secrets=secrets,
         listings=listings,
         data=data,
+        shares=Shares(model, listings),
     )
 
 

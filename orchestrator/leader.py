@@ -14,6 +14,7 @@ from orchestrator.dispatch.reports import ReportIntake
 from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.dispatch.steps import Steps
 from orchestrator.inputs.data_sweep import DataSweep
+from orchestrator.inputs.grants import InputGrants
 from orchestrator.jobs.retention import Retention
 from orchestrator.nats_api.announcements import Announcements
 from orchestrator.nodes.reachability import unreachable_publishers
@@ -44,6 +45,7 @@ class Leader:
         self._locations = assembly.locations
         self._secrets = assembly.secrets
         self._data = assembly.data
+        self._shares = assembly.shares
         self._offers: Offers | None = None
 
     async def decide(self) -> None:
@@ -117,6 +119,7 @@ class Leader:
             store=self._store,
             nodes=self._nodes,
             grants=grants,
+            inputs=InputGrants(self._model, self._locations, self._shares),
             offers=offers,
             scheduler=scheduler,
             most=most_of(self._config.orchestrator.node_manager.max_capacity),

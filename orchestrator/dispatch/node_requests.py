@@ -15,6 +15,7 @@ from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.dispatch.turns import Turns
+from orchestrator.inputs.grants import InputGrants
 from orchestrator.nodes.node_changes import engines_away
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
@@ -70,6 +71,7 @@ class NodeRequests:
         store: Store,
         nodes: Nodes,
         grants: Grants,
+        inputs: InputGrants,
         offers: Offers,
         scheduler: Scheduler,
         most: Capacity,
@@ -80,6 +82,7 @@ class NodeRequests:
         self._store = store
         self._nodes = nodes
         self._grants = grants
+        self._inputs = inputs
         self._offers = offers
         self._scheduler = scheduler
         self._most = most
@@ -137,8 +140,9 @@ class NodeRequests:
             case GrantRequest() | IndexGrantRequest() | BeginUpload() | PartsRequest() | CompleteUpload():
                 await self._know((request.execution_id,))
                 return await self._grants.answer(sender, request)
-            case InputsRequest(execution_id=execution):
-                return RequestRefused(code="GrantRefused", message=f"Execution {execution} has no inputs to be read.")
+            case InputsRequest():
+                await self._know((request.execution_id,))
+                return await self._inputs.answer(sender, request)
 
     async def _know(self, executions: Iterable[ExecutionId]) -> None:
         """An execution that is unknown may be one that another leader stored last, and this one is yet to hear of."""

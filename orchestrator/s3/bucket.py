@@ -207,11 +207,21 @@ class Bucket:
         query = named(saved_as) if saved_as and self.health.names_downloads else None
         return await self._sign(self._signers.public, "GET", key, query=query)
 
-    async def sign_reads(self, objects: Iterable[tuple[str, str]]) -> tuple[SignedUrl, ...]:
-        """URLs for nodes to read objects, each by its key and, if it has one, its version. Raises as sign_put does."""
+    async def sign_reads(self, objects: Iterable[tuple[str, str, str]]) -> tuple[SignedUrl, ...]:
+        """URLs for nodes to read objects, each by its key, version and ETag, of which the latter may be empty.
+
+        Of an object that was replaced none reads anything. Raises as sign_put does.
+        """
         keys, sign = await self._usable_keys(), self._signers.public.sign
         return tuple(
-            sign("GET", key, keys=keys, query={"versionId": version} if version else None) for key, version in objects
+            sign(
+                "GET",
+                key,
+                keys=keys,
+                headers={"if-match": etag} if etag else None,
+                query={"versionId": version} if version else None,
+            )
+            for key, version, etag in objects
         )
 
     async def look(self, key: str, *, version: str = "") -> FoundObject:

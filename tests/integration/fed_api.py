@@ -12,6 +12,7 @@ from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, input_resolvers
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.sent_data import data_service
+from orchestrator.inputs.shares import Shares
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
@@ -93,6 +94,7 @@ class FedApi:
             secrets=secrets,
             listings=listings,
             data=data,
+            shares=Shares(self.model, listings),
         )
         self.api = Api(assembly, disconnect=_nobody)
         self.port = 0

@@ -57,6 +57,7 @@ class PlayedNode:
         engines: tuple[str, ...] = ENGINES,
         labels: Mapping[str, str] = MappingProxyType({}),
         abilities: tuple[str, ...] = (),
+        input_sources: tuple[str, ...] = (),
     ) -> NodeRequestAnswer:
         self._inventory += 1
         info = NodeInfo(
@@ -65,6 +66,7 @@ class PlayedNode:
             labels=dict(labels),
             engines=engines,
             publishers=("s3managed",),
+            input_sources=input_sources,
             capacity=capacity,
             loopback_id=loopback_id() if loopback is None else loopback,
             abilities=abilities,

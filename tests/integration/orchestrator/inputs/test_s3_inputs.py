@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import gzip
 import hashlib
 
 import pytest
 
 from orchestrator.inputs import s3_objects
+from orchestrator.inputs.listings import ListingDamaged, Listings
 from orchestrator.inputs.problems import (
     InputEmpty,
     InputForbidden,
@@ -18,6 +20,7 @@ from orchestrator.inputs.problems import (
     TooManyObjects,
 )
 from orchestrator.rules.inputs.patterns import PatternInvalid
+from shared.errors import StorageUnavailable
 from shared.jobs.spec import Resources, SpecConfig
 from tests.integration.input_places import RIGHTS, input_places, job_of, new_bucket, put_objects, s3_source
 from tests.servers import S3Server, free_ports
@@ -210,3 +213,33 @@ async def test_a_service_that_is_away_is_told_and_may_be_asked_again(s3_server: 
             with pytest.raises(InputsNotReady) as caught:
                 await places.found(s3_source(data, key))
             assert caught.value.retryable
+
+
+async def test_lists_that_are_too_long_for_a_record_are_stored_by_their_digest_and_known_by_it(
+    s3_server: S3Server, data: str, results: str
+) -> None:
+    bucket = await asyncio.to_thread(new_bucket, s3_server, {f"many/{number:02}": b"x" for number in range(40)})
+    entries = (f"s3://{bucket}", f"s3://{data}")
+    async with input_places(s3_server, *entries, managed=results) as places:
+        long, short = await places.frozen(job_of(s3_source(bucket, "many/"), s3_source(data, "set/")))
+        assert (short.listing, len(short.objects), short.count) == ("", 6, 6)
+        assert (long.objects, long.count, long.size_bytes) == ((), 40, 40)
+        assert long.listing.startswith("results/inputs/default/listings/")
+        assert await places.frozen(job_of(s3_source(bucket, "many/"))) == (long,)
+        share = (await Listings(places.locations).of(long)).share_of(0)
+        assert [each.path for each in share.objects] == [f"{number:02}" for number in range(40)]
+        await asyncio.to_thread(put_objects, s3_server, results, {long.listing: gzip.compress(b"[]")})
+        with pytest.raises(ListingDamaged, match="is not what was stored"):
+            await Listings(places.locations).of(long)
+        await asyncio.to_thread(s3_server.client().delete_object, Bucket=results, Key=long.listing)
+        with pytest.raises((ListingDamaged, StorageUnavailable)):
+            await Listings(places.locations).of(long)
+        assert (await places.listings.of(long)).count == 40
+
+
+async def test_lists_of_several_inputs_share_the_room_of_one_record(
+    s3_server: S3Server, data: str, results: str
+) -> None:
+    async with input_places(s3_server, f"s3://{data}", managed=results) as places:
+        frozen = await places.frozen(job_of(*[s3_source(data, "set/")] * 6))
+        assert [bool(each.listing) for each in frozen] == [False] * 5 + [True]
