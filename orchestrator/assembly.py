@@ -11,6 +11,7 @@ from orchestrator.inputs.s3_objects import S3Objects
 from orchestrator.inputs.sent_data import DataService, data_service
 from orchestrator.inputs.sent_data_inputs import SentDataInputs
 from orchestrator.inputs.shares import Shares
+from orchestrator.inputs.shares import InputShares
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
@@ -57,6 +58,7 @@ class Assembly:
     listings: Listings
     data: DataService
     shares: Shares
+    shares: InputShares
 
 
 def assembled(
@@ -124,6 +126,7 @@ def assembled(
         listings=listings,
         data=data,
         shares=Shares(model, listings),
+        shares=InputShares(model, listings),
     )
 
 

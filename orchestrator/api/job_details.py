@@ -45,6 +45,7 @@ class JobDetailRoutes:
         self._locations = assembly.locations
         self._nodes = assembly.nodes
         self._waits = assembly.waits
+        self._shares = assembly.shares
 
     def routes(self) -> tuple[Route, ...]:
         one = f"{JOBS}/{{job}}"
@@ -153,17 +154,18 @@ class JobDetailRoutes:
             token=query.next_token,
         )
         version = 0 if query.all_job_versions else version_of(entry, query.job_version)
-        return answer(self._executions_page(entry, version, window))
+        return answer(await self._executions_page(entry, version, window))
 
-    def executions(self, entry: JobEntry, version: int) -> Page[ExecutionView]:
+    async def executions(self, entry: JobEntry, version: int) -> Page[ExecutionView]:
         """The first executions of one version."""
-        return self._executions_page(entry, version, Window())
+        return await self._executions_page(entry, version, Window())
 
-    def _executions_page(self, entry: JobEntry, version: int, window: Window) -> Page[ExecutionView]:
+    async def _executions_page(self, entry: JobEntry, version: int, window: Window) -> Page[ExecutionView]:
         """Of all versions if `version` is 0; of one also those that it keeps of earlier ones."""
         wanted = entry.with_kept(version) if version else entry.executions.values()
         found = [(record.decision, record) for record in wanted if record.job_version in entry.specs]
         items, token = page(found, window, sort_key(window, _ORDERS))
+        inputs = await self._shares.shown([record for _, record in items])
         jobs = self._jobs_of(entry, [record for _, record in items])
         return Page(
             next_token=token,
@@ -173,7 +175,8 @@ class JobDetailRoutes:
                     record,
                     self._model.revision_of(subjects.execution_record(key)),
                     jobs.get(record.job_version, msgspec.UNSET),
-                    upload_of(self._nodes, record),
+                    upload=upload_of(self._nodes, record),
+                    inputs=inputs.get(record.id),
                 )
                 for key, record in items
             ),

@@ -14,6 +14,7 @@ from orchestrator.api.job_pages import job_page, job_window
 from orchestrator.api.queries import DeleteQuery, InNamespace, JobQuery, ListJobsQuery, StopQuery
 from orchestrator.api.routes import JOBS, SUBMISSIONS, Route, principal_of
 from orchestrator.assembly import Assembly
+from orchestrator.inputs.resolvers import LOOK_UP_SECONDS
 from orchestrator.jobs import views
 from orchestrator.jobs.submissions import Submitted
 from orchestrator.storage.wall_clock import now_ns
@@ -102,7 +103,7 @@ class JobRoutes:
 
     async def submit(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.SubmitRequest, beside=job_problems.of_request)
-        async with asyncio.timeout(STORE_SECONDS):
+        async with asyncio.timeout(STORE_SECONDS + _look_up_seconds(wanted.job)):
             done = await self._submissions.submit(
                 in_namespace(wanted.job, principal_of(request)),
                 force=wanted.force,
@@ -115,7 +116,7 @@ class JobRoutes:
     async def submit_all(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.SubmitAllRequest, beside=job_problems.of_requests)
         principal = principal_of(request)
-        async with asyncio.timeout(STORE_SECONDS):
+        async with asyncio.timeout(STORE_SECONDS + _look_up_seconds(*wanted.jobs)):
             done = await self._joint_submissions.submit(
                 [in_namespace(job, principal) for job in wanted.jobs],
                 force=wanted.force,
@@ -174,7 +175,7 @@ class JobRoutes:
             rest.JobResponse(
                 job=job,
                 history=await self._details.history(entry, job.version) if "history" in include else None,
-                executions=self._details.executions(entry, job.version) if "executions" in include else None,
+                executions=await self._details.executions(entry, job.version) if "executions" in include else None,
             )
         )
 
@@ -224,3 +225,8 @@ def submitted(done: Submitted) -> rest.SubmitResponse:
 def evaluation(job: str) -> str:
     """The reference answers with the id of an evaluation; here the job's own id stands for it."""
     return f"v-{job.removeprefix('j-')}"
+
+
+def _look_up_seconds(*jobs: Job) -> float:
+    """How much longer it takes where S3 is asked about inputs."""
+    return LOOK_UP_SECONDS if any(task.input_sources for job in jobs for task in job.tasks) else 0.0

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from orchestrator.admission.budgets import Allowance
 from orchestrator.inputs.problems import named
-from orchestrator.inputs.shares import ReadObject, Shares, SourceShare
+from orchestrator.inputs.shares import InputShares, ReadObject, SourceShare
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.lookups import NotShown
@@ -57,7 +57,7 @@ class InputGrants:
     """`clock` gives monotonic seconds."""
 
     def __init__(
-        self, model: Model, locations: Locations, shares: Shares, *, clock: Callable[[], float] = time.monotonic
+        self, model: Model, locations: Locations, shares: InputShares, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._model = model
         self._locations = locations

@@ -13,13 +13,15 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from orchestrator.inputs.listings import Listings
-from orchestrator.inputs.problems import InputTooLarge
+from orchestrator.inputs.problems import InputsNotReady, InputTooLarge
 from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenInputs, FrozenSource
 from shared.jobs.inputs.kinds import is_managed
 from shared.jobs.quantities import parse_bytes
 from shared.jobs.spec import Job, SpecConfig
 from shared.runtime.aio import pipelined
 
+LOOK_UP_SECONDS = 30.0
+"""For all inputs of one job."""
 AT_ONCE = 8
 """Inputs of one job that are looked up at the same time."""
 
@@ -55,7 +57,11 @@ class InputResolvers:
             if (resolver := self._resolvers.get(sources[number].type)) is not None:
                 found[number] = await resolver.resolve(job.namespace, sources[number], job.count or 1)
 
-        await pipelined(range(len(sources)), resolve, at_once=AT_ONCE)
+        try:
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                await pipelined(range(len(sources)), resolve, at_once=AT_ONCE)
+        except TimeoutError:
+            raise InputsNotReady("of the job", f"that takes more than {LOOK_UP_SECONDS:.0f} s.") from None
         inputs = tuple(await asyncio.to_thread(lambda: [_counted(each) for each in found]))
         await asyncio.to_thread(self._check_sizes, job, inputs)
         return inputs

@@ -1,7 +1,7 @@
 """Objects in S3 as inputs, of the kinds `s3` and `s3managed`: one by its key, or all below a prefix.
 
-One needs s3:GetObject alone. For a prefix its list is asked for page by page, which needs s3:ListBucket; the pages, the
-objects and the time are bounded.
+One needs s3:GetObject alone. For a prefix its list is asked for page by page, which needs s3:ListBucket; the pages and
+the objects are bounded.
 """
 
 import asyncio
@@ -42,8 +42,6 @@ MAX_OBJECTS = 10_000
 """Of one input."""
 MAX_PAGES = 100
 """Of a list, each of 1,000 objects, of which a filter may leave few."""
-SECONDS = 30.0
-"""For all that is asked of S3 for one input."""
 MOST_AT_ONCE = 16
 """Inputs that are looked up in one bucket at the same time. Further ones are not kept waiting, they are refused."""
 
@@ -66,13 +64,10 @@ class S3Objects:
         location = self._allowed.location_of(namespace, params)
         with self._one_more(location):
             try:
-                async with asyncio.timeout(SECONDS):
-                    bucket = await self._locations.bucket_of(location)
-                    if not params.is_prefix:
-                        return await self._one(bucket, location, params)
-                    listed = await self._listed(bucket, location, namespace, params.filter)
-            except TimeoutError:
-                raise InputsNotReady(named(location), f"S3 takes more than {SECONDS:.0f} s to list it.") from None
+                bucket = await self._locations.bucket_of(location)
+                if not params.is_prefix:
+                    return await self._one(bucket, location, params)
+                listed = await self._listed(bucket, location, namespace, params.filter)
             except StorageUnavailable as error:
                 raise InputsNotReady(named(location), error.message, hint=error.hint) from None
         objects = await asyncio.to_thread(_frozen, listed, location, params.partition, count)

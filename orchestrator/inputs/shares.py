@@ -1,6 +1,8 @@
-"""Shares: which objects one execution reads of the inputs of its job, in the order in which a node is given them."""
+"""Shares of inputs: which objects one execution reads, in the order in which a node is given them."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from orchestrator.inputs.listings import Listings
@@ -8,7 +10,15 @@ from orchestrator.rules.frozen_inputs import FrozenObject, FrozenSource
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.model import Model
+from shared.errors import Damaged, StorageUnavailable
+from shared.ids import ExecutionId
 from shared.jobs.spec import SpecConfig
+from shared.protocol.rest import InputsView
+
+SHOWN_NAMES = 3
+SHOWN_CHARACTERS = 100
+SHOWN_SECONDS = 3.0
+"""Who looks at executions does not wait for S3 for long."""
 
 
 class ReadObject(NamedTuple):
@@ -44,14 +54,14 @@ def no_archives(_source: SpecConfig, _frozen: FrozenSource) -> Sequence[ReadObje
     return ()
 
 
-class Shares:
+class InputShares:
     def __init__(self, model: Model, listings: Listings, archives_of: ArchivesOf = no_archives) -> None:
         self._model = model
         self._listings = listings
         self._archives_of = archives_of
 
     def __repr__(self) -> str:
-        return f"<Shares by {self._listings!r}>"
+        return f"<InputShares by {self._listings!r}>"
 
     async def of(self, record: ExecutionRecord) -> list[SourceShare]:
         """Of each input that nodes are given, in order. Raises ListingDamaged, StorageUnavailable."""
@@ -68,6 +78,26 @@ class Shares:
                 share = (await self._listings.of(frozen)).share_of(record.partition)
                 shares.append(SourceShare(number, share.objects, frozen.location, share.size_bytes))
         return shares
+
+    async def shown(self, records: Sequence[ExecutionRecord]) -> dict[ExecutionId, InputsView]:
+        """Of those of one job that read any, as far as S3 tells that by now."""
+        found: dict[ExecutionId, InputsView] = {}
+        with suppress(TimeoutError, Damaged, StorageUnavailable):
+            async with asyncio.timeout(SHOWN_SECONDS):
+                for record in records:
+                    if shares := await self.of(record):
+                        found[record.id] = _view(shares)
+        return found
+
+
+def _view(shares: Sequence[SourceShare]) -> InputsView:
+    first = [each.object for share in shares for each in share.read(0, SHOWN_NAMES)]
+    names = [(each.path or each.key)[:SHOWN_CHARACTERS] for each in first]
+    return InputsView(
+        files=sum(len(each.objects) for each in shares),
+        size=sum(each.size_bytes for each in shares),
+        names=tuple(names[:SHOWN_NAMES]),
+    )
 
 
 def _known(location: Location | None) -> Location:

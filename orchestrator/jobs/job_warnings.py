@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from orchestrator.state.model import Model
 from shared.jobs import publisher_params
 from shared.jobs.engine_params import ENGINE_NAMES, unknown_told
+from shared.jobs.inputs.rules import unknown_in_inputs
 from shared.jobs.rules import dropped, unsaid
 from shared.jobs.spec import Job, SpecConfig
 
@@ -16,6 +17,7 @@ def warnings_about(job: Job, wanted: Job, model: Model) -> tuple[str, ...]:
         *(f"Tasks[0].{told}" for told in unknown_told(job.task.engine, "is not known and was ignored")),
         *_about_engine(job.task.engine, model),
         *(f"Tasks[0].{told}" for told in publisher_params.unknown_told(job.task.publisher)),
+        *(f"Tasks[0].{told}" for told in unknown_in_inputs(job.task)),
         *unsaid(wanted),
     )
 

@@ -113,7 +113,9 @@ def execution_view(
     record: ExecutionRecord,
     revision: int,
     of_job: JobView | UnsetType = UNSET,
+    *,
     upload: rest.UploadView | None = None,
+    inputs: rest.InputsView | None = None,
 ) -> ExecutionView:
     """`of_job` is the job in the version of the execution, where that is told with it."""
     job, task = entry.job, entry.specs[record.job_version].task
@@ -134,6 +136,7 @@ def execution_view(
         ),
         compute_state=rest.NumberedState(state_type=rest.execution_state_number(record.state), message=message),
         upload=upload,
+        inputs=inputs,
         published_result=published_view(record),
         run_output=run_output_view(record.output, failure) if record.output else None,
         partition_index=record.partition,

@@ -240,6 +240,14 @@ class UploadView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     bytes_per_second: int = 0
 
 
+class InputsView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What an execution reads of what was looked up when its job was submitted, and the first names of that."""
+
+    files: int = 0
+    size: int = 0
+    names: tuple[str, ...] = ()
+
+
 class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """One attempt at one part of a job: times in nanoseconds since 1970."""
 
@@ -257,6 +265,8 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     compute_state: NumberedState = NumberedState()
     upload: UploadView | None = None
     """While its result is on its way, and has been for a while."""
+    inputs: InputsView | None = None
+    """Its share of the inputs; absent where it reads none, over NATS, and while the list of them cannot be read."""
     published_result: PublishedResult | None = None
     run_output: RunOutputView | None = None
     previous_execution: str = ""

@@ -13,6 +13,7 @@ from orchestrator.assembly import Assembly, input_resolvers
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.sent_data import data_service
 from orchestrator.inputs.shares import Shares
+from orchestrator.inputs.shares import InputShares
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
@@ -95,6 +96,7 @@ class FedApi:
             listings=listings,
             data=data,
             shares=Shares(self.model, listings),
+            shares=InputShares(self.model, listings),
         )
         self.api = Api(assembly, disconnect=_nobody)
         self.port = 0

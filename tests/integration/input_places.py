@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from tests.builders import new_job, new_task
 from tests.integration.publishing import keys_from
 from tests.servers import REGION, S3Server
 
+ROOT = Path(__file__).resolve().parents[2]
 ROLE = {"AWS": "arn:aws:iam::000000000000:user/orchestrator"}
 RIGHTS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket")
 
@@ -46,15 +48,22 @@ def new_bucket(server: S3Server, objects: Mapping[str, bytes] | None = None, rig
 def give_rights(server: S3Server, bucket: str, rights: Sequence[str]) -> None:
     of_bucket = [each for each in rights if each.startswith("s3:List")]
     of_objects = [each for each in rights if each not in of_bucket]
-    statements = [
-        {"Effect": "Allow", "Principal": ROLE, "Action": actions, "Resource": [resource]}
-        for actions, resource in (
-            (of_bucket, f"arn:aws:s3:::{bucket}"),
-            (of_objects, f"arn:aws:s3:::{bucket}/*"),
-        )
-        if actions
-    ]
-    policy = {"Version": "2012-10-17", "Statement": statements}
+    places = ((of_bucket, f"arn:aws:s3:::{bucket}"), (of_objects, f"arn:aws:s3:::{bucket}/*"))
+    _put_policy(
+        server,
+        bucket,
+        [{"Effect": "Allow", "Action": actions, "Resource": place} for actions, place in places if actions],
+    )
+
+
+def give_documented_rights(server: S3Server, bucket: str, file: str) -> None:
+    """Those of a policy in deploy/, which is for what is below `shared/` in my-data-bucket."""
+    text = (ROOT / "deploy" / file).read_text(encoding="utf-8")
+    _put_policy(server, bucket, json.loads(text.replace("my-data-bucket", bucket))["Statement"])
+
+
+def _put_policy(server: S3Server, bucket: str, statements: Sequence[Mapping[str, Any]]) -> None:
+    policy = {"Version": "2012-10-17", "Statement": [{**each, "Principal": ROLE} for each in statements]}
     server.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from shared.data.decoding import advised
 from shared.ids import is_safe_id
-from shared.jobs.inputs.kinds import kind_of, look, names
+from shared.jobs.inputs.kinds import kind_of, look, names, unknown_told
 from shared.jobs.paths import overlap, parts_of, path_problem
 from shared.jobs.spec import InputSource, Task
 
@@ -46,6 +46,12 @@ def inputs_problems(task: Task) -> Iterator[str]:
         aliases.add(each.alias.lower())
         yield from _target_problems(each.target, where, taken)
         taken.append((parts_of(each.target), "another input"))
+
+
+def unknown_in_inputs(task: Task) -> Iterator[str]:
+    """A sentence for each parameter that a kind does not know, after the path of its task."""
+    for number, each in enumerate(task.input_sources[:MAX_INPUTS]):
+        yield from (f"InputSources[{number}].{told}" for told in unknown_told(each.source))
 
 
 def _source_problems(given: InputSource, where: str) -> Iterator[str]:

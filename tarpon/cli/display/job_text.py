@@ -150,6 +150,7 @@ def description(described: JobResponse, now: datetime, waiting: str = "") -> str
         shown = ShownExecutions(described.executions.items)
         table_of = executions_table(shown.items, now)
         sections.append("\n".join(["Executions", *shown.counts(), table_of, *shown.others(job.id)]))
+        sections += _inputs(shown.items)
         sections += _published(shown.items)
         sections += _outputs(shown.items)
     if described.history is not None and described.history.items:
@@ -171,6 +172,19 @@ def _needed_by(chain: ChainView) -> str:
     told = [_link(each) for each in chain.needed_by[:SHOWN_FOLLOWERS]]
     more = chain.needed_by_total - len(told)
     return "; ".join([*told, *([f"and {more:,} more"] if more > 0 else [])])
+
+
+def _inputs(executions: Sequence[ExecutionView]) -> Iterator[str]:
+    """What each execution reads."""
+    lines = []
+    for each in executions:
+        if (inputs := each.inputs) is not None:
+            more = ", ..." if inputs.files > len(inputs.names) else ""
+            names = f": {', '.join(inputs.names)}{more}" if inputs.names else ""
+            counted = f"{size(inputs.size)} in {counted_in_words(inputs.files, 'file')}"
+            lines.append(printable(f"{short(each.id)}  part {each.partition_index}  {counted}{names}"))
+    if lines:
+        yield "\n".join(["Inputs", *lines])
 
 
 def _published(executions: Sequence[ExecutionView]) -> Iterator[str]:

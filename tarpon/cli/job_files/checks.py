@@ -10,6 +10,7 @@ from shared.errors import InvalidDocument, PayloadTooLarge
 from shared.ids import is_like_id
 from shared.jobs import publisher_params
 from shared.jobs.engine_params import ENGINE_NAMES, as_meant, misspelt, unknown_told
+from shared.jobs.inputs.rules import unknown_in_inputs
 from shared.jobs.not_supported import engine_problem
 from shared.jobs.rules import MAX_JOB_BYTES, dropped, normalised, problems, unsaid
 from shared.jobs.several import called, wrong_together
@@ -57,6 +58,7 @@ def warnings(job: Job) -> Iterator[str]:
     yield from unsaid(normalised(job))
     yield from name_warnings(job)
     yield from publisher_warnings(job)
+    yield from input_warnings(job)
 
 
 def job_problems(job: Job, wrong: Collection[str] = ()) -> Iterator[str]:
@@ -84,6 +86,12 @@ def name_warnings(job: Job) -> Iterator[str]:
 def publisher_warnings(job: Job) -> Iterator[str]:
     for task in job.tasks[:1]:
         for told in publisher_params.unknown_told(task.publisher):
+            yield f"Tasks[0].{told}"
+
+
+def input_warnings(job: Job) -> Iterator[str]:
+    for task in job.tasks[:1]:
+        for told in unknown_in_inputs(task):
             yield f"Tasks[0].{told}"
 
 

@@ -84,7 +84,8 @@ async def read(running: Running, file: InputFile, method: str = "GET", **headers
 async def test_a_node_is_given_the_share_of_its_execution_in_batches(
     running: Running, node: PlayedNode, data: str
 ) -> None:
-    await submit(running, s3(data, "one"), s3(data, "many/", Partition={"Type": "object"}), count=2)
+    made = await submit(running, s3(data, "one"), s3(data, "many/", Partition={"Type": "object"}), count=2)
+    job = made["JobID"]
     shares: list[set[str]] = []
     for _ in range(2):
         execution = (await node.accept_assignment()).execution_id
@@ -99,6 +100,10 @@ async def test_a_node_is_given_the_share_of_its_execution_in_batches(
         assert (await read(running, files[-1], "HEAD"))[0] == 403
         assert {each.source for each in files[1:]} == {1}
         shares.append({each.path for each in files[1:]})
+    shown = (await running.api(f"/jobs/{job}/executions"))["Items"]
+    assert sorted(each["Inputs"]["Files"] for each in shown) == sorted(len(share) + 1 for share in shares)
+    assert sum(each["Inputs"]["Size"] for each in shown) == 2 + sum(map(len, OBJECTS.values()))
+    assert all(each["Inputs"]["Names"][0] == "one" and len(each["Inputs"]["Names"]) == 3 for each in shown)
     assert not shares[0] & shares[1]
     assert shares[0] | shares[1] == {key.removeprefix("many/") for key in OBJECTS}
 

@@ -22,7 +22,15 @@ from orchestrator.inputs.problems import (
 from orchestrator.rules.inputs.patterns import PatternInvalid
 from shared.errors import StorageUnavailable
 from shared.jobs.spec import Resources, SpecConfig
-from tests.integration.input_places import RIGHTS, input_places, job_of, new_bucket, put_objects, s3_source
+from tests.integration.input_places import (
+    RIGHTS,
+    give_documented_rights,
+    input_places,
+    job_of,
+    new_bucket,
+    put_objects,
+    s3_source,
+)
 from tests.servers import S3Server, free_ports
 
 TREE = {
@@ -115,6 +123,33 @@ async def test_without_the_right_to_list_one_object_is_read_and_a_prefix_told_wh
         with pytest.raises(InputListForbidden) as caught:
             await places.found(s3_source(single, "set/"))
     assert f"s3:ListBucket on arn:aws:s3:::{single} for what begins with 'set/'" in caught.value.message
+
+
+async def test_the_documented_policy_allows_all_that_is_asked_below_its_prefix_and_nothing_else(
+    s3_server: S3Server,
+) -> None:
+    bucket = await asyncio.to_thread(new_bucket, s3_server, {"shared/a": b"a", "shared/b/c": b"c", "other/x": b"x"})
+    client = s3_server.client()
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = client.put_object(Bucket=bucket, Key="shared/v", Body=b"v")["VersionId"]
+    await asyncio.to_thread(give_documented_rights, s3_server, bucket, "iam-policy-inputs.json")
+    async with input_places(s3_server, f"s3://{bucket}") as places:
+        assert await places.paths(s3_source(bucket, "shared/")) == ["a", "b/c", "v"]
+        assert await places.paths(s3_source(bucket, "shared/b*")) == ["b/c"]
+        assert await places.paths(s3_source(bucket, "shared/v", VersionID=version)) == ["v"]
+        with pytest.raises(InputForbidden):
+            await places.found(s3_source(bucket, "other/x"))
+        with pytest.raises(InputListForbidden):
+            await places.found(s3_source(bucket, "other/"))
+
+
+async def test_the_documented_policy_for_single_objects_suffices_for_these(s3_server: S3Server) -> None:
+    bucket = await asyncio.to_thread(new_bucket, s3_server, {"shared/a": b"a"})
+    await asyncio.to_thread(give_documented_rights, s3_server, bucket, "iam-policy-input-objects.json")
+    async with input_places(s3_server, f"s3://{bucket}") as places:
+        assert await places.paths(s3_source(bucket, "shared/a")) == ["a"]
+        with pytest.raises(InputListForbidden):
+            await places.found(s3_source(bucket, "shared/"))
 
 
 async def test_without_any_right_the_right_that_is_missing_is_told(s3_server: S3Server) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from shared.errors import NotFound
 from shared.jobs.spec import LEFT_OUT_COUNT, JobView, StateView
-from shared.protocol.rest import JobResponse
+from shared.protocol.rest import ExecutionView, InputsView, JobResponse, Page
 from tarpon.cli.console import output
 from tarpon.cli.console.outcomes import show_error
 from tarpon.cli.console.output import pairs, table
@@ -78,6 +78,33 @@ def test_a_job_whose_results_are_not_whole_is_marked() -> None:
     assert "Completed (1,200 left out)" in description(JobResponse(job=job), now)
     whole = replace(job, state=StateView(state_type="Completed"))
     assert "left out" not in jobs_table([whole], now)
+
+
+def test_what_executions_read_is_shown_with_the_first_names() -> None:
+    job = JobView(
+        id="j-1",
+        name="j-1",
+        type="batch",
+        state=StateView(state_type="Running"),
+        version=1,
+        revision=1,
+        create_time=0,
+        modify_time=0,
+    )
+    reads = [
+        InputsView(files=20, size=4 << 20, names=("a", "b\x1b", "c")),
+        InputsView(files=1, size=1, names=("d",)),
+        None,
+    ]
+    executions = tuple(
+        ExecutionView(id=f"e-{part}", job_id="j-1", partition_index=part, inputs=each)
+        for part, each in enumerate(reads)
+    )
+    text = description(JobResponse(job=job, executions=Page(items=executions)), datetime(2023, 11, 14, 12, tzinfo=UTC))
+    assert "e-0  part 0  4.0 MiB in 20 files: a, b" in text
+    assert "c, ..." in text
+    assert "\x1b" not in text
+    assert "e-1  part 1  1 B in 1 file: d\n" in f"{text}\n"
 
 
 @pytest.mark.parametrize(
