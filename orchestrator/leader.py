@@ -46,6 +46,7 @@ class Leader:
         self._secrets = assembly.secrets
         self._data = assembly.data
         self._shares = assembly.shares
+        self._listings = assembly.listings
         self._offers: Offers | None = None
 
     async def decide(self) -> None:
@@ -144,6 +145,7 @@ class Leader:
             self._model,
             self._store,
             self._locations,
+            self._listings,
             settings=self._config.orchestrator.job_retention,
             results_seconds=float(self._config.publishers.types.s3managed.retention),
         )

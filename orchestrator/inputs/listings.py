@@ -1,12 +1,15 @@
 """Listings: which objects the inputs of a job are, where these are too many for its record.
 
-They are in the bucket of the managed publisher, by the digest of what they say, and are never changed: jobs with the
-same inputs have one listing. Those that were read last stay here for a while.
+They are in the bucket of the managed publisher, by the digest of what they say, and are never changed. Each belongs to
+one job, and goes with it or with the version that names it. Those that were read last stay here for a while.
 """
 
 import asyncio
 import gzip
 import hashlib
+import logging
+import secrets
+import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -16,9 +19,10 @@ from msgspec.structs import replace
 
 from orchestrator.inputs.problems import InputListingNotKept
 from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenInputs, FrozenObject, FrozenSource
+from orchestrator.s3.deletion import DeletionRefused
 from orchestrator.s3.locations import Locations
-from shared.errors import Damaged
-from shared.protocol.objects import listing_key
+from shared.errors import Damaged, StorageUnavailable
+from shared.protocol.objects import listing_digest, listing_key
 from shared.runtime.aio import pipelined
 
 MOST_IN_RECORD = 32
@@ -29,6 +33,11 @@ MOST_HELD = 50_000
 MAX_LISTING_BYTES = 64 << 20
 """Of one that is read."""
 WRITES_AT_ONCE = 4
+DELETIONS_AT_ONCE = 16
+REFUSED_SECONDS = 600.0
+"""For how long nothing is deleted after S3 has not done it."""
+
+_log = logging.getLogger(__name__)
 
 _decoder = msgspec.json.Decoder(tuple[FrozenObject, ...])
 _encoder = msgspec.json.Encoder()
@@ -75,6 +84,7 @@ class Listings:
         self._locations = locations
         self._held: OrderedDict[str, Listing] = OrderedDict()
         self._reading: dict[str, asyncio.Lock] = {}
+        self._kept_until = 0.0
 
     def __repr__(self) -> str:
         return f"<Listings, {len(self._held)} held>"
@@ -101,7 +111,7 @@ class Listings:
         if bucket is None:
             raise InputListingNotKept(len(source.objects), MOST_IN_RECORD)
         digest, packed = await asyncio.to_thread(_packed, source.objects)
-        key = listing_key(bucket.location.key, namespace, digest)
+        key = listing_key(bucket.location.key, namespace, digest, secrets.token_hex(8))
         await bucket.put_new(key, packed)
         self._hold(key, await asyncio.to_thread(Listing, source.objects))
         return replace(source, objects=(), listing=key, listed_in=bucket.location.at(""))
@@ -129,6 +139,22 @@ class Listings:
         self._hold(key, listing)
         return listing
 
+    async def remove(self, sources: Iterable[FrozenSource]) -> None:
+        """Delete what no version names any more. What S3 does not delete stays, for a life-cycle rule to remove."""
+        if time.monotonic() < self._kept_until:
+            return
+        listed = [each for each in sources if each.listing and each.listed_in is not None]
+        try:
+            await pipelined(listed, self._remove, at_once=DELETIONS_AT_ONCE)
+        except (DeletionRefused, StorageUnavailable) as error:
+            self._kept_until = time.monotonic() + REFUSED_SECONDS
+            _log.info("Lists of inputs of jobs that are gone stay in the bucket: %s", error.message)
+
+    async def _remove(self, source: FrozenSource) -> None:
+        assert source.listed_in is not None
+        await (await self._locations.bucket_of(source.listed_in)).delete(source.listing)
+        self._held.pop(source.listing, None)
+
     def _hold(self, key: str, listing: Listing) -> None:
         self._held[key] = listing
         self._held.move_to_end(key)
@@ -146,7 +172,7 @@ def _unpacked(key: str, packed: bytes) -> Listing:
     try:
         unpacking = zlib.decompressobj(wbits=31)
         plain = unpacking.decompress(packed, MAX_LISTING_BYTES)
-        if not unpacking.eof or hashlib.sha256(plain).hexdigest() != key.rpartition("/")[2]:
+        if not unpacking.eof or hashlib.sha256(plain).hexdigest() != listing_digest(key):
             raise ListingDamaged(key, "is not what was stored")
         return Listing(_decoder.decode(plain))
     except (zlib.error, msgspec.MsgspecError) as error:

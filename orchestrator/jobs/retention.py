@@ -13,6 +13,8 @@ from itertools import islice
 
 from msgspec.structs import replace
 
+from orchestrator.inputs.listings import Listings
+from orchestrator.rules.frozen_inputs import FrozenSource
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Removal, about_execution
 from orchestrator.s3.deletion import DeletionRefused
 from orchestrator.s3.locations import Locations
@@ -56,6 +58,7 @@ class Retention:
         model: Model,
         store: Store,
         locations: Locations,
+        listings: Listings,
         *,
         settings: JobRetention,
         results_seconds: float,
@@ -65,6 +68,7 @@ class Retention:
         self._model = model
         self._store = store
         self._locations = locations
+        self._listings = listings
         self._settings = settings
         self._results_seconds = results_seconds
         self._now = now
@@ -149,6 +153,7 @@ class Retention:
                 break
         await self._delete_results_of(jobs)
         free = [job for job in jobs if self._may_be_removed(job)]
+        await self._remove_listings(free)
         parts = [key for job in free for key in self._model.stored_parts(job)]
         await pipelined(parts, self._delete_part, at_once=WRITES_AT_ONCE)
         bare = [job for job in free if not self._model.stored_parts(job)]
@@ -156,6 +161,12 @@ class Retention:
         for job in bare:
             _log.info("Job %s is removed.", job, extra=about(job=job))
         return len(jobs) == BATCH
+
+    async def _remove_listings(self, jobs: Iterable[JobId]) -> None:
+        entries = [entry for job in jobs if (entry := self._model.stored_job(job)) is not None]
+        named = [each for entry in entries for inputs in entry.all_inputs().values() for each in inputs]
+        if named:
+            await self._listings.remove(named)
 
     def _may_be_removed(self, job: JobId) -> bool:
         entry = self._model.stored_job(job)
@@ -188,6 +199,7 @@ class Retention:
             executions = [each for each in executions if not self._has_objects(each)]
         await pipelined([each.key for each in executions], self._delete, at_once=WRITES_AT_ONCE)
         bare = [entry for entry in entries if not _old_executions(entry)]
+        await self._listings.remove(each for entry in bare for each in _old_listings(entry))
         for entry in bare:
             if not _old_versions(entry):  # all that is there is kept by others
                 self._model.endings.clear(entry.job.id)
@@ -331,6 +343,14 @@ def due_jobs(model: Model, settings: JobRetention, *, now: int) -> list[JobId]:
 def _old_versions(entry: JobEntry) -> list[int]:
     last, kept = _last_old(entry), _kept_versions(entry)
     return [each for each in entry.specs if each <= last and each not in kept]
+
+
+def _old_listings(entry: JobEntry) -> list[FrozenSource]:
+    """Those that old versions alone name: one that was run again is that of the later version, too."""
+    old, inputs = set(_old_versions(entry)), entry.all_inputs()
+    named = {each.listing for version, sources in inputs.items() if version not in old for each in sources}
+    found = (each for version in old for each in inputs.get(version, ()))
+    return [each for each in found if each.listing and each.listing not in named]
 
 
 def _old_executions(entry: JobEntry) -> list[ExecutionRecord]:

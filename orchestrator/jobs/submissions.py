@@ -129,6 +129,8 @@ class Submissions:
         fresh = new_job_id(token or None, wanted.namespace)
         if wanted.task.input_sources and self.begun_before(wish, fresh) is None:
             check_name(self._model, wanted)
+            self._check_changed(wish)
+            await self.check_secrets(wanted)
             wish = wish._replace(inputs=await self.freeze(wanted))
         async with self.contention.over((wanted.namespace, wanted.name or fresh)):
             job_id, version = await self._submitted(wish, fresh)
@@ -183,9 +185,15 @@ class Submissions:
             raise JobBeingDeleted(entry.job.id)
         if job_id == fresh:
             return job_id, entry.job.version  # it was stored, and the answer to that was lost
-        if wish.job == normalised(entry.spec) and not wish.force:
-            raise JobUnchanged(entry.job.name, entry.job.id)
+        self._check_changed(wish)
         return job_id, await self._renew(entry, wish, "Job updated to version {}")
+
+    def _check_changed(self, wish: Wish) -> None:
+        """Raise JobUnchanged where there is this job already, and nobody insists."""
+        known = self._model.names.named(wish.job.namespace, wish.job.name) if wish.job.name else None
+        entry = self._model.jobs.get(known) if known else None
+        if entry is not None and not wish.force and wish.job == normalised(entry.spec) and entry.job.removal is None:
+            raise JobUnchanged(entry.job.name, entry.job.id)
 
     async def difference(self, job: Job) -> Difference:
         """What submitting this would change. Raises InvalidJob, PayloadTooLarge."""

@@ -206,6 +206,11 @@ class JobEntry:
     def needs_of(self, version: int) -> tuple[PinnedNeed, ...]:
         return self.job.needs if version == 1 else self.records.needs.get(version, ())
 
+    def all_inputs(self) -> dict[int, FrozenInputs]:
+        """Of all versions that have any."""
+        first = {1: self.record.inputs} if self.record is not None and self.record.inputs else {}
+        return first | self.records.inputs
+
     @property
     def executions(self) -> dict[str, ExecutionRecord]:
         return self.records.executions

@@ -67,6 +67,14 @@ def inputs_folder(prefix: str, namespace: str) -> str:
     return f"{_prefix(prefix)}{_INPUTS}/{namespace}/"
 
 
-def listing_key(prefix: str, namespace: str, sha256: str) -> str:
-    """A frozen list of many objects, by the digest of its text before it is compressed."""
-    return f"{inputs_folder(prefix, namespace)}listings/{sha256}"
+def listing_key(prefix: str, namespace: str, sha256: str, salt: str) -> str:
+    """A frozen list of many objects, by the digest of its text before it is compressed.
+
+    By its `salt` it belongs to one job alone, so that it can go with that, whoever freezes the same list meanwhile.
+    """
+    return f"{inputs_folder(prefix, namespace)}listings/{sha256}-{salt}"
+
+
+def listing_digest(key: str) -> str:
+    """The digest with which `key` was made."""
+    return key.rpartition("/")[2].partition("-")[0]

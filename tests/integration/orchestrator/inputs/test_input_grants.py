@@ -12,7 +12,7 @@ from yarl import URL
 from shared.ids import ExecutionId
 from shared.protocol.messages import ExecutionStarted, NodeRequestAnswer, RequestRefused, RunOutput, TaskEnded
 from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputsGiven, InputsRequest
-from tests.integration.input_places import new_bucket, put_objects
+from tests.integration.input_places import give_rights, new_bucket, put_objects
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server
@@ -202,6 +202,31 @@ async def test_a_new_version_finds_what_is_there_now_and_a_rerun_what_there_was(
 async def as_submitted(running: Running, job: str) -> dict[str, Any]:
     found: dict[str, Any] = (await running.api(f"/jobs/{job}"))["Job"]
     return {name: found[name] for name in ("Name", "Type", "Count", "Tasks")}
+
+
+async def test_the_list_of_a_job_goes_with_it(
+    running: Running, node: PlayedNode, s3_server: S3Server, data: str
+) -> None:
+    bucket = running.config.publishers.types.s3managed.bucket
+
+    def lists() -> int:
+        found = s3_server.client().list_objects_v2(Bucket=bucket, Prefix="results/inputs/default/listings/")
+        return int(found["KeyCount"])
+
+    rights = ("s3:PutObject", "s3:GetObject", "s3:DeleteObject")
+    await asyncio.to_thread(give_rights, s3_server, bucket, rights)
+    job, other = [(await submit(running, s3(data, "many/")))["JobID"] for _ in range(2)]
+    assert lists() == 2
+    execution = (await node.accept_assignment()).execution_id
+    await node.accept_assignment()
+    path = f"/api/v1/orchestrator/jobs/{job}/record?force=true"
+    await running.api(f"/jobs/{job}", method="DELETE")
+    await running.wait_state(job, "Stopped")
+    await answered(lambda: running.ask(path, "DELETE"), lambda answer: answer.status == 404, within=30)
+    assert lists() == 1
+    left = (await running.api(f"/jobs/{other}/executions"))["Items"][0]["ID"]
+    assert len(await all_given(node, left)) == len(OBJECTS)
+    refusal(await node.ask(InputsRequest(execution_id=execution)))
 
 
 async def test_urls_of_inputs_are_in_no_log(

@@ -14,6 +14,7 @@ from nats.js.errors import NotFoundError
 
 from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.node_keys import StoredNodeKeys
+from orchestrator.inputs.listings import Listings
 from orchestrator.jobs.retention import Retention
 from orchestrator.rules.records import BindingRecord, NameRecord, NodeRecord, Record, SpecRecord, TokenRecord
 from orchestrator.s3.locations import Locations
@@ -235,7 +236,9 @@ class TestWhatAnEarlierVersionHasRemoved:
 
 def retention_of(store: Store) -> Retention:
     settings = JobRetention()
-    return Retention(store.model, store, Locations(None), settings=settings, results_seconds=0.0)
+    return Retention(
+        store.model, store, Locations(None), Listings(Locations(None)), settings=settings, results_seconds=0.0
+    )
 
 
 async def sweep(store: Store) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.inputs.listings import Listings
 from orchestrator.jobs.retention import BATCH, Retention, _old_versions, due_jobs, marked
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import NameRecord, Record, SpecRecord
@@ -158,7 +159,9 @@ class TestAMarkedJob:
         job = fed.job("j-1")
         fed.mark(job)
         store = Store(Connection(["nats://127.0.0.1:1"]), fed.model)
-        retention = Retention(fed.model, store, Locations(None), settings=settings(), results_seconds=0)
+        retention = Retention(
+            fed.model, store, Locations(None), Listings(Locations(None)), settings=settings(), results_seconds=0
+        )
         assert retention._may_be_removed(job)
         fed.execution(job, ExecutionState.RUNNING, ended_at=5)
         assert not retention._may_be_removed(job)
