@@ -1,0 +1,43 @@
+"""Inputs in S3, divided between the parts of a job: each object is read by exactly one of them."""
+
+from pathlib import Path
+
+from shared.jobs.states import DesiredState
+from shared.protocol.rest import desired_state_number
+from tests.e2e.partitioned_inputs import check_whole, job, parts_read, stack_with_objects
+from tests.e2e.stack import assert_nothing_leaked, wait_until
+from tests.servers import S3Server
+
+LIVE = desired_state_number(DesiredState.RUNNING)
+OBJECTS, SIZE, PARTS, NODES = 90, 20_000, 6, 3
+
+
+def test_each_object_is_in_exactly_one_share(s3_server: S3Server, tmp_path: Path) -> None:
+    with stack_with_objects(tmp_path, s3_server, objects=OBJECTS, size=SIZE, nodes=NODES) as (stack, bucket):
+        made = stack.submit(job(bucket, PARTS))
+        stack.wait_ended(made, within=90)
+        check_whole(stack, made, objects=OBJECTS, size=SIZE, parts=PARTS)
+        assert "KiB in" in stack.cli("job", "describe", made).stdout
+        assert_nothing_leaked(tmp_path, [], stack.secrets())
+
+
+def test_each_object_is_read_though_a_node_is_killed_and_s3_is_away(s3_server: S3Server, tmp_path: Path) -> None:
+    """A node has room for one part: others are yet to be fetched when both happen."""
+    quick = {"Orchestrator_NodeManager_DisconnectTimeout": "4s", "Orchestrator_Scheduler_Backoff_Floor": "500ms"}
+    with stack_with_objects(tmp_path, s3_server, objects=OBJECTS, size=SIZE, nodes=NODES, **quick) as (stack, bucket):
+        made = stack.submit(job(bucket, PARTS, before="sleep 1; "))
+        wait_until(lambda: parts_read(stack.describe(made)), within=60, what="a part has been read")
+        s3_server.stop()
+        try:
+            stack.computes["node-0"].kill()
+
+            def is_elsewhere() -> bool:
+                items = stack.describe(made)["Executions"]["Items"]
+                held = [each for each in items if each["NodeID"] == "node-0"]
+                return all(each["DesiredState"]["StateType"] != LIVE for each in held)
+
+            wait_until(is_elsewhere, within=60, what="the parts of the node that was killed are given up")
+        finally:
+            s3_server.start()
+        stack.wait_ended(made, within=100)
+        check_whole(stack, made, objects=OBJECTS, size=SIZE, parts=PARTS)
