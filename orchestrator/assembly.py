@@ -10,7 +10,6 @@ from orchestrator.inputs.resolvers import InputResolvers, Resolver
 from orchestrator.inputs.s3_objects import S3Objects
 from orchestrator.inputs.sent_data import DataService, data_service
 from orchestrator.inputs.sent_data_inputs import SentDataInputs
-from orchestrator.inputs.shares import Shares
 from orchestrator.inputs.shares import InputShares
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
@@ -57,7 +56,6 @@ class Assembly:
     secrets: TaskSecrets
     listings: Listings
     data: DataService
-    shares: Shares
     shares: InputShares
 
 
@@ -125,7 +123,6 @@ def assembled(
         secrets=secrets,
         listings=listings,
         data=data,
-        shares=Shares(model, listings),
         shares=InputShares(model, listings),
     )
 

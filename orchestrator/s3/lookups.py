@@ -68,9 +68,12 @@ async def list_page(send: Send, sign: Sign, prefix: str, token: str) -> ListedPa
         if answer.failure is not None:
             raise _not_shown(answer)
         try:
-            return await read_page(answer)
+            page = await read_page(answer)
         except NotAListing as error:
             raise StorageUnavailable(f"What should be a list of objects is none: {error}.") from None
+        if not all(each.key.startswith(prefix) for each in page.objects):  # what was not asked for may not be allowed
+            raise StorageUnavailable("S3 lists objects that were not asked for.")
+        return page
 
     return await _tried(once)
 

@@ -12,7 +12,6 @@ from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, input_resolvers
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.sent_data import data_service
-from orchestrator.inputs.shares import Shares
 from orchestrator.inputs.shares import InputShares
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
@@ -95,7 +94,6 @@ class FedApi:
             secrets=secrets,
             listings=listings,
             data=data,
-            shares=Shares(self.model, listings),
             shares=InputShares(self.model, listings),
         )
         self.api = Api(assembly, disconnect=_nobody)

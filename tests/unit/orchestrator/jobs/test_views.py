@@ -183,6 +183,7 @@ class TestExecution:
             "DesiredState": {"StateType": 2, "Message": "", "Details": {}},
             "ComputeState": {"StateType": 9, "Message": "", "Details": {}},
             "Upload": None,
+            "Inputs": None,
             "PublishedResult": {
                 "Type": "s3managed",
                 "Params": {
