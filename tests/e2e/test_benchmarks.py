@@ -31,13 +31,11 @@ def test_what_tls_leaves_of_the_control_plane_is_measured_in_turn_with_plain_tex
 
 
 def test_encrypted_nodes_come_back_and_a_renewal_ends_each_connection_once_and_no_stream() -> None:
-    measured = _run("benchmarks.tls_nodes", "--nodes", "6", "--in-flight", "2", "--streams", "2")
-    assert len(measured["floor"]) == 3
+    measured = _run("benchmarks.tls_nodes", "killed", "renewal", "--nodes", "4", "--in-flight", "2", "--streams", "2")
     assert measured["killed"] > 0
-    assert measured["restart"]["all_nodes_s"] > 0
     renewal = measured["renewal"]
     assert renewal["renewed"]
-    assert renewal["times_ended"] == {"1": 7}
+    assert renewal["times_ended"] == {"1": 5}
     assert renewal["streams_whole"] == {"events": 2, "logs": 2}
     assert (set(renewal["jobs"]), renewal["streams_dropped"]) == ({"Completed"}, [])
 
