@@ -293,8 +293,8 @@ class TestResources:
 
 class TestWhatIsNotSupportedYet:
     def test_inputs_of_any_kind_are_told_with_what_to_do_instead(self) -> None:
-        (problem,) = reading(("upload", "/in"), ("ipfs", "/in2"))
-        assert problem.startswith("Tasks[0].InputSources: inputs (ipfs, upload) are not supported yet;")
+        (problem,) = reading(("s3", "/in"), ("ipfs", "/in2"))
+        assert problem.startswith("Tasks[0].InputSources: inputs (ipfs) are not supported yet;")
         assert problem.endswith("A container reaches the network with `Network: {Type: Bridge}`.")
         assert reading() == []
 
