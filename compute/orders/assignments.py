@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compute.disk.workspace import check_result_paths
+from compute.engines.docker.engine import DockerEngine
+from compute.engines.docker.spec import has_host_network
 from compute.engines.engine import Engine, OutlivingEngine
 from compute.engines.environment import EnvironmentPolicy, VariableRefused
 from compute.executions.held import Executions
@@ -85,6 +87,8 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
             f"The {engine.name} engine cannot keep a task off the network; leave Network out, or use another engine."
         )
         return Rejected(reason="NetworkNotOffered", detail=detail)
+    if isinstance(engine, DockerEngine) and has_host_network(task) and (why := engine.host_network_refused):
+        return Rejected(reason="NetworkNotOffered", detail=why)
     lacking = assignment.resources.lacks(offer.capacity)
     if lacking:
         return Rejected(reason="CapacityExceeded", detail=f"This node has too little {', '.join(lacking)}.")

@@ -286,6 +286,13 @@ class DockerSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     bridge_network: Annotated[
         str, Meta(description="The engine's network for tasks that ask for Bridge; operators may make one for them.")
     ] = "bridge"
+    metadata_addresses: Annotated[
+        bool,
+        Meta(
+            description="Whether tasks with a network may reach the metadata addresses at which a cloud gives its"
+            " machines keys. Else a node that root runs has them dropped for Bridge, and there no Host is offered."
+        ),
+    ] = False
 
     @property
     def socket_path(self) -> str:

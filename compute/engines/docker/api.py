@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiodocker
 import aiohttp
@@ -231,6 +232,19 @@ class DockerApi:
             found = await self._client.containers.container(name).show()
         requests = found["HostConfig"].get("DeviceRequests") or ()
         return [str(device) for request in requests for device in request.get("DeviceIDs") or ()]
+
+    async def subnets(self, network: str) -> list[str]:
+        """Which addresses the containers of a network have; none if there is no such network."""
+        try:
+            async with _answer():
+                response = await self._open("GET", f"networks/{quote(network, safe='')}", {})
+                async with response:
+                    found = await response.json()
+        except EngineRefusal as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return []
+        return [str(each.get("Subnet") or "") for each in (found.get("IPAM") or {}).get("Config") or ()]
 
     async def has_file(self, name: str, path: str) -> bool:
         """Whether there is something under this path in the container, also in one that was never started."""

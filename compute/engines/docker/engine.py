@@ -29,8 +29,9 @@ from compute.engines.docker.images import ImageMissing, Images, PullLimits
 from compute.engines.docker.leftovers import Leftovers
 from compute.engines.docker.mounts import NOT_SEEN, Mounts
 from compute.engines.docker.signals import Signals
-from compute.engines.docker.spec import Confinement
+from compute.engines.docker.spec import Confinement, network_of
 from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
+from compute.firewall.container_networks import ContainerNetworks
 from compute.processes.mark import ProcessMark
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
@@ -73,6 +74,7 @@ class DockerEngine(OutlivingEngine):
         self._signals = Signals(api, confinement.node_id)
         self._mounts = Mounts(api, self._signals, self._leftovers, confinement.node_id)
         self._mounts_told = ""
+        self._networks = ContainerNetworks(allows_metadata=settings.metadata_addresses)
         self._is_blind = asyncio.Event()
         self._facts: EngineFacts | None = None
         self._offered = False
@@ -109,6 +111,7 @@ class DockerEngine(OutlivingEngine):
         try:
             engine = cls(socket, api, confinement, limits, settings)
             await engine._look(is_first=True)
+            await engine._networks.look()
             async with background(removals=engine._leftovers.remove_released(), signals=engine._signals.listen()):
                 try:
                     yield engine
@@ -123,7 +126,12 @@ class DockerEngine(OutlivingEngine):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        return (self._mounts.problem,) if self._mounts.problem else ()
+        return tuple(filter(None, (self._mounts.problem, self._networks.problem)))
+
+    @property
+    def host_network_refused(self) -> str:
+        """Why no task may have the machine's own network, in a sentence; empty if one may."""
+        return self._networks.host_refused
 
     @property
     def described(self) -> ContainerEngine | None:
@@ -186,6 +194,9 @@ class DockerEngine(OutlivingEngine):
         facts = self._facts
         if facts is None and not run.resumed:
             raise EngineAway(self._why_not)
+        if facts is not None and not run.resumed:
+            network = network_of(run, self._confinement)
+            await self._networks.guard(network, self._api.subnets, is_ours=not facts.rootless)
         container = ContainerRun(
             run,
             self._api,

@@ -12,6 +12,7 @@ from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.engine_params import DockerParams
+from shared.jobs.spec import Task
 
 EXECUTION_LABEL = "tarpon.execution"
 NODE_LABEL = "tarpon.node"
@@ -23,7 +24,8 @@ RESULT_FOLDER_MODE = 0o777
 """While the task runs, whose user may be any; the folder above it lets no other user of the machine in."""
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 NO_NETWORK = "none"
-_NETWORKS = {"": NO_NETWORK, "default": NO_NETWORK, "none": NO_NETWORK, "host": "host", "full": "host"}
+_HOST = "host"
+_NETWORKS = {"": NO_NETWORK, "default": NO_NETWORK, "none": NO_NETWORK, "host": _HOST, "full": _HOST}
 _BRIDGE = "bridge"
 
 
@@ -84,6 +86,10 @@ def network_of(run: Run, confinement: Confinement) -> str:
     if kind not in _NETWORKS:
         raise InvalidJob([f"the docker engine has no network {kind[:40]!r}; there are None, Bridge and Host"])
     return _NETWORKS[kind]
+
+
+def has_host_network(task: Task) -> bool:
+    return _NETWORKS.get(task.network.type.strip().lower()) == _HOST
 
 
 def _host_config(run: Run, confinement: Confinement, facts: EngineFacts) -> dict[str, Any]:

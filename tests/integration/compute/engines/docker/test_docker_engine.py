@@ -195,7 +195,7 @@ async def test_a_task_has_the_network_that_it_asks_for(
     bench: Bench, bridge: str, network: str, interfaces: int
 ) -> None:
     task = bench.shell("readlink /proc/self/ns/net; ls /sys/class/net | wc -l", network=network)
-    settings = Settings(socket=bench.dockerd.url, bridge_network=bridge)
+    settings = Settings(socket=bench.dockerd.url, bridge_network=bridge, metadata_addresses=True)
     assert await bench.ended(task, settings=settings) == Exited(0)
     space, count = task.read("stdout").splitlines()
     if interfaces:
