@@ -13,6 +13,7 @@ import nats.aio.client
 from shared.ids import ExecutionId
 from shared.protocol.messages import (
     TAKES_SECRETS,
+    AnyFact,
     Assignment,
     BeginUpload,
     ExecutionStarted,
@@ -23,6 +24,7 @@ from shared.protocol.messages import (
     PartsGiven,
     PartsRequest,
     Reconciliation,
+    Register,
     RunOutput,
     TaskEnded,
     UnknownMessage,
@@ -38,6 +40,8 @@ from tests.integration.running import Running
 TOKENS = "/api/v1/orchestrator/tokens"
 USERS = "/api/v1/orchestrator/users"
 SECRETS = "/api/v1/orchestrator/secrets"
+ROOM = {"CPU": 8.0, "Memory": 1 << 34, "Disk": 1 << 34}
+"""What a node says that it has, as it travels."""
 
 
 def noop(namespace: str, **more: Any) -> dict[str, Any]:
@@ -66,8 +70,10 @@ async def key_of(running: Running, name: str, *capabilities: str, namespaces: tu
 class Member:
     """A node of a team: it takes all that it is given, and what it accepted is done by whoever asks for it."""
 
-    def __init__(self, node: PlayedNode) -> None:
+    def __init__(self, namespace: str, node: PlayedNode) -> None:
+        self.namespace = namespace
         self.node = node
+        self.held: set[ExecutionId] = set()
         self.accepted: asyncio.Queue[Assignment] = asyncio.Queue()
         self.forged: list[str] = []
 
@@ -76,14 +82,30 @@ class Member:
         return self.node.connection.client
 
     async def attend(self) -> None:
-        """What is no order is dropped, as nodes do. What can be answered and is `FORGED` is remembered."""
+        """As a node does: what is no order is dropped, and it registers again with who leads anew.
+
+        What can be answered and is `FORGED` is remembered.
+        """
         while True:
             with suppress(UnknownMessage):
                 order, received = await self.node.next_order()
                 if received.reply and FORGED.encode() in received.payload:
                     self.forged.append(received.subject)
                 for each in await self.node.accept(order, received):
+                    self.held.add(each.execution_id)
                     await self.accepted.put(each)
+                if isinstance(order, Register):
+                    await self.register()
+
+    async def register(self) -> None:
+        labels = {"kind": f"{self.namespace}-label"}
+        answer = await self.node.register(labels=labels, abilities=(TAKES_SECRETS,), held=tuple(self.held))
+        assert isinstance(answer, Reconciliation), answer
+
+    async def report(self, execution: ExecutionId, *facts: AnyFact) -> None:
+        """The last of what it has to tell of this execution."""
+        await self.node.report(execution, *facts)
+        self.held.discard(execution)
 
     async def next(self) -> Assignment:
         async with asyncio.timeout(60):
@@ -93,9 +115,8 @@ class Member:
 @asynccontextmanager
 async def member(running: Running, namespace: str, token: JoinToken) -> AsyncIterator[Member]:
     async with played_node(f"{namespace}-node", server=running.server, secret=token.credential) as node:
-        registered = await node.register(labels={"kind": f"{namespace}-label"}, abilities=(TAKES_SECRETS,))
-        assert isinstance(registered, Reconciliation)
-        made = Member(node)
+        made = Member(namespace, node)
+        await made.register()
         async with background(attend=made.attend()):
             yield made
 
@@ -148,7 +169,7 @@ async def published(running: Running, member: Member, body: bytes) -> tuple[Assi
     sha256 = hashlib.sha256(body).hexdigest()
     fact = OutputPublished(size_bytes=len(body), md5=md5, sha256=sha256, entries=1, raw_bytes=len(body))
     ended = TaskEnded(output=RunOutput(stdout=f"{given.namespace}-stdout"), run_seconds=0.1)
-    await member.node.report(given.execution_id, ExecutionStarted(), ended, fact)
+    await member.report(given.execution_id, ExecutionStarted(), ended, fact)
     return given, fact
 
 
@@ -176,7 +197,7 @@ async def settled(running: Running, namespace: str, member: Member, token: JoinT
     execution = await member.next()
     await member.node.report(execution.execution_id, ExecutionStarted())
     await running.wait_state(runs, "Running")
-    nowhere = [{"Key": "zone", "Operator": "=", "Values": ["nowhere"]}]
+    nowhere = [{"Key": "zone", "Operator": "=", "Values": [f"{namespace}-zone"]}]
     waits = task | {"Timeouts": {"QueueTimeout": 3600}}
     waiting = await running.submit(Tasks=[waits], Constraints=nowhere, Name=f"{namespace}-waiting", **more)
 
@@ -217,7 +238,7 @@ async def _begun(running: Running, member: Member, execution: ExecutionId) -> tu
 
 
 async def ended(member: Member, given: Assignment) -> None:
-    await member.node.report(given.execution_id, ExecutionStarted(), TaskEnded(output=RunOutput(), run_seconds=0.1))
+    await member.report(given.execution_id, ExecutionStarted(), TaskEnded(output=RunOutput(), run_seconds=0.1))
 
 
 def encoded(message: dict[str, Any]) -> bytes:

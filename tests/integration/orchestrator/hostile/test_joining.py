@@ -14,10 +14,11 @@ from nats.aio.client import Client
 
 from shared.messaging.client import taken_in
 from shared.protocol import subjects
+from shared.protocol.messages import TAKES_SECRETS
 from shared.protocol.pasted import JoinToken, read
 from tests.integration.orchestrator.hostile.attempts import Act, Attempt, Attempts, Loot
 from tests.integration.orchestrator.hostile.stage import HUSH, ORCHESTRATOR, SILENT, WITHIN, Stage
-from tests.integration.orchestrator.hostile.teams import TOKENS, join_token
+from tests.integration.orchestrator.hostile.teams import ROOM, TOKENS, join_token
 from tests.integration.orchestrator.hostile.ways import connects
 from tests.nats_bus import new_user_seed, public_key
 from tests.servers import HOST
@@ -252,8 +253,8 @@ async def _register(client: Client, name: str) -> dict[str, Any]:
         "version": "0",
         "engines": ["noop"],
         "publishers": ["s3managed"],
-        "capacity": {"cpu": 99.0, "memory": 1 << 40, "disk": 1 << 40},
-        "abilities": ["takes-secrets"],
+        "capacity": ROOM,
+        "abilities": [TAKES_SECRETS],
     }
     asked = {"type": "Registration", "info": info, "session": f"session-of-{name}", "inventory": 1}
     subject = f"tarpon.v1.node.{name}.out.requests"

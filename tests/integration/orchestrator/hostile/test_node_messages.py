@@ -11,8 +11,10 @@ from nacl.exceptions import CryptoError
 from compute.executions.given_secrets import SecretsNotOpened, SecretsOpener
 from shared.ids import ExecutionId
 from shared.protocol import messages, subjects
+from shared.runtime.loopback import loopback_id
 from tests.integration.orchestrator.hostile.attempts import Attempt, Attempts, Loot
 from tests.integration.orchestrator.hostile.stage import WITHIN, Stage
+from tests.integration.orchestrator.hostile.teams import ROOM
 from tests.integration.orchestrator.hostile.ways import asks_node, reports, tells
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -140,7 +142,15 @@ ATTEMPTS.add(
 
 
 def registration(**more: object) -> dict[str, object]:
-    info = {"node_id": "own-node", "version": "0", "engines": ["noop"], "capacity": {"cpu": 8.0}}
+    info: dict[str, object] = {
+        "node_id": "own-node",
+        "version": "0",
+        "engines": ["noop"],
+        "publishers": ["s3managed"],
+        "capacity": ROOM,
+        "abilities": [messages.TAKES_SECRETS],
+        "loopback_id": loopback_id(),
+    }
     return {
         "type": "Registration",
         "info": info | dict(more.pop("info", {})),  # type: ignore[call-overload]
@@ -168,7 +178,7 @@ ATTEMPTS.add(
 async def _(stage: Stage, loot: Loot) -> None:
     """The waiting job of the other team wants a zone that no node has, until this one says that it has it."""
     member = stage.own.member
-    told = registration(info={"labels": {"zone": "nowhere", "kind": "hush-label"}, "publishers": ["s3managed"]})
+    told = registration(info={"labels": {"zone": "hush-zone", "kind": "hush-label"}})
     told["held"] = [stage.own.execution.execution_id]
     subject = subjects.node_requests(member.node.id)
     loot.get((await member.client.request(subject, json.dumps(told).encode(), timeout=WITHIN)).data)

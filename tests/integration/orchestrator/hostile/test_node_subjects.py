@@ -6,7 +6,6 @@ import pytest
 
 from shared.messaging.client import taken_in
 from shared.protocol import subjects
-from shared.protocol.messages import TAKES_SECRETS
 from tests.integration.orchestrator.hostile.attempts import Attempt, Attempts, Loot
 from tests.integration.orchestrator.hostile.stage import Stage
 from tests.integration.orchestrator.hostile.ways import is_unanswered, listens, publishes
@@ -203,7 +202,7 @@ async def _(stage: Stage, loot: Loot) -> None:
 async def _(stage: Stage, loot: Loot) -> None:
     beat = {"type": "Heartbeat", "session": stage.hush.member.node.session, "running": 77}
     await publishes(f"{OUT}.heartbeat", beat)(stage, loot)
-    await stage.own.member.node.register(held=(stage.own.execution.execution_id,), abilities=(TAKES_SECRETS,))
+    await stage.own.member.register()
     found = await stage.running.api("/nodes/hush-node")
     loot.gain("it is believed", found["Node"]["Info"]["ComputeNodeInfo"]["RunningExecutions"] == 77)
 
