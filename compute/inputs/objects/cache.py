@@ -56,6 +56,7 @@ class InputCache:
 
     def __init__(self, root: Path, limit_bytes: int) -> None:
         self.root = root
+        self._root = os.fspath(root)
         self.total_bytes = 0
         self._limit_bytes = limit_bytes
         self._sizes: OrderedDict[str, int] = OrderedDict()
@@ -78,6 +79,14 @@ class InputCache:
 
     def partial(self, name: str) -> Path:
         return self.root / "partial" / name
+
+    def file(self, name: str) -> str:
+        """As `place`, at a tenth of the cost."""
+        return f"{self._root}/files/{name[:2]}/{name}"
+
+    def draft(self, name: str) -> str:
+        """Where a small file is written before it is in its place."""
+        return f"{self._root}/partial/{name}.new"
 
     def has(self, name: str, size_bytes: int) -> bool:
         """Whether the whole file is there, as far as is known. A file of another size is not trusted."""

@@ -94,8 +94,7 @@ class Downloads:
         for _ in range(DAMAGED_TRIES):
             content = await self._small_content(given)
             if not file.sha256 or hashlib.sha256(content).hexdigest() == file.sha256.lower():
-                draft = self.cache.partial(name).with_suffix(".new")
-                written = self._writes.add(SmallFile(str(draft), str(self.cache.place(name)), content))
+                written = self._writes.add(SmallFile(self.cache.draft(name), self.cache.file(name), content))
                 await settled(written, within=DISK_SECONDS)
                 return
         raise damaged(given)

@@ -77,11 +77,9 @@ class _Fetch:
         await stoppable(lambda _: self._views.seal(mine), pool=self._downloads.copying)
 
     async def _check_room(self, needed_bytes: int) -> None:
-        root = self._order.workspace.root
-        free = await asyncio.to_thread(free_bytes, root)
+        """What is kept and not in use makes room, so that nothing is refused here that might fit."""
+        free = await asyncio.to_thread(free_bytes, self._order.workspace.root)
         check_room(needed_bytes, allowed_bytes=self._order.disk_bytes, free_bytes=free + self._cache.total_bytes)
-        if free < needed_bytes:
-            await self._cache.trim(wanted_bytes=needed_bytes)
 
     async def _fetch_batch(self, first: GivenBatch, start: int) -> None:
         batch = first if not start else await self._given.batch(start)
@@ -113,6 +111,7 @@ class _Fetch:
             await self._downloads.fetch(batch[index], names[index], self._progress.came)
 
         if missing:
+            await self._cache.trim(wanted_bytes=sum(batch.files[index].size for index in missing))
             await pipelined(missing, fetch, at_once=MAX_FILES_AT_ONCE)
 
     async def _place(self, batch: GivenBatch, names: Sequence[str], wanted: Sequence[int]) -> list[int]:
@@ -133,7 +132,7 @@ class _Fetch:
         return ViewedFile(
             place=place,
             path=file.path,
-            cached=self._cache.place(name),
+            cached=self._cache.file(name),
             size=file.size,
             executable=file.executable,
             archive=file.archive,

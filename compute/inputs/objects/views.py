@@ -33,7 +33,7 @@ class ViewedFile(NamedTuple):
 
     place: InputPlace
     path: str
-    cached: Path
+    cached: str
     size: int
     executable: bool = False
     archive: bool = False
@@ -47,6 +47,7 @@ class InputViews:
         self._unpack = unpack
         self._limit_bytes = limit_bytes
         self._folders: dict[str, None] = {}
+        self._unpacked: dict[str, None] = {}
 
     def __repr__(self) -> str:
         return f"<InputViews, {len(self._folders)} folders>"
@@ -65,6 +66,8 @@ class InputViews:
         for place in places:
             if not os.path.lexists(place.path):
                 self._make_folder(os.fspath(place.path))
+        for folder in self._unpacked:
+            seal(Path(folder))
         for folder in reversed(self._folders):
             os.chmod(folder, FOLDER_MODE)  # noqa: PTH101  # there may be very many
 
@@ -79,7 +82,7 @@ class InputViews:
         try:
             if not (file.place.is_mounted and not file.executable and _is_linked(file.cached, target)):
                 mode = PROGRAM_MODE if file.executable else FILE_MODE
-                copy_file(os.fspath(file.cached), target, mode, is_unwanted)
+                copy_file(file.cached, target, mode, is_unwanted)
         except FileNotFoundError:
             return False
         if os.lstat(target).st_size == file.size:
@@ -92,11 +95,12 @@ class InputViews:
         if self._unpack is None:
             detail = "This node cannot unpack results, as the input at {} needs it."
             raise InputFailed(FailureReason.NODE_ERROR, detail.format(file.place.target[:200]))
-        if not file.cached.is_file() or file.cached.stat().st_size != file.size:
+        cached = Path(file.cached)
+        if not cached.is_file() or cached.stat().st_size != file.size:
             return False
         self._make_folder(target)
-        self._unpack(file.cached, file.members, Path(target), self._limit_bytes)
-        seal(Path(target))
+        self._unpacked[target] = None
+        self._unpack(cached, file.members, Path(target), self._limit_bytes)
         return True
 
     def _target(self, file: ViewedFile) -> str:
@@ -118,13 +122,13 @@ class InputViews:
         self._folders[folder] = None
 
 
-def _note_use(cached: Path) -> None:
+def _note_use(cached: str) -> None:
     """For a later process of the node, which may have to remove what was not used for the longest time."""
     with contextlib.suppress(OSError):
         os.utime(cached, ns=(time.time_ns(), os.lstat(cached).st_mtime_ns))
 
 
-def _is_linked(cached: Path, target: str) -> bool:
+def _is_linked(cached: str, target: str) -> bool:
     try:
         os.link(cached, target, follow_symlinks=False)
     except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from compute.inputs.failures import InputFailed
+from compute.inputs.objects.downloads import SMALL_BYTES
 from compute.inputs.objects.partial_input import PIECE_BYTES
 from shared.protocol.messages import RequestRefused
 from tests.faulty_s3 import DENIED, EXPIRED, INTERNAL, SLOW_DOWN, TRUNCATE, Fault, Kind
@@ -43,6 +44,29 @@ async def test_objects_are_files_below_their_target_that_nobody_writes_to(bench:
     assert await asyncio.to_thread(contents, mounted.path) == wanted
     assert modes(mounted.path) == {0o444, 0o555}
     assert mounted.target == "/in"
+
+
+@pytest.mark.parametrize("size", [SMALL_BYTES, SMALL_BYTES + 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1])
+async def test_objects_of_any_size_come_whole(bench: Fetching, size: int) -> None:
+    content = LARGE[:size]
+    await bench.desk.add("a", content)
+    (mounted,) = await bench.fetch()
+    assert await asyncio.to_thread((mounted.path / "a").read_bytes) == content
+
+
+async def test_what_a_task_wants_is_not_removed_to_make_room_for_it(bench: Fetching) -> None:
+    await bench.desk.add("a", LARGE[:1000])
+    await bench.fetch()
+    before = bench.gets
+    await bench.desk.add("b", LARGE[:2000])
+    trim = bench.cache.trim
+
+    async def trim_all(*, wanted_bytes: int = 0) -> None:
+        await trim(wanted_bytes=wanted_bytes << 50)
+
+    bench.cache.trim = trim_all  # type: ignore[method-assign]
+    await bench.fetch("e-2")
+    assert bench.gets == before + 1
 
 
 async def test_a_target_may_be_a_file_and_what_has_no_objects_is_an_empty_folder(bench: Fetching) -> None:

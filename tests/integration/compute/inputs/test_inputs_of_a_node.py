@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from compute.inputs.objects.partial_input import PIECE_BYTES
+from compute.inputs.objects.progress import FIRST_SECONDS
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import InputSource, SpecConfig, Task
@@ -181,7 +182,8 @@ async def test_how_far_a_long_fetch_is_is_told(node: Node) -> None:
     hold = asyncio.Event()
     node.desk.s3.plan(Kind.OTHER, *[Fault(hold=hold)] * 4)
     made = await node.run("true")
-    await asyncio.sleep(1.1)  # what is quicker is not told
+    await eventually(lambda: node.desk.s3.in_flight == 4, within=20, what="the node reads all")
+    await asyncio.sleep(FIRST_SECONDS)  # what is quicker is not told
     hold.set()
     told = await node.fact(made, ExecutionProgressed)
     assert told.detail.startswith("Fetching inputs: ")
