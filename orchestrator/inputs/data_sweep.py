@@ -53,6 +53,8 @@ class DataSweep:
         self._manifests = manifests
         self._max_age_ns = max_age_ns
         self._postponed_until = 0
+        self._may_be_marked = True
+        """Whether the mark of a sweep may be left that is over, of an earlier leader's too."""
         self._has_complained = False
 
     def __repr__(self) -> str:
@@ -60,12 +62,10 @@ class DataSweep:
 
     async def run(self) -> None:
         """Until cancelled."""
-        last = await self._last()
-        if last.is_on:
-            await asyncio.sleep(LATE_SECONDS)
-            await self._mark(is_on=False)
         while True:
             try:
+                if self._may_be_marked:
+                    await self._unmark()
                 await self._expire()
                 await self._sweep_deleted()
             except (MessagingUnavailable, StorageUnavailable, NotReady, RevisionConflict) as error:
@@ -112,6 +112,7 @@ class DataSweep:
         for record in due:
             if (record.namespace, record.digest) in held:
                 continue
+            self._may_be_marked = True
             await self._mark(is_on=True)
             try:
                 await self._sweep(record)
@@ -120,6 +121,7 @@ class DataSweep:
                 return
             finally:
                 await self._mark(is_on=False)
+                self._may_be_marked = False
 
     async def _sweep(self, stale: DataRecord) -> None:
         await self._store.catch_up()
@@ -163,6 +165,13 @@ class DataSweep:
                 raise StorageUnavailable(f"What else is needed cannot be told: {error.message}") from error
             return set()
         return {bytes.fromhex(each.sha256) for each in tree.contents}
+
+    async def _unmark(self) -> None:
+        """End a sweep that was broken off, once none of its deletions is under way any more."""
+        if (await self._last()).is_on:
+            await asyncio.sleep(LATE_SECONDS)
+            await self._mark(is_on=False)
+        self._may_be_marked = False
 
     async def _last(self) -> SweepRecord:
         found = await self._store.read(subjects.SWEEP_RECORD)

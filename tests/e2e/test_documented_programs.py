@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,7 @@ from tests.servers import HOST
 from tests.tables_environment import tables_python
 
 PORT = "1234"
-PROGRAMS = ("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats")
+PROGRAMS = ("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats", "put_data")
 """What is in one of the examples in Python alone; each is run by a test below."""
 
 
@@ -63,6 +64,49 @@ def test_the_example_of_single_files_runs(running: Stack, tmp_path: Path) -> Non
     told = _run(_program("import list_files"), tmp_path, **_at(running)).splitlines()
     assert [line.split()[0] for line in told] == ["exitCode", "outputs", "outputs/report.txt", "stderr", "stdout"]
     assert (tmp_path / "report.txt").read_text() == "done\n"
+
+
+def test_the_example_that_sends_data_runs(running: Stack, tmp_path: Path) -> None:
+    _tree(tmp_path)
+    program = _program("put_data")
+    assert _run(program, tmp_path, **_at(running)) == "2 of 2 files were sent\nCompleted\n"
+    assert _run(program, tmp_path, **_at(running)).startswith("0 of 2 files were sent\n")
+
+
+def _tree(folder: Path) -> None:
+    (folder / "train").mkdir()
+    for name in ("a", "b"):
+        (folder / "train" / name).write_text(f"{name} of {folder}\n")
+
+
+def test_the_commands_that_send_data_run_in_their_order(running: Stack, tmp_path: Path) -> None:
+    _tree(tmp_path)
+    (tmp_path / "job.json").write_text(json.dumps(process_job("ls data")))
+    lines = [line for block in blocks("bash") if "./train" in block for line in block.splitlines()]
+    assert [line.split()[1] for line in lines] == ["job", "exec", "docker", "data", "exec", "data", "data", "data"]
+    for line in lines:
+        words = shlex.split(line.replace("job.yaml", "job.json"))[1:]
+        if words[0] == "docker":  # that it is understood; what it runs is tried with an engine elsewhere
+            words.insert(2, "--dry-run")
+        elif words[0] in {"job", "exec"}:
+            words.insert(2 if words[0] == "job" else 1, "--follow")
+        done = _command(running, tmp_path, words)
+        assert words[0] not in {"job", "exec"} or done == "a\nb\n", line
+    assert sorted(path.name for path in (tmp_path / "back").iterdir()) == ["a", "b"]
+
+
+def _command(running: Stack, folder: Path, words: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tarpon", *words],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | _at(running),
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_http_example_runs_with_the_standard_library_alone(running: Stack, tmp_path: Path) -> None:

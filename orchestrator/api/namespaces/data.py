@@ -138,23 +138,27 @@ class DataRoutes:
         return answer(PutDataResponse(data=self._view(record), manifest=manifest))
 
     async def put_data_missing(self, request: web.Request) -> web.Response:
-        record = self._found(request)
+        record = await self._being_sent(request)
         wanted, _ = await body_of(request, MissingRequest, optional=True)
         return answer(await self._contents.missing(record, wanted.first))
 
     async def put_data_parts(self, request: web.Request) -> web.Response:
-        record = self._found(request)
+        record = await self._being_sent(request)
         wanted, _ = await body_of(request, FilePartsRequest)
         return answer(await self._parts.parts(record, wanted))
 
     async def complete_data_file(self, request: web.Request) -> web.Response:
-        record = self._found(request)
+        record = await self._being_sent(request)
         wanted, _ = await body_of(request, CompleteFileRequest)
         return answer(await self._parts.complete(record, wanted.sha256, wanted.upload_id, wanted.etags))
 
     async def finish_data(self, request: web.Request) -> web.Response:
-        found = await self._contents.finish(self._found(request))
+        found = await self._contents.finish(await self._being_sent(request))
         return answer(FinishDataResponse(data=self._view(found.record), missing=found.missing, checked=found.checked))
+
+    async def _being_sent(self, request: web.Request) -> DataRecord:
+        """What takes longer than data is kept that nobody goes on with is noted to be in use."""
+        return await self._records.used(self._found(request))
 
     def _found(self, request: web.Request) -> DataRecord:
         return self._records.find(_namespace(request), request.match_info["data"])

@@ -2,14 +2,22 @@
 
 import hashlib
 import json
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from tests.integration.running import Running
+from orchestrator.inputs.data_sweep import DataSweep
+from orchestrator.inputs.manifests import Manifests
+from orchestrator.rules.records import SweepRecord
+from orchestrator.s3.locations import Locations
+from shared.protocol import subjects
+from shared.runtime.aio import background
+from tests.integration.orchestrator.test_several_orchestrators import following
+from tests.integration.running import Running, running_orchestrator
 from tests.integration.sent_trees import SentTree
+from tests.nats_bus import Bus
 from tests.servers import S3Server
-from tests.waiting import eventually
+from tests.waiting import answered, eventually
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +81,7 @@ async def test_data_that_is_being_sent_keeps_what_it_names(sweeping: Running, s3
     assert later.sent == 1
 
 
-async def test_what_is_too_old_goes_and_what_is_not_sent_to_its_end(
+async def test_what_is_not_sent_to_its_end_goes(
     sweeping: Running, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, half = SentTree(sweeping, {"a": b"whole"}), SentTree(sweeping, {"a": b"half"})
@@ -84,28 +92,46 @@ async def test_what_is_too_old_goes_and_what_is_not_sent_to_its_end(
     left = {digest(b"whole"), whole.digest}
     await eventually(lambda: objects(sweeping, s3_server) == left, within=20, what="what was not sent goes")
     assert [each["Names"] for each in (await sweeping.api("/data"))["Data"]] == [["whole"]]
-    monkeypatch.setattr("orchestrator.inputs.data_sweep.DataSweep._is_old", lambda *_: True)
-    await eventually(lambda: objects(sweeping, s3_server) == set(), within=20, what="what is too old goes")
 
 
-async def test_data_that_a_job_reads_stays_until_its_end(
-    sweeping: Running, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+async def test_what_no_job_has_used_for_too_long_goes(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sets = ("Orchestrator.SentData.MaxAge=2s",)
+    async with running_orchestrator(tmp_path, s3_server, monkeypatch, sets=sets) as running:
+        allow_deletion(running, s3_server)
+        data = await SentTree(running, {"a": b"old"}).send_all("old")
+        assert data["ExpireTime"] == data["LastUse"] + 2 * 10**9
+        await eventually(lambda: objects(running, s3_server) == set(), within=30, what="what is too old goes")
+        assert (await running.api("/data"))["Data"] == []
+
+
+async def test_data_that_a_job_reads_stays_until_its_end(sweeping: Running, s3_server: S3Server) -> None:
     tree = SentTree(sweeping, {"a": b"read"})
     await tree.send_all("in-use")
-    held: set[tuple[str, str]] = {("default", tree.digest)}
-
-    async def told(_: Any) -> set[tuple[str, str]]:
-        return held
-
-    monkeypatch.setattr("orchestrator.inputs.data_sweep.DataSweep._held", told)
-    monkeypatch.setattr("orchestrator.inputs.data_sweep.DataSweep._is_old", lambda *_: True)
+    engine = {"Type": "process", "Params": {"Entrypoint": ["true"]}}
+    source = {"Source": {"Type": "upload", "Params": {"Data": "in-use"}}, "Target": "/in"}
+    task = {"Name": "main", "Engine": engine, "InputSources": [source], "Timeouts": {"QueueTimeout": 600}}
+    job = await sweeping.submit(Tasks=[task])
     other = SentTree(sweeping, {"a": b"other"})
-    await other.send_all()
+    await other.send_all("other")
+    for name in ("in-use", "other"):
+        assert (await sweeping.api(f"/data/{name}", method="DELETE"))["Deleted"]
     await eventually(lambda: digest(b"other") not in objects(sweeping, s3_server), within=20, what="others go")
-    assert digest(b"read") in objects(sweeping, s3_server)
-    held.clear()
+    assert {digest(b"read"), tree.digest} <= objects(sweeping, s3_server)
+    await sweeping.api(f"/jobs/{job}", method="DELETE")
     await eventually(lambda: objects(sweeping, s3_server) == set(), within=20, what="it goes with the job")
+
+
+async def test_the_mark_of_a_sweep_that_its_leader_did_not_end_goes(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.inputs.data_sweep.LATE_SECONDS", 0.1)
+    key = subjects.SWEEP_RECORD
+    async with following(bus.connection) as store, Locations(None) as locations:
+        await store.create(key, SweepRecord(number=7, is_on=True))
+        sweep = DataSweep(store.model, store, locations, Manifests(locations), max_age_ns=0)
+        async with background(sweep=sweep.run()):
+            ended = SweepRecord(number=7)
+            await answered(lambda: store.read(key), lambda found: found == ended, within=20, what="the mark goes")
 
 
 async def test_without_the_right_to_delete_it_stays_until_there_is_one(
