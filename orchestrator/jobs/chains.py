@@ -39,7 +39,7 @@ class JobNeeded(Conflict):
 
 def pinned(model: Model, job: Job, together: Together = _ALONE) -> tuple[PinnedNeed, ...]:
     """The needs of a valid job. Raises InvalidJob, NeedNeverMet."""
-    if not job.needs:
+    if not needs_of(job):
         return ()
     if problems := tuple(wrong_needs(model, job, together)):
         raise InvalidJob(problems)
@@ -69,15 +69,17 @@ def found(model: Model, called: str, namespace: str) -> JobEntry:
 def wrong_needs(model: Model, job: Job, together: Container[str]) -> Iterator[str]:
     """A sentence for each need that names no job, of the same submission or of the namespace, or the job itself."""
     own = model.names.named(job.namespace, job.name) if job.name else None
+    said = len(job.needs or ())
     for number, need in enumerate(needs_of(job)):
         if need.job in together:
             continue
+        where = f"Needs[{number}]" if number < said else "Tasks[0].InputSources"
         try:
             entry = found(model, need.job, job.namespace)
         except JobNotFound:
-            yield f"Needs[{number}]: there is no job {need.job[:80]!r}, in this submission or in its namespace."
+            yield f"{where}: there is no job {need.job[:80]!r}, in this submission or in its namespace."
         except JobAmbiguous as error:
-            yield f"Needs[{number}]: {error.message}"
+            yield f"{where}: {error.message}"
         else:
             if entry.id == own:
-                yield f"Needs[{number}]: the job cannot need itself."
+                yield f"{where}: the job cannot need itself."

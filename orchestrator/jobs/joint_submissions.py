@@ -5,7 +5,7 @@ of its jobs or none. What is needed is stored before what needs it.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from orchestrator.jobs.chains import pinned, wrong_needs
 from orchestrator.jobs.idempotency import checked_token, uses_together
 from orchestrator.jobs.job_records import Wish, first_record, renewed_record, spec_record
 from orchestrator.jobs.name_claims import check_name
+from orchestrator.jobs.result_inputs import with_results
 from orchestrator.jobs.submissions import Submissions, Submitted
-from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import Record
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
@@ -24,6 +24,7 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidJob, JobBeingDeleted, JobDeleted, JobUnchanged, PayloadTooLarge
 from shared.ids import JobId, new_job_id
+from shared.jobs.needs import needs_of
 from shared.jobs.rules import normalised
 from shared.jobs.several import MAX_JOBS, called, in_order, wrong_together
 from shared.jobs.spec import Job
@@ -125,7 +126,7 @@ class JointSubmissions:
         return [
             f"{called(number, job)}: {problem}"
             for number, job in enumerate(jobs)
-            if job.needs
+            if needs_of(job)
             for problem in wrong_needs(self._model, job, _names(jobs, job.namespace))
         ]
 
@@ -165,7 +166,8 @@ class JointSubmissions:
         entries = [each.entry for each in places if each.entry is not None]
         if len(entries) == len(wishes) and not any(map(_changes, wishes, entries)):
             raise JobUnchanged(entries[0].job.name, entries[0].id)
-        whole = [wish._replace(needs=self._pinned(wish, wishes, places)) for wish in wishes]
+        together = {place.id: wish.job for wish, place in zip(wishes, places, strict=True)}
+        whole = [_reading(self._model, self._pinned(wish, wishes, places), together) for wish in wishes]
         await self._store.write_together(self._records(whole, places))
         for place in places:
             self._one.traces.on_submit(self._model.jobs[place.id].job)
@@ -181,14 +183,14 @@ class JointSubmissions:
             raise JobBeingDeleted(job)
         return _Place(job, max((entry.job.version, *entry.specs)) + 1, entry)
 
-    def _pinned(self, wish: Wish, wishes: Sequence[Wish], places: Sequence[_Place]) -> tuple[PinnedNeed, ...]:
+    def _pinned(self, wish: Wish, wishes: Sequence[Wish], places: Sequence[_Place]) -> Wish:
         namespace = wish.job.namespace
         together = {
             each.job.name: (place.id, place.version)
             for each, place in zip(wishes, places, strict=True)
             if each.job.namespace == namespace and each.job.name
         }
-        return pinned(self._model, wish.job, together)
+        return wish._replace(needs=pinned(self._model, wish.job, together))
 
     def _records(self, wishes: Sequence[Wish], places: Sequence[_Place]) -> list[tuple[str, Record, int]]:
         """With their keys and the revisions that they take the place of."""
@@ -206,6 +208,11 @@ class JointSubmissions:
 
     def __repr__(self) -> str:
         return f"<JointSubmissions to {self._model!r}>"
+
+
+def _reading(model: Model, wish: Wish, together: Mapping[JobId, Job]) -> Wish:
+    """With the versions of the jobs whose results it reads."""
+    return wish._replace(inputs=with_results(model, wish.job, wish.inputs, wish.needs, together))
 
 
 def _changes(wish: Wish, entry: JobEntry) -> bool:

@@ -49,7 +49,7 @@ async def results(
         done = [_chosen(entry, execution, version)]
     else:
         version = version_of(entry, version)
-        done = _of_parts(entry, version)
+        done = results_of_parts(entry, version)
     if done and (deleted := max(each.result_deleted for each in done)):
         done = [each for each in done if not each.result_deleted]
         if not done:
@@ -75,8 +75,11 @@ async def results(
     return tuple(items)
 
 
-def _of_parts(entry: JobEntry, version: int) -> list[ExecutionRecord]:
-    """While a part may still be tried again, what failed of it is not its result."""
+def results_of_parts(entry: JobEntry, version: int) -> list[ExecutionRecord]:
+    """The executions whose results are those of the parts of a version, in their order.
+
+    While a part may still be tried again, what failed of it is not its result.
+    """
     has_ended = version != entry.job.version or entry.progress.state.is_terminal
     chosen: dict[int, ExecutionRecord] = {}
     for each in sorted(entry.with_kept(version), key=_as_result):

@@ -25,6 +25,7 @@ from orchestrator.jobs.idempotency import (
 from orchestrator.jobs.job_records import Wish, first_record, renewed_record, spec_record
 from orchestrator.jobs.job_warnings import warnings_about
 from orchestrator.jobs.name_claims import NameClaims, check_name
+from orchestrator.jobs.result_inputs import with_results
 from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_defaults import completed, with_defaults
 from orchestrator.rules.job_diff import difference
@@ -175,7 +176,8 @@ class Submissions:
     async def _begin(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         check_name(self._model, wish.job)
         await self.check_secrets(wish.job)
-        wish = wish._replace(needs=await self._pinned(wish.job))
+        needs = await self._pinned(wish.job)
+        wish = wish._replace(needs=needs, inputs=with_results(self._model, wish.job, wish.inputs, needs))
         job_id = await self.names.claim(wish.job, fresh)
         entry = self._model.jobs.get(job_id)
         if entry is None:
@@ -202,7 +204,7 @@ class Submissions:
         check_name(self._model, wanted)
         await self._secrets.check(wanted.namespace, wanted.task)
         await self._inputs.look_up(wanted)
-        await self._pinned(wanted)
+        with_results(self._model, wanted, (), await self._pinned(wanted))
         warnings = warnings_about(job, wanted, self._model)
         known = self._model.names.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
@@ -304,8 +306,10 @@ class Submissions:
             await self._secrets.check(entry.job.namespace, entry.specs[number].task)
             what = f"what version {number} has not completed" if failed else f"the same as version {number}"
             message = f"Job run again as version {{}}, {what}{_because(reason)}"
-            needs = await self._pinned(entry.specs[number])
-            wish = Wish(entry.specs[number], use, keeps, needs=needs, inputs=entry.inputs(number))
+            spec = entry.specs[number]
+            needs = await self._pinned(spec)
+            inputs = with_results(self._model, spec, entry.inputs(number), needs)
+            wish = Wish(spec, use, keeps, needs=needs, inputs=inputs)
             return await self._renew(entry, wish, message)
 
         return await changes.insist(self._store, attempt)

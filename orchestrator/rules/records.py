@@ -31,6 +31,7 @@ from orchestrator.rules.location import Location
 from orchestrator.rules.pinned_needs import PinnedNeed
 from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
+from shared.jobs.needs import needs_of
 from shared.jobs.secrets import uses_secrets
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
@@ -62,7 +63,7 @@ NEWEST_SCHEMA = OF_NEEDS
 
 def schema_of(job: Job) -> int:
     """That of a record which has this specification."""
-    if job.needs:
+    if needs_of(job):
         return OF_NEEDS
     if job.task.input_sources:
         return OF_INPUTS

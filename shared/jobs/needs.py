@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from shared.data.decoding import advised
+from shared.jobs.inputs.kinds import ResultInputParams, kind_of, look, read_params
 from shared.jobs.spec import Job, Need
 
 MAX_NEEDS = 256
@@ -20,12 +21,27 @@ ON = (SUCCESS, COMPLETED)
 
 
 def needs_of(job: Job) -> tuple[Need, ...]:
-    """What the job waits for, in the long form."""
+    """What the job waits for, in the long form: what it says under Needs, and the jobs whose results it reads."""
+    said = _said(job)
+    if not any(task.input_sources for task in job.tasks):
+        return said
+    known = {each.job for each in said}
+    return (*said, *(Need(job=each) for each in dict.fromkeys(read_results(job)) if each not in known))
+
+
+def read_results(job: Job) -> Iterator[str]:
+    """How the jobs are called whose results it reads, as it says it."""
+    for source in (each.source for task in job.tasks[:1] for each in task.input_sources):
+        if kind_of(source) == "result" and not look(source).problems:
+            yield read_params(source, ResultInputParams).job.strip()
+
+
+def _said(job: Job) -> tuple[Need, ...]:
     return tuple(Need(job=each) if isinstance(each, str) else each for each in job.needs or ())
 
 
 def normalised_needs(job: Job) -> tuple[Need, ...]:
-    return tuple(map(_normalised, needs_of(job)))
+    return tuple(map(_normalised, _said(job)))
 
 
 def _normalised(need: Need) -> Need:
@@ -35,7 +51,7 @@ def _normalised(need: Need) -> Need:
 
 def needs_problems(job: Job) -> Iterator[str]:
     """Of a normalised job, each in a sentence that begins with the path of what is wrong."""
-    needs = needs_of(job)
+    needs = _said(job)
     if len(needs) > MAX_NEEDS:
         yield f"Needs has {len(needs):,} entries; at most {MAX_NEEDS} are possible."
         return
