@@ -13,6 +13,7 @@ from orchestrator.inputs.sent_data_inputs import SentDataInputs
 from orchestrator.inputs.shares import InputShares
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
+from orchestrator.jobs.result_inputs import ResultArchives
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.presence import Nodes
@@ -123,7 +124,7 @@ def assembled(
         secrets=secrets,
         listings=listings,
         data=data,
-        shares=InputShares(model, listings),
+        shares=InputShares(model, listings, ResultArchives(model).of),
     )
 
 

@@ -10,7 +10,7 @@ from orchestrator.rules.frozen_inputs import FrozenObject, FrozenSource
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.model import Model
-from shared.errors import Damaged, StorageUnavailable
+from shared.errors import Damaged, GrantRefused, StorageUnavailable
 from shared.ids import ExecutionId
 from shared.jobs.spec import SpecConfig
 from shared.protocol.rest import InputsView
@@ -47,7 +47,7 @@ class SourceShare(NamedTuple):
 
 
 ArchivesOf = Callable[[SpecConfig, FrozenSource], Sequence[ReadObject]]
-"""The results that an input of kind `result` is, which are known once its job has ended."""
+"""The results that an input of kind `result` is, once its job has ended. Raises GrantRefused where they are gone."""
 
 
 def no_archives(_source: SpecConfig, _frozen: FrozenSource) -> Sequence[ReadObject]:
@@ -82,7 +82,7 @@ class InputShares:
     async def shown(self, records: Sequence[ExecutionRecord]) -> dict[ExecutionId, InputsView]:
         """Of those of one job that read any, as far as S3 tells that by now."""
         found: dict[ExecutionId, InputsView] = {}
-        with suppress(TimeoutError, Damaged, StorageUnavailable):
+        with suppress(TimeoutError, Damaged, GrantRefused, StorageUnavailable):
             async with asyncio.timeout(SHOWN_SECONDS):
                 for record in records:
                     if shares := await self.of(record):

@@ -21,6 +21,7 @@ from shared.jobs.rules import MANAGED
 from shared.jobs.spec import Job, SpecConfig
 from shared.jobs.states import JobState
 
+QUOTE = '"'
 _NONE: Mapping[JobId, Job] = {}
 
 
@@ -111,7 +112,7 @@ def _read(record: ExecutionRecord, path: str, members: tuple[str, ...]) -> ReadO
         key=record.location.key,
         path=path,
         size=record.result.size_bytes,
-        etag=record.result.etag,
+        etag=f'"{record.result.etag.strip(QUOTE)}"',
         sha256=record.result.sha256,
     )
     return ReadObject(record.location.at(""), archive, archive=True, members=members)

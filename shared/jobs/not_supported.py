@@ -53,7 +53,7 @@ def engine_problem(kind: str) -> str:
     return "wasm is not supported yet; write `Engine: {Type: docker}`, with an image that has the program."
 
 
-_INPUTS = frozenset({"result", "ipfs"})
+_INPUTS = frozenset({"ipfs"})
 
 
 def inputs_problem(sources: tuple[InputSource, ...], *, bridge: str = BRIDGE_AS_YAML) -> str:

@@ -10,6 +10,8 @@ import yaml
 
 from tests.e2e.stack import Stack, process_job
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "chain.yaml"
+
 
 def job(name: str, script: str, *needs: Any, publisher: str = "", **more: Any) -> dict[str, Any]:
     made = process_job(script) | {"Name": name, **more}
@@ -94,3 +96,13 @@ def test_what_a_dry_run_prints_of_several_jobs_is_a_file_of_the_same(running: St
     again.write_text(printed)
     assert running.cli("job", "validate", str(again)).stdout == "OK, 2 jobs\n"
     assert running.cli("job", "describe", "prepare-e", check=False).returncode == 1
+
+
+def test_the_chain_of_the_tutorial_comes_to_its_result_with_one_command(running: Stack) -> None:
+    done = run(running, "--get", str(EXAMPLE))
+    assert done.returncode == 0, done.stderr
+    fetched = Path(done.stdout.splitlines()[-1])
+    assert (fetched / "outputs/total").read_text() == "52\n"
+    train = json.loads(running.cli("job", "describe", "train", "--output", "json").stdout)
+    assert train["Job"]["Count"] == 8
+    assert [each["Name"] for each in train["Job"]["Chain"]["NeededBy"]] == ["collect"]

@@ -12,6 +12,8 @@ from tarpon.cli.display.task_output import TaskOutput
 from tarpon.cli.display.whole_lines import WholeLines
 from tarpon.results.logs import STDERR
 
+FAILURES_TOLD = 10
+
 
 class ChainLines:
     """Lines on stderr of what happens, and of each task's output with the names of its job and its part before it."""
@@ -48,6 +50,7 @@ class JobLines:
         self._name = name
         self._verbose = verbose
         self._said = ""
+        self._failures: set[str] = set()
         self._whole = WholeLines()
 
     def __repr__(self) -> str:
@@ -60,8 +63,15 @@ class JobLines:
             if told != self._said:
                 self._said = told
                 self._lines.say(self._name, told)
-        elif self._verbose or (news.event.is_error and news.execution_id):
+        elif self._verbose or (news.event.is_error and news.execution_id and self._is_new(news.event.message)):
             self._lines.say(self._name, news.event.message)
+
+    def _is_new(self, failure: str) -> bool:
+        """What many parts fail for is told once, and of what each fails for otherwise the first few."""
+        if failure in self._failures or len(self._failures) >= FAILURES_TOLD:
+            return False
+        self._failures.add(failure)
+        return True
 
     def write(self, partition: str, stream: str, text: str) -> None:
         lines = self._whole.take(partition, stream, text)
