@@ -99,7 +99,9 @@ class JointSubmissions:
             raise InvalidJob(dict.fromkeys(problems), many=True)
         for job in wanted:
             self._one.check_publisher_of(job)
-            pinned(self._model, job, dict.fromkeys(_names(wanted, job.namespace), (JobId(""), 0)))
+            together = {name: (JobId(f"#{name}"), 0) for name in _names(wanted, job.namespace)}
+            specs = {JobId(f"#{each.name}"): each for each in wanted if each.namespace == job.namespace}
+            with_results(self._model, job, (), pinned(self._model, job, together), specs)
         await pipelined(wanted, self._one.check_secrets, at_once=AT_ONCE)
         checked = [wish._replace(job=job) for wish, job in zip(wishes, wanted, strict=True)]
 

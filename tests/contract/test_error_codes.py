@@ -68,6 +68,8 @@ RETRYABLE = {
     "InputListingNotKept": False,
     "InputNotAllowed": False,
     "InputNotFound": False,
+    "InputResultGone": False,
+    "InputResultMissing": False,
     "InputTooLarge": False,
     "InputsAskedTooOften": True,
     "InputsClash": False,
