@@ -11,6 +11,7 @@ from yarl import URL
 from shared.ids import ExecutionId
 from shared.protocol.messages import Assignment, ExecutionStarted, OutputPublished, RequestRefused, RunOutput, TaskEnded
 from shared.protocol.nodes.inputs import InputFile, InputsGiven, InputsRequest
+from tests.integration.orchestrator.jobs.test_retention import allow_deletion
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server
@@ -119,7 +120,7 @@ async def test_a_job_reads_the_version_that_it_waited_for_also_when_there_is_a_l
 async def test_a_result_stays_while_a_job_that_goes_on_reads_it(
     tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets = ("Publishers.Types.S3Managed.Retention=1s", "Orchestrator.JobRetention.MaxAge=1s")
+    sets = ("Orchestrator.JobRetention.MaxAge=1s",)
     async with (
         running_orchestrator(tmp_path, s3_server, monkeypatch, sets=sets) as running,
         running.node("n-1") as node,
@@ -132,7 +133,7 @@ async def test_a_result_stays_while_a_job_that_goes_on_reads_it(
         held = await node.accept_assignment()
         other = await running.submit(Name="other", Tasks=[TASK | {"Publisher": {"Type": "noop"}}])
         await running.api(f"/jobs/{other}", method="DELETE")
-        await _is_forgotten(running, other)  # so would the other one be
+        await _is_forgotten(running, other)  # so would the one that is read have been, which ended before
         (file,) = await desk.given(held.execution_id)
         assert await desk.read(file) == b"of prepare"
 
@@ -147,10 +148,33 @@ async def _is_forgotten(running: Running, job: str) -> None:
 # ---- bad input ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_result_that_was_deleted_is_no_input(desk: Desk, s3_server: S3Server) -> None:
+async def test_a_result_that_was_deleted_is_no_input(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.jobs.retention.AGAIN_SECONDS", 0.1)
+    sets = ("Publishers.Types.S3Managed.Retention=1s",)
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, sets=sets) as running,
+        running.node("n-1") as node,
+    ):
+        await node.register(input_sources=("result",))
+        desk = Desk(running, node)
+        await desk.result(Name="prepare")
+        allow_deletion(running, s3_server)
+
+        async def results() -> int:
+            return (await running.ask("/api/v1/orchestrator/jobs/prepare/results")).status
+
+        await answered(results, lambda status: status == 404, within=30, what="the result is deleted")
+        refused = await desk.submit(reading("train", "prepare"))
+        assert refused["Code"] == "InputResultMissing"
+        told = "The result of job prepare cannot be an input: it was deleted from the bucket."
+        assert refused["Message"] == told
+
+
+async def test_the_result_of_a_job_that_was_deleted_is_no_input(desk: Desk) -> None:
     await desk.result(Name="prepare")
-    deleted = await desk.running.api("/jobs/prepare/record?results=true", method="DELETE")
-    assert deleted["Deleted"]
+    assert (await desk.running.api("/jobs/prepare/record", method="DELETE"))["JobID"]
     refused = await desk.submit(reading("train", "prepare"))
     assert refused["Code"] == "InvalidJob"
     assert "Tasks[0].InputSources: there is no job 'prepare'" in refused["Message"]
