@@ -61,4 +61,4 @@ def validate(*, file: str, template: Template) -> None:
         whose = f"{called(number, job)}: " if len(jobs) > 1 else ""
         for warning in warnings(job):
             click.echo(f"Warning: {whose}{warning}", err=True)
-    click.echo("OK" if len(jobs) == 1 else f"OK, {len(jobs)} jobs")
+    click.echo("OK")

@@ -52,7 +52,9 @@ def test_every_key_is_described_and_no_other() -> None:
 
 @pytest.mark.parametrize("path", [*examples()], ids=lambda path: path.name)
 def test_every_example_is_valid(path: Path) -> None:
-    SCHEMA.validate(yaml.safe_load(filled(path.read_text(), {"Name": "x", "Greeting": "Hello"}, what="the example")))
+    text = filled(path.read_text(), {"Name": "x", "Greeting": "Hello"}, what="the example")
+    for document in yaml.safe_load_all(text):
+        SCHEMA.validate(document)
 
 
 @pytest.mark.parametrize(
