@@ -55,14 +55,15 @@ def job(bucket: str, parts: int, *, before: str = "") -> dict[str, Any]:
 
 @contextmanager
 def stack_with_objects(
-    root: Path, server: S3Server, *, objects: int, size: int, nodes: int, **settings: Any
+    root: Path, server: S3Server, *, objects: int, size: int, nodes: int, reached_at: str = "", **settings: Any
 ) -> Iterator[tuple[Stack, str]]:
-    """And the name of the bucket of the objects."""
+    """And the name of the bucket of the objects. Nodes reach S3 at another URL where one is given."""
     bucket = new_bucket(server)
     fill(server, bucket, objects, size)
     stack = Stack(root, server)
     try:
-        stack.start_orchestrator(InputSources_Types_S3_Allow=f"s3://{bucket}", **settings)
+        publisher = stack.publisher_settings(PublicEndpoint=reached_at)
+        stack.start_orchestrator(publisher=publisher, InputSources_Types_S3_Allow=f"s3://{bucket}", **settings)
         for number in range(nodes):
             stack.start_compute(f"node-{number}", Compute_AllocatedCapacity_CPU="1")
         yield stack, bucket

@@ -1,24 +1,41 @@
 """Inputs in S3, divided between the parts of a job: each object is read by exactly one of them."""
 
+import asyncio
+from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from shared.jobs.states import DesiredState
 from shared.protocol.rest import desired_state_number
 from tests.e2e.partitioned_inputs import check_whole, job, parts_read, stack_with_objects
 from tests.e2e.stack import assert_nothing_leaked, wait_until
+from tests.faulty_s3 import FaultyS3
 from tests.servers import S3Server
 
 LIVE = desired_state_number(DesiredState.RUNNING)
 OBJECTS, SIZE, PARTS, NODES = 90, 20_000, 6, 3
 
 
-def test_each_object_is_in_exactly_one_share(s3_server: S3Server, tmp_path: Path) -> None:
-    with stack_with_objects(tmp_path, s3_server, objects=OBJECTS, size=SIZE, nodes=NODES) as (stack, bucket):
+async def test_each_object_is_in_exactly_one_share_and_read_once(s3_server: S3Server, tmp_path: Path) -> None:
+    async with FaultyS3(s3_server.endpoint).serving() as s3:
+        read = await asyncio.to_thread(paths_read, s3_server, tmp_path, s3)
+    assert len(read) == OBJECTS
+    assert set(read.values()) == {1}
+
+
+def paths_read(server: S3Server, root: Path, s3: FaultyS3) -> Counter[str]:
+    """How often nodes have read each object."""
+    with stack_with_objects(root, server, objects=OBJECTS, size=SIZE, nodes=NODES, reached_at=s3.endpoint) as (
+        stack,
+        bucket,
+    ):
         made = stack.submit(job(bucket, PARTS))
         stack.wait_ended(made, within=90)
         check_whole(stack, made, objects=OBJECTS, size=SIZE, parts=PARTS)
         assert "KiB in" in stack.cli("job", "describe", made).stdout
-        assert_nothing_leaked(tmp_path, [], stack.secrets())
+        assert_nothing_leaked(root, [], stack.secrets())
+        paths = [urlsplit(each.url).path for each in s3.seen]
+        return Counter(path for path in paths if path.startswith(f"/{bucket}/in/"))
 
 
 def test_each_object_is_read_though_a_node_is_killed_and_s3_is_away(s3_server: S3Server, tmp_path: Path) -> None:
