@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 from shared.jobs.states import DesiredState
 from shared.protocol.rest import desired_state_number
 from tests.e2e.partitioned_inputs import check_whole, job, parts_read, stack_with_objects
-from tests.e2e.stack import assert_nothing_leaked, wait_until
+from tests.e2e.stack import Stack, assert_nothing_leaked, wait_until
+from tests.engine import IMAGE, TestEngine
 from tests.faulty_s3 import FaultyS3
+from tests.integration.input_places import new_bucket
 from tests.servers import S3Server
 
 LIVE = desired_state_number(DesiredState.RUNNING)
@@ -58,3 +60,43 @@ def test_each_object_is_read_though_a_node_is_killed_and_s3_is_away(s3_server: S
             s3_server.start()
         stack.wait_ended(made, within=100)
         check_whole(stack, made, objects=OBJECTS, size=SIZE, parts=PARTS)
+
+
+# As a job file of Bacalhau names a public data set; here the bucket is of the same name, and elsewhere.
+JOB_OF_BACALHAU = """\
+Name: Docker Job with S3
+Type: batch
+Namespace: default
+Count: 1
+Tasks:
+  - Name: main
+    Engine:
+      Type: docker
+      Params:
+        Image: {image}
+        Entrypoint: [/bin/sh]
+        Parameters: [-c, ls /input_custom]
+    InputSources:
+      - Alias: input_custom
+        Target: /input_custom
+        Source:
+          Type: s3
+          Params:
+            Bucket: {bucket}
+            Key: integration-tests-do-not-delete/set1/
+            Region: eu-west-1
+"""
+
+
+def test_a_job_file_of_bacalhau_reads_its_prefix_in_a_container(
+    stack: Stack, s3_server: S3Server, docker_engine: TestEngine
+) -> None:
+    folder = "integration-tests-do-not-delete/set1"
+    bucket = new_bucket(s3_server, {f"{folder}/001.txt": b"1", f"{folder}/sub/002.txt": b"2"})
+    stack.start_orchestrator(InputSources_Types_S3_Allow=f"s3://{bucket}")
+    stack.start_compute("node-a", Engines_Types_Docker_Socket=docker_engine.url)
+    text = JOB_OF_BACALHAU.format(image=IMAGE, bucket=bucket)
+    assert stack.cli("job", "validate", "-", stdin=text).stdout == "OK\n"
+    made = stack.cli("job", "run", "-", "--id-only", "--wait", stdin=text).stdout.strip()
+    (execution,) = stack.wait_ended(made)["Executions"]["Items"]
+    assert execution["RunOutput"]["Stdout"] == "001.txt\nsub\n"
