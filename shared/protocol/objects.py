@@ -26,7 +26,9 @@ def archive_key(prefix: str, namespace: str, job: JobId, execution: ExecutionId)
 
 
 def prefix_of(archive_key: str) -> str:
-    """The prefix with which `archive_key` was made, or the key of a manifest."""
+    """The prefix with which `archive_key` was made, or the key of a manifest; empty of a key without folders."""
+    if "/" not in archive_key:
+        return ""
     *above, last_folder, _ = archive_key.split("/")
     is_deeper = above[-2:-1] == [_NAMESPACES] or (last_folder == _MANIFESTS and above[-2:-1] == [_INPUTS])
     return "/".join(above[:-2] if is_deeper else above)

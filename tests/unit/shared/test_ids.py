@@ -132,3 +132,8 @@ def test_what_begins_with_the_folder_of_a_namespace_is_of_no_other() -> None:
         others = [other for other in folders if other is not folder]
         assert not any(other.startswith(f"{folder}/") for other in others)
     assert not archive_key("k", "default", new_job_id(), ExecutionId("e-1")).startswith("k/namespaces/")
+
+
+@pytest.mark.parametrize("key", ["", "object", "folder/object", "folder/"])
+def test_a_key_that_is_none_of_an_archive_has_no_prefix(key: str) -> None:
+    assert prefix_of(key) == ""

@@ -1,6 +1,7 @@
 """What an orchestrator gives nodes to read of the inputs of jobs, over real NATS and real S3, with played nodes."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -238,3 +239,49 @@ async def test_urls_of_inputs_are_in_no_log(
         await all_given(node, execution)
         refusal(await node.ask(InputsRequest(execution_id=ExecutionId("e-x"))))
     assert "X-Amz" not in caplog.text
+
+
+async def test_a_node_that_asks_for_more_than_it_could_read_is_put_off(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    monkeypatch.setattr("orchestrator.inputs.grants.URLS_AT_ONCE", 100.0)
+    monkeypatch.setattr("orchestrator.inputs.grants.URLS_PER_SECOND", 0.01)
+    allowed = f"InputSources.Types.S3.Allow=s3://{data}"
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, sets=(allowed,)) as running,
+        running.node("a") as node,
+        running.node("b") as other,
+    ):
+        await node.register(input_sources=("s3",))
+        await submit(running, s3(data, "many/"))
+        execution = (await node.accept_assignment()).execution_id
+        for _ in range(2):
+            assert len((await given(node, execution)).files) == MAX_FILES_AT_ONCE
+        put_off = refusal(await node.ask(InputsRequest(execution_id=execution)))
+        assert (put_off.code, put_off.retryable) == ("InputsAskedTooOften", True)
+        await other.register(input_sources=("s3",))
+        foreign = refusal(await other.ask(InputsRequest(execution_id=execution)))
+        assert foreign.code == "GrantRefused"
+
+
+async def test_the_same_object_is_known_by_the_same_content_and_by_another_once_it_is_replaced(
+    running: Running, node: PlayedNode, s3_server: S3Server, data: str
+) -> None:
+    """Whoever only says that an object has some digest is given nothing that another one had under it."""
+
+    async def contents(*sources: dict[str, Any]) -> list[str]:
+        await submit(running, *sources)
+        execution = (await node.accept_assignment()).execution_id
+        return [each.content for each in await all_given(node, execution)]
+
+    digest = hashlib.sha256(b"1").hexdigest()
+    one, again, claimed, other = await contents(
+        s3(data, "one"), s3(data, "one"), s3(data, "other", ChecksumSHA256=digest), s3(data, "other")
+    )
+    assert one == again
+    assert len({one, claimed, other}) == 3
+    assert digest not in claimed
+    await asyncio.to_thread(put_objects, s3_server, data, {"one": b"2"})
+    (replaced,) = await contents(s3(data, "one"))
+    assert replaced != one
+    await asyncio.to_thread(put_objects, s3_server, data, {"one": b"1"})
