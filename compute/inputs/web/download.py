@@ -64,10 +64,14 @@ class FetchedFile(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadBounds:
-    """Of one download. `task_bytes` is what its task may still fill of the disk; 0 is no limit."""
+    """Of one download. `task_bytes` is what its task may still fill of the disk, `free_bytes` what is left of that.
+
+    0 is no limit.
+    """
 
     size_bytes: int
     task_bytes: int = 0
+    free_bytes: int = 0
     first_pause_seconds: float = FIRST_PAUSE_SECONDS
 
     def check(self, size_bytes: int) -> None:
@@ -78,6 +82,9 @@ class DownloadBounds:
         if 0 < self.size_bytes < size_bytes:
             why = f"it has more than {format_bytes(self.size_bytes)} (Compute.Inputs.URLDownload.SizeLimit)"
             raise NotServed(FailureReason.INPUT_TOO_LARGE, why)
+        if 0 < self.free_bytes < size_bytes:
+            why = f"it has more than the {format_bytes(self.free_bytes)} that are left on the disk of this node"
+            raise NotServed(FailureReason.DISK_FULL, why)
 
 
 class UrlDownload:

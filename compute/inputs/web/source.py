@@ -1,5 +1,7 @@
 """URLs as a source of inputs: what all downloads of a node share."""
 
+import asyncio
+import shutil
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -91,7 +93,8 @@ class UrlSource:
         `task_bytes` is what the task may still fill of the disk; 0 is no limit. Raises InputFailed, and OSError of the
         disk.
         """
-        bounds = replace(self._bounds, task_bytes=task_bytes)
+        disk = await asyncio.to_thread(shutil.disk_usage, to.parent)
+        bounds = replace(self._bounds, task_bytes=task_bytes, free_bytes=disk.free)
         parsed = URL(url, encoded=url.isascii())
         return await UrlDownload(self._requested, parsed, to, bounds, on_bytes).run()
 

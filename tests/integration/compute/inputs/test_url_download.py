@@ -251,6 +251,16 @@ class TestBounds:
         assert not to.exists()
         assert len(server.asked) == 1
 
+    async def test_what_does_not_fit_on_the_disk_is_not_begun(self, server: OddServer, to: Path) -> None:
+        server.answer(answer(b"x", length=1 << 60))
+        async with url_source(
+            InputSettings(allowed_addresses=LOOPBACK, url_download=UrlDownloadSettings(size_limit="4000PB"))
+        ) as source:
+            told = await failure(source, server.url(f"/big?{KEY}"), to)
+        assert (told.reason, told.reason.retryable) == (R.DISK_FULL, True)
+        assert "left on the disk of this node" in told.detail
+        assert not to.exists()
+
     async def test_what_never_ends_is_ended(self, server: OddServer, source: UrlSource, to: Path) -> None:
         async def endless(_: Asked, writer: asyncio.StreamWriter) -> None:
             writer.write(answer(length=-1))

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
 
+from compute.engines.docker.api import DockerApi
 from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Broken, Exited
 from shared.errors import InvalidJob
@@ -202,6 +204,15 @@ async def test_a_task_has_the_network_that_it_asks_for(
         assert int(count) == interfaces
     else:
         assert space == str(Path("/proc/self/ns/net").readlink()), "the machine's own"
+
+
+async def test_the_addresses_of_a_network_are_known(docker_engine: TestEngine, bridge: str) -> None:
+    api = DockerApi(docker_engine.socket)
+    await api.facts()
+    (subnet,) = await api.subnets(bridge)
+    assert ip_network(subnet).is_private
+    assert await api.subnets("no-such-network") == []
+    await api.close()
 
 
 async def test_a_network_that_no_container_can_have_is_told(bench: Bench) -> None:
