@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import aiohttp
 
 BUFFER_BYTES = 512 << 10
+FLUSH_SECONDS = 5.0
+"""What has come is given at the latest after that, so that a slow connection is not taken for a dead one."""
 
 
 class BodyBuffers(asyncio.BufferedProtocol):
@@ -25,6 +27,7 @@ class BodyBuffers(asyncio.BufferedProtocol):
         self._current = 0
         self._filled = 0
         self._has_come = asyncio.Event()
+        self._is_due = False
         self._is_over = False
 
     def __repr__(self) -> str:
@@ -39,9 +42,8 @@ class BodyBuffers(asyncio.BufferedProtocol):
         count = min(nbytes, self._left, BUFFER_BYTES - self._filled)
         self._left -= count
         self._filled += count
-        if self._filled == BUFFER_BYTES or not self._left:
-            self._transport.pause_reading()
-            self._has_come.set()
+        if self._filled == BUFFER_BYTES or not self._left or self._is_due:
+            self._give()
 
     def eof_received(self) -> bool:
         self._is_over = True
@@ -53,21 +55,42 @@ class BodyBuffers(asyncio.BufferedProtocol):
         self._has_come.set()
 
     async def next(self) -> memoryview:
-        """As much as a buffer takes, less before the end, and nothing at the end of the body.
+        """As much as a buffer takes, or what has come within FLUSH_SECONDS; less before the end, and nothing after it.
 
         It is valid until `go_on` is called for the second time from now. Raises ConnectionError after all that came.
         """
         if self._head:
             head, self._head = self._head, memoryview(b"")
             return head
-        while self._left and self._filled < BUFFER_BYTES and not self._is_over:
-            self._has_come.clear()
-            await self._has_come.wait()
+        await self._come()
         if not self._filled and self._left:
             raise ConnectionResetError
         view = self._buffers[self._current][: self._filled]
         self._current, self._filled = 1 - self._current, 0
         return view
+
+    async def _come(self) -> None:
+        flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+        try:
+            while self._left and not self._is_over and not (self._filled and self._is_due):
+                if self._filled == BUFFER_BYTES:
+                    break
+                self._has_come.clear()
+                await self._has_come.wait()
+        finally:
+            self._is_due = False
+            flush.cancel()
+
+    def _flush(self) -> None:
+        self._is_due = True
+        if self._filled:
+            self._give()
+
+    def _give(self) -> None:
+        """Nothing more comes before the other buffer is known to be free."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._has_come.set()
 
     def go_on(self) -> None:
         """What was given before the last is of no use any more, so that it may be filled again."""

@@ -79,11 +79,14 @@ async def get(
     http: aiohttp.ClientSession, url: SignedUrl, part: ObjectPart, *, idle_seconds: float = IDLE_SECONDS
 ) -> S3Failure | bytes:
     """What S3 refused, or all of the part. Raises NotAnswered, Changed."""
+    loop = asyncio.get_running_loop()
 
-    async def read(response: aiohttp.ClientResponse, _: asyncio.Timeout) -> bytes:
-        content = await response.content.read(part.size_bytes + 1)
+    async def read(response: aiohttp.ClientResponse, deadline: asyncio.Timeout) -> bytes:
+        content = b""
         while len(content) <= part.size_bytes and (more := await response.content.readany()):
-            content += more
+            content = content + more if content else more
+            if len(content) < part.size_bytes:
+                deadline.reschedule(loop.time() + idle_seconds)
         if len(content) > part.size_bytes:
             raise Changed
         if len(content) < part.size_bytes:
