@@ -19,6 +19,8 @@ _RESULT = re.compile(r"(^|/)j-[0-9a-f-]{36}/e-[0-9a-f-]{36}\.(tar\.gz|index\.jso
 _RESULTS = re.compile(r"j-[0-9a-f-]{36}/")
 _PLAIN_REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,3}-\d{1,2}\Z")
 _DEFAULT_REGION = "us-east-1"
+MOST_REGIONS = 64
+"""Amazon has some 40."""
 
 
 class Allowed:
@@ -27,6 +29,8 @@ class Allowed:
     def __init__(self, entries: Sequence[str], managed: Location | None) -> None:
         self._places = tuple(read_place(each) for each in entries)
         self._managed = managed
+        self._regions: set[str] = set()
+        """Those that authors have named, each of which has hosts of its own."""
 
     def __repr__(self) -> str:
         return f"<Allowed {len(self._places)} places>"
@@ -77,8 +81,7 @@ class Allowed:
         managed = self._managed
         if place.endpoint == AWS or (not place.endpoint and (managed is None or not managed.endpoint)):
             own = managed.region if managed is not None and not managed.endpoint else _DEFAULT_REGION
-            named_one = region if _PLAIN_REGION.fullmatch(region) else ""
-            return Location(bucket=place.bucket, region=place.region or named_one or own)
+            return Location(bucket=place.bucket, region=place.region or self._known(region) or own)
         if place.endpoint or managed is None:
             return Location(bucket=place.bucket, region=place.region or _DEFAULT_REGION, endpoint=place.endpoint)
         return Location(
@@ -87,6 +90,12 @@ class Allowed:
             endpoint=managed.endpoint,
             public_endpoint=managed.public_endpoint,
         )
+
+    def _known(self, region: str) -> str:
+        """The region, if it may be one; there are not so many that what is made up would fill the memory."""
+        if _PLAIN_REGION.fullmatch(region) and len(self._regions) < MOST_REGIONS:
+            self._regions.add(region)
+        return region if region in self._regions else ""
 
     def _check_reserved(self, namespace: str, location: Location, *, is_prefix: bool) -> None:
         """Before anything is listed: what leads to results, or to what others have sent, is not looked at at all."""
