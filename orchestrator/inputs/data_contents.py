@@ -184,4 +184,5 @@ def _is_there(content: DataFile, facts: ObjectFacts | None) -> bool:
 
 
 def _ready(record: DataRecord) -> DataRecord:
-    return record if record.ready else msgspec.structs.replace(record, ready=now_ns())
+    now = now_ns()
+    return record if record.ready else msgspec.structs.replace(record, ready=now, last_use=now)

@@ -66,8 +66,8 @@ def test_data_is_put_listed_fetched_and_deleted(running: Stack, tree: Path, tmp_
 def test_a_put_that_was_killed_goes_on_where_it_was(running: Stack, tmp_path: Path) -> None:
     root, chance = tmp_path / "many", random.Random(3)
     root.mkdir()
-    for number in range(1500):
-        (root / str(number)).write_bytes(chance.randbytes(20_000))
+    for number in range(800):
+        (root / str(number)).write_bytes(chance.randbytes(2000))
     before = contents(running)
     environment = _plain_environment() | {"TARPON_API_PORT": str(running.api_port), "TARPON_API_HOST": HOST}
     environment |= {"TARPON_API_KEY": running.key} if running.key else {}
@@ -75,12 +75,12 @@ def test_a_put_that_was_killed_goes_on_where_it_was(running: Stack, tmp_path: Pa
     with subprocess.Popen(
         command, env=environment, cwd=running.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as sending:
-        wait_until(lambda: contents(running) > before + 200, within=60, what="some of it is there")
+        wait_until(lambda: contents(running) > before + 30, within=60, what="some of it is there")
         sending.send_signal(signal.SIGKILL)
     assert "not been sent to its end" in refused(running, "data", "get", "many")
     there = contents(running) - before
     rest = put(running, str(root), "--name", "many")
-    assert 0 < rest["SentFiles"] <= 1500 - there + 1
+    assert 0 < rest["SentFiles"] <= 800 - there + 1
     assert rest["Data"]["Ready"]
 
 

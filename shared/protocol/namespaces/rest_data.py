@@ -35,6 +35,10 @@ class SignedPut(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     def __repr__(self) -> str:
         return f"<SignedPut {self.url.partition('?')[0]}>"
 
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        """What rich shows instead of the fields, also in tracebacks with local variables."""
+        return [("address", self.url.partition("?")[0])]
+
 
 class PutDataRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """How long the manifest is, and how many files of how many bytes it lists. `name` may be empty."""
@@ -145,6 +149,9 @@ class FileOfData(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
     def __repr__(self) -> str:
         return f"<FileOfData {self.file.path!r}>"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("path", self.file.path)]
 
 
 class DataFilesResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
