@@ -167,7 +167,6 @@ def test_a_container_needs_no_job_file() -> None:
         (("-i", "ipfs://x:/in"), "-i: inputs (ipfs"),
         (("-i", "git://x:/in"), "git:// is not a source of inputs; there are s3, http"),
         (("-i", "s3://x,dst=/in,opt=a=b"), "opt=a is not known; there are endpoint"),
-        (("-i", "no-such-folder:/in"), "'no-such-folder' cannot be sent: No such file or directory."),
         (("--target", "all"), "--target all: Type ops is not supported yet"),
         (
             ("-p", "s3://bucket/key"),
@@ -190,6 +189,13 @@ def test_a_flag_that_cannot_be_is_refused_with_what_can(flags: tuple[str, ...], 
     done = tarpon("docker", "run", "--dry-run", *flags, "busybox")
     assert done.returncode == 2
     assert told in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_input_that_is_not_here_is_told_before_anything_is_asked() -> None:
+    done = tarpon("docker", "run", "--dry-run", "-i", "no-such-folder:/in", "busybox")
+    assert done.returncode == 1
+    assert "'no-such-folder' cannot be sent: No such file or directory." in done.stderr
     assert done.stdout == ""
 
 
