@@ -257,3 +257,13 @@ async def test_a_program_with_a_wrong_password_is_refused(running: Any) -> None:
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         async with program(running, password="guessed"):
             pass
+
+
+async def test_several_jobs_are_submitted_together_over_nats(running: Any) -> None:
+    async with program(running, "billing") as client:
+        jobs = [NOOP | {"Name": "first"}, NOOP | {"Name": "second", "Needs": ["first"]}]
+        answer = await ask(client, "jobs.submit-all", {"Jobs": jobs, "IdempotencyToken": "t"})
+        again = await ask(client, "jobs.submit-all", {"Jobs": jobs, "IdempotencyToken": "t"})
+        assert [each["JobID"] for each in again["Jobs"]] == [each["JobID"] for each in answer["Jobs"]]
+        refused = await ask(client, "jobs.submit-all", {"Jobs": [NOOP | {"Name": "third", "Needs": ["fourth"]}]})
+        assert refused["Code"] == "InvalidJob"
