@@ -106,6 +106,15 @@ async def receive(
     loop = asyncio.get_running_loop()
 
     async def read(response: aiohttp.ClientResponse, deadline: asyncio.Timeout) -> None:
+        async def take(view: memoryview) -> None:
+            deadline.reschedule(None)  # of the disk, not of S3
+            await write(view)
+            deadline.reschedule(loop.time() + idle_seconds)
+
+        if response.connection is None or response.content_length != part.size_bytes:
+            # All of it came with its head, or it comes in chunks, which aiohttp alone can take apart.
+            await _in_pieces(response.content, part.size_bytes, take)
+            return
         left = part.size_bytes
         if response.content_length != left:  # what is sent in chunks has to be put together
             raise NotAnswered(f"{host_of(url)}: S3 does not say how much it sends")
@@ -116,12 +125,21 @@ async def receive(
             while left:
                 view = await body.next()
                 left -= len(view)
-                deadline.reschedule(None)  # of the disk, not of S3
-                await write(view)
+                await take(view)
                 body.go_on()
-                deadline.reschedule(loop.time() + idle_seconds)
 
     return await _answer(http, url, part, read, idle_seconds)
+
+
+async def _in_pieces(stream: aiohttp.StreamReader, size_bytes: int, take: Write) -> None:
+    """As aiohttp reads it. Raises Changed, ConnectionResetError where it is longer or shorter."""
+    while piece := await stream.readany():
+        size_bytes -= len(piece)
+        if size_bytes < 0:
+            raise Changed
+        await take(memoryview(piece))
+    if size_bytes:
+        raise ConnectionResetError
 
 
 async def _answer(

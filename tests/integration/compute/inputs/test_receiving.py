@@ -1,0 +1,80 @@
+"""The body of an answer is received whole, however its server sends it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from compute.inputs.objects.get import Changed, ObjectPart, input_session, receive
+from compute.upload.put import NotAnswered
+from shared.protocol.signed_url import SignedUrl
+from tests.servers import HOST
+
+CONTENT = bytes(range(256)) * 4096
+ETAG = '"e"'
+
+
+async def _with_its_length(request: web.Request) -> web.Response:
+    asked = request.http_range
+    assert asked.start is not None
+    assert asked.stop is not None
+    told = f"bytes {asked.start}-{asked.stop - 1}/{len(CONTENT)}"
+    return web.Response(status=206, body=CONTENT[asked], headers={"Content-Range": told, "ETag": ETAG})
+
+
+async def _in_chunks(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"ETag": ETAG})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    content = CONTENT[: int(request.query["bytes"])] if "bytes" in request.query else CONTENT + CONTENT
+    for at in range(0, len(content), 50_000):
+        await response.write(content[at : at + 50_000])
+    await response.write_eof()
+    return response
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_get("/part", _with_its_length)
+    app.router.add_get("/chunks", _in_chunks)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, 0).start()
+        yield f"http://{HOST}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def received(path: str, first: int = 0) -> bytes:
+    content = bytearray()
+
+    async def write(view: memoryview) -> None:
+        content.extend(view)
+
+    async with serving() as server, input_session() as http:
+        url = SignedUrl(method="GET", url=server + path, lifetime_seconds=60)
+        part = ObjectPart(len(CONTENT), ETAG, first, len(CONTENT))
+        assert await receive(http, url, part, write, idle_seconds=10) is None
+    return bytes(content)
+
+
+@pytest.mark.parametrize("left", [1, 10_000, 200_000])
+async def test_a_small_rest_that_comes_with_its_head_is_received(left: int) -> None:
+    assert await received("/part", len(CONTENT) - left) == CONTENT[-left:]
+
+
+async def test_a_body_in_chunks_is_the_object_and_not_what_parts_them() -> None:
+    assert await received(f"/chunks?bytes={len(CONTENT)}") == CONTENT
+
+
+async def test_a_body_in_chunks_that_is_longer_is_of_another_object() -> None:
+    with pytest.raises(Changed):
+        await received("/chunks")
+
+
+async def test_a_body_in_chunks_that_is_shorter_is_none() -> None:
+    with pytest.raises(NotAnswered, match="ended too early"):
+        await received(f"/chunks?bytes={len(CONTENT) - 1}")
