@@ -12,6 +12,7 @@ from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.model import Model
 from shared.errors import Damaged, GrantRefused, StorageUnavailable
 from shared.ids import ExecutionId
+from shared.jobs.inputs.kinds import is_managed
 from shared.jobs.spec import SpecConfig
 from shared.protocol.rest import InputsView
 
@@ -19,6 +20,16 @@ SHOWN_NAMES = 3
 SHOWN_CHARACTERS = 100
 SHOWN_SECONDS = 3.0
 """Who looks at executions does not wait for S3 for long."""
+
+
+class InputsUnknown(Damaged):
+    """A task is never begun without what it was to read."""
+
+    def __init__(self, execution: str) -> None:
+        super().__init__(
+            f"Which objects the inputs of execution {execution} are is not recorded.",
+            hint="Submit the job again, by which its inputs are looked up anew.",
+        )
 
 
 class ReadObject(NamedTuple):
@@ -64,13 +75,16 @@ class InputShares:
         return f"<InputShares by {self._listings!r}>"
 
     async def of(self, record: ExecutionRecord) -> list[SourceShare]:
-        """Of each input that nodes are given, in order. Raises ListingDamaged, StorageUnavailable."""
+        """Of each input that nodes are given, in order. Raises InputsUnknown, ListingDamaged, StorageUnavailable."""
         entry = self._model.jobs.get(record.job_id)
         spec = entry.specs.get(record.job_version) if entry is not None else None
         if entry is None or spec is None:
-            return []
-        shares: list[SourceShare] = []
-        for number, frozen in enumerate(entry.inputs(record.job_version)):
+            raise InputsUnknown(record.id)
+        inputs, shares = entry.inputs(record.job_version), list[SourceShare]()
+        known = {number for number, frozen in enumerate(inputs) if frozen.job or frozen.count}
+        if any(is_managed(each.source) and n not in known for n, each in enumerate(spec.task.input_sources)):
+            raise InputsUnknown(record.id)  # nothing is not what they are
+        for number, frozen in enumerate(inputs):
             if frozen.job:
                 archives = self._archives_of(spec.task.input_sources[number].source, frozen)
                 shares.append(SourceShare(number, archives, None, sum(each.object.size for each in archives)))

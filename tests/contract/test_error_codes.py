@@ -74,6 +74,7 @@ RETRYABLE = {
     "InputsAskedTooOften": True,
     "InputsClash": False,
     "InputsNotReady": True,
+    "InputsUnknown": False,
     "InvalidDocument": False,
     "InvalidDuration": False,
     "InvalidId": False,

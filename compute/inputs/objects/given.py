@@ -17,6 +17,7 @@ from shared.protocol.signed_url import SignedUrl
 
 LEAST_SECONDS = 10.0
 """A URL that lives no longer is renewed before it is used."""
+OTHERS = "The orchestrator gave other inputs when it was asked again."
 
 AskInputs = Callable[[InputsRequest], Awaitable[NodeRequestAnswer]]
 
@@ -28,6 +29,7 @@ class GivenInputs:
         self.total = 0
         self.total_bytes = 0
         self.trouble = trouble
+        self._is_known = False
         self._execution_id = execution_id
         self._ask = ask
 
@@ -54,10 +56,14 @@ class GivenInputs:
             if not isinstance(answer, InputsGiven):
                 detail = f"The orchestrator answered the question for inputs with {type(answer).__name__}."
                 raise InputFailed(FailureReason.INPUT_ACCESS_DENIED, detail)
-            self.total, self.total_bytes = answer.total, answer.total_bytes
+            if self._is_known and (self.total, self.total_bytes) != (answer.total, answer.total_bytes):
+                raise InputFailed(FailureReason.INPUT_CHANGED, OTHERS)
+            self.total, self.total_bytes, self._is_known = answer.total, answer.total_bytes, True
             files += answer.files
-            if not answer.files or first + len(files) >= answer.total:
+            if first + len(files) >= answer.total:
                 break
+            if not answer.files:
+                raise InputFailed(FailureReason.INPUT_CHANGED, OTHERS)
         return asked_at, tuple(files[:count])
 
 
@@ -92,8 +98,7 @@ class GivenBatch:
                 return
             when, files = await self._given.ask(self.first, len(self.files), s3_code)
             if tuple(map(_identity, files)) != tuple(map(_identity, self.files)):
-                detail = "The orchestrator gave other inputs when it was asked again."
-                raise InputFailed(FailureReason.INPUT_CHANGED, detail)
+                raise InputFailed(FailureReason.INPUT_CHANGED, OTHERS)
             self.files, self._asked_at = files, when
             self.trouble.renewed()
 

@@ -10,9 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from compute.inputs.failures import InputFailed
+from compute.inputs.fetching import Inputs
 from compute.inputs.objects.downloads import SMALL_BYTES
+from compute.inputs.objects.managed import ManagedInputs
 from compute.inputs.objects.partial_input import PIECE_BYTES
-from shared.protocol.messages import RequestRefused
+from shared.protocol.messages import NodeRequestAnswer, RequestRefused
+from shared.protocol.nodes.inputs import InputsRequest
 from tests.faulty_s3 import DENIED, EXPIRED, INTERNAL, SLOW_DOWN, TRUNCATE, Fault, Kind
 from tests.integration.fetching import Fetching, fetching
 from tests.servers import S3Server
@@ -120,6 +123,30 @@ async def test_what_s3_refuses_for_now_is_read_in_the_end(bench: Fetching, conte
     (mounted,) = await bench.fetch()
     assert (mounted.path / "a").read_bytes() == content
     assert not bench.s3.planned
+
+
+async def test_an_object_whose_last_piece_is_small_is_read(bench: Fetching) -> None:
+    await bench.desk.add("a", LARGE[: PIECE_BYTES + 10])
+    (mounted,) = await bench.fetch()
+    assert await asyncio.to_thread((mounted.path / "a").read_bytes) == LARGE[: PIECE_BYTES + 10]
+
+
+async def test_no_task_gets_a_part_of_its_inputs_where_the_orchestrator_knows_less_than_before(
+    bench: Fetching,
+) -> None:
+    for number in range(70):
+        await bench.desk.add(f"{number}", b"x")
+    answer = bench.desk.ask
+
+    async def forgets(request: InputsRequest) -> NodeRequestAnswer:
+        if request.first:
+            bench.desk.files.clear()
+        return await answer(request)
+
+    bench.inputs = Inputs({}, ManagedInputs(bench.downloads, forgets))
+    with pytest.raises(InputFailed, match="other inputs") as caught:
+        await bench.fetch()
+    assert caught.value.reason == "InputChanged"
 
 
 async def test_a_url_is_asked_for_again_once_for_all_that_wait_for_it_and_with_what_s3_said(bench: Fetching) -> None:
