@@ -26,6 +26,7 @@ from typing import NamedTuple
 from compute.disk import private_file
 from compute.disk.removal import remove_tree
 from compute.processes.mark import boot_id
+from shared.runtime import durable
 
 _log = logging.getLogger(__name__)
 
@@ -185,12 +186,13 @@ class InputCache:
     def _open(self) -> None:
         private_file.make_folder(self.root)
         boot = self.root / "boot"
-        with contextlib.suppress(FileNotFoundError):
-            if boot.read_text() not in {SYNCED, boot_id()}:
+        if _text_of(boot) not in {SYNCED, boot_id()}:
+            if any((self.root / name).exists() for name in _FORGOTTEN):
                 _log.warning("The machine went down while the node ran: the inputs that it kept are removed.")
-                for name in _FORGOTTEN:
-                    remove_tree(self.root / name)
-        private_file.replace(boot, boot_id().encode())
+            for name in _FORGOTTEN:
+                remove_tree(self.root / name)
+        # A power cut that took this back would have what is written from now on be trusted.
+        durable.write(boot, boot_id().encode())
         for name in _FORGOTTEN:
             private_file.make_folder(self.root / name)
         for draft in (self.root / "partial").glob("*.new"):
@@ -226,6 +228,14 @@ class InputCache:
                 continue
             removed.append(name)
         return removed
+
+
+def _text_of(path: Path) -> str:
+    """Empty where there is none."""
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def free_bytes(folder: Path) -> int:

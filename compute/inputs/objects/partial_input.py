@@ -39,6 +39,8 @@ class PartialInput:
         self._becomes = becomes
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._noting = -1
+        self._note_bytes = 0
+        """Of its lines that are whole."""
         try:
             self._done = self._read_note()
             os.ftruncate(self._file, becomes.size)
@@ -46,6 +48,8 @@ class PartialInput:
             self._noting = os.open(self._note, flags | (0 if self._done else os.O_TRUNC), 0o600)
             if not self._done:
                 os.write(self._noting, msgspec.json.encode(becomes) + b"\n")
+            else:  # what follows must not become the end of a line that is not whole
+                os.ftruncate(self._noting, self._note_bytes)
         except BaseException:
             self.close()
             raise
@@ -114,7 +118,8 @@ class PartialInput:
 
     def _read_note(self) -> set[int]:
         try:
-            head, *lines, _ = self._note.read_bytes().split(b"\n")
+            head, *lines, torn = (note := self._note.read_bytes()).split(b"\n")
+            self._note_bytes = len(note) - len(torn)
             becomes = msgspec.json.decode(head, type=Becomes)
             is_the_same = becomes == self._becomes and os.fstat(self._file).st_size == becomes.size
             return {int(line) for line in lines} if is_the_same else set()

@@ -84,6 +84,26 @@ def test_what_a_machine_that_went_down_has_not_synced_is_not_trusted(
     assert held(again) == on_disk(again) == kept
 
 
+def test_files_of_which_it_is_not_known_when_they_were_written_are_not_trusted(
+    cache: InputCache, tmp_path: Path
+) -> None:
+    (cache.root / "boot").unlink()
+    assert held(opened(tmp_path)) == []
+
+
+def test_that_the_cache_is_in_use_is_on_the_disk_before_anything_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    cache = opened(tmp_path)
+    assert synced == [(cache.root / "boot").stat().st_ino, cache.root.stat().st_ino]
+
+
 async def test_only_one_at_a_time_fetches_a_content(cache: InputCache) -> None:
     async with cache.turn(NAMES[0]):
         assert cache._turns[NAMES[0]][0].locked()
