@@ -14,9 +14,11 @@ from shared.jobs.inputs.kinds import ManagedInputParams, S3InputParams
 from shared.protocol.objects import inputs_folder, root_of
 from shared.settings.input_sources import ALLOW, AWS, AllowedPlace, read_place
 
-# Archives and indexes, also where earlier settings have had them.
+# Archives and indexes, and what was sent, also where earlier settings have had them.
 _RESULT = re.compile(r"(^|/)j-[0-9a-f-]{36}/e-[0-9a-f-]{36}\.(tar\.gz|index\.json\.gz)\Z")
 _RESULTS = re.compile(r"j-[0-9a-f-]{36}/")
+_SENT = re.compile(r"(^|/)inputs/[^/]+/((manifests|listings)/)?[0-9a-f]{64}(-[0-9a-f]+)?\Z")
+_SLASHES = re.compile("//+")
 _PLAIN_REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,3}-\d{1,2}\Z")
 _DEFAULT_REGION = "us-east-1"
 MOST_REGIONS = 64
@@ -101,7 +103,7 @@ class Allowed:
         """Before anything is listed: what leads to results, or to what others have sent, is not looked at at all."""
         if self._managed is None or location.bucket != self._managed.bucket:
             return
-        root, key = root_of(self._managed.key), location.key
+        root, key = root_of(self._managed.key), _as_a_path(location.key)
         leads_there = is_prefix and bool(root) and root.startswith(key)
         if leads_there or self.is_reserved(namespace, location.bucket, key):
             raise reserved(location, namespace)
@@ -111,15 +113,21 @@ class Allowed:
         managed = self._managed
         if managed is None or bucket != managed.bucket:
             return False
+        key = _as_a_path(key)
         if key.startswith(inputs_folder(managed.key, namespace)):
             return False
-        if _RESULT.search(key):
+        if _RESULT.search(key) or _SENT.search(key):
             return True
         root = root_of(managed.key)
         if root:
             return key.startswith(root)
         is_own = key.startswith(("namespaces/", "inputs/", ".tarpon-"))
         return is_own or _RESULTS.match(key) is not None
+
+
+def _as_a_path(key: str) -> str:
+    """Which object some services give for a key with more slashes than one: those that keep objects as files."""
+    return _SLASHES.sub("/", key).lstrip("/")
 
 
 def _same(one: str, other: str) -> bool:
