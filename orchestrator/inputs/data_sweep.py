@@ -35,10 +35,14 @@ GRACE_SECONDS = 600.0
 SENDING_SECONDS = 86_400.0
 """How long what is being sent may go without a request."""
 LATE_SECONDS = 30.0
-"""How long a deletion by the last leader may be under way."""
+"""How long a deletion may be under way that whoever marked the sweep does not know of any more."""
 REFUSED_SECONDS = 3600.0
 DELETIONS_AT_ONCE = 16
 LOOKED_AT_ONCE = 200
+
+
+class _NotKnown(Exception):
+    """What other data needs cannot be told: nothing that it may share is deleted."""
 
 
 class DataSweep:
@@ -119,6 +123,9 @@ class DataSweep:
             except DeletionRefused as error:
                 self._postpone(error, now)
                 return
+            except _NotKnown as error:  # which keeps nothing of anybody else
+                told = "Data sha256:%s of namespace %s, which was deleted, stays: what else is needed is not known. %s"
+                _log.info(told, record.digest, record.namespace, error)
             finally:
                 await self._mark(is_on=False)
                 self._may_be_marked = False
@@ -137,11 +144,11 @@ class DataSweep:
             raise StorageUnavailable(problem.message, hint=problem.hint)
         for sha256, upload in record.uploads.items():
             await _abort(bucket, content_key(record.location.key, sha256), upload)
-        unnamed = await self._contents(record)
+        unnamed = await self._contents(record, is_needed=False)
         for other in list(self._others(record, held)):
             if not unnamed:
                 break
-            unnamed -= await self._contents(other)
+            unnamed -= await self._contents(other, is_needed=bool(other.ready))
         keys = [content_key(record.location.key, each.hex()) for each in unnamed]
         await pipelined(keys, bucket.delete, at_once=DELETIONS_AT_ONCE)
         await bucket.delete(record.location.key)
@@ -156,13 +163,16 @@ class DataSweep:
             if other.digest != record.digest and is_needed and _place(other) == _place(record):
                 yield other
 
-    async def _contents(self, record: DataRecord) -> set[bytes]:
-        """Digests of its contents; none where its manifest was not sent, so that nothing has been asked for yet."""
+    async def _contents(self, record: DataRecord, *, is_needed: bool) -> set[bytes]:
+        """Digests of its contents; none where its manifest was not sent, so that nothing has been asked for yet.
+
+        Raises _NotKnown where these are needed and cannot be told, StorageUnavailable.
+        """
         try:
             tree = await self._manifests.read(record, keep=False)
         except (ManifestMissing, ManifestInvalid) as error:
-            if record.is_ready:
-                raise StorageUnavailable(f"What else is needed cannot be told: {error.message}") from error
+            if is_needed:
+                raise _NotKnown(error.message) from error
             return set()
         return {bytes.fromhex(each.sha256) for each in tree.contents}
 

@@ -1,5 +1,6 @@
 """What becomes of data that was deleted or is too old, and of the contents that other data has too."""
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
@@ -132,6 +133,24 @@ async def test_the_mark_of_a_sweep_that_its_leader_did_not_end_goes(bus: Bus, mo
         async with background(sweep=sweep.run()):
             ended = SweepRecord(number=7)
             await answered(lambda: store.read(key), lambda found: found == ended, within=20, what="the mark goes")
+
+
+async def test_data_of_which_it_is_not_known_what_it_needs_keeps_nothing_of_other_namespaces(
+    sweeping: Running, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.inputs.manifests.MOST_FILES_KEPT", 0)
+    needed, stays = SentTree(sweeping, {"a": b"needed"}), SentTree(sweeping, {"a": b"stays"})
+    await needed.send_all("needed")
+    await stays.send_all("stays")
+    bucket = sweeping.config.publishers.types.s3managed.bucket
+    manifest = f"results/inputs/default/manifests/{needed.digest}"
+    await asyncio.to_thread(s3_server.client().delete_object, Bucket=bucket, Key=manifest)
+    await sweeping.api("/data/stays", method="DELETE")
+    goes = SentTree(sweeping, {"a": b"goes"}, namespace="other")
+    await goes.send_all("goes")
+    await sweeping.api("/data/goes?namespace=other", method="DELETE")
+    left = {digest(b"needed"), digest(b"stays"), stays.digest}
+    await eventually(lambda: objects(sweeping, s3_server) == left, within=20, what="what is of others is swept")
 
 
 async def test_without_the_right_to_delete_it_stays_until_there_is_one(
