@@ -28,8 +28,10 @@ from shared.runtime.aio import pipelined
 MOST_IN_RECORD = 32
 """Objects of one job that its record holds."""
 MOST_BYTES_IN_RECORD = 32 * 1024
-MOST_HELD = 50_000
-"""Objects of listings that stay in memory, which takes some 20 MB."""
+MOST_HELD = 100_000
+"""Objects of listings that stay in memory, which takes some 40 MB: as many as one job has at most."""
+READS_AT_ONCE = 2
+"""Of listings that are not in memory: to read one takes the time of jobs."""
 MAX_LISTING_BYTES = 64 << 20
 """Of one that is read."""
 WRITES_AT_ONCE = 4
@@ -84,6 +86,7 @@ class Listings:
         self._locations = locations
         self._held: OrderedDict[str, Listing] = OrderedDict()
         self._reading: dict[str, asyncio.Lock] = {}
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
         self._kept_until = 0.0
 
     def __repr__(self) -> str:
@@ -125,7 +128,8 @@ class Listings:
             return held
         async with self._reading.setdefault(source.listing, asyncio.Lock()):
             try:
-                return self._held.get(source.listing) or await self._read(source)
+                async with self._reads:
+                    return self._held.get(source.listing) or await self._read(source)
             finally:
                 self._reading.pop(source.listing, None)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from orchestrator.inputs.listings import Listings
-from orchestrator.inputs.problems import InputsNotReady, InputTooLarge
+from orchestrator.inputs.problems import InputsNotReady, InputTooLarge, TooManyObjects
 from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenInputs, FrozenSource
 from shared.jobs.inputs.kinds import is_managed
 from shared.jobs.quantities import parse_bytes
@@ -22,6 +22,8 @@ from shared.runtime.aio import pipelined
 
 LOOK_UP_SECONDS = 30.0
 """For all inputs of one job."""
+MAX_OBJECTS = 100_000
+"""Of all inputs of one job: as many as one tree of sent data may have."""
 AT_ONCE = 8
 """Inputs of one job that are looked up at the same time."""
 
@@ -47,7 +49,10 @@ class InputResolvers:
         return f"<InputResolvers of {', '.join(self._resolvers)}>"
 
     async def look_up(self, job: Job) -> FrozenInputs:
-        """What the inputs of a job are, before any list is stored. Raises what its resolvers raise, InputTooLarge."""
+        """What the inputs of a job are, before any list is stored.
+
+        Raises what its resolvers raise, InputTooLarge, TooManyObjects.
+        """
         sources = [each.source for each in job.task.input_sources]
         if not any(is_managed(each) and each.type in self._resolvers for each in sources):
             return ()
@@ -56,6 +61,8 @@ class InputResolvers:
         async def resolve(number: int) -> None:
             if (resolver := self._resolvers.get(sources[number].type)) is not None:
                 found[number] = await resolver.resolve(job.namespace, sources[number], job.count or 1)
+                if sum(len(each.objects) for each in found) > MAX_OBJECTS:
+                    raise TooManyObjects("of the job", MAX_OBJECTS)
 
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):

@@ -25,6 +25,8 @@ class SentDataInputs:
     def __init__(self, records: DataRecords, contents: DataContents) -> None:
         self._records = records
         self._contents = contents
+        self._freezing = asyncio.Semaphore(1)
+        """One tree at a time, as each may be large."""
 
     def __repr__(self) -> str:
         return f"<SentDataInputs of {self._records!r}>"
@@ -43,7 +45,8 @@ class SentDataInputs:
             raise InputNotFound(place, "it is not in the bucket any more", hint=error.hint) from None
         except StorageUnavailable as error:
             raise InputsNotReady(place, error.message, hint=error.hint) from None
-        objects = await asyncio.to_thread(_frozen, record, tree.manifest.files, params.partition, count)
+        async with self._freezing:
+            objects = await asyncio.to_thread(_frozen, record, tree.manifest.files, params.partition, count)
         return FrozenSource(location=record.location.at(""), objects=objects, data=record.digest)
 
     async def _found(self, namespace: str, data: str) -> DataRecord:

@@ -194,6 +194,16 @@ async def test_the_limit_of_bytes_and_the_task_s_disk_hold_for_each_part(s3_serv
             await places.resolvers.look_up(job_of(source, count=4, resources=Resources(disk="1kB")))
 
 
+async def test_all_inputs_of_a_job_together_are_bounded(
+    s3_server: S3Server, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.inputs.resolvers.MAX_OBJECTS", 11)
+    async with input_places(s3_server, f"s3://{data}") as places:
+        await places.resolvers.look_up(job_of(s3_source(data, "set/")))
+        with pytest.raises(TooManyObjects, match="input of the job is too large: it has more than 11 objects"):
+            await places.resolvers.look_up(job_of(s3_source(data, "set/"), s3_source(data, "set/")))
+
+
 async def test_patterns_that_re2_does_not_take_are_refused(s3_server: S3Server, data: str) -> None:
     async with input_places(s3_server, f"s3://{data}") as places:
         for pattern in ("(", r"(a)\1", "(?=a)"):
