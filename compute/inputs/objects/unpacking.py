@@ -17,6 +17,7 @@ from shared.extraction.announced import AnnouncedSize
 from shared.extraction.gunzip import Gunzip
 from shared.extraction.member_names import components_of
 from shared.extraction.member_placing import MemberPlacing
+from shared.extraction.oddities import Odd
 from shared.extraction.placement_rules import PlacementRules
 from shared.extraction.room import NoSpaceForResult
 from shared.extraction.tar_reader import Member, MemberKind, TarReader
@@ -24,6 +25,10 @@ from shared.jobs.states import FailureReason
 
 READ_BYTES = 1 << 20
 MAX_ENTRIES = 1_000_000
+_LOST = frozenset(
+    {Odd.NAME_COLLIDES, Odd.NAME_IMPOSSIBLE, Odd.SYMLINK_IMPOSSIBLE, Odd.HARD_LINK_LEFT_OUT, Odd.FILE_TOO_LARGE}
+)
+"""Without these a task would work on less than the result. A link that leads out of it is no part of it."""
 MAX_LINKS = 20_000
 """Of what is held in memory while an archive is unpacked."""
 
@@ -46,6 +51,9 @@ def unpack_result(archive: Path, members: Sequence[str], target: Path, limit_byt
             if placing.announced.raw_bytes > most:
                 raise _too_large(most, limit_bytes) from None
             raise
+    if lost := {code: count for code, count in placing.oddities.counts.items() if code in _LOST}:
+        told = ", ".join(f"{count:,} ({code})" for code, count in lost.items())
+        raise not_placed(f"A result that the task reads has entries that this node's disk cannot have: {told}.")
     if missing := wanted.missing():
         told = f"The result that the task reads has no {', '.join(missing[:5])[:500]}."
         raise InputFailed(FailureReason.INPUT_NOT_FOUND, told)

@@ -43,6 +43,12 @@ def test_all_of_a_result_is_unpacked(tmp_path: Path) -> None:
     assert sorted(found) == ["outputs-not", "outputs/again.bin", "outputs/model.bin", "outputs/notes/a.txt", "stdout"]
 
 
+def test_a_task_does_not_begin_without_what_its_disk_cannot_have_of_a_result(tmp_path: Path) -> None:
+    error = refusal(tmp_path, *RESULT, file("outputs/" + "x" * 256, b"lost"))
+    assert error.reason is FailureReason.INPUT_NOT_PLACED
+    assert "1 (NameImpossible)" in error.detail
+
+
 @pytest.mark.parametrize(
     ("members", "names"),
     [
