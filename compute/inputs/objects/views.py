@@ -7,11 +7,13 @@ its own workspace are copies, and so are programs, because a file has one mode u
 import contextlib
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from compute.disk.disk_watch import disk_bytes
 from compute.disk.file_copy import copy_file
 from compute.disk.input_files import FILE_MODE, FOLDER_MODE, PROGRAM_MODE, seal
 from compute.inputs.failures import InputFailed, not_placed
@@ -46,6 +48,8 @@ class InputViews:
     def __init__(self, unpack: Unpack | None = None, limit_bytes: int = 0) -> None:
         self._unpack = unpack
         self._limit_bytes = limit_bytes
+        self._unpacked_bytes = 0
+        """Of all archives: together they may fill no more than one."""
         self._folders: dict[str, None] = {}
         self._unpacked: dict[str, None] = {}
 
@@ -100,7 +104,10 @@ class InputViews:
             return False
         self._make_folder(target)
         self._unpacked[target] = None
-        self._unpack(cached, file.members, Path(target), self._limit_bytes)
+        left_bytes = max(1, self._limit_bytes - self._unpacked_bytes) if self._limit_bytes else 0
+        self._unpack(cached, file.members, Path(target), left_bytes)
+        if left_bytes:
+            self._unpacked_bytes += disk_bytes((Path(target),), threading.Event())
         return True
 
     def _target(self, file: ViewedFile) -> str:
