@@ -137,10 +137,14 @@ class Bucket:
         )
 
     async def read(self, key: str, *, most_bytes: int) -> bytes | Absent:
-        """The object, for ourselves. Raises StorageUnavailable, also where it has more than so many bytes."""
+        """The object, for ourselves. Raises StorageUnavailable, also where it has more than so many bytes.
+
+        Of one that is absent S3 says that access is denied where these credentials may not list the bucket. What it
+        says of keys that have expired, or are none, is another code.
+        """
         with self._reached():
             answer = await self._ask(await self._sign_internal("GET", key), most_bytes=most_bytes + 1)
-        if answer.status in {403, 404}:
+        if answer.failure is not None and (answer.status == 404 or answer.failure.code == ProblemCode.ACCESS_DENIED):
             return Absent()
         if answer.failure is not None or len(answer.body) > most_bytes:
             raise StorageUnavailable(f"S3 does not give {key}: {answer.failure or 'it is too large'}.")

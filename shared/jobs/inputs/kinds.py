@@ -45,8 +45,8 @@ class InputParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", om
 class ManagedInputParams(InputParams, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
     """Objects in the bucket of the managed publisher.
 
-    A `key` that ends with a slash or `*` is a prefix. `filter` is a pattern that whole keys have to match, of those
-    below it. `checksum_sha256` is of one object alone, in base64 as S3 writes it, or in hex.
+    A `key` that ends with a slash or `*` is a prefix. `filter` is a pattern that is searched for in what follows it, by
+    which objects are chosen. `checksum_sha256` is of one object alone, in base64 as S3 writes it, or in hex.
     """
 
     managed: ClassVar[bool] = True

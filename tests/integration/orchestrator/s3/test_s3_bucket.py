@@ -175,6 +175,18 @@ async def test_an_unknown_key_and_a_wrong_secret_are_told_apart_and_never_shown(
             assert keys.secret not in shown
 
 
+async def test_what_keys_may_not_read_is_absent_and_what_refused_keys_may_is_not_known(
+    s3_server: S3Server, name: str
+) -> None:
+    right = s3_server.orchestrator
+    async with opened(s3_server.endpoint, name, right) as bucket:
+        assert isinstance(await bucket.read("none", most_bytes=10_000), Absent)
+    for wrong in (Keys("AKIDUNKNOWN", right.secret), Keys(right.access, "wrong-secret")):
+        async with opened(s3_server.endpoint, name, wrong) as bucket:
+            with pytest.raises(StorageUnavailable):
+                await bucket.read("none", most_bytes=10_000)
+
+
 async def test_refused_keys_are_read_again(s3_server: S3Server, name: str) -> None:
     right, loads = s3_server.orchestrator, 0
 
