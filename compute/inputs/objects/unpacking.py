@@ -4,14 +4,16 @@ Nothing of an archive is trusted (shared/extraction/member_placing.py). No more 
 fill, and than the disk had room for when it began.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from compute.disk.file_copy import CopyStopped
 from compute.inputs.failures import InputFailed, not_placed
 from compute.inputs.objects.cache import free_bytes
+from compute.inputs.objects.stoppable import IsUnwanted
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
 from shared.extraction.announced import AnnouncedSize
 from shared.extraction.gunzip import Gunzip
@@ -33,10 +35,12 @@ MAX_LINKS = 20_000
 """Of what is held in memory while an archive is unpacked."""
 
 
-def unpack_result(archive: Path, members: Sequence[str], target: Path, limit_bytes: int) -> None:
+def unpack_result(
+    archive: Path, members: Sequence[str], target: Path, limit_bytes: int, is_unwanted: IsUnwanted = lambda: False
+) -> None:
     """Unpack the archive, or what is at these paths in it, into an empty folder, of at most so many bytes.
 
-    0 is no limit. Blocks. Raises InputFailed, OSError.
+    0 is no limit. Blocks. Raises InputFailed, CopyStopped, OSError.
     """
     room = free_bytes(target)
     most = min(limit_bytes or room, room)
@@ -45,8 +49,8 @@ def unpack_result(archive: Path, members: Sequence[str], target: Path, limit_byt
     with _told(), _closing(MemberPlacing(target, max_bytes=most, max_entries=MAX_ENTRIES, rules=rules)) as placing:
         try:
             if members:  # hard links come after what they are other names of, and that may not be wanted
-                wanted.look_through(archive)
-            _unpack(archive, wanted, placing)
+                wanted.look_through(archive, is_unwanted)
+            _unpack(_events(archive, is_unwanted), wanted, placing)
         except UnsafeArchive:
             if placing.announced.raw_bytes > most:
                 raise _too_large(most, limit_bytes) from None
@@ -59,8 +63,8 @@ def unpack_result(archive: Path, members: Sequence[str], target: Path, limit_byt
         raise InputFailed(FailureReason.INPUT_NOT_FOUND, told)
 
 
-def _unpack(archive: Path, wanted: "WantedMembers", placing: MemberPlacing) -> None:
-    for event in _events(archive):
+def _unpack(events: Iterable[Member | memoryview], wanted: "WantedMembers", placing: MemberPlacing) -> None:
+    for event in events:
         if not isinstance(event, Member):
             if wanted.is_on:
                 placing.write(event)
@@ -99,12 +103,14 @@ def _too_large(most: int, limit_bytes: int) -> InputFailed:
     return InputFailed(FailureReason.INPUT_TOO_LARGE, detail)
 
 
-def _events(archive: Path) -> Iterator[Member | memoryview]:
-    """Of all of it. Raises ArchiveDamaged, UnsafeArchive."""
+def _events(archive: Path, is_unwanted: IsUnwanted) -> Iterator[Member | memoryview]:
+    """Of all of it. Raises ArchiveDamaged, UnsafeArchive, CopyStopped."""
     gunzip, reader = Gunzip(), TarReader()
     with archive.open("rb") as file:
         while data := file.read(READ_BYTES):
             for tar in gunzip.feed(data):
+                if is_unwanted():
+                    raise CopyStopped
                 yield from reader.feed(tar)
     gunzip.close()
     reader.close()
@@ -127,10 +133,10 @@ class WantedMembers:
     def __repr__(self) -> str:
         return f"<WantedMembers, {len(self._paths)} paths>"
 
-    def look_through(self, archive: Path) -> None:
+    def look_through(self, archive: Path, is_unwanted: IsUnwanted) -> None:
         """Before any member is taken."""
         counted = AnnouncedSize(max_entries=MAX_ENTRIES)
-        for event in _events(archive):
+        for event in _events(archive, is_unwanted):
             if isinstance(event, Member):
                 counted.count(event)
                 self._look(event)

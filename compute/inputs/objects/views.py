@@ -25,9 +25,9 @@ from shared.jobs.states import FailureReason
 _OWN_MODE = 0o700
 _NOT_LINKED = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
-Unpack = Callable[[Path, Sequence[str], Path, int], None]
+Unpack = Callable[[Path, Sequence[str], Path, int, IsUnwanted], None]
 """Unpack an archive, or these members of it if any are named, into a folder that is there, of at most so many bytes; 0
-is no limit. Blocks. Raises InputFailed, OSError."""
+is no limit. Blocks. Raises InputFailed, OSError, and CopyStopped once it is unwanted."""
 
 
 class ViewedFile(NamedTuple):
@@ -78,7 +78,7 @@ class InputViews:
     def _add(self, file: ViewedFile, is_unwanted: IsUnwanted) -> bool:
         target = self._target(file)
         if file.archive:
-            return self._add_archive(file, target)
+            return self._add_archive(file, target, is_unwanted)
         if file.path.endswith("/"):  # the marker of a folder
             self._make_folder(target)
             return True
@@ -95,7 +95,7 @@ class InputViews:
         os.unlink(target)  # noqa: PTH108
         return False
 
-    def _add_archive(self, file: ViewedFile, target: str) -> bool:
+    def _add_archive(self, file: ViewedFile, target: str, is_unwanted: IsUnwanted) -> bool:
         if self._unpack is None:
             detail = "This node cannot unpack results, as the input at {} needs it."
             raise InputFailed(FailureReason.NODE_ERROR, detail.format(file.place.target[:200]))
@@ -105,7 +105,7 @@ class InputViews:
         self._make_folder(target)
         self._unpacked[target] = None
         left_bytes = max(1, self._limit_bytes - self._unpacked_bytes) if self._limit_bytes else 0
-        self._unpack(cached, file.members, Path(target), left_bytes)
+        self._unpack(cached, file.members, Path(target), left_bytes, is_unwanted)
         if left_bytes:
             self._unpacked_bytes += disk_bytes((Path(target),), threading.Event())
         return True

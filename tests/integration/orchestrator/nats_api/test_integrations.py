@@ -152,7 +152,7 @@ async def test_no_name_takes_the_place_of_an_id_and_no_token_that_of_another_job
 async def test_a_job_is_told_the_same_over_nats_as_over_http(running: Any) -> None:
     network = {"Type": "HTTP", "Domains": ["example.com"], "Ports": [{"Name": "http", "Static": 8080}]}
     task: dict[str, Any] = {"Name": "main", "Engine": {"Type": "wasm"}, "Publisher": {"Type": "local"}}
-    task["Network"], task["InputSources"] = network, [{"Source": {"Type": "s3"}, "Target": "/in"}]
+    task["Network"], task["InputSources"] = network, [{"Source": {"Type": "ipfs"}, "Target": "/in"}]
     docker = {"Name": "main", "Engine": {"Type": "docker", "Params": {"Image": "busybox"}}}
     waits = {"Timeouts": {"QueueTimeout": 600}}
     async with program(running) as client:

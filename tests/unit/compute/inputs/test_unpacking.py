@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from compute.disk.file_copy import CopyStopped
 from compute.inputs.failures import InputFailed
 from compute.inputs.objects.unpacking import unpack_result
 from shared.jobs.states import FailureReason
@@ -114,3 +115,14 @@ def test_a_result_that_is_cut_off_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(InputFailed) as caught:
         unpack_result(archive, (), target, 0)
     assert caught.value.reason is FailureReason.INPUT_DAMAGED
+
+
+@pytest.mark.parametrize("members", [(), ("big",)])
+def test_unpacking_ends_soon_once_nobody_wants_it(tmp_path: Path, members: tuple[str, ...]) -> None:
+    archive, target = tmp_path / "archive.tar.gz", tmp_path / "target"
+    archive.write_bytes(gzipped(file("big", b"x" * (8 << 20)), file("last", b"y")))
+    target.mkdir()
+    looks = iter([False, False])
+    with pytest.raises(CopyStopped):
+        unpack_result(archive, members, target, 0, lambda: next(looks, True))
+    assert "last" not in names_in(target)
