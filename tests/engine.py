@@ -178,13 +178,16 @@ class TestEngine:
         return found
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> bytes:
+        status, content = self._answer(method, path, body, **headers)
+        assert status < 400, f"{method} {path}: {status} {content!r}"
+        return content
+
+    def _answer(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         connection = UnixConnection(self.socket)
         with contextlib.closing(connection):
             connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
             answer = connection.getresponse()
-            content = answer.read()
-        assert answer.status < 400, f"{method} {path}: {answer.status} {content!r}"
-        return content
+            return answer.status, answer.read()
 
     def post(self, path: str, body: Mapping[str, Any]) -> None:
         self.request("POST", path, json.dumps(body).encode(), Content_Type="application/json")
@@ -209,6 +212,12 @@ class TestEngine:
         filters = json.dumps({"label": [label]} if label else {})
         found = json.loads(self.request("GET", f"/containers/json?{urlencode({'all': 1, 'filters': filters})}"))
         return [str(each["Names"][0]).lstrip("/") for each in found]
+
+    def remove_containers(self, label: str) -> None:
+        """Also those that their node is removing at this very moment."""
+        for name in self.containers(label):
+            status, content = self._answer("DELETE", f"/containers/{name}?force=1")
+            assert status < 400 or status in {404, 409}, f"{name}: {status} {content!r}"
 
     def inspect(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.request("GET", f"/containers/{name}/json"))

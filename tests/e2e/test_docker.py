@@ -38,8 +38,7 @@ def with_docker(stack: Stack, docker_engine: TestEngine) -> Iterator[Stack]:
     stack.start_orchestrator()
     stack.start_compute(NODE, Engines_Types_Docker_Socket=docker_engine.url)
     yield stack
-    for name in docker_engine.containers(f"tarpon.node={NODE}"):
-        docker_engine.request("DELETE", f"/containers/{name}?force=1")
+    docker_engine.remove_containers(f"tarpon.node={NODE}")
 
 
 def docker_job(script: str, **task: Any) -> dict[str, Any]:

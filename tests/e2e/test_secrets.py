@@ -31,8 +31,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, TestEngine | N
     found = None if kind == "process" else request.getfixturevalue(kind)
     yield kind, found
     if found is not None:
-        for name in found.containers(f"tarpon.node={NODE}"):
-            found.request("DELETE", f"/containers/{name}?force=1")
+        found.remove_containers(f"tarpon.node={NODE}")
 
 
 @pytest.fixture
