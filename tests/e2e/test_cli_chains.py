@@ -98,11 +98,14 @@ def test_what_a_dry_run_prints_of_several_jobs_is_a_file_of_the_same(running: St
     assert running.cli("job", "describe", "prepare-e", check=False).returncode == 1
 
 
-def test_the_chain_of_the_tutorial_comes_to_its_result_with_one_command(running: Stack) -> None:
+def test_the_chain_of_the_tutorial_comes_to_its_result_with_one_command(running: Stack, tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers.txt"
+    numbers.write_text("".join(f"{number}\n" for number in range(1, 97)))
+    running.cli("data", "put", str(numbers), "--name", "numbers")
     done = run(running, "--get", str(EXAMPLE))
     assert done.returncode == 0, done.stderr
     fetched = Path(done.stdout.splitlines()[-1])
-    assert (fetched / "outputs/total").read_text() == "52\n"
+    assert (fetched / "outputs/total").read_text() == "4656\n"
     train = json.loads(running.cli("job", "describe", "train", "--output", "json").stdout)
     assert train["Job"]["Count"] == 8
     assert [each["Name"] for each in train["Job"]["Chain"]["NeededBy"]] == ["collect"]
