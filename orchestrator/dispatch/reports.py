@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Traffic
 from orchestrator.dispatch.commands import Commands
@@ -40,7 +41,7 @@ from orchestrator.storage.streams import has_reports_consumer, restart_reports_c
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
 from shared.errors import MessagingUnavailable, StorageUnavailable
-from shared.ids import NodeId
+from shared.ids import ExecutionId, NodeId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.messaging.problems import NO_ANSWER
@@ -64,7 +65,6 @@ OF_ONE_NODE = 96
 WAITING_OF_ONE = 128
 WAITING_BYTES_OF_ONE = 8 << 20
 IN_ONE_MESSAGE = 96
-ORDERED = 1024
 SET_UP_SECONDS = 10.0
 CHECK_SECONDS = 5.0
 """How often it is looked whether the consumer is there still: a leader that has been replaced may have removed it."""
@@ -109,8 +109,9 @@ class ReportIntake:
         self._measures = measures
         self._budgets = nodes.budgets
         self._leads = leads
-        # Reports of one execution are dealt with in the order in which they come, so that its history has it too.
-        self._ordered = [asyncio.Lock() for _ in range(ORDERED)]
+        # Reports of one execution are dealt with in the order in which they come, so that its history has it too. No
+        # other one waits for it: S3 may take its time to show a result.
+        self._ordered: WeakValueDictionary[ExecutionId, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self) -> None:
         """Deal with reports until cancelled."""
@@ -238,7 +239,7 @@ class ReportIntake:
         return None
 
     async def _take_one(self, record: ExecutionRecord, report: Report) -> bool:
-        async with self._ordered[hash(record.id) % ORDERED]:
+        async with self._ordered.setdefault(record.id, asyncio.Lock()):
             return await self._apply(report)
 
     async def _apply(self, report: Report) -> bool:
