@@ -16,11 +16,15 @@ ETAG = '"e"'
 
 
 async def _with_its_length(request: web.Request) -> web.Response:
+    """As a service does that takes no notice of If-Match; what it says of the object may be asked for."""
     asked = request.http_range
-    assert asked.start is not None
+    etag = request.query.get("etag", ETAG)
+    if asked.start is None:
+        return web.Response(body=CONTENT, headers={"ETag": etag})
     assert asked.stop is not None
-    told = f"bytes {asked.start}-{asked.stop - 1}/{len(CONTENT)}"
-    return web.Response(status=206, body=CONTENT[asked], headers={"Content-Range": told, "ETag": ETAG})
+    first = asked.start + int(request.query.get("late", 0))
+    told = f"bytes {first}-{asked.stop - 1}/{request.query.get('size', len(CONTENT))}"
+    return web.Response(status=206, body=CONTENT[first : asked.stop], headers={"Content-Range": told, "ETag": etag})
 
 
 async def _in_chunks(request: web.Request) -> web.StreamResponse:
@@ -78,3 +82,20 @@ async def test_a_body_in_chunks_that_is_longer_is_of_another_object() -> None:
 async def test_a_body_in_chunks_that_is_shorter_is_none() -> None:
     with pytest.raises(NotAnswered, match="ended too early"):
         await received(f"/chunks?bytes={len(CONTENT) - 1}")
+
+
+@pytest.mark.parametrize("first", [0, 1000])
+async def test_what_a_service_gives_in_the_place_of_an_object_that_changed_is_not_taken(first: int) -> None:
+    with pytest.raises(Changed):
+        await received("/part?etag=%22other%22", first)
+    assert await received("/part?etag=W/%22e%22", first) == CONTENT[first:]
+
+
+async def test_a_part_of_a_larger_object_is_not_taken() -> None:
+    with pytest.raises(Changed):
+        await received(f"/part?size={len(CONTENT) + 1}", 1000)
+
+
+async def test_another_part_than_was_asked_for_is_not_taken() -> None:
+    with pytest.raises(NotAnswered, match="another part"):
+        await received("/part?late=1", 1000)
