@@ -144,11 +144,8 @@ async def _serve(
     me = node.identity.node_id
     reports = ReportSender(connection, subjects.node_reports(me))
     ask = UploadRequests(connection, subjects.node_requests(me)).ask
-    inputs = Inputs(
-        node.own_inputs,
-        ManagedInputs(downloads, ask, unpack_result),
-        timeout_seconds=float(config.compute.inputs.fetch_timeout),
-    )
+    fetch_seconds = float(config.compute.inputs.fetch_timeout)
+    inputs = Inputs(node.own_inputs, ManagedInputs(downloads, ask, unpack_result), timeout_seconds=fetch_seconds)
     async with background(reports=reports.run()) as group:
         slots = Slots(node.offer.capacity, queue_capacity=config.compute.queue_capacity)
         executions = Executions(

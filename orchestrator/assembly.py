@@ -92,13 +92,7 @@ def assembled(
         secrets=secrets,
         inputs=input_resolvers(config, locations, listings, data),
     )
-    nodes = Nodes(
-        model,
-        disconnect_seconds=float(config.orchestrator.node_manager.disconnect_timeout),
-        rest_seconds=backoff.floor_seconds,
-        return_seconds=float(config.orchestrator.node_manager.return_timeout),
-        budgets=budgets,
-    )
+    nodes = _nodes(config, model, budgets, rest_seconds=backoff.floor_seconds)
     with_results = config.publishers.types.s3managed.retention > 0
     return Assembly(
         config=config,
@@ -109,12 +103,7 @@ def assembled(
         model=model,
         store=store,
         nodes=nodes,
-        waits=JobWaits(
-            model,
-            nodes,
-            unreachable=lambda: unreachable_publishers(model.nodes, locations.current),
-            leads=lambda: lease.is_held,
-        ),
+        waits=_waits(model, nodes, locations, lease),
         lease=lease,
         traces=traces,
         measures=Measures(),
@@ -125,6 +114,26 @@ def assembled(
         listings=listings,
         data=data,
         shares=InputShares(model, listings, ResultArchives(model).of),
+    )
+
+
+def _nodes(config: Config, model: Model, budgets: Budgets, *, rest_seconds: float) -> Nodes:
+    settings = config.orchestrator.node_manager
+    return Nodes(
+        model,
+        disconnect_seconds=float(settings.disconnect_timeout),
+        rest_seconds=rest_seconds,
+        return_seconds=float(settings.return_timeout),
+        budgets=budgets,
+    )
+
+
+def _waits(model: Model, nodes: Nodes, locations: Locations, lease: Lease) -> JobWaits:
+    return JobWaits(
+        model,
+        nodes,
+        unreachable=lambda: unreachable_publishers(model.nodes, locations.current),
+        leads=lambda: lease.is_held,
     )
 
 

@@ -29,7 +29,7 @@ from orchestrator.admission.secret_files import Secrets, SecretSources, left_joi
 from orchestrator.admission.tls.encryption import Encryption, prepare, remember_earlier_version
 from orchestrator.api.access.local_listener import local_listener
 from orchestrator.api.app import Api
-from orchestrator.assembly import assembled
+from orchestrator.assembly import Assembly, assembled
 from orchestrator.leader import Leader
 from orchestrator.nats_api.requests import Integrations
 from orchestrator.nats_servers.addresses import kept_addresses
@@ -111,22 +111,7 @@ async def run(
         leader = Leader(assembly)
         heartbeats = take_heartbeats(intake, assembly.nodes, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
-        admitting, accounts = asyncio.Event(), KnownAccounts()
-        await stack.enter_async_context(background(accounts=accounts.follow(connection)))
-        await stack.enter_async_context(
-            _admission(
-                connection,
-                assembly.store,
-                secrets,
-                budgets=budgets,
-                accounts=accounts,
-                identities=Identities(assembly.model.users, config.api.auth),
-                ready=admitting,
-            )
-        )
-        system = await stack.enter_async_context(_in_system_account(nats, secrets, admitting))
-        disconnections = Disconnections(system, connection, budgets, accounts, assembly.model.users.ended)
-        await stack.enter_async_context(background(disconnections=disconnections.run()))
+        disconnections = await stack.enter_async_context(_letting_in(assembly, nats, secrets, budgets))
         integrations = Integrations(assembly)
         await stack.enter_async_context(background(integrations=integrations.run()))
         stack.push_async_callback(assembly.lease.resign)
@@ -153,6 +138,32 @@ async def run(
         if ready is not None:
             ready()
         await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _letting_in(
+    assembly: Assembly, nats: "_Nats", secrets: Secrets, budgets: Budgets
+) -> AsyncIterator[Disconnections]:
+    """Who connects is let in or not, and who may not be here any more is cut off."""
+    admitting, accounts = asyncio.Event(), KnownAccounts()
+    connection, users = assembly.connection, assembly.model.users
+    admission = _admission(
+        connection,
+        assembly.store,
+        secrets,
+        budgets=budgets,
+        accounts=accounts,
+        identities=Identities(users, assembly.config.api.auth),
+        ready=admitting,
+    )
+    async with (
+        background(accounts=accounts.follow(connection)),
+        admission,
+        _in_system_account(nats, secrets, admitting) as system,
+    ):
+        disconnections = Disconnections(system, connection, budgets, accounts, users.ended)
+        async with background(disconnections=disconnections.run()):
+            yield disconnections
 
 
 class _Nats(NamedTuple):

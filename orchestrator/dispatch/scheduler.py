@@ -25,14 +25,7 @@ from orchestrator.rules.attempts import has_failed_by_exit_code, is_refused, may
 from orchestrator.rules.fair_share import Lately, Shares, in_turn
 from orchestrator.rules.fleet import Shape
 from orchestrator.rules.job_progress import Progress, job_transition
-from orchestrator.rules.life_events import (
-    ExecutionEvent,
-    ExecutionLost,
-    GivenUp,
-    NotBegun,
-    Unattended,
-    Withdrawn,
-)
+from orchestrator.rules.life_events import ExecutionEvent, ExecutionLost, GivenUp, NotBegun, Unattended, Withdrawn
 from orchestrator.rules.lifecycle import placed
 from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement, Wanted, plan, unshared
