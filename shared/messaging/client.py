@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import ParseResult
@@ -11,6 +11,7 @@ from urllib.parse import ParseResult
 import nats.errors
 from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
 from nats.aio.transport import TcpTransport
+from nats.protocol.command import pub_cmd
 
 from shared.protocol.nats_address import ENCRYPTED
 from shared.runtime.aio import raising_cancellation
@@ -80,6 +81,15 @@ class MendedClient(Client):
     async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
         with _told_as_gone():
             await super()._send_ping(future)
+
+    async def publish_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """As `publish` of each of these subjects and payloads, of which there is one at least, at half of its cost."""
+        *before, (subject, payload) = messages
+        if before and self.is_connected:
+            self.stats["out_msgs"] += len(before)
+            self.stats["out_bytes"] += sum(len(each) for _, each in before)
+            await self._send_command(b"".join([pub_cmd(on, "", each) for on, each in before]))
+        await self.publish(subject, payload)
 
     async def _process_pong(self) -> None:
         """Nobody waits any more for the answer to a flush that was cancelled; nats-py would stop reading over it."""

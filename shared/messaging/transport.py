@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Self
@@ -135,7 +135,7 @@ class Connection:
         self._admits = admits
         self.connections = 0
         self._options = options
-        self._client: Client | None = None
+        self._client: MendedClient | None = None
         self._replies: Replies | None = None
         self._subscriptions: set[_Subscription] = set()
         self._changed = asyncio.Condition()
@@ -149,7 +149,7 @@ class Connection:
         return self._client is not None
 
     @property
-    def client(self) -> Client:
+    def client(self) -> MendedClient:
         """The connected nats-py client, which a later connection replaces. Raises MessagingUnavailable."""
         if self._client is None:
             raise MessagingUnavailable("There is no connection to NATS at present.")
@@ -197,6 +197,15 @@ class Connection:
             await self.client.publish(subject, payload)
         except (nats.errors.Error, OSError) as error:
             raise MessagingUnavailable(f"Nothing can be sent on {subject}: {error!r}") from error
+
+    async def publish_all(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """`publish` these payloads on these subjects, in order and all together. What is too large is left out."""
+        fitting = [each for each in messages if len(each[1]) <= MAX_PAYLOAD_BYTES]
+        try:
+            if fitting:
+                await self.client.publish_all(fitting)
+        except (nats.errors.Error, OSError) as error:
+            raise MessagingUnavailable(f"Nothing can be sent on {fitting[0][0]}: {error!r}") from error
 
     async def publish_durably(
         self,
@@ -259,7 +268,7 @@ class Connection:
                 replies.close()
                 await _put_away(self._give_up(client))
 
-    async def _open(self, lost: asyncio.Event) -> tuple[Client, Replies] | None:
+    async def _open(self, lost: asyncio.Event) -> tuple[MendedClient, Replies] | None:
         client = MendedClient() if self._admits is None else ChoosyClient(self._admits)
         seen: list[Exception] = []
 

@@ -11,8 +11,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
+from shared.errors import MessagingUnavailable
 from shared.messaging.client import MendedClient, taken_in
-from shared.messaging.transport import Received, connect
+from shared.messaging.transport import MAX_PAYLOAD_BYTES, Received, connect
 from tests.nats_bus import new_user_seed
 from tests.own_nats import OwnNats, own_nats
 
@@ -103,3 +104,35 @@ def test_to_flush_a_connection_that_is_gone_is_an_error_of_connections(tmp_path:
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
+
+
+async def test_what_is_sent_together_comes_in_order_and_whole(server: OwnNats) -> None:
+    sent = [(f"a.{number}", bytes([number]) * number) for number in range(1, MANY)]
+    async with (
+        connect((server.url,), name="n", nkey_seed=new_user_seed()) as connection,
+        connection.subscribe("a.*") as received,
+    ):
+        await connection.wait_connected()
+        await connection.publish_all(sent)
+        came = [await anext(received) for _ in sent]
+    assert [(each.subject, each.payload) for each in came] == sent
+
+
+async def test_what_is_too_large_is_left_out_of_what_is_sent_together(server: OwnNats) -> None:
+    async with (
+        connect((server.url,), name="n", nkey_seed=new_user_seed()) as connection,
+        connection.subscribe("a") as received,
+    ):
+        await connection.wait_connected()
+        await connection.publish_all([("a", b"first"), ("a", bytes(MAX_PAYLOAD_BYTES + 1)), ("a", b"last")])
+        came = [(await anext(received)).payload for _ in range(2)]
+    assert came == [b"first", b"last"]
+
+
+async def test_what_cannot_be_sent_together_is_told(server: OwnNats) -> None:
+    async with connect((server.url,), name="n", nkey_seed=new_user_seed()) as connection:
+        await connection.wait_connected()
+        server.stop()
+        await connection.lost(1)
+        with pytest.raises(MessagingUnavailable):
+            await connection.publish_all([("a", b"first"), ("a", b"last")])
