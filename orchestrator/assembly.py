@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.task_secrets import TaskSecrets
+from orchestrator.audit.recorder import Audit
 from orchestrator.inputs.allowed import Allowed
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.resolvers import InputResolvers, Resolver
@@ -40,6 +41,7 @@ class Assembly:
 
     config: Config
     name: str
+    audit: Audit
     connection: Connection
     intake: Connection
     """Over which comes what nodes send at will: heartbeats and requests."""
@@ -64,6 +66,7 @@ def assembled(
     config: Config,
     name: str,
     *,
+    audit: Audit,
     connection: Connection,
     intake: Connection,
     locations: Locations,
@@ -97,6 +100,7 @@ def assembled(
     return Assembly(
         config=config,
         name=name,
+        audit=audit,
         connection=connection,
         intake=intake,
         locations=locations,

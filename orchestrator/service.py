@@ -30,6 +30,7 @@ from orchestrator.admission.tls.encryption import Encryption, prepare, remember_
 from orchestrator.api.access.local_listener import local_listener
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, assembled
+from orchestrator.audit.opening import audit_of
 from orchestrator.leader import Leader
 from orchestrator.nats_api.requests import Integrations
 from orchestrator.nats_servers.addresses import kept_addresses
@@ -88,6 +89,8 @@ async def run(
         secrets, encryption = await asyncio.to_thread(_prepared, config, own_node)
         stack.enter_context(kept_addresses(config.orchestrator, config.data_dir))
         name = await asyncio.to_thread(_name, directory / "name")
+        audit = await stack.enter_async_context(audit_of(config, name))
+        await stack.enter_async_context(background(audit=audit.run()))
         exported = open_tracing(config.tracing.endpoint, service="tarpon-orchestrator", name=name)
         tracing = await stack.enter_async_context(exported)
         locations = await stack.enter_async_context(_locations(config))
@@ -98,6 +101,7 @@ async def run(
         assembly = assembled(
             config,
             name,
+            audit=audit,
             connection=connection,
             intake=intake,
             locations=locations,

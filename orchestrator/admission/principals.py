@@ -5,6 +5,7 @@ The words for what somebody may do are those of the reference.
 
 import msgspec
 
+from orchestrator.audit.events import ActorKind
 from shared.errors import Forbidden
 from shared.jobs.namespaces import ALL_NAMESPACES, DEFAULT_NAMESPACE
 from shared.protocol.capabilities import EVERYTHING, OPEN
@@ -46,6 +47,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     capabilities: frozenset[str]
+    kind: ActorKind = "key"
+    """As the audit log tells it."""
     namespaces: frozenset[str] = ANYWHERE
     key_id: str = ""
     expires: int = 0
@@ -89,7 +92,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ALL_CAPABILITIES = frozenset({EVERYTHING})
-OPERATOR = Principal(name="operator", capabilities=ALL_CAPABILITIES)
+OPERATOR = Principal(name="operator", kind="operator", capabilities=ALL_CAPABILITIES)
 """Whoever comes over the Unix socket: the user that the orchestrator runs as, or root."""
-ANONYMOUS = Principal(name="anonymous", capabilities=ALL_CAPABILITIES)
+ANONYMOUS = Principal(name="anonymous", kind="anonymous", capabilities=ALL_CAPABILITIES)
 """Whoever comes at all, where API.Auth.Anonymous lets in who shows no key."""

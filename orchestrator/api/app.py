@@ -4,6 +4,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.admission.identities import Identities
+from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.auth import AuthRoutes
 from orchestrator.api.access.identity import identifying
 from orchestrator.api.access.users import UserRoutes
@@ -71,12 +72,13 @@ class Api:
             *MetricsRoutes(assembly).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description.", needs=OPEN),
         )
+        self._audited = RequestAudit(assembly.audit)
         self._counting = counting(assembly.measures)
         self._document = msgspec.json.encode(document(self.routes))
 
     def application(self) -> web.Application:
         log_no_requests_less()
-        identified = identifying(self.routes, self._identities, self._users)
+        identified = identifying(self.routes, self._identities, self._users, self._audited)
         application = web.Application(
             middlewares=[self._counting, errors_as_answers, identified],
             client_max_size=MAX_BODY_BYTES,

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
+from orchestrator.api.access.auditing import tell
 from orchestrator.api.bodies import answer, query_of
 from orchestrator.api.event_stream import stream_events
 from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window_of
@@ -112,7 +113,9 @@ class JobDetailRoutes:
         self._store.check_ready()
         principal = principal_of(request)
         namespace = principal.meant(query_of(request, InNamespace).namespace)
-        return self._model.names.find(request.match_info["job"], namespace, sees=principal.sees)
+        found = self._model.names.find(request.match_info["job"], namespace, sees=principal.sees)
+        tell(request, found.job.id, found.job.namespace)
+        return found
 
     async def get_history(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, HistoryQuery)

@@ -7,6 +7,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from orchestrator.admission.principals import Principal
+from orchestrator.api.access.auditing import tell
 from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.job_filters import job_filter
@@ -66,6 +67,7 @@ class JobRoutes:
                 rest.DiffResponse,
                 body=rest.DiffRequest,
                 needs=WRITE_JOB,
+                reads=True,
             ),
             Route(
                 "GET",
@@ -104,12 +106,14 @@ class JobRoutes:
     async def submit(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.SubmitRequest, beside=job_problems.of_request)
         async with asyncio.timeout(STORE_SECONDS + _look_up_seconds(wanted.job)):
+            job = in_namespace(wanted.job, principal_of(request))
             done = await self._submissions.submit(
-                in_namespace(wanted.job, principal_of(request)),
+                job,
                 force=wanted.force,
                 token=wanted.idempotency_token,
                 traceparent=request.headers.get("traceparent", ""),
             )
+        tell(request, done.job_id, job.namespace, detail=job.name)
         told = submitted(done)
         return answer(replace(told, warnings=(*warnings, *told.warnings)))
 
@@ -117,12 +121,15 @@ class JobRoutes:
         wanted, warnings = await body_of(request, rest.SubmitAllRequest, beside=job_problems.of_requests)
         principal = principal_of(request)
         async with asyncio.timeout(STORE_SECONDS + _look_up_seconds(*wanted.jobs)):
+            jobs = [in_namespace(job, principal) for job in wanted.jobs]
             done = await self._joint_submissions.submit(
-                [in_namespace(job, principal) for job in wanted.jobs],
+                jobs,
                 force=wanted.force,
                 token=wanted.idempotency_token,
                 traceparent=request.headers.get("traceparent", ""),
             )
+        for job, each in zip(jobs, done, strict=True):
+            tell(request, each.job_id, job.namespace)
         return answer(rest.SubmitAllResponse(jobs=tuple(map(submitted, done)), warnings=warnings))
 
     async def diff(self, request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from orchestrator.admission.principals import Principal
+from orchestrator.api.access.auditing import tell
 from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.api.paging import page, sort_key, window_of
@@ -24,6 +25,8 @@ from shared.jobs.capacity import Capacity
 from shared.protocol import rest_nodes, rest_tokens
 from shared.protocol.capabilities import READ_NODE, WRITE_NODE
 from shared.protocol.rest_nodes import NodeState
+
+_ACTIONS = frozenset({"approve", "drain", "undrain", "reject", "delete"})
 
 
 class MultipleNodesFound(Conflict):
@@ -121,6 +124,7 @@ class NodeRoutes:
     async def update_node(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest_nodes.UpdateNodeRequest)
         action = wanted.action.lower()
+        tell(request, operation=action if action in _ACTIONS else "")
         node = self._named(request, bound=action in {"approve", "reject", "delete"})
         done = rest_nodes.UpdateNodeResponse(success=True)
         match action:
@@ -185,6 +189,7 @@ class NodeRoutes:
         found = self._found(request, bound=bound)
         if found is None:
             raise NodeIsOrchestrator(self._own_node.name)
+        tell(request, found)
         return found
 
     def _found(self, request: web.Request, *, bound: bool = False) -> NodeId | None:

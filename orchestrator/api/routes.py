@@ -1,5 +1,6 @@
 """Routes of the HTTP API: the one entry that both serves a path and documents it."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -35,12 +36,20 @@ def principal_of(request: web.Request) -> Principal:
     return request[principal_key]
 
 
+def local_connection(request: web.Request) -> socket.socket | None:
+    """The connection, where it came by the Unix socket."""
+    transport = request.transport
+    found = transport.get_extra_info("socket") if transport is not None else None
+    return found if found is not None and found.family == socket.AF_UNIX else None
+
+
 class Route(NamedTuple):
     """`answer` and `body` are types of the API, `query` is one of queries.py; `redirects` has no answer.
 
     `needs` is a capability that whoever asks has to have, and the largest where a route says nothing. What is about
     things of all namespaces at once is `everywhere`: who is limited to some may not ask for it. One that `streams`
-    answers for long, and ends when the key of its reader does.
+    answers for long, and ends when the key of its reader does. What is asked for by another method than GET is audited
+    as a change, unless it only `reads`.
     """
 
     method: str
@@ -55,6 +64,16 @@ class Route(NamedTuple):
     needs: str = EVERYTHING
     everywhere: bool = False
     streams: bool = False
+    reads: bool = False
+
+    @property
+    def is_change(self) -> bool:
+        return self.method != "GET" and not self.reads
+
+    @property
+    def audited_as(self) -> str:
+        """What is done, however it is asked for."""
+        return self.handler.__name__
 
     @property
     def operation(self) -> str:

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from orchestrator.api.access.auditing import tell
 from orchestrator.api.bodies import answer, body_of
 from orchestrator.api.routes import TOKENS, Route
 from orchestrator.assembly import Assembly
@@ -58,7 +59,9 @@ class TokenRoutes:
     async def create_token(self, request: web.Request) -> web.Response:
         self._store.check_ready()
         wanted, _ = await body_of(request, rest_tokens.CreateTokenRequest, optional=True)
-        return created(*await self._tokens.create(wanted))
+        token, text = await self._tokens.create(wanted)
+        tell(request, token.id)
+        return created(token, text)
 
     async def revoke_token(self, request: web.Request) -> web.Response:
         self._store.check_ready()

@@ -105,8 +105,12 @@ def _durations(config: Config) -> Iterator[str]:
             yield f"{key} must not be negative"
     if config.orchestrator.nats.removal_marks < 3:  # NATS counts in seconds
         yield "Orchestrator.NATS.RemovalMarks must be at least 3s"
-    if not _is_sync_interval(config.orchestrator.nats.sync_interval):
-        yield "Orchestrator.NATS.SyncInterval must be always, or a duration greater than zero such as 2s"
+    for key, text in {
+        "Orchestrator.NATS.SyncInterval": config.orchestrator.nats.sync_interval,
+        "Orchestrator.Audit.SyncInterval": config.orchestrator.audit.sync_interval,
+    }.items():
+        if not _is_sync_interval(text):
+            yield f"{key} must be always, or a duration greater than zero such as 2s"
 
 
 def _is_sync_interval(text: str) -> bool:
@@ -204,6 +208,7 @@ def _amounts(config: Config) -> Iterator[str]:
     yield from _amount(f"{asked}.GPU", resources.gpu or "0", parse_gpu)
     sent = config.orchestrator.sent_data
     yield from _amount("Orchestrator.SentData.Quota", sent.quota, parse_bytes)
+    yield from _amount("Orchestrator.Audit.MaxSize", config.orchestrator.audit.max_size, parse_bytes)
     yield from _amount("Orchestrator.SentData.MaxFileSize", sent.max_file_size, parse_bytes)
 
 

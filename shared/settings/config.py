@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 from shared.jobs.durations import Duration
 from shared.jobs.publisher_params import HardLinks
 from shared.settings.api_users import ApiUsers
+from shared.settings.audit import AuditSettings
 from shared.settings.input_sources import InputSources
 from shared.settings.inputs import InputSettings
 from shared.settings.secret import Secret
@@ -189,6 +190,7 @@ class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     job_retention: JobRetention = JobRetention()
     task_secrets: TaskSecretsSettings = TaskSecretsSettings()
     sent_data: SentDataSettings = SentDataSettings()
+    audit: AuditSettings = AuditSettings()
 
 
 class HeartbeatSettings(Struct, frozen=True, kw_only=True, rename="pascal"):

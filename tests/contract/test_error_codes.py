@@ -20,6 +20,7 @@ RETRYABLE = {
     "AlreadyFetching": False,
     "AlreadyRunning": False,
     "ArchiveDamaged": False,
+    "AuditUnwritable": True,
     "AuthorityInvalid": False,
     "AuthorityUnreadable": False,
     "BadSignature": False,

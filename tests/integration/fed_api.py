@@ -1,7 +1,11 @@
 """The HTTP API over a model that a test fills itself, without NATS and S3 (no tests in here)."""
 
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import aiohttp
@@ -10,6 +14,8 @@ from aiohttp import web
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, input_resolvers
+from orchestrator.audit.file import AuditFile, Rotation
+from orchestrator.audit.recorder import Audit
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.sent_data import data_service
 from orchestrator.inputs.shares import InputShares
@@ -45,6 +51,11 @@ ANONYMOUS = Config(api=ApiSettings(auth=ApiAuth(anonymous=True)))
 """Most tests are not about who asks."""
 
 
+def audit_in(folder: Path) -> Audit:
+    """One whose file is `audit.jsonl` there."""
+    return Audit(AuditFile(folder / "audit.jsonl", Rotation(1 << 30, 0), orchestrator="o-test", sync_seconds=1.0))
+
+
 class UnusedConnection(Connection):
     """There is no NATS, and nobody asks for it."""
 
@@ -56,12 +67,14 @@ class UnusedConnection(Connection):
 class FedApi:
     """Jobs are j-0001, j-0002 ..., created and changed a second apart, the latter in the opposite order."""
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, *, audit_folder: Path | None = None) -> None:
         connection, locations = UnusedConnection(["nats://127.0.0.1:1"]), Locations(None)
         self.model = Model(max_attempts=3)
         self.nodes = Nodes(self.model, disconnect_seconds=60.0)
         self.store = Store(connection, self.model)
         self.store.ready.set()
+        self._folder = Path(gettempdir()) / f"tarpon-audit-{os.urandom(8).hex()}"
+        self.audit = audit_in(audit_folder or self._folder)
         traces = Traces(OFF, self.model, leads=lambda: True)
         secrets = TaskSecrets(self.model, self.store, Secret("of-the-tests"))
         listings = Listings(locations)
@@ -78,6 +91,7 @@ class FedApi:
         assembly = Assembly(
             config=config or ANONYMOUS,
             name="o-test",
+            audit=self.audit,
             connection=connection,
             intake=connection,
             locations=locations,
@@ -173,11 +187,12 @@ class FedApi:
         assert runner.server is not None
         self.connections = lambda: len(runner.server.connections if runner.server else ())
         try:
-            await web.TCPSite(runner, HOST, self.port).start()
-            async with aiohttp.ClientSession() as self._http:
+            async with self.audit, aiohttp.ClientSession() as self._http:
+                await web.TCPSite(runner, HOST, self.port).start()
                 yield self
         finally:
             await runner.cleanup()
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 async def _nobody(_: NodeId) -> None:

@@ -18,9 +18,10 @@ from aiohttp.typedefs import Middleware
 from orchestrator.admission.auth import RefusalLog
 from orchestrator.admission.identities import Identities, SignedRequest, signed_by
 from orchestrator.admission.principals import ANONYMOUS, OPERATOR, Principal
+from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.other_sites import refuse_led_here
 from orchestrator.api.bodies import received
-from orchestrator.api.routes import Handler, Route, principal_key
+from orchestrator.api.routes import Handler, Route, local_connection, principal_key
 from orchestrator.state.users import Users
 from shared.errors import Refused, Unauthorized
 from shared.protocol.capabilities import OPEN
@@ -41,7 +42,7 @@ class PeerRefused(Unauthorized):
         )
 
 
-def identifying(routes: Iterable[Route], identities: Identities, users: Users) -> Middleware:
+def identifying(routes: Iterable[Route], identities: Identities, users: Users, audited: RequestAudit) -> Middleware:
     """Let pass whom the route lets pass; all others are refused before the handler is called."""
     table = {(route.method, route.path): route for route in routes}
     refusals = RefusalLog()
@@ -54,6 +55,7 @@ def identifying(routes: Iterable[Route], identities: Identities, users: Users) -
                 refuse_led_here(request)
             await _prove(request, identities)
             return await handler(request)
+        principal: Principal | None = None
         try:
             principal = await _principal(request, identities)
             if principal is ANONYMOUS:
@@ -61,11 +63,12 @@ def identifying(routes: Iterable[Route], identities: Identities, users: Users) -
             principal.check(route.needs, everywhere=route.everywhere)
         except Refused as error:
             refusals.note(f"{request.method} {route.path} from {_peer(request)}: {error.message}", now=time.monotonic())
+            audited.refused(request, route, principal, error)
             raise
         request[principal_key] = principal
         if route.streams and principal.key_id:
             return await _while_valid(request, handler, principal, users)
-        return await handler(request)
+        return await audited.answered(request, handler, route, principal)
 
     return identified
 
@@ -85,7 +88,7 @@ def _route(table: dict[tuple[str, str], Route], request: web.Request) -> Route |
 
 async def _principal(request: web.Request, identities: Identities) -> Principal:
     """Raises Unauthorized."""
-    peer = _peer_socket(request)
+    peer = local_connection(request)
     if peer is not None:
         return _of_peer(peer)
     header = request.headers.get("Authorization")
@@ -110,13 +113,6 @@ async def _prove(request: web.Request, identities: Identities) -> None:
     if signed is not None:
         with suppress(Unauthorized):
             request[_proof] = await _proof_of(signed, request, identities)
-
-
-def _peer_socket(request: web.Request) -> socket.socket | None:
-    """The connection, where it came by the Unix socket."""
-    transport = request.transport
-    found = transport.get_extra_info("socket") if transport is not None else None
-    return found if found is not None and found.family == socket.AF_UNIX else None
 
 
 def _of_peer(connection: socket.socket) -> Principal:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from orchestrator.admission.own_hosts import own_hosts
 from orchestrator.admission.tls.encryption import api_has_tls
 from orchestrator.admission.user_changes import create_user, revoke_user, user_view
+from orchestrator.api.access.auditing import tell
 from orchestrator.api.bodies import answer, body_of
 from orchestrator.api.routes import USERS, Route, principal_of
 from orchestrator.assembly import Assembly
@@ -69,6 +70,8 @@ class UserRoutes:
         by = principal_of(request).name
         async with asyncio.timeout(STORE_SECONDS):
             record, key = await create_user(self._model, self._store, wanted, authority=self._authority, made_by=by)
+        may, where = ", ".join(record.capabilities), ", ".join(record.namespaces)
+        tell(request, record.name, detail=f"may {may} in {where}; key {record.key_id}")
         return answer(rest_users.CreateUserResponse(user=user_view(record), key=key.reveal()))
 
     async def list_users(self, _: web.Request) -> web.Response:

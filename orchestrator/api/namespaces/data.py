@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from orchestrator.api.access.auditing import tell
 from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.queries import DataFilesQuery, DataQuery
 from orchestrator.api.routes import DATA, Route, principal_of
@@ -183,4 +184,5 @@ def _namespace(request: web.Request) -> str:
     principal = principal_of(request)
     namespace = principal.meant(query_of(request, DataQuery).namespace)
     principal.check_namespace(namespace)
+    tell(request, request.match_info.get("data", ""), namespace)
     return namespace

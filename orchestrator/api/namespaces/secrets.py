@@ -6,6 +6,7 @@ import binascii
 from aiohttp import web
 
 from orchestrator.admission.task_secrets import StoredSecret
+from orchestrator.api.access.auditing import tell
 from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.queries import SecretsQuery
 from orchestrator.api.routes import SECRETS, Route, principal_of
@@ -84,6 +85,7 @@ def _namespace(request: web.Request) -> str:
     principal = principal_of(request)
     namespace = principal.meant(query_of(request, SecretsQuery).namespace)
     principal.check_namespace(namespace)
+    tell(request, request.match_info.get("secret", ""), namespace)
     return namespace
 
 
