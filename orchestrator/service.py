@@ -26,6 +26,7 @@ from orchestrator.admission.nats_accounts import KnownAccounts
 from orchestrator.admission.nats_config import ServerConfig, ServerTls
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.admission.secret_files import Secrets, SecretSources, left_join_secret, load_secrets
+from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.tls.encryption import Encryption, prepare, remember_earlier_version
 from orchestrator.api.access.local_listener import local_listener
 from orchestrator.api.app import Api
@@ -56,6 +57,7 @@ from shared.runtime.trace_export import open_tracing
 from shared.settings.config import Config
 from shared.settings.publisher import is_configured
 from shared.settings.secret import Secret
+from shared.settings.sign_in import Oauth2
 from shared.settings.tls.declared import FilePath
 
 _log = logging.getLogger(__name__)
@@ -122,8 +124,10 @@ async def run(
         begun = await stack.enter_async_context(_incarnation(assembly.store, restored=restored))
         leading = assembly.lease.lead(leader.decide, may=lambda: assembly.store.may_decide and begun.is_set())
         await stack.enter_async_context(background(lease=leading))
+        sign_in = await stack.enter_async_context(_signing_in(config.api.auth.oauth2))
         api = Api(
             assembly,
+            sign_in=sign_in,
             disconnect=disconnections.end,
             authority=encryption.authorities,
             api_authority=encryption.api_authorities,
@@ -142,6 +146,16 @@ async def run(
         if ready is not None:
             ready()
         await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _signing_in(settings: Oauth2) -> AsyncIterator[SignIn | None]:
+    if not settings.issuer:
+        yield None
+        return
+    sign_in = SignIn(settings)
+    async with sign_in.issuer.open(), background(issuer=sign_in.issuer.run()):
+        yield sign_in
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from shared.jobs.durations import Duration
 from shared.settings.api_users import ApiUsers
 from shared.settings.keys import Setting, environment_name, plain_type, settings
 from shared.settings.secret import Secret
+from shared.settings.sign_in_rules import SignInRules
 from shared.settings.tls.declared import FilePath
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
@@ -39,6 +40,7 @@ _NAMES: dict[Any, str] = {
     Path: "folder",
     Secret: "secret",
     ApiUsers: "list of users",
+    SignInRules: "list of rules",
 }
 
 

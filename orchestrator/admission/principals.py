@@ -43,16 +43,25 @@ class NotForAllNamespaces(Forbidden):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """`key_id` names the key by which somebody was known; it is empty for whoever needs none."""
+    """`key_id` names the key by which somebody was known; it is empty for whoever needs none.
+
+    `name` is one's own for good, and `shown` what people call that one, if that is not the name itself.
+    """
 
     name: str
+    shown: str = ""
     capabilities: frozenset[str]
     kind: ActorKind = "key"
     """As the audit log tells it."""
     namespaces: frozenset[str] = ANYWHERE
     key_id: str = ""
     expires: int = 0
-    """When the key ends, in nanoseconds since 1970; 0 is never."""
+    """When the key ends, or what else somebody was known by, in nanoseconds since 1970; 0 is never."""
+
+    @property
+    def told(self) -> str:
+        """For that one's own eyes."""
+        return self.shown or self.name
 
     def may(self, action: str) -> bool:
         """Whether `action`, such as `read:job`, is among what it may do."""
@@ -82,13 +91,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def check(self, action: str, *, everywhere: bool = False) -> None:
         """Raise CapabilityMissing, or NotForAllNamespaces where it takes somebody who sees everything."""
         if not self.may(action):
-            raise CapabilityMissing(self.name, action)
+            raise CapabilityMissing(self.told, action)
         if everywhere and not self.sees_all:
-            raise NotForAllNamespaces(self.name)
+            raise NotForAllNamespaces(self.told)
 
     def check_namespace(self, namespace: str) -> None:
         if not self.sees(namespace):
-            raise NamespaceForbidden(self.name, namespace)
+            raise NamespaceForbidden(self.told, namespace)
 
 
 ALL_CAPABILITIES = frozenset({EVERYTHING})

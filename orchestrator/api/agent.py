@@ -6,6 +6,7 @@ from itertools import islice
 from aiohttp import web
 from msgspec.structs import asdict
 
+from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.api.bodies import answer
 from orchestrator.api.own_node import OwnNode
 from orchestrator.api.routes import AGENT, Route, principal_of
@@ -18,6 +19,7 @@ from shared.errors import MessagingUnavailable
 from shared.protocol import rest, rest_nodes
 from shared.protocol.capabilities import OPEN, READ_AGENT
 from shared.protocol.rest import BASE_PATH
+from shared.settings.sign_in import DEFAULT_INTERVAL
 
 MAX_UPLOADS = 1000
 DOCUMENT = f"{BASE_PATH}/openapi.json"
@@ -25,7 +27,8 @@ _open = partial(Route, needs=OPEN)
 
 
 class AgentRoutes:
-    def __init__(self, assembly: Assembly, own_node: OwnNode) -> None:
+    def __init__(self, assembly: Assembly, own_node: OwnNode, sign_in: SignIn | None = None) -> None:
+        self._sign_in = sign_in
         self._own_node = own_node
         self._config = shown_settings(assembly.config)
         self._model = assembly.model
@@ -74,7 +77,7 @@ class AgentRoutes:
                 "GET",
                 f"{AGENT}/authconfig",
                 self.get_auth_config,
-                "The identity provider for people who log in: none.",
+                "The identity provider for people who sign in; empty where there is none.",
                 rest_nodes.AuthConfigResponse,
             ),
             Route(
@@ -127,7 +130,26 @@ class AgentRoutes:
         return answer(rest_nodes.AgentConfigResponse(config=self._config))
 
     async def get_auth_config(self, _: web.Request) -> web.Response:
-        return answer(rest_nodes.AuthConfigResponse())
+        """Raises IssuerAway, IssuerUnfit where it is not known yet where people sign in."""
+        if self._sign_in is None:
+            return answer(rest_nodes.AuthConfigResponse())
+        settings, endpoints = self._sign_in.settings, self._sign_in.issuer.endpoints()
+        return answer(
+            rest_nodes.AuthConfigResponse(
+                config=rest_nodes.Oauth2View(
+                    provider_id=settings.provider_id or settings.issuer,
+                    provider_name=settings.provider_name or settings.issuer,
+                    device_authorization_endpoint=endpoints.device_authorization,
+                    token_endpoint=endpoints.token,
+                    issuer=settings.issuer,
+                    jwks_uri=endpoints.keys,
+                    device_client_id=settings.device_client_id,
+                    polling_interval=settings.polling_interval or DEFAULT_INTERVAL,
+                    audience=settings.audience,
+                    scopes=settings.scopes,
+                )
+            )
+        )
 
     async def get_debug(self, _: web.Request) -> web.Response:
         return answer(views.debug_view(self._model, self._nodes))

@@ -4,6 +4,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.admission.identities import Identities
+from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.auth import AuthRoutes
 from orchestrator.api.access.identity import identifying
@@ -30,6 +31,8 @@ from shared.protocol.capabilities import OPEN
 
 IDLE_SECONDS = 75.0
 """How long a connection may be without a whole request: longer than usual clients and proxies keep one."""
+LARGEST_FIELD, LARGEST_FIELD_WITH_TOKENS = 8190, 16 << 10
+"""Of a header. Tokens with many groups are larger than anything else that is shown."""
 LINGER_SECONDS = 5.0
 """How long what a client still sends is read after the answer, so that it can read that."""
 
@@ -38,6 +41,7 @@ class Api:
     """The routes, in the order in which they are described. `disconnect` ends the connections of a node.
 
     `authority` are the certificates by which nodes know NATS, `api_authority` those by which clients know the API.
+    `sign_in` is how people sign in, where they do.
     """
 
     def __init__(
@@ -47,7 +51,9 @@ class Api:
         disconnect: Disconnect,
         authority: tuple[bytes, ...] = (),
         api_authority: tuple[bytes, ...] = (),
+        sign_in: SignIn | None = None,
     ) -> None:
+        self._sign_in = sign_in
         self._users = assembly.model.users
         self._identities = Identities(self._users, assembly.config.api.auth)
         tokens = JoinTokens(
@@ -66,7 +72,7 @@ class Api:
             *SecretRoutes(assembly).routes(),
             *DataRoutes(assembly).routes(),
             *NamespaceRoutes(assembly).routes(),
-            *AgentRoutes(assembly, own_node).routes(),
+            *AgentRoutes(assembly, own_node, sign_in).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
             *UserRoutes(assembly, api_authority).routes(),
             *MetricsRoutes(assembly).routes(),
@@ -78,11 +84,15 @@ class Api:
 
     def application(self) -> web.Application:
         log_no_requests_less()
-        identified = identifying(self.routes, self._identities, self._users, self._audited)
+        identified = identifying(self.routes, self._identities, self._users, self._audited, self._sign_in)
         application = web.Application(
             middlewares=[self._counting, errors_as_answers, identified],
             client_max_size=MAX_BODY_BYTES,
-            handler_args={"keepalive_timeout": IDLE_SECONDS, "lingering_time": LINGER_SECONDS},
+            handler_args={
+                "keepalive_timeout": IDLE_SECONDS,
+                "lingering_time": LINGER_SECONDS,
+                "max_field_size": LARGEST_FIELD if self._sign_in is None else LARGEST_FIELD_WITH_TOKENS,
+            },
         )
         application.on_response_prepare.append(with_headers)
         for route in self.routes:

@@ -13,6 +13,7 @@ from shared.settings.config import Auth, Config, JobDefaults, TaskDefaults
 from shared.settings.input_sources import input_problems
 from shared.settings.inputs import InputSettings
 from shared.settings.local_paths import local_path_problems
+from shared.settings.sign_in import sign_in_problems
 from shared.settings.tls.checks import tls_problems
 
 _CLOUD_NAMES = {"aws", "gcp"}
@@ -27,6 +28,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _addresses("Orchestrator.NATS.Servers", config.orchestrator.nats.servers)
     yield from _addresses("Compute.Orchestrators", config.compute.orchestrators)
     yield from tls_problems(config)
+    yield from sign_in_problems(config.api.auth.oauth2, anonymous=config.api.auth.anonymous)
     yield from _advertise(config.orchestrator.advertise)
     yield from _metrics(config.compute.metrics.address)
     yield from _collector(config.tracing.endpoint)

@@ -17,6 +17,7 @@ from shared.settings.input_sources import InputSources
 from shared.settings.inputs import InputSettings
 from shared.settings.secret import Secret
 from shared.settings.sent_data import SentDataSettings
+from shared.settings.sign_in import Oauth2
 from shared.settings.tls.declared import ApiTls, ComputeTls, FilePath, OrchestratorTls
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -43,6 +44,7 @@ class ApiAuth(Struct, frozen=True, kw_only=True, rename="pascal"):
             " Password, with Capabilities (a list of Actions such as read:job) and Namespaces."
         ),
     ] = ApiUsers()
+    oauth2: Oauth2 = Oauth2()
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -8,6 +8,7 @@ import msgspec
 from shared.settings.api_users import ApiUsers
 from shared.settings.config import Config
 from shared.settings.secret import Secret
+from shared.settings.sign_in_rules import SignInRules
 
 ENVIRONMENT_PREFIX = "TARPON_"
 
@@ -34,7 +35,7 @@ def values(config: Config) -> dict[str, object]:
 
 
 def _shown(value: object) -> object:
-    return value.shown() if isinstance(value, ApiUsers) else str(value)
+    return value.shown() if isinstance(value, ApiUsers | SignInRules) else str(value)
 
 
 def plain_type(declared: Any) -> Any:
@@ -102,7 +103,7 @@ _NOTHING: tuple[object, ...] = (None, False, 0, "", "0", "false", [])
 PROTECTIVE: dict[str, tuple[object, ...]] = dict.fromkeys(
     (
         *_spread("API.TLS", "AutoCert AutoCertCachePath"),
-        *_spread("API.Auth", "AccessPolicyPath Methods Oauth2"),
+        *_spread("API.Auth", "AccessPolicyPath Methods"),
         "Orchestrator.NodeManager.ManualApproval",
         *_spread("JobAdmissionControl", "RejectStatelessJobs RejectNetworkedJobs"),
     ),

@@ -13,6 +13,7 @@ from shared.jobs.durations import Duration
 from shared.settings.api_users import ApiUsers
 from shared.settings.keys import plain_type
 from shared.settings.secret import Secret
+from shared.settings.sign_in_rules import SignInRules
 from shared.settings.tls.declared import FilePath
 
 _TRUTH = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
@@ -30,8 +31,8 @@ def setting_value(key: str, given: object, declared: Any, *, home: Path) -> Any:
     Text is converted as the type demands: lists are separated by commas, maps are `name=value,name=value`.
     """
     kind = plain_type(declared)
-    if kind is ApiUsers:
-        return ApiUsers.read(key, given)
+    if kind in {ApiUsers, SignInRules}:
+        return kind.read(key, given)
     if kind in _OWN_TYPES and isinstance(given, int | float) and not isinstance(given, bool):
         given = str(given)
     value = _from_text(key, given, kind, home) if isinstance(given, str) else canonical(given, kind)[0]

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, input_resolvers
@@ -67,7 +68,9 @@ class UnusedConnection(Connection):
 class FedApi:
     """Jobs are j-0001, j-0002 ..., created and changed a second apart, the latter in the opposite order."""
 
-    def __init__(self, config: Config | None = None, *, audit_folder: Path | None = None) -> None:
+    def __init__(
+        self, config: Config | None = None, *, audit_folder: Path | None = None, sign_in: SignIn | None = None
+    ) -> None:
         connection, locations = UnusedConnection(["nats://127.0.0.1:1"]), Locations(None)
         self.model = Model(max_attempts=3)
         self.nodes = Nodes(self.model, disconnect_seconds=60.0)
@@ -110,7 +113,7 @@ class FedApi:
             data=data,
             shares=InputShares(self.model, listings),
         )
-        self.api = Api(assembly, disconnect=_nobody)
+        self.api = Api(assembly, disconnect=_nobody, sign_in=sign_in)
         self.port = 0
         self.connections: Callable[[], int] = int
         self._http: aiohttp.ClientSession | None = None

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from orchestrator.admission.principals import Principal
 from orchestrator.api.routes import Handler, Route, local_connection
-from orchestrator.audit.events import AuditEvent, Outcome, bounded
+from orchestrator.audit.events import SIGN_IN, AuditEvent, Outcome, bounded
 from orchestrator.audit.recorder import Audit
 from shared.errors import MessagingUnavailable, Refused, TarponError, Unavailable
 
@@ -57,6 +57,18 @@ class RequestAudit:
             operation=route.audited_as,
             outcome="refused",
             code=error.code,
+        )
+        self._audit.note(event)
+
+    def signed_in(self, request: web.Request, person: Principal) -> None:
+        """Somebody has come with a new token of the issuer."""
+        event = AuditEvent(
+            kind=person.kind,
+            who=person.name,
+            source=source_of(request),
+            action=SIGN_IN,
+            operation="sign_in",
+            detail=bounded(person.shown),
         )
         self._audit.note(event)
 

@@ -1,7 +1,7 @@
 """Identity: who asks is found out before anything is answered, and may do what the route needs, or not.
 
 Over the Unix socket it is the user as whom the other end runs, which the kernel tells. Over TCP it is a key, shown as
-`Authorization`, or signed with.
+`Authorization`, or signed with, or a token of the issuer with which people sign in.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from aiohttp.typedefs import Middleware
 from orchestrator.admission.auth import RefusalLog
 from orchestrator.admission.identities import Identities, SignedRequest, signed_by
 from orchestrator.admission.principals import ANONYMOUS, OPERATOR, Principal
+from orchestrator.admission.sign_in.sign_in import SignIn
+from orchestrator.admission.sign_in.token import token_in
 from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.other_sites import refuse_led_here
 from orchestrator.api.bodies import received
@@ -42,7 +44,13 @@ class PeerRefused(Unauthorized):
         )
 
 
-def identifying(routes: Iterable[Route], identities: Identities, users: Users, audited: RequestAudit) -> Middleware:
+def identifying(
+    routes: Iterable[Route],
+    identities: Identities,
+    users: Users,
+    audited: RequestAudit,
+    sign_in: SignIn | None = None,
+) -> Middleware:
     """Let pass whom the route lets pass; all others are refused before the handler is called."""
     table = {(route.method, route.path): route for route in routes}
     refusals = RefusalLog()
@@ -57,9 +65,11 @@ def identifying(routes: Iterable[Route], identities: Identities, users: Users, a
             return await handler(request)
         principal: Principal | None = None
         try:
-            principal = await _principal(request, identities)
+            principal = await _principal(request, identities, sign_in)
             if principal is ANONYMOUS:
                 refuse_led_here(request)
+            if sign_in is not None and principal.kind == "person" and sign_in.is_first_use(principal):
+                audited.signed_in(request, principal)
             principal.check(route.needs, everywhere=route.everywhere)
         except Refused as error:
             refusals.note(f"{request.method} {route.path} from {_peer(request)}: {error.message}", now=time.monotonic())
@@ -86,14 +96,16 @@ def _route(table: dict[tuple[str, str], Route], request: web.Request) -> Route |
     return table["GET" if request.method == "HEAD" else request.method, resource.canonical]
 
 
-async def _principal(request: web.Request, identities: Identities) -> Principal:
-    """Raises Unauthorized."""
+async def _principal(request: web.Request, identities: Identities, sign_in: SignIn | None) -> Principal:
+    """Raises Unauthorized, and of a token what `SignIn.principal` does."""
     peer = local_connection(request)
     if peer is not None:
         return _of_peer(peer)
     header = request.headers.get("Authorization")
     signed = signed_by(header)
     if signed is None:
+        if sign_in is not None and (token := token_in(header)):
+            return await sign_in.principal(token)
         return identities.of_header(header)
     request[_proof] = await _proof_of(signed, request, identities)
     identities.take(signed)
@@ -129,7 +141,10 @@ def _peer(request: web.Request) -> str:
 async def _while_valid(
     request: web.Request, handler: Handler, principal: Principal, users: Users
 ) -> web.StreamResponse:
-    """The answer, which is broken off when the key is revoked or expires: its reader comes again, and is told."""
+    """The answer, which is broken off when the key is revoked, or it or a token expires.
+
+    Its reader comes again, and is told.
+    """
     left = (principal.expires - time.time_ns()) / 1e9 if principal.expires else None
 
     async def until_it_ends(gone: asyncio.Event) -> web.StreamResponse:
@@ -138,7 +153,7 @@ async def _while_valid(
                 await gone.wait()
         except TimeoutError:
             pass
-        _log.info("A stream of user %s ends, as the key does.", principal.name)
+        _log.info("A stream of user %s ends, as the key or token does.", principal.name)
         raise ConnectionAbortedError("The key has ended.")
 
     with users.held(principal.key_id) as gone:

@@ -291,7 +291,7 @@ API:
 Orchestrator: {TLS: {ServerTimeout: 10}, NodeManager: {ManualApproval: false}}
 Compute: {AllowListedLocalPaths: []}
 """
-        assert len(loaded(home, written(home / "a.yaml", text), "Compute.TLS.RequireTLS=False").warnings) == 4
+        assert len(loaded(home, written(home / "a.yaml", text), "Compute.TLS.RequireTLS=False").warnings) == 3
 
 
 class TestProblems:
@@ -510,7 +510,7 @@ class TestProblems:
         [
             "API.TLS.AutoCert=example.com",
             "API.Auth.Methods=x",
-            "API.Auth.Oauth2.Issuer=x",
+            "API.Auth.AccessPolicyPath=x",
             "Orchestrator.NodeManager.ManualApproval=true",
             "JobAdmissionControl.RejectStatelessJobs=true",
             "JobAdmissionControl.RejectNetworkedJobs=true",
@@ -524,11 +524,11 @@ class TestProblems:
 
     def test_such_a_protection_stops_the_start_from_the_environment_and_a_file_too(self, home: Path) -> None:
         file = written(home / "a.yaml", "api: {auth: {users: [{alias: a}], methods: {k: {type: ask}}}}\n")
-        env = {"TARPON_API_TLS_AUTOCERT": "example.com", "TARPON_API_AUTH_OAUTH2_ISSUER": "x"}
+        env = {"TARPON_API_TLS_AUTOCERT": "example.com", "TARPON_API_AUTH_ACCESSPOLICYPATH": "x"}
         assert [problem.split()[0] for problem in problems(home, file, env=env)] == [
             "API.Auth.Users[0]:",
             "API.Auth.Methods",
-            "API.Auth.Oauth2",
+            "API.Auth.AccessPolicyPath",
             "API.TLS.AutoCert",
         ]
 
