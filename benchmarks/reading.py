@@ -23,7 +23,7 @@ from compute.inputs.order import InputOrder
 from shared.ids import ExecutionId
 from shared.jobs.spec import InputSource, SpecConfig, Task
 from shared.protocol.messages import NodeRequestAnswer
-from shared.protocol.nodes.inputs import InputFile, InputsGiven, InputsRequest
+from shared.protocol.nodes.inputs import InputFile, InputList, InputsGiven, InputsRequest
 from shared.protocol.signed_url import SignedUrl
 
 NO_LIMIT = 1 << 50
@@ -40,7 +40,10 @@ class Desk:
     async def ask(self, request: InputsRequest) -> NodeRequestAnswer:
         numbers = range(request.first, min(self._count, request.first + request.count))
         return InputsGiven(
-            files=tuple(map(self._file, numbers)), total=self._count, total_bytes=self._count * self._size
+            files=tuple(map(self._file, numbers)),
+            total=self._count,
+            total_bytes=self._count * self._size,
+            lists=(InputList(source=0, count=self._count, size=self._count * self._size, content="all of it"),),
         )
 
     def _file(self, number: int) -> InputFile:

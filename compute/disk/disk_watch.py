@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from compute.disk.mounts import mount_points_in
+from compute.disk.view_notes import viewed_bytes
 from compute.disk.workspace import Workspace
 
 LEAST_PAUSE_SECONDS = 1.0
 PAUSE_SHARE = 20.0
 """A pause lasts so many times as long as the look before it, so that looking takes at most a twentieth of the time."""
-_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are: see stat(2)
+BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are: see stat(2)
 
 
 async def nothing_else() -> int:
@@ -47,9 +48,14 @@ async def disk_exceeded(
 async def _measured(workspace: Workspace) -> int:
     unwanted = threading.Event()
     try:
-        return await asyncio.to_thread(disk_bytes, workspace.places, unwanted)
+        return await asyncio.to_thread(task_bytes, workspace, unwanted)
     finally:
         unwanted.set()
+
+
+def task_bytes(workspace: Workspace, unwanted: threading.Event) -> int:
+    """All that a task has on the disk, with what it reads in common with others. Blocks until `unwanted` is set."""
+    return disk_bytes(workspace.places, unwanted) + viewed_bytes(workspace.inputs)
 
 
 def disk_bytes(roots: tuple[Path, ...], unwanted: threading.Event) -> int:
@@ -59,18 +65,19 @@ def disk_bytes(roots: tuple[Path, ...], unwanted: threading.Event) -> int:
     """
     total, seen = 0, set[tuple[int, int]]()
     for root in roots:
-        for found in _walk(root):
+        for found in walk(root):
             if unwanted.is_set():
                 return total
             if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
                 if (found.st_dev, found.st_ino) in seen:
                     continue
                 seen.add((found.st_dev, found.st_ino))
-            total += found.st_blocks * _BLOCK_BYTES
+            total += found.st_blocks * BLOCK_BYTES
     return total
 
 
-def _walk(root: Path) -> Iterator[os.stat_result]:
+def walk(root: Path) -> Iterator[os.stat_result]:
+    """All below it, of its own file system. No link is followed and no mount entered. Blocks."""
     try:
         device = root.lstat().st_dev
     except FileNotFoundError:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from compute.disk.disk_watch import disk_bytes
+from compute.disk.disk_watch import task_bytes
 from compute.inputs.order import InputOrder
 
 
@@ -13,7 +13,7 @@ async def left_bytes(order: InputOrder) -> int:
         return 0
     unwanted = threading.Event()
     try:
-        filled = await asyncio.to_thread(disk_bytes, order.workspace.places, unwanted)
+        filled = await asyncio.to_thread(task_bytes, order.workspace, unwanted)
     finally:
         unwanted.set()
     return max(1, order.disk_bytes - filled)

@@ -57,13 +57,14 @@ class Inputs:
     async def _fetch(self, order: InputOrder) -> tuple[MountedInput, ...]:
         places = places_of(order.task, order.workspace)
         await in_thread(lambda: make_way(places, order.workspace), within=DISK_SECONDS)
-        managed = [place if is_managed(place.source.source) else None for place in places]
-        if any(managed):
+        managed = {number: place for number, place in enumerate(places) if is_managed(place.source.source)}
+        elsewhere: dict[int, Path] = {}
+        if managed:
             assert self._managed is not None, "an assignment is refused that has a kind which the node does not offer"
-            await self._managed.fetch(order, managed)
+            elsewhere = await self._managed.fetch(order, managed)
         return tuple(
             [
-                mounted(place) if managed[number] else await self._provide(place, order)
+                mounted(place, elsewhere.get(number)) if number in managed else await self._provide(place, order)
                 for number, place in enumerate(places)
             ]
         )

@@ -5,13 +5,13 @@ another version of the job reads. What it says about itself, and about S3, count
 """
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
 from orchestrator.admission.budgets import Allowance
+from orchestrator.inputs.contents import content_of, content_of_list
 from orchestrator.inputs.problems import named
 from orchestrator.inputs.shares import InputShares, ReadObject, SourceShare
 from orchestrator.rules.records import ExecutionRecord
@@ -22,7 +22,7 @@ from orchestrator.state.model import Model
 from shared.errors import Damaged, GrantRefused, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.protocol.messages import RequestRefused
-from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputsGiven, InputsRequest
+from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputList, InputsGiven, InputsRequest
 from shared.protocol.s3_errors import is_of_keys
 from shared.protocol.signed_url import SignedUrl
 
@@ -85,6 +85,7 @@ class InputGrants:
                 files=await self._files(chosen),
                 total=sum(len(each.objects) for each in shares),
                 total_bytes=sum(each.size_bytes for each in shares),
+                lists=tuple(map(_list, shares)),
             )
         except (GrantRefused, StorageUnavailable, Damaged) as error:
             return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)
@@ -172,6 +173,16 @@ def _chosen(shares: Sequence[SourceShare], first: int, count: int) -> list[tuple
     return chosen
 
 
+def _list(share: SourceShare) -> InputList:
+    return InputList(
+        source=share.number,
+        count=len(share.objects),
+        size=share.size_bytes,
+        content=content_of_list(share),
+        archive=share.is_of_archives,
+    )
+
+
 def _file(number: int, read: ReadObject, url: SignedUrl) -> InputFile:
     each = read.object
     return InputFile(
@@ -180,22 +191,9 @@ def _file(number: int, read: ReadObject, url: SignedUrl) -> InputFile:
         size=each.size,
         etag=each.etag,
         sha256=each.sha256,
-        content=_content(read),
+        content=content_of(read),
         executable=each.executable,
         archive=read.archive,
         members=read.members,
         url=url,
     )
-
-
-def _content(read: ReadObject) -> str:
-    """What a node may keep the bytes by: the same for the same version of the same object, and for nothing else.
-
-    The digest alone would not do. It is the job's author who says what it is, and who could name the digest of what
-    another namespace has read on the node, and be given that. Nothing tells the bytes without an ETag or a digest.
-    """
-    each, location = read.object, read.location
-    if not each.etag and not each.sha256:
-        return ""
-    parts = (location.bucket, location.endpoint, each.key, each.version, each.etag, str(each.size), each.sha256)
-    return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()

@@ -12,7 +12,7 @@ import secrets
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -54,13 +54,23 @@ class ListingDamaged(Damaged):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """What one part of a job reads of one source, in the order of keys."""
+    """What one part of a job reads of one source, in the order of keys. EVERY_PART is of what is not divided.
+
+    `is_known` says whether each of its objects has something by which its bytes are known to be the same.
+    """
 
     objects: tuple[FrozenObject, ...]
     size_bytes: int
+    part: int
+    is_known: bool
+
+    @classmethod
+    def of(cls, part: int, objects: Sequence[FrozenObject]) -> "Share":
+        size_bytes = sum(each.size for each in objects)
+        return cls(tuple(objects), size_bytes, part, all(each.etag or each.sha256 for each in objects))
 
 
-_NOTHING = Share((), 0)
+_NOTHING = Share.of(EVERY_PART, ())
 
 
 class Listing:
@@ -71,7 +81,7 @@ class Listing:
         parts: dict[int, list[FrozenObject]] = {}
         for each in objects:
             parts.setdefault(each.part, []).append(each)
-        self._shares = {part: Share(tuple(share), sum(each.size for each in share)) for part, share in parts.items()}
+        self._shares = {part: Share.of(part, share) for part, share in parts.items()}
 
     def __repr__(self) -> str:
         return f"<Listing of {self.count} objects>"

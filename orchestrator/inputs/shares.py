@@ -14,6 +14,7 @@ from shared.errors import Damaged, GrantRefused, StorageUnavailable
 from shared.ids import ExecutionId
 from shared.jobs.inputs.kinds import is_managed
 from shared.jobs.spec import SpecConfig
+from shared.protocol.objects import listing_digest
 from shared.protocol.rest import InputsView
 
 SHOWN_NAMES = 3
@@ -42,12 +43,21 @@ class ReadObject(NamedTuple):
 
 
 class SourceShare(NamedTuple):
-    """What an execution reads of the input of this number."""
+    """What an execution reads of the input of this number.
+
+    `listed` is what is the same for the same part of the same list, and for nothing else; empty where the objects are
+    few, or not all of them are known to have the same bytes whenever they are read.
+    """
 
     number: int
     objects: Sequence[ReadObject] | Sequence[FrozenObject]
     location: Location | None
     size_bytes: int
+    listed: str = ""
+
+    @property
+    def is_of_archives(self) -> bool:
+        return any(each.archive for each in self.read(0, 1))
 
     def read(self, begin: int, end: int) -> list[ReadObject]:
         """Some of them."""
@@ -90,7 +100,10 @@ class InputShares:
                 shares.append(SourceShare(number, archives, None, sum(each.object.size for each in archives)))
             elif frozen.count:
                 share = (await self._listings.of(frozen)).share_of(record.partition)
-                shares.append(SourceShare(number, share.objects, frozen.location, share.size_bytes))
+                listed = (
+                    f"{share.part} of {listing_digest(frozen.listing)}" if frozen.listing and share.is_known else ""
+                )
+                shares.append(SourceShare(number, share.objects, frozen.location, share.size_bytes, listed))
         return shares
 
     async def shown(self, records: Sequence[ExecutionRecord]) -> dict[ExecutionId, InputsView]:

@@ -79,7 +79,7 @@ from shared.protocol.messages import (
     decode,
     encode,
 )
-from shared.protocol.nodes.inputs import InputFile, InputsGiven, InputsRequest
+from shared.protocol.nodes.inputs import InputFile, InputList, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
 from shared.protocol.signed_url import SignedUrl
 
@@ -506,6 +506,20 @@ GOLDEN: list[tuple[Message, str]] = [
             '"url":"https://s3.example.com/b/k?X-Amz-Signature=0","headers":{},"lifetime_seconds":60}},'
             '{"source":1,"size":0,"url":{"method":"GET","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
             '"headers":{},"lifetime_seconds":60}}],"total":2,"total_bytes":5}'
+        ),
+    ),
+    (
+        InputsGiven(
+            total=20,
+            total_bytes=5,
+            lists=(
+                InputList(source=0, count=19, size=5, content="c", archive=True),
+                InputList(source=2, count=1, size=0),
+            ),
+        ),
+        (
+            '{"type":"InputsGiven","total":20,"total_bytes":5,"lists":[{"source":0,"count":19,"size":5,"content":"c",'
+            '"archive":true},{"source":2,"count":1,"size":0}]}'
         ),
     ),
     (

@@ -1,7 +1,9 @@
 """Inputs of tasks, from the job to what the task reads, with each engine there is."""
 
 import base64
+import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +12,8 @@ import pytest
 
 from tests.e2e.stack import Stack, wait_until
 from tests.engine import IMAGE, TestEngine
+from tests.integration.input_places import new_bucket
+from tests.servers import S3Server
 
 NODE = "node-a"
 ENGINES = ("process", "docker_engine", "podman_engine")
@@ -150,3 +154,49 @@ def test_a_working_directory_in_the_place_of_an_input_is_told(
     made = with_node.submit(wanted)
     assert with_node.wait_ended(made)["Job"]["State"]["StateType"] == "Failed"
     assert told in str(with_node.describe(made)["Executions"])
+
+
+FILES = {f"{number:02}": b"content %d\n" % number for number in range(40)}
+READ = "cat /in/* | sha256sum"
+DIGEST = hashlib.sha256(b"".join(FILES[name] for name in sorted(FILES))).hexdigest()
+
+
+@pytest.mark.parametrize("engine", CONTAINERS, indirect=True)
+def test_a_task_reads_its_inputs_though_its_node_was_killed_and_needs_the_room(
+    stack: Stack, engine: tuple[str, TestEngine | None], s3_server: S3Server
+) -> None:
+    """Once it has ended, what it read may go."""
+    kind, found = engine
+    assert found is not None
+    objects = {f"{folder}/{name}": content for folder in ("in", "other") for name, content in FILES.items()}
+    bucket = new_bucket(s3_server, objects)
+    stack.start_orchestrator(InputSources_Types_S3_Allow=f"s3://{bucket}")
+    stack.start_compute(NODE, Engines_Types_Docker_Socket=found.url, Compute_Inputs_CacheSize="1KB")
+    waits = f"{READ}; until [ -e /outputs/go ]; do sleep 0.05; done; {READ}"
+    paths = [{"Name": "outputs", "Path": "/outputs"}]
+    publisher = {"Type": "s3managed"}
+    made = stack.submit(job(kind, waits, s3(bucket, "in/"), ResultPaths=paths, Publisher=publisher))
+    stack.wait_state(made, "Running")
+    (view,) = views(stack)
+    stack.computes[NODE].kill()
+    stack.computes[NODE].start()
+    stack.wait_connected(NODE)
+    for key in ("in/", "other/"):
+        assert ended(stack, stack.submit(job(kind, READ, s3(bucket, key))))["RunOutput"]["Stdout"].split()[0] == DIGEST
+    assert view in views(stack)
+    (execution,) = stack.describe(made)["Executions"]["Items"]
+    (stack.root / NODE / "compute" / "executions" / execution["ID"] / "workspace" / "outputs" / "go").touch()
+    assert ended(stack, made)["RunOutput"]["Stdout"].split() == [DIGEST, "-"] * 2
+    assert stack.describe(made)["Job"]["State"]["StateType"] == "Completed"
+    wait_until(lambda: not folders(stack), within=20, what="the node forgets what is over")
+    ended(stack, stack.submit(job(kind, READ, s3(bucket, "other/"))))
+    assert view not in views(stack)
+
+
+def s3(bucket: str, key: str) -> dict[str, Any]:
+    return {"Source": {"Type": "s3", "Params": {"Bucket": bucket, "Key": key}}, "Target": "/in"}
+
+
+def views(stack: Stack) -> list[str]:
+    """Those that the node keeps."""
+    return os.listdir(stack.root / NODE / "compute" / "inputs" / "views")  # noqa: PTH208

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -29,7 +29,7 @@ from shared.ids import ExecutionId
 from shared.jobs.spec import InputSource, SpecConfig
 from shared.protocol import messages
 from shared.protocol.messages import NodeRequestAnswer, RequestRefused
-from shared.protocol.nodes.inputs import InputFile, InputsGiven, InputsRequest
+from shared.protocol.nodes.inputs import InputFile, InputList, InputsGiven, InputsRequest
 from shared.protocol.signed_url import SignedUrl
 from tests.builders import new_task
 from tests.faulty_s3 import FaultyS3
@@ -52,6 +52,7 @@ class Desk:
         self.asked: list[InputsRequest] = []
         self.refusals: list[RequestRefused] = []
         self.of_one = 64
+        self.tells_lists = True
         self.life_seconds = LIFE_SECONDS
 
     async def store(self, key: str, content: bytes) -> str:
@@ -93,7 +94,19 @@ class Desk:
             files=tuple(replace(file, url=self._signed(file.url.url)) for file in chosen),
             total=len(self.files),
             total_bytes=sum(file.size for file in self.files),
+            lists=tuple(self._lists()) if self.tells_lists else (),
         )
+
+    def _lists(self) -> Iterator[InputList]:
+        for source in dict.fromkeys(each.source for each in self.files):
+            files = [each for each in self.files if each.source == source]
+            yield InputList(
+                source=source,
+                count=len(files),
+                size=sum(each.size for each in files),
+                content=repr([(each.path, each.content, each.members) for each in files]),
+                archive=files[0].archive,
+            )
 
     def _signed(self, key: str) -> SignedUrl:
         client = s3_client_of(self.s3.endpoint, self.server)

@@ -2,10 +2,12 @@
 
     <DataDir>/compute/inputs/files/<ab>/<name>      whole files, read only; the name is that of the content
     <DataDir>/compute/inputs/partial/<name>         what is being fetched (compute/inputs/objects/partial_input.py)
+    <DataDir>/compute/inputs/views/<name>           what containers mount (compute/inputs/objects/kept_views.py)
     <DataDir>/compute/inputs/boot                   in which boot of the machine they were written
 
-A container mounts further names of the same files, so a file with more than one name is in use, also after a restart
-of the node. Nothing is synced while tasks wait. So what was written before the machine went down is not trusted, unless
+What containers mount are further names of the same files. So a file with more than one name is in a view, and a view
+whose note has more than one is in use, also after a restart of the node. A view goes before its files can. Nothing is
+synced while tasks wait. So what was written before the machine went down is not trusted, unless
 the node was stopped in order and has synced it then.
 """
 
@@ -17,7 +19,7 @@ import logging
 import os
 import shutil
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ from typing import NamedTuple
 
 from compute.disk import private_file
 from compute.disk.removal import remove_tree
+from compute.inputs.objects.kept_views import KeptViews
 from compute.processes.mark import boot_id
 from shared.runtime import durable
 
@@ -35,6 +38,10 @@ SYNCED = "synced"
 TRIM_EVERY_SECONDS = 30.0
 PARTIAL_KEPT_SECONDS = 24 * 3600.0
 """What is not whole and was not gone on with for so long is removed."""
+MOST_VIEWS = 2000
+"""More are not kept, however small they are: each has to be looked at when the node starts."""
+MOST_LOOKS = 4096
+"""When so much in a row is in use, no more is looked at for now, unless the disk needs it."""
 _FORGOTTEN = frozenset({"files", "partial"})
 
 
@@ -47,6 +54,14 @@ class _Found(NamedTuple):
     used_at: float
     name: str
     size_bytes: int
+    is_view: bool
+
+
+class _Looked(NamedTuple):
+    """What is gone, and what is in use."""
+
+    gone: list[str]
+    used: list[str]
 
 
 class InputCache:
@@ -57,16 +72,19 @@ class InputCache:
 
     def __init__(self, root: Path, limit_bytes: int) -> None:
         self.root = root
+        self.views = KeptViews(root / "views")
         self._root = os.fspath(root)
         self.total_bytes = 0
         self._limit_bytes = limit_bytes
         self._sizes: OrderedDict[str, int] = OrderedDict()
-        """Of the files that are whole; the one that was used last is last."""
+        """Of the files that are whole, and of views what is theirs alone; what was used last is last."""
+        self._views: set[str] = set()
         self._pins: Counter[str] = Counter()
         self._turns: dict[str, tuple[asyncio.Lock, list[None]]] = {}
 
     def __repr__(self) -> str:
-        return f"<InputCache {self.root}: {len(self._sizes)} files, {self.total_bytes} bytes>"
+        files = len(self._sizes) - len(self._views)
+        return f"<InputCache {self.root}: {files} files, {len(self._views)} views, {self.total_bytes} bytes>"
 
     @classmethod
     def open(cls, root: Path, limit_bytes: int) -> "InputCache":
@@ -99,6 +117,11 @@ class InputCache:
         self._sizes[name] = size_bytes
         self._sizes.move_to_end(name)
 
+    def add_view(self, name: str, own_bytes: int) -> None:
+        """The view is whole and in its place, and may have been there before."""
+        self._views.add(name)
+        self.add(name, own_bytes)
+
     def use(self, names: Iterable[str]) -> None:
         for name in names:
             if name in self._sizes:
@@ -107,6 +130,7 @@ class InputCache:
     def forget(self, name: str) -> None:
         """It is not what it should be, or is gone."""
         self.total_bytes -= self._sizes.pop(name, 0)
+        self._views.discard(name)
 
     @contextmanager
     def pinned(self, names: Collection[str]) -> Iterator[None]:
@@ -119,6 +143,10 @@ class InputCache:
             for name in set(names):
                 if not self._pins[name]:
                     del self._pins[name]
+
+    def has_turn(self, name: str) -> bool:
+        """Whether somebody's turn it is, so that another one would wait."""
+        return name in self._turns
 
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[None]:
@@ -137,18 +165,18 @@ class InputCache:
         """Remove what was not used for the longest time, until it is within its limit and the disk has so much left."""
         free = await asyncio.to_thread(free_bytes, self.root) if wanted_bytes else 0
         excess = max(self.total_bytes - self._limit_bytes, wanted_bytes - free)
-        if excess <= 0:
-            return
-        chosen, names = 0, []
-        for name, size_bytes in self._sizes.items():
-            if name not in self._pins:
-                names.append(name)
-                chosen += size_bytes
-            if chosen >= excess and len(names) % 256 == 0:
-                break
-        for name in await asyncio.to_thread(self._remove_unused, names, excess):
+        if excess > 0:
+            most_looks = len(self._sizes) if wanted_bytes > free else MOST_LOOKS
+            self._note(await asyncio.to_thread(self._remove_unused, list(self._sizes), excess, most_looks))
+        if len(self._views) > MOST_VIEWS:
+            views = [name for name in self._sizes if name in self._views]
+            self._note(await asyncio.to_thread(self._remove_views, views, len(views) - MOST_VIEWS))
+
+    def _note(self, looked: _Looked) -> None:
+        for name in looked.gone:
             if name not in self._pins:  # else somebody fetches it again
                 self.forget(name)
+        self.use(looked.used)
 
     async def keep_within_limit(self) -> None:
         """Until cancelled: what a task had in use may go once it is over."""
@@ -173,6 +201,7 @@ class InputCache:
             with contextlib.suppress(FileNotFoundError):
                 if path.lstat().st_mtime < oldest:
                     path.unlink()
+        self.views.sweep()
 
     def close(self) -> None:
         """Sync it, so that it is trusted after a restart of the machine. Blocks."""
@@ -184,11 +213,12 @@ class InputCache:
             os.close(descriptor)
 
     def _open(self) -> None:
-        private_file.make_folder(self.root)
+        private_file.make_folder(self.root / "views")
         boot = self.root / "boot"
         if _text_of(boot) not in {SYNCED, boot_id()}:
             if any((self.root / name).exists() for name in _FORGOTTEN):
                 _log.warning("The machine went down while the node ran: the inputs that it kept are removed.")
+            self.views.doubt()
             for name in _FORGOTTEN:
                 remove_tree(self.root / name)
         # A power cut that took this back would have what is written from now on be trusted.
@@ -197,37 +227,69 @@ class InputCache:
             private_file.make_folder(self.root / name)
         for draft in (self.root / "partial").glob("*.new"):
             draft.unlink()
+        self.views.open()
         self.sweep()
         for found in sorted(self._found()):
             self.add(found.name, found.size_bytes)
+            if found.is_view:
+                self._views.add(found.name)
 
     def _found(self) -> Iterator[_Found]:
         for folder in (self.root / "files").iterdir():
             with os.scandir(folder) as entries:
                 for entry in entries:
                     status = entry.stat(follow_symlinks=False)
-                    yield _Found(status.st_atime, entry.name, status.st_size)
+                    yield _Found(status.st_atime, entry.name, status.st_size, is_view=False)
+        for view in self.views.found():
+            yield _Found(view.used_at, view.name, view.own_bytes, is_view=True)
 
     def _drop(self, names: Sequence[str]) -> None:
         for name in names:
             self.place(name).unlink(missing_ok=True)
 
-    def _remove_unused(self, names: Iterable[str], excess: int) -> list[str]:
-        """Which of these are gone now. Those with another name are in use by a container."""
-        removed = []
-        for name in names:
-            if excess <= 0:
-                break
-            path = self.place(name)
-            with contextlib.suppress(OSError):
-                status = path.lstat()
-                if status.st_nlink == 1 and name not in self._pins:
-                    path.unlink()
-                    excess -= status.st_size
-                    removed.append(name)
+    def _remove_unused(self, names: Sequence[str], excess: int, most_looks: int) -> _Looked:
+        """Go through these in their order. The files of a view that goes are looked at after it."""
+        looked, waiting = _Looked([], []), deque(names)
+        while waiting and excess > 0 and len(looked.used) < most_looks:
+            name = waiting.popleft()
+            if name in self._pins:
                 continue
-            removed.append(name)
-        return removed
+            if name in self._views:
+                files = self._remove_view(name, looked)
+                excess -= self._sizes.get(name, 0) if files is not None else 0
+                waiting.extendleft(files or ())
+            else:
+                excess -= self._remove_file(name, looked)
+        return looked
+
+    def _remove_views(self, names: Sequence[str], surplus: int) -> _Looked:
+        looked = _Looked([], [])
+        for name in names:
+            if len(looked.gone) == surplus:
+                break
+            if name not in self._pins:
+                self._remove_view(name, looked)
+        return looked
+
+    def _remove_view(self, name: str, looked: _Looked) -> list[str] | None:
+        """Of which files it was; None if it is in use."""
+        files = self.views.remove_unused(name)
+        (looked.used if files is None else looked.gone).append(name)
+        return files
+
+    def _remove_file(self, name: str, looked: _Looked) -> int:
+        """How many bytes that were. One with another name is in a view."""
+        path = self.place(name)
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if status.st_nlink > 1:
+                looked.used.append(name)
+                return 0
+            path.unlink()
+            looked.gone.append(name)
+            return status.st_size
+        looked.gone.append(name)
+        return 0
 
 
 def _text_of(path: Path) -> str:

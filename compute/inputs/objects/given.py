@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from urllib.parse import unquote, urlsplit
 
 from compute.inputs.failures import InputFailed
@@ -12,7 +12,7 @@ from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import NodeRequestAnswer
-from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputsGiven, InputsRequest
+from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputList, InputsGiven, InputsRequest
 from shared.protocol.signed_url import SignedUrl
 
 LEAST_SECONDS = 10.0
@@ -23,13 +23,15 @@ AskInputs = Callable[[InputsRequest], Awaitable[NodeRequestAnswer]]
 
 
 class GivenInputs:
-    """Of one execution. Every question is repeated until the orchestrator answers it."""
+    """Of one execution, and these of its inputs. Every question is repeated until the orchestrator answers it."""
 
-    def __init__(self, execution_id: ExecutionId, ask: AskInputs, trouble: Trouble) -> None:
+    def __init__(self, execution_id: ExecutionId, ask: AskInputs, trouble: Trouble, *, of: Collection[int]) -> None:
         self.total = 0
         self.total_bytes = 0
+        self.lists: tuple[InputList, ...] = ()
         self.trouble = trouble
         self._is_known = False
+        self._of = frozenset(of)
         self._execution_id = execution_id
         self._ask = ask
 
@@ -56,15 +58,25 @@ class GivenInputs:
             if not isinstance(answer, InputsGiven):
                 detail = f"The orchestrator answered the question for inputs with {type(answer).__name__}."
                 raise InputFailed(FailureReason.INPUT_ACCESS_DENIED, detail)
-            if self._is_known and (self.total, self.total_bytes) != (answer.total, answer.total_bytes):
-                raise InputFailed(FailureReason.INPUT_CHANGED, OTHERS)
-            self.total, self.total_bytes, self._is_known = answer.total, answer.total_bytes, True
+            self._learn(answer)
             files += answer.files
             if first + len(files) >= answer.total:
                 break
             if not answer.files:
                 raise InputFailed(FailureReason.INPUT_CHANGED, OTHERS)
         return asked_at, tuple(files[:count])
+
+    def _learn(self, answer: InputsGiven) -> None:
+        """Raises InputFailed. An earlier orchestrator, which may answer in between, does not tell the lists."""
+        is_as_before = (self.total, self.total_bytes) == (answer.total, answer.total_bytes)
+        if self._is_known and not (is_as_before and (answer.lists or self.lists) == (self.lists or answer.lists)):
+            raise InputFailed(FailureReason.INPUT_CHANGED, OTHERS)
+        sources = {file.source for file in answer.files} | {each.source for each in answer.lists}
+        if sources - self._of:
+            detail = "The orchestrator gave a file of an input that the task does not have."
+            raise InputFailed(FailureReason.INPUT_ACCESS_DENIED, detail)
+        self.total, self.total_bytes, self._is_known = answer.total, answer.total_bytes, True
+        self.lists = self.lists or answer.lists
 
 
 class GivenBatch:

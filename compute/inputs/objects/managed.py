@@ -1,28 +1,37 @@
-"""Managed inputs: objects that the orchestrator has found, and gives URLs for; of which kind they are is its matter."""
+"""Managed inputs: objects that the orchestrator has found, and gives URLs for; of which kind they are is its matter.
+
+What containers of several tasks read is made for the first of them, and given to the others (kept_views.py).
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
-from compute.inputs.failures import InputFailed
-from compute.inputs.objects.cache import free_bytes, name_of
+from compute.disk.removal import remove_tree
+from compute.disk.view_notes import Unpacked, ViewNote, link_of
+from compute.disk.workspace import DISK_SECONDS
+from compute.inputs.objects.cache import free_bytes
 from compute.inputs.objects.downloads import Downloads
-from compute.inputs.objects.given import AskInputs, GivenBatch, GivenFile, GivenInputs
+from compute.inputs.objects.filling import Filling
+from compute.inputs.objects.given import AskInputs, GivenBatch, GivenInputs
+from compute.inputs.objects.kept_views import NotLinked
 from compute.inputs.objects.progress import FetchProgress
-from compute.inputs.objects.room import check_room
-from compute.inputs.objects.stoppable import stoppable
-from compute.inputs.objects.views import InputViews, Unpack, ViewedFile
+from compute.inputs.objects.room import UnpackedRoom, check_allowed, check_free
+from compute.inputs.objects.shared_lists import SharedList, batches_with, shared_lists
+from compute.inputs.objects.views import InputViews, Unpack
 from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace
 from compute.upload.delivery import Trouble
-from shared.jobs.states import FailureReason
-from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE
-from shared.runtime.aio import pipelined
+from shared.runtime.aio import finish, in_thread
 
-BATCHES_AT_ONCE = 3
-"""While the files of some are fetched, the next are asked for."""
-PLACE_TRIES = 3
 MANAGED_KINDS = ("result", "s3", "s3managed", "upload")
+
+T = TypeVar("T")
+
+Tell = Callable[[str], None]
 
 
 class ManagedInputs:
@@ -32,19 +41,65 @@ class ManagedInputs:
         self._downloads = downloads
         self._ask = ask
         self._unpack = unpack
+        self._listeners = Listeners()
 
     def __repr__(self) -> str:
         return f"<ManagedInputs by {self._downloads!r}>"
 
-    async def fetch(self, order: InputOrder, places: Sequence[InputPlace | None]) -> None:
-        """Fill the places of those inputs that are managed, each at its number. Raises InputFailed, OSError."""
-        trouble = Trouble(partial(_waits, order))
-        given = GivenInputs(order.execution_id, self._ask, trouble)
+    async def fetch(self, order: InputOrder, places: Mapping[int, InputPlace]) -> dict[int, Path]:
+        """Have those inputs that are managed, by their numbers, in their places or in others, which are told.
+
+        Raises InputFailed, OSError. When cancelled nothing goes on.
+        """
+        telling = _Telling(order.on_progress, self._listeners)
+        trouble = Trouble(lambda problem: telling.tell(f"Fetching inputs, waiting for S3: {problem}"))
+        given = GivenInputs(order.execution_id, self._ask, trouble, of=places.keys())
+        fetch = _Fetch(self._downloads, given, order=order, places=places, unpack=self._unpack, telling=telling)
         try:
-            await _Fetch(self._downloads, given, order, places, self._unpack).run()
+            elsewhere = await fetch.run()
         finally:
             trouble.end()
         await self._downloads.cache.trim()
+        return elsewhere
+
+
+class Listeners:
+    """Who waits for a view that another execution makes, and is told how far that is."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[Tell]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Listeners to {len(self._of)} views>"
+
+    @contextmanager
+    def hearing(self, view: str, tell: Tell) -> Iterator[None]:
+        told = self._of.setdefault(view, [])
+        told.append(tell)
+        try:
+            yield
+        finally:
+            told.remove(tell)
+            if not told:
+                del self._of[view]
+
+    def tell(self, view: str, sentence: str) -> None:
+        for tell in self._of.get(view, ()):
+            tell(sentence)
+
+
+class _Telling:
+    """How far an execution is, to its owner and to those of others that wait for the `views` that it makes."""
+
+    def __init__(self, on_progress: Tell, listeners: Listeners) -> None:
+        self.on_progress = on_progress
+        self.listeners = listeners
+        self.views: list[str] = []
+
+    def tell(self, sentence: str) -> None:
+        self.on_progress(sentence)
+        for view in self.views:
+            self.listeners.tell(view, sentence)
 
 
 class _Fetch:
@@ -54,101 +109,117 @@ class _Fetch:
         self,
         downloads: Downloads,
         given: GivenInputs,
+        *,
         order: InputOrder,
-        places: Sequence[InputPlace | None],
+        places: Mapping[int, InputPlace],
         unpack: Unpack | None,
+        telling: _Telling,
     ) -> None:
         self._downloads = downloads
         self._cache = downloads.cache
         self._given = given
         self._order = order
         self._places = places
-        self._views = InputViews(unpack, order.disk_bytes)
-        self._placing = asyncio.Lock()
-        self._progress = FetchProgress(0, 0, order.on_progress)
+        self._unpack = unpack
+        self._telling = telling
+        self._room = UnpackedRoom(order.disk_bytes)
+        self._progress = FetchProgress(0, 0, telling.tell)
+        self._elsewhere: dict[int, Path] = {}
 
-    async def run(self) -> None:
+    async def run(self) -> dict[int, Path]:
         first = await self._given.batch(0)
-        await self._check_room(self._given.total_bytes)
-        self._progress = FetchProgress(self._given.total, self._given.total_bytes, self._order.on_progress)
-        starts = range(0, max(1, self._given.total), MAX_FILES_AT_ONCE)
-        await pipelined(starts, partial(self._fetch_batch, first), at_once=BATCHES_AT_ONCE)
-        mine = [place for place in self._places if place is not None]
-        await stoppable(lambda _: self._views.seal(mine), pool=self._downloads.copying)
+        check_allowed(self._given.total_bytes, self._order.disk_bytes)
+        self._progress = FetchProgress(self._given.total, self._given.total_bytes, self._telling.tell)
+        lists = shared_lists(self._given, self._places)
+        mine = {each.view: each for each in lists if not self._cache.has_turn(each.view)}
+        own = self._places.keys() - {each.number for each in lists}
+        async with AsyncExitStack() as turns:
+            for view in mine:
+                await turns.enter_async_context(self._cache.turn(view))
+            await self._provide(first, list(mine.values()), own)
+        for each in lists:
+            if each is not mine.get(each.view):  # waited for without anything that others wait for
+                with self._telling.listeners.hearing(each.view, self._telling.on_progress):
+                    async with self._cache.turn(each.view):
+                        await self._provide(first, [each], ())
+        return self._elsewhere
 
-    async def _check_room(self, needed_bytes: int) -> None:
+    async def _provide(self, first: GivenBatch, lists: Sequence[SharedList], own: Collection[int]) -> None:
+        """It is the turn of these lists, of which some may have a view by now, and of no others."""
+        views = [each.view for each in lists]
+        with self._cache.pinned(views):
+            missing, not_shared = await self._take(lists)
+            if numbers := {*own, *not_shared, *(each.number for each in missing)}:
+                self._telling.views = views
+                await self._check_free({each.number for each in lists} - numbers)
+                async with self._drafts(missing) as drafts:
+                    await self._fill(first, {number: self._places[number] for number in numbers} | drafts, missing)
+                self._telling.views = []
+
+    async def _take(self, lists: Sequence[SharedList]) -> tuple[list[SharedList], list[int]]:
+        """Have the views that are there. Those that are not, and the numbers of inputs that cannot be shared here."""
+        missing, not_shared = list[SharedList](), list[int]()
+        for each, note in zip(lists, await _in_thread(lambda: list(map(self._taken, lists))), strict=True):
+            if note is None:
+                missing.append(each)
+            elif isinstance(note, NotLinked):
+                not_shared.append(each.number)
+            else:
+                self._room.take(note.unpacked)
+                self._has(each, note)
+                self._progress.came(each.size_bytes)
+                self._progress.done(each.files)
+        return missing, not_shared
+
+    def _taken(self, each: SharedList) -> ViewNote | NotLinked | None:
+        """Blocks."""
+        try:
+            return self._cache.views.take(each.view, link_of(self._order.workspace.inputs, each.number))
+        except NotLinked as error:
+            return error
+
+    def _has(self, each: SharedList, note: ViewNote) -> None:
+        self._cache.add_view(each.view, note.own_bytes)
+        self._elsewhere[each.number] = self._cache.views.view(each.view)
+
+    async def _check_free(self, there: Collection[int]) -> None:
         """What is kept and not in use makes room, so that nothing is refused here that might fit."""
+        needed_bytes = self._given.total_bytes - sum(each.size for each in self._given.lists if each.source in there)
         free = await asyncio.to_thread(free_bytes, self._order.workspace.root)
-        check_room(needed_bytes, allowed_bytes=self._order.disk_bytes, free_bytes=free + self._cache.total_bytes)
+        check_free(needed_bytes, free + self._cache.total_bytes)
 
-    async def _fetch_batch(self, first: GivenBatch, start: int) -> None:
-        batch = first if not start else await self._given.batch(start)
-        names = [self._name(batch, index) for index in range(len(batch.files))]
-        with self._cache.pinned(names):
-            wanted = list(range(len(names)))
-            for _ in range(PLACE_TRIES):
-                await self._fetch_files(batch, names, wanted)
-                wanted = await self._place(batch, names, wanted)
-                if not wanted:
-                    break
-                for index in wanted:
-                    self._cache.forget(names[index])
-            else:
-                raise InputFailed(FailureReason.NODE_ERROR, "Inputs vanish from the node's cache as they are fetched.")
-            self._cache.use(names)
-        await self._drop_unnamed(batch, names)
+    @asynccontextmanager
+    async def _drafts(self, missing: Sequence[SharedList]) -> AsyncIterator[dict[int, InputPlace]]:
+        """Where views are made. What has not become one is removed."""
+        folders = await _in_thread(lambda: [self._cache.views.draft() for _ in missing])
+        try:
+            yield {
+                each.number: self._places[each.number]._replace(path=folder / "view")
+                for each, folder in zip(missing, folders, strict=True)
+            }
+        finally:
+            if folders:
+                await finish(asyncio.to_thread(lambda: list(map(remove_tree, folders))), within=DISK_SECONDS)
 
-    async def _fetch_files(self, batch: GivenBatch, names: Sequence[str], wanted: Sequence[int]) -> None:
-        missing = []
-        for index in wanted:
-            size = batch.files[index].size
-            if self._cache.has(names[index], size):
-                self._progress.came(size)
-            else:
-                missing.append(index)
+    async def _fill(self, first: GivenBatch, places: Mapping[int, InputPlace], missing: Sequence[SharedList]) -> None:
+        made = InputViews(self._unpack, self._room)
+        filling = Filling(self._downloads, self._order.execution_id, places, made, self._progress)
+        await filling.run(self._given, first, batches_with(self._given, places.keys()))
+        for each in missing:
+            place, names = places[each.number], bytes(filling.names[each.number])
+            note = await _in_thread(partial(self._keep, each, place.path.parent, names, made.archives_of(place)))
+            if note is not None:
+                self._has(each, note)
 
-        async def fetch(index: int) -> None:
-            await self._downloads.fetch(batch[index], names[index], self._progress.came)
-
-        if missing:
-            await self._cache.trim(wanted_bytes=sum(batch.files[index].size for index in missing))
-            await pipelined(missing, fetch, at_once=MAX_FILES_AT_ONCE)
-
-    async def _place(self, batch: GivenBatch, names: Sequence[str], wanted: Sequence[int]) -> list[int]:
-        """Those that have to be fetched again."""
-        files = [self._viewed(batch[index], names[index]) for index in wanted]
-        async with self._placing:
-            bad = await stoppable(partial(self._views.add, files), pool=self._downloads.copying)
-        for _ in range(len(files) - len(bad)):
-            self._progress.done()
-        return [wanted[number] for number in bad]
-
-    def _viewed(self, given: GivenFile, name: str) -> ViewedFile:
-        file = given.file
-        place = self._places[file.source] if 0 <= file.source < len(self._places) else None
-        if place is None:
-            detail = "The orchestrator gave a file of an input that the task does not have."
-            raise InputFailed(FailureReason.INPUT_ACCESS_DENIED, detail)
-        return ViewedFile(
-            place=place,
-            path=file.path,
-            cached=self._cache.file(name),
-            size=file.size,
-            executable=file.executable,
-            archive=file.archive,
-            members=file.members,
-        )
-
-    def _name(self, batch: GivenBatch, index: int) -> str:
-        """What has no content that is known by name is kept for this execution alone."""
-        content = batch.files[index].content
-        return name_of(content or f"{self._order.execution_id} {batch.first + index}")
-
-    async def _drop_unnamed(self, batch: GivenBatch, names: Sequence[str]) -> None:
-        dropped = [name for name, file in zip(names, batch.files, strict=True) if not file.content]
-        if dropped:
-            await self._cache.drop(dropped)
+    def _keep(self, each: SharedList, draft: Path, files: bytes, unpacked: tuple[Unpacked, ...]) -> ViewNote | None:
+        """None where it is this task's own in the end, in its own place. Blocks."""
+        views = self._cache.views
+        note = views.keep(draft, each.view, files, unpacked)
+        if isinstance(self._taken(each), ViewNote):
+            return note
+        views.move_out(each.view, self._places[each.number].path)
+        return None
 
 
-def _waits(order: InputOrder, problem: str) -> None:
-    order.on_progress(f"Fetching inputs, waiting for S3: {problem}")
+async def _in_thread(act: Callable[[], T]) -> T:
+    return await in_thread(act, within=DISK_SECONDS)

@@ -41,9 +41,9 @@ class FetchProgress:
         self._done_bytes += size_bytes
         self._tell_if_due()
 
-    def done(self) -> None:
-        """One more file."""
-        self._done += 1
+    def done(self, count: int = 1) -> None:
+        """So many more files."""
+        self._done += count
         self._tell_if_due()
 
     def _tell_if_due(self) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from compute.disk.file_copy import CopyStopped
 from compute.inputs.failures import InputFailed, not_placed
 from compute.inputs.objects.cache import free_bytes
+from compute.inputs.objects.room import too_large
 from compute.inputs.objects.stoppable import IsUnwanted
 from shared.errors import ArchiveDamaged, CannotExtract, UnsafeArchive
 from shared.extraction.announced import AnnouncedSize
@@ -37,10 +38,10 @@ MAX_LINKS = 20_000
 
 def unpack_result(
     archive: Path, members: Sequence[str], target: Path, limit_bytes: int, is_unwanted: IsUnwanted = lambda: False
-) -> None:
-    """Unpack the archive, or what is at these paths in it, into an empty folder, of at most so many bytes.
+) -> int:
+    """Unpack the archive, or what is at these paths in it, into an empty folder, and tell how many bytes that are.
 
-    0 is no limit. Blocks. Raises InputFailed, CopyStopped, OSError.
+    It may be as many as `limit_bytes`; 0 is no limit. Blocks. Raises InputFailed, CopyStopped, OSError.
     """
     room = free_bytes(target)
     most = min(limit_bytes or room, room)
@@ -53,7 +54,7 @@ def unpack_result(
             _unpack(_events(archive, is_unwanted), wanted, placing)
         except UnsafeArchive:
             if placing.announced.raw_bytes > most:
-                raise _too_large(most, limit_bytes) from None
+                raise too_large(most, limit_bytes) from None
             raise
     if lost := {code: count for code, count in placing.oddities.counts.items() if code in _LOST}:
         told = ", ".join(f"{count:,} ({code})" for code, count in lost.items())
@@ -61,6 +62,7 @@ def unpack_result(
     if missing := wanted.missing():
         told = f"The result that the task reads has no {', '.join(missing[:5])[:500]}."
         raise InputFailed(FailureReason.INPUT_NOT_FOUND, told)
+    return placing.announced.raw_bytes
 
 
 def _unpack(events: Iterable[Member | memoryview], wanted: "WantedMembers", placing: MemberPlacing) -> None:
@@ -95,12 +97,6 @@ def _told() -> Iterator[None]:
         raise InputFailed(FailureReason.NODE_ERROR, f"A result that the task reads: {error.message}") from None
     except CannotExtract as error:
         raise not_placed(f"A result that the task reads: {error.message}") from None
-
-
-def _too_large(most: int, limit_bytes: int) -> InputFailed:
-    why = "Resources.Disk of the task allows" if limit_bytes == most else "the node's disk has room for"
-    detail = f"A result that the task reads is larger than {most:,} bytes when it is unpacked, which is what {why}."
-    return InputFailed(FailureReason.INPUT_TOO_LARGE, detail)
 
 
 def _events(archive: Path, is_unwanted: IsUnwanted) -> Iterator[Member | memoryview]:

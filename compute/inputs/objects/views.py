@@ -5,7 +5,6 @@ its own workspace are copies, and so are programs, because a file has one mode u
 """
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -16,18 +15,20 @@ from typing import NamedTuple
 from compute.disk.disk_watch import disk_bytes
 from compute.disk.file_copy import copy_file
 from compute.disk.input_files import FILE_MODE, FOLDER_MODE, PROGRAM_MODE, seal
+from compute.disk.view_notes import Unpacked
 from compute.inputs.failures import InputFailed, not_placed
+from compute.inputs.objects.kept_views import NOT_LINKED
+from compute.inputs.objects.room import UnpackedRoom
 from compute.inputs.objects.stoppable import IsUnwanted
 from compute.inputs.places import InputPlace, told_of
 from shared.jobs.paths import MAX_PART_BYTES, parts_of
 from shared.jobs.states import FailureReason
 
 _OWN_MODE = 0o700
-_NOT_LINKED = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
-Unpack = Callable[[Path, Sequence[str], Path, int, IsUnwanted], None]
-"""Unpack an archive, or these members of it if any are named, into a folder that is there, of at most so many bytes; 0
-is no limit. Blocks. Raises InputFailed, OSError, and CopyStopped once it is unwanted."""
+Unpack = Callable[[Path, Sequence[str], Path, int, IsUnwanted], int]
+"""Unpack an archive, or these members of it if any are named, into a folder that is there, and tell how many bytes that
+are, which may be as many as is said; 0 is no limit. Blocks. Raises InputFailed, OSError, CopyStopped once unwanted."""
 
 
 class ViewedFile(NamedTuple):
@@ -43,15 +44,14 @@ class ViewedFile(NamedTuple):
 
 
 class InputViews:
-    """Of one execution. Every method blocks, and raises InputFailed, OSError; one thread at a time may call them."""
+    """What is made for one execution. Every method blocks, and raises InputFailed, OSError; not for threads at once."""
 
-    def __init__(self, unpack: Unpack | None = None, limit_bytes: int = 0) -> None:
+    def __init__(self, unpack: Unpack | None = None, room: UnpackedRoom | None = None) -> None:
         self._unpack = unpack
-        self._limit_bytes = limit_bytes
-        self._unpacked_bytes = 0
-        """Of all archives: together they may fill no more than one."""
+        self._room = room or UnpackedRoom(0)
         self._folders: dict[str, None] = {}
         self._unpacked: dict[str, None] = {}
+        self._archives: dict[Path, list[Unpacked]] = {}
 
     def __repr__(self) -> str:
         return f"<InputViews, {len(self._folders)} folders>"
@@ -74,6 +74,10 @@ class InputViews:
             seal(Path(folder))
         for folder in reversed(self._folders):
             os.chmod(folder, FOLDER_MODE)  # noqa: PTH101  # there may be very many
+
+    def archives_of(self, place: InputPlace) -> tuple[Unpacked, ...]:
+        """What was unpacked there, in this order."""
+        return tuple(self._archives.get(place.path, ()))
 
     def _add(self, file: ViewedFile, is_unwanted: IsUnwanted) -> bool:
         target = self._target(file)
@@ -104,10 +108,10 @@ class InputViews:
             return False
         self._make_folder(target)
         self._unpacked[target] = None
-        left_bytes = max(1, self._limit_bytes - self._unpacked_bytes) if self._limit_bytes else 0
-        self._unpack(cached, file.members, Path(target), left_bytes, is_unwanted)
-        if left_bytes:
-            self._unpacked_bytes += disk_bytes((Path(target),), threading.Event())
+        raw_bytes = self._unpack(cached, file.members, Path(target), self._room.left_bytes, is_unwanted)
+        unpacked = Unpacked(raw_bytes, disk_bytes((Path(target),), threading.Event()))
+        self._room.fill(unpacked.disk_bytes)
+        self._archives.setdefault(file.place.path, []).append(unpacked)
         return True
 
     def _target(self, file: ViewedFile) -> str:
@@ -139,7 +143,7 @@ def _is_linked(cached: str, target: str) -> bool:
     try:
         os.link(cached, target, follow_symlinks=False)
     except OSError as error:
-        if error.errno in _NOT_LINKED:
+        if error.errno in NOT_LINKED:
             return False
         raise
     return True

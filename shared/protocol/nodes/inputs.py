@@ -53,9 +53,27 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: SignedUrl
 
 
+class InputList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that an execution reads of one of its task's InputSources: `count` files, which follow each other.
+
+    `content` is the same for the same files at the same paths, and for nothing else: a node may keep by it what it has
+    made of them, and give that to other tasks. Without one it must not. `archive` is of results, which are unpacked.
+    """
+
+    source: int
+    count: Size
+    size: Size
+    content: str = ""
+    archive: bool = False
+
+
 class InputsGiven(Message, frozen=True, kw_only=True, tag="InputsGiven"):
-    """Some of them, in order, and how many and how large all are together. None after the last one."""
+    """Some of them, in order, and how many and how large all are together. None after the last one.
+
+    `lists` are what all of them belong to, in order; an earlier orchestrator tells none. They never change.
+    """
 
     files: tuple[InputFile, ...] = ()
     total: Size = 0
     total_bytes: Size = 0
+    lists: tuple[InputList, ...] = ()

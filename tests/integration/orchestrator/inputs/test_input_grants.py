@@ -109,6 +109,26 @@ async def test_a_node_is_given_the_share_of_its_execution_in_batches(
     assert shares[0] | shares[1] == {key.removeprefix("many/") for key in OBJECTS}
 
 
+async def test_a_node_is_told_what_is_the_same_for_another_execution_and_another_job(
+    running: Running, node: PlayedNode, data: str
+) -> None:
+    whole, halves = s3(data, "many/"), s3(data, "many/", Partition={"Type": "object"})
+    await submit(running, whole, s3(data, "one"))
+    await submit(running, s3(data, "one"), whole, count=2)
+    await submit(running, halves, count=2)
+    found = []
+    for _ in range(5):
+        execution = (await node.accept_assignment()).execution_id
+        answers = [await given(node, execution, first=first) for first in (0, 64)]
+        assert answers[0].lists == answers[1].lists
+        assert sum(each.count for each in answers[0].lists) == answers[0].total
+        assert sum(each.size for each in answers[0].lists) == answers[0].total_bytes
+        found.append({each.count: each.content for each in answers[0].lists})
+    of_whole, of_halves = found[:3], found[3:]
+    assert all(each == of_whole[0] for each in of_whole)
+    assert len({of_whole[0][150], of_whole[0][1], *(each[75] for each in of_halves)}) == 4
+
+
 async def test_what_a_node_asks_without_sense_does_no_harm(running: Running, node: PlayedNode, data: str) -> None:
     await submit(running, s3(data, "many/"))
     execution = (await node.accept_assignment()).execution_id

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from compute.inputs.failures import InputFailed
+from compute.inputs.objects.room import UnpackedRoom
 from compute.inputs.objects.unpacking import unpack_result
 from compute.inputs.objects.views import InputViews, ViewedFile
 from compute.inputs.places import InputPlace
@@ -25,7 +26,7 @@ def test_results_of_several_parts_fill_together_what_one_may_fill(tmp_path: Path
         ViewedFile(place=place, path=path, cached=os.fspath(archive), size=archive.stat().st_size, archive=True)
         for path in ("0", "1")
     )
-    views = InputViews(unpack_result, LIMIT_BYTES)
+    views = InputViews(unpack_result, UnpackedRoom(LIMIT_BYTES))
     assert views.add([one], lambda: False) == []
     with pytest.raises(InputFailed) as caught:
         views.add([other], lambda: False)
