@@ -14,6 +14,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import podman
+from tests.canary import Canary, listening
 from tests.engine import REQUIRED, CannotStart, NewRegistry, Registry, TestEngine, is_required, start_engine
 from tests.servers import S3Server, aws_environment, start_weed
 
@@ -112,6 +113,19 @@ def no_aws_of_this_machine() -> Iterator[None]:
         for name, value in aws_environment().items():
             patch.setenv(name, value)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def canary() -> Iterator[Canary]:
+    with listening() as canary:
+        yield canary
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_logged_that_lets_in(canary: Canary) -> Iterator[None]:
+    yield
+    heard, canary.heard = canary.heard, []
+    assert not heard
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.runtime.tls.trust import AuthorityUnreadable, trusting_file
+from tests.canary import LETS_IN
 from tests.node_environment import node_python
 from tests.servers import HOST, REGION, S3Service, free_ports, without_aws
 
@@ -328,6 +329,8 @@ def assert_nothing_leaked(root: Path, command_lines: Sequence[str], secrets: set
             continue
         content = path.read_bytes()
         leaked = [name for name, needle in needles.items() if needle in content]
+        if path.suffix == ".log":
+            leaked += LETS_IN.findall(content.decode(errors="replace"))
         assert not leaked, f"{path.relative_to(root)} contains {leaked[0][:16]}..."
 
 
@@ -342,7 +345,7 @@ def _is_secret_file(path: Path) -> bool:
 def _plain_environment() -> dict[str, str]:
     names = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
     environment = {name: os.environ[name] for name in names if name in os.environ}
-    ours = {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": WARNINGS}
+    ours = {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": WARNINGS, "TARPON_LOGGING_LEVEL": "debug"}
     return without_aws(environment) | ours | {"TARPON_API_AUTH_ANONYMOUS": "true"}  # most are not about who asks
 
 

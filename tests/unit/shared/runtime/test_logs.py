@@ -87,7 +87,7 @@ def test_a_signature_never_passes_whatever_stands_around_it(before: str, after: 
 def logged(capsys: pytest.CaptureFixture[str], mode: str, message: str, *args: object) -> str:
     set_up("debug", mode)
     error = ValueError(f'no answer from "{URL}"')
-    logging.getLogger("tarpon.test").error(message, *args, exc_info=error)
+    logging.getLogger("test.lines").error(message, *args, exc_info=error)
     return capsys.readouterr().err
 
 
@@ -106,16 +106,16 @@ class TestSettingUp:
         assert text.count("\n") == 1
         line = json.loads(text)
         assert line["message"] == 'said "https://bucket.example.com/prefix/e-1.tar.gz?..."\n and more'
-        assert (line["level"], line["logger"]) == ("error", "tarpon.test")
+        assert (line["level"], line["logger"]) == ("error", "test.lines")
         assert line["time"].endswith("+00:00")
         assert line["exception"].startswith("ValueError: no answer")
 
     def test_a_line_for_people_begins_with_time_level_and_name(self, capsys: pytest.CaptureFixture[str]) -> None:
         set_up("info", "default")
-        logging.getLogger("tarpon.test").info("Hello %d", 1)
-        logging.getLogger("tarpon.test").debug("not this")
+        logging.getLogger("test.lines").info("Hello %d", 1)
+        logging.getLogger("test.lines").debug("not this")
         text = capsys.readouterr().err
-        assert text.endswith(" INFO    tarpon.test: Hello 1\n")
+        assert text.endswith(" INFO    test.lines: Hello 1\n")
         assert text.count("\n") == 1
 
     @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ class TestSettingUp:
     def test_setting_up_again_does_not_double_the_lines(self, capsys: pytest.CaptureFixture[str]) -> None:
         for _ in range(2):
             set_up("info", "default")
-        logging.getLogger("tarpon.test").warning("once")
+        logging.getLogger("test.lines").warning("once")
         captured = capsys.readouterr()
         assert (captured.err.count("once"), captured.out) == (1, "")
         assert len(logging.getLogger().handlers) == 1
@@ -141,8 +141,8 @@ class TestSettingUp:
 
     def test_a_line_for_machines_names_what_it_is_about(self, capsys: pytest.CaptureFixture[str]) -> None:
         set_up("info", "json")
-        logging.getLogger("tarpon.test").info("Here", extra=about(job="j-1", execution="e-1", node="n-1"))
-        logging.getLogger("tarpon.test").info("There", extra=about(node="n-1"))
+        logging.getLogger("test.lines").info("Here", extra=about(job="j-1", execution="e-1", node="n-1"))
+        logging.getLogger("test.lines").info("There", extra=about(node="n-1"))
         first, second = map(json.loads, capsys.readouterr().err.splitlines())
         assert (first["job_id"], first["execution_id"], first["node_id"]) == ("j-1", "e-1", "n-1")
         assert second["node_id"] == "n-1"
