@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from benchmarks.rig import Rig
 from orchestrator.admission.nats_accounts import Accounts
 from orchestrator.admission.secret_files import SecretSources, load_secrets
+from shared.errors import MessagingUnavailable
 from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
 
@@ -67,13 +69,24 @@ class Connections:
         found: list[NodeConnection] = []
         while True:
             asked = {"acc": Accounts().nodes, "auth": True, "limit": PAGE, "offset": len(found), "state": state}
-            subject = subjects.server_request("PING", subjects.CONNECTIONS)
-            await self._system.wait_connected()
-            answer = await self._system.request(subject, msgspec.json.encode(asked), timeout=ANSWER_SECONDS)
-            page = msgspec.json.decode(answer, type=_Answer).data
+            page = await self._page(asked)
             found += page.connections
             if not page.connections or len(found) >= page.total:
                 return found
+
+    async def _page(self, asked: dict[str, Any]) -> _Page:
+        """Asked again where the connection ends meanwhile."""
+        subject, payload = subjects.server_request("PING", subjects.CONNECTIONS), msgspec.json.encode(asked)
+        while True:
+            await self._system.wait_connected()
+            number = self._system.connections
+            try:
+                answer = await self._system.request(subject, payload, timeout=ANSWER_SECONDS)
+            except MessagingUnavailable:
+                if self._system.connected and self._system.connections == number:
+                    raise
+            else:
+                return msgspec.json.decode(answer, type=_Answer).data
 
     def __repr__(self) -> str:
         return f"<Connections over {self._system!r}>"
