@@ -81,8 +81,12 @@ class Service:
             self.kill()
             raise AssertionError(f"it did not stop within {STOP_SECONDS:g} s:\n{self.tail()}") from None
 
+    def text(self) -> str:
+        """All that it has logged."""
+        return self.log.read_text(errors="replace")
+
     def tail(self) -> str:
-        return self.log.read_text(errors="replace")[-4000:]
+        return self.text()[-4000:]
 
 
 class Stack:

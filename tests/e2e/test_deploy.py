@@ -78,7 +78,7 @@ def test_jobs_run_over_a_nats_server_that_encrypts_and_a_node_stays_away_from_on
     trust = {"SSL_CERT_FILE": str(certificate.certificate)}
     stack.start_compute("node-a", Compute_Orchestrators=plain, token=NOBODYS, connected=False, variables=trust)
     told = "it does not encrypt, though its address begins with tls://"
-    wait_until(lambda: told in stack.computes["node-a"].tail(), within=20, what="the node says why it stays away")
+    wait_until(lambda: told in stack.computes["node-a"].text(), within=20, what="the node says why it stays away")
     stack.computes["node-a"].stop()
     nats_of_ones_own.start_again_with(certificate.tls_block)
     stack.start_orchestrator(aws=stack.s3.environment() | trust, Orchestrator_NATS_Servers=plain)

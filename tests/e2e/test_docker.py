@@ -158,7 +158,7 @@ def test_a_node_offers_what_answers(stack: Stack, docker_engine: TestEngine) -> 
     stack.computes[NODE].stop()
     stack.start_compute(NODE, Engines_Types_Docker_Socket=f"unix://{stack.root}/none.sock", connected=False)
     wait_until(lambda: "docker" not in engines(stack), within=20, what="the node offers no containers")
-    assert "there is no socket" in stack.computes[NODE].tail()
+    assert "there is no socket" in stack.computes[NODE].text()
 
 
 def test_a_node_finds_its_engine_where_docker_would_and_refuses_one_of_another_machine(

@@ -138,7 +138,7 @@ def test_a_node_is_rejected_with_its_work_and_its_key_and_comes_back_when_it_is_
     assert node_of(two_nodes, "node-a")["Membership"] == "REJECTED"
     assert "REJECTED" in two_nodes.cli("node", "list").stdout
     told = "node node-a was rejected by an operator (it lies). `tarpon node approve node-a` lets it in again."
-    wait_until(lambda: told in rejected.tail(), within=20, what="the node says why it is out")
+    wait_until(lambda: told in rejected.text(), within=20, what="the node says why it is out")
     rejected.stop()
     two_nodes.cli("node", "approve", "node-a")
     rejected.start()

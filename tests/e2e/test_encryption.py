@@ -91,7 +91,7 @@ def is_connected(stack: Stack, name: str) -> bool:
 def ready(stack: Stack) -> None:
     assert stack.orchestrator is not None
     orchestrator = stack.orchestrator
-    wait_until(lambda: "Serving the API on" in orchestrator.tail(), within=40, what="the orchestrator is ready")
+    wait_until(lambda: "Serving the API on" in orchestrator.text(), within=40, what="the orchestrator is ready")
 
 
 def start_encrypted(stack: Stack) -> None:
@@ -136,7 +136,7 @@ def test_off_loopback_all_is_encrypted_without_a_word_said(stack: Stack) -> None
     ready(stack)
     wait_until(lambda: is_connected(stack, "here"), within=40, what="the node of the same process is connected")
     assert stack.orchestrator is not None
-    assert "Serving the API on https://" in stack.orchestrator.tail()
+    assert "Serving the API on https://" in stack.orchestrator.text()
     config = (data_dir(stack) / "orchestrator" / "nats" / "nats-server.conf").read_text()
     assert "handshake_first: true" in config
     assert "allow_non_tls" not in config
@@ -158,9 +158,9 @@ def test_where_certificates_are_asked_for_all_who_show_one_are_let_in_and_nobody
     line = operated(stack, "node", "token", "create")
     shown = operators.sign("node")
     service = started_by(line, stack, "bare")
-    wait_until(lambda: "it lets nobody in without a certificate" in service.tail(), within=40, what="it is told")
+    wait_until(lambda: "it lets nobody in without a certificate" in service.text(), within=40, what="it is told")
     service.stop()
-    assert "Traceback" not in service.tail()
+    assert "Traceback" not in service.text()
     started_by(f"{line} -c Compute.TLS.ClientCert={shown} -c Compute.TLS.ClientKey={shown}", stack, "node-a")
     wait_until(lambda: is_connected(stack, "node-a"), within=40, what="the node is connected")
 
@@ -197,7 +197,7 @@ def test_nodes_of_an_earlier_version_go_on_until_its_operator_has_taken_the_step
     stack.orchestrator.stop()
     stack.start_orchestrator(publisher={}, Orchestrator_Host=EVERYWHERE, Orchestrator_TLS_PlainText="never")
     node = stack.computes["node-a"]
-    wait_until(lambda: "it speaks TLS" in node.tail(), within=40, what="it is told")
+    wait_until(lambda: "it speaks TLS" in node.text(), within=40, what="it is told")
     node.stop()
     stack.start_compute(
         "node-a",
@@ -211,9 +211,9 @@ def test_a_certificate_that_cannot_be_served_stops_the_start_with_a_sentence(sta
         publisher={}, ready=False, API_TLS_CertFile=str(stack.root / "absent.pem"), API_TLS_KeyFile="/dev/null"
     )
     assert service.process.wait(60) == 2
-    assert "[CertificateInvalid]" in service.tail()
-    assert re.search(r"API\.TLS\.CertFile: .*absent\.pem cannot be read", service.tail())
-    assert "Traceback" not in service.tail()
+    assert "[CertificateInvalid]" in service.text()
+    assert re.search(r"API\.TLS\.CertFile: .*absent\.pem cannot be read", service.text())
+    assert "Traceback" not in service.text()
 
 
 def test_keys_of_certificates_are_in_files_of_one_user_alone(stack: Stack) -> None:

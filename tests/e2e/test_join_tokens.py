@@ -38,7 +38,7 @@ def test_one_pasted_line_starts_a_node_which_comes_back_by_its_key(stack: Stack)
     stack.wait_connected("node-a")
 
     other = stack.start_compute("node-b", token=token, connected=False, Compute_Orchestrators="")
-    wait_until(lambda: "[JoinTokenRevoked]" in other.tail(), within=40, what="the refused node says why")
+    wait_until(lambda: "[JoinTokenRevoked]" in other.text(), within=40, what="the refused node says why")
 
 
 def test_a_node_of_an_earlier_version_goes_on_with_the_join_secret_that_there_is(stack: Stack) -> None:
@@ -57,8 +57,8 @@ def test_a_node_of_an_earlier_version_goes_on_with_the_join_secret_that_there_is
     stack.wait_ready()
     stack.wait_connected("node-a")
     new = stack.start_compute("node-b", token=secret, connected=False)
-    wait_until(lambda: "refused: wrong join token or secret" in new.tail(), within=20, what="a new node is refused")
-    assert "Whoever has the join secret" not in orchestrator.tail().rpartition("Stopped, after")[2]
+    wait_until(lambda: "refused: wrong join token or secret" in new.text(), within=20, what="a new node is refused")
+    assert "Whoever has the join secret" not in orchestrator.text().rpartition("Stopped, after")[2]
     assert node.is_running
 
 
@@ -72,8 +72,8 @@ def test_a_node_does_not_start_with_a_token_that_was_not_pasted_whole(stack: Sta
     ):
         node = stack.start_compute(name, token=text, connected=False)
         assert node.process.wait(40) == 2
-        assert code in node.tail()
-        assert "Copy all of it again" in node.tail()
+        assert code in node.text()
+        assert "Copy all of it again" in node.text()
     assert tokens(stack)[0]["Used"] == 0
 
 

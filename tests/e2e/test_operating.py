@@ -82,8 +82,8 @@ def test_what_prometheus_is_told_is_what_has_happened(stack: Stack) -> None:
 
 
 def test_log_lines_name_what_they_are_about_and_tell_of_what_goes_well_at_debug_alone(stack: Stack) -> None:
-    orchestrator = stack.start_orchestrator(Logging_Mode="json")
-    node = stack.start_compute("node-a", Logging_Mode="json")
+    orchestrator = stack.start_orchestrator(Logging_Mode="json", Logging_Level="info")
+    node = stack.start_compute("node-a", Logging_Mode="json", Logging_Level="info")
     jobs = [
         stack.submit(process_job("echo hello")),
         stack.submit(process_job("sleep 60", Timeouts={"ExecutionTimeout": 1})),
@@ -146,4 +146,4 @@ def test_an_address_that_is_taken_ends_the_node_at_its_start(stack: Stack) -> No
         address = f"{HOST}:{taken.getsockname()[1]}"
         node = stack.start_compute("node-a", connected=False, Compute_Metrics_Address=address)
         assert node.process.wait(20) == 1
-    assert "Compute.Metrics.Address" in node.tail()
+    assert "Compute.Metrics.Address" in node.text()

@@ -249,7 +249,7 @@ def test_without_the_key_secrets_are_refused_and_said_to_be_until_they_are_put_a
     (alone.root / "orchestrator" / "orchestrator" / "secrets" / "task-secrets.key").unlink()
     orchestrator.start()
     alone.wait_ready()
-    wait_until(lambda: "2 secrets of tasks" in orchestrator.tail(), within=10, what="it warns")
+    wait_until(lambda: "2 secrets of tasks" in orchestrator.text(), within=10, what="it warns")
     assert "stored under another key" in alone.cli("secret", "list").stdout
     status, told = refused(alone, job("process", "true"))
     assert (status, told["Code"]) == (409, "SecretUnreadable")

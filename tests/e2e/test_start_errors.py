@@ -182,7 +182,7 @@ def test_a_node_with_the_wrong_secret_is_refused_and_keeps_trying(stack: Stack) 
     stack.start_orchestrator(publisher={})
     node = stack.start_compute("node-a", token="not-the-secret", connected=False)
     told = "refused: wrong join token or secret, or no orchestrator ready"
-    wait_until(lambda: told in node.tail(), within=20, what="the node says that it is refused")
+    wait_until(lambda: told in node.text(), within=20, what="the node says that it is refused")
     assert node.is_running
     assert stack.nodes() == []
 
@@ -190,7 +190,7 @@ def test_a_node_with_the_wrong_secret_is_refused_and_keeps_trying(stack: Stack) 
 def test_a_node_that_is_started_before_its_orchestrator_joins_when_it_is_there(stack: Stack) -> None:
     secret = "a-secret-that-both-are-given-beforehand"
     node = stack.start_compute("node-a", token=secret, connected=False)
-    wait_until(lambda: "trying again" in node.tail(), within=20, what="the node says that it waits")
+    wait_until(lambda: "trying again" in node.text(), within=20, what="the node says that it waits")
     token_file = stack.root / "join-secrets" / "secrets"
     token_file.parent.mkdir()
     token_file.touch(mode=0o600)
