@@ -44,6 +44,7 @@ class Leader:
         self._nodes = assembly.nodes
         self._locations = assembly.locations
         self._secrets = assembly.secrets
+        self._audit = assembly.audit
         self._data = assembly.data
         self._shares = assembly.shares
         self._listings = assembly.listings
@@ -61,7 +62,7 @@ class Leader:
 
     async def _lead(self) -> None:
         abandoned = AbandonedUploads(self._model, self._store, self._locations)
-        grants = Grants(self._model, self._store, self._locations, abandoned)
+        grants = Grants(self._model, self._store, self._locations, abandoned, self._audit)
         async with asyncio.TaskGroup() as group:
             steps = Steps(self._model, self._store)
             offers = self._offers = self._offers_in(group, grants, steps)
@@ -91,6 +92,7 @@ class Leader:
             check=self._lease.check,
             traces=self._traces,
             secrets=self._secrets,
+            audit=self._audit,
         )
 
     def _scheduler(self, offers: Offers, steps: Steps, commands: Commands) -> Scheduler:
@@ -120,7 +122,7 @@ class Leader:
             store=self._store,
             nodes=self._nodes,
             grants=grants,
-            inputs=InputGrants(self._model, self._locations, self._shares),
+            inputs=InputGrants(self._model, self._locations, self._shares, self._audit),
             offers=offers,
             scheduler=scheduler,
             most=most_of(self._config.orchestrator.node_manager.max_capacity),

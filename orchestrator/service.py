@@ -32,6 +32,7 @@ from orchestrator.api.access.local_listener import local_listener
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, assembled
 from orchestrator.audit.opening import audit_of
+from orchestrator.audit.recorder import Audit
 from orchestrator.leader import Leader
 from orchestrator.nats_api.requests import Integrations
 from orchestrator.nats_servers.addresses import kept_addresses
@@ -172,6 +173,7 @@ async def _letting_in(
         budgets=budgets,
         accounts=accounts,
         identities=Identities(users, assembly.config.api.auth),
+        audit=assembly.audit,
         ready=admitting,
     )
     async with (
@@ -368,6 +370,7 @@ async def _admission(
     budgets: Budgets,
     accounts: KnownAccounts,
     identities: Identities,
+    audit: Audit,
     ready: asyncio.Event,
 ) -> AsyncIterator[None]:
     """Admit nodes to NATS, once their bindings are known."""
@@ -381,6 +384,7 @@ async def _admission(
             budgets=budgets,
             accounts=accounts,
             identities=identities,
+            audit=audit,
             ready=ready,
         )
 

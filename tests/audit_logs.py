@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.audit.file import rotated
+from orchestrator.audit.file import AuditFile, Rotation, rotated
 from orchestrator.audit.lines import AuditLine, follows, read_line
+from orchestrator.audit.recorder import Audit
 
 NAME = "audit.jsonl"
 
@@ -27,6 +28,11 @@ def lines_of(data_dir: Path) -> list[AuditLine]:
     """Those of the orchestrator with this DataDir."""
     path = data_dir / "orchestrator" / "audit" / NAME
     return lines_in(*rotated(path), path)
+
+
+def audit_in(folder: Path) -> Audit:
+    """One whose file is `audit.jsonl` there; it needs not be opened."""
+    return Audit(AuditFile(folder / NAME, Rotation(1 << 30, 0), orchestrator="o-test", sync_seconds=1.0))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import msgspec
 import nkeys
 
 from orchestrator.admission import nats_jwt
+from orchestrator.admission.audited_connections import AuditedConnections
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.callout import AuthRequest, User, admission, parse_request, refusal
 from orchestrator.admission.claims import Claim, Right
@@ -29,6 +30,7 @@ from orchestrator.admission.identities import Identities, is_key
 from orchestrator.admission.nats_accounts import Accounts, KnownAccounts
 from orchestrator.admission.nats_config import AUTH_SECONDS
 from orchestrator.admission.secret_files import Secrets, integration_password
+from orchestrator.audit.recorder import Audit
 from orchestrator.rules.join_tokens import JoinRefused, JoinTokenUnknown
 from shared.errors import InvalidId, TarponError, Unauthorized
 from shared.ids import NodeId, is_safe_id, node_id
@@ -87,6 +89,7 @@ class Refuse(msgspec.Struct, frozen=True):
     """`reason` is for the logs of the orchestrator and the server; the client is told nothing."""
 
     reason: str
+    code: str = "NotLetIn"
 
 
 class Bindings(Protocol):
@@ -228,7 +231,7 @@ def _decide_user(name: str, key: str, identities: Identities, accounts: Accounts
     try:
         principal = identities.of_user(name, key)
     except Unauthorized as error:
-        return Refuse(error.message)
+        return Refuse(error.message, error.code)
     namespaces = principal.namespaces if principal.may(READ_JOB) else frozenset()
     in_all = principal.sees_all and principal.may(READ_JOB)
     subject = keyed_principal(name)
@@ -259,10 +262,11 @@ async def serve_auth(
     budgets: Budgets,
     accounts: KnownAccounts,
     identities: Identities | None = None,
+    audit: Audit | None = None,
     ready: asyncio.Event | None = None,
 ) -> None:
     """Answer the servers' questions until cancelled; several orchestrators share them. Sets `ready` when listening."""
-    desk = _Desk(bindings, secrets, budgets, accounts, identities)
+    desk = _Desk(bindings, secrets, budgets, accounts, identities, audited=AuditedConnections(audit))
     await accounts.known.wait()
     async with connection.subscribe(AUTH_REQUESTS, queue=QUEUE) as requests, asyncio.TaskGroup() as group:
         if ready is not None:
@@ -283,7 +287,10 @@ class _Desk:
         budgets: Budgets,
         accounts: KnownAccounts,
         identities: Identities | None,
+        *,
+        audited: AuditedConnections,
     ) -> None:
+        self._audited = audited
         self._identities = identities
         self._warned: set[str] = set()
         self._bindings = bindings
@@ -321,6 +328,7 @@ class _Desk:
         else:
             payload = refusal(request, decision.reason, self._signer, now=now)
             self._refusals.note(_explain(request, decision), now=time.monotonic())
+            self._audited.refused(request, decision.code)
         await received.respond(payload)
 
     async def _judge(self, request: AuthRequest) -> Admit | Refuse:
@@ -336,9 +344,10 @@ class _Desk:
             )
             self._warn_of_old(request, decision)
             if isinstance(decision, Admit) and decision.claim is not None:
-                return await self._judge_claim(decision.user, decision.claim)
+                return await self._judge_claim(request, decision.user, decision.claim)
+            self._tell_of_program(request, decision)
         except JoinRefused as error:
-            return Refuse(f"{error.message} [{error.code}]")
+            return Refuse(f"{error.message} [{error.code}]", error.code)
         except (TarponError, TimeoutError) as error:
             return Refuse(f"whether the id is its own cannot be told at present: {error!r}")
         except Exception:  # noqa: BLE001  # a fault at one request must not end the service
@@ -354,11 +363,23 @@ class _Desk:
             self._warned.add(name)
             _log.warning(OLD_WAY, name)
 
-    async def _judge_claim(self, user: User, claim: Claim) -> Admit | Refuse:
+    def _tell_of_program(self, request: AuthRequest, decision: Admit | Refuse) -> None:
+        name = request.connect_opts.user
+        if isinstance(decision, Admit) and name:
+            self._audited.let_in(request, "integration" if name == decision.user.name else "key", name)
+
+    async def _judge_claim(self, request: AuthRequest, user: User, claim: Claim) -> Admit | Refuse:
         if seconds := self._budgets.shut_out_seconds(claim.node):
             return Refuse(f"it has sent far too much, and may come back in {seconds:.0f} s")
+        is_new = not self._bindings.knows(claim.node, claim.public_key, claim.credential)
+        if is_new:
+            self._audited.check()
         async with asyncio.timeout(BIND_SECONDS):
             await self._bindings.bind(claim)
+        if is_new:
+            await self._audited.joined(request, claim)
+        elif not self._bindings.is_rejected(claim.node):
+            self._audited.let_in(request, "node", claim.node)
         return Admit(_only_to_be_told(user, claim.node) if self._bindings.is_rejected(claim.node) else user, claim)
 
 

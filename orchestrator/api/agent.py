@@ -12,6 +12,7 @@ from orchestrator.api.own_node import OwnNode
 from orchestrator.api.routes import AGENT, Route, principal_of
 from orchestrator.api.settings_view import shown_settings
 from orchestrator.assembly import Assembly
+from orchestrator.audit.recorder import AuditHealth
 from orchestrator.jobs import views
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.problems import BucketProblem
@@ -30,6 +31,7 @@ class AgentRoutes:
     def __init__(self, assembly: Assembly, own_node: OwnNode, sign_in: SignIn | None = None) -> None:
         self._sign_in = sign_in
         self._own_node = own_node
+        self._audit = assembly.audit
         self._config = shown_settings(assembly.config)
         self._model = assembly.model
         self._nodes = assembly.nodes
@@ -119,6 +121,7 @@ class AgentRoutes:
                 **asdict(self._own_node.info()),
                 leader=self._lease.leader,
                 publishers=rest_nodes.PublishersHealth(s3managed=publisher_health(self._locations, unfinished)),
+                audit=_audit_state(self._audit.health),
             )
         )
 
@@ -159,6 +162,16 @@ class AgentRoutes:
 
     async def get_root_version(self, _: web.Request) -> web.Response:
         raise web.HTTPFound(f"{AGENT}/version")
+
+
+def _audit_state(health: AuditHealth) -> rest_nodes.AuditState:
+    problem = health.problem
+    return rest_nodes.AuditState(
+        writable=problem is None,
+        last_line=health.seq,
+        lost=health.lost,
+        problem=rest_nodes.Problem(code=problem.code, message=problem.message, hint=problem.hint) if problem else None,
+    )
 
 
 def publisher_health(locations: Locations, unfinished_uploads: int) -> rest_nodes.PublisherHealth | None:

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
-from orchestrator.api.access.auditing import tell
+from orchestrator.api.access.auditing import source_of, tell
 from orchestrator.api.bodies import answer, query_of
 from orchestrator.api.event_stream import stream_events
 from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window_of
@@ -18,7 +18,7 @@ from orchestrator.api.routes import EVENT_STREAM, JOBS, Route, principal_of
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.history import HistoryFilter, execution_of, is_open, moment, selected
-from orchestrator.jobs.results import results
+from orchestrator.jobs.results import results, results_signed
 from orchestrator.jobs.versions import version_of, version_view, version_views
 from orchestrator.nodes.upload_progress import upload_of
 from orchestrator.rules.records import ExecutionRecord
@@ -41,6 +41,7 @@ class JobDetailRoutes:
     """Reads come from the model and cost no round trip, but for results, which are signed when asked for."""
 
     def __init__(self, assembly: Assembly) -> None:
+        self._audit = assembly.audit
         self._model = assembly.model
         self._store = assembly.store
         self._locations = assembly.locations
@@ -208,6 +209,8 @@ class JobDetailRoutes:
         found = await results(
             entry, self._locations, version=query.job_version, execution=query.execution_id, refused=query.refused
         )
+        who = principal_of(request)
+        await self._audit.record(*results_signed(entry, found, who.kind, who.name, source_of(request)))
         return answer(Page(items=found))
 
     async def get_waits(self, request: web.Request) -> web.Response:

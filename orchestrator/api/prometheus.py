@@ -25,6 +25,7 @@ class MetricsRoutes:
             measures=assembly.measures,
             connection=assembly.connection,
             lease=assembly.lease,
+            audit=assembly.audit,
         )
 
     def routes(self) -> tuple[Route, ...]:

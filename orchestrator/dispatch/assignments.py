@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from orchestrator.admission.task_secrets import NodeKeyUnknown, TaskSecrets
+from orchestrator.audit.recorder import Audit, AuditUnwritable
 from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.steps import Steps
 from orchestrator.nodes.presence import Nodes
@@ -68,7 +69,9 @@ class Offers:
         check: Callable[[], None],
         traces: Traces,
         secrets: TaskSecrets,
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._group = group
         self._connection = connection
         self._model = model
@@ -178,9 +181,16 @@ class Offers:
             if not made:  # they were stopped meanwhile
                 return True
             records, payload = _fitting(made)
+            await self._told_of(made[: len(records)])
             self._check()
             answers = await self._answered(node, payload, len(records))
-        except (MessagingUnavailable, StorageUnavailable, NodeKeyUnknown, messages.UnknownMessage) as error:
+        except (
+            MessagingUnavailable,
+            StorageUnavailable,
+            AuditUnwritable,
+            NodeKeyUnknown,
+            messages.UnknownMessage,
+        ) as error:
             _log.info(
                 "%d executions are not with node %s yet: %s", len(waiting), node, error.message, extra=about(node=node)
             )
@@ -192,6 +202,11 @@ class Offers:
             zip(records, answers, strict=True), lambda each: self._on_answer(*each), at_once=OFFERED_AT_ONCE
         )
         return True
+
+    async def _told_of(self, made: list[tuple[ExecutionRecord, Assignment]]) -> None:
+        """Have the URLs in these written to the audit log before they leave. Raises AuditUnwritable."""
+        signed = [(record, each.archive) for record, each in made if each.archive is not None]
+        await self._audit.record(*(self._grants.signed_archive(record, url) for record, url in signed))
 
     async def _answered(self, node: NodeId, payload: bytes, count: int) -> tuple[OrderAnswer, ...]:
         """An answer for each offer. Raises MessagingUnavailable, UnknownMessage."""

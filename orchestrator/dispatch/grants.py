@@ -6,15 +6,19 @@ and have another begun; three are open at most, so that each is in the record un
 """
 
 import asyncio
+from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 import msgspec
 
+from orchestrator.audit.events import AuditEvent
+from orchestrator.audit.recorder import Audit, AuditUnwritable
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.multipart import Completed, UploadGone
+from orchestrator.s3.signed_events import refused_to_node, signed_for_node
 from orchestrator.s3.verification import ObjectFacts, md5_of_parts
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
@@ -71,7 +75,10 @@ class TooManyUploads(GrantRefused):
 class Grants:
     """Gives rights to PUT archives, their parts and their indexes, each for one object."""
 
-    def __init__(self, model: Model, store: Store, locations: Locations, abandoned: AbandonedUploads) -> None:
+    def __init__(
+        self, model: Model, store: Store, locations: Locations, abandoned: AbandonedUploads, audit: Audit
+    ) -> None:
+        self._audit = audit
         self._model = model
         self._store = store
         self._locations = locations
@@ -95,21 +102,61 @@ class Grants:
         """Answer the node that the subject names. Nothing that it says about itself counts."""
         try:
             record, location = self._entitled(sender, request.execution_id)
-            match request:
-                case GrantRequest(s3_code=code):
-                    await self._vouch(location, code)
-                    return GrantGiven(archive=await self.archive(location))
-                case IndexGrantRequest(s3_code=code):
-                    await self._vouch(location, code)
-                    return IndexGrantGiven(index=await self._index(location))
-                case BeginUpload(lost=lost):
-                    return UploadBegun(upload_id=await self._begin(record, location, lost))
-                case PartsRequest():
-                    return await self._parts(record, location, request)
-                case CompleteUpload():
-                    return await self._complete(record, location, request)
-        except (GrantRefused, StorageUnavailable) as error:
+            answer = await self._answered(record, location, request)
+            await self._audit.record(*self._signed(record, location, request, answer))
+        except GrantRefused as error:
+            asked = type(request).__name__
+            self._audit.note(refused_to_node(sender, request.execution_id, operation=asked, code=error.code))
             return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)
+        except (StorageUnavailable, AuditUnwritable) as error:
+            return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)
+        return answer
+
+    async def _answered(self, record: ExecutionRecord, location: Location, request: UploadRequest) -> UploadAnswer:
+        match request:
+            case GrantRequest(s3_code=code):
+                await self._vouch(location, code)
+                return GrantGiven(archive=await self.archive(location))
+            case IndexGrantRequest(s3_code=code):
+                await self._vouch(location, code)
+                return IndexGrantGiven(index=await self._index(location))
+            case BeginUpload(lost=lost):
+                return UploadBegun(upload_id=await self._begin(record, location, lost))
+            case PartsRequest():
+                return await self._parts(record, location, request)
+            case CompleteUpload():
+                return await self._complete(record, location, request)
+
+    def signed_archive(self, record: ExecutionRecord, url: SignedUrl) -> AuditEvent:
+        """What the audit log tells of the right to PUT an archive, which it has to hold before the node has it."""
+        assert record.location is not None
+        namespace = self._namespace(record)
+        return signed_for_node(record, record.location, url, operation="archive", namespace=namespace)
+
+    def _signed(
+        self, record: ExecutionRecord, location: Location, request: UploadRequest, answer: UploadAnswer
+    ) -> Iterator[AuditEvent]:
+        namespace = self._namespace(record)
+        match answer:
+            case GrantGiven(archive=archive):
+                yield self.signed_archive(record, archive)
+            case IndexGrantGiven(index=index):
+                below = index_key(location.key)
+                yield signed_for_node(record, location, index, operation="index", namespace=namespace, key=below)
+            case PartsGiven(parts=parts) if parts:
+                yield signed_for_node(
+                    record,
+                    location,
+                    parts[0],
+                    operation="parts",
+                    namespace=namespace,
+                    first=request.first if isinstance(request, PartsRequest) else 0,
+                    count=len(parts),
+                )
+
+    def _namespace(self, record: ExecutionRecord) -> str:
+        entry = self._model.jobs.get(record.job_id)
+        return entry.job.namespace if entry is not None else ""
 
     def _entitled(self, sender: NodeId, execution: ExecutionId) -> tuple[ExecutionRecord, Location]:
         record = self._model.execution(execution)

@@ -7,10 +7,14 @@ another version of the job reads. What it says about itself, and about S3, count
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from orchestrator.admission.budgets import Allowance
+from orchestrator.audit.events import AuditEvent
+from orchestrator.audit.recorder import Audit, AuditUnwritable
 from orchestrator.inputs.contents import content_of, content_of_list
 from orchestrator.inputs.problems import named
 from orchestrator.inputs.shares import InputShares, ReadObject, SourceShare
@@ -18,6 +22,7 @@ from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.lookups import NotShown
 from orchestrator.s3.problems import ProblemCode, explain_failure
+from orchestrator.s3.signed_events import place, places, refused_to_node, signed_for_node
 from orchestrator.state.model import Model
 from shared.errors import Damaged, GrantRefused, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
@@ -57,8 +62,15 @@ class InputGrants:
     """`clock` gives monotonic seconds."""
 
     def __init__(
-        self, model: Model, locations: Locations, shares: InputShares, *, clock: Callable[[], float] = time.monotonic
+        self,
+        model: Model,
+        locations: Locations,
+        shares: InputShares,
+        audit: Audit,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._audit = audit
         self._model = model
         self._locations = locations
         self._shares = shares
@@ -81,14 +93,41 @@ class InputGrants:
             if chosen:
                 await self._vouch(chosen[0][1], request.s3_code)
             self._entitled(sender, request.execution_id)  # it may have ended meanwhile
+            files = await self._files(chosen)
+            await self._audit.record(*self._signed_for(record, request, chosen[: len(files)], files))
             return InputsGiven(
-                files=await self._files(chosen),
+                files=files,
                 total=sum(len(each.objects) for each in shares),
                 total_bytes=sum(each.size_bytes for each in shares),
                 lists=tuple(map(_list, shares)),
             )
-        except (GrantRefused, StorageUnavailable, Damaged) as error:
+        except GrantRefused as error:
+            self._audit.note(refused_to_node(sender, request.execution_id, operation="inputs", code=error.code))
             return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)
+        except (StorageUnavailable, AuditUnwritable, Damaged) as error:
+            return RequestRefused(code=error.code, message=error.message, retryable=error.retryable)
+
+    def _signed_for(
+        self,
+        record: ExecutionRecord,
+        request: InputsRequest,
+        chosen: Sequence[tuple[int, ReadObject]],
+        files: Sequence[InputFile],
+    ) -> Iterator[AuditEvent]:
+        """One line for the answer: which of the execution's inputs they are says the list that is frozen with it."""
+        if not files:
+            return
+        entry = self._model.jobs.get(record.job_id)
+        told = signed_for_node(
+            record,
+            chosen[0][1].location,
+            files[0].url,
+            operation="inputs",
+            namespace=entry.job.namespace if entry is not None else "",
+            first=max(request.first, 0),
+            count=len(files),
+        )
+        yield replace(told, object=places([place(read.location.bucket, read.object.key) for _, read in chosen]))
 
     def _entitled(self, sender: NodeId, execution: ExecutionId) -> ExecutionRecord:
         """The execution must exist, be this node's and go on. Raises GrantRefused, which tells strangers nothing."""

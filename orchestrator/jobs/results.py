@@ -2,15 +2,19 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from operator import attrgetter
 
+from orchestrator.audit.events import ActorKind, AuditEvent
 from orchestrator.jobs.execution_names import named_execution
 from orchestrator.jobs.versions import version_of
 from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.s3 import saved_names
 from orchestrator.s3.locations import Locations
+from orchestrator.s3.signed_events import place, signed_for_reader
 from orchestrator.state.model import JobEntry
 from orchestrator.storage.wall_clock import instant
 from shared.errors import NoResults, NotFound, StorageUnavailable
@@ -73,6 +77,26 @@ async def results(
     if problem is not None and not items:
         raise problem
     return tuple(items)
+
+
+def results_signed(
+    entry: JobEntry, items: Sequence[ResultItem], kind: ActorKind, who: str, source: str
+) -> list[AuditEvent]:
+    """What the audit log tells of these."""
+    now, expiries = datetime.now(UTC), [each.params.expires_at for each in items]
+    return signed_for_reader(
+        kind,
+        who,
+        source,
+        job=entry.job.id,
+        namespace=entry.job.namespace,
+        objects=[
+            (each.params.execution_id, place(each.params.source_spec.bucket, each.params.source_spec.key))
+            for each in items
+        ],
+        urls=2 if any(each.params.index_url for each in items) else 1,
+        lifetime_seconds=max((ceil((at - now).total_seconds()) for at in expiries if at is not None), default=0),
+    )
 
 
 def results_of_parts(entry: JobEntry, version: int) -> list[ExecutionRecord]:

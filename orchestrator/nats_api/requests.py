@@ -22,9 +22,11 @@ from orchestrator.api.jobs import in_namespace, submitted
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.answer_room import AnswerRoom
-from orchestrator.jobs.results import results
+from orchestrator.jobs.results import results, results_signed
+from orchestrator.nats_api.auditing import NatsAudit, Objects
 from orchestrator.nodes.upload_progress import upload_of
 from orchestrator.nodes.views import node_state, nodes_seen
+from orchestrator.s3.signed_events import FROM_NATS
 from orchestrator.state.job_entry import JobEntry
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
@@ -70,6 +72,8 @@ class Integrations:
         self._joint_submissions = assembly.joint_submissions
         self._removals = assembly.removals
         self._locations = assembly.locations
+        self._audit = assembly.audit
+        self._audited = NatsAudit(assembly.audit)
         self._free = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
         self.offered = asyncio.Event()
@@ -128,8 +132,13 @@ class Integrations:
     async def _answer(self, request: Request) -> None:
         *_, name, what = request.subject.split(".", 4)
         principal = self._principal(name)
-        principal.check(_NEEDS.get(what, EVERYTHING))
-        answer = msgspec.json.encode(await self._dispatch(what, request.data, request.headers or {}, principal))
+        needs = _NEEDS.get(what, EVERYTHING)
+
+        async def act(told: Objects) -> msgspec.Struct:
+            principal.check(needs)
+            return await self._dispatch(what, request.data, request.headers or {}, principal, told)
+
+        answer = msgspec.json.encode(await self._audited.answered(what, needs, principal, act))
         if len(answer) > MAX_PAYLOAD_BYTES:
             raise PayloadTooLarge("The answer", len(answer), MAX_PAYLOAD_BYTES)
         await _respond(request, answer)
@@ -137,29 +146,32 @@ class Integrations:
     def _principal(self, name: str) -> Principal:
         """Who asks, as the server has let only that one ask. Raises Unauthorized for a user whose key has ended."""
         user = subjects.keyed_user(name)
-        return principal_named(self._model.users, user) if user else Principal(name=name, capabilities=ALL_CAPABILITIES)
+        if user:
+            return principal_named(self._model.users, user)
+        return Principal(name=name, kind="integration", capabilities=ALL_CAPABILITIES)
 
     async def _dispatch(
-        self, what: str, payload: bytes, headers: Mapping[str, str], principal: Principal
+        self, what: str, payload: bytes, headers: Mapping[str, str], principal: Principal, told: Objects
     ) -> msgspec.Struct:
+        """`told` gets the jobs that a change is about."""
         self._store.check_ready()
         match what:
             case "jobs.submit":
-                return await self._submit(payload, _traceparent(headers), principal)
+                return await self._submit(payload, _traceparent(headers), principal, told)
             case "jobs.submit-all":
-                return await self._submit_all(payload, _traceparent(headers), principal)
+                return await self._submit_all(payload, _traceparent(headers), principal, told)
             case "jobs.get":
                 return await self._get(_read(payload, nats_api.GetRequest), principal)
             case "jobs.list":
                 return self._list(_read(payload, nats_api.ListRequest), principal)
             case "jobs.stop":
                 wanted = _read(payload, nats_api.StopJobRequest)
-                stopping = self._entry(wanted, principal)
+                stopping = self._entry(wanted, principal, told)
                 stopped = await self._submissions.stop(stopping, wanted.reason)
                 return rest.StopResponse(evaluation_id=stopping.job.id if stopped else "")
             case "jobs.delete":
                 asked = _read(payload, nats_api.DeleteRequest)
-                entry = self._entry(asked, principal)
+                entry = self._entry(asked, principal, told)
                 deleted = await self._removals.remove(entry, results=asked.results, force=asked.force)
                 return rest.DeleteResponse(job_id=entry.job.id, deleted=deleted)
             case "jobs.results":
@@ -176,16 +188,20 @@ class Integrations:
             case _:
                 raise InvalidDocument(f"Nothing is known about {what[:80]!r}.")
 
-    async def _submit(self, payload: bytes, traceparent: str, principal: Principal) -> rest.SubmitResponse:
+    async def _submit(
+        self, payload: bytes, traceparent: str, principal: Principal, told: Objects
+    ) -> rest.SubmitResponse:
         data = _object(payload)
         beside = job_problems.of_request
         wanted, warnings = decode(data, rest.SubmitRequest, what="The request", unknown="report", beside=beside)
+        job = in_namespace(wanted.job, principal)
         done = await self._submissions.submit(
-            in_namespace(wanted.job, principal),
+            job,
             force=wanted.force,
             token=wanted.idempotency_token,
             traceparent=traceparent,
         )
+        told.append((done.job_id, job.namespace))
         return rest.SubmitResponse(
             job_id=done.job_id,
             evaluation_id=done.job_id,
@@ -193,15 +209,19 @@ class Integrations:
             warnings=(*warnings, *done.warnings),
         )
 
-    async def _submit_all(self, payload: bytes, traceparent: str, principal: Principal) -> rest.SubmitAllResponse:
+    async def _submit_all(
+        self, payload: bytes, traceparent: str, principal: Principal, told: Objects
+    ) -> rest.SubmitAllResponse:
         data, beside = _object(payload), job_problems.of_requests
         wanted, warnings = decode(data, rest.SubmitAllRequest, what="The request", unknown="report", beside=beside)
+        jobs = [in_namespace(job, principal) for job in wanted.jobs]
         done = await self._joint_submissions.submit(
-            [in_namespace(job, principal) for job in wanted.jobs],
+            jobs,
             force=wanted.force,
             token=wanted.idempotency_token,
             traceparent=traceparent,
         )
+        told += [(each.job_id, job.namespace) for job, each in zip(jobs, done, strict=True)]
         return rest.SubmitAllResponse(jobs=tuple(map(submitted, done)), warnings=warnings)
 
     async def _get(self, asked: nats_api.GetRequest, principal: Principal) -> rest.JobResponse:
@@ -252,6 +272,7 @@ class Integrations:
             refused=asked.refused,
         )
         items, is_more = AnswerRoom().fill(signed, most=MAX_RESULTS)
+        await self._audit.record(*results_signed(entry, items, principal.kind, principal.name, FROM_NATS))
         return rest.Page(items=items, next_token=str(items[-1].params.partition_index) if is_more else "")
 
     async def _why(self, entry: JobEntry, limit: int) -> rest_waits.WaitsResponse:
@@ -276,9 +297,12 @@ class Integrations:
         nodes, is_more = AnswerRoom().fill(node_state(self._model, self._nodes, node, sees=sees) for node in left)
         return rest_nodes.ListNodesResponse(nodes=nodes, next_token=nodes[-1].info.node_id if is_more else "")
 
-    def _entry(self, asked: nats_api.JobRequest, principal: Principal) -> JobEntry:
+    def _entry(self, asked: nats_api.JobRequest, principal: Principal, told: Objects | None = None) -> JobEntry:
         """If who asks may see it."""
-        return self._model.names.find(asked.job_id, principal.meant(asked.namespace), sees=principal.sees)
+        found = self._model.names.find(asked.job_id, principal.meant(asked.namespace), sees=principal.sees)
+        if told is not None:
+            told.append((found.job.id, found.job.namespace))
+        return found
 
     def __repr__(self) -> str:
         return f"<Integrations, {self._waiting} requests waiting>"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from orchestrator.admission.budgets import Traffic
+from orchestrator.audit.recorder import Audit
 from orchestrator.nodes.presence import Nodes
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
@@ -28,6 +29,7 @@ class Metrics:
         measures: Measures,
         connection: Connection,
         lease: Lease,
+        audit: Audit,
         clock: Callable[[], int] = now_ns,
     ) -> None:
         self._model = model
@@ -36,12 +38,14 @@ class Metrics:
         self._measures = measures
         self._connection = connection
         self._lease = lease
+        self._audit = audit
         self._clock = clock
 
     def collect(self) -> tuple[Metric, ...]:
         return (
             *self._state(),
             *self._work(),
+            *self._audited(),
             *connection_metrics(connected=self._connection.connected, connections=self._connection.connections),
         )
 
@@ -70,6 +74,18 @@ class Metrics:
             ),
             Gauge("tarpon_jobs_being_removed", "Jobs that are being removed.", plain(len(model.endings.removals))),
             Gauge("tarpon_lease_held", "Whether this orchestrator leads.", plain(self._lease.is_held)),
+        )
+
+    def _audited(self) -> tuple[Metric, ...]:
+        health = self._audit.health
+        return (
+            Gauge(
+                "tarpon_audit_writable",
+                "Whether the audit log can be written; nothing is changed while it cannot.",
+                plain(health.problem is None),
+            ),
+            Gauge("tarpon_audit_last_line", "The number of the last line of the audit log.", plain(health.seq)),
+            Total("tarpon_audit_lost_events", "Events that have no line in the audit log.", plain(health.lost)),
         )
 
     def _work(self) -> tuple[Metric, ...]:

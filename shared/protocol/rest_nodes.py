@@ -193,11 +193,21 @@ class PublishersHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal
     s3managed: PublisherHealth | None = field(name="S3Managed", default=None)
 
 
+class AuditState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Whether the audit log can be written, the number of its last line, and how many events have none."""
+
+    writable: bool = True
+    last_line: int = 0
+    lost: int = 0
+    problem: Problem | None = None
+
+
 class AgentNodeResponse(NodeInfoView, frozen=True, kw_only=True, rename="pascal"):
     """`leader` is the id of the orchestrator that decides at present; empty if none is known."""
 
     publishers: PublishersHealth = field(default_factory=PublishersHealth)
     leader: str = ""
+    audit: AuditState | None = None
 
 
 class AgentConfigResponse(msgspec.Struct, frozen=True, kw_only=True):

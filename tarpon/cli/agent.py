@@ -12,7 +12,7 @@ from tarpon.cli.console.local_secrets import local_secrets, nats_addresses, nats
 from tarpon.cli.console.output import output_option, pairs, show, table
 
 if TYPE_CHECKING:
-    from shared.protocol.rest_nodes import PublisherHealth
+    from shared.protocol.rest_nodes import AuditState, PublisherHealth
     from tarpon.client import Client
 
 
@@ -58,12 +58,21 @@ async def node(client: "Client", output: str) -> None:
         "Version": answer.version.git_version,
         "Leader": f"{answer.leader} (this one)" if answer.leader == answer.node_id else answer.leader,
         "s3managed": publisher,
+        "Audit log": _audit_line(answer.audit),
         "Hint": health.problem.hint if health is not None and health.problem is not None else "",
         "Create-only": _create_only_line(health),
         "Old results": _deletion_line(health),
         "Unfinished uploads": _uploads_line(health.unfinished_uploads) if health is not None else "",
     }
     show(answer, output, lambda: pairs(rows))
+
+
+def _audit_line(state: "AuditState | None") -> str:
+    if state is None:
+        return ""
+    if state.problem is not None:
+        return f"{state.problem.message} {state.problem.hint}"
+    return f"written, {state.last_line} lines" + (f"; {state.lost} events were lost" if state.lost else "")
 
 
 def _create_only_line(health: "PublisherHealth | None") -> str:

@@ -15,8 +15,6 @@ from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, input_resolvers
-from orchestrator.audit.file import AuditFile, Rotation
-from orchestrator.audit.recorder import Audit
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.sent_data import data_service
 from orchestrator.inputs.shares import InputShares
@@ -42,6 +40,7 @@ from shared.runtime.tracing import OFF
 from shared.settings.config import ApiAuth, ApiSettings, BatchDefaults, Config
 from shared.settings.secret import Secret
 from shared.settings.sent_data import SentDataSettings
+from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.integration.running import Answer, ask
 from tests.servers import HOST, free_ports
@@ -50,11 +49,6 @@ JOBS = "/api/v1/orchestrator/jobs"
 NODES = "/api/v1/orchestrator/nodes"
 ANONYMOUS = Config(api=ApiSettings(auth=ApiAuth(anonymous=True)))
 """Most tests are not about who asks."""
-
-
-def audit_in(folder: Path) -> Audit:
-    """One whose file is `audit.jsonl` there."""
-    return Audit(AuditFile(folder / "audit.jsonl", Rotation(1 << 30, 0), orchestrator="o-test", sync_seconds=1.0))
 
 
 class UnusedConnection(Connection):

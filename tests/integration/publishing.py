@@ -43,6 +43,7 @@ from shared.protocol.nodes.inputs import InputsRequest
 from shared.protocol.objects import index_key
 from shared.protocol.signed_url import Grant
 from shared.runtime.aio import background
+from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.faulty_s3 import FaultyS3
 from tests.servers import REGION, Keys, S3Service
@@ -103,7 +104,7 @@ class Publishing:
         self.model = Model(max_attempts=3)
         self.store = RecordsInMemory(self.model)
         self.abandoned = AbandonedUploads(self.model, self.store, self.locations)
-        self.desk = Grants(self.model, self.store, self.locations, self.abandoned)
+        self.desk = Grants(self.model, self.store, self.locations, self.abandoned, audit_in(folder / "audit"))
         self.node = NodeId("n-1")
         self.asked: list[UploadRequest] = []
         self.told: list[str] = []

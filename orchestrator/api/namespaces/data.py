@@ -2,12 +2,14 @@
 
 from aiohttp import web
 
-from orchestrator.api.access.auditing import tell
+from orchestrator.api.access.auditing import source_of, tell
 from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.queries import DataFilesQuery, DataQuery
 from orchestrator.api.routes import DATA, Route, principal_of
 from orchestrator.assembly import Assembly
+from orchestrator.audit.events import SIGN, AuditEvent
 from orchestrator.rules.records import DataRecord
+from orchestrator.s3.signed_events import place
 from shared.protocol.capabilities import READ_DATA, WRITE_DATA
 from shared.protocol.namespaces.rest_data import (
     CompleteFileRequest,
@@ -25,6 +27,7 @@ from shared.protocol.namespaces.rest_data import (
     PutDataRequest,
     PutDataResponse,
 )
+from shared.protocol.objects import content_key
 
 MOST_FILES = 500
 ONE = f"{DATA}/{{data}}"
@@ -32,6 +35,8 @@ ONE = f"{DATA}/{{data}}"
 
 class DataRoutes:
     def __init__(self, assembly: Assembly) -> None:
+        self._audit = assembly.audit
+        self._lifetime_seconds = int(assembly.config.publishers.types.s3managed.presigned_url_expiration)
         self._records = assembly.data.records
         self._contents = assembly.data.contents
         self._parts = assembly.data.parts
@@ -124,6 +129,7 @@ class DataRoutes:
         query = query_of(request, DataFilesQuery)
         count = min(query.limit or MOST_FILES, MOST_FILES)
         files, following = await self._contents.files(record, query.first, count)
+        await self._signed(request, record, "data files", "GET", first=query.first, count=len(files))
         return answer(DataFilesResponse(data=self._view(record), files=files, next=following))
 
     async def delete_data(self, request: web.Request) -> web.Response:
@@ -136,17 +142,25 @@ class DataRoutes:
         wanted, _ = await body_of(request, PutDataRequest)
         record = await self._records.begin(namespace, request.match_info["data"], wanted)
         manifest = None if record.is_ready else await self._contents.sign_manifest(record)
+        if manifest is not None:
+            await self._signed(request, record, "data manifest", "PUT", count=1)
         return answer(PutDataResponse(data=self._view(record), manifest=manifest))
 
     async def put_data_missing(self, request: web.Request) -> web.Response:
         record = await self._being_sent(request)
         wanted, _ = await body_of(request, MissingRequest, optional=True)
-        return answer(await self._contents.missing(record, wanted.first))
+        found = await self._contents.missing(record, wanted.first)
+        count = sum(each.put is not None for each in found.missing)
+        await self._signed(request, record, "data contents", "PUT", first=wanted.first, count=count)
+        return answer(found)
 
     async def put_data_parts(self, request: web.Request) -> web.Response:
         record = await self._being_sent(request)
         wanted, _ = await body_of(request, FilePartsRequest)
-        return answer(await self._parts.parts(record, wanted))
+        found = await self._parts.parts(record, wanted)
+        content, count = wanted.sha256, len(found.parts)
+        await self._signed(request, record, "data parts", "PUT", first=wanted.first, count=count, content=content)
+        return answer(found)
 
     async def complete_data_file(self, request: web.Request) -> web.Response:
         record = await self._being_sent(request)
@@ -156,6 +170,37 @@ class DataRoutes:
     async def finish_data(self, request: web.Request) -> web.Response:
         found = await self._contents.finish(await self._being_sent(request))
         return answer(FinishDataResponse(data=self._view(found.record), missing=found.missing, checked=found.checked))
+
+    async def _signed(
+        self,
+        request: web.Request,
+        record: DataRecord,
+        operation: str,
+        method: str,
+        *,
+        count: int,
+        first: int = 0,
+        content: str = "",
+    ) -> None:
+        """Have URLs written to the audit log before they are given. The manifest says which contents they are."""
+        if not count:
+            return
+        who, location = principal_of(request), record.location
+        await self._audit.record(
+            AuditEvent(
+                kind=who.kind,
+                who=who.name,
+                source=source_of(request),
+                action=SIGN,
+                operation=operation,
+                object=place(location.bucket, content_key(location.key, content) if content else location.key),
+                namespace=record.namespace,
+                method=method,
+                first=max(0, first),
+                count=count,
+                lifetime_seconds=self._lifetime_seconds,
+            )
+        )
 
     async def _being_sent(self, request: web.Request) -> DataRecord:
         """What takes longer than data is kept that nobody goes on with is noted to be in use."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -33,6 +34,7 @@ from shared.protocol.messages import NodeInfo, Registration
 from shared.runtime.aio import background
 from shared.runtime.tracing import OFF
 from shared.settings.secret import Secret
+from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.nats_bus import Bus
 
@@ -59,7 +61,8 @@ def scheduler_of(
     locate: Callable[[str, JobId, ExecutionId], Location],
 ) -> Scheduler:
     model, locations, steps = store.model, Locations(None), Steps(store.model, store)
-    grants = Grants(model, store, locations, AbandonedUploads(model, store, locations))
+    audit = audit_in(Path("nothing is signed, so that nothing is written"))
+    grants = Grants(model, store, locations, AbandonedUploads(model, store, locations), audit)
     offers = Offers(
         group=group,
         connection=bus.connection,
@@ -71,6 +74,7 @@ def scheduler_of(
         check=lambda: None,
         traces=Traces(OFF, model, leads=lambda: True),
         secrets=TaskSecrets(model, store, Secret("of-the-tests")),
+        audit=audit,
     )
     return Scheduler(
         model,

@@ -1,6 +1,7 @@
 """What Prometheus is told is what is so: of a small model, of what was counted, and in the form that it reads."""
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.protocol.messages import Heartbeat, NodeInfo
 from shared.runtime.metrics import Distribution, Gauge, Histogram, Total, connection_metrics, exposition, plain
+from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job_record, new_task
 
 SECOND = 10**9
@@ -42,6 +44,7 @@ class Told:
         self.measures = Measures()
         connection = Connection(["nats://127.0.0.1:1"])
         self.metrics = Metrics(
+            audit=audit_in(Path("nothing is written")),
             model=self.model,
             store=Store(connection, self.model),
             nodes=self.nodes,
