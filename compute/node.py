@@ -17,6 +17,7 @@ from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Engine
 from compute.engines.environment import EnvironmentPolicy
 from compute.engines.noop import NoopEngine
+from compute.engines.process.bubblewrap import Bubblewrap, SandboxUnavailable
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
 from compute.executions.machine import allocated, detect_capacity
@@ -28,6 +29,7 @@ from compute.inputs.objects.managed import MANAGED_KINDS
 from compute.inputs.web.source import UrlInputs
 from compute.orders.assignments import NodeOffer
 from compute.uplink.identity import Identity, load_identity
+from shared.jobs.engine_params import PROCESS
 from shared.jobs.inputs.kinds import LOCAL
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, TAKES_SECRETS, NodeInfo
@@ -64,8 +66,9 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
     disabled = {name.lower() for name in config.publishers.disabled}
     local_paths = AllowedPaths(config.compute.allow_listed_local_paths)
     own_inputs = _own_inputs(config, local_paths)
+    engines, problems = _engines(config, folder, strays)
     offer = NodeOffer(
-        engines=_engines(config, os.environ, strays),
+        engines=engines,
         publishers=tuple(name for name in (MANAGED,) if name not in disabled),
         input_sources=(*own_inputs, *MANAGED_KINDS),
         environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
@@ -86,7 +89,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         loopback_id=loopback_id(),
         abilities=(COPIES_HARD_LINKS, TAKES_SECRETS),
     )
-    return Node(identity=identity, offer=offer, lasting_info=info, own_inputs=own_inputs)
+    return Node(identity=identity, offer=offer, lasting_info=info, own_inputs=own_inputs, problems=problems)
 
 
 def _own_inputs(config: Config, local_paths: AllowedPaths) -> dict[str, OwnInputs]:
@@ -95,13 +98,27 @@ def _own_inputs(config: Config, local_paths: AllowedPaths) -> dict[str, OwnInput
     return {**kinds, LOCAL.lower(): LocalInputs(local_paths)} if local_paths else kinds
 
 
-def _engines(config: Config, environment: Mapping[str, str], strays: Strays) -> dict[str, Engine]:
+def _engines(config: Config, folder: Path, strays: Strays) -> tuple[dict[str, Engine], tuple[str, ...]]:
+    """Those that this process is itself, and what its operator should see to."""
     engines: list[Engine] = [NoopEngine()]
-    if config.engines.types.process.enabled:
-        limit = config.engines.types.process.pids_limit
-        engines.append(ProcessEngine(environment, strays=strays, processes_limit=limit))
+    problems: list[str] = []
     disabled = {name.lower() for name in config.engines.disabled}
-    return {engine.name: engine for engine in engines if engine.name not in disabled}
+    if config.engines.types.process.enabled and PROCESS not in disabled:
+        try:
+            engines.append(_process_engine(config, folder, strays))
+        except SandboxUnavailable as error:
+            _log.warning("%s %s", error.message, error.hint)
+            problems.append(f"{error.message} {error.hint}")
+    return {engine.name: engine for engine in engines if engine.name not in disabled}, tuple(problems)
+
+
+def _process_engine(config: Config, folder: Path, strays: Strays) -> ProcessEngine:
+    """Raises SandboxUnavailable: an operator who wants walls never has tasks run without."""
+    settings, bubblewrap = config.engines.types.process, None
+    if settings.is_sandboxed:
+        path = os.environ.get("PATH", os.defpath)
+        bubblewrap = Bubblewrap.open(folder, hidden=config.data_dir, shown=settings.read_only_paths, path=path)
+    return ProcessEngine(os.environ, strays=strays, bubblewrap=bubblewrap, processes_limit=settings.pids_limit)
 
 
 @asynccontextmanager
@@ -115,7 +132,7 @@ async def with_docker(config: Config, node: Node) -> AsyncIterator[Node]:
             problem = str(error)
             _log.warning("%s", problem)
     if not socket:
-        yield replace(node, problems=(problem,) if problem else ())
+        yield replace(node, problems=(*node.problems, *([problem] if problem else [])))
         return
     async with DockerEngine.open(structs.replace(settings, socket=socket), node.identity.node_id) as docker:
         engines = {**node.offer.engines, docker.name: docker}

@@ -17,6 +17,8 @@ from compute.disk.mounts import mounts_in
 from compute.disk.result_contents import STDERR, STDOUT, file_mode
 
 WORKSPACE = "workspace"
+TEMPORARY = "tmp"
+"""For temporary files of a task that does not see the machine's own folders for them."""
 _OUTPUTS = (STDOUT, STDERR)
 _CONTENT = {*_OUTPUTS, WORKSPACE}
 
@@ -72,14 +74,15 @@ class SpareFolders:
 
 def _is_as_made(root: str) -> bool:
     """Once what was written to the outputs is gone. Raises OSError if it cannot be told."""
-    if set(os.listdir(root)) != _CONTENT:  # noqa: PTH208  # names are all that is needed
+    content = set(os.listdir(root))  # noqa: PTH208  # names are all that is needed
+    if content - {TEMPORARY} != _CONTENT or not _is_plain_folder(root):
         return False
-    workspace = f"{root}/{WORKSPACE}"
-    if not (_is_plain_folder(root) and _is_plain_folder(workspace)) or os.listdir(workspace):  # noqa: PTH208
+    folders = [f"{root}/{name}" for name in (WORKSPACE, TEMPORARY) if name in content]
+    if not all(map(_is_plain_folder, folders)) or any(map(os.listdir, folders)):
         return False
     if not all(_is_own_file(f"{root}/{name}") for name in _OUTPUTS):
         return False
-    return not any(map(attribute_names, (root, workspace, *(f"{root}/{name}" for name in _OUTPUTS))))
+    return not any(map(attribute_names, (root, *folders, *(f"{root}/{name}" for name in _OUTPUTS))))
 
 
 def _is_plain_folder(path: str) -> bool:

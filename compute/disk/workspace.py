@@ -3,6 +3,7 @@
     <execution>/workspace/   what the task sees; a result path /a/b is the folder a/b in it
     <execution>/result/      stdout, stderr, and one folder per result path, named by its name
     <execution>/inputs/      what a container mounts to read, where there is any
+    <execution>/tmp/         temporary files of a task behind walls
 
 Without result paths there is no folder for the result, and stdout and stderr are beside the workspace. The exit code is
 in the journal, and becomes a file in the archive only.
@@ -12,6 +13,7 @@ After the task has ended nothing in the workspace can be trusted: a task may hav
 
 import codecs
 import contextlib
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -35,12 +37,14 @@ from compute.disk.result_contents import (
     kept_mode,
     whole_mtime,
 )
-from compute.disk.spare_folders import WORKSPACE, SpareFolders
+from compute.disk.spare_folders import TEMPORARY, WORKSPACE, SpareFolders
 from shared.errors import InvalidJob
 from shared.jobs.engine_params import kind_of
 from shared.jobs.publisher_params import copies_hard_links
 from shared.jobs.spec import ResultPath, Task
 from shared.protocol.messages import MAX_RUN_OUTPUT_BYTES, RunOutput
+
+_log = logging.getLogger(__name__)
 
 _OUTPUTS = frozenset({STDOUT.encode("ascii"), STDERR.encode("ascii")})
 MAX_NAME_BYTES = 255
@@ -74,10 +78,15 @@ class Workspace:
     def inputs(self) -> Path:
         return self.root / INPUTS
 
+    @cached_property
+    def temporary(self) -> Path:
+        """What the task finds as /tmp, if it does not find the machine's own."""
+        return self.root / TEMPORARY
+
     @property
     def places(self) -> tuple[Path, ...]:
         """All that is there for the task: what it may fill, and what it reads."""
-        return (self.folder, self.result, self.inputs) if self._has_paths else (self.root,)
+        return (self.folder, self.temporary, self.result, self.inputs) if self._has_paths else (self.root,)
 
     def __repr__(self) -> str:
         return f"<Workspace {self.folder}>"
@@ -91,6 +100,9 @@ class Workspace:
             self.place(each.path).mkdir(mode=RESULT_FOLDER_MODE, parents=True, exist_ok=True)
         for name in (STDOUT, STDERR):
             os.close(self.open_output(name))
+
+    def make_temporary(self) -> None:
+        private_file.make_folder(self.temporary)
 
     def nobody_is_left(self) -> None:
         """The task has ended, and no process of it is alive that could write here."""
@@ -143,7 +155,20 @@ class Workspace:
 
     def gather(self, result_paths: Sequence[ResultPath]) -> Gathered:
         """Make the result folder complete, which is then all that is looked at of what the task has left."""
+        self._discard_temporary()
         return Gathering(self.root, self.folder, self.result).run(result_paths)
+
+    def _discard_temporary(self) -> None:
+        """An empty one may serve another task."""
+        try:
+            if not os.path.lexists(self.temporary) or not any(self.temporary.iterdir()):
+                return
+        except OSError:
+            pass  # the task has closed it, which is no reason to keep it
+        try:
+            remove_tree(self.temporary)
+        except OSError as error:
+            _log.warning("Temporary files in %s cannot be removed: %s", self.temporary, error)
 
     def short_outputs(self) -> tuple[Written, ...]:
         """Stdout and stderr as they are archived, read once for all that is done with them; empty if one is not short.
@@ -243,7 +268,7 @@ def _text(content: bytes) -> tuple[str, bool]:
 
 
 def remove_execution(root: Path) -> None:
-    """Remove the folder of an execution: of most, these four things are all there is. Absent is fine."""
+    """Remove the folder of an execution: of most, these few things are all there is. Absent is fine."""
     if not os.path.lexists(root) or mounts_in(root):
         remove_tree(root)
         return
@@ -251,6 +276,8 @@ def remove_execution(root: Path) -> None:
         os.unlink(f"{root}/{STDOUT}")  # noqa: PTH108  # a third of the cost, and there are very many
         os.unlink(f"{root}/{STDERR}")  # noqa: PTH108
         os.rmdir(f"{root}/{WORKSPACE}")  # noqa: PTH106
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(f"{root}/{TEMPORARY}")  # noqa: PTH106
         os.rmdir(root)  # noqa: PTH106
     except OSError:
         remove_tree(root)

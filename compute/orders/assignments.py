@@ -10,15 +10,15 @@ from compute.engines.docker.engine import DockerEngine
 from compute.engines.docker.spec import has_host_network
 from compute.engines.engine import Engine, OutlivingEngine
 from compute.engines.environment import EnvironmentPolicy, VariableRefused
+from compute.engines.process.engine import ProcessEngine
 from compute.executions.held import Executions
 from compute.inputs.local.allowed_paths import NO_PATHS, AllowedPaths
 from shared.errors import InvalidJob
 from shared.ids import is_safe_id
 from shared.jobs.capacity import Capacity
-from shared.jobs.engine_params import kind_of
 from shared.jobs.inputs.kinds import LOCAL, LocalInputParams, read_params
 from shared.jobs.inputs.kinds import kind_of as kind_of_input
-from shared.jobs.rules import NO_PUBLISHERS
+from shared.jobs.rules import NO_NETWORK, NO_PUBLISHERS
 from shared.jobs.spec import Task
 from shared.messaging.transport import Received
 from shared.protocol.messages import (
@@ -81,10 +81,10 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
         return Rejected(reason="InputsNotOffered", detail=detail)
     if why := _local_path_refused(task, offer.local_paths):
         return Rejected(reason="LocalPathNotAllowed", detail=why)
-    kind = kind_of(task.engine)
-    if task.network.type.lower() == "none" and kind is not None and kind.on_the_machine:
+    if task.network.type.lower() == NO_NETWORK and isinstance(engine, ProcessEngine) and not engine.is_sandboxed:
         detail = (
-            f"The {engine.name} engine cannot keep a task off the network; leave Network out, or use another engine."
+            f"The {engine.name} engine of this node cannot keep a task off the network, because its setting"
+            " Engines.Types.Process.Sandbox is off."
         )
         return Rejected(reason="NetworkNotOffered", detail=detail)
     if isinstance(engine, DockerEngine) and has_host_network(task) and (why := engine.host_network_refused):

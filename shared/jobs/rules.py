@@ -40,7 +40,8 @@ MAX_QUANTITY = 64
 MANAGED = publisher_params.MANAGED
 UNSAID_NETWORKS = frozenset({"", "default"})
 """With these a setting of the orchestrator decides, or else the engine."""
-NETWORKS = UNSAID_NETWORKS | {"none", "host", "full", "bridge"}
+NO_NETWORK = "none"
+NETWORKS = UNSAID_NETWORKS | {NO_NETWORK, "host", "full", "bridge"}
 """Host and full are the same."""
 
 FAIL = "fail"

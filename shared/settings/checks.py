@@ -1,6 +1,7 @@
 """Checks of settings: values that make no sense although their type is right."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, urlsplit
 
 from shared.data.addresses import allowed_networks
@@ -17,6 +18,7 @@ from shared.settings.sign_in import sign_in_problems
 from shared.settings.tls.checks import tls_problems
 
 _CLOUD_NAMES = {"aws", "gcp"}
+_KERNEL_FOLDERS = {"proc", "dev", "sys"}
 
 
 def setting_problems(config: Config) -> Iterator[str]:
@@ -36,6 +38,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from input_problems(config.input_sources)
     yield from _inputs(config.compute.inputs)
     yield from local_path_problems(config.compute.allow_listed_local_paths)
+    yield from _read_only_paths(config.engines.types.process.read_only_paths, config.data_dir)
     if config.job_defaults != JobDefaults():
         yield from _job_defaults(config.job_defaults.batch.task)
 
@@ -144,6 +147,18 @@ def _inputs(settings: InputSettings) -> Iterator[str]:
                 f"Compute.Inputs.AllowedAddresses: {entry[:80]!r} is neither an address, nor a network such as"
                 " 10.1.0.0/16, nor `private`"
             )
+
+
+def _read_only_paths(paths: tuple[str, ...], data_dir: Path) -> Iterator[str]:
+    key = "Engines.Types.Process.ReadOnlyPaths"
+    for text in paths:
+        path = PurePosixPath(text)
+        if not path.is_absolute() or ".." in path.parts or "\0" in text:
+            yield f"{key}: {text[:80]!r} is not the whole path of a file or a folder"
+        elif len(path.parts) == 1 or path.parts[1] in _KERNEL_FOLDERS:
+            yield f"{key}: {text[:80]!r} would show tasks more than any of them needs; name the folders that they need"
+        elif path.is_relative_to(data_dir):
+            yield f"{key}: {text[:80]!r} is in the DataDir, where the node's key is"
 
 
 def _split(text: str) -> SplitResult:

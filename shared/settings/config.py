@@ -25,6 +25,7 @@ LogLevel = Literal["trace", "debug", "info", "warn", "error"]
 LogMode = Literal["default", "json"]
 
 AUTO = "auto"
+REQUIRE, OFF = "require", "off"
 _MINUTE = Duration(60)
 _HOUR = Duration(3600)
 
@@ -255,6 +256,25 @@ class Compute(Struct, frozen=True, kw_only=True, rename="pascal"):
 class ProcessSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     enabled: Annotated[bool, Meta(description="Whether jobs may run commands on the node without a container.")] = False
     pids_limit: Annotated[int, Meta(ge=1, description="How many processes and threads a task may have at once.")] = 1024
+    sandbox: Annotated[
+        str,
+        Meta(
+            pattern=f"^({REQUIRE}|{OFF})$",
+            description="Whether bubblewrap keeps tasks in their place: `require`, and where that does not work the"
+            " engine is not offered; or `off`, with which a task has all rights of the node.",
+        ),
+    ] = REQUIRE
+    read_only_paths: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Further files and folders of the node that such tasks can read, beside its programs in /usr,"
+            " /bin, /lib and /opt."
+        ),
+    ] = ()
+
+    @property
+    def is_sandboxed(self) -> bool:
+        return self.sandbox == REQUIRE
 
 
 class DockerSettings(Struct, frozen=True, kw_only=True, rename="pascal"):

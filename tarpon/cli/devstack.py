@@ -57,6 +57,7 @@ def devstack(*, computes: int, data_dir: Path | None, random_ports: bool, tls: b
         settings=settings,
         engine=config.engines.types.docker,
         tls=tls,
+        is_sandboxed=config.engines.types.process.is_sandboxed,
     )
     return asyncio.run(_run(wanted, command))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.settings.config import DockerSettings
+from shared.settings.config import OFF, REQUIRE, DockerSettings
 from shared.settings.keys import environment_name
 from tarpon.devstack.child_processes import ChildProcess
 from tarpon.devstack.seaweedfs import HOST, REGION, SeaweedFS, aws_environment, without_aws
@@ -21,13 +21,15 @@ from tarpon.devstack.tls_files import TlsFiles
 BUCKET = "tarpon-results"
 PREFIX = "results"
 ORCHESTRATOR = "orchestrator"
+SANDBOX = "Engines.Types.Process.Sandbox"
 STORE_CA_FILE = "Publishers.Types.S3Managed.CAFile"
 
 
 class WantedProcesses(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `files` are configuration files and `settings` single settings by key, for every process.
 
-    `engine` is what these say of the container engine. With `tls`, NATS, the API and S3 are encrypted.
+    `engine` is what these say of the container engine, and `is_sandboxed` of tasks that are processes. With `tls`,
+    NATS, the API and S3 are encrypted.
     """
 
     computes: int
@@ -38,6 +40,7 @@ class WantedProcesses(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str] = {}
     engine: DockerSettings = DockerSettings()
     tls: bool = False
+    is_sandboxed: bool = True
 
 
 def children_of(
@@ -94,6 +97,7 @@ def _compute_variables(wanted: WantedProcesses, data_dir: Path, token: str, tls:
         "Compute.DrainTimeout": "0s",
         "Engines.Types.Docker.KeepRunning": "false",  # there is no next start
         "Engines.Types.Process.Enabled": "true",
+        SANDBOX: REQUIRE if wanted.is_sandboxed else OFF,
     }
     if tls is not None:
         settings |= {"Compute.TLS.CACert": str(tls.authority), STORE_CA_FILE: str(tls.store_authority)}

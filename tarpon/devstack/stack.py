@@ -20,6 +20,7 @@ from tarpon.devstack.child_processes import ChildProcess
 from tarpon.devstack.containers import remove_containers
 from tarpon.devstack.keeper import STOP_SECONDS
 from tarpon.devstack.processes import BUCKET, ORCHESTRATOR, PREFIX, STORE_CA_FILE, WantedProcesses, children_of
+from tarpon.devstack.sandbox import with_sandbox
 from tarpon.devstack.seaweedfs import HOST, SeaweedFS, free_ports
 from tarpon.devstack.tls_files import TlsFiles, made_in
 
@@ -74,6 +75,9 @@ async def devstack(wanted: WantedProcesses, say: Say, at_once: asyncio.Event) ->
     check_free("The NATS server", wanted.nats_port, "Orchestrator.Port")
     with _data_folder(wanted.data_dir, say) as folder:
         say(f"Data and logs: {folder}")
+        wanted, remark = await asyncio.to_thread(with_sandbox, wanted, folder)
+        if remark:
+            say(remark)
         files = await asyncio.to_thread(made_in, folder / "tls", HOST) if wanted.tls else None
         say("Starting the S3 server ...")
         async with _s3_server(folder / "s3", files) as s3:

@@ -168,6 +168,8 @@ RETRYABLE = {
     "ResultsNotWhole": False,
     "RevisionConflict": True,
     "S3ServerFailed": True,
+    "SandboxFailed": False,
+    "SandboxUnavailable": False,
     "SecretEmpty": False,
     "SecretInvalid": False,
     "SecretNotFound": False,

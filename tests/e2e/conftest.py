@@ -31,6 +31,7 @@ def _end_server(stack: Stack) -> None:
 def stack(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Nothing is started yet."""
     made = Stack(tmp_path_factory.mktemp("stack"), s3_server)
+    made.shown = tmp_path_factory.getbasetemp()
     yield made
     ended(made)
 
@@ -39,6 +40,7 @@ def stack(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def running(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An orchestrator with two nodes, shared by the tests of a module."""
     made = Stack(tmp_path_factory.mktemp("running"), s3_server)
+    made.shown = tmp_path_factory.getbasetemp()
     made.start_orchestrator()
     made.start_compute("node-a")
     made.start_compute("node-b")

@@ -23,6 +23,7 @@ from typing import Any
 from shared.runtime.tls.trust import AuthorityUnreadable, trusting_file
 from tests.canary import LETS_IN
 from tests.node_environment import node_python
+from tests.sandbox import sandbox_setting
 from tests.servers import HOST, REGION, S3Service, free_ports, without_aws
 
 START_SECONDS = 60.0
@@ -103,6 +104,8 @@ class Stack:
         self.orchestrator: Service | None = None
         self.computes: dict[str, Service] = {}
         self.environments: list[Mapping[str, str]] = []
+        self.shown: Path | None = None
+        """A folder that tasks on the machine itself may read."""
         self.key = ""
         """What is shown over TCP, where the orchestrator asks for a key."""
         self.secret = secrets.token_urlsafe(32)
@@ -195,6 +198,8 @@ class Stack:
             "Compute.Heartbeat.Interval": "1s",
             "Compute.DrainTimeout": "0s",
             "Engines.Types.Process.Enabled": "true",
+            "Engines.Types.Process.Sandbox": sandbox_setting(),
+            **({"Engines.Types.Process.ReadOnlyPaths": str(self.shown)} if self.shown else {}),
             **{key.replace("_", "."): value for key, value in settings.items()},
         }
         secret = self.join_secret() if token is None else token

@@ -22,6 +22,7 @@ from tests.servers import HOST, S3Server
 def narrow(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One node, which has room for two parts of a job and none for others to wait."""
     made = Stack(tmp_path_factory.mktemp("narrow"), s3_server)
+    made.shown = tmp_path_factory.getbasetemp()
     made.start_orchestrator()
     made.start_compute("node-a", Compute_AllocatedCapacity_CPU="2", Compute_QueueCapacity="0")
     yield made

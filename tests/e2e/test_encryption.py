@@ -17,6 +17,7 @@ from shared.protocol import pasted
 from shared.protocol.pasted import JoinToken
 from tests.client_certificates import ClientAuthority
 from tests.e2e.stack import Service, Stack, _plain_environment, process_job, wait_until
+from tests.sandbox import sandbox_setting
 from tests.servers import HOST
 
 EVERYWHERE = "0.0.0.0"
@@ -74,6 +75,7 @@ def started_by(line: str, stack: Stack, name: str) -> Service:
     variables = dict(word.split("=", 1) for word in words if word.startswith("TARPON_"))
     flags = words[words.index("--compute") + 1 :]
     own = {"DataDir": str(stack.root / name), "NameProvider": name, "Engines.Types.Process.Enabled": "true"}
+    own |= {"Engines.Types.Process.Sandbox": sandbox_setting()}
     command = [sys.executable, "-m", "tarpon", "serve", "--compute", *flags]
     command += [part for key, value in own.items() for part in ("-c", f"{key}={value}")]
     environment = _plain_environment() | variables

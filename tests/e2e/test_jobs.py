@@ -1,12 +1,23 @@
 """One job from its file to its files, as a user runs it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.e2e.stack import Stack, process_job, wait_until
+
+OPEN = {"Constraints": [{"Key": "walls", "Operator": "=", "Values": ["none"]}]}
+"""For tasks that tell something to their test by a file of the machine."""
+
+
+@pytest.fixture
+def with_open_node(running: Stack) -> Iterator[Stack]:
+    running.start_compute("open", Labels="walls=none", Engines_Types_Process_Sandbox="off")
+    yield running
+    running.computes.pop("open").stop()
 
 
 def _job_file(stack: Stack, name: str, job: object) -> Path:
@@ -139,10 +150,11 @@ def test_a_task_over_its_time_limit_is_stopped_and_the_job_fails(running: Stack)
     assert "time limit of 1 s" in described["Job"]["State"]["Message"]
 
 
-def test_a_job_over_its_total_time_limit_fails_and_its_task_is_stopped(running: Stack) -> None:
+def test_a_job_over_its_total_time_limit_fails_and_its_task_is_stopped(with_open_node: Stack) -> None:
+    running = with_open_node
     marker = running.root / "timed-out-marker"
     script = f"trap 'echo > {marker}; exit 0' TERM; while :; do sleep 0.05; done"
-    job = process_job(script, Timeouts={"TotalTimeout": 1})
+    job = process_job(script, Timeouts={"TotalTimeout": 1}) | OPEN
     described = running.wait_ended(running.submit(job))
     assert described["Job"]["State"]["StateType"] == "Failed"
     assert "time" in described["Job"]["State"]["Message"]
@@ -158,9 +170,11 @@ def test_a_job_waits_for_a_node_as_long_as_its_queue_time_out(running: Stack) ->
     assert "do not fulfil gpu exists" in described["Job"]["State"]["Message"]
 
 
-def test_a_stopped_job_stops_its_task(running: Stack) -> None:
+def test_a_stopped_job_stops_its_task(with_open_node: Stack) -> None:
+    running = with_open_node
     marker = running.root / "stopped-marker"
-    job_id = running.submit(process_job(f"trap 'echo $$ > {marker}; exit 0' TERM; while :; do sleep 0.05; done"))
+    script = f"trap 'echo $$ > {marker}; exit 0' TERM; while :; do sleep 0.05; done"
+    job_id = running.submit(process_job(script) | OPEN)
     running.wait_state(job_id, "Running")
     running.cli("job", "stop", job_id)
     assert running.state(job_id) == "Stopped"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.e2e.stack import wait_until
+from tests.sandbox import sandbox_setting
 from tests.servers import free_ports
 
 
@@ -24,6 +25,7 @@ def test_an_orchestrator_and_a_node_in_one_process_find_each_other(tmp_path: Pat
         "API.Port": str(api),
         "Orchestrator.Port": str(nats),
         "Engines.Types.Process.Enabled": "true",
+        "Engines.Types.Process.Sandbox": sandbox_setting(),
     }
     flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     here = ("-c", f"DataDir={tmp_path / 'data'}")  # as its own user, who needs no key

@@ -11,13 +11,16 @@ from typing import Any
 from compute.disk.spare_folders import SpareFolders
 from compute.disk.workspace import Workspace
 from compute.engines.engine import Broken, Run, RunEnd
+from compute.engines.process.bubblewrap import Bubblewrap
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.process.strays import Strays
 from compute.engines.task_usage import TaskUsage
 from compute.processes.mark import ProcessMark
+from compute.processes.table import everybody, named_execution
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import ResultPath, SpecConfig, Task
+from tests.sandbox import need_sandbox
 from tests.waiting import eventually
 
 NODE_ENVIRONMENT = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "wJalr"}
@@ -34,7 +37,14 @@ class Bench:
     processes are found by it on the whole machine, where other tests may run at the same time.
     """
 
-    def __init__(self, folder: Path, strays: Strays | None = None, *, spares: SpareFolders | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        strays: Strays | None = None,
+        *,
+        spares: SpareFolders | None = None,
+        sandboxed: bool = False,
+    ) -> None:
         self.id = some_execution()
         self.workspace = Workspace(folder / self.id, has_paths=spares is None, spares=spares)
         self.workspace.create([] if spares else [ResultPath(name="outputs", path="/outputs")])
@@ -42,10 +52,14 @@ class Bench:
         self.devices: tuple[str, ...] | None = None
         self.usage = TaskUsage()
         self._strays = strays or Strays()
+        self._bubblewrap = None
+        if sandboxed:
+            need_sandbox()
+            self._bubblewrap = Bubblewrap.open(folder, path=NODE_ENVIRONMENT["PATH"])
 
     def engine(self, **limits: Any) -> ProcessEngine:
         given = {"grace_seconds": 5.0, "check_seconds": 0.05, "disk_check_seconds": 0.05} | limits
-        return ProcessEngine(NODE_ENVIRONMENT, strays=self._strays, **given)
+        return ProcessEngine(NODE_ENVIRONMENT, strays=self._strays, bubblewrap=self._bubblewrap, **given)
 
     async def run(self, params: Mapping[str, Any], *, resources: Capacity | None = None, **limits: Any) -> RunEnd:
         def on_started(mark: ProcessMark | None) -> None:
@@ -89,6 +103,20 @@ class Bench:
 
     def pid_in(self, name: str) -> int:
         return int((self.workspace.folder / name).read_text())
+
+    @property
+    def is_sandboxed(self) -> bool:
+        return self._bubblewrap is not None
+
+    def lives(self, name: str) -> bool:
+        """Whether the process does that has written its number there. Behind walls it has one that says nothing here.
+
+        There all processes of the task are one.
+        """
+        if not self.is_sandboxed:
+            return is_alive(self.pid_in(name))
+        assert self.pid_in(name) > 1
+        return any(named_execution(each.pid) == self.id for each in everybody() if not each.has_ended)
 
     def has(self, name: str) -> Callable[[], bool]:
         path = self.workspace.folder / name

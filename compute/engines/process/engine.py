@@ -1,6 +1,6 @@
 """The engine that runs a command on the host itself, in a process group of its own.
 
-There is no isolation: the task has the rights of the node's user, so the node's operator has to enable this engine.
+With bubblewrap it does so behind walls. Without it there is no isolation: a task has the rights of the node's user.
 Memory, disk space and the number of processes are limited by looking again and again, which needs no rights and no
 control groups; a task may exceed a limit until the next look. CPU is not limited: what a job asks for decides where it
 is placed, and nothing more.
@@ -23,12 +23,16 @@ from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.environment import basics
 from compute.engines.gpus import for_process
 from compute.engines.limit_ends import over_disk, over_output, task_killed
+from compute.engines.process.bubblewrap import Bubblewrap
 from compute.engines.process.group import ProcessGroup, in_thread_if_any
 from compute.engines.process.limits import MemoryUsage, broken_limit
+from compute.engines.process.sandbox import SandboxView
+from compute.engines.process.sandboxed_group import SandboxedGroup
 from compute.engines.process.strays import Strays
 from compute.processes.mark import ProcessMark, kill_left_over
 from shared.ids import ExecutionId
 from shared.jobs.engine_params import PROCESS, ProcessParams, read_params
+from shared.jobs.rules import NO_NETWORK
 from shared.jobs.states import FailureReason
 from shared.runtime.aio import finish, first_of, in_thread, process_ended
 
@@ -58,6 +62,7 @@ class ProcessEngine:
         node_environment: Mapping[str, str],
         *,
         strays: Strays,
+        bubblewrap: Bubblewrap | None = None,
         processes_limit: int = PROCESSES_LIMIT,
         grace_seconds: float = GRACE_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
@@ -66,18 +71,23 @@ class ProcessEngine:
     ) -> None:
         self._node_environment = node_environment
         self._strays = strays
+        self._bubblewrap = bubblewrap
         self._processes_limit = processes_limit
         self._grace_seconds = grace_seconds
         self._output_limit_bytes = output_limit_bytes
         self._check_seconds = check_seconds
         self._disk_check_seconds = disk_check_seconds
 
+    @property
+    def is_sandboxed(self) -> bool:
+        return self._bubblewrap is not None
+
     def check(self, params: Mapping[str, Any]) -> None:
         read_params(params, ProcessParams)
 
     async def run(self, run: Run) -> RunEnd:
         params = read_params(run.task.engine.params, ProcessParams)
-        group = ProcessGroup(run.execution_id, self._strays)
+        group = self._group(run)
         broken: Broken | None = None
         try:
             end = await in_thread(partial(self._begin, group, params, run), within=START_SECONDS)
@@ -91,10 +101,23 @@ class ProcessEngine:
             run.usage.saw(group.peak_bytes)
             if group.left_nobody:
                 run.workspace.nobody_is_left()
-        return end or broken or _end(group)
+        return end or broken or _end(group, params.command[0])
 
     def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:
         return kill_left_over(process, execution_id)
+
+    def _group(self, run: Run) -> ProcessGroup:
+        if self._bubblewrap is None:
+            return ProcessGroup(run.execution_id, self._strays)
+        view = SandboxView(
+            workspace=run.workspace.folder,
+            temporary=run.workspace.temporary,
+            files=[each.file for each in run.secrets],
+            has_gpus=bool(run.devices),
+            has_network=run.task.network.type.lower() != NO_NETWORK,
+        )
+        stderr = run.workspace.result / STDERR
+        return SandboxedGroup(run.execution_id, self._strays, self._bubblewrap, view, stderr)
 
     def _begin(self, group: ProcessGroup, params: ProcessParams, run: Run) -> RunEnd | None:
         """The end of a task that cannot be started, or that is over in a moment, which one thread alone sees to."""
@@ -110,7 +133,7 @@ class ProcessEngine:
             return None
         is_gone = group.end_rest()
         run.usage.saw(group.peak_bytes)
-        end = self._broken(None, run) or _end(group)
+        end = self._broken(None, run) or _end(group, params.command[0])
         if isinstance(end, Exited) and is_gone:
             run.on_exited(end.exit_code)
         return end
@@ -120,15 +143,15 @@ class ProcessEngine:
         if params.working_directory:
             _make_working_directory(folder)
         _link_secrets(run)
+        if self._bubblewrap is not None:
+            run.workspace.make_temporary()
         with _opened(run.workspace, STDOUT) as stdout, _opened(run.workspace, STDERR) as stderr:
-            own = basics(self._node_environment, run.workspace.folder)
-            group.start(
-                params.command,
-                cwd=folder,
-                env=for_process(own | params.variables | dict(run.environment), run.devices),
-                stdout=stdout,
-                stderr=stderr,
-            )
+            environment = self._environment(params, run)
+            group.start(params.command, cwd=folder, env=environment, stdout=stdout, stderr=stderr)
+
+    def _environment(self, params: ProcessParams, run: Run) -> dict[str, str]:
+        own = basics(self._node_environment, run.workspace.folder)
+        return for_process(own | params.variables | dict(run.environment), run.devices)
 
     async def _ended_or_broken(self, group: ProcessGroup, run: Run) -> Broken | None:
         """None when the task has ended by itself, within its limits."""
@@ -166,8 +189,10 @@ class ProcessEngine:
         return over_disk(used, limit_bytes)
 
 
-def _end(group: ProcessGroup) -> RunEnd:
+def _end(group: ProcessGroup, command: str) -> RunEnd:
     """Whoever is killed has not done what it was to do, whatever its exit code would be."""
+    if problem := group.start_problem:
+        return _not_started(command, problem)
     return task_killed(group.killed_by) if group.killed_by else Exited(group.exit_code)
 
 
@@ -216,9 +241,12 @@ _START_PROBLEMS = {
 }
 
 
-def _not_started(command: str, error: OSError | ValueError) -> Broken:
+def _not_started(command: str, error: Exception) -> Broken:
     """What the author of the job can mend. Raises the error again where it is the node's."""
-    if isinstance(error, OSError) and error.errno not in _START_PROBLEMS:
+    if isinstance(error, ValueError):
+        problem = f"cannot be started: {error}"
+    elif isinstance(error, OSError) and error.errno in _START_PROBLEMS:
+        problem = _START_PROBLEMS[error.errno]
+    else:
         raise error
-    problem = _START_PROBLEMS[error.errno or 0] if isinstance(error, OSError) else f"cannot be started: {error}"
     return Broken(FailureReason.TASK_NOT_STARTED, f"The command {command[:200]!r} {problem}.")

@@ -109,9 +109,26 @@ class ProcessGroup:
             return ""
         return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
+    @property
+    def start_problem(self) -> Exception | None:
+        """Why the command has never run, of one whose leader has ended."""
+        return None
+
     def start(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
         """Blocks for as long as the file system needs to find the program. Raises OSError, ValueError."""
-        self._leader = subprocess.Popen(
+        self._leader = self._spawn(command, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
+        self._mark = mark_process(self._leader.pid)
+        if self._unwanted:
+            self._signal(signal.SIGKILL)
+            self._leader.wait()
+            self._gone = True
+        else:
+            self._strays.begins(self._mark, self._execution_id)
+
+    def _spawn(
+        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int
+    ) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
             command,
             executable=_found(command[0], env.get("PATH", "")),
             cwd=cwd,
@@ -121,13 +138,6 @@ class ProcessGroup:
             stderr=stderr,
             start_new_session=True,
         )
-        self._mark = mark_process(self._leader.pid)
-        if self._unwanted:
-            self._signal(signal.SIGKILL)
-            self._leader.wait()
-            self._gone = True
-        else:
-            self._strays.begins(self._mark, self._execution_id)
 
     def ends_within(self, seconds: float) -> bool:
         """Whether its leader has ended by then. Blocks."""
