@@ -13,17 +13,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from compute.engines.process import syscalls
+from compute.engines.process.configuration import ShownConfiguration
 from compute.engines.process.ownerless import OwnerlessCopies
 from compute.engines.process.sandbox import (
-    CONFIGURATION,
     MACHINE_FACTS,
-    MASKED,
     SYSTEM,
     SandboxBase,
     SandboxView,
@@ -106,11 +106,14 @@ class StartedSandbox(NamedTuple):
 class Bubblewrap:
     """What `open` has found to work. Every method blocks."""
 
-    def __init__(self, program: str, version: str, base: SandboxBase, copies: OwnerlessCopies) -> None:
+    def __init__(
+        self, program: str, version: str, base: SandboxBase, copies: OwnerlessCopies, shown: ShownConfiguration
+    ) -> None:
         self.version = version
         self._program = copies.program(program)
         self._base = base
         self._copies = copies
+        self._configuration = shown
         self._filter = syscalls.program(platform.machine())
         self._nothing = os.open(copies.device(os.devnull), os.O_RDONLY | os.O_CLOEXEC)
 
@@ -135,11 +138,12 @@ class Bubblewrap:
         version = _version_of(program)
         copies = OwnerlessCopies(folder / FOLDER)
         try:
-            found = cls(program, version, _base(hidden or folder, shown, version, copies), copies)
+            base = _base(hidden or folder, shown, version, copies)
+            found = cls(program, version, base, copies, ShownConfiguration(folder / FOLDER))
         except OSError as error:
             raise SandboxUnavailable(
-                f"copies of devices for tasks cannot be made in {folder}: {error.strerror}. A node that is not run by"
-                " root needs none."
+                f"what they need cannot be copied to {folder / FOLDER}: {error.strerror}. A node that root runs makes"
+                " devices there, another one does not."
             ) from error
         found._try(folder)
         return found
@@ -182,6 +186,7 @@ class Bubblewrap:
 
     def _arguments(self, view: SandboxView) -> bytes:
         gpus = self._copies.gpus() if view.has_gpus else {}
+        view = replace(view, configuration=self._configuration.current())
         return b"".join(os.fsencode(each) + b"\0" for each in arguments(self._base, view, gpus))
 
     def _try(self, folder: Path) -> None:
@@ -232,7 +237,7 @@ def _forbids_nesting(version: str) -> bool:
 
 def _base(private: Path, shown: Sequence[str], version: str, copies: OwnerlessCopies) -> SandboxBase:
     links = {path: str(Path(path).readlink()) for path in SYSTEM if Path(path).is_symlink()}
-    there = [path for path in (*SYSTEM, *CONFIGURATION, *MACHINE_FACTS) if path not in links and Path(path).exists()]
+    there = [path for path in (*SYSTEM, MACHINE_FACTS) if path not in links and Path(path).exists()]
     own = private.resolve()
     is_shown = any(own.is_relative_to(Path(path).resolve()) for path in (*there, *shown))
     return SandboxBase(
@@ -241,7 +246,6 @@ def _base(private: Path, shown: Sequence[str], version: str, copies: OwnerlessCo
         shown=shown,
         hidden=str(own) if is_shown else "",
         devices=copies.basic_devices(),
-        masked=[path for path in MASKED if Path(path).exists()],
         forbids_nesting=_forbids_nesting(version),
         is_root=os.geteuid() == 0,
     )

@@ -15,24 +15,12 @@ NOBODY = "65534"
 
 SYSTEM = ("/usr", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Folders of programs, or links to such ones."""
-CONFIGURATION = tuple(
-    f"/etc/{name}"
-    for name in (
-        *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "locale.alias", "locale.conf"),
-        *("passwd", "group", "nsswitch.conf", "timezone", "mime.types", "magic", "terminfo", "fonts", "inputrc"),
-        *("hosts", "host.conf", "resolv.conf", "gai.conf", "services", "protocols", "networks", "ethertypes"),
-        *("ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "ca-certificates", "ca-certificates.conf"),
-        *("pki/ca-trust/extracted", "pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf", "crypto-policies"),
-        *("OpenCL", "vulkan", "nvidia", "python3", "perl", "java", "os-release", "lsb-release", "debian_version"),
-    )
-)
-"""What programs read, none of which is a secret."""
-MACHINE_FACTS = ("/sys/devices/system/cpu", "/sys/devices/system/node")
+MACHINE_FACTS = "/sys/devices/system"
 """How many processors there are, and which memory is near to them."""
 GPU_FACTS = ("/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/module")
-MASKED = ("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/sysrq-trigger", "/proc/timer_list")
-"""What the kernel tells of others than the task, to whoever has the user of the node."""
-TEMPORARY_PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  # the task's own
+MASKED = "/proc/keys"
+"""What the kernel tells of keyrings that are the node's, to whoever has its user."""
+TEMPORARY_PLACES = ("/tmp", "/dev/shm")  # noqa: S108  # the task's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +33,10 @@ class SandboxBase:
     """
 
     links: Mapping[str, str] = field(default_factory=dict)
-    system: Sequence[str] = (*SYSTEM, *CONFIGURATION, *MACHINE_FACTS)
+    system: Sequence[str] = (*SYSTEM, MACHINE_FACTS)
     shown: Sequence[str] = ()
     hidden: str = ""
     devices: Mapping[str, str] = field(default_factory=dict)
-    masked: Sequence[str] = ()
     forbids_nesting: bool = True
     is_root: bool = False
 
@@ -60,6 +47,8 @@ class SandboxView:
 
     workspace: Path
     temporary: Path
+    configuration: Path | None = None
+    """What is shown as /etc."""
     working_directory: Path = Path("/")
     files: Sequence[Path] = ()
     """Read only."""
@@ -75,10 +64,10 @@ def arguments(base: SandboxBase, view: SandboxView, gpus: Mapping[str, str]) -> 
     """
     return [
         *_namespaces(base, view),
-        *_system(base),
+        *_system(base, view),
         *_kernel(base, gpus),
         *(part for place in TEMPORARY_PLACES for part in ("--bind", str(view.temporary), place)),
-        *("--remount-ro", "/dev"),
+        *("--symlink", "/tmp", "/var/tmp", "--remount-ro", "/dev"),  # noqa: S108
         *(part for path in base.shown for part in ("--ro-bind-try", path, path)),
         *_own(base, view),
         *("--remount-ro", "/"),
@@ -98,18 +87,18 @@ def _namespaces(base: SandboxBase, view: SandboxView) -> Iterator[str]:
         yield "--unshare-net"
 
 
-def _system(base: SandboxBase) -> Iterator[str]:
+def _system(base: SandboxBase, view: SandboxView) -> Iterator[str]:
     for path, target in base.links.items():
         yield from ("--symlink", target, path)
     for path in base.system:
         yield from ("--ro-bind-try", path, path)
+    if view.configuration is not None:
+        yield from ("--ro-bind", str(view.configuration), "/etc")
 
 
 def _kernel(base: SandboxBase, gpus: Mapping[str, str]) -> Iterator[str]:
     yield from ("--proc", "/proc")
-    for path in base.masked:
-        yield from ("--ro-bind", os.devnull, path)
-    yield from ("--remount-ro", "/proc", "--dev", "/dev")
+    yield from ("--ro-bind-try", os.devnull, MASKED, "--remount-ro", "/proc", "--dev", "/dev")
     for path, device in {**base.devices, **gpus}.items():
         yield from ("--dev-bind", device, path)
     for path in GPU_FACTS if gpus else ():
