@@ -3,11 +3,12 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from compute.disk.secret_files import MountedSecret
 from compute.disk.spare_folders import SpareFolders
 from compute.disk.workspace import Workspace
 from compute.engines.engine import Broken, Run, RunEnd
@@ -19,7 +20,7 @@ from compute.processes.mark import ProcessMark
 from compute.processes.table import everybody, named_execution
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import ResultPath, SpecConfig, Task
+from shared.jobs.spec import Network, ResultPath, SpecConfig, Task
 from tests.sandbox import need_sandbox
 from tests.waiting import eventually
 
@@ -44,6 +45,8 @@ class Bench:
         *,
         spares: SpareFolders | None = None,
         sandboxed: bool = False,
+        shown: Sequence[str] = (),
+        hidden: Path | None = None,
     ) -> None:
         self.id = some_execution()
         self.workspace = Workspace(folder / self.id, has_paths=spares is None, spares=spares)
@@ -55,17 +58,27 @@ class Bench:
         self._bubblewrap = None
         if sandboxed:
             need_sandbox()
-            self._bubblewrap = Bubblewrap.open(folder, path=NODE_ENVIRONMENT["PATH"])
+            path = NODE_ENVIRONMENT["PATH"]
+            self._bubblewrap = Bubblewrap.open(folder, shown=shown, hidden=hidden, path=path)
 
     def engine(self, **limits: Any) -> ProcessEngine:
         given = {"grace_seconds": 5.0, "check_seconds": 0.05, "disk_check_seconds": 0.05} | limits
         return ProcessEngine(NODE_ENVIRONMENT, strays=self._strays, bubblewrap=self._bubblewrap, **given)
 
-    async def run(self, params: Mapping[str, Any], *, resources: Capacity | None = None, **limits: Any) -> RunEnd:
+    async def run(
+        self,
+        params: Mapping[str, Any],
+        *,
+        resources: Capacity | None = None,
+        network: str = "",
+        secrets: tuple[MountedSecret, ...] = (),
+        **limits: Any,
+    ) -> RunEnd:
         def on_started(mark: ProcessMark | None) -> None:
             self.marks.append(mark)
 
-        task = Task(name="main", engine=SpecConfig(type="process", params=dict(params)))
+        engine = SpecConfig(type="process", params=dict(params))
+        task = Task(name="main", engine=engine, network=Network(type=network))
         return await self.engine(**limits).run(
             Run(
                 execution_id=self.id,
@@ -75,6 +88,7 @@ class Bench:
                 on_started=on_started,
                 resources=resources or Capacity(),
                 devices=self.devices,
+                secrets=secrets,
                 usage=self.usage,
             )
         )
