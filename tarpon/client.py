@@ -40,6 +40,10 @@ class Client(OrchestratorCalls):
     http:// a key is never sent: requests are signed with it, and KeyNotKnownThere is raised where an answer does not
     prove that its sender knows the key; KeyNotSent where http:// would leave this machine.
 
+    Without a key, who has signed in there with `tarpon auth sso login` asks as that one; `sign_ins` is the DataDir of
+    that command, if not the one of the environment. The token goes to the addresses and authority alone for which it
+    is kept, and is refreshed as long as the issuer lets it be; then SignInOver is raised.
+
     `timeout` bounds each try of a call; `patience` is how long a watch waits for an orchestrator that went away. Every
     call is safe to repeat and is repeated a few times where that may help. All raise OrchestratorUnreachable where
     nobody answers, and RemoteError with the server's own code, message and hint.

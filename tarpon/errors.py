@@ -10,11 +10,13 @@
     |  '- JobNotEnded, AlreadyFetching, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, CannotExtract,
     |     NoSpaceForResult, FileChanged, TargetInTheWay
     |- Refused                    whoever asks may not do this
-    |  '- KeyNotSent, KeyNotKnownThere
+    |  |- KeyNotSent, KeyNotKnownThere, TokenNotSent
+    |  |- SignInNotOffered, SignInDenied, SignInTimedOut, SignInFailed, SignInOver
+    |  '- SignInsOpenToOthers, SignInsUnreadable
     |- Unavailable                something that is needed is away; it may come back
     |  |- OrchestratorUnreachable
     |  |  '- OrchestratorNotTrusted, ClientCertificateRefused, OneSideEncrypts
-    |  '- NotAnOrchestrator, MessagingUnavailable, LogsCutOff, DownloadFailed, UploadFailed
+    |  '- NotAnOrchestrator, MessagingUnavailable, IssuerUnreachable, LogsCutOff, DownloadFailed, UploadFailed
     |- Damaged                    bytes are not what was promised
     |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, UnsafeArchive
     '- RemoteError                the orchestrator refused: `remote_code`, `message` and `hint` are its own
@@ -48,6 +50,16 @@ from tarpon.archive.selection import FileNotInResult, TooMuchChosen
 from tarpon.http.calls import NotAnOrchestrator
 from tarpon.http.credentials import KeyNotKnownThere, KeyNotSent
 from tarpon.http.live_logs import LogsCutOff
+from tarpon.http.sign_in.issuer_calls import (
+    IssuerUnreachable,
+    SignInDenied,
+    SignInFailed,
+    SignInNotOffered,
+    SignInOver,
+    SignInTimedOut,
+)
+from tarpon.http.sign_in.kept import SignInsOpenToOthers, SignInsUnreadable
+from tarpon.http.sign_in.signed_in import TokenNotSent
 from tarpon.http.trust import ClientCertificateRefused, OneSideEncrypts, OrchestratorNotTrusted
 from tarpon.http.watching import JobNotEnded
 from tarpon.results.folders import ResultsInTheWay
@@ -82,6 +94,7 @@ __all__ = [
     "IndexDamaged",
     "InvalidDocument",
     "InvalidInput",
+    "IssuerUnreachable",
     "JobNotEnded",
     "KeyNotKnownThere",
     "KeyNotSent",
@@ -103,8 +116,16 @@ __all__ = [
     "ResultsInTheWay",
     "ResultsNotMerged",
     "ResultsNotMixed",
+    "SignInDenied",
+    "SignInFailed",
+    "SignInNotOffered",
+    "SignInOver",
+    "SignInTimedOut",
+    "SignInsOpenToOthers",
+    "SignInsUnreadable",
     "TargetInTheWay",
     "TarponError",
+    "TokenNotSent",
     "TooMuchChosen",
     "TreeTooLarge",
     "Unavailable",

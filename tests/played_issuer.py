@@ -132,6 +132,8 @@ class PlayedIssuer:
         self.first_answers: list[str] = []
         """What each new device is answered first, such as slow_down."""
         self.approves = True
+        self.interval: float = 1
+        self.code_lasts: float = 60
         self.person: dict[str, Any] = dict(ADA)
         self.lasts_seconds = 300
         self.refresh_tokens: set[str] = set()
@@ -203,8 +205,8 @@ class PlayedIssuer:
             "user_code": device.user_code,
             "verification_uri": f"{self.url}/activate",
             "verification_uri_complete": f"{self.url}/activate?user_code={device.user_code}",
-            "expires_in": 60,
-            "interval": 1,
+            "expires_in": self.code_lasts,
+            "interval": self.interval,
         }
 
     def _token(self, form: dict[str, str]) -> tuple[int, Any]:

@@ -44,8 +44,9 @@ _HINT = (
 class KeyMissing(Unauthorized):
     """The message begins as that of the reference, for which programs look."""
 
-    def __init__(self) -> None:
-        super().__init__("Request Unauthorized: this takes a key, and none is shown.", hint=_HINT)
+    def __init__(self, *, or_sign_in: bool = False) -> None:
+        hint = f"`tarpon auth sso login` signs in. {_HINT}" if or_sign_in else _HINT
+        super().__init__("Request Unauthorized: this takes a key, and none is shown.", hint=hint)
 
 
 class KeyWrong(Unauthorized):
@@ -90,6 +91,7 @@ class Identities:
 
     def __init__(self, users: Users, settings: ApiAuth) -> None:
         self.anonymous = settings.anonymous
+        self._signs_in = bool(settings.oauth2.issuer)
         self._users = users
         self._configured = dict(_configured(settings.users.users))
         self._seen: dict[str, float] = {}
@@ -124,7 +126,7 @@ class Identities:
     def _nobody(self) -> Principal:
         if self.anonymous:
             return ANONYMOUS
-        raise KeyMissing
+        raise KeyMissing(or_sign_in=self._signs_in)
 
     def _of_bearer(self, shown: str) -> Principal:
         if shown == OPEN_TOKEN:

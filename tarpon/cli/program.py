@@ -26,6 +26,7 @@ _LAZY = {
     "data": ("tarpon.cli.data:data", "Send files and trees for the inputs of jobs."),
     "secret": ("tarpon.cli.secret:secret", "Store secrets that tasks are given by name."),
     "user": ("tarpon.cli.user:user", "Make, list and revoke users, who are known by API keys."),
+    "auth": ("tarpon.cli.auth:auth", "Sign in with an account at an identity provider."),
     "audit": ("tarpon.cli.audit:audit", "Show who did what, and for whom URLs were signed."),
     "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),
     "config": ("tarpon.cli.settings.show:config", "Show settings and where they come from; change them."),

@@ -1,10 +1,13 @@
 """Calls to the HTTP API: each is repeated where that may help, and explained where it failed."""
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
@@ -31,8 +34,9 @@ from shared.runtime.network_problems import (
     why_unreachable,
 )
 from shared.runtime.tls.probe import refused_certificate, speaks_tls
-from tarpon.http.credentials import Credentials, KeyNotKnownThere
+from tarpon.http.credentials import Credentials, KeyNotKnownThere, plain_text_in
 from tarpon.http.sessions import new_session
+from tarpon.http.sign_in.signed_in import SignedIn, signed_in
 from tarpon.http.trust import ClientCertificateRefused, ClientTrust, OneSideEncrypts, OrchestratorNotTrusted
 
 T = TypeVar("T")
@@ -74,17 +78,22 @@ class Absence(NamedTuple):
 
 
 class Calls:
-    """The connections to an orchestrator, or to several with the same jobs. Every call is safe to repeat, so it is."""
+    """The connections to an orchestrator, or to several with the same jobs. Every call is safe to repeat, so it is.
+
+    `sign_ins` is the DataDir in which sign-ins are kept; one of them counts where there are no credentials.
+    """
 
     def __init__(
         self,
         urls: Sequence[str],
         *,
         timeout: float,
-        credentials: Credentials | None = None,
+        credentials: Credentials | SignedIn | None = None,
         trust: ClientTrust | None = None,
+        sign_ins: Path | None = None,
     ) -> None:
         self.url = urls[0]
+        self._sign_ins = sign_ins
         self._credentials = credentials
         self._opened = ExitStack()
         self.reached = False
@@ -140,9 +149,20 @@ class Calls:
     async def __aenter__(self) -> Self:
         limits = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_SECONDS)
         local = self._local_connector()
+        await self._sign_in()
         self._context = None if local else await asyncio.to_thread(self._trust.api_context, self._urls)
         self._session = new_session(self._context, timeout=limits, connector=local)
         return self
+
+    async def _sign_in(self) -> None:
+        if self._credentials is None and self._sign_ins is not None and path_in(self.url) is None:
+            find = partial(signed_in, self._sign_ins, self._urls, self._trust, plain_text=plain_text_in(os.environ))
+            self._credentials = await asyncio.to_thread(find)
+
+    async def fresh(self) -> None:
+        """Have what is shown be valid, before `asking`. Raises SignInOver, SignInFailed, IssuerUnreachable."""
+        if isinstance(self._credentials, SignedIn):
+            await self._credentials.fresh()
 
     def _local_connector(self) -> aiohttp.BaseConnector | None:
         """None where the address is not that of a local socket, of which there is one alone."""
@@ -249,6 +269,7 @@ class Calls:
     ) -> T:
         data = None if body is None else msgspec.json.encode(body)
         headers = {} if data is None else {"Content-Type": "application/json"}
+        await self.fresh()
         try:
             asked = self.asking(url, method, path, query=query, body=data or b"")
             if data is not None and asked.signed is not None and url not in self._proven:
@@ -291,7 +312,7 @@ class Calls:
     def asking(
         self, url: str, method: str, path: str, *, query: Mapping[str, str] | None = None, body: bytes = b""
     ) -> "Asking":
-        """One request to the orchestrator at `url`. Raises KeyNotSent, InvalidInput."""
+        """One request to the orchestrator at `url`. Raises KeyNotSent, TokenNotSent, InvalidInput."""
         try:
             whole = URL(_address(url, path))
         except ValueError as error:
@@ -300,6 +321,8 @@ class Calls:
             whole = whole.update_query(query)
         if self._credentials is None:
             return Asking(url, whole, {})
+        if isinstance(self._credentials, SignedIn):
+            return Asking(url, whole, self._credentials.shown(url, is_known=not self._trust.insecure))
         headers, signed = self._credentials.shown(
             url, method=method, target=whole.raw_path_qs, body=body, is_known=not self._trust.insecure
         )

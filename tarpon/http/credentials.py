@@ -94,7 +94,7 @@ def credentials_from(api_key: str | None, env: Mapping[str, str]) -> Credentials
 
     Raises PastedTextInvalid, InvalidInput.
     """
-    plain_text = env.get(PLAIN_TEXT_VARIABLE, "").strip().lower() in _TRUE
+    plain_text = plain_text_in(env)
     key = api_key if api_key is not None else _first(KEY_VARIABLES, env)
     name, password = _first(USER_VARIABLES, env), _first(PASSWORD_VARIABLES, env)
     if key.strip():
@@ -105,6 +105,11 @@ def credentials_from(api_key: str | None, env: Mapping[str, str]) -> Credentials
         return _of_key(password.strip(), plain_text=plain_text)
     encoded = base64.b64encode(f"{name}:{password}".encode()).decode()
     return _of_secret(f"{name.lower()}:{password}", f"Basic {encoded}", plain_text=plain_text)
+
+
+def plain_text_in(env: Mapping[str, str]) -> bool:
+    """Whether somebody has said that plain text may go to other machines."""
+    return env.get(PLAIN_TEXT_VARIABLE, "").strip().lower() in _TRUE
 
 
 def _of_key(text: str, *, plain_text: bool) -> Credentials:

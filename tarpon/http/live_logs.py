@@ -85,6 +85,7 @@ class LiveLogs:
 
     async def _connection(self) -> AsyncGenerator[LogLine, None]:
         self._url = self._calls.url
+        await self._calls.fresh()
         asked = self._calls.asking(self._url, "GET", self._path, query=self._asked())
         async with self._calls.session.ws_connect(
             asked.url, headers=asked.headers, max_msg_size=MAX_FRAME_BYTES, heartbeat=HEARTBEAT_SECONDS

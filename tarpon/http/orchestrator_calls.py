@@ -4,6 +4,7 @@ import base64
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -66,12 +67,14 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
         trust: ClientTrust | None = None,
         timeout: float = 30.0,
         patience: float = 120.0,
+        sign_ins: str | os.PathLike[str] | None = None,
     ) -> None:
         credentials = credentials_from(api_key, os.environ)
         self.trust = known_by(trust_from(os.environ) if trust is None else trust, credentials)
         urls = () if host is not None or port is not None else _unnamed(credentials, os.environ)
         urls = urls or addresses(host, port, os.environ, scheme=self.trust.scheme)
-        self._calls = Calls(urls, timeout=timeout, credentials=credentials, trust=self.trust)
+        kept = data_dir_of(os.environ) if sign_ins is None else Path(sign_ins)
+        self._calls = Calls(urls, timeout=timeout, credentials=credentials, trust=self.trust, sign_ins=kept)
         self._patience = patience
 
     def __repr__(self) -> str:

@@ -134,6 +134,7 @@ async def _events(
     """The events of one connection, and None for every other sign of life."""
     headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
     limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+    await calls.fresh()
     asked = calls.asking(calls.url, "GET", path, query=query)
     async with calls.session.get(
         asked.url, headers=headers | asked.headers, timeout=limits, read_bufsize=MAX_LINE_BYTES

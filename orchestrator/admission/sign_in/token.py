@@ -18,7 +18,7 @@ from shared.settings.sign_in import SECTION, Oauth2
 
 MAX_TOKEN_BYTES = 12 << 10
 MAX_SUBJECT = 255
-_SIGN_IN = "Get another one from the issuer."
+_SIGN_IN = "`tarpon auth sso login` gets another one."
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _KINDS = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 """Other kinds that an issuer signs, such as those that tell of a sign-out, are not meant to let anybody in."""

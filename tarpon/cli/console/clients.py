@@ -18,7 +18,7 @@ def client_of(config: "Config") -> "Client":
     from tarpon.http.trust import trust_of
 
     urls, _ = orchestrators(config)
-    return Client(urls, trust=trust_of(config))
+    return Client(urls, trust=trust_of(config), sign_ins=config.data_dir)
 
 
 def orchestrators(config: "Config", options: "Given | None" = None) -> "tuple[tuple[str, ...], Credentials | None]":

@@ -9,10 +9,6 @@ _OF_BACALHAU = {
         "The engine wasm is not supported yet; `tarpon docker run` runs an image that has the program, and `tarpon"
         " exec` a program that is on the nodes."
     ),
-    "auth": (
-        "There is no command 'auth': Tarpon has no users to log in. Whoever reaches its API may use it, which without"
-        " API.Host is this machine alone."
-    ),
     "profile": (
         "There is no command 'profile'; keep a file of settings for each orchestrator and name it with -c FILE, or set"
         " TARPON_API_HOST and TARPON_API_PORT."
