@@ -1,6 +1,7 @@
 """Requests of the orchestrator itself, by URLs that it has signed."""
 
 import asyncio
+import logging
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
 from shared.protocol.signed_url import SignedUrl
 
 REQUEST_SECONDS = 15.0
+
+_log = logging.getLogger(__name__)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +80,8 @@ async def send(
         lowered = {name.lower(): value for name, value in response.headers.items()}
         is_good = 200 <= response.status < 300
         failure = None if is_good else parse_error(response.status, content, lowered, url=url.url)
+        if failure is not None and failure.names_somebody:  # which nobody else is told
+            _log.info("S3 answers %d %s: %s", failure.status, failure.code, failure.message)
         return Answer(status=response.status, headers=lowered, body=content, failure=failure)
 
 

@@ -16,6 +16,8 @@ MAX_ERROR_BYTES = 64 * 1024
 MAX_TEXT = 300
 _QUERY = re.compile(r"\?\S*")
 _RIGHT_REGION = re.compile(r"the region ['\"][^'\"]*['\"] is wrong; expecting ['\"]([^'\"]+)['\"]")
+_SOMEBODY = re.compile(r"arn:aws[\w-]*:(?!s3:)[\w-]*:\S*")
+"""A user, role or key at AWS, with the number of its account."""
 _WRONG_TIME = re.compile(r"has expired|not valid yet|not yet valid")
 
 
@@ -53,8 +55,14 @@ class S3Failure(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     expired: bool = False
 
+    @property
+    def names_somebody(self) -> bool:
+        """Whether the message is for the operator alone."""
+        return _SOMEBODY.search(self.message) is not None
+
     def __str__(self) -> str:
-        parts = [f"{self.status} {self.code}".rstrip(), self.message]
+        """For anybody: who asked S3, and what keys the bucket has, is left out."""
+        parts = [f"{self.status} {self.code}".rstrip(), _SOMEBODY.sub("[not shown]", self.message)]
         if self.request_id:
             parts.append(f"(request {self.request_id})")
         return " ".join(part for part in parts if part)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import logging
 
 import pytest
 
@@ -22,6 +23,7 @@ from orchestrator.inputs.problems import (
 from orchestrator.rules.inputs.patterns import PatternInvalid
 from shared.errors import StorageUnavailable
 from shared.jobs.spec import Resources, SpecConfig
+from tests.faulty_s3 import FaultyS3, Kind, answer
 from tests.integration.input_places import (
     RIGHTS,
     give_documented_rights,
@@ -158,6 +160,26 @@ async def test_without_any_right_the_right_that_is_missing_is_told(s3_server: S3
         with pytest.raises(InputForbidden) as caught:
             await places.found(s3_source(bucket, "a"))
     assert f"s3:GetObject on arn:aws:s3:::{bucket}/a" in caught.value.hint
+
+
+async def test_what_s3_calls_the_orchestrator_is_in_its_log_and_told_to_no_author(
+    s3_server: S3Server, data: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    role = "arn:aws:sts::123456789012:assumed-role/tarpon/i-0"
+    denied = answer(403, "AccessDenied", f"User: {role} is not authorized to perform: s3:ListBucket")
+    async with (
+        FaultyS3(s3_server.endpoint).serving() as s3,
+        input_places(s3_server, f"s3://{data}", endpoint=s3.endpoint) as places,
+    ):
+        s3.plan(Kind.OTHER, denied, denied)
+        for key in ("set/", "set/a.csv"):
+            with pytest.raises((InputForbidden, InputListForbidden)) as caught:
+                await places.found(s3_source(data, key))
+            assert "123456789012" not in f"{caught.value.message} {caught.value.hint}"
+            s3.plan(Kind.HEAD, denied)
+            s3.plan(Kind.OTHER, denied)
+    assert f"S3 answers 403 AccessDenied: User: {role}" in caplog.text
 
 
 async def test_a_digest_that_s3_does_not_know_is_for_the_node_to_compare(s3_server: S3Server, data: str) -> None:

@@ -216,3 +216,21 @@ def test_an_answer_that_s3_would_not_give_is_told_as_such() -> None:
     problem = explain_failure(parse_error(405, b"<html>no</html>", {}), SETTINGS, 0)
     assert problem.code is ProblemCode.NOT_S3
     assert explain_failure(parse_error(502, b"<html>bad</html>", {}), SETTINGS, 0).code is ProblemCode.SERVICE_FAILING
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "User: arn:aws:sts::123456789012:assumed-role/tarpon/i-0 may not s3:GetObject on arn:aws:s3:::data/in/a",
+            "User: [not shown] may not s3:GetObject on arn:aws:s3:::data/in/a",
+        ),
+        ("The key arn:aws-us-gov:kms:us-gov-1:123456789012:key/0 is off.", "The key [not shown] is off."),
+        ("Access Denied", "Access Denied"),
+    ],
+)
+def test_who_the_orchestrator_is_at_aws_is_for_its_operator_alone(message: str, shown: str) -> None:
+    failure = parse_error(403, document("AccessDenied", message), {})
+    assert f"403 AccessDenied {shown} (request 4442587FB7D0A2F9)" == str(failure)
+    assert shown in explain_failure(failure, SETTINGS, None).message
+    assert failure.names_somebody is (message != shown)
