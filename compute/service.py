@@ -32,6 +32,7 @@ from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.get import input_session
 from compute.inputs.objects.managed import ManagedInputs
+from compute.inputs.objects.told_inputs import ToldInputs
 from compute.inputs.objects.unpacking import unpack_result
 from compute.journal.entry import Phase
 from compute.journal.journal import Journal
@@ -157,6 +158,7 @@ async def _serve(
             group=group,
             on_over=traces.on_over,
             opener=SecretsOpener(node.identity.nkey_seed),
+            inputs=ToldInputs(downloads.cache),
         )
         await recover(journal, node.offer.engines, executions, reports)
         running = [each.execution_id for each in journal.entries() if each.phase is Phase.STARTED]

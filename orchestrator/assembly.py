@@ -6,6 +6,7 @@ from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.audit.recorder import Audit
 from orchestrator.inputs.allowed import Allowed
+from orchestrator.inputs.input_nodes import InputNodes
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.resolvers import InputResolvers, Resolver
 from orchestrator.inputs.s3_objects import S3Objects
@@ -17,6 +18,7 @@ from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.result_inputs import ResultArchives
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.jobs.waits import JobWaits
+from orchestrator.nodes.input_keepers import InputKeepers
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.attempts import AttemptBackoff
@@ -60,6 +62,7 @@ class Assembly:
     listings: Listings
     data: DataService
     shares: InputShares
+    input_nodes: InputNodes
 
 
 def assembled(
@@ -96,6 +99,7 @@ def assembled(
         inputs=input_resolvers(config, locations, listings, data),
     )
     nodes = _nodes(config, model, budgets, rest_seconds=backoff.floor_seconds)
+    archives = ResultArchives(model)
     with_results = config.publishers.types.s3managed.retention > 0
     return Assembly(
         config=config,
@@ -117,7 +121,8 @@ def assembled(
         secrets=secrets,
         listings=listings,
         data=data,
-        shares=InputShares(model, listings, ResultArchives(model).of),
+        shares=InputShares(model, listings, archives.of),
+        input_nodes=InputNodes(model, InputKeepers(), archives.of),
     )
 
 

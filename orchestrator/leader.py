@@ -47,6 +47,7 @@ class Leader:
         self._audit = assembly.audit
         self._data = assembly.data
         self._shares = assembly.shares
+        self._input_nodes = assembly.input_nodes
         self._listings = assembly.listings
         self._offers: Offers | None = None
 
@@ -108,6 +109,7 @@ class Leader:
             silence=self._silence,
             commands=commands,
             measures=self._measures,
+            at_hand=self._input_nodes.of,
         )
 
     @property

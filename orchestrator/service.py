@@ -116,7 +116,7 @@ async def run(
         stack.callback(gc.enable)
         await stack.enter_async_context(background(state=assembly.store.keep_model()))
         leader = Leader(assembly)
-        heartbeats = take_heartbeats(intake, assembly.nodes, leader.on_unknown)
+        heartbeats = take_heartbeats(intake, assembly.nodes, assembly.input_nodes.keepers, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
         disconnections = await stack.enter_async_context(_letting_in(assembly, nats, secrets, budgets))
         integrations = Integrations(assembly)

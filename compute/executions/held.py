@@ -14,6 +14,7 @@ from compute.executions.given_secrets import SecretsNotOpened, SecretsOpener, se
 from compute.executions.slots import Slots
 from compute.executions.supervisor import NOT_BEGUN, Supervisor
 from compute.executions.task_output import read_output
+from compute.inputs.objects.told_inputs import ToldInputs
 from compute.journal.entry import Entry, Happening, Phase, new_entry
 from compute.journal.journal import Journal
 from compute.uplink.reports import ReportSender
@@ -60,6 +61,7 @@ class Executions:
         group: asyncio.TaskGroup,
         on_over: Callable[[Entry], None],
         opener: SecretsOpener,
+        inputs: ToldInputs | None = None,
     ) -> None:
         #: Names this process of the node, so that what another one said is not taken for its word.
         self.session = str(uuid.uuid4())
@@ -71,6 +73,7 @@ class Executions:
         self._group = group
         self._on_over = on_over
         self._opener = opener
+        self._inputs = inputs
         #: Everything that was taken on and of which the orchestrator does not know yet that it is over.
         self._held: dict[ExecutionId, Execution] = {}
         #: What is not to be run here any more, in order, the oldest first.
@@ -102,6 +105,8 @@ class Executions:
     def inventory(self) -> tuple[int, tuple[ExecutionId, ...]]:
         """The next inventory's number and what is held at this moment."""
         self._inventories += 1
+        if self._inputs is not None:
+            self._inputs.begin_anew()
         return self._inventories, tuple(self._held)
 
     @property
@@ -132,10 +137,13 @@ class Executions:
             waiting_for_s3=self.waiting_for_s3,
             leaving=self._stopping,
             uploads=uploads,
+            inputs=self._inputs.next() if self._inputs is not None else None,
         )
 
     def has_progress(self) -> bool:
         """Whether there is more to tell than that this node lives: uploads that stand still are none such."""
+        if self._inputs is not None and self._inputs.has_news:
+            return True
         long = (each for each in self._publishing() if each.upload is not None and each.upload.meter.is_long)
         return any(
             each.upload is not None and each.upload.meter.progress() != self._told.get(each.id)

@@ -28,7 +28,7 @@ from orchestrator.rules.job_progress import Progress, job_transition
 from orchestrator.rules.life_events import ExecutionEvent, ExecutionLost, GivenUp, NotBegun, Unattended, Withdrawn
 from orchestrator.rules.lifecycle import placed
 from orchestrator.rules.location import Location
-from orchestrator.rules.placement import Placement, Wanted, plan, unshared
+from orchestrator.rules.placement import AtHand, Placement, Wanted, nowhere, plan, unshared
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.state.job_entry import JobEntry
@@ -75,6 +75,7 @@ class Scheduler:
         silence: SilenceLimits,
         commands: Commands,
         measures: Measures,
+        at_hand: AtHand = nowhere,
     ) -> None:
         self._model = model
         self._store = store
@@ -90,6 +91,7 @@ class Scheduler:
         self._drains = Drains(model, nodes, offers)
         self._measures = measures
         self._lately = Lately()
+        self._at_hand = at_hand
 
     async def run(self) -> None:
         """Decide and act until cancelled: at each change about what it may have changed, and by the clock."""
@@ -249,7 +251,8 @@ class Scheduler:
         shares = self._shares(fleet.total) if self._model.backlog.pending.is_shared else None
         ordered = wanted(self._model, now_ns(), blocked, shares)
         charge = shares.charge if shares is not None else unshared
-        planned = plan(ordered, fleet, limit=PLACED_AT_ONCE, blocked=blocked, charge=charge)
+        at_hand = self._at_hand
+        planned = plan(ordered, fleet, limit=PLACED_AT_ONCE, blocked=blocked, charge=charge, at_hand=at_hand)
         reasons = planned.waiting | planned.impossible
         versions = {job: self._model.jobs[job].job.version for job in reasons}
         await pipelined(planned.placements, self._start, at_once=WRITES_AT_ONCE)

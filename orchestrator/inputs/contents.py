@@ -6,7 +6,8 @@ same name here that an author could have confused: what the author says is in it
 
 import hashlib
 
-from orchestrator.inputs.shares import ReadObject, SourceShare
+from orchestrator.inputs.shares import ReadObject, SourceShare, list_name
+from orchestrator.rules.location import Location
 
 MOST_HASHED = 1024
 """Objects of which the name of a list is made, each time that a node asks. Longer lists have a digest of their own."""
@@ -23,6 +24,11 @@ def content_of(read: ReadObject) -> str:
         return ""
     parts = (location.bucket, location.endpoint, each.key, each.version, each.etag, str(each.size), each.sha256)
     return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()
+
+
+def content_of_listed(location: Location, listing: str, part: int) -> str:
+    """Of that part of the list of this key, whose objects are at the location."""
+    return _digest(location.bucket, location.endpoint, list_name(listing, part))
 
 
 def content_of_list(share: SourceShare) -> str:

@@ -67,6 +67,11 @@ class SourceShare(NamedTuple):
         ]
 
 
+def list_name(listing: str, part: int) -> str:
+    """What is the same for that part of all lists that say the same as the one of this key."""
+    return f"{part} of {listing_digest(listing)}"
+
+
 ArchivesOf = Callable[[SpecConfig, FrozenSource], Sequence[ReadObject]]
 """The results that an input of kind `result` is, once its job has ended. Raises GrantRefused where they are gone."""
 
@@ -100,9 +105,7 @@ class InputShares:
                 shares.append(SourceShare(number, archives, None, sum(each.object.size for each in archives)))
             elif frozen.count:
                 share = (await self._listings.of(frozen)).share_of(record.partition)
-                listed = (
-                    f"{share.part} of {listing_digest(frozen.listing)}" if frozen.listing and share.is_known else ""
-                )
+                listed = list_name(frozen.listing, share.part) if frozen.listing and share.is_known else ""
                 shares.append(SourceShare(number, share.objects, frozen.location, share.size_bytes, listed))
         return shares
 

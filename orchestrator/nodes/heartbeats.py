@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from orchestrator.nodes.input_keepers import InputKeepers
 from orchestrator.nodes.presence import Nodes
 from shared.ids import NodeId
 from shared.messaging.transport import Connection
@@ -9,7 +10,9 @@ from shared.protocol import messages, subjects
 from shared.protocol.messages import UnknownMessage
 
 
-async def take_heartbeats(connection: Connection, nodes: Nodes, on_unknown: Callable[[NodeId], None]) -> None:
+async def take_heartbeats(
+    connection: Connection, nodes: Nodes, keepers: InputKeepers, on_unknown: Callable[[NodeId], None]
+) -> None:
     """Listen until cancelled, also while another orchestrator leads, so that every one can tell who is connected.
 
     `on_unknown` is called for a node whose session has not registered here.
@@ -25,3 +28,5 @@ async def take_heartbeats(connection: Connection, nodes: Nodes, on_unknown: Call
                 continue
             if not nodes.on_heartbeat(sender, beat):
                 on_unknown(sender)
+            if beat.inputs is not None:
+                keepers.learn(sender, beat.inputs)

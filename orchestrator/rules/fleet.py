@@ -6,7 +6,7 @@ and not by how many nodes there are. Jobs of different owners share a lane, so i
 """
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -211,8 +211,13 @@ class Lane:
         """Whether it may be given something, if it has room."""
         return not candidate.expected and self._engine not in candidate.away
 
-    def choose(self, failed_on: Collection[NodeId], taken: Mapping[NodeId, int]) -> Candidate | None:
-        """The best node with free capacity, else one that queues: not failed, spread, favoured, emptiest."""
+    def choose(
+        self, failed_on: Collection[NodeId], taken: Mapping[NodeId, int], at_hand: Sequence[NodeId] = ()
+    ) -> Candidate | None:
+        """The best node with free capacity, else one that queues: not failed, spread, favoured, at hand, emptiest.
+
+        `at_hand` are nodes that have what is needed there already, the best of them first.
+        """
         passed: list[tuple[_Rank, NodeId]] = []
         best: tuple[bool, bool, int, _Rank, NodeId] | None = None
         while self._heap:
@@ -223,19 +228,31 @@ class Lane:
             if best is not None and best < (rank[0], False, 0, rank, node):
                 break
             passed.append(heapq.heappop(self._heap))
-            found = (rank[0], node in failed_on, taken.get(node, 0), rank, node)
+            found = (rank[0], *_met(node, failed_on, taken), rank, node)
             best = found if best is None else min(best, found)
             if found[1:3] == (False, 0):
                 break
         for each in passed:
             heapq.heappush(self._heap, each)
-        return self.suitable[best[4]] if best is not None else None
+        if best is None:
+            return None
+        is_as_good = (*best[:3], best[3][1])
+        for node in at_hand:
+            known = self._ranks.get(node)
+            if known is not None and not known[0] and (False, *_met(node, failed_on, taken), known[1]) == is_as_good:
+                return self.suitable[node]
+        return self.suitable[best[4]]
 
     def some_suitable(self, most: int) -> Iterator[Candidate]:
         return islice(self.suitable.values(), most)
 
     def __repr__(self) -> str:
         return f"<Lane of {len(self.suitable)} nodes, {len(self._ranks)} of which have room>"
+
+
+def _met(node: NodeId, failed_on: Collection[NodeId], taken: Mapping[NodeId, int]) -> tuple[bool, int]:
+    """What a job has met there: whether it has failed, and how many of it are there. Both are best if low."""
+    return node in failed_on, taken.get(node, 0)
 
 
 class Fleet:

@@ -1,7 +1,7 @@
 """Placement: which node gets which execution, or why none does. A pure function over jobs and nodes."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -53,8 +53,17 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     resources: Capacity
 
 
+AtHand = Callable[[Wanted, int], Sequence[NodeId]]
+"""On which nodes the inputs of this part of a job are, those that have the most of them first."""
+
+
 def unshared(_: Wanted, __: int) -> None:
     """Nothing is shared."""
+
+
+def nowhere(_: Wanted, __: int) -> Sequence[NodeId]:
+    """Nothing of it is anywhere."""
+    return ()
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -72,10 +81,12 @@ def plan(
     limit: int,
     blocked: dict[Shape, str] | None = None,
     charge: Callable[[Wanted, int], None] = unshared,
+    at_hand: AtHand = nowhere,
 ) -> Plan:
     """Place what fits, in the order given, at most `limit` executions. Takes what it places off the fleet.
 
-    `charge` hears how many parts of a job are placed, before the next one is asked for. `blocked` are shapes of which
+    `charge` hears how many parts of a job are placed, before the next one is asked for. `at_hand` tells on which nodes
+    the inputs of a part are, as they say; it makes a difference between equal ones alone. `blocked` are shapes of which
     one has to wait, and why: what shares its shape need not be given. What comes later
     may overtake what does not fit, but not what has waited for PATIENCE_SECONDS: the node on which least has to become
     free for it is kept for it. So the least that is lacking never grows, and its turn comes.
@@ -95,7 +106,7 @@ def plan(
             result.impossible[each.job_id] = _impossible(each, lane.reasons, are_others=bool(fleet.nodes))
         else:
             count = min(room, each.most, len(each.missing))
-            placed = _place(each, lane, fleet, result, count)
+            placed = _place(each, lane, fleet, result, count, at_hand=at_hand)
             charge(each, placed)
             if placed < count:
                 blocked[shape] = result.waiting[each.job_id] = _waiting(each.resources, lane)
@@ -118,11 +129,11 @@ def _lane(wanted: Wanted, shape: Shape, fleet: Fleet) -> Lane:
     )
 
 
-def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, count: int) -> int:
+def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, count: int, *, at_hand: AtHand) -> int:
     """Place the first `count` of the job's partitions; how many of them found a node."""
     taken: dict[NodeId, int] = {}
     for number, (partition, attempt) in enumerate(wanted.missing[:count]):
-        chosen = lane.choose(wanted.failed_on, taken)
+        chosen = lane.choose(wanted.failed_on, taken, at_hand(wanted, partition))
         if chosen is None:
             return number
         node = chosen.info.node_id

@@ -19,7 +19,7 @@ from shared.errors import InvalidInput
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
-from shared.protocol.nodes.inputs import InputsGiven, InputsRequest
+from shared.protocol.nodes.inputs import HeldInputs, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
 from shared.protocol.published_facts import Count, PublishedFacts
 from shared.protocol.signed_url import SignedUrl
@@ -422,7 +422,8 @@ class UploadProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
     """A node that is `leaving` takes nothing on any more. Of those `publishing`, some may be `waiting_for_s3`.
 
-    `uploads` are of those that go on for long.
+    `uploads` are of those that go on for long. `inputs` are some of what it keeps of inputs, told when that has changed
+    and once in a while.
     """
 
     session: str
@@ -432,6 +433,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
     waiting_for_s3: Count = 0
     leaving: bool = False
     uploads: Annotated[tuple[UploadProgress, ...], msgspec.Meta(max_length=MAX_UPLOADS)] = ()
+    inputs: HeldInputs | None = None
 
 
 # ---- the one encoder, and a decoder per direction ---------------------------------------------------------------

@@ -558,6 +558,11 @@ GOLDEN: list[tuple[Message, str]] = [
         ),
     ),
     (
+        Heartbeat(session="s", inputs=("0123456789abcdef",)),
+        '{"type":"Heartbeat","session":"s","inputs":["0123456789abcdef"]}',
+    ),
+    (Heartbeat(session="s", inputs=()), '{"type":"Heartbeat","session":"s","inputs":[]}'),
+    (
         Heartbeat(session="s", publishing=3, waiting_for_s3=2),
         '{"type":"Heartbeat","session":"s","publishing":3,"waiting_for_s3":2}',
     ),

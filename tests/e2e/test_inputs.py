@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from shared.protocol.nodes.inputs import LARGE_BYTES
 from tests.e2e.stack import Stack, wait_until
 from tests.engine import IMAGE, TestEngine
-from tests.integration.input_places import new_bucket
+from tests.integration.input_places import new_bucket, put_objects
 from tests.servers import S3Server
 
 NODE = "node-a"
@@ -200,3 +201,24 @@ def s3(bucket: str, key: str) -> dict[str, Any]:
 def views(stack: Stack) -> list[str]:
     """Those that the node keeps."""
     return os.listdir(stack.root / NODE / "compute" / "inputs" / "views")  # noqa: PTH208
+
+
+def test_a_task_comes_to_the_node_that_has_what_it_reads(stack: Stack, s3_server: S3Server) -> None:
+    names = iter(f"{number}.bin" for number in range(8))
+    bucket = new_bucket(s3_server)
+    stack.start_orchestrator(InputSources_Types_S3_Allow=f"s3://{bucket}")
+    for node in ("node-a", "node-b"):
+        stack.start_compute(node, Labels=f"name={node}")
+
+    def is_led_there() -> bool:
+        """Of two nodes that are idle the first one is chosen, and the input is on the other."""
+        name = next(names)
+        put_objects(s3_server, bucket, {name: os.urandom(LARGE_BYTES)})
+        reads = job("process", "cat $R/in/* | wc -c", s3(bucket, name))
+        there = {"Constraints": [{"Key": "name", "Operator": "=", "Values": ["node-b"]}]}
+        assert ended(stack, stack.submit(reads | there))["NodeID"] == "node-b"
+        second = ended(stack, stack.submit(reads))
+        assert second["RunOutput"]["Stdout"].strip() == str(LARGE_BYTES)
+        return bool(second["NodeID"] == "node-b")
+
+    wait_until(is_led_there, within=60, what="the orchestrator knows where the input is")

@@ -15,13 +15,15 @@ from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, input_resolvers
+from orchestrator.inputs.input_nodes import InputNodes
 from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.sent_data import data_service
-from orchestrator.inputs.shares import InputShares
+from orchestrator.inputs.shares import InputShares, no_archives
 from orchestrator.jobs.joint_submissions import JointSubmissions
 from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.jobs.waits import JobWaits
+from orchestrator.nodes.input_keepers import InputKeepers
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import Event, NodeRecord, SpecRecord, with_event
 from orchestrator.s3.locations import Locations
@@ -106,6 +108,7 @@ class FedApi:
             listings=listings,
             data=data,
             shares=InputShares(self.model, listings),
+            input_nodes=InputNodes(self.model, InputKeepers(), no_archives),
         )
         self.api = Api(assembly, disconnect=_nobody, sign_in=sign_in)
         self.port = 0

@@ -14,7 +14,6 @@ the node was stopped in order and has synced it then.
 import asyncio
 import contextlib
 import ctypes
-import hashlib
 import logging
 import os
 import shutil
@@ -29,6 +28,7 @@ from compute.disk import private_file
 from compute.disk.removal import remove_tree
 from compute.inputs.objects.kept_views import KeptViews
 from compute.processes.mark import boot_id
+from shared.protocol.nodes.inputs import LARGE_BYTES
 from shared.runtime import durable
 
 _log = logging.getLogger(__name__)
@@ -43,11 +43,6 @@ MOST_VIEWS = 2000
 MOST_LOOKS = 4096
 """When so much in a row is in use, no more is looked at for now, unless the disk needs it."""
 _FORGOTTEN = frozenset({"files", "partial"})
-
-
-def name_of(content: str) -> str:
-    """Of the file with this content, whatever the orchestrator calls it."""
-    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
 
 
 class _Found(NamedTuple):
@@ -78,13 +73,18 @@ class InputCache:
         self._limit_bytes = limit_bytes
         self._sizes: OrderedDict[str, int] = OrderedDict()
         """Of the files that are whole, and of views what is theirs alone; what was used last is last."""
-        self._views: set[str] = set()
+        self.views_kept: dict[str, None] = {}
+        """Those that are whole; the one that was used last is last."""
+        self.large_kept: dict[str, int] = {}
+        """Files that are worth something, with their sizes."""
+        self.changes = 0
+        """How often views and large files have come or gone."""
         self._pins: Counter[str] = Counter()
         self._turns: dict[str, tuple[asyncio.Lock, list[None]]] = {}
 
     def __repr__(self) -> str:
-        files = len(self._sizes) - len(self._views)
-        return f"<InputCache {self.root}: {files} files, {len(self._views)} views, {self.total_bytes} bytes>"
+        files = len(self._sizes) - len(self.views_kept)
+        return f"<InputCache {self.root}: {files} files, {len(self.views_kept)} views, {self.total_bytes} bytes>"
 
     @classmethod
     def open(cls, root: Path, limit_bytes: int) -> "InputCache":
@@ -116,10 +116,15 @@ class InputCache:
         self.total_bytes += size_bytes - self._sizes.get(name, 0)
         self._sizes[name] = size_bytes
         self._sizes.move_to_end(name)
+        if size_bytes >= LARGE_BYTES and name not in self.views_kept:
+            self.large_kept[name] = size_bytes
+            self.changes += 1
 
     def add_view(self, name: str, own_bytes: int) -> None:
         """The view is whole and in its place, and may have been there before."""
-        self._views.add(name)
+        self.changes += name not in self.views_kept
+        self.views_kept.pop(name, None)
+        self.views_kept[name] = None
         self.add(name, own_bytes)
 
     def use(self, names: Iterable[str]) -> None:
@@ -130,7 +135,10 @@ class InputCache:
     def forget(self, name: str) -> None:
         """It is not what it should be, or is gone."""
         self.total_bytes -= self._sizes.pop(name, 0)
-        self._views.discard(name)
+        if name in self.views_kept or name in self.large_kept:
+            self.views_kept.pop(name, None)
+            self.large_kept.pop(name, None)
+            self.changes += 1
 
     @contextmanager
     def pinned(self, names: Collection[str]) -> Iterator[None]:
@@ -168,9 +176,8 @@ class InputCache:
         if excess > 0:
             most_looks = len(self._sizes) if wanted_bytes > free else MOST_LOOKS
             self._note(await asyncio.to_thread(self._remove_unused, list(self._sizes), excess, most_looks))
-        if len(self._views) > MOST_VIEWS:
-            views = [name for name in self._sizes if name in self._views]
-            self._note(await asyncio.to_thread(self._remove_views, views, len(views) - MOST_VIEWS))
+        if (surplus := len(self.views_kept) - MOST_VIEWS) > 0:
+            self._note(await asyncio.to_thread(self._remove_views, list(self.views_kept), surplus))
 
     def _note(self, looked: _Looked) -> None:
         for name in looked.gone:
@@ -230,9 +237,10 @@ class InputCache:
         self.views.open()
         self.sweep()
         for found in sorted(self._found()):
-            self.add(found.name, found.size_bytes)
             if found.is_view:
-                self._views.add(found.name)
+                self.add_view(found.name, found.size_bytes)
+            else:
+                self.add(found.name, found.size_bytes)
 
     def _found(self) -> Iterator[_Found]:
         for folder in (self.root / "files").iterdir():
@@ -254,7 +262,7 @@ class InputCache:
             name = waiting.popleft()
             if name in self._pins:
                 continue
-            if name in self._views:
+            if name in self.views_kept:
                 files = self._remove_view(name, looked)
                 excess -= self._sizes.get(name, 0) if files is not None else 0
                 waiting.extendleft(files or ())

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from compute.inputs.failures import InputFailed
-from compute.inputs.objects.cache import name_of
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.given import GivenBatch, GivenFile, GivenInputs
 from compute.inputs.objects.progress import FetchProgress
@@ -14,7 +13,7 @@ from compute.inputs.objects.views import InputViews, ViewedFile
 from compute.inputs.places import InputPlace
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason
-from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE
+from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, kept_name
 from shared.runtime.aio import pipelined
 
 BATCHES_AT_ONCE = 3
@@ -114,7 +113,7 @@ class Filling:
     def _name(self, batch: GivenBatch, index: int) -> str:
         """What has no content that is known by name is kept for this execution alone."""
         content = batch.files[index].content
-        return name_of(content or f"{self._execution_id} {batch.first + index}")
+        return kept_name(content or f"{self._execution_id} {batch.first + index}")
 
     async def _drop_unnamed(self, batch: GivenBatch, names: Mapping[int, str]) -> None:
         dropped = [name for index, name in names.items() if not batch.files[index].content]

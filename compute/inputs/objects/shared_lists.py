@@ -3,10 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from compute.inputs.objects.cache import name_of
 from compute.inputs.objects.given import GivenInputs
 from compute.inputs.places import InputPlace
-from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputList
+from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputList, kept_view_name
 
 SHARED_FROM = 16
 """Fewer files are linked anew in less time than it takes to look after what is kept. Archives are always shared."""
@@ -24,7 +23,7 @@ class SharedList(NamedTuple):
 def shared_lists(given: GivenInputs, places: Mapping[int, InputPlace]) -> list[SharedList]:
     """Those that containers mount, and of which the orchestrator says how they are known to be the same."""
     return [
-        SharedList(each.source, name_of(f"view {each.content}"), each.count, each.size)
+        SharedList(each.source, kept_view_name(each.content), each.count, each.size)
         for each in (given.lists if _is_whole(given) else ())
         if each.content and _is_worth_it(each) and each.source in places and places[each.source].is_mounted
     ]

@@ -5,6 +5,7 @@ after it was started anew, and is given fresh URLs for the same objects. Kinds o
 such as what a job has inline, are not among them.
 """
 
+import hashlib
 from typing import Annotated
 
 import msgspec
@@ -16,7 +17,32 @@ from shared.protocol.signed_url import SignedUrl
 MAX_FILES_AT_ONCE = 64
 """In one answer, which has to fit into a message."""
 
+MOST_HELD_INPUTS = 64
+"""Of which a node tells that it has them: views, the last ones used, and large files."""
+LARGE_BYTES = 16 << 20
+"""A file that is smaller is read again in less time than it is worth to wait for its node."""
+_HELD_CHARACTERS = 16
+
+HeldInputs = Annotated[
+    tuple[Annotated[str, msgspec.Meta(max_length=_HELD_CHARACTERS)], ...], msgspec.Meta(max_length=MOST_HELD_INPUTS)
+]
+
 Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+
+
+def kept_name(content: str) -> str:
+    """By what a node keeps the file that has this `InputFile.content`."""
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
+
+
+def kept_view_name(content: str) -> str:
+    """By what a node keeps the view that it has made of the list with this `InputList.content`."""
+    return kept_name(f"view {content}")
+
+
+def held_name(kept: str) -> str:
+    """How a node tells that it keeps it: enough to tell it from others, and too little to be of any other use."""
+    return kept[:_HELD_CHARACTERS]
 
 
 class InputsRequest(Message, frozen=True, kw_only=True, tag="InputsRequest"):

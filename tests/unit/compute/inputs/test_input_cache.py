@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from compute.inputs.objects.cache import InputCache, name_of
+from compute.inputs.objects.cache import InputCache
+from shared.protocol.nodes.inputs import kept_name
 
-NAMES = [name_of(f"sha256:{number}") for number in range(5)]
+NAMES = [kept_name(f"sha256:{number}") for number in range(5)]
 
 
 def opened(folder: Path, *, limit_bytes: int = 30) -> InputCache:

@@ -19,6 +19,7 @@ from orchestrator.s3.bucket import Bucket
 from shared.data.loopback_hosts import is_loopback
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
+from shared.jobs.constraints import PREFERENCE_PREFIX
 from shared.jobs.spec import Constraint, InputSource, Resources, SpecConfig, Task
 from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, TAKES_SECRETS, NodeInfo
 from shared.runtime.loopback import loopback_id
@@ -595,3 +596,39 @@ class TestNamespaces:
         assert "Node n-1: has not been approved by an operator: `tarpon node approve n-1`" in told
         fleet.put(candidate())
         assert where(placement.plan([of("a")], fleet, limit=NO_LIMIT)) == ["n-1"]
+
+
+def placed_with(fleet: Fleet, at_hand: Iterable[str], each: Wanted) -> list[str]:
+    planned = placement.plan([each], fleet, limit=NO_LIMIT, at_hand=lambda _, __: [NodeId(name) for name in at_hand])
+    return [placed.node_id for placed in planned.placements]
+
+
+def test_a_node_that_has_the_inputs_is_preferred_though_it_is_less_empty() -> None:
+    fleet = Fleet([candidate("n-1"), candidate("n-2", free=2.0), candidate("n-3", free=1.0)])
+    assert placed_with(fleet, ["unknown", "n-2", "n-3"], wanted()) == ["n-2"]
+
+
+@pytest.mark.parametrize(
+    "has_inputs",
+    [
+        candidate("n-2", free=0.5),
+        candidate("n-2", free=0.0, queue=9),
+        candidate("n-2", expected=True),
+        candidate("n-2", engines=("docker",)),
+    ],
+)
+def test_inputs_are_not_waited_for(has_inputs: Candidate) -> None:
+    assert placed_with(Fleet([candidate("n-1", free=1.0), has_inputs]), ["n-2"], wanted()) == ["n-1"]
+
+
+def test_inputs_lead_to_no_node_where_the_job_has_failed_or_was_refused() -> None:
+    for job in (wanted(failed_on=["n-2"]), wanted(refused_by=["n-2"])):
+        assert placed_with(Fleet([candidate("n-1", free=1.0), candidate("n-2")]), ["n-2"], job) == ["n-1"]
+
+
+def test_a_job_s_own_preferences_and_the_spread_of_its_parts_come_before_its_inputs() -> None:
+    fleet = Fleet([candidate("n-1", labels={"zone": "a"}), candidate("n-2")])
+    prefers = needs(f"{PREFERENCE_PREFIX}zone", "=", "a")
+    assert placed_with(fleet, ["n-2"], wanted(constraints=(prefers,))) == ["n-1"]
+    both = placed_with(Fleet([candidate("n-1"), candidate("n-2")]), ["n-2"], wanted(count=4))
+    assert both == ["n-2", "n-1", "n-2", "n-1"]
