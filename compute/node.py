@@ -58,7 +58,14 @@ class Node:
 
     def info(self) -> NodeInfo:
         engine = self.docker.described if self.docker else None
-        return structs.replace(self.lasting_info, engines=self.offer.available_engines, container_engine=engine)
+        isolation = {name: each.isolation for name, each in self.offer.engines.items() if each.isolation}
+        return structs.replace(
+            self.lasting_info,
+            engines=self.offer.available_engines,
+            container_engine=engine,
+            isolation=isolation,
+            labels=with_automatic(self.lasting_info.labels, self.identity.node_id, isolation),
+        )
 
 
 def prepare(config: Config, folder: Path, strays: Strays) -> Node:

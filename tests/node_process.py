@@ -27,6 +27,7 @@ from shared.settings.config import (
     ProcessSettings,
 )
 from shared.settings.secret import Secret
+from tests.sandbox import sandbox_setting
 
 TOKEN = "TARPON_COMPUTE_AUTH_TOKEN"
 READY = b"ready"
@@ -47,7 +48,7 @@ def node_config(data_dir: Path, name: str, server: str, token: str, *, drain_sec
             drain_timeout=Duration(drain_seconds),
             env=Env(allow_list=("ALLOWED_*",)),
         ),
-        engines=Engines(types=EngineTypes(process=ProcessSettings(enabled=True))),
+        engines=Engines(types=EngineTypes(process=ProcessSettings(enabled=True, sandbox=sandbox_setting()))),
     )
 
 

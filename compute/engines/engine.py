@@ -78,6 +78,10 @@ RunEnd = Exited | Broken
 class Engine(Protocol):
     name: str
 
+    @property
+    def isolation(self) -> str:
+        """What keeps its tasks in their place, in a word; `none` if nothing does, empty if there is nothing to keep."""
+
     def check(self, params: Mapping[str, Any]) -> None:
         """Raise InvalidJob unless the parameters of a task make sense to this engine."""
 

@@ -11,6 +11,7 @@ from shared.jobs.engine_params import NOOP
 
 class NoopEngine:
     name = NOOP
+    isolation = ""
 
     def check(self, params: Mapping[str, Any]) -> None:
         pass

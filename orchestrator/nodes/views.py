@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
+from itertools import islice
 
 from orchestrator.admission.principals import Principal
 from orchestrator.nodes.presence import Nodes
@@ -133,6 +134,7 @@ def _compute_info(
         waiting_executions=beat.waiting_for_s3 if beat else 0,
         problems=tuple(problem[:MAX_PROBLEM] for problem in info.problems[:MAX_PROBLEMS]),
         container_engine=_container_engine(info.container_engine) if info.container_engine else None,
+        isolation={engine[:MAX_WORD]: what[:MAX_WORD] for engine, what in islice(info.isolation.items(), MAX_WORDS)},
     )
 
 

@@ -194,6 +194,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `loopback_id` is equal on processes that share a loopback interface, which tells whether a loopback endpoint of
     S3 can be reached from the node. `problems` are sentences for its operator. `abilities` are what the node does that
     the nodes of earlier versions would leave out without a word. `host` is what its machine is called.
+    `isolation` is by the name of an engine what keeps its tasks in their place, which jobs demand by labels.
     """
 
     node_id: NodeId
@@ -211,6 +212,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problems: tuple[str, ...] = ()
     container_engine: ContainerEngine | None = None
     abilities: tuple[str, ...] = ()
+    isolation: dict[str, str] = {}
 
 
 class Registration(Message, frozen=True, kw_only=True, tag="Registration"):

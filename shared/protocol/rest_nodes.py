@@ -52,6 +52,8 @@ class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     """What its operator should see to, in sentences: the first of them."""
     container_engine: ContainerEngineView | None = None
     """While it answers."""
+    isolation: dict[str, str] = {}
+    """What keeps the tasks of an engine in their place, such as bubblewrap, container or none; by the engine's name."""
     address: str = field(name="address", default="")
 
 

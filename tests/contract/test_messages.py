@@ -404,6 +404,17 @@ GOLDEN: list[tuple[Message, str]] = [
             '"inventory":2}'
         ),
     ),
+    (
+        Registration(
+            info=NodeInfo(node_id=NodeId("n-1"), version="0.1.0", isolation={"process": "bubblewrap"}),
+            session="s",
+            inventory=2,
+        ),
+        (
+            '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0","isolation":{"process":"bubblewrap"}},'
+            '"session":"s","inventory":2}'
+        ),
+    ),
     (ExecutionCancelled(reason="Stopped"), '{"type":"ExecutionCancelled","reason":"Stopped"}'),
     (
         Report(execution_id=EXECUTION, facts=(ExecutionStarted(), ExecutionCancelled())),

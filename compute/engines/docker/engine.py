@@ -57,6 +57,7 @@ class DockerEngine(OutlivingEngine):
     """Made by `open`. It is `available` while the engine answers."""
 
     name = DOCKER
+    isolation = "container"
 
     def __init__(
         self, socket: Path, api: DockerApi, confinement: Confinement, limits: Limits, settings: Settings

@@ -23,6 +23,7 @@ from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.environment import basics
 from compute.engines.gpus import for_process
 from compute.engines.limit_ends import over_disk, over_output, task_killed
+from compute.engines.process.bubblewrap import NAME as BUBBLEWRAP
 from compute.engines.process.bubblewrap import Bubblewrap
 from compute.engines.process.group import ProcessGroup, in_thread_if_any
 from compute.engines.process.limits import MemoryUsage, broken_limit
@@ -77,6 +78,10 @@ class ProcessEngine:
         self._output_limit_bytes = output_limit_bytes
         self._check_seconds = check_seconds
         self._disk_check_seconds = disk_check_seconds
+
+    @property
+    def isolation(self) -> str:
+        return BUBBLEWRAP if self.is_sandboxed else "none"
 
     @property
     def is_sandboxed(self) -> bool:

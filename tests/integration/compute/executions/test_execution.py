@@ -45,6 +45,7 @@ class ScriptedEngine:
     """Does what the test says, `before` the task runs and until it ends."""
 
     name = "scripted"
+    isolation = ""
 
     def __init__(
         self, act: Callable[[Run], Awaitable[RunEnd]], before: Callable[[Run], Awaitable[None]] = nothing

@@ -69,6 +69,7 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
                 "WaitingExecutions": 0,
                 "Problems": [],
                 "ContainerEngine": None,
+                "Isolation": {},
                 "address": "",
             },
             "BacalhauVersion": {
@@ -105,6 +106,15 @@ def test_its_problems_are_told_within_bounds(model: Model) -> None:
     (compute,) = [node_state(model, Nodes(model, disconnect_seconds=60), NODE).info.compute_node_info]
     assert compute is not None
     assert compute.problems == ("x" * 500,) * 10
+
+
+def test_what_keeps_its_tasks_in_their_place_is_told_within_bounds(model: Model) -> None:
+    said = {"process": "bubblewrap", **{f"engine-{number}": "x" * 10_000 for number in range(1000)}}
+    model.apply(subjects.node_record(NODE), NodeRecord(info=replace(INFO, isolation=said)), 101)
+    (compute,) = [node_state(model, Nodes(model, disconnect_seconds=60), NODE).info.compute_node_info]
+    assert compute is not None
+    assert compute.isolation["process"] == "bubblewrap"
+    assert (len(compute.isolation), len(compute.isolation["engine-1"])) == (20, 100)
 
 
 def test_what_it_says_of_its_container_engine_is_told_within_bounds(model: Model) -> None:

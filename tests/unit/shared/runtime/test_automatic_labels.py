@@ -23,3 +23,11 @@ def test_they_take_the_place_of_those_that_an_operator_gave() -> None:
     assert with_automatic(given, "n-1").items() >= {"zone": "a", "name": "n-1"}.items()
     assert overridden(given) == ["name", "os_arch"]
     assert overridden({"zone": "a"}) == []
+
+
+def test_what_keeps_tasks_in_their_place_is_a_label_that_nobody_else_gives() -> None:
+    given = {"isolation_process": "bubblewrap", "isolation_docker": "moat", "zone": "a"}
+    found = with_automatic(given, "n-1", {"process": "none"})
+    assert found["isolation_process"] == "none"
+    assert "isolation_docker" not in found
+    assert overridden(given) == ["isolation_docker", "isolation_process"]
