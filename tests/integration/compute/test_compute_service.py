@@ -65,7 +65,6 @@ from tests.builders import new_assignment
 from tests.nats_bus import Bus
 from tests.node_process import NodeProcess, node_config
 from tests.private_mounts import private_mounts, without_rights_to_mount
-from tests.sandbox import why_no_sandbox
 from tests.servers import S3Server
 from tests.waiting import eventually
 
@@ -201,7 +200,7 @@ async def test_a_node_tells_what_it_is(orchestrator: Orchestrator, node: NodePro
     assert info.engines == ("noop", "process")
     assert info.publishers == ("s3managed",)
     assert info.capacity == Capacity(cpu=2.0, memory=2_000_000_000, disk=1_000_000_000)
-    isolation = {"process": "none" if why_no_sandbox() else "bubblewrap"}
+    isolation = {"process": "none"}
     assert info.isolation == isolation
     assert (info.labels, info.queue_capacity) == (with_automatic({"zone": "a"}, orchestrator.node, isolation), 1)
     assert info.loopback_id
