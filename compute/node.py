@@ -58,7 +58,7 @@ class Node:
 
     def info(self) -> NodeInfo:
         engine = self.docker.described if self.docker else None
-        isolation = {name: each.isolation for name, each in self.offer.engines.items() if each.isolation}
+        isolation = self.offer.isolation
         return structs.replace(
             self.lasting_info,
             engines=self.offer.available_engines,

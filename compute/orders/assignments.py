@@ -64,6 +64,15 @@ class NodeOffer:
             name for name, engine in self.engines.items() if not isinstance(engine, OutlivingEngine) or engine.available
         )
 
+    @property
+    def isolation(self) -> dict[str, str]:
+        """What keeps tasks in their place, by engine: also of one that is away and may come back."""
+        return {
+            name: engine.isolation
+            for name, engine in self.engines.items()
+            if engine.isolation and (not isinstance(engine, OutlivingEngine) or engine.offered)
+        }
+
 
 def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
     """Why this node cannot run this, for now or ever; None if it can."""
