@@ -133,7 +133,7 @@ async def run(
             authority=encryption.authorities,
             api_authority=encryption.api_authorities,
         )
-        await stack.enter_async_context(_serving(api.application(), listening, local, encryption.api_context))
+        await stack.enter_async_context(_serving(api, listening, local, encryption.api_context))
         await stack.enter_async_context(
             renewing(config, encryption, nats.trust, nats.server, is_quiet=partial(_is_quiet, assembly.model))
         )
@@ -410,14 +410,14 @@ async def _in_system_account(nats: _Nats, secrets: Secrets, admitting: asyncio.E
 
 @asynccontextmanager
 async def _serving(
-    application: web.Application, listening: socket.socket, local: socket.socket, tls: ssl.SSLContext | None
+    api: Api, listening: socket.socket, local: socket.socket, tls: ssl.SSLContext | None
 ) -> AsyncIterator[None]:
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        await web.SockSite(runner, listening, ssl_context=tls).start()
-        await web.SockSite(runner, local).start()
-        yield
+        async with api.listener.serving(runner, listening, tls):
+            await web.SockSite(runner, local).start()
+            yield
     finally:
         await runner.cleanup()
 

@@ -7,6 +7,7 @@
     |- NotFound                 what was asked for does not exist
     |- Conflict                 the present state forbids it
     |- Refused                  the caller may not do this
+    |- TooMuchAtOnce            the caller does too much at a time, and has to wait (retryable)
     |- Unavailable              something that is needed is away; it may come back (retryable)
     |- Missing                  a program or a package has to be installed first
     |- Damaged                  bytes are not what was promised
@@ -18,6 +19,9 @@ decided here and never by looking at text. An execution's failure is data, not a
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
+
+RETRY_AFTER = "RetryAfter"
+"""The detail of an error that says after how many seconds to ask again."""
 
 
 class TarponError(Exception):
@@ -195,6 +199,16 @@ class GrantRefused(Refused):
     """A node asked for a URL that it has no right to."""
 
 
+class TooMuchAtOnce(TarponError):
+    """The caller does too much at a time: the same may be asked again after `wait_seconds`."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str, wait_seconds: float) -> None:
+        super().__init__(message, hint=hint)
+        self.wait_seconds = wait_seconds
+
+
 class Unavailable(TarponError):
     """Something that is needed is away, and may come back."""
 
@@ -344,12 +358,22 @@ class DownloadFailed(Unavailable):
 class RemoteError(TarponError):
     """An error that a service answered with. Its `code` is that of the error there."""
 
+    TOO_MUCH: ClassVar[int] = 429
+
     def __init__(
         self, code: str, message: str, *, hint: str = "", status: int = 0, details: dict[str, str] | None = None
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.remote_code = code
         self.status = status
+
+    @property
+    def wait_seconds(self) -> float:
+        """After how long the same may be asked again, where it was too much."""
+        try:
+            return float(self.details.get(RETRY_AFTER, ""))
+        except ValueError:
+            return 1.0
 
 
 def code_of(error: TarponError) -> str:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from orchestrator.admission.bounds.allowance import Allowance
 from shared.ids import NodeId
 from shared.protocol import subjects
 
@@ -50,45 +51,6 @@ FLOOD_PER_SECOND = 1000
 SHUT_OUT_SECONDS = 10.0
 LONGEST_SHUT_OUT_SECONDS = 600.0
 """Twice as long each time, until it has behaved for so long."""
-MOST_IDLE = 4096
-"""Of how many nodes at least it is remembered how much they have sent, before those that have all left are dropped."""
-
-
-class Allowance:
-    """So much a second for each node, and `burst` at once of one that was silent before."""
-
-    def __init__(self, per_second: float, burst: float) -> None:
-        self._cost_seconds = 1 / per_second
-        self._ahead_seconds = burst / per_second
-        self._most = MOST_IDLE
-        self._until: dict[NodeId, float] = {}
-        """Up to which instant a node has used its allowance up (the generic cell rate algorithm)."""
-
-    def take(self, node: NodeId, cost: float, now: float) -> bool:
-        """Whether there is so much left, which is then used up."""
-        until = max(self._until.get(node, now), now)
-        if until - now > self._ahead_seconds:
-            return False
-        self._use(node, until + cost * self._cost_seconds, now)
-        return True
-
-    def charge(self, node: NodeId, cost: float, now: float) -> None:
-        """Use so much up, also what is not there yet; a node is never more than twice its burst behind."""
-        until = max(self._until.get(node, now), now) + cost * self._cost_seconds
-        self._use(node, min(until, now + 2 * self._ahead_seconds), now)
-
-    def _use(self, node: NodeId, until: float, now: float) -> None:
-        self._until[node] = until
-        if len(self._until) > self._most:
-            self._until = {each: until for each, until in self._until.items() if until > now}
-            self._most = max(MOST_IDLE, 2 * len(self._until))
-
-    def wait_seconds(self, node: NodeId, now: float) -> float:
-        """After how long something is left again."""
-        return max(0.0, self._until.get(node, now) - now - self._ahead_seconds)
-
-    def __repr__(self) -> str:
-        return f"<Allowance of {1 / self._cost_seconds:g}/s, {len(self._until)} nodes>"
 
 
 class ShutOut:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from orchestrator.admission.bounds.guesses import Guesses
 from orchestrator.admission.principals import ANONYMOUS, Principal
 from orchestrator.rules.records import UserRecord
 from orchestrator.state.users import Users
@@ -27,7 +28,7 @@ from shared.protocol.request_signature import (
     same,
     verify_key_of,
 )
-from shared.settings.api_users import ApiUser
+from shared.settings.api_users import MOST_NAME, ApiUser
 from shared.settings.config import ApiAuth
 
 OPEN_TOKEN = "everybody"  # noqa: S105  # it opens nothing that is not open
@@ -87,16 +88,21 @@ class _Known(NamedTuple):
 
 
 class Identities:
-    """`users` are those that are stored; `anonymous` is whether somebody is let in who shows no key."""
+    """`users` are those that are stored; `anonymous` is whether somebody is let in who shows no key.
 
-    def __init__(self, users: Users, settings: ApiAuth) -> None:
+    `guesses` slows down who guesses at what people have chosen: passwords and keys of the configuration. `origin` is
+    from where somebody asks.
+    """
+
+    def __init__(self, users: Users, settings: ApiAuth, guesses: Guesses | None = None) -> None:
+        self._guesses = guesses
         self.anonymous = settings.anonymous
         self._signs_in = bool(settings.oauth2.issuer)
         self._users = users
         self._configured = dict(_configured(settings.users.users))
         self._seen: dict[str, float] = {}
 
-    def of_header(self, header: str | None) -> Principal:
+    def of_header(self, header: str | None, origin: str = "") -> Principal:
         """Who shows this as `Authorization`, or nothing. Raises Unauthorized.
 
         Where nobody has to show anything, what is not known counts as nothing: clients of the reference send what
@@ -105,21 +111,21 @@ class Identities:
         if not header:
             return self._nobody()
         try:
-            return self._of_shown(header)
+            return self._of_shown(header, origin)
         except KeyWrong:
             if self.anonymous:
                 return ANONYMOUS
             raise
 
-    def _of_shown(self, header: str) -> Principal:
+    def _of_shown(self, header: str, origin: str) -> Principal:
         if not _is_text(header):
             raise KeyWrong("it is no text")
         scheme, _, shown = header.partition(" ")
         match scheme.lower():
             case "bearer":
-                return self._of_bearer(shown.strip())
+                return self._of_bearer(shown.strip(), origin)
             case "basic":
-                return self._of_basic(shown.strip())
+                return self._of_basic(shown.strip(), origin)
             case _:
                 raise KeyWrong(f"it is to be a Bearer or Basic one, not {scheme[:20]!r}")
 
@@ -128,15 +134,15 @@ class Identities:
             return ANONYMOUS
         raise KeyMissing(or_sign_in=self._signs_in)
 
-    def _of_bearer(self, shown: str) -> Principal:
+    def _of_bearer(self, shown: str, origin: str) -> Principal:
         if shown == OPEN_TOKEN:
             return self._nobody()
         credential = _credential(shown)
         if credential is not None:
-            return self._of_credential(credential)
-        return self._of_secret(shown)
+            return self._of_credential(credential, origin)
+        return self._of_secret(shown, origin)
 
-    def _of_basic(self, shown: str) -> Principal:
+    def _of_basic(self, shown: str, origin: str) -> Principal:
         """The name and the key of a user that is stored, or the name and the password of one in the configuration."""
         try:
             name, _, password = base64.b64decode(shown, validate=True).decode().partition(":")
@@ -145,39 +151,52 @@ class Identities:
         credential = _credential(password)
         record = self._users.named(name)
         if credential is not None and record is not None and same(record.key_id, credential.id):
-            return self._of_credential(credential)
-        return self._of_secret(_with_name(name, password))
+            return self._of_credential(credential, origin)
+        return self._of_secret(_with_name(name, password), origin, name.lower()[:MOST_NAME])
 
-    def _of_secret(self, secret: str) -> Principal:
-        known = self._configured.get(key_id_of(secret))
+    def _of_secret(self, secret: str, origin: str, name: str = "") -> Principal:
+        known = self._guessed(key_id_of(secret), origin, name)
         if known is None or not same(known.digest, digest_of(secret)):
             raise KeyWrong
         return _valid(known)
 
-    def _of_credential(self, credential: Credential) -> Principal:
-        known = self._known(credential.id)
+    def _of_credential(self, credential: Credential, origin: str) -> Principal:
+        known = self._known(credential.id, origin)
         if known is None or not same(known.digest, credential.digest):
             raise KeyWrong
         return _valid(known)
 
-    def _known(self, key_id: str) -> _Known | None:
+    def _known(self, key_id: str, origin: str) -> _Known | None:
+        """Raises TooManyAttempts. The secrets of users that are stored are made by chance, and nobody guesses them."""
         record = self._users.of_key(key_id)
         if record is not None:
             return _Known(record.digest, record.verify_key, record)
-        return self._configured.get(key_id)
+        return self._guessed(key_id, origin, "")
+
+    def _guessed(self, key_id: str, origin: str, name: str) -> _Known | None:
+        """Whose id follows from the secret, so that to find it is to have guessed. Raises TooManyAttempts."""
+        if not self._configured or self._guesses is None or self.anonymous or not origin:
+            return self._configured.get(key_id)
+        self._guesses.check(origin, name)
+        known = self._configured.get(key_id)
+        if known is None:
+            self._guesses.on_wrong(origin, name)
+        else:
+            self._guesses.on_right(origin, name)
+        return known
 
     def of_user(self, name: str, shown: str) -> Principal:
         """The user of this name, whose key is shown as the password. Raises Unauthorized."""
         credential, record = _credential(shown), self._users.named(name)
         if credential is None or record is None or not same(record.key_id, credential.id):
             raise KeyWrong
-        return self._of_credential(credential)
+        return self._of_credential(credential, "")
 
     # ---- signed requests --------------------------------------------------------------------------------------------
 
-    def check_known(self, signed: Signed) -> None:
+    def check_known(self, signed: Signed, origin: str = "") -> None:
         """Raise KeyWrong where no key has this id."""
-        if self._known(signed.key_id) is None:
+        if self._known(signed.key_id, origin) is None:
             raise KeyWrong
 
     def proof(self, signed: Signed, request: SignedRequest) -> str:
@@ -186,7 +205,7 @@ class Identities:
         Of a key that was revoked, and of a signature that comes too late, it is told too, so that its holder can
         believe what is said about that.
         """
-        known = self._known(signed.key_id)
+        known = self._known(signed.key_id, "")
         if known is None:
             raise KeyWrong
         method, target, body = request
@@ -203,7 +222,7 @@ class Identities:
 
     def of_signed(self, signed: Signed) -> Principal:
         """Whose signature it is that was found right. Raises Unauthorized."""
-        known = self._known(signed.key_id)
+        known = self._known(signed.key_id, "")
         if known is None:
             raise KeyWrong
         return _valid(known)

@@ -3,11 +3,17 @@
 import msgspec
 from aiohttp import web
 
+from orchestrator.admission.bounds.guesses import Guesses
+from orchestrator.admission.bounds.origins import Proxies
+from orchestrator.admission.bounds.shares import UserShares
 from orchestrator.admission.identities import Identities
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.auth import AuthRoutes
+from orchestrator.api.access.bounding import bounding
+from orchestrator.api.access.connections import Connections
 from orchestrator.api.access.identity import identifying
+from orchestrator.api.access.listener import Listener
 from orchestrator.api.access.users import UserRoutes
 from orchestrator.api.agent import DOCUMENT, AgentRoutes
 from orchestrator.api.bodies import MAX_BODY_BYTES
@@ -55,7 +61,11 @@ class Api:
     ) -> None:
         self._sign_in = sign_in
         self._users = assembly.model.users
-        self._identities = Identities(self._users, assembly.config.api.auth)
+        settings, held_back = assembly.config.api, assembly.measures.held_back
+        self._identities = Identities(self._users, settings.auth, Guesses(held_back))
+        self._proxies = Proxies(settings.trusted_proxies)
+        self.shares = UserShares(settings.limits, held_back)
+        self.listener = Listener(Connections(settings.limits, self._proxies, held_back))
         tokens = JoinTokens(
             assembly.model,
             assembly.store,
@@ -86,7 +96,12 @@ class Api:
         log_no_requests_less()
         identified = identifying(self.routes, self._identities, self._users, self._audited, self._sign_in)
         application = web.Application(
-            middlewares=[self._counting, errors_as_answers, identified],
+            middlewares=[
+                bounding(self.shares, self.listener, self._proxies),
+                self._counting,
+                errors_as_answers,
+                identified,
+            ],
             client_max_size=MAX_BODY_BYTES,
             handler_args={
                 "keepalive_timeout": IDLE_SECONDS,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from orchestrator.api.access.use import use_key
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
 from shared.errors import PayloadTooLarge
@@ -33,14 +34,19 @@ def answer(body: msgspec.Struct, status: int = 200) -> web.Response:
 
 
 async def received(request: web.Request, at_most: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body. Raises PayloadTooLarge or SlowBody."""
+    """The whole body. Raises PayloadTooLarge, SlowBody or TooManyRequests."""
     if (request.content_length or 0) > at_most:
         raise PayloadTooLarge("The request", request.content_length or 0, at_most)
+    use = request.get(use_key)
+    if use is not None:
+        await use.begin_body(at_most if request.content_length is None else request.content_length)
     try:
         async with asyncio.timeout(READ_SECONDS):
             body = await request.read()
     except TimeoutError:
         raise SlowBody from None
+    if use is not None:
+        use.end_body(len(body))
     if len(body) > at_most:  # it came in chunks
         raise PayloadTooLarge("The request", len(body), at_most)
     return body
@@ -63,7 +69,7 @@ async def body_of(
         body = b"{}"
     if len(body) <= QUICK_BYTES:
         return _decoded(body, type_, beside)
-    return await asyncio.to_thread(_decoded, body, type_, beside)
+    return await request[use_key].in_thread(lambda: _decoded(body, type_, beside))
 
 
 def _decoded(

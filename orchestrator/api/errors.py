@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import uuid
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from orchestrator.api.access.other_sites import refuse_pages
 from orchestrator.api.bodies import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api.routes import Handler
 from shared.errors import (
+    RETRY_AFTER,
     Conflict,
     Forbidden,
     InvalidInput,
@@ -20,6 +22,7 @@ from shared.errors import (
     PayloadTooLarge,
     Refused,
     TarponError,
+    TooMuchAtOnce,
     Unauthorized,
     Unavailable,
 )
@@ -44,6 +47,7 @@ _STATUS: tuple[tuple[type[TarponError], int], ...] = (
     (Unauthorized, 401),
     (Refused, 403),
     (Unavailable, 503),
+    (TooMuchAtOnce, 429),
 )
 _started = web.RequestKey("started", bool)
 _request_id = web.RequestKey("request_id", str)
@@ -138,6 +142,8 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 def _error_answer(request: web.Request, error: TarponError) -> web.Response:
     """What is not there, or not allowed, has one code each, as in the reference, whatever it is."""
     code, details = error.code, error.details
+    if isinstance(error, TooMuchAtOnce):
+        details = details | {RETRY_AFTER: f"{error.wait_seconds:.2f}"}
     family = next((each.code for each in (NotFound, Forbidden, Unauthorized) if isinstance(error, each)), code)
     if family != code:
         code, details = family, details | {rest.TARPON_CODE: code}
@@ -153,6 +159,8 @@ def _error_answer(request: web.Request, error: TarponError) -> web.Response:
     response = answer(body, body.status)
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = 'Bearer realm="tarpon", Basic realm="tarpon"'
+    if isinstance(error, TooMuchAtOnce):
+        response.headers["Retry-After"] = str(math.ceil(error.wait_seconds))
     return response
 
 

@@ -10,6 +10,7 @@ import time
 import msgspec
 from aiohttp import web
 
+from orchestrator.api.access.use import RequestUse, use_key
 from orchestrator.jobs import views
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
@@ -33,7 +34,7 @@ async def stream_events(request: web.Request, model: Model, entry: JobEntry) -> 
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
-    reader = _Reader(response, _last_seen(request))
+    reader = _Reader(response, _last_seen(request), request[use_key])
     with model.news.watch(entry.job.id) as watch:
         while True:
             began = time.monotonic()
@@ -54,8 +55,9 @@ async def stream_events(request: web.Request, model: Model, entry: JobEntry) -> 
 class _Reader:
     """What one reader has been told."""
 
-    def __init__(self, response: web.StreamResponse, seen: int) -> None:
+    def __init__(self, response: web.StreamResponse, seen: int, use: RequestUse) -> None:
         self._response = response
+        self._use = use
         self._seen = seen
         self._state = ("", "", "")
 
@@ -74,6 +76,7 @@ class _Reader:
         """Raises ConnectionError for a reader that went away, or does not read."""
         if not data:
             return
+        await self._use.stream(len(data))
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 await self._response.write(data)

@@ -8,6 +8,7 @@ from typing import assert_never
 import msgspec
 from aiohttp import WSCloseCode, web
 
+from orchestrator.api.access.use import RequestUse, use_key
 from orchestrator.api.bodies import query_of
 from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.queries import LogsQuery
@@ -62,16 +63,16 @@ class LogRoutes:
                 hint="`tarpon job logs` prints them.",
             )
         await socket.prepare(request)
-        await first_of(self._tell(socket, entry, query), _until_gone(socket))
+        await first_of(self._tell(socket, entry, query, request[use_key]), _until_gone(socket))
         return await _closed(socket)
 
-    async def _tell(self, socket: web.WebSocketResponse, entry: JobEntry, query: LogsQuery) -> None:
+    async def _tell(self, socket: web.WebSocketResponse, entry: JobEntry, query: LogsQuery, use: RequestUse) -> None:
         try:
             order = _order(entry, query)
             frames = _Frames(order)
             async for piece in self._logs.pieces(order, follow=query.follow):
                 for frame in frames.of(piece):
-                    await _send(socket, frame)
+                    await _send(socket, frame, use)
         except (TarponError, TimeoutError) as error:
             said = error.message if isinstance(error, TarponError) else "The node does not answer."
             await _send(socket, rest.LogFrame(error=said))
@@ -113,8 +114,11 @@ def tail_lines(query: LogsQuery) -> int | None:
     return query.tail if query.tail >= 0 else None
 
 
-async def _send(socket: web.WebSocketResponse, frame: rest.LogFrame) -> None:
-    await socket.send_str(msgspec.json.encode(frame).decode())
+async def _send(socket: web.WebSocketResponse, frame: rest.LogFrame, use: RequestUse | None = None) -> None:
+    text = msgspec.json.encode(frame).decode()
+    if use is not None:
+        await use.stream(len(text))
+    await socket.send_str(text)
 
 
 class _Frames:

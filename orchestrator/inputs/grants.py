@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from orchestrator.admission.budgets import Allowance
+from orchestrator.admission.bounds.allowance import Allowance
 from orchestrator.audit.events import AuditEvent
 from orchestrator.audit.recorder import Audit, AuditUnwritable
 from orchestrator.inputs.contents import content_of, content_of_list

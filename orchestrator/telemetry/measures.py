@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from orchestrator.admission.bounds.held_back import HeldBack
 from orchestrator.rules.records import VerifiedResult
 from shared.runtime.metrics import Distribution
 
@@ -21,6 +22,7 @@ class Measures:
         self.publish_seconds = 0.0
         self.publish_retries = 0
         self.publish_renewals = 0
+        self.held_back = HeldBack()
         self.requests: Counter[tuple[str, str, str]] = Counter()
         """By method, route and status."""
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
+from orchestrator.admission.bounds.held_back import Bound
 from orchestrator.admission.budgets import Traffic
 from orchestrator.audit.recorder import Audit
 from orchestrator.nodes.presence import Nodes
@@ -91,6 +92,7 @@ class Metrics:
     def _work(self) -> tuple[Metric, ...]:
         counted = self._measures
         over: Values = {(kind.value,): float(self._nodes.budgets.over_in_all[kind]) for kind in Traffic}
+        held_back: Values = {(bound.value,): float(counted.held_back.in_all[bound]) for bound in Bound}
         requests: Values = {labels: float(count) for labels, count in counted.requests.items()}
         return (
             Histogram(
@@ -113,6 +115,12 @@ class Metrics:
                 "What nodes sent beyond their budgets: reports come again later, the rest is dropped or refused.",
                 over,
                 ("kind",),
+            ),
+            Total(
+                "tarpon_held_back",
+                "What people, programs and strangers did beyond their bounds, which made them wait or was refused.",
+                held_back,
+                ("bound",),
             ),
             Total(
                 "tarpon_records_not_taken",

@@ -10,6 +10,7 @@ from shared.ids import is_safe_id
 from shared.jobs.durations import parse_duration
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu, share_or_amount
 from shared.protocol.nats_address import parse_nats_address
+from shared.settings.api_limits import limit_problems
 from shared.settings.config import Auth, Config, JobDefaults, TaskDefaults
 from shared.settings.input_sources import input_problems
 from shared.settings.inputs import InputSettings
@@ -31,6 +32,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _addresses("Compute.Orchestrators", config.compute.orchestrators)
     yield from tls_problems(config)
     yield from sign_in_problems(config.api.auth.oauth2, anonymous=config.api.auth.anonymous)
+    yield from limit_problems(config.api.limits, config.api.trusted_proxies)
     yield from _advertise(config.orchestrator.advertise)
     yield from _metrics(config.compute.metrics.address)
     yield from _collector(config.tracing.endpoint)

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from shared.jobs.durations import Duration
 from shared.jobs.publisher_params import HardLinks
+from shared.settings.api_limits import ApiLimits
 from shared.settings.api_users import ApiUsers
 from shared.settings.audit import AuditSettings
 from shared.settings.input_sources import InputSources
@@ -55,7 +56,15 @@ class ApiSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="The port of the HTTP API.")] = 1234
     auth: ApiAuth = ApiAuth()
+    limits: ApiLimits = ApiLimits()
     tls: ApiTls = field(default=ApiTls(), name="TLS")
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses and networks of proxies before the HTTP API: of what comes from there, Forwarded and"
+            " X-Forwarded-For say who asks."
+        ),
+    ] = ()
 
 
 class Auth(Struct, frozen=True, kw_only=True, rename="pascal"):

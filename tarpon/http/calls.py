@@ -35,6 +35,7 @@ from shared.runtime.network_problems import (
 )
 from shared.runtime.tls.probe import refused_certificate, speaks_tls
 from tarpon.http.credentials import Credentials, KeyNotKnownThere, plain_text_in
+from tarpon.http.held_back import HeldBackWaits
 from tarpon.http.sessions import new_session
 from tarpon.http.sign_in.signed_in import SignedIn, signed_in
 from tarpon.http.trust import ClientCertificateRefused, ClientTrust, OneSideEncrypts, OrchestratorNotTrusted
@@ -199,8 +200,26 @@ class Calls:
     ) -> T:
         """The decoded answer. Raise RemoteError with the server's own words, or OrchestratorUnreachable.
 
-        What may pass (a lost connection, a timeout, a 5xx) is tried ATTEMPTS times; refused connections once.
+        What may pass (a lost connection, a timeout, a 5xx) is tried ATTEMPTS times; refused connections once. Where it
+        was too much it is asked again after a while.
         """
+        waits = HeldBackWaits()
+        while True:
+            try:
+                return await self._tried(method, path, answer, query=query, body=body)
+            except RemoteError as error:
+                if not await waits.after(error):
+                    raise
+
+    async def _tried(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        query: Mapping[str, str] | None,
+        body: msgspec.Struct | None,
+    ) -> T:
         pauses = new_pauses()
         for attempt in range(1, ATTEMPTS + 1):
             try:

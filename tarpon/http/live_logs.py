@@ -11,7 +11,7 @@ from http import HTTPStatus
 import aiohttp
 import msgspec
 
-from shared.errors import MessagingUnavailable, OrchestratorUnreachable, Unavailable
+from shared.errors import MessagingUnavailable, OrchestratorUnreachable, RemoteError, Unavailable
 from shared.protocol.rest import LogFrame, LogLine, LogPlace
 from shared.runtime.network_problems import why_unreachable
 from tarpon.http.calls import Calls, new_pauses
@@ -19,6 +19,8 @@ from tarpon.http.calls import Calls, new_pauses
 MAX_FRAME_BYTES = 4 << 20
 HEARTBEAT_SECONDS = 15.0
 """After half of this without an answer to a ping the connection counts as dead."""
+
+AGAIN_SECONDS = 0.2
 
 _frames = msgspec.json.Decoder(LogFrame)
 
@@ -72,11 +74,13 @@ class LiveLogs:
                 raise LogsCutOff
             if time.monotonic() - self._heard_at > self._patience:
                 raise OrchestratorUnreachable(self._calls.told)
-            await self._pauses.pause()
+            await self._pauses.pause(at_least=AGAIN_SECONDS)
 
     def _heed(self, error: Exception) -> None:
         """Raise OrchestratorUnreachable unless it may help to try again."""
         why, status = why_unreachable(error), _status(error)
+        if status == RemoteError.TOO_MUCH:  # it is there, and takes this reader later
+            return
         if not status:
             self._calls.missed(why)
         was_refused = 0 < status < 500

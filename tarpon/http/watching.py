@@ -14,6 +14,7 @@ from shared.jobs.states import JobState
 from shared.protocol.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
 from shared.runtime.network_problems import why_unreachable
 from tarpon.http.calls import CONNECT_SECONDS, Calls, NotAnOrchestrator, new_pauses, refusal
+from tarpon.http.held_back import HeldBackWaits
 
 SILENCE_SECONDS = 45.0
 """The server sends a comment every 15 s; after three that are missing the connection counts as dead."""
@@ -53,13 +54,13 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
     """
     last_id = why = ""
     pauses = new_pauses(longest_seconds=3.0)
-    seen_at = time.monotonic()
+    seen_at, waits = time.monotonic(), HeldBackWaits()
     while True:
         url = calls.url
         try:
             async with aclosing(_events(calls, path, query, last_id)) as events:
                 async for event in events:
-                    seen_at = time.monotonic()
+                    seen_at, waits = time.monotonic(), HeldBackWaits()
                     calls.answered()
                     if event is None:
                         continue
@@ -75,6 +76,8 @@ async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: flo
             if not calls.turn(url):
                 raise OrchestratorUnreachable(calls.told, why) from error
         except (RemoteError, NotAnOrchestrator) as error:
+            if isinstance(error, RemoteError) and await waits.after(error):
+                continue
             if not _may_pass(error, calls):
                 raise
             calls.missed(why := _not_ready(error))

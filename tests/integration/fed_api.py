@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from orchestrator.admission.bounds.held_back import Bound
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
@@ -45,7 +48,7 @@ from shared.settings.sent_data import SentDataSettings
 from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.integration.running import Answer, ask
-from tests.servers import HOST, free_ports
+from tests.servers import HOST
 
 JOBS = "/api/v1/orchestrator/jobs"
 NODES = "/api/v1/orchestrator/nodes"
@@ -74,6 +77,7 @@ class FedApi:
         self.store.ready.set()
         self._folder = Path(gettempdir()) / f"tarpon-audit-{os.urandom(8).hex()}"
         self.audit = audit_in(audit_folder or self._folder)
+        self._measures = Measures()
         traces = Traces(OFF, self.model, leads=lambda: True)
         secrets = TaskSecrets(self.model, self.store, Secret("of-the-tests"))
         listings = Listings(locations)
@@ -100,7 +104,7 @@ class FedApi:
             waits=JobWaits(self.model, self.nodes, unreachable=dict, leads=lambda: True),
             lease=Lease(connection, "o-test"),
             traces=traces,
-            measures=Measures(),
+            measures=self._measures,
             submissions=submissions,
             joint_submissions=JointSubmissions(self.model, self.store, submissions),
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
@@ -115,6 +119,9 @@ class FedApi:
         self.connections: Callable[[], int] = int
         self._http: aiohttp.ClientSession | None = None
         self._revision = 0
+
+    def held_back(self, bound: Bound) -> int:
+        return self._measures.held_back.in_all[bound]
 
     def url(self, path: str) -> str:
         return f"http://{HOST}:{self.port}{path}"
@@ -180,16 +187,20 @@ class FedApi:
         self.feed(subjects.node_record(info.node_id), NodeRecord(info=info))
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator["FedApi"]:
-        (self.port,) = free_ports(1)
+    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["FedApi"]:
         runner = web.AppRunner(self.api.application(), access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         assert runner.server is not None
         self.connections = lambda: len(runner.server.connections if runner.server else ())
         try:
-            async with self.audit, aiohttp.ClientSession() as self._http:
-                await web.TCPSite(runner, HOST, self.port).start()
-                yield self
+            with socket.create_server((HOST, 0)) as listening:
+                self.port = listening.getsockname()[1]
+                async with (
+                    self.audit,
+                    self.api.listener.serving(runner, listening, tls),
+                    aiohttp.ClientSession() as self._http,
+                ):
+                    yield self
         finally:
             await runner.cleanup()
             shutil.rmtree(self._folder, ignore_errors=True)

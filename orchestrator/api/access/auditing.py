@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.admission.principals import Principal
+from orchestrator.api.access.use import use_key
 from orchestrator.api.routes import Handler, Route, local_connection
 from orchestrator.audit.events import SIGN_IN, AuditEvent, Outcome, bounded
 from orchestrator.audit.recorder import Audit
@@ -111,8 +112,8 @@ def outcome_of(error: BaseException) -> tuple[Outcome, str]:
 
 
 def source_of(request: web.Request) -> str:
-    """Where it came from: an address, or the local socket."""
-    return LOCAL if local_connection(request) else str(request.remote or "")[:64]
+    """Where it came from: an address, also through a trusted proxy, or the local socket."""
+    return LOCAL if local_connection(request) else request[use_key].address[:64]
 
 
 def _events(request: web.Request, route: Route, principal: Principal, told: _Told) -> list[AuditEvent]:

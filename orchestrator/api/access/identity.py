@@ -10,22 +10,23 @@ import os
 import socket
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from orchestrator.admission.auth import RefusalLog
+from orchestrator.admission.bounds.guesses import TooManyAttempts
 from orchestrator.admission.identities import Identities, SignedRequest, signed_by
 from orchestrator.admission.principals import ANONYMOUS, OPERATOR, Principal
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.sign_in.token import token_in
 from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.other_sites import refuse_led_here
+from orchestrator.api.access.use import use_key
 from orchestrator.api.bodies import received
 from orchestrator.api.routes import Handler, Route, local_connection, principal_key
 from orchestrator.state.users import Users
-from shared.errors import Refused, Unauthorized
+from shared.errors import Refused, Unauthorized, Unavailable
 from shared.protocol.capabilities import OPEN
 from shared.protocol.request_signature import Signed
 from shared.runtime.aio import first_of
@@ -58,27 +59,34 @@ def identifying(
     @web.middleware
     async def identified(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = _route(table, request)
+        use = request[use_key]
         if route is None or route.needs == OPEN:
             if "Authorization" not in request.headers:
                 refuse_led_here(request)
-            await _prove(request, identities)
+            known = await _known(request, identities, sign_in, use.origin)
+            await (use.admit_stranger() if known is None else use.admit(known, streams=False))
             return await handler(request)
         principal: Principal | None = None
         try:
-            principal = await _principal(request, identities, sign_in)
+            principal = await _principal(request, identities, sign_in, use.origin)
+            await use.admit(principal, streams=route.streams)
             if principal is ANONYMOUS:
                 refuse_led_here(request)
             if sign_in is not None and principal.kind == "person" and sign_in.is_first_use(principal):
                 audited.signed_in(request, principal)
             principal.check(route.needs, everywhere=route.everywhere)
         except Refused as error:
-            refusals.note(f"{request.method} {route.path} from {_peer(request)}: {error.message}", now=time.monotonic())
+            if principal is None:
+                await use.admit_stranger()
+            refusals.note(f"{request.method} {route.path} from {use.address}: {error.message}", now=time.monotonic())
             audited.refused(request, route, principal, error)
             raise
         request[principal_key] = principal
-        if route.streams and principal.key_id:
+        if not route.streams:
+            return await audited.answered(request, handler, route, principal)
+        if principal.key_id:
             return await _while_valid(request, handler, principal, users)
-        return await audited.answered(request, handler, route, principal)
+        return await first_of(_answer(request, handler), use.until_gone())
 
     return identified
 
@@ -96,8 +104,8 @@ def _route(table: dict[tuple[str, str], Route], request: web.Request) -> Route |
     return table["GET" if request.method == "HEAD" else request.method, resource.canonical]
 
 
-async def _principal(request: web.Request, identities: Identities, sign_in: SignIn | None) -> Principal:
-    """Raises Unauthorized, and of a token what `SignIn.principal` does."""
+async def _principal(request: web.Request, identities: Identities, sign_in: SignIn | None, origin: str) -> Principal:
+    """Raises Unauthorized, TooManyAttempts, and of a token what `SignIn.principal` does."""
     peer = local_connection(request)
     if peer is not None:
         return _of_peer(peer)
@@ -106,25 +114,32 @@ async def _principal(request: web.Request, identities: Identities, sign_in: Sign
     if signed is None:
         if sign_in is not None and (token := token_in(header)):
             return await sign_in.principal(token)
-        return identities.of_header(header)
-    request[_proof] = await _proof_of(signed, request, identities)
+        return identities.of_header(header, origin)
+    request[_proof] = await _proof_of(signed, request, identities, origin)
     identities.take(signed)
     return identities.of_signed(signed)
 
 
-async def _proof_of(signed: Signed, request: web.Request, identities: Identities) -> str:
-    """Raises KeyWrong."""
-    identities.check_known(signed)  # before anything of a stranger's is read
+async def _proof_of(signed: Signed, request: web.Request, identities: Identities, origin: str) -> str:
+    """Raises KeyWrong, TooManyAttempts."""
+    identities.check_known(signed, origin)  # before anything of a stranger's is read
     body = await received(request) if request.can_read_body else b""
     return identities.proof(signed, SignedRequest(request.method, request.raw_path, body))
 
 
-async def _prove(request: web.Request, identities: Identities) -> None:
-    """Who signs also where no key is asked for believes no other answer there either."""
-    signed = signed_by(request.headers.get("Authorization"))
-    if signed is not None:
-        with suppress(Unauthorized):
-            request[_proof] = await _proof_of(signed, request, identities)
+async def _known(request: web.Request, identities: Identities, sign_in: SignIn | None, origin: str) -> Principal | None:
+    """Who asks where no key is asked for; None for a stranger. Who signs there too believes no other answer."""
+    header = request.headers.get("Authorization")
+    if local_connection(request) is None and not header:
+        return None
+    signed = signed_by(header)
+    try:
+        if signed is None:
+            return await _principal(request, identities, sign_in, origin)
+        request[_proof] = await _proof_of(signed, request, identities, origin)
+        return identities.of_signed(signed)
+    except (Unauthorized, Unavailable, TooManyAttempts):
+        return None
 
 
 def _of_peer(connection: socket.socket) -> Principal:
@@ -132,10 +147,6 @@ def _of_peer(connection: socket.socket) -> Principal:
     if uid not in {0, os.geteuid()}:
         raise PeerRefused(uid)
     return OPERATOR
-
-
-def _peer(request: web.Request) -> str:
-    return str(request.remote or "the Unix socket")[:64]
 
 
 async def _while_valid(
@@ -157,7 +168,7 @@ async def _while_valid(
         raise ConnectionAbortedError("The key has ended.")
 
     with users.held(principal.key_id) as gone:
-        return await first_of(_answer(request, handler), until_it_ends(gone))
+        return await first_of(_answer(request, handler), until_it_ends(gone), request[use_key].until_gone())
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
