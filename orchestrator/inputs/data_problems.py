@@ -59,6 +59,18 @@ class DataQuotaExceeded(Conflict):
         )
 
 
+class DeletedDataStays(Conflict):
+    """What is deleted has a quota of its own, so that nobody fills the bucket with what does not count any more."""
+
+    def __init__(self, namespace: str, wanted: int, deleted: int) -> None:
+        super().__init__(
+            f"Namespace {namespace} has no room for {format_bytes(wanted)} of data yet: {format_bytes(deleted)}"
+            " that was deleted is in the bucket still.",
+            hint="It is removed some minutes after it was deleted, and after the last job that reads it; try it again"
+            " then. If it stays, the orchestrator's operator finds in its log what S3 does not allow.",
+        )
+
+
 class TooMuchData(Conflict):
     def __init__(self, namespace: str, most: int) -> None:
         super().__init__(

@@ -19,6 +19,7 @@ from orchestrator.inputs.data_problems import (
     DataNotWhole,
     DataQuotaExceeded,
     DataTooManyFiles,
+    DeletedDataStays,
     TooMuchData,
 )
 from orchestrator.rules.near_names import near_names
@@ -81,7 +82,8 @@ class DataRecords:
     async def begin(self, namespace: str, digest: str, wanted: PutDataRequest) -> DataRecord:
         """Record that data is being sent, or take in that it was sent before and is wanted again.
 
-        Raises InvalidInput where it cannot be kept, DataBucketMissing, DataQuotaExceeded, TooMuchData.
+        Raises InvalidInput where it cannot be kept, DataBucketMissing, DataQuotaExceeded, DeletedDataStays, and
+        TooMuchData.
         """
         self._store.check_ready()
         _check(namespace, wanted)
@@ -130,6 +132,9 @@ class DataRecords:
         used = self._model.data.size_bytes(namespace, without=digest)
         if used + size_bytes > self.quota_bytes:
             raise DataQuotaExceeded(namespace, size_bytes, used, self.quota_bytes)
+        deleted = self._model.data.deleted_bytes(namespace, without=digest)
+        if used + deleted + size_bytes > 2 * self.quota_bytes:
+            raise DeletedDataStays(namespace, size_bytes, deleted)
         if digest not in self._model.data.of(namespace) and len(self._model.data.of(namespace)) >= MOST_IN_NAMESPACE:
             raise TooMuchData(namespace, MOST_IN_NAMESPACE)
 

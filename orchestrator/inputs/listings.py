@@ -21,7 +21,7 @@ from orchestrator.inputs.problems import InputListingNotKept
 from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenInputs, FrozenObject, FrozenSource
 from orchestrator.s3.deletion import DeletionRefused
 from orchestrator.s3.locations import Locations
-from shared.errors import Damaged, StorageUnavailable
+from shared.errors import Damaged, StorageUnavailable, TarponError
 from shared.protocol.objects import listing_digest, listing_key
 from shared.runtime.aio import pipelined
 
@@ -116,7 +116,11 @@ class Listings:
         async def store(number: int) -> None:
             kept[number] = await self._stored(namespace, kept[number])
 
-        await pipelined(long, store, at_once=WRITES_AT_ONCE)
+        try:
+            await pipelined(long, store, at_once=WRITES_AT_ONCE)
+        except TarponError:
+            await self.remove(kept)
+            raise
         return tuple(kept)
 
     async def _stored(self, namespace: str, source: FrozenSource) -> FrozenSource:

@@ -7,7 +7,7 @@ kinds, their number and size and where their list is kept, is done here.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -76,6 +76,11 @@ class InputResolvers:
     async def freeze(self, job: Job) -> FrozenInputs:
         """As they go into a record: long lists are in the bucket by then. Raises as look_up and Listings.keep do."""
         return await self._listings.keep(job.namespace, await self.look_up(job))
+
+    async def remove(self, sources: Sequence[FrozenSource]) -> None:
+        """Their lists, which no job names."""
+        if sources:
+            await self._listings.remove(sources)
 
     def _check_sizes(self, job: Job, inputs: FrozenInputs) -> None:
         sizes: Counter[int] = Counter()

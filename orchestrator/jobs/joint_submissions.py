@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import NamedTuple
 
+from orchestrator.inputs.new_lists import NewLists
 from orchestrator.jobs.chains import pinned, wrong_needs
 from orchestrator.jobs.idempotency import checked_token, uses_together
 from orchestrator.jobs.job_records import Wish, first_record, renewed_record, spec_record
@@ -68,7 +69,8 @@ class JointSubmissions:
         fresh = [new_job_id(wish.use.token or None, wish.job.namespace) for wish in asked]
         found = self._begun_before(asked, fresh)
         if found is None:
-            found = await self._submitted(await self._checked(asked), fresh)
+            async with self._one.new_lists() as lists:
+                found = lists.stored = await self._submitted(await self._checked(asked, lists), fresh)
         return tuple(
             Submitted(job_id=job_id, version=version, warnings=self._one.warnings_about(job, job_as_asked))
             for job, job_as_asked, (job_id, version) in zip(jobs, plain, found, strict=True)
@@ -85,7 +87,7 @@ class JointSubmissions:
 
     # ---- checks -----------------------------------------------------------------------------------------------------
 
-    async def _checked(self, wishes: Sequence[Wish]) -> list[Wish]:
+    async def _checked(self, wishes: Sequence[Wish], lists: NewLists) -> list[Wish]:
         """With the defaults, and with what their inputs are now. Raises InvalidJob with all that is wrong with each."""
         plain = [wish.job for wish in wishes]
         if not 1 <= len(plain) <= MAX_JOBS:
@@ -106,7 +108,7 @@ class JointSubmissions:
         checked = [wish._replace(job=job) for wish, job in zip(wishes, wanted, strict=True)]
 
         async def freeze(number: int) -> None:
-            checked[number] = checked[number]._replace(inputs=await self._one.freeze(wanted[number]))
+            checked[number] = checked[number]._replace(inputs=await lists.freeze(wanted[number]))
 
         with_inputs = [number for number, job in enumerate(wanted) if job.task.input_sources]
         await pipelined(with_inputs, freeze, at_once=FROZEN_AT_ONCE)

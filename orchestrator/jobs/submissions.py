@@ -7,11 +7,13 @@ specification is stored, and the job's record, written last, is what makes it ex
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import msgspec
 
 from orchestrator.admission.task_secrets import TaskSecrets
+from orchestrator.inputs.new_lists import NewLists, new_lists
 from orchestrator.inputs.resolvers import InputResolvers
 from orchestrator.jobs.chains import pinned
 from orchestrator.jobs.idempotency import (
@@ -26,7 +28,6 @@ from orchestrator.jobs.job_records import Wish, first_record, renewed_record, sp
 from orchestrator.jobs.job_warnings import warnings_about
 from orchestrator.jobs.name_claims import NameClaims, check_name
 from orchestrator.jobs.result_inputs import with_results
-from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_defaults import completed, with_defaults
 from orchestrator.rules.job_diff import difference
 from orchestrator.rules.job_progress import job_transition
@@ -128,13 +129,15 @@ class Submissions:
         use, kept = use_to_submit(checked_token(token), plain), self.traces.kept(traceparent)
         wish = Wish(wanted, use, force=force, traceparent=kept)
         fresh = new_job_id(token or None, wanted.namespace)
-        if wanted.task.input_sources and self.begun_before(wish, fresh) is None:
-            check_name(self._model, wanted)
-            self._check_changed(wish)
-            await self.check_secrets(wanted)
-            wish = wish._replace(inputs=await self.freeze(wanted))
-        async with self.contention.over((wanted.namespace, wanted.name or fresh)):
-            job_id, version = await self._submitted(wish, fresh)
+        async with self.new_lists() as lists:
+            if wanted.task.input_sources and self.begun_before(wish, fresh) is None:
+                check_name(self._model, wanted)
+                self._check_changed(wish)
+                await self.check_secrets(wanted)
+                wish = wish._replace(inputs=await lists.freeze(wanted))
+            async with self.contention.over((wanted.namespace, wanted.name or fresh)):
+                job_id, version = await self._submitted(wish, fresh)
+            lists.stored = [(job_id, version)]
         return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, wanted, self._model))
 
     async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
@@ -217,9 +220,9 @@ class Submissions:
         """A job in its normal form as it is stored. Raises InvalidJob, PayloadTooLarge."""
         return completed(plain, self._defaults)
 
-    async def freeze(self, job: Job) -> FrozenInputs:
-        """What its inputs are now, as it is submitted."""
-        return await self._inputs.freeze(job)
+    def new_lists(self) -> AbstractAsyncContextManager[NewLists]:
+        """Around what freezes the inputs of jobs and stores them."""
+        return new_lists(self._model, self._inputs)
 
     def warnings_about(self, job: Job, plain: Job) -> tuple[str, ...]:
         """Of a valid job as it was submitted and in its normal form."""

@@ -35,6 +35,11 @@ class SentData:
         there = self.of(namespace).values()
         return sum(each.size_bytes for each in there if not each.deleted and each.digest != without)
 
+    def deleted_bytes(self, namespace: str, *, without: str = "") -> int:
+        """Of all that was deleted and is in the bucket still, but for that of one digest."""
+        there = self.of(namespace).values()
+        return sum(each.size_bytes for each in there if each.deleted and each.digest != without)
+
     def __iter__(self) -> Iterator[DataRecord]:
         for there in self._by_namespace.values():
             yield from there.values()

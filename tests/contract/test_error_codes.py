@@ -44,6 +44,7 @@ RETRYABLE = {
     "DataNotFound": False,
     "DataNotWhole": False,
     "DataQuotaExceeded": False,
+    "DeletedDataStays": False,
     "DataTooManyFiles": False,
     "DeletionRefused": False,
     "DevstackFailed": False,

@@ -43,13 +43,15 @@ async def node(running: Running) -> AsyncIterator[PlayedNode]:
         yield node
 
 
-async def submit(running: Running, *sources: dict[str, Any], count: int = 1, **more: Any) -> dict[str, Any]:
+def job_of(*sources: dict[str, Any], count: int = 1, **more: Any) -> dict[str, Any]:
     inputs = [{"Target": f"/in/{number}", "Source": each} for number, each in enumerate(sources)]
     engine = {"Type": "process", "Params": {"Entrypoint": ["true"]}}
     task = {"Name": "main", "Engine": engine, "InputSources": inputs}
-    answer: dict[str, Any] = await running.api(
-        "/jobs", {"Job": {"Type": "batch", "Count": count, "Tasks": [task], **more}}, "PUT"
-    )
+    return {"Type": "batch", "Count": count, "Tasks": [task], **more}
+
+
+async def submit(running: Running, *sources: dict[str, Any], count: int = 1, **more: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = await running.api("/jobs", {"Job": job_of(*sources, count=count, **more)}, "PUT")
     return answer
 
 
@@ -107,6 +109,28 @@ async def test_a_node_is_given_the_share_of_its_execution_in_batches(
     assert all(each["Inputs"]["Names"][0] == "one" and len(each["Inputs"]["Names"]) == 3 for each in shown)
     assert not shares[0] & shares[1]
     assert shares[0] | shares[1] == {key.removeprefix("many/") for key in OBJECTS}
+
+
+async def test_what_was_stored_for_jobs_that_were_not_taken_is_removed(
+    running: Running, data: str, s3_server: S3Server
+) -> None:
+    bucket = running.config.publishers.types.s3managed.bucket
+
+    def lists() -> int:
+        found = s3_server.client().list_objects_v2(Bucket=bucket, Prefix="results/inputs/default/listings/")
+        return int(found["KeyCount"])
+
+    rights = ("s3:PutObject", "s3:GetObject", "s3:DeleteObject")
+    await asyncio.to_thread(give_rights, s3_server, bucket, rights)
+    good, bad = (job_of(s3(data, key), Name=key.strip("/")) for key in ("many/", "nothing/"))
+    refused = await running.api("/submissions", {"Jobs": [good, bad]}, "PUT")
+    assert refused["Code"] == "InputEmpty"
+    assert await asyncio.to_thread(lists) == 0
+    body = {"Jobs": [good], "IdempotencyToken": "same"}
+    async with asyncio.TaskGroup() as group:
+        tries = [group.create_task(running.api("/submissions", body, "PUT")) for _ in range(4)]
+    assert len({each.result()["Jobs"][0]["JobID"] for each in tries}) == 1
+    assert await asyncio.to_thread(lists) == 1
 
 
 async def test_a_node_is_told_what_is_the_same_for_another_execution_and_another_job(

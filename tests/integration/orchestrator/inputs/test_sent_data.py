@@ -124,6 +124,18 @@ async def test_a_name_is_deleted_alone_while_there_are_others(running: Running) 
     assert again.sent == 0, "it had not been swept yet"
 
 
+async def test_what_was_deleted_and_is_there_still_is_not_without_bounds(small: Running) -> None:
+    for name in ("x", "y"):
+        await SentTree(small, {"a": name.encode() * 12_000}).send_all(name)
+        await small.api(f"/data/{name}", method="DELETE")
+    code, message = told(await SentTree(small, {"a": b"z" * 17_000}).begin())
+    assert code == "DeletedDataStays"
+    assert message == (
+        "Namespace default has no room for 16.6 KiB of data yet: 23.4 KiB that was deleted is in the bucket still."
+    )
+    await SentTree(small, {"a": b"x" * 12_000}).send_all("again")
+
+
 async def test_what_a_namespace_has_no_room_for_is_refused_with_what_is_left(small: Running) -> None:
     await SentTree(small, {"a": b"x" * 12_000}).send_all()
     code, message = told(await SentTree(small, {"a": b"y" * 9_000}).begin())
