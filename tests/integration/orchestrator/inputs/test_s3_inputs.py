@@ -20,6 +20,7 @@ from orchestrator.inputs.problems import (
     InputTooLarge,
     TooManyObjects,
 )
+from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.inputs.patterns import PatternInvalid
 from shared.errors import StorageUnavailable
 from shared.jobs.spec import Resources, SpecConfig
@@ -34,6 +35,7 @@ from tests.integration.input_places import (
     s3_source,
 )
 from tests.servers import S3Server, free_ports
+from tests.waiting import eventually
 
 TREE = {
     "set/a.csv": b"a",
@@ -214,6 +216,37 @@ async def test_the_limit_of_bytes_and_the_task_s_disk_hold_for_each_part(s3_serv
             await places.found(source)
         with pytest.raises(InputTooLarge, match=r"Resources\.Disk=1kB"):
             await places.resolvers.look_up(job_of(source, count=4, resources=Resources(disk="1kB")))
+
+
+async def test_all_jobs_together_that_are_submitted_at_a_time_are_bounded(
+    s3_server: S3Server, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.inputs.resolvers.MOST_AT_ONCE", 10)
+    job, told = job_of(s3_source(data, "set/")), list[str]()
+    async with input_places(s3_server, f"s3://{data}") as places:
+
+        async def look_up() -> None:
+            try:
+                await places.frozen(job)
+            except InputsNotReady as error:
+                told.append(error.message)
+
+        keep = places.listings.keep
+        hold = asyncio.Event()
+
+        async def keep_later(namespace: str, inputs: FrozenInputs) -> FrozenInputs:
+            await hold.wait()
+            return await keep(namespace, inputs)
+
+        monkeypatch.setattr(places.listings, "keep", keep_later)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(look_up())
+            await eventually(lambda: told, what="one of them is refused")
+            hold.set()
+        assert len(told) == 1
+        assert "those of too many jobs are being looked up" in told[0]
+        await places.frozen(job)
 
 
 async def test_all_inputs_of_a_job_together_are_bounded(
